@@ -1,0 +1,49 @@
+"""Devices, precision, threads and torch's global generators: what every stage that trains needs to pin down."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import torch
+
+
+def pick_device() -> torch.device:
+    """A GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """bfloat16 autocast where asked for, or where ``auto`` finds hardware that is fast at it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device.type) == "bfloat16")
+
+
+@functools.cache
+def resolve_precision(precision: str, device_type: str) -> str:
+    """What ``auto`` means on this machine: ``bfloat16`` with CPU or GPU support for it, else ``float32``."""
+    if precision != "auto":
+        return precision
+    if device_type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    fast = device_type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+    return "bfloat16" if fast else "float32"
+
+
+@contextlib.contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators (initialisation and dropout draw from them) and put them back afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@contextlib.contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """Run torch on ``count`` CPU threads, so that two farms split the sums in the same way and agree to the bit."""
+    before = torch.get_num_threads()
+    if count:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,245 @@
+"""What a recipe says: frozen, typed, validated once, when it is made.
+
+Fields carry their unit or norm in the name where a bare number could be misread. A value out of range raises
+:class:`~zooaudit.errors.ConfigError` with the field, the value found and the range expected.
+"""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from zooaudit.errors import ConfigError
+
+Optimiser = Literal["sgd", "adam", "rmsprop"]
+Norm = Literal["linf", "l2"]
+Attack = Literal["cloudleak", "jbda"]
+Labels = Literal["soft", "hard"]
+
+OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
+
+
+def check(ok: bool, owner: object, name: str, expected: str) -> None:
+    """Raise ConfigError naming ``owner.name``, what was found and what was expected, unless ``ok``."""
+    if not ok:
+        found = getattr(owner, name)
+        raise ConfigError(f"{type(owner).__name__}.{name} is {found!r}; expected {expected}")
+
+
+def canonical_json(value: Any) -> str:
+    """JSON with sorted keys and no spaces: the same text for equal values, whatever made them."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """First 16 hex digits of the SHA-256 of ``value`` (a dataclass or plain JSON) as canonical JSON."""
+    plain = dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+    return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How one model learns. Learning rates are for a batch of 128 and scale with the batch size
+    (linearly for SGD, by its square root for Adam and RMSprop); warm-up then linear decay to zero."""
+
+    epochs: int = 4
+    lr_sgd: float = 0.1
+    lr_adam: float = 4e-3
+    lr_rmsprop: float = 2.5e-3
+    momentum: float = 0.9
+    weight_decay_sgd: float = 5e-4
+    warmup_fraction: float = 0.15
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, self, "epochs", "at least 1")
+        for name in ("lr_sgd", "lr_adam", "lr_rmsprop"):
+            check(0 < getattr(self, name) < 10, self, name, "a number in (0, 10)")
+        check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
+        check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """A model-extraction attack: a seed set, then rounds of synthetic points labelled by the victim."""
+
+    attack: Attack = "cloudleak"
+    labels: Labels = "soft"
+    seed_size: int = 5000
+    rounds: int = 3
+    round_epochs: int = 2
+    final_epochs: int = 6
+    step_linf: float = 0.1
+    epsilon_linf: float = 0.15
+
+    def __post_init__(self) -> None:
+        check(self.attack in ("cloudleak", "jbda"), self, "attack", "cloudleak or jbda")
+        check(self.labels in ("soft", "hard"), self, "labels", "soft or hard")
+        check(self.seed_size >= 10, self, "seed_size", "at least 10 images")
+        check(0 <= self.rounds <= 20, self, "rounds", "0 to 20")
+        check(self.round_epochs >= 1, self, "round_epochs", "at least 1")
+        check(self.final_epochs >= 1, self, "final_epochs", "at least 1")
+        check(0 < self.step_linf <= 1, self, "step_linf", "a number in (0, 1]")
+        check(0 < self.epsilon_linf <= 1, self, "epsilon_linf", "a number in (0, 1]")
+
+
+@dataclass(frozen=True)
+class ZooConfig:
+    """Which models the zoo holds (paper section 5.1 and table 1)."""
+
+    victim_architecture: str = "A"
+    architectures: tuple[str, ...] = ("B", "C", "D", "E")
+    optimisers: tuple[Optimiser, ...] = OPTIMISERS
+    batch_sizes: tuple[int, ...] = (64, 128, 256)
+    suspects_per_cell: int = 1
+    encoder_architecture: str = "C"
+    encoder_per_role: int = 5
+    other_victims: int = 2
+    look_alikes_per_victim: int = 4
+    data_fraction: float = 0.5
+    training: TrainConfig = field(default_factory=TrainConfig)
+    epochs: tuple[tuple[str, int], ...] = ()
+    """Epochs for named architectures, where they differ from ``training.epochs``."""
+    widths: tuple[int, ...] = (16, 32)
+    """Channels of the first and of every later convolution."""
+    hidden: int = 128
+    extraction: ExtractConfig = field(default_factory=ExtractConfig)
+    second_attack: ExtractConfig | None = None
+    """If given, every third piracy suspect of an architecture, and every third look-alike, is made by it."""
+    accuracy_floor: float = 0.80
+    recovery_floor: float = 0.90
+
+    def __post_init__(self) -> None:
+        for name in ("architectures", "optimisers", "batch_sizes", "widths"):
+            check(len(getattr(self, name)) > 0, self, name, "at least one entry")
+        unknown = [o for o in self.optimisers if o not in OPTIMISERS]
+        check(not unknown, self, "optimisers", f"only {', '.join(OPTIMISERS)}")
+        check(all(b >= 1 for b in self.batch_sizes), self, "batch_sizes", "positive sizes")
+        check(self.suspects_per_cell >= 1, self, "suspects_per_cell", "at least 1")
+        check(self.encoder_per_role >= 2, self, "encoder_per_role", "at least 2 models a role")
+        check(self.other_victims >= 0, self, "other_victims", "0 or more")
+        check(self.look_alikes_per_victim >= 0, self, "look_alikes_per_victim", "0 or more")
+        check(0 < self.data_fraction < 1, self, "data_fraction", "a number in (0, 1)")
+        check(0 <= self.accuracy_floor < 1, self, "accuracy_floor", "a number in [0, 1)")
+        check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
+
+    def training_of(self, architecture: str) -> TrainConfig:
+        """The training of one architecture: ``training`` with its own number of epochs."""
+        epochs = dict(self.epochs).get(architecture, self.training.epochs)
+        return dataclasses.replace(self.training, epochs=epochs)
+
+
+@dataclass(frozen=True)
+class UapConfig:
+    """The universal perturbation (paper section 3.1, equation 3)."""
+
+    method: Literal["gradient", "deepfool"] = "gradient"
+    norm: Norm = "linf"
+    epsilon: float = 0.2
+    """Radius of the ball, in the image range [0, 1] (for L2: of the whole image)."""
+    points: int = 5000
+    """Victim's training points that it is crafted on; the fooling rate is measured on held-out ones."""
+    max_steps: int = 150
+    batch_size: int = 128
+    loss_cap: float = 4.0
+    """Cross-entropy beyond which a point counts as fooled enough and stops pulling."""
+
+    def __post_init__(self) -> None:
+        check(self.method in ("gradient", "deepfool"), self, "method", "gradient or deepfool")
+        check(self.norm in ("linf", "l2"), self, "norm", "linf or l2")
+        if self.norm == "linf":
+            check(0 < self.epsilon < 1, self, "epsilon", "a number in (0, 1): images lie in [0, 1], so a larger ball never binds")
+        check(self.epsilon > 0, self, "epsilon", "a positive number")
+        check(self.points >= 1, self, "points", "at least 1")
+        check(1 <= self.max_steps <= 100_000, self, "max_steps", "1 to 100,000")
+        check(self.batch_size >= 1, self, "batch_size", "at least 1")
+        check(self.loss_cap > 0, self, "loss_cap", "a positive number")
+
+
+@dataclass(frozen=True)
+class FingerprintConfig:
+    """Datapoints and views (paper section 4.2, equation 6)."""
+
+    points: int = 100
+    """N: datapoints in one fingerprint, one from each of N clusters."""
+    views: int = 20
+    small_clusters: Literal["recluster", "error"] = "recluster"
+    """A cluster with fewer members than views: ``recluster`` sets its points aside and clusters the rest again
+    (at most ten times); ``error`` stops."""
+
+    def __post_init__(self) -> None:
+        check(1 <= self.points <= 10_000, self, "points", "N in 1 to 10,000")
+        check(2 <= self.views <= 1_000, self, "views", "2 to 1,000")
+        check(self.small_clusters in ("recluster", "error"), self, "small_clusters", "recluster or error")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The supervised-contrastive encoder (paper section 4.3, equation 7)."""
+
+    hidden: tuple[int, int] = (50, 20)
+    output: int = 4
+    temperature: float = 0.2
+    lr: float = 5e-4
+    batch_size: int = 512
+    steps: int = 400
+
+    def __post_init__(self) -> None:
+        check(len(self.hidden) == 2 and min(self.hidden) >= 1, self, "hidden", "two positive widths")
+        check(self.output >= 1, self, "output", "at least 1")
+        check(0 < self.temperature <= 10, self, "temperature", "a number in (0, 10]")
+        check(0 < self.lr < 1, self, "lr", "a number in (0, 1)")
+        check(self.batch_size >= 4, self, "batch_size", "at least 4")
+        check(self.steps >= 1, self, "steps", "at least 1")
+
+
+@dataclass(frozen=True)
+class VerdictConfig:
+    """The decision (paper section 5.2)."""
+
+    level: float = 0.05
+    fingerprints: int = 20
+    repeats: int = 30
+    min_reference_models: int = 3
+    """Fewest homologous reference models that a verdict may rest on."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
+        check(self.fingerprints >= 2, self, "fingerprints", "at least 2")
+        check(self.repeats >= 1, self, "repeats", "at least 1")
+        check(self.min_reference_models >= 2, self, "min_reference_models", "at least 2")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One named, complete audit. The same recipe on the same data gives the same models and verdicts."""
+
+    name: str
+    dataset: str
+    seed: int = 0
+    zoo: ZooConfig = field(default_factory=ZooConfig)
+    uap: UapConfig = field(default_factory=UapConfig)
+    fingerprint: FingerprintConfig = field(default_factory=FingerprintConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    verdict: VerdictConfig = field(default_factory=VerdictConfig)
+
+    def __post_init__(self) -> None:
+        check(bool(self.name), self, "name", "a name")
+        check(0 <= self.seed < 2**63, self, "seed", "an integer in [0, 2**63)")
+        check_views(self)
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits that change with any field."""
+        return digest_of(self)
+
+
+def check_views(recipe: Recipe) -> None:
+    """The t-test draws ``verdict.fingerprints`` of the suspect's views: there must be that many."""
+    drawn, views = recipe.verdict.fingerprints, recipe.fingerprint.views
+    if drawn > views:
+        raise ConfigError(
+            f"VerdictConfig.fingerprints is {drawn}, but a suspect has only {views} (FingerprintConfig.views); "
+            f"raise views to {drawn} or lower fingerprints to {views}"
+        )

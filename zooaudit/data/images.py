@@ -1,0 +1,111 @@
+"""Labelled images in memory: uint8 on one device, checked once when made."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from zooaudit.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images and their labels.
+
+    Attributes:
+        images: uint8 ``[n, channels, height, width]``, values 0 to 255.
+        labels: int64 ``[n]``, each in ``[0, num_classes)``.
+    """
+
+    images: Tensor
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            raise DataError(
+                f"images are {self.images.dtype} of shape {tuple(self.images.shape)}; expected uint8 [n, channels, height, width]"
+            )
+        if len(self.images) == 0:
+            raise DataError("no images: expected at least one")
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(
+                f"labels are {self.labels.dtype} of shape {tuple(self.labels.shape)}; expected int64 [{len(self.images)}], one per image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, indices: Tensor) -> "ImageSet":
+        """The images at ``indices`` (int64 ``[k]``), as a new set."""
+        return ImageSet(self.images[indices], self.labels[indices])
+
+    def to(self, device: str | torch.device) -> "ImageSet":
+        """The same set on another device."""
+        return ImageSet(self.images.to(device), self.labels.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A training and a test set of the same classes and image shape, and where they were found."""
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+    source: str
+
+    def __post_init__(self) -> None:
+        shapes = {tuple(s.images.shape[1:]) for s in (self.train, self.test)}
+        if len(shapes) != 1:
+            raise DataError(f"{self.name}: train and test images differ in shape {sorted(shapes)}; expected one shape")
+        for part, images in (("train", self.train), ("test", self.test)):
+            low, high = int(images.labels.min()), int(images.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise DataError(
+                    f"{self.name}: {part} labels lie in [{low}, {high}]; expected [0, {self.num_classes - 1}] for {self.num_classes} classes"
+                )
+
+    def to(self, device: str | torch.device) -> "Dataset":
+        """The same data on another device."""
+        return Dataset(self.name, self.train.to(device), self.test.to(device), self.classes, self.source)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        c, h, w = self.train.images.shape[1:]
+        return int(c), int(h), int(w)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of the SHA-256 over shapes, pixels and labels: another image, another digest."""
+        sha = hashlib.sha256()
+        for part in (self.train, self.test):
+            sha.update(str(tuple(part.images.shape)).encode())
+            sha.update(part.images.cpu().contiguous().numpy().data)
+            sha.update(part.labels.cpu().contiguous().numpy().data)
+        return sha.hexdigest()[:16]
+
+    @cached_property
+    def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits."""
+        channels = self.train.images.shape[1]
+        histograms = [torch.bincount(self.train.images[:, c].flatten().long(), minlength=256).double() for c in range(channels)]
+        levels = torch.arange(256, dtype=torch.float64) / 255
+        mean, std = [], []
+        for h in histograms:
+            p = h / h.sum()
+            m = float((p * levels).sum())
+            mean.append(round(m, 4))
+            std.append(round(max(float((p * (levels - m) ** 2).sum()) ** 0.5, 1e-3), 4))
+        return tuple(mean), tuple(std)
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 ``[n, c, h, w]`` to float32 in [0, 1], on the same device."""
+    return images.float().div_(255)

@@ -1,0 +1,191 @@
+"""Readers for images that users have: class folders, Parquet (Hugging Face image convention), .npz, IDX.
+
+Each returns ``(images, labels, classes)``: uint8 ``[n, c, h, w]``, int64 ``[n]`` and class names. A file that cannot be used raises
+:class:`~zooaudit.errors.DataError` naming the file, the row where there is one, what was found and what was expected.
+"""
+
+import gzip
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.errors import DataError
+
+T = TypeVar("T")
+Labelled = tuple[Tensor, Tensor, tuple[str, ...]]
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+TRAIN_NAMES = ("train", "training")
+TEST_NAMES = ("test", "val", "valid", "validation")
+
+
+def read_dataset(folder: Path, name: str) -> Dataset:
+    """Read a user's data folder: for each of train and test a class folder, a Parquet file or folder, an .npz, or IDX files."""
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder; expected one with train and test inside")
+    if _idx_path(folder, "train-images"):
+        train, test = read_idx(folder, "train"), read_idx(folder, "t10k")
+    else:
+        train, test = _read_part(folder, TRAIN_NAMES), _read_part(folder, TEST_NAMES)
+    if train[2] != test[2]:
+        raise DataError(f"{folder}: train has classes {_short(train[2])}, test has {_short(test[2])}; expected the same")
+    return Dataset(name, ImageSet(*train[:2]), ImageSet(*test[:2]), train[2], str(folder))
+
+
+def _read_part(folder: Path, names: Iterable[str]) -> Labelled:
+    found = sorted(p.name for p in folder.iterdir())
+    for name in names:
+        if (folder / f"{name}.npz").is_file():
+            return read_npz(folder / f"{name}.npz")
+        parquet = sorted(folder.glob(f"{name}*.parquet")) or sorted((folder / name).glob("*.parquet"))
+        if parquet:
+            return read_parquet(parquet)
+        if (folder / name).is_dir():
+            return read_class_folder(folder / name)
+    first = next(iter(names))
+    raise DataError(
+        f"{folder} holds {_short(found)}; expected {first}.npz, {first}*.parquet, {first}/ with a folder per class, or IDX files"
+    )
+
+
+def read_class_folder(folder: Path) -> Labelled:
+    """One subfolder per class, images inside (at any depth); classes in alphabetical order."""
+    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+    if not classes:
+        raise DataError(f"{folder} has no subfolders; expected one per class with images inside")
+    images, labels = [], []
+    for label, cls in enumerate(classes):
+        files = sorted(p for p in (folder / cls).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise DataError(f"{folder / cls} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it or add images")
+        for path in files:
+            images.append(decode_image(path.read_bytes(), str(path)))
+            labels.append(label)
+    return _stack(images, str(folder)), torch.tensor(labels), classes
+
+
+def read_parquet(paths: list[Path]) -> Labelled:
+    """Files with ``image: struct<bytes, path>`` and an integer ``label``; class names from the ``huggingface`` schema metadata."""
+    tables = [_guard(path, "Parquet", pq.read_table) for path in paths]
+    for path, table in zip(paths, tables, strict=True):
+        missing = {"image", "label"} - set(table.column_names)
+        if missing:
+            raise DataError(f"{path} has columns {table.column_names}; expected image (struct<bytes, path>) and label (integer)")
+        if not (pa.types.is_struct(table.schema.field("image").type) and pa.types.is_integer(table.schema.field("label").type)):
+            raise DataError(f"{path}: image is {table.schema.field('image').type}, label {table.schema.field('label').type}; "
+                            "expected struct<bytes, path> and an integer")  # fmt: skip
+    images, labels = [], []
+    for path, table in zip(paths, tables, strict=True):
+        rows = zip(table.column("image").to_pylist(), table.column("label").to_pylist(), strict=True)
+        for row, (image, label) in enumerate(rows):
+            if image is None or image.get("bytes") is None or label is None:
+                raise DataError(f"{path} row {row}: image bytes or label is null; expected both")
+            images.append(decode_image(image["bytes"], f"{path} row {row}"))
+            labels.append(label)
+    target = torch.tensor(labels, dtype=torch.int64)
+    return _stack(images, str(paths[0])), target, _class_names(tables[0].schema, target)
+
+
+def _class_names(schema: pa.Schema, labels: Tensor) -> tuple[str, ...]:
+    raw = (schema.metadata or {}).get(b"huggingface")
+    if raw:
+        names = json.loads(raw).get("info", {}).get("features", {}).get("label", {}).get("names")
+        if names:
+            return tuple(map(str, names))
+    return tuple(map(str, range(int(labels.max()) + 1)))
+
+
+def read_npz(path: Path) -> Labelled:
+    """``images`` uint8 ``[n, h, w]``, ``[n, h, w, c]`` or ``[n, c, h, w]``; ``labels`` integers ``[n]``; optional ``classes``."""
+    arrays = _guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False)))
+    if not {"images", "labels"} <= arrays.keys():
+        raise DataError(f"{path} holds {sorted(arrays)}; expected images and labels")
+    images, labels = arrays["images"], arrays["labels"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or not np.issubdtype(labels.dtype, np.integer):
+        raise DataError(f"{path}: images are {images.dtype} {images.shape}, labels {labels.dtype}; "
+                        "expected uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], and integers")  # fmt: skip
+    tensor = torch.from_numpy(images)
+    if tensor.ndim == 3:
+        tensor = tensor.unsqueeze(1)
+    elif tensor.shape[3] in (1, 3) and tensor.shape[1] not in (1, 3):
+        tensor = tensor.permute(0, 3, 1, 2)
+    target = torch.from_numpy(labels.astype(np.int64))
+    count = int(target.max()) + 1 if len(target) else 0
+    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else tuple(map(str, range(count)))
+    return tensor.contiguous(), target, classes
+
+
+FMNIST_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+
+
+def read_idx(folder: Path, part: str) -> Labelled:
+    """MNIST's IDX files, gzipped or not: ``<part>-images-idx3-ubyte`` and ``<part>-labels-idx1-ubyte``."""
+    arrays = []
+    for kind, magic in (("images", 2051), ("labels", 2049)):
+        path = _idx_path(folder, f"{part}-{kind}")
+        if path is None:
+            raise DataError(f"{folder} has no {part}-{kind}-idx*-ubyte[.gz]; expected MNIST's four IDX files")
+        arrays.append(_read_idx_file(path, magic))
+    labels = torch.from_numpy(arrays[1].astype(np.int64))
+    classes = FMNIST_CLASSES if int(labels.max()) == 9 else tuple(map(str, range(int(labels.max()) + 1)))
+    return torch.from_numpy(arrays[0]).unsqueeze(1), labels, classes
+
+
+def _idx_path(folder: Path, stem: str) -> Path | None:
+    return next(iter(sorted(folder.glob(f"{stem}-idx?-ubyte*"))), None)
+
+
+def _read_idx_file(path: Path, magic: int) -> np.ndarray:
+    raw = _guard(path, "IDX", lambda p: gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes())
+    found = int.from_bytes(raw[:4], "big")
+    if found != magic:
+        raise DataError(f"{path} starts with {found}; expected the IDX magic number {magic}")
+    shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3]))
+    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape))
+    if body.size != np.prod(shape):
+        raise DataError(f"{path} holds {body.size} bytes; its header says {shape}: the file is cut short, fetch it again")
+    return body.reshape(shape).copy()
+
+
+def decode_image(raw: bytes, where: str) -> Tensor:
+    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``; ``where`` names it in the error."""
+    try:
+        with Image.open(io.BytesIO(raw)) as image:
+            array = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise DataError(f"{where}: not a readable image ({error}); remove or replace it") from error
+    tensor = torch.from_numpy(array.copy())
+    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def _stack(images: list[Tensor], where: str) -> Tensor:
+    if not images:
+        raise DataError(f"{where} holds no images")
+    shapes = {tuple(i.shape[1:]) for i in images}
+    if len(shapes) > 1:
+        raise DataError(f"{where}: images have sizes {_short(sorted(shapes))}; expected one size, resize them first")
+    if len({i.shape[0] for i in images}) > 1:  # grey images among coloured ones
+        images = [i.expand(3, -1, -1) for i in images]
+    return torch.stack(images)
+
+
+def _guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
+    try:
+        return read(path)
+    except (OSError, EOFError, ValueError, pa.ArrowException, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a readable {kind} file ({str(error).splitlines()[0]}); fetch or write it again") from error
+
+
+def _short(items: Iterable[object], limit: int = 6) -> str:
+    listed = list(items)
+    return ", ".join(map(str, listed[:limit])) + (f", ... ({len(listed)} in all)" if len(listed) > limit else "")

@@ -1,0 +1,70 @@
+"""Every error that zooaudit raises on purpose, in one tree.
+
+    ZooauditError                     exit code
+    ├── InputError (ValueError)           2      the user can mend it: the message says how
+    │   ├── ConfigError                          a recipe's value is unknown or out of range
+    │   ├── DataError                            images or labels that cannot be used
+    │   ├── ModelError                           a model file, factory or output that does not fit
+    │   └── AnswersError                         a suspect's answers are not what was asked for
+    ├── StoreError                        3      the store cannot be reached, written or trusted
+    │   ├── MissingArtifactError                 nothing under that name
+    │   └── DamagedArtifactError                 content and manifest disagree
+    ├── NotEnoughModelsError              4      too few models learnt for a verdict
+    └── FarmError                         5      workers kept dying; finished models are kept
+
+The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
+"""
+
+
+class ZooauditError(Exception):
+    """Root of the tree; never raised itself."""
+
+    exit_code = 1
+
+
+class InputError(ZooauditError, ValueError):
+    """What the user gave cannot be used; nothing was changed."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError):
+    """A recipe's field is unknown or out of range."""
+
+
+class DataError(InputError):
+    """Images or labels that cannot be read or do not fit."""
+
+
+class ModelError(InputError):
+    """A model file, its factory or its outputs do not fit what was declared."""
+
+
+class AnswersError(InputError):
+    """A suspect's answers are not finite class probabilities of the expected shape."""
+
+
+class StoreError(ZooauditError):
+    """The store cannot be reached, written or understood."""
+
+    exit_code = 3
+
+
+class MissingArtifactError(StoreError):
+    """Nothing is stored under that kind and id."""
+
+
+class DamagedArtifactError(StoreError):
+    """Stored content does not match the SHA-256, shape or type that its manifest states."""
+
+
+class NotEnoughModelsError(ZooauditError):
+    """Too few models learnt their task: a verdict would rest on nothing."""
+
+    exit_code = 4
+
+
+class FarmError(ZooauditError):
+    """The farm gave up; every finished model is in the store and a second run goes on from there."""
+
+    exit_code = 5

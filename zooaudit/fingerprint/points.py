@@ -1,0 +1,82 @@
+"""Datapoints and views: K-means on the victim's last-layer representation (paper section 4.2)."""
+
+import numpy as np
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+from zooaudit.config import FingerprintConfig
+from zooaudit.data.images import to_unit
+from zooaudit.errors import ConfigError, DataError
+
+BATCH = 500
+MAX_ROUNDS = 10
+
+
+@torch.no_grad()
+def representation(model: nn.Module, images: Tensor) -> Tensor:
+    """The last-layer representation float32 ``[n, d]`` of uint8 images: the input of the model's last ``nn.Linear``,
+    or its outputs if it has none (an exported graph, say)."""
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    seen: list[Tensor] = []
+    handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear else None
+    try:
+        outputs = [model(to_unit(x)) for x in images.split(BATCH)]
+    finally:
+        if handle:
+            handle.remove()
+    return torch.cat(seen or outputs).flatten(1).float()
+
+
+def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Tensor:
+    """Choose the datapoints of every view.
+
+    One datapoint per cluster: the member nearest to the centre. View j takes the j-th nearest neighbour of each
+    cluster's datapoint inside the cluster, so views share no image.
+
+    Args:
+        features: float ``[n, d]``, one row a candidate image.
+
+    Returns:
+        int64 ``[views, N]``, indices into the rows, all different.
+
+    Raises:
+        ConfigError: N x views is more than the candidates.
+        DataError: a cluster is smaller than the number of views, and the recipe's rule does not mend it.
+    """
+    needed = config.points * config.views
+    if needed > len(features):
+        raise ConfigError(
+            f"{config.points} datapoints x {config.views} views need {needed:,} images, but the victim's training set has {len(features):,}; "
+            "lower FingerprintConfig.points or views"
+        )
+    rows = features.cpu().numpy()
+    kept = np.arange(len(rows))
+    for round_ in range(MAX_ROUNDS):
+        found = KMeans(config.points, n_init=1, random_state=(seed + round_) % 2**32).fit(rows[kept])
+        sizes = np.bincount(found.labels_, minlength=config.points)
+        if sizes.min() >= config.views:
+            return torch.from_numpy(_views(rows, kept, found, config))
+        if config.small_clusters == "error":
+            raise DataError(_too_small(sizes, config) + "; lower N or views, or set small_clusters to recluster")
+        remaining = kept[sizes[found.labels_] >= config.views]
+        if len(remaining) < needed:
+            break
+        kept = remaining
+    raise DataError(_too_small(sizes, config) + f" after {round_ + 1} rounds of setting small ones aside; lower N or views")
+
+
+def _too_small(sizes: np.ndarray, config: FingerprintConfig) -> str:
+    small = int((sizes < config.views).sum())
+    return f"{small} of {config.points} clusters have fewer than {config.views} members (the smallest {sizes.min()}), one is needed per view"
+
+
+def _views(rows: np.ndarray, kept: np.ndarray, found: KMeans, config: FingerprintConfig) -> np.ndarray:
+    chosen = np.empty((config.views, config.points), dtype=np.int64)
+    for cluster in range(config.points):
+        members = kept[found.labels_ == cluster]
+        from_centre = np.linalg.norm(rows[members] - found.cluster_centers_[cluster], axis=1)
+        datapoint = rows[members[from_centre.argmin()]]
+        nearest = np.linalg.norm(rows[members] - datapoint, axis=1).argsort(kind="stable")
+        chosen[:, cluster] = members[nearest[: config.views]]
+    return chosen

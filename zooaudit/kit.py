@@ -1,0 +1,132 @@
+"""The audit kit: all that auditing suspects of one victim needs, immutable, named by its digest."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from zooaudit.config import EncoderConfig, VerdictConfig
+from zooaudit.data.images import to_unit
+from zooaudit.encoder.network import Encoder
+from zooaudit.errors import MissingArtifactError
+from zooaudit.fingerprint.answers import ask, fingerprints, queries
+from zooaudit.seeds import derive
+from zooaudit.storage.artifacts import Artifact, Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.suspects.blackbox import BlackBox
+from zooaudit.verdict.paper import Verdict, decide
+from zooaudit.verdict.similarity import similarities
+
+KIND = "kit"
+TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
+REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
+
+
+@dataclass(frozen=True, eq=False)
+class Kit:
+    """What a victim's owner needs to ask a suspect and judge its answers.
+
+    Attributes:
+        victim: id of the victim.
+        v: the UAP, float32 ``[c, h, w]``.
+        points: datapoints by view, uint8 ``[views, N, c, h, w]``.
+        victim_answers: float32 ``[views, N, 2, K]``.
+        references: similarities float32 ``[models, views]`` of homologous models that did not train the encoder.
+        facts: what the report states beside a verdict (fooling rate, look-alikes flagged, ...).
+    """
+
+    victim: str
+    v: Tensor
+    points: Tensor
+    victim_answers: Tensor
+    encoder: Encoder
+    encoder_config: EncoderConfig
+    reference_ids: tuple[str, ...]
+    references: np.ndarray
+    verdict: VerdictConfig
+    seed: int
+    facts: dict[str, Any]
+
+    @property
+    def num_classes(self) -> int:
+        return self.victim_answers.shape[-1]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        c, h, w = self.points.shape[2:]
+        return int(c), int(h), int(w)
+
+    def questions(self) -> Tensor:
+        """Every image to ask: float ``[views, N, 2, c, h, w]`` in [0, 1]."""
+        views, n = self.points.shape[:2]
+        return queries(to_unit(self.points.flatten(0, 1)).view(views, n, *self.image_shape), self.v)
+
+    def similarities(self, answers: Tensor) -> np.ndarray:
+        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]`` to the victim's."""
+        return similarities(self.encoder, fingerprints(answers), fingerprints(self.victim_answers)).numpy()
+
+    def judge(self, name: str, scores: np.ndarray) -> Verdict:
+        """The verdict on one suspect's similarities; a suspect that is itself a reference is left out of them."""
+        others = np.array([i != name for i in self.reference_ids], dtype=bool)
+        return decide(scores, self.references[others], self.verdict, derive(self.seed, "verdict", name))
+
+    def score(self, name: str, suspect: BlackBox) -> tuple[np.ndarray, Verdict]:
+        """Ask a suspect everything and judge it: its similarities ``[views]`` and the verdict."""
+        scores = self.similarities(ask(suspect, self.questions()))
+        return scores, self.judge(name, scores)
+
+
+def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
+    """Store a kit under the digest of its content and settings."""
+    tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
+    tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
+    table = pa.table(
+        {"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA
+    )
+    meta = {
+        "victim": kit.victim,
+        "encoder": asdict(kit.encoder_config),
+        "verdict": asdict(kit.verdict),
+        "seed": kit.seed,
+        "facts": kit.facts,
+    }
+    return artifacts.save_by_digest(KIND, {TENSORS: tensors_to_bytes(tensors), REFERENCES: table_to_bytes(table)}, _plain(meta))
+
+
+def load_kit(artifacts: Artifacts, id_: str) -> Kit:
+    """Read a kit by its id, or by the start of it if only one kit has that.
+
+    Raises:
+        MissingArtifactError: no kit, or more than one, has that id.
+    """
+    known = artifacts.ids(KIND)
+    found = [k for k in known if k.startswith(id_)]
+    if len(found) != 1:
+        listed = ", ".join(known) or "none; make one with 'zooaudit audit' or 'zooaudit kit'"
+        raise MissingArtifactError(f"{len(found)} kits in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}")
+    artifact = artifacts.load(KIND, found[0])
+    meta, tensors = artifact.meta, artifact.tensors(TENSORS)
+    config = EncoderConfig(**(meta["encoder"] | {"hidden": tuple(meta["encoder"]["hidden"])}))
+    answers = tensors["victim_answers"]
+    encoder = Encoder(answers[0].numel(), config)
+    encoder.load_state_dict({k.removeprefix("encoder."): t for k, t in tensors.items() if k.startswith("encoder.")})
+    rows = artifact.table(REFERENCES, REFERENCE_SCHEMA)
+    return Kit(
+        victim=meta["victim"],
+        v=tensors["v"],
+        points=tensors["points"],
+        victim_answers=answers,
+        encoder=encoder.eval().requires_grad_(False),
+        encoder_config=config,
+        reference_ids=tuple(rows.column("model").to_pylist()),
+        references=np.array(rows.column("similarities").to_pylist(), dtype=np.float32),
+        verdict=VerdictConfig(**meta["verdict"]),
+        seed=meta["seed"],
+        facts=meta["facts"],
+    )
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

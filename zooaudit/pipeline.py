@@ -1,0 +1,136 @@
+"""The whole audit, one way down: data -> zoo -> UAP -> fingerprints -> encoder -> kit -> verdicts.
+
+Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every step is kept in the store under a
+digest of its inputs, so a second run picks up where the first one stopped, and a finished run trains nothing.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit import steps
+from zooaudit.config import Recipe
+from zooaudit.data.images import Dataset
+from zooaudit.errors import NotEnoughModelsError
+from zooaudit.farm import Farm, Watch
+from zooaudit.kit import Kit
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.models import OwnModel
+from zooaudit.uap.universal import Uap
+from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.paper import Decision, Verdict
+from zooaudit.zoo.build import ModelRecord, Status
+from zooaudit.zoo.plan import Plan
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+
+@dataclass(frozen=True, eq=False)
+class Zoo:
+    """The plan and what became of every model in it."""
+
+    plan: Plan
+    records: dict[str, ModelRecord]
+    trained: int
+    """Models built by this run; the rest were in the store."""
+
+    def learnt(self, role: Role, group: Group | None = None) -> list[ModelSpec]:
+        """Specs of a role whose models learnt their task."""
+        return [s for s in self.plan.of(role, group) if self.records[s.id].status is Status.LEARNT]
+
+    @property
+    def failed(self) -> list[ModelSpec]:
+        return [s for s in self.plan.specs if self.records[s.id].status is Status.FAILED]
+
+
+@dataclass(frozen=True, eq=False)
+class Suspect:
+    """One suspect of the zoo, whose truth is known, with its similarities ``[views]`` and verdict."""
+
+    spec: ModelSpec
+    similarities: np.ndarray
+    verdict: Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """All that an audit found out."""
+
+    recipe: Recipe
+    dataset: Dataset
+    zoo: Zoo
+    uap: Uap
+    answers: dict[str, Tensor]
+    """Raw answers ``[views, N, 2, K]`` by model id."""
+    kit: Kit
+    kit_id: str
+    suspects: list[Suspect]
+
+    def scores(self, role: Role) -> list[float]:
+        """Model-level similarities of the suspects of a role."""
+        return [s.verdict.similarity for s in self.suspects if s.spec.role is role]
+
+    def auc(self, innocent: Role) -> float | None:
+        """AUC of piracy models against one family of innocent ones, one score a model; None without models."""
+        return auc(self.scores(Role.PIRACY), self.scores(innocent))
+
+    def accused(self, role: Role) -> int:
+        """How many suspects of a role got the verdict piracy."""
+        return sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in self.suspects)
+
+
+def build_zoo(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Zoo:
+    """Plan the zoo and have the farm build what the store does not hold."""
+    plan = steps.plan(recipe, dataset, artifacts, own)
+    missing = steps.missing_models(plan, artifacts)
+    if missing:
+        farm.build(missing, dataset, artifacts, watch)
+    zoo = Zoo(plan, steps.records(plan, artifacts), len(missing))
+    if zoo.records[plan.victim].status is Status.FAILED:
+        raise NotEnoughModelsError(f"the victim {plan.victim} did not learn: {zoo.records[plan.victim].reason}")
+    return zoo
+
+
+def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Audit:
+    """Audit a victim from end to end.
+
+    Args:
+        recipe: what to do.
+        dataset: the victim's domain.
+        artifacts: where everything is kept.
+        farm: who trains the zoo.
+        watch: told how far the farm is.
+        own: the user's own victim; without one, a victim is trained.
+
+    Raises:
+        NotEnoughModelsError: too few models learnt for an encoder or a verdict.
+    """
+    zoo = build_zoo(recipe, dataset, artifacts, farm, watch, own)
+    victim = steps.Victim.load(zoo.plan.victim, artifacts, dataset)
+    uap = steps.uap(recipe, victim, dataset, artifacts)
+    points = steps.points(recipe, victim, dataset, artifacts)
+    questions = steps.questions(uap, points)
+
+    encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
+    suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
+    asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
+    answers = {id_: steps.answers(id_, questions, dataset, artifacts) for id_ in asked}
+
+    encoder = steps.encoder(recipe, zoo.plan.victim, encoder_models, answers, artifacts)
+    references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
+    kit = steps.kit(recipe, zoo.plan.victim, uap, points, encoder, answers, references)
+    scored = [_judge(kit, s, answers[s.id]) for s in suspects]
+    kit_id = steps.commit_kit(kit, scored, uap, artifacts)
+    return Audit(recipe, dataset, zoo, uap, answers, kit, kit_id, scored)
+
+
+def _judge(kit: Kit, spec: ModelSpec, answers: Tensor) -> Suspect:
+    scores = kit.similarities(answers)
+    return Suspect(spec, scores, kit.judge(spec.id, scores))
+
+
+def embeddings(audit: Audit, id_: str) -> Tensor:
+    """Encoder embeddings ``[views, 20]`` of one model's fingerprints."""
+    with torch.no_grad():
+        return audit.kit.encoder.embed(audit.answers[id_].flatten(1))

@@ -1,0 +1,211 @@
+"""The steps of the audit: each calls one pure stage, unless the store already holds what it would give."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from zooaudit.config import Recipe, digest_of
+from zooaudit.data.images import Dataset
+from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
+from zooaudit.encoder.network import Encoder
+from zooaudit.errors import ModelError, NotEnoughModelsError
+from zooaudit.fingerprint.answers import ask, fingerprints, queries
+from zooaudit.fingerprint.points import choose_points, representation
+from zooaudit.kit import Kit, save_kit
+from zooaudit.seeds import derive
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.models import KIND, OwnModel, load_module, load_record, save_own
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.uap.universal import Uap, craft_uap
+from zooaudit.verdict.paper import Decision, Verdict
+from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.build import ModelRecord, Status, training_half
+from zooaudit.zoo.fit import accuracy
+from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.spec import ModelSpec, Role
+
+TENSORS = "tensors.safetensors"
+ANSWERS = "answers.parquet"
+
+
+class Scored(Protocol):
+    """A suspect of the zoo with its verdict."""
+
+    @property
+    def spec(self) -> ModelSpec: ...
+    @property
+    def verdict(self) -> Verdict: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Victim:
+    """The victim, opened up: its owner has it in full."""
+
+    id: str
+    module: nn.Module
+    training_indices: Tensor
+    """The rows of the training images that it saw: all of them for the user's own."""
+
+    @staticmethod
+    def load(id_: str, artifacts: Artifacts, dataset: Dataset) -> "Victim":
+        artifact = artifacts.load(KIND, id_)
+        module = load_module(artifacts, id_).to(dataset.train.images.device)
+        if "spec" not in artifact.meta:
+            return Victim(id_, module, torch.arange(len(dataset.train)))
+        return Victim(id_, module, training_half(ModelSpec.from_json(artifact.meta["spec"]), dataset.train))
+
+
+def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None) -> Plan:
+    """The plan of the zoo; the user's own victim, if given, is measured and committed first."""
+    mean, std = dataset.channel_stats
+    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
+    if own is not None and not artifacts.has(KIND, own.id):
+        _commit_own(own, recipe, dataset, artifacts)
+    return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own.id if own else None)
+
+
+def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
+    reached = accuracy(own.load().to(dataset.test.images.device), dataset.test)
+    if reached < recipe.zoo.accuracy_floor:
+        raise ModelError(
+            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; "
+            "is it the right model for this data, and are inputs in [0, 1] what it expects?"
+        )
+    save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
+
+
+def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
+    """Specs that the store does not hold yet."""
+    there = set(artifacts.ids(KIND))
+    return [s for s in plan.specs if s.id not in there]
+
+
+def records(plan: Plan, artifacts: Artifacts) -> dict[str, ModelRecord]:
+    """What became of every model of the plan, the victim included."""
+    return {id_: load_record(artifacts, id_) for id_ in dict.fromkeys([plan.victim, *(s.id for s in plan.specs)])}
+
+
+def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) -> Uap:
+    """The victim's UAP, crafted on its training images, measured on the test images."""
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        images = dataset.train.images[victim.training_indices]
+        made = craft_uap(victim.module, images, dataset.test.images, recipe.uap, derive(recipe.seed, "uap"))
+        return {"v": made.v}, {k: v for k, v in vars(made).items() if k != "v"}
+
+    tensors, meta = _kept(artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make)
+    return Uap(v=tensors["v"], **meta)
+
+
+def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """The datapoints of every view, uint8 ``[views, N, c, h, w]``, from the victim's training images."""
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        images = dataset.train.images[victim.training_indices]
+        chosen = choose_points(representation(victim.module, images), recipe.fingerprint, derive(recipe.seed, "points"))
+        return {"points": images[chosen].cpu(), "indices": victim.training_indices[chosen]}, {}
+
+    inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed]
+    return _kept(artifacts, "points", inputs, make)[0]["points"]
+
+
+def questions(uap: Uap, points: Tensor) -> Tensor:
+    """Every image that a suspect is asked: float ``[views, N, 2, c, h, w]``."""
+    return queries(points.float() / 255, uap.v.cpu())
+
+
+def answers(model: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """A model's raw answers ``[views, N, 2, K]``, through the black-box door; kept as Parquet."""
+    id_ = f"{model}.{_tensor_digest(asked)}"
+    schema = answers_schema(dataset.num_classes)
+    if not artifacts.has("answers", id_):
+        device = dataset.train.images.device
+        box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
+        given = ask(box, asked.to(device)).cpu()
+        table = answers_table(given, schema)
+        artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})
+    table = artifacts.load("answers", id_).table(ANSWERS, schema)
+    flat = np.asarray(table.column("probabilities").combine_chunks().flatten())
+    return torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes)
+
+
+def answers_schema(num_classes: int) -> pa.Schema:
+    """One row a query: view, point (0 to N-1), whether v was added, and the K probabilities."""
+    probabilities = pa.list_(pa.float32(), num_classes)
+    return pa.schema([("view", pa.int32()), ("point", pa.int32()), ("perturbed", pa.bool_()), ("probabilities", probabilities)])
+
+
+def answers_table(given: Tensor, schema: pa.Schema) -> pa.Table:
+    """Raw answers ``[views, N, 2, K]`` as a table of ``answers_schema``."""
+    view, point, perturbed = np.indices(given.shape[:3]).reshape(3, -1)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(given.flatten().numpy()), given.shape[-1])
+    arrays = [pa.array(view, pa.int32()), pa.array(point, pa.int32()), pa.array(perturbed.astype(bool)), column]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[str, Tensor], artifacts: Artifacts) -> Encoder:
+    """The encoder, trained on the victim's and the encoder models' fingerprints only."""
+    for role in (Role.PIRACY, Role.HOMOLOGOUS):
+        learnt = sum(s.role is role for s in models)
+        if learnt < 2:
+            raise NotEnoughModelsError(f"the encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role")
+    ids = [victim, *(s.id for s in models)]
+    labels = [STOLEN, *(STOLEN if s.role is Role.PIRACY else INDEPENDENT for s in models)]
+    dimension = answers[victim][0].numel()
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        rows = torch.cat([fingerprints(answers[i]) for i in ids])
+        target = torch.tensor(labels).repeat_interleave(len(answers[victim]))
+        return dict(fit_encoder(rows, target, recipe.encoder, derive(recipe.seed, "encoder")).state_dict()), {}
+
+    inputs = [ids, [_tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
+    network = Encoder(dimension, recipe.encoder)
+    network.load_state_dict(_kept(artifacts, "encoder", inputs, make)[0])
+    return network.eval().requires_grad_(False)
+
+
+def kit(
+    recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str]
+) -> Kit:
+    """Put together what auditing a suspect needs; references are homologous models that did not train the encoder."""
+    if not references:
+        raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
+    bare = Kit(
+        victim, uap.v.cpu(), points, answers[victim], encoder, recipe.encoder, (), np.empty((0, 0), np.float32), recipe.verdict, recipe.seed, {}
+    )
+    scores = np.stack([bare.similarities(answers[i]) for i in references])
+    return Kit(**(vars(bare) | {"reference_ids": tuple(references), "references": scores}))
+
+
+def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, artifacts: Artifacts) -> str:
+    """Store the kit with what is known of its errors, and return its id."""
+    accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
+    counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
+    facts = {
+        "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": uap.fooling_rate},
+        "accused": {str(r): [accused[r], counts[r]] for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
+    }
+    return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
+
+
+Made = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def _kept(artifacts: Artifacts, kind: str, inputs: list[Any], make: Callable[[], Made]) -> Made:
+    """Tensors and facts of a step: from the store if it holds them for these inputs, else made and stored."""
+    id_ = digest_of([kind, inputs])
+    if not artifacts.has(kind, id_):
+        tensors, meta = make()
+        artifacts.save(kind, id_, {TENSORS: tensors_to_bytes(tensors)}, meta)
+    artifact = artifacts.load(kind, id_)
+    return artifact.tensors(TENSORS), artifact.meta
+
+
+def _tensor_digest(tensor: Tensor) -> str:
+    return hashlib.sha256(str(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes()).hexdigest()[:16]

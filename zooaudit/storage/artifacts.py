@@ -1,0 +1,220 @@
+"""Artifacts: content by SHA-256 first, then a manifest that names it. A manifest's existence means complete.
+
+Layout (docs/artifacts.md)::
+
+    zooaudit.json                       {"format": 1}
+    objects/<aa>/<sha256>               content
+    manifests/<kind>/<id>.json          files with their digests and sizes, metadata, and a digest of the manifest itself
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from zooaudit import __version__
+from zooaudit.config import canonical_json
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.storage.local import LocalStore
+from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.port import Store
+
+FORMAT = 1
+MARKER = "zooaudit.json"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+
+
+def open_store(url: str) -> "Artifacts":
+    """Open ``memory:`` or a local folder (made if it is not there).
+
+    Raises:
+        StoreError: it cannot be made, or was written by a newer zooaudit.
+    """
+    if url == "memory:":
+        return Artifacts(MemoryStore())
+    if "://" in url:
+        raise StoreError(f"store {url!r}: only local folders and memory: are supported so far")
+    return Artifacts(LocalStore(Path(url)))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact: metadata now, files on demand, each checked against its digest as it is read."""
+
+    kind: str
+    id: str
+    meta: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    digest: str
+    """SHA-256 of the manifest: of everything in it, file digests included."""
+    _store: Store
+
+    def read(self, name: str) -> bytes:
+        """Content of one file."""
+        if name not in self.files:
+            raise DamagedArtifactError(f"{self.kind} {self.id} holds {sorted(self.files)}; expected {name}")
+        expected = self.files[name]
+        key = _object_key(expected["sha256"])
+        try:
+            content = self._store.read(key)
+        except MissingArtifactError as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is gone ({key}); {_REPAIR}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected["sha256"]:
+            raise DamagedArtifactError(
+                f"{self.kind} {self.id}: {name} ({key}) is {len(content):,} bytes with SHA-256 {found[:12]}...; "
+                f"expected {expected['bytes']:,} bytes, {expected['sha256'][:12]}...; {_REPAIR}"
+            )
+        return content
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """A safetensors file's tensors."""
+        try:
+            return safetensors.torch.load(self.read(name))
+        except SafetensorError as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not safetensors ({error})") from error
+
+    def table(self, name: str, schema: pa.Schema) -> pa.Table:
+        """A Parquet file's table, which must have ``schema``."""
+        table = pq.read_table(pa.BufferReader(self.read(name)))
+        if not table.schema.equals(schema):
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {table.schema.names}; expected {schema.names}")
+        return table
+
+
+_REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is rebuilt"
+
+
+class Artifacts:
+    """Typed artifacts on a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        if store.exists(MARKER):
+            found = json.loads(store.read(MARKER)).get("format")
+            if found != FORMAT:
+                raise StoreError(
+                    f"store {store.url} has format {found}, written by another version of zooaudit; "
+                    f"this one ({__version__}) reads format {FORMAT}: upgrade zooaudit or choose another store"
+                )
+
+    @property
+    def url(self) -> str:
+        return self._store.url
+
+    def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
+        """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned."""
+        check_name(id_)
+        self._store.create(MARKER, canonical_json({"format": FORMAT}).encode())
+        listed = {}
+        for name, content in sorted(files.items()):
+            sha = hashlib.sha256(content).hexdigest()
+            self._store.create(_object_key(sha), content)
+            listed[name] = {"sha256": sha, "bytes": len(content)}
+        body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
+        signed = body | {"sha256": _digest(body)}
+        self._store.create(_manifest_key(kind, id_), canonical_json(signed).encode())
+        return self.load(kind, id_)
+
+    def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
+        """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata: other content, another id."""
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        return self.save(kind, _digest({"files": digests, "meta": dict(meta)})[:16], files, meta)
+
+    def load(self, kind: str, id_: str) -> Artifact:
+        """Read an artifact's manifest and check it.
+
+        Raises:
+            MissingArtifactError: there is none.
+            DamagedArtifactError: it does not match its own digest.
+        """
+        key = _manifest_key(kind, check_name(id_))
+        try:
+            manifest = json.loads(self._store.read(key))
+            stated = manifest.pop("sha256")
+        except (ValueError, KeyError, AttributeError) as error:
+            raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {_REPAIR}") from error
+        if _digest(manifest) != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
+            raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {_REPAIR}")
+        return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, self._store)
+
+    def has(self, kind: str, id_: str) -> bool:
+        """Whether the artifact is there, complete."""
+        return self._store.exists(_manifest_key(kind, check_name(id_)))
+
+    def ids(self, kind: str) -> list[str]:
+        """Ids of all artifacts of a kind."""
+        prefix = f"manifests/{kind}/"
+        return [k.removeprefix(prefix).removesuffix(".json") for k in self._store.keys(prefix)]
+
+    def kinds(self) -> dict[str, int]:
+        """How many artifacts there are of each kind."""
+        counts: dict[str, int] = {}
+        for key in self._store.keys("manifests/"):
+            kind = key.split("/")[1]
+            counts[kind] = counts.get(kind, 0) + 1
+        return counts
+
+    def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
+        """Read everything; yield kind, id and error of each damaged artifact."""
+        for kind in self.kinds():
+            for id_ in self.ids(kind):
+                try:
+                    artifact = self.load(kind, id_)
+                    for name in artifact.files:
+                        artifact.read(name)
+                except DamagedArtifactError as error:
+                    yield kind, id_, error
+
+    def remove(self, kind: str, id_: str) -> None:
+        """Remove an artifact's manifest, and those of its files that are damaged, so that it can be built again."""
+        key = _manifest_key(kind, check_name(id_))
+        try:
+            files = self.load(kind, id_).files
+        except DamagedArtifactError:
+            files = {}
+        self._store.delete(key)
+        for entry in files.values():
+            blob = _object_key(entry["sha256"])
+            if self._store.exists(blob) and hashlib.sha256(self._store.read(blob)).hexdigest() != entry["sha256"]:
+                self._store.delete(blob)
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name an artifact: letters, digits, ``.``, ``_``, ``-``; at most 200."""
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign")
+    return name
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """safetensors bytes of named tensors."""
+    return safetensors.torch.save({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
+
+
+def table_to_bytes(table: pa.Table) -> bytes:
+    """Parquet bytes of a table."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue().to_pybytes()
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _object_key(sha256: str) -> str:
+    return f"objects/{sha256[:2]}/{sha256}"
+
+
+def _manifest_key(kind: str, id_: str) -> str:
+    return f"manifests/{kind}/{id_}.json"

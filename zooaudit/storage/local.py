@@ -1,0 +1,73 @@
+"""A store in a local folder."""
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from zooaudit.errors import MissingArtifactError, StoreError
+
+SCRATCH = ".partial-"
+
+
+class LocalStore:
+    """The store port on a folder. A file appears under its name only when it is whole and on disk: it is written
+    under a scratch name, synced, and hard-linked to its own, which fails if that exists."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"store {self._root} cannot be made: {error.strerror}; choose another folder with --store") from error
+
+    @property
+    def url(self) -> str:
+        return str(self._root)
+
+    def create(self, key: str, content: bytes) -> bool:
+        path = self._root / key
+        scratch = ""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
+            with open(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.link(scratch, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise self._unwritable(key, len(content), error) from error
+        finally:
+            if scratch:
+                os.unlink(scratch)
+        return True
+
+    def _unwritable(self, key: str, size: int, error: OSError) -> StoreError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return StoreError(
+                f"store {self._root}: no space left for {key} ({size:,} bytes); free some and run again, finished models are kept"
+            )
+        return StoreError(f"store {self._root}: cannot write {key}: {error.strerror}")
+
+    def read(self, key: str) -> bytes:
+        try:
+            return (self._root / key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise MissingArtifactError(f"store {self._root} has no {key}") from None
+        except OSError as error:
+            raise StoreError(f"store {self._root}: cannot read {key}: {error.strerror}") from error
+
+    def exists(self, key: str) -> bool:
+        return (self._root / key).is_file()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        folder = self._root / prefix.rpartition("/")[0]
+        found = (p.relative_to(self._root).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(SCRATCH))
+        return iter(sorted(k for k in found if k.startswith(prefix)))
+
+    def delete(self, key: str) -> None:
+        (self._root / key).unlink(missing_ok=True)

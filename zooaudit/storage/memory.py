@@ -1,0 +1,32 @@
+"""A store that lives and dies with the process: for tests and trials."""
+
+from collections.abc import Iterator
+
+from zooaudit.errors import MissingArtifactError
+
+
+class MemoryStore:
+    """The store port on a dictionary."""
+
+    url = "memory:"
+
+    def __init__(self) -> None:
+        self._content: dict[str, bytes] = {}
+
+    def create(self, key: str, content: bytes) -> bool:
+        return self._content.setdefault(key, content) is content
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self._content[key]
+        except KeyError:
+            raise MissingArtifactError(f"memory: has no {key}") from None
+
+    def exists(self, key: str) -> bool:
+        return key in self._content
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return iter(sorted(k for k in self._content if k.startswith(prefix)))
+
+    def delete(self, key: str) -> None:
+        self._content.pop(key, None)

@@ -1,0 +1,71 @@
+"""The one door to a model that can only be asked: it checks every answer and counts every query."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from zooaudit.errors import AnswersError, ModelError
+
+SUM_TOLERANCE = 1e-3
+
+
+class BlackBox(Protocol):
+    """Something that answers images with class probabilities. An attacker and an auditor see no more of a model than this."""
+
+    @property
+    def queries(self) -> int:
+        """Images answered so far."""
+        ...
+
+    def ask(self, images: Tensor) -> Tensor:
+        """Answer float images ``[n, c, h, w]`` in [0, 1] with probabilities float32 ``[n, K]``."""
+        ...
+
+
+class TorchBlackBox:
+    """A torch module behind the door.
+
+    Args:
+        module: gives logits, or probabilities (rows that are not negative and sum to 1), ``[n, num_classes]``.
+        num_classes: K, checked on every answer.
+        name: used in errors.
+    """
+
+    def __init__(self, module: nn.Module, num_classes: int, name: str = "model") -> None:
+        self._module = module.eval()
+        self._num_classes = num_classes
+        self._name = name
+        self._queries = 0
+
+    @property
+    def queries(self) -> int:
+        return self._queries
+
+    @torch.no_grad()
+    def ask(self, images: Tensor) -> Tensor:
+        try:
+            outputs = self._module(images)
+        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+            shape = tuple(images.shape)
+            raise ModelError(f"{self._name} failed on float images {shape}: {str(error).splitlines()[0]}") from error
+        self._queries += len(images)
+        return to_probabilities(outputs, len(images), self._num_classes, self._name)
+
+
+def to_probabilities(outputs: object, count: int, num_classes: int, name: str) -> Tensor:
+    """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
+
+    Raises:
+        ModelError: not a tensor of that shape.
+        AnswersError: NaN or infinite values.
+    """
+    if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
+        found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
+        raise ModelError(f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class")
+    scores = outputs.float()
+    if not torch.isfinite(scores).all():
+        bad = int((~torch.isfinite(scores)).any(1).sum())
+        raise AnswersError(f"{name} gave NaN or infinite values for {bad} of {count} images; expected finite logits or probabilities")
+    already = bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < SUM_TOLERANCE).all())
+    return scores if already else scores.softmax(1)

@@ -1,0 +1,129 @@
+"""Load a user's model: safetensors weights with a factory, or a torch.export .pt2 file. Nothing is ever unpickled."""
+
+import importlib
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from zooaudit.errors import ModelError
+from zooaudit.suspects.blackbox import to_probabilities
+from zooaudit.suspects.exported import load_exported
+
+
+def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """Load a model and try it on two blank images.
+
+    Args:
+        path: ``.safetensors`` (with ``factory``) or ``.pt2``.
+        factory: import path ``package.module:factory`` of a callable without arguments that returns the ``nn.Module``; the current
+            directory is searched too.
+        image_shape: (channels, height, width) of the images that it will be asked.
+        num_classes: K.
+
+    Raises:
+        ModelError: what is wrong with the file, the factory, the weights or the output, and what was expected.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path} does not exist; expected a .safetensors or .pt2 file")
+    if path.suffix == ".pt2":
+        module = load_exported(path)
+    else:
+        refuse_pickle(path)
+        if factory is None:
+            raise ModelError(f"{path} holds weights only; say how to build the model: --factory package.module:factory")
+        module = call_factory(factory)
+        put_weights(module, read_weights(path), str(path))
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"{factory} returned a {type(module).__name__}; expected a torch.nn.Module")
+    _freeze(module)
+    _try(module, image_shape, num_classes, str(path))
+    return module
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's code."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    archived = zipfile.is_zipfile(path)
+    if head[:1] == b"\x80" or archived:
+        kind = "a torch.save archive (a pickle inside a zip)" if archived else "a pickle"
+        raise ModelError(
+            f"{path} is {kind}; expected safetensors. Pickles can run code and are never opened: "
+            "convert it where you trust it with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+        )
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file by name."""
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, struct.error) as error:
+        raise ModelError(f"{path} is not a readable safetensors file ({error}); save it again") from error
+
+
+def call_factory(factory: str) -> nn.Module:
+    """Import ``package.module:factory`` and call it."""
+    module_name, _, attribute = factory.partition(":")
+    if not module_name or not attribute:
+        raise ModelError(f"factory {factory!r} is not of the form package.module:factory")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        target = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+        made = target()  # type: ignore[operator]
+    except Exception as error:  # the user's code may raise anything
+        raise ModelError(f"factory {factory} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(made, nn.Module):
+        raise ModelError(f"factory {factory} returned a {type(made).__name__}; expected a torch.nn.Module")
+    return made
+
+
+def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
+    """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError with path, expected and found."""
+    expected = module.state_dict()
+    if missing := sorted(expected.keys() - weights.keys()):
+        raise ModelError(f"{where} lacks {_some(missing)}; expected the {len(expected)} tensors of the model")
+    if extra := sorted(weights.keys() - expected.keys()):
+        raise ModelError(f"{where} holds {_some(extra)}, which the model does not have; expected {len(expected)} tensors")
+    for name, tensor in expected.items():
+        found = weights[name]
+        if found.shape != tensor.shape or found.dtype != tensor.dtype:
+            raise ModelError(
+                f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype} {tuple(tensor.shape)}"
+            )
+        if found.is_floating_point() and not torch.isfinite(found).all():
+            raise ModelError(f"{where}: {name} holds NaN or infinite values; expected finite weights")
+    module.load_state_dict(weights)
+
+
+def _freeze(module: nn.Module) -> None:
+    if not hasattr(module, "graph"):  # an exported module is in evaluation mode for good
+        module.eval()
+    for parameter in module.parameters():
+        parameter.requires_grad_(False)
+
+
+def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
+    for count in (2, 3):
+        images = torch.full((count, *image_shape), 0.5)
+        try:
+            with torch.no_grad():
+                outputs = module(images)
+        except Exception as error:  # the user's code may raise anything
+            hint = "; export it with a dynamic batch dimension" if name.endswith(".pt2") else ""
+            raise ModelError(
+                f"{name} failed on {count} float images of shape {image_shape}: {str(error).splitlines()[0]}{hint}"
+            ) from error
+        to_probabilities(outputs, count, num_classes, name)
+
+
+def _some(names: list[str], limit: int = 3) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -1,0 +1,84 @@
+"""The paper's decision (section 5.2): a t-test of a suspect's similarities against those of homologous models.
+
+Its limits, which every report states: views of one model are not independent replicates, so p says little about the next innocent
+model; and the reference is homologous models only, so a model extracted from somebody else's victim is outside what it was tested on.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from scipy import stats
+
+from zooaudit.config import VerdictConfig
+from zooaudit.errors import NotEnoughModelsError
+
+
+class Decision(StrEnum):
+    """The paper knows two answers: it accuses, or it does not say."""
+
+    PIRACY = "piracy"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A decision and what it rests on."""
+
+    decision: Decision
+    similarity: float
+    """Mean over all views, in [0, 1]."""
+    p_value: float
+    """Mean over the repeats of the t-test, in [0, 1]."""
+    reference_models: int
+    reference_above: int
+    """Innocent reference models whose similarity is at least the suspect's. With n of them, no method that ranks models can
+    claim less than (1 + this) / (n + 1)."""
+    reason: str
+
+
+def decide(suspect: np.ndarray, references: np.ndarray, config: VerdictConfig, seed: int) -> Verdict:
+    """Decide about one suspect.
+
+    Args:
+        suspect: similarities ``[views]``.
+        references: similarities ``[models, views]`` of homologous models that neither trained the encoder nor are the suspect.
+        seed: of the draws.
+
+    Raises:
+        NotEnoughModelsError: fewer reference models than ``config.min_reference_models``.
+    """
+    if len(references) < config.min_reference_models:
+        raise NotEnoughModelsError(
+            f"a verdict needs {config.min_reference_models} homologous reference models, {len(references)} learnt; "
+            "see the zoo's failed models, or raise suspects_per_cell"
+        )
+    p = mean_p_value(suspect, references, config, seed)
+    similarity = float(suspect.mean())
+    above = int((references.mean(1) >= similarity).sum())
+    decision = Decision.PIRACY if p < config.level else Decision.INCONCLUSIVE
+    sign = "<" if p < config.level else ">="
+    reason = (
+        f"mean p {p:.2g} {sign} {config.level:g}; similarity {similarity:.3f}, "
+        f"{above} of {len(references)} homologous references as high"
+    )
+    return Verdict(decision, similarity, p, len(references), above, reason)
+
+
+def mean_p_value(suspect: np.ndarray, references: np.ndarray, config: VerdictConfig, seed: int) -> float:
+    """Mean p over ``config.repeats`` of a one-sided Welch t-test, ``config.fingerprints`` random similarities a side."""
+    generator = np.random.default_rng(seed)
+    pool = references.ravel()
+    values = []
+    for _ in range(config.repeats):
+        drawn = generator.choice(suspect, config.fingerprints, replace=False)
+        against = generator.choice(pool, config.fingerprints, replace=False)
+        values.append(t_test_p(drawn, against))
+    return float(np.mean(values))
+
+
+def t_test_p(sample: np.ndarray, reference: np.ndarray) -> float:
+    """p of "the sample's mean is not greater", in [0, 1]. Two samples without any spread compare by their means alone."""
+    if sample.std() == 0 and reference.std() == 0:
+        return 0.0 if sample.mean() > reference.mean() else 1.0
+    return float(stats.ttest_ind(sample, reference, equal_var=False, alternative="greater").pvalue)

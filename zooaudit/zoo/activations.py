@@ -1,0 +1,64 @@
+"""ELU and PReLU that are fast on a CPU, equal to PyTorch's own to rounding.
+
+PyTorch's CPU kernels for these two (``expm1`` in ELU, the slope's gradient in PReLU) take most of a small network's training time;
+benchmarks/results has the figures. On other devices, and while a model is being exported, PyTorch's own are used.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def _own_kernels(x: Tensor) -> bool:
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.compiler.is_exporting()
+
+
+class _FastElu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        y = torch.maximum(x, x.clamp(max=0).exp_().sub_(1))  # below 0, exp(x) - 1 >= x; above, it is clamped to 0
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (y,) = ctx.saved_tensors
+        return grads[0] * y.clamp(max=0).add_(1)
+
+
+class _FastPReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, slope: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.slope = slope.item()
+        return F.leaky_relu(x, ctx.slope)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        (x,) = ctx.saved_tensors
+        to_x = torch.ops.aten.leaky_relu_backward(grads[0], x, ctx.slope, False)
+        to_slope = (grads[0] * x.clamp(max=0)).sum(dtype=torch.float32).reshape(1)
+        return to_x, to_slope
+
+
+class ELU(nn.Module):
+    """ELU with alpha 1: ``x`` above zero, ``exp(x) - 1`` below. Any shape, float32 or bfloat16."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _FastElu.apply(x) if _own_kernels(x) else F.elu(x)
+
+
+class PReLU(nn.Module):
+    """PReLU with one learnt slope, 0.25 at first. Any shape, float32 or bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor([0.25]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _FastPReLU.apply(x, self.slope) if _own_kernels(x) else F.prelu(x, self.slope.to(x.dtype))
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "elu": ELU, "prelu": PReLU}

@@ -1,0 +1,152 @@
+"""Build one model from its spec: train or extract, measure, retry once, or mark failed."""
+
+import dataclasses
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zooaudit.compute import resolve_precision, seeded
+from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.splits import random_part, seed_set
+from zooaudit.seeds import derive
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.zoo.arch import build_architecture
+from zooaudit.zoo.extract import extract
+from zooaudit.zoo.fit import DivergedError, accuracy, fit
+from zooaudit.zoo.spec import ModelSpec
+
+ATTEMPTS = 2
+
+
+class Status(StrEnum):
+    """Whether a model learnt its task. A failed one is kept for the record and enters no statistic."""
+
+    LEARNT = "learnt"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What is known of a finished model."""
+
+    status: Status
+    accuracy: float
+    """Top-1 on the test set, in [0, 1]."""
+    recovery_rate: float | None
+    """Accuracy over the parent's accuracy; None for a model without a parent."""
+    queries: int
+    """Images that the parent was asked to label."""
+    seconds: float
+    attempts: int
+    precision: str
+    reason: str = ""
+    """Why it failed."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> "ModelRecord":
+        return ModelRecord(**(raw | {"status": Status(raw["status"])}))
+
+
+@dataclass(frozen=True, eq=False)
+class Parent:
+    """The model that a spec is extracted from, and its test accuracy."""
+
+    module: nn.Module
+    accuracy: float
+
+
+@dataclass(frozen=True, eq=False)
+class BuiltModel:
+    """A finished model: its spec, its weights (contiguous CPU tensors by name) and its record."""
+
+    spec: ModelSpec
+    weights: dict[str, Tensor]
+    record: ModelRecord
+
+
+def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
+    """Train the model that ``spec`` names, deterministically; a second attempt with a derived seed if it did not learn.
+
+    Args:
+        dataset: on the device to train on.
+        parent: required if ``spec.parent`` is set.
+    """
+    started = time.perf_counter()
+    queries, reason = 0, ""
+    for attempt in range(1, ATTEMPTS + 1):
+        seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
+        model, asked, reason = _attempt(spec, seed, dataset, parent)
+        queries += asked
+        reached = accuracy(model, dataset.test)
+        recovery = reached / parent.accuracy if parent else None
+        reason = reason or _shortfall(spec, reached, recovery)
+        if not reason:
+            break
+    record = ModelRecord(
+        status=Status.FAILED if reason else Status.LEARNT,
+        accuracy=reached,
+        recovery_rate=recovery,
+        queries=queries,
+        seconds=round(time.perf_counter() - started, 3),
+        attempts=attempt,
+        precision=resolve_precision(spec.training.precision, dataset.test.images.device.type),
+        reason=reason,
+    )
+    return BuiltModel(spec, {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, record)
+
+
+def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
+    """Indices of the random part of the training images that a trained (not extracted) model sees."""
+    return random_part(len(train), spec.data_fraction, derive(spec.seed, "split"))
+
+
+def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None) -> tuple[nn.Module, int, str]:
+    device = dataset.train.images.device
+    with seeded(derive(seed, "init"), device):
+        model = build_architecture(spec.architecture, spec.shape).to(device)
+    try:
+        if spec.extraction is None:
+            part = dataset.train.take(training_half(spec, dataset.train))
+            _fit(model, spec, part.images, part.labels, spec.training.epochs, seed)
+            return model, 0, ""
+        assert parent is not None, f"{spec.id} needs its parent"
+        return model, _extract(model, spec, seed, dataset, parent), ""
+    except DivergedError as error:
+        return model.eval(), 0, str(error)
+
+
+def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent) -> int:
+    assert spec.extraction is not None
+    size = len(dataset.train)
+    taken = torch.empty(0, dtype=torch.int64)
+    if spec.parent_split_seed is not None:
+        taken = random_part(size, spec.data_fraction, derive(spec.parent_split_seed, "split"))
+    seeds = seed_set(size, taken, spec.extraction.seed_size, derive(spec.seed, "seed-set"))
+    victim = TorchBlackBox(parent.module, dataset.num_classes, f"victim {spec.parent}")
+
+    def retrain(images: Tensor, targets: Tensor, epochs: int, round_: int) -> None:
+        _fit(model, spec, images, targets, epochs, derive(seed, "round", round_))
+
+    extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain)
+    return victim.queries
+
+
+def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int) -> None:
+    fit(
+        model, images, targets,
+        optimiser=spec.optimiser, batch_size=spec.batch_size, training=spec.training, epochs=epochs, seed=seed,
+    )  # fmt: skip
+
+
+def _shortfall(spec: ModelSpec, reached: float, recovery: float | None) -> str:
+    """Why the model did not learn; empty if it did."""
+    if recovery is None:
+        return "" if reached >= spec.floor else f"accuracy {reached:.3f} is under the floor {spec.floor:g}"
+    return "" if recovery >= spec.floor else f"recovery rate {recovery:.3f} is under the floor {spec.floor:g}"

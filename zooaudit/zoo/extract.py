@@ -1,0 +1,96 @@
+"""Model extraction: a substitute trained on the answers of a victim that can only be asked.
+
+CloudLeak (Yu et al., NDSS 2020): adversarial active learning. The attacker picks the points it is least sure of,
+moves them onto the substitute's decision boundary, has the victim label them, and trains again. JBDA (Papernot et al., ASIA CCS 2017):
+every point held is moved a step along the sign of the substitute's gradient for the label that the victim gave it.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zooaudit.config import ExtractConfig, Labels
+from zooaudit.data.images import to_unit
+from zooaudit.suspects.blackbox import BlackBox
+
+Retrain = Callable[[Tensor, Tensor, int, int], None]
+CRAFT_BATCH = 500
+BOUNDARY_STEPS = 4
+
+
+def extract(substitute: nn.Module, victim: BlackBox, seeds: Tensor, config: ExtractConfig, retrain: Retrain) -> None:
+    """Train ``substitute`` in place on the victim's answers to ``seeds`` and to points crafted from them.
+
+    Args:
+        seeds: uint8 ``[n, c, h, w]``, the attacker's unlabelled in-domain images.
+        victim: counts the queries spent: ``n`` for the seeds and at most ``n`` for each CloudLeak round; JBDA doubles each round.
+        retrain: ``(images, targets, epochs, round)`` trains the substitute.
+    """
+    images, targets = seeds, ask_labels(victim, seeds, config.labels)
+    for round_ in range(config.rounds):
+        retrain(images, targets, config.round_epochs, round_)
+        if config.attack == "cloudleak":
+            chosen = least_certain(substitute, images, len(seeds))
+            crafted = move_to_boundary(substitute, images[chosen], config.step_linf, config.epsilon_linf)
+        else:
+            crafted = jacobian_step(substitute, images, targets, config.step_linf)
+        images = torch.cat([images, crafted])
+        targets = torch.cat([targets, ask_labels(victim, crafted, config.labels)])
+    retrain(images, targets, config.final_epochs, config.rounds)
+
+
+def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
+    """The victim's answers to uint8 images: probabilities ``[n, K]``, or its top labels ``[n]`` if ``hard``."""
+    answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(CRAFT_BATCH)])
+    return answers.argmax(1) if labels == "hard" else answers
+
+
+@torch.no_grad()
+def least_certain(substitute: nn.Module, images: Tensor, count: int) -> Tensor:
+    """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
+    substitute.eval()
+    margins = [_margin(substitute(to_unit(x)).softmax(1)) for x in images.split(CRAFT_BATCH)]
+    return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
+
+
+def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float) -> Tensor:
+    """Newton steps on the margin of the two likeliest classes, each pixel moved by at most ``epsilon_linf``; uint8 again."""
+    substitute.eval()
+    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf) for x in images.split(CRAFT_BATCH)])
+
+
+def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float) -> Tensor:
+    x = start
+    for _ in range(BOUNDARY_STEPS):
+        x = x.detach().requires_grad_()
+        margin = _margin(substitute(x))
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
+        length = margin.detach() / gradient.flatten(1).square().sum(1).clamp(min=1e-8)
+        step = (length.view(-1, 1, 1, 1) * gradient).clamp(-step_linf, step_linf)
+        x = start + (x.detach() - step - start).clamp(-epsilon_linf, epsilon_linf)
+        x = x.clamp(0, 1)
+    return _to_pixels(x)
+
+
+def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_linf: float) -> Tensor:
+    """``x + step * sign(dF_y(x)/dx)``, F_y the substitute's score of the victim's label y; uint8 again."""
+    substitute.eval()
+    labels = targets if targets.ndim == 1 else targets.argmax(1)
+    moved = []
+    for part, y in zip(images.split(CRAFT_BATCH), labels.split(CRAFT_BATCH), strict=True):
+        x = to_unit(part).requires_grad_()
+        score = F.softmax(substitute(x), 1).gather(1, y.unsqueeze(1)).sum()
+        (gradient,) = torch.autograd.grad(score, x)
+        moved.append(_to_pixels((x.detach() + step_linf * gradient.sign()).clamp(0, 1)))
+    return torch.cat(moved)
+
+
+def _margin(scores: Tensor) -> Tensor:
+    top = scores.topk(2, dim=1).values
+    return top[:, 0] - top[:, 1]
+
+
+def _to_pixels(x: Tensor) -> Tensor:
+    return (x * 255).round().to(torch.uint8)

@@ -1,0 +1,91 @@
+"""The training loop: batches cut from tensors that already lie on the device, no worker processes."""
+
+import functools
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zooaudit.compute import autocast, seeded
+from zooaudit.config import Optimiser, TrainConfig
+from zooaudit.data.images import ImageSet, to_unit
+from zooaudit.seeds import derive
+
+REFERENCE_BATCH = 128
+EVALUATION_BATCH = 500
+
+
+class DivergedError(ArithmeticError):
+    """The loss is no longer finite."""
+
+
+def fit(
+    model: nn.Module, images: Tensor, targets: Tensor, *,
+    optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int,
+) -> None:  # fmt: skip
+    """Train ``model`` in place by cross-entropy, with warm-up and linear decay.
+
+    Args:
+        images: uint8 ``[n, c, h, w]`` on the model's device.
+        targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
+        seed: order of the batches and dropout.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    batch_size = min(batch_size, len(images))
+    per_epoch = len(images) // batch_size
+    generator = torch.Generator().manual_seed(derive(seed, "order"))
+    model.to(memory_format=torch.channels_last)
+    model.train()
+    stepper, schedule = make_optimiser(model, optimiser, batch_size, training, epochs * per_epoch)
+    with seeded(derive(seed, "dropout"), images.device):
+        for _ in range(epochs):
+            order = torch.randperm(len(images), generator=generator).to(images.device)
+            loss = torch.zeros((), device=images.device)
+            for batch in order[: per_epoch * batch_size].split(batch_size):
+                with autocast(training.precision, images.device):
+                    logits = model(to_unit(images[batch]))
+                loss = F.cross_entropy(logits.float(), targets[batch])
+                stepper.zero_grad()
+                loss.backward()
+                stepper.step()
+                schedule.step()
+            if not math.isfinite(loss.item()):
+                raise DivergedError(f"loss is {loss.item()} after an epoch ({optimiser}, batch {batch_size})")
+    model.eval()
+
+
+def make_optimiser(
+    model: nn.Module, name: Optimiser, batch_size: int, training: TrainConfig, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """The named optimiser at the learning rate for this batch size, and its schedule over ``steps``."""
+    ratio = batch_size / REFERENCE_BATCH
+    parameters = list(model.parameters())
+    optimiser: torch.optim.Optimizer
+    if name == "sgd":
+        optimiser = torch.optim.SGD(
+            parameters, training.lr_sgd * ratio, training.momentum,
+            weight_decay=training.weight_decay_sgd, nesterov=True, fused=True,
+        )  # fmt: skip
+    elif name == "adam":
+        optimiser = torch.optim.Adam(parameters, training.lr_adam * math.sqrt(ratio), fused=True)
+    else:
+        optimiser = torch.optim.RMSprop(parameters, training.lr_rmsprop * math.sqrt(ratio), foreach=True)
+    factor = functools.partial(_warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps)
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+
+
+def _warm_up_then_decay(step: int, warm: float, steps: int) -> float:
+    return min((step + 1) / warm, max(0.0, steps - step) / max(1.0, steps - warm))
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: ImageSet) -> float:
+    """Top-1 accuracy in [0, 1], in float32."""
+    model.eval()
+    hits = 0
+    for x, y in zip(images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True):
+        hits += int((model(to_unit(x)).argmax(1) == y).sum())
+    return hits / len(images)

@@ -1,0 +1,82 @@
+"""What one model of the zoo is, and the id that follows from it."""
+
+import dataclasses
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from zooaudit.config import ExtractConfig, Optimiser, TrainConfig, digest_of
+from zooaudit.zoo.arch import ModelShape
+
+
+class Role(StrEnum):
+    """What a model is to the victim."""
+
+    VICTIM = "victim"
+    HOMOLOGOUS = "homologous"
+    """Trained independently on data of the same domain."""
+    PIRACY = "piracy"
+    """Extracted from the victim."""
+    OTHER_VICTIM = "other-victim"
+    """A stranger's model, which look-alikes are extracted from."""
+    LOOK_ALIKE = "look-alike"
+    """Extracted from another victim: made like a piracy model, yet innocent."""
+
+    @property
+    def stolen(self) -> bool:
+        """Whether the right verdict is piracy."""
+        return self is Role.PIRACY
+
+
+class Group(StrEnum):
+    """What a model is for: nothing that trains the encoder is ever reported on."""
+
+    SOURCE = "source"
+    ENCODER = "encoder"
+    SUSPECT = "suspect"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that decides a model's weights. Equal specs have equal ids, so a retry is a resume."""
+
+    role: Role
+    group: Group
+    architecture: str
+    optimiser: Optimiser
+    batch_size: int
+    data: str
+    """Digest of the dataset."""
+    data_fraction: float
+    seed: int
+    training: TrainConfig
+    shape: ModelShape
+    floor: float
+    """Test accuracy (with a parent: recovery rate) below which it did not learn."""
+    extraction: ExtractConfig | None = None
+    parent: str | None = None
+    """Id of the model it is extracted from."""
+    parent_split_seed: int | None = None
+    """Seed of the parent's training half, which the attacker's seed set avoids."""
+    version: int = 1
+
+    @property
+    def id(self) -> str:
+        """For example ``piracy-C-sgd-0f3a...``; derived from every field."""
+        return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(self)}"
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(raw: dict[str, Any]) -> "ModelSpec":
+        shape = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
+        extraction = raw["extraction"] and ExtractConfig(**raw["extraction"])
+        plain = raw | {
+            "role": Role(raw["role"]),
+            "group": Group(raw["group"]),
+            "training": TrainConfig(**raw["training"]),
+            "shape": ModelShape(**shape),
+            "extraction": extraction,
+        }
+        return ModelSpec(**plain)
