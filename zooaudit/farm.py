@@ -55,7 +55,7 @@ class SerialFarm:
             while spec := queue.draw(0):
                 watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, (spec.id,)))
                 record = build_and_commit(spec, dataset, artifacts)
-                queue.finish(0)
+                queue.finish(0, spec.id)
                 done, failed = done + 1, failed + (record.status is Status.FAILED)
         watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started))
 

@@ -82,9 +82,7 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     """Store a kit under the digest of its content and settings."""
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
-    table = pa.table(
-        {"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA
-    )
+    table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),

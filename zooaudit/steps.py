@@ -170,14 +170,22 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
     return network.eval().requires_grad_(False)
 
 
-def kit(
-    recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str]
-) -> Kit:
+def kit(recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str]) -> Kit:
     """Put together what auditing a suspect needs; references are homologous models that did not train the encoder."""
     if not references:
         raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
     bare = Kit(
-        victim, uap.v.cpu(), points, answers[victim], encoder, recipe.encoder, (), np.empty((0, 0), np.float32), recipe.verdict, recipe.seed, {}
+        victim,
+        uap.v.cpu(),
+        points,
+        answers[victim],
+        encoder,
+        recipe.encoder,
+        (),
+        np.empty((0, 0), np.float32),
+        recipe.verdict,
+        recipe.seed,
+        {},
     )
     scores = np.stack([bare.similarities(answers[i]) for i in references])
     return Kit(**(vars(bare) | {"reference_ids": tuple(references), "references": scores}))

@@ -134,6 +134,4 @@ def _debian(scratch: Path) -> Path:
 
 
 def _apt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["apt-get", "-q", *arguments], cwd=folder, check=False, timeout=APT_TIMEOUT_S, capture_output=True, text=True
-    )
+    return subprocess.run(["apt-get", "-q", *arguments], cwd=folder, check=False, timeout=APT_TIMEOUT_S, capture_output=True, text=True)

@@ -68,7 +68,9 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
 
 def _too_small(sizes: np.ndarray, config: FingerprintConfig) -> str:
     small = int((sizes < config.views).sum())
-    return f"{small} of {config.points} clusters have fewer than {config.views} members (the smallest {sizes.min()}), one is needed per view"
+    return (
+        f"{small} of {config.points} clusters have fewer than {config.views} members (the smallest {sizes.min()}), one is needed per view"
+    )
 
 
 def _views(rows: np.ndarray, kept: np.ndarray, found: KMeans, config: FingerprintConfig) -> np.ndarray:

@@ -192,7 +192,9 @@ class Artifacts:
 def check_name(name: str) -> str:
     """Return ``name`` if it can name an artifact: letters, digits, ``.``, ``_``, ``-``; at most 200."""
     if not NAME.fullmatch(name):
-        raise InputError(f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign")
+        raise InputError(
+            f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign"
+        )
     return name
 
 

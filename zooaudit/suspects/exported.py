@@ -57,4 +57,6 @@ def _refuse_pickled(path: Path, name: str, content: bytes) -> None:
     for tensor, payload in json.loads(content)["config"].items():
         plain = payload["path_name"].rpartition("/")[2].startswith(("weight_", "tensor_"))
         if payload["use_pickle"] or not plain:
-            raise ModelError(f"{path} holds {tensor} as a pickle, which can run code; expected plain tensors only: export without custom objects")
+            raise ModelError(
+                f"{path} holds {tensor} as a pickle, which can run code; expected plain tensors only: export without custom objects"
+            )

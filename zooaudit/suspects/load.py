@@ -96,9 +96,7 @@ def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> No
     for name, tensor in expected.items():
         found = weights[name]
         if found.shape != tensor.shape or found.dtype != tensor.dtype:
-            raise ModelError(
-                f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype} {tuple(tensor.shape)}"
-            )
+            raise ModelError(f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype} {tuple(tensor.shape)}")
         if found.is_floating_point() and not torch.isfinite(found).all():
             raise ModelError(f"{where}: {name} holds NaN or infinite values; expected finite weights")
     module.load_state_dict(weights)
@@ -119,9 +117,7 @@ def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int,
                 outputs = module(images)
         except Exception as error:  # the user's code may raise anything
             hint = "; export it with a dynamic batch dimension" if name.endswith(".pt2") else ""
-            raise ModelError(
-                f"{name} failed on {count} float images of shape {image_shape}: {str(error).splitlines()[0]}{hint}"
-            ) from error
+            raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {str(error).splitlines()[0]}{hint}") from error
         to_probabilities(outputs, count, num_classes, name)
 
 

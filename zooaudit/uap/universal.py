@@ -118,4 +118,3 @@ def local_perturbations(model: nn.Module, images: Tensor, norm: Norm, epsilon: f
     steps = torch.cat([deepfool(model, x, norm) for x in images.split(EVALUATION_BATCH)])
     length = steps.flatten(1).norm(p=float("inf") if norm == "linf" else 2, dim=1).clamp(min=1e-12)
     return steps * (epsilon / length).view(-1, 1, 1, 1)
-

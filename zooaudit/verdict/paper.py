@@ -59,8 +59,7 @@ def decide(suspect: np.ndarray, references: np.ndarray, config: VerdictConfig, s
     decision = Decision.PIRACY if p < config.level else Decision.INCONCLUSIVE
     sign = "<" if p < config.level else ">="
     reason = (
-        f"mean p {p:.2g} {sign} {config.level:g}; similarity {similarity:.3f}, "
-        f"{above} of {len(references)} homologous references as high"
+        f"mean p {p:.2g} {sign} {config.level:g}; similarity {similarity:.3f}, {above} of {len(references)} homologous references as high"
     )
     return Verdict(decision, similarity, p, len(references), above, reason)
 

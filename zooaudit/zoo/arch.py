@@ -67,7 +67,9 @@ class ConvNet(nn.Module):
             layers.append(ACTIVATIONS[arch.activation]())
             channels = out
         if min(height, width) < 1:
-            raise ConfigError(f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for two poolings; expected at least 4 x 4")
+            raise ConfigError(
+                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for two poolings; expected at least 4 x 4"
+            )
         self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Sequential(
             nn.Dropout(arch.dropout),

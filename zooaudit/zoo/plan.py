@@ -50,9 +50,7 @@ def plan_zoo(zoo: ZooConfig, data: str, shape: ModelShape, seed: int, own_victim
     for v, stranger in enumerate(strangers):
         for i in range(zoo.look_alikes_per_victim):
             architecture = zoo.architectures[i % len(zoo.architectures)]
-            specs.append(
-                planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, v + i)
-            )
+            specs.append(planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, v + i))
     return Plan(victim_id, tuple(specs))
 
 

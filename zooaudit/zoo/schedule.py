@@ -70,9 +70,16 @@ class WorkQueue:
                 return spec
         return None
 
-    def finish(self, worker: int) -> None:
-        """The claimed model is committed."""
-        self._ready.add(self._claims.pop(worker).id)
+    def finish(self, worker: int, id_: str) -> None:
+        """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not know that it had drawn)."""
+        self._claims.pop(worker, None)
+        self._pending.pop(id_, None)
+        self._ready.add(id_)
+
+    @property
+    def claimed(self) -> tuple[str, ...]:
+        """Ids of the models being built."""
+        return tuple(s.id for s in self._claims.values())
 
     @property
     def empty(self) -> bool:

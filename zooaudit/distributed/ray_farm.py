@@ -1,0 +1,206 @@
+"""The zoo's farm on Ray Train: one TorchTrainer whose workers draw model specs from a queue.
+
+One trainer for all models, because starting one costs as much as training a small model (docs/decisions/0002). A worker commits each
+finished model to the store at once; if any worker dies, Ray restarts the group and it goes on with what is not committed.
+"""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from zooaudit import errors
+from zooaudit.compute import pick_device
+from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.distributed.cluster import cluster
+from zooaudit.farm import THREADS_PER_MODEL, FarmStatus, Watch, build_and_commit, make_queue
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.zoo.build import Status
+from zooaudit.zoo.spec import ModelSpec
+
+POLL_S = 0.5
+WAIT_FOR_PARENT_S = 0.2
+MAX_GROUP_RESTARTS = 5
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What a worker gets when it asks for work: a spec, or none for now, or the end."""
+
+    spec: ModelSpec | None
+    over: bool
+
+
+class QueueActor:
+    """The work queue as a Ray actor. Restarted anywhere, it rebuilds itself from the specs and the store."""
+
+    def __init__(self, specs: list[ModelSpec], store_url: str, train_size: int) -> None:
+        artifacts = open_store(store_url)
+        there = set(artifacts.ids("model"))
+        self._total = len(specs)
+        self._queue = make_queue([s for s in specs if s.id not in there], artifacts, train_size)
+        self._done = sum(s.id in there for s in specs)
+        self._failed = 0
+        self._error: tuple[str, str] | None = None
+        self._started = time.perf_counter()
+
+    def join(self, worker: int) -> None:
+        self._queue.join(worker)
+
+    def draw(self, worker: int) -> Draw:
+        if self._error or self._queue.empty:
+            return Draw(None, over=True)
+        return Draw(self._queue.draw(worker), over=False)
+
+    def finish(self, worker: int, id_: str, failed: bool) -> None:
+        self._queue.finish(worker, id_)
+        self._done += 1
+        self._failed += failed
+
+    def abort(self, kind: str, message: str) -> None:
+        """A worker met an error that a restart would not mend: everybody stops."""
+        self._error = self._error or (kind, message)
+
+    def error(self) -> tuple[str, str] | None:
+        return self._error
+
+    def status(self) -> FarmStatus:
+        return FarmStatus(self._done, self._total, self._failed, time.perf_counter() - self._started, self._queue.claimed)
+
+
+@dataclass(frozen=True)
+class RayFarm:
+    """Builds models on Ray Train workers.
+
+    Attributes:
+        workers: how many; None for one a core, or one a GPU share.
+        gpus_per_worker: share of a GPU for each worker, 0 for CPU training; 0.25 packs four models on a GPU.
+    """
+
+    workers: int | None = None
+    gpus_per_worker: float = 0.0
+
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+        if artifacts.url == "memory:":
+            raise errors.ConfigError("Ray workers cannot reach a store in this process's memory; use --farm serial or a folder")
+        pixels = dataset.train.images.numel() + dataset.test.images.numel()
+        with cluster(object_store_bytes=3 * pixels), _scratch() as scratch:
+            queue = ray.remote(QueueActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote(
+                specs, artifacts.url, len(dataset.train)
+            )  # fmt: skip
+            ray.get(queue.status.remote())
+            config = {"queue": queue, "store": artifacts.url, "data": ray.put(_packed(dataset)), "path": os.getcwd()}
+            with _watching(queue, watch):
+                _run(self._trainer(config, scratch))
+            _raise_aborted(ray.get(queue.error.remote()))
+
+    def _trainer(self, config: dict[str, Any], scratch: str) -> TorchTrainer:
+        total = ray.cluster_resources()
+        share = self.gpus_per_worker
+        limit = total.get("GPU", 0) / share if share else total.get("CPU", 1) / THREADS_PER_MODEL
+        resources = {"CPU": float(THREADS_PER_MODEL)} | ({"GPU": share} if share else {})
+        return TorchTrainer(
+            work,
+            train_loop_config=config,
+            torch_config=TorchConfig(backend="gloo"),
+            scaling_config=ScalingConfig(
+                num_workers=self.workers or max(1, int(limit)), use_gpu=bool(share), resources_per_worker=resources
+            ),
+            run_config=RunConfig(name="zoo", storage_path=scratch, failure_config=FailureConfig(max_failures=MAX_GROUP_RESTARTS)),
+        )
+
+
+def work(config: dict[str, Any]) -> None:
+    """What each Ray Train worker runs: draw a spec, build it, commit it, until nothing is left."""
+    rank = ray.train.get_context().get_world_rank()
+    queue = config["queue"]
+    torch.set_num_threads(THREADS_PER_MODEL)
+    if config["path"] not in sys.path:  # the user's victim may be built by a module there
+        sys.path.insert(0, config["path"])
+    ray.get(queue.join.remote(rank))
+    try:
+        artifacts = open_store(config["store"])
+        dataset = _unpacked(ray.get(config["data"])).to(pick_device())
+        while not (drawn := ray.get(queue.draw.remote(rank))).over:
+            if drawn.spec is None:
+                time.sleep(WAIT_FOR_PARENT_S)
+                continue
+            record = build_and_commit(drawn.spec, dataset, artifacts)
+            ray.get(queue.finish.remote(rank, drawn.spec.id, record.status is Status.FAILED))
+    except errors.ZooauditError as error:
+        ray.get(queue.abort.remote(type(error).__name__, str(error)))
+
+
+def _run(trainer: TorchTrainer) -> None:
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise errors.FarmError(
+            f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
+        ) from error
+
+
+def _raise_aborted(aborted: tuple[str, str] | None) -> None:
+    if aborted:
+        kind, message = aborted
+        raise getattr(errors, kind, errors.FarmError)(message)
+
+
+@contextlib.contextmanager
+def _watching(queue: Any, watch: Watch) -> Any:
+    """Report the queue's status while the block runs, and once at its end."""
+    stop = threading.Event()
+
+    def poll() -> None:
+        while not stop.wait(POLL_S):
+            watch(ray.get(queue.status.remote()))
+
+    thread = threading.Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        watch(ray.get(queue.status.remote()))
+
+
+@contextlib.contextmanager
+def _scratch() -> Any:
+    """A folder for what Ray Train itself writes; nothing of ours depends on it."""
+    folder = tempfile.mkdtemp(prefix="zooaudit-train-")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _packed(dataset: Dataset) -> dict[str, Any]:
+    """Arrays that all workers of a node share through Ray's object store, without a copy each."""
+    parts = {"train": dataset.train.to("cpu"), "test": dataset.test.to("cpu")}
+    arrays = {f"{name}_{what}": getattr(part, what).numpy() for name, part in parts.items() for what in ("images", "labels")}
+    return arrays | {"name": dataset.name, "classes": dataset.classes, "source": dataset.source}
+
+
+def _unpacked(packed: dict[str, Any]) -> Dataset:
+    train, test = (ImageSet(_shared(packed[f"{p}_images"]), _shared(packed[f"{p}_labels"])) for p in ("train", "test"))
+    return Dataset(packed["name"], train, test, packed["classes"], packed["source"])
+
+
+def _shared(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():  # the memory is read-only, and nobody writes to it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(array)
