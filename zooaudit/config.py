@@ -40,8 +40,8 @@ def digest_of(value: Any) -> str:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one model learns. Learning rates are for a batch of 128 and scale with the batch size
-    (linearly for SGD, by its square root for Adam and RMSprop); warm-up then linear decay to zero."""
+    """How one model learns. Learning rates are for a batch of 128 and scale with the square root of the batch size;
+    warm-up, then linear decay to zero."""
 
     epochs: int = 4
     lr_sgd: float = 0.1
@@ -49,6 +49,8 @@ class TrainConfig:
     lr_rmsprop: float = 2.5e-3
     momentum: float = 0.9
     weight_decay_sgd: float = 5e-4
+    clip_norm: float = 2.0
+    """Gradients longer than this (L2, over all weights) are shortened to it."""
     warmup_fraction: float = 0.15
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
@@ -56,6 +58,7 @@ class TrainConfig:
         check(self.epochs >= 1, self, "epochs", "at least 1")
         for name in ("lr_sgd", "lr_adam", "lr_rmsprop"):
             check(0 < getattr(self, name) < 10, self, name, "a number in (0, 10)")
+        check(self.clip_norm > 0, self, "clip_norm", "a positive number")
         check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
         check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
 
@@ -102,7 +105,7 @@ class ZooConfig:
     epochs: tuple[tuple[str, int], ...] = ()
     """Epochs for named architectures, where they differ from ``training.epochs``."""
     widths: tuple[int, ...] = (16, 32)
-    """Channels of the first and of every later convolution."""
+    """Channels of the convolutions, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32."""
     hidden: int = 128
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     second_attack: ExtractConfig | None = None

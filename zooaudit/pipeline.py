@@ -15,6 +15,7 @@ from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.farm import Farm, Watch
+from zooaudit.fingerprint.answers import fingerprints
 from zooaudit.kit import Kit
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
@@ -92,6 +93,15 @@ def build_zoo(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     return zoo
 
 
+def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Uap:
+    """The victim's UAP alone: trains no more than the victim."""
+    plan = steps.plan(recipe, dataset, artifacts, own)
+    missing = [s for s in steps.missing_models(plan, artifacts) if s.id == plan.victim]
+    if missing:
+        farm.build(missing, dataset, artifacts, watch)
+    return steps.uap(recipe, steps.Victim.load(plan.victim, artifacts, dataset), dataset, artifacts)
+
+
 def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Audit:
     """Audit a victim from end to end.
 
@@ -130,7 +140,7 @@ def _judge(kit: Kit, spec: ModelSpec, answers: Tensor) -> Suspect:
     return Suspect(spec, scores, kit.judge(spec.id, scores))
 
 
+@torch.no_grad()
 def embeddings(audit: Audit, id_: str) -> Tensor:
     """Encoder embeddings ``[views, 20]`` of one model's fingerprints."""
-    with torch.no_grad():
-        return audit.kit.encoder.embed(audit.answers[id_].flatten(1))
+    return audit.kit.encoder.embed(fingerprints(audit.answers[id_]))

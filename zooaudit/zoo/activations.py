@@ -39,7 +39,7 @@ class _FastPReLU(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
         (x,) = ctx.saved_tensors
         to_x = torch.ops.aten.leaky_relu_backward(grads[0], x, ctx.slope, False)
-        to_slope = (grads[0] * x.clamp(max=0)).sum(dtype=torch.float32).reshape(1)
+        to_slope = (grads[0] * x.clamp(max=0)).sum().reshape(1).float()  # bfloat16 sums accumulate in float32
         return to_x, to_slope
 
 

@@ -1,8 +1,9 @@
 """The FMNIST architectures A to E (paper table 1).
 
-The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer, inputs normalised inside the
-model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E) or third (D), and pooling before the activation:
-for increasing activations that is the same function (a PReLU slope below zero aside) at a quarter of the work.
+The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer,
+inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E)
+or third (D), and pooling before the activation: for increasing activations that is the same function (a PReLU slope below zero
+aside) at a quarter of the work.
 """
 
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class ModelShape:
     hidden: int
 
 
+def channels_after(convolution: int, arch: Architecture, shape: ModelShape) -> int:
+    """Output channels of convolution number ``convolution``: the widths in equal shares, (16, 32) over four is 16, 16, 32, 32."""
+    return shape.widths[convolution * len(shape.widths) // arch.convolutions]
+
+
 class ConvNet(nn.Module):
     """Convolutions, a hidden layer, logits."""
 
@@ -59,7 +65,7 @@ class ConvNet(nn.Module):
         channels, height, width = shape.image
         layers: list[nn.Module] = []
         for i in range(arch.convolutions):
-            out = shape.widths[min(i, len(shape.widths) - 1)]
+            out = channels_after(i, arch, shape)
             layers.append(nn.Conv2d(channels, out, arch.kernel, padding=arch.kernel // 2))
             if i in arch.pool_after:
                 layers.append(nn.MaxPool2d(2))

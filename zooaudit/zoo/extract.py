@@ -11,13 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zooaudit.compute import autocast
 from zooaudit.config import ExtractConfig, Labels
 from zooaudit.data.images import to_unit
 from zooaudit.suspects.blackbox import BlackBox
 
 Retrain = Callable[[Tensor, Tensor, int, int], None]
-CRAFT_BATCH = 500
-BOUNDARY_STEPS = 4
+CRAFT_BATCH = 250
+BOUNDARY_STEPS = 3
 
 
 def extract(substitute: nn.Module, victim: BlackBox, seeds: Tensor, config: ExtractConfig, retrain: Retrain) -> None:
@@ -51,7 +52,8 @@ def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
 def least_certain(substitute: nn.Module, images: Tensor, count: int) -> Tensor:
     """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
     substitute.eval()
-    margins = [_margin(substitute(to_unit(x)).softmax(1)) for x in images.split(CRAFT_BATCH)]
+    with autocast("auto", images.device):
+        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(CRAFT_BATCH)]
     return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
 
 
@@ -65,7 +67,8 @@ def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon
     x = start
     for _ in range(BOUNDARY_STEPS):
         x = x.detach().requires_grad_()
-        margin = _margin(substitute(x))
+        with autocast("auto", x.device):
+            margin = _margin(substitute(x).float())
         (gradient,) = torch.autograd.grad(margin.sum(), x)
         length = margin.detach() / gradient.flatten(1).square().sum(1).clamp(min=1e-8)
         step = (length.view(-1, 1, 1, 1) * gradient).clamp(-step_linf, step_linf)
@@ -81,7 +84,8 @@ def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_l
     moved = []
     for part, y in zip(images.split(CRAFT_BATCH), labels.split(CRAFT_BATCH), strict=True):
         x = to_unit(part).requires_grad_()
-        score = F.softmax(substitute(x), 1).gather(1, y.unsqueeze(1)).sum()
+        with autocast("auto", x.device):
+            score = F.softmax(substitute(x).float(), 1).gather(1, y.unsqueeze(1)).sum()
         (gradient,) = torch.autograd.grad(score, x)
         moved.append(_to_pixels((x.detach() + step_linf * gradient.sign()).clamp(0, 1)))
     return torch.cat(moved)

@@ -50,6 +50,7 @@ def fit(
                 loss = F.cross_entropy(logits.float(), targets[batch])
                 stepper.zero_grad()
                 loss.backward()
+                nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
                 stepper.step()
                 schedule.step()
             if not math.isfinite(loss.item()):
@@ -61,18 +62,18 @@ def make_optimiser(
     model: nn.Module, name: Optimiser, batch_size: int, training: TrainConfig, steps: int
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """The named optimiser at the learning rate for this batch size, and its schedule over ``steps``."""
-    ratio = batch_size / REFERENCE_BATCH
+    scale = math.sqrt(batch_size / REFERENCE_BATCH)
     parameters = list(model.parameters())
     optimiser: torch.optim.Optimizer
     if name == "sgd":
         optimiser = torch.optim.SGD(
-            parameters, training.lr_sgd * ratio, training.momentum,
+            parameters, training.lr_sgd * scale, training.momentum,
             weight_decay=training.weight_decay_sgd, nesterov=True, fused=True,
         )  # fmt: skip
     elif name == "adam":
-        optimiser = torch.optim.Adam(parameters, training.lr_adam * math.sqrt(ratio), fused=True)
+        optimiser = torch.optim.Adam(parameters, training.lr_adam * scale, fused=True)
     else:
-        optimiser = torch.optim.RMSprop(parameters, training.lr_rmsprop * math.sqrt(ratio), foreach=True)
+        optimiser = torch.optim.RMSprop(parameters, training.lr_rmsprop * scale, foreach=True)
     factor = functools.partial(_warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 

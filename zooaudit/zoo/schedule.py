@@ -1,6 +1,6 @@
 """Which model is trained next. Pure: knows specs, costs and what is done; nothing of workers or time."""
 
-from zooaudit.zoo.arch import ARCHITECTURES
+from zooaudit.zoo.arch import ARCHITECTURES, channels_after
 from zooaudit.zoo.spec import ModelSpec
 
 
@@ -20,7 +20,7 @@ def _work_per_image(spec: ModelSpec) -> float:
     channels, height, width = shape.image
     work = 0.0
     for i in range(arch.convolutions):
-        out = shape.widths[min(i, len(shape.widths) - 1)]
+        out = channels_after(i, arch, shape)
         work += height * width * out * (channels * arch.kernel**2 + 64)  # 64: activation and pooling, in multiplications
         channels = out
         if i in arch.pool_after:

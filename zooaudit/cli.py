@@ -1,0 +1,139 @@
+"""The command line: one subcommand a stage."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from textwrap import dedent
+
+from zooaudit import __version__, commands
+from zooaudit.errors import ZooauditError
+from zooaudit.recipes import RECIPES
+
+INTERRUPTED = 130
+Command = Callable[[argparse.Namespace], int]
+
+EXIT_CODES = """\
+exit codes: 0 done; 2 bad input; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict;
+5 the farm gave up; 130 interrupted. After 3, 4, 5 and 130 the same command goes on where it stopped.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line, with ``--debug`` a traceback."""
+    args = make_parser().parse_args(argv)
+    command: Command = args.command
+    try:
+        return command(args)
+    except ZooauditError as error:
+        if args.debug:
+            raise
+        print(f"zooaudit: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("zooaudit: interrupted; finished models are kept, the same command goes on from there", file=sys.stderr)
+        return INTERRUPTED
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="zooaudit",
+        description="Was this suspect model stolen from mine? Audits of model theft by UAP fingerprints.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"zooaudit {__version__}")
+    subcommands = parser.add_subparsers(title="subcommands", metavar="COMMAND", required=True)
+
+    add = _adder(subcommands, "audit", commands.audit, "zooaudit audit --recipe fmnist-quick --store ./store")
+    _add_recipe(add)
+    _add_farm(add)
+    add("--run", metavar="NAME", help="name of the run (default: the recipe's); the same name and settings again resume or repeat it")
+    add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
+    add("--fallback", metavar="RECIPE", choices=sorted(RECIPES), help="recipe to run if the data is not to be had")
+
+    for name, run in (("zoo", commands.zoo), ("uap", commands.uap)):
+        add = _adder(subcommands, name, run, f"zooaudit {name} --recipe digits --store ./store --farm serial")
+        _add_recipe(add)
+        _add_farm(add)
+        add("--fallback", help=argparse.SUPPRESS)
+
+    add = _adder(subcommands, "kit", commands.kit, "zooaudit kit --store ./store --kit 4f2a")
+    add("--kit", metavar="ID", help="the kit to show, by its id or the start of it (default: list all)")
+
+    add = _adder(
+        subcommands, "score", commands.score,
+        "zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make",
+    )  # fmt: skip
+    add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
+    add("--suspect", metavar="FILE", required=True, help="the suspect: .safetensors weights (with --factory) or a torch.export .pt2")
+    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the suspect's module")
+
+    add = _adder(subcommands, "report", commands.report, "zooaudit report --store ./store --run fmnist-quick --out ./reports/mine")
+    add("--run", metavar="NAME", required=True, help="the finished run")
+    add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
+
+    add = _adder(subcommands, "data", commands.data, "zooaudit data --dataset fashion-mnist")
+    add("--dataset", default="fashion-mnist", help="digits, fashion-mnist, or any name for your own --data (default: %(default)s)")
+    add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
+
+    add = _adder(subcommands, "store", commands.store, "zooaudit store check --store ./store --repair")
+    add(
+        "action",
+        choices=("ls", "show", "check"),
+        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage",
+    )
+    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
+    add("id", nargs="?", help="the artifact's id")
+    add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
+
+    _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
+    return parser
+
+
+def _adder(
+    subcommands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, run: Command, example: str
+) -> Callable[..., argparse.Action]:
+    """Add a subcommand with the options that all share; returns its ``add_argument``."""
+    summary = dedent(run.__doc__ or "").strip()
+    parser = subcommands.add_parser(
+        name,
+        help=summary.rstrip("."),
+        description=summary,
+        epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=run)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
+    if name != "data":
+        parser.add_argument("--store", metavar="DIR", default="./store", help="where models and results are kept (default: %(default)s)")
+    return parser.add_argument
+
+
+def _add_recipe(add: Callable[..., argparse.Action]) -> None:
+    add("--recipe", default="fmnist-quick", metavar="NAME", help=f"one of {', '.join(sorted(RECIPES))} (default: %(default)s)")
+    add("--seed", type=int, help="run the recipe with another seed: other splits, other models")
+    add(
+        "--data",
+        metavar="DIR",
+        help="your own data instead of the recipe's: a class folder, Parquet, .npz or IDX for each of train and test",
+    )
+    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
+    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+
+
+def _add_farm(add: Callable[..., argparse.Action]) -> None:
+    add("--farm", choices=("ray", "serial"), default="ray", help="who trains the zoo (default: %(default)s); the numbers are the same")
+    add("--workers", type=int, metavar="N", help="Ray workers (default: one a core, or one a GPU share)")
+    add(
+        "--gpus-per-worker",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="GPU share of a worker, 0.25 packs four models on a GPU (default: 0)",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,228 @@
+"""What each subcommand does: read arguments, call the pipeline, print. No logic of its own."""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from zooaudit import doctor as doctors
+from zooaudit import pipeline
+from zooaudit.compute import pick_device
+from zooaudit.config import Recipe
+from zooaudit.console import ProgressBar, say
+from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import DatasetUnavailableError, resolve
+from zooaudit.errors import ConfigError, InputError
+from zooaudit.farm import Farm, SerialFarm
+from zooaudit.kit import load_kit
+from zooaudit.meter import MemoryMeter
+from zooaudit.recipes import get_recipe
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.models import OwnModel
+from zooaudit.storage.runs import begin_run, load_report, save_report
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.suspects.load import load_model
+from zooaudit.zoo.spec import Role
+
+
+def audit(args: argparse.Namespace) -> int:
+    """Audit a victim from end to end and write the report."""
+    from zooaudit.reporting.report import write_report
+    from zooaudit.reporting.summary import summarise
+
+    started = time.perf_counter()
+    with MemoryMeter() as meter:
+        recipe, dataset = _recipe_and_data(args)
+        artifacts, own = open_store(args.store), _own_victim(args, dataset)
+        run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None)
+        say(f"run {run}: recipe {recipe.name}, store {artifacts.url}")
+        done = pipeline.run_audit(recipe, dataset, artifacts, _farm(args), ProgressBar(), own)
+        say("report: drawing")
+        folder = Path(args.out) if args.out else Path("reports") / run
+        facts = _facts(args, started, meter)
+        page = write_report(done, run, facts, folder)
+        save_report(artifacts, run, folder)
+    facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
+    summary = summarise(done, run, facts, str(page))
+    _print_audit(done, page, summary, args.json)
+    return 0
+
+
+def zoo(args: argparse.Namespace) -> int:
+    """Build the zoo only."""
+    recipe, dataset = _recipe_and_data(args)
+    artifacts = open_store(args.store)
+    built = pipeline.build_zoo(recipe, dataset, artifacts, _farm(args), ProgressBar(), _own_victim(args, dataset))
+    rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
+    if args.json:
+        print(json.dumps({"trained": built.trained, "models": rows}))
+        return 0
+    for row in rows:
+        recovery = f"  recovery {row['recovery_rate']:.3f}" if row["recovery_rate"] is not None else ""
+        print(f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery}  {row['seconds']:6.1f} s  {row['reason']}")
+    return 0
+
+
+def uap(args: argparse.Namespace) -> int:
+    """Train or load the victim and craft its UAP."""
+    recipe, dataset = _recipe_and_data(args)
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), _farm(args), ProgressBar(), _own_victim(args, dataset))
+    facts = {k: v for k, v in vars(made).items() if k != "v"}
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()))
+    return 0
+
+
+def kit(args: argparse.Namespace) -> int:
+    """List the kits of a store, or show one."""
+    artifacts = open_store(args.store)
+    if not args.kit:
+        print(json.dumps(artifacts.ids("kit")) if args.json else "\n".join(artifacts.ids("kit")) or "no kits yet: run zooaudit audit")
+        return 0
+    found = load_kit(artifacts, args.kit)
+    views, points = found.points.shape[:2]
+    facts = {
+        "victim": found.victim,
+        "views": views,
+        "points": points,
+        "queries": views * points * 2,
+        "image_shape": list(found.image_shape),
+        "num_classes": found.num_classes,
+        "references": len(found.reference_ids),
+        **found.facts,
+    }
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()))
+    return 0
+
+
+def score(args: argparse.Namespace) -> int:
+    """Ask one suspect a kit's queries and give the verdict."""
+    found = load_kit(open_store(args.store), args.kit)
+    module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
+    box = TorchBlackBox(module, found.num_classes, args.suspect)
+    _, verdict = found.score(args.suspect, box)
+    accused = found.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
+    caution = (
+        f"this method accused {accused[0]} of {accused[1]} innocent look-alikes (models extracted from somebody else's victim): "
+        "'piracy' alone is not evidence of theft from you"
+    )
+    if args.json:
+        print(json.dumps({"suspect": args.suspect, "queries": box.queries, **asdict(verdict), "caution": caution}))
+    else:
+        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {caution}")
+    return 0
+
+
+def report(args: argparse.Namespace) -> int:
+    """Copy a finished run's report out of the store."""
+    folder = Path(args.out) if args.out else Path("reports") / args.run
+    print(load_report(open_store(args.store), args.run, folder))
+    return 0
+
+
+def data(args: argparse.Namespace) -> int:
+    """Find a dataset and describe it."""
+    found = resolve(args.dataset, Path(args.data) if args.data else None, say=say)
+    facts = {
+        "name": found.name,
+        "source": found.source,
+        "train": len(found.train),
+        "test": len(found.test),
+        "image_shape": list(found.image_shape),
+        "classes": list(found.classes),
+        "digest": found.digest,
+    }
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<12} {v}" for k, v in facts.items()))
+    return 0
+
+
+def store(args: argparse.Namespace) -> int:
+    """List, show or check what a store holds."""
+    artifacts = open_store(args.store)
+    if args.action == "ls":
+        names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
+        print("\n".join(names) or "empty")
+        return 0
+    if args.action == "show":
+        if not (args.kind and args.id):
+            raise InputError(
+                "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
+            )
+        found = artifacts.load(args.kind, args.id)
+        print(json.dumps({"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}, indent=2))
+        return 0
+    damaged = list(artifacts.check())
+    for kind, id_, error in damaged:
+        print(f"damaged: {error}")
+        if args.repair:
+            artifacts.remove(kind, id_)
+            print(f"removed: {kind} {id_}; the next run rebuilds it")
+    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged")
+    return 0 if args.repair or not damaged else 3
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """Say what this machine can do and what is missing."""
+    findings = doctors.examine(Path(args.store))
+    if args.json:
+        print(json.dumps([asdict(f) for f in findings]))
+    else:
+        for f in findings:
+            print(f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}" + (f"\n         -> {f.remedy}" if f.remedy else ""))
+    return 2 if any(f.remedy for f in findings) else 0
+
+
+def _recipe_and_data(args: argparse.Namespace) -> tuple[Recipe, Dataset]:
+    recipe = get_recipe(args.recipe)
+    if args.seed is not None:
+        recipe = replace(recipe, seed=args.seed)
+    folder = Path(args.data) if args.data else None
+    try:
+        return recipe, resolve(recipe.dataset, folder, say=say).to(pick_device())
+    except DatasetUnavailableError as error:
+        if not args.fallback:
+            raise
+        say(f"data: {error}\ndata: falling back to recipe {args.fallback}")
+        recipe = get_recipe(args.fallback)
+        return recipe, resolve(recipe.dataset, say=say).to(pick_device())
+
+
+def _own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
+    if args.victim is None:
+        if args.factory:
+            raise ConfigError("--factory says how to build a model, but --victim with its weights is missing")
+        return None
+    own = OwnModel(Path(args.victim), args.factory, dataset.image_shape, dataset.num_classes)
+    own.load()
+    return own
+
+
+def _farm(args: argparse.Namespace) -> Farm:
+    if args.farm == "serial":
+        return SerialFarm()
+    from zooaudit.distributed.ray_farm import RayFarm
+
+    return RayFarm(args.workers, args.gpus_per_worker)
+
+
+def _facts(args: argparse.Namespace, started: float, meter: MemoryMeter) -> Any:
+    from zooaudit.reporting.summary import RunFacts
+
+    return RunFacts(seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
+
+
+def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary, allow_nan=False))
+        return
+    counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
+    auc = {k: "-" if v is None else f"{v:.3f}" for k, v in summary["auc"].items()}
+    print(
+        f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {done.uap.fooling_rate:.0%} at {done.uap.norm} {done.uap.epsilon:g}"
+    )
+    print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}")
+    for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
+        print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"))
+    print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB")
+    print(f"kit {done.kit_id}\nreport {page}")

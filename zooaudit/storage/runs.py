@@ -1,0 +1,58 @@
+"""Runs: what was asked under a name, and the report that came out."""
+
+import dataclasses
+from pathlib import Path
+
+from zooaudit.config import Recipe, digest_of
+from zooaudit.errors import ConfigError, MissingArtifactError
+from zooaudit.storage.artifacts import Artifacts
+
+RUN, REPORT = "run", "report"
+
+
+def begin_run(artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None) -> str:
+    """Claim a run's name for one recipe, dataset and victim; the same again is a resume.
+
+    Raises:
+        ConfigError: the name stands for something else already; says what differs.
+    """
+    asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
+    found = artifacts.save(RUN, name, {}, asked).meta
+    if digest_of(found) != digest_of(asked):
+        differs = ", ".join(_differences(found, asked))
+        raise ConfigError(f"run {name} is in {artifacts.url} already with other settings ({differs}); choose another name with --run")
+    return name
+
+
+def _differences(found: dict[str, object], asked: dict[str, object], path: str = "") -> list[str]:
+    listed = []
+    for key in sorted(found.keys() | asked.keys()):
+        a, b = found.get(key), asked.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            listed += _differences(a, b, f"{path}{key}.")
+        elif digest_of([a]) != digest_of([b]):
+            listed.append(f"{path}{key}: {a} there, {b} asked")
+    return listed
+
+
+def save_report(artifacts: Artifacts, run: str, folder: Path) -> None:
+    """Keep a finished run's report files in the store; the first report of a run stays."""
+    files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
+    artifacts.save(REPORT, run, files, {"run": run})
+
+
+def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
+    """Write a finished run's report files into ``folder``; returns the page.
+
+    Raises:
+        MissingArtifactError: the run is not there or not finished; says which are.
+    """
+    if not artifacts.has(REPORT, run):
+        finished = ", ".join(artifacts.ids(REPORT)) or "none"
+        state = "has not finished: start it again with zooaudit audit" if artifacts.has(RUN, run) else "is unknown"
+        raise MissingArtifactError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
+    artifact = artifacts.load(REPORT, run)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in artifact.files:
+        (folder / name).write_bytes(artifact.read(name))
+    return folder / "report.html"
