@@ -19,7 +19,7 @@ from zooaudit.farm import Farm, SerialFarm
 from zooaudit.kit import load_kit
 from zooaudit.meter import MemoryMeter
 from zooaudit.recipes import get_recipe
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.runs import begin_run, load_report, save_report
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -29,6 +29,7 @@ from zooaudit.zoo.spec import Role
 
 def audit(args: argparse.Namespace) -> int:
     """Audit a victim from end to end and write the report."""
+    from zooaudit.reporting.facts import gather_facts
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
 
@@ -41,7 +42,7 @@ def audit(args: argparse.Namespace) -> int:
         done = pipeline.run_audit(recipe, dataset, artifacts, _farm(args), ProgressBar(), own)
         say("report: drawing")
         folder = Path(args.out) if args.out else Path("reports") / run
-        facts = _facts(args, started, meter)
+        facts = gather_facts(round(time.perf_counter() - started, 1), meter.peak_bytes)
         page = write_report(done, run, facts, folder)
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
@@ -206,21 +207,14 @@ def _farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker)
 
 
-def _facts(args: argparse.Namespace, started: float, meter: MemoryMeter) -> Any:
-    from zooaudit.reporting.summary import RunFacts
-
-    return RunFacts(seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
-
-
 def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(summary, allow_nan=False))
         return
     counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
     auc = {k: "-" if v is None else f"{v:.3f}" for k, v in summary["auc"].items()}
-    print(
-        f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {done.uap.fooling_rate:.0%} at {done.uap.norm} {done.uap.epsilon:g}"
-    )
+    uap = done.uap
+    print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}")
     print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}")
     for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
         print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"))

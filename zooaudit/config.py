@@ -69,8 +69,8 @@ class ExtractConfig:
 
     attack: Attack = "cloudleak"
     labels: Labels = "soft"
-    seed_size: int = 5000
-    rounds: int = 3
+    seed_size: int = 6000
+    rounds: int = 2
     round_epochs: int = 2
     final_epochs: int = 6
     step_linf: float = 0.1
@@ -96,7 +96,8 @@ class ZooConfig:
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
     batch_sizes: tuple[int, ...] = (64, 128, 256)
     suspects_per_cell: int = 1
-    encoder_architecture: str = "C"
+    encoder_architectures: tuple[str, ...] = ("E",)
+    """Architectures that the encoder's training models take in turn; the paper has one."""
     encoder_per_role: int = 5
     other_victims: int = 2
     look_alikes_per_victim: int = 4
@@ -114,7 +115,7 @@ class ZooConfig:
     recovery_floor: float = 0.90
 
     def __post_init__(self) -> None:
-        for name in ("architectures", "optimisers", "batch_sizes", "widths"):
+        for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):
             check(len(getattr(self, name)) > 0, self, name, "at least one entry")
         unknown = [o for o in self.optimisers if o not in OPTIMISERS]
         check(not unknown, self, "optimisers", f"only {', '.join(OPTIMISERS)}")

@@ -4,7 +4,7 @@ import sys
 import time
 from typing import TextIO
 
-from zooaudit.farm import FarmStatus
+from zooaudit.workqueue import FarmStatus
 
 BAR = 24
 LINE_EVERY_S = 15.0

@@ -2,30 +2,19 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import KIND, load_module, load_record, save_built
+from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status, build
-from zooaudit.zoo.schedule import WorkQueue, by_longest_path
+from zooaudit.zoo.schedule import by_longest_path
 from zooaudit.zoo.spec import ModelSpec
 
 THREADS_PER_MODEL = 1
 """Small models train best on one CPU thread each, many at a time; the same count on every farm keeps their numbers equal."""
-
-
-@dataclass(frozen=True)
-class FarmStatus:
-    """How far a farm is, for a progress bar."""
-
-    done: int
-    total: int
-    failed: int
-    seconds: float
-    training: tuple[str, ...] = ()
 
 
 Watch = Callable[[FarmStatus], None]
@@ -48,22 +37,23 @@ class SerialFarm:
     """One model after another in this process, without Ray; the same numbers as any other farm."""
 
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
-        queue = make_queue(specs, artifacts, len(dataset.train))
+        queue = WorkQueue(*ordered_tasks(specs, artifacts, len(dataset.train)))
+        by_id = {s.id: s for s in specs}
         started, done, failed = time.perf_counter(), 0, 0
         queue.join(0)
         with threads(THREADS_PER_MODEL):
-            while spec := queue.draw(0):
-                watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, (spec.id,)))
-                record = build_and_commit(spec, dataset, artifacts)
-                queue.finish(0, spec.id)
+            while task := queue.draw(0):
+                watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, queue.claimed))
+                record = build_and_commit(by_id[task.id], dataset, artifacts)
+                queue.finish(0, task.id)
                 done, failed = done + 1, failed + (record.status is Status.FAILED)
         watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started))
 
 
-def make_queue(specs: list[ModelSpec], artifacts: Artifacts, train_size: int) -> WorkQueue:
-    """A work queue over specs, longest path first; parents already in the store are ready."""
+def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int) -> tuple[list[Task], set[str]]:
+    """A work queue's beginning: tasks, longest path first, and the parents that are in the store already."""
     ready = {s.parent for s in specs if s.parent and artifacts.has(KIND, s.parent)}
-    return WorkQueue(by_longest_path(tuple(specs), train_size), ready)
+    return [Task(s.id, s.parent) for s in by_longest_path(tuple(specs), train_size)], ready
 
 
 def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts) -> ModelRecord:

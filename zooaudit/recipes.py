@@ -40,7 +40,7 @@ DIGITS = Recipe(
 FMNIST_QUICK = Recipe(
     name="fmnist-quick",
     dataset="fashion-mnist",
-    zoo=ZooConfig(epochs=(("A", 6), ("C", 10)), second_attack=ExtractConfig(attack="jbda", rounds=2)),
+    zoo=ZooConfig(epochs=(("A", 6), ("C", 12)), second_attack=ExtractConfig(attack="jbda", rounds=2)),
 )
 
 FMNIST_PAPER = replace(

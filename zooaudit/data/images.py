@@ -64,7 +64,8 @@ class Dataset:
             low, high = int(images.labels.min()), int(images.labels.max())
             if low < 0 or high >= self.num_classes:
                 raise DataError(
-                    f"{self.name}: {part} labels lie in [{low}, {high}]; expected [0, {self.num_classes - 1}] for {self.num_classes} classes"
+                    f"{self.name}: {part} labels lie in [{low}, {high}]; "
+                    f"expected [0, {self.num_classes - 1}] for {self.num_classes} classes"
                 )
 
     def to(self, device: str | torch.device) -> "Dataset":
@@ -95,7 +96,8 @@ class Dataset:
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits."""
         channels = self.train.images.shape[1]
-        histograms = [torch.bincount(self.train.images[:, c].flatten().long(), minlength=256).double() for c in range(channels)]
+        flat = [self.train.images[:, c].flatten().long().cpu() for c in range(channels)]
+        histograms = [torch.bincount(f, minlength=256).double() for f in flat]
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean, std = [], []
         for h in histograms:

@@ -25,7 +25,8 @@ from zooaudit import errors
 from zooaudit.compute import pick_device
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.distributed.cluster import cluster
-from zooaudit.farm import THREADS_PER_MODEL, FarmStatus, Watch, build_and_commit, make_queue
+from zooaudit.distributed.queue_actor import QueueActor
+from zooaudit.farm import THREADS_PER_MODEL, Watch, build_and_commit, ordered_tasks
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import ModelSpec
@@ -33,51 +34,6 @@ from zooaudit.zoo.spec import ModelSpec
 POLL_S = 0.5
 WAIT_FOR_PARENT_S = 0.2
 MAX_GROUP_RESTARTS = 5
-
-
-@dataclass(frozen=True)
-class Draw:
-    """What a worker gets when it asks for work: a spec, or none for now, or the end."""
-
-    spec: ModelSpec | None
-    over: bool
-
-
-class QueueActor:
-    """The work queue as a Ray actor. Restarted anywhere, it rebuilds itself from the specs and the store."""
-
-    def __init__(self, specs: list[ModelSpec], store_url: str, train_size: int) -> None:
-        artifacts = open_store(store_url)
-        there = set(artifacts.ids("model"))
-        self._total = len(specs)
-        self._queue = make_queue([s for s in specs if s.id not in there], artifacts, train_size)
-        self._done = sum(s.id in there for s in specs)
-        self._failed = 0
-        self._error: tuple[str, str] | None = None
-        self._started = time.perf_counter()
-
-    def join(self, worker: int) -> None:
-        self._queue.join(worker)
-
-    def draw(self, worker: int) -> Draw:
-        if self._error or self._queue.empty:
-            return Draw(None, over=True)
-        return Draw(self._queue.draw(worker), over=False)
-
-    def finish(self, worker: int, id_: str, failed: bool) -> None:
-        self._queue.finish(worker, id_)
-        self._done += 1
-        self._failed += failed
-
-    def abort(self, kind: str, message: str) -> None:
-        """A worker met an error that a restart would not mend: everybody stops."""
-        self._error = self._error or (kind, message)
-
-    def error(self) -> tuple[str, str] | None:
-        return self._error
-
-    def status(self) -> FarmStatus:
-        return FarmStatus(self._done, self._total, self._failed, time.perf_counter() - self._started, self._queue.claimed)
 
 
 @dataclass(frozen=True)
@@ -97,11 +53,15 @@ class RayFarm:
             raise errors.ConfigError("Ray workers cannot reach a store in this process's memory; use --farm serial or a folder")
         pixels = dataset.train.images.numel() + dataset.test.images.numel()
         with cluster(object_store_bytes=3 * pixels), _scratch() as scratch:
-            queue = ray.remote(QueueActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote(
-                specs, artifacts.url, len(dataset.train)
-            )  # fmt: skip
-            ray.get(queue.status.remote())
-            config = {"queue": queue, "store": artifacts.url, "data": ray.put(_packed(dataset)), "path": os.getcwd()}
+            tasks, ready = ordered_tasks(specs, artifacts, len(dataset.train))
+            queue = ray.remote(QueueActor).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote(tasks, ready)
+            config = {
+                "queue": queue,
+                "store": artifacts.url,
+                "specs": ray.put({s.id: s for s in specs}),
+                "data": ray.put(_packed(dataset)),
+                "path": os.getcwd(),
+            }
             with _watching(queue, watch):
                 _run(self._trainer(config, scratch))
             _raise_aborted(ray.get(queue.error.remote()))
@@ -132,13 +92,14 @@ def work(config: dict[str, Any]) -> None:
     ray.get(queue.join.remote(rank))
     try:
         artifacts = open_store(config["store"])
+        specs = ray.get(config["specs"])
         dataset = _unpacked(ray.get(config["data"])).to(pick_device())
         while not (drawn := ray.get(queue.draw.remote(rank))).over:
-            if drawn.spec is None:
+            if drawn.id is None:
                 time.sleep(WAIT_FOR_PARENT_S)
                 continue
-            record = build_and_commit(drawn.spec, dataset, artifacts)
-            ray.get(queue.finish.remote(rank, drawn.spec.id, record.status is Status.FAILED))
+            record = build_and_commit(specs[drawn.id], dataset, artifacts)
+            ray.get(queue.finish.remote(rank, drawn.id, record.status is Status.FAILED))
     except errors.ZooauditError as error:
         ray.get(queue.abort.remote(type(error).__name__, str(error)))
 

@@ -47,7 +47,8 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
     needed = config.points * config.views
     if needed > len(features):
         raise ConfigError(
-            f"{config.points} datapoints x {config.views} views need {needed:,} images, but the victim's training set has {len(features):,}; "
+            f"{config.points} datapoints x {config.views} views need {needed:,} images, "
+            f"but the victim's training set has {len(features):,}; "
             "lower FingerprintConfig.points or views"
         )
     rows = features.cpu().numpy()

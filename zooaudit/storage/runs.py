@@ -1,6 +1,7 @@
 """Runs: what was asked under a name, and the report that came out."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 from zooaudit.config import Recipe, digest_of
@@ -24,7 +25,7 @@ def begin_run(artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_vi
     return name
 
 
-def _differences(found: dict[str, object], asked: dict[str, object], path: str = "") -> list[str]:
+def _differences(found: Mapping[str, object], asked: Mapping[str, object], path: str = "") -> list[str]:
     listed = []
     for key in sorted(found.keys() | asked.keys()):
         a, b = found.get(key), asked.get(key)

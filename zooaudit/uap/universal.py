@@ -72,9 +72,10 @@ def gradient_uap(model: nn.Module, images: Tensor, config: UapConfig, generator:
 
 
 def deepfool_uap(model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator) -> tuple[Tensor, int]:
-    """Moosavi-Dezfooli et al., CVPR 2017, algorithm 1: add the DeepFool step of each point that v does not fool yet, and project.
+    """Moosavi-Dezfooli et al., CVPR 2017, algorithm 1: add the DeepFool step of each point not fooled yet, and project.
 
-    *Ours*: the points of a batch take their steps at the same v, and the steps are summed; with ``batch_size`` 1 this is the published loop.
+    *Ours*: the points of a batch take their steps at the same v, and the steps are summed; with ``batch_size`` 1 this is the
+    published loop.
     Capped at ``max_steps`` batches.
     """
     labels = predict(model, images)

@@ -89,8 +89,7 @@ class ConvNet(nn.Module):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                gain = "linear" if module is self.head else "relu"
-                nn.init.kaiming_normal_(module.weight, nonlinearity=gain)
+                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.head else "relu")
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 

@@ -39,8 +39,9 @@ def plan_zoo(zoo: ZooConfig, data: str, shape: ModelShape, seed: int, own_victim
     victim_seed = None if own_victim else victims[0].seed
     specs = [*victims, *strangers]
     for i in range(zoo.encoder_per_role):
-        specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, zoo.encoder_architecture, i, i, victim_id, victim_seed))
-        specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, zoo.encoder_architecture, i, i))
+        architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
+        specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed))
+        specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i))
     for a, architecture in enumerate(zoo.architectures):
         for o in range(len(zoo.optimisers)):
             for i in range(zoo.suspects_per_cell):
@@ -62,7 +63,7 @@ class _Planner:
     seed: int
 
     def __post_init__(self) -> None:
-        named = {self.zoo.victim_architecture, self.zoo.encoder_architecture, *self.zoo.architectures}
+        named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
         if unknown := sorted(named - ARCHITECTURES.keys()):
             raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(ARCHITECTURES)}")
 

@@ -70,9 +70,9 @@ class ModelSpec:
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":
-        shape = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
+        shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
         extraction = raw["extraction"] and ExtractConfig(**raw["extraction"])
-        plain = raw | {
+        plain: dict[str, Any] = raw | {
             "role": Role(raw["role"]),
             "group": Group(raw["group"]),
             "training": TrainConfig(**raw["training"]),

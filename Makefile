@@ -1,0 +1,40 @@
+# make audit  - a real audit on this machine, from nothing        make test  - every test that this machine can run
+# make check  - format, lint, types, layer contract               make help  - all targets
+.DEFAULT_GOAL := help
+PYTHON := .venv/bin/python
+STORE ?= store
+RECIPE ?= fmnist-quick
+
+.PHONY: help install audit test unit check format benchmarks clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml constraints.txt scripts/make_venv.sh
+	sh scripts/make_venv.sh .venv
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+install: .venv/installed ## virtual environment with pinned packages; does nothing the second time
+
+audit: install ## train a zoo, audit every suspect, write reports/fmnist-quick/report.html
+	$(PYTHON) -m zooaudit audit --recipe $(RECIPE) --store $(STORE) --fallback digits
+
+test: install ## all tests that this machine can run; says what it left out and why
+	$(PYTHON) -m pytest
+
+unit: install ## the tests that need no server and no Ray: under a minute
+	$(PYTHON) -m pytest -m "not (ray or s3 or serve or browser or chaos or gpu or network)"
+
+check: install ## format, lint, types, layer contract
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: install ## put the code into shape
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+clean: ## remove the virtual environment and caches; keeps stores and reports
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

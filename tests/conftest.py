@@ -1,0 +1,76 @@
+"""Shared fixtures: the digits, a tiny trained model, the same model exported, and stores."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from torch import nn
+
+from tests.makers import FAST, trained_spec
+from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import load_digits
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.zoo.arch import build_architecture
+from zooaudit.zoo.build import BuiltModel, build
+
+settings.register_profile(
+    "zooaudit", derandomize=True, deadline=None, max_examples=50, database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+settings.load_profile("zooaudit")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """The suite shares its machine; one thread also keeps sums in one order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def same_global_rng() -> Iterator[None]:
+    """Fails the test if it leaves torch's global generator in another state."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(before, torch.get_rng_state()), "torch's global random state was changed"
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def built(digits: Dataset) -> BuiltModel:
+    """A small model of architecture A that learnt the digits."""
+    training = type(FAST)(epochs=6, precision="float32")
+    model = build(trained_spec(digits, architecture="A", training=training, floor=0.8, seed=3), digits, None)
+    assert not model.record.reason, model.record
+    return model
+
+
+@pytest.fixture(scope="session")
+def learnt(built: BuiltModel) -> nn.Module:
+    """The module of ``built``, in evaluation mode."""
+    module = build_architecture(built.spec.architecture, built.spec.shape)
+    module.load_state_dict(built.weights)
+    return module.eval().requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def exported(learnt: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``learnt`` as a .pt2 file with a dynamic batch dimension, as a user would make it."""
+    path = tmp_path_factory.mktemp("exported") / "model.pt2"
+    program = torch.export.export(learnt, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    torch.export.save(program, path)
+    return path
+
+
+@pytest.fixture(params=["memory", "local"])
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Artifacts:
+    """Artifacts on each kind of store."""
+    return open_store("memory:" if request.param == "memory" else str(tmp_path / "store"))

@@ -1,0 +1,100 @@
+"""Small real parts for tests: specs, images, files, artifacts."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from zooaudit.config import ExtractConfig, TrainConfig
+from zooaudit.data.images import Dataset
+from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+FAST = TrainConfig(epochs=2, precision="float32")
+ATTACK = ExtractConfig(seed_size=40, rounds=1, round_epochs=1, final_epochs=2)
+
+
+def shape_of(dataset: Dataset, widths: tuple[int, ...] = (4, 8), hidden: int = 16) -> ModelShape:
+    mean, std = dataset.channel_stats
+    return ModelShape(dataset.image_shape, dataset.num_classes, mean, std, widths, hidden)
+
+
+def trained_spec(dataset: Dataset, **changes: Any) -> ModelSpec:
+    """A spec of a homologous model that trains in a fraction of a second."""
+    fields: dict[str, Any] = {
+        "role": Role.HOMOLOGOUS, "group": Group.SUSPECT, "architecture": "C", "optimiser": "sgd", "batch_size": 32,
+        "data": dataset.digest, "data_fraction": 0.5, "seed": 7, "training": FAST, "shape": shape_of(dataset), "floor": 0.0,
+    }  # fmt: skip
+    return ModelSpec(**(fields | changes))
+
+
+def extracted_spec(dataset: Dataset, parent: ModelSpec, **changes: Any) -> ModelSpec:
+    """A spec of a model extracted from ``parent``."""
+    fields: dict[str, Any] = {
+        "role": Role.PIRACY, "extraction": ATTACK, "parent": parent.id, "parent_split_seed": parent.seed,
+    }  # fmt: skip
+    return trained_spec(dataset, **(fields | changes))
+
+
+class Affine(nn.Module):
+    """Logits ``W x + b``: DeepFool and boundaries have closed forms."""
+
+    def __init__(self, inputs: int = 16, classes: int = 4, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.linear = nn.Linear(inputs, classes)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.randn(classes, inputs, generator=generator))
+            self.linear.bias.copy_(torch.randn(classes, generator=generator) * 0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1))
+
+
+def pixels(count: int = 12, channels: int = 1, size: int = 8, seed: int = 0) -> np.ndarray:
+    """Random uint8 ``[count, channels, size, size]``."""
+    return np.random.default_rng(seed).integers(0, 256, (count, channels, size, size), dtype=np.uint8)
+
+
+def png(image: np.ndarray) -> bytes:
+    """PNG bytes of uint8 ``[channels, h, w]``, one channel or three."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def write_parquet(
+    path: Path, images: list[Any], labels: list[Any], metadata: str | None = None,
+    image_type: pa.DataType = IMAGE_TYPE, label_type: pa.DataType | None = None,
+) -> Path:  # fmt: skip
+    """A Parquet file of the Hugging Face image convention; ``images`` are bytes, or rows as they stand."""
+    rows = [{"bytes": i, "path": None} if isinstance(i, bytes) else i for i in images]
+    fields = [("image", image_type), ("label", label_type or pa.int64())]
+    schema = pa.schema(fields, metadata={"huggingface": metadata} if metadata is not None else None)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table({"image": rows, "label": labels}, schema=schema), path)
+    return path
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """MNIST's IDX format of a uint8 array."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Path:
+    """MNIST's four files; images uint8 ``[n, h, w]``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, (images, labels) in (("train", train), ("t10k", test)):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
+    return folder

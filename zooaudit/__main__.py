@@ -1,0 +1,7 @@
+"""``python -m zooaudit``: the command line."""
+
+import sys
+
+from zooaudit.cli import main
+
+sys.exit(main())

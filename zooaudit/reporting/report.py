@@ -1,0 +1,115 @@
+"""Write an audit's report: one self-contained page, the same numbers as JSON, and two tables."""
+
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from zooaudit.errors import StoreError
+from zooaudit.pipeline import Audit
+from zooaudit.reporting import findings, pictures, plots, projection
+from zooaudit.reporting.canvas import FAMILIES, LOOKS
+from zooaudit.reporting.paper_numbers import PAPER
+from zooaudit.reporting.summary import RunFacts, detailed, digests, to_json
+from zooaudit.reporting.tables import model_rows, models_table, scores_table
+from zooaudit.reporting.wording import FILTERS
+from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.zoo.spec import Role
+
+REPORT = "report.html"
+
+
+def write_report(audit: Audit, run: str, facts: RunFacts, out: Path) -> Path:
+    """Write ``report.html``, ``audit.json``, ``models.parquet`` and ``scores.parquet`` into ``out``, and return the page's path.
+
+    Everything is made before anything is written, each file appears under its name only when it is whole, and the page comes last:
+    where it is, the rest is too.
+
+    Args:
+        run: the run's name.
+        facts: of the run that the audit itself does not know.
+        out: folder, made if it is not there; files of an earlier report are replaced.
+
+    Raises:
+        StoreError: ``out`` cannot be written.
+    """
+    page = out / REPORT
+    contents = {
+        "audit.json": to_json(detailed(audit, run, facts, str(page))).encode(),
+        "models.parquet": table_to_bytes(models_table(audit)),
+        "scores.parquet": table_to_bytes(scores_table(audit)),
+        REPORT: render(audit, run, facts).encode(),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            _put(out / name, content)
+    except OSError as error:
+        raise StoreError(f"report folder {out} cannot be written: {error.strerror}; choose another, or free some space") from error
+    return page
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write under a scratch name in the same folder, then rename: a reader sees the old file or the whole new one."""
+    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        scratch.write_bytes(content)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def render(audit: Audit, run: str, facts: RunFacts) -> str:
+    """The page as HTML. Names of classes, files and machines are escaped."""
+    environment = Environment(
+        loader=PackageLoader("zooaudit", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= FILTERS
+    return environment.get_template("report.html.j2").render(run=run, facts=facts, **_values(audit), **_images(audit))
+
+
+def _values(audit: Audit) -> dict[str, Any]:
+    """The page's numbers and rows."""
+    piracy, homologous, look_alikes = (findings.family(audit, role) for role in FAMILIES)
+    wrong = [s for s in audit.suspects if findings.outcome(s) is findings.Outcome.ACCUSED]
+    return {
+        "audit": audit,
+        "victim": audit.zoo.records[audit.zoo.plan.victim],
+        "piracy": piracy,
+        "homologous": homologous,
+        "look_alikes": look_alikes,
+        "accused": piracy.accused + homologous.accused + look_alikes.accused,
+        "wrongly_accused": len(wrong),
+        "auc_homologous": audit.auc(Role.HOMOLOGOUS),
+        "auc_look_alike": audit.auc(Role.LOOK_ALIKE),
+        "references": len(audit.kit.reference_ids),
+        "smallest_p": min(s.verdict.p_value for s in audit.suspects),
+        "smallest_wrong_p": min((s.verdict.p_value for s in wrong), default=None),
+        "rows": findings.verdict_rows(audit),
+        "models_listed": model_rows(audit),
+        "failed_by_role": Counter(str(s.role) for s in audit.zoo.failed),
+        "accuracies": findings.accuracy_rows(audit),
+        "paper": PAPER,
+        "settings": findings.settings(audit.recipe),
+        "digests": digests(audit),
+        "glyphs": {str(role): look.glyph for role, look in LOOKS.items()},
+    }
+
+
+def _images(audit: Audit) -> dict[str, Any]:
+    """The page's pictures, as data URIs, with their alternative texts."""
+    classes = audit.dataset.classes
+    return {
+        "cdfs": [(plots.similarity_cdf(audit, a), findings.cdf_alt(audit, a)) for a in plots.suspect_architectures(audit)],
+        "strip": (plots.similarity_strip(audit), findings.strip_alt(audit)),
+        "roc": (plots.roc_curves(audit), findings.roc_alt(audit)),
+        "scatter": plots.accuracy_scatter(audit),
+        "raw_map": projection.raw_map(audit),
+        "embedded_map": projection.embedded_map(audit),
+        "views_mapped": projection.views_drawn(audit),
+        "uap_picture": pictures.uap_picture(audit.uap.v),
+        "effect": pictures.effect(audit.kit, classes),
+        "examples": pictures.examples(audit.kit, classes),
+    }
