@@ -19,10 +19,8 @@ RESULTS = Path(__file__).parent / "results"
 def context() -> dict[str, Any]:
     """Command, commit, date, hardware and versions of this run."""
     here = Path(__file__).parent
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--", "../zooaudit"], cwd=here, capture_output=True, text=True, check=False
-    ).stdout.strip()
+    commit = git("rev-parse", "--short=12", "HEAD")
+    dirty = git("status", "--porcelain", "--", str(here.parent / "zooaudit"))
     return {
         "command": f"python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
         "commit": commit + ("+changes" if dirty else ""),
@@ -33,10 +31,17 @@ def context() -> dict[str, Any]:
     }
 
 
+def git(*arguments: str) -> str:
+    """What git says about this checkout; empty outside one."""
+    where = Path(__file__).parent
+    return subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=False).stdout.strip()
+
+
 def cpu_model() -> str:
     """The processor's name."""
     info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
 
 

@@ -1,7 +1,7 @@
 """The plain way to build a zoo: torchvision's dataset, a DataLoader, float32, one model after another on all cores.
 
-Same specs, splits, epochs, optimisers and schedules as zooaudit's; textbook layers (activation before pooling, ``nn.ELU``, ``nn.PReLU``) and a
-textbook extraction loop. Only for benchmarks/zoo_build.py.
+Same specs, splits, epochs, optimisers and schedules as zooaudit's; textbook layers (activation before pooling, ``nn.ELU``,
+``nn.PReLU``) and a textbook extraction loop. Only for benchmarks/zoo_build.py.
 """
 
 import math

@@ -2,8 +2,8 @@
 
     python benchmarks/uap_methods.py --store store [--repeats 3]
 
-Both are measured on the same 10,000 held-out images and with the same number of threads; ours is timed with the measuring of its fooling rates
-included, ART's without.
+Both are measured on the same 10,000 held-out images and with the same number of threads; ours is timed with the measuring of its
+fooling rates included, ART's without.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from measure import save, spread
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import resolve
-from zooaudit.storage.artifacts import open_store
 from zooaudit.steps import Victim
+from zooaudit.storage.artifacts import open_store
 from zooaudit.uap.universal import craft_uap, fooling_rate
 
 

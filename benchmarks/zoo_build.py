@@ -1,12 +1,12 @@
 """Models an hour: zooaudit's farm against the plain way (benchmarks/plain_zoo.py), and where the farm's time goes.
 
-    python benchmarks/zoo_build.py farm  --repeats 3     build the whole fmnist-quick zoo on Ray, each time into a new store
-    python benchmarks/zoo_build.py plain --loaders 0     one model of each kind the plain way
-    python benchmarks/zoo_build.py plain --loaders 2
-    python benchmarks/zoo_build.py table                 put them together
+    python benchmarks/audit.py                                       the farm, as whole audits
+    python benchmarks/zoo_build.py plain --loaders 0 --store STORE   one model of each kind the plain way
+    python benchmarks/zoo_build.py plain --loaders 2 --store STORE
+    python benchmarks/zoo_build.py table                             put them together
 
-The plain way would take about an hour for all 45 models, so one model of each kind (architecture, role, attack) is built whole and its time
-counts for all of its kind. Every measurement is written at once; a run that was cut off goes on where it stopped.
+The plain way would take about an hour for all 45 models, so one model of each kind (architecture, attack) is built whole and its
+time counts for all of its kind. Every measurement is written at once; a run that was cut off goes on where it stopped.
 """
 
 import argparse
@@ -19,21 +19,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import ray
-import torch
 from measure import RESULTS, context, save, spread
 
 from zooaudit import steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import default_cache, resolve
-from zooaudit.distributed.cluster import cluster
-from zooaudit.distributed.ray_farm import RayFarm
-from zooaudit.pipeline import build_zoo
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
-from zooaudit.workqueue import FarmStatus
-from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.spec import ModelSpec
 
 RECIPE = get_recipe("fmnist-quick")
@@ -42,15 +35,11 @@ ROWS = RESULTS / "zoo_build_rows.jsonl"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("farm", "plain", "table"))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("what", choices=("plain", "table"))
     parser.add_argument("--loaders", type=int, default=0)
     parser.add_argument("--store", help="plain: a store with the victims of fmnist-quick")
     args = parser.parse_args()
-    if args.what == "farm":
-        for _ in range(args.repeats):
-            record({"way": "farm"} | farm())
-    elif args.what == "plain":
+    if args.what == "plain":
         plain(args.loaders, args.store)
     else:
         table()
@@ -65,59 +54,7 @@ def record(row: dict[str, Any]) -> None:
     ROWS.parent.mkdir(exist_ok=True)
     with ROWS.open("a") as file:
         file.write(json.dumps(row | {"commit": where["commit"], "date": where["date"]}) + "\n")
-    print({k: v for k, v in row.items() if k != "models"}, file=sys.stderr)
-
-
-def farm() -> dict[str, Any]:
-    """One build of the whole zoo, and the seconds of its phases."""
-    store = tempfile.mkdtemp(prefix="zooaudit-benchmark-")
-    started = time.perf_counter()
-    dataset = resolve(RECIPE.dataset)
-    data = time.perf_counter() - started
-    with cluster(200 * 2**20):
-        ray_start = time.perf_counter() - started - data
-    idle = time.perf_counter()
-    with cluster(200 * 2**20):
-        pass
-    ray_both = time.perf_counter() - idle
-
-    marks: dict[str, float] = {}
-
-    def watch(status: FarmStatus) -> None:
-        now = time.perf_counter()
-        if status.training:
-            marks.setdefault("first", now)
-        if status.done == status.total:
-            marks.setdefault("last", now)
-
-    begun = time.perf_counter()
-    zoo = build_zoo(RECIPE, dataset, open_store(store), RayFarm(), watch)
-    wall = time.perf_counter() - begun
-    records = [zoo.records[s.id] for s in zoo.plan.specs]
-    result = {
-        "wall_s": wall,
-        "models_an_hour": 3600 * len(records) / wall,
-        "data_s": data,
-        "ray_start_s": ray_start,
-        "ray_start_and_stop_s": ray_both,
-        "to_first_model_s": marks["first"] - begun,
-        "training_s": marks["last"] - marks["first"],
-        "teardown_s": begun + wall - marks["last"],
-        "worker_busy_s": sum(r.seconds for r in records),
-        "evaluation_s_per_model": evaluation_seconds(zoo.plan.specs[0], store, dataset),
-        "failed": len(zoo.failed),
-        "workers": 2,
-    }
-    shutil.rmtree(store)
-    return result
-
-
-def evaluation_seconds(spec: ModelSpec, store: str, dataset: Dataset) -> float:
-    torch.set_num_threads(1)
-    module = load_module(open_store(store), spec.id)
-    started = time.perf_counter()
-    accuracy(module, dataset.test)
-    return time.perf_counter() - started
+    print(row, file=sys.stderr)
 
 
 def kind(spec: ModelSpec) -> str:
@@ -133,7 +70,6 @@ def plain(loaders: int, store: str | None) -> None:
     """One model of each kind the plain way; parents come from ``store``, so that both ways extract from the same victims."""
     from plain_zoo import Plain
 
-    ray.shutdown()
     _, specs = planned()
     done = {r["kind"] for r in rows() if r["way"] == f"plain-{loaders}"}
     builder = Plain(torchvision_root(), loaders)
@@ -161,23 +97,36 @@ def torchvision_root() -> str:
 
 
 def table() -> None:
-    """Both ways together: seconds for the 45 models, models an hour, how many times as many."""
+    """Both ways together: seconds for the whole zoo, models an hour, how many times as many, and where our time goes."""
     _, specs = planned()
     counts = Counter(kind(s) for s in specs)
-    measured = rows()
+    audits = json.loads((RESULTS / "audit_fmnist-quick.json").read_text())
+    if audits["recipe_digest"] != RECIPE.digest:
+        raise SystemExit("audit_fmnist-quick.json is of another recipe: run benchmarks/audit.py first")
     body: dict[str, Any] = {"models": len(specs), "kinds": dict(counts)}
     for way in ("plain-0", "plain-2"):
-        seconds = {r["kind"]: r["seconds"] for r in measured if r["way"] == way}
+        seconds = {r["kind"]: r["seconds"] for r in rows() if r["way"] == way}
         if missing := counts.keys() - seconds.keys():
             raise SystemExit(f"{way} lacks {sorted(missing)}: run 'plain' first")
         total = sum(seconds[k] * n for k, n in counts.items())
         body[way] = {"seconds_by_kind": seconds, "seconds": total, "models_an_hour": 3600 * len(specs) / total}
-    farms = [r for r in measured if r["way"] == "farm"]
-    body["farm"] = {k: spread([r[k] for r in farms]) for k, v in farms[0].items() if isinstance(v, float | int)}
+    ours = [sum(r["phases_s"][p] for p in ("farm start", "training", "farm stop")) for r in audits["rows"]]
+    rates = [3600 * len(specs) / s for s in ours]
     fastest = max(body[w]["models_an_hour"] for w in ("plain-0", "plain-2"))
-    body["times_as_many_models"] = spread([r["models_an_hour"] / fastest for r in farms])
-    body["orchestration_share"] = spread([1 - r["training_s"] / r["wall_s"] for r in farms])
+    body["farm"] = {"commit": audits["commit"], "seconds": spread(ours), "models_an_hour": spread(rates)}
+    body["times_as_many_models"] = spread([r / fastest for r in rates])
+    body["where_the_time_goes_s"] = where_the_time_goes(audits["rows"], len(specs))
+    orchestration = [sum(r["phases_s"][p] for p in ("farm start", "farm stop")) / r["wall_s"] for r in audits["rows"]]
+    body["orchestration_share"] = spread(orchestration)
     save("zoo_build", body)
+
+
+def where_the_time_goes(audits: list[dict[str, Any]], models: int) -> dict[str, dict[str, float]]:
+    """Wall-clock seconds of each phase of a whole audit; evaluation is a part of training, on two workers."""
+    phases = {p: spread([r["phases_s"][p] for r in audits]) for p in audits[0]["phases_s"]}
+    rest = [r["wall_s"] - sum(r["phases_s"].values()) for r in audits]
+    evaluation = spread([r["evaluation_s_per_model"] * models / 2 for r in audits])
+    return phases | {"start of Python, report": spread(rest), "(of training: evaluation)": evaluation}
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from zooaudit import doctor as doctors
 from zooaudit import pipeline
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
-from zooaudit.console import ProgressBar, say
+from zooaudit.console import ProgressBar, TimedFarm, say
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.errors import ConfigError, InputError
@@ -36,13 +36,18 @@ def audit(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     with MemoryMeter() as meter:
         recipe, dataset = _recipe_and_data(args)
+        data_s = time.perf_counter() - started
+        farm = TimedFarm(_farm(args))
         artifacts, own = open_store(args.store), _own_victim(args, dataset)
         run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None)
         say(f"run {run}: recipe {recipe.name}, store {artifacts.url}")
-        done = pipeline.run_audit(recipe, dataset, artifacts, _farm(args), ProgressBar(), own)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, ProgressBar(), own)
         say("report: drawing")
         folder = Path(args.out) if args.out else Path("reports") / run
-        facts = gather_facts(round(time.perf_counter() - started, 1), meter.peak_bytes)
+        total_s = time.perf_counter() - started
+        phases = {"data": data_s, **farm.phases}
+        phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
+        facts = replace(gather_facts(round(total_s, 1), meter.peak_bytes), phases={k: round(v, 1) for k, v in phases.items()})
         page = write_report(done, run, facts, folder)
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)

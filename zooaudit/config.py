@@ -46,7 +46,7 @@ class TrainConfig:
     epochs: int = 4
     lr_sgd: float = 0.1
     lr_adam: float = 4e-3
-    lr_rmsprop: float = 2.5e-3
+    lr_rmsprop: float = 4e-3
     momentum: float = 0.9
     weight_decay_sgd: float = 5e-4
     clip_norm: float = 2.0
@@ -107,7 +107,7 @@ class ZooConfig:
     """Epochs for named architectures, where they differ from ``training.epochs``."""
     widths: tuple[int, ...] = (16, 32)
     """Channels of the convolutions, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32."""
-    hidden: int = 128
+    hidden: int = 256
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     second_attack: ExtractConfig | None = None
     """If given, every third piracy suspect of an architecture, and every third look-alike, is made by it."""
@@ -140,7 +140,7 @@ class UapConfig:
 
     method: Literal["gradient", "deepfool"] = "gradient"
     norm: Norm = "linf"
-    epsilon: float = 0.2
+    epsilon: float = 0.15
     """Radius of the ball, in the image range [0, 1] (for L2: of the whole image)."""
     points: int = 5000
     """Victim's training points that it is crafted on; the fooling rate is measured on held-out ones."""

@@ -4,7 +4,11 @@ import sys
 import time
 from typing import TextIO
 
+from zooaudit.data.images import Dataset
+from zooaudit.farm import Farm, Watch
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.workqueue import FarmStatus
+from zooaudit.zoo.spec import ModelSpec
 
 BAR = 24
 LINE_EVERY_S = 15.0
@@ -36,6 +40,31 @@ class ProgressBar:
             self._stream.flush()
             self._last = now
         self._written = line + ("\n" if over and self._live else "")
+
+
+class TimedFarm:
+    """A farm that notes how long it took to start, to train and to stop, in seconds."""
+
+    def __init__(self, farm: Farm) -> None:
+        self._farm = farm
+        self.phases: dict[str, float] = {}
+
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+        begun = time.perf_counter()
+        marks: dict[str, float] = {}
+
+        def note(status: FarmStatus) -> None:
+            now = time.perf_counter()
+            if status.training or status.done:
+                marks.setdefault("first", now)
+            if status.done == status.total:
+                marks.setdefault("last", now)
+            watch(status)
+
+        self._farm.build(specs, dataset, artifacts, note)
+        ended = time.perf_counter()
+        first, last = marks.get("first", begun), marks.get("last", ended)
+        self.phases = {"farm start": first - begun, "training": last - first, "farm stop": ended - last}
 
 
 def progress_line(status: FarmStatus) -> str:

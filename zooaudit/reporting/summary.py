@@ -21,6 +21,7 @@ class RunFacts:
         hardware: one line a person can read.
         command: what to type to get the same again.
         finished: when, as ISO 8601; empty if not known.
+        phases: seconds of each phase until the report was drawn, by name.
     """
 
     seconds: float
@@ -29,6 +30,7 @@ class RunFacts:
     hardware: str = ""
     command: str = ""
     finished: str = ""
+    phases: Mapping[str, float] = field(default_factory=dict)
 
 
 def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
@@ -84,6 +86,7 @@ def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, 
         "hardware": facts.hardware,
         "command": facts.command,
         "finished": facts.finished,
+        "phases": dict(facts.phases),
     }
 
 

@@ -113,7 +113,8 @@ class Artifacts:
 
     def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
         """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned."""
-        check_name(id_)
+        if self.has(kind, id_):
+            return self.load(kind, id_)
         self._store.create(MARKER, canonical_json({"format": FORMAT}).encode())
         listed = {}
         for name, content in sorted(files.items()):

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from zooaudit.errors import ModelError
 
@@ -20,11 +20,27 @@ TENSOR_FOLDERS = ("data/weights/", "data/constants/")
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 
 
+class ExportedModule(nn.Module):
+    """An exported graph that can be told ``eval()`` like any module; a graph was frozen in one mode, and itself refuses."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.graph = graph
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.graph(x)
+
+    def train(self, mode: bool = True) -> "ExportedModule":
+        """Nothing to switch."""
+        self.training = mode
+        return self
+
+
 def load_exported(path: Path) -> nn.Module:
     """Load the model named ``model`` (torch.export.save's default) of a .pt2 archive, or raise ModelError."""
     try:
         clean = _without_pickles(path)
-        return torch.export.load(clean).module()
+        return ExportedModule(torch.export.load(clean).module())
     except ModelError:
         raise
     except Exception as error:  # torch.export raises many kinds

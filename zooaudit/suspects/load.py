@@ -39,9 +39,7 @@ def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int
             raise ModelError(f"{path} holds weights only; say how to build the model: --factory package.module:factory")
         module = call_factory(factory)
         put_weights(module, read_weights(path), str(path))
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"{factory} returned a {type(module).__name__}; expected a torch.nn.Module")
-    _freeze(module)
+    module.eval().requires_grad_(False)
     _try(module, image_shape, num_classes, str(path))
     return module
 
@@ -100,13 +98,6 @@ def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> No
         if found.is_floating_point() and not torch.isfinite(found).all():
             raise ModelError(f"{where}: {name} holds NaN or infinite values; expected finite weights")
     module.load_state_dict(weights)
-
-
-def _freeze(module: nn.Module) -> None:
-    if not hasattr(module, "graph"):  # an exported module is in evaluation mode for good
-        module.eval()
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
 
 
 def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str) -> None:

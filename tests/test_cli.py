@@ -1,0 +1,194 @@
+"""The command line as a user meets it: exit codes, one-line errors, JSON on standard output, nothing changed by bad input."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from zooaudit.cli import main
+from zooaudit.recipes import DIGITS
+from zooaudit.zoo.build import BuiltModel
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``store``, where a digits run has finished."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert audit(folder / "store", folder / "first") == 0
+    return folder
+
+
+def audit(store: Path, out: Path, *more: str) -> int:
+    return main(["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(out), *more])
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def one_line(capsys: Capture) -> str:
+    """The error that was printed: a single line with our name in front, and nothing on standard output."""
+    out, err = capsys.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("zooaudit: ")]
+    assert len(errors) == 1 and "Traceback" not in err, err
+    assert out == ""
+    return errors[0]
+
+
+def test_second_run_trains_nothing_and_gives_the_same_json(finished: Path, capsys: Capture) -> None:
+    before = snapshot(finished / "store")
+    capsys.readouterr()
+    assert audit(finished / "store", finished / "second", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"] == {"trained": 0, "reused": 16, "failed": 0}
+    first = json.loads((finished / "first" / "audit.json").read_text())
+    assert found["verdicts"] == first["verdicts"] and found["auc"] == first["auc"]
+    assert snapshot(finished / "store") == before
+    assert set(found) == {"run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", "verdicts", "report"}
+    assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
+
+
+def test_report_comes_out_of_the_store_again(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["report", "--store", str(finished / "store"), "--run", "digits", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == (finished / "first" / "report.html").read_bytes()
+    assert main(["report", "--store", str(finished / "store"), "--run", "nothing", "--out", str(tmp_path)]) == 3
+    assert "digits" in capsys.readouterr().err
+
+
+def test_a_run_name_stands_for_one_recipe(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    before = snapshot(finished / "store")
+    capsys.readouterr()
+    assert audit(finished / "store", tmp_path, "--seed", "5") == 2
+    assert "recipe.seed: 0 there, 5 asked" in one_line(capsys)
+    assert snapshot(finished / "store") == before
+
+
+def test_score_a_suspect_from_a_file(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    store = finished / "store"
+    main(["kit", "--store", str(store), "--json"])
+    (kit,) = json.loads(capsys.readouterr().out)
+    (tmp_path / "their_nets.py").write_text(
+        "import torch\ndef make():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    save_file(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "theirs.safetensors")
+    arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
+    assert main([*arguments, "--factory", "their_nets:make"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
+    assert found["decision"] in ("piracy", "inconclusive") and 0 <= found["similarity"] <= 1
+    assert "look-alikes" in found["caution"]
+    assert main(arguments) == 2
+    assert "--factory package.module:factory" in one_line(capsys)
+    assert main([*arguments, "--factory", "their_nets:missing"]) == 2
+    assert "their_nets:missing failed: AttributeError" in one_line(capsys)
+
+
+def test_store_commands(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    store = str(finished / "store")
+    assert main(["store", "ls", "--store", store]) == 0
+    assert "model 16" in capsys.readouterr().out
+    assert main(["store", "ls", "model", "--store", store]) == 0
+    ids = capsys.readouterr().out.split()
+    assert len(ids) == 16
+    assert main(["store", "show", "model", ids[0], "--store", store]) == 0
+    assert json.loads(capsys.readouterr().out)["meta"]["spec"]["architecture"] in "ABC"
+    assert main(["store", "check", "--store", store]) == 0
+    assert main(["store", "show", "--store", store]) == 2
+
+
+def test_damage_is_found_removed_and_rebuilt(tmp_path: Path, capsys: Capture) -> None:
+    store = tmp_path / "store"
+    assert audit(store, tmp_path / "one") == 0
+    before = json.loads((tmp_path / "one" / "audit.json").read_text())["verdicts"]
+    model = next((store / "manifests" / "model").glob("homologous-*"))
+    sha = json.loads(model.read_text())["files"]["weights.safetensors"]["sha256"]
+    weights = store / "objects" / sha[:2] / sha
+    damaged = bytearray(weights.read_bytes())
+    damaged[-1] ^= 1
+    weights.write_bytes(bytes(damaged))
+    assert main(["store", "check", "--store", str(store)]) == 3
+    assert model.stem in capsys.readouterr().out
+    assert main(["store", "check", "--repair", "--store", str(store)]) == 0
+    capsys.readouterr()
+    assert audit(store, tmp_path / "two", "--json") == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["models"]["trained"] == 1 and again["verdicts"] == before
+
+
+def test_own_victim_from_a_file(built: BuiltModel, exported: Path, tmp_path: Path, capsys: Capture) -> None:
+    assert audit(tmp_path / "store", tmp_path / "out", "--victim", str(exported), "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["victim"]["accuracy"] == pytest.approx(built.record.accuracy, abs=0.01)
+    assert found["models"]["trained"] == 15
+    assert {v["role"] for v in found["verdicts"]} == {"piracy", "homologous", "look-alike"}
+
+
+BAD_INPUT = {
+    "unknown recipe": (["audit", "--recipe", "cifar-huge"], 2, "known recipes: digits"),
+    "victim is missing": (["audit", "--recipe", "digits", "--victim", "nowhere.pt2"], 2, "nowhere.pt2 does not exist"),
+    "victim is a pickle": (["audit", "--recipe", "digits", "--victim", "pickled.safetensors", "--factory", "x:y"], 2, "never opened"),
+    "factory without victim": (["audit", "--recipe", "digits", "--factory", "x:y"], 2, "--victim"),
+    "data folder is missing": (["audit", "--recipe", "digits", "--data", "nowhere"], 2, "nowhere is not a folder"),
+    "data folder is empty": (["data", "--data", "."], 2, "expected train.npz"),
+    "unknown dataset": (["data", "--dataset", "imagenet"], 2, "known: digits, fashion-mnist"),
+    "run name": (["audit", "--recipe", "digits", "--run", "../up"], 2, "cannot name a run"),
+    "store is a file": (["audit", "--recipe", "digits", "--store", "pickled.safetensors"], 3, "cannot be made"),
+    "store of the future": (["store", "ls", "--store", "future"], 3, "format 99"),
+    "s3 store": (["store", "ls", "--store", "s3://bucket"], 3, "only local folders"),
+    "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_INPUT)
+def test_bad_input_is_one_line_with_the_exit_code(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": torch.zeros(1)}, "pickled.safetensors")
+    (tmp_path / "future").mkdir()
+    (tmp_path / "future" / "zooaudit.json").write_text('{"format": 99}')
+    arguments, code, message = BAD_INPUT[name]
+    more = [] if "--store" in arguments or arguments[0] == "data" else ["--store", "store"]
+    assert main([*arguments, *more, *(["--farm", "serial"] if arguments[0] == "audit" else [])]) == code
+    assert message in one_line(capsys)
+    store = tmp_path / "store"
+    assert not store.exists() or snapshot(store) == {}
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown recipe"):
+        main(["audit", "--recipe", "nothing", "--store", str(tmp_path), "--debug"])
+
+
+def test_fallback_when_the_data_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", "/nowhere")  # no apt-get
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # every download is refused at once
+    arguments = ["uap", "--recipe", "fmnist-quick", "--store", str(tmp_path / "store"), "--farm", "serial", "--json"]
+    assert main(arguments) == 2
+    assert "fashion-mnist is not to be had here" in one_line(capsys)
+    assert main([*arguments, "--fallback", "digits"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["epsilon"] == DIGITS.uap.epsilon and "falling back to recipe digits" in err
+
+
+@pytest.mark.parametrize("command", ["audit", "zoo", "uap", "kit", "score", "report", "data", "store", "doctor"])
+def test_help_shows_an_example(command: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert f"zooaudit {command}" in capsys.readouterr().out.partition("example:")[2]
+
+
+def test_doctor_names_what_it_finds(tmp_path: Path, capsys: Capture) -> None:
+    main(["doctor", "--store", str(tmp_path / "not" / "yet"), "--json"])
+    found = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
+    assert {"zooaudit", "torch", "ray", "CPU", "GPU", "memory", "disk", "data: digits"} <= found.keys()
+    assert not (tmp_path / "not").exists()

@@ -1,0 +1,125 @@
+"""The Ray farm on a real cluster: same numbers as in-process, and nothing lost to a killed worker or driver.
+
+Each run is a process of its own, as a user starts it; Ray's processes are its children and are told from any other cluster's by that.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from zooaudit.errors import ConfigError
+from zooaudit.data.images import Dataset
+from zooaudit.distributed.ray_farm import RayFarm
+from zooaudit.pipeline import build_zoo
+from zooaudit.recipes import DIGITS
+from zooaudit.storage.artifacts import open_store
+
+pytestmark = pytest.mark.ray
+TIMEOUT_S = 300
+
+
+def start(store: Path, farm: str = "ray") -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "zooaudit", "audit", "--recipe", "digits", "--farm", farm, "--json"]
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    return subprocess.Popen(
+        [*command, "--store", str(store), "--out", str(store.parent / f"report-{store.name}")],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    )  # fmt: skip
+
+
+def result(run: "subprocess.Popen[str]") -> dict[str, Any]:
+    out, err = run.communicate(timeout=TIMEOUT_S)
+    assert run.returncode == 0, err
+    return json.loads(out)
+
+
+def finished_models(store: Path) -> set[str]:
+    return {p.stem for p in (store / "manifests" / "model").glob("*.json")}
+
+
+def objects(store: Path) -> set[str]:
+    """Digests of everything stored but reports, which hold times."""
+    kept = [p for p in (store / "manifests").rglob("*.json") if p.parent.name != "report"]
+    return {f["sha256"] for p in kept for f in json.loads(p.read_text())["files"].values()}
+
+
+def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition():
+        assert run.poll() is None and time.monotonic() < deadline, "the run ended, or nothing happened, before the fault could be made"
+        time.sleep(0.02)
+
+
+def processes(run: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process]:
+    """Descendants of a run whose title has ``name``."""
+    found = []
+    for process in psutil.Process(run.pid).children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if name in title:
+            found.append(process)
+    return found
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """An undisturbed run without Ray: what every other run must equal."""
+    store = tmp_path_factory.mktemp("serial") / "store"
+    yield store, result(start(store, "serial"))
+
+
+def test_same_numbers_as_the_serial_farm(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    found = result(start(tmp_path / "store"))
+    assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}
+    assert found["verdicts"] == serial[1]["verdicts"] and found["auc"] == serial[1]["auc"]
+    assert objects(tmp_path / "store") == objects(serial[0])
+
+
+@pytest.mark.chaos
+def test_killed_worker_costs_no_finished_model(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run = start(store)
+    wait_for(lambda: len(finished_models(store)) >= 3, run)
+    workers = processes(run, "RayTrainWorker")
+    assert workers
+    finished = {m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)}
+    os.kill(workers[0].pid, signal.SIGKILL)
+    assert len(finished) < 16
+    found = result(run)
+    assert found["verdicts"] == serial[1]["verdicts"] and found["models"]["failed"] == 0
+    assert all((store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns == t for m, t in finished.items())
+    assert objects(store) == objects(serial[0])
+
+
+@pytest.mark.chaos
+def test_killed_driver_resumes(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run = start(store)
+    wait_for(lambda: len(finished_models(store)) >= 3, run)
+    children = processes(run)
+    run.kill()
+    run.communicate()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive, "Ray outlived its driver"
+    before = len(finished_models(store))
+    assert before < 16
+    found = result(start(store))
+    assert found["models"] == {"trained": 16 - before, "reused": before, "failed": 0}
+    assert found["verdicts"] == serial[1]["verdicts"]
+    assert objects(store) == objects(serial[0])
+
+
+def test_a_store_in_memory_is_refused(digits: Dataset) -> None:
+    with pytest.raises(ConfigError, match="--farm serial"):
+        build_zoo(DIGITS, digits, open_store("memory:"), RayFarm(), lambda _: None)
