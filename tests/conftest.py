@@ -8,6 +8,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import nn
 
+from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
@@ -20,6 +21,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 settings.load_profile("zooaudit")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(LeftOut())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -146,9 +146,7 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_is_one_line_with_the_exit_code(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
-) -> None:
+def test_bad_input_is_one_line_with_the_exit_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.zeros(1)}, "pickled.safetensors")
     (tmp_path / "future").mkdir()

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 
-from zooaudit.errors import ConfigError
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
+from zooaudit.errors import ConfigError
 from zooaudit.pipeline import build_zoo
 from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import open_store

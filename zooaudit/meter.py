@@ -6,7 +6,7 @@ from types import TracebackType
 
 import psutil
 
-SAMPLE_EVERY_S = 2.0
+SAMPLE_EVERY_S = 5.0
 
 
 class MemoryMeter:

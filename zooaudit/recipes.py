@@ -44,7 +44,7 @@ FMNIST_QUICK = Recipe(
     zoo=ZooConfig(
         encoder_architectures=("B", "C", "D", "E"),
         epochs=(("A", 6), ("B", 3), ("C", 10), ("D", 3)),
-        second_attack=ExtractConfig(attack="jbda"),
+        second_attack=ExtractConfig(attack="jbda", seed_size=4500),
     ),
 )
 

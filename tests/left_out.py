@@ -1,0 +1,50 @@
+"""What this machine cannot run: left out of the session, and named with the reason at its end."""
+
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import torch
+
+PACKAGE = "dataset-fashion-mnist"
+
+
+def no_gpu() -> str:
+    return "" if torch.cuda.is_available() else "no GPU here"
+
+
+def no_network() -> str:
+    """Whether the Debian package can be had; asks apt's own lists, downloads nothing."""
+    if shutil.which("apt-get") is None:
+        return "no apt-get here, and torchvision's mirrors are not asked by tests"
+    asked = subprocess.run(["apt-get", "--print-uris", "download", PACKAGE], capture_output=True, check=False)
+    return "" if asked.returncode == 0 else f"apt-get knows no {PACKAGE}: run apt-get update"
+
+
+CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "network": no_network}
+KINDS = ("ray", "s3", "serve", "browser", "chaos", "gpu", "network")
+
+
+class LeftOut:
+    """A pytest plugin: deselects what cannot run, and says so."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for kind in KINDS:
+            marked = [i for i in items if i.get_closest_marker(kind)]
+            reason = CANNOT[kind]() if marked and kind in CANNOT else ""
+            self.counts[kind] = len(marked)
+            if reason:
+                self.reasons[kind] = reason
+                config.hook.pytest_deselected(items=marked)
+                items[:] = [i for i in items if i not in marked]
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        ran = ", ".join(f"{k} {n}" for k, n in self.counts.items() if n and k not in self.reasons)
+        terminalreporter.write_line(f"ran beside the unit tests: {ran or 'nothing'}")
+        for kind, reason in self.reasons.items():
+            terminalreporter.write_line(f"left out: {self.counts[kind]} {kind} tests ({reason})")

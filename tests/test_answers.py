@@ -1,0 +1,75 @@
+"""Questions and fingerprints: paper equation 6, laid out as written."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.makers import Affine
+from zooaudit.errors import AnswersError
+from zooaudit.fingerprint.answers import ask, fingerprints, queries
+from zooaudit.suspects.blackbox import TorchBlackBox
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 4), st.integers(1, 5))
+def test_equation_6(views: int, count: int) -> None:
+    """[ f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v) ] for each view, image by image."""
+    generator = torch.Generator().manual_seed(views * 10 + count)
+    points = torch.rand(views, count, 1, 4, 4, generator=generator)
+    v = torch.rand(1, 4, 4, generator=generator) - 0.5
+    model = Affine(classes=3)
+    box = TorchBlackBox(model, 3)
+    found = fingerprints(ask(box, queries(points, v)))
+    assert found.shape == (views, 2 * count * 3)
+    for view in range(views):
+        expected: list[float] = []
+        for x in points[view]:
+            for image in (x, (x + v).clamp(0, 1)):
+                with torch.no_grad():
+                    expected += model(image[None]).softmax(1)[0].tolist()
+        torch.testing.assert_close(found[view], torch.tensor(expected), atol=1e-6, rtol=1e-5)
+    assert box.queries == views * count * 2
+
+
+def test_questions_alternate_clean_and_perturbed_inside_the_image_range() -> None:
+    points, v = torch.rand(2, 3, 1, 4, 4), torch.full((1, 4, 4), 0.6)
+    asked = queries(points, v)
+    assert asked.shape == (2, 3, 2, 1, 4, 4)
+    assert torch.equal(asked[:, :, 0], points)
+    assert torch.equal(asked[:, :, 1], (points + v).clamp(max=1))
+    assert queries(points, -v).min() == 0
+
+
+def test_many_questions_are_asked_in_batches_and_in_order(learnt: nn.Module) -> None:
+    points = torch.rand(6, 60, 1, 8, 8)
+    asked = queries(points, torch.full((1, 8, 8), 0.3))
+    seen: list[int] = []
+
+    class Counting(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(len(x))
+            return learnt(x)
+
+    answers = ask(TorchBlackBox(Counting(), 10), asked)
+    assert sum(seen) == 720
+    assert len(seen) > 1
+    with torch.no_grad():
+        torch.testing.assert_close(answers, learnt(asked.flatten(0, 2)).softmax(1).view(6, 60, 2, 10), atol=1e-6, rtol=1e-5)
+
+
+def test_the_papers_audit_costs_four_thousand_queries() -> None:
+    box = TorchBlackBox(Affine(classes=10), 10)
+    answers = ask(box, queries(torch.zeros(20, 100, 1, 4, 4), torch.zeros(1, 4, 4)))
+    assert box.queries == 4_000
+    assert fingerprints(answers).shape == (20, 2_000)
+
+
+def test_a_suspect_that_answers_nan_is_named() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(x), 3), float("nan"))
+
+    with pytest.raises(AnswersError, match="suspect S gave NaN"):
+        ask(TorchBlackBox(Broken(), 3, "suspect S"), torch.zeros(1, 2, 2, 1, 4, 4))

@@ -1,0 +1,64 @@
+"""The README and docs say what is so: commands parse, files exist, tables match the committed results, recipes and codes agree."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from zooaudit import errors
+from zooaudit.cli import make_parser
+from zooaudit.recipes import RECIPES
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def commands() -> list[str]:
+    """Every complete ``zooaudit`` command line in the README's shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("#")[0].strip().removeprefix(".venv/bin/") for line in lines if "zooaudit " in line.split("#")[0]]
+
+
+def test_there_are_commands() -> None:
+    assert len(commands()) >= 5
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command_parses(command: str) -> None:
+    make_parser().parse_args(shlex.split(command)[1:])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_tables_are_made_from_the_committed_results() -> None:
+    run = subprocess.run([sys.executable, ROOT / "benchmarks" / "tables.py", "--check"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, "run python benchmarks/tables.py\n" + run.stderr
+    assert "seeds" in README.partition("<!-- table: audit -->")[2].partition("<!-- end -->")[0]
+
+
+def test_every_recipe_and_subcommand_is_described() -> None:
+    for recipe in RECIPES:
+        assert f"`{recipe}`" in README
+    for name in ("audit", "zoo", "uap", "kit", "score", "report", "data", "store", "doctor"):
+        assert re.search(rf"`(zooaudit )?{name}\b", README), name
+
+
+def test_exit_codes_agree() -> None:
+    stated = dict(re.findall(r"(\d) ([a-z ]+?)[,.]", README.partition("Exit codes:")[2].splitlines()[0]))
+    for error, word in ((errors.InputError, "bad input"), (errors.StoreError, "store"), (errors.FarmError, "the farm gave up")):
+        assert stated[str(error.exit_code)] == word
+
+
+def test_flow_names_rooms_that_exist() -> None:
+    for path in re.findall(r"`([a-z_]+(?:/[a-z_]*)+(?:\.py)?)`", (ROOT / "docs" / "flow.md").read_text()):
+        assert (ROOT / "zooaudit" / path).exists(), path

@@ -1,0 +1,204 @@
+"""The whole audit on the digits: the same numbers on every store, resumed, and honest about failed models."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.farms import Interrupted, Untouched, quiet, with_zoo
+from tests.makers import trained_spec
+from zooaudit.config import ExtractConfig
+from zooaudit.data.images import Dataset
+from zooaudit.errors import FarmError, ZooauditError
+from zooaudit.farm import SerialFarm, Watch
+from zooaudit.kit import load_kit
+from zooaudit.pipeline import Audit, craft_uap, embeddings, run_audit
+from zooaudit.recipes import DIGITS
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.models import load_module
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.paper import Decision
+from zooaudit.zoo.build import Status, training_half
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+
+@pytest.fixture(scope="module")
+def straight(digits: Dataset) -> Audit:
+    """The digits recipe from end to end, in memory."""
+    return run_audit(DIGITS, digits, open_store("memory:"), SerialFarm(), quiet)
+
+
+@pytest.fixture(scope="module")
+def local(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Audit]:
+    """The same in a folder, interrupted once."""
+    artifacts = open_store(str(tmp_path_factory.mktemp("audit") / "store"))
+    with pytest.raises(FarmError):
+        run_audit(DIGITS, digits, artifacts, Interrupted(), quiet)
+    assert len(artifacts.ids("model")) == 6
+    return artifacts, run_audit(DIGITS, digits, artifacts, SerialFarm(), quiet)
+
+
+def numbers(audit: Audit) -> dict[str, object]:
+    """Every number of an audit that does not depend on the clock."""
+    found: dict[str, object] = {"kit": audit.kit_id, "fooling": audit.uap.fooling_rate, "references": audit.kit.reference_ids}
+    for suspect in audit.suspects:
+        found[suspect.spec.id] = (suspect.verdict, suspect.similarities.tolist())
+    for id_, record in audit.zoo.records.items():
+        found[f"{id_} record"] = replace(record, seconds=0)
+    return found
+
+
+def test_memory_and_an_interrupted_local_run_agree_to_the_bit(straight: Audit, local: tuple[Artifacts, Audit]) -> None:
+    assert numbers(straight) == numbers(local[1])
+    assert torch.equal(straight.uap.v, local[1].uap.v)
+    assert straight.answers.keys() == local[1].answers.keys()
+    assert all(torch.equal(a, local[1].answers[id_]) for id_, a in straight.answers.items())
+    assert straight.zoo.trained == len(straight.zoo.plan.specs)
+    assert local[1].zoo.trained == len(straight.zoo.plan.specs) - 6
+
+
+def files(folder: str) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in Path(folder).rglob("*") if p.is_file()}
+
+
+def test_a_second_run_trains_nothing_and_changes_nothing(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+    artifacts, first = local
+    before = files(artifacts.url)
+    again = run_audit(DIGITS, digits, open_store(artifacts.url), Untouched(), quiet)
+    assert again.zoo.trained == 0
+    assert numbers(again) == numbers(first)
+    assert files(artifacts.url) == before
+
+
+def test_a_lost_step_is_made_again_with_the_same_numbers(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+    artifacts, first = local
+    for kind in ("uap", "points", "encoder", "kit", "answers"):
+        artifacts.remove(kind, artifacts.ids(kind)[0])
+    assert numbers(run_audit(DIGITS, digits, artifacts, Untouched(), quiet)) == numbers(first)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"uap": replace(DIGITS.uap, epsilon=0.2)},
+        {"fingerprint": replace(DIGITS.fingerprint, points=10)},
+        {"encoder": replace(DIGITS.encoder, steps=20)},
+        {"verdict": replace(DIGITS.verdict, fingerprints=4)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_changed_step_is_made_anew_from_the_same_models(changes: dict[str, Any], local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+    artifacts, first = local
+    other = run_audit(replace(DIGITS, **changes), digits, artifacts, Untouched(), quiet)
+    assert other.zoo.trained == 0
+    assert other.kit_id != first.kit_id
+    assert torch.equal(other.uap.v, first.uap.v) != ("uap" in changes)
+    assert [s.verdict.p_value for s in other.suspects] != [s.verdict.p_value for s in first.suspects]
+
+
+def test_one_store_holds_the_uaps_of_two_victims(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+    artifacts, first = local
+    uap = craft_uap(replace(DIGITS, seed=1), digits, artifacts, SerialFarm(), quiet)
+    assert not torch.equal(uap.v, first.uap.v)
+
+
+def test_the_stored_kit_judges_as_the_audit_did(local: tuple[Artifacts, Audit]) -> None:
+    artifacts, audit = local
+    kit = load_kit(artifacts, audit.kit_id)
+    for suspect in audit.suspects:
+        box = TorchBlackBox(load_module(artifacts, suspect.spec.id), 10)
+        scores, verdict = kit.score(suspect.spec.id, box)
+        assert np.array_equal(scores, suspect.similarities)
+        assert verdict == suspect.verdict
+        assert box.queries == 20 * 8 * 2
+
+
+def test_measures_are_over_models_and_not_over_views(straight: Audit) -> None:
+    assert straight.uap.fooling_rate > 0.5
+    for role, count in ((Role.PIRACY, 4), (Role.HOMOLOGOUS, 4), (Role.LOOK_ALIKE, 2)):
+        found = [s for s in straight.suspects if s.spec.role is role]
+        assert len(found) == len(straight.scores(role)) == count
+        assert straight.scores(role) == [s.verdict.similarity for s in found]
+        assert straight.scores(role) == pytest.approx([float(s.similarities.mean()) for s in found])
+        assert straight.accused(role) == sum(s.verdict.decision is Decision.PIRACY for s in found)
+        pairs = [(p, n) for p in straight.scores(Role.PIRACY) for n in straight.scores(role)]
+        assert straight.auc(role) == pytest.approx(sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs))
+    assert straight.auc(Role.OTHER_VICTIM) is None
+    assert np.mean(straight.scores(Role.PIRACY)) > np.mean(straight.scores(Role.LOOK_ALIKE))
+
+
+def test_nothing_that_trained_the_encoder_is_reported_on(straight: Audit) -> None:
+    encoder = {s.id for s in straight.zoo.plan.specs if s.group is Group.ENCODER}
+    assert not encoder & {s.spec.id for s in straight.suspects}
+    assert not encoder & set(straight.kit.reference_ids)
+    assert encoder <= straight.answers.keys()
+    assert set(straight.kit.reference_ids) == {s.id for s in straight.zoo.plan.of(Role.HOMOLOGOUS, Group.SUSPECT)}
+
+
+def test_points_are_the_victims_own_training_images(straight: Audit, digits: Dataset) -> None:
+    half = digits.train.images[training_half(straight.zoo.plan.of(Role.VICTIM)[0], digits.train)]
+    known = {image.numpy().tobytes() for image in half}
+    assert straight.kit.points.shape == (8, 20, 1, 8, 8)
+    assert all(image.numpy().tobytes() in known for image in straight.kit.points.flatten(0, 1))
+    assert straight.answers[straight.zoo.plan.victim].shape == (8, 20, 2, 10)
+    assert embeddings(straight, straight.zoo.plan.victim).shape == (8, 20)
+
+
+def test_a_uap_alone_trains_the_victim_alone(straight: Audit, digits: Dataset) -> None:
+    artifacts = open_store("memory:")
+    uap = craft_uap(DIGITS, digits, artifacts, SerialFarm(), quiet)
+    assert artifacts.ids("model") == [straight.zoo.plan.victim]
+    assert torch.equal(uap.v, straight.uap.v)
+
+
+# Failed models
+
+
+def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+    """One suspect's attack is hopeless (ten images, one epoch); all else is as before, so every other number must be, too."""
+    artifacts, before = local
+    hopeless = ExtractConfig(seed_size=10, rounds=0, final_epochs=1)
+    audit = run_audit(with_zoo(second_attack=hopeless), digits, artifacts, SerialFarm(), quiet)
+    (failed,) = audit.zoo.failed
+    assert audit.zoo.trained == 1
+    assert failed.extraction == hopeless
+    record = audit.zoo.records[failed.id]
+    assert (record.status, record.attempts, record.queries) == (Status.FAILED, 2, 20)
+    assert "recovery rate" in record.reason
+    assert failed.id not in audit.answers
+    assert failed.id not in {s.spec.id for s in audit.suspects}
+    assert not any(id_.startswith(failed.id) for id_ in artifacts.ids("answers")), "it was asked"
+    assert len(audit.scores(Role.PIRACY)) == len(before.scores(Role.PIRACY)) - 1
+    rest = {k: v for k, v in numbers(before).items() if k in numbers(audit) and k != "kit"}
+    assert {k: v for k, v in numbers(audit).items() if k in rest} == rest
+    assert len(rest) > 20
+
+
+def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
+    """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those of SGD and Adam do not."""
+    training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)
+    attack = replace(DIGITS.zoo.extraction, rounds=0, final_epochs=30)
+    recipe = with_zoo(optimisers=("sgd", "adam", "rmsprop"), other_victims=0, training=training, extraction=attack, recovery_floor=0.5)
+    audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
+    failed = {s.id for s in audit.zoo.failed}
+    assert {s.optimiser for s in audit.zoo.failed} == {"rmsprop"}
+    assert {s.role for s in audit.zoo.failed} == {Role.PIRACY, Role.HOMOLOGOUS}
+    assert not failed & set(audit.kit.reference_ids)
+    assert not failed & audit.answers.keys()
+    assert not failed & {s.spec.id for s in audit.suspects}
+    assert len(audit.kit.reference_ids) == 4
+    assert all(s.verdict.reference_models == (3 if s.spec.role is Role.HOMOLOGOUS else 4) for s in audit.suspects)
+
+
+def test_specs_of_the_zoo_are_seen_by_any_farm(digits: Dataset) -> None:
+    """A farm that builds nothing is found out, not believed."""
+
+    class Idle:
+        def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+            SerialFarm().build([trained_spec(dataset)], dataset, artifacts, watch)
+
+    with pytest.raises(ZooauditError, match=r"has no manifests/model/"):
+        run_audit(DIGITS, digits, open_store("memory:"), Idle(), quiet)

@@ -1,0 +1,134 @@
+"""The order of the work, and the queue that hands it out to workers that may die."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.makers import trained_spec
+from zooaudit.config import ExtractConfig, TrainConfig
+from zooaudit.data.images import Dataset
+from zooaudit.farm import ordered_tasks
+from zooaudit.storage.artifacts import open_store
+from zooaudit.workqueue import Task, WorkQueue
+from zooaudit.zoo.schedule import by_longest_path, relative_cost
+from zooaudit.zoo.spec import ModelSpec
+
+PARENTS = st.lists(st.none() | st.integers(0, 30), min_size=1, max_size=14)
+"""For each task, None or which earlier task it waits for."""
+
+
+def tasks_of(parents: list[int | None]) -> list[Task]:
+    return [Task(f"m{i}", f"m{p % i}" if p is not None and i else None) for i, p in enumerate(parents)]
+
+
+@settings(max_examples=150)
+@given(PARENTS, st.integers(1, 5), st.randoms(use_true_random=False), st.data())
+def test_every_task_is_finished_once_whatever_dies(parents: list[int | None], workers: int, random: object, data: st.DataObject) -> None:
+    tasks = tasks_of(parents)
+    order = data.draw(st.permutations(tasks))
+    queue = WorkQueue(order, set())
+    parent = {t.id: t.parent for t in tasks}
+    at: dict[int, str | None] = dict.fromkeys(range(workers))
+    finished: list[str] = []
+    for worker in at:
+        queue.join(worker)
+    deaths = 0
+    while len(finished) < len(tasks):
+        worker = random.randrange(workers)  # type: ignore[attr-defined]
+        if at[worker] is None:
+            drawn = queue.draw(worker)
+            if drawn is None:
+                assert any(at.values()), "work is left, nobody holds any, and none is handed out"
+                continue
+            assert parent[drawn.id] is None or parent[drawn.id] in finished, "drawn before its parent was ready"
+            assert drawn.id not in finished
+            assert drawn.id not in at.values(), "handed to two workers"
+            at[worker] = drawn.id
+        elif random.random() < 0.3 and deaths < 20:  # type: ignore[attr-defined]
+            queue.join(worker)  # it died and comes back
+            at[worker], deaths = None, deaths + 1
+        else:
+            queue.finish(worker, at[worker] or "")
+            finished.append(at[worker] or "")
+            at[worker] = None
+        assert set(queue.claimed) == {a for a in at.values() if a}
+    assert sorted(finished) == sorted(t.id for t in tasks)
+    assert queue.empty
+    assert queue.claimed == ()
+    assert all(queue.draw(w) is None for w in at)
+
+
+@given(PARENTS, st.data())
+def test_the_first_that_is_ready_is_drawn(parents: list[int | None], data: st.DataObject) -> None:
+    tasks = tasks_of(parents)
+    ready = set(data.draw(st.lists(st.sampled_from([t.id for t in tasks]), unique=True)))
+    left = [t for t in tasks if t.id not in ready]
+    queue = WorkQueue(left, ready)
+    expected = [t for t in left if t.parent is None or t.parent in ready]
+    assert [queue.draw(i) for i in range(len(expected))] == expected
+    assert queue.draw(99) is None
+    assert queue.empty == (len(expected) == len(left))
+
+
+def test_what_a_dead_worker_held_comes_first() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", None), Task("c", None)], set())
+    assert (queue.draw(0), queue.draw(1)) == (Task("a", None), Task("b", None))
+    queue.join(1)
+    assert queue.draw(2) == Task("b", None)
+
+
+def test_a_worker_that_died_after_its_commit_does_no_harm() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", "a")], set())
+    queue.draw(0)
+    queue.join(0)  # it died between the commit and its word to the queue
+    assert queue.draw(1) == Task("a", None)
+    queue.finish(1, "a")
+    assert queue.draw(0) == Task("b", "a")
+    assert queue.draw(1) is None
+
+
+def test_a_queue_made_anew_takes_word_of_what_it_did_not_hand_out() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", "a")], set())
+    queue.finish(3, "a")
+    assert queue.draw(0) == Task("b", "a")
+    assert queue.empty
+
+
+FAMILIES = st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(1, 9), max_size=3)), min_size=1, max_size=5)
+"""Epochs of each victim, and of the models extracted from it."""
+
+
+@settings(max_examples=30)
+@given(FAMILIES, st.randoms(use_true_random=False))
+def test_longest_path_first(digits: Dataset, families: list[tuple[int, list[int]]], random: object) -> None:
+    specs: list[ModelSpec] = []
+    for i, (epochs, children) in enumerate(families):
+        victim = trained_spec(digits, seed=i, training=TrainConfig(epochs=epochs))
+        attacks = [ExtractConfig(seed_size=10 * c, final_epochs=c) for c in children]
+        specs += [victim, *(trained_spec(digits, seed=100 + j, parent=victim.id, extraction=a) for j, a in enumerate(attacks))]
+    random.shuffle(specs)  # type: ignore[attr-defined]
+    cost = {s.id: relative_cost(s, 1000) for s in specs}
+
+    def path(spec: ModelSpec) -> float:
+        return cost[spec.id] + max((cost[c.id] for c in specs if c.parent == spec.id), default=0)
+
+    ordered = by_longest_path(tuple(specs), 1000)
+    assert sorted(s.id for s in ordered) == sorted(s.id for s in specs)
+    assert [path(s) for s in ordered] == sorted(map(path, specs), reverse=True)
+    queue = WorkQueue(*ordered_tasks(specs, open_store("memory:"), 1000))
+    drawn = queue.draw(0)
+    assert drawn is not None
+    assert drawn.id == max((s for s in ordered if s.parent is None), key=path).id
+
+
+def test_cost_grows_with_the_work(digits: Dataset) -> None:
+    base = trained_spec(digits)
+    cost = relative_cost(base, 1000)
+    attack = ExtractConfig(seed_size=500, rounds=2)
+    assert relative_cost(base, 2000) == 2 * cost
+    assert relative_cost(replace(base, training=TrainConfig(epochs=2 * base.training.epochs)), 1000) == 2 * cost
+    assert relative_cost(replace(base, architecture="B"), 1000) > cost
+    assert relative_cost(replace(base, shape=replace(base.shape, widths=(16, 32))), 1000) > cost
+    cloudleak, jbda = (relative_cost(replace(base, extraction=replace(attack, attack=a)), 1000) for a in ("cloudleak", "jbda"))
+    assert jbda > cloudleak > relative_cost(replace(base, extraction=replace(attack, rounds=0)), 1000)

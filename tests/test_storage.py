@@ -1,0 +1,260 @@
+"""One contract for every store, and artifacts on top: content first, manifest last, created once."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zooaudit.config import digest_of
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.local import LocalStore
+from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.port import Store
+
+SEGMENT = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True)
+KEYS = st.builds(lambda folders, name: "/".join([*folders, f"{name}.bin"]), st.lists(SEGMENT, max_size=3), SEGMENT)
+"""As artifacts make them: folders have no dot, files have one, so that no file stands where another key needs a folder."""
+
+
+@pytest.fixture(params=["memory", "local"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "store")
+
+
+def test_what_is_created_can_be_read(store: Store) -> None:
+    assert store.create("a/b.bin", b"hello")
+    assert store.read("a/b.bin") == b"hello"
+    assert store.exists("a/b.bin")
+    assert isinstance(store.url, str)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x00" * 1000, bytes(range(256)) * 40_000], ids=len)
+def test_any_content_comes_back_whole(content: bytes, store: Store) -> None:
+    assert store.create("k.bin", content)
+    assert store.read("k.bin") == content
+
+
+def test_a_key_is_created_once(store: Store) -> None:
+    assert store.create("k.bin", b"first")
+    assert not store.create("k.bin", b"second")
+    assert store.read("k.bin") == b"first"
+
+
+@pytest.mark.parametrize("content", [b"", b"the very same object"])
+def test_the_same_content_again_is_no_second_creation(content: bytes, store: Store) -> None:
+    assert store.create("k.bin", content)
+    assert not store.create("k.bin", content), "False says: it was there"
+
+
+def test_a_missing_key_is_named(store: Store) -> None:
+    with pytest.raises(MissingArtifactError, match=r"has no objects/ab/abcd"):
+        store.read("objects/ab/abcd")
+    assert not store.exists("objects/ab/abcd")
+
+
+def test_keys_are_listed_by_prefix_and_sorted(store: Store) -> None:
+    for key in ("m/x/2.json", "m/x/1.json", "m/xy/3.json", "objects/aa/1", "zooaudit.json"):
+        store.create(key, b"1")
+    assert list(store.keys("m/x/")) == ["m/x/1.json", "m/x/2.json"]
+    assert list(store.keys("m/")) == ["m/x/1.json", "m/x/2.json", "m/xy/3.json"]
+    assert list(store.keys("m/x")) == ["m/x/1.json", "m/x/2.json", "m/xy/3.json"]
+    assert list(store.keys("m/x/1")) == ["m/x/1.json"]
+    assert list(store.keys("nothing/")) == []
+    assert len(list(store.keys(""))) == 5
+
+
+def test_a_folder_is_no_key(store: Store) -> None:
+    store.create("m/x/1.json", b"1")
+    for folder in ("m", "m/x", "m/x/1.json/deeper"):
+        assert not store.exists(folder)
+        with pytest.raises(MissingArtifactError):
+            store.read(folder)
+
+
+def test_deleted_is_gone_and_deleting_nothing_is_fine(store: Store) -> None:
+    store.create("a/k.bin", b"1")
+    store.delete("a/k.bin")
+    store.delete("a/k.bin")
+    store.delete("never/was.bin")
+    assert not store.exists("a/k.bin")
+    assert list(store.keys("")) == []
+    assert store.create("a/k.bin", b"2"), "a deleted key can be created again"
+    assert store.read("a/k.bin") == b"2"
+
+
+@given(contents=st.dictionaries(KEYS, st.binary(max_size=50), max_size=8), kind=st.sampled_from(["memory", "local"]))
+def test_any_set_of_keys_round_trips(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes], kind: str) -> None:
+    store: Store = MemoryStore() if kind == "memory" else LocalStore(tmp_path_factory.mktemp("keys"))
+    assert all(store.create(k, c) for k, c in contents.items())
+    assert list(store.keys("")) == sorted(contents)
+    assert {k: store.read(k) for k in store.keys("")} == contents
+    for prefix in {k[:3] for k in contents}:
+        assert list(store.keys(prefix)) == sorted(k for k in contents if k.startswith(prefix))
+
+
+def test_of_sixteen_threads_one_wins(store: Store) -> None:
+    for round_ in range(5):
+        key, gate = f"race/{round_}.bin", threading.Barrier(16)
+        contents = [bytes([i]) * 100_000 for i in range(16)]
+        won: list[int] = []
+
+        def run(i: int, key: str = key, gate: threading.Barrier = gate, contents: list[bytes] = contents, won: list[int] = won) -> None:
+            gate.wait()
+            if store.create(key, contents[i]):
+                won.append(i)
+
+        workers = [threading.Thread(target=run, args=(i,)) for i in range(16)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        assert len(won) == 1
+        assert store.read(key) == contents[won[0]]
+
+
+RACER = """
+import sys, time
+from pathlib import Path
+from zooaudit.storage.local import LocalStore
+store, number, gate = LocalStore(Path(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])
+while not gate.exists():
+    time.sleep(0.001)
+print(int(store.create("race/one.bin", bytes([number]) * 3_000_000)))
+"""
+
+
+def test_of_sixteen_processes_one_wins_and_its_content_is_whole(tmp_path: Path) -> None:
+    gate, root = tmp_path / "gate", tmp_path / "store"
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}\n{RACER}", str(root)]
+    racers = [subprocess.Popen([*command, str(i), str(gate)], stdout=subprocess.PIPE, text=True) for i in range(16)]
+    gate.touch()
+    answers = [racer.communicate(timeout=60)[0].strip() for racer in racers]
+    assert sorted(answers) == ["0"] * 15 + ["1"]
+    assert LocalStore(root).read("race/one.bin") == bytes([answers.index("1")]) * 3_000_000
+    assert [p.name for p in (root / "race").iterdir()] == ["one.bin"], "a loser left its scratch behind"
+
+
+# Artifacts, on both stores
+
+
+def save(artifacts: Artifacts, id_: str = "one", **changes: Any) -> Any:
+    fields: dict[str, Any] = {"files": {"a.bin": b"alpha", "b.bin": b"beta"}, "meta": {"n": 1, "name": "x"}}
+    return artifacts.save("thing", id_, **(fields | changes))
+
+
+def test_an_artifact_comes_back_with_its_files_and_facts(artifacts: Artifacts) -> None:
+    saved, loaded = save(artifacts), artifacts.load("thing", "one")
+    assert (loaded.kind, loaded.id, loaded.meta) == ("thing", "one", {"n": 1, "name": "x"})
+    assert {name: loaded.read(name) for name in loaded.files} == {"a.bin": b"alpha", "b.bin": b"beta"}
+    assert loaded.digest == saved.digest
+    assert artifacts.has("thing", "one")
+    assert artifacts.ids("thing") == ["one"]
+
+
+def test_the_first_one_wins(artifacts: Artifacts) -> None:
+    save(artifacts)
+    again = save(artifacts, files={"a.bin": b"other"}, meta={"n": 2})
+    assert again.meta == {"n": 1, "name": "x"}
+    assert again.read("a.bin") == b"alpha"
+
+
+def test_equal_content_is_kept_once(artifacts: Artifacts) -> None:
+    save(artifacts, "one")
+    save(artifacts, "two")
+    assert artifacts.kinds() == {"thing": 2}
+    assert len(list(artifacts._store.keys("objects/"))) == 2
+
+
+def test_digests_change_with_files_and_facts(artifacts: Artifacts) -> None:
+    first = artifacts.save_by_digest("kit", {"a": b"1"}, {"n": 1})
+    assert artifacts.save_by_digest("kit", {"a": b"1"}, {"n": 1}).id == first.id
+    others = {
+        artifacts.save_by_digest("kit", f, m).id for f, m in (({"a": b"2"}, {"n": 1}), ({"b": b"1"}, {"n": 1}), ({"a": b"1"}, {"n": 2}))
+    }
+    assert len(others | {first.id}) == 4
+    assert len(first.id) == 16
+
+
+def test_what_is_missing_is_named(artifacts: Artifacts) -> None:
+    with pytest.raises(MissingArtifactError, match=r"manifests/thing/one\.json"):
+        artifacts.load("thing", "one")
+    assert not artifacts.has("thing", "one")
+    assert artifacts.ids("thing") == []
+    with pytest.raises(DamagedArtifactError, match=r"thing one holds \['a.bin', 'b.bin'\]; expected c.bin"):
+        save(artifacts).read("c.bin")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-x", "a b", "x" * 201, "ä", "a\n"])
+def test_names_that_could_leave_the_store_are_refused(name: str, artifacts: Artifacts) -> None:
+    reads = [artifacts.load, artifacts.has, artifacts.remove]
+    for use in (lambda: save(artifacts, name), *(lambda read=read: read("thing", name) for read in reads)):
+        with pytest.raises(InputError, match=r"cannot name a run or artifact; use letters, digits"):
+            use()
+    assert list(artifacts._store.keys("")) == []
+
+
+def test_tensors_and_tables_are_checked(artifacts: Artifacts) -> None:
+    tensors = {"v": torch.arange(6.0).view(2, 3).T, "i": torch.tensor([1, 2])}
+    schema = pa.schema([("n", pa.int32()), ("p", pa.list_(pa.float32(), 2))])
+    table = pa.table({"n": [1, 2], "p": [[0.1, 0.9], [0.5, 0.5]]}, schema=schema)
+    files = {"t.safetensors": tensors_to_bytes(tensors), "t.parquet": table_to_bytes(table)}
+    artifact = artifacts.save("thing", "typed", files, {})
+    assert all(torch.equal(t, tensors[k]) for k, t in artifact.tensors("t.safetensors").items())
+    assert artifact.table("t.parquet", schema).equals(table)
+    with pytest.raises(DamagedArtifactError, match=r"t.parquet has columns \['n', 'p'\]; expected \['n'\]"):
+        artifact.table("t.parquet", pa.schema([("n", pa.int32())]))
+    with pytest.raises(DamagedArtifactError, match=r"t\.parquet is not safetensors"):
+        artifact.tensors("t.parquet")
+    with pytest.raises(DamagedArtifactError, match=r"t\.safetensors"):
+        artifact.table("t.safetensors", schema)
+
+
+def test_tensor_bytes_do_not_depend_on_order() -> None:
+    a, b = torch.rand(2), torch.rand(3)
+    assert tensors_to_bytes({"a": a, "b": b}) == tensors_to_bytes({"b": b, "a": a})
+
+
+def test_manifests_are_signed_and_carry_no_time(artifacts: Artifacts) -> None:
+    save(artifacts)
+    manifest = json.loads(artifacts._store.read("manifests/thing/one.json"))
+    assert manifest.keys() == {"format", "kind", "id", "code", "files", "meta", "sha256"}
+    stated = manifest.pop("sha256")
+    assert stated[:16] == digest_of(manifest)
+    assert json.loads(artifacts._store.read("zooaudit.json")) == {"format": 1}
+
+
+def test_a_store_is_opened_by_its_url(tmp_path: Path) -> None:
+    first = open_store(str(tmp_path / "deep" / "store"))
+    save(first)
+    assert open_store(first.url).load("thing", "one").read("a.bin") == b"alpha"
+    assert open_store("memory:").url == "memory:"
+    with pytest.raises(StoreError, match=r"ftp://x"):
+        open_store("ftp://x")
+
+
+@pytest.fixture
+def newer(artifacts: Artifacts) -> Iterator[Store]:
+    """A store that a later zooaudit has made."""
+    store = artifacts._store
+    store.create("zooaudit.json", b'{"format": 2}')
+    store.create("manifests/thing/one.json", b"{}")
+    before = {k: store.read(k) for k in store.keys("")}
+    yield store
+    assert {k: store.read(k) for k in store.keys("")} == before, "a store that cannot be read was changed"
+
+
+def test_a_newer_format_is_left_alone(newer: Store) -> None:
+    with pytest.raises(StoreError) as caught:
+        Artifacts(newer)
+    for text in (newer.url, "has format 2", "reads format 1", "upgrade zooaudit or choose another store"):
+        assert text in str(caught.value), str(caught.value)

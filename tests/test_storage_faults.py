@@ -1,0 +1,221 @@
+"""Stores that are damaged, full or in the way: named, repaired, and never half written."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.local import LocalStore
+
+FILES = {"a.bin": b"alpha" * 100, "b.bin": b"beta"}
+REPAIR = "zooaudit store check --repair"
+
+
+@pytest.fixture
+def kept(artifacts: Artifacts) -> Artifacts:
+    """Two artifacts that share one file."""
+    artifacts.save("thing", "one", FILES, {"n": 1})
+    artifacts.save("thing", "two", {"b.bin": FILES["b.bin"]}, {"n": 2})
+    return artifacts
+
+
+def replace(artifacts: Artifacts, key: str, content: bytes | None) -> None:
+    """Damage what the store holds under ``key``, behind the back of all checks."""
+    artifacts._store.delete(key)
+    if content is not None:
+        artifacts._store.create(key, content)
+
+
+def key_of(artifacts: Artifacts, file: str) -> str:
+    sha = artifacts.load("thing", "one").files[file]["sha256"]
+    return f"objects/{sha[:2]}/{sha}"
+
+
+def flipped(content: bytes) -> bytes:
+    return bytes([content[0] ^ 1]) + content[1:]
+
+
+@pytest.mark.parametrize("damage", [flipped, lambda c: c[:-1], lambda c: c + b"!", lambda _: b"", lambda _: None])
+def test_a_damaged_file_is_named_and_never_handed_out(damage: object, kept: Artifacts) -> None:
+    key = key_of(kept, "a.bin")
+    replace(kept, key, damage(FILES["a.bin"]))  # type: ignore[operator]
+    with pytest.raises(DamagedArtifactError) as caught:
+        kept.load("thing", "one").read("a.bin")
+    for text in ("thing one", "a.bin", key, REPAIR):
+        assert text in str(caught.value), str(caught.value)
+    assert kept.load("thing", "one").read("b.bin") == FILES["b.bin"]
+    assert kept.load("thing", "two").read("b.bin") == FILES["b.bin"]
+
+
+def test_a_damaged_files_sizes_are_stated(kept: Artifacts) -> None:
+    replace(kept, key_of(kept, "a.bin"), b"alp")
+    with pytest.raises(DamagedArtifactError, match=r"is 3 bytes with SHA-256 .*; expected 500 bytes"):
+        kept.load("thing", "one").read("a.bin")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"{", b"[]", b"null", b"7", b'"x"', b"{}", b"\xff\xfe", b'{"sha256": "00"}', b'{"sha256": "00", "meta": NaN}',
+        "other", "flipped", "renamed",
+    ],
+)  # fmt: skip
+def test_a_damaged_manifest_is_named(content: bytes | str, kept: Artifacts) -> None:
+    key = "manifests/thing/one.json"
+    raw = kept._store.read(key)
+    changed = {
+        "other": kept._store.read("manifests/thing/two.json"),
+        "flipped": raw.replace(b'"n":1', b'"n":3'),
+        "renamed": raw.replace(b"a.bin", b"c.bin"),
+    }
+    replace(kept, key, changed[content] if isinstance(content, str) else content)
+    with pytest.raises(DamagedArtifactError) as caught:
+        kept.load("thing", "one")
+    for text in (key, kept.url, REPAIR):
+        assert text in str(caught.value), str(caught.value)
+
+
+def test_check_finds_every_damage_and_nothing_else(kept: Artifacts) -> None:
+    kept.save("other", "sound", {"c.bin": b"gamma"}, {})
+    assert list(kept.check()) == []
+    replace(kept, key_of(kept, "b.bin"), b"BETA")
+    replace(kept, "manifests/other/sound.json", b"{")
+    found = [(kind, id_) for kind, id_, _ in kept.check()]
+    assert found == [("other", "sound"), ("thing", "one"), ("thing", "two")]
+
+
+def test_what_was_removed_can_be_built_again(kept: Artifacts) -> None:
+    replace(kept, key_of(kept, "b.bin"), b"BETA")
+    for kind, id_, _ in list(kept.check()):
+        kept.remove(kind, id_)
+    assert kept.ids("thing") == []
+    kept.save("thing", "one", FILES, {"n": 1})
+    kept.save("thing", "two", {"b.bin": FILES["b.bin"]}, {"n": 2})
+    assert list(kept.check()) == []
+    assert kept.load("thing", "two").read("b.bin") == FILES["b.bin"]
+
+
+def test_removing_one_leaves_what_another_shares(kept: Artifacts) -> None:
+    kept.remove("thing", "one")
+    assert kept.load("thing", "two").read("b.bin") == FILES["b.bin"]
+    with pytest.raises(MissingArtifactError):
+        kept.remove("thing", "one")
+
+
+def test_a_damaged_manifest_is_removed_too(kept: Artifacts) -> None:
+    replace(kept, "manifests/thing/one.json", b"{")
+    kept.remove("thing", "one")
+    assert kept.save("thing", "one", FILES, {"n": 1}).read("a.bin") == FILES["a.bin"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b'"1"', b"{}"])
+def test_a_damaged_marker_is_a_store_error(content: bytes, artifacts: Artifacts) -> None:
+    artifacts._store.create("zooaudit.json", content)
+    with pytest.raises(StoreError) as caught:
+        Artifacts(artifacts._store)
+    assert artifacts.url in str(caught.value)
+    assert artifacts._store.read("zooaudit.json") == content
+
+
+def test_files_without_a_manifest_do_not_exist(artifacts: Artifacts) -> None:
+    """What a process that was killed before the manifest leaves behind."""
+    artifacts._store.create("objects/ab/abc", b"content of nobody")
+    assert artifacts.kinds() == {}
+    assert list(artifacts.check()) == []
+    assert not artifacts.has("thing", "abc")
+
+
+# The local folder alone
+
+
+def test_scratch_of_a_killed_process_is_no_content(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    store.create("a/k.bin", b"1")
+    (tmp_path / "a" / ".partial-x7").write_bytes(b"half")
+    assert list(store.keys("")) == ["a/k.bin"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from zooaudit.storage import local
+local.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+local.LocalStore(Path(sys.argv[1])).create("a/k.bin", b"x" * 1_000_000)
+"""
+
+
+def test_a_process_killed_while_writing_leaves_no_key(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}\n{KILLED}", str(tmp_path)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    store = LocalStore(tmp_path)
+    assert list((tmp_path / "a").iterdir()), "the test is to kill it after it began"
+    assert list(store.keys("")) == []
+    assert store.create("a/k.bin", b"whole")
+
+
+@pytest.mark.parametrize("below", ["", "/deeper/still"])
+def test_a_file_in_the_stores_place_is_named(below: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"mine")
+    with pytest.raises(StoreError) as caught:
+        open_store(f"{tmp_path / 'taken'}{below}")
+    assert f"store {tmp_path / 'taken'}{below} cannot be made" in str(caught.value)
+    assert "--store" in str(caught.value)
+    assert (tmp_path / "taken").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("blocked", ["manifests", "objects", "manifests/thing", "objects/ce"])
+def test_a_file_where_a_folder_is_needed_is_a_store_error(blocked: str, tmp_path: Path) -> None:
+    """``objects/ce`` is where this content goes: a write that cannot be made must not pass for one made before."""
+    path = tmp_path / blocked
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"in the way")
+    artifacts = open_store(str(tmp_path))
+    with pytest.raises(StoreError, match=f"store {tmp_path}: cannot write"):
+        artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {})
+    path.unlink()
+    assert artifacts.ids("thing") == [], "a manifest was written for content that is not there"
+    assert artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {}).read("a.bin") == b"alpha beta gamma 40"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of 256 KiB, where root may mount one; else a limit on the size of files, which ends in the same way."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = (
+        os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False).returncode == 0
+    )
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    if not mounted:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, before[1]))
+    yield disk
+    if mounted:
+        subprocess.run(["umount", str(disk)], check=True)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.chaos
+def test_a_full_disk_leaves_nothing_partial_and_what_was_there_intact(small_disk: Path) -> None:
+    artifacts = open_store(str(small_disk / "store"))
+    artifacts.save("thing", "one", FILES, {"n": 1})
+    before = sorted(p.relative_to(small_disk) for p in small_disk.rglob("*") if p.is_file())
+    with pytest.raises(StoreError) as caught:
+        artifacts.save("thing", "large", {"l.bin": os.urandom(400_000)}, {})
+    assert str(small_disk / "store") in str(caught.value)
+    assert os.path.ismount(small_disk) == ("no space left for objects/" in str(caught.value)), str(caught.value)
+    assert os.path.ismount(small_disk) == ("(400,000 bytes)" in str(caught.value)), str(caught.value)
+    assert sorted(p.relative_to(small_disk) for p in small_disk.rglob("*") if p.is_file()) == before
+    assert artifacts.ids("thing") == ["one"]
+    assert list(artifacts.check()) == []
+    assert artifacts.load("thing", "one").read("a.bin") == FILES["a.bin"]
+    assert artifacts.save("thing", "small", {"s.bin": b"fits"}, {}).read("s.bin") == b"fits"
