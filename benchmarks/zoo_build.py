@@ -6,7 +6,8 @@
     python benchmarks/zoo_build.py table                             put them together
 
 The plain way would take about an hour for all 45 models, so one model of each kind (architecture, attack) is built whole and its
-time, the shorter of the two with 0 and 2 loader workers where both were run, counts for all of its kind. Every measurement is written at once; a run that was cut off goes on where it stopped.
+time counts for all of its kind: the shorter of the two with 0 and with 2 loader workers, where both were run. Every measurement is
+written at once; a run that was cut off goes on where it stopped.
 """
 
 import argparse
