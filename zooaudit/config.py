@@ -110,7 +110,7 @@ class ZooConfig:
     hidden: int = 256
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     second_attack: ExtractConfig | None = None
-    """If given, every third piracy suspect of an architecture, and every third look-alike, is made by it."""
+    """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
     accuracy_floor: float = 0.80
     recovery_floor: float = 0.90
 

@@ -44,14 +44,14 @@ FMNIST_QUICK = Recipe(
     zoo=ZooConfig(
         encoder_architectures=("B", "C", "D", "E"),
         epochs=(("A", 6), ("B", 3), ("C", 10), ("D", 3)),
-        second_attack=ExtractConfig(attack="jbda", seed_size=4500),
+        second_attack=ExtractConfig(attack="jbda"),
     ),
 )
 
 FMNIST_PAPER = replace(
     FMNIST_QUICK,
     name="fmnist-paper",
-    zoo=replace(FMNIST_QUICK.zoo, encoder_architectures=("E",), suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6),
+    zoo=replace(FMNIST_QUICK.zoo, encoder_architectures=("E",), second_attack=None, suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6),
 )
 
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER)}

@@ -40,7 +40,7 @@ def plan_zoo(zoo: ZooConfig, data: str, shape: ModelShape, seed: int, own_victim
     specs = [*victims, *strangers]
     for i in range(zoo.encoder_per_role):
         architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
-        specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed))
+        specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed, i + 1))
         specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i))
     for a, architecture in enumerate(zoo.architectures):
         for o in range(len(zoo.optimisers)):
