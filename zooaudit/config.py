@@ -58,7 +58,9 @@ class TrainConfig:
         check(self.epochs >= 1, self, "epochs", "at least 1")
         for name in ("lr_sgd", "lr_adam", "lr_rmsprop"):
             check(0 < getattr(self, name) < 10, self, name, "a number in (0, 10)")
-        check(self.clip_norm > 0, self, "clip_norm", "a positive number")
+        check(0 < self.clip_norm < float("inf"), self, "clip_norm", "a positive number")
+        check(0 <= self.momentum < 1, self, "momentum", "a number in [0, 1)")
+        check(0 <= self.weight_decay_sgd < 1, self, "weight_decay_sgd", "a number in [0, 1)")
         check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
         check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
 
@@ -120,6 +122,11 @@ class ZooConfig:
         unknown = [o for o in self.optimisers if o not in OPTIMISERS]
         check(not unknown, self, "optimisers", f"only {', '.join(OPTIMISERS)}")
         check(all(b >= 1 for b in self.batch_sizes), self, "batch_sizes", "positive sizes")
+        check(all(w >= 1 for w in self.widths), self, "widths", "positive widths")
+        check(self.hidden >= 1, self, "hidden", "at least 1")
+        check(len(set(self.architectures)) == len(self.architectures), self, "architectures", "each once")
+        check(len(set(self.optimisers)) == len(self.optimisers), self, "optimisers", "each once")
+        check(all(e >= 1 for _, e in self.epochs), self, "epochs", "at least 1 each")
         check(self.suspects_per_cell >= 1, self, "suspects_per_cell", "at least 1")
         check(self.encoder_per_role >= 2, self, "encoder_per_role", "at least 2 models a role")
         check(self.other_victims >= 0, self, "other_victims", "0 or more")
@@ -140,7 +147,7 @@ class UapConfig:
 
     method: Literal["gradient", "deepfool"] = "gradient"
     norm: Norm = "linf"
-    epsilon: float = 0.15
+    epsilon: float = 0.17
     """Radius of the ball, in the image range [0, 1] (for L2: of the whole image)."""
     points: int = 5000
     """Victim's training points that it is crafted on; the fooling rate is measured on held-out ones."""
@@ -154,11 +161,11 @@ class UapConfig:
         check(self.norm in ("linf", "l2"), self, "norm", "linf or l2")
         if self.norm == "linf":
             check(0 < self.epsilon < 1, self, "epsilon", "a number in (0, 1): images lie in [0, 1], so a larger ball never binds")
-        check(self.epsilon > 0, self, "epsilon", "a positive number")
+        check(0 < self.epsilon < float("inf"), self, "epsilon", "a positive number")
         check(self.points >= 1, self, "points", "at least 1")
         check(1 <= self.max_steps <= 100_000, self, "max_steps", "1 to 100,000")
         check(self.batch_size >= 1, self, "batch_size", "at least 1")
-        check(self.loss_cap > 0, self, "loss_cap", "a positive number")
+        check(0 < self.loss_cap < float("inf"), self, "loss_cap", "a positive number")
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,11 @@ class ZooauditError(Exception):
     exit_code = 1
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or its type's name if it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class InputError(ZooauditError, ValueError):
     """What the user gave cannot be used; nothing was changed."""
 

@@ -51,7 +51,9 @@ FMNIST_QUICK = Recipe(
 FMNIST_PAPER = replace(
     FMNIST_QUICK,
     name="fmnist-paper",
-    zoo=replace(FMNIST_QUICK.zoo, encoder_architectures=("E",), second_attack=None, suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6),
+    zoo=replace(
+        FMNIST_QUICK.zoo, encoder_architectures=("E",), second_attack=None, suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6
+    ),
 )
 
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER)}

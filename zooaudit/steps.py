@@ -14,7 +14,7 @@ from zooaudit.config import Recipe, digest_of
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
-from zooaudit.errors import ModelError, NotEnoughModelsError
+from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError
 from zooaudit.fingerprint.answers import ask, fingerprints, queries
 from zooaudit.fingerprint.points import choose_points, representation
 from zooaudit.kit import Kit, save_kit
@@ -65,9 +65,29 @@ def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel |
     """The plan of the zoo; the user's own victim, if given, is measured and committed first."""
     mean, std = dataset.channel_stats
     shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
+    _check_sizes(recipe, len(dataset.train), own)
+    planned = plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own.id if own else None)
     if own is not None and not artifacts.has(KIND, own.id):
         _commit_own(own, recipe, dataset, artifacts)
-    return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own.id if own else None)
+    return planned
+
+
+def _check_sizes(recipe: Recipe, images: int, own: OwnModel | None) -> None:
+    """Refuse before any training what the data is too small for."""
+    held = images if own else round(images * recipe.zoo.data_fraction)
+    n, views = recipe.fingerprint.points, recipe.fingerprint.views
+    if n * views > held:
+        raise ConfigError(
+            f"{n} datapoints x {views} views need {n * views:,} images, but the victim's training set has {held:,}; "
+            "lower FingerprintConfig.points or views"
+        )
+    left = images if own else images - held
+    for attack in (recipe.zoo.extraction, recipe.zoo.second_attack):
+        if attack and attack.seed_size > left:
+            raise DataError(
+                f"the attack's seed set asks for {attack.seed_size} images outside the victim's training set, which leaves {left}; "
+                "lower seed_size or data_fraction"
+            )
 
 
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:

@@ -4,23 +4,23 @@ Each returns ``(images, labels, classes)``: uint8 ``[n, c, h, w]``, int64 ``[n]`
 :class:`~zooaudit.errors.DataError` naming the file, the row where there is one, what was found and what was expected.
 """
 
+import functools
 import gzip
 import io
 import json
-import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.errors import DataError
+from zooaudit.errors import DataError, first_line
 
 T = TypeVar("T")
 Labelled = tuple[Tensor, Tensor, tuple[str, ...]]
@@ -86,7 +86,7 @@ def read_parquet(paths: list[Path]) -> Labelled:
                             "expected struct<bytes, path> and an integer")  # fmt: skip
     images, labels = [], []
     for path, table in zip(paths, tables, strict=True):
-        rows = zip(table.column("image").to_pylist(), table.column("label").to_pylist(), strict=True)
+        rows = _guard(path, "Parquet", functools.partial(_rows, table))
         for row, (image, label) in enumerate(rows):
             if image is None or image.get("bytes") is None or label is None:
                 raise DataError(f"{path} row {row}: image bytes or label is null; expected both")
@@ -96,18 +96,24 @@ def read_parquet(paths: list[Path]) -> Labelled:
     return _stack(images, str(paths[0])), target, _class_names(tables[0].schema, target)
 
 
+def _rows(table: pa.Table, _: Path) -> list[tuple[Any, Any]]:
+    return list(zip(table.column("image").to_pylist(), table.column("label").to_pylist(), strict=True))
+
+
 def _class_names(schema: pa.Schema, labels: Tensor) -> tuple[str, ...]:
     raw = (schema.metadata or {}).get(b"huggingface")
-    if raw:
-        names = json.loads(raw).get("info", {}).get("features", {}).get("label", {}).get("names")
-        if names:
-            return tuple(map(str, names))
-    return tuple(map(str, range(int(labels.max()) + 1)))
+    numbered = tuple(map(str, range(int(labels.max()) + 1)))
+    try:
+        return tuple(map(str, json.loads(raw or b"{}")["info"]["features"]["label"]["names"]))
+    except (ValueError, KeyError, TypeError):  # metadata is a courtesy: without it classes go by number
+        return numbered
 
 
 def read_npz(path: Path) -> Labelled:
     """``images`` uint8 ``[n, h, w]``, ``[n, h, w, c]`` or ``[n, c, h, w]``; ``labels`` integers ``[n]``; optional ``classes``."""
-    arrays = _guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False)))
+    arrays = _guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False).items()))
+    if "classes" in arrays and arrays["classes"].ndim != 1:
+        raise DataError(f"{path}: classes have shape {arrays['classes'].shape}; expected one name a class")
     if not {"images", "labels"} <= arrays.keys():
         raise DataError(f"{path} holds {sorted(arrays)}; expected images and labels")
     images, labels = arrays["images"], arrays["labels"]
@@ -137,6 +143,8 @@ def read_idx(folder: Path, part: str) -> Labelled:
             raise DataError(f"{folder} has no {part}-{kind}-idx*-ubyte[.gz]; expected MNIST's four IDX files")
         arrays.append(_read_idx_file(path, magic))
     labels = torch.from_numpy(arrays[1].astype(np.int64))
+    if not len(labels):
+        raise DataError(f"{folder} holds no images in {part}")
     classes = FMNIST_CLASSES if int(labels.max()) == 9 else tuple(map(str, range(int(labels.max()) + 1)))
     return torch.from_numpy(arrays[0]).unsqueeze(1), labels, classes
 
@@ -151,8 +159,8 @@ def _read_idx_file(path: Path, magic: int) -> np.ndarray:
     if found != magic:
         raise DataError(f"{path} starts with {found}; expected the IDX magic number {magic}")
     shape = tuple(int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(raw[3]))
-    body = np.frombuffer(raw, np.uint8, offset=4 + 4 * len(shape))
-    if body.size != np.prod(shape):
+    body = np.frombuffer(raw[4 + 4 * len(shape) :], np.uint8)
+    if len(raw) < 4 + 4 * len(shape) or body.size != np.prod(shape):
         raise DataError(f"{path} holds {body.size} bytes; its header says {shape}: the file is cut short, fetch it again")
     return body.reshape(shape).copy()
 
@@ -161,8 +169,11 @@ def decode_image(raw: bytes, where: str) -> Tensor:
     """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``; ``where`` names it in the error."""
     try:
         with Image.open(io.BytesIO(raw)) as image:
-            array = np.asarray(image.convert("L" if image.mode in ("1", "L", "I;16") else "RGB"))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            if image.mode.startswith("I;16"):
+                array = (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
+            else:
+                array = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except Exception as error:  # decoders raise many kinds
         raise DataError(f"{where}: not a readable image ({error}); remove or replace it") from error
     tensor = torch.from_numpy(array.copy())
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
@@ -182,8 +193,8 @@ def _stack(images: list[Tensor], where: str) -> Tensor:
 def _guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
     try:
         return read(path)
-    except (OSError, EOFError, ValueError, pa.ArrowException, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: not a readable {kind} file ({str(error).splitlines()[0]}); fetch or write it again") from error
+    except Exception as error:  # readers of damaged files raise many kinds
+        raise DataError(f"{path}: not a readable {kind} file ({first_line(error)}); fetch or write it again") from error
 
 
 def _short(items: Iterable[object], limit: int = 6) -> str:

@@ -85,7 +85,10 @@ class Artifact:
 
     def table(self, name: str, schema: pa.Schema) -> pa.Table:
         """A Parquet file's table, which must have ``schema``."""
-        table = pq.read_table(pa.BufferReader(self.read(name)))
+        try:
+            table = pq.read_table(pa.BufferReader(self.read(name)))
+        except pa.ArrowException as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
         if not table.schema.equals(schema):
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {table.schema.names}; expected {schema.names}")
         return table
@@ -100,7 +103,10 @@ class Artifacts:
     def __init__(self, store: Store) -> None:
         self._store = store
         if store.exists(MARKER):
-            found = json.loads(store.read(MARKER)).get("format")
+            try:
+                found = json.loads(store.read(MARKER))["format"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise StoreError(f"{MARKER} in store {store.url} is damaged ({error}); expected format {FORMAT}") from error
             if found != FORMAT:
                 raise StoreError(
                     f"store {store.url} has format {found}, written by another version of zooaudit; "
@@ -142,9 +148,10 @@ class Artifacts:
         try:
             manifest = json.loads(self._store.read(key))
             stated = manifest.pop("sha256")
-        except (ValueError, KeyError, AttributeError) as error:
+            found = _digest(manifest)
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {_REPAIR}") from error
-        if _digest(manifest) != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
+        if found != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
             raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {_REPAIR}")
         return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, self._store)
 

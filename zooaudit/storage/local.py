@@ -31,6 +31,9 @@ class LocalStore:
         scratch = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(key, len(content), error) from error
+        try:
             descriptor, scratch = tempfile.mkstemp(prefix=SCRATCH, dir=path.parent)
             with open(descriptor, "wb") as file:
                 file.write(content)

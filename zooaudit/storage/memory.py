@@ -1,5 +1,6 @@
 """A store that lives and dies with the process: for tests and trials."""
 
+import threading
 from collections.abc import Iterator
 
 from zooaudit.errors import MissingArtifactError
@@ -12,9 +13,14 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._content: dict[str, bytes] = {}
+        self._lock = threading.Lock()
 
     def create(self, key: str, content: bytes) -> bool:
-        return self._content.setdefault(key, content) is content
+        with self._lock:
+            if key in self._content:
+                return False
+            self._content[key] = content
+            return True
 
     def read(self, key: str) -> bytes:
         try:

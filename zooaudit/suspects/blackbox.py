@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from zooaudit.errors import AnswersError, ModelError
+from zooaudit.errors import AnswersError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
 
@@ -46,9 +46,9 @@ class TorchBlackBox:
     def ask(self, images: Tensor) -> Tensor:
         try:
             outputs = self._module(images)
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        except Exception as error:  # the user's model may raise anything
             shape = tuple(images.shape)
-            raise ModelError(f"{self._name} failed on float images {shape}: {str(error).splitlines()[0]}") from error
+            raise ModelError(f"{self._name} failed on float images {shape}: {first_line(error)}") from error
         self._queries += len(images)
         return to_probabilities(outputs, len(images), self._num_classes, self._name)
 

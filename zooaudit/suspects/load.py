@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zooaudit.errors import ModelError
+from zooaudit.errors import ModelError, first_line
 from zooaudit.suspects.blackbox import to_probabilities
 from zooaudit.suspects.exported import load_exported
 
@@ -47,9 +47,9 @@ def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int
 def refuse_pickle(path: Path) -> None:
     """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's code."""
     with path.open("rb") as file:
-        head = file.read(4)
+        head = file.read(9)
     archived = zipfile.is_zipfile(path)
-    if head[:1] == b"\x80" or archived:
+    if archived or (head[:1] == b"\x80" and head[8:] != b"{"):  # safetensors: eight bytes of length, then a brace
         kind = "a torch.save archive (a pickle inside a zip)" if archived else "a pickle"
         raise ModelError(
             f"{path} is {kind}; expected safetensors. Pickles can run code and are never opened: "
@@ -77,7 +77,7 @@ def call_factory(factory: str) -> nn.Module:
         for part in attribute.split("."):
             target = getattr(target, part)
         made = target()  # type: ignore[operator]
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise ModelError(f"factory {factory} failed: {type(error).__name__}: {error}") from error
     if not isinstance(made, nn.Module):
         raise ModelError(f"factory {factory} returned a {type(made).__name__}; expected a torch.nn.Module")
@@ -108,7 +108,7 @@ def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int,
                 outputs = module(images)
         except Exception as error:  # the user's code may raise anything
             hint = "; export it with a dynamic batch dimension" if name.endswith(".pt2") else ""
-            raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {str(error).splitlines()[0]}{hint}") from error
+            raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}{hint}") from error
         to_probabilities(outputs, count, num_classes, name)
 
 

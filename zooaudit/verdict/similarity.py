@@ -14,4 +14,4 @@ def similarities(encoder: Encoder, suspect: Tensor, victim: Tensor) -> Tensor:
     An embedding that is all zero has no direction; its similarity is 0: nothing is found, so nothing is held against the suspect.
     The similarity of two models is the mean over all views.
     """
-    return F.cosine_similarity(encoder.embed(suspect), encoder.embed(victim), dim=1, eps=1e-8)
+    return F.cosine_similarity(encoder.embed(suspect), encoder.embed(victim), dim=1, eps=1e-8).clamp(0, 1)

@@ -111,31 +111,32 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
     device = dataset.train.images.device
     with seeded(derive(seed, "init"), device):
         model = build_architecture(spec.architecture, spec.shape).to(device)
+    victim = None
     try:
         if spec.extraction is None:
             part = dataset.train.take(training_half(spec, dataset.train))
             _fit(model, spec, part.images, part.labels, spec.training.epochs, seed)
             return model, 0, ""
         assert parent is not None, f"{spec.id} needs its parent"
-        return model, _extract(model, spec, seed, dataset, parent), ""
+        victim = TorchBlackBox(parent.module, dataset.num_classes, f"victim {spec.parent}")
+        _extract(model, spec, seed, dataset, victim)
+        return model, victim.queries, ""
     except DivergedError as error:
-        return model.eval(), 0, str(error)
+        return model.eval(), victim.queries if victim else 0, str(error)
 
 
-def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent) -> int:
+def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, victim: TorchBlackBox) -> None:
     assert spec.extraction is not None
     size = len(dataset.train)
     taken = torch.empty(0, dtype=torch.int64)
     if spec.parent_split_seed is not None:
         taken = random_part(size, spec.data_fraction, derive(spec.parent_split_seed, "split"))
     seeds = seed_set(size, taken, spec.extraction.seed_size, derive(spec.seed, "seed-set"))
-    victim = TorchBlackBox(parent.module, dataset.num_classes, f"victim {spec.parent}")
 
     def retrain(images: Tensor, targets: Tensor, epochs: int, round_: int) -> None:
         _fit(model, spec, images, targets, epochs, derive(seed, "round", round_))
 
-    extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain)
-    return victim.queries
+    extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain, spec.training.precision)
 
 
 def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int) -> None:

@@ -5,6 +5,7 @@ moves them onto the substitute's decision boundary, has the victim label them, a
 every point held is moved a step along the sign of the substitute's gradient for the label that the victim gave it.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -21,22 +22,25 @@ CRAFT_BATCH = 250
 BOUNDARY_STEPS = 3
 
 
-def extract(substitute: nn.Module, victim: BlackBox, seeds: Tensor, config: ExtractConfig, retrain: Retrain) -> None:
+def extract(
+    substitute: nn.Module, victim: BlackBox, seeds: Tensor, config: ExtractConfig, retrain: Retrain, precision: str = "auto"
+) -> None:
     """Train ``substitute`` in place on the victim's answers to ``seeds`` and to points crafted from them.
 
     Args:
         seeds: uint8 ``[n, c, h, w]``, the attacker's unlabelled in-domain images.
         victim: counts the queries spent: ``n`` for the seeds and at most ``n`` for each CloudLeak round; JBDA doubles each round.
         retrain: ``(images, targets, epochs, round)`` trains the substitute.
+        precision: as in TrainConfig, of the substitute's gradients.
     """
     images, targets = seeds, ask_labels(victim, seeds, config.labels)
     for round_ in range(config.rounds):
         retrain(images, targets, config.round_epochs, round_)
         if config.attack == "cloudleak":
-            chosen = least_certain(substitute, images, len(seeds))
-            crafted = move_to_boundary(substitute, images[chosen], config.step_linf, config.epsilon_linf)
+            chosen = least_certain(substitute, images, len(seeds), precision)
+            crafted = move_to_boundary(substitute, images[chosen], config.step_linf, config.epsilon_linf, precision)
         else:
-            crafted = jacobian_step(substitute, images, targets, config.step_linf)
+            crafted = jacobian_step(substitute, images, targets, config.step_linf, precision)
         images = torch.cat([images, crafted])
         targets = torch.cat([targets, ask_labels(victim, crafted, config.labels)])
     retrain(images, targets, config.final_epochs, config.rounds)
@@ -49,42 +53,43 @@ def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
 
 
 @torch.no_grad()
-def least_certain(substitute: nn.Module, images: Tensor, count: int) -> Tensor:
+def least_certain(substitute: nn.Module, images: Tensor, count: int, precision: str = "auto") -> Tensor:
     """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
     substitute.eval()
-    with autocast("auto", images.device):
+    with autocast(precision, images.device):
         margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(CRAFT_BATCH)]
     return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
 
 
-def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float) -> Tensor:
+def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float, precision: str = "auto") -> Tensor:
     """Newton steps on the margin of the two likeliest classes, each pixel moved by at most ``epsilon_linf``; uint8 again."""
     substitute.eval()
-    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf) for x in images.split(CRAFT_BATCH)])
+    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(CRAFT_BATCH)])
 
 
-def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float) -> Tensor:
+def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float, precision: str) -> Tensor:
     x = start
     for _ in range(BOUNDARY_STEPS):
         x = x.detach().requires_grad_()
-        with autocast("auto", x.device):
+        with autocast(precision, x.device):
             margin = _margin(substitute(x).float())
         (gradient,) = torch.autograd.grad(margin.sum(), x)
         length = margin.detach() / gradient.flatten(1).square().sum(1).clamp(min=1e-8)
         step = (length.view(-1, 1, 1, 1) * gradient).clamp(-step_linf, step_linf)
         x = start + (x.detach() - step - start).clamp(-epsilon_linf, epsilon_linf)
         x = x.clamp(0, 1)
-    return _to_pixels(x)
+    most = math.floor(epsilon_linf * 255)  # rounding to pixels must not leave the ball
+    return _to_pixels(start + ((x - start) * 255).round().clamp(-most, most) / 255)
 
 
-def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_linf: float) -> Tensor:
+def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_linf: float, precision: str = "auto") -> Tensor:
     """``x + step * sign(dF_y(x)/dx)``, F_y the substitute's score of the victim's label y; uint8 again."""
     substitute.eval()
     labels = targets if targets.ndim == 1 else targets.argmax(1)
     moved = []
     for part, y in zip(images.split(CRAFT_BATCH), labels.split(CRAFT_BATCH), strict=True):
         x = to_unit(part).requires_grad_()
-        with autocast("auto", x.device):
+        with autocast(precision, x.device):
             score = F.softmax(substitute(x).float(), 1).gather(1, y.unsqueeze(1)).sum()
         (gradient,) = torch.autograd.grad(score, x)
         moved.append(_to_pixels((x.detach() + step_linf * gradient.sign()).clamp(0, 1)))
