@@ -1,5 +1,6 @@
 """The whole audit on the digits: the same numbers on every store, resumed, and honest about failed models."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import torch
 
 from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.makers import trained_spec
-from zooaudit.config import ExtractConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.farm import SerialFarm, Watch
@@ -18,10 +18,10 @@ from zooaudit.kit import load_kit
 from zooaudit.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
-from zooaudit.storage.models import load_module
+from zooaudit.storage.models import load_module, save_built
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.paper import Decision
-from zooaudit.zoo.build import Status, training_half
+from zooaudit.zoo.build import BuiltModel, Status, training_half
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 
@@ -157,20 +157,21 @@ def test_a_uap_alone_trains_the_victim_alone(straight: Audit, digits: Dataset) -
 # Failed models
 
 
-def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
-    """One suspect's attack is hopeless (ten images, one epoch); all else is as before, so every other number must be, too."""
+def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digits: Dataset, tmp_path: Path) -> None:
+    """One piracy suspect is on record as failed; all else is as before, so every other number must be, too."""
     artifacts, before = local
-    hopeless = ExtractConfig(seed_size=10, rounds=0, final_epochs=1)
-    audit = run_audit(with_zoo(second_attack=hopeless), digits, artifacts, SerialFarm(), quiet)
-    (failed,) = audit.zoo.failed
-    assert audit.zoo.trained == 1
-    assert failed.extraction == hopeless
-    record = audit.zoo.records[failed.id]
-    assert (record.status, record.attempts, record.queries) == (Status.FAILED, 2, 20)
-    assert "recovery rate" in record.reason
+    copy = open_store(str(shutil.copytree(artifacts.url, tmp_path / "store")))
+    failed = before.zoo.learnt(Role.PIRACY, Group.SUSPECT)[0]
+    record = replace(before.zoo.records[failed.id], status=Status.FAILED, reason="recovery rate 0.110 is under the floor 0.7")
+    copy.remove("model", failed.id)
+    save_built(copy, BuiltModel(failed, {}, record))
+    for id_ in [i for i in copy.ids("answers") if i.startswith(failed.id)]:
+        copy.remove("answers", id_)
+    audit = run_audit(DIGITS, digits, copy, Untouched(), quiet)
+    assert audit.zoo.failed == [failed] and audit.zoo.trained == 0
     assert failed.id not in audit.answers
     assert failed.id not in {s.spec.id for s in audit.suspects}
-    assert not any(id_.startswith(failed.id) for id_ in artifacts.ids("answers")), "it was asked"
+    assert not any(id_.startswith(failed.id) for id_ in copy.ids("answers")), "it was asked"
     assert len(audit.scores(Role.PIRACY)) == len(before.scores(Role.PIRACY)) - 1
     rest = {k: v for k, v in numbers(before).items() if k in numbers(audit) and k != "kit"}
     assert {k: v for k, v in numbers(audit).items() if k in rest} == rest
