@@ -167,6 +167,7 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 def test_fallback_when_the_data_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", "/nowhere")  # no apt-get
+    monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of its first use
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # every download is refused at once
     arguments = ["uap", "--recipe", "fmnist-quick", "--store", str(tmp_path / "store"), "--farm", "serial", "--json"]
