@@ -1,16 +1,18 @@
 """The command line: one subcommand a stage."""
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable
 from textwrap import dedent
+from typing import TextIO
 
 from zooaudit import __version__, commands
 from zooaudit.errors import ZooauditError
 from zooaudit.recipes import RECIPES
 
 INTERRUPTED = 130
-Command = Callable[[argparse.Namespace], int]
+Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
 exit codes: 0 done; 2 bad input; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict;
@@ -22,8 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line, with ``--debug`` a traceback."""
     args = make_parser().parse_args(argv)
     command: Command = args.command
+    out = sys.stdout
     try:
-        return command(args)
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints a worker's death to standard output, which is for results only
+            return command(args, out)
     except ZooauditError as error:
         if args.debug:
             raise

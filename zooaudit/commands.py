@@ -5,7 +5,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from zooaudit import doctor as doctors
 from zooaudit import pipeline
@@ -27,7 +27,7 @@ from zooaudit.suspects.load import load_model
 from zooaudit.zoo.spec import Role
 
 
-def audit(args: argparse.Namespace) -> int:
+def audit(args: argparse.Namespace, out: TextIO) -> int:
     """Audit a victim from end to end and write the report."""
     from zooaudit.reporting.facts import gather_facts
     from zooaudit.reporting.report import write_report
@@ -52,39 +52,45 @@ def audit(args: argparse.Namespace) -> int:
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
     summary = summarise(done, run, facts, str(page))
-    _print_audit(done, page, summary, args.json)
+    _print_audit(done, page, summary, args.json, out)
     return 0
 
 
-def zoo(args: argparse.Namespace) -> int:
+def zoo(args: argparse.Namespace, out: TextIO) -> int:
     """Build the zoo only."""
     recipe, dataset = _recipe_and_data(args)
     artifacts = open_store(args.store)
     built = pipeline.build_zoo(recipe, dataset, artifacts, _farm(args), ProgressBar(), _own_victim(args, dataset))
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
     if args.json:
-        print(json.dumps({"trained": built.trained, "models": rows}))
+        print(json.dumps({"trained": built.trained, "models": rows}), file=out)
         return 0
     for row in rows:
         recovery = f"  recovery {row['recovery_rate']:.3f}" if row["recovery_rate"] is not None else ""
-        print(f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery}  {row['seconds']:6.1f} s  {row['reason']}")
+        print(
+            f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery}  {row['seconds']:6.1f} s  {row['reason']}",
+            file=out,
+        )
     return 0
 
 
-def uap(args: argparse.Namespace) -> int:
+def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     recipe, dataset = _recipe_and_data(args)
     made = pipeline.craft_uap(recipe, dataset, open_store(args.store), _farm(args), ProgressBar(), _own_victim(args, dataset))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()))
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
 
 
-def kit(args: argparse.Namespace) -> int:
+def kit(args: argparse.Namespace, out: TextIO) -> int:
     """List the kits of a store, or show one."""
     artifacts = open_store(args.store)
     if not args.kit:
-        print(json.dumps(artifacts.ids("kit")) if args.json else "\n".join(artifacts.ids("kit")) or "no kits yet: run zooaudit audit")
+        print(
+            json.dumps(artifacts.ids("kit")) if args.json else "\n".join(artifacts.ids("kit")) or "no kits yet: run zooaudit audit",
+            file=out,
+        )
         return 0
     found = load_kit(artifacts, args.kit)
     views, points = found.points.shape[:2]
@@ -98,11 +104,11 @@ def kit(args: argparse.Namespace) -> int:
         "references": len(found.reference_ids),
         **found.facts,
     }
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()))
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
 
 
-def score(args: argparse.Namespace) -> int:
+def score(args: argparse.Namespace, out: TextIO) -> int:
     """Ask one suspect a kit's queries and give the verdict."""
     found = load_kit(open_store(args.store), args.kit)
     module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
@@ -114,20 +120,20 @@ def score(args: argparse.Namespace) -> int:
         "'piracy' alone is not evidence of theft from you"
     )
     if args.json:
-        print(json.dumps({"suspect": args.suspect, "queries": box.queries, **asdict(verdict), "caution": caution}))
+        print(json.dumps({"suspect": args.suspect, "queries": box.queries, **asdict(verdict), "caution": caution}), file=out)
     else:
-        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {caution}")
+        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {caution}", file=out)
     return 0
 
 
-def report(args: argparse.Namespace) -> int:
+def report(args: argparse.Namespace, out: TextIO) -> int:
     """Copy a finished run's report out of the store."""
     folder = Path(args.out) if args.out else Path("reports") / args.run
-    print(load_report(open_store(args.store), args.run, folder))
+    print(load_report(open_store(args.store), args.run, folder), file=out)
     return 0
 
 
-def data(args: argparse.Namespace) -> int:
+def data(args: argparse.Namespace, out: TextIO) -> int:
     """Find a dataset and describe it."""
     found = resolve(args.dataset, Path(args.data) if args.data else None, say=say)
     facts = {
@@ -139,16 +145,16 @@ def data(args: argparse.Namespace) -> int:
         "classes": list(found.classes),
         "digest": found.digest,
     }
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<12} {v}" for k, v in facts.items()))
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<12} {v}" for k, v in facts.items()), file=out)
     return 0
 
 
-def store(args: argparse.Namespace) -> int:
+def store(args: argparse.Namespace, out: TextIO) -> int:
     """List, show or check what a store holds."""
     artifacts = open_store(args.store)
     if args.action == "ls":
         names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
-        print("\n".join(names) or "empty")
+        print("\n".join(names) or "empty", file=out)
         return 0
     if args.action == "show":
         if not (args.kind and args.id):
@@ -156,26 +162,31 @@ def store(args: argparse.Namespace) -> int:
                 "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
             )
         found = artifacts.load(args.kind, args.id)
-        print(json.dumps({"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}, indent=2))
+        print(
+            json.dumps({"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}, indent=2),
+            file=out,
+        )
         return 0
     damaged = list(artifacts.check())
     for kind, id_, error in damaged:
-        print(f"damaged: {error}")
+        print(f"damaged: {error}", file=out)
         if args.repair:
             artifacts.remove(kind, id_)
-            print(f"removed: {kind} {id_}; the next run rebuilds it")
-    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged")
+            print(f"removed: {kind} {id_}; the next run rebuilds it", file=out)
+    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged", file=out)
     return 0 if args.repair or not damaged else 3
 
 
-def doctor(args: argparse.Namespace) -> int:
+def doctor(args: argparse.Namespace, out: TextIO) -> int:
     """Say what this machine can do and what is missing."""
     findings = doctors.examine(Path(args.store))
     if args.json:
-        print(json.dumps([asdict(f) for f in findings]))
+        print(json.dumps([asdict(f) for f in findings]), file=out)
     else:
         for f in findings:
-            print(f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}" + (f"\n         -> {f.remedy}" if f.remedy else ""))
+            print(
+                f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}" + (f"\n         -> {f.remedy}" if f.remedy else ""), file=out
+            )
     return 2 if any(f.remedy for f in findings) else 0
 
 
@@ -212,16 +223,16 @@ def _farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker)
 
 
-def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool) -> None:
+def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO) -> None:
     if as_json:
-        print(json.dumps(summary, allow_nan=False))
+        print(json.dumps(summary, allow_nan=False), file=out)
         return
     counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
     auc = {k: "-" if v is None else f"{v:.3f}" for k, v in summary["auc"].items()}
     uap = done.uap
-    print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}")
-    print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}")
+    print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
+    print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
     for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
-        print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"))
-    print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB")
-    print(f"kit {done.kit_id}\nreport {page}")
+        print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"), file=out)
+    print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    print(f"kit {done.kit_id}\nreport {page}", file=out)
