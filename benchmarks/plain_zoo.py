@@ -30,6 +30,8 @@ class Plain:
     def __init__(self, root: str, loaders: int) -> None:
         self._loaders = loaders
         self._train = FashionMNIST(root, train=True, transform=transforms.ToTensor())
+        flip = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.ToTensor()])
+        self._mirrored = FashionMNIST(root, train=True, transform=flip)
         self._test = FashionMNIST(root, train=False, transform=transforms.ToTensor())
 
     def build(self, spec: ModelSpec, parent: nn.Module | None) -> tuple[nn.Module, float]:
@@ -37,7 +39,8 @@ class Plain:
         torch.manual_seed(spec.seed % 2**31)
         model = network(spec)
         if spec.extraction is None:
-            self._fit(model, spec, Subset(self._train, self._half(spec).tolist()), spec.training.epochs)
+            source = self._mirrored if spec.training.mirror else self._train
+            self._fit(model, spec, Subset(source, self._half(spec).tolist()), spec.training.epochs)
         else:
             assert parent is not None
             self._extract(model, spec, parent)

@@ -5,7 +5,7 @@
     python benchmarks/zoo_build.py plain --loaders 2 --store STORE
     python benchmarks/zoo_build.py table                             put them together
 
-The plain way would take about half an hour for all 45 models, so one model of each kind (architecture, trained or extracted) is built
+The plain way would take about half an hour for all 45 models, so one model of each kind (architecture; trained, or the attack) is built
 whole and its time counts for all of its kind: the shorter of the two with 0 and with 2 loader workers, where both were run. Every
 measurement is written at once; a run that was cut off goes on where it stopped.
 """
@@ -60,8 +60,7 @@ def record(row: dict[str, Any]) -> None:
 
 
 def kind(spec: ModelSpec) -> str:
-    """JBDA counts as CloudLeak, which sees fewer images: in the plain way's favour."""
-    return f"{spec.architecture} {'extracted' if spec.extraction else 'trained'}"
+    return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"
 
 
 def planned() -> tuple[Dataset, tuple[ModelSpec, ...]]:
@@ -76,8 +75,7 @@ def plain(loaders: int, store: str | None, kinds: list[str] | None) -> None:
     _, specs = planned()
     done = {r["kind"] for r in rows() if r["way"] == f"plain-{loaders}"}
     builder = Plain(torchvision_root(), loaders)
-    first = [s for s in specs if s.extraction is None or s.extraction.attack == "cloudleak"]
-    for spec in {kind(s): s for s in reversed(first)}.values():
+    for spec in {kind(s): s for s in reversed(specs)}.values():
         if kind(spec) in done or (kinds and kind(spec) not in kinds):
             continue
         parent = load_module(open_store(store or "store"), spec.parent) if spec.parent else None

@@ -10,6 +10,7 @@ from torch import nn
 
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
+from tests.reports import audit, folder, html, page  # noqa: F401  fixtures
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage.artifacts import Artifacts, open_store

@@ -1,4 +1,4 @@
-"""The fast ELU and PReLU against PyTorch's own, forward and backward."""
+"""The fast ELU, PReLU and dropout against PyTorch's own, forward and backward."""
 
 import pytest
 import torch
@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zooaudit.zoo.activations import ACTIVATIONS, ELU, PReLU
+from zooaudit.compute import seeded
+from zooaudit.zoo.activations import ACTIVATIONS, ELU, Dropout, PReLU
 
 TOLERANCE = {torch.float32: 1e-6, torch.bfloat16: 2e-2}
 VALUES = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
@@ -102,3 +103,37 @@ def test_an_exported_graph_holds_pytorchs_own_operator(module: torch.nn.Module, 
     assert any(operator in str(node.target) for node in program.graph.nodes)
     x = torch.linspace(-3, 3, 8)
     torch.testing.assert_close(program.module()(x), module(x))
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
+@pytest.mark.parametrize("shape", [(400, 1001), (64, 8, 20, 20)])
+def test_dropout_keeps_the_right_share_scaled_up(p: float, shape: tuple[int, ...]) -> None:
+    x = torch.full(shape, 2.0, dtype=torch.bfloat16)
+    with seeded(0, torch.device("cpu")):
+        y, gradient = run(Dropout(p).train(), x, torch.ones_like(x))
+    kept = y != 0
+    assert abs(float(kept.float().mean()) - (1 - p)) < 5 * (p * (1 - p) / x.numel()) ** 0.5
+    torch.testing.assert_close(y[kept].float(), torch.full_like(y[kept], 2 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0)
+    assert torch.equal(gradient != 0, kept), "the gradient goes where the value went"
+    torch.testing.assert_close(gradient[kept].float(), torch.full_like(y[kept], 1 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0)
+
+
+def test_dropout_has_no_pattern() -> None:
+    """Neighbours share a 64-bit random number: whether one is kept must say nothing of the next three."""
+    with seeded(1, torch.device("cpu")):
+        kept = (Dropout(0.5).train()(torch.ones(1, 200_000, dtype=torch.bfloat16).requires_grad_()) != 0).float()[0]
+    for lag in (1, 2, 3, 4):
+        together = float((kept[:-lag] * kept[lag:]).mean())
+        assert abs(together - 0.25) < 0.006  # five standard errors
+
+
+def test_dropout_is_drawn_from_the_seed_and_absent_in_evaluation() -> None:
+    x = torch.randn(50, 50, generator=torch.Generator().manual_seed(0)).bfloat16().requires_grad_()
+    draws = []
+    for seed in (3, 3, 4):
+        with seeded(seed, torch.device("cpu")):
+            draws.append(Dropout(0.3).train()(x).detach())
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert torch.equal(Dropout(0.3).eval()(x), x)
+    assert torch.equal(Dropout(0.0).train()(x), x)

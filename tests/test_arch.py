@@ -11,7 +11,7 @@ from tests.oracles.networks import activation_before_pooling
 from zooaudit.compute import seeded
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import ConfigError
-from zooaudit.zoo.activations import ELU, PReLU
+from zooaudit.zoo.activations import ELU, Dropout, PReLU
 from zooaudit.zoo.arch import ARCHITECTURES, ConvNet, ModelShape, build_architecture
 
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ def test_table_1(name: str, activation: type[nn.Module], dropout: int, kernel: i
     assert len(found) == convolutions
     assert {m.kernel_size for m in found} == {(kernel, kernel)}
     assert {type(m) for m in modules if isinstance(m, ELU | PReLU | nn.ReLU)} == {activation}
-    assert any(isinstance(m, nn.Dropout) and m.p > 0 for m in modules) == bool(dropout)
+    assert any(isinstance(m, Dropout) and m.p > 0 for m in modules) == bool(dropout)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

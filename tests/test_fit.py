@@ -162,3 +162,21 @@ def test_threads_are_put_back() -> None:
 def test_a_stated_precision_is_taken_at_its_word(precision: str) -> None:
     assert resolve_precision(precision, "cpu") == precision
     assert resolve_precision("auto", "cpu") in ("float32", "bfloat16")
+
+
+def test_mirroring_makes_left_and_right_alike(digits: Dataset) -> None:
+    """Labels that say which half is bright: a model that saw mirrored images cannot tell."""
+    left = torch.zeros(400, 1, 8, 8, dtype=torch.uint8)
+    left[:200, :, :, :4] = 255
+    left[200:, :, :, 4:] = 255
+    labels = (torch.arange(400) >= 200).long()
+    sure = []
+    for mirror in (False, True):
+        with seeded(1, CPU):
+            model = build_architecture("C", shape_of(digits))
+        training = dataclasses.replace(FAST, mirror=mirror)
+        fit(model, left, labels, optimiser="sgd", batch_size=32, training=training, epochs=6, seed=0)
+        with torch.no_grad():
+            sure.append(float(model(to_unit(left)).softmax(1).gather(1, labels[:, None]).mean()))
+    assert sure[0] > 0.95
+    assert sure[1] < 0.6

@@ -30,6 +30,14 @@ def test_a_model_of_the_zoo_comes_back_to_the_bit(built: BuiltModel, learnt: nn.
     assert not module.training
 
 
+def test_a_model_of_older_networks_is_not_run_as_one_of_todays(built: BuiltModel, artifacts: Artifacts) -> None:
+    """The same weights in other layers would answer, and wrongly."""
+    old = replace(built.spec, version=1)
+    save_built(artifacts, BuiltModel(old, built.weights, built.record))
+    with pytest.raises(ModelError, match=rf"{old.id} was built by version 1 of the networks; this is version 2: audit again"):
+        load_module(artifacts, old.id)
+
+
 @pytest.mark.parametrize("change", ["missing", "extra", "shape", "nan"])
 def test_weights_that_do_not_fit_their_spec_are_damage(change: str, built: BuiltModel, artifacts: Artifacts) -> None:
     weights = dict(built.weights)

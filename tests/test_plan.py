@@ -120,6 +120,14 @@ def test_named_epochs_reach_the_specs() -> None:
     assert {(s.architecture, s.training.epochs) for s in plan(zoo).specs} == {("A", 6), ("C", 10), ("B", 4), ("D", 4), ("E", 4)}
 
 
+def test_mirroring_is_for_trained_models_of_the_named_architectures_only() -> None:
+    specs = plan(ZooConfig(mirrored=("A", "C"))).specs
+    assert {(s.architecture, s.training.mirror) for s in specs if not s.extraction} == {
+        ("A", True), ("B", False), ("C", True), ("D", False), ("E", False),
+    }  # fmt: skip
+    assert not any(s.training.mirror for s in specs if s.extraction)
+
+
 @pytest.mark.parametrize("field", ["victim_architecture", "encoder_architectures", "architectures"])
 def test_unknown_architecture_is_named(field: str) -> None:
     with pytest.raises(ConfigError, match=r"unknown architecture 'Q'; known: A, B, C, D, E"):
@@ -139,7 +147,7 @@ def test_id_tells_what_the_model_is_and_changes_with_every_field() -> None:
     assert spec.id.startswith(f"piracy-{spec.architecture}-sgd-")
     changed = [
         replace(spec, **change) for change in (
-            {"seed": 1}, {"batch_size": 1}, {"data": "other"}, {"data_fraction": 0.4}, {"floor": 0.1}, {"parent": "p"}, {"version": 2},
+            {"seed": 1}, {"batch_size": 1}, {"data": "other"}, {"data_fraction": 0.4}, {"floor": 0.1}, {"parent": "p"}, {"version": 1},
             {"group": Group.SUSPECT}, {"parent_split_seed": 3}, {"training": TrainConfig(epochs=9)}, {"shape": replace(SHAPE, hidden=5)},
             {"extraction": ExtractConfig(rounds=1)},
         )

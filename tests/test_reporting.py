@@ -5,11 +5,8 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -17,119 +14,15 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from zooaudit.data.resolve import load_digits
+from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_verdicts, without, words
 from zooaudit.errors import StoreError
-from zooaudit.farm import SerialFarm
-from zooaudit.pipeline import Audit, Suspect, run_audit
-from zooaudit.recipes import get_recipe
+from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings, pictures, projection
 from zooaudit.reporting.facts import gather_facts
 from zooaudit.reporting.report import render, write_report
-from zooaudit.reporting.summary import RunFacts, summarise, to_json
+from zooaudit.reporting.summary import summarise, to_json
 from zooaudit.reporting.wording import DASH, duration, memory, number, p_value, percent, setting
-from zooaudit.storage.artifacts import open_store
-from zooaudit.verdict.paper import Decision
-from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Role
-
-FACTS = RunFacts(12.34567, 3 * 2**29, {"Python": "3.11"}, "2 cores", "zooaudit audit digits", "2026-01-02T03:04:05Z")
-HOSTILE = '<script>alert("$x$")</script>'
-
-
-class Page(HTMLParser):
-    """Tags with attributes, text, and the verdict table as rows of cells."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.verdicts: list[list[str]] = []
-        self._table = False
-        self._code = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self._code = tag in ("script", "style")
-        self._table = self._table or (tag == "table" and dict(attrs).get("id") == "verdicts")
-        if self._table and tag == "tr":
-            self.verdicts.append([])
-        if self._table and tag in ("td", "th"):
-            self.verdicts[-1].append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._table = self._table and tag != "table"
-        self._code = False
-
-    def handle_data(self, data: str) -> None:
-        if not self._code:
-            self.text += data
-        if self._table and self.verdicts and self.verdicts[-1]:
-            self.verdicts[-1][-1] += data.rstrip("\n")
-
-    def all(self, name: str) -> list[dict[str, str | None]]:
-        return [attrs for tag, attrs in self.tags if tag == name]
-
-
-@pytest.fixture(scope="session")
-def audit() -> Audit:
-    return run_audit(get_recipe("digits"), load_digits(), open_store("memory:"), SerialFarm(), lambda _: None)
-
-
-@pytest.fixture(scope="session")
-def folder(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A written report."""
-    out = tmp_path_factory.mktemp("reports") / "made" / "on-demand"
-    assert write_report(audit, "a-run", FACTS, out) == out / "report.html"
-    return out
-
-
-@pytest.fixture(scope="session")
-def html(folder: Path) -> str:
-    return (folder / "report.html").read_text()
-
-
-@pytest.fixture(scope="session")
-def page(html: str) -> Page:
-    return Page(html)
-
-
-def words(text: str) -> str:
-    return re.sub(r"\s+", " ", text)
-
-
-def with_verdicts(audit: Audit, decide: Callable[[Suspect], Decision], **changes: Any) -> Audit:
-    """The same audit with other decisions."""
-    return replace(audit, suspects=[replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects])
-
-
-def without(audit: Audit, role: Role) -> Audit:
-    return replace(audit, suspects=[s for s in audit.suspects if s.spec.role is not role])
-
-
-def with_failure(audit: Audit, id_: str, reason: str) -> Audit:
-    """The same audit with one model that did not learn."""
-    records = audit.zoo.records | {id_: replace(audit.zoo.records[id_], status=Status.FAILED, reason=reason)}
-    kept = [s for s in audit.suspects if s.spec.id != id_]
-    return replace(audit, zoo=replace(audit.zoo, records=records), suspects=kept)
-
-
-def with_own_victim(audit: Audit, id_: str) -> Audit:
-    """The same audit of a user's own model: it has a record, but no spec."""
-    old, zoo = audit.zoo.plan.victim, audit.zoo
-    plan = replace(zoo.plan, victim=id_, specs=tuple(s for s in zoo.plan.specs if s.id != old))
-    records = {id_ if k == old else k: r for k, r in zoo.records.items()}
-    answers = {id_ if k == old else k: a for k, a in audit.answers.items()}
-    return replace(audit, zoo=replace(zoo, plan=plan, records=records), answers=answers, kit=replace(audit.kit, victim=id_))
-
-
-def accuse_everyone(_: Suspect) -> Decision:
-    return Decision.PIRACY
-
-
-def no_constant(name: str) -> None:
-    raise AssertionError(f"{name} is not strict JSON")
-
 
 # --- files ---------------------------------------------------------------------------------------------------------------------
 
@@ -214,157 +107,6 @@ def test_numbers_that_json_cannot_say_become_null(audit: Audit) -> None:
     assert {v["decision"] for v in told["verdicts"]} == {"piracy"}
     with pytest.raises(ValueError, match="JSON"):
         to_json({"x": math.nan})
-
-
-# --- the page says what must be said -------------------------------------------------------------------------------------------
-
-
-def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
-    header, *rows = page.verdicts
-    assert header[1:4] == ["Suspect", "Truth", "Decision"]
-    assert len(rows) == len(audit.suspects)
-    for suspect in audit.suspects:
-        (row,) = [r for r in rows if suspect.spec.id in r[1]]
-        verdict = suspect.verdict
-        assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
-        assert row[3] == verdict.decision
-        assert row[4] == f"{verdict.similarity:.4f}"
-        assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high; no claim below")
-        assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
-
-
-def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
-    mixed = with_verdicts(audit, lambda s: Decision.PIRACY if s.spec.role is not Role.PIRACY else Decision.INCONCLUSIVE)
-    first = mixed.suspects[-1]
-    mixed = replace(mixed, suspects=[replace(first, verdict=replace(first.verdict, decision=Decision.INCONCLUSIVE)), *mixed.suspects[:-1]])
-    rows = findings.verdict_rows(mixed)
-    assert [r.outcome.wrong for r in rows] == [True] * (len(rows) - 1) + [False]
-    assert [r.suspect.spec.role for r in rows[:2]] == [Role.LOOK_ALIKE, Role.HOMOLOGOUS]  # the worst mistakes before the missed ones
-    shown = Page(render(mixed, "r", FACTS)).all("tr")
-    assert sum(a.get("class") == "wrong" and "data-role" in a for a in shown) == len(rows) - 1
-
-
-def test_accused_look_alikes_are_counted_out_loud(audit: Audit) -> None:
-    total = len(audit.scores(Role.LOOK_ALIKE))
-    text = words(Page(render(with_verdicts(audit, accuse_everyone, p_value=1e-9), "r", FACTS)).text)
-    assert "Do not accuse anyone on this result alone" in text
-    assert f"It accused {total} of {total} look-alikes" in text
-    assert f"an AUC of {audit.auc(Role.LOOK_ALIKE):.3f}" in text
-    innocent = total + len(audit.scores(Role.HOMOLOGOUS))
-    assert f"Of the {len(audit.suspects)} models that it accused, {innocent} were innocent" in text
-    assert "The smallest p here is 1e-09, and it belongs to an innocent model" in text
-
-
-def test_sparing_the_look_alikes_does_not_clear_the_method(audit: Audit) -> None:
-    text = words(Page(render(with_verdicts(audit, lambda _: Decision.INCONCLUSIVE), "r", FACTS)).text)
-    assert "It accused none of 2 look-alikes" in text
-    assert "may still be as high as 84 %" in text  # 1 - 0.025 ** (1 / 2)
-    assert "It accused nobody" in text
-    assert "must not be used to accuse" in text
-
-
-def test_without_look_alikes_the_page_says_what_it_cannot_say(audit: Audit) -> None:
-    bare = without(audit, Role.LOOK_ALIKE)
-    assert summarise(bare, "r", FACTS, "")["auc"]["look_alike"] is None
-    text = words(Page(render(bare, "r", FACTS)).text)
-    assert "This run cannot say how often it accuses the wrong person's copy" in text
-    assert "none tested" in text
-
-
-def test_without_piracy_suspects_there_is_no_curve(audit: Audit) -> None:
-    assert "Not available: no piracy suspect learnt" in words(Page(render(without(audit, Role.PIRACY), "r", FACTS)).text)
-
-
-def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp_path: Path) -> None:
-    id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
-    failed = with_failure(audit, id_, "recovery rate 0.123 is under the floor <0.7>")
-    shown = Page(write_report(failed, "r", FACTS, tmp_path).read_text())
-    text = words(shown.text)
-    assert f"1 of {len(audit.zoo.plan.specs)} models did not learn their task and are in no statistic above: 1 piracy" in text
-    assert "recovery rate 0.123 is under the floor <0.7>" in text
-    assert id_ in text
-    assert all(id_ not in row[1] for row in shown.verdicts)
-    told = json.loads((tmp_path / "audit.json").read_text())
-    assert told["models"]["failed"] == 1
-    assert [f["model"] for f in told["failed"]] == [id_]
-    (row,) = [r for r in pq.read_table(tmp_path / "models.parquet").to_pylist() if r["id"] == id_]
-    assert (row["status"], row["reason"]) == ("failed", "recovery rate 0.123 is under the floor <0.7>")
-
-
-def test_the_users_own_victim_has_a_row(audit: Audit, tmp_path: Path) -> None:
-    own = with_own_victim(audit, "victim-own-0123456789abcdef")
-    text = write_report(own, "r", FACTS, tmp_path).read_text()
-    assert "victim-own-0123456789abcdef" in text
-    (row,) = [r for r in pq.read_table(tmp_path / "models.parquet").to_pylist() if r["role"] == "victim"]
-    assert row["id"] == "victim-own-0123456789abcdef"
-    assert row["architecture"] is None
-    assert row["accuracy"] == audit.zoo.records[audit.zoo.plan.victim].accuracy
-    assert findings.accuracy_rows(own)[0].architecture == "own"
-
-
-def test_paper_numbers_only_beside_the_papers_data(audit: Audit) -> None:
-    assert all(r.paper is None for r in findings.accuracy_rows(audit))
-    fashion = replace(audit, dataset=replace(audit.dataset, name="fashion-mnist"))
-    stated = {(r.architecture, r.role): r.paper for r in findings.accuracy_rows(fashion)}
-    assert stated["A", Role.VICTIM] == 0.898
-    assert (stated["B", Role.HOMOLOGOUS], stated["B", Role.PIRACY]) == (0.856, 0.879)
-    assert stated["B", Role.LOOK_ALIKE] is None
-
-
-def test_mean_accuracies_leave_failed_models_out(audit: Audit) -> None:
-    id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
-    specs = [s for s in audit.zoo.plan.of(Role.PIRACY) if s.architecture == "C" and s.id != id_]
-    (row,) = [r for r in findings.accuracy_rows(with_failure(audit, id_, "no")) if (r.architecture, r.role) == ("C", Role.PIRACY)]
-    assert row.models == len(specs)
-    assert row.mean == pytest.approx(sum(audit.zoo.records[s.id].accuracy for s in specs) / len(specs))
-
-
-def test_settings_and_digests_are_all_there(audit: Audit, page: Page) -> None:
-    text = words(page.text)
-    for expected in (audit.dataset.digest, audit.recipe.digest, audit.zoo.plan.victim, audit.kit_id, FACTS.command, FACTS.hardware):
-        assert expected in text
-    names = [f"{section}.{name}" for section, values in findings.settings(audit.recipe) for name, _ in values]
-    assert len(names) == len(set(names))
-    assert {"recipe.seed", "zoo.extraction.seed_size", "uap.epsilon", "verdict.level"} <= set(names)
-
-
-# --- the page as a file --------------------------------------------------------------------------------------------------------
-
-
-def test_page_asks_the_network_for_nothing(html: str, page: Page) -> None:
-    assert not re.search(r"https?:|url\(|@import|\bsrcset\b", html)
-    assert all((a["src"] or "").startswith("data:image/") for a in page.all("img"))
-    assert all((a["href"] or "").startswith("#") for a in page.all("a"))
-    assert not page.all("link")
-    assert all("src" not in a for a in page.all("script"))
-    (policy,) = [a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy.startswith("default-src 'none'")
-
-
-def test_page_is_accessible(page: Page) -> None:
-    ids = [a["id"] for _, a in page.tags if "id" in a]
-    assert len(ids) == len(set(ids))
-    assert all((a["href"] or "")[1:] in ids for a in page.all("a"))
-    assert all(a["aria-labelledby"] in ids for _, a in page.tags if "aria-labelledby" in a)
-    assert len(page.all("img")) > 8
-    assert all(a.get("alt") for a in page.all("img"))
-    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in page.all("th"))
-
-
-def test_hostile_names_are_text(audit: Audit) -> None:
-    dataset = replace(audit.dataset, name=HOSTILE, classes=tuple(f"{HOSTILE}{i}" for i in range(10)))
-    facts = replace(FACTS, command=HOSTILE, hardware=HOSTILE, versions={HOSTILE: HOSTILE})
-    hostile = with_failure(replace(audit, dataset=dataset), audit.zoo.plan.of(Role.LOOK_ALIKE)[0].id, HOSTILE)
-    html = render(hostile, HOSTILE, facts)
-    assert "<script>alert" not in html
-    assert html.count("<script") == 1
-    shown = Page(html)
-    assert HOSTILE in shown.text
-    assert any(HOSTILE in (a["alt"] or "") for a in shown.all("img"))
-
-
-def test_page_is_the_same_each_time(audit: Audit, html: str) -> None:
-    assert render(audit, "a-run", FACTS) == html
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from zooaudit.uap.universal import craft_uap, deepfool_uap, fooling_rate, predic
 CONFIGS = [
     UapConfig(method="gradient", norm="linf", epsilon=0.3, points=300, max_steps=60),
     UapConfig(method="gradient", norm="l2", epsilon=2.0, points=300, max_steps=60),
-    UapConfig(method="deepfool", norm="linf", epsilon=0.3, points=100, max_steps=20, batch_size=20),
+    UapConfig(method="deepfool", norm="linf", epsilon=0.3, points=300, max_steps=60, batch_size=20),
     UapConfig(method="deepfool", norm="l2", epsilon=2.0, points=100, max_steps=20, batch_size=20),
 ]
 IDS = [f"{c.method}-{c.norm}" for c in CONFIGS]

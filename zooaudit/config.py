@@ -52,6 +52,8 @@ class TrainConfig:
     clip_norm: float = 2.0
     """Gradients longer than this (L2, over all weights) are shortened to it."""
     warmup_fraction: float = 0.15
+    mirror: bool = False
+    """Mirror about half of each batch left to right; for models trained on labelled images, never for extracted ones."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -107,6 +109,8 @@ class ZooConfig:
     training: TrainConfig = field(default_factory=TrainConfig)
     epochs: tuple[tuple[str, int], ...] = ()
     """Epochs for named architectures, where they differ from ``training.epochs``."""
+    mirrored: tuple[str, ...] = ()
+    """Architectures trained with ``mirror``: it pays for those that train long, where a mirrored image keeps its class."""
     widths: tuple[int, ...] = (16, 32)
     """Channels of the convolutions, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32."""
     hidden: int = 256
@@ -136,9 +140,10 @@ class ZooConfig:
         check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
 
     def training_of(self, architecture: str) -> TrainConfig:
-        """The training of one architecture: ``training`` with its own number of epochs."""
+        """The training of one architecture: ``training`` with its own number of epochs, and mirrored or not."""
         epochs = dict(self.epochs).get(architecture, self.training.epochs)
-        return dataclasses.replace(self.training, epochs=epochs)
+        mirror = self.training.mirror or architecture in self.mirrored
+        return dataclasses.replace(self.training, epochs=epochs, mirror=mirror)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
+from zooaudit.errors import FarmError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import KIND, load_module, load_record, save_built
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
@@ -51,8 +52,16 @@ class SerialFarm:
 
 
 def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int) -> tuple[list[Task], set[str]]:
-    """A work queue's beginning: tasks, longest path first, and the parents that are in the store already."""
+    """A work queue's beginning: tasks, longest path first, and the parents that are in the store already.
+
+    Raises:
+        FarmError: a parent is nowhere, so that its children would wait for ever.
+    """
     ready = {s.parent for s in specs if s.parent and artifacts.has(KIND, s.parent)}
+    planned = {s.id for s in specs}
+    for spec in specs:
+        if spec.parent and spec.parent not in ready | planned:
+            raise FarmError(f"{spec.id} is extracted from {spec.parent}, which is neither planned nor in the store; plan it too")
     return [Task(s.id, s.parent) for s in by_longest_path(tuple(specs), train_size)], ready
 
 

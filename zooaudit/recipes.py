@@ -43,7 +43,8 @@ FMNIST_QUICK = Recipe(
     seed=1,
     zoo=ZooConfig(
         encoder_architectures=("B", "C", "D", "E"),
-        epochs=(("A", 6), ("B", 3), ("C", 10), ("D", 3)),
+        epochs=(("A", 6), ("B", 3), ("C", 12), ("D", 3)),
+        mirrored=("A", "C"),
         second_attack=ExtractConfig(attack="jbda"),
     ),
 )

@@ -3,7 +3,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from zooaudit.zoo.activations import Dropout
 from zooaudit.zoo.arch import ConvNet
+from zooaudit.zoo.pooling import MaxPool2x2
 
 
 def activation_before_pooling(model: ConvNet, arch: str, x: Tensor) -> Tensor:
@@ -17,12 +19,12 @@ def activation_before_pooling(model: ConvNet, arch: str, x: Tensor) -> Tensor:
 
     z = (x - model.mean) / model.std
     convolutions = [m for m in model.convolutions if isinstance(m, nn.Conv2d)]
-    activations = [m for m in model.convolutions if not isinstance(m, nn.Conv2d | nn.MaxPool2d)]
+    activations = [m for m in model.convolutions if not isinstance(m, nn.Conv2d | MaxPool2x2)]
     for i, (convolution, activation) in enumerate(zip(convolutions, activations, strict=True)):
         z = activate(F.conv2d(z, convolution.weight, convolution.bias, padding=convolution.kernel_size[0] // 2), activation)
         if i in pools:
             z = F.max_pool2d(z, 2)
     linear = next(m for m in model.hidden if isinstance(m, nn.Linear))
-    last = next(m for m in model.hidden if not isinstance(m, nn.Linear | nn.Dropout))
-    hidden = activate(linear(z.flatten(1)), last)
+    last = next(m for m in model.hidden if not isinstance(m, nn.Linear | Dropout))
+    hidden = activate(linear(z.movedim(1, -1).flatten(1)), last)
     return model.head(hidden)

@@ -34,6 +34,12 @@ from zooaudit.zoo.spec import ModelSpec
 POLL_S = 0.5
 WAIT_FOR_PARENT_S = 0.2
 MAX_GROUP_RESTARTS = 5
+KEEP_FREED_MEMORY = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**31),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+"""For glibc's malloc in a worker: a training step frees and asks for the same megabytes again, and fresh pages cost more than the sums."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,12 @@ class RayFarm:
             scaling_config=ScalingConfig(
                 num_workers=self.workers or max(1, int(limit)), use_gpu=bool(share), resources_per_worker=resources
             ),
-            run_config=RunConfig(name="zoo", storage_path=scratch, failure_config=FailureConfig(max_failures=MAX_GROUP_RESTARTS)),
+            run_config=RunConfig(
+                name="zoo",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=MAX_GROUP_RESTARTS),
+                worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
+            ),
         )
 
 

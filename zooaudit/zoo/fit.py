@@ -29,7 +29,7 @@ def fit(
     Args:
         images: uint8 ``[n, c, h, w]`` on the model's device.
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
-        seed: order of the batches and dropout.
+        seed: order of the batches, mirroring and dropout.
 
     Raises:
         DivergedError: the loss became NaN or infinite.
@@ -45,8 +45,12 @@ def fit(
             order = torch.randperm(len(images), generator=generator).to(images.device)
             loss = torch.zeros((), device=images.device)
             for batch in order[: per_epoch * batch_size].split(batch_size):
+                x = to_unit(images[batch])
+                if training.mirror:
+                    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+                    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
                 with autocast(training.precision, images.device):
-                    logits = model(to_unit(images[batch]))
+                    logits = model(x)
                 loss = F.cross_entropy(logits.float(), targets[batch])
                 stepper.zero_grad()
                 loss.backward()

@@ -95,6 +95,7 @@ class _Planner:
         return dataclasses.replace(
             spec,
             seed=derive(spec.seed, parent),
+            training=dataclasses.replace(spec.training, mirror=False),
             extraction=second if second and turn % 3 == 2 else self.zoo.extraction,
             parent=parent,
             parent_split_seed=parent_seed,

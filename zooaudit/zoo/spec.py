@@ -58,7 +58,8 @@ class ModelSpec:
     """Id of the model it is extracted from."""
     parent_split_seed: int | None = None
     """Seed of the parent's training half, which the attacker's seed set avoids."""
-    version: int = 1
+    version: int = 2
+    """Of the networks' and the training's code: raised when the same fields would give another model."""
 
     @property
     def id(self) -> str:

@@ -1,0 +1,119 @@
+"""A real audit of the digits and its report, read back; variants of it; for the report's tests."""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zooaudit.data.resolve import load_digits
+from zooaudit.farm import SerialFarm
+from zooaudit.pipeline import Audit, Suspect, run_audit
+from zooaudit.recipes import get_recipe
+from zooaudit.reporting.report import write_report
+from zooaudit.reporting.summary import RunFacts
+from zooaudit.storage.artifacts import open_store
+from zooaudit.verdict.paper import Decision
+from zooaudit.zoo.build import Status
+from zooaudit.zoo.spec import Role
+
+FACTS = RunFacts(12.34567, 3 * 2**29, {"Python": "3.11"}, "2 cores", "zooaudit audit digits", "2026-01-02T03:04:05Z")
+HOSTILE = '<script>alert("$x$")</script>'
+
+
+class Page(HTMLParser):
+    """Tags with attributes, text, and the verdict table as rows of cells."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.verdicts: list[list[str]] = []
+        self._table = False
+        self._code = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._code = tag in ("script", "style")
+        self._table = self._table or (tag == "table" and dict(attrs).get("id") == "verdicts")
+        if self._table and tag == "tr":
+            self.verdicts.append([])
+        if self._table and tag in ("td", "th"):
+            self.verdicts[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._table = self._table and tag != "table"
+        self._code = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._code:
+            self.text += data
+        if self._table and self.verdicts and self.verdicts[-1]:
+            self.verdicts[-1][-1] += data.rstrip("\n")
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attrs for tag, attrs in self.tags if tag == name]
+
+
+@pytest.fixture(scope="session")
+def audit() -> Audit:
+    return run_audit(get_recipe("digits"), load_digits(), open_store("memory:"), SerialFarm(), lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def folder(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A written report."""
+    out = tmp_path_factory.mktemp("reports") / "made" / "on-demand"
+    assert write_report(audit, "a-run", FACTS, out) == out / "report.html"
+    return out
+
+
+@pytest.fixture(scope="session")
+def html(folder: Path) -> str:
+    return (folder / "report.html").read_text()
+
+
+@pytest.fixture(scope="session")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def words(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+def with_verdicts(audit: Audit, decide: Callable[[Suspect], Decision], **changes: Any) -> Audit:
+    """The same audit with other decisions."""
+    return replace(audit, suspects=[replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects])
+
+
+def without(audit: Audit, role: Role) -> Audit:
+    return replace(audit, suspects=[s for s in audit.suspects if s.spec.role is not role])
+
+
+def with_failure(audit: Audit, id_: str, reason: str) -> Audit:
+    """The same audit with one model that did not learn."""
+    records = audit.zoo.records | {id_: replace(audit.zoo.records[id_], status=Status.FAILED, reason=reason)}
+    kept = [s for s in audit.suspects if s.spec.id != id_]
+    return replace(audit, zoo=replace(audit.zoo, records=records), suspects=kept)
+
+
+def with_own_victim(audit: Audit, id_: str) -> Audit:
+    """The same audit of a user's own model: it has a record, but no spec."""
+    old, zoo = audit.zoo.plan.victim, audit.zoo
+    plan = replace(zoo.plan, victim=id_, specs=tuple(s for s in zoo.plan.specs if s.id != old))
+    records = {id_ if k == old else k: r for k, r in zoo.records.items()}
+    answers = {id_ if k == old else k: a for k, a in audit.answers.items()}
+    return replace(audit, zoo=replace(zoo, plan=plan, records=records), answers=answers, kit=replace(audit.kit, victim=id_))
+
+
+def accuse_everyone(_: Suspect) -> Decision:
+    return Decision.PIRACY
+
+
+def no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is not strict JSON")

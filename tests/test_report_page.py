@@ -1,0 +1,167 @@
+"""The report's page: what it must say, whatever the audit found."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.reports import FACTS, HOSTILE, Page, accuse_everyone, with_failure, with_own_victim, with_verdicts, without, words
+from zooaudit.pipeline import Audit
+from zooaudit.reporting import findings
+from zooaudit.reporting.report import render, write_report
+from zooaudit.reporting.summary import summarise
+from zooaudit.verdict.paper import Decision
+from zooaudit.zoo.spec import Role
+
+# --- the page says what must be said -------------------------------------------------------------------------------------------
+
+
+def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
+    header, *rows = page.verdicts
+    assert header[1:4] == ["Suspect", "Truth", "Decision"]
+    assert len(rows) == len(audit.suspects)
+    for suspect in audit.suspects:
+        (row,) = [r for r in rows if suspect.spec.id in r[1]]
+        verdict = suspect.verdict
+        assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
+        assert row[3] == verdict.decision
+        assert row[4] == f"{verdict.similarity:.4f}"
+        assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high; no claim below")
+        assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
+
+
+def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
+    mixed = with_verdicts(audit, lambda s: Decision.PIRACY if s.spec.role is not Role.PIRACY else Decision.INCONCLUSIVE)
+    first = mixed.suspects[-1]
+    mixed = replace(mixed, suspects=[replace(first, verdict=replace(first.verdict, decision=Decision.INCONCLUSIVE)), *mixed.suspects[:-1]])
+    rows = findings.verdict_rows(mixed)
+    assert [r.outcome.wrong for r in rows] == [True] * (len(rows) - 1) + [False]
+    assert [r.suspect.spec.role for r in rows[:2]] == [Role.LOOK_ALIKE, Role.HOMOLOGOUS]  # the worst mistakes before the missed ones
+    shown = Page(render(mixed, "r", FACTS)).all("tr")
+    assert sum(a.get("class") == "wrong" and "data-role" in a for a in shown) == len(rows) - 1
+
+
+def test_accused_look_alikes_are_counted_out_loud(audit: Audit) -> None:
+    total = len(audit.scores(Role.LOOK_ALIKE))
+    text = words(Page(render(with_verdicts(audit, accuse_everyone, p_value=1e-9), "r", FACTS)).text)
+    assert "Do not accuse anyone on this result alone" in text
+    assert f"It accused {total} of {total} look-alikes" in text
+    assert f"an AUC of {audit.auc(Role.LOOK_ALIKE):.3f}" in text
+    innocent = total + len(audit.scores(Role.HOMOLOGOUS))
+    assert f"Of the {len(audit.suspects)} models that it accused, {innocent} were innocent" in text
+    assert "The smallest p here is 1e-09, and it belongs to an innocent model" in text
+
+
+def test_sparing_the_look_alikes_does_not_clear_the_method(audit: Audit) -> None:
+    text = words(Page(render(with_verdicts(audit, lambda _: Decision.INCONCLUSIVE), "r", FACTS)).text)
+    assert "It accused none of 2 look-alikes" in text
+    assert "may still be as high as 84 %" in text  # 1 - 0.025 ** (1 / 2)
+    assert "It accused nobody" in text
+    assert "must not be used to accuse" in text
+
+
+def test_without_look_alikes_the_page_says_what_it_cannot_say(audit: Audit) -> None:
+    bare = without(audit, Role.LOOK_ALIKE)
+    assert summarise(bare, "r", FACTS, "")["auc"]["look_alike"] is None
+    text = words(Page(render(bare, "r", FACTS)).text)
+    assert "This run cannot say how often it accuses the wrong person's copy" in text
+    assert "none tested" in text
+
+
+def test_without_piracy_suspects_there_is_no_curve(audit: Audit) -> None:
+    assert "Not available: no piracy suspect learnt" in words(Page(render(without(audit, Role.PIRACY), "r", FACTS)).text)
+
+
+def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp_path: Path) -> None:
+    id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
+    failed = with_failure(audit, id_, "recovery rate 0.123 is under the floor <0.7>")
+    shown = Page(write_report(failed, "r", FACTS, tmp_path).read_text())
+    text = words(shown.text)
+    assert f"1 of {len(audit.zoo.plan.specs)} models did not learn their task and are in no statistic above: 1 piracy" in text
+    assert "recovery rate 0.123 is under the floor <0.7>" in text
+    assert id_ in text
+    assert all(id_ not in row[1] for row in shown.verdicts)
+    told = json.loads((tmp_path / "audit.json").read_text())
+    assert told["models"]["failed"] == 1
+    assert [f["model"] for f in told["failed"]] == [id_]
+    (row,) = [r for r in pq.read_table(tmp_path / "models.parquet").to_pylist() if r["id"] == id_]
+    assert (row["status"], row["reason"]) == ("failed", "recovery rate 0.123 is under the floor <0.7>")
+
+
+def test_the_users_own_victim_has_a_row(audit: Audit, tmp_path: Path) -> None:
+    own = with_own_victim(audit, "victim-own-0123456789abcdef")
+    text = write_report(own, "r", FACTS, tmp_path).read_text()
+    assert "victim-own-0123456789abcdef" in text
+    (row,) = [r for r in pq.read_table(tmp_path / "models.parquet").to_pylist() if r["role"] == "victim"]
+    assert row["id"] == "victim-own-0123456789abcdef"
+    assert row["architecture"] is None
+    assert row["accuracy"] == audit.zoo.records[audit.zoo.plan.victim].accuracy
+    assert findings.accuracy_rows(own)[0].architecture == "own"
+
+
+def test_paper_numbers_only_beside_the_papers_data(audit: Audit) -> None:
+    assert all(r.paper is None for r in findings.accuracy_rows(audit))
+    fashion = replace(audit, dataset=replace(audit.dataset, name="fashion-mnist"))
+    stated = {(r.architecture, r.role): r.paper for r in findings.accuracy_rows(fashion)}
+    assert stated["A", Role.VICTIM] == 0.898
+    assert (stated["B", Role.HOMOLOGOUS], stated["B", Role.PIRACY]) == (0.856, 0.879)
+    assert stated["B", Role.LOOK_ALIKE] is None
+
+
+def test_mean_accuracies_leave_failed_models_out(audit: Audit) -> None:
+    id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
+    specs = [s for s in audit.zoo.plan.of(Role.PIRACY) if s.architecture == "C" and s.id != id_]
+    (row,) = [r for r in findings.accuracy_rows(with_failure(audit, id_, "no")) if (r.architecture, r.role) == ("C", Role.PIRACY)]
+    assert row.models == len(specs)
+    assert row.mean == pytest.approx(sum(audit.zoo.records[s.id].accuracy for s in specs) / len(specs))
+
+
+def test_settings_and_digests_are_all_there(audit: Audit, page: Page) -> None:
+    text = words(page.text)
+    for expected in (audit.dataset.digest, audit.recipe.digest, audit.zoo.plan.victim, audit.kit_id, FACTS.command, FACTS.hardware):
+        assert expected in text
+    names = [f"{section}.{name}" for section, values in findings.settings(audit.recipe) for name, _ in values]
+    assert len(names) == len(set(names))
+    assert {"recipe.seed", "zoo.extraction.seed_size", "uap.epsilon", "verdict.level"} <= set(names)
+
+
+# --- the page as a file --------------------------------------------------------------------------------------------------------
+
+
+def test_page_asks_the_network_for_nothing(html: str, page: Page) -> None:
+    assert not re.search(r"https?:|url\(|@import|\bsrcset\b", html)
+    assert all((a["src"] or "").startswith("data:image/") for a in page.all("img"))
+    assert all((a["href"] or "").startswith("#") for a in page.all("a"))
+    assert not page.all("link")
+    assert all("src" not in a for a in page.all("script"))
+    (policy,) = [a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_page_is_accessible(page: Page) -> None:
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert all((a["href"] or "")[1:] in ids for a in page.all("a"))
+    assert all(a["aria-labelledby"] in ids for _, a in page.tags if "aria-labelledby" in a)
+    assert len(page.all("img")) > 8
+    assert all(a.get("alt") for a in page.all("img"))
+    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in page.all("th"))
+
+
+def test_hostile_names_are_text(audit: Audit) -> None:
+    dataset = replace(audit.dataset, name=HOSTILE, classes=tuple(f"{HOSTILE}{i}" for i in range(10)))
+    facts = replace(FACTS, command=HOSTILE, hardware=HOSTILE, versions={HOSTILE: HOSTILE})
+    hostile = with_failure(replace(audit, dataset=dataset), audit.zoo.plan.of(Role.LOOK_ALIKE)[0].id, HOSTILE)
+    html = render(hostile, HOSTILE, facts)
+    assert "<script>alert" not in html
+    assert html.count("<script") == 1
+    shown = Page(html)
+    assert HOSTILE in shown.text
+    assert any(HOSTILE in (a["alt"] or "") for a in shown.all("img"))
+
+
+def test_page_is_the_same_each_time(audit: Audit, html: str) -> None:
+    assert render(audit, "a-run", FACTS) == html
