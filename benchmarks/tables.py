@@ -79,7 +79,7 @@ def speed_table() -> str:
     lines = [
         "| against the public way | theirs | ours | ratio |",
         "|---|---|---|---|",
-        "| models an hour, whole zoo (torchvision, DataLoader, float32; 0 loader workers) "
+        "| models an hour, whole zoo (torchvision, DataLoader, float32; the faster of 0 and 2 loader workers) "
         f"| {zoo['plain']['models_an_hour']:.0f} "
         f"| {spread(zoo['farm']['models_an_hour'], '{:.0f}')} | {spread(zoo['times_as_many_models'], '{:.1f}')} |",
         f"| UAP at L-inf {uap['epsilon_linf']:g}: seconds (ART UniversalPerturbation, 2 passes, {uap['art_points']} points) "
