@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
 
-.PHONY: help install audit test unit check format benchmarks clean
+.PHONY: help install audit test unit check format s3 clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,9 @@ check: install ## format, lint, types, layer contract
 format: install ## put the code into shape
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
+
+s3: install ## an S3 server on this machine, data in s3-data; prints what to export
+	$(PYTHON) cluster/seaweed.py
 
 clean: ## remove the virtual environment and caches; keeps stores and reports
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,5 +1,6 @@
 """Shared fixtures: the digits, a tiny trained model, the same model exported, and stores."""
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, settings
 from torch import nn
 
+from cluster.seaweed import Seaweed, make_bucket
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
 from tests.reports import audit, folder, html, page  # noqa: F401  fixtures
@@ -76,7 +78,49 @@ def exported(learnt: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-@pytest.fixture(params=["memory", "local"])
-def artifacts(request: pytest.FixtureRequest, tmp_path: Path) -> Artifacts:
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server with a bucket named zoo."""
+    server = Seaweed(tmp_path_factory.mktemp("s3")).start()
+    make_bucket(server, "zoo")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URL of an empty prefix on the S3 server, with the environment that reaches it."""
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "20")
+    return f"s3://zoo/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seaweed]:
+    """A server of this test's own, which it may kill."""
+    server = Seaweed(tmp_path / "weed").start()
+    make_bucket(server, "zoo")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "60")
+    yield server
+    server.kill()
+
+
+STORES = ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)]
+
+
+@pytest.fixture(params=STORES)
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new store may be opened, of each kind."""
+    if request.param == "s3":
+        url: str = request.getfixturevalue("bucket")
+        return url
+    return "memory:" if request.param == "memory" else str(tmp_path / "store")
+
+
+@pytest.fixture
+def artifacts(store_url: str) -> Artifacts:
     """Artifacts on each kind of store."""
-    return open_store("memory:" if request.param == "memory" else str(tmp_path / "store"))
+    return open_store(store_url)

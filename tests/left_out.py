@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from cluster.seaweed import weed
+
 PACKAGE = "dataset-fashion-mnist"
 
 
@@ -22,7 +24,15 @@ def no_network() -> str:
     return "" if asked.returncode == 0 else f"apt-get knows no {PACKAGE}: run apt-get update"
 
 
-CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "network": no_network}
+def no_s3_server() -> str:
+    try:
+        weed()
+    except RuntimeError as error:
+        return str(error)
+    return ""
+
+
+CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "network": no_network, "s3": no_s3_server}
 KINDS = ("ray", "s3", "serve", "browser", "chaos", "gpu", "network")
 
 

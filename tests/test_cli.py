@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 
 from zooaudit.cli import main
 from zooaudit.recipes import DIGITS
+from zooaudit.storage.artifacts import open_store
 from zooaudit.zoo.build import BuiltModel
 
 Capture = pytest.CaptureFixture[str]
@@ -100,6 +101,27 @@ def test_store_commands(finished: Path, tmp_path: Path, capsys: Capture) -> None
     assert json.loads(capsys.readouterr().out)["meta"]["spec"]["architecture"] in "ABC"
     assert main(["store", "check", "--store", store]) == 0
     assert main(["store", "show", "--store", store]) == 2
+    capsys.readouterr()
+    assert main(["store", "gc", "--store", store]) == 0
+    assert capsys.readouterr().out == "0 would be removed; --delete does it\n"
+
+
+def test_store_gc_says_first_and_removes_when_told(tmp_path: Path, capsys: Capture) -> None:
+    store = tmp_path / "store"
+    artifacts = open_store(str(store))
+    artifacts.save("thing", "one", {"a.bin": b"named"}, {})
+    (store / "objects" / "aa").mkdir(exist_ok=True)
+    loose = store / "objects" / "aa" / "aa11"
+    loose.write_bytes(b"loose")
+    gc = ["store", "gc", "--store", str(store), "--grace-hours", "0"]
+    assert main(["store", "check", "--store", str(store)]) == 0
+    assert "1 artifacts, 0 damaged; content that nothing names: 1" in capsys.readouterr().out
+    assert main(gc) == 0
+    assert loose.exists()
+    assert main([*gc, "--delete"]) == 0
+    assert not loose.exists()
+    assert capsys.readouterr().out == "objects/aa/aa11\n1 would be removed; --delete does it\nobjects/aa/aa11\n1 removed\n"
+    assert artifacts.load("thing", "one").read("a.bin") == b"named"
 
 
 def test_damage_is_found_removed_and_rebuilt(tmp_path: Path, capsys: Capture) -> None:
@@ -140,7 +162,9 @@ BAD_INPUT = {
     "run name": (["audit", "--recipe", "digits", "--run", "../up"], 2, "cannot name a run"),
     "store is a file": (["audit", "--recipe", "digits", "--store", "pickled.safetensors"], 3, "cannot be made"),
     "store of the future": (["store", "ls", "--store", "future"], 3, "format 99"),
-    "s3 store": (["store", "ls", "--store", "s3://bucket"], 3, "only local folders"),
+    "store of no kind": (["store", "ls", "--store", "ftp://bucket"], 3, "expected a local folder, s3://bucket/prefix or memory:"),
+    "no bucket": (["store", "ls", "--store", "s3://"], 2, "expected s3://bucket/prefix"),
+    "grace below zero": (["store", "gc", "--grace-hours", "-1"], 2, "expected 0 or more"),
     "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
 }
 

@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
+from cluster.seaweed import Seaweed
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
 from zooaudit.errors import ConfigError
@@ -27,11 +28,11 @@ pytestmark = pytest.mark.ray
 TIMEOUT_S = 300
 
 
-def start(store: Path, farm: str = "ray") -> "subprocess.Popen[str]":
+def start(store: Path | str, farm: str = "ray", out: Path | None = None) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "zooaudit", "audit", "--recipe", "digits", "--farm", farm, "--json"]
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     return subprocess.Popen(
-        [*command, "--store", str(store), "--out", str(store.parent / f"report-{store.name}")],
+        [*command, "--store", str(store), "--out", str(out or Path(f"{store}-report"))],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     )  # fmt: skip
 
@@ -46,10 +47,11 @@ def finished_models(store: Path) -> set[str]:
     return {p.stem for p in (store / "manifests" / "model").glob("*.json")}
 
 
-def objects(store: Path) -> set[str]:
+def objects(store: Path | str) -> set[str]:
     """Digests of everything stored but reports, which hold times."""
-    kept = [p for p in (store / "manifests").rglob("*.json") if p.parent.name != "report"]
-    return {f["sha256"] for p in kept for f in json.loads(p.read_text())["files"].values()}
+    artifacts = open_store(str(store))
+    kept = [artifacts.load(kind, id_) for kind in artifacts.kinds() if kind != "report" for id_ in artifacts.ids(kind)]
+    return {entry["sha256"] for artifact in kept for entry in artifact.files.values()}
 
 
 def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
@@ -84,6 +86,48 @@ def test_same_numbers_as_the_serial_farm(serial: tuple[Path, dict[str, Any]], tm
     assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}
     assert found["verdicts"] == serial[1]["verdicts"] and found["auc"] == serial[1]["auc"]
     assert objects(tmp_path / "store") == objects(serial[0])
+
+
+@pytest.mark.s3
+def test_on_s3_the_same_and_again_without_training(serial: tuple[Path, dict[str, Any]], bucket: str, tmp_path: Path) -> None:
+    found = result(start(bucket, out=tmp_path / "one"))
+    assert found["verdicts"] == serial[1]["verdicts"] and found["auc"] == serial[1]["auc"]
+    assert objects(bucket) == objects(serial[0])
+    again = result(start(bucket, out=tmp_path / "two"))
+    assert again["models"] == {"trained": 0, "reused": 16, "failed": 0}
+    assert again["verdicts"] == found["verdicts"]
+
+
+@pytest.mark.s3
+@pytest.mark.chaos
+def test_a_server_killed_while_models_are_committed(serial: tuple[Path, dict[str, Any]], own_server: Seaweed, tmp_path: Path) -> None:
+    """It is gone for a while and comes back: the run goes on, and nothing is different."""
+    run = start("s3://zoo/x", out=tmp_path / "report")
+    artifacts = open_store("s3://zoo/x")
+    wait_for(lambda: len(artifacts.ids("model")) >= 2, run)
+    own_server.kill()
+    time.sleep(10)
+    own_server.start()
+    found = result(run)
+    assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}
+    assert found["verdicts"] == serial[1]["verdicts"]
+    assert objects("s3://zoo/x") == objects(serial[0])
+    assert list(artifacts.check()) == []
+
+
+@pytest.mark.s3
+@pytest.mark.chaos
+def test_a_server_that_never_returns_ends_the_run_with_code_3(own_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "5")
+    run = start("s3://zoo/x", out=tmp_path / "report")
+    artifacts = open_store("s3://zoo/x")
+    wait_for(lambda: len(artifacts.ids("model")) >= 2, run)
+    own_server.kill()
+    out, err = run.communicate(timeout=120)
+    assert run.returncode == 3, err
+    assert out == ""
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("zooaudit: store s3://zoo/x: cannot ") and "finished models are kept" in last
 
 
 @pytest.mark.chaos

@@ -26,9 +26,10 @@ KEYS = st.builds(lambda folders, name: "/".join([*folders, f"{name}.bin"]), st.l
 """As artifacts make them: folders have no dot, files have one, so that no file stands where another key needs a folder."""
 
 
-@pytest.fixture(params=["memory", "local"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "store")
+@pytest.fixture
+def store(artifacts: Artifacts) -> Store:
+    """Each kind of store, empty."""
+    return artifacts._store
 
 
 def test_what_is_created_can_be_read(store: Store) -> None:

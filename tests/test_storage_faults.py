@@ -1,11 +1,12 @@
 """Stores that are damaged, full or in the way: named, repaired, and never half written."""
 
+import hashlib
 import os
 import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.local import LocalStore
+from zooaudit.storage.port import Store
 
 FILES = {"a.bin": b"alpha" * 100, "b.bin": b"beta"}
 REPAIR = "zooaudit store check --repair"
@@ -219,3 +221,87 @@ def test_a_full_disk_leaves_nothing_partial_and_what_was_there_intact(small_disk
     assert list(artifacts.check()) == []
     assert artifacts.load("thing", "one").read("a.bin") == FILES["a.bin"]
     assert artifacts.save("thing", "small", {"s.bin": b"fits"}, {}).read("s.bin") == b"fits"
+
+
+# Content that nothing names
+
+
+@pytest.fixture
+def littered(kept: Artifacts) -> Artifacts:
+    """Two artifacts, and content of a third whose manifest was never written."""
+    kept._store.create("objects/aa/aa11", b"loose")
+    return kept
+
+
+def test_loose_content_is_named_and_collected(littered: Artifacts) -> None:
+    before = set(littered._store.keys(""))
+    assert littered.unnamed() == ["objects/aa/aa11"]
+    assert littered.collect(0.0) == ["objects/aa/aa11"]
+    assert set(littered._store.keys("")) == before - {"objects/aa/aa11"}
+    assert littered.unnamed() == []
+    assert list(littered.check()) == []
+
+
+def test_young_content_is_spared(littered: Artifacts) -> None:
+    assert littered.unnamed(3600) == []
+    assert littered.collect(3600) == []
+    assert littered._store.exists("objects/aa/aa11")
+
+
+def test_content_of_a_removed_artifact_goes_unless_another_names_it(kept: Artifacts) -> None:
+    a, b = key_of(kept, "a.bin"), key_of(kept, "b.bin")
+    kept.remove("thing", "one")
+    assert kept.collect(0.0) == [a]
+    assert kept._store.exists(b)
+    assert kept.load("thing", "two").read("b.bin") == FILES["b.bin"]
+
+
+def test_nothing_is_collected_while_a_manifest_cannot_be_read(littered: Artifacts) -> None:
+    replace(littered, "manifests/thing/one.json", b"{")
+    before = set(littered._store.keys(""))
+    with pytest.raises(DamagedArtifactError, match=REPAIR):
+        littered.collect(0.0)
+    assert set(littered._store.keys("")) == before
+
+
+class Meddling:
+    """A store where something happens just before the first deletion, or just after the first manifest."""
+
+    def __init__(self, store: Store, **moments: Callable[[], object]) -> None:
+        self._store, self._moments = store, moments
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._store, name)
+
+    def delete(self, key: str) -> None:
+        self._moments.pop("before_delete", lambda: None)()
+        self._store.delete(key)
+
+    def create(self, key: str, content: bytes) -> bool:
+        made = self._store.create(key, content)
+        if key.startswith("manifests/"):
+            self._moments.pop("after_manifest", lambda: None)()
+        return made
+
+
+def test_content_that_is_named_while_it_is_collected_is_put_back(littered: Artifacts) -> None:
+    content = b"once loose"
+    store, sha = littered._store, hashlib.sha256(content).hexdigest()
+    key = f"objects/{sha[:2]}/{sha}"
+    store.create(key, content)
+
+    def another_job_saves() -> None:
+        littered.save("thing", "three", {"c.bin": content}, {})
+
+    collector = Artifacts(Meddling(store, before_delete=another_job_saves))  # type: ignore[arg-type]
+    assert key not in collector.collect(0.0)
+    assert littered.load("thing", "three").read("c.bin") == content
+
+
+def test_content_that_is_collected_while_it_is_named_is_written_again(littered: Artifacts) -> None:
+    content = b"once loose"
+    store, sha = littered._store, hashlib.sha256(content).hexdigest()
+    key = f"objects/{sha[:2]}/{sha}"
+    store.create(key, content)
+    saver = Artifacts(Meddling(store, after_manifest=lambda: store.delete(key)))  # type: ignore[arg-type]
+    assert saver.save("thing", "three", {"c.bin": content}, {}).read("c.bin") == content

@@ -84,12 +84,16 @@ def make_parser() -> argparse.ArgumentParser:
     add = _adder(subcommands, "store", commands.store, "zooaudit store check --store ./store --repair")
     add(
         "action",
-        choices=("ls", "show", "check"),
-        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage",
+        choices=("ls", "show", "check", "gc"),
+        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content that nothing names; "
+        "gc: say what of the latter is old enough to go, and with --delete remove it",
     )
     add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
     add("id", nargs="?", help="the artifact's id")
     add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
+
+    add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
+    add("--grace-hours", type=float, default=24.0, metavar="H", help="with gc: spare what is younger (default: %(default)s)")
 
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
     return parser
@@ -111,7 +115,12 @@ def _adder(
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
     if name != "data":
-        parser.add_argument("--store", metavar="DIR", default="./store", help="where models and results are kept (default: %(default)s)")
+        parser.add_argument(
+            "--store",
+            metavar="PLACE",
+            default="./store",
+            help="where models and results are kept: a folder, or s3://bucket/prefix (default: %(default)s)",
+        )
     return parser.add_argument
 
 

@@ -19,7 +19,7 @@ from zooaudit.farm import Farm, SerialFarm
 from zooaudit.kit import load_kit
 from zooaudit.meter import MemoryMeter
 from zooaudit.recipes import get_recipe
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.runs import begin_run, load_report, save_report
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -167,19 +167,31 @@ def store(args: argparse.Namespace, out: TextIO) -> int:
             file=out,
         )
         return 0
+    if args.action == "gc":
+        return _gc(artifacts, args.grace_hours, args.delete, out)
     damaged = list(artifacts.check())
     for kind, id_, error in damaged:
         print(f"damaged: {error}", file=out)
         if args.repair:
             artifacts.remove(kind, id_)
             print(f"removed: {kind} {id_}; the next run rebuilds it", file=out)
-    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged", file=out)
+    loose = "unknown" if damaged and not args.repair else len(artifacts.unnamed())
+    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged; content that nothing names: {loose}", file=out)
     return 0 if args.repair or not damaged else 3
+
+
+def _gc(artifacts: Artifacts, grace_hours: float, delete: bool, out: TextIO) -> int:
+    if not 0 <= grace_hours < float("inf"):
+        raise InputError(f"--grace-hours is {grace_hours:g}; expected 0 or more")
+    keys = artifacts.collect(grace_hours * 3600) if delete else artifacts.unnamed(grace_hours * 3600)
+    print("\n".join(keys), file=out, end="\n" if keys else "")
+    print(f"{len(keys)} {'removed' if delete else 'would be removed; --delete does it'}", file=out)
+    return 0
 
 
 def doctor(args: argparse.Namespace, out: TextIO) -> int:
     """Say what this machine can do and what is missing."""
-    findings = doctors.examine(Path(args.store))
+    findings = doctors.examine(args.store)
     if args.json:
         print(json.dumps([asdict(f) for f in findings]), file=out)
     else:

@@ -15,6 +15,8 @@ from zooaudit import __version__
 from zooaudit.compute import resolve_precision
 from zooaudit.data.resolve import DATASETS, default_cache
 from zooaudit.distributed.cluster import cores
+from zooaudit.errors import ZooauditError
+from zooaudit.storage.artifacts import open_store
 
 PACKAGES = ("torch", "torchvision", "ray", "scikit-learn", "scipy", "pyarrow", "safetensors", "boto3")
 MEMORY_NEEDED = 4 * 2**30
@@ -30,14 +32,14 @@ class Finding:
     remedy: str = ""
 
 
-def examine(store: Path, cache: Path | None = None) -> list[Finding]:
-    """Look at Python, packages, devices, memory, disk, Ray and data; starts nothing and writes nothing."""
+def examine(store: str, cache: Path | None = None) -> list[Finding]:
+    """Look at Python, packages, devices, memory, the store's disk or bucket, and data; starts nothing, leaves nothing behind."""
     return [
         Finding("zooaudit", f"{__version__}, Python {platform.python_version()}", _python_remedy()),
         *(_package(name) for name in PACKAGES),
         *_devices(),
         _memory(),
-        _disk(store),
+        _bucket(store) if store.startswith("s3:") else _disk(Path(store)),
         *_data(cache or default_cache()),
     ]
 
@@ -75,6 +77,14 @@ def _disk(store: Path) -> Finding:
     return Finding(
         "disk", f"{free / 2**30:.1f} GiB free for {store}", "" if free >= DISK_NEEDED else "a store takes up to 1 GiB: free some space"
     )
+
+
+def _bucket(store: str) -> Finding:
+    try:
+        models = open_store(store).kinds().get("model", 0)
+    except ZooauditError as error:
+        return Finding("store", "cannot be used", str(error))
+    return Finding("store", f"{store} honours conditional writes and holds {models} models")
 
 
 def _data(cache: Path) -> list[Finding]:

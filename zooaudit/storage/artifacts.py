@@ -30,19 +30,26 @@ from zooaudit.storage.port import Store
 
 FORMAT = 1
 MARKER = "zooaudit.json"
+COLLECTED_AT_ONCE = 100
+"""Files held in memory while it is made sure that nobody has come to name them."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
 def open_store(url: str) -> "Artifacts":
-    """Open ``memory:`` or a local folder (made if it is not there).
+    """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
 
     Raises:
-        StoreError: it cannot be made, or was written by a newer zooaudit.
+        StoreError: it cannot be made, reached or trusted, or was written by a newer zooaudit.
+        InputError: no S3 location, or S3 settings that are out of range.
     """
     if url == "memory:":
         return Artifacts(MemoryStore())
+    if url.startswith("s3:"):
+        from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
+
+        return Artifacts(S3Store(url))
     if "://" in url:
-        raise StoreError(f"store {url!r}: only local folders and memory: are supported so far")
+        raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
     return Artifacts(LocalStore(Path(url)))
 
 
@@ -130,6 +137,9 @@ class Artifacts:
         body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
         signed = body | {"sha256": _digest(body)}
         self._store.create(_manifest_key(kind, id_), canonical_json(signed).encode())
+        for name, content in files.items():  # content that lay there unnamed may have been collected before the manifest named it
+            if not self._store.exists(key := _object_key(listed[name]["sha256"])):
+                self._store.create(key, content)
         return self.load(kind, id_)
 
     def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
@@ -182,6 +192,36 @@ class Artifacts:
                         artifact.read(name)
                 except DamagedArtifactError as error:
                     yield kind, id_, error
+
+    def unnamed(self, grace_s: float = 0.0) -> list[str]:
+        """Keys of content that no manifest names, ``grace_s`` seconds old at least: left by an interrupted save, or by a removed artifact.
+
+        Raises:
+            DamagedArtifactError: a manifest cannot be read, so that nobody knows what it names.
+        """
+        named = self._named()
+        return [k for k in self._store.keys("objects/") if k not in named and self._store.age_s(k) >= grace_s]
+
+    def collect(self, grace_s: float) -> list[str]:
+        """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed.
+
+        Safe beside running jobs: content that a manifest came to name meanwhile is put back, and ``save`` looks again after its manifest.
+        """
+        removed: list[str] = []
+        unnamed = self.unnamed(grace_s)
+        for start in range(0, len(unnamed), COLLECTED_AT_ONCE):
+            some = unnamed[start : start + COLLECTED_AT_ONCE]
+            taken = {key: self._store.read(key) for key in some}
+            for key in some:
+                self._store.delete(key)
+            for key in self._named() & taken.keys():
+                self._store.create(key, taken.pop(key))
+            removed += taken
+        return removed
+
+    def _named(self) -> set[str]:
+        artifacts = (self.load(kind, id_) for kind in self.kinds() for id_ in self.ids(kind))
+        return {_object_key(entry["sha256"]) for a in artifacts for entry in a.files.values()}
 
     def remove(self, kind: str, id_: str) -> None:
         """Remove an artifact's manifest, and those of its files that are damaged, so that it can be built again."""

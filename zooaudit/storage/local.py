@@ -3,6 +3,7 @@
 import errno
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,6 +72,12 @@ class LocalStore:
         folder = self._root / prefix.rpartition("/")[0]
         found = (p.relative_to(self._root).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(SCRATCH))
         return iter(sorted(k for k in found if k.startswith(prefix)))
+
+    def age_s(self, key: str) -> float:
+        try:
+            return time.time() - (self._root / key).stat().st_mtime
+        except FileNotFoundError:
+            raise MissingArtifactError(f"store {self._root} has no {key}") from None
 
     def delete(self, key: str) -> None:
         (self._root / key).unlink(missing_ok=True)

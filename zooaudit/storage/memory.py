@@ -1,6 +1,7 @@
 """A store that lives and dies with the process: for tests and trials."""
 
 import threading
+import time
 from collections.abc import Iterator
 
 from zooaudit.errors import MissingArtifactError
@@ -13,6 +14,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._content: dict[str, bytes] = {}
+        self._written: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def create(self, key: str, content: bytes) -> bool:
@@ -20,6 +22,7 @@ class MemoryStore:
             if key in self._content:
                 return False
             self._content[key] = content
+            self._written[key] = time.monotonic()
             return True
 
     def read(self, key: str) -> bytes:
@@ -33,6 +36,11 @@ class MemoryStore:
 
     def keys(self, prefix: str) -> Iterator[str]:
         return iter(sorted(k for k in self._content if k.startswith(prefix)))
+
+    def age_s(self, key: str) -> float:
+        if key not in self._content:
+            raise MissingArtifactError(f"memory: has no {key}")
+        return time.monotonic() - self._written[key]
 
     def delete(self, key: str) -> None:
         self._content.pop(key, None)

@@ -34,6 +34,14 @@ class Store(Protocol):
         """All keys that start with ``prefix``, sorted."""
         ...
 
+    def age_s(self, key: str) -> float:
+        """Seconds since ``key`` was written, by the store's own clock.
+
+        Raises:
+            MissingArtifactError: there is no such key.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove ``key``; nothing happens if it is not there."""
         ...

@@ -1,0 +1,45 @@
+"""Try again what may succeed the next time: exponential backoff with full jitter, under one deadline.
+
+Pure but for the clock, the sleep and the dice, which tests replace.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+@dataclass
+class Backoff:
+    """Waits between 0 and ``first_s * 2**n`` seconds after failure number n, at most ``longest_s``, and gives up at the deadline.
+
+    Attributes:
+        deadline_s: seconds after which the last error is raised; no wait goes beyond it.
+        retries: how often anything was tried again so far.
+    """
+
+    deadline_s: float
+    first_s: float = 0.1
+    longest_s: float = 8.0
+    retries: int = 0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)  # not the wall clock, which may jump
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    dice: Callable[[], float] = field(default=random.random, repr=False)
+
+    def call(self, attempt: Callable[[int], Result], again: Callable[[Exception], bool]) -> Result:
+        """``attempt(n)`` for n = 0, 1, ... until it returns; an error for which ``again`` is false is raised at once."""
+        end = self.clock() + self.deadline_s
+        number = 0
+        while True:
+            try:
+                return attempt(number)
+            except Exception as error:
+                wait = self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(number, 60))
+                if not again(error) or self.clock() + wait > end:
+                    raise
+            self.retries += 1
+            number += 1
+            self.sleep(wait)
