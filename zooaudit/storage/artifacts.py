@@ -129,7 +129,7 @@ class Artifacts:
         if self.has(kind, id_):
             return self.load(kind, id_)
         self._store.create(MARKER, canonical_json({"format": FORMAT}).encode())
-        listed = {}
+        listed: dict[str, dict[str, Any]] = {}
         for name, content in sorted(files.items()):
             sha = hashlib.sha256(content).hexdigest()
             self._store.create(_object_key(sha), content)

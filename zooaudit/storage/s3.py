@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -107,15 +108,14 @@ class S3Store:
         return True
 
     def keys(self, prefix: str) -> Iterator[str]:
-        full = self._name(prefix)
         names: list[str] = []
-        token: dict[str, str] = {}
+        place = {"Bucket": self._bucket, "Prefix": self._name(prefix)}
         while True:
-            page = self._call("list", lambda _, t=token: self._client.list_objects_v2(Bucket=self._bucket, Prefix=full, **t))
+            page = self._call("list", partial(self._list, place))
             names += [entry["Key"] for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
             if not page.get("IsTruncated"):
                 break
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            place = place | {"ContinuationToken": page["NextContinuationToken"]}
         start = len(self._name(""))
         return iter(sorted(name[start:] for name in names))
 
@@ -136,7 +136,7 @@ class S3Store:
             parts = []
             for number, start in enumerate(range(0, len(content), PART_BYTES), 1):
                 body = content[start : start + PART_BYTES]
-                part = self._call(f"write part {number} of {key}", lambda _, n=number, b=body: self._upload_part(key, upload, n, b))
+                part = self._call(f"write part {number} of {key}", partial(self._upload_part, key, upload, number, body))
                 parts.append({"PartNumber": number, "ETag": part["ETag"]})
             self._client.complete_multipart_upload(**self._at(key), UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
         except Exception:
@@ -144,7 +144,10 @@ class S3Store:
                 self._client.abort_multipart_upload(**self._at(key), UploadId=upload)
             raise
 
-    def _upload_part(self, key: str, upload: str, number: int, body: bytes) -> Any:
+    def _list(self, place: dict[str, str], _: int) -> Any:
+        return self._client.list_objects_v2(**place)
+
+    def _upload_part(self, key: str, upload: str, number: int, body: bytes, _: int) -> Any:
         return self._client.upload_part(**self._at(key), UploadId=upload, PartNumber=number, Body=body)
 
     def _writer(self, key: str) -> str | None:
