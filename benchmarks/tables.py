@@ -1,4 +1,4 @@
-"""Write the README's tables from benchmarks/results.
+"""Write the tables of the READMEs from benchmarks/results and ``zooaudit plan``.
 
 python benchmarks/tables.py (--check: only say, by the exit code, whether they are up to date)
 """
@@ -9,22 +9,36 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from zooaudit.planning import sizing_table
+from zooaudit.recipes import get_recipe
+from zooaudit.sizing import DOMAINS
+
 HERE = Path(__file__).parent
-README = HERE.parent / "README.md"
+ROOT = HERE.parent
 PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.881, 0.885)}
 """Test accuracies of the paper's table 4, normal and extracted."""
 
 
 def main() -> int:
-    before = README.read_text()
-    after = before
-    for name, make in (("audit", audit_table), ("speed", speed_table)):
-        block = f"<!-- table: {name} -->\n{make()}\n<!-- end -->"
-        after = re.sub(rf"<!-- table: {name} -->.*?<!-- end -->", lambda _, b=block: b, after, flags=re.DOTALL)
-    if "--check" in sys.argv:
-        return int(after != before)
-    README.write_text(after)
-    return 0
+    stale = 0
+    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md"):
+        before = page.read_text() if page.exists() else ""
+        after = filled(before)
+        stale += after != before
+        if after != before and "--check" not in sys.argv:
+            page.write_text(after)
+    return int(bool(stale)) if "--check" in sys.argv else 0
+
+
+def filled(text: str) -> str:
+    """``text`` with each table between ``<!-- table: NAME -->`` and ``<!-- end -->`` (or ``<!-- /table -->``) made anew."""
+
+    def made(block: re.Match[str]) -> str:
+        if block["name"] not in TABLES:
+            raise SystemExit(f"there is no table {block['name']!r}; expected one of {', '.join(TABLES)}")
+        return f"{block['start']}\n{TABLES[block['name']]()}\n{block['end']}"
+
+    return re.sub(r"(?P<start><!-- table: (?P<name>[\w-]+) -->).*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL)
 
 
 def load(name: str) -> dict[str, Any]:
@@ -48,6 +62,7 @@ def audit_table() -> str:
         f"| AUC, piracy against homologous | {spread(s['auc_homologous'])} |",
         f"| AUC, piracy against look-alikes | {spread(s['auc_look_alike'])} |",
         *(f"| {label} called piracy | {called(rows, role)} |" for role, label in ROLES.items()),
+        *paper_encoder(rows),
         f"| piracy models that recover 95 % of the victim's accuracy | {spread(s['share_of_piracy_recovering_95'], '{:.0%}')} |",
         f"| models that did not learn | {spread(s['failed'], '{:.0f}')} |",
         "",
@@ -58,12 +73,24 @@ def audit_table() -> str:
     return "\n".join(lines)
 
 
+def paper_encoder(rows: list[dict[str, Any]]) -> list[str]:
+    """The paper's own encoder on the same answers."""
+    papers = [r["paper_encoder"] for r in rows]
+    aucs = [" / ".join(f"{p['auc'][family]:.3f}" for p in papers) for family in ("homologous", "look_alike")]
+    counts = "; ".join(f"{label} {called(papers, role, by_run=False)}" for role, label in ROLES.items())
+    return [
+        f"| the paper's own encoder, by run: AUC against homologous, look-alikes | {aucs[0]}; {aucs[1]} |",
+        f"| its verdict: called piracy | {counts} |",
+    ]
+
+
 ROLES = {"piracy": "stolen models", "homologous": "innocent homologous models", "look-alike": "innocent look-alikes"}
 
 
-def called(rows: list[dict[str, Any]], role: str) -> str:
+def called(rows: list[dict[str, Any]], role: str, by_run: bool = True) -> str:
     pairs = [r["called_piracy"][role] for r in rows]
-    return f"{sum(p[0] for p in pairs)} of {sum(p[1] for p in pairs)} (by run: " + ", ".join(f"{a}/{b}" for a, b in pairs) + ")"
+    detail = " (by run: " + ", ".join(f"{a}/{b}" for a, b in pairs) + ")" if by_run else ""
+    return f"{sum(p[0] for p in pairs)} of {sum(p[1] for p in pairs)}{detail}"
 
 
 def accuracy_row(cells: dict[str, Any], kind: str, column: int) -> str:
@@ -90,6 +117,15 @@ def speed_table() -> str:
         f"Orchestration (farm start and stop) is {zoo['orchestration_share']['median']:.0%} of the run.",
     ]
     return "\n".join(lines)
+
+
+def sizing() -> str:
+    """What larger audits take."""
+    recipe = get_recipe("fmnist-paper")
+    return sizing_table(recipe, DOMAINS[recipe.dataset])
+
+
+TABLES = {"audit": audit_table, "speed": speed_table, "sizing": sizing}
 
 
 def spread(s: dict[str, Any], form: str = "{:.3f}") -> str:

@@ -10,12 +10,16 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
+from tests.collecting import notebook  # noqa: F401  fixture
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
 from tests.reports import audit, folder, html, page  # noqa: F401  fixtures
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
+from zooaudit.storage import cache
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.cache import CachedStore
+from zooaudit.storage.local import LocalStore
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, build
 
@@ -28,6 +32,14 @@ settings.load_profile("zooaudit")
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is read from S3 is kept in a folder of the tests' own, by Ray's workers too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cache.FOLDER, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -108,19 +120,16 @@ def own_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seaw
     server.kill()
 
 
-STORES = ["memory", "local", pytest.param("s3", marks=pytest.mark.s3)]
+S3 = pytest.mark.s3
+STORES = ["memory", "local", "cached", pytest.param("s3", marks=S3), pytest.param("s3, cached", marks=S3)]
 
 
 @pytest.fixture(params=STORES)
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where a new store may be opened, of each kind."""
-    if request.param == "s3":
-        url: str = request.getfixturevalue("bucket")
-        return url
-    return "memory:" if request.param == "memory" else str(tmp_path / "store")
-
-
-@pytest.fixture
-def artifacts(store_url: str) -> Artifacts:
-    """Artifacts on each kind of store."""
-    return open_store(store_url)
+def artifacts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Artifacts:
+    """Artifacts on each kind of store, behind a cache and not."""
+    if request.param == "cached":
+        return Artifacts(CachedStore(LocalStore(tmp_path / "store"), tmp_path / "cache", 2**30))
+    if request.param in ("memory", "local"):
+        return open_store("memory:" if request.param == "memory" else str(tmp_path / "store"))
+    monkeypatch.setenv(cache.SIZE, "0" if request.param == "s3" else "1")
+    return open_store(request.getfixturevalue("bucket"))

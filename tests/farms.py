@@ -18,7 +18,7 @@ def quiet(_: object) -> None:
 class Interrupted:
     """A farm that is stopped after a few models, as by Ctrl-C or a full cluster."""
 
-    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         SerialFarm().build(specs[:6], dataset, artifacts, watch)
         raise FarmError("stopped")
 
@@ -26,7 +26,7 @@ class Interrupted:
 class Untouched:
     """A farm that must not be asked."""
 
-    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         raise AssertionError(f"{len(specs)} models would have been trained")
 
 

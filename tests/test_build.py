@@ -12,6 +12,7 @@ from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.farm import SerialFarm, build_and_commit
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.leases import Job
 from zooaudit.storage.models import load_module, load_record
 from zooaudit.workqueue import FarmStatus
 from zooaudit.zoo.arch import build_architecture
@@ -146,10 +147,12 @@ def test_halves_are_seeded_by_the_spec_and_kept_on_a_retry(digits: Dataset) -> N
 
 def test_committed_once_and_then_read(digits: Dataset, artifacts: Artifacts) -> None:
     spec = trained_spec(digits)
-    record = build_and_commit(spec, digits, artifacts)
-    assert build_and_commit(spec, digits, artifacts) == record == load_record(artifacts, spec.id), "it was built again"
+    leases = artifacts.leases(Job.new())
+    first, second = (build_and_commit(spec, digits, artifacts, leases) for _ in range(2))
+    assert first and second and first.ours and not second.ours, "it was built again"
+    assert first.record == second.record == load_record(artifacts, spec.id)
     module = load_module(artifacts, spec.id)
-    assert accuracy(module, digits.test) == record.accuracy
+    assert accuracy(module, digits.test) == first.record.accuracy
     assert not any(p.requires_grad for p in module.parameters())
 
 

@@ -1,10 +1,19 @@
 """The progress bar and the memory meter."""
 
 import io
+import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
-from zooaudit.console import ProgressBar, progress_line
+import pytest
+
+from zooaudit import console
+from zooaudit.cli import main
+from zooaudit.console import Asides, EventLog, ProgressBar, progress_line
+from zooaudit.events import event_line
 from zooaudit.meter import MemoryMeter, tree_bytes
 from zooaudit.workqueue import FarmStatus
 
@@ -23,6 +32,73 @@ def test_a_file_gets_few_whole_lines_and_the_end_once() -> None:
     bar(FarmStatus(45, 45, 0, 46.0))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2 and "0/45" in lines[0] and "45/45" in lines[1] and "\r" not in stream.getvalue()
+
+
+def test_an_event_is_one_line_whatever_it_says() -> None:
+    line = event_line("error", code=3, rate=5.125, none=None, message='two\nlines, "quoted" = x')
+    stamp, rest = line.split(" ", 1)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", stamp)
+    start, _, message = rest.partition(" message=")
+    assert start == "event=error code=3 rate=5.125"
+    assert json.loads(message) == 'two\nlines, "quoted" = x' and "\n" not in line
+
+
+def test_a_log_gets_news_signs_of_life_and_the_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    stream = io.StringIO()
+    log = EventLog(stream)
+    for second in range(200):  # a model every second until 10, then nothing, the second of them failed, the last after a while
+        now[0] = float(second)
+        done = 12 if second > 190 else min(second, 11)
+        log.watch(FarmStatus(done, 12, int(done > 1), float(second), ("m",)))
+    done = re.findall(r"event=models done=(\d+) total=12 failed=(\d)", stream.getvalue())
+    assert done == [("0", "0"), ("2", "1"), ("7", "1"), ("11", "1"), ("11", "1"), ("11", "1"), ("12", "1")]
+    assert stream.getvalue().splitlines()[-1].endswith("per_minute=3.8 left_s=0")
+
+
+def test_what_others_print_is_an_event_too() -> None:
+    stream = io.StringIO()
+    print("a node died\nits log:\n...", file=Asides(EventLog(stream)))
+    assert stream.getvalue().count("\n") == 1 and 'event=aside message="a node died"' in stream.getvalue()
+
+
+def test_sigterm_ends_a_run_with_130_and_one_line(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "zooaudit",
+        "zoo",
+        "--recipe",
+        "digits",
+        "--farm",
+        "serial",
+        "--log",
+        "events",
+        "--store",
+        str(tmp_path),
+    ]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    while "event=models" not in run.stderr.readline():
+        assert run.poll() is None
+    run.terminate()
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert 'event=stopped code=130 message="interrupted; finished models are kept' in err.strip().splitlines()[-1]
+
+
+def test_bad_input_is_an_event_with_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["zoo", "--recipe", "nothing", "--log", "events", "--store", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and len(err.splitlines()) == 1 and "event=error code=2 message=" in err
+
+
+@pytest.mark.parametrize("job", ["audit", "zoo", "score"])
+def test_a_job_outside_ray_says_how_to_submit_it(job: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
+    run = subprocess.run([sys.executable, f"jobs/{job}.py"], capture_output=True, text=True, env=environment, check=False)
+    assert run.returncode == 2 and run.stderr.count("\n") == 1 and "ray job submit" in run.stderr
 
 
 def test_memory_of_children_is_counted() -> None:

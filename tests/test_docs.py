@@ -33,6 +33,13 @@ def test_command_parses(command: str) -> None:
     make_parser().parse_args(shlex.split(command)[1:])
 
 
+def test_job_commands_parse() -> None:
+    jobs = re.findall(r"python jobs/([a-z]+)\.py (--.*)", README + "".join(p.read_text() for p in (ROOT / "jobs").glob("*.py")))
+    assert {name for name, _ in jobs} == {"audit", "zoo", "score"}
+    for name, options in jobs:
+        make_parser().parse_args([name, "--log", "events", *shlex.split(options.split("`")[0])])
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
@@ -49,7 +56,7 @@ def test_tables_are_made_from_the_committed_results() -> None:
 def test_every_recipe_and_subcommand_is_described() -> None:
     for recipe in RECIPES:
         assert f"`{recipe}`" in README
-    for name in ("audit", "zoo", "uap", "kit", "score", "report", "data", "store", "doctor"):
+    for name in ("audit", "zoo", "uap", "plan", "kit", "score", "report", "data", "store", "doctor"):
         assert re.search(rf"`(zooaudit )?{name}\b", README), name
 
 

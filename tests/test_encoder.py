@@ -15,6 +15,7 @@ from zooaudit.config import EncoderConfig
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.loss import supervised_contrastive_loss
 from zooaudit.encoder.network import Encoder
+from zooaudit.errors import ConfigError
 from zooaudit.verdict.similarity import similarities
 
 QUICK = EncoderConfig(steps=60)
@@ -137,3 +138,32 @@ def test_an_embedding_without_direction_is_similar_to_nothing() -> None:
         for p in encoder.body.parameters():
             p.zero_()
     assert similarities(encoder, torch.rand(3, 10), torch.rand(3, 10)).tolist() == [0, 0, 0]
+
+
+def test_hellinger_takes_roots_and_ends_where_similarity_is_measured() -> None:
+    encoder = Encoder(2_000, EncoderConfig("hellinger"))
+    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [(2000, 50), (50, 20)]
+    x = torch.rand(7, 2_000)
+    torch.testing.assert_close(encoder.embed(x), encoder.body(x.sqrt()))
+    torch.testing.assert_close(encoder(x), F.normalize(encoder.embed(x), dim=1))
+    rounded = torch.tensor([[-1e-9] * 2_000])
+    assert torch.isfinite(encoder(rounded)).all(), "a probability just under 0, as rounding makes it, has no root"
+
+
+def test_hellinger_sets_innocents_apart_on_the_layer_that_is_measured() -> None:
+    """What the paper's loss leaves to chance: an innocent model's similarity itself, not only its order, is far from 1."""
+    rows, labels = fingerprints_of_two_kinds()
+    rows = rows.abs()
+    stolen, innocent = rows[labels == STOLEN], rows[labels == INDEPENDENT]
+    config = EncoderConfig("hellinger", steps=150, lr=2e-3)
+    for seed in range(3):
+        encoder = fit_encoder(rows, labels, config, seed)
+        assert float(similarities(encoder, innocent[:20], stolen[20:]).mean()) < 0.3
+        assert float(similarities(encoder, stolen[:20], stolen[20:]).mean()) > 0.9
+
+
+def test_an_encoder_without_a_name_is_the_papers() -> None:
+    """Kits written before there was a second one say nothing."""
+    assert EncoderConfig().name == "paper"
+    with pytest.raises(ConfigError, match=r"EncoderConfig.name is 'best'; expected one of paper, hellinger"):
+        EncoderConfig("best")

@@ -132,7 +132,8 @@ def test_a_runs_name_stands_for_one_thing(artifacts: Artifacts) -> None:
 def test_a_report_is_kept_and_written_out_again(artifacts: Artifacts, tmp_path: Path) -> None:
     (tmp_path / "made" / "folder").mkdir(parents=True)
     (tmp_path / "made" / "report.html").write_text("<h1>fine</h1>")
-    (tmp_path / "made" / "plot.svg").write_bytes(b"<svg/>")
+    (tmp_path / "made" / "scores.parquet").write_bytes(b"scores")
+    (tmp_path / "made" / ".env").write_text("SECRET=of somebody who chose this folder for the report")
     with pytest.raises(MissingArtifactError, match=r"run mine is unknown; finished runs in .*: none"):
         load_report(artifacts, "mine", tmp_path / "out")
     begin_run(artifacts, "mine", DIGITS, "d1", None)
@@ -142,7 +143,7 @@ def test_a_report_is_kept_and_written_out_again(artifacts: Artifacts, tmp_path: 
     save_report(artifacts, "mine", tmp_path / "made")
     page = load_report(artifacts, "mine", tmp_path / "out")
     assert page.read_text() == "<h1>fine</h1>"
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.html", "plot.svg"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"report.html", "scores.parquet"}
     with pytest.raises(MissingArtifactError, match=r"finished runs in .*: mine"):
         load_report(artifacts, "other", tmp_path / "out")
 

@@ -1,6 +1,7 @@
 """The whole audit on the digits: the same numbers on every store, resumed, and honest about failed models."""
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from zooaudit.kit import load_kit
 from zooaudit.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.paper import Decision
@@ -198,8 +200,28 @@ def test_specs_of_the_zoo_are_seen_by_any_farm(digits: Dataset) -> None:
     """A farm that builds nothing is found out, not believed."""
 
     class Idle:
-        def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
-            SerialFarm().build([trained_spec(dataset)], dataset, artifacts, watch)
+        def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
+            return SerialFarm().build([trained_spec(dataset)], dataset, artifacts, watch)
 
     with pytest.raises(ZooauditError, match=r"has no manifests/model/"):
         run_audit(DIGITS, digits, open_store("memory:"), Idle(), quiet)
+
+
+class Lagging(MemoryStore):
+    """A store whose listings show what was there a while ago, as some do; reads and conditional writes are up to date."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.old: list[str] = []
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return iter([k for k in self.old if k.startswith(prefix)])
+
+
+def test_a_listing_that_lags_behind_costs_no_model(straight: Audit, digits: Dataset) -> None:
+    store = Lagging()
+    first = run_audit(DIGITS, digits, Artifacts(store), SerialFarm(), quiet)
+    assert numbers(first) == numbers(straight)
+    again = run_audit(DIGITS, digits, Artifacts(store), SerialFarm(), quiet)
+    assert again.zoo.trained == 0, "models that the listing does not show yet were trained again"
+    assert numbers(again) == numbers(straight)

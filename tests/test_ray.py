@@ -3,13 +3,10 @@
 Each run is a process of its own, as a user starts it; Ray's processes are its children and are told from any other cluster's by that.
 """
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +14,7 @@ import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
+from tests.runs import finished_models, objects, processes, result, start, wait_for
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
 from zooaudit.errors import ConfigError
@@ -25,53 +23,6 @@ from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import open_store
 
 pytestmark = pytest.mark.ray
-TIMEOUT_S = 300
-
-
-def start(store: Path | str, farm: str = "ray", out: Path | None = None) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "zooaudit", "audit", "--recipe", "digits", "--farm", farm, "--json"]
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    return subprocess.Popen(
-        [*command, "--store", str(store), "--out", str(out or Path(f"{store}-report"))],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
-
-
-def result(run: "subprocess.Popen[str]") -> dict[str, Any]:
-    out, err = run.communicate(timeout=TIMEOUT_S)
-    assert run.returncode == 0, err
-    return json.loads(out)
-
-
-def finished_models(store: Path) -> set[str]:
-    return {p.stem for p in (store / "manifests" / "model").glob("*.json")}
-
-
-def objects(store: Path | str) -> set[str]:
-    """Digests of everything stored but reports, which hold times."""
-    artifacts = open_store(str(store))
-    kept = [artifacts.load(kind, id_) for kind in artifacts.kinds() if kind != "report" for id_ in artifacts.ids(kind)]
-    return {entry["sha256"] for artifact in kept for entry in artifact.files.values()}
-
-
-def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert run.poll() is None and time.monotonic() < deadline, "the run ended, or nothing happened, before the fault could be made"
-        time.sleep(0.02)
-
-
-def processes(run: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process]:
-    """Descendants of a run whose title has ``name``."""
-    found = []
-    for process in psutil.Process(run.pid).children(recursive=True):
-        try:
-            title = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if name in title:
-            found.append(process)
-    return found
 
 
 @pytest.fixture(scope="module")

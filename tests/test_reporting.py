@@ -15,12 +15,13 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_verdicts, without, words
+from zooaudit.config import EncoderConfig
 from zooaudit.errors import StoreError
 from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings, pictures, projection
 from zooaudit.reporting.facts import gather_facts
 from zooaudit.reporting.report import render, write_report
-from zooaudit.reporting.summary import summarise, to_json
+from zooaudit.reporting.summary import detailed, summarise, to_json
 from zooaudit.reporting.wording import DASH, duration, memory, number, p_value, percent, setting
 from zooaudit.zoo.spec import Role
 
@@ -186,3 +187,20 @@ def test_an_interval_of_nobody_says_nothing(audit: Audit) -> None:
 )
 def test_numbers_in_words(said: str, expected: str) -> None:
     assert said == expected
+
+
+def test_the_papers_own_encoder_is_reported_beside(audit: Audit) -> None:
+    assert audit.recipe.encoder.name == "hellinger" and audit.by_paper is not None
+    found = detailed(audit, "a-run", FACTS, "x/report.html")
+    assert found["encoder"] == "hellinger"
+    paper = audit.by_paper
+    assert paper.kit.encoder_config == EncoderConfig("paper")
+    assert [s.spec for s in paper.suspects] == [s.spec for s in audit.suspects]
+    assert found["paper"]["auc"] == {"homologous": paper.auc(Role.HOMOLOGOUS), "look_alike": paper.auc(Role.LOOK_ALIKE)}
+    assert found["paper"]["called_piracy"] == {
+        str(r): [paper.accused(r), len(paper.scores(r))] for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    }
+    alone = detailed(replace(audit, by_paper=None), "a-run", FACTS, "x/report.html")
+    assert alone["paper"] is None
+    assert "own encoder" in render(audit, "a-run", FACTS)
+    assert "own encoder" not in render(replace(audit, by_paper=None), "a-run", FACTS)

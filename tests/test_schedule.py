@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.makers import trained_spec
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
+from zooaudit.distributed.queue_actor import QueueActor
 from zooaudit.farm import ordered_tasks
 from zooaudit.storage.artifacts import open_store
 from zooaudit.workqueue import Task, WorkQueue
@@ -32,7 +33,7 @@ def test_every_task_is_finished_once_whatever_dies(parents: list[int | None], wo
     at: dict[int, str | None] = dict.fromkeys(range(workers))
     finished: list[str] = []
     for worker in at:
-        queue.join(worker)
+        queue.join(worker, workers)
     deaths = 0
     while len(finished) < len(tasks):
         worker = random.randrange(workers)  # type: ignore[attr-defined]
@@ -46,7 +47,7 @@ def test_every_task_is_finished_once_whatever_dies(parents: list[int | None], wo
             assert drawn.id not in at.values(), "handed to two workers"
             at[worker] = drawn.id
         elif random.random() < 0.3 and deaths < 20:  # type: ignore[attr-defined]
-            queue.join(worker)  # it died and comes back
+            queue.join(worker, workers)  # it died and comes back
             at[worker], deaths = None, deaths + 1
         else:
             queue.finish(worker, at[worker] or "")
@@ -74,14 +75,26 @@ def test_the_first_that_is_ready_is_drawn(parents: list[int | None], data: st.Da
 def test_what_a_dead_worker_held_comes_first() -> None:
     queue = WorkQueue([Task("a", None), Task("b", None), Task("c", None)], set())
     assert (queue.draw(0), queue.draw(1)) == (Task("a", None), Task("b", None))
-    queue.join(1)
+    queue.join(1, 3)
     assert queue.draw(2) == Task("b", None)
+
+
+def test_what_a_lost_machine_held_is_done_by_the_smaller_group() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", None), Task("c", None), Task("d", None)], set())
+    for worker in range(3):
+        queue.draw(worker)
+    queue.join(0, 1)  # two of three are gone for good
+    drawn = []
+    while task := queue.draw(0):
+        drawn.append(task.id)
+        queue.finish(0, task.id)
+    assert sorted(drawn) == ["a", "b", "c", "d"] and queue.empty
 
 
 def test_a_worker_that_died_after_its_commit_does_no_harm() -> None:
     queue = WorkQueue([Task("a", None), Task("b", "a")], set())
     queue.draw(0)
-    queue.join(0)  # it died between the commit and its word to the queue
+    queue.join(0, 2)  # it died between the commit and its word to the queue
     assert queue.draw(1) == Task("a", None)
     queue.finish(1, "a")
     assert queue.draw(0) == Task("b", "a")
@@ -132,3 +145,44 @@ def test_cost_grows_with_the_work(digits: Dataset) -> None:
     assert relative_cost(replace(base, shape=replace(base.shape, widths=(16, 32))), 1000) > cost
     cloudleak, jbda = (relative_cost(replace(base, extraction=replace(attack, attack=a)), 1000) for a in ("cloudleak", "jbda"))
     assert jbda > cloudleak > relative_cost(replace(base, extraction=replace(attack, rounds=0)), 1000)
+
+
+def test_a_late_word_of_a_worker_thought_dead_leaves_its_heirs_claim() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", None)], set())
+    queue.join(0, 1)
+    assert queue.draw(0) == Task("a", None)
+    queue.join(0, 1)  # its node was thought dead; the heir draws the same, and after that the other
+    assert queue.draw(0) == Task("a", None)
+    queue.finish(0, "a")
+    assert queue.draw(0) == Task("b", None)
+    queue.finish(0, "a")
+    queue.postpone(0, "a")
+    assert queue.claimed == ("b",)
+    queue.join(0, 1)
+    assert queue.draw(0) == Task("b", None), "a model was lost"
+
+
+def test_postponed_models_come_up_after_all_others_and_are_told() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", None)], set())
+    assert queue.draw(0) == Task("a", None)
+    queue.postpone(0, "a")
+    assert queue.elsewhere == ("a",) and not queue.empty
+    assert queue.draw(0) == Task("b", None)
+    queue.finish(0, "b")
+    assert queue.draw(0) == Task("a", None)
+    queue.finish(0, "a")
+    assert queue.elsewhere == () and queue.empty
+
+
+def test_workers_go_home_when_only_other_jobs_have_work() -> None:
+    actor = QueueActor([Task("a", None), Task("child", "a")], set(), patience=2)
+    for _ in range(2):
+        assert actor.draw(0).id == "a"
+        actor.postpone(0, "a")
+    assert actor.draw(0).over
+    assert actor.rested(), "the farm must come back for them"
+    assert actor.draw(0).id == "a"
+    actor.finish(0, "a", failed=False, ours=False)
+    assert actor.draw(0).id == "child"
+    actor.finish(0, "child", failed=False, ours=True)
+    assert actor.draw(0).over and not actor.rested() and actor.built() == 1

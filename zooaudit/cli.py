@@ -2,13 +2,17 @@
 
 import argparse
 import contextlib
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands
+from zooaudit import __version__, commands, planning, store_commands
+from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
+from zooaudit.events import event_line
 from zooaudit.recipes import RECIPES
 
 INTERRUPTED = 130
@@ -23,19 +27,38 @@ exit codes: 0 done; 2 bad input; 3 the store cannot be used or holds damage; 4 t
 def main(argv: list[str] | None = None) -> int:
     """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line, with ``--debug`` a traceback."""
     args = make_parser().parse_args(argv)
+    args.command_line = sys.argv[1:] if argv is None else argv
     command: Command = args.command
     out = sys.stdout
+    aside = Asides(EventLog()) if args.log == "events" else sys.stderr  # Ray prints a worker's death to standard output,
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Ray prints a worker's death to standard output, which is for results only
+        with _sigterm_interrupts(), contextlib.redirect_stdout(aside):  # which is for results only
             return command(args, out)
     except ZooauditError as error:
         if args.debug:
             raise
-        print(f"zooaudit: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+        return _complain(args, "error", error.exit_code, " ".join(str(error).split()))
     except KeyboardInterrupt:
-        print("zooaudit: interrupted; finished models are kept, the same command goes on from there", file=sys.stderr)
-        return INTERRUPTED
+        return _complain(args, "stopped", INTERRUPTED, "interrupted; finished models are kept, the same command goes on from there")
+
+
+def _complain(args: argparse.Namespace, event: str, code: int, message: str) -> int:
+    line = event_line(event, code=code, message=message) if args.log == "events" else f"zooaudit: {message}"
+    print(line, file=sys.stderr, flush=True)
+    return code
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """Treat SIGTERM, which ``ray job stop`` and Kubernetes send, as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -62,6 +85,9 @@ def make_parser() -> argparse.ArgumentParser:
         _add_farm(add)
         add("--fallback", help=argparse.SUPPRESS)
 
+    _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
+    planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
+
     add = _adder(subcommands, "kit", commands.kit, "zooaudit kit --store ./store --kit 4f2a")
     add("--kit", metavar="ID", help="the kit to show, by its id or the start of it (default: list all)")
 
@@ -81,20 +107,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--dataset", default="fashion-mnist", help="digits, fashion-mnist, or any name for your own --data (default: %(default)s)")
     add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
 
-    add = _adder(subcommands, "store", commands.store, "zooaudit store check --store ./store --repair")
-    add(
-        "action",
-        choices=("ls", "show", "check", "gc"),
-        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content that nothing names; "
-        "gc: say what of the latter is old enough to go, and with --delete remove it",
-    )
-    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
-    add("id", nargs="?", help="the artifact's id")
-    add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
-
-    add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
-    add("--grace-hours", type=float, default=24.0, metavar="H", help="with gc: spare what is younger (default: %(default)s)")
-
+    _add_store(_adder(subcommands, "store", store_commands.store, "zooaudit store copy --store ./store --to s3://bucket/audits --run mine"))
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
     return parser
 
@@ -114,7 +127,13 @@ def _adder(
     parser.set_defaults(command=run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
-    if name != "data":
+    parser.add_argument(
+        "--log",
+        choices=("text", "events"),
+        default="text",
+        help="text for people, or one line an event with the time and key=value (default: %(default)s)",
+    )
+    if name not in ("data", "plan"):
         parser.add_argument(
             "--store",
             metavar="PLACE",
@@ -134,6 +153,24 @@ def _add_recipe(add: Callable[..., argparse.Action]) -> None:
     )
     add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
     add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+
+
+def _add_store(add: Callable[..., argparse.Action]) -> None:
+    add(
+        "action",
+        choices=("ls", "show", "check", "gc", "copy"),
+        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content that nothing names; "
+        "gc: say what of the latter, and of killed jobs' claims, is old enough to go, and with --delete remove it; "
+        "copy: a run, or everything, into another store; "
+        "the same command again goes on with a copy that was cut off",
+    )
+    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
+    add("id", nargs="?", help="the artifact's id")
+    add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
+    add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
+    add("--grace-hours", type=float, default=24.0, metavar="H", help="with gc: spare what is younger (default: %(default)s)")
+    add("--to", metavar="PLACE", help="with copy: the store to copy into, a folder or s3://bucket/prefix; nothing in it is overwritten")
+    add("--run", metavar="NAME", help="with copy: only what this finished run used, and its report (default: the whole store)")
 
 
 def _add_farm(add: Callable[..., argparse.Action]) -> None:

@@ -1,8 +1,11 @@
 """What each subcommand does: read arguments, call the pipeline, print. No logic of its own."""
 
 import argparse
+import contextlib
 import json
+import tempfile
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,15 +14,15 @@ from zooaudit import doctor as doctors
 from zooaudit import pipeline
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
-from zooaudit.console import ProgressBar, TimedFarm, say
+from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
-from zooaudit.errors import ConfigError, InputError
+from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.kit import load_kit
 from zooaudit.meter import MemoryMeter
 from zooaudit.recipes import get_recipe
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.runs import begin_run, load_report, save_report
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -33,37 +36,62 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
 
-    started = time.perf_counter()
-    with MemoryMeter() as meter:
-        recipe, dataset = _recipe_and_data(args)
+    started, tell = time.perf_counter(), voice(args)
+    with MemoryMeter() as meter, _report_folder(args) as parent:
+        recipe, dataset = _recipe_and_data(args, tell)
         data_s = time.perf_counter() - started
         farm = TimedFarm(_farm(args))
         artifacts, own = open_store(args.store), _own_victim(args, dataset)
         run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None)
-        say(f"run {run}: recipe {recipe.name}, store {artifacts.url}")
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, ProgressBar(), own)
-        say("report: drawing")
-        folder = Path(args.out) if args.out else Path("reports") / run
+        told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
+        tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own)
+        tell("report: drawing", "report", run=run)
+        folder = Path(args.out) if args.out else parent / run
         total_s = time.perf_counter() - started
         phases = {"data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
-        facts = replace(gather_facts(round(total_s, 1), meter.peak_bytes), phases={k: round(v, 1) for k, v in phases.items()})
+        measured = gather_facts(round(total_s, 1), meter.peak_bytes, args.command_line)
+        facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()})
         page = write_report(done, run, facts, folder)
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
     summary = summarise(done, run, facts, str(page))
-    _print_audit(done, page, summary, args.json, out)
+    _tell_audit(done, summary, facts.phases, artifacts.url, tell)
+    if args.log == "text" or args.json:
+        _print_audit(done, page, summary, args.json, out)
     return 0
+
+
+def voice(args: argparse.Namespace) -> Voice:
+    """How this command tells what it does."""
+    return EventLog() if args.log == "events" else Terminal()
+
+
+@contextlib.contextmanager
+def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """Where a run's report is drawn if --out does not say: ./reports, or for a job a folder that goes with it."""
+    if args.log == "text" or args.out:
+        yield Path("reports")
+        return
+    with tempfile.TemporaryDirectory(prefix="zooaudit-report-") as folder:
+        yield Path(folder)
 
 
 def zoo(args: argparse.Namespace, out: TextIO) -> int:
     """Build the zoo only."""
-    recipe, dataset = _recipe_and_data(args)
+    tell = voice(args)
+    recipe, dataset = _recipe_and_data(args, tell)
     artifacts = open_store(args.store)
-    built = pipeline.build_zoo(recipe, dataset, artifacts, _farm(args), ProgressBar(), _own_victim(args, dataset))
+    tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
+    built = pipeline.build_zoo(recipe, dataset, artifacts, _farm(args), tell.watch, _own_victim(args, dataset))
+    _tell_failed(built, tell)
+    tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
     if args.json:
         print(json.dumps({"trained": built.trained, "models": rows}), file=out)
+        return 0
+    if args.log == "events":
         return 0
     for row in rows:
         recovery = f"  recovery {row['recovery_rate']:.3f}" if row["recovery_rate"] is not None else ""
@@ -76,8 +104,9 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
 
 def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
-    recipe, dataset = _recipe_and_data(args)
-    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), _farm(args), ProgressBar(), _own_victim(args, dataset))
+    tell = voice(args)
+    recipe, dataset = _recipe_and_data(args, tell)
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), _farm(args), tell.watch, _own_victim(args, dataset))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
@@ -102,6 +131,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
         "image_shape": list(found.image_shape),
         "num_classes": found.num_classes,
         "references": len(found.reference_ids),
+        "encoder": found.encoder_config.name,
         **found.facts,
     }
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
@@ -110,7 +140,9 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
 
 def score(args: argparse.Namespace, out: TextIO) -> int:
     """Ask one suspect a kit's queries and give the verdict."""
+    tell = voice(args)
     found = load_kit(open_store(args.store), args.kit)
+    tell("", "started", suspect=args.suspect, kit=args.kit, store=args.store, views=len(found.points))
     module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
     box = TorchBlackBox(module, found.num_classes, args.suspect)
     _, verdict = found.score(args.suspect, box)
@@ -119,9 +151,11 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
         f"this method accused {accused[0]} of {accused[1]} innocent look-alikes (models extracted from somebody else's victim): "
         "'piracy' alone is not evidence of theft from you"
     )
+    facts = {"suspect": args.suspect, "encoder": found.encoder_config.name, "queries": box.queries, **asdict(verdict), "caution": caution}
+    tell("", "done", **facts)
     if args.json:
-        print(json.dumps({"suspect": args.suspect, "queries": box.queries, **asdict(verdict), "caution": caution}), file=out)
-    else:
+        print(json.dumps(facts), file=out)
+    elif args.log == "text":
         print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {caution}", file=out)
     return 0
 
@@ -135,7 +169,7 @@ def report(args: argparse.Namespace, out: TextIO) -> int:
 
 def data(args: argparse.Namespace, out: TextIO) -> int:
     """Find a dataset and describe it."""
-    found = resolve(args.dataset, Path(args.data) if args.data else None, say=say)
+    found = resolve(args.dataset, Path(args.data) if args.data else None, say=voice(args))
     facts = {
         "name": found.name,
         "source": found.source,
@@ -146,46 +180,6 @@ def data(args: argparse.Namespace, out: TextIO) -> int:
         "digest": found.digest,
     }
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<12} {v}" for k, v in facts.items()), file=out)
-    return 0
-
-
-def store(args: argparse.Namespace, out: TextIO) -> int:
-    """List, show or check what a store holds."""
-    artifacts = open_store(args.store)
-    if args.action == "ls":
-        names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
-        print("\n".join(names) or "empty", file=out)
-        return 0
-    if args.action == "show":
-        if not (args.kind and args.id):
-            raise InputError(
-                "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
-            )
-        found = artifacts.load(args.kind, args.id)
-        print(
-            json.dumps({"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}, indent=2),
-            file=out,
-        )
-        return 0
-    if args.action == "gc":
-        return _gc(artifacts, args.grace_hours, args.delete, out)
-    damaged = list(artifacts.check())
-    for kind, id_, error in damaged:
-        print(f"damaged: {error}", file=out)
-        if args.repair:
-            artifacts.remove(kind, id_)
-            print(f"removed: {kind} {id_}; the next run rebuilds it", file=out)
-    loose = "unknown" if damaged and not args.repair else len(artifacts.unnamed())
-    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged; content that nothing names: {loose}", file=out)
-    return 0 if args.repair or not damaged else 3
-
-
-def _gc(artifacts: Artifacts, grace_hours: float, delete: bool, out: TextIO) -> int:
-    if not 0 <= grace_hours < float("inf"):
-        raise InputError(f"--grace-hours is {grace_hours:g}; expected 0 or more")
-    keys = artifacts.collect(grace_hours * 3600) if delete else artifacts.unnamed(grace_hours * 3600)
-    print("\n".join(keys), file=out, end="\n" if keys else "")
-    print(f"{len(keys)} {'removed' if delete else 'would be removed; --delete does it'}", file=out)
     return 0
 
 
@@ -202,19 +196,19 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
     return 2 if any(f.remedy for f in findings) else 0
 
 
-def _recipe_and_data(args: argparse.Namespace) -> tuple[Recipe, Dataset]:
+def _recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
     recipe = get_recipe(args.recipe)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
     folder = Path(args.data) if args.data else None
     try:
-        return recipe, resolve(recipe.dataset, folder, say=say).to(pick_device())
+        return recipe, resolve(recipe.dataset, folder, say=tell).to(pick_device())
     except DatasetUnavailableError as error:
         if not args.fallback:
             raise
-        say(f"data: {error}\ndata: falling back to recipe {args.fallback}")
+        tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
         recipe = get_recipe(args.fallback)
-        return recipe, resolve(recipe.dataset, say=say).to(pick_device())
+        return recipe, resolve(recipe.dataset, say=tell).to(pick_device())
 
 
 def _own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
@@ -235,16 +229,43 @@ def _farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker)
 
 
+def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:
+    for spec in built.failed:
+        tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
+
+
+def _tell_audit(done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice) -> None:
+    """The last events of an audit: what failed, each phase, how many suspects were called piracy, and where the report is."""
+    _tell_failed(done.zoo, tell)
+    for name, seconds in phases.items():
+        tell("", "phase", name=name, seconds=seconds)
+    scored = [s.spec.role for s in done.suspects]
+    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    accused = {f"{r}_called_piracy".replace("-", "_"): f"{done.accused(r)}/{scored.count(r)}" for r in roles}
+    fetch = f"zooaudit report --store {store} --run {summary['run']}"
+    tell("", "done", run=summary["run"], **accused, **summary["models"], seconds=summary["seconds"], kit=done.kit_id, report=fetch)
+
+
 def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO) -> None:
     if as_json:
         print(json.dumps(summary, allow_nan=False), file=out)
         return
     counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
-    auc = {k: "-" if v is None else f"{v:.3f}" for k, v in summary["auc"].items()}
+    auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
     print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
+    if done.by_paper is not None:
+        print(
+            f"encoder {done.recipe.encoder.name}; the paper's own gives {_number(done.by_paper.auc(Role.HOMOLOGOUS))} "
+            f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))}",
+            file=out,
+        )
     for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
         print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"), file=out)
     print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -190,10 +190,21 @@ class FingerprintConfig:
         check(self.small_clusters in ("recluster", "error"), self, "small_clusters", "recluster or error")
 
 
+ENCODERS = ("paper", "hellinger")
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The supervised-contrastive encoder (paper section 4.3, equation 7)."""
+    """The supervised-contrastive encoder (paper section 4.3, equation 7).
 
+    ``name`` says which:
+
+    - ``paper``: probabilities go in; the loss acts on the ``output``-wide layer, similarity is measured on the one before.
+    - ``hellinger``, ours: square roots of probabilities go in, and the loss acts on the layer on which similarity is measured
+      (docs/decisions/0006).
+    """
+
+    name: str = "paper"
     hidden: tuple[int, int] = (50, 20)
     output: int = 4
     temperature: float = 0.2
@@ -202,6 +213,7 @@ class EncoderConfig:
     steps: int = 400
 
     def __post_init__(self) -> None:
+        check(self.name in ENCODERS, self, "name", f"one of {', '.join(ENCODERS)}")
         check(len(self.hidden) == 2 and min(self.hidden) >= 1, self, "hidden", "two positive widths")
         check(self.output >= 1, self, "output", "at least 1")
         check(0 < self.temperature <= 10, self, "temperature", "a number in (0, 10]")

@@ -1,10 +1,13 @@
-"""What the user sees while it works: lines and a progress bar on standard error, results on standard output."""
+"""What the user sees while it works: lines and a progress bar, or a log of events, on standard error; results on standard output."""
 
+import io
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any, Protocol, TextIO
 
 from zooaudit.data.images import Dataset
+from zooaudit.events import event_line
 from zooaudit.farm import Farm, Watch
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.workqueue import FarmStatus
@@ -12,6 +15,60 @@ from zooaudit.zoo.spec import ModelSpec
 
 BAR = 24
 LINE_EVERY_S = 15.0
+EVENT_EVERY_S = 5.0
+SIGN_OF_LIFE_EVERY_S = 60.0
+
+
+class Voice(Protocol):
+    """How a command tells what it does: to a person, or to a log."""
+
+    def __call__(self, message: str, event: str = "note", **facts: object) -> None:
+        """Say something: ``message`` to a person, the event and its facts to a log (the message if there are none)."""
+        ...
+
+    def watch(self, status: FarmStatus) -> None:
+        """Say how far the farm is."""
+        ...
+
+
+class Terminal:
+    """Lines and a progress bar for a person."""
+
+    def __init__(self) -> None:
+        self.watch = ProgressBar()
+
+    def __call__(self, message: str, event: str = "note", **facts: object) -> None:
+        if message:
+            say(message)
+
+
+class EventLog:
+    """One line an event, ``key=value``: reads well in ``ray job logs``, and a log collector can take it apart."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._told: FarmStatus | None = None
+        self._last = 0.0
+
+    def __call__(self, message: str, event: str = "note", **facts: object) -> None:
+        print(event_line(event, **(facts or {"message": message})), file=self._stream, flush=True)
+
+    def watch(self, status: FarmStatus) -> None:
+        """Say it when a model is done (a few seconds' models in one line) or failed, at the end, and now and then without news."""
+        now, told = time.monotonic(), self._told
+        if told and status.done == told.done:
+            due = now - self._last >= SIGN_OF_LIFE_EVERY_S
+        else:
+            due = not told or status.done == status.total or status.failed > told.failed or now - self._last >= EVENT_EVERY_S
+        if due:
+            self._told, self._last = status, now
+            rate = models_a_minute(status)
+            left = 60 * (status.total - status.done) / rate if rate else None
+            self(
+                "", "models", done=status.done, total=status.total, failed=status.failed, training=len(status.training),
+                elsewhere=len(status.elsewhere) or None,
+                per_minute=round(rate, 1) if rate else None, left_s=round(left) if left is not None else None,
+            )  # fmt: skip
 
 
 def say(message: str) -> None:
@@ -19,19 +76,42 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-class ProgressBar:
-    """Models done, models a minute, time left: redrawn in place on a terminal, a line now and then elsewhere."""
+class Asides(io.TextIOBase):
+    """Takes what others print, a lost node's obituary by Ray for example, as events: the first line of each."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+
+    def write(self, text: str) -> int:
+        if text.strip():
+            self._log(text.strip().splitlines()[0], "aside")
+        return len(text)
+
+
+class Countable(Protocol):
+    """Anything that knows how far it is."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+
+
+class ProgressBar:
+    """A line that says how far something is (models done, models a minute, time left): redrawn in place on a terminal,
+    a line now and then elsewhere."""
+
+    def __init__(self, stream: TextIO | None = None, line: Callable[[Any], str] | None = None) -> None:
         self._stream = stream or sys.stderr
+        self._line: Callable[[Any], str] = line or progress_line
         self._live = self._stream.isatty()
         self._last = -LINE_EVERY_S
         self._written = ""
 
-    def __call__(self, status: FarmStatus) -> None:
+    def __call__(self, status: Countable) -> None:
         over = status.done == status.total
         now = time.monotonic()
-        line = progress_line(status)
+        line = self._line(status)
         if self._live:
             self._stream.write("\r\x1b[2K" + line + ("\n" if over and not self._written.endswith("\n") else ""))
             self._stream.flush()
@@ -49,7 +129,7 @@ class TimedFarm:
         self._farm = farm
         self.phases: dict[str, float] = {}
 
-    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         begun = time.perf_counter()
         marks: dict[str, float] = {}
 
@@ -61,16 +141,17 @@ class TimedFarm:
                 marks.setdefault("last", now)
             watch(status)
 
-        self._farm.build(specs, dataset, artifacts, note)
+        built = self._farm.build(specs, dataset, artifacts, note)
         ended = time.perf_counter()
         first, last = marks.get("first", begun), marks.get("last", ended)
         self.phases = {"farm start": first - begun, "training": last - first, "farm stop": ended - last}
+        return built
 
 
 def progress_line(status: FarmStatus) -> str:
     """For example ``zoo [######..................] 12/45 models, 5.1 a minute, 6 min left``."""
     filled = BAR * status.done // max(1, status.total)
-    rate = 60 * status.done / status.seconds if status.seconds > 0 and status.done else 0.0
+    rate = models_a_minute(status)
     parts = [f"{status.done}/{status.total} models"]
     if rate:
         parts.append(f"{rate:.1f} a minute")
@@ -80,7 +161,14 @@ def progress_line(status: FarmStatus) -> str:
         parts.append(f"done in {_duration(status.seconds)}")
     if status.failed:
         parts.append(f"{status.failed} failed")
+    if status.elsewhere:
+        parts.append(f"{len(status.elsewhere)} being built by another job")
     return f"zoo [{'#' * filled}{'.' * (BAR - filled)}] " + ", ".join(parts)
+
+
+def models_a_minute(status: FarmStatus) -> float:
+    """0 before the first model is done."""
+    return 60 * status.done / status.seconds if status.seconds > 0 and status.done else 0.0
 
 
 def _duration(seconds: float) -> str:

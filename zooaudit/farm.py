@@ -2,12 +2,15 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from zooaudit import metrics
 from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.leases import Job, Leases
 from zooaudit.storage.models import KIND, load_module, load_record, save_built
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status, build
@@ -16,6 +19,8 @@ from zooaudit.zoo.spec import ModelSpec
 
 THREADS_PER_MODEL = 1
 """Small models train best on one CPU thread each, many at a time; the same count on every farm keeps their numbers equal."""
+BUSY_ELSEWHERE_S = 1.0
+"""How long a worker waits when the model that it drew is being built by another job."""
 
 
 Watch = Callable[[FarmStatus], None]
@@ -24,8 +29,10 @@ Watch = Callable[[FarmStatus], None]
 class Farm(Protocol):
     """Builds models and commits each to the store as soon as it is finished."""
 
-    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         """Build every spec that the store does not hold; parents that are not among ``specs`` must be in the store.
+
+        Returns how many it built: fewer than ``specs`` if another job on the same store built the rest.
 
         Raises:
             StoreError: the store cannot be written.
@@ -37,18 +44,24 @@ class Farm(Protocol):
 class SerialFarm:
     """One model after another in this process, without Ray; the same numbers as any other farm."""
 
-    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> None:
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         queue = WorkQueue(*ordered_tasks(specs, artifacts, len(dataset.train)))
         by_id = {s.id: s for s in specs}
-        started, done, failed = time.perf_counter(), 0, 0
-        queue.join(0)
-        with threads(THREADS_PER_MODEL):
+        started, done, failed, built = time.perf_counter(), 0, 0, 0
+        queue.join(0, 1)
+        leases = artifacts.leases(Job.new())
+        with threads(THREADS_PER_MODEL), leases.pulsing():
             while task := queue.draw(0):
-                watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, queue.claimed))
-                record = build_and_commit(by_id[task.id], dataset, artifacts)
+                watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, queue.claimed, queue.elsewhere))
+                commit = build_and_commit(by_id[task.id], dataset, artifacts, leases)
+                if commit is None:
+                    queue.postpone(0, task.id)
+                    time.sleep(BUSY_ELSEWHERE_S)
+                    continue
                 queue.finish(0, task.id)
-                done, failed = done + 1, failed + (record.status is Status.FAILED)
+                done, failed, built = done + 1, failed + (commit.record.status is Status.FAILED), built + commit.ours
         watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started))
+        return built
 
 
 def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int) -> tuple[list[Task], set[str]]:
@@ -65,21 +78,48 @@ def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int)
     return [Task(s.id, s.parent) for s in by_longest_path(tuple(specs), train_size)], ready
 
 
-def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts) -> ModelRecord:
-    """Build one model unless the store holds it, commit it, and return its record.
+@dataclass(frozen=True)
+class Commit:
+    """A model that is in the store."""
+
+    record: ModelRecord
+    ours: bool
+    """This job built it; it was not there before."""
+
+
+def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases) -> Commit | None:
+    """Build one model unless the store holds it, and commit it; None while another job is building it.
 
     A model whose parent did not learn is marked failed without training.
     """
     if artifacts.has(KIND, spec.id):
-        return load_record(artifacts, spec.id)
+        return Commit(load_record(artifacts, spec.id), ours=False)
+    if not leases.take(spec.id):
+        return None
+    ours = not artifacts.has(KIND, spec.id)  # another job may have committed it just before the claim
+    record = _build(spec, dataset, artifacts) if ours else load_record(artifacts, spec.id)
+    leases.release(spec.id)
+    return Commit(record, ours)
+
+
+def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts) -> ModelRecord:
     parent = None
     if spec.parent is not None:
         record = load_record(artifacts, spec.parent)
         if record.status is Status.FAILED:
             orphan = ModelRecord(Status.FAILED, 0.0, 0.0, 0, 0.0, 0, "none", f"its parent {spec.parent} did not learn")
             save_built(artifacts, BuiltModel(spec, {}, orphan))
+            metrics.record(metrics.MODELS, status=orphan.status)
             return orphan
         parent = Parent(load_module(artifacts, spec.parent).to(dataset.train.images.device), record.accuracy)
     built = build(spec, dataset, parent)
     save_built(artifacts, built)
+    _measure(built)
     return built.record
+
+
+def _measure(built: BuiltModel) -> None:
+    spec, record = built.spec, built.record
+    metrics.record(metrics.MODELS, status=record.status)
+    metrics.record(metrics.MODEL_SECONDS, record.seconds, architecture=spec.architecture, role=spec.role)
+    metrics.record(metrics.QUERIES, record.queries, asker="attacker")

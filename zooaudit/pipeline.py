@@ -4,14 +4,14 @@ Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a st
 digest of its inputs, so a second run picks up where the first one stopped, and a finished run trains nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zooaudit import steps
-from zooaudit.config import Recipe
+from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.farm import Farm, Watch
@@ -25,6 +25,8 @@ from zooaudit.verdict.paper import Decision, Verdict
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+PAPER = "paper"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +57,10 @@ class Suspect:
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
-    """All that an audit found out."""
+class Judgement:
+    """Every suspect of the zoo, judged through one encoder."""
 
-    recipe: Recipe
-    dataset: Dataset
-    zoo: Zoo
-    uap: Uap
-    answers: dict[str, Tensor]
-    """Raw answers ``[views, N, 2, K]`` by model id."""
     kit: Kit
-    kit_id: str
     suspects: list[Suspect]
 
     def scores(self, role: Role) -> list[float]:
@@ -81,13 +76,27 @@ class Audit:
         return sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in self.suspects)
 
 
+@dataclass(frozen=True, eq=False)
+class Audit(Judgement):
+    """All that an audit found out."""
+
+    recipe: Recipe
+    dataset: Dataset
+    zoo: Zoo
+    uap: Uap
+    answers: dict[str, Tensor]
+    """Raw answers ``[views, N, 2, K]`` by model id."""
+    kit_id: str
+    by_paper: Judgement | None = None
+    """The same answers judged through the paper's own encoder; None if the recipe's is that."""
+
+
 def build_zoo(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Zoo:
     """Plan the zoo and have the farm build what the store does not hold."""
     plan = steps.plan(recipe, dataset, artifacts, own)
     missing = steps.missing_models(plan, artifacts)
-    if missing:
-        farm.build(missing, dataset, artifacts, watch)
-    zoo = Zoo(plan, steps.records(plan, artifacts), len(missing))
+    built = farm.build(missing, dataset, artifacts, watch) if missing else 0
+    zoo = Zoo(plan, steps.records(plan, artifacts), built)
     if zoo.records[plan.victim].status is Status.FAILED:
         raise NotEnoughModelsError(f"the victim {plan.victim} did not learn: {zoo.records[plan.victim].reason}")
     return zoo
@@ -125,14 +134,19 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
     suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
-    answers = {id_: steps.answers(id_, questions, dataset, artifacts) for id_ in asked}
+    answers = steps.answers(asked, questions, dataset, artifacts)
 
-    encoder = steps.encoder(recipe, zoo.plan.victim, encoder_models, answers, artifacts)
-    references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
-    kit = steps.kit(recipe, zoo.plan.victim, uap, points, encoder, answers, references)
-    scored = [_judge(kit, s, answers[s.id]) for s in suspects]
-    kit_id = steps.commit_kit(kit, scored, uap, artifacts)
-    return Audit(recipe, dataset, zoo, uap, answers, kit, kit_id, scored)
+    def judge(config: EncoderConfig) -> Judgement:
+        using = replace(recipe, encoder=config)
+        encoder = steps.encoder(using, zoo.plan.victim, encoder_models, answers, artifacts)
+        references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
+        kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references)
+        return Judgement(kit, [_judge(kit, s, answers[s.id]) for s in suspects])
+
+    judged = judge(recipe.encoder)
+    kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, artifacts)
+    by_paper = None if recipe.encoder.name == PAPER else judge(EncoderConfig(PAPER))
+    return Audit(**vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id, by_paper=by_paper)
 
 
 def _judge(kit: Kit, spec: ModelSpec, answers: Tensor) -> Suspect:

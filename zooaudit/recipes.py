@@ -33,7 +33,7 @@ DIGITS = Recipe(
     ),
     uap=UapConfig(epsilon=0.35, points=600, max_steps=150, batch_size=128),
     fingerprint=FingerprintConfig(points=20, views=8),
-    encoder=EncoderConfig(steps=200),
+    encoder=EncoderConfig("hellinger", steps=200),
     verdict=VerdictConfig(fingerprints=8),
 )
 
@@ -47,6 +47,7 @@ FMNIST_QUICK = Recipe(
         mirrored=("A", "C"),
         second_attack=ExtractConfig(attack="jbda"),
     ),
+    encoder=EncoderConfig("hellinger"),
 )
 
 FMNIST_PAPER = replace(
@@ -55,6 +56,7 @@ FMNIST_PAPER = replace(
     zoo=replace(
         FMNIST_QUICK.zoo, encoder_architectures=("E",), second_attack=None, suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6
     ),
+    encoder=EncoderConfig(),
 )
 
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER)}

@@ -18,8 +18,10 @@ from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsE
 from zooaudit.fingerprint.answers import ask, fingerprints, queries
 from zooaudit.fingerprint.points import choose_points, representation
 from zooaudit.kit import Kit, save_kit
+from zooaudit.metrics import QUERIES, record
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.many import at_once
 from zooaudit.storage.models import KIND, OwnModel, load_module, load_record, save_own
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
@@ -108,7 +110,8 @@ def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
 
 def records(plan: Plan, artifacts: Artifacts) -> dict[str, ModelRecord]:
     """What became of every model of the plan, the victim included."""
-    return {id_: load_record(artifacts, id_) for id_ in dict.fromkeys([plan.victim, *(s.id for s in plan.specs)])}
+    ids = list(dict.fromkeys([plan.victim, *(s.id for s in plan.specs)]))
+    return dict(zip(ids, at_once(lambda id_: load_record(artifacts, id_), ids), strict=True))
 
 
 def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) -> Uap:
@@ -140,19 +143,35 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
     return queries(points.float() / 255, uap.v.cpu())
 
 
-def answers(model: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
-    """A model's raw answers ``[views, N, 2, K]``, through the black-box door; kept as Parquet."""
-    id_ = f"{model}.{_tensor_digest(asked)}"
-    schema = answers_schema(dataset.num_classes)
-    if not artifacts.has("answers", id_):
-        device = dataset.train.images.device
-        box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
-        given = ask(box, asked.to(device)).cpu()
-        table = answers_table(given, schema)
-        artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})
-    table = artifacts.load("answers", id_).table(ANSWERS, schema)
-    flat = np.asarray(table.column("probabilities").combine_chunks().flatten())
-    return torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes)
+def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> dict[str, Tensor]:
+    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once."""
+    ids, schema = answers_ids(models, asked), answers_schema(dataset.num_classes)
+    there = set(artifacts.ids("answers"))
+    for model, id_ in ids.items():
+        if id_ not in there and not artifacts.has("answers", id_):  # a listing may lag; to ask again would cost queries
+            _ask(model, id_, asked, dataset, artifacts)
+
+    def load(id_: str) -> Tensor:
+        table = artifacts.load("answers", id_).table(ANSWERS, schema, ["probabilities"])
+        flat = np.asarray(table.column("probabilities").combine_chunks().flatten())
+        return torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes)
+
+    return dict(zip(ids, at_once(load, list(ids.values())), strict=True))
+
+
+def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
+    """By model: the id that its answers to these questions are kept under."""
+    digest = _tensor_digest(asked)
+    return {model: f"{model}.{digest}" for model in models}
+
+
+def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> None:
+    device = dataset.train.images.device
+    box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
+    given = ask(box, asked.to(device)).cpu()
+    record(QUERIES, box.queries, asker="auditor")
+    table = answers_table(given, answers_schema(dataset.num_classes))
+    artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})
 
 
 def answers_schema(num_classes: int) -> pa.Schema:

@@ -21,6 +21,8 @@ class FarmStatus:
     failed: int
     seconds: float
     training: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """Models that another job on the same store is building."""
 
 
 class WorkQueue:
@@ -35,11 +37,15 @@ class WorkQueue:
         self._pending = {t.id: t for t in ordered}
         self._claims: dict[int, Task] = {}
         self._ready = set(ready)
+        self._postponed: set[str] = set()
 
-    def join(self, worker: int) -> None:
-        """Worker number ``worker`` starts or restarts: what its dead predecessor had claimed is to be done again."""
-        task = self._claims.pop(worker, None)
-        if task is not None:
+    def join(self, worker: int, workers: int) -> None:
+        """Worker number ``worker`` of ``workers`` starts or restarts: what its dead predecessor had claimed is to be done again.
+
+        So are the claims of numbers that no longer are: a group that has lost a machine comes back smaller.
+        """
+        for number in [n for n in self._claims if n == worker or n >= workers]:
+            task = self._claims.pop(number)
             self._pending = {task.id: task, **self._pending}
 
     def draw(self, worker: int) -> Task | None:
@@ -51,16 +57,31 @@ class WorkQueue:
                 return task
         return None
 
+    def postpone(self, worker: int, id_: str) -> None:
+        """Worker ``worker`` found model ``id_`` being built by another job: it comes up again after all others."""
+        task = self._claims.get(worker)
+        if task is not None and task.id == id_:
+            del self._claims[worker]
+            self._pending[id_] = task
+            self._postponed.add(id_)
+
     def finish(self, worker: int, id_: str) -> None:
         """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not know that it had drawn)."""
-        self._claims.pop(worker, None)
+        if worker in self._claims and self._claims[worker].id == id_:  # a worker thought dead may be late: its heir's claim stays
+            del self._claims[worker]
         self._pending.pop(id_, None)
+        self._postponed.discard(id_)
         self._ready.add(id_)
 
     @property
     def claimed(self) -> tuple[str, ...]:
         """Ids of the models being built."""
         return tuple(t.id for t in self._claims.values())
+
+    @property
+    def elsewhere(self) -> tuple[str, ...]:
+        """Ids of the models that another job was last seen building."""
+        return tuple(sorted(self._postponed))
 
     @property
     def empty(self) -> bool:

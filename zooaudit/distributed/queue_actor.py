@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from zooaudit.events import event_line
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 
 
@@ -16,31 +17,55 @@ class Draw:
 
 
 class QueueActor:
-    """Hands out models to workers. Restarted anywhere it begins anew, and workers skip what the store holds."""
+    """Hands out models to workers; sends them home when for ``patience`` draws running there was nothing but what other jobs are building,
+    so that they do not keep the cluster from those very jobs. Restarted anywhere it begins anew, and workers skip what the store holds."""
 
-    def __init__(self, tasks: list[Task], ready: Iterable[str]) -> None:
+    def __init__(self, tasks: list[Task], ready: Iterable[str], patience: int) -> None:
+        self._patience, self._waited = patience, 0
         self._queue = WorkQueue(tasks, ready)
-        self._total, self._finished, self._failed = len(tasks), set[str](), set[str]()
+        self._total, self._finished, self._failed, self._built = len(tasks), set[str](), set[str](), set[str]()
         self._error: tuple[str, str] | None = None
         self._started = time.perf_counter()
 
-    def join(self, worker: int) -> None:
+    def join(self, worker: int, workers: int) -> None:
         """See :meth:`WorkQueue.join`."""
-        self._queue.join(worker)
+        self._queue.join(worker, workers)
+        _note("joined", worker=worker, workers=workers)
 
     def draw(self, worker: int) -> Draw:
         """The next model for a worker."""
-        if self._error or self._queue.empty:
+        tired = self._waited >= self._patience and not self._queue.claimed
+        if self._error or self._queue.empty or tired:
             return Draw(None, over=True)
         task = self._queue.draw(worker)
+        if task:
+            _note("drawn", worker=worker, model=task.id)
         return Draw(task.id if task else None, over=False)
 
-    def finish(self, worker: int, id_: str, failed: bool) -> None:
-        """A worker has committed a model."""
+    def postpone(self, worker: int, id_: str) -> None:
+        """See :meth:`WorkQueue.postpone`."""
+        self._queue.postpone(worker, id_)
+        self._waited += 1
+
+    def finish(self, worker: int, id_: str, failed: bool, ours: bool) -> None:
+        """A model is in the store; ``ours`` if the worker put it there."""
         self._queue.finish(worker, id_)
+        self._waited = 0
         self._finished.add(id_)
         if failed:
             self._failed.add(id_)
+        if ours:
+            self._built.add(id_)
+        _note("finished", worker=worker, model=id_, failed=failed, ours=ours)
+
+    def built(self) -> int:
+        """How many models this farm's own workers have built."""
+        return len(self._built)
+
+    def rested(self) -> bool:
+        """Whether anything is left to do after the workers have gone; they may come and wait for other jobs again."""
+        self._waited = 0
+        return not (self._error or self._queue.empty)
 
     def abort(self, kind: str, message: str) -> None:
         """A worker met an error that a restart would not mend: everybody stops."""
@@ -53,4 +78,9 @@ class QueueActor:
     def status(self) -> FarmStatus:
         """How far the farm is."""
         elapsed = time.perf_counter() - self._started
-        return FarmStatus(len(self._finished), self._total, len(self._failed), elapsed, self._queue.claimed)
+        return FarmStatus(len(self._finished), self._total, len(self._failed), elapsed, self._queue.claimed, self._queue.elsewhere)
+
+
+def _note(event: str, **facts: object) -> None:
+    """Who drew and finished what, and when: in this actor's log on its node, and in Ray's dashboard."""
+    print(event_line(event, **facts), flush=True)

@@ -1,4 +1,4 @@
-"""The encoder of the paper: fingerprint to embedding."""
+"""The encoders: fingerprint to embedding."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,18 +7,23 @@ from zooaudit.config import EncoderConfig
 
 
 class Encoder(nn.Module):
-    """MLP 2NK -> 50 -> 20 -> 4 with ReLU (paper section 4.3; widths from the public record)."""
+    """MLP 2NK -> 50 -> 20 -> 4 with ReLU (paper section 4.3; widths from the public record).
+
+    ``hellinger`` takes square roots first, so that distances are Hellinger distances and a small probability counts, and ends at the
+    20: the loss then holds the very layer on which similarity is measured.
+    """
 
     def __init__(self, dimension: int, config: EncoderConfig) -> None:
         super().__init__()
         first, second = config.hidden
+        self.roots = config.name == "hellinger"
         self.body = nn.Sequential(nn.Linear(dimension, first), nn.ReLU(), nn.Linear(first, second), nn.ReLU())
-        self.head = nn.Linear(second, config.output)
+        self.head = nn.Identity() if self.roots else nn.Linear(second, config.output)
 
     def forward(self, fingerprints: Tensor) -> Tensor:
-        """What the loss sees: float ``[n, 2NK]`` to unit rows ``[n, 4]``."""
-        return F.normalize(self.head(self.body(fingerprints)), dim=1)
+        """What the loss sees: float ``[n, 2NK]`` to unit rows, ``[n, 4]`` (``paper``) or ``[n, 20]``; a zero row stays zero."""
+        return F.normalize(self.head(self.embed(fingerprints)), dim=1, eps=1e-8)
 
     def embed(self, fingerprints: Tensor) -> Tensor:
         """What similarity is taken on: the post-ReLU embedding ``[n, 20]``, not negative."""
-        return self.body(fingerprints)
+        return self.body(fingerprints.clamp(min=0).sqrt() if self.roots else fingerprints)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit.pipeline import Audit, Suspect
+from zooaudit.pipeline import Audit, Judgement, Suspect
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.verdict.paper import Decision
@@ -68,7 +68,7 @@ class AccuracyRow:
     paper: float | None
 
 
-def family(audit: Audit, role: Role) -> Family:
+def family(audit: Judgement, role: Role) -> Family:
     """Count the accused of a role; a role without suspects has the interval [0, 1]: nothing is known."""
     total, accused = len(audit.scores(role)), audit.accused(role)
     if not total:

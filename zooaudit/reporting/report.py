@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zooaudit.errors import StoreError
-from zooaudit.pipeline import Audit
+from zooaudit.pipeline import Audit, Judgement
 from zooaudit.reporting import findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER
@@ -84,6 +84,7 @@ def _values(audit: Audit) -> dict[str, Any]:
         "wrongly_accused": len(wrong),
         "auc_homologous": audit.auc(Role.HOMOLOGOUS),
         "auc_look_alike": audit.auc(Role.LOOK_ALIKE),
+        "by_paper": _by_paper(audit.by_paper),
         "references": len(audit.kit.reference_ids),
         "smallest_p": min(s.verdict.p_value for s in audit.suspects),
         "smallest_wrong_p": min((s.verdict.p_value for s in wrong), default=None),
@@ -96,6 +97,14 @@ def _values(audit: Audit) -> dict[str, Any]:
         "digests": digests(audit),
         "glyphs": {str(role): look.glyph for role, look in LOOKS.items()},
     }
+
+
+def _by_paper(judged: Judgement | None) -> dict[str, Any] | None:
+    """What the paper's own encoder makes of the same answers."""
+    if judged is None:
+        return None
+    families = dict(zip(("piracy", "homologous", "look_alikes"), (findings.family(judged, role) for role in FAMILIES), strict=True))
+    return families | {"auc_homologous": judged.auc(Role.HOMOLOGOUS), "auc_look_alike": judged.auc(Role.LOOK_ALIKE)}
 
 
 def _images(audit: Audit) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zooaudit.pipeline import Audit, Suspect
+from zooaudit.pipeline import Audit, Judgement, Suspect
 from zooaudit.zoo.spec import Role
 
 
@@ -51,10 +51,20 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "models": {"trained": zoo.trained, "reused": len(zoo.plan.specs) - zoo.trained, "failed": len(zoo.failed)},
         "victim": {"accuracy": finite(zoo.records[zoo.plan.victim].accuracy)},
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": finite(uap.fooling_rate)},
-        "auc": {"homologous": finite(audit.auc(Role.HOMOLOGOUS)), "look_alike": finite(audit.auc(Role.LOOK_ALIKE))},
+        "auc": _auc(audit),
         "verdicts": [_verdict(s) for s in audit.suspects],
         "report": report,
     }
+
+
+def _auc(judged: Judgement) -> dict[str, float | None]:
+    return {"homologous": finite(judged.auc(Role.HOMOLOGOUS)), "look_alike": finite(judged.auc(Role.LOOK_ALIKE))}
+
+
+def _called(judged: Judgement) -> dict[str, list[int]]:
+    """By role: how many were called piracy, of how many."""
+    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    return {str(r): [judged.accused(r), len(judged.scores(r))] for r in roles}
 
 
 def _verdict(suspect: Suspect) -> dict[str, Any]:
@@ -76,8 +86,13 @@ def _verdict(suspect: Suspect) -> dict[str, Any]:
 
 
 def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
-    """``summarise`` and, beside it, what else a reader of the numbers may want: every view's similarity, failures, settings, digests."""
+    """``summarise`` and, beside it, what else a reader of the numbers may want: every view's similarity, failures, settings, digests.
+
+    ``paper`` is what the paper's own encoder makes of the same answers; null if ``encoder`` is that.
+    """
     return summarise(audit, run, facts, report) | {
+        "encoder": audit.recipe.encoder.name,
+        "paper": None if audit.by_paper is None else {"auc": _auc(audit.by_paper), "called_piracy": _called(audit.by_paper)},
         "suspects": [_detail(audit, s) for s in audit.suspects],
         "failed": [{"model": s.id, "role": str(s.role), "reason": audit.zoo.records[s.id].reason} for s in audit.zoo.failed],
         "digests": digests(audit),

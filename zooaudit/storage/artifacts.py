@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,33 +24,41 @@ from torch import Tensor
 from zooaudit import __version__
 from zooaudit.config import canonical_json
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.storage.cache import CachedStore, cached
+from zooaudit.storage.leases import Job, Leases, dead_leases
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.observed import ObservedStore
 from zooaudit.storage.port import Store
 
 FORMAT = 1
 MARKER = "zooaudit.json"
 COLLECTED_AT_ONCE = 100
 """Files held in memory while it is made sure that nobody has come to name them."""
+_MARK = canonical_json({"format": FORMAT}).encode()
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
-def open_store(url: str) -> "Artifacts":
+def open_store(url: str, cache: bool = True) -> "Artifacts":
     """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
+
+    Args:
+        cache: keep content that comes over a network in this machine's cache as well.
 
     Raises:
         StoreError: it cannot be made, reached or trusted, or was written by a newer zooaudit.
         InputError: no S3 location, or S3 settings that are out of range.
     """
     if url == "memory:":
-        return Artifacts(MemoryStore())
+        return Artifacts(ObservedStore(MemoryStore()))
     if url.startswith("s3:"):
         from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
 
-        return Artifacts(S3Store(url))
+        store = ObservedStore(S3Store(url))
+        return Artifacts(cached(store) if cache else store)
     if "://" in url:
         raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
-    return Artifacts(LocalStore(Path(url)))
+    return Artifacts(ObservedStore(LocalStore(Path(url))))
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,9 @@ class Artifact:
     files: dict[str, dict[str, Any]]
     digest: str
     """SHA-256 of the manifest: of everything in it, file digests included."""
-    _store: Store
+    manifest: bytes = field(repr=False)
+    """As it is stored."""
+    _store: Store = field(repr=False)
 
     def read(self, name: str) -> bytes:
         """Content of one file."""
@@ -90,25 +100,31 @@ class Artifact:
         except SafetensorError as error:
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not safetensors ({error})") from error
 
-    def table(self, name: str, schema: pa.Schema) -> pa.Table:
-        """A Parquet file's table, which must have ``schema``."""
+    def table(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file's table, which must have ``schema``; only these ``columns`` of it, if given."""
         try:
-            table = pq.read_table(pa.BufferReader(self.read(name)))
-        except pa.ArrowException as error:
+            file = pq.ParquetFile(pa.BufferReader(self.read(name)))
+            if not file.schema_arrow.equals(schema):
+                raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected {schema.names}")
+            return file.read(columns, use_threads=False)  # tables are small, and many are read at once
+        except (pa.ArrowException, OSError) as error:
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
-        if not table.schema.equals(schema):
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {table.schema.names}; expected {schema.names}")
-        return table
 
 
 _REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is rebuilt"
 
 
 class Artifacts:
-    """Typed artifacts on a store."""
+    """Typed artifacts on a store.
+
+    Attributes:
+        used: kind and id of every artifact read or saved through this object: what a run needs, once it has finished.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._bare = store.behind if isinstance(store, CachedStore) else store
+        self.used: set[tuple[str, str]] = set()
         if store.exists(MARKER):
             try:
                 found = json.loads(store.read(MARKER))["format"]
@@ -124,11 +140,15 @@ class Artifacts:
     def url(self) -> str:
         return self._store.url
 
+    def leases(self, job: Job) -> Leases:
+        """A job's claims on this store."""
+        return Leases(self._store, job)
+
     def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
         """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned."""
         if self.has(kind, id_):
             return self.load(kind, id_)
-        self._store.create(MARKER, canonical_json({"format": FORMAT}).encode())
+        self._store.create(MARKER, _MARK)
         listed: dict[str, dict[str, Any]] = {}
         for name, content in sorted(files.items()):
             sha = hashlib.sha256(content).hexdigest()
@@ -147,6 +167,41 @@ class Artifacts:
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         return self.save(kind, _digest({"files": digests, "meta": dict(meta)})[:16], files, meta)
 
+    def adopt(self, artifact: Artifact) -> int:
+        """Take over another store's artifact to the bit, files first, manifest last; returns how many bytes were not there yet.
+
+        Raises:
+            StoreError: another one is here under its kind and id; it stays as it is.
+            DamagedArtifactError: a file of it cannot be read, or is not what the manifest says.
+        """
+        self.refuse_another(artifact)
+        self._store.create(MARKER, _MARK)
+        written = self._adopt_files(artifact)
+        if self._store.create(_manifest_key(artifact.kind, artifact.id), artifact.manifest):
+            written += len(artifact.manifest)
+        self.refuse_another(artifact)
+        return written + self._adopt_files(artifact)  # again, as in ``save``: they may have been collected meanwhile
+
+    def _adopt_files(self, artifact: Artifact) -> int:
+        written = 0
+        for name, entry in sorted(artifact.files.items()):
+            key = _object_key(entry["sha256"])
+            if not self._store.exists(key) and self._store.create(key, artifact.read(name)):
+                written += entry["bytes"]
+        return written
+
+    def refuse_another(self, artifact: Artifact) -> bool:
+        """Whether this very artifact is here; StoreError if another one is, under the same kind and id."""
+        if not self.has(artifact.kind, artifact.id):
+            return False
+        found = self.load(artifact.kind, artifact.id).digest
+        if found != artifact.digest:
+            raise StoreError(
+                f"{artifact.kind} {artifact.id} is in {self.url} already with other content (SHA-256 {found[:12]}..., to be copied: "
+                f"{artifact.digest[:12]}...); nothing was overwritten: copy to another store"
+            )
+        return True
+
     def load(self, kind: str, id_: str) -> Artifact:
         """Read an artifact's manifest and check it.
 
@@ -156,14 +211,16 @@ class Artifacts:
         """
         key = _manifest_key(kind, check_name(id_))
         try:
-            manifest = json.loads(self._store.read(key))
+            raw = self._store.read(key)
+            manifest = json.loads(raw)
             stated = manifest.pop("sha256")
             found = _digest(manifest)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {_REPAIR}") from error
         if found != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
             raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {_REPAIR}")
-        return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, self._store)
+        self.used.add((kind, id_))
+        return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, raw, self._store)
 
     def has(self, kind: str, id_: str) -> bool:
         """Whether the artifact is there, complete."""
@@ -183,11 +240,12 @@ class Artifacts:
         return counts
 
     def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
-        """Read everything; yield kind, id and error of each damaged artifact."""
+        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged artifact."""
+        bare = Artifacts(self._bare)
         for kind in self.kinds():
             for id_ in self.ids(kind):
                 try:
-                    artifact = self.load(kind, id_)
+                    artifact = bare.load(kind, id_)
                     for name in artifact.files:
                         artifact.read(name)
                 except DamagedArtifactError as error:
@@ -211,13 +269,22 @@ class Artifacts:
         unnamed = self.unnamed(grace_s)
         for start in range(0, len(unnamed), COLLECTED_AT_ONCE):
             some = unnamed[start : start + COLLECTED_AT_ONCE]
-            taken = {key: self._store.read(key) for key in some}
+            taken = {key: self._bare.read(key) for key in some}
             for key in some:
                 self._store.delete(key)
             for key in self._named() & taken.keys():
                 self._store.create(key, taken.pop(key))
             removed += taken
         return removed
+
+    def dead_leases(self, grace_s: float) -> list[str]:
+        """Keys of what killed jobs left of their claims, ``grace_s`` seconds ago at least."""
+        return dead_leases(self._store, grace_s)
+
+    def drop_leases(self, keys: list[str]) -> None:
+        """Remove what ``dead_leases`` found. If one of those jobs lives after all, a model may be built twice; nothing else."""
+        for key in keys:
+            self._store.delete(key)
 
     def _named(self) -> set[str]:
         artifacts = (self.load(kind, id_) for kind in self.kinds() for id_ in self.ids(kind))
@@ -233,7 +300,7 @@ class Artifacts:
         self._store.delete(key)
         for entry in files.values():
             blob = _object_key(entry["sha256"])
-            if self._store.exists(blob) and hashlib.sha256(self._store.read(blob)).hexdigest() != entry["sha256"]:
+            if self._store.exists(blob) and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]:
                 self._store.delete(blob)
 
 

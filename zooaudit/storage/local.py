@@ -80,4 +80,7 @@ class LocalStore:
             raise MissingArtifactError(f"store {self._root} has no {key}") from None
 
     def delete(self, key: str) -> None:
-        (self._root / key).unlink(missing_ok=True)
+        try:
+            (self._root / key).unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"store {self._root}: cannot delete {key}: {error.strerror}") from error

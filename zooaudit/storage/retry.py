@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from zooaudit.metrics import STORE_RETRIES, record
+
 Result = TypeVar("Result")
 
 
@@ -41,5 +43,6 @@ class Backoff:
                 if not again(error) or self.clock() + wait > end:
                     raise
             self.retries += 1
+            record(STORE_RETRIES)
             number += 1
             self.sleep(wait)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from zooaudit.config import Recipe, digest_of
 from zooaudit.errors import ConfigError, MissingArtifactError
-from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.artifacts import Artifact, Artifacts
 
 RUN, REPORT = "run", "report"
+REPORT_FILES = ("audit.json", "models.parquet", "report.html", "scores.parquet")
 
 
 def begin_run(artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None) -> str:
@@ -17,6 +18,7 @@ def begin_run(artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_vi
     Raises:
         ConfigError: the name stands for something else already; says what differs.
     """
+    artifacts.used.clear()
     asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
     found = artifacts.save(RUN, name, {}, asked).meta
     if digest_of(found) != digest_of(asked):
@@ -37,9 +39,15 @@ def _differences(found: Mapping[str, object], asked: Mapping[str, object], path:
 
 
 def save_report(artifacts: Artifacts, run: str, folder: Path) -> None:
-    """Keep a finished run's report files in the store; the first report of a run stays."""
-    files = {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.is_file()}
-    artifacts.save(REPORT, run, files, {"run": run})
+    """Keep a finished run's report files in the store, with the names of all artifacts that the run used; the first report stays.
+
+    Only the report's own files: whatever else lies in the folder that the user chose is not ours to copy.
+    """
+    files = {name: (folder / name).read_bytes() for name in REPORT_FILES if (folder / name).is_file()}
+    used: dict[str, list[str]] = {}
+    for kind, id_ in sorted(artifacts.used):
+        used.setdefault(kind, []).append(id_)
+    artifacts.save(REPORT, run, files, {"run": run, "used": used})
 
 
 def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
@@ -48,12 +56,30 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
     Raises:
         MissingArtifactError: the run is not there or not finished; says which are.
     """
-    if not artifacts.has(REPORT, run):
-        finished = ", ".join(artifacts.ids(REPORT)) or "none"
-        state = "has not finished: start it again with zooaudit audit" if artifacts.has(RUN, run) else "is unknown"
-        raise MissingArtifactError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
-    artifact = artifacts.load(REPORT, run)
+    artifact = _report(artifacts, run)
     folder.mkdir(parents=True, exist_ok=True)
     for name in artifact.files:
         (folder / name).write_bytes(artifact.read(name))
     return folder / "report.html"
+
+
+def artifacts_of_run(artifacts: Artifacts, run: str) -> list[tuple[str, str]]:
+    """Kind and id of everything that a finished run used, and of its report.
+
+    Raises:
+        MissingArtifactError: the run is not there or not finished, or was finished by a zooaudit that did not note what it used.
+    """
+    used: dict[str, list[str]] = _report(artifacts, run).meta.get("used", {})
+    if not used:
+        raise MissingArtifactError(
+            f"run {run} in {artifacts.url} does not say which artifacts it used; copy the whole store, without --run"
+        )
+    return [(kind, id_) for kind, ids in used.items() for id_ in ids] + [(REPORT, run)]
+
+
+def _report(artifacts: Artifacts, run: str) -> Artifact:
+    if not artifacts.has(REPORT, run):
+        finished = ", ".join(artifacts.ids(REPORT)) or "none"
+        state = "has not finished: start it again with zooaudit audit" if artifacts.has(RUN, run) else "is unknown"
+        raise MissingArtifactError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
+    return artifacts.load(REPORT, run)

@@ -20,13 +20,16 @@ import botocore.exceptions as boto
 from botocore.config import Config
 
 from zooaudit.errors import InputError, MissingArtifactError, StoreError, first_line
+from zooaudit.storage.bulk import BulkReader
 from zooaudit.storage.retry import Backoff
+from zooaudit.storage.settings import env_number
 
 Result = TypeVar("Result")
 
 URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#]*))?")
 PART_BYTES = 64 * 2**20
 WRITER = "zooaudit-writer"
+IMMUTABLE = ("objects/", "manifests/")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
 ADDRESSING = "ZOOAUDIT_S3_ADDRESSING"
@@ -53,7 +56,7 @@ class S3Store:
 
     Args:
         url: bucket and prefix.
-        client: a boto3 S3 client, for tests; made from the environment if not given.
+        client: a boto3 S3 client that alone does everything, for tests; made from the environment if not given.
         backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
 
     Raises:
@@ -67,9 +70,10 @@ class S3Store:
         if not found:
             raise InputError(f"{url!r} is not an S3 location; expected s3://bucket/prefix")
         self._bucket, self._prefix = found["bucket"], (found["prefix"] or "").strip("/")
-        self.backoff = backoff or Backoff(_seconds(DEADLINE, 120.0))
+        self.backoff = backoff or Backoff(env_number(DEADLINE, 120.0, "seconds, a positive number"))
         self._client = client or make_client()
         self._probe()
+        self._bulk = None if client else BulkReader(self._client, self._bucket)
 
     @property
     def url(self) -> str:
@@ -91,6 +95,13 @@ class S3Store:
         return self._call(f"write {key}", attempt)
 
     def read(self, key: str) -> bytes:
+        if self._bulk and key.startswith(IMMUTABLE):  # it asks for the size first: no way to read what may change in between
+            content = self._bulk.read(self._name(key))
+            if content is not None:
+                return content
+        return self._read_one(key)
+
+    def _read_one(self, key: str) -> bytes:
         def attempt(_: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
             content: bytes = answer["Body"].read()
@@ -165,7 +176,7 @@ class S3Store:
                     f"store {self._url} ignores If-None-Match: * (a second write replaced the first): two jobs would overwrite "
                     "each other's models; use a store that honours conditional writes (AWS S3, SeaweedFS, R2, B2)"
                 )
-            self.read(key)
+            self._read_one(key)
             list(self.keys(".probe/"))
         finally:
             self.delete(key)
@@ -218,7 +229,8 @@ def make_client() -> Any:
     )
     try:
         session = boto3.Session()
-        client = session.client("s3", config=config, region_name=session.region_name or "us-east-1")
+        region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"  # boto3 knows only AWS_DEFAULT_REGION
+        client = session.client("s3", config=config, region_name=region)
     except (boto.BotoCoreError, ValueError) as error:
         raise StoreError(f"S3 settings cannot be used: {first_line(error)}") from error
     endpoint = urlsplit(client.meta.endpoint_url)
@@ -239,14 +251,3 @@ def _again(error: Exception) -> bool:
 
 def _status(error: boto.ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-
-
-def _seconds(name: str, default: float) -> float:
-    raw = os.environ.get(name)
-    try:
-        found = float(raw) if raw else default
-    except ValueError:
-        found = -1.0
-    if not 0 < found < float("inf"):
-        raise InputError(f"{name} is {raw!r}; expected seconds, a positive number")
-    return found

@@ -1,0 +1,118 @@
+"""What `zooaudit plan` reckons with: seconds that a model of each kind takes, and the time around the zoo.
+
+    python benchmarks/audit.py --recipe fmnist-quick --seeds 1 2 3 --keep FOLDER
+    python benchmarks/model_seconds.py FOLDER
+
+Writes benchmarks/results/model_seconds.json, and what the command needs of it into zooaudit/measured.json. Both workers of these audits
+were busy all the time, with one thread each, so a model's seconds are core seconds. The digits' models are too small to be scaled from
+those: they are built here, one after another, and their CPU seconds counted.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from measure import RESULTS, spread
+
+from zooaudit import steps
+from zooaudit.compute import threads
+from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import resolve
+from zooaudit.farm import build_and_commit
+from zooaudit.recipes import get_recipe
+from zooaudit.sizing import kind
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.leases import Job
+from zooaudit.zoo.schedule import relative_cost
+from zooaudit.zoo.spec import ModelSpec
+
+RECIPE = get_recipe("fmnist-quick")
+PRODUCT = Path(__file__).parent.parent / "zooaudit" / "measured.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kept", type=Path, help="folder with seed-1, seed-2, ... that benchmarks/audit.py kept")
+    folder = parser.parse_args().kept
+    audits = json.loads((RESULTS / f"audit_{RECIPE.name}.json").read_text())
+    if audits["recipe_digest"] != RECIPE.digest:
+        raise SystemExit("the committed audits are of another recipe: run benchmarks/audit.py first")
+    stores = [(row, open_store(str(folder / f"seed-{row['seed']}" / "store"))) for row in audits["rows"]]
+    for row, artifacts in stores:
+        check_same_run(row, artifacts)
+    dataset = resolve(RECIPE.dataset)
+    body = {
+        **{k: audits[k] for k in ("commit", "date", "hardware", "versions")},
+        "command": "python benchmarks/model_seconds.py FOLDER",
+        "recipe": RECIPE.name,
+        "dataset": RECIPE.dataset,
+        "audits": len(stores),
+        "models": len(stores[0][1].ids("model")),
+        "kinds": {RECIPE.dataset: kinds([a for _, a in stores], dataset), "digits": digits_kinds()},
+        **around_the_zoo([row for row, _ in stores], [a for _, a in stores]),
+    }
+    (RESULTS / "model_seconds.json").write_text(json.dumps(body, indent=2) + "\n")
+    PRODUCT.write_text(json.dumps(for_the_product(body), indent=2) + "\n")
+
+
+def check_same_run(row: dict[str, Any], artifacts: Artifacts) -> None:
+    """The store must be the one that the committed row was measured on: its models fill that run's training on two workers."""
+    seconds = sum(artifacts.load("model", i).meta["record"]["seconds"] for i in artifacts.ids("model"))
+    if not 0.97 < seconds / 2 / row["phases_s"]["training"] <= 1.0:
+        raise SystemExit(f"{artifacts.url}: {seconds:.0f} s of training do not fit {row['phases_s']['training']} s on two workers")
+
+
+def kinds(stores: list[Artifacts], dataset: Dataset) -> dict[str, Any]:
+    """By kind of model: seconds, and seconds for 1e12 units of relative_cost, all seconds of the kind over all its work."""
+    seconds, work = defaultdict(list), defaultdict(float)
+    for artifacts in stores:
+        for id_ in artifacts.ids("model"):
+            meta = artifacts.load("model", id_).meta
+            spec = ModelSpec.from_json(meta["spec"])
+            seconds[kind(spec)].append(meta["record"]["seconds"])
+            work[kind(spec)] += relative_cost(spec, len(dataset.train))
+    return {k: {"seconds": spread(s), "seconds_per_1e12_work": 1e12 * sum(s) / work[k]} for k, s in sorted(seconds.items())}
+
+
+def digits_kinds() -> dict[str, Any]:
+    """The same for the recipe ``digits``, in seconds of CPU time on one thread, which other load does not change much."""
+    recipe, dataset, artifacts = get_recipe("digits"), resolve("digits"), open_store("memory:")
+    seconds, work = defaultdict(list), defaultdict(float)
+    specs, leases = steps.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
+    with threads(1):
+        warm = open_store("memory:")
+        build_and_commit(specs[0], dataset, warm, warm.leases(Job.new()))  # compiles what every later model uses
+        for spec in specs:
+            begun = time.process_time()
+            build_and_commit(spec, dataset, artifacts, leases)
+            seconds[kind(spec)].append(time.process_time() - begun)
+            work[kind(spec)] += relative_cost(spec, len(dataset.train))
+    return {k: {"seconds": spread(s), "seconds_per_1e12_work": 1e12 * sum(s) / work[k]} for k, s in sorted(seconds.items())}
+
+
+def around_the_zoo(rows: list[dict[str, Any]], stores: list[Artifacts]) -> dict[str, Any]:
+    """Seconds of a run that do not depend on the zoo, and those after it for each query; bytes of a report for each model."""
+    asked = "UAP, answers, encoder, verdicts"
+    queries = [sum(a.load("answers", i).meta["queries"] for i in a.ids("answers")) for a in stores]
+    pages = [sum(e["bytes"] for i in a.ids("report") for e in a.load("report", i).files.values()) for a in stores]
+    models = [len(a.ids("model")) for a in stores]
+    return {
+        "fixed_s": spread([r["wall_s"] - r["phases_s"]["training"] - r["phases_s"][asked] for r in rows]),
+        "after_zoo_us_per_query": spread([1e6 * r["phases_s"][asked] / q for r, q in zip(rows, queries, strict=True)]),
+        "report_bytes_per_model": spread([b / n for b, n in zip(pages, models, strict=True)]),
+    }
+
+
+def for_the_product(body: dict[str, Any]) -> dict[str, Any]:
+    """What an installed zooaudit needs: means, and where they come from."""
+    kept = {k: body[k] for k in ("commit", "date", "hardware", "recipe", "dataset", "audits", "models")}
+    rates = {d: {k: round(v["seconds_per_1e12_work"], 2) for k, v in found.items()} for d, found in body["kinds"].items()}
+    once = {k: round(body[k]["median"], 1) for k in ("fixed_s", "after_zoo_us_per_query", "report_bytes_per_model")}
+    return kept | {"seconds_per_1e12_work": rates} | once
+
+
+if __name__ == "__main__":
+    main()

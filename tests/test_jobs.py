@@ -1,0 +1,204 @@
+"""Audits as Ray jobs on three raylets: same verdicts as anywhere, exit codes, logs, and nothing lost to a stop or a lost node."""
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cluster.seaweed import Seaweed
+from tests.ray_nodes import Nodes
+from zooaudit.cli import main
+from zooaudit.storage.artifacts import open_store
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3]
+TIMEOUT_S = 300.0
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ event=[a-z_]+( [a-z0-9_]+=(\"[^\n]*\"|[^\s\"]+))*")
+
+
+@pytest.fixture(scope="module")
+def nodes(seaweed: Seaweed) -> Iterator[Nodes]:
+    """A head and two nodes; only their own environment has the S3 credentials."""
+    cluster = Nodes(seaweed.environment | {"ZOOAUDIT_S3_DEADLINE_S": "20"})
+    cluster.add(2)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Verdicts of an undisturbed run in this process."""
+    folder = tmp_path_factory.mktemp("serial")
+    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", str(folder / "store"), "--out", str(folder / "out")]) == 0
+    return verdicts(folder / "out")
+
+
+def verdicts(report: Path) -> dict[str, str]:
+    return {v["model"]: v["decision"] for v in json.loads((report / "audit.json").read_text())["verdicts"]}
+
+
+def submit(nodes: Nodes, id_: str, *command: str, wait: bool = True, env: dict[str, str] | None = None) -> None:
+    more = ["--runtime-env-json", json.dumps({"env_vars": env})] if env else []
+    found = nodes.job("submit", *([] if wait else ["--no-wait"]), "--submission-id", id_, "--working-dir", ".", *more, "--", *command)
+    assert "submitted successfully" in found.stdout, found.stdout + found.stderr
+
+
+def audit(store: str, *more: str) -> list[str]:
+    return ["python", "jobs/audit.py", "--recipe", "digits", "--store", store, *more]
+
+
+def info(nodes: Nodes, id_: str) -> dict[str, Any]:
+    return nodes.ask(f"/api/jobs/{id_}")
+
+
+def events(nodes: Nodes, id_: str) -> list[dict[str, str]]:
+    """The job's log as events; fails if a line of ours is none."""
+    lines = nodes.ask(f"/api/jobs/{id_}/logs")["logs"].splitlines()
+    ours = [line for line in lines if "job_manager.py" not in line and not line.startswith("Running entrypoint")]
+    assert all(LINE.fullmatch(line) for line in ours), ours
+    return [dict(word.split("=", 1) for word in shlex.split(line)[1:]) for line in ours]
+
+
+def ended(nodes: Nodes, id_: str) -> int | None:
+    """Wait for a job's end; returns its exit code."""
+    end = time.monotonic() + TIMEOUT_S
+    while (found := info(nodes, id_))["status"] in ("PENDING", "RUNNING"):
+        assert time.monotonic() < end, events(nodes, id_)
+        time.sleep(0.5)
+    return found["driver_exit_code"]
+
+
+def wait_for_models(store: str, count: int) -> set[str]:
+    end = time.monotonic() + TIMEOUT_S
+    artifacts = open_store(store)
+    while len(found := artifacts.ids("model")) < count:
+        assert time.monotonic() < end, "no models"
+        time.sleep(0.2)
+    return set(found)
+
+
+def queue_log(nodes: Nodes) -> list[dict[str, str]]:
+    """What the last job's queue handed out and got back, in order."""
+    logs = [p for p in (nodes.folder / "1").glob("session_latest/logs/worker-*.out") if "event=joined" in p.read_text()]
+    lines = max(logs, key=lambda p: p.stat().st_mtime).read_text().splitlines()
+    return [dict(word.split("=", 1) for word in shlex.split(line)[1:]) for line in lines if " event=" in line]
+
+
+def fetched(store: str, folder: Path, run: str = "digits") -> dict[str, str]:
+    assert main(["report", "--store", store, "--run", run, "--out", str(folder)]) == 0
+    return verdicts(folder)
+
+
+def everything_written(nodes: Nodes) -> Iterator[tuple[Path, str]]:
+    for path in nodes.folder.rglob("logs/**/*"):
+        if path.is_file():
+            yield path, path.read_text(errors="replace")
+
+
+def test_an_audit_gives_the_verdicts_of_a_local_run(
+    nodes: Nodes, serial: dict[str, str], seaweed: Seaweed, bucket: str, tmp_path: Path
+) -> None:
+    submit(nodes, "audit", *audit(bucket))
+    assert info(nodes, "audit")["status"] == "SUCCEEDED" and info(nodes, "audit")["driver_exit_code"] == 0
+    assert fetched(bucket, tmp_path) == serial
+    told = events(nodes, "audit")
+    kinds = [e["event"] for e in told]
+    assert kinds[-1] == "done" and "started" in kinds and "models" in kinds and "phase" in kinds
+    assert told[-1]["trained"] == "16" and told[-1]["failed"] == "0"
+    assert told[-1]["report"] == f"zooaudit report --store {bucket} --run digits"
+    stolen = [m for m in serial if m.startswith("piracy")]
+    assert told[-1]["piracy_called_piracy"] == f"{sum(serial[m] == 'piracy' for m in stolen)}/{len(stolen)}"
+    assert [e["workers"] for e in queue_log(nodes) if e["event"] == "joined"] == ["2", "2"]
+
+    kept = json.dumps(nodes.ask("/api/jobs/"))
+    for secret in (seaweed.secret_key, nodes.token):
+        assert secret not in kept
+        assert [path for path, text in everything_written(nodes) if secret in text] == []
+
+
+def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
+    submit(nodes, "stopped", *audit(bucket), wait=False)
+    wait_for_models(bucket, 2)
+    found = nodes.job("stop", "stopped")
+    assert found.returncode == 0 and info(nodes, "stopped")["status"] == "STOPPED", found.stdout
+    last = events(nodes, "stopped")[-1]
+    assert last["event"] == "stopped" and last["code"] == "130"
+    supervisor = next(nodes.folder.glob("1/session_latest/logs/jobs/supervisor-stopped.log")).read_text()
+    assert "terminated gracefully" in supervisor, supervisor
+    kept = wait_for_models(bucket, 2)
+    assert 2 <= len(kept) < 16
+
+    submit(nodes, "again", *audit(bucket))
+    assert ended(nodes, "again") == 0
+    done = events(nodes, "again")[-1]
+    assert int(done["trained"]) + int(done["reused"]) == 16 and int(done["reused"]) >= len(kept)
+    assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & kept
+    assert fetched(bucket, tmp_path) == serial
+
+
+def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
+    hide = tmp_path / "hide"
+    hide.mkdir()
+    (hide / "sitecustomize.py").write_text(
+        "from importlib.machinery import PathFinder\nfind = PathFinder.find_spec\n"
+        "PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == 'torch' else find(name, *more))\n"
+    )
+    bare = nodes.add(1, PYTHONPATH=str(hide))[0]
+    jobs = {
+        "recipe": (["python", "jobs/audit.py", "--recipe", "none", "--store", bucket], 2, "fmnist-quick"),
+        "endpoint": (audit(bucket), 3, "cannot write .probe"),
+        "packages": (["python", "-S", *audit(bucket)[1:]], 2, "pip install"),
+        "node": (audit(bucket), 2, "lacks torch"),
+    }
+    environment = {"endpoint": {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9", "ZOOAUDIT_S3_DEADLINE_S": "2"}}
+    try:
+        for name, (command, _, _) in jobs.items():
+            submit(nodes, name, *command, wait=False, env=environment.get(name))
+        for name, (_, code, says) in jobs.items():
+            assert ended(nodes, name) == code, (name, info(nodes, name))
+            last = events(nodes, name)[-1]
+            assert last["event"] == "error" and last["code"] == str(code) and says in last["message"], last
+    finally:
+        nodes.kill_node(bare)
+
+
+def test_a_run_name_that_stands_for_something_else_is_refused_with_the_difference(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
+    out = str(tmp_path)
+    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", bucket, "--run", "mine", "--out", out]) == 0
+    submit(nodes, "taken", *audit(bucket, "--run", "mine", "--seed", "7"))
+    assert ended(nodes, "taken") == 2
+    assert "recipe.seed: 0 there, 7 asked" in events(nodes, "taken")[-1]["message"]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("replaced", [False, True], ids=["not replaced", "replaced"])
+def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
+    """The group of two comes back with what is there; what the lost node had claimed is done by another."""
+    name = f"killed-{'replaced' if replaced else 'alone'}"
+    submit(nodes, name, *audit(bucket), wait=False)
+    finished = wait_for_models(bucket, 2)
+    victim: psutil.Process = nodes.nodes[-1]
+    nodes.kill_node(victim)
+    killed = time.time()
+    assert len(finished) < 16
+    if replaced:
+        nodes.add(1)
+    assert ended(nodes, name) == 0, events(nodes, name)
+    print(f"done {time.time() - killed:.0f} s after the node was killed")
+    told = queue_log(nodes)
+    drawn = [e["model"] for e in told if e["event"] == "drawn"]
+    assert {m: drawn.count(m) for m in finished} == dict.fromkeys(finished, 1)
+    assert len(set(drawn)) == 16 and len(drawn) > 16, "no model was lost with the node, so nothing was tested"
+    sizes = [e["workers"] for e in told if e["event"] == "joined"]
+    assert sizes[:2] == ["2", "2"] and len(sizes) > 2
+    assert replaced or sizes[2:] == ["1"]
+    assert events(nodes, name)[-1]["failed"] == "0"
+    assert fetched(bucket, tmp_path) == serial
+    assert list(open_store(bucket).check()) == []
+    if not replaced:
+        nodes.add(1)

@@ -1,0 +1,282 @@
+"""What ``zooaudit plan`` foretells, against arithmetic, the real work queue, and a real audit."""
+
+import heapq
+import json
+import runpy
+import time
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.collecting import Notebook, key
+from zooaudit import sizing
+from zooaudit.cli import main
+from zooaudit.data.images import Dataset
+from zooaudit.errors import ConfigError
+from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, saved
+from zooaudit.metrics import QUERIES, STORE_SECONDS
+from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES
+from zooaudit.sizing import DOMAINS, Devices, Measured, as_json, estimate, planned, scaled, training_span
+from zooaudit.storage import s3
+from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.models import load_record
+from zooaudit.workqueue import Task, WorkQueue
+from zooaudit.zoo.build import Status
+from zooaudit.zoo.spec import Group, Role
+
+ROOT = Path(__file__).parent.parent
+FMNIST = DOMAINS["fashion-mnist"]
+SECONDS = st.floats(0.01, 1e4)
+
+
+@given(SECONDS, st.floats(0.01, 1.0), st.integers(1, 500))
+def test_no_schedule_beats_the_path_or_an_even_share_and_more_devices_are_never_slower(work: float, share: float, devices: int) -> None:
+    path = work * share
+    low, high = training_span(work, path, devices)
+    assert path <= low <= high * (1 + 1e-9)
+    assert low * devices >= work * (1 - 1e-9)
+    fewer = training_span(work, path, max(1, devices - 1))
+    assert low <= fewer[0] and high <= fewer[1]
+    assert training_span(work, path, 1) == pytest.approx((work, work))
+
+
+FAMILIES = st.lists(st.tuples(SECONDS, st.lists(SECONDS, max_size=5)), min_size=1, max_size=8)
+"""Seconds of each victim, and of the models extracted from it."""
+
+
+@settings(max_examples=200)
+@given(FAMILIES, st.integers(1, 6), st.randoms(use_true_random=False))
+def test_the_real_queue_keeps_within_the_span(families: list[tuple[float, list[float]]], devices: int, random: Any) -> None:
+    """In any order at all: the bounds do not rest on longest-path-first."""
+    seconds: dict[str, float] = {}
+    tasks: list[Task] = []
+    for i, (victim, children) in enumerate(families):
+        seconds[f"v{i}"] = victim
+        tasks.append(Task(f"v{i}", None))
+        for j, child in enumerate(children):
+            seconds[f"v{i}c{j}"] = child
+            tasks.append(Task(f"v{i}c{j}", f"v{i}"))
+    random.shuffle(tasks)
+    path = max(victim + max(children, default=0.0) for victim, children in families)
+    low, high = training_span(sum(seconds.values()), path, devices)
+    assert low * (1 - 1e-9) <= makespan(WorkQueue(tasks, set()), seconds, devices) <= high * (1 + 1e-9)
+
+
+def makespan(queue: WorkQueue, seconds: dict[str, float], devices: int) -> float:
+    """When the last model is finished, if each takes its seconds."""
+    now, idle = 0.0, list(range(devices))
+    running: list[tuple[float, int, str]] = []
+    while not queue.empty or running:
+        for worker in list(idle):
+            if task := queue.draw(worker):
+                idle.remove(worker)
+                heapq.heappush(running, (now + seconds[task.id], worker, task.id))
+        now, worker, done = heapq.heappop(running)
+        queue.finish(worker, done)
+        idle.append(worker)
+    return now
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 300), st.floats(0.5, 100))
+def test_more_and_faster_devices_are_never_slower(count: int, speedup: float) -> None:
+    recipe, _ = scaled(FMNIST_QUICK, 60)
+    base = estimate(recipe, FMNIST, Devices(count, speedup, "GPUs"))
+    for better in (Devices(count + 1, speedup, "GPUs"), Devices(count, speedup * 1.5, "GPUs")):
+        found = estimate(recipe, FMNIST, better)
+        assert found.hours[0] <= base.hours[0] and found.hours[1] <= base.hours[1]
+        assert found.core_hours == base.core_hours and found.requests == base.requests
+    assert base.critical_path_hours <= base.training_hours[0] <= base.training_hours[1]
+
+
+@settings(max_examples=30)
+@given(st.sampled_from(sorted(RECIPES)), st.integers(13, 3000))
+def test_a_scaled_recipe_plans_about_as_many_models(name: str, models: int) -> None:
+    recipe = RECIPES[name]
+    zoo = recipe.zoo
+    cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
+    smallest = 1 + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
+    if models < smallest:
+        with pytest.raises(ConfigError, match=f"smallest zoo has {smallest}"):
+            scaled(recipe, models)
+        return
+    changed, why = scaled(recipe, models)
+    found = estimate(changed, DOMAINS[recipe.dataset], Devices(1))
+    assert found.total_models == len(planned(changed, DOMAINS[recipe.dataset]).specs)
+    assert abs(found.total_models - models) <= cells / 2 + zoo.other_victims
+    assert f"-> {changed.zoo.suspects_per_cell}," in why and f"-> {changed.zoo.look_alikes_per_victim};" in why
+
+
+def test_unscaled_a_recipe_stays_as_it_is() -> None:
+    for recipe in RECIPES.values():
+        total = len(planned(recipe, DOMAINS[recipe.dataset]).specs)
+        assert scaled(recipe, total)[0] == recipe
+
+
+def test_ten_thousand_models_take_seconds_and_little_memory() -> None:
+    recipe, _ = scaled(FMNIST_QUICK, 10_000)
+    started = time.process_time()
+    tracemalloc.start()
+    found = estimate(recipe, FMNIST, Devices(4))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert abs(found.total_models - 10_000) < 20
+    assert time.process_time() - started < 30  # tracing makes it several times slower
+    assert peak < 200 * 2**20
+
+
+def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # where a script finds its neighbours
+    script = runpy.run_path(str(ROOT / "benchmarks" / "model_seconds.py"))
+    committed = json.loads((ROOT / "benchmarks" / "results" / "model_seconds.json").read_text())
+    assert json.loads((ROOT / "zooaudit" / "measured.json").read_text()) == script["for_the_product"](committed)
+    assert Measured(**script["for_the_product"](committed)) == sizing.measured()
+
+
+def test_the_measured_audits_would_have_been_foretold() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "audit_fmnist-quick.json").read_text())["rows"]
+    low, high = estimate(FMNIST_QUICK, FMNIST, Devices(2)).hours
+    for row in rows:
+        assert low * 3600 * 0.9 < row["wall_s"] < high * 3600 * 1.1
+    seconds = sum(r["phases_s"]["training"] for r in rows) / len(rows)
+    assert low * 3600 < 2 * seconds, "core seconds, not those of two cores"
+
+
+def test_the_domains_are_those_of_the_datasets(digits: Dataset) -> None:
+    known = DOMAINS["digits"]
+    assert (known.train_size, known.image, known.num_classes) == (len(digits.train), digits.image_shape, digits.num_classes)
+    assert {r.dataset for r in RECIPES.values()} <= DOMAINS.keys()
+
+
+def test_planning_leaves_the_random_generators_alone(same_global_rng: None) -> None:
+    estimate(DIGITS, DOMAINS["digits"], Devices(1))
+
+
+def test_what_was_not_measured_is_said() -> None:
+    unknown = sizing.Domain("my-images", 5000, (3, 32, 32), 10)
+    assert any("nothing was measured on my-images" in n for n in estimate(DIGITS, unknown, Devices(1)).notes)
+    gpu = estimate(FMNIST_QUICK, FMNIST, Devices(4, 25.0, "GPUs"))
+    assert any("divided by 25" in n and "no measurement on a GPU" in n for n in gpu.notes)
+    assert gpu.training_hours[0] == pytest.approx(gpu.core_hours / 25 / 4)
+    odd = sizing.replace(FMNIST_QUICK, zoo=sizing.replace(FMNIST_QUICK.zoo, architectures=("A",)))
+    assert any("not measured" in n and "A cloudleak" in n for n in estimate(odd, FMNIST, Devices(1)).notes)
+
+
+@pytest.mark.parametrize("bad", [{"count": 0}, {"count": 1, "speedup": 0.0}, {"count": 1, "speedup": float("inf")}])
+def test_impossible_devices_are_refused(bad: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        Devices(**bad)
+
+
+def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(
+    notebook: Notebook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", "100000")  # one pulse, however long it takes
+    store = str(tmp_path / "store")
+    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", store, "--out", str(tmp_path / "report")]) == 0
+    counted = {o: notebook.times[key(STORE_SECONDS, operation=o)] for o in ("create", "read", "exists", "list", "delete")}
+    artifacts = open_store(store)
+    plan = planned(DIGITS, DOMAINS["digits"])
+    records = {i: load_record(artifacts, i) for i in artifacts.ids("model")}
+    assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), "the plan is for models that learn at once"
+    asked = 1 + sum(s.group is not Group.SOURCE for s in plan.specs)
+    extracted = sum(s.role in (Role.PIRACY, Role.LOOK_ALIKE) for s in plan.specs)
+    found = audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, encoders=2)
+    assert vars(found) == dict(zip(("put", "get", "head", "list", "delete"), counted.values(), strict=True))
+
+    expected = estimate(DIGITS, DOMAINS["digits"], Devices(1))
+    assert vars(expected.requests) == vars(on_s3(found) + PROBE)
+    assert notebook.amount[key(QUERIES, asker="attacker")] == expected.attackers_queries == sum(r.queries for r in records.values())
+    assert notebook.amount[key(QUERIES, asker="auditor")] == expected.audit_queries
+    stored: Counter[str] = Counter()
+    for kind in expected.storage_bytes:
+        for id_ in artifacts.ids(kind):
+            manifest = artifacts._store.read(f"manifests/{kind}/{id_}.json")
+            stored[kind] += len(manifest) + sum(e["bytes"] for e in artifacts.load(kind, id_).files.values())
+    for kind, size in expected.storage_bytes.items():
+        if kind == "report":
+            assert size / 4 < stored[kind] < size, "an upper limit"
+        else:
+            assert stored[kind] == pytest.approx(size, rel=0.1, abs=500), kind
+
+
+@pytest.mark.s3
+def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: Counter[str] = Counter()
+    make = s3.make_client
+
+    def counting() -> Any:
+        client = make()
+        client.meta.events.register("before-send.s3", note)
+        return client
+
+    def note(request: Any, **_: Any) -> None:
+        listing = request.method == "GET" and "list-type=2" in request.url
+        sent["list" if listing else request.method.lower()] += 1
+
+    monkeypatch.setattr(s3, "make_client", counting)
+    monkeypatch.setattr(s3, "BulkReader", lambda *_: None)  # its requests pass by boto3, where they are counted
+    monkeypatch.setenv("ZOOAUDIT_STORE_CACHE_GIB", "0")
+    artifacts = open_store(bucket)
+    artifact = artifacts.save("thing", "one", {"a": b"1", "b": b"2"}, {})
+    artifact.read("a")
+    assert artifacts.load("thing", "one").read("b") == b"2"
+    assert sent == vars(PROBE + Requests(head=1) + saved(2) + Requests(get=1) + loaded(1))
+    sent.clear()
+    open_store(bucket)
+    assert sent == {k: v for k, v in vars(PROBE + OPEN).items() if v}
+
+
+def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--models", "100", "--cpus", "16"]) == 0
+    text = capsys.readouterr().out
+    assert "105 models" in text and "suspects_per_cell 1 -> 3" in text and "16 CPU cores" in text
+    assert main(["plan", "--models", "100", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["total_models"] == 105 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
+    recipe, _ = scaled(FMNIST_QUICK, 100)
+    assert found["requests"] == vars(estimate(recipe, FMNIST, Devices(4)).requests)
+    assert as_json(estimate(recipe, FMNIST, Devices(4, 20.0, "GPUs")))["core_hours"] == found["core_hours"]
+
+
+def test_the_command_takes_your_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
+    for name, part in (("train", digits.train), ("test", digits.test)):
+        np.savez(tmp_path / f"{name}.npz", images=part.images.numpy(), labels=part.labels.numpy())
+    assert main(["plan", "--recipe", "digits", "--data", str(tmp_path)]) == 0
+    assert "nothing was measured on" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--gpus", "4"], "--gpus needs --gpu-speedup"),
+        (["--gpu-speedup", "4"], "--gpus is missing"),
+        (["--models", "5"], "smallest zoo has"),
+        (["--cpus", "0"], "expected at least 1"),
+        (["--gpus", "1", "--gpu-speedup", "-3"], "expected a positive number"),
+        (["--recipe", "nonesuch"], "unknown recipe"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
+    filled = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["filled"]
+    text = filled("before\n<!-- table: sizing -->\nold\n<!-- /table -->\nafter")
+    assert text.startswith("before\n<!-- table: sizing -->\n| models |") and text.endswith("\n<!-- /table -->\nafter")
+    assert "old" not in text and filled(text) == text
+    rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
+    recipe = RECIPES["fmnist-paper"]
+    totals = [estimate(scaled(recipe, n)[0], FMNIST, Devices(1)).total_models for n in (100, 1000, 10_000)]
+    assert [row.split(" | ")[0] for row in rows] == [f"| {n:,}" for n in totals]
+    with pytest.raises(SystemExit, match="no table 'nonesuch'"):
+        filled("<!-- table: nonesuch --><!-- end -->")

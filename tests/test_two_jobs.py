@@ -1,0 +1,88 @@
+"""Two jobs at once on one recipe and store: each model is built once, and both end with the same."""
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.makers import trained_spec
+from tests.runs import objects, processes, result, start, wait_for
+from zooaudit import steps
+from zooaudit.data.images import Dataset
+from zooaudit.distributed.ray_farm import RayFarm
+from zooaudit.recipes import DIGITS
+from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.leases import Job
+from zooaudit.workqueue import FarmStatus
+
+pytestmark = pytest.mark.ray
+
+
+def leases_left(url: str) -> list[str]:
+    return open_store(url).dead_leases(0.0)
+
+
+@pytest.mark.s3
+def test_two_jobs_build_each_model_once(bucket: str, digits: Dataset, tmp_path: Path) -> None:
+    artifacts = open_store(bucket)
+    gate = artifacts.leases(Job("gate", 300.0))
+    with gate.pulsing():  # holds every model until both jobs are there, or the first might be done before the second begins
+        ids = [s.id for s in steps.plan(DIGITS, digits, artifacts, None).specs]
+        assert all(gate.take(id_) for id_ in ids)
+        runs = [start(bucket, "ray", tmp_path / name) for name in ("one", "two")]
+        wait_for(lambda: len({k.split("/")[1] for k in artifacts._store.keys("pulses/")}) == 3, runs[0])
+        for id_ in ids:
+            gate.release(id_)
+    one, two = (result(run) for run in runs)
+    assert one["models"]["trained"] + two["models"]["trained"] == 16
+    assert min(one["models"]["trained"], two["models"]["trained"]) >= 1, "they did not share the work"
+    assert one["verdicts"] == two["verdicts"] and one["auc"] == two["auc"]
+    assert list(open_store(bucket).check()) == [] and leases_left(bucket) == []
+    alone = result(start(tmp_path / "alone", "serial"))
+    assert alone["verdicts"] == one["verdicts"]
+    assert objects(bucket) == objects(tmp_path / "alone")
+
+
+@pytest.mark.chaos
+def test_a_killed_jobs_models_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The survivor waits out the dead job's lease, and then builds what that had claimed."""
+    monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", "4")
+    store = tmp_path / "store"
+    doomed = start(store, "ray", tmp_path / "doomed")
+    wait_for(lambda: len(processes(doomed, "RayTrainWorker")) > 0, doomed)
+    children = processes(doomed)
+    wait_for(lambda: len(list(store.glob("claims/*/*"))) > 0, doomed)
+    for process in children:  # the workers first: they would go on for a while without their driver
+        if process.is_running():
+            process.suspend()
+    os.kill(doomed.pid, signal.SIGKILL)
+    for process in children:
+        process.kill()
+    doomed.communicate()
+    psutil.wait_procs(children, timeout=30)
+    held = len(list(store.glob("claims/*/*")))
+    before = len(list(store.glob("manifests/model/*")))
+    assert held >= 1 and before < 16, "it had finished"
+    survivor = result(start(store, "serial", tmp_path / "survivor"))
+    assert survivor["models"] == {"trained": 16 - before, "reused": before, "failed": 0}
+    assert list(open_store(str(store)).check()) == []
+    assert leases_left(str(store)) == [k for k in leases_left(str(store)) if k.startswith("pulses/")], "claims were left"
+
+
+def test_a_farm_waits_for_another_jobs_model_without_its_workers(digits: Dataset, tmp_path: Path) -> None:
+    """Its workers go home, so that the other job can have the cluster; when the claim falls free the farm builds what is left."""
+    artifacts = open_store(str(tmp_path / "store"))
+    specs = [trained_spec(digits, seed=seed) for seed in range(3)]
+    other = artifacts.leases(Job("other", 30.0))
+    with other.pulsing():
+        assert other.take(specs[0].id)
+        let_go = threading.Timer(45, lambda: other.release(specs[0].id))
+        let_go.start()
+        seen: list[FarmStatus] = []
+        assert RayFarm(patience=3).build(specs, digits, artifacts, seen.append) == 3
+        let_go.join()
+    assert any(s.elsewhere == (specs[0].id,) and not s.training for s in seen)
+    assert len(artifacts.ids("model")) == 3

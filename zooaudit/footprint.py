@@ -1,0 +1,141 @@
+"""What an audit keeps and asks of its store: bytes by saving one of each kind to memory, requests by the steps that save and load.
+
+The tests count both on a real audit.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.config import EncoderConfig, Recipe, digest_of
+from zooaudit.encoder.network import Encoder
+from zooaudit.kit import Kit, save_kit
+from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
+from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.models import save_built
+from zooaudit.zoo.arch import build_architecture
+from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
+from zooaudit.zoo.plan import Plan
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests to an S3-compatible store."""
+
+    put: float = 0
+    get: float = 0
+    head: float = 0
+    list: float = 0
+    delete: float = 0
+
+    def __add__(self, other: "Requests") -> "Requests":
+        return Requests(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    def __mul__(self, times: float) -> "Requests":
+        return Requests(*(a * times for a in vars(self).values()))
+
+    def over(self, count: int) -> "Requests":
+        """Of each of ``count`` models, on the average."""
+        return self * (1 / count)
+
+
+def on_s3(operations: Requests) -> Requests:
+    """Requests that operations cost on S3: content is read in bulk by pyarrow, which asks for its size first."""
+    return replace(operations, head=operations.head + operations.get)
+
+
+PROBE = Requests(put=2, get=1, list=1, delete=1)
+"""Opening an S3 store tries out what a run will need."""
+OPEN = Requests(get=1, head=1)
+"""The format marker."""
+
+
+def saved(files: int) -> Requests:
+    """``Artifacts.save``: is it there; marker, files, manifest; is all still there; read the manifest."""
+    return Requests(put=files + 2, get=1, head=files + 1)
+
+
+def loaded(files: int) -> Requests:
+    """A manifest and some files."""
+    return Requests(get=1 + files)
+
+
+KEPT = Requests(head=1) + saved(1) + loaded(1)
+"""A step's result: looked for, saved, read back."""
+CLAIMED = Requests(put=1, head=1, list=1, delete=1)
+"""The lease on a model: claimed, looked for once more, found again and given up. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
+BUILT = Requests(head=1) + CLAIMED + saved(1) + loaded(0)
+"""A model: a worker looks for it, claims it and saves it, the driver reads its record."""
+EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
+"""Of its parent: the driver looks for it, the worker reads its record and its weights."""
+ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
+"""Answers: looked for; the model read, the answers saved and read back."""
+ONCE = Requests(head=1) + saved(0) + Requests(put=1, list=4, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(2) + saved(4)
+"""The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
+
+
+def audit_requests(trained: int, extracted: int, asked: int, encoders: int) -> Requests:
+    """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``)."""
+    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * asked
+
+
+def model_bytes(plan: Plan) -> dict[str, int]:
+    """Bytes of all models, manifests included."""
+    examples: dict[tuple[str, str], ModelSpec] = {}
+    counts: Counter[tuple[str, str]] = Counter()
+    for spec in plan.specs:
+        key = spec.architecture, spec.extraction.attack if spec.extraction else ""
+        examples.setdefault(key, spec)
+        counts[key] += 1
+    return {"model": sum(_model_bytes(examples[key]) * n for key, n in counts.items())}
+
+
+def _model_bytes(spec: ModelSpec) -> int:
+    with torch.device("meta"):
+        shapes = build_architecture(spec.architecture, spec.shape).state_dict()
+    weights = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}
+    record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
+    return _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, weights, record)))
+
+
+def audit_bytes(recipe: Recipe, plan: Plan, asked: int) -> dict[str, int]:
+    """Bytes of what an audit keeps beside models and report: by kind of artifact."""
+    image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
+    n, views = recipe.fingerprint.points, recipe.fingerprint.views
+    generator = torch.Generator().manual_seed(0)
+    answers = torch.randn(views, n, 2, classes, generator=generator).softmax(-1)  # drawn: zeros would be packed away
+    points = torch.zeros(views, n, *image, dtype=torch.uint8)
+    with torch.random.fork_rng([]):
+        encoder = Encoder(answers[0].numel(), recipe.encoder)
+        beside = None if recipe.encoder.name == "paper" else Encoder(answers[0].numel(), EncoderConfig())
+    references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
+    drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
+    kit = Kit(plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict, recipe.seed, {})
+    table = table_to_bytes(answers_table(answers, answers_schema(classes)))
+    one_answers = _stored(
+        lambda a: a.save("answers", f"{plan.victim}.{digest_of('')}", {ANSWERS: table}, {"model": plan.victim, "queries": 2 * n * views})
+    )
+    return {
+        "answers": one_answers * asked,
+        "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
+        "points": _tensors_stored("points", {"points": points, "indices": torch.zeros(views, n, dtype=torch.int64)}),
+        "encoder": sum(_tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None),
+        "kit": _stored(lambda a: save_kit(a, kit)),
+    }
+
+
+def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:
+    return _stored(lambda a: a.save(kind, digest_of(kind), {TENSORS: tensors_to_bytes(tensors)}, {}))
+
+
+def _stored(save: Callable[[Artifacts], object]) -> int:
+    """Bytes that ``save`` leaves in an empty store: content and manifest."""
+    store = MemoryStore()
+    save(Artifacts(store))
+    return sum(len(store.read(key)) for key in store.keys("") if key != MARKER)

@@ -1,0 +1,261 @@
+"""What an audit will take, before anything is run: models, hours, bytes, requests, queries. Pure, but for reading measured.json.
+
+Hours rest on the seconds that models of each kind took in the audits named there, scaled by the work of :mod:`zooaudit.zoo.schedule`.
+"""
+
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from zooaudit.config import ExtractConfig, Recipe
+from zooaudit.errors import ConfigError
+from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3
+from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.schedule import relative_cost
+from zooaudit.zoo.spec import ModelSpec, Role
+
+
+@dataclass(frozen=True)
+class Domain:
+    """All that a plan needs to know of a dataset."""
+
+    name: str
+    train_size: int
+    image: tuple[int, int, int]
+    num_classes: int
+
+
+DOMAINS = {d.name: d for d in (Domain("digits", 1347, (1, 8, 8), 10), Domain("fashion-mnist", 60_000, (1, 28, 28), 10))}
+"""The recipes' datasets, so that nothing is downloaded for a plan."""
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core of the measured machine."""
+
+    count: int
+    speedup: float = 1.0
+    what: str = "CPU cores"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"{self.count} {self.what}; expected at least 1")
+        if not 0 < self.speedup < math.inf:
+            raise ConfigError(
+                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one device replaces"
+            )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """zooaudit/measured.json, which benchmarks/model_seconds.py writes."""
+
+    commit: str
+    date: str
+    hardware: str
+    recipe: str
+    dataset: str
+    audits: int
+    models: int
+    """In each of these audits."""
+    seconds_per_1e12_work: dict[str, dict[str, float]]
+    """By dataset and kind of model."""
+    fixed_s: float
+    after_zoo_us_per_query: float
+    report_bytes_per_model: float
+
+    def rates(self, dataset: str) -> dict[str, float]:
+        """Of one dataset; for an unknown one, of the dataset that whole audits were measured on."""
+        return self.seconds_per_1e12_work.get(dataset, self.seconds_per_1e12_work[self.dataset])
+
+    def seconds(self, spec: ModelSpec, domain: Domain) -> float:
+        """Core seconds of one model; of a kind that was not measured, at the slowest rate of those that were."""
+        rates = self.rates(domain.name)
+        return relative_cost(spec, domain.train_size) * rates.get(kind(spec), max(rates.values())) / 1e12
+
+
+@cache
+def measured() -> Measured:
+    """The measurements that come with this version."""
+    return Measured(**json.loads(resources.files("zooaudit").joinpath("measured.json").read_text()))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one recipe takes on some devices."""
+
+    recipe: str
+    models: dict[str, dict[str, int]]
+    """Count by role and architecture."""
+    devices: Devices
+    core_hours: float
+    """Training work: hours on one core of the measured machine."""
+    critical_path_hours: float
+    """Longest chain on one device: a victim and the dearest model extracted from it. No number of devices goes below."""
+    training_hours: tuple[float, float]
+    """At least, and at most: for any schedule that leaves no device idle while a model is ready."""
+    driver_hours: float
+    """Start, UAP, answers, encoder, verdicts, report: in one process, whatever the devices."""
+    storage_bytes: dict[str, int]
+    driver_bytes: int
+    """Every model's answers, which the driver holds at once."""
+    requests: Requests
+    requests_per_model: Requests
+    attackers_queries: int
+    """Asked of victims by extraction, at the first attempt."""
+    audit_queries: int
+    queries_per_suspect: int
+    notes: tuple[str, ...]
+
+    @property
+    def total_models(self) -> int:
+        return sum(n for counts in self.models.values() for n in counts.values())
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """The whole audit, at least and at most."""
+        return self.training_hours[0] + self.driver_hours, self.training_hours[1] + self.driver_hours
+
+
+def kind(spec: ModelSpec) -> str:
+    """What a model's seconds depend on beside its work: for example ``C cloudleak`` or ``A trained``."""
+    return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"
+
+
+def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
+    """Size an audit up; trains nothing and reads no data.
+
+    Raises:
+        ConfigError: the recipe cannot be planned on this domain.
+    """
+    known = measured()
+    plan = planned(recipe, domain)
+    seconds = [known.seconds(s, domain) for s in plan.specs]
+    path = critical_path(plan.specs, seconds)
+    low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
+    asked = len([s for s in plan.specs if s.role is not Role.OTHER_VICTIM])
+    per_suspect = 2 * recipe.fingerprint.points * recipe.fingerprint.views
+    driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked * per_suspect
+    report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
+    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked) | {"report": report}
+    encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
+    extracted = sum(s.parent is not None for s in plan.specs)
+    requests = PROBE + on_s3(audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, encoders=encoders))
+    return Estimate(
+        recipe=recipe.name,
+        models=by_role(plan.specs),
+        devices=devices,
+        core_hours=sum(seconds) / 3600,
+        critical_path_hours=path / devices.speedup / 3600,
+        training_hours=(low / 3600, high / 3600),
+        driver_hours=driver_s / 3600,
+        storage_bytes=stored,
+        driver_bytes=asked * per_suspect * domain.num_classes * 4,
+        requests=requests,
+        requests_per_model=requests.over(len(plan.specs)),
+        attackers_queries=sum(attack_queries(s.extraction) for s in plan.specs if s.extraction),
+        audit_queries=asked * per_suspect,
+        queries_per_suspect=per_suspect,
+        notes=_notes(plan, domain, devices),
+    )
+
+
+def planned(recipe: Recipe, domain: Domain) -> Plan:
+    """The recipe's zoo. Names and seeds are not those of a real run: these follow from the data, which is not read."""
+    blank = (0.5,) * domain.image[0]
+    shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
+    return plan_zoo(recipe.zoo, "planned", shape, recipe.seed)
+
+
+def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
+    """Seconds of the longest chain: a model and the dearest of those that are extracted from it."""
+    children: dict[str, float] = {}
+    for spec, cost in zip(specs, seconds, strict=True):
+        if spec.parent:
+            children[spec.parent] = max(children.get(spec.parent, 0.0), cost)
+    return max(cost + (children.get(spec.id, 0.0) if not spec.parent else 0.0) for spec, cost in zip(specs, seconds, strict=True))
+
+
+def training_span(work: float, path: float, devices: int) -> tuple[float, float]:
+    """Least and most time for ``work`` with a critical ``path`` on equal devices, none idle while a model is ready.
+
+    Least: neither the path nor an even share of the work can be beaten. Most: Graham's bound (1969) for list scheduling, which the
+    work queue is; longest-path-first usually comes close to the least.
+    """
+    return max(path, work / devices), path + (work - path) / devices
+
+
+def attack_queries(attack: ExtractConfig) -> int:
+    """Images that a victim labels for one extraction: the seeds, as many again in each CloudLeak round, doubled in each JBDA round."""
+    return attack.seed_size * (2**attack.rounds if attack.attack == "jbda" else 1 + attack.rounds)
+
+
+def by_role(specs: Iterable[ModelSpec]) -> dict[str, dict[str, int]]:
+    """How many models of each role and architecture."""
+    counts = Counter((str(s.role), s.architecture) for s in specs)
+    roles = [str(r) for r in Role if any(role == r for role, _ in counts)]
+    return {r: {a: n for (role, a), n in sorted(counts.items()) if role == r} for r in roles}
+
+
+def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
+    """The recipe with about ``models`` models, and what was changed: suspects a cell and look-alikes a victim, in proportion.
+
+    Raises:
+        ConfigError: the recipe's smallest zoo is larger.
+    """
+    zoo = recipe.zoo
+    cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
+    strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
+    fixed = 1 + zoo.other_victims + 2 * zoo.encoder_per_role
+    if models < fixed + cells + strangers:
+        raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
+    factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
+
+    def near(value: int) -> list[int]:
+        wanted = value * factor
+        return sorted({max(1, math.floor(wanted)), max(1, math.ceil(wanted))}) if value else [0]
+
+    def miss(choice: tuple[int, int]) -> int:
+        return abs(fixed + cells * choice[0] + strangers * choice[1] - models)
+
+    suspects, look_alikes = min(itertools.product(near(zoo.suspects_per_cell), near(zoo.look_alikes_per_victim)), key=miss)
+    changed = replace(recipe, zoo=replace(zoo, suspects_per_cell=suspects, look_alikes_per_victim=look_alikes))
+    return changed, (
+        f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
+        f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; victims and the encoder's models stay {fixed}"
+    )
+
+
+def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
+    known = measured()
+    notes = [
+        f"times are from {known.audits} audits by {known.recipe} on {known.hardware} (commit {known.commit}, {known.date[:10]}), by "
+        "architecture and attack, scaled by the work; a model that must be tried twice takes twice as long",
+        f"no more than {known.models} models and 2 cores were measured at once: what is larger is extrapolated",
+    ]
+    if devices.what != "CPU cores":
+        notes.append(
+            f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there is no measurement on a GPU yet"
+        )
+    if domain.name not in known.seconds_per_1e12_work:
+        notes.append(f"nothing was measured on {domain.name}: scaled by the work from {known.dataset}, too low for much smaller images")
+    elif domain.name != known.dataset:
+        notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
+    unknown = sorted({kind(s) for s in plan.specs} - known.rates(domain.name).keys())
+    if unknown:
+        notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
+    return tuple(notes)
+
+
+def as_json(found: Estimate) -> dict[str, Any]:
+    """Plain values for JSON."""
+    plain = {k: v for k, v in vars(found).items() if k not in ("devices", "requests", "requests_per_model")}
+    sizes = {"total_models": found.total_models, "hours": found.hours, "devices": vars(found.devices)}
+    return plain | sizes | {"requests": vars(found.requests), "requests_per_model": vars(found.requests_per_model)}

@@ -1,0 +1,181 @@
+"""Leases: which job is building which model, so that two jobs on one store do not build it twice.
+
+A job writes a pulse every few seconds and a claim for each model that it builds::
+
+    pulses/<job>/<number>         the job's last pulse; the number goes up while the job lives
+    claims/<name>/<round>         {"job": ..., "lease_s": ...}; created once, so each round of a name has one holder
+
+A claim holds while its job's pulse goes on. Whoever finds a claim watches that pulse; if it stood still for ``lease_s`` seconds **of the
+watcher's own steady clock**, he may open the next round. No two clocks are compared, so skew and clock jumps change nothing, and time in
+which the store could not be asked does not count. A job that was only stalled may find its model built by another: models are created
+once, so what that costs is the second training, never a second or torn model.
+"""
+
+import contextlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from zooaudit.config import canonical_json
+from zooaudit.errors import MissingArtifactError, StoreError
+from zooaudit.storage.port import Store
+from zooaudit.storage.settings import env_number
+
+CLAIMS, PULSES = "claims", "pulses"
+LEASE = "ZOOAUDIT_LEASE_SECONDS"
+LEASE_S = 30.0
+BEATS_A_LEASE = 6
+BEAT_ENDS_S = 5.0
+"""How long the end of a job waits for a pulse that is under way."""
+GONE = float("inf")
+LONGEST_STEP = 0.2
+"""Of a lease: the most that counts between two looks. A watcher that was asleep itself, or cut off from the store, has seen nothing."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Who claims: one run of one command, all its workers together."""
+
+    id: str
+    lease_s: float
+
+    @staticmethod
+    def new() -> "Job":
+        """A job that nobody else is; its lease is ``ZOOAUDIT_LEASE_SECONDS`` long, 30 without it."""
+        return Job(uuid.uuid4().hex, env_number(LEASE, LEASE_S, "seconds, a positive number"))
+
+
+@dataclass
+class _Watched:
+    """A foreign job: what its pulse looked like, and for how long it has looked like that."""
+
+    seen: tuple[str, ...]
+    at: float
+    still_s: float = 0.0
+
+
+class Leases:
+    """One job's claims on a store.
+
+    Args:
+        store: shared by the jobs.
+        job: who claims.
+        clock: steady seconds; tests replace it.
+    """
+
+    def __init__(self, store: Store, job: Job, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store, self.job, self._clock = store, job, clock
+        self._watched: dict[str, _Watched] = {}
+        self._heard = True
+
+    def take(self, name: str) -> bool:
+        """Claim ``name``. True if it is this job's now (or was already), False while another living job holds it."""
+        if self._create(name, 0):
+            return True
+        rounds = sorted(self._store.keys(f"{CLAIMS}/{name}/"))
+        holder = self._holder(rounds[-1]) if rounds else None
+        if holder is None:  # released meanwhile, or the listing lags: ask again later
+            return False
+        if holder.id == self.job.id:
+            return True
+        return self._dead(holder) and self._create(name, int(rounds[-1].rpartition("/")[2]) + 1)
+
+    def _create(self, name: str, number: int) -> bool:
+        mine = {"job": self.job.id, "lease_s": self.job.lease_s}
+        return self._store.create(_claim_key(name, number), canonical_json(mine).encode())
+
+    def release(self, name: str) -> None:
+        """Give ``name`` up: its model is committed, or is not going to be."""
+        for key in sorted(self._store.keys(f"{CLAIMS}/{name}/"), reverse=True):
+            self._store.delete(key)
+
+    @contextlib.contextmanager
+    def pulsing(self) -> Iterator[None]:
+        """Keep the job's claims alive for the length of the block; at its end, nothing of the job is left."""
+        stop = threading.Event()
+        self._store.create(_pulse_key(self.job.id, 0), b"")
+        thread = threading.Thread(target=self._pulse, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(BEAT_ENDS_S)
+            if self._heard and not thread.is_alive():  # a store that is away keeps a pulse that stands still: as good as none
+                with contextlib.suppress(StoreError):
+                    self._clear()
+
+    def _pulse(self, stop: threading.Event) -> None:
+        number = 0
+        while not stop.wait(self.job.lease_s / BEATS_A_LEASE):
+            self._heard = False
+            with contextlib.suppress(StoreError):  # the workers meet the same store and report it; the next pulse may come through
+                self._store.create(_pulse_key(self.job.id, number + 1), b"")
+                self._store.delete(_pulse_key(self.job.id, number))
+                number += 1
+                self._heard = True
+
+    def _clear(self) -> None:
+        last_rounds = {key.split("/")[1]: key for key in self._store.keys(f"{CLAIMS}/")}
+        for name, key in last_rounds.items():
+            holder = self._holder(key)
+            if holder is not None and holder.id == self.job.id:
+                self.release(name)
+        for key in self._store.keys(f"{PULSES}/{self.job.id}/"):
+            self._store.delete(key)
+
+    def _holder(self, key: str) -> Job | None:
+        try:
+            stated = json.loads(self._store.read(key))
+        except MissingArtifactError:
+            return None
+        return Job(stated["job"], stated["lease_s"])
+
+    def _dead(self, holder: Job) -> bool:
+        """Whether a job has shown no sign of life for the length of its lease, as far as this process has watched it."""
+        now = self._clock()
+        seen = tuple(self._store.keys(f"{PULSES}/{holder.id}/"))
+        before = self._watched.get(holder.id)
+        if before is None or before.seen != seen:
+            self._watched[holder.id] = _Watched(seen, now)
+            return False
+        before.still_s += min(now - before.at, holder.lease_s * LONGEST_STEP)
+        before.at = now
+        return before.still_s >= holder.lease_s
+
+
+def dead_leases(store: Store, grace_s: float) -> list[str]:
+    """Keys that killed jobs left: pulses older than ``grace_s`` seconds, and claims as old whose job has no younger pulse.
+
+    Safe beside running jobs: what goes while it is looked at is not dead.
+    """
+    ages = {k: _age_s(store, k) for k in store.keys(f"{PULSES}/")}
+    living = {k.split("/")[1] for k, age in ages.items() if age < grace_s}
+    claims = [k for k in store.keys(f"{CLAIMS}/") if _age_s(store, k) >= grace_s and _job_of(store, k) not in {None, *living}]
+    return [*claims, *sorted(k for k, age in ages.items() if grace_s <= age < GONE)]
+
+
+def _age_s(store: Store, key: str) -> float:
+    try:
+        return store.age_s(key)
+    except MissingArtifactError:
+        return GONE
+
+
+def _job_of(store: Store, key: str) -> str | None:
+    try:
+        found: str = json.loads(store.read(key))["job"]
+    except MissingArtifactError:
+        return None
+    return found
+
+
+def _claim_key(name: str, number: int) -> str:
+    return f"{CLAIMS}/{name}/{number:06d}"
+
+
+def _pulse_key(job: str, number: int) -> str:
+    return f"{PULSES}/{job}/{number:010d}"
