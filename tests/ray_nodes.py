@@ -70,6 +70,10 @@ class Nodes:
             _kill(process)
         self.nodes.remove(node)
 
+    def processes(self, name: str) -> list[psutil.Process]:
+        """What runs on any node with ``name`` in its command line, or in the title that Ray has given it."""
+        return [p for node in self.nodes for p in _family(node) if name in _title(p)]
+
     def alive(self) -> set[str]:
         """Addresses of the nodes that the cluster believes to be alive."""
         try:
@@ -131,6 +135,13 @@ def _name(process: psutil.Process) -> str:
     try:
         return process.name()
     except psutil.NoSuchProcess:
+        return ""
+
+
+def _title(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
         return ""
 
 

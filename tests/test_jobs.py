@@ -100,12 +100,12 @@ def everything_written(nodes: Nodes) -> Iterator[tuple[Path, str]]:
             yield path, path.read_text(errors="replace")
 
 
-def test_an_audit_gives_the_verdicts_of_a_local_run(
-    nodes: Nodes, serial: dict[str, str], seaweed: Seaweed, bucket: str, tmp_path: Path
+def test_audit_zoo_and_score_give_what_a_local_run_gives(
+    nodes: Nodes, serial: dict[str, str], seaweed: Seaweed, bucket: str, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit(nodes, "audit", *audit(bucket))
     assert info(nodes, "audit")["status"] == "SUCCEEDED" and info(nodes, "audit")["driver_exit_code"] == 0
-    assert fetched(bucket, tmp_path) == serial
+    assert fetched(bucket, tmp_path / "report") == serial
     told = events(nodes, "audit")
     kinds = [e["event"] for e in told]
     assert kinds[-1] == "done" and "started" in kinds and "models" in kinds and "phase" in kinds
@@ -119,6 +119,22 @@ def test_an_audit_gives_the_verdicts_of_a_local_run(
     for secret in (seaweed.secret_key, nodes.token):
         assert secret not in kept
         assert [path for path, text in everything_written(nodes) if secret in text] == []
+
+    submit(nodes, "zoo", "python", "jobs/zoo.py", "--recipe", "digits", "--store", bucket)
+    assert ended(nodes, "zoo") == 0
+    done = events(nodes, "zoo")[-1]
+    assert (done["event"], done["trained"], done["models"], done["failed"]) == ("done", "0", "16", "0")
+
+    (kit,) = open_store(bucket).ids("kit")
+    question = ["--store", bucket, "--kit", kit, "--suspect", str(exported)]
+    submit(nodes, "score", "python", "jobs/score.py", *question)
+    assert ended(nodes, "score") == 0
+    done = events(nodes, "score")[-1]
+    capsys.readouterr()
+    assert main(["score", *question, "--json"]) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert done["decision"] == here["decision"] and done["queries"] == str(here["queries"])
+    assert float(done["similarity"]) == pytest.approx(here["similarity"], abs=1e-5)
 
 
 def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
@@ -139,6 +155,35 @@ def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str]
     assert int(done["trained"]) + int(done["reused"]) == 16 and int(done["reused"]) >= len(kept)
     assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & kept
     assert fetched(bucket, tmp_path) == serial
+
+
+@pytest.mark.chaos
+def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
+    """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. The next job does not wait for it long."""
+    lease = {"ZOOAUDIT_LEASE_SECONDS": "4"}
+    submit(nodes, "doomed", *audit(bucket), wait=False, env=lease)
+    wait_for_models(bucket, 2)
+    workers = nodes.processes("RayTrainWorker")
+    for worker in workers:  # held still, or they finish all sixteen while Ray is still noticing that the driver is gone
+        worker.suspend()
+    for driver in nodes.processes("jobs/audit.py"):
+        driver.kill()
+    killed = time.time()
+    assert ended(nodes, "doomed") != 0 and info(nodes, "doomed")["status"] == "FAILED"
+    for worker in psutil.wait_procs(workers, timeout=10)[1]:
+        worker.resume()
+    submit(nodes, "heir", *audit(bucket), wait=False, env=lease)
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "the dead job's workers are still there"
+    kept = wait_for_models(bucket, 2)
+    assert len(kept) < 16
+    assert ended(nodes, "heir") == 0, events(nodes, "heir")
+    print(f"done {time.time() - killed:.0f} s after the driver was killed")
+    done = events(nodes, "heir")[-1]
+    assert int(done["reused"]) >= 2 and int(done["trained"]) + int(done["reused"]) == 16
+    assert fetched(bucket, tmp_path) == serial
+    assert list(open_store(bucket).check()) == []
+    assert time.time() - killed < 150, "the next job waited for what the dead one had reserved"
 
 
 def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_path: Path) -> None:

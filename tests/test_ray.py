@@ -57,7 +57,7 @@ def test_a_server_killed_while_models_are_committed(serial: tuple[Path, dict[str
     artifacts = open_store("s3://zoo/x")
     wait_for(lambda: len(artifacts.ids("model")) >= 2, run)
     own_server.kill()
-    time.sleep(10)
+    time.sleep(20)
     own_server.start()
     found = result(run)
     assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}

@@ -26,6 +26,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from zooaudit import errors
 from zooaudit.compute import pick_device
 from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.distributed import reservations
 from zooaudit.distributed.cluster import cluster
 from zooaudit.distributed.metrics import RayCollector
 from zooaudit.distributed.queue_actor import QueueActor
@@ -73,9 +74,11 @@ class RayFarm:
             tasks, ready = ordered_tasks(specs, artifacts, len(dataset.train))
             # on the driver's node: no worker node's end takes it along
             driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": driver}
-            queue = ray.remote(QueueActor).options(**options).remote(tasks, ready, self.patience)
             leases = artifacts.leases(Job.new())
+            name = {"name": leases.job.id, "namespace": reservations.NAMESPACE}
+            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": driver}
+            queue = ray.remote(QueueActor).options(**name, **options).remote(tasks, ready, self.patience)
+            reservations.give_back_of_the_dead()
             config = {
                 "queue": queue,
                 "job": leases.job,
@@ -85,10 +88,10 @@ class RayFarm:
                 "path": folder,
             }
             with leases.pulsing():
-                _run(self._trainer(config, scratch), queue, watch)
+                _run(self._trainer(config, scratch), queue, leases.job.id, watch)
                 while ray.get(queue.rested.remote()):  # the rest is being built by another job, which may need this cluster to do it
                     time.sleep(REST_S)
-                    _run(self._trainer(config, scratch), queue, watch)
+                    _run(self._trainer(config, scratch), queue, leases.job.id, watch)
             _raise_aborted(ray.get(queue.error.remote()))
             built: int = ray.get(queue.built.remote())
             return built
@@ -146,7 +149,7 @@ def work(config: dict[str, Any]) -> None:
         ray.get(queue.abort.remote(type(error).__name__, str(error)))
 
 
-def _run(trainer: TorchTrainer, queue: Any, watch: Watch) -> None:
+def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
     """Train in a thread of its own and watch the queue from this one, which hears Ctrl-C and SIGTERM at once.
 
     In the main thread Ray Train would take over Ctrl-C, and end the program with exit code 0.
@@ -159,13 +162,10 @@ def _run(trainer: TorchTrainer, queue: Any, watch: Watch) -> None:
         except Exception as error:  # noqa: BLE001  raised again below
             training.set_exception(error)
 
-    threading.Thread(target=fit, daemon=True).start()
-    try:
+    with reservations.held(trainer.train_run_context.run_id, name):
+        threading.Thread(target=fit, daemon=True).start()
         while not wait([training], POLL_S).done:
             watch(ray.get(queue.status.remote()))
-    except KeyboardInterrupt:
-        _release(trainer)
-        raise
     watch(ray.get(queue.status.remote()))
     try:
         training.result()
@@ -174,18 +174,6 @@ def _run(trainer: TorchTrainer, queue: Any, watch: Watch) -> None:
         raise errors.FarmError(
             f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
         ) from error
-
-
-def _release(trainer: TorchTrainer) -> None:
-    """Give back what an interrupted run has reserved of the cluster.
-
-    Ray Train (2.60) does so only when it ends by itself; otherwise the next run would wait three minutes for the reservation to lapse.
-    """
-    try:
-        coordinator = ray.get_actor("AutoscalingCoordinator", namespace="AutoscalingCoordinator")
-    except ValueError:
-        return  # nothing is reserved yet
-    ray.wait([coordinator.cancel_request.remote(f"train-{trainer.train_run_context.run_id}")], timeout=1)
 
 
 def _raise_aborted(aborted: tuple[str, str] | None) -> None:
