@@ -89,6 +89,25 @@ def queue_log(nodes: Nodes) -> list[dict[str, str]]:
     return [dict(word.split("=", 1) for word in shlex.split(line)[1:]) for line in lines if " event=" in line]
 
 
+def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
+    """Suspend both workers when some models are finished and each worker has one in hand; returns them, and what is finished."""
+    end = time.monotonic() + TIMEOUT_S
+    wait_for_models(store, 2)
+    while time.monotonic() < end:
+        workers = nodes.processes("RayTrainWorker")
+        for worker in workers:
+            worker.suspend()
+        time.sleep(0.3)  # what they had just said to the queue arrives
+        told = queue_log(nodes)
+        drawn, finished = ({e["model"] for e in told if e["event"] == event} for event in ("drawn", "finished"))
+        if len(drawn - finished) == 2:
+            return workers, finished
+        for worker in workers:
+            worker.resume()
+        time.sleep(0.05)
+    raise AssertionError("the workers never had a model each")
+
+
 def fetched(store: str, folder: Path, run: str = "digits") -> dict[str, str]:
     assert main(["report", "--store", store, "--run", run, "--out", str(folder)]) == 0
     return verdicts(folder)
@@ -162,10 +181,7 @@ def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, st
     """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. The next job does not wait for it long."""
     lease = {"ZOOAUDIT_LEASE_SECONDS": "4"}
     submit(nodes, "doomed", *audit(bucket), wait=False, env=lease)
-    wait_for_models(bucket, 2)
-    workers = nodes.processes("RayTrainWorker")
-    for worker in workers:  # held still, or they finish all sixteen while Ray is still noticing that the driver is gone
-        worker.suspend()
+    workers, finished = hold(nodes, bucket)  # or they finish all sixteen while Ray is still noticing that the driver is gone
     for driver in nodes.processes("jobs/audit.py"):
         driver.kill()
     killed = time.time()
@@ -175,12 +191,12 @@ def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, st
     submit(nodes, "heir", *audit(bucket), wait=False, env=lease)
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive, "the dead job's workers are still there"
-    kept = wait_for_models(bucket, 2)
-    assert len(kept) < 16
+    assert 2 <= len(finished) < 16
     assert ended(nodes, "heir") == 0, events(nodes, "heir")
     print(f"done {time.time() - killed:.0f} s after the driver was killed")
     done = events(nodes, "heir")[-1]
-    assert int(done["reused"]) >= 2 and int(done["trained"]) + int(done["reused"]) == 16
+    assert int(done["trained"]) + int(done["reused"]) == 16 and int(done["reused"]) >= len(finished)
+    assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & finished
     assert fetched(bucket, tmp_path) == serial
     assert list(open_store(bucket).check()) == []
     assert time.time() - killed < 150, "the next job waited for what the dead one had reserved"
@@ -226,11 +242,12 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     """The group of two comes back with what is there; what the lost node had claimed is done by another."""
     name = f"killed-{'replaced' if replaced else 'alone'}"
     submit(nodes, name, *audit(bucket), wait=False)
-    finished = wait_for_models(bucket, 2)
-    victim: psutil.Process = nodes.nodes[-1]
-    nodes.kill_node(victim)
+    workers, finished = hold(nodes, bucket)
+    nodes.kill_node(nodes.nodes[-1])
     killed = time.time()
-    assert len(finished) < 16
+    for worker in psutil.wait_procs(workers, timeout=1)[1]:
+        worker.resume()
+    assert 2 <= len(finished) < 16
     if replaced:
         nodes.add(1)
     assert ended(nodes, name) == 0, events(nodes, name)
@@ -238,7 +255,7 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     told = queue_log(nodes)
     drawn = [e["model"] for e in told if e["event"] == "drawn"]
     assert {m: drawn.count(m) for m in finished} == dict.fromkeys(finished, 1)
-    assert len(set(drawn)) == 16 and len(drawn) > 16, "no model was lost with the node, so nothing was tested"
+    assert len(set(drawn)) == 16 and len(drawn) > 16, "the model in the lost node's hands was not drawn again"
     sizes = [e["workers"] for e in told if e["event"] == "joined"]
     assert sizes[:2] == ["2", "2"] and len(sizes) > 2
     assert replaced or sizes[2:] == ["1"]

@@ -82,7 +82,7 @@ def test_a_farm_waits_for_another_jobs_model_without_its_workers(digits: Dataset
     other = artifacts.leases(Job("other", 30.0))
     with other.pulsing():
         assert other.take(specs[0].id)
-        let_go = threading.Timer(45, lambda: other.release(specs[0].id))
+        let_go = threading.Timer(30, lambda: other.release(specs[0].id))
         let_go.start()
         seen: list[FarmStatus] = []
         assert RayFarm(patience=3).build(specs, digits, artifacts, seen.append) == 3

@@ -21,9 +21,11 @@ QUIET = {
     "RAY_worker_niceness": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
     "RAY_DEDUP_LOGS": "1",
 }
-"""Set unless the user has set them: no telemetry, training at normal priority, no warnings about defaults. RAY_AUTH_MODE is left alone:
+"""Set unless the user has set them: no telemetry, training at normal priority, no warnings about defaults, and after a node is lost
+only 15 s of waiting (Ray: 60) for room that it alone had. RAY_AUTH_MODE is left alone:
 Ray turns token authentication on for a private cluster, and a value set after ``import ray`` is read by some of its parts only."""
 
 NEEDED = ("zooaudit", "boto3", "numba", "numpy", "pyarrow", "safetensors", "torch")
