@@ -180,9 +180,9 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
 
 
 def test_a_body_that_does_not_say_its_length_is_cut_off(place: Place) -> None:
-    parts = (b" " * 65536 for _ in range(6))
+    parts = (b" " * 65536 for _ in range(6))  # urllib sends it in chunks
     request = f"/kits/{place.id}/score?suspect=s"
-    assert_problem(place.client.ask(request, parts, Content_Type=JSON), 413, "too large")  # type: ignore[arg-type]  urllib sends it in chunks
+    assert_problem(place.client.ask(request, parts, Content_Type=JSON), 413, "too large")  # type: ignore[arg-type]
 
 
 def test_only_keys_open_it_and_only_health_is_open(place: Place) -> None:
@@ -258,7 +258,10 @@ def test_openapi_names_every_route_and_both_bodies(place: Place) -> None:
         ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"),
         ("/kits/{id}/queries", "get"), ("/kits/{id}/score", "post"),
     }  # fmt: skip
-    assert api["paths"]["/kits/{id_}/score"]["post"]["requestBody"]["content"].keys() == {JSON, PARQUET}
+    score = api["paths"]["/kits/{id_}/score"]["post"]
+    assert score["requestBody"]["content"].keys() == {JSON, PARQUET}
+    assert score["responses"].keys() == {"200", "4XX", "5XX"}
+    assert score["responses"]["4XX"]["content"].keys() == {"application/problem+json"}
 
 
 def test_without_keys_it_does_not_start(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from zooaudit import __version__
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import JSON, PARQUET, queries_parquet, read_answers
 from zooaudit.serving.kits import Kits
-from zooaudit.serving.problems import Refused, install, not_authorised
+from zooaudit.serving.problems import MEDIA_TYPE, Refused, install, not_authorised
 from zooaudit.serving.settings import QUERIES, Settings
 
 ACCEPTED = f"{JSON} or {PARQUET}"
@@ -76,7 +76,10 @@ def _has_key(request: Request, service: Shared) -> None:
         raise not_authorised()
 
 
-PROBLEM: dict[int | str, dict[str, Any]] = {"4XX": {"model": schemas.Problem}, "5XX": {"model": schemas.Problem}}
+PROBLEM: dict[int | str, dict[str, Any]] = {
+    status: {"description": "Refused", "content": {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}}
+    for status in ("4XX", "5XX")
+}
 public = APIRouter(responses=PROBLEM)
 private = APIRouter(responses=PROBLEM, dependencies=[Depends(_has_key)])
 
