@@ -32,13 +32,21 @@ def of_kind(kind: str) -> list[dict[str, Any]]:
 
 CLUSTER_SPEC: dict[str, Any] = of_kind("RayCluster")[0]["spec"]
 NAME: str = of_kind("RayCluster")[0]["metadata"]["name"]
+SERVICE: dict[str, Any] = of_kind("RayService")[0]
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod as KubeRay makes it: the template, and the labels that it adds."""
+    """A pod as KubeRay makes it: the template, and the labels that it adds.
+
+    Attributes:
+        serves: whether it is one of the RayService's.
+        inside: labels that the pods of its cluster, and no others, have.
+    """
 
     group: str
+    serves: bool
+    inside: dict[str, str]
     labels: dict[str, str]
     start: dict[str, str]
     spec: dict[str, Any]
@@ -50,13 +58,24 @@ class Pod:
 
 
 def pods() -> list[Pod]:
-    """The head and one of each worker group."""
-    groups = [("head", "headgroup", CLUSTER_SPEC["headGroupSpec"])]
-    groups += [("worker", g["groupName"], g) for g in CLUSTER_SPEC["workerGroupSpecs"]]
+    """The head and one of each worker group, of the standing cluster and then of the service's."""
+    ours = SERVICE["spec"]["rayClusterConfig"]
+    generated = f"{SERVICE['metadata']['name']}-x7k2p"  # KubeRay names the service's cluster, another one after each change
+    label = ours["headGroupSpec"]["template"]["metadata"]["labels"]
+    return _pods(CLUSTER_SPEC, NAME, False, {"ray.io/cluster": NAME}) + _pods(ours, generated, True, label)
+
+
+def _pods(spec: dict[str, Any], cluster: str, serves: bool, inside: dict[str, str]) -> list[Pod]:
+    groups = [("head", "headgroup", spec["headGroupSpec"])]
+    groups += [("worker", g["groupName"], g) for g in spec["workerGroupSpecs"]]
     return [
-        Pod(name, {"ray.io/cluster": NAME, "ray.io/node-type": kind, "ray.io/group": name}, g["rayStartParams"], g["template"]["spec"])
+        Pod(
+            name, serves, inside,
+            g["template"]["metadata"].get("labels", {}) | {"ray.io/cluster": cluster, "ray.io/node-type": kind, "ray.io/group": name},
+            g["rayStartParams"], g["template"]["spec"],
+        )
         for kind, name, g in groups
-    ]
+    ]  # fmt: skip
 
 
 def amount(quantity: str | int) -> float:

@@ -1,6 +1,7 @@
 """cluster/kubernetes: fields that exist, references that resolve, pods that are confined, healthy and fit, and no secret anywhere."""
 
 import copy
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -11,14 +12,33 @@ import pytest
 import yaml
 from ray._private import ray_constants
 from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS
+from ray.serve.config import AutoscalingConfig
+from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
-from tests.manifests import CLUSTER, CLUSTER_SPEC, GUIDE, KUBERNETES, NAME, OBJECTS, PINNED, ROOT, amount, manifests, of_kind, pods
+from tests.manifests import (
+    CLUSTER,
+    CLUSTER_SPEC,
+    GUIDE,
+    KUBERNETES,
+    NAME,
+    OBJECTS,
+    PINNED,
+    ROOT,
+    SERVICE,
+    amount,
+    manifests,
+    of_kind,
+    pods,
+)  # fmt: skip
 from zooaudit import __version__
 from zooaudit.cli import make_parser
+from zooaudit.serving import settings
 
 SCHEMA = jsonschema.Draft202012Validator(yaml.safe_load((Path(__file__).parent / "schemas" / "manifests.yaml").read_text()))
-PODS = pytest.mark.parametrize("pod", pods(), ids=lambda p: p.group)
-BY_HAND = {"rayjob.yaml", "kustomization.yaml"}
+PODS = pytest.mark.parametrize("pod", pods(), ids=lambda p: f"service-{p.group}" if p.serves else p.group)
+HEADS = pytest.mark.parametrize("head", [p for p in pods() if p.group == "headgroup"], ids=["cluster", "service"])
+SERVED = SERVICE["spec"]["rayClusterConfig"]
+BY_HAND = {"rayjob.yaml", "rayservice.yaml", "kustomization.yaml"}
 CONFINED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -58,7 +78,7 @@ def test_schema_refuses_a_broken_field(path: tuple[str | int, ...], value: Any) 
         SCHEMA.validate(broken)
 
 
-def test_one_command_applies_everything_but_the_job() -> None:
+def test_one_command_applies_everything_but_the_job_and_the_service() -> None:
     listed = manifests()["kustomization.yaml"][0]["resources"]
     assert sorted(listed) == sorted({p.name for p in KUBERNETES.iterdir()} - BY_HAND)
 
@@ -77,13 +97,15 @@ def test_references_resolve(pod: Any) -> None:
     assert {e["configMapRef"]["name"] for e in pod.container["envFrom"]} <= maps
     volumes = {v["name"] for v in pod.spec["volumes"]}
     assert {m["name"] for m in pod.container["volumeMounts"]} == volumes
-    assert {m["name"] for m in CLUSTER_SPEC["autoscalerOptions"]["volumeMounts"]} <= volumes
+    spec = SERVED if pod.serves else CLUSTER_SPEC
+    assert {m["name"] for m in spec["autoscalerOptions"]["volumeMounts"]} <= volumes
 
 
 def secrets() -> set[tuple[str, str]]:
     """Name and key of each secret that a manifest refers to."""
     refs = [e["valueFrom"]["secretKeyRef"] for pod in pods() for e in pod.container["env"]]
-    return {(r["name"], r["key"]) for r in refs} | {(CLUSTER_SPEC["authOptions"]["secretName"], "auth_token")}
+    tokens = {(spec["authOptions"]["secretName"], "auth_token") for spec in (CLUSTER_SPEC, SERVED)}
+    return {(r["name"], r["key"]) for r in refs} | tokens
 
 
 def test_guide_makes_every_secret_that_is_referred_to() -> None:
@@ -101,16 +123,19 @@ def test_no_secret_is_in_a_file() -> None:
         assert not re.search(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", path.read_text()), path
 
 
-def test_s3_settings_are_ones_that_the_store_reads() -> None:
+def test_settings_are_ones_that_the_store_and_the_service_read() -> None:
     known = (ROOT / "README.md").read_text() + (ROOT / "zooaudit" / "storage" / "s3.py").read_text()
-    (settings,) = of_kind("ConfigMap")
-    for name in settings["data"]:
+    stated = {o["metadata"]["name"]: o["data"] for o in of_kind("ConfigMap")}
+    assert set(stated["zooaudit-serve"]) <= {settings.STORE, settings.QUERIES, settings.BODY_MIB, settings.KITS}
+    assert stated["zooaudit-serve"][settings.QUERIES] == "0", "training images do not leave unless somebody says so"
+    for name in [name for data in stated.values() for name in data]:
         assert name in known, name
         assert not re.search("KEY|SECRET|TOKEN|PASSWORD", name), name
 
 
 def containers() -> list[tuple[str, dict[str, Any]]]:
-    return [(p.group, p.container) for p in pods()] + [("autoscaler", CLUSTER_SPEC["autoscalerOptions"])]
+    autoscalers = [("autoscaler", spec["autoscalerOptions"]) for spec in (CLUSTER_SPEC, SERVED)]
+    return [(p.group, p.container) for p in pods()] + autoscalers
 
 
 @pytest.mark.parametrize(("name", "container"), containers(), ids=[n for n, _ in containers()])
@@ -135,7 +160,12 @@ def test_pod_can_write_where_ray_writes_and_nowhere_else(pod: Any) -> None:
 
 @PODS
 def test_probes_ask_what_ray_answers_without_a_token(pod: Any) -> None:
-    for probe in (pod.container["readinessProbe"], pod.container["livenessProbe"]):
+    probes = [pod.container["livenessProbe"]]
+    if pod.serves and pod.group != "headgroup":  # Serve's proxy: tests/test_serve.py asks one
+        assert pod.container["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": 8000}
+    else:
+        probes.append(pod.container["readinessProbe"])
+    for probe in probes:
         assert probe["httpGet"]["path"] in PUBLIC_EXACT_PATHS
         assert probe["httpGet"]["port"] == ray_constants.DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
     alive, ready = ({"initialDelaySeconds": 0} | pod.container[k] for k in ("livenessProbe", "readinessProbe"))
@@ -143,8 +173,9 @@ def test_probes_ask_what_ray_answers_without_a_token(pod: Any) -> None:
 
 
 def test_token_authentication_is_on() -> None:
-    assert CLUSTER_SPEC["authOptions"]["mode"] == "token"
-    assert tuple(map(int, CLUSTER_SPEC["rayVersion"].split("."))) >= (2, 52), "older Rays have no tokens"
+    for spec in (CLUSTER_SPEC, SERVED):
+        assert spec["authOptions"]["mode"] == "token"
+        assert tuple(map(int, spec["rayVersion"].split("."))) >= (2, 52), "older Rays have no tokens"
 
 
 def test_workers_scale_from_nothing_and_gpus_are_for_those_who_ask() -> None:
@@ -183,26 +214,33 @@ def rules(labels: dict[str, str], direction: str, peer: str) -> list[tuple[dict[
 @PODS
 def test_network_policy_denies_what_it_does_not_name(pod: Any) -> None:
     assert {"Ingress", "Egress"} <= {t for p in policies(pod.labels) for t in p["policyTypes"]}
-    inside = {"podSelector": {"matchLabels": {"ray.io/cluster": NAME}}}
+    inside = {"podSelector": {"matchLabels": pod.inside}}
     outside = [(who, ports) for who, ports in rules(pod.labels, "ingress", "from") if who != inside]
     assert (inside, set()) in rules(pod.labels, "ingress", "from")
     assert (inside, set()) in rules(pod.labels, "egress", "to")
-    assert {port for _, ports in outside for port in ports} == ({8080, 8265} if pod.group == "headgroup" else {8080})
+    own = {8265} if pod.group == "headgroup" else {8000} if pod.serves else set()
+    assert {port for _, ports in outside for port in ports} == {8080} | own
     assert all(who and ports for who, ports in outside), "a rule without peers or ports lets everybody in"
 
 
 @PODS
 def test_pods_reach_names_and_the_store_but_not_the_nodes_credentials(pod: Any) -> None:
     reached = rules(pod.labels, "egress", "to")
-    asked = [port["protocol"] for p in policies(pod.labels) for rule in p["egress"] for port in rule.get("ports", []) if port["port"] == 53]
+    asked = [
+        port["protocol"]
+        for p in policies(pod.labels)
+        for rule in p.get("egress", [])
+        for port in rule.get("ports", [])
+        if port["port"] == 53
+    ]
     assert sorted(asked) == ["TCP", "UDP"], "large answers of the name server come by TCP"
     blocks = [(who["ipBlock"], ports) for who, ports in reached if "ipBlock" in who]
     assert any(443 in ports for _, ports in blocks)
     assert all("169.254.0.0/16" in block["except"] for block, _ in blocks)
 
 
-def test_operator_reaches_the_dashboard_from_where_the_guide_installs_it() -> None:
-    head = pods()[0]
+@HEADS
+def test_operator_reaches_the_dashboard_from_where_the_guide_installs_it(head: Any) -> None:
     named = [
         who["namespaceSelector"]["matchLabels"]
         for who, p in rules(head.labels, "ingress", "from")
@@ -229,7 +267,7 @@ def test_job_runs_on_the_cluster_with_arguments_that_exist() -> None:
 
 
 def test_versions_agree() -> None:
-    assert CLUSTER_SPEC["rayVersion"] == PINNED["ray"]
+    assert CLUSTER_SPEC["rayVersion"] == SERVED["rayVersion"] == PINNED["ray"]
     images = {pod.container["image"] for pod in pods()}
     assert images == {f"zooaudit:{__version__}-cpu", f"zooaudit:{__version__}-cuda"}
     assert f"Ray {PINNED['ray']}" in GUIDE
@@ -240,4 +278,61 @@ def test_ports_are_ones_that_ray_opens(pod: Any) -> None:
     ports = {p["name"]: p["containerPort"] for p in pod.container["ports"]}
     assert str(ports["metrics"]) == pod.start["metrics-export-port"]
     if pod.group == "headgroup":
-        assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080}
+        serve = {"serve": 8000} if pod.serves else {}
+        assert ports == {"gcs-server": 6379, "dashboard": 8265, "client": 10001, "metrics": 8080} | serve
+
+
+def serve_configs() -> tuple[ServeDeploySchema, ServeDeploySchema]:
+    """The service's and that of `serve deploy`, read by Ray's own validator."""
+    texts = SERVICE["spec"]["serveConfigV2"], (CLUSTER / "serve.yaml").read_text()
+    in_service, alone = (ServeDeploySchema.model_validate(yaml.safe_load(text)) for text in texts)
+    return in_service, alone
+
+
+def test_service_and_serve_deploy_run_the_same_application() -> None:
+    in_service, alone = serve_configs()
+    assert in_service.applications == alone.applications
+    assert (in_service.http_options.host, alone.http_options.host) == ("0.0.0.0", "127.0.0.1")
+    assert in_service.http_options.port == alone.http_options.port == 8000
+    (application,) = in_service.applications
+    module, name = application.import_path.split(":")
+    (deployment,) = application.deployments
+    assert getattr(importlib.import_module(module), name)
+    assert f'name="{deployment.name}"' in Path(importlib.import_module(module).__file__ or "").read_text()
+
+
+def test_serve_config_with_a_misspelt_field_is_noticed() -> None:
+    """Ray ignores what it does not know at the top, so the fields are compared with those that it has."""
+    for text in (SERVICE["spec"]["serveConfigV2"], (CLUSTER / "serve.yaml").read_text()):
+        config = yaml.safe_load(text)
+        assert config.keys() <= ServeDeploySchema.model_fields.keys()
+        assert config["http_options"].keys() <= HTTPOptionsSchema.model_fields.keys()
+        for application in config["applications"]:
+            assert application.keys() <= ServeApplicationSchema.model_fields.keys()
+            for deployment in application["deployments"]:
+                assert deployment.keys() <= DeploymentSchema.model_fields.keys()
+                assert deployment["autoscaling_config"].keys() <= AutoscalingConfig.model_fields.keys()
+
+
+def test_workers_have_room_for_every_replica_and_callers_reach_them_only() -> None:
+    (deployment,) = serve_configs()[0].applications[0].deployments
+    (group,) = SERVED["workerGroupSpecs"]
+    cores = amount(group["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
+    scaling = deployment.autoscaling_config
+    assert isinstance(scaling, dict)
+    per_pod = cores // deployment.ray_actor_options.num_cpus
+    assert scaling["max_replicas"] <= group["maxReplicas"] * per_pod
+    assert 1 <= scaling["min_replicas"] <= group["minReplicas"] * per_pod, "the first request would wait for a pod"
+    assert SERVICE["spec"]["excludeHeadPodFromServeSvc"] is True
+    assert SERVED["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    callers = [who for pod in pods() if pod.serves for who, ports in rules(pod.labels, "ingress", "from") if 8000 in ports]
+    assert callers == [{"podSelector": {"matchLabels": {"zooaudit.io/role": "client"}}}]
+
+
+def test_service_has_keys_on_every_node_and_a_name_of_its_own() -> None:
+    for pod in [p for p in pods() if p.serves]:
+        given = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in pod.container["env"]}
+        assert given[settings.KEYS] == {"name": "zooaudit-serve", "key": "keys_sha256"}
+        assert {"configMapRef": {"name": "zooaudit-serve"}} in pod.container["envFrom"]
+        assert settings.OPEN not in str(OBJECTS)
+    assert SERVICE["metadata"]["name"] != NAME, "KubeRay names both Services of a head after these"

@@ -76,10 +76,11 @@ def installed_by(wanted: list[str]) -> dict[str, Requirement]:
 
 
 def test_every_package_of_the_image_is_in_the_tested_set() -> None:
-    extras = {extra for stage in stages().values() for run in stage.all("RUN") for extra in re.findall(r"\.\[(\w+)\]", run)}
-    assert extras == {"cluster"}
-    needed = installed_by(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["cluster"])
-    assert {"ray", "torch", "aiohttp", "prometheus-client"} <= needed.keys()
+    extras = {extras for stage in stages().values() for run in stage.all("RUN") for extras in re.findall(r"\.\[([\w,]+)\]", run)}
+    assert extras == {"cluster,serve"}
+    asked = [line for name in ("cluster", "serve") for line in PROJECT["optional-dependencies"][name]]
+    needed = installed_by(PROJECT["dependencies"] + asked)
+    assert {"ray", "torch", "aiohttp", "prometheus-client", "fastapi", "uvicorn"} <= needed.keys()
     ours = {name for name in needed if not name.startswith(TORCHS_OWN)}
     assert ours <= PINNED.keys(), f"constraints.txt lacks {ours - PINNED.keys()}"
 
@@ -189,7 +190,7 @@ def test_ray_up_brings_packages_token_and_settings_and_starts_nodes_with_our_scr
     commands = "\n".join([*found["setup_commands"], *found["head_start_ray_commands"], *found["worker_start_ray_commands"]])
     for path in re.findall(r"~/zooaudit/([\w./-]+)", commands):
         assert (ROOT / path).exists(), path
-    assert "-c constraints.txt '.[cluster]'" in commands
+    assert "-c constraints.txt '.[cluster,serve]'" in commands
 
 
 def test_ray_up_tarball_is_not_committed_nor_sent_with_jobs() -> None:

@@ -146,17 +146,13 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
     module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
     box = TorchBlackBox(module, found.num_classes, args.suspect)
     _, verdict = found.score(args.suspect, box)
-    accused = found.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
-    caution = (
-        f"this method accused {accused[0]} of {accused[1]} innocent look-alikes (models extracted from somebody else's victim): "
-        "'piracy' alone is not evidence of theft from you"
-    )
-    facts = {"suspect": args.suspect, "encoder": found.encoder_config.name, "queries": box.queries, **asdict(verdict), "caution": caution}
+    facts = {"suspect": args.suspect, "encoder": found.encoder_config.name, "queries": box.queries, **asdict(verdict)}
+    facts["caution"] = found.caution
     tell("", "done", **facts)
     if args.json:
         print(json.dumps(facts), file=out)
     elif args.log == "text":
-        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {caution}", file=out)
+        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {found.caution}", file=out)
     return 0
 
 

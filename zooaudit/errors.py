@@ -46,7 +46,20 @@ class ModelError(InputError):
 
 
 class AnswersError(InputError):
-    """A suspect's answers are not finite class probabilities of the expected shape."""
+    """A suspect's answers are not finite class probabilities of the expected shape.
+
+    Attributes:
+        found, expected: what is wrong and what would be right, for those who need them apart; "" where the message alone says it.
+    """
+
+    found = expected = ""
+
+    @classmethod
+    def of(cls, found: str, expected: str) -> "AnswersError":
+        """The error that says both."""
+        error = cls(f"the answers have {found}; expected {expected}")
+        error.found, error.expected = found, expected
+        return error
 
 
 class StoreError(ZooauditError):

@@ -12,12 +12,13 @@ from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import to_unit
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import MissingArtifactError
-from zooaudit.fingerprint.answers import ask, fingerprints, queries
+from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifact, Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
 from zooaudit.verdict.similarity import similarities
+from zooaudit.zoo.spec import Role
 
 KIND = "kit"
 TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
@@ -74,8 +75,30 @@ class Kit:
 
     def score(self, name: str, suspect: BlackBox) -> tuple[np.ndarray, Verdict]:
         """Ask a suspect everything and judge it: its similarities ``[views]`` and the verdict."""
-        scores = self.similarities(ask(suspect, self.questions()))
+        return self.score_answers(name, ask(suspect, self.questions()))
+
+    def score_answers(self, name: str, answers: Tensor) -> tuple[np.ndarray, Verdict]:
+        """Judge a suspect by its answers to all ``questions``, whoever asked them: as ``score``, to the bit.
+
+        Args:
+            name: the suspect's; the draws of the t-test depend on it.
+            answers: probabilities float32 ``[views, N, 2, K]``.
+
+        Raises:
+            AnswersError: they are not that.
+        """
+        check_answers(answers, tuple(self.victim_answers.shape))
+        scores = self.similarities(answers)
         return scores, self.judge(name, scores)
+
+    @property
+    def caution(self) -> str:
+        """What has to be said beside each verdict: how often this kit accused innocent look-alikes."""
+        accused, of = self.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
+        return (
+            f"this method accused {accused} of {of} innocent look-alikes (models extracted from somebody else's victim): "
+            "'piracy' alone is not evidence of theft from you"
+        )
 
 
 def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
@@ -104,7 +127,15 @@ def load_kit(artifacts: Artifacts, id_: str) -> Kit:
     if len(found) != 1:
         listed = ", ".join(known) or "none; make one with 'zooaudit audit' or 'zooaudit kit'"
         raise MissingArtifactError(f"{len(found)} kits in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}")
-    artifact = artifacts.load(KIND, found[0])
+    return read_kit(artifacts.load(KIND, found[0]))
+
+
+def read_kit(artifact: Artifact) -> Kit:
+    """The kit that an artifact holds.
+
+    Raises:
+        DamagedArtifactError: a file of it is not what its manifest says.
+    """
     meta, tensors = artifact.meta, artifact.tensors(TENSORS)
     config = EncoderConfig(**(meta["encoder"] | {"hidden": tuple(meta["encoder"]["hidden"])}))
     answers = tensors["victim_answers"]

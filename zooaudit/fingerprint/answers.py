@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from zooaudit.suspects.blackbox import BlackBox
+from zooaudit.errors import AnswersError
+from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 
 BATCH = 500
 
@@ -26,6 +27,24 @@ def ask(suspect: BlackBox, asked: Tensor) -> Tensor:
     flat = asked.flatten(0, 2)
     answers = torch.cat([suspect.ask(x) for x in flat.split(BATCH)])
     return answers.view(*asked.shape[:3], -1)
+
+
+def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse what no black box gives: answers must be float of this ``shape``, ``[views, N, 2, K]``, each row of K a distribution.
+
+    Raises:
+        AnswersError: another shape, NaN, infinite or negative values, or rows whose sum is off 1 by ``SUM_TOLERANCE`` or more.
+    """
+    if tuple(answers.shape) != shape:
+        raise AnswersError.of(f"shape {tuple(answers.shape)}", f"{shape}: views, datapoints, clean and perturbed, classes")
+    rows = answers.flatten(0, -2)
+    for wrong, what, expected in (
+        (~torch.isfinite(rows).all(1), "NaN or infinite values", "finite probabilities"),
+        ((rows < 0).any(1), "negative values", "probabilities in [0, 1]; logits have to go through a softmax first"),
+        ((rows.sum(1) - 1).abs() >= SUM_TOLERANCE, "probabilities that do not sum to 1", f"sums within {SUM_TOLERANCE:g} of 1"),
+    ):
+        if count := int(wrong.sum()):
+            raise AnswersError.of(f"{what} in {count:,} of {len(rows):,} rows", expected)
 
 
 def fingerprints(answers: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from zooaudit.storage.local import LocalStore
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.observed import ObservedStore
 from zooaudit.storage.port import Store
+from zooaudit.storage.retry import Backoff
 
 FORMAT = 1
 MARKER = "zooaudit.json"
@@ -39,11 +40,12 @@ _MARK = canonical_json({"format": FORMAT}).encode()
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 
 
-def open_store(url: str, cache: bool = True) -> "Artifacts":
+def open_store(url: str, cache: bool = True, deadline_s: float | None = None) -> "Artifacts":
     """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
 
     Args:
         cache: keep content that comes over a network in this machine's cache as well.
+        deadline_s: seconds for which a request over a network is tried again; None for ZOOAUDIT_S3_DEADLINE_S.
 
     Raises:
         StoreError: it cannot be made, reached or trusted, or was written by a newer zooaudit.
@@ -54,7 +56,7 @@ def open_store(url: str, cache: bool = True) -> "Artifacts":
     if url.startswith("s3:"):
         from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
 
-        store = ObservedStore(S3Store(url))
+        store = ObservedStore(S3Store(url, backoff=Backoff(deadline_s) if deadline_s else None))
         return Artifacts(cached(store) if cache else store)
     if "://" in url:
         raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
@@ -139,6 +141,15 @@ class Artifacts:
     @property
     def url(self) -> str:
         return self._store.url
+
+    def check_there(self) -> None:
+        """One look whether the store answers and is one of ours.
+
+        Raises:
+            StoreError: it does not answer, has gone (a folder that is no longer mounted), or was never written to.
+        """
+        if not self._store.exists(MARKER):
+            raise StoreError(f"store {self.url} has no {MARKER}: it has gone, or nothing was ever stored there")
 
     def leases(self, job: Job) -> Leases:
         """A job's claims on this store."""

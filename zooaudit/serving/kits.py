@@ -1,0 +1,80 @@
+"""Kits out of the store, on demand; the last ones used stay in memory."""
+
+import threading
+from collections import OrderedDict
+
+from zooaudit.errors import InputError, MissingArtifactError
+from zooaudit.kit import KIND, Kit, read_kit
+from zooaudit.serving.schemas import KitSummary
+from zooaudit.storage.artifacts import Artifact, Artifacts, open_store
+
+DEADLINE_S = 5.0
+"""How long a store that does not answer is asked again: a caller waits for it."""
+
+
+class Kits:
+    """A store's kits, for many threads. The store is opened when it is first needed: a service starts without it, and says so.
+
+    Args:
+        store: a folder or ``s3://bucket/prefix``.
+        size: kits held in memory, at least 1; the least recently used goes first. Kits never change, so one that is held needs no store.
+    """
+
+    def __init__(self, store: str, size: int) -> None:
+        self._store, self._size = store, size
+        self._artifacts: Artifacts | None = None
+        self._held: OrderedDict[str, tuple[KitSummary, Kit]] = OrderedDict()
+        self._opening, self._holding = threading.Lock(), threading.Lock()
+
+    def get(self, id_: str) -> tuple[KitSummary, Kit]:
+        """A kit by its whole id.
+
+        Raises:
+            MissingArtifactError: the store has none of that id.
+            StoreError: the store does not answer, or what it holds is damaged.
+        """
+        with self._holding:
+            if id_ in self._held:
+                self._held.move_to_end(id_)
+                return self._held[id_]
+        artifact = self._load(self.there(), id_)
+        found = _summary(artifact), read_kit(artifact)
+        with self._holding:
+            self._held[id_] = found
+            self._held.move_to_end(id_)
+            while len(self._held) > self._size:
+                self._held.popitem(last=False)
+        return found
+
+    def summaries(self) -> list[KitSummary]:
+        """All kits of the store, by id.
+
+        Raises:
+            StoreError: as ``get``.
+        """
+        artifacts = self.there()
+        return [_summary(artifacts.load(KIND, id_)) for id_ in artifacts.ids(KIND)]
+
+    def there(self) -> Artifacts:
+        """The store, which has just answered.
+
+        Raises:
+            StoreError: it did not.
+        """
+        with self._opening:
+            if self._artifacts is None:
+                self._artifacts = open_store(self._store, deadline_s=DEADLINE_S)
+            artifacts = self._artifacts
+        artifacts.check_there()
+        return artifacts
+
+    def _load(self, artifacts: Artifacts, id_: str) -> Artifact:
+        try:
+            return artifacts.load(KIND, id_)
+        except InputError as error:  # no name that an artifact can have
+            raise MissingArtifactError(f"store {artifacts.url} has no kit {id_[:100]!r}") from error
+
+
+def _summary(artifact: Artifact) -> KitSummary:
+    meta = artifact.meta
+    return KitSummary(id=artifact.id, digest=artifact.digest, victim=meta["victim"], encoder=meta["encoder"]["name"])

@@ -1,0 +1,78 @@
+"""What the service refuses, said as RFC 9457 problem details: what was found, and what was expected."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from zooaudit.errors import AnswersError, DamagedArtifactError, MissingArtifactError, NotEnoughModelsError, StoreError
+from zooaudit.serving.schemas import Problem
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_S = 5
+
+log = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """A request that cannot be answered, and why.
+
+    Args:
+        status: HTTP status, 400 to 599.
+        detail: one sentence.
+        found, expected: "" if there is nothing to compare.
+        headers: of the answer.
+    """
+
+    def __init__(self, status: HTTPStatus, detail: str, found: str = "", expected: str = "", headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.found, self.expected, self.headers = status, detail, found, expected, headers
+
+
+def install(app: FastAPI) -> None:
+    """Let ``app`` answer every error as a problem."""
+    for kind in (Refused, AnswersError, NotEnoughModelsError, StoreError, RequestValidationError, HTTPException, Exception):
+        app.add_exception_handler(kind, lambda _, error: _answer(_refusal(error)))
+
+
+def _refusal(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, AnswersError):
+        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.found, error.expected)
+    if isinstance(error, NotEnoughModelsError):
+        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    if isinstance(error, MissingArtifactError):
+        return Refused(HTTPStatus.NOT_FOUND, "there is no such kit", expected="an id that GET /kits lists")
+    if isinstance(error, DamagedArtifactError):
+        log.error("%s", error)
+        return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where")
+    if isinstance(error, StoreError):  # its message names the store, which is for the operator only
+        log.warning("%s", error)
+        later = {"Retry-After": str(RETRY_AFTER_S)}
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer; try again later", headers=later)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        place = " ".join(map(str, first["loc"]))
+        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}", repr(first.get("input"))[:200], first["msg"])
+    if isinstance(error, HTTPException):
+        return Refused(HTTPStatus(error.status_code), str(error.detail), headers=dict(error.headers or {}))
+    log.error("unforeseen", exc_info=error)
+    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that the service did not foresee; its log says more")
+
+
+def _answer(refused: Refused) -> JSONResponse:
+    status = refused.status
+    body = Problem(title=status.phrase, status=status, detail=refused.detail, found=refused.found, expected=refused.expected)
+    return JSONResponse(body.model_dump(), status, refused.headers, MEDIA_TYPE)
+
+
+def not_authorised() -> Refused:
+    """The refusal of a missing or wrong key."""
+    return Refused(
+        HTTPStatus.UNAUTHORIZED, "the key is missing or not known", expected="Authorization: Bearer KEY",
+        headers={"WWW-Authenticate": "Bearer"},
+    )  # fmt: skip
