@@ -39,7 +39,8 @@ ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -Hn)" # Ray holds a few files
 
 export PATH="$programs:$PATH" # a job's `python` is the one that this node finds first
 # As in the Dockerfile; RAY_AUTH_MODE must be the same on every node.
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 RAY_TRAIN_V2_ENABLED=1 RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness=0 RAY_TRAIN_V2_ENABLED=1 RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S=15
+export RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO=0
 
 if [ "$role" = head ]; then
     # The dashboard, which takes jobs, listens on this machine only: reach it with `ray dashboard` or an SSH tunnel.
