@@ -26,11 +26,17 @@ class QueueActor:
         self._total, self._finished, self._failed, self._built = len(tasks), set[str](), set[str](), set[str]()
         self._error: tuple[str, str] | None = None
         self._started = time.perf_counter()
+        self._joined = False
 
     def join(self, worker: int, workers: int) -> None:
         """See :meth:`WorkQueue.join`."""
         self._queue.join(worker, workers)
+        self._joined = True
         _note("joined", worker=worker, workers=workers)
+
+    def joined(self) -> bool:
+        """Whether any worker has ever come."""
+        return self._joined
 
     def draw(self, worker: int) -> Draw:
         """The next model for a worker."""
