@@ -183,6 +183,15 @@ def _add_farm(add: Callable[..., argparse.Action]) -> None:
         metavar="SHARE",
         help="GPU share of a worker, 0.25 packs four models on a GPU (default: 0)",
     )
+    add(
+        "--victim-workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="for a victim too large to train on one device in time: before all else, up to N Ray workers train each victim together, "
+        "a share of every batch each; gradients are averaged by gloo between CPU threads, or with --gpus-per-worker by NCCL between "
+        "whole GPUs; the same model but for rounding (default: 1)",
+    )
 
 
 if __name__ == "__main__":

@@ -219,10 +219,12 @@ def _own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
 
 def _farm(args: argparse.Namespace) -> Farm:
     if args.farm == "serial":
+        if args.victim_workers > 1:
+            raise ConfigError(f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process")
         return SerialFarm()
     from zooaudit.distributed.ray_farm import RayFarm
 
-    return RayFarm(args.workers, args.gpus_per_worker)
+    return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
 
 
 def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:

@@ -1,19 +1,21 @@
 """The farm port: who builds the models. Here the port, the step that every farm repeats, and the in-process farm."""
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from zooaudit import metrics
 from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
-from zooaudit.errors import FarmError
+from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job, Leases
 from zooaudit.storage.models import KIND, load_module, load_record, save_built
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status, build
+from zooaudit.zoo.ranks import Ranks
 from zooaudit.zoo.schedule import by_longest_path
 from zooaudit.zoo.spec import ModelSpec
 
@@ -22,8 +24,10 @@ THREADS_PER_MODEL = 1
 BUSY_ELSEWHERE_S = 1.0
 """How long a worker waits when the model that it drew is being built by another job."""
 
+OVER = -1
 
 Watch = Callable[[FarmStatus], None]
+Build = Callable[[ModelSpec, Dataset, Parent | None], BuiltModel]
 
 
 class Farm(Protocol):
@@ -87,7 +91,7 @@ class Commit:
     """This job built it; it was not there before."""
 
 
-def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases) -> Commit | None:
+def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases, builder: Build = build) -> Commit | None:
     """Build one model unless the store holds it, and commit it; None while another job is building it.
 
     A model whose parent did not learn is marked failed without training.
@@ -97,12 +101,38 @@ def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, le
     if not leases.take(spec.id):
         return None
     ours = not artifacts.has(KIND, spec.id)  # another job may have committed it just before the claim
-    record = _build(spec, dataset, artifacts) if ours else load_record(artifacts, spec.id)
+    record = _build(spec, dataset, artifacts, builder) if ours else load_record(artifacts, spec.id)
     leases.release(spec.id)
     return Commit(record, ours)
 
 
-def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts) -> ModelRecord:
+def leading(specs: Sequence[ModelSpec], ranks: Ranks) -> Build:
+    """How rank 0 builds: it tells the others, who :func:`follow`, which of ``specs`` comes next, and they train it together.
+
+    The store and its claims are rank 0's business alone. Whatever it decides, the others just wait for the next number.
+    """
+    numbers = {s.id: n for n, s in enumerate(specs)}
+
+    def together(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
+        ranks.agreed(numbers[spec.id])
+        return build(spec, dataset, parent, ranks)
+
+    return together
+
+
+def follow(specs: Sequence[ModelSpec], dataset: Dataset, ranks: Ranks) -> None:
+    """What the other ranks do: train what rank 0 names, until it says :func:`dismiss`. ``specs`` in the same order on every rank."""
+    while (number := int(ranks.agreed(OVER))) != OVER:
+        with contextlib.suppress(ZooauditError):  # rank 0 meets the same one, and reports it
+            build(specs[number], dataset, None, ranks)
+
+
+def dismiss(ranks: Ranks) -> None:
+    """Rank 0 has no more for the others to train."""
+    ranks.agreed(OVER)
+
+
+def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, builder: Build) -> ModelRecord:
     parent = None
     if spec.parent is not None:
         record = load_record(artifacts, spec.parent)
@@ -112,7 +142,7 @@ def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts) -> ModelReco
             metrics.record(metrics.MODELS, status=orphan.status)
             return orphan
         parent = Parent(load_module(artifacts, spec.parent).to(dataset.train.images.device), record.accuracy)
-    built = build(spec, dataset, parent)
+    built = builder(spec, dataset, parent)
     save_built(artifacts, built)
     _measure(built)
     return built.record

@@ -5,15 +5,17 @@ finished model to the store at once; if any worker dies, Ray restarts the group 
 """
 
 import contextlib
+import math
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import time
+import uuid
 import warnings
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,17 +27,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zooaudit import errors
 from zooaudit.compute import pick_device
+from zooaudit.config import check
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.distributed import reservations
 from zooaudit.distributed.cluster import cluster
 from zooaudit.distributed.metrics import RayCollector
 from zooaudit.distributed.queue_actor import QueueActor
-from zooaudit.farm import BUSY_ELSEWHERE_S, THREADS_PER_MODEL, Watch, build_and_commit, ordered_tasks
+from zooaudit.farm import BUSY_ELSEWHERE_S, THREADS_PER_MODEL, Watch, build_and_commit, dismiss, follow, leading, ordered_tasks
 from zooaudit.metrics import collect_with
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
+from zooaudit.workqueue import FarmStatus, Task
 from zooaudit.zoo.build import Status
-from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.ranks import ALONE, Ranks
+from zooaudit.zoo.spec import ModelSpec, Role
 
 POLL_S = 0.5
 REST_S = 10.0
@@ -57,63 +62,88 @@ class RayFarm:
 
     Attributes:
         workers: how many; None for one a core, or one a GPU share.
-        gpus_per_worker: share of a GPU for each worker, 0 for CPU training; 0.25 packs four models on a GPU.
+        gpus_per_worker: share of a GPU for each worker, 0 for CPU training; 0.25 packs four models on a GPU, 0.3 three.
+        victim_workers: how many share each batch of a victim, the zoo's own and the strangers'; 1 to train victims as all other models.
+            Each has a thread, or with ``gpus_per_worker`` a whole GPU. Fewer go on together where a machine is lost.
         patience: how often in a row workers may find nothing but models that other jobs are building, before they go for a while.
+
+    Raises:
+        ConfigError: a number out of range.
     """
 
     workers: int | None = None
     gpus_per_worker: float = 0.0
+    victim_workers: int = 1
     patience: int = 120
+
+    def __post_init__(self) -> None:
+        share = self.gpus_per_worker
+        check(self.workers is None or self.workers >= 1, self, "workers", "at least 1")
+        check(share == 0 or 0.01 <= share <= 1, self, "gpus_per_worker", "0 for none, or a share of one GPU in [0.01, 1]")
+        check(self.victim_workers >= 1, self, "victim_workers", "at least 1")
 
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         if artifacts.url == "memory:":
             raise errors.ConfigError("Ray workers cannot reach a store in this process's memory; use --farm serial or a folder")
         pixels = dataset.train.images.numel() + dataset.test.images.numel()
         folder = os.getcwd()  # before Ray unpacks the same working directory for another node on this machine
+        shared = [s for s in specs if self.victim_workers > 1 and s.role in (Role.VICTIM, Role.OTHER_VICTIM)]
+        rest = [s for s in specs if s.id not in {s.id for s in shared}]
         with cluster(object_store_bytes=3 * pixels), _scratch() as scratch:
-            tasks, ready = ordered_tasks(specs, artifacts, len(dataset.train))
-            # on the driver's node: no worker node's end takes it along
-            driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             leases = artifacts.leases(Job.new())
-            name = {"name": leases.job.id, "namespace": reservations.NAMESPACE}
-            options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": driver}
-            queue = ray.remote(QueueActor).options(**name, **options).remote(tasks, ready, self.patience)
+            config = {"job": leases.job, "store": artifacts.url, "data": ray.put(_packed(dataset)), "path": folder, "scratch": scratch}
             reservations.give_back_of_the_dead()
-            config = {
-                "queue": queue,
-                "job": leases.job,
-                "store": artifacts.url,
-                "specs": ray.put({s.id: s for s in specs}),
-                "data": ray.put(_packed(dataset)),
-                "path": folder,
-            }
+            built, past = 0, FarmStatus(0, len(specs), 0, 0.0)
             with leases.pulsing():
-                _run(self._trainer(config, scratch), queue, leases.job.id, watch)
-                while ray.get(queue.rested.remote()):  # the rest is being built by another job, which may need this cluster to do it
-                    time.sleep(REST_S)
-                    _run(self._trainer(config, scratch), queue, leases.job.id, watch)
-            _raise_aborted(ray.get(queue.error.remote()))
-            built: int = ray.get(queue.built.remote())
+                for part, together in ((shared, True), (rest, False)):
+                    if part:
+                        tasks = ordered_tasks(part, artifacts, len(dataset.train))
+                        queue = self._work_off(
+                            tasks, config | {"specs": ray.put({s.id: s for s in part}), "together": together}, past, watch
+                        )
+                        built, past = built + ray.get(queue.built.remote()), _both(past, ray.get(queue.status.remote()))
             return built
 
-    def _trainer(self, config: dict[str, Any], scratch: str) -> TorchTrainer:
+    def _work_off(self, tasks: tuple[list[Task], set[str]], config: dict[str, Any], past: FarmStatus, watch: Watch) -> Any:
+        """Have workers build all ``tasks``; returns the queue that they drew from. ``watch`` hears of it as going on from ``past``."""
+        # on the driver's node: no worker node's end takes it along
+        driver = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": driver}
+        name = uuid.uuid4().hex
+        queue = ray.remote(QueueActor).options(name=name, namespace=reservations.NAMESPACE, **options).remote(*tasks, self.patience)
+        config = config | {"queue": queue}
+
+        def watch_all(now: FarmStatus) -> None:
+            watch(_both(past, now))
+
+        _run(self._trainer(config), queue, name, watch_all)
+        while ray.get(queue.rested.remote()):  # the rest is being built by another job, which may need this cluster to do it
+            time.sleep(REST_S)
+            _run(self._trainer(config), queue, name, watch_all)
+        _raise_aborted(ray.get(queue.error.remote()))
+        return queue
+
+    def _trainer(self, config: dict[str, Any]) -> TorchTrainer:
         total = ray.cluster_resources()
-        share = self.gpus_per_worker
-        limit = total.get("GPU", 0) / share if share else total.get("CPU", 1) / THREADS_PER_MODEL
-        resources = {"CPU": float(THREADS_PER_MODEL)} | ({"GPU": share} if share else {})
+        together = config["together"]
+        share = 1.0 if together and self.gpus_per_worker else self.gpus_per_worker
+        resources = {"CPU": float(THREADS_PER_MODEL)} | ({"GPU": granted(share)} if share else {})
+        limit = total.get("GPU", 0) // granted(share) if share else total.get("CPU", 1) / THREADS_PER_MODEL
+        _check_room(resources | ({"GPU": share} if share else {}), may_grow="RAY_ADDRESS" in os.environ and bool(self.workers or not share))
+        most = self.victim_workers if together else self.workers or max(1, int(limit))
         return TorchTrainer(
             work,
             train_loop_config=config,
-            torch_config=TorchConfig(backend="gloo"),
+            torch_config=TorchConfig(backend="nccl" if together and share else "gloo"),
             scaling_config=ScalingConfig(
-                num_workers=(1, self.workers or max(1, int(limit))),  # goes on with what a lost machine leaves
+                num_workers=(1, most),  # goes on with what a lost machine leaves
                 elastic_resize_monitor_interval_s=GROW_EVERY_S,
                 use_gpu=bool(share),
                 resources_per_worker=resources,
             ),
             run_config=RunConfig(
                 name="zoo",
-                storage_path=scratch,
+                storage_path=config["scratch"],
                 failure_config=FailureConfig(max_failures=MAX_GROUP_RESTARTS),
                 worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
             ),
@@ -121,25 +151,40 @@ class RayFarm:
 
 
 def work(config: dict[str, Any]) -> None:
-    """What each Ray Train worker runs: draw a spec, build it, commit it, until nothing is left."""
+    """What each Ray Train worker runs: draw a spec, build it, commit it, until nothing is left.
+
+    Workers that train ``together`` are one to the queue: rank 0 draws and commits, the others train along.
+    """
     context = ray.train.get_context()
-    rank = context.get_world_rank()
-    queue = config["queue"]
+    place = Ranks(context.get_world_rank(), context.get_world_size())
     torch.set_num_threads(THREADS_PER_MODEL)
     collect_with(RayCollector())
     if config["path"] not in sys.path:  # the user's victim may be built by a module there
         sys.path.insert(0, config["path"])
-    ray.get(queue.join.remote(rank, context.get_world_size()))
+    specs = ray.get(config["specs"])
+    dataset = _unpacked(ray.get(config["data"])).to(pick_device())
+    if not config["together"]:
+        _draw(config, specs, dataset, place, ALONE)
+    elif place.rank:
+        follow(list(specs.values()), dataset, place)
+    else:
+        _draw(config, specs, dataset, ALONE, place)
+        dismiss(place)
+
+
+def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset, worker: Ranks, ranks: Ranks) -> None:
+    """Build what the queue has for ``worker``, of all that draw; ``ranks`` train each model together."""
+    queue, rank = config["queue"], worker.rank
+    ray.get(queue.join.remote(rank, worker.count))
     try:
         artifacts = open_store(config["store"])
         leases = artifacts.leases(config["job"])
-        specs = ray.get(config["specs"])
-        dataset = _unpacked(ray.get(config["data"])).to(pick_device())
+        builder = leading(list(specs.values()), ranks)
         while not (drawn := ray.get(queue.draw.remote(rank))).over:
             if drawn.id is None:
                 time.sleep(WAIT_FOR_PARENT_S)
                 continue
-            commit = build_and_commit(specs[drawn.id], dataset, artifacts, leases)
+            commit = build_and_commit(specs[drawn.id], dataset, artifacts, leases, builder)
             if commit is None:
                 ray.get(queue.postpone.remote(rank, drawn.id))
                 time.sleep(BUSY_ELSEWHERE_S)
@@ -147,6 +192,37 @@ def work(config: dict[str, Any]) -> None:
             ray.get(queue.finish.remote(rank, drawn.id, commit.record.status is Status.FAILED, commit.ours))
     except errors.ZooauditError as error:
         ray.get(queue.abort.remote(type(error).__name__, str(error)))
+
+
+def granted(share: float) -> float:
+    """What of a GPU Ray is told that a worker holds, so that as many get a place as have room: not quite the share itself.
+
+    Ray Train (2.60) counts places by ``//`` on sums over a machine: ``1.0 // 0.2`` is 4, and three GPUs would give 0.3 to ten workers, for
+    whom Ray then finds no place. So: an equal part of a GPU, rounded down to a binary fraction, whose sums are exact.
+    """
+    return math.floor(1024 / math.floor(1 / share + 1e-9)) / 1024
+
+
+def _both(past: FarmStatus, now: FarmStatus) -> FarmStatus:
+    """How far the whole is: what is over and what goes on now."""
+    return replace(now, done=past.done + now.done, total=past.total, failed=past.failed + now.failed, seconds=past.seconds + now.seconds)
+
+
+def _check_room(resources: dict[str, float], may_grow: bool) -> None:
+    """Refuse what no machine of the cluster has room for: Ray would wait for one for ever.
+
+    Raises:
+        InputError: says what a worker needs and what there is.
+    """
+    nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]
+    if may_grow or any(all(n.get(k, 0) >= v for k, v in resources.items()) for n in nodes):
+        return
+    needed = " and ".join(f"{v:g} {k}" for k, v in resources.items())
+    there = ", ".join(" and ".join(f"{n.get(k, 0):g} {k}" for k in resources) for n in nodes)
+    raise errors.InputError(
+        f"each worker needs {needed} of one machine; found {there}. Without --gpus-per-worker models are trained on CPUs; "
+        "on a cluster that can grow, --workers says how many to ask for"
+    )
 
 
 def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:

@@ -17,6 +17,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.extract import extract
 from zooaudit.zoo.fit import DivergedError, accuracy, fit
+from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import ModelSpec
 
 ATTEMPTS = 2
@@ -71,20 +72,21 @@ class BuiltModel:
     record: ModelRecord
 
 
-def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
+def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks = ALONE) -> BuiltModel:
     """Train the model that ``spec`` names, deterministically; a second attempt with a derived seed if it did not learn.
 
     Args:
         dataset: on the device to train on.
         parent: required if ``spec.parent`` is set.
+        ranks: who else builds this model, of a spec without a parent, at the same time; all get the same weights.
     """
     started = time.perf_counter()
     queries, reason = 0, ""
     for attempt in range(1, ATTEMPTS + 1):
         seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
-        model, asked, reason = _attempt(spec, seed, dataset, parent)
+        model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
-        reached = accuracy(model, dataset.test)
+        reached = ranks.agreed(accuracy(model, dataset.test))  # on another kind of machine it may differ, and with it what comes next
         recovery = reached / parent.accuracy if parent else None
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:
@@ -107,7 +109,7 @@ def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
     return random_part(len(train), spec.data_fraction, derive(spec.seed, "split"))
 
 
-def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None) -> tuple[nn.Module, int, str]:
+def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks) -> tuple[nn.Module, int, str]:
     device = dataset.train.images.device
     with seeded(derive(seed, "init"), device):
         model = build_architecture(spec.architecture, spec.shape).to(device)
@@ -115,7 +117,7 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
     try:
         if spec.extraction is None:
             part = dataset.train.take(training_half(spec, dataset.train))
-            _fit(model, spec, part.images, part.labels, spec.training.epochs, seed)
+            _fit(model, spec, part.images, part.labels, spec.training.epochs, seed, ranks)
             return model, 0, ""
         assert parent is not None, f"{spec.id} needs its parent"
         victim = TorchBlackBox(parent.module, dataset.num_classes, f"victim {spec.parent}")
@@ -139,10 +141,10 @@ def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, vic
     extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain, spec.training.precision)
 
 
-def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int) -> None:
+def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:
     fit(
         model, images, targets,
-        optimiser=spec.optimiser, batch_size=spec.batch_size, training=spec.training, epochs=epochs, seed=seed,
+        optimiser=spec.optimiser, batch_size=spec.batch_size, training=spec.training, epochs=epochs, seed=seed, ranks=ranks,
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from zooaudit.compute import autocast, seeded
 from zooaudit.config import Optimiser, TrainConfig
 from zooaudit.data.images import ImageSet, to_unit
+from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
+from zooaudit.zoo.ranks import ALONE, Ranks
 
 REFERENCE_BATCH = 128
 EVALUATION_BATCH = 500
@@ -22,7 +24,7 @@ class DivergedError(ArithmeticError):
 
 def fit(
     model: nn.Module, images: Tensor, targets: Tensor, *,
-    optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int,
+    optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int, ranks: Ranks = ALONE,
 ) -> None:  # fmt: skip
     """Train ``model`` in place by cross-entropy, with warm-up and linear decay.
 
@@ -30,35 +32,44 @@ def fit(
         images: uint8 ``[n, c, h, w]`` on the model's device.
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
         seed: order of the batches, mirroring and dropout.
+        ranks: who else trains this model, with the same arguments, from the same weights. The steps are those of one process to
+            rounding; only dropout's masks are others, drawn by each rank for its share.
 
     Raises:
+        ConfigError: more ranks than a batch has images.
         DivergedError: the loss became NaN or infinite.
     """
     batch_size = min(batch_size, len(images))
+    if ranks.count > batch_size:
+        raise ConfigError(f"{ranks.count} workers cannot share batches of {batch_size} images; expected {batch_size} workers at most")
     per_epoch = len(images) // batch_size
     generator = torch.Generator().manual_seed(derive(seed, "order"))
     model.to(memory_format=torch.channels_last)
     model.train()
+    joined = ranks.joined(model)
     stepper, schedule = make_optimiser(model, optimiser, batch_size, training, epochs * per_epoch)
-    with seeded(derive(seed, "dropout"), images.device):
+    with seeded(derive(seed, "dropout", *([ranks.rank] if ranks.rank else [])), images.device):
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
             loss = torch.zeros((), device=images.device)
             for batch in order[: per_epoch * batch_size].split(batch_size):
-                x = to_unit(images[batch])
+                mine = ranks.share(batch)
+                x = to_unit(images[mine])
                 if training.mirror:
-                    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+                    mirrored = ranks.share(torch.rand(len(batch), generator=generator)).to(x.device) < 0.5
                     x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
                 with autocast(training.precision, images.device):
-                    logits = model(x)
-                loss = F.cross_entropy(logits.float(), targets[batch])
+                    logits = joined(x)
+                weight = len(mine) * ranks.count / len(batch)  # an image counts the same in a share that is one larger
+                loss = F.cross_entropy(logits.float(), targets[mine]) * weight
                 stepper.zero_grad()
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
                 stepper.step()
                 schedule.step()
-            if not math.isfinite(loss.item()):
-                raise DivergedError(f"loss is {loss.item()} after an epoch ({optimiser}, batch {batch_size})")
+            last = ranks.mean(loss.detach()).item()  # all ranks see the same and stop together
+            if not math.isfinite(last):
+                raise DivergedError(f"loss is {last} after an epoch ({optimiser}, batch {batch_size})")
     model.eval()
 
 

@@ -1,0 +1,44 @@
+"""Several processes that train one model together, each on its share of every batch (docs/decisions/0008)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among those that train one model together. Alone, nothing here changes anything.
+
+    With a ``count`` above 1, torch.distributed's default group connects them (gloo, or NCCL if each has a GPU of its own), and all of
+    them make the same calls in the same order: one that does not leaves the others waiting.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    def share(self, batch: Tensor) -> Tensor:
+        """This rank's rows of a batch ``[n, ...]``; the shares differ by one row at most."""
+        return batch.tensor_split(self.count)[self.rank]
+
+    def joined(self, model: nn.Module) -> nn.Module:
+        """``model`` with rank 0's weights, and after each backward pass the mean of all ranks' gradients."""
+        return model if self.count == 1 else nn.parallel.DistributedDataParallel(model)
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean over the ranks of a number (float ``[]``, on the device that the group works on), the same on each."""
+        if self.count > 1:
+            dist.all_reduce(value)
+        return value / self.count
+
+    def agreed(self, value: float) -> float:
+        """What rank 0 gave, on every rank."""
+        if self.count == 1:
+            return value
+        told = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.broadcast(told, src=0)
+        return told.item()
+
+
+ALONE = Ranks()
