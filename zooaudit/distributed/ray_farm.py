@@ -91,7 +91,14 @@ class RayFarm:
         rest = [s for s in specs if s.id not in {s.id for s in shared}]
         with cluster(object_store_bytes=3 * pixels), _scratch() as scratch:
             leases = artifacts.leases(Job.new())
-            config = {"job": leases.job, "store": artifacts.url, "data": ray.put(_packed(dataset)), "path": folder, "scratch": scratch}
+            config = {
+                "job": leases.job,
+                "store": artifacts.url,
+                "data": ray.put(_packed(dataset)),
+                "gpu": bool(self.gpus_per_worker),
+                "path": folder,
+                "scratch": scratch,
+            }
             reservations.give_back_of_the_dead()
             built, past = 0, FarmStatus(0, len(specs), 0, 0.0)
             with leases.pulsing():
@@ -162,7 +169,8 @@ def work(config: dict[str, Any]) -> None:
     if config["path"] not in sys.path:  # the user's victim may be built by a module there
         sys.path.insert(0, config["path"])
     specs = ray.get(config["specs"])
-    dataset = _unpacked(ray.get(config["data"])).to(pick_device())
+    device = pick_device() if config["gpu"] else torch.device("cpu")  # Ray lets a worker see GPUs that it was given nothing of
+    dataset = _unpacked(ray.get(config["data"])).to(device)
     if not config["together"]:
         _draw(config, specs, dataset, place, ALONE)
     elif place.rank:
