@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -123,10 +123,18 @@ class RayFarm:
         def watch_all(now: FarmStatus) -> None:
             watch(_both(past, now))
 
-        _run(self._trainer(config), queue, name, watch_all)
-        while ray.get(queue.rested.remote()):  # the rest is being built by another job, which may need this cluster to do it
-            time.sleep(REST_S)
-            _run(self._trainer(config), queue, name, watch_all)
+        false_starts = 0
+        while True:
+            try:
+                _run(self._trainer(config), queue, name, watch_all)
+            except ControllerError as error:  # a worker died while its group was starting: here Ray Train does not try again by itself
+                false_starts += 1
+                if false_starts > MAX_GROUP_RESTARTS:
+                    raise _gave_up(error) from error
+                continue
+            if not ray.get(queue.rested.remote()):
+                break
+            time.sleep(REST_S)  # the rest is being built by another job, which may need this cluster to do it
         _raise_aborted(ray.get(queue.error.remote()))
         return queue
 
@@ -237,6 +245,10 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
     """Train in a thread of its own and watch the queue from this one, which hears Ctrl-C and SIGTERM at once.
 
     In the main thread Ray Train would take over Ctrl-C, and end the program with exit code 0.
+
+    Raises:
+        FarmError: workers kept dying.
+        ControllerError: the group did not start.
     """
     training: Future[object] = Future()
 
@@ -253,11 +265,17 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
     watch(ray.get(queue.status.remote()))
     try:
         training.result()
-    except ray.train.TrainingFailedError as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise errors.FarmError(
-            f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
-        ) from error
+    except ControllerError:
+        raise
+    except TrainingFailedError as error:
+        raise _gave_up(error) from error
+
+
+def _gave_up(error: TrainingFailedError) -> errors.FarmError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return errors.FarmError(
+        f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
+    )
 
 
 def _raise_aborted(aborted: tuple[str, str] | None) -> None:
