@@ -22,7 +22,7 @@ import yaml
 from cluster.seaweed import free_ports
 from tests.manifests import CLUSTER
 
-START_S = 60.0
+START_S = 180.0
 SERVE = [sys.executable, "-c", "from ray.serve.scripts import cli; cli()"]
 
 

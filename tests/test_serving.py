@@ -3,13 +3,13 @@
 import hashlib
 import io
 import json
+import threading
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -20,12 +20,12 @@ from tests.test_kit import VIEWS, K, N, make_kit
 from zooaudit.errors import AnswersError, ConfigError, DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import save_kit
 from zooaudit.serving import settings as names
-from zooaudit.serving.bodies import JSON, PARQUET, queries_parquet, read_answers
+from zooaudit.serving.bodies import JSON, RAW, most_bytes, queries_parquet, read_answers
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.settings import Settings
 from zooaudit.steps import answers_schema, answers_table
-from zooaudit.storage.artifacts import open_store, table_to_bytes
+from zooaudit.storage.artifacts import open_store
 
 SHAPE = (VIEWS, N, 2, K)
 GOOD = torch.rand(SHAPE, generator=torch.Generator().manual_seed(1)).softmax(-1)
@@ -37,21 +37,16 @@ def as_json(answers: Any) -> bytes:
     return json.dumps({"answers": answers}).encode()
 
 
-def as_parquet(table: pa.Table) -> bytes:
-    return table_to_bytes(table)
-
-
-TABLE = answers_table(GOOD, answers_schema(K))
-
-
-def test_json_and_parquet_come_back_to_the_bit() -> None:
+def test_json_and_bare_numbers_come_back_to_the_bit() -> None:
     assert torch.equal(read_answers(JSON, as_json(GOOD.tolist()), SHAPE), GOOD)
-    assert torch.equal(read_answers(PARQUET, as_parquet(TABLE), SHAPE), GOOD)
+    assert torch.equal(read_answers(RAW, GOOD.numpy().astype("<f4").tobytes(), SHAPE), GOOD)
 
 
-def test_parquet_rows_may_come_in_any_order() -> None:
-    shuffled = TABLE.take(np.random.default_rng(0).permutation(len(TABLE)))
-    assert torch.equal(read_answers(PARQUET, as_parquet(shuffled), SHAPE), GOOD)
+@pytest.mark.parametrize("indent", [None, 4])
+def test_a_kits_limit_has_room_for_its_answers(indent: int | None) -> None:
+    answers = GOOD.double().add(1 / 3).tolist()  # as many digits as there can be
+    assert len(json.dumps({"answers": answers}, indent=indent)) < most_bytes(SHAPE)
+    assert most_bytes(SHAPE) > GOOD.numel() * 4
 
 
 def changed(step: tuple[int, ...], value: Any) -> list[Any]:
@@ -76,7 +71,7 @@ def changed(step: tuple[int, ...], value: Any) -> list[Any]:
         (as_json(changed((3, 2, 1, 0), "0.5")), r"answers\[3\]\[2\]\[1\]\[0\]: Input should be a valid number", "lists of numbers"),
         (as_json(changed((3, 2, 1, 0), None)), "Input should be a valid number", "lists of numbers"),
         (b"[]", "at the top", "answers"),
-        (b'{"answers": [], "more": 1}', "more: Extra inputs", "answers"),
+        (b'{"more": 1}', "answers: Field required", "answers"),
     ],
 )
 def test_json_of_another_layout_says_what_was_found_and_expected(body: bytes, found: str, expected: str) -> None:
@@ -85,30 +80,16 @@ def test_json_of_another_layout_says_what_was_found_and_expected(body: bytes, fo
     assert expected in caught.value.expected
 
 
-@pytest.mark.parametrize(
-    ("table", "found", "expected"),
-    [
-        (TABLE.slice(1), "59 rows", "60: views x datapoints x 2"),
-        (TABLE.drop_columns(["view"]), "columns point", "view: int32"),
-        (answers_table(GOOD[..., 1:].contiguous(), answers_schema(K - 1)), r"fixed_size_list<\w+: float>\[3\]", "[4]"),
-        (TABLE.set_column(0, "view", TABLE["view"].cast(pa.int64())), "view: int64", "view: int32"),
-        (pa.concat_tables([TABLE.slice(1), TABLE.slice(3, 1)]), "1 datapoints that are answered twice", "each once"),
-        (TABLE.set_column(1, "point", pa.array([9] * 60, pa.int32())), "point 9 to 9", "0 to 4"),
-        (TABLE.set_column(0, "view", pa.array([-1] * 60, pa.int32())), "view -1 to -1", "0 to 5"),
-        (TABLE.set_column(0, "view", pa.array([None] * 60, pa.int32())), "empty cells", "every cell"),
-        (TABLE.set_column(3, "probabilities", pa.array([[None] * K] * 60, answers_schema(K).field(3).type)), "empty cells", "every cell"),
-    ],
-)
-def test_parquet_of_another_layout_says_what_was_found_and_expected(table: pa.Table, found: str, expected: str) -> None:
-    with pytest.raises(AnswersError, match=found) as caught:
-        read_answers(PARQUET, as_parquet(table), SHAPE)
-    assert expected in caught.value.expected
+def test_numbers_are_as_many_as_the_kit_asks_for() -> None:
+    for size in (0, 1, GOOD.numel() * 4 - 4, GOOD.numel() * 4 + 1):
+        with pytest.raises(AnswersError, match=f"{size:,} bytes; expected 960: little-endian float32"):
+            read_answers(RAW, b"\0" * size, SHAPE)
 
 
-@given(st.binary(max_size=200), st.integers(0, 10**6), st.sampled_from([JSON, PARQUET]))
+@given(st.binary(max_size=200), st.integers(0, 10**6), st.sampled_from([JSON, RAW]))
 def test_no_bytes_do_more_than_be_refused(noise: bytes, place: int, kind: str) -> None:
     """Noise alone, and noise written over a good body."""
-    good = as_json(GOOD.tolist()) if kind == JSON else as_parquet(TABLE)
+    good = as_json(GOOD.tolist()) if kind == JSON else GOOD.numpy().tobytes()
     start = place % len(good)
     for body in (noise, good[:start] + noise + good[start + len(noise) :]):
         try:
@@ -140,8 +121,9 @@ def test_queries_are_the_kits_questions() -> None:
     assert table.column_names == ["view", "point", "perturbed", "image"]
     images = np.asarray(table["image"].combine_chunks().flatten()).reshape(-1, *json.loads(table.schema.metadata[b"image_shape"]))
     assert torch.equal(torch.from_numpy(images.copy()), kit.questions().flatten(0, 2))
+    order = answers_table(GOOD, answers_schema(K))
     for name in ("view", "point", "perturbed"):
-        assert table[name].equals(TABLE[name])
+        assert table[name].equals(order[name])
 
 
 @pytest.fixture
@@ -216,3 +198,29 @@ def test_what_is_no_kit_is_missing_and_what_is_damaged_says_so(tmp_path: Path) -
             path.write_bytes(b"damage")
     with pytest.raises(DamagedArtifactError):
         kits.get(artifact.id)
+
+
+def test_a_damaged_kit_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    damaged, sound = (save_kit(open_store(str(tmp_path)), replace(make_kit(), seed=seed)).id for seed in range(2))
+    (tmp_path / "manifests" / "kit" / f"{damaged}.json").write_text("{")
+    assert [s.id for s in Kits(str(tmp_path), 1).summaries()] == [sound]
+    assert damaged in caplog.text
+
+
+def test_only_one_caller_at_a_time_asks_a_store_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others hear its last word at once, or they would take every place there is."""
+    kits, hangs, entered = Kits(str(tmp_path), 1), threading.Event(), threading.Event()
+
+    def there() -> None:
+        entered.set()
+        hangs.wait(30)
+
+    monkeypatch.setattr(kits, "there", there)
+    first = threading.Thread(target=kits.ready)
+    first.start()
+    assert entered.wait(30)
+    with pytest.raises(StoreError, match="not been asked yet"):
+        kits.ready()
+    hangs.set()
+    first.join(30)
+    kits.ready()

@@ -19,7 +19,8 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
-from zooaudit.kit import load_kit
+from zooaudit.fingerprint.answers import ask
+from zooaudit.kit import answers_digest, load_kit
 from zooaudit.meter import MemoryMeter
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
@@ -145,9 +146,10 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
     tell("", "started", suspect=args.suspect, kit=args.kit, store=args.store, views=len(found.points))
     module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
     box = TorchBlackBox(module, found.num_classes, args.suspect)
-    _, verdict = found.score(args.suspect, box)
+    answers = ask(box, found.questions())
+    _, verdict = found.score_answers(args.suspect, answers)
     facts = {"suspect": args.suspect, "encoder": found.encoder_config.name, "queries": box.queries, **asdict(verdict)}
-    facts["caution"] = found.caution
+    facts |= {"answers_sha256": answers_digest(answers), "caution": found.caution}
     tell("", "done", **facts)
     if args.json:
         print(json.dumps(facts), file=out)

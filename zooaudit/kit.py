@@ -1,5 +1,6 @@
 """The audit kit: all that auditing suspects of one victim needs, immutable, named by its digest."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -99,6 +100,11 @@ class Kit:
             f"this method accused {accused} of {of} innocent look-alikes (models extracted from somebody else's victim): "
             "'piracy' alone is not evidence of theft from you"
         )
+
+
+def answers_digest(answers: Tensor) -> str:
+    """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32: which answers a verdict is about."""
+    return hashlib.sha256(answers.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
 
 
 def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:

@@ -5,6 +5,7 @@ finished model to the store at once; if any worker dies, Ray restarts the group 
 """
 
 import contextlib
+import itertools
 import math
 import os
 import shutil
@@ -43,6 +44,7 @@ from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import ModelSpec, Role
 
 POLL_S = 0.5
+POLLS_A_LOOK = 20
 REST_S = 10.0
 WAIT_FOR_PARENT_S = 0.2
 MAX_GROUP_RESTARTS = 5
@@ -99,7 +101,6 @@ class RayFarm:
                 "path": folder,
                 "scratch": scratch,
             }
-            reservations.give_back_of_the_dead()
             built, past = 0, FarmStatus(0, len(specs), 0, 0.0)
             with leases.pulsing():
                 for part, together in ((shared, True), (rest, False)):
@@ -260,8 +261,12 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
 
     with reservations.held(trainer.train_run_context.run_id, name):
         threading.Thread(target=fit, daemon=True).start()
-        while not wait([training], POLL_S).done:
+        for poll in itertools.count():
+            if wait([training], POLL_S).done:
+                break
             watch(ray.get(queue.status.remote()))
+            if poll % POLLS_A_LOOK == 0:
+                reservations.give_back_of_the_dead()  # of jobs killed just now, too
     watch(ray.get(queue.status.remote()))
     try:
         training.result()

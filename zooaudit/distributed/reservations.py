@@ -45,7 +45,9 @@ def _lives(queue_name: str) -> bool:
 def _give_back(run_id: str) -> None:
     try:
         coordinator = ray.get_actor(COORDINATOR, namespace=COORDINATOR)
-        ray.wait([coordinator.cancel_request.remote(f"train-{run_id}")], timeout=CANCEL_S)
     except ValueError:
-        pass  # nothing has been reserved by anybody
-    _internal_kv_del(RUN + run_id, namespace=NAMESPACE)
+        cancelled = True  # nothing has been reserved by anybody
+    else:
+        cancelled = bool(ray.wait([coordinator.cancel_request.remote(f"train-{run_id}")], timeout=CANCEL_S)[0])
+    if cancelled:
+        _internal_kv_del(RUN + run_id, namespace=NAMESPACE)  # else the next run will find it

@@ -1,4 +1,8 @@
-"""Answers out of a request's body, and queries into a response's: JSON lists or Parquet, in the layout of the store's answers."""
+"""Answers out of a request's body, and queries into a response's.
+
+Answers come as JSON lists or as bare float32 numbers: formats whose size in memory is known before they are read. A Parquet body of a
+kilobyte can unpack to gigabytes, and neither its footer nor its schema tells (pyarrow believes the pages), so none is taken.
+"""
 
 import json
 import math
@@ -6,7 +10,6 @@ from http import HTTPStatus
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -15,25 +18,32 @@ from zooaudit.errors import AnswersError
 from zooaudit.kit import Kit
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.schemas import Answers
-from zooaudit.steps import answers_schema
 from zooaudit.storage.artifacts import table_to_bytes
 
-JSON, PARQUET = "application/json", "application/vnd.apache.parquet"
+JSON, RAW, PARQUET = "application/json", "application/octet-stream", "application/vnd.apache.parquet"
+FLOAT32 = np.dtype("<f4")
 LEVELS = ("views", "datapoints in a view", "answers to a datapoint (clean, perturbed)", "probabilities in an answer (one a class)")
+BYTES_A_NUMBER, BYTES_AROUND = 64, 65536
+"""Of JSON: digits, brackets and indentation."""
 Shape = tuple[int, ...]
+
+
+def most_bytes(shape: Shape) -> int:
+    """The largest body that answers of this shape can reasonably have."""
+    return BYTES_A_NUMBER * math.prod(shape) + BYTES_AROUND
 
 
 def read_answers(kind: str, body: bytes, shape: Shape) -> Tensor:
     """The answers in a body, float32 of ``shape`` ``[views, N, 2, K]``; their values are not looked at.
 
     Args:
-        kind: the media type, ``JSON`` or ``PARQUET``.
+        kind: the media type, ``JSON`` or ``RAW``: little-endian float32, the numbers in the order of ``shape``.
 
     Raises:
-        Refused: 400, the body is not what its type says.
+        Refused: 400, the body is not JSON.
         AnswersError: another layout, or another number of views, datapoints or classes.
     """
-    return (_from_json if kind == JSON else _from_parquet)(body, shape)
+    return (_from_json if kind == JSON else _from_raw)(body, shape)
 
 
 def _from_json(body: bytes, shape: Shape) -> Tensor:
@@ -57,39 +67,11 @@ def _from_json(body: bytes, shape: Shape) -> Tensor:
         return torch.from_numpy(np.array(nested, dtype=np.float64).astype(np.float32))
 
 
-def _from_parquet(body: bytes, shape: Shape) -> Tensor:
-    schema, rows = answers_schema(shape[-1]), math.prod(shape[:-1])
-    try:
-        file = pq.ParquetFile(pa.BufferReader(body))
-        if not file.schema_arrow.equals(schema):
-            raise AnswersError.of(f"columns {_columns(file.schema_arrow)}", _columns(schema))
-        if file.metadata.num_rows != rows:  # looked at before anything is unpacked
-            raise AnswersError.of(f"{file.metadata.num_rows:,} rows", f"{rows:,}: views x datapoints x 2")
-        table = file.read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, "the body is not Parquet", str(error)[:200], PARQUET) from error
-    columns = [table.column(name).combine_chunks() for name in schema.names]
-    values = columns[-1].flatten()
-    if any(column.null_count for column in [*columns, values]):
-        raise AnswersError.of("empty cells", "a value in every cell")
-    order = _order([np.asarray(c.cast(pa.int64())) for c in columns[:-1]], shape)
-    return torch.from_numpy(np.asarray(values).reshape(rows, shape[-1])[order].reshape(shape))
-
-
-def _order(place: list[np.ndarray], shape: Shape) -> np.ndarray:
-    """The rows' order by view, datapoint, clean and perturbed; each combination must be there once."""
-    for name, found, size in zip(("view", "point"), place, shape, strict=False):
-        if found.min() < 0 or found.max() >= size:
-            raise AnswersError.of(f"{name} {found.min()} to {found.max()}", f"0 to {size - 1}")
-    number = np.ravel_multi_index(tuple(place), shape[:-1])
-    order = np.argsort(number)
-    if missing := len(number) - len(np.unique(number)):
-        raise AnswersError.of(f"{missing:,} datapoints that are answered twice, and as many that are not", "each once")
-    return order
-
-
-def _columns(schema: pa.Schema) -> str:
-    return ", ".join(f"{field.name}: {field.type}" for field in schema)[:500]
+def _from_raw(body: bytes, shape: Shape) -> Tensor:
+    expected = FLOAT32.itemsize * math.prod(shape)
+    if len(body) != expected:
+        raise AnswersError.of(f"{len(body):,} bytes", f"{expected:,}: little-endian float32 {list(shape)}")
+    return torch.from_numpy(np.frombuffer(body, FLOAT32).astype(np.float32).reshape(shape))
 
 
 def queries_parquet(kit: Kit) -> bytes:

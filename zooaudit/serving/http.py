@@ -1,5 +1,6 @@
 """The service's routes. They know of kits, keys and HTTP, and nothing of Ray."""
 
+import asyncio
 import time
 from dataclasses import asdict
 from http import HTTPStatus
@@ -7,21 +8,25 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from zooaudit import __version__
+from zooaudit.kit import Kit, answers_digest
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import JSON, PARQUET, queries_parquet, read_answers
+from zooaudit.serving.bodies import JSON, PARQUET, RAW, most_bytes, queries_parquet, read_answers
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.problems import MEDIA_TYPE, Refused, install, not_authorised
 from zooaudit.serving.settings import QUERIES, Settings
 
-ACCEPTED = f"{JSON} or {PARQUET}"
+ACCEPTED = f"{JSON} or {RAW}"
+BODY_S = 30.0
+"""How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {
             JSON: {"schema": schemas.Answers.model_json_schema()},
-            PARQUET: {"schema": {"type": "string", "format": "binary"}},
+            RAW: {"schema": {"type": "string", "format": "binary"}},
         },
     }
 }
@@ -34,16 +39,16 @@ class Service:
         self.settings = settings
         self.kits = Kits(settings.store, settings.kits)
 
-    def score(self, id_: str, suspect: str, kind: str, body: bytes) -> schemas.Score:
+    def score(self, summary: schemas.KitSummary, kit: Kit, suspect: str, kind: str, body: bytes) -> schemas.Score:
         """Judge a suspect by the answers in a request's body, as ``zooaudit score`` does by asking it."""
         started = time.perf_counter()
-        summary, kit = self.kits.get(id_)
         answers = read_answers(kind, body, tuple(kit.victim_answers.shape))
         similarities, verdict = kit.score_answers(suspect, answers)
         return schemas.Score(
             kit=summary.id,
             digest=summary.digest,
             suspect=suspect,
+            answers_sha256=answers_digest(answers),
             encoder=summary.encoder,
             similarities=similarities.tolist(),
             caution=kit.caution,
@@ -93,7 +98,7 @@ def health() -> schemas.Status:
 @public.get("/ready")
 def ready(service: Shared) -> schemas.Status:
     """The store answers too."""
-    service.kits.there()
+    service.kits.ready()
     return schemas.Status(status="ready")
 
 
@@ -132,10 +137,13 @@ def queries(id_: str, service: Shared) -> Response:
 async def score(id_: str, request: Request, service: Shared, suspect: Annotated[str, Query(min_length=1, max_length=500)]) -> schemas.Score:
     """Judge a suspect by its answers to all of a kit's queries. The t-test's draws depend on its name, as in ``zooaudit score``."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind not in (JSON, PARQUET):
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "answers come as JSON or Parquet", kind or "no Content-Type", ACCEPTED)
-    body = await _body(request, service.settings.body_bytes)
-    return await run_in_threadpool(service.score, id_, suspect, kind, body)
+    if kind not in (JSON, RAW):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "answers come as JSON or as bare numbers", kind or "no Content-Type", ACCEPTED)
+    summary, kit = await run_in_threadpool(service.kits.get, id_)
+    if suspect in kit.reference_ids:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
+    body = await _body(request, min(service.settings.body_bytes, most_bytes(tuple(kit.victim_answers.shape))))
+    return await run_in_threadpool(service.score, summary, kit, suspect, kind, body)
 
 
 async def _body(request: Request, limit: int) -> bytes:
@@ -146,9 +154,15 @@ async def _body(request: Request, limit: int) -> bytes:
     if size > limit:
         raise too_large
     size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size > limit:
-            raise too_large
-        parts.append(part)
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body was not there within {BODY_S:g} s") from error
+    except ClientDisconnect as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "the caller has gone") from error
     return b"".join(parts)

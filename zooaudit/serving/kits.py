@@ -1,12 +1,15 @@
 """Kits out of the store, on demand; the last ones used stay in memory."""
 
+import logging
 import threading
 from collections import OrderedDict
 
-from zooaudit.errors import InputError, MissingArtifactError
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifacts import Artifact, Artifacts, open_store
+
+log = logging.getLogger(__name__)
 
 DEADLINE_S = 5.0
 """How long a store that does not answer is asked again: a caller waits for it."""
@@ -24,7 +27,8 @@ class Kits:
         self._store, self._size = store, size
         self._artifacts: Artifacts | None = None
         self._held: OrderedDict[str, tuple[KitSummary, Kit]] = OrderedDict()
-        self._opening, self._holding = threading.Lock(), threading.Lock()
+        self._opening, self._holding, self._asking = threading.Lock(), threading.Lock(), threading.Lock()
+        self._trouble = "it has not been asked yet"
 
     def get(self, id_: str) -> tuple[KitSummary, Kit]:
         """A kit by its whole id.
@@ -47,13 +51,36 @@ class Kits:
         return found
 
     def summaries(self) -> list[KitSummary]:
-        """All kits of the store, by id.
+        """All kits of the store, by id; without those that are damaged, or have gone meanwhile.
 
         Raises:
-            StoreError: as ``get``.
+            StoreError: the store does not answer.
         """
-        artifacts = self.there()
-        return [_summary(artifacts.load(KIND, id_)) for id_ in artifacts.ids(KIND)]
+        artifacts, found = self.there(), []
+        for id_ in artifacts.ids(KIND):
+            try:
+                found.append(_summary(artifacts.load(KIND, id_)))
+            except (DamagedArtifactError, MissingArtifactError) as error:
+                log.error("%s", error)
+        return found
+
+    def ready(self) -> None:
+        """Whether the store answers. One caller at a time asks it, the others hear what it last said: all together they take one place
+        of those that work on requests, however long a dead store takes.
+
+        Raises:
+            StoreError: it did not answer.
+        """
+        if self._asking.acquire(blocking=False):
+            try:
+                self.there()
+                self._trouble = ""
+            except StoreError as error:
+                self._trouble = str(error)
+            finally:
+                self._asking.release()
+        if self._trouble:
+            raise StoreError(self._trouble)
 
     def there(self) -> Artifacts:
         """The store, which has just answered.
@@ -61,10 +88,14 @@ class Kits:
         Raises:
             StoreError: it did not.
         """
-        with self._opening:
+        if not self._opening.acquire(timeout=DEADLINE_S):
+            raise StoreError(f"store {self._store}: another request has been waiting for it for {DEADLINE_S:g} s")
+        try:
             if self._artifacts is None:
                 self._artifacts = open_store(self._store, deadline_s=DEADLINE_S)
             artifacts = self._artifacts
+        finally:
+            self._opening.release()
         artifacts.check_there()
         return artifacts
 

@@ -12,7 +12,7 @@ View = Annotated[list[Pair], FailFast()]
 class Answers(BaseModel):
     """A suspect's answers: by view, by datapoint, clean and then perturbed, one probability a class."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True)  # "forbid" makes an error of each key that is too many
 
     answers: Annotated[list[View], FailFast()]
 
@@ -60,6 +60,8 @@ class Score(BaseModel):
     kit: str
     digest: str
     suspect: str
+    answers_sha256: str
+    """Of the answers as little-endian float32 ``[views, N, 2, K]``: which answers this verdict is about."""
     encoder: str
     decision: str
     similarity: float
