@@ -91,21 +91,20 @@ def queue_log(nodes: Nodes) -> list[dict[str, str]]:
 
 def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
     """Suspend both workers when some models are finished and each worker has one in hand; returns them, and what is finished."""
-    end = time.monotonic() + TIMEOUT_S
     wait_for_models(store, 2)
-    while time.monotonic() < end:
+    while True:
         workers = nodes.processes("RayTrainWorker")
         for worker in workers:
             worker.suspend()
         time.sleep(0.3)  # what they had just said to the queue arrives
         told = queue_log(nodes)
         drawn, finished = ({e["model"] for e in told if e["event"] == event} for event in ("drawn", "finished"))
+        assert len(finished) < 16 and {e["workers"] for e in told if e["event"] == "joined"} == {"2"}, told
         if len(drawn - finished) == 2:
             return workers, finished
         for worker in workers:
             worker.resume()
         time.sleep(0.05)
-    raise AssertionError("the workers never had a model each")
 
 
 def fetched(store: str, folder: Path, run: str = "digits") -> dict[str, str]:
@@ -240,7 +239,7 @@ def test_a_run_name_that_stands_for_something_else_is_refused_with_the_differenc
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("replaced", [False, True], ids=["not replaced", "replaced"])
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "not replaced"])  # Ray takes a while to count a new node in
 def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
     """The group of two comes back with what is there; what the lost node had claimed is done by another."""
     name = f"killed-{'replaced' if replaced else 'alone'}"
@@ -265,5 +264,3 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     assert events(nodes, name)[-1]["failed"] == "0"
     assert fetched(bucket, tmp_path) == serial
     assert list(open_store(bucket).check()) == []
-    if not replaced:
-        nodes.add(1)
