@@ -227,7 +227,7 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
     artifact = artifacts.save("thing", "one", {"a": b"1", "b": b"2"}, {})
     artifact.read("a")
     assert artifacts.load("thing", "one").read("b") == b"2"
-    assert sent == vars(PROBE + Requests(head=1) + saved(2) + Requests(get=1) + loaded(1))
+    assert sent == vars(PROBE + Requests(put=1, head=1) + saved(2) + Requests(get=1) + loaded(1))
     sent.clear()
     open_store(bucket)
     assert sent == {k: v for k, v in vars(PROBE + OPEN).items() if v}

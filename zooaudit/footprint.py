@@ -57,8 +57,8 @@ OPEN = Requests(get=1, head=1)
 
 
 def saved(files: int) -> Requests:
-    """``Artifacts.save``: is it there; marker, files, manifest; is all still there; read the manifest."""
-    return Requests(put=files + 2, get=1, head=files + 1)
+    """``Artifacts.save``: is it there; files, manifest; is all still there. (The format marker is written once.)"""
+    return Requests(put=files + 1, head=files + 1)
 
 
 def loaded(files: int) -> Requests:
@@ -76,7 +76,7 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-ONCE = Requests(head=1) + saved(0) + Requests(put=1, list=4, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(2) + saved(4)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(2) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
 
 

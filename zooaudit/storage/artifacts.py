@@ -127,6 +127,7 @@ class Artifacts:
         self._store = store
         self._bare = store.behind if isinstance(store, CachedStore) else store
         self.used: set[tuple[str, str]] = set()
+        self._marked = False
         if store.exists(MARKER):
             try:
                 found = json.loads(store.read(MARKER))["format"]
@@ -159,19 +160,29 @@ class Artifacts:
         """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned."""
         if self.has(kind, id_):
             return self.load(kind, id_)
-        self._store.create(MARKER, _MARK)
+        self._mark()
         listed: dict[str, dict[str, Any]] = {}
         for name, content in sorted(files.items()):
             sha = hashlib.sha256(content).hexdigest()
             self._store.create(_object_key(sha), content)
             listed[name] = {"sha256": sha, "bytes": len(content)}
         body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
-        signed = body | {"sha256": _digest(body)}
-        self._store.create(_manifest_key(kind, id_), canonical_json(signed).encode())
+        digest = _digest(body)
+        manifest = canonical_json(body | {"sha256": digest}).encode()
+        ours = self._store.create(_manifest_key(kind, id_), manifest)
         for name, content in files.items():  # content that lay there unnamed may have been collected before the manifest named it
             if not self._store.exists(key := _object_key(listed[name]["sha256"])):
                 self._store.create(key, content)
-        return self.load(kind, id_)
+        if not ours:
+            return self.load(kind, id_)
+        self.used.add((kind, id_))
+        return Artifact(kind, id_, json.loads(manifest)["meta"], listed, digest, manifest, self._store)
+
+    def _mark(self) -> None:
+        """Say which format this store has, once."""
+        if not self._marked:
+            self._store.create(MARKER, _MARK)
+            self._marked = True
 
     def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
         """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata: other content, another id."""
@@ -186,7 +197,7 @@ class Artifacts:
             DamagedArtifactError: a file of it cannot be read, or is not what the manifest says.
         """
         self.refuse_another(artifact)
-        self._store.create(MARKER, _MARK)
+        self._mark()
         written = self._adopt_files(artifact)
         if self._store.create(_manifest_key(artifact.kind, artifact.id), artifact.manifest):
             written += len(artifact.manifest)
