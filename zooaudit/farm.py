@@ -96,11 +96,9 @@ def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, le
 
     A model whose parent did not learn is marked failed without training.
     """
-    if artifacts.has(KIND, spec.id):
-        return Commit(load_record(artifacts, spec.id), ours=False)
     if not leases.take(spec.id):
         return None
-    ours = not artifacts.has(KIND, spec.id)  # another job may have committed it just before the claim
+    ours = not artifacts.has(KIND, spec.id)  # looked for under the claim: another job may have committed it a moment ago
     record = _build(spec, dataset, artifacts, builder) if ours else load_record(artifacts, spec.id)
     leases.release(spec.id)
     return Commit(record, ours)

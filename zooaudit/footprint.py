@@ -68,10 +68,10 @@ def loaded(files: int) -> Requests:
 
 KEPT = Requests(head=1) + saved(1) + loaded(1)
 """A step's result: looked for, saved, read back."""
-CLAIMED = Requests(put=1, head=1, list=1, delete=1)
-"""The lease on a model: claimed, looked for once more, found again and given up. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
+CLAIMED = Requests(put=1, delete=1)
+"""The lease on a model: claimed and given up. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
 BUILT = Requests(head=1) + CLAIMED + saved(1) + loaded(0)
-"""A model: a worker looks for it, claims it and saves it, the driver reads its record."""
+"""A model: a worker claims it, looks for it and saves it, the driver reads its record."""
 EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)

@@ -138,6 +138,7 @@ class Artifacts:
                     f"store {store.url} has format {found}, written by another version of zooaudit; "
                     f"this one ({__version__}) reads format {FORMAT}: upgrade zooaudit or choose another store"
                 )
+            self._marked = True
 
     @property
     def url(self) -> str:

@@ -70,10 +70,13 @@ class Leases:
         self._store, self.job, self._clock = store, job, clock
         self._watched: dict[str, _Watched] = {}
         self._heard = True
+        self._first = set[str]()
+        """Names that this object took in their first round: to give one up there is one key to delete."""
 
     def take(self, name: str) -> bool:
         """Claim ``name``. True if it is this job's now (or was already), False while another living job holds it."""
         if self._create(name, 0):
+            self._first.add(name)
             return True
         rounds = sorted(self._store.keys(f"{CLAIMS}/{name}/"))
         holder = self._holder(rounds[-1]) if rounds else None
@@ -89,6 +92,10 @@ class Leases:
 
     def release(self, name: str) -> None:
         """Give ``name`` up: its model is committed, or is not going to be."""
+        if name in self._first:
+            self._first.discard(name)
+            self._store.delete(_claim_key(name, 0))
+            return
         for key in sorted(self._store.keys(f"{CLAIMS}/{name}/"), reverse=True):
             self._store.delete(key)
 
