@@ -7,7 +7,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AT_ONCE = 8
+AT_ONCE = 16
 
 
 def at_once(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
