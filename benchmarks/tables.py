@@ -119,13 +119,35 @@ def speed_table() -> str:
     return "\n".join(lines)
 
 
+def cluster_table() -> str:
+    """What the farm and the store cost beside training."""
+    farm, read = load("farm_overhead"), load("answers_read")
+    overhead, speed = farm["overhead_ms_a_model"], read["speed_against_plain"]
+    memory = farm["driver_mib_by_specs"]
+    lines = [
+        f"Measured on {farm['hardware']}, the S3 server (SeaweedFS) on the same two cores; median [least, most]:",
+        "",
+        "| | |",
+        "|---|---|",
+        *(
+            f"| beside training, a model ({farm['models']:,} tiny models, {place}; n = {s['n']}) | {spread(s, '{:.0f}')} ms |"
+            for place, s in overhead.items()
+        ),
+        f"| driver's memory, by number of models | {', '.join(f'{int(n):,}: {mib:.0f} MiB' for n, mib in memory.items())} |",
+        f"| reading the answers of {read['models']} models from SeaweedFS, checked, against plain files (n = {speed['S3']['n']}) "
+        f"| {spread(speed['S3'], '{:.2f}')} of their speed |",
+        f"| the same once the local cache has them | {spread(speed['S3, cached'], '{:.2f}')} |",
+    ]
+    return "\n".join(lines)
+
+
 def sizing() -> str:
     """What larger audits take."""
     recipe = get_recipe("fmnist-paper")
     return sizing_table(recipe, DOMAINS[recipe.dataset])
 
 
-TABLES = {"audit": audit_table, "speed": speed_table, "sizing": sizing}
+TABLES = {"audit": audit_table, "speed": speed_table, "cluster": cluster_table, "sizing": sizing}
 
 
 def spread(s: dict[str, Any], form: str = "{:.3f}") -> str:
