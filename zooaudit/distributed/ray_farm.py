@@ -124,18 +124,10 @@ class RayFarm:
         def watch_all(now: FarmStatus) -> None:
             watch(_both(past, now))
 
-        false_starts = 0
-        while True:
-            try:
-                _run(self._trainer(config), queue, name, watch_all)
-            except ControllerError as error:  # a worker died while its group was starting: here Ray Train does not try again by itself
-                false_starts += 1
-                if false_starts > MAX_GROUP_RESTARTS:
-                    raise _gave_up(error) from error
-                continue
-            if not ray.get(queue.rested.remote()):
-                break
-            time.sleep(REST_S)  # the rest is being built by another job, which may need this cluster to do it
+        _run(self._trainer(config), queue, name, watch_all)
+        while ray.get(queue.rested.remote()):  # the rest is being built by another job, which may need this cluster to do it
+            time.sleep(REST_S)
+            _run(self._trainer(config), queue, name, watch_all)
         _raise_aborted(ray.get(queue.error.remote()))
         return queue
 
@@ -248,8 +240,7 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
     In the main thread Ray Train would take over Ctrl-C, and end the program with exit code 0.
 
     Raises:
-        FarmError: workers kept dying.
-        ControllerError: the group did not start.
+        FarmError: workers kept dying, or one died while its group was starting.
     """
     training: Future[object] = Future()
 
@@ -270,17 +261,13 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
     watch(ray.get(queue.status.remote()))
     try:
         training.result()
-    except ControllerError:
-        raise
+    except ControllerError as error:  # not tried again: the dead group's room stays taken until this job has ended
+        raise errors.FarmError("a worker died while its group was starting; finished models are kept: run again to go on") from error
     except TrainingFailedError as error:
-        raise _gave_up(error) from error
-
-
-def _gave_up(error: TrainingFailedError) -> errors.FarmError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return errors.FarmError(
-        f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
-    )
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise errors.FarmError(
+            f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
+        ) from error
 
 
 def _raise_aborted(aborted: tuple[str, str] | None) -> None:
