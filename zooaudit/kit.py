@@ -15,7 +15,8 @@ from zooaudit.encoder.network import Encoder
 from zooaudit.errors import MissingArtifactError
 from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.seeds import derive
-from zooaudit.storage.artifacts import Artifact, Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
 from zooaudit.verdict.similarity import similarities

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.serving.schemas import KitSummary
-from zooaudit.storage.artifacts import Artifact, Artifacts, open_store
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, open_store
 
 log = logging.getLogger(__name__)
 

@@ -11,19 +11,18 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.config import canonical_json
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.errors import DamagedArtifactError, InputError, StoreError
+from zooaudit.storage.artifact import REPAIR, Artifact, object_key
 from zooaudit.storage.cache import CachedStore, cached
 from zooaudit.storage.leases import Job, Leases, dead_leases
 from zooaudit.storage.local import LocalStore
@@ -61,59 +60,6 @@ def open_store(url: str, cache: bool = True, deadline_s: float | None = None) ->
     if "://" in url:
         raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
     return Artifacts(ObservedStore(LocalStore(Path(url))))
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A complete artifact: metadata now, files on demand, each checked against its digest as it is read."""
-
-    kind: str
-    id: str
-    meta: dict[str, Any]
-    files: dict[str, dict[str, Any]]
-    digest: str
-    """SHA-256 of the manifest: of everything in it, file digests included."""
-    manifest: bytes = field(repr=False)
-    """As it is stored."""
-    _store: Store = field(repr=False)
-
-    def read(self, name: str) -> bytes:
-        """Content of one file."""
-        if name not in self.files:
-            raise DamagedArtifactError(f"{self.kind} {self.id} holds {sorted(self.files)}; expected {name}")
-        expected = self.files[name]
-        key = _object_key(expected["sha256"])
-        try:
-            content = self._store.read(key)
-        except MissingArtifactError as error:
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is gone ({key}); {_REPAIR}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected["sha256"]:
-            raise DamagedArtifactError(
-                f"{self.kind} {self.id}: {name} ({key}) is {len(content):,} bytes with SHA-256 {found[:12]}...; "
-                f"expected {expected['bytes']:,} bytes, {expected['sha256'][:12]}...; {_REPAIR}"
-            )
-        return content
-
-    def tensors(self, name: str) -> dict[str, Tensor]:
-        """A safetensors file's tensors."""
-        try:
-            return safetensors.torch.load(self.read(name))
-        except SafetensorError as error:
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not safetensors ({error})") from error
-
-    def table(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-        """A Parquet file's table, which must have ``schema``; only these ``columns`` of it, if given."""
-        try:
-            file = pq.ParquetFile(pa.BufferReader(self.read(name)))
-            if not file.schema_arrow.equals(schema):
-                raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected {schema.names}")
-            return file.read(columns, use_threads=False)  # tables are small, and many are read at once
-        except (pa.ArrowException, OSError) as error:
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
-
-
-_REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is rebuilt"
 
 
 class Artifacts:
@@ -165,14 +111,14 @@ class Artifacts:
         listed: dict[str, dict[str, Any]] = {}
         for name, content in sorted(files.items()):
             sha = hashlib.sha256(content).hexdigest()
-            self._store.create(_object_key(sha), content)
+            self._store.create(object_key(sha), content)
             listed[name] = {"sha256": sha, "bytes": len(content)}
         body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
         digest = _digest(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
         for name, content in files.items():  # content that lay there unnamed may have been collected before the manifest named it
-            if not self._store.exists(key := _object_key(listed[name]["sha256"])):
+            if not self._store.exists(key := object_key(listed[name]["sha256"])):
                 self._store.create(key, content)
         if not ours:
             return self.load(kind, id_)
@@ -208,7 +154,7 @@ class Artifacts:
     def _adopt_files(self, artifact: Artifact) -> int:
         written = 0
         for name, entry in sorted(artifact.files.items()):
-            key = _object_key(entry["sha256"])
+            key = object_key(entry["sha256"])
             if not self._store.exists(key) and self._store.create(key, artifact.read(name)):
                 written += entry["bytes"]
         return written
@@ -239,9 +185,9 @@ class Artifacts:
             stated = manifest.pop("sha256")
             found = _digest(manifest)
         except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {_REPAIR}") from error
+            raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {REPAIR}") from error
         if found != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
-            raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {_REPAIR}")
+            raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {REPAIR}")
         self.used.add((kind, id_))
         return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, raw, self._store)
 
@@ -311,7 +257,7 @@ class Artifacts:
 
     def _named(self) -> set[str]:
         artifacts = (self.load(kind, id_) for kind in self.kinds() for id_ in self.ids(kind))
-        return {_object_key(entry["sha256"]) for a in artifacts for entry in a.files.values()}
+        return {object_key(entry["sha256"]) for a in artifacts for entry in a.files.values()}
 
     def remove(self, kind: str, id_: str) -> None:
         """Remove an artifact's manifest, and those of its files that are damaged, so that it can be built again."""
@@ -322,7 +268,7 @@ class Artifacts:
             files = {}
         self._store.delete(key)
         for entry in files.values():
-            blob = _object_key(entry["sha256"])
+            blob = object_key(entry["sha256"])
             if self._store.exists(blob) and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]:
                 self._store.delete(blob)
 
@@ -350,10 +296,6 @@ def table_to_bytes(table: pa.Table) -> bytes:
 
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(body).encode()).hexdigest()
-
-
-def _object_key(sha256: str) -> str:
-    return f"objects/{sha256[:2]}/{sha256}"
 
 
 def _manifest_key(kind: str, id_: str) -> str:

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from zooaudit.storage.artifacts import Artifact, Artifacts
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.many import at_once
 from zooaudit.storage.runs import REPORT
 

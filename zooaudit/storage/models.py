@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from zooaudit.errors import DamagedArtifactError, ModelError
-from zooaudit.storage.artifacts import Artifact, Artifacts, tensors_to_bytes
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
 from zooaudit.suspects.load import load_model, put_weights
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from zooaudit.config import Recipe, digest_of
 from zooaudit.errors import ConfigError, MissingArtifactError
-from zooaudit.storage.artifacts import Artifact, Artifacts
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts
 
 RUN, REPORT = "run", "report"
 REPORT_FILES = ("audit.json", "models.parquet", "report.html", "scores.parquet")

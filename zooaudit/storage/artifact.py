@@ -1,0 +1,71 @@
+"""One artifact: what its manifest says, and its files, each checked against its digest as it is read."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from zooaudit.errors import DamagedArtifactError, MissingArtifactError
+from zooaudit.storage.port import Store
+
+REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is rebuilt"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A complete artifact: metadata now, files on demand, each checked against its digest as it is read."""
+
+    kind: str
+    id: str
+    meta: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    digest: str
+    """SHA-256 of the manifest: of everything in it, file digests included."""
+    manifest: bytes = field(repr=False)
+    """As it is stored."""
+    _store: Store = field(repr=False)
+
+    def read(self, name: str) -> bytes:
+        """Content of one file."""
+        if name not in self.files:
+            raise DamagedArtifactError(f"{self.kind} {self.id} holds {sorted(self.files)}; expected {name}")
+        expected = self.files[name]
+        key = object_key(expected["sha256"])
+        try:
+            content = self._store.read(key)
+        except MissingArtifactError as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is gone ({key}); {REPAIR}") from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected["sha256"]:
+            raise DamagedArtifactError(
+                f"{self.kind} {self.id}: {name} ({key}) is {len(content):,} bytes with SHA-256 {found[:12]}...; "
+                f"expected {expected['bytes']:,} bytes, {expected['sha256'][:12]}...; {REPAIR}"
+            )
+        return content
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """A safetensors file's tensors."""
+        try:
+            return safetensors.torch.load(self.read(name))
+        except SafetensorError as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not safetensors ({error})") from error
+
+    def table(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """A Parquet file's table, which must have ``schema``; only these ``columns`` of it, if given."""
+        try:
+            file = pq.ParquetFile(pa.BufferReader(self.read(name)))
+            if not file.schema_arrow.equals(schema):
+                raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected {schema.names}")
+            return file.read(columns, use_threads=False)  # tables are small, and many are read at once
+        except (pa.ArrowException, OSError) as error:
+            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
+
+
+def object_key(sha256: str) -> str:
+    """Where content with this SHA-256 lies."""
+    return f"objects/{sha256[:2]}/{sha256}"
