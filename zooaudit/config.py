@@ -16,8 +16,10 @@ Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
 Attack = Literal["cloudleak", "jbda"]
 Labels = Literal["soft", "hard"]
+Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversarial"]
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
+MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial")
 
 
 def check(ok: bool, owner: object, name: str, expected: str) -> None:
@@ -53,7 +55,9 @@ class TrainConfig:
     """Gradients longer than this (L2, over all weights) are shortened to it."""
     warmup_fraction: float = 0.15
     mirror: bool = False
-    """Mirror about half of each batch left to right; for models trained on labelled images, never for extracted ones."""
+    """Mirror about half of each batch left to right; of extracted models only if the attack says so."""
+    shift: int = 0
+    """Move each image by up to this many pixels each way, black coming in at the edges; under the same condition."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class TrainConfig:
         check(0 <= self.momentum < 1, self, "momentum", "a number in [0, 1)")
         check(0 <= self.weight_decay_sgd < 1, self, "weight_decay_sgd", "a number in [0, 1)")
         check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
+        check(0 <= self.shift <= 64, self, "shift", "0 to 64 pixels")
         check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
 
 
@@ -79,6 +84,8 @@ class ExtractConfig:
     final_epochs: int = 6
     step_linf: float = 0.1
     epsilon_linf: float = 0.15
+    augment: bool = False
+    """Mirror and shift the attacker's images as the architecture's training does, keeping the victim's answers."""
 
     def __post_init__(self) -> None:
         check(self.attack in ("cloudleak", "jbda"), self, "attack", "cloudleak or jbda")
@@ -89,6 +96,43 @@ class ExtractConfig:
         check(self.final_epochs >= 1, self, "final_epochs", "at least 1")
         check(0 < self.step_linf <= 1, self, "step_linf", "a number in (0, 1]")
         check(0 < self.epsilon_linf <= 1, self, "epsilon_linf", "a number in (0, 1]")
+
+
+@dataclass(frozen=True)
+class ModifyConfig:
+    """What a thief does to a finished model to hide where it came from (paper figure 8)."""
+
+    kind: Modification
+    strength: float
+    """Fine-tuning: epochs; pruning: share of weights or channels set to zero; adversarial training: iterations; INT8: 8, always."""
+    start: float = 0.0
+    """Adversarial training: iterations that the parent has behind it already."""
+    lr: float = 0.01
+    """Of fine-tuning and adversarial training, which take plain SGD steps."""
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        check(self.kind in MODIFICATIONS, self, "kind", f"one of {', '.join(MODIFICATIONS)}")
+        pruned = self.kind.startswith("prune")
+        allowed = "8" if self.kind == "int8" else "a share in [0, 1)" if pruned else "a whole number above start"
+        whole = self.strength > self.start and self.strength == int(self.strength)
+        right = self.strength == 8 if self.kind == "int8" else 0 <= self.strength < 1 if pruned else whole
+        check(right, self, "strength", allowed)
+        check(self.start == 0 or (self.start > 0 and self.kind == "adversarial"), self, "start", "0, or adversarial training's iterations")
+        check(0 < self.lr < 10, self, "lr", "a number in (0, 10)")
+        check(self.batch_size >= 2, self, "batch_size", "at least 2")
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much of a homologous model's training half lies in the victim's (paper appendix C.2)."""
+
+    share: float
+    split_seed: int
+    """Seed of the victim, which its training half follows from."""
+
+    def __post_init__(self) -> None:
+        check(0 <= self.share <= 1, self, "share", "a share in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -211,6 +255,8 @@ class EncoderConfig:
     lr: float = 5e-4
     batch_size: int = 512
     steps: int = 400
+    architectures: tuple[str, ...] = ()
+    """Only the encoder models of these architectures train it; empty: all of them."""
 
     def __post_init__(self) -> None:
         check(self.name in ENCODERS, self, "name", f"one of {', '.join(ENCODERS)}")
@@ -250,11 +296,19 @@ class Recipe:
     uap: UapConfig = field(default_factory=UapConfig)
     fingerprint: FingerprintConfig = field(default_factory=FingerprintConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    paper_encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The paper's own, which every audit by another encoder is also judged by."""
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
 
     def __post_init__(self) -> None:
         check(bool(self.name), self, "name", "a name")
         check(0 <= self.seed < 2**63, self, "seed", "an integer in [0, 2**63)")
+        check(self.paper_encoder.name == "paper", self, "paper_encoder", "an EncoderConfig named paper")
+        for used in (self.encoder, self.paper_encoder):
+            unknown = set(used.architectures) - set(self.zoo.encoder_architectures)
+            check(
+                not unknown, used, "architectures", f"some of the zoo's encoder_architectures, {', '.join(self.zoo.encoder_architectures)}"
+            )
         check_views(self)
 
     @property

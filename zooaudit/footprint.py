@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.config import EncoderConfig, Recipe, digest_of
+from zooaudit.config import Recipe, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
@@ -113,7 +113,7 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: int) -> dict[str, int]:
     points = torch.zeros(views, n, *image, dtype=torch.uint8)
     with torch.random.fork_rng([]):
         encoder = Encoder(answers[0].numel(), recipe.encoder)
-        beside = None if recipe.encoder.name == "paper" else Encoder(answers[0].numel(), EncoderConfig())
+        beside = None if recipe.encoder.name == "paper" else Encoder(answers[0].numel(), recipe.paper_encoder)
     references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
     drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
     kit = Kit(plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict, recipe.seed, {})

@@ -144,7 +144,8 @@ def read_kit(artifact: Artifact) -> Kit:
         DamagedArtifactError: a file of it is not what its manifest says.
     """
     meta, tensors = artifact.meta, artifact.tensors(TENSORS)
-    config = EncoderConfig(**(meta["encoder"] | {"hidden": tuple(meta["encoder"]["hidden"])}))
+    settings: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in meta["encoder"].items()}
+    config = EncoderConfig(**settings)
     answers = tensors["victim_answers"]
     encoder = Encoder(answers[0].numel(), config)
     encoder.load_state_dict({k.removeprefix("encoder."): t for k, t in tensors.items() if k.startswith("encoder.")})

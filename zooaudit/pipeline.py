@@ -138,14 +138,15 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
 
     def judge(config: EncoderConfig) -> Judgement:
         using = replace(recipe, encoder=config)
-        encoder = steps.encoder(using, zoo.plan.victim, encoder_models, answers, artifacts)
+        trained_on = [s for s in encoder_models if s.architecture in (config.architectures or recipe.zoo.encoder_architectures)]
+        encoder = steps.encoder(using, zoo.plan.victim, trained_on, answers, artifacts)
         references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
         kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references)
         return Judgement(kit, [_judge(kit, s, answers[s.id]) for s in suspects])
 
     judged = judge(recipe.encoder)
     kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, artifacts)
-    by_paper = None if recipe.encoder.name == PAPER else judge(EncoderConfig(PAPER))
+    by_paper = None if recipe.encoder.name == PAPER else judge(recipe.paper_encoder)
     return Audit(**vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id, by_paper=by_paper)
 
 

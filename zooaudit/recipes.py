@@ -53,10 +53,17 @@ FMNIST_QUICK = Recipe(
 FMNIST_PAPER = replace(
     FMNIST_QUICK,
     name="fmnist-paper",
+    seed=7,
     zoo=replace(
-        FMNIST_QUICK.zoo, encoder_architectures=("E",), second_attack=None, suspects_per_cell=10, other_victims=4, look_alikes_per_victim=6
+        FMNIST_QUICK.zoo,
+        encoder_architectures=("E", "B", "C", "D"),
+        encoder_per_role=20,
+        second_attack=None,
+        suspects_per_cell=10,
+        other_victims=4,
+        look_alikes_per_victim=6,
     ),
-    encoder=EncoderConfig(),
+    paper_encoder=EncoderConfig(architectures=("E",)),
 )
 
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER)}

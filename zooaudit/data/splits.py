@@ -5,6 +5,9 @@ from torch import Tensor
 
 from zooaudit.errors import DataError
 
+TUNING_SEED = 20220218
+"""The same for every model, so that accuracies after any modification are of the same images."""
+
 
 def random_part(size: int, fraction: float, seed: int) -> Tensor:
     """A random ``fraction`` of ``range(size)``: int64 ``[round(size * fraction)]``, shuffled, no repeats."""
@@ -14,11 +17,37 @@ def random_part(size: int, fraction: float, seed: int) -> Tensor:
     return _permutation(size, seed)[:count]
 
 
-def seed_set(size: int, taken: Tensor, count: int, seed: int) -> Tensor:
-    """``count`` indices outside ``taken``: an attacker's own in-domain images, none of them the victim's."""
+def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, seed: int) -> Tensor:
+    """As ``random_part``, with ``share`` of it drawn from ``taken`` and the rest from outside."""
+    count = len(random_part(size, fraction, seed))
+    inside = round(share * count)
+    outside = complement(size, taken)
+    if inside > len(taken) or count - inside > len(outside):
+        raise DataError(
+            f"an overlap of {share:g} asks for {inside} images of {len(taken)} and {count - inside} of the other {len(outside)}; "
+            "with data_fraction 0.5 every overlap from 0 to 1 is possible"
+        )
+    from_taken = taken.sort().values[_permutation(len(taken), seed)[:inside]]
+    from_outside = outside[_permutation(len(outside), seed)[: count - inside]]
+    both = torch.cat([from_taken, from_outside])
+    return both[_permutation(count, seed)]
+
+
+def tuning_part(size: int) -> Tensor:
+    """The half of the test images that a thief tunes a stolen model on; the other half is what its accuracy is measured on."""
+    return random_part(size, 0.5, TUNING_SEED)
+
+
+def complement(size: int, taken: Tensor) -> Tensor:
+    """The indices of ``range(size)`` that are not in ``taken``, in order."""
     free = torch.ones(size, dtype=torch.bool)
     free[taken] = False
-    candidates = free.nonzero().flatten()
+    return free.nonzero().flatten()
+
+
+def seed_set(size: int, taken: Tensor, count: int, seed: int) -> Tensor:
+    """``count`` indices outside ``taken``: an attacker's own in-domain images, none of them the victim's."""
+    candidates = complement(size, taken)
     if count > len(candidates):
         raise DataError(
             f"the attack's seed set asks for {count} images outside the victim's training set, which leaves {len(candidates)}; "

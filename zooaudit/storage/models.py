@@ -14,6 +14,7 @@ from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
 from zooaudit.suspects.load import load_model, put_weights
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord
+from zooaudit.zoo.int8 import int8_skeleton
 from zooaudit.zoo.spec import ModelSpec
 
 KIND = "model"
@@ -78,12 +79,20 @@ def load_module(artifacts: Artifacts, id_: str) -> nn.Module:
     spec = ModelSpec.from_json(artifact.meta["spec"])
     if spec.version != ModelSpec.version:
         raise ModelError(f"{id_} was built by version {spec.version} of the networks; this is version {ModelSpec.version}: audit again")
-    module = build_architecture(spec.architecture, spec.shape).to(memory_format=torch.channels_last)  # answers in a quarter of the time
+    module = skeleton(spec)
     try:
         put_weights(module, artifact.tensors(WEIGHTS), f"{KIND} {id_}")
     except ModelError as error:
         raise DamagedArtifactError(str(error)) from error
     return module.eval().requires_grad_(False)
+
+
+def skeleton(spec: ModelSpec) -> nn.Module:
+    """A module of the kind that ``spec`` names, with any weights."""
+    module = build_architecture(spec.architecture, spec.shape)
+    if spec.modification is not None and spec.modification.kind == "int8":
+        return int8_skeleton(module)
+    return module.to(memory_format=torch.channels_last)  # answers in a quarter of the time
 
 
 def _load_own(artifact: Artifact) -> nn.Module:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from zooaudit.compute import resolve_precision, seeded
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.data.splits import random_part, seed_set
+from zooaudit.data.splits import complement, overlapping_part, random_part, seed_set, tuning_part
 from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.extract import extract
 from zooaudit.zoo.fit import DivergedError, accuracy, fit
+from zooaudit.zoo.modify import TUNED, modify
 from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import ModelSpec
 
@@ -57,7 +58,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, eq=False)
 class Parent:
-    """The model that a spec is extracted from, and its test accuracy."""
+    """The model that a spec is extracted from or modifies, and its test accuracy."""
 
     module: nn.Module
     accuracy: float
@@ -86,8 +87,8 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
         model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
-        reached = ranks.agreed(accuracy(model, dataset.test))  # on another kind of machine it may differ, and with it what comes next
-        recovery = reached / parent.accuracy if parent else None
+        reached = ranks.agreed(accuracy(model, held_out(spec, dataset)))  # on another kind of machine it may differ, and with it what comes
+        recovery = reached / _accuracy_to_recover(spec, parent, dataset) if parent else None
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:
             break
@@ -106,11 +107,35 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
 
 def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
     """Indices of the random part of the training images that a trained (not extracted) model sees."""
-    return random_part(len(train), spec.data_fraction, derive(spec.seed, "split"))
+    seed = derive(spec.seed, "split")
+    if spec.overlap is None:
+        return random_part(len(train), spec.data_fraction, seed)
+    taken = random_part(len(train), spec.data_fraction, derive(spec.overlap.split_seed, "split"))
+    return overlapping_part(len(train), spec.data_fraction, taken, spec.overlap.share, seed)
+
+
+def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
+    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this model was tuned."""
+    if spec.modification is None or spec.modification.kind not in TUNED:
+        return dataset.test
+    return dataset.test.take(complement(len(dataset.test), tuning_part(len(dataset.test))))
+
+
+def _accuracy_to_recover(spec: ModelSpec, parent: Parent, dataset: Dataset) -> float:
+    """The parent's accuracy on the images that the model is measured on; never 0, so that a rate can be taken."""
+    tuned = spec.modification is not None and spec.modification.kind in TUNED
+    return max(accuracy(parent.module, held_out(spec, dataset)) if tuned else parent.accuracy, 1e-9)
 
 
 def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks) -> tuple[nn.Module, int, str]:
     device = dataset.train.images.device
+    if spec.modification is not None:
+        assert parent is not None, f"{spec.id} needs its parent"
+        tuning = dataset.test.take(tuning_part(len(dataset.test)))
+        try:
+            return modify(parent.module, spec.modification, tuning, derive(seed, "modify")), 0, ""
+        except DivergedError as error:
+            return parent.module, 0, str(error)
     with seeded(derive(seed, "init"), device):
         model = build_architecture(spec.architecture, spec.shape).to(device)
     victim = None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from zooaudit.compute import autocast, seeded
 from zooaudit.config import Optimiser, TrainConfig
+from zooaudit.data.augment import Draws, augment
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
@@ -31,7 +32,7 @@ def fit(
     Args:
         images: uint8 ``[n, c, h, w]`` on the model's device.
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
-        seed: order of the batches, mirroring and dropout.
+        seed: order of the batches, augmentation and dropout.
         ranks: who else trains this model, with the same arguments, from the same weights. The steps are those of one process to
             rounding; only dropout's masks are others, drawn by each rank for its share.
 
@@ -55,9 +56,8 @@ def fit(
             for batch in order[: per_epoch * batch_size].split(batch_size):
                 mine = ranks.share(batch)
                 x = to_unit(images[mine])
-                if training.mirror:
-                    mirrored = ranks.share(torch.rand(len(batch), generator=generator)).to(x.device) < 0.5
-                    x = torch.where(mirrored.view(-1, 1, 1, 1), x.flip(-1), x)
+                drawn = Draws.make(len(batch), training.mirror, training.shift, generator)
+                x = augment(x, *(None if d is None else ranks.share(d) for d in (drawn.mirrored, drawn.shifts)))
                 with autocast(training.precision, images.device):
                     logits = joined(x)
                 weight = len(mine) * ranks.count / len(batch)  # an image counts the same in a share that is one larger

@@ -91,12 +91,13 @@ class _Planner:
     ) -> ModelSpec:  # fmt: skip
         """As ``trained``, by attack: the second one on every third ``turn``, if there is one."""
         second = self.zoo.second_attack
+        attack = second if second and turn % 3 == 2 else self.zoo.extraction
         spec = self.trained(role, group, architecture, optimiser, index)
         return dataclasses.replace(
             spec,
             seed=derive(spec.seed, parent),
-            training=dataclasses.replace(spec.training, mirror=False),
-            extraction=second if second and turn % 3 == 2 else self.zoo.extraction,
+            training=spec.training if attack.augment else dataclasses.replace(spec.training, mirror=False, shift=0),
+            extraction=attack,
             parent=parent,
             parent_split_seed=parent_seed,
             floor=self.zoo.recovery_floor,

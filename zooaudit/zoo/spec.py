@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from zooaudit.config import ExtractConfig, Optimiser, TrainConfig, digest_of
+from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, TrainConfig, digest_of
 from zooaudit.zoo.arch import ModelShape
 
 
@@ -34,6 +34,8 @@ class Group(StrEnum):
     SOURCE = "source"
     ENCODER = "encoder"
     SUSPECT = "suspect"
+    STUDY = "study"
+    """Built for one study only: modified, overlapping or poorly extracted models."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,13 @@ class ModelSpec:
     floor: float
     """Test accuracy (with a parent: recovery rate) below which it did not learn."""
     extraction: ExtractConfig | None = None
+    modification: ModifyConfig | None = None
     parent: str | None = None
-    """Id of the model it is extracted from."""
+    """Id of the model that it is extracted from, or is a modification of."""
     parent_split_seed: int | None = None
     """Seed of the parent's training half, which the attacker's seed set avoids."""
+    overlap: Overlap | None = None
+    """Of a homologous model whose overlap with the victim's training half is not left to chance."""
     version: int = 2
     """Of the networks' and the training's code: raised when the same fields would give another model."""
 
@@ -72,12 +77,15 @@ class ModelSpec:
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":
         shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
-        extraction = raw["extraction"] and ExtractConfig(**raw["extraction"])
-        plain: dict[str, Any] = raw | {
-            "role": Role(raw["role"]),
-            "group": Group(raw["group"]),
-            "training": TrainConfig(**raw["training"]),
-            "shape": ModelShape(**shape),
-            "extraction": extraction,
-        }
+        nested = {"extraction": ExtractConfig, "modification": ModifyConfig, "overlap": Overlap}
+        plain: dict[str, Any] = (
+            raw
+            | {
+                "role": Role(raw["role"]),
+                "group": Group(raw["group"]),
+                "training": TrainConfig(**raw["training"]),
+                "shape": ModelShape(**shape),
+            }
+            | {name: type_(**raw[name]) for name, type_ in nested.items() if raw.get(name)}
+        )
         return ModelSpec(**plain)

@@ -1,0 +1,107 @@
+"""What a thief does to a stolen model so that it is no longer recognised (paper section 6, figure 8).
+
+None of these asks the victim. Fine-tuning, adversarial training and the calibration of INT8 use test images, as in the paper: an
+attacker's own. *Ours*: they see one half of them, and accuracy after fine-tuning and adversarial training is measured on the other.
+"""
+
+import copy
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils import prune as pruning
+
+from zooaudit.compute import seeded
+from zooaudit.config import ModifyConfig
+from zooaudit.data.images import ImageSet, to_unit
+from zooaudit.uap.deepfool import deepfool
+from zooaudit.zoo.fit import DivergedError
+from zooaudit.zoo.int8 import to_int8
+
+TUNED = ("fine-tune", "adversarial")
+"""Kinds that learn from the tuning images' labels."""
+CALIBRATION_IMAGES = 512
+DEEPFOOL_STEPS = 10
+CLIP_NORM = 2.0
+
+
+def modify(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int) -> nn.Module:
+    """A modified copy of ``model``, in evaluation mode; the model itself stays as it is.
+
+    Args:
+        tuning: the attacker's labelled images, on the model's device.
+        seed: order of the images.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite.
+    """
+    if config.kind == "int8":
+        return to_int8(model, to_unit(tuning.images[:CALIBRATION_IMAGES]))
+    changed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # torch's pruning takes no other
+    if config.kind == "prune":
+        _prune_weights(changed, config.strength)
+    elif config.kind == "prune-channels":
+        _prune_channels(changed, config.strength)
+    else:
+        changed.requires_grad_(True).to(memory_format=torch.channels_last)
+        with seeded(seed, tuning.images.device):
+            tune = _fine_tune if config.kind == "fine-tune" else _train_adversarially
+            tune(changed, config, tuning, torch.Generator().manual_seed(seed))
+    return changed.eval().requires_grad_(False)
+
+
+def _layers(model: nn.Module) -> list[nn.Module]:
+    return [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+
+
+def _prune_weights(model: nn.Module, share: float) -> None:
+    """Unstructured: the smallest ``share`` of all convolution and linear weights, over the whole model, become zero."""
+    layers = [(m, "weight") for m in _layers(model)]
+    pruning.global_unstructured(layers, pruning.L1Unstructured, amount=share)
+    for module, name in layers:
+        pruning.remove(module, name)
+
+
+def _prune_channels(model: nn.Module, share: float) -> None:
+    """Structured: in each convolution, the ``share`` of output channels with the smallest L2 norm become zero."""
+    for module in _layers(model):
+        if isinstance(module, nn.Conv2d) and round(share * module.out_channels):
+            pruning.ln_structured(module, "weight", amount=round(share * module.out_channels), n=2, dim=0)
+            pruning.remove(module, "weight")
+
+
+def _fine_tune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+    size = min(config.batch_size, len(tuning))
+    optimiser = torch.optim.SGD(model.parameters(), config.lr)
+    model.train()
+    for _ in range(int(config.strength - config.start)):
+        order = torch.randperm(len(tuning), generator=generator)[: len(tuning) // size * size].to(tuning.images.device)
+        for batch in order.split(size):
+            _step(model, optimiser, to_unit(tuning.images[batch]), tuning.labels[batch])
+
+
+def _train_adversarially(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+    """Each iteration: a batch of DeepFool examples of the model as it is now, with their true labels, and one step on them."""
+    optimiser = torch.optim.SGD(model.parameters(), config.lr)
+    for batch in _batches(len(tuning), config, generator):
+        x = to_unit(tuning.images[batch])
+        model.eval().requires_grad_(False)
+        crafted = (x + deepfool(model, x, "l2", DEEPFOOL_STEPS)).clamp(0, 1)
+        model.train().requires_grad_(True)
+        _step(model, optimiser, crafted, tuning.labels[batch])
+
+
+def _batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    for _ in range(int(config.strength - config.start)):
+        yield torch.randperm(count, generator=generator)[: config.batch_size]
+
+
+def _step(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> None:
+    loss = F.cross_entropy(model(x), labels)
+    if not torch.isfinite(loss):
+        raise DivergedError(f"loss is {loss.item()} while the model is modified")
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+    optimiser.step()
