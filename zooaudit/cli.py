@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands, planning, store_commands
+from zooaudit import __version__, commands, planning, store_commands, study_commands
 from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
 from zooaudit.events import event_line
@@ -106,6 +106,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = _adder(subcommands, "data", commands.data, "zooaudit data --dataset fashion-mnist")
     add("--dataset", default="fashion-mnist", help="digits, fashion-mnist, or any name for your own --data (default: %(default)s)")
     add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
+
+    _adder(subcommands, "study", study_commands.study, study_commands.EXAMPLE)
+    study_commands.add_arguments(subcommands.choices["study"], sorted(RECIPES))
 
     _add_store(_adder(subcommands, "store", store_commands.store, "zooaudit store copy --store ./store --to s3://bucket/audits --run mine"))
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
