@@ -110,6 +110,9 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "study", study_commands.study, study_commands.EXAMPLE)
     study_commands.add_arguments(subcommands.choices["study"], sorted(RECIPES))
 
+    _adder(subcommands, "sweep", study_commands.sweep, study_commands.SWEEP_EXAMPLE)
+    study_commands.add_sweep_arguments(subcommands.choices["sweep"], sorted(RECIPES))
+
     _add_store(_adder(subcommands, "store", store_commands.store, "zooaudit store copy --store ./store --to s3://bucket/audits --run mine"))
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
     return parser

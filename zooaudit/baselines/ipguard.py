@@ -42,10 +42,10 @@ class IpGuard:
             if not loss.any():
                 break
             (gradient,) = torch.autograd.grad(loss.sum(), x)
-            x.grad = gradient * (loss > 0).view(-1, 1, 1, 1)
+            before, x.grad = x.detach().clone(), gradient
             optimiser.step()
-            with torch.no_grad():
-                x.clamp_(0, 1)
+            with torch.no_grad():  # Adam's momentum would carry a point on that has arrived
+                x.copy_(torch.where((loss > 0).view(-1, 1, 1, 1), x.clamp(0, 1), before))
         return x.detach()
 
     @staticmethod

@@ -1,5 +1,6 @@
 """Models and victims beside the audit's own: overlap of training data (figure 12), an encoder for another victim (figure 13)."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,13 +19,13 @@ from zooaudit.zoo.variants import overlapping
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
-def overlapping_models(bench: Bench) -> list[ModelSpec]:
+def overlapping_models(bench: Bench, shares: Sequence[float] = SHARES) -> list[ModelSpec]:
     """One homologous model of each architecture at each overlap of its training half with the victim's."""
     victim = bench.zoo.plan.of(Role.VICTIM)[0]
     first: dict[str, ModelSpec] = {}
     for spec in bench.zoo.plan.of(Role.HOMOLOGOUS, Group.SUSPECT):
         first.setdefault(spec.architecture, spec)
-    return [overlapping(base, share, victim.seed) for share in SHARES for base in first.values()]
+    return [overlapping(base, share, victim.seed) for share in shares for base in first.values()]
 
 
 def overlap(bench: Bench) -> Outcome:

@@ -44,16 +44,17 @@ def weak_attack(recipe_attack: ExtractConfig, share: float) -> ExtractConfig:
     )
 
 
-def poor_models(bench: Bench) -> list[ModelSpec]:
+def poor_models(bench: Bench, shares: Sequence[float] = SEED_SHARES) -> list[ModelSpec]:
     """Piracy models of each weak attacker: ``PER_SHARE`` each, over the suspects' cells in turn."""
     bases = bench.zoo.plan.of(Role.PIRACY, Group.SUSPECT)
     step = max(1, bench.recipe.zoo.suspects_per_cell)
     cells = bases[::step]
-    return [
+    made = (
         weaker(cells[turn % len(cells)], weak_attack(bench.recipe.zoo.extraction, share), turn)
-        for share in SEED_SHARES
+        for share in shares
         for turn in range(PER_SHARE)
-    ]
+    )
+    return list(dict.fromkeys(made))  # two shares of a small seed set may be the same
 
 
 def recovery_rates(bench: Bench) -> Outcome:
