@@ -34,8 +34,8 @@ def test_command_parses(command: str) -> None:
 
 
 def test_job_commands_parse() -> None:
-    jobs = re.findall(r"python jobs/([a-z]+)\.py (--.*)", README + "".join(p.read_text() for p in (ROOT / "jobs").glob("*.py")))
-    assert {name for name, _ in jobs} == {"audit", "zoo", "score"}
+    jobs = re.findall(r"python jobs/([a-z]+)\.py ([a-z-].*)", README + "".join(p.read_text() for p in (ROOT / "jobs").glob("*.py")))
+    assert {name for name, _ in jobs} == {"audit", "zoo", "score", "sweep"}
     for name, options in jobs:
         make_parser().parse_args([name, "--log", "events", *shlex.split(options.split("`")[0])])
 
@@ -56,7 +56,7 @@ def test_tables_are_made_from_the_committed_results() -> None:
 def test_every_recipe_and_subcommand_is_described() -> None:
     for recipe in RECIPES:
         assert f"`{recipe}`" in README
-    for name in ("audit", "zoo", "uap", "plan", "kit", "score", "report", "data", "store", "doctor"):
+    for name in ("audit", "zoo", "uap", "plan", "study", "sweep", "kit", "score", "report", "data", "store", "doctor"):
         assert re.search(rf"`(zooaudit )?{name}\b", README), name
 
 

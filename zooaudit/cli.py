@@ -170,7 +170,7 @@ def _add_store(add: Callable[..., argparse.Action]) -> None:
         "copy: a run, or everything, into another store; "
         "the same command again goes on with a copy that was cut off",
     )
-    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
+    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, study, trial, run, report, ...: see ls")
     add("id", nargs="?", help="the artifact's id")
     add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
     add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
