@@ -15,14 +15,16 @@ ROOT = Path(__file__).parent.parent
 PAGE, RESULTS = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "reproduction"
 HEAD = """# The paper's claims, tried
 
-Made by `python benchmarks/reproduction.py` from the outcomes of [studies](reproduction) that are committed beside this page: for each its findings (`.json`, with command, commit and hardware),
-its numbers (`.parquet`) and pictures. `make paper` runs them again. What the paper says is in its tables and figures as named; a claim is
+Made by `python benchmarks/reproduction.py` from the outcomes of [studies](reproduction) that are committed beside this page: for each
+its findings (`.json`, with command, commit and hardware), its numbers (`.parquet`) and pictures. `make paper` runs them again. What the
+paper says is in its tables and figures as named; a claim is
 
 - **reproduced** or **not reproduced** by the rule in its note, which was written before the numbers were seen;
-- **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder does not separate to begin with (AUC under .9).
+- **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
+  does not separate to begin with (AUC under .9).
 
-Encoder `paper` is the paper's own, trained on models of one architecture as the paper does; `hellinger` is ours, trained on the encoder models of all architectures
-([why](decisions/0006-hellinger-encoder.md)).
+Encoder `paper` is the paper's own, trained on models of one architecture as the paper does; `hellinger` is ours, trained on the encoder
+models of all architectures ([why](decisions/0006-hellinger-encoder.md)).
 """
 
 
@@ -60,7 +62,8 @@ def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
         command = f"`zooaudit study {outcome['study']} --recipe {recipe}`"
         for f in outcome["findings"]:
             note = f". {f['note']}" if f["note"] else ""
-            yield f"| {cell(f['claim'])} ({f['source']}) | {cell(f['paper'])} | {cell(f['ours'])} | {cell(f['n'])} | **{f['holds']}**{cell(note)} | {command} |"
+            columns = (f"{f['claim']} ({f['source']})", f["paper"], f["ours"], f["n"], f"**{f['holds']}**{note}", command)
+            yield "| " + " | ".join(map(cell, columns)) + " |"
     excluded = {m: why for o in outcomes for m, why in o["excluded_models"].items()}
     yield f"\n{len(excluded)} models did not learn and are in no number" + (
         f": {'; '.join(f'{m} ({w})' for m, w in excluded.items())}." if excluded else "."

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from zooaudit.config import EncoderConfig
-from zooaudit.studies.bench import Bench
+from zooaudit.reporting.canvas import LOOKS
+from zooaudit.studies.bench import FAMILIES, Bench
 from zooaudit.studies.cohort import Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.studies.pictures import COLOURS, MARKERS, line, panels
@@ -128,7 +129,7 @@ def fingerprints_needed(bench: Bench) -> Outcome:
         scores = bench.cohort.scores(Variant(encoder))
         for count in (c for c in FINGERPRINTS if c <= bench.recipe.fingerprint.views):
             row: dict[str, Any] = {"encoder": name, "x": float(count)}
-            for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
+            for role in FAMILIES:
                 p = scores.p_values(replace(config, fingerprints=count), bench.recipe.seed, role)
                 row[str(role)] = float(np.mean([v < config.level for v in p.values()])) if p else None
             rows.append(row)
@@ -136,7 +137,7 @@ def fingerprints_needed(bench: Bench) -> Outcome:
     findings = []
     for name in bench.encoders:
         at = next(r for r in rows if r["encoder"] == name and r["x"] == most)
-        n = ", ".join(f"{sum(s.role is r for s in bench.suspects)} {r}" for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE))
+        n = ", ".join(f"{sum(s.role is r for s in bench.suspects)} {r}" for r in FAMILIES)
         accused = "; ".join(f"{r} {at[str(r)]:.0%}" for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE) if at[str(r)] is not None)
         findings += [
             Finding(
@@ -161,9 +162,10 @@ def fingerprints_needed(bench: Bench) -> Outcome:
 
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
-        for role, colour in ((Role.PIRACY, "#d55e00"), (Role.HOMOLOGOUS, "#0072b2"), (Role.LOOK_ALIKE, "#009e73")):
+        for role in FAMILIES:
             told = [(r["x"], r[str(role)]) for r in mine if r[str(role)] is not None]
-            axes.plot([x for x, _ in told], [y for _, y in told], "o-", color=colour, label=str(role))
+            look = LOOKS[role]
+            axes.plot([x for x, _ in told], [y for _, y in told], look.line, marker=look.marker, color=look.colour, label=str(role))
         axes.set(xlabel="fingerprints of the suspect", ylabel="share called piracy", ylim=(-0.03, 1.03))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
 
@@ -250,7 +252,9 @@ def _outcome(bench: Bench, rows: list[dict[str, Any]], finding: Callable[[str], 
         for encoder in _names(rows):
             points = {x: _values(rows, encoder, x, what) for x in sorted({r["x"] for r in rows})}
             line(axes, points, encoder, COLOURS[encoder], MARKERS[encoder])
-        axes.set(xlabel=xlabel, ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what], ylim=(0, 1.03))
+        axes.set(
+            xlabel=xlabel, ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what], ylim=(-0.1, 1.03)
+        )
         axes.legend(loc="lower right")
 
     return Outcome(rows, [finding(e) for e in _names(rows)], {f"{name}.svg": panels(["gap", "auc"], paint)}, bench.excluded)

@@ -11,6 +11,9 @@ from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.zoo.spec import Role
 
 NEAR = 0.01
+FULL = (("fashion-mnist", 10), ("cifar10", 10), ("tiny-imagenet", 200))
+FULL_WIDTH = 64
+"""Base width of torchvision's nets."""
 
 
 def accuracies(bench: Bench) -> Outcome:
@@ -35,7 +38,7 @@ def accuracies(bench: Bench) -> Outcome:
                     "paper": stated.get((architecture, role)),
                 }
             )
-    findings = [_finding(rows, role) for role in (Role.VICTIM, Role.HOMOLOGOUS, Role.PIRACY)]
+    findings = [_finding(bench, rows, role) for role in (Role.VICTIM, Role.HOMOLOGOUS, Role.PIRACY)]
     recovered = [r["recovery_rate"] for r in rows if r["role"] == "piracy"]
     findings.append(
         Finding(
@@ -54,18 +57,25 @@ def _models(rows: list[dict[str, Any]], role: Role) -> str:
     return f"{sum(r['models'] for r in rows if r['role'] == str(role))} models"
 
 
-def _finding(rows: list[dict[str, Any]], role: Role) -> Finding:
+def _comparable(bench: Bench) -> bool:
+    """Whether the nets are as wide, and the classes as many, as in the paper."""
+    widths = bench.recipe.zoo.widths
+    return (bench.dataset.name, bench.dataset.num_classes) in FULL and (bench.dataset.name == "fashion-mnist" or widths[0] >= FULL_WIDTH)
+
+
+def _finding(bench: Bench, rows: list[dict[str, Any]], role: Role) -> Finding:
     mine = [r for r in rows if r["role"] == str(role)]
     against = [r for r in mine if r["paper"] is not None]
     ours = ", ".join(f"{r['architecture']} {r['accuracy']:.3f}" for r in mine)
     paper = ", ".join(f"{r['architecture']} {r['paper']:.3f}" for r in against) or "-"
     short = [r["architecture"] for r in against if r["accuracy"] < r["paper"] - NEAR]
-    note = (
-        f"under the paper's by more than {NEAR:g}: {', '.join(short)}"
-        if short
-        else f"counted as reproduced if not under by more than {NEAR:g}"
-    )
-    return Finding(f"Test accuracy of {role} models", "table 4", paper, ours, _models(rows, role), Holds.of(not short), note)
+    note = f"counted as reproduced if none is under by more than {NEAR:g}"
+    if short:
+        note = f"under the paper's by more than {NEAR:g}: {', '.join(short)}"
+    holds = Holds.of(not short)
+    if not against or not _comparable(bench):
+        holds, note = Holds.UNDECIDED, "other data, narrower nets or fewer classes than the paper's"
+    return Finding(f"Test accuracy of {role} models", "table 4", paper, ours, _models(rows, role), holds, note)
 
 
 def _picture(rows: list[dict[str, Any]]) -> bytes:

@@ -142,7 +142,7 @@ def universal_or_local(bench: Bench) -> Outcome:
                 axes.plot([x + offset] * len(found), found, MARKERS[name], color=COLOURS[name], label=name if not x else None)
         axes.set_xticks([0, 1], ["UAP", "LAP"])
         axes.set(
-            ylim=(0, 1.03), xlim=(-0.5, 1.5), ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what]
+            ylim=(-0.1, 1.03), xlim=(-0.5, 1.5), ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what]
         )
         axes.legend(loc="lower left")
 

@@ -130,7 +130,7 @@ def _picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
                 elinewidth=1,
             )
         axes.set_yticks(range(len(cells)), [f"{a} {o}" for a, o in cells])
-        axes.set(xlabel="mean similarity (bar: std over views)", xlim=(-0.3, 1.3))
+        axes.set(xlabel="mean similarity (bar: std over views)", xlim=(-0.12, 1.12))
         axes.invert_yaxis()
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
 
