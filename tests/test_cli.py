@@ -115,13 +115,34 @@ def test_store_gc_says_first_and_removes_when_told(tmp_path: Path, capsys: Captu
     loose.write_bytes(b"loose")
     gc = ["store", "gc", "--store", str(store), "--grace-hours", "0"]
     assert main(["store", "check", "--store", str(store)]) == 0
-    assert "1 artifacts, 0 damaged; content that nothing names: 1" in capsys.readouterr().out
+    orphaned, summary = capsys.readouterr().out.splitlines()
+    assert orphaned.startswith("orphaned: objects/aa/aa11: ") and "zooaudit store gc --delete" in orphaned
+    assert summary == "1 artifacts, 0 damaged; content that nothing names: 1"
     assert main(gc) == 0
     assert loose.exists()
     assert main([*gc, "--delete"]) == 0
     assert not loose.exists()
     assert capsys.readouterr().out == "objects/aa/aa11\n1 would be removed; --delete does it\nobjects/aa/aa11\n1 removed\n"
     assert artifacts.load("thing", "one").read("a.bin") == b"named"
+
+
+def test_check_reports_damage_and_orphans_together_while_manifests_can_be_read(tmp_path: Path, capsys: Capture) -> None:
+    artifacts = open_store(str(tmp_path))
+    sha = artifacts.save("thing", "one", {"a.bin": b"named"}, {}).files["a.bin"]["sha256"]
+    for i in (2, 1):
+        artifacts._store.create(f"objects/aa/aa{i}", b"loose")
+    (tmp_path / "objects" / sha[:2] / sha).write_bytes(b"other")
+    check = ["store", "check", "--store", str(tmp_path)]
+    assert main(check) == 3
+    damaged, *orphaned, summary = capsys.readouterr().out.splitlines()
+    assert damaged.startswith("damaged: ") and "thing one" in damaged
+    assert [line.split(": ")[:2] for line in orphaned] == [["orphaned", "objects/aa/aa1"], ["orphaned", "objects/aa/aa2"]]
+    assert summary == "1 artifacts, 1 damaged; content that nothing names: 2"
+    (tmp_path / "manifests" / "thing" / "one.json").write_text("{")
+    assert main(check) == 3
+    assert capsys.readouterr().out.splitlines()[1:] == ["1 artifacts, 1 damaged; content that nothing names: unknown"]
+    assert main([*check, "--repair"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 artifacts, 1 damaged; content that nothing names: 3"
 
 
 def test_damage_is_found_removed_and_rebuilt(tmp_path: Path, capsys: Capture) -> None:
