@@ -6,6 +6,7 @@ The tests count both on a real audit.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
@@ -96,6 +97,7 @@ def model_bytes(plan: Plan) -> dict[str, int]:
     return {"model": sum(_model_bytes(examples[key]) * n for key, n in counts.items())}
 
 
+@cache
 def _model_bytes(spec: ModelSpec) -> int:
     with torch.device("meta"):
         shapes = build_architecture(spec.architecture, spec.shape).state_dict()
