@@ -80,12 +80,12 @@ def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Pat
     wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)  # looked up before: it takes longer than a model
     workers = processes(run, "RayTrainWorker")
     wait_for(lambda: len(finished_models(store)) >= 2, run)
-    finished = {m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)}
+    kept = {m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)}
     os.kill(workers[0].pid, signal.SIGKILL)
-    assert len(finished) < 16
+    assert len(kept) < 16
     found = result(run)
     assert found["verdicts"] == finished.told["verdicts"] and found["models"]["failed"] == 0
-    assert all((store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns == t for m, t in finished.items())
+    assert all((store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns == t for m, t in kept.items())
     assert objects(store) == objects(finished.store)
 
 
