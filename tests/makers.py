@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 FAST = TrainConfig(epochs=2, precision="float32")

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from zooaudit.config import ExtractConfig, TrainConfig, ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.recipes import RECIPES
-from zooaudit.zoo.arch import ModelShape
 from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 SHAPE = ModelShape((1, 28, 28), 10, (0.286,), (0.353,), (16, 32), 128)

@@ -16,9 +16,9 @@ from typing import Any
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3
-from zooaudit.zoo.arch import ModelShape
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec, Role
 
 
