@@ -21,6 +21,8 @@ from zooaudit.errors import ConfigError, DataError
 
 Say = Callable[[str], None]
 DATASETS = ("digits", "fashion-mnist", "cifar10", "tiny-imagenet")
+SUBSETS = {"tiny-imagenet-50": ("tiny-imagenet", 50)}
+"""Data sets that are the first so many classes of another."""
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DOWNLOAD_TIMEOUT_S = 20.0
 APT_TIMEOUT_S = 180.0
@@ -48,7 +50,7 @@ def resolve(name: str, folder: Path | None = None, cache: Path | None = None, sa
     """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for it of downloads and Debian packages.
 
     Args:
-        name: one of ``DATASETS``; any name will do for the user's own ``folder``.
+        name: one of ``DATASETS`` or ``SUBSETS``; any name will do for the user's own ``folder``.
         folder: the user's data; if given nothing else is tried, so that an audit never runs on other data than asked for.
         say: told each thing tried and how it went.
 
@@ -57,15 +59,24 @@ def resolve(name: str, folder: Path | None = None, cache: Path | None = None, sa
         DatasetUnavailableError: no source had it; the message lists what was tried.
         ConfigError: the name is unknown and no folder was given.
     """
+    if name in SUBSETS:
+        whole, count = SUBSETS[name]
+        return first_classes(resolve(whole, folder, cache, say), count, name)
     if folder is not None:
         say(f"data: reading {folder}")
         return read_dataset(folder, name)
     if name not in DATASETS:
-        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}; or give your own with --data FOLDER")
+        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join((*DATASETS, *SUBSETS))}; or give your own with --data FOLDER")
     if name == "digits":
         say("data: scikit-learn's digits (no download)")
         return load_digits()
     return _known(name, (cache or default_cache()) / name, say)
+
+
+def first_classes(dataset: Dataset, count: int, name: str) -> Dataset:
+    """The images of the first ``count`` classes, or all of them if there are no more."""
+    parts = [part.take((part.labels < count).nonzero().flatten()) for part in (dataset.train, dataset.test)]
+    return Dataset(name, parts[0], parts[1], dataset.classes[:count], dataset.source)
 
 
 def load_digits() -> Dataset:

@@ -3,15 +3,13 @@
 import dataclasses
 from dataclasses import dataclass
 
-import torch
-
 from zooaudit.config import ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
-from zooaudit.zoo.arch import KNOWN, build_architecture
+from zooaudit.zoo.arch import KNOWN
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
-from zooaudit.zoo.vision_nets import VISION_NETS
+from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 
 @dataclass(frozen=True)
@@ -70,9 +68,8 @@ class _Planner:
         named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
         if unknown := sorted(named - set(KNOWN)):
             raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(KNOWN)}")
-        with torch.device("meta"):  # no memory, and what cannot be built is refused before anything is trained
-            for name in sorted(named & VISION_NETS.keys()):
-                build_architecture(name, self.shape)
+        for name in sorted(named & VISION_NETS.keys()):
+            check_net(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]

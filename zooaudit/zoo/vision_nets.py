@@ -66,6 +66,24 @@ VISION_NETS: dict[str, Callable[[str, int, nn.Conv2d], nn.Module]] = {
 }
 """By name: how torchvision's model is made for ``num_classes`` and fitted to its new first convolution."""
 
+WIDTH_STEPS = {"resnet18": 1, "resnet34": 1, "vgg16": 1, "googlenet": 8, "densenet121": 2}
+"""Widths that are multiples of this leave every channel count whole."""
+
+
+def check_net(name: str, shape: ModelShape) -> None:
+    """Raise ConfigError if the images are too small for the net, or if it cannot be had in this width; builds nothing."""
+    _, height, width = shape.image
+    if min(height, width) < SMALLEST:
+        raise ConfigError(
+            f"images of {height} x {width} pixels are too small for {name}; expected at least {SMALLEST} x {SMALLEST}: "
+            "resize them, or take one of the architectures A to E"
+        )
+    if shape.widths[0] % WIDTH_STEPS[name]:
+        raise ConfigError(
+            f"width {shape.widths[0]} leaves {name} broken numbers of channels; expected a multiple of {WIDTH_STEPS[name]} "
+            f"({FULL_WIDTH} is the published net)"
+        )
+
 
 class VisionNet(nn.Module):
     """One of ``VISION_NETS`` behind the normalisation of its inputs."""
@@ -75,19 +93,15 @@ class VisionNet(nn.Module):
 
     def __init__(self, name: str, shape: ModelShape) -> None:
         super().__init__()
-        channels, height, width = shape.image
-        if min(height, width) < SMALLEST:
-            raise ConfigError(
-                f"images of {height} x {width} pixels are too small for {name}; expected at least {SMALLEST} x {SMALLEST}: "
-                "resize them, or take one of the architectures A to E"
-            )
+        check_net(name, shape)
+        channels, *size = shape.image
         self.register_buffer("mean", torch.tensor(shape.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(shape.std).view(1, -1, 1, 1))
         with torch.device("meta"):  # neither memory nor random numbers for layers that are replaced
-            stride = 2 if min(height, width) >= HALVED_FROM else 1
+            stride = 2 if min(size) >= HALVED_FROM else 1
             stem = nn.Conv2d(channels, FULL_WIDTH, 3, stride, padding=1, bias=name == "vgg16")
             self.net = VISION_NETS[name](name, shape.num_classes, stem)
-        _narrow(self.net, stem, name, shape.widths[0])
+        _narrow(self.net, stem, shape.widths[0])
         self._initialise()
 
     def _initialise(self) -> None:
@@ -104,15 +118,11 @@ class VisionNet(nn.Module):
         return self.net((x - self.mean) / self.std)
 
 
-def _narrow(net: nn.Module, stem: nn.Conv2d, name: str, width: int) -> None:
+def _narrow(net: nn.Module, stem: nn.Conv2d, width: int) -> None:
     """Replace each layer with weights by one of ``width`` / 64 of the channels; images keep theirs, and so do the classes."""
 
     def channels(count: int) -> int:
-        if count * width % FULL_WIDTH:
-            raise ConfigError(
-                f"width {width} makes {count} channels of {name} {count * width / FULL_WIDTH:g}; expected a width that keeps them whole: "
-                f"a multiple of 8 always does, {FULL_WIDTH} is the published one"
-            )
+        assert count * width % FULL_WIDTH == 0, f"{count} channels x {width} / {FULL_WIDTH}"
         return count * width // FULL_WIDTH
 
     for path, layer in list(net.named_modules()):
