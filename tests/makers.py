@@ -15,6 +15,7 @@ from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.vision_nets import WIDTH_STEPS
 
 FAST = TrainConfig(epochs=2, precision="float32")
 ATTACK = ExtractConfig(seed_size=40, rounds=1, round_epochs=1, final_epochs=2)
@@ -40,6 +41,12 @@ def extracted_spec(dataset: Dataset, parent: ModelSpec, **changes: Any) -> Model
         "role": Role.PIRACY, "extraction": ATTACK, "parent": parent.id, "parent_split_seed": parent.seed,
     }  # fmt: skip
     return trained_spec(dataset, **(fields | changes))
+
+
+def narrowest(name: str, image: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 0) -> ModelShape:
+    """The shape of a torchvision net of the least width there is, or of ``width``."""
+    blank = (0.5,) * image[0]
+    return ModelShape(image, num_classes, blank, blank, (width or WIDTH_STEPS[name],), 1)
 
 
 class Affine(nn.Module):
