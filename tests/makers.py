@@ -105,3 +105,16 @@ def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np
         (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
     return folder
+
+
+def cifar_files(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """CIFAR-10's binary version with three images a file: the fifteen for training, then the three for testing, and their labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = pixels(18, channels=3, size=32, seed=6), np.arange(18) % 10
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for name, rows in zip(names, np.split(np.arange(18), 6), strict=True):
+        records = [bytes([labels[i]]) + images[i].tobytes() for i in rows]
+        (folder / f"{name}.bin").write_bytes(b"".join(records))
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    (folder / "batches.meta.txt").write_text("\n".join(classes) + "\n\n")
+    return images, labels
