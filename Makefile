@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
 
-.PHONY: help install audit test unit check format s3 clean
+.PHONY: help install audit paper test unit check format s3 clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -19,6 +19,10 @@ install: .venv/installed ## virtual environment with pinned packages; does nothi
 
 audit: install ## train a zoo, audit every suspect, write reports/fmnist-quick/report.html
 	$(PYTHON) -m zooaudit audit --recipe $(RECIPE) --store $(STORE) --fallback digits
+
+paper: install ## every study of the paper on fmnist-paper: about 2 hours on 2 cores, goes on where it stopped; then docs/reproduction.md
+	$(PYTHON) -m zooaudit study all --recipe fmnist-paper --store $(STORE) --build --out docs/reproduction/fmnist-paper
+	$(PYTHON) benchmarks/reproduction.py
 
 test: install ## all tests that this machine can run; says what it left out and why
 	$(PYTHON) -m pytest

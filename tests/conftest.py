@@ -1,4 +1,4 @@
-"""Shared fixtures: the digits, a tiny trained model, the same model exported, and stores."""
+"""Shared fixtures: the digits, a tiny trained model, the same model exported, a finished audit, and stores."""
 
 import uuid
 from collections.abc import Iterator
@@ -11,9 +11,10 @@ from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
 from tests.collecting import notebook  # noqa: F401  fixture
+from tests.finished import finished, own_store  # noqa: F401  fixtures
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
-from tests.reports import audit, folder, html, page  # noqa: F401  fixtures
+from tests.reports import audit, folder, html, page, placed_once  # noqa: F401  fixtures
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
@@ -96,7 +97,7 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     server = Seaweed(tmp_path_factory.mktemp("s3")).start()
     make_bucket(server, "zoo")
     yield server
-    server.stop()
+    server.kill()  # asked to end, it takes a quarter of a minute, and nobody wants its data
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A real audit of the digits and its report, read back; variants of it; for the report's tests."""
+"""The finished audit of the digits and its report, read back; variants of it; for the report's tests."""
 
 import re
 from collections.abc import Callable
@@ -7,12 +7,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from tests.farms import Untouched, quiet
+from tests.finished import Finished
 from zooaudit.data.resolve import load_digits
-from zooaudit.farm import SerialFarm
 from zooaudit.pipeline import Audit, Suspect, run_audit
 from zooaudit.recipes import get_recipe
+from zooaudit.reporting import projection
 from zooaudit.reporting.report import write_report
 from zooaudit.reporting.summary import RunFacts
 from zooaudit.storage.artifacts import open_store
@@ -60,8 +63,24 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="session")
-def audit() -> Audit:
-    return run_audit(get_recipe("digits"), load_digits(), open_store("memory:"), SerialFarm(), lambda _: None)
+def audit(finished: Finished) -> Audit:
+    return run_audit(get_recipe("digits"), load_digits(), open_store(str(finished.store)), Untouched(), quiet)
+
+
+PLACED: dict[bytes, np.ndarray] = {}
+
+
+@pytest.fixture
+def placed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fingerprints that were placed on a map stay where they are: the variants of an audit differ in other things."""
+    place = projection._tsne
+
+    def placed(rows: np.ndarray) -> np.ndarray:
+        if (key := rows.tobytes()) not in PLACED:
+            PLACED[key] = place(rows)
+        return PLACED[key]
+
+    monkeypatch.setattr(projection, "_tsne", placed)
 
 
 @pytest.fixture(scope="session")

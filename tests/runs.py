@@ -49,7 +49,7 @@ def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> Non
         time.sleep(0.02)
 
 
-def processes(run: "subprocess.Popen[str]", name: str = "") -> list[psutil.Process]:
+def processes(run: "subprocess.Popen[str] | psutil.Process", name: str = "") -> list[psutil.Process]:
     """Descendants of a run whose title has ``name``."""
     found = []
     for process in psutil.Process(run.pid).children(recursive=True):

@@ -7,20 +7,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.farms import SMALL
+from tests.finished import Finished
 from zooaudit.cli import main
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes import DIGITS, RECIPES
 from zooaudit.storage.artifacts import open_store
 from zooaudit.zoo.build import BuiltModel
 
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``store``, where a digits run has finished."""
-    folder = tmp_path_factory.mktemp("finished")
-    assert audit(folder / "store", folder / "first") == 0
-    return folder
 
 
 def audit(store: Path, out: Path, *more: str) -> int:
@@ -40,36 +34,36 @@ def one_line(capsys: Capture) -> str:
     return errors[0]
 
 
-def test_second_run_trains_nothing_and_gives_the_same_json(finished: Path, capsys: Capture) -> None:
-    before = snapshot(finished / "store")
+def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+    assert finished.told["models"] == {"trained": 16, "reused": 0, "failed": 0}
+    before = snapshot(finished.store)
     capsys.readouterr()
-    assert audit(finished / "store", finished / "second", "--json") == 0
+    assert audit(finished.store, tmp_path, "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["models"] == {"trained": 0, "reused": 16, "failed": 0}
-    first = json.loads((finished / "first" / "audit.json").read_text())
-    assert found["verdicts"] == first["verdicts"] and found["auc"] == first["auc"]
-    assert snapshot(finished / "store") == before
+    assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
+    assert snapshot(finished.store) == before
     assert set(found) == {"run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", "verdicts", "report"}
     assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
 
 
-def test_report_comes_out_of_the_store_again(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    assert main(["report", "--store", str(finished / "store"), "--run", "digits", "--out", str(tmp_path)]) == 0
-    assert (tmp_path / "report.html").read_bytes() == (finished / "first" / "report.html").read_bytes()
-    assert main(["report", "--store", str(finished / "store"), "--run", "nothing", "--out", str(tmp_path)]) == 3
+def test_report_comes_out_of_the_store_again(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+    assert main(["report", "--store", str(finished.store), "--run", "digits", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == (finished.report / "report.html").read_bytes()
+    assert main(["report", "--store", str(finished.store), "--run", "nothing", "--out", str(tmp_path)]) == 3
     assert "digits" in capsys.readouterr().err
 
 
-def test_a_run_name_stands_for_one_recipe(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    before = snapshot(finished / "store")
+def test_a_run_name_stands_for_one_recipe(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+    before = snapshot(finished.store)
     capsys.readouterr()
-    assert audit(finished / "store", tmp_path, "--seed", "5") == 2
+    assert audit(finished.store, tmp_path, "--seed", "5") == 2
     assert "recipe.seed: 0 there, 5 asked" in one_line(capsys)
-    assert snapshot(finished / "store") == before
+    assert snapshot(finished.store) == before
 
 
-def test_score_a_suspect_from_a_file(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    store = finished / "store"
+def test_score_a_suspect_from_a_file(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    store = finished.store
     main(["kit", "--store", str(store), "--json"])
     (kit,) = json.loads(capsys.readouterr().out)
     (tmp_path / "their_nets.py").write_text(
@@ -90,8 +84,8 @@ def test_score_a_suspect_from_a_file(finished: Path, tmp_path: Path, monkeypatch
     assert "their_nets:missing failed: AttributeError" in one_line(capsys)
 
 
-def test_store_commands(finished: Path, tmp_path: Path, capsys: Capture) -> None:
-    store = str(finished / "store")
+def test_store_commands(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+    store = str(finished.store)
     assert main(["store", "ls", "--store", store]) == 0
     assert "model 16" in capsys.readouterr().out
     assert main(["store", "ls", "model", "--store", store]) == 0
@@ -115,7 +109,9 @@ def test_store_gc_says_first_and_removes_when_told(tmp_path: Path, capsys: Captu
     loose.write_bytes(b"loose")
     gc = ["store", "gc", "--store", str(store), "--grace-hours", "0"]
     assert main(["store", "check", "--store", str(store)]) == 0
-    assert "1 artifacts, 0 damaged; content that nothing names: 1" in capsys.readouterr().out
+    orphaned, summary = capsys.readouterr().out.splitlines()
+    assert orphaned.startswith("orphaned: objects/aa/aa11: ") and "zooaudit store gc --delete" in orphaned
+    assert summary == "1 artifacts, 0 damaged; content that nothing names: 1"
     assert main(gc) == 0
     assert loose.exists()
     assert main([*gc, "--delete"]) == 0
@@ -124,10 +120,27 @@ def test_store_gc_says_first_and_removes_when_told(tmp_path: Path, capsys: Captu
     assert artifacts.load("thing", "one").read("a.bin") == b"named"
 
 
-def test_damage_is_found_removed_and_rebuilt(tmp_path: Path, capsys: Capture) -> None:
-    store = tmp_path / "store"
-    assert audit(store, tmp_path / "one") == 0
-    before = json.loads((tmp_path / "one" / "audit.json").read_text())["verdicts"]
+def test_check_reports_damage_and_orphans_together_while_manifests_can_be_read(tmp_path: Path, capsys: Capture) -> None:
+    artifacts = open_store(str(tmp_path))
+    sha = artifacts.save("thing", "one", {"a.bin": b"named"}, {}).files["a.bin"]["sha256"]
+    for i in (2, 1):
+        artifacts._store.create(f"objects/aa/aa{i}", b"loose")
+    (tmp_path / "objects" / sha[:2] / sha).write_bytes(b"other")
+    check = ["store", "check", "--store", str(tmp_path)]
+    assert main(check) == 3
+    damaged, *orphaned, summary = capsys.readouterr().out.splitlines()
+    assert damaged.startswith("damaged: ") and "thing one" in damaged
+    assert [line.split(": ")[:2] for line in orphaned] == [["orphaned", "objects/aa/aa1"], ["orphaned", "objects/aa/aa2"]]
+    assert summary == "1 artifacts, 1 damaged; content that nothing names: 2"
+    (tmp_path / "manifests" / "thing" / "one.json").write_text("{")
+    assert main(check) == 3
+    assert capsys.readouterr().out.splitlines()[1:] == ["1 artifacts, 1 damaged; content that nothing names: unknown"]
+    assert main([*check, "--repair"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0 artifacts, 1 damaged; content that nothing names: 3"
+
+
+def test_damage_is_found_removed_and_rebuilt(finished: Finished, own_store: Path, tmp_path: Path, capsys: Capture) -> None:
+    store = own_store
     model = next((store / "manifests" / "model").glob("homologous-*"))
     sha = json.loads(model.read_text())["files"]["weights.safetensors"]["sha256"]
     weights = store / "objects" / sha[:2] / sha
@@ -138,16 +151,19 @@ def test_damage_is_found_removed_and_rebuilt(tmp_path: Path, capsys: Capture) ->
     assert model.stem in capsys.readouterr().out
     assert main(["store", "check", "--repair", "--store", str(store)]) == 0
     capsys.readouterr()
-    assert audit(store, tmp_path / "two", "--json") == 0
+    assert audit(store, tmp_path / "report", "--json") == 0
     again = json.loads(capsys.readouterr().out)
-    assert again["models"]["trained"] == 1 and again["verdicts"] == before
+    assert again["models"]["trained"] == 1 and again["verdicts"] == finished.told["verdicts"]
 
 
-def test_own_victim_from_a_file(built: BuiltModel, exported: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_own_victim_from_a_file(
+    built: BuiltModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setitem(RECIPES, "digits", SMALL)
     assert audit(tmp_path / "store", tmp_path / "out", "--victim", str(exported), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["victim"]["accuracy"] == pytest.approx(built.record.accuracy, abs=0.01)
-    assert found["models"]["trained"] == 15
+    assert found["models"]["trained"] == 12
     assert {v["role"] for v in found["verdicts"]} == {"piracy", "homologous", "look-alike"}
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.farms import Untouched, quiet
+from tests.farms import SMALL, Untouched, quiet
+from tests.finished import Finished
 from zooaudit.cli import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
@@ -177,11 +178,12 @@ def test_a_killed_copy_goes_on(tmp_path: Path, capsys: Capture) -> None:
 
 
 @pytest.fixture(scope="module")
-def audited(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with two finished runs of other seeds, and one that was cut off."""
+def audited(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with two finished runs of other recipes, and one that was cut off."""
     folder = tmp_path_factory.mktemp("audited")
-    artifacts = open_store(str(folder / "store"))
-    for name, recipe in (("first", DIGITS), ("second", Recipe(**(vars(DIGITS) | {"seed": 1})))):
+    whole, artifacts = open_store(str(finished.store)), open_store(str(folder / "store"))
+    copy(whole, artifacts, [n for n in everything(whole) if n[0] not in ("run", "report")], quiet)
+    for name, recipe in (("first", DIGITS), ("second", SMALL)):
         audit(artifacts, name, recipe, digits, folder)
     begin_run(artifacts, "cut-off", DIGITS, digits.digest, None)
     return folder
@@ -221,13 +223,13 @@ def test_both_runs_together_are_the_whole_store(audited: Path, tmp_path: Path) -
     assert set(everything(source)) - set(everything(target)) == {("run", "cut-off")}
 
 
-def test_what_a_run_used_does_not_depend_on_what_its_store_held(audited: Path, digits: Dataset, tmp_path: Path) -> None:
+def test_what_a_run_used_does_not_depend_on_what_its_store_held(finished: Finished, digits: Dataset, tmp_path: Path) -> None:
     """A run repeated on a store that holds all of it notes the same names."""
-    first = open_store(str(audited / "store"))
+    first = open_store(str(finished.store))
     again = open_store("memory:")
     copy(first, again, [n for n in everything(first) if n[0] not in ("run", "report")], quiet)
-    audit(again, "first", DIGITS, digits, tmp_path)
-    assert artifacts_of_run(again, "first") == artifacts_of_run(first, "first")
+    audit(again, "digits", DIGITS, digits, tmp_path)
+    assert artifacts_of_run(again, "digits") == artifacts_of_run(first, "digits")
 
 
 BAD = {

@@ -12,9 +12,13 @@ import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
+from tests.finished import Finished
 from tests.ray_nodes import Nodes
 from zooaudit.cli import main
+from zooaudit.data.images import Dataset
+from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.runs import begin_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]
 TIMEOUT_S = 300.0
@@ -31,11 +35,9 @@ def nodes(seaweed: Seaweed) -> Iterator[Nodes]:
 
 
 @pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def serial(finished: Finished) -> dict[str, str]:
     """Verdicts of an undisturbed run in this process."""
-    folder = tmp_path_factory.mktemp("serial")
-    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", str(folder / "store"), "--out", str(folder / "out")]) == 0
-    return verdicts(folder / "out")
+    return verdicts(finished.report)
 
 
 def verdicts(report: Path) -> dict[str, str]:
@@ -230,9 +232,8 @@ def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_pa
         nodes.kill_node(bare)
 
 
-def test_a_run_name_that_stands_for_something_else_is_refused_with_the_difference(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
-    out = str(tmp_path)
-    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", bucket, "--run", "mine", "--out", out]) == 0
+def test_a_run_name_that_stands_for_something_else_is_refused_with_the_difference(nodes: Nodes, digits: Dataset, bucket: str) -> None:
+    begin_run(open_store(bucket), "mine", DIGITS, digits.digest, None)
     submit(nodes, "taken", *audit(bucket, "--run", "mine", "--seed", "7"))
     assert ended(nodes, "taken") == 2
     assert "recipe.seed: 0 there, 7 asked" in events(nodes, "taken")[-1]["message"]

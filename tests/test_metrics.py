@@ -19,6 +19,7 @@ import torch
 
 from tests.collecting import Notebook, Tags, key
 from tests.farms import quiet, with_zoo
+from tests.makers import ATTACK
 from zooaudit import steps
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
@@ -35,7 +36,7 @@ TIMEOUT_S = 120
 def small_recipe() -> Recipe:
     """Ten models in a few seconds. No extracted one reaches a recovery rate of .99 in one epoch, so that some have failed."""
     few = {"architectures": ("C",), "optimisers": ("sgd",), "other_victims": 1, "look_alikes_per_victim": 2}
-    return with_zoo(**few, training=TrainConfig(epochs=1), accuracy_floor=0.0, recovery_floor=0.99)
+    return with_zoo(**few, training=TrainConfig(epochs=1), extraction=ATTACK, accuracy_floor=0.0, recovery_floor=0.99)
 
 
 def expected(zoo: Zoo) -> dict[tuple[str, Tags], float]:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.farms import Interrupted, Untouched, quiet, with_zoo
+from tests.farms import SMALL, Interrupted, Untouched, quiet, with_zoo
+from tests.finished import Finished
 from tests.makers import trained_spec
 from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError, ZooauditError
@@ -28,19 +29,16 @@ from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 
 @pytest.fixture(scope="module")
-def straight(digits: Dataset) -> Audit:
-    """The digits recipe from end to end, in memory."""
-    return run_audit(DIGITS, digits, open_store("memory:"), SerialFarm(), quiet)
+def local(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Audit]:
+    """The digits recipe from end to end, in a folder that this module may change."""
+    artifacts = open_store(str(shutil.copytree(finished.store, tmp_path_factory.mktemp("audit") / "store")))
+    return artifacts, run_audit(DIGITS, digits, artifacts, Untouched(), quiet)
 
 
 @pytest.fixture(scope="module")
-def local(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Audit]:
-    """The same in a folder, interrupted once."""
-    artifacts = open_store(str(tmp_path_factory.mktemp("audit") / "store"))
-    with pytest.raises(FarmError):
-        run_audit(DIGITS, digits, artifacts, Interrupted(), quiet)
-    assert len(artifacts.ids("model")) == 6
-    return artifacts, run_audit(DIGITS, digits, artifacts, SerialFarm(), quiet)
+def small(digits: Dataset) -> Audit:
+    """A smaller recipe from end to end, in memory."""
+    return run_audit(SMALL, digits, open_store("memory:"), SerialFarm(), quiet)
 
 
 def numbers(audit: Audit) -> dict[str, object]:
@@ -53,13 +51,18 @@ def numbers(audit: Audit) -> dict[str, object]:
     return found
 
 
-def test_memory_and_an_interrupted_local_run_agree_to_the_bit(straight: Audit, local: tuple[Artifacts, Audit]) -> None:
-    assert numbers(straight) == numbers(local[1])
-    assert torch.equal(straight.uap.v, local[1].uap.v)
-    assert straight.answers.keys() == local[1].answers.keys()
-    assert all(torch.equal(a, local[1].answers[id_]) for id_, a in straight.answers.items())
-    assert straight.zoo.trained == len(straight.zoo.plan.specs)
-    assert local[1].zoo.trained == len(straight.zoo.plan.specs) - 6
+def test_memory_and_an_interrupted_local_run_agree_to_the_bit(small: Audit, digits: Dataset, tmp_path: Path) -> None:
+    artifacts = open_store(str(tmp_path / "store"))
+    with pytest.raises(FarmError):
+        run_audit(SMALL, digits, artifacts, Interrupted(), quiet)
+    assert len(artifacts.ids("model")) == 6
+    local = run_audit(SMALL, digits, artifacts, SerialFarm(), quiet)
+    assert numbers(small) == numbers(local)
+    assert torch.equal(small.uap.v, local.uap.v)
+    assert small.answers.keys() == local.answers.keys()
+    assert all(torch.equal(a, local.answers[id_]) for id_, a in small.answers.items())
+    assert small.zoo.trained == len(small.zoo.plan.specs)
+    assert local.zoo.trained == len(small.zoo.plan.specs) - 6
 
 
 def files(folder: str) -> dict[str, int]:
@@ -118,42 +121,42 @@ def test_the_stored_kit_judges_as_the_audit_did(local: tuple[Artifacts, Audit]) 
         assert box.queries == 20 * 8 * 2
 
 
-def test_measures_are_over_models_and_not_over_views(straight: Audit) -> None:
-    assert straight.uap.fooling_rate > 0.5
+def test_measures_are_over_models_and_not_over_views(audit: Audit) -> None:
+    assert audit.uap.fooling_rate > 0.5
     for role, count in ((Role.PIRACY, 4), (Role.HOMOLOGOUS, 4), (Role.LOOK_ALIKE, 2)):
-        found = [s for s in straight.suspects if s.spec.role is role]
-        assert len(found) == len(straight.scores(role)) == count
-        assert straight.scores(role) == [s.verdict.similarity for s in found]
-        assert straight.scores(role) == pytest.approx([float(s.similarities.mean()) for s in found])
-        assert straight.accused(role) == sum(s.verdict.decision is Decision.PIRACY for s in found)
-        pairs = [(p, n) for p in straight.scores(Role.PIRACY) for n in straight.scores(role)]
-        assert straight.auc(role) == pytest.approx(sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs))
-    assert straight.auc(Role.OTHER_VICTIM) is None
-    assert np.mean(straight.scores(Role.PIRACY)) > np.mean(straight.scores(Role.LOOK_ALIKE))
+        found = [s for s in audit.suspects if s.spec.role is role]
+        assert len(found) == len(audit.scores(role)) == count
+        assert audit.scores(role) == [s.verdict.similarity for s in found]
+        assert audit.scores(role) == pytest.approx([float(s.similarities.mean()) for s in found])
+        assert audit.accused(role) == sum(s.verdict.decision is Decision.PIRACY for s in found)
+        pairs = [(p, n) for p in audit.scores(Role.PIRACY) for n in audit.scores(role)]
+        assert audit.auc(role) == pytest.approx(sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs))
+    assert audit.auc(Role.OTHER_VICTIM) is None
+    assert np.mean(audit.scores(Role.PIRACY)) > np.mean(audit.scores(Role.LOOK_ALIKE))
 
 
-def test_nothing_that_trained_the_encoder_is_reported_on(straight: Audit) -> None:
-    encoder = {s.id for s in straight.zoo.plan.specs if s.group is Group.ENCODER}
-    assert not encoder & {s.spec.id for s in straight.suspects}
-    assert not encoder & set(straight.kit.reference_ids)
-    assert encoder <= straight.answers.keys()
-    assert set(straight.kit.reference_ids) == {s.id for s in straight.zoo.plan.of(Role.HOMOLOGOUS, Group.SUSPECT)}
+def test_nothing_that_trained_the_encoder_is_reported_on(audit: Audit) -> None:
+    encoder = {s.id for s in audit.zoo.plan.specs if s.group is Group.ENCODER}
+    assert not encoder & {s.spec.id for s in audit.suspects}
+    assert not encoder & set(audit.kit.reference_ids)
+    assert encoder <= audit.answers.keys()
+    assert set(audit.kit.reference_ids) == {s.id for s in audit.zoo.plan.of(Role.HOMOLOGOUS, Group.SUSPECT)}
 
 
-def test_points_are_the_victims_own_training_images(straight: Audit, digits: Dataset) -> None:
-    half = digits.train.images[training_half(straight.zoo.plan.of(Role.VICTIM)[0], digits.train)]
+def test_points_are_the_victims_own_training_images(audit: Audit, digits: Dataset) -> None:
+    half = digits.train.images[training_half(audit.zoo.plan.of(Role.VICTIM)[0], digits.train)]
     known = {image.numpy().tobytes() for image in half}
-    assert straight.kit.points.shape == (8, 20, 1, 8, 8)
-    assert all(image.numpy().tobytes() in known for image in straight.kit.points.flatten(0, 1))
-    assert straight.answers[straight.zoo.plan.victim].shape == (8, 20, 2, 10)
-    assert embeddings(straight, straight.zoo.plan.victim).shape == (8, 20)
+    assert audit.kit.points.shape == (8, 20, 1, 8, 8)
+    assert all(image.numpy().tobytes() in known for image in audit.kit.points.flatten(0, 1))
+    assert audit.answers[audit.zoo.plan.victim].shape == (8, 20, 2, 10)
+    assert embeddings(audit, audit.zoo.plan.victim).shape == (8, 20)
 
 
-def test_a_uap_alone_trains_the_victim_alone(straight: Audit, digits: Dataset) -> None:
+def test_a_uap_alone_trains_the_victim_alone(audit: Audit, digits: Dataset) -> None:
     artifacts = open_store("memory:")
     uap = craft_uap(DIGITS, digits, artifacts, SerialFarm(), quiet)
-    assert artifacts.ids("model") == [straight.zoo.plan.victim]
-    assert torch.equal(uap.v, straight.uap.v)
+    assert artifacts.ids("model") == [audit.zoo.plan.victim]
+    assert torch.equal(uap.v, audit.uap.v)
 
 
 # Failed models
@@ -184,7 +187,8 @@ def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those of SGD and Adam do not."""
     training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)
     attack = replace(DIGITS.zoo.extraction, rounds=0, final_epochs=30)
-    recipe = with_zoo(optimisers=("sgd", "adam", "rmsprop"), other_victims=0, training=training, extraction=attack, recovery_floor=0.5)
+    zoo = {"architectures": ("C",), "optimisers": ("sgd", "adam", "rmsprop"), "suspects_per_cell": 2, "other_victims": 0}
+    recipe = with_zoo(SMALL, **zoo, training=training, extraction=attack, accuracy_floor=0.7, recovery_floor=0.5)
     audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
     failed = {s.id for s in audit.zoo.failed}
     assert {s.optimiser for s in audit.zoo.failed} == {"rmsprop"}
@@ -218,10 +222,10 @@ class Lagging(MemoryStore):
         return iter([k for k in self.old if k.startswith(prefix)])
 
 
-def test_a_listing_that_lags_behind_costs_no_model(straight: Audit, digits: Dataset) -> None:
+def test_a_listing_that_lags_behind_costs_no_model(small: Audit, digits: Dataset) -> None:
     store = Lagging()
-    first = run_audit(DIGITS, digits, Artifacts(store), SerialFarm(), quiet)
-    assert numbers(first) == numbers(straight)
-    again = run_audit(DIGITS, digits, Artifacts(store), SerialFarm(), quiet)
+    first = run_audit(SMALL, digits, Artifacts(store), SerialFarm(), quiet)
+    assert numbers(first) == numbers(small)
+    again = run_audit(SMALL, digits, Artifacts(store), SerialFarm(), quiet)
     assert again.zoo.trained == 0, "models that the listing does not show yet were trained again"
-    assert numbers(again) == numbers(straight)
+    assert numbers(again) == numbers(small)

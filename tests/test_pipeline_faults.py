@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.farms import Untouched, quiet, with_zoo
-from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig, VerdictConfig
+from tests.farms import SMALL, Untouched, quiet, with_zoo
+from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError, ZooauditError
 from zooaudit.farm import SerialFarm
@@ -65,12 +65,9 @@ def test_images_too_small_are_found_out_by_the_first_model(digits: Dataset) -> N
 
 # The user's own victim
 
-OWN = replace(
-    with_zoo(
-        architectures=("C",), optimisers=("sgd", "adam", "rmsprop"), other_victims=0, accuracy_floor=0.5, recovery_floor=0.3,
-        extraction=replace(DIGITS.zoo.extraction, rounds=0),
-    ),
-    verdict=VerdictConfig(fingerprints=8, min_reference_models=2),
+OWN = with_zoo(
+    SMALL, other_victims=0, accuracy_floor=0.5, recovery_floor=0.3,
+    training=TrainConfig(epochs=4), extraction=replace(DIGITS.zoo.extraction, rounds=0),
 )  # fmt: skip
 
 

@@ -6,14 +6,13 @@ Each run is a process of its own, as a user starts it; Ray's processes are its c
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
+from tests.finished import Finished
 from tests.runs import finished_models, objects, processes, result, start, wait_for
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
@@ -25,25 +24,18 @@ from zooaudit.storage.artifacts import open_store
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture(scope="module")
-def serial(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """An undisturbed run without Ray: what every other run must equal."""
-    store = tmp_path_factory.mktemp("serial") / "store"
-    yield store, result(start(store, "serial"))
-
-
-def test_same_numbers_as_the_serial_farm(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_same_numbers_as_the_serial_farm(finished: Finished, tmp_path: Path) -> None:
     found = result(start(tmp_path / "store"))
     assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}
-    assert found["verdicts"] == serial[1]["verdicts"] and found["auc"] == serial[1]["auc"]
-    assert objects(tmp_path / "store") == objects(serial[0])
+    assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
+    assert objects(tmp_path / "store") == objects(finished.store)
 
 
 @pytest.mark.s3
-def test_on_s3_the_same_and_again_without_training(serial: tuple[Path, dict[str, Any]], bucket: str, tmp_path: Path) -> None:
+def test_on_s3_the_same_and_again_without_training(finished: Finished, bucket: str, tmp_path: Path) -> None:
     found = result(start(bucket, out=tmp_path / "one"))
-    assert found["verdicts"] == serial[1]["verdicts"] and found["auc"] == serial[1]["auc"]
-    assert objects(bucket) == objects(serial[0])
+    assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
+    assert objects(bucket) == objects(finished.store)
     again = result(start(bucket, out=tmp_path / "two"))
     assert again["models"] == {"trained": 0, "reused": 16, "failed": 0}
     assert again["verdicts"] == found["verdicts"]
@@ -51,7 +43,7 @@ def test_on_s3_the_same_and_again_without_training(serial: tuple[Path, dict[str,
 
 @pytest.mark.s3
 @pytest.mark.chaos
-def test_a_server_killed_while_models_are_committed(serial: tuple[Path, dict[str, Any]], own_server: Seaweed, tmp_path: Path) -> None:
+def test_a_server_killed_while_models_are_committed(finished: Finished, own_server: Seaweed, tmp_path: Path) -> None:
     """It is gone for a while and comes back: the run goes on, and nothing is different."""
     run = start("s3://zoo/x", out=tmp_path / "report")
     artifacts = open_store("s3://zoo/x")
@@ -61,8 +53,8 @@ def test_a_server_killed_while_models_are_committed(serial: tuple[Path, dict[str
     own_server.start()
     found = result(run)
     assert found["models"] == {"trained": 16, "reused": 0, "failed": 0}
-    assert found["verdicts"] == serial[1]["verdicts"]
-    assert objects("s3://zoo/x") == objects(serial[0])
+    assert found["verdicts"] == finished.told["verdicts"]
+    assert objects("s3://zoo/x") == objects(finished.store)
     assert list(artifacts.check()) == []
 
 
@@ -82,7 +74,7 @@ def test_a_server_that_never_returns_ends_the_run_with_code_3(own_server: Seawee
 
 
 @pytest.mark.chaos
-def test_killed_worker_costs_no_finished_model(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Path) -> None:
     store = tmp_path / "store"
     run = start(store)
     wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)  # looked up before: it takes longer than a model
@@ -92,13 +84,14 @@ def test_killed_worker_costs_no_finished_model(serial: tuple[Path, dict[str, Any
     os.kill(workers[0].pid, signal.SIGKILL)
     assert len(finished) < 16
     found = result(run)
-    assert found["verdicts"] == serial[1]["verdicts"] and found["models"]["failed"] == 0
+    assert found["verdicts"] == finished.told["verdicts"] and found["models"]["failed"] == 0
     assert all((store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns == t for m, t in finished.items())
-    assert objects(store) == objects(serial[0])
+    assert objects(store) == objects(finished.store)
 
 
 @pytest.mark.chaos
-def test_killed_driver_resumes(serial: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", "4")  # what the dead one had claimed is waited for
     store = tmp_path / "store"
     run = start(store)
     wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)
@@ -118,8 +111,8 @@ def test_killed_driver_resumes(serial: tuple[Path, dict[str, Any]], tmp_path: Pa
     assert 2 <= before < 16
     found = result(start(store))
     assert found["models"] == {"trained": 16 - before, "reused": before, "failed": 0}
-    assert found["verdicts"] == serial[1]["verdicts"]
-    assert objects(store) == objects(serial[0])
+    assert found["verdicts"] == finished.told["verdicts"]
+    assert objects(store) == objects(finished.store)
 
 
 def test_a_store_in_memory_is_refused(digits: Dataset) -> None:

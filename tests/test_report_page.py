@@ -8,13 +8,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.reports import FACTS, HOSTILE, Page, accuse_everyone, with_failure, with_own_victim, with_verdicts, without, words
+from tests.reports import FACTS, HOSTILE, PLACED, Page, accuse_everyone, with_failure, with_own_victim, with_verdicts, without, words
 from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import summarise
 from zooaudit.verdict.paper import Decision
 from zooaudit.zoo.spec import Role
+
+pytestmark = pytest.mark.usefixtures("placed_once")
 
 # --- the page says what must be said -------------------------------------------------------------------------------------------
 
@@ -164,4 +166,5 @@ def test_hostile_names_are_text(audit: Audit) -> None:
 
 
 def test_page_is_the_same_each_time(audit: Audit, html: str) -> None:
+    PLACED.clear()
     assert render(audit, "a-run", FACTS) == html

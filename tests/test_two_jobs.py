@@ -2,15 +2,16 @@
 
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.finished import Finished
 from tests.makers import trained_spec
-from tests.runs import objects, processes, result, start, wait_for
+from tests.runs import TIMEOUT_S, objects, processes, result, start, wait_for
 from zooaudit import steps
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
@@ -27,7 +28,7 @@ def leases_left(url: str) -> list[str]:
 
 
 @pytest.mark.s3
-def test_two_jobs_build_each_model_once(bucket: str, digits: Dataset, tmp_path: Path) -> None:
+def test_two_jobs_build_each_model_once(bucket: str, finished: Finished, digits: Dataset, tmp_path: Path) -> None:
     artifacts = open_store(bucket)
     gate = artifacts.leases(Job("gate", 300.0))
     with gate.pulsing():  # lets go of one model after another when both jobs have workers, or the first might build all of them
@@ -44,9 +45,8 @@ def test_two_jobs_build_each_model_once(bucket: str, digits: Dataset, tmp_path: 
     assert min(one["models"]["trained"], two["models"]["trained"]) >= 1, "they did not share the work"
     assert one["verdicts"] == two["verdicts"] and one["auc"] == two["auc"]
     assert list(open_store(bucket).check()) == [] and leases_left(bucket) == []
-    alone = result(start(tmp_path / "alone", "serial"))
-    assert alone["verdicts"] == one["verdicts"]
-    assert objects(bucket) == objects(tmp_path / "alone")
+    assert finished.told["verdicts"] == one["verdicts"]
+    assert objects(bucket) == objects(finished.store)
 
 
 @pytest.mark.chaos
@@ -80,12 +80,23 @@ def test_a_farm_waits_for_another_jobs_model_without_its_workers(digits: Dataset
     artifacts = open_store(str(tmp_path / "store"))
     specs = [trained_spec(digits, seed=seed) for seed in range(3)]
     other = artifacts.leases(Job("other", 30.0))
-    with other.pulsing():
+    seen: list[FarmStatus] = []
+
+    def gone() -> bool:
+        """Its workers have met the other job's claim, and there are none any more."""
+        met = any(s.elsewhere == (specs[0].id,) and not s.training for s in seen)
+        return met and not processes(psutil.Process(), "RayTrainWorker")
+
+    def let_go() -> bool:
+        end = time.monotonic() + TIMEOUT_S
+        while not (found := gone()) and time.monotonic() < end:
+            time.sleep(0.2)
+        other.release(specs[0].id)
+        return found
+
+    with other.pulsing(), ThreadPoolExecutor() as pool:
         assert other.take(specs[0].id)
-        let_go = threading.Timer(30, lambda: other.release(specs[0].id))
-        let_go.start()
-        seen: list[FarmStatus] = []
+        went_home = pool.submit(let_go)
         assert RayFarm(patience=3).build(specs, digits, artifacts, seen.append) == 3
-        let_go.join()
-    assert any(s.elsewhere == (specs[0].id,) and not s.training for s in seen)
+        assert went_home.result()
     assert len(artifacts.ids("model")) == 3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands, planning, store_commands
+from zooaudit import __version__, commands, planning, store_commands, study_commands
 from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
 from zooaudit.events import event_line
@@ -107,6 +107,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--dataset", default="fashion-mnist", help="digits, fashion-mnist, or any name for your own --data (default: %(default)s)")
     add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
 
+    _adder(subcommands, "study", study_commands.study, study_commands.EXAMPLE)
+    study_commands.add_arguments(subcommands.choices["study"], sorted(RECIPES))
+
+    _adder(subcommands, "sweep", study_commands.sweep, study_commands.SWEEP_EXAMPLE)
+    study_commands.add_sweep_arguments(subcommands.choices["sweep"], sorted(RECIPES))
+
     _add_store(_adder(subcommands, "store", store_commands.store, "zooaudit store copy --store ./store --to s3://bucket/audits --run mine"))
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
     return parser
@@ -164,7 +170,7 @@ def _add_store(add: Callable[..., argparse.Action]) -> None:
         "copy: a run, or everything, into another store; "
         "the same command again goes on with a copy that was cut off",
     )
-    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, run or report")
+    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, study, trial, run, report, ...: see ls")
     add("id", nargs="?", help="the artifact's id")
     add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
     add("--delete", action="store_true", help="with gc: remove it (without: only say so)")

@@ -39,9 +39,9 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
 
     started, tell = time.perf_counter(), voice(args)
     with MemoryMeter() as meter, _report_folder(args) as parent:
-        recipe, dataset = _recipe_and_data(args, tell)
+        recipe, dataset = recipe_and_data(args, tell)
         data_s = time.perf_counter() - started
-        farm = TimedFarm(_farm(args))
+        farm = TimedFarm(chosen_farm(args))
         artifacts, own = open_store(args.store), _own_victim(args, dataset)
         run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None)
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
@@ -82,10 +82,10 @@ def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
 def zoo(args: argparse.Namespace, out: TextIO) -> int:
     """Build the zoo only."""
     tell = voice(args)
-    recipe, dataset = _recipe_and_data(args, tell)
+    recipe, dataset = recipe_and_data(args, tell)
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
-    built = pipeline.build_zoo(recipe, dataset, artifacts, _farm(args), tell.watch, _own_victim(args, dataset))
+    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, _own_victim(args, dataset))
     _tell_failed(built, tell)
     tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
@@ -106,8 +106,8 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
 def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     tell = voice(args)
-    recipe, dataset = _recipe_and_data(args, tell)
-    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), _farm(args), tell.watch, _own_victim(args, dataset))
+    recipe, dataset = recipe_and_data(args, tell)
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, _own_victim(args, dataset))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
@@ -194,7 +194,7 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
     return 2 if any(f.remedy for f in findings) else 0
 
 
-def _recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
+def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
     recipe = get_recipe(args.recipe)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
@@ -219,7 +219,7 @@ def _own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
     return own
 
 
-def _farm(args: argparse.Namespace) -> Farm:
+def chosen_farm(args: argparse.Namespace) -> Farm:
     if args.farm == "serial":
         if args.victim_workers > 1:
             raise ConfigError(f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process")

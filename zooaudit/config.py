@@ -236,7 +236,7 @@ class FingerprintConfig:
         check(self.small_clusters in ("recluster", "error"), self, "small_clusters", "recluster or error")
 
 
-ENCODERS = ("paper", "hellinger")
+ENCODERS = ("paper", "hellinger", "autoencoder")
 
 
 @dataclass(frozen=True)
@@ -248,6 +248,7 @@ class EncoderConfig:
     - ``paper``: probabilities go in; the loss acts on the ``output``-wide layer, similarity is measured on the one before.
     - ``hellinger``, ours: square roots of probabilities go in, and the loss acts on the layer on which similarity is measured
       (docs/decisions/0006).
+    - ``autoencoder``: the paper's network trained without labels, to rebuild its input; for figure 11 only.
     """
 
     name: str = "paper"

@@ -98,6 +98,7 @@ def model_bytes(plan: Plan) -> dict[str, int]:
     return {"model": sum(_model_bytes(examples[key]) * n for key, n in counts.items())}
 
 
+@cache
 def _model_bytes(spec: ModelSpec) -> int:
     record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))

@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -176,6 +176,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     )
 
 
+@lru_cache(maxsize=1)
 def planned(recipe: Recipe, domain: Domain) -> Plan:
     """The recipe's zoo. Names and seeds are not those of a real run: these follow from the data, which is not read."""
     blank = (0.5,) * domain.image[0]

@@ -122,7 +122,7 @@ def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) 
         made = craft_uap(victim.module, images, dataset.test.images, recipe.uap, derive(recipe.seed, "uap"))
         return {"v": made.v}, {k: v for k, v in vars(made).items() if k != "v"}
 
-    tensors, meta = _kept(artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make)
+    tensors, meta = kept_tensors(artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make)
     return Uap(v=tensors["v"], **meta)
 
 
@@ -135,7 +135,7 @@ def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifact
         return {"points": images[chosen].cpu(), "indices": victim.training_indices[chosen]}, {}
 
     inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed]
-    return _kept(artifacts, "points", inputs, make)[0]["points"]
+    return kept_tensors(artifacts, "points", inputs, make)[0]["points"]
 
 
 def questions(uap: Uap, points: Tensor) -> Tensor:
@@ -146,10 +146,8 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
 def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> dict[str, Tensor]:
     """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once."""
     ids, schema = answers_ids(models, asked), answers_schema(dataset.num_classes)
-    there = set(artifacts.ids("answers"))
-    for model, id_ in ids.items():
-        if id_ not in there and not artifacts.has("answers", id_):  # a listing may lag; to ask again would cost queries
-            _ask(model, id_, asked, dataset, artifacts)
+    for model in unanswered(models, asked, artifacts):
+        _ask(model, ids[model], asked, dataset, artifacts)
 
     def load(id_: str) -> Tensor:
         table = artifacts.load("answers", id_).table(ANSWERS, schema, ["probabilities"])
@@ -157,6 +155,15 @@ def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: A
         return torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes)
 
     return dict(zip(ids, at_once(load, list(ids.values())), strict=True))
+
+
+def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> list[str]:
+    """Those of ``models`` whose answers the store does not hold."""
+    there = set(artifacts.ids("answers"))
+    missing = {model: id_ for model, id_ in answers_ids(models, asked).items() if id_ not in there}
+    return [
+        model for model, id_ in missing.items() if not artifacts.has("answers", id_)
+    ]  # a listing may lag; to ask again would cost queries
 
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
@@ -205,7 +212,7 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
 
     inputs = [ids, [_tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
     network = Encoder(dimension, recipe.encoder)
-    network.load_state_dict(_kept(artifacts, "encoder", inputs, make)[0])
+    network.load_state_dict(kept_tensors(artifacts, "encoder", inputs, make)[0])
     return network.eval().requires_grad_(False)
 
 
@@ -244,7 +251,7 @@ def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, artifacts: Artifact
 Made = tuple[dict[str, Tensor], dict[str, Any]]
 
 
-def _kept(artifacts: Artifacts, kind: str, inputs: list[Any], make: Callable[[], Made]) -> Made:
+def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Callable[[], Made]) -> Made:
     """Tensors and facts of a step: from the store if it holds them for these inputs, else made and stored."""
     id_ = digest_of([kind, inputs])
     if not artifacts.has(kind, id_):

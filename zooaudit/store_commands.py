@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TextIO
 
 from zooaudit.console import ProgressBar
-from zooaudit.errors import InputError, MissingArtifactError
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import Copied, copy, everything
 from zooaudit.storage.runs import artifacts_of_run
@@ -46,7 +46,13 @@ def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
         if repair:
             artifacts.remove(kind, id_)
             print(f"removed: {kind} {id_}; the next run rebuilds it", file=out)
-    loose = "unknown" if damaged and not repair else len(artifacts.unnamed())
+    try:
+        orphaned = artifacts.unnamed()
+        loose = str(len(orphaned))
+    except DamagedArtifactError:  # a manifest, which does not say what it names
+        orphaned, loose = [], "unknown"
+    for key in orphaned:
+        print(f"orphaned: {key}: no artifact names it; zooaudit store gc --delete removes it when it is a day old", file=out)
     print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged; content that nothing names: {loose}", file=out)
     return 0 if repair or not damaged else 3
 

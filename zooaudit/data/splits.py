@@ -20,12 +20,12 @@ def random_part(size: int, fraction: float, seed: int) -> Tensor:
 def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, seed: int) -> Tensor:
     """As ``random_part``, with ``share`` of it drawn from ``taken`` and the rest from outside."""
     count = len(random_part(size, fraction, seed))
-    inside = round(share * count)
     outside = complement(size, taken)
-    if inside > len(taken) or count - inside > len(outside):
+    inside = min(max(round(share * count), count - len(outside)), len(taken))
+    if abs(inside - share * count) > 1:  # half of an odd number of images is one more than the other half
         raise DataError(
-            f"an overlap of {share:g} asks for {inside} images of {len(taken)} and {count - inside} of the other {len(outside)}; "
-            "with data_fraction 0.5 every overlap from 0 to 1 is possible"
+            f"an overlap of {share:g} asks for {share * count:.0f} of {len(taken)} images and {(1 - share) * count:.0f} of the other "
+            f"{len(outside)}; with data_fraction 0.5 every overlap from 0 to 1 is possible"
         )
     from_taken = taken.sort().values[_permutation(len(taken), seed)[:inside]]
     from_outside = outside[_permutation(len(outside), seed)[: count - inside]]

@@ -57,19 +57,25 @@ FAMILIES = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
 
 
 def drawn(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg") -> str:
-    """Run ``paint`` on fresh axes and return the figure as a data URI.
+    """As ``rendered``, as a data URI."""
+    return data_uri(rendered(paint, width, height, form), "image/svg+xml" if form == "svg" else "image/png")
+
+
+def rendered(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg", panels: tuple[int, int] = (1, 1)) -> bytes:
+    """Run ``paint`` on fresh axes and return the figure as a file's content.
 
     Args:
         width, height: in inches.
         form: ``svg``, or ``png`` where thousands of marks would make the SVG large.
+        panels: rows and columns of axes; with more than one, ``paint`` gets the array of them.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-        paint(figure.subplots())
+        paint(figure.subplots(*panels))
         buffer = io.BytesIO()
         metadata = {"Date": None} if form == "svg" else {}
         figure.savefig(buffer, format=form, dpi=PNG_DPI, metadata=metadata)
-    return data_uri(buffer.getvalue(), "image/svg+xml" if form == "svg" else "image/png")
+    return buffer.getvalue()
 
 
 def data_uri(content: bytes, media_type: str) -> str:

@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,20 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def commit() -> str:
+    """The commit of the checkout that this code runs from, with ``+changes`` if it was edited; empty elsewhere."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        try:
+            return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+        except OSError:
+            return ""
+
+    found = git("rev-parse", "--short=12", "HEAD")
+    return found + ("+changes" if found and git("status", "--porcelain", "--", str(here.parent)) else "")
 
 
 def hardware() -> str:

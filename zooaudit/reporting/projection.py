@@ -27,8 +27,7 @@ def raw_map(audit: Audit) -> str:
     """Fingerprints as the suspects gave them."""
     k = views_drawn(audit)
     rows = np.concatenate([fingerprints(audit.answers[id_][:k]).numpy() for id_ in _models(audit)])
-    rows = PCA(min(COMPONENTS, *rows.shape), random_state=0).fit_transform(rows)
-    return _picture(audit, k, _tsne(rows), "Raw fingerprints")
+    return _picture(audit, k, tsne(principal(rows)), "Raw fingerprints")
 
 
 def embedded_map(audit: Audit) -> str:
@@ -36,7 +35,7 @@ def embedded_map(audit: Audit) -> str:
     k = views_drawn(audit)
     rows = np.concatenate([embeddings(audit, id_)[:k].numpy() for id_ in _models(audit)])
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return _picture(audit, k, _tsne(rows / np.maximum(lengths, 1e-12)), "After the encoder")
+    return _picture(audit, k, tsne(rows / np.maximum(lengths, 1e-12)), "After the encoder")
 
 
 def _models(audit: Audit) -> list[str]:
@@ -44,7 +43,13 @@ def _models(audit: Audit) -> list[str]:
     return [audit.zoo.plan.victim, *(s.spec.id for s in audit.suspects)]
 
 
-def _tsne(rows: np.ndarray) -> np.ndarray:
+def principal(rows: np.ndarray) -> np.ndarray:
+    """The first ``COMPONENTS`` principal components of ``[n, d]``."""
+    found: np.ndarray = PCA(min(COMPONENTS, *rows.shape), random_state=0).fit_transform(rows)
+    return found
+
+
+def tsne(rows: np.ndarray) -> np.ndarray:
     """Map ``[n, d]`` to ``[n, 2]``, the same way each time."""
     # rows that are all alike have no principal axis to start from
     start = "pca" if rows.shape[1] > 1 and rows.std(0).max() > 0 else "random"

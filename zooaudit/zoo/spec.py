@@ -1,6 +1,7 @@
 """What one model of the zoo is, and the id that follows from it."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -66,9 +67,9 @@ class ModelSpec:
     version: int = 2
     """Of the networks' and the training's code: raised when the same fields would give another model."""
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
-        """For example ``piracy-C-sgd-0f3a...``; derived from every field."""
+        """For example ``piracy-C-sgd-0f3a...``; derived from every field, once: a plan of thousands is asked for it again and again."""
         return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(self)}"
 
     def to_json(self) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Write docs/reproduction.md from the committed outcomes of studies, docs/reproduction/RECIPE/*.json.
+
+python benchmarks/reproduction.py (--check: only say, by the exit code, whether it is up to date)
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zooaudit.studies.registry import STUDIES
+
+ROOT = Path(__file__).parent.parent
+PAGE, RESULTS = ROOT / "docs" / "reproduction.md", ROOT / "docs" / "reproduction"
+HEAD = """# The paper's claims, tried
+
+Made by `python benchmarks/reproduction.py` from the outcomes of [studies](reproduction) that are committed beside this page: for each
+its findings (`.json`, with command, commit and hardware), its numbers (`.parquet`) and pictures. `make paper` runs them again. What the
+paper says is in its tables and figures as named; a claim is
+
+- **reproduced** or **not reproduced** by the rule in its note, which was written before the numbers were seen;
+- **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
+  does not separate to begin with (AUC under .9).
+
+Encoder `paper` is the paper's own, trained on models of one architecture as the paper does; `hellinger` is ours, trained on the encoder
+models of all architectures ([why](decisions/0006-hellinger-encoder.md)).
+"""
+
+
+def main() -> int:
+    text = page()
+    if "--check" in sys.argv:
+        return int(not PAGE.exists() or PAGE.read_text() != text)
+    PAGE.write_text(text)
+    return 0
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD]
+    for folder in sorted(p for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.exists() else []:
+        outcomes = [json.loads((folder / f"{name}.json").read_text()) for name in STUDIES if (folder / f"{name}.json").exists()]
+        parts.append("\n".join(section(folder.name, outcomes)))
+    return "\n".join(parts)
+
+
+def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
+    """One recipe: what ran, a row a claim, and the pictures."""
+    findings = [f for o in outcomes for f in o["findings"]]
+    counts = {h: sum(f["holds"] == h for f in findings) for h in ("reproduced", "not reproduced", "not decidable at this scale")}
+    first = outcomes[0]
+    yield f"## {recipe}\n"
+    yield (
+        f"Seed {first['seed']}, {first['dataset']}; {', '.join(f'{n} {h}' for h, n in counts.items())}. {len(outcomes)} studies, "
+        f"{sum(o['seconds'] for o in outcomes) / 60:.0f} min beside the zoo's training, {sum(o['queries'] for o in outcomes):,} queries; "
+        f"{first['hardware']}; commit {', '.join(sorted({o['commit'] for o in outcomes}))}.\n"
+    )
+    yield "| claim | paper | here | of | | command |"
+    yield "|---|---|---|---|---|---|"
+    for outcome in outcomes:
+        command = f"`zooaudit study {outcome['study']} --recipe {recipe}`"
+        for f in outcome["findings"]:
+            note = f". {f['note']}" if f["note"] else ""
+            columns = (f"{f['claim']} ({f['source']})", f["paper"], f["ours"], f["n"], f"**{f['holds']}**{note}", command)
+            yield "| " + " | ".join(map(cell, columns)) + " |"
+    excluded = {m: why for o in outcomes for m, why in o["excluded_models"].items()}
+    yield f"\n{len(excluded)} models did not learn and are in no number" + (
+        f": {'; '.join(f'{m} ({w})' for m, w in excluded.items())}." if excluded else "."
+    )
+    for outcome in outcomes:
+        yield f"\n**{outcome['title']}** ({outcome['source']})\n"
+        yield from (f"![{outcome['title']}](reproduction/{recipe}/{name})" for name in outcome["pictures"])
+
+
+def cell(text: str) -> str:
+    """Text that cannot end a table's cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

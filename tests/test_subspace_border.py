@@ -1,0 +1,97 @@
+"""UAP subspaces, border points, IPGuard and top-k answers against closed forms and slow oracles."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.makers import Affine
+from zooaudit.baselines.ipguard import IpGuard
+from zooaudit.errors import ConfigError
+from zooaudit.fingerprint.answers import top_k
+from zooaudit.uap.border import border_points, confidence_gap
+from zooaudit.uap.subspace import inconsistency, profile, subspace
+
+
+def drawn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_subspace_is_orthonormal_and_spans_the_uaps() -> None:
+    uaps = drawn(4, 20)
+    basis = subspace(uaps)
+    assert basis.shape == (4, 20)
+    assert torch.allclose(basis @ basis.T, torch.eye(4, dtype=torch.float64), atol=1e-9)
+    assert torch.allclose(uaps.double() @ basis.T @ basis, uaps.double(), atol=1e-6)
+
+
+def test_the_profile_is_the_mean_absolute_cosine() -> None:
+    uaps, basis = drawn(3, 12), subspace(drawn(4, 12, seed=1))
+    expected = [np.mean([abs(u @ w) / np.linalg.norm(u) for u in uaps.numpy()]) for w in basis.numpy()]
+    assert np.allclose(profile(uaps, basis).numpy(), expected, atol=1e-6)
+
+
+def test_a_model_is_consistent_with_itself_and_not_with_what_is_orthogonal() -> None:
+    uaps = torch.zeros(2, 6)
+    uaps[0, 0] = uaps[1, 1] = 1
+    elsewhere = torch.zeros(2, 6)
+    elsewhere[0, 3] = elsewhere[1, 4] = 1
+    assert inconsistency(uaps, uaps) == pytest.approx(0, abs=1e-9)
+    assert inconsistency(uaps, -5 * uaps.flip(0)) == pytest.approx(0, abs=1e-9), "sign, length and order do not matter"
+    assert inconsistency(uaps, elsewhere) == pytest.approx(float(profile(uaps, subspace(uaps)).norm()))
+
+
+def test_one_uap_is_no_subspace() -> None:
+    with pytest.raises(ConfigError, match="at least two"):
+        subspace(drawn(1, 9))
+
+
+def test_border_points_lie_on_the_border_between_their_pair() -> None:
+    model = Affine()
+    first, second = torch.rand(40, 1, 4, 4, generator=torch.Generator().manual_seed(1)).split(20)
+    points, apart = border_points(model, first, second)
+    label, other = model(first).argmax(1), model(second).argmax(1)
+    assert torch.equal(apart, label != other) and 0 < apart.sum() < 20
+    assert torch.equal(model(points).argmax(1), label[apart]), "on the side of the first"
+    z = model(points).topk(2, dim=1).values
+    assert (z[:, 0] - z[:, 1]).max() < 1e-3
+    along = ((points - first[apart]).flatten(1) * (second - first)[apart].flatten(1)).sum(1)
+    squared = (second - first)[apart].flatten(1).square().sum(1)
+    assert ((along / squared >= 0) & (along / squared <= 1)).all()
+
+
+def test_the_confidence_gap_is_first_less_second() -> None:
+    assert confidence_gap(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])).tolist() == pytest.approx([0.5, 0.0])
+
+
+def test_ipguard_meets_its_own_condition_or_says_nothing() -> None:
+    model = Affine().requires_grad_(False)
+    images = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+    label = model(images).argmax(1)
+    method = IpGuard(0.01, steps=600, lr=0.005)
+    points = method.points(model, images, seed=3)
+    assert points.min() >= 0 and points.max() <= 1
+    assert torch.equal(points, method.points(model, images, seed=3))
+    two = model(points).topk(2, dim=1)
+    own_second = two.indices[:, 1] == label  # the target's logit has just passed its own, and no other is above
+    arrived = own_second & (two.values[:, 0] - two.values[:, 1] >= 0.01 - 1e-5)
+    assert arrived.float().mean() > 0.5, "in an affine model in a box, many targets can be reached"
+    assert (two.values[arrived, 0] - two.values[arrived, 1]).max() < 0.5, "a point that has arrived stays, within a step"
+
+
+def test_ipguards_score_is_the_matching_rate() -> None:
+    a, b = torch.eye(4), torch.eye(4)[[0, 1, 3, 2]]
+    assert IpGuard.score(a, a) == 1 and IpGuard.score(a, b) == 0.5
+
+
+@given(k=st.integers(0, 7), seed=st.integers(0, 50))
+def test_top_k_keeps_the_likeliest_and_nothing_else(k: int, seed: int) -> None:
+    answers = drawn(3, 2, 5, seed=seed).softmax(-1)
+    before = answers.clone()
+    kept = top_k(answers, k)
+    assert torch.equal(answers, before)
+    for row, told in zip(answers.flatten(0, 1).tolist(), kept.flatten(0, 1).tolist(), strict=True):
+        likeliest = sorted(range(5), key=lambda i: -row[i])[: max(k, 1)]
+        expected = [(1.0 if k == 0 else row[i]) if i in likeliest else 0.0 for i in range(5)]
+        assert told == expected

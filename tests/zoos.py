@@ -1,0 +1,42 @@
+"""A tiny zoo of the digits, for studies and sweeps: every role, thirteen models that train in a second or two."""
+
+from dataclasses import replace
+
+from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, TrainConfig, UapConfig, VerdictConfig
+from zooaudit.data.images import Dataset
+from zooaudit.farm import Farm
+from zooaudit.recipes import DIGITS
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.studies.bench import Bench, NoFarm
+
+TINY = replace(
+    DIGITS,
+    name="tiny",
+    zoo=replace(
+        DIGITS.zoo,
+        victim_architecture="C",
+        architectures=("C",),
+        encoder_architectures=("C",),
+        optimisers=("sgd",),
+        suspects_per_cell=3,
+        encoder_per_role=2,
+        other_victims=1,
+        look_alikes_per_victim=1,
+        training=TrainConfig(epochs=3, precision="float32"),
+        widths=(4, 8),
+        hidden=16,
+        extraction=ExtractConfig(seed_size=60, rounds=1, round_epochs=2, final_epochs=4),
+        accuracy_floor=0.2,
+        recovery_floor=0.2,
+    ),
+    uap=UapConfig(epsilon=0.35, points=100, max_steps=8, batch_size=32),
+    fingerprint=FingerprintConfig(points=8, views=4),
+    encoder=EncoderConfig("hellinger", steps=20),
+    paper_encoder=EncoderConfig(steps=20),
+    verdict=VerdictConfig(fingerprints=4, repeats=3, min_reference_models=2),
+)
+
+
+def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None) -> Bench:
+    """A bench on the tiny zoo; without a farm it may not build."""
+    return Bench(TINY, dataset, artifacts, farm or NoFarm(), lambda _: None)

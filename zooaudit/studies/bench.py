@@ -1,0 +1,138 @@
+"""The workbench of a study: a zoo, opened up. Whatever is made here is kept in the store, so that a study goes on where it stopped."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from torch import Tensor
+
+from zooaudit import pipeline, steps
+from zooaudit.config import EncoderConfig, Recipe
+from zooaudit.data.images import Dataset
+from zooaudit.errors import NotEnoughModelsError
+from zooaudit.farm import Farm, Watch
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.studies.cohort import Cohort, Variant
+from zooaudit.studies.outcome import Holds
+from zooaudit.uap.universal import Uap
+from zooaudit.zoo.build import ModelRecord, Status
+from zooaudit.zoo.plan import Plan
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+
+FAMILIES = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+SEPARATES = 0.9
+"""AUC from which an encoder is said to separate."""
+
+
+class NoFarm:
+    """A farm for studies that may not train: says what is missing."""
+
+    def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
+        counts = Counter(f"{s.role} ({s.modification.kind})" if s.modification else str(s.role) for s in specs)
+        kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
+        raise NotEnoughModelsError(
+            f"store {artifacts.url} lacks {len(specs)} models that this study needs: {kinds} (the first is {specs[0].id}); "
+            "add --build to train them"
+        )
+
+
+@dataclass(eq=False)
+class Bench:
+    """What studies work with.
+
+    Attributes:
+        farm: builds models that a study needs and the store lacks; :class:`NoFarm` refuses.
+        queries: images asked of suspects through this bench; answers that the store held cost none.
+        trained: models built through it.
+        excluded: models that did not learn, with the reason.
+    """
+
+    recipe: Recipe
+    dataset: Dataset
+    artifacts: Artifacts
+    farm: Farm
+    watch: Watch
+    queries: int = 0
+    trained: int = 0
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def zoo(self) -> pipeline.Zoo:
+        """The audit's zoo."""
+        zoo = pipeline.build_zoo(self.recipe, self.dataset, self.artifacts, self.farm, self.watch)
+        self.trained += zoo.trained
+        self.excluded |= {s.id: zoo.records[s.id].reason for s in zoo.failed}
+        return zoo
+
+    @cached_property
+    def victim(self) -> steps.Victim:
+        return steps.Victim.load(self.zoo.plan.victim, self.artifacts, self.dataset)
+
+    @cached_property
+    def uap(self) -> Uap:
+        return steps.uap(self.recipe, self.victim, self.dataset, self.artifacts)
+
+    @cached_property
+    def points(self) -> Tensor:
+        """uint8 ``[views, N, c, h, w]``."""
+        return steps.points(self.recipe, self.victim, self.dataset, self.artifacts)
+
+    @cached_property
+    def questions(self) -> Tensor:
+        """The audit's: float ``[views, N, 2, c, h, w]``."""
+        return steps.questions(self.uap, self.points)
+
+    @property
+    def suspects(self) -> list[ModelSpec]:
+        """Suspects that learnt: piracy, homologous, look-alikes."""
+        return [s for role in FAMILIES for s in self.zoo.learnt(role, Group.SUSPECT)]
+
+    @property
+    def encoder_models(self) -> list[ModelSpec]:
+        return [s for role in FAMILIES[:2] for s in self.zoo.learnt(role, Group.ENCODER)]
+
+    def holds(self, ok: bool, encoder: str) -> Holds:
+        """What becomes of a claim about how an encoder's separation changes: nothing, if it does not separate to begin with."""
+        if self.separation(encoder) < SEPARATES:
+            return Holds.UNDECIDED
+        return Holds.of(ok)
+
+    def separation(self, encoder: str) -> float:
+        """AUC of piracy against homologous suspects by the audit's own encoder of that name."""
+        return self.cohort.scores(Variant(self.encoders[encoder])).auc(Role.HOMOLOGOUS) or 0.0
+
+    @property
+    def encoders(self) -> dict[str, EncoderConfig]:
+        """The paper's own and, beside it, the recipe's; by name."""
+        return {e.name: e for e in (self.recipe.paper_encoder, self.recipe.encoder)}
+
+    @cached_property
+    def cohort(self) -> Cohort:
+        """Everybody's answers to the audit's questions."""
+        return self.asked(self.questions)
+
+    def asked(self, questions: Tensor) -> Cohort:
+        """Victim, encoder models and suspects, asked other ``questions``."""
+        training, suspects = self.encoder_models, self.suspects
+        ids = [self.zoo.plan.victim, *(s.id for s in (*training, *suspects))]
+        return Cohort(self.zoo.plan.victim, tuple(training), tuple(suspects), self.answers(ids, questions), self.recipe.seed)
+
+    def answers(self, models: Sequence[str], questions: Tensor) -> dict[str, Tensor]:
+        """Raw answers by id, counted unless the store holds them."""
+        self.queries += len(steps.unanswered(models, questions, self.artifacts)) * questions.shape[:3].numel()
+        return steps.answers(models, questions, self.dataset, self.artifacts)
+
+    def built(self, specs: Sequence[ModelSpec]) -> dict[ModelSpec, ModelRecord]:
+        """Models that only a study needs: built if the store lacks them; those that did not learn are left out, and noted."""
+        plan = Plan(self.zoo.plan.victim, tuple(specs))
+        missing = steps.missing_models(plan, self.artifacts)
+        if missing:
+            self.trained += self.farm.build(missing, self.dataset, self.artifacts, self.watch)
+        records = steps.records(plan, self.artifacts)
+        self.excluded |= {s.id: records[s.id].reason for s in specs if records[s.id].status is Status.FAILED}
+        return {s: records[s.id] for s in specs if records[s.id].status is Status.LEARNT}
+
+    def with_suspects(self, specs: Sequence[ModelSpec]) -> Cohort:
+        """The audit's cohort, joined by more suspects."""
+        return self.cohort.joined_by(specs, self.answers([s.id for s in specs], self.questions))

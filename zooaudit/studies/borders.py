@@ -1,0 +1,149 @@
+"""The victim's decision border: IPGuard, which the paper compares with (section 5.4), and confidence on border points (figure 9)."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.baselines.ipguard import MARGINS, IpGuard
+from zooaudit.data.images import to_unit
+from zooaudit.reporting.canvas import LOOKS, rendered
+from zooaudit.seeds import derive
+from zooaudit.steps import kept_tensors
+from zooaudit.studies.bench import FAMILIES, Bench
+from zooaudit.studies.cohort import Variant
+from zooaudit.studies.outcome import Finding, Holds, Outcome
+from zooaudit.uap.border import border_points, confidence_gap
+from zooaudit.verdict.metrics import auc
+from zooaudit.zoo.spec import Role
+
+POINTS = 100
+PAIRS = 400
+PAPER_IPGUARD = {"fashion-mnist": 0.83, "cifar10": 0.75, "tiny-imagenet": 0.61}
+
+
+def ipguard(bench: Bench) -> Outcome:
+    """AUC of IPGuard's matching rate beside ours, on the same models, at each margin that public codes use."""
+    rows: list[dict[str, Any]] = []
+    victim = bench.zoo.plan.victim
+    for margin in MARGINS:
+        answers = _answers(bench, _ipguard_questions(bench, margin))
+        scores = {s: IpGuard.score(answers[victim], answers[s.id]) for s in bench.suspects}
+        rows.append(
+            {"method": "IPGuard", "margin": margin, "queries": POINTS}
+            | {f"auc_{role}".replace("-", "_"): _auc(scores, role) for role in FAMILIES[1:]}
+            | {f"score_{role}".replace("-", "_"): _mean(scores, role) for role in FAMILIES}
+        )
+    every = bench.questions.shape[:3].numel()
+    for name, encoder in bench.encoders.items():
+        means = {s: float(v.mean()) for s, v in bench.cohort.scores(Variant(encoder)).by_spec.items()}
+        rows.append(
+            {"method": f"UAP, encoder {name}", "margin": None, "queries": every}
+            | {f"auc_{role}".replace("-", "_"): _auc(means, role) for role in FAMILIES[1:]}
+            | {f"score_{role}".replace("-", "_"): _mean(means, role) for role in FAMILIES}
+        )
+    theirs = {r["margin"]: r["auc_homologous"] for r in rows if r["method"] == "IPGuard"}
+    best, ours = max(theirs.values()), {r["method"]: r["auc_homologous"] for r in rows if r["method"] != "IPGuard"}
+    stated = PAPER_IPGUARD.get(bench.dataset.name)
+    finding = Finding(
+        "UAP fingerprints tell piracy from homologous models better than IPGuard",
+        "section 5.4",
+        f"IPGuard {stated:g}" if stated else "IPGuard lower",
+        f"IPGuard {', '.join(f'k={k:g}: {v:.3f}' for k, v in theirs.items())}; {', '.join(f'{k}: {v:.3f}' for k, v in ours.items())}",
+        f"{len(bench.suspects)} suspects, {POINTS} points",
+        Holds.of(ours["UAP, encoder paper"] > best),
+        "IPGuard as its paper describes it, at its best margin; it asks fewer queries",
+    )
+    return Outcome(rows, [finding], {"ipguard.svg": _ipguard_picture(rows)}, bench.excluded)
+
+
+def _ipguard_questions(bench: Bench, margin: float) -> Tensor:
+    """float ``[1, POINTS, 1, c, h, w]``."""
+    images = bench.dataset.train.images
+    seed = derive(bench.recipe.seed, "ipguard", margin)
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        generator = torch.Generator().manual_seed(seed)
+        chosen = bench.victim.training_indices[torch.randperm(len(bench.victim.training_indices), generator=generator)[:POINTS]]
+        found = IpGuard(margin).points(bench.victim.module, to_unit(images[chosen.to(images.device)]), seed)
+        return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
+
+    inputs = [bench.victim.id, bench.dataset.digest, margin, POINTS, vars(IpGuard(margin)), seed]
+    return kept_tensors(bench.artifacts, "ipguard", inputs, make)[0]["questions"]
+
+
+def _answers(bench: Bench, questions: Tensor) -> dict[str, Tensor]:
+    """Answers ``[n, K]`` of the victim and all suspects."""
+    ids = [bench.zoo.plan.victim, *(s.id for s in bench.suspects)]
+    return {i: a.flatten(0, 2) for i, a in bench.answers(ids, questions).items()}
+
+
+def _auc(scores: dict[Any, float], role: Role) -> float | None:
+    return auc([v for s, v in scores.items() if s.role is Role.PIRACY], [v for s, v in scores.items() if s.role is role])
+
+
+def _mean(scores: dict[Any, float], role: Role) -> float | None:
+    values = [v for s, v in scores.items() if s.role is role]
+    return float(np.mean(values)) if values else None
+
+
+def _ipguard_picture(rows: list[dict[str, Any]]) -> bytes:
+    def paint(axes: Any) -> None:
+        names = [r["method"] + (f", k={r['margin']:g}" if r["margin"] is not None else "") for r in rows]
+        at = np.arange(len(rows))
+        for offset, role in ((-0.2, Role.HOMOLOGOUS), (0.2, Role.LOOK_ALIKE)):
+            values = [r[f"auc_{role}".replace("-", "_")] or 0.0 for r in rows]
+            axes.barh(at + offset, values, 0.38, color=LOOKS[role].colour, label=f"against {role}")
+        axes.set_yticks(at, names)
+        axes.invert_yaxis()
+        axes.set(xlabel="AUC", xlim=(0, 1.03))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    return rendered(paint, width=5.6, height=3.4)
+
+
+def border_confidence(bench: Bench) -> Outcome:
+    """Figure 9: confidence gaps of suspects on the victim's border points."""
+    questions = _border_questions(bench)
+    answers = _answers(bench, questions)
+    rows: list[dict[str, Any]] = [
+        {"role": str(s.role), "architecture": s.architecture, "model": s.id, "confidence_gap": float(confidence_gap(answers[s.id]).mean())}
+        for s in bench.suspects
+    ]
+    means = {role: float(np.mean([r["confidence_gap"] for r in rows if r["role"] == str(role)] or [np.nan])) for role in FAMILIES}
+    area = _auc({s: -r["confidence_gap"] for s, r in zip(bench.suspects, rows, strict=True)}, Role.HOMOLOGOUS)
+    finding = Finding(
+        "Piracy models are less sure on the victim's border points than homologous ones",
+        "figure 9 (app. A)",
+        "smaller confidence gap",
+        f"mean gap {', '.join(f'{role} {v:.3f}' for role, v in means.items() if v == v)}; AUC of the gap {area:.3f}",
+        f"{len(rows)} suspects, {questions.shape[1]} border points",
+        Holds.of(means[Role.PIRACY] < means[Role.HOMOLOGOUS] and (area or 0) > 0.6),
+        "counted as reproduced if the AUC is over .6, too",
+    )
+
+    def paint(axes: Any) -> None:
+        for role in FAMILIES:
+            values = [r["confidence_gap"] for r in rows if r["role"] == str(role)]
+            if values:
+                axes.ecdf(values, label=f"{role} ({len(values)})", color=LOOKS[role].colour, linestyle=LOOKS[role].line, linewidth=2)
+        axes.set(xlabel="mean confidence gap on the victim's border points", ylabel="share of models", xlim=(0, 1), ylim=(0, 1.02))
+        axes.legend(loc="lower right")
+
+    return Outcome(rows, [finding], {"border.svg": rendered(paint)}, bench.excluded)
+
+
+def _border_questions(bench: Bench) -> Tensor:
+    """Border points between random pairs of the victim's training images: float ``[1, n, 1, c, h, w]``."""
+    images = bench.dataset.train.images
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        generator = torch.Generator().manual_seed(derive(bench.recipe.seed, "border"))
+        order = bench.victim.training_indices[torch.randperm(len(bench.victim.training_indices), generator=generator)[: 2 * PAIRS]]
+        pairs = to_unit(images[order.to(images.device)])
+        found, _ = border_points(bench.victim.module, pairs[: len(pairs) // 2], pairs[len(pairs) // 2 : len(pairs) // 2 * 2])
+        return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
+
+    inputs = [bench.victim.id, bench.dataset.digest, PAIRS, bench.recipe.seed]
+    return kept_tensors(bench.artifacts, "border", inputs, make)[0]["questions"]

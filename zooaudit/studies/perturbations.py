@@ -1,0 +1,218 @@
+"""Why a universal perturbation: figures 2 (UAP subspaces), 3 (maps of raw fingerprints) and 7 (UAP or LAP)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.data.images import to_unit
+from zooaudit.reporting.canvas import LOOKS, rendered
+from zooaudit.reporting.projection import MOST_ROWS, principal, tsne
+from zooaudit.seeds import derive
+from zooaudit.steps import kept_tensors
+from zooaudit.storage.models import load_module
+from zooaudit.studies.ablations import DRAWS
+from zooaudit.studies.bench import FAMILIES, Bench
+from zooaudit.studies.cohort import Cohort, Variant
+from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
+from zooaudit.studies.pictures import COLOURS, MARKERS, panels
+from zooaudit.uap.subspace import inconsistency
+from zooaudit.uap.universal import gradient_uap, local_perturbations
+from zooaudit.verdict.metrics import auc
+from zooaudit.zoo.spec import ModelSpec, Role
+
+UAPS = 10
+"""d: UAPs of each model."""
+MODELS_PER_CELL = 2
+"""Suspects of each role and architecture whose UAPs are made: it takes the model itself, which an auditor has not."""
+UAP_STEPS, UAP_POINTS = 60, 1000
+NEIGHBOURS = 5
+
+
+def uap_subspaces(bench: Bench) -> Outcome:
+    """Figure 2: inconsistency D(V, S) of homologous and of piracy models with the victim."""
+    victim = _uaps(bench, bench.zoo.plan.victim)
+    rows: list[dict[str, Any]] = []
+    for role in FAMILIES:
+        for architecture in bench.recipe.zoo.architectures:
+            for spec in [s for s in bench.suspects if s.role is role and s.architecture == architecture][:MODELS_PER_CELL]:
+                distance = inconsistency(victim, _uaps(bench, spec.id))
+                rows.append({"role": str(role), "architecture": architecture, "model": spec.id, "inconsistency": distance})
+    means = {role: float(np.mean([r["inconsistency"] for r in rows if r["role"] == str(role)] or [np.nan])) for role in FAMILIES}
+    ratio = means[Role.HOMOLOGOUS] / means[Role.PIRACY]
+    known = "3" if bench.dataset.name == "fashion-mnist" else "greater"
+    counts = " + ".join(str(sum(r["role"] == str(role) for r in rows)) for role in FAMILIES)
+    finding = Finding(
+        "UAPs of homologous models lie farther from the victim's UAP subspace than those of piracy models",
+        "figure 2, section 4.1",
+        f"D homologous / D piracy = {known}",
+        f"{ratio:.2f} (D {', '.join(f'{role} {mean:.3f}' for role, mean in means.items())})",
+        f"{counts} models, {UAPS} UAPs each",
+        Holds.of(ratio >= 2),
+        "the distance of the two profiles is ours (L2); counted as reproduced from a ratio of 2",
+    )
+
+    def paint(axes: Any) -> None:
+        for y, role in enumerate(FAMILIES):
+            values = sorted(r["inconsistency"] for r in rows if r["role"] == str(role))
+            offsets = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
+            axes.plot(values, y + np.asarray(offsets), LOOKS[role].marker, color=LOOKS[role].colour)
+        axes.set_yticks(range(len(FAMILIES)), [str(r) for r in FAMILIES])
+        axes.set(xlabel="inconsistency D(V, S), one mark a model", xlim=(0, None))
+        axes.invert_yaxis()
+
+    return Outcome(rows, [finding], {"subspace.svg": rendered(paint)}, bench.excluded)
+
+
+def _uaps(bench: Bench, id_: str) -> Tensor:
+    """``UAPS`` UAPs of a model, float ``[d, p]``, each from another seed and other images; kept in the store."""
+    config = replace(bench.recipe.uap, method="gradient", max_steps=UAP_STEPS, points=UAP_POINTS)
+    images = bench.dataset.train.images
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        model = load_module(bench.artifacts, id_).to(images.device)
+        made = []
+        for i in range(UAPS):
+            generator = torch.Generator().manual_seed(derive(bench.recipe.seed, "subspace", i))
+            chosen = to_unit(images[torch.randperm(len(images), generator=generator)[: config.points].to(images.device)])
+            made.append(gradient_uap(model, chosen, config, generator)[0].flatten().cpu())
+        return {"uaps": torch.stack(made)}, {}
+
+    inputs = [id_, bench.dataset.digest, vars(config), UAPS, bench.recipe.seed]
+    return kept_tensors(bench.artifacts, "subspace", inputs, make)[0]["uaps"]
+
+
+def local_questions(bench: Bench) -> Tensor:
+    """The audit's datapoints with, in place of the UAP, each one's own DeepFool perturbation (LAP) of the same norm."""
+    images, config = bench.dataset.train.images, bench.recipe.uap
+
+    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
+        clean = bench.questions[:, :, 0]
+        x = clean.flatten(0, 1).to(images.device)
+        v = local_perturbations(bench.victim.module, x, config.norm, config.epsilon).cpu().view_as(clean)
+        return {"questions": torch.stack([clean, (clean + v).clamp(0, 1)], dim=2)}, {}
+
+    inputs = [bench.victim.id, bench.dataset.digest, config.norm, config.epsilon, vars(bench.recipe.fingerprint), bench.recipe.seed]
+    return kept_tensors(bench.artifacts, "lap", inputs, make)[0]["questions"]
+
+
+def universal_or_local(bench: Bench) -> Outcome:
+    """Figure 7: the same datapoints with the UAP, and with local perturbations of the same norm."""
+    rows: list[dict[str, Any]] = []
+    for kind, cohort in (("UAP", bench.cohort), ("LAP", bench.asked(local_questions(bench)))):
+        for name, encoder in bench.encoders.items():
+            for draw in DRAWS:
+                scores = cohort.scores(Variant(encoder, draw=draw))
+                rows.append(
+                    {
+                        "encoder": name,
+                        "perturbation": kind,
+                        "draw": draw,
+                        "gap": scores.gap,
+                        "auc": scores.auc(Role.HOMOLOGOUS),
+                        "auc_look_alike": scores.auc(Role.LOOK_ALIKE),
+                    }
+                )
+
+    def values(name: str, kind: str, what: str) -> list[float]:
+        return [r[what] for r in rows if r["encoder"] == name and r["perturbation"] == kind]
+
+    findings = []
+    for name in bench.encoders:
+        shown = [f"{kind} gap {spread(values(name, kind, 'gap'))}, AUC {spread(values(name, kind, 'auc'))}" for kind in ("UAP", "LAP")]
+        worse = np.median(values(name, "LAP", "gap")) < np.median(values(name, "UAP", "gap"))
+        findings.append(
+            Finding(
+                f"Local perturbations of the same norm separate worse than the universal one (encoder {name})",
+                "figure 7",
+                "worse",
+                "; ".join(shown),
+                f"{len(bench.suspects)} suspects, {len(DRAWS)} encoders each",
+                Holds.of(bool(worse and np.median(values(name, "LAP", "auc")) <= np.median(values(name, "UAP", "auc")))),
+            )
+        )
+
+    def paint(axes: Any, what: str) -> None:
+        for x, kind in enumerate(("UAP", "LAP")):
+            for offset, name in zip((-0.1, 0.1), bench.encoders, strict=False):
+                found = values(name, kind, what)
+                axes.plot([x + offset] * len(found), found, MARKERS[name], color=COLOURS[name], label=name if not x else None)
+        axes.set_xticks([0, 1], ["UAP", "LAP"])
+        axes.set(
+            ylim=(-0.1, 1.03), xlim=(-0.5, 1.5), ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what]
+        )
+        axes.legend(loc="lower left")
+
+    return Outcome(rows, findings, {"uap-or-lap.svg": panels(["gap", "auc"], paint)}, bench.excluded)
+
+
+def maps(bench: Bench) -> Outcome:
+    """Figure 3: t-SNE of raw fingerprints, with the UAP and with LAP; and how often a fingerprint's neighbours are of its kind."""
+    cohorts = {"UAP": bench.cohort, "LAP": bench.asked(local_questions(bench))}
+    rows: list[dict[str, Any]] = [
+        {"perturbation": kind, "neighbours_of_its_kind": _purity(cohort), "auc": _raw_auc(cohort), "neighbours": NEIGHBOURS}
+        for kind, cohort in cohorts.items()
+    ]
+    purity = {r["perturbation"]: r["neighbours_of_its_kind"] for r in rows}
+    finding = Finding(
+        "Raw fingerprints with the UAP cluster by type, with local perturbations they do not",
+        "figure 3",
+        "t-SNE maps",
+        "; ".join(
+            f"{kind}: {value:.3f} of the {NEIGHBOURS} nearest models' fingerprints are of its type" for kind, value in purity.items()
+        ),
+        f"{sum(s.role is not Role.LOOK_ALIKE for s in bench.suspects)} models, {bench.recipe.fingerprint.views} views each",
+        Holds.of(purity["UAP"] >= 0.9 and purity["LAP"] < purity["UAP"] - 0.05),
+        "in the raw space, other models only; .5 is chance. Counted as reproduced if the UAP's is at least .9 and more by .05",
+    )
+    return Outcome(rows, [finding], {"fingerprint-maps.png": _maps_picture(cohorts)}, bench.excluded)
+
+
+def _labelled(cohort: Cohort) -> tuple[list[ModelSpec], np.ndarray]:
+    specs = [s for s in cohort.suspects if s.role is not Role.LOOK_ALIKE]
+    return specs, np.array([s.role is Role.PIRACY for s in specs])
+
+
+def _purity(cohort: Cohort) -> float:
+    """Share of each fingerprint's nearest ``NEIGHBOURS`` fingerprints of the same view, of other models, that are of its type."""
+    specs, stolen = _labelled(cohort)
+    flat = torch.stack([cohort.answers[s.id].flatten(1) for s in specs])
+    shares = []
+    for view in flat.unbind(1):
+        distance = torch.cdist(view, view).fill_diagonal_(torch.inf)
+        nearest = distance.topk(min(NEIGHBOURS, len(specs) - 1), largest=False).indices.numpy()
+        shares.append((stolen[nearest] == stolen[:, None]).mean())
+    return float(np.mean(shares))
+
+
+def _raw_auc(cohort: Cohort) -> float | None:
+    """AUC of the raw fingerprints' mean cosine with the victim's, without any encoder."""
+    specs, stolen = _labelled(cohort)
+    victim = cohort.answers[cohort.victim].flatten(1)
+    scores = np.array([float(torch.nn.functional.cosine_similarity(cohort.answers[s.id].flatten(1), victim).mean()) for s in specs])
+    return auc(scores[stolen].tolist(), scores[~stolen].tolist())
+
+
+def _maps_picture(cohorts: dict[str, Cohort]) -> bytes:
+    def paint(axes: Any, kind: str) -> None:
+        cohort = cohorts[kind]
+        specs, _ = _labelled(cohort)
+        views = max(1, min(len(cohort.answers[cohort.victim]), MOST_ROWS // (1 + len(specs))))
+        placed = tsne(principal(_fingerprints(cohort, [cohort.victim, *(s.id for s in specs)], views)))
+        roles = np.repeat([Role.VICTIM.value, *(s.role.value for s in specs)], views)
+        for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.VICTIM):
+            mine = placed[roles == role.value]
+            look = LOOKS[role]
+            size = 45 if role is Role.VICTIM else 14
+            axes.scatter(*mine.T, s=size, marker=look.marker, color=look.colour, linewidths=0, alpha=0.75, label=str(role))
+        axes.set(xticks=[], yticks=[])
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=3, markerscale=1.2)
+
+    return panels(list(cohorts), paint, height=4.4, form="png")
+
+
+def _fingerprints(cohort: Cohort, ids: Sequence[str], views: int) -> np.ndarray:
+    return np.concatenate([cohort.answers[i][:views].flatten(1).numpy() for i in ids])

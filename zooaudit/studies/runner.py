@@ -1,0 +1,87 @@
+"""Run a study once: its outcome is kept in the store, so that a second call, or another machine, only reads it."""
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from zooaudit.config import digest_of
+from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.studies.bench import Bench
+from zooaudit.studies.outcome import Finding, Outcome, findings_from
+from zooaudit.studies.registry import Study
+
+KIND = "study"
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A finished study.
+
+    Attributes:
+        facts: what it is about, what it cost and where it ran.
+        files: content by file name: NAME.parquet, NAME.json, and the pictures.
+        fresh: it was run now, not read from the store.
+    """
+
+    study: Study
+    facts: Mapping[str, Any]
+    findings: list[Finding]
+    files: Mapping[str, bytes]
+    fresh: bool
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write all files into ``folder``; returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+        return [folder / name for name in self.files]
+
+
+def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Result:
+    """Run a study, unless the store holds its outcome for this recipe and data.
+
+    Args:
+        provenance: command, hardware, versions and the like, kept beside the numbers.
+
+    Raises:
+        NotEnoughModelsError: models are missing and the bench may not build them.
+    """
+    recipe, dataset = bench.recipe, bench.dataset
+    id_ = f"{study.name}.{digest_of([study.name, study.version, asdict(recipe), dataset.digest])}"
+    fresh = not bench.artifacts.has(KIND, id_)
+    if fresh:
+        started, queries, trained = time.perf_counter(), bench.queries, bench.trained
+        outcome = study.run(bench)
+        facts = {
+            "study": study.name,
+            "title": study.title,
+            "source": study.source,
+            "recipe": recipe.name,
+            "seed": recipe.seed,
+            "dataset": dataset.name,
+            "data": dataset.digest,
+            "seconds": round(time.perf_counter() - started, 1),
+            "queries": bench.queries - queries,
+            "trained": bench.trained - trained,
+            **provenance,
+        }
+        bench.artifacts.save(KIND, id_, _files(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
+    artifact = bench.artifacts.load(KIND, id_)
+    files = {name: artifact.read(name) for name in artifact.files}
+    read = json.loads(files[f"{study.name}.json"])
+    return Result(study, read, findings_from(json.dumps(read["findings"])), files, fresh)
+
+
+def _files(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    told = {
+        **facts,
+        "findings": outcome.findings_json(),
+        "pictures": sorted(outcome.pictures),
+        "excluded": len(outcome.excluded),
+        "excluded_models": dict(sorted(outcome.excluded.items())),
+    }
+    body = json.dumps(told, indent=2, allow_nan=False).encode() + b"\n"
+    return {f"{name}.json": body, f"{name}.parquet": table_to_bytes(outcome.table), **outcome.pictures}

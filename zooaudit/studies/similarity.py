@@ -1,0 +1,247 @@
+"""Tables 2 and 3, figure 5 and the AUC of section 5: how similar piracy and homologous models are to the victim, cell by cell."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from zooaudit.reporting.canvas import LOOKS
+from zooaudit.studies.bench import FAMILIES, Bench
+from zooaudit.studies.cohort import Variant
+from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
+from zooaudit.studies.pictures import panels
+from zooaudit.zoo.spec import Role
+
+DRAWS = range(5)
+PAPER_AUC = {"fashion-mnist": 1.0, "cifar10": 1.0, "tiny-imagenet": 0.98}
+
+
+def tables(bench: Bench) -> Outcome:
+    """Tables 2 and 3: mean, standard deviation and p of each architecture and optimiser, by each encoder."""
+    rows = [row for name in bench.encoders for row in _cells(bench, name)]
+    findings = [f for name in bench.encoders for f in _table_findings(bench, name, [r for r in rows if r["encoder"] == name])]
+    return Outcome(rows, findings, {"similarity-tables.svg": _picture(rows, list(bench.encoders))}, bench.excluded)
+
+
+def _cells(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
+    scores = bench.cohort.scores(Variant(bench.encoders[name]))
+    zoo = bench.recipe.zoo
+    for role in FAMILIES:
+        p = scores.p_values(bench.recipe.verdict, bench.recipe.seed, role)
+        for architecture in zoo.architectures:
+            for optimiser in zoo.optimisers:
+                cell = scores.of(role).where(architecture=architecture, optimiser=optimiser)
+                if not len(cell.means):
+                    continue
+                values = [p[s] for s in cell.by_spec]
+                yield {
+                    "encoder": name,
+                    "role": str(role),
+                    "architecture": architecture,
+                    "optimiser": optimiser,
+                    "models": len(cell.means),
+                    "similarity": float(cell.means.mean()),
+                    "std": float(cell.views.std()),
+                    "mean_p": float(np.mean(values)),
+                    "least_p": min(values),
+                    "greatest_p": max(values),
+                    "detected": sum(v < bench.recipe.verdict.level for v in values),
+                }
+
+
+def _table_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list[Finding]:
+    stolen = [r for r in rows if r["role"] == "piracy"]
+    independent = [r for r in rows if r["role"] == "homologous"]
+    n = f"{sum(r['models'] for r in stolen)} + {sum(r['models'] for r in independent)} models, {len(stolen)} + {len(independent)} cells"
+    worst = [
+        (s["architecture"], s["optimiser"], s["similarity"] - h["similarity"])
+        for s in stolen
+        for h in independent
+        if (s["architecture"], s["optimiser"]) == (h["architecture"], h["optimiser"])
+    ]
+    least = min(worst, key=lambda w: w[2])
+    means = [r["similarity"] for r in stolen], [r["similarity"] for r in independent]
+    known = bench.dataset.name == "fashion-mnist"
+    low, high = (0.88, 0.04) if known else (0.72, 0.30)
+    where = "tables 2, 3"
+    return [
+        Finding(
+            f"Piracy models are far more similar to the victim than homologous ones, in every cell (encoder {name})",
+            where,
+            ".88/.04 to .999/.00001" if known else "CIFAR-10 .99/.05 to .99/.30, TinyImageNet .73/.24 to .82/.29",
+            f"piracy {spread(means[0])}, homologous {spread(means[1])}; least gap {least[2]:.3f} ({least[0]}, {least[1]})",
+            n,
+            Holds.of(least[2] > 0.4),
+            "counted as reproduced if the gap is over .4 in every cell",
+        ),
+        Finding(
+            f"Every piracy cell's mean similarity is at least {low:g} (encoder {name})",
+            where,
+            f">= {low:g}",
+            f"least {min(means[0]):.3f}",
+            n,
+            Holds.of(min(means[0]) >= low),
+        ),
+        Finding(
+            f"Every homologous cell's mean similarity is at most {high:g} (encoder {name})",
+            where,
+            f"<= {high:g}",
+            f"greatest {max(means[1]):.3f}",
+            n,
+            Holds.of(max(means[1]) <= high),
+        ),
+        Finding(
+            f"p of every piracy cell is under 1e-15 (encoder {name})",
+            where,
+            "< 1e-15",
+            f"mean p {spread([r['mean_p'] for r in stolen], '{:.1e}')}",
+            n,
+            Holds.of(max(r["mean_p"] for r in stolen) < 1e-15),
+            "a t-test over views: docs/statistics.md says why such p are no error rates",
+        ),
+        Finding(
+            f"p of every homologous cell is over .56 (encoder {name})",
+            where,
+            "> .56",
+            f"mean p {spread([r['mean_p'] for r in independent], '{:.2f}')}",
+            n,
+            Holds.of(min(r["mean_p"] for r in independent) > 0.56),
+            "with p against all other homologous models, half of them must lie under .5",
+        ),
+    ]
+
+
+def _picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
+    def paint(axes: Any, name: str) -> None:
+        mine = [r for r in rows if r["encoder"] == name]
+        cells = list(dict.fromkeys((r["architecture"], r["optimiser"]) for r in mine if r["role"] == "piracy"))
+        for role in FAMILIES:
+            by_cell = {(r["architecture"], r["optimiser"]): r for r in mine if r["role"] == str(role)}
+            at = [i for i, c in enumerate(cells) if c in by_cell]
+            look = LOOKS[role]
+            axes.errorbar(
+                [by_cell[cells[i]]["similarity"] for i in at],
+                at,
+                xerr=[by_cell[cells[i]]["std"] for i in at],
+                fmt=look.marker,
+                color=look.colour,
+                label=str(role),
+                linestyle="none",
+                elinewidth=1,
+            )
+        axes.set_yticks(range(len(cells)), [f"{a} {o}" for a, o in cells])
+        axes.set(xlabel="mean similarity (bar: std over views)", xlim=(-0.12, 1.12))
+        axes.invert_yaxis()
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
+
+    return panels(encoders, paint, height=0.28 * len(rows) / len(encoders) / 2 + 2.2)
+
+
+def ranking(bench: Bench) -> Outcome:
+    """AUC of piracy models against homologous ones and look-alikes, over several starts of each encoder (section 5.3)."""
+    rows: list[dict[str, Any]] = []
+    for name, config in bench.encoders.items():
+        for draw in DRAWS:
+            scores = bench.cohort.scores(Variant(config, draw=draw))
+            values = {str(r): scores.auc(r) for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE)}
+            rows.append({"encoder": name, "draw": draw, "gap": scores.gap} | {f"auc_{k}".replace("-", "_"): v for k, v in values.items()})
+    findings = []
+    stated = PAPER_AUC.get(bench.dataset.name, 1.0)
+    n = f"{len(DRAWS)} encoders; {_counts(bench)}"
+    for name in bench.encoders:
+        mine = [r for r in rows if r["encoder"] == name]
+        against = [r["auc_homologous"] for r in mine]
+        findings.append(
+            Finding(
+                f"AUC of piracy against homologous models (encoder {name})",
+                "section 5.3",
+                f"{stated:g}",
+                spread(against),
+                n,
+                Holds.of(float(np.median(against)) >= stated - 0.01),
+                "counted as reproduced if the median is within .01",
+            )
+        )
+        others = [r["auc_look_alike"] for r in mine if r["auc_look_alike"] is not None]
+        if others:
+            findings.append(
+                Finding(
+                    f"Models extracted from somebody else's victim are told from piracy models (encoder {name})",
+                    "not in the paper",
+                    "-",
+                    f"AUC {spread(others)}",
+                    n,
+                    Holds.of(float(np.median(others)) >= 0.99),
+                    "not tested by the paper; .99 would be specific",
+                )
+            )
+    return Outcome(rows, findings, {"auc.svg": _auc_picture(rows, list(bench.encoders))}, bench.excluded)
+
+
+def _counts(bench: Bench) -> str:
+    counted = {r: sum(s.role is r for s in bench.suspects) for r in FAMILIES}
+    return ", ".join(f"{n} {r}" for r, n in counted.items())
+
+
+def _auc_picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
+    def paint(axes: Any, name: str) -> None:
+        for x, (family, role) in enumerate((("auc_homologous", Role.HOMOLOGOUS), ("auc_look_alike", Role.LOOK_ALIKE))):
+            values = [r[family] for r in rows if r["encoder"] == name and r[family] is not None]
+            axes.plot([x] * len(values), values, LOOKS[role].marker, color=LOOKS[role].colour, alpha=0.7)
+        axes.set_xticks([0, 1], ["homologous", "look-alike"])
+        axes.set(ylabel="AUC, one mark a start of the encoder", ylim=(0, 1.03), xlim=(-0.5, 1.5))
+
+    return panels(encoders, paint)
+
+
+def distributions(bench: Bench) -> Outcome:
+    """Figure 5: the distribution of fingerprints' similarities, by architecture."""
+    rows: list[dict[str, Any]] = []
+    findings: list[Finding] = []
+    for name, config in bench.encoders.items():
+        scores = bench.cohort.scores(Variant(config))
+        distances = {}
+        for architecture in bench.recipe.zoo.architectures:
+            by_role = {role: scores.of(role).where(architecture=architecture) for role in FAMILIES}
+            for role, part in by_role.items():
+                quantiles = np.quantile(part.views, np.linspace(0, 1, 101)) if len(part.views) else []
+                rows += [
+                    {"encoder": name, "architecture": architecture, "role": str(role), "share": i / 100, "similarity": float(q)}
+                    for i, q in enumerate(quantiles)
+                ]
+            distances[architecture] = _largest_distance(by_role[Role.PIRACY].views, by_role[Role.HOMOLOGOUS].views)
+        worst = min(distances, key=lambda a: distances[a])
+        findings.append(
+            Finding(
+                f"The distributions of piracy and homologous fingerprints lie apart in every architecture (encoder {name})",
+                "figure 5",
+                "apart",
+                f"largest distance of the CDFs {spread(list(distances.values()))}, least for {worst}",
+                f"{len(scores.of(Role.PIRACY).views):,} + {len(scores.of(Role.HOMOLOGOUS).views):,} fingerprints",
+                Holds.of(distances[worst] >= 0.9),
+                "counted as reproduced if the distance is .9 or more in every architecture",
+            )
+        )
+    pictures = {f"cdf-{name}.svg": _cdf_picture(rows, name, bench.recipe.zoo.architectures) for name in bench.encoders}
+    return Outcome(rows, findings, pictures, bench.excluded)
+
+
+def _largest_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Kolmogorov and Smirnov's: the largest difference of the two distribution functions."""
+    at = np.sort(np.concatenate([a, b]))
+    cdf_a, cdf_b = (np.searchsorted(np.sort(x), at, side="right") / len(x) for x in (a, b))
+    return float(np.abs(cdf_a - cdf_b).max())
+
+
+def _cdf_picture(rows: list[dict[str, Any]], name: str, architectures: tuple[str, ...]) -> bytes:
+    def paint(axes: Any, architecture: str) -> None:
+        for role in FAMILIES:
+            part = [r for r in rows if (r["encoder"], r["architecture"], r["role"]) == (name, architecture, str(role))]
+            if part:
+                look = LOOKS[role]
+                x, y = [r["similarity"] for r in part], [r["share"] for r in part]
+                axes.plot(x, y, label=str(role), color=look.colour, linestyle=look.line, linewidth=2)
+        axes.set(xlabel="similarity to the victim", ylabel="share of fingerprints", xlim=(-0.02, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
+
+    return panels(architectures, paint)

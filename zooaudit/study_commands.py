@@ -1,0 +1,179 @@
+"""``zooaudit study`` and ``zooaudit sweep``: try the paper's claims on a zoo, and vary what they rest on."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from zooaudit.commands import chosen_farm, recipe_and_data, voice
+from zooaudit.console import ProgressBar, Voice
+from zooaudit.errors import ConfigError, NotEnoughModelsError
+from zooaudit.storage.artifacts import open_store, table_to_bytes
+
+if TYPE_CHECKING:
+    from zooaudit.studies.bench import Bench
+    from zooaudit.studies.runner import Result
+    from zooaudit.sweep.result import Row
+
+EXAMPLE = "zooaudit study similarity top-k --recipe fmnist-paper --store ./store --build"
+SWEEP_EXAMPLE = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe fmnist-paper --store ./store"
+ALL = "all"
+
+
+def add_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+    """What the study subcommand takes."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all'; without a name they are listed")
+    _add_zoo(parser, recipes)
+    parser.add_argument("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE)")
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+    """What the sweep subcommand takes."""
+    add = parser.add_argument
+    add("space", nargs="*", metavar="AXIS=V,V", help="what to vary, or a preset; without any, axes and presets are listed")
+    _add_zoo(parser, recipes)
+    add("--metric", default="auc", help="what the sweep is judged by; without a space they are listed (default: %(default)s)")
+    add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
+    add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
+
+
+def _add_zoo(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+    add = parser.add_argument
+    add("--recipe", default="fmnist-paper", metavar="NAME", help=f"whose zoo: one of {', '.join(recipes)} (default: %(default)s)")
+    add("--seed", type=int, help="run the recipe with another seed")
+    add("--data", metavar="DIR", help="your own data instead of the recipe's")
+    add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
+    add("--farm", choices=("ray", "serial"), default="ray", help="with --build: who trains (default: %(default)s)")
+    add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")
+    add("--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="with --build: GPU share of a worker (default: 0)")
+    parser.set_defaults(fallback=None, victim_workers=1)
+
+
+def study(args: argparse.Namespace, out: TextIO) -> int:
+    """Try claims of the paper on a zoo: each study gives a table, a picture, and says whether the claim holds."""
+    from zooaudit.reporting.facts import commit, gather_facts
+    from zooaudit.studies.registry import STUDIES, get_study
+    from zooaudit.studies.runner import run_study
+
+    if not args.names:
+        lines = [f"{s.name:<14} {s.source:<14} {s.title}{'  (trains models of its own)' if s.builds else ''}" for s in STUDIES.values()]
+        print(json.dumps(list(STUDIES)) if args.json else "\n".join(lines), file=out)
+        return 0
+    if ALL in args.names and len(args.names) > 1:
+        raise ConfigError(f"'all' stands for every study; found beside it: {', '.join(n for n in args.names if n != ALL)}")
+    chosen = list(STUDIES.values()) if args.names == [ALL] else [get_study(n) for n in args.names]
+    tell = voice(args)
+    bench = _bench(args, tell)
+    facts = gather_facts(0, 0, args.command_line)
+    provenance = {
+        "command": facts.command,
+        "commit": commit(),
+        "hardware": facts.hardware,
+        "versions": facts.versions,
+        "date": facts.finished,
+    }
+    folder = Path(args.out) if args.out else Path("studies") / bench.recipe.name
+    results: list[Result] = []
+    lacking: dict[str, str] = {}
+    for number, one in enumerate(chosen, 1):
+        tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {one.source}", "study", name=one.name)
+        try:
+            results.append(run_study(one, bench, provenance))
+        except NotEnoughModelsError as error:  # the other studies may have all that they need
+            lacking[one.name] = str(error)
+            tell(f"study {one.name}: {error}", "study_lacks_models", name=one.name, why=str(error))
+            continue
+        results[-1].write(folder)
+        if not args.json and args.log == "text":
+            _print_study(results[-1], out)
+    if args.json:
+        print(json.dumps([dict(r.facts) for r in results]), file=out)
+    elif args.log == "text" and results:
+        print(f"tables, pictures and findings are in {folder}", file=out)
+    if lacking:
+        raise NotEnoughModelsError(
+            f"{len(lacking)} of {len(chosen)} studies lack models ({', '.join(lacking)}): {next(iter(lacking.values()))}"
+        )
+    held = sum(f.holds == "reproduced" for r in results for f in r.findings)
+    tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), reproduced=held, out=str(folder))
+    return 0
+
+
+def sweep(args: argparse.Namespace, out: TextIO) -> int:
+    """Fingerprint one zoo in many ways, in parallel on Ray Tune; ends in one table and one picture."""
+    from zooaudit.sweep.result import best, picture, table
+    from zooaudit.sweep.space import AXES, PRESETS, parse_space
+    from zooaudit.sweep.trial import METRICS
+
+    if not args.space:
+        lines = [f"{n:<14} {a.expected}{'  (needs models of its own)' if a.models else ''}" for n, a in AXES.items()]
+        lines += [f"{n:<14} = {' '.join(words)}" for n, words in PRESETS.items()] + [f"metrics: {', '.join(METRICS)}"]
+        print(json.dumps({"axes": list(AXES), "presets": PRESETS, "metrics": METRICS}) if args.json else "\n".join(lines), file=out)
+        return 0
+    space = parse_space(args.space)
+    if args.metric not in METRICS:
+        raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
+    tell = voice(args)
+    bench = _bench(args, tell)
+    rows = _swept(space, bench, args, tell)
+    folder = Path(args.out) if args.out else Path("sweeps") / bench.recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "-".join(space.axes)
+    (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
+    (folder / f"{name}.svg").write_bytes(picture(rows, args.metric))
+    top = best(rows, args.metric)
+    refused = [r for r in rows if r.error]
+    told = {"trials": len(rows), "refused": len(refused), "queries": bench.queries, "trained": bench.trained, "metric": args.metric}
+    if args.json:
+        listed = [{"trial": r.trial, "metrics": dict(r.metrics), "error": r.error} for r in rows]
+        print(json.dumps(told | {"best": top and top.trial, "rows": listed, "out": str(folder)}), file=out)
+    elif args.log == "text":
+        _print_sweep(rows, args.metric, out)
+        print(f"{told['queries']:,} queries, {told['trained']} models trained; table and picture {folder / name}.parquet, .svg", file=out)
+        if top is not None:
+            print(f"highest {args.metric}: {top.trial}; chosen on this zoo, so report it on another (--seed)", file=out)
+    for row in refused:
+        tell(f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error)
+    if len(refused) == len(rows):
+        raise NotEnoughModelsError(f"none of {len(rows)} trials gave a result; the first: {rows[0].error}")
+    tell("", "done", **told, best=json.dumps(top.trial) if top else None, out=str(folder))
+    return 0
+
+
+def _bench(args: argparse.Namespace, tell: Voice) -> "Bench":
+    from zooaudit.studies.bench import Bench, NoFarm
+
+    recipe, dataset = recipe_and_data(args, tell)
+    return Bench(recipe, dataset, open_store(args.store), chosen_farm(args) if args.build else NoFarm(), tell.watch)
+
+
+def _swept(space: Any, bench: "Bench", args: argparse.Namespace, tell: Voice) -> "list[Row]":
+    from zooaudit.sweep.field import set_up
+    from zooaudit.sweep.tuner import Done, run_trials
+
+    bar = ProgressBar(line=lambda d: f"sweep {d.done}/{d.total} trials")
+
+    def watch(done: Done) -> None:
+        if args.log == "events":
+            tell("", "trials", done=done.done, total=done.total)
+        else:
+            bar(done)
+
+    return run_trials(list(space.trials()), set_up(space, bench), bench, watch, args.at_once)
+
+
+def _print_study(result: "Result", out: TextIO) -> None:
+    for found in result.findings:
+        print(f"{found.holds:<26} {found.claim}\n{'':<26} paper: {found.paper}; here: {found.ours} ({found.n})", file=out)
+    cost = f"{result.facts['seconds']:g} s, {result.facts['queries']:,} queries, {result.facts['trained']} models trained"
+    print(f"{'':<26} {cost if result.fresh else 'read from the store'}; {result.facts['excluded']} models excluded", file=out)
+
+
+def _print_sweep(rows: "list[Row]", metric: str, out: TextIO) -> None:
+    names = list(rows[0].trial)
+    print("  ".join(f"{n:>14}" for n in (*names, metric)), file=out)
+    for row in rows:
+        value = row.metrics.get(metric)
+        shown = "-" if value is None else f"{value:.3f}"
+        print("  ".join(f"{v!s:>14}" for v in (*row.trial.values(), shown)), file=out)

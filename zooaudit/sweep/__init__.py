@@ -1,0 +1,1 @@
+"""Sweeps: the same zoo, fingerprinted in many ways; trials run in parallel on Ray Tune."""

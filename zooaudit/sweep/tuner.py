@@ -1,0 +1,146 @@
+"""Trials on Ray Tune: in parallel, each actor taking one trial after another. Every finished trial is in the store at once, so that a
+sweep which was killed goes on with those that are missing, on this cluster or another."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ray import tune
+
+from zooaudit.config import digest_of
+from zooaudit.distributed.cluster import cluster
+from zooaudit.errors import ZooauditError, first_line
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.studies.bench import Bench
+from zooaudit.sweep.result import Row
+from zooaudit.sweep.space import Trial
+from zooaudit.sweep.trial import Field, evaluate
+
+KIND = "trial"
+VERSION = 1
+"""Raised when the same trial would give other numbers."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How far a sweep is: trials with a result, read or run."""
+
+    done: int
+    total: int
+
+
+Progress = Callable[[Done], None]
+
+
+def trial_id(trial: Trial, bench: Bench) -> str:
+    """What a trial's result is kept under: changes with the trial, the recipe and the data."""
+    return digest_of([VERSION, trial, bench.recipe.digest, bench.dataset.digest])
+
+
+def run_trials(trials: Sequence[Trial], field: Field, bench: Bench, progress: Progress, at_once: int | None = None) -> list[Row]:
+    """Every trial's result, in order; those that the store holds are read, the others run.
+
+    Args:
+        at_once: trials at a time; None for one a core.
+
+    Raises:
+        FarmError: Ray does not start.
+        StoreError: results cannot be kept.
+    """
+    ids = [trial_id(t, bench) for t in trials]
+    there = set(bench.artifacts.ids(KIND))
+    missing = [(i, t) for i, t in zip(ids, trials, strict=True) if i not in there]
+    kept = len(trials) - len(missing)
+    progress(Done(kept, len(trials)))
+    failed = _run(missing, field, bench.artifacts, lambda done: progress(Done(kept + done, len(trials))), at_once)
+    return [
+        Row(trial, {}, failed[id_]) if id_ in failed else Row(trial, bench.artifacts.load(KIND, id_).meta["metrics"])
+        for id_, trial in zip(ids, trials, strict=True)
+    ]
+
+
+def _run(
+    missing: list[tuple[str, Trial]], field: Field, artifacts: Artifacts, done: Callable[[int], None], at_once: int | None
+) -> dict[str, str]:
+    """Run the trials; returns why some failed, by id."""
+    if not missing:
+        return {}
+    held = sum(a.numel() * a.element_size() for a in field.cohort.answers.values())
+    failed: dict[str, str] = {}
+    with cluster(object_store_bytes=4 * held), _tune_settings(), tempfile.TemporaryDirectory(prefix="zooaudit-sweep-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(SweepTrial, field=field, store=artifacts.url), {"CPU": 1}),
+            param_space={"job": tune.grid_search([{"id": id_, "trial": trial} for id_, trial in missing])},
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=at_once),
+            run_config=tune.RunConfig(
+                name="sweep",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[_Counting(done)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        for result in tuner.fit():
+            told = result.metrics or {}
+            assert result.config is not None
+            id_ = result.config["job"]["id"]
+            if result.error is not None:
+                failed[id_] = first_line(result.error)
+            elif told.get("refused"):
+                failed[id_] = told["refused"]
+    return failed
+
+
+@contextmanager
+def _tune_settings() -> Iterator[None]:
+    """Tune neither takes over Ctrl-C nor moves actors out of the working directory; it writes no logs of its own."""
+    wanted = {
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+    }
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class SweepTrial(tune.Trainable):  # type: ignore[misc]
+    """One actor: holds the answers, evaluates the trials that it is given, and commits each."""
+
+    def setup(self, config: dict[str, Any], field: Field, store: str) -> None:
+        torch.set_num_threads(1)
+        self._field, self._artifacts = field, open_store(store)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.config = new_config
+        return True
+
+    def step(self) -> dict[str, Any]:
+        job = self.config["job"]
+        try:
+            metrics = evaluate(self._field, job["trial"])
+        except ZooauditError as error:  # this trial cannot be; the others may
+            return {"done": True, "refused": str(error)}
+        self._artifacts.save(KIND, job["id"], {}, {"trial": job["trial"], "metrics": metrics})
+        return {"done": True, "refused": ""}
+
+
+class _Counting(tune.Callback):  # type: ignore[misc]
+    def __init__(self, done: Callable[[int], None]) -> None:
+        self._done, self._count = done, 0
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self._count += 1
+        self._done(self._count)

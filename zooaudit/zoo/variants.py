@@ -1,0 +1,45 @@
+"""Specs of models that only studies need, each derived from a spec of the zoo: modified, overlapping, poorly extracted. Pure."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from zooaudit.config import ExtractConfig, ModifyConfig, Overlap
+from zooaudit.seeds import derive
+from zooaudit.zoo.spec import Group, ModelSpec
+
+
+def modified(base: ModelSpec, config: ModifyConfig, parent: ModelSpec | None = None) -> ModelSpec:
+    """``base`` after a thief's modification; of ``parent``, an earlier stage of the same modification, if it goes on from there."""
+    return dataclasses.replace(
+        base,
+        group=Group.STUDY,
+        seed=derive(base.seed, config.kind, config.strength),
+        modification=config,
+        extraction=None,
+        overlap=None,
+        parent=(parent or base).id,
+        parent_split_seed=None,
+        floor=0.0,
+    )
+
+
+def hardened(base: ModelSpec, iterations: Sequence[int], config: ModifyConfig) -> list[ModelSpec]:
+    """``base`` after each of so many iterations (ascending) of adversarial training, every stage going on from the one before."""
+    stages: list[ModelSpec] = []
+    for count in iterations:
+        done = stages[-1].modification.strength if stages and stages[-1].modification else 0
+        stage = dataclasses.replace(config, kind="adversarial", strength=count, start=done)
+        stages.append(modified(base, stage, stages[-1] if stages else None))
+    return stages
+
+
+def overlapping(base: ModelSpec, share: float, victim_seed: int) -> ModelSpec:
+    """A homologous model like ``base`` whose training half has ``share`` of it in the victim's (paper appendix C.2)."""
+    seed = derive(base.seed, "overlap", share)
+    return dataclasses.replace(base, group=Group.STUDY, seed=seed, overlap=Overlap(share, victim_seed))
+
+
+def weaker(base: ModelSpec, attack: ExtractConfig, turn: int) -> ModelSpec:
+    """A piracy model like ``base``, extracted by a weaker attack; however poor, it counts as having learnt (paper figure 6c)."""
+    seed = derive(base.seed, "weaker", attack.seed_size, turn)
+    return dataclasses.replace(base, group=Group.STUDY, seed=seed, extraction=attack, floor=0.0)
