@@ -32,7 +32,7 @@ from zooaudit.distributed.cluster import cores
 from zooaudit.distributed.ray_farm import RayFarm
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import KIND, load_record
-from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 IMAGES = 64

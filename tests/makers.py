@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.vision_nets import WIDTH_STEPS
 
 FAST = TrainConfig(epochs=2, precision="float32")
 ATTACK = ExtractConfig(seed_size=40, rounds=1, round_epochs=1, final_epochs=2)
@@ -40,6 +41,12 @@ def extracted_spec(dataset: Dataset, parent: ModelSpec, **changes: Any) -> Model
         "role": Role.PIRACY, "extraction": ATTACK, "parent": parent.id, "parent_split_seed": parent.seed,
     }  # fmt: skip
     return trained_spec(dataset, **(fields | changes))
+
+
+def narrowest(name: str, image: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 0) -> ModelShape:
+    """The shape of a torchvision net of the least width there is, or of ``width``."""
+    blank = (0.5,) * image[0]
+    return ModelShape(image, num_classes, blank, blank, (width or WIDTH_STEPS[name],), 1)
 
 
 class Affine(nn.Module):
@@ -98,3 +105,16 @@ def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np
         (folder / f"{part}-images-idx3-ubyte").write_bytes(idx_bytes(images))
         (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx_bytes(labels))
     return folder
+
+
+def cifar_files(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """CIFAR-10's binary version with three images a file: the fifteen for training, then the three for testing, and their labels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = pixels(18, channels=3, size=32, seed=6), np.arange(18) % 10
+    names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]
+    for name, rows in zip(names, np.split(np.arange(18), 6), strict=True):
+        records = [bytes([labels[i]]) + images[i].tobytes() for i in rows]
+        (folder / f"{name}.bin").write_bytes(b"".join(records))
+    classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    (folder / "batches.meta.txt").write_text("\n".join(classes) + "\n\n")
+    return images, labels

@@ -12,7 +12,8 @@ from zooaudit.compute import seeded
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import ConfigError
 from zooaudit.zoo.activations import ELU, Dropout, PReLU
-from zooaudit.zoo.arch import ARCHITECTURES, ConvNet, ModelShape, build_architecture
+from zooaudit.zoo.arch import ARCHITECTURES, ConvNet, build_architecture
+from zooaudit.zoo.shape import ModelShape
 
 CPU = torch.device("cpu")
 FMNIST = ModelShape((1, 28, 28), 10, (0.286,), (0.353,), (16, 32), 128)

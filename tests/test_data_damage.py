@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.makers import idx_bytes, pixels, png, write_idx, write_parquet
+from zooaudit.data.decode import decode_image
 from zooaudit.data.images import ImageSet
-from zooaudit.data.readers import decode_image, read_dataset, read_npz, read_parquet
+from zooaudit.data.readers import read_dataset, read_npz, read_parquet
 from zooaudit.errors import DataError
 
 IMAGES, LABELS = pixels(4), [0, 1, 2, 0]

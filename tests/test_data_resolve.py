@@ -1,13 +1,15 @@
-"""Finding a dataset: the user's folder alone, or the cache, torchvision's download and the Debian package in turn.
+"""Finding a dataset: the user's folder alone, or the cache, a download and, for Fashion-MNIST, the Debian package in turn.
 
-No network: torchvision downloads from a server in this process, apt from a repository in a folder.
+No network: torchvision downloads from a server in this process, apt and CIFAR-10's archive come from a folder.
 """
 
 import functools
 import gzip
 import hashlib
 import http.server
+import io
 import subprocess
+import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,10 @@ import pytest
 import torch
 from torchvision.datasets import FashionMNIST
 
-from tests.makers import pixels, write_idx
+from tests.makers import cifar_files, pixels, write_idx
+from zooaudit.data import cifar
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import DEBIAN_PACKAGE, DatasetUnavailableError, default_cache, load_digits, resolve
+from zooaudit.data.resolve import DEBIAN_PACKAGE, DatasetUnavailableError, default_cache, first_classes, load_digits, resolve
 from zooaudit.errors import ConfigError, DataError
 
 IMAGES, LABELS = pixels(20, seed=4)[:, 0], np.arange(20) % 10
@@ -92,8 +95,8 @@ def test_digits_are_split_not_shared(digits: Dataset) -> None:
 
 
 def test_unknown_name_lists_the_known_and_the_way_out() -> None:
-    with pytest.raises(ConfigError, match=r"unknown dataset 'cifar10'; known: digits, fashion-mnist; or give your own with --data FOLDER"):
-        resolve("cifar10")
+    with pytest.raises(ConfigError, match=r"unknown dataset 'svhn'; known: digits, .*cifar10.*; or give your own with --data FOLDER"):
+        resolve("svhn")
 
 
 def test_a_given_folder_is_read_and_nothing_else_tried(tmp_path: Path) -> None:
@@ -204,3 +207,83 @@ def test_nothing_anywhere_lists_what_was_tried(debian: Path, tmp_path: Path) -> 
     for text in ("cache: ", "torchvision's download: ", f"Debian package: apt-get download {DEBIAN_PACKAGE}", "--data FOLDER"):
         assert text in str(caught.value), str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def packed(folder: Path, names: list[str] | None = None) -> bytes:
+    """CIFAR-10's binary archive, or one with only some of its files."""
+    cifar_files(folder / cifar.BINARY)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted((folder / cifar.BINARY).iterdir()):
+            if names is None or path.name in names:
+                archive.add(path, f"{cifar.BINARY}/{path.name}")
+        archive.add(__file__, "../outside.py")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The archive that CIFAR-10's authors offer, at an address of this machine."""
+    content = packed(tmp_path / "authors")
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    archive.write_bytes(content)
+    monkeypatch.setattr(cifar, "URL", archive.as_uri())
+    monkeypatch.setattr(cifar, "MD5", hashlib.md5(content).hexdigest())
+    return content
+
+
+@pytest.mark.usefixtures("authors")
+def test_cifar_is_downloaded_in_its_binary_version_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said()
+    data = resolve("cifar10", cache=tmp_path / "cache", say=said)
+    assert (len(data.train), len(data.test), data.classes[0]) == (15, 3, "airplane")
+    assert said[1:] == [
+        "data: trying its authors' download",
+        f"data: cifar10 from its authors' download, 15 + 3 images in {tmp_path / 'cache' / 'cifar10'}",
+    ]
+    monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:9/")
+    assert resolve("cifar10", cache=tmp_path / "cache").digest == data.digest
+    assert [p.name for p in (tmp_path / "cache").iterdir()] == ["cifar10"], "scratch was left behind"
+    assert sorted(p.name for p in (tmp_path / "cache" / "cifar10").iterdir()) == sorted(cifar.FILES)
+    assert not list(tmp_path.rglob("outside.py")), "nothing else of the archive is unpacked"
+
+
+@pytest.mark.usefixtures("authors")
+def test_a_download_with_another_checksum_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "MD5", "0" * 32)
+    with pytest.raises(DatasetUnavailableError, match=rf"has MD5 [0-9a-f]{{32}}; expected {'0' * 32}: the download is damaged"):
+        resolve("cifar10", cache=tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_no_cifar_anywhere_says_what_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
+    with pytest.raises(DatasetUnavailableError) as caught:
+        resolve("cifar10", cache=tmp_path / "cache")
+    for text in ("cache: ", "does not exist", "its authors' download: ", "binary version", "Parquet", "--data FOLDER", "never opened"):
+        assert text in str(caught.value), str(caught.value)
+
+
+def test_tiny_imagenet_must_be_given(tmp_path: Path) -> None:
+    for name in ("tiny-imagenet", "tiny-imagenet-50"):
+        with pytest.raises(DatasetUnavailableError) as caught:
+            resolve(name, cache=tmp_path / "cache")
+        for text in ("tiny-imagenet is not to be had here", "cache: ", "tiny-imagenet-200.zip", "Parquet", "--data FOLDER"):
+            assert text in str(caught.value), str(caught.value)
+
+
+@pytest.mark.parametrize("given", ["folder", "cache"])
+def test_a_subset_is_the_first_classes(given: str, tmp_path: Path) -> None:
+    labels = np.arange(120) % 60
+    folder = tmp_path / "tiny-imagenet"
+    folder.mkdir()
+    for part, count in (("train", 120), ("test", 60)):
+        np.savez(folder / f"{part}.npz", images=pixels(count, channels=3), labels=labels[:count])
+    data = resolve("tiny-imagenet-50", folder) if given == "folder" else resolve("tiny-imagenet-50", cache=tmp_path)
+    assert (data.name, data.num_classes) == ("tiny-imagenet-50", 50)
+    assert data.train.labels.tolist() == [*range(50), *range(50)]
+    assert np.array_equal(data.train.images[50:].numpy(), pixels(120, channels=3)[60:110])
+    assert len(data.test) == 50
+    whole = resolve("tiny-imagenet", folder)
+    assert (len(whole.train), whole.num_classes) == (120, 60)
+    assert first_classes(whole, 60, "whole").digest == whole.digest

@@ -75,7 +75,8 @@ def own_model(kind: str, built: BuiltModel, exported: Path, tmp_path: Path, monk
     if kind == "pt2":
         return OwnModel(exported, None, (1, 8, 8), 10)
     save_file(built.weights, tmp_path / "own.safetensors")
-    code = "from zooaudit.zoo.arch import ModelShape, build_architecture\n"
+    code = "from zooaudit.zoo.arch import build_architecture\n"
+    code += "from zooaudit.zoo.shape import ModelShape\n"
     code += f"def make():\n    return build_architecture('A', {built.spec.shape!r})\n"
     (tmp_path / "owners_module.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from zooaudit.config import ExtractConfig, TrainConfig, ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.recipes import RECIPES
-from zooaudit.zoo.arch import ModelShape
+from zooaudit.sizing import DOMAINS, planned
 from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 SHAPE = ModelShape((1, 28, 28), 10, (0.286,), (0.353,), (16, 32), 128)
@@ -134,9 +135,16 @@ def test_unknown_architecture_is_named(field: str) -> None:
         plan(replace(ZooConfig(), **{field: "Q" if field == "victim_architecture" else ("B", "Q")}))
 
 
+def test_what_no_net_can_be_built_for_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(ConfigError, match="images of 28 x 28 pixels are too small for resnet34"):
+        plan(replace(ZooConfig(), architectures=("B", "resnet34")))
+    with pytest.raises(ConfigError, match="width 12 leaves googlenet broken numbers of channels"):
+        plan_zoo(replace(ZooConfig(), architectures=("googlenet",)), "data", replace(SHAPE, image=(3, 32, 32), widths=(12,)), 0)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_specs_survive_json(name: str) -> None:
-    for spec in plan(RECIPES[name].zoo).specs:
+    for spec in planned(RECIPES[name], DOMAINS[RECIPES[name].dataset]).specs:
         again = ModelSpec.from_json(json.loads(json.dumps(spec.to_json())))
         assert again == spec
         assert again.id == spec.id

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tests.farms import quiet
-from tests.makers import FAST, shape_of, trained_spec
+from tests.makers import FAST, narrowest, shape_of, trained_spec
 from zooaudit.compute import seeded
 from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
@@ -49,6 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
     "batch cut to 31 images": {"optimiser": "sgd", "batch_size": 64, "count": 31},
 }
 DROPOUT: dict[str, Any] = {"optimiser": "sgd", "batch_size": 32, "arch": "E"}
+NORMALISED: dict[str, Any] = {"optimiser": "sgd", "batch_size": 16}
 
 
 def train(
@@ -59,6 +60,15 @@ def train(
     how = {"targets": digits.train.labels[:count], "seed": 0} | how
     targets = how.pop("targets")
     fit(model, digits.train.images[:count], targets, training=training, epochs=training.epochs, ranks=ranks, **how)
+    return {k: v.detach().contiguous() for k, v in model.state_dict().items()}
+
+
+def train_normalised(ranks: Ranks) -> dict[str, Tensor]:
+    """A net with BatchNorm, which cannot take the digits' 8 pixels."""
+    images = torch.randint(0, 256, (48, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with seeded(1 + ranks.rank, torch.device("cpu")):
+        model = build_architecture("vgg16", narrowest("vgg16", width=4))
+    fit(model, images, torch.arange(48) % 10, training=FAST, epochs=2, seed=0, ranks=ranks, **NORMALISED)
     return {k: v.detach().contiguous() for k, v in model.state_dict().items()}
 
 
@@ -96,6 +106,7 @@ def fits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
         save_file(train(ranks, digits, **how), folder / f"{name}.{ranks.rank}")
     for name in ("dropout", "dropout again"):
         save_file(train(ranks, digits, **DROPOUT), folder / f"{name}.{ranks.rank}")
+    save_file(train_normalised(ranks), folder / f"normalised.{ranks.rank}")
     told = {}
     for name, how in (("diverged", poisoned(digits)), ("one image", {"optimiser": "sgd", "batch_size": 1})):
         with pytest.raises((DivergedError, ConfigError)) as raised:
@@ -157,7 +168,7 @@ def test_two_make_what_one_makes(name: str, pair: Path, digits: Dataset) -> None
     assert float((two["head.weight"] - other["head.weight"]).abs().max()) > 10 * tolerance["atol"], "the tolerance would let anything pass"
 
 
-@pytest.mark.parametrize("name", [*CASES, "dropout"])
+@pytest.mark.parametrize("name", [*CASES, "dropout", "normalised"])
 def test_both_hold_the_same_bits(name: str, pair: Path) -> None:
     assert not differ(load_file(pair / f"{name}.0"), load_file(pair / f"{name}.1"))
 
@@ -167,6 +178,17 @@ def test_dropout_is_drawn_from_the_seed_by_each_for_its_share(pair: Path, digits
     assert not differ(once, again)
     alone = train(ALONE, digits, **DROPOUT)
     assert 1e-3 < float((once["head.weight"] - alone["head.weight"]).abs().max()) < 1, "other masks, yet a model of the same kind"
+
+
+def test_statistics_are_those_of_the_first_share(pair: Path) -> None:
+    """Of as many batches as one process sees, and near its statistics, though not of the same images."""
+    alone, two = train_normalised(ALONE), load_file(pair / "normalised.0")
+    for key, value in alone.items():
+        if key.endswith("num_batches_tracked"):
+            assert int(two[key]) == int(value) == 6
+    name = "net.features.1.running_var"
+    difference = (two[name] - alone[name]).abs() / alone[name]
+    assert 0 < float(difference.max()) < 0.1
 
 
 def test_a_loss_that_only_one_of_them_sees_stops_both(pair: Path, digits: Dataset) -> None:

@@ -156,8 +156,10 @@ class ZooConfig:
     mirrored: tuple[str, ...] = ()
     """Architectures trained with ``mirror``: it pays for those that train long, where a mirrored image keeps its class."""
     widths: tuple[int, ...] = (16, 32)
-    """Channels of the convolutions, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32."""
+    """Channels of the convolutions of A to E, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32. Of torchvision's nets
+    the first is the base width, 64 as published."""
     hidden: int = 256
+    """Of A to E; torchvision's nets have no hidden layer."""
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     second_attack: ExtractConfig | None = None
     """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""

@@ -87,6 +87,14 @@ def _bucket(store: str) -> Finding:
     return Finding("store", f"{store} honours conditional writes and holds {models} models")
 
 
+def _how(name: str) -> str:
+    if name == "tiny-imagenet":
+        return "give its folder with --data"
+    if name == "cifar10":
+        return "will be downloaded from its authors"
+    return "will be downloaded with " + ("torchvision or apt-get" if shutil.which("apt-get") else "torchvision")
+
+
 def _data(cache: Path) -> list[Finding]:
     found = []
     for name in DATASETS:
@@ -95,6 +103,5 @@ def _data(cache: Path) -> list[Finding]:
         elif (cache / name).is_dir():
             found.append(Finding(f"data: {name}", f"in {cache / name}"))
         else:
-            how = "torchvision or apt-get" if shutil.which("apt-get") else "torchvision"
-            found.append(Finding(f"data: {name}", f"not in {cache}: will be downloaded with {how}"))
+            found.append(Finding(f"data: {name}", f"not in {cache}: {_how(name)}"))
     return found

@@ -22,6 +22,7 @@ from zooaudit.storage.models import save_built
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.plan import Plan
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 
@@ -99,11 +100,16 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 
 @cache
 def _model_bytes(spec: ModelSpec) -> int:
-    with torch.device("meta"):
-        shapes = build_architecture(spec.architecture, spec.shape).state_dict()
-    weights = {name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}
     record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
-    return _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, weights, record)))
+    around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
+    return around + _weights_bytes(spec.architecture, spec.shape)
+
+
+@cache
+def _weights_bytes(architecture: str, shape: ModelShape) -> int:
+    with torch.device("meta"):
+        shapes = build_architecture(architecture, shape).state_dict()
+    return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
 
 
 def audit_bytes(recipe: Recipe, plan: Plan, asked: int) -> dict[str, int]:

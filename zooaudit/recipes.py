@@ -66,7 +66,81 @@ FMNIST_PAPER = replace(
     paper_encoder=EncoderConfig(architectures=("E",)),
 )
 
-RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER)}
+CIFAR10_PAPER = Recipe(
+    name="cifar10-paper",
+    dataset="cifar10",
+    seed=11,
+    zoo=ZooConfig(
+        victim_architecture="resnet18",
+        architectures=("vgg16", "resnet34", "googlenet", "densenet121"),
+        optimisers=("sgd",),
+        suspects_per_cell=10,
+        encoder_architectures=("resnet34",),
+        encoder_per_role=5,
+        other_victims=2,
+        look_alikes_per_victim=8,
+        training=TrainConfig(epochs=40, mirror=True, shift=4),
+        widths=(64,),
+        extraction=ExtractConfig(
+            seed_size=25_000, rounds=2, round_epochs=10, final_epochs=20, step_linf=0.03, epsilon_linf=0.06, augment=True
+        ),
+        accuracy_floor=0.80,
+        recovery_floor=0.80,
+    ),
+    uap=UapConfig(epsilon=10 / 255),
+    encoder=EncoderConfig("hellinger"),
+)
+
+TINYIMAGENET_PAPER = replace(
+    CIFAR10_PAPER,
+    name="tinyimagenet-paper",
+    dataset="tiny-imagenet",
+    seed=12,
+    zoo=replace(
+        CIFAR10_PAPER.zoo,
+        training=TrainConfig(epochs=60, mirror=True, shift=8),
+        extraction=replace(CIFAR10_PAPER.zoo.extraction, seed_size=50_000),
+        accuracy_floor=0.30,
+        recovery_floor=0.60,
+    ),
+)
+
+CIFAR10_SMALL = replace(
+    CIFAR10_PAPER,
+    name="cifar10-small",
+    seed=13,
+    zoo=replace(
+        CIFAR10_PAPER.zoo,
+        batch_sizes=(64, 128),
+        suspects_per_cell=1,
+        encoder_per_role=2,
+        other_victims=1,
+        look_alikes_per_victim=2,
+        training=TrainConfig(epochs=8, mirror=True, shift=2),
+        epochs=(("resnet18", 12), ("vgg16", 16)),
+        widths=(16,),
+        extraction=replace(CIFAR10_PAPER.zoo.extraction, rounds=1, round_epochs=2, final_epochs=3),
+        accuracy_floor=0.55,
+        recovery_floor=0.70,
+    ),
+)
+
+TINYIMAGENET_SMALL = replace(
+    CIFAR10_SMALL,
+    name="tinyimagenet-small",
+    dataset="tiny-imagenet-50",
+    seed=14,
+    zoo=replace(
+        CIFAR10_SMALL.zoo,
+        training=TrainConfig(epochs=16, mirror=True, shift=4),
+        epochs=(("resnet18", 24), ("vgg16", 32)),
+        extraction=replace(CIFAR10_SMALL.zoo.extraction, seed_size=12_500, round_epochs=4, final_epochs=6),
+        accuracy_floor=0.20,
+        recovery_floor=0.60,
+    ),
+)
+
+RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)}
 
 
 def get_recipe(name: str) -> Recipe:

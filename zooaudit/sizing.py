@@ -16,9 +16,9 @@ from typing import Any
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3
-from zooaudit.zoo.arch import ModelShape
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec, Role
 
 
@@ -32,7 +32,16 @@ class Domain:
     num_classes: int
 
 
-DOMAINS = {d.name: d for d in (Domain("digits", 1347, (1, 8, 8), 10), Domain("fashion-mnist", 60_000, (1, 28, 28), 10))}
+DOMAINS = {
+    d.name: d
+    for d in (
+        Domain("digits", 1347, (1, 8, 8), 10),
+        Domain("fashion-mnist", 60_000, (1, 28, 28), 10),
+        Domain("cifar10", 50_000, (3, 32, 32), 10),
+        Domain("tiny-imagenet", 100_000, (3, 64, 64), 200),
+        Domain("tiny-imagenet-50", 25_000, (3, 64, 64), 50),
+    )
+}
 """The recipes' datasets, so that nothing is downloaded for a plan."""
 
 

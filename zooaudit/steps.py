@@ -26,10 +26,10 @@ from zooaudit.storage.models import KIND, OwnModel, load_module, load_record, sa
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
 from zooaudit.verdict.paper import Decision, Verdict
-from zooaudit.zoo.arch import ModelShape
 from zooaudit.zoo.build import ModelRecord, Status, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec, Role
 
 TENSORS = "tensors.safetensors"

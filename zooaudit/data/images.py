@@ -96,7 +96,7 @@ class Dataset:
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits."""
         channels = self.train.images.shape[1]
-        flat = [self.train.images[:, c].flatten().long().cpu() for c in range(channels)]
+        flat = [self.train.images[:, c].flatten().cpu() for c in range(channels)]
         histograms = [torch.bincount(f, minlength=256).double() for f in flat]
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean, std = [], []

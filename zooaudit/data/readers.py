@@ -1,44 +1,47 @@
-"""Readers for images that users have: class folders, Parquet (Hugging Face image convention), .npz, IDX.
+"""Readers for images that users have: class folders, Parquet (Hugging Face image convention), .npz, IDX; and by their own
+modules CIFAR-10 and TinyImageNet as they are published.
 
 Each returns ``(images, labels, classes)``: uint8 ``[n, c, h, w]``, int64 ``[n]`` and class names. A file that cannot be used raises
 :class:`~zooaudit.errors.DataError` naming the file, the row where there is one, what was found and what was expected.
 """
 
-import functools
 import gzip
-import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
+from zooaudit.data.cifar import find_cifar, read_cifar
+from zooaudit.data.decode import Labelled, decode_all, guard, short
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.errors import DataError, first_line
+from zooaudit.data.tiny_imagenet import find_tiny_imagenet, read_tiny_imagenet
+from zooaudit.errors import DataError
 
-T = TypeVar("T")
-Labelled = tuple[Tensor, Tensor, tuple[str, ...]]
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "val", "valid", "validation")
 
 
 def read_dataset(folder: Path, name: str) -> Dataset:
-    """Read a user's data folder: for each of train and test a class folder, a Parquet file or folder, an .npz, or IDX files."""
+    """Read a user's data folder: for each of train and test a class folder, a Parquet file or folder, an .npz, or IDX files; or
+    CIFAR-10's binary version, or the tiny-imagenet-200 folder."""
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected one with train and test inside")
     if _idx_path(folder, "train-images"):
         train, test = read_idx(folder, "train"), read_idx(folder, "t10k")
+    elif cifar := find_cifar(folder):
+        train, test = read_cifar(cifar)
+    elif tiny := find_tiny_imagenet(folder):
+        train, test = read_tiny_imagenet(tiny)
     else:
         train, test = _read_part(folder, TRAIN_NAMES), _read_part(folder, TEST_NAMES)
     if train[2] != test[2]:
-        raise DataError(f"{folder}: train has classes {_short(train[2])}, test has {_short(test[2])}; expected the same")
+        raise DataError(f"{folder}: train has classes {short(train[2])}, test has {short(test[2])}; expected the same")
     return Dataset(name, ImageSet(*train[:2]), ImageSet(*test[:2]), train[2], str(folder))
 
 
@@ -54,7 +57,8 @@ def _read_part(folder: Path, names: Iterable[str]) -> Labelled:
             return read_class_folder(folder / name)
     first = next(iter(names))
     raise DataError(
-        f"{folder} holds {_short(found)}; expected {first}.npz, {first}*.parquet, {first}/ with a folder per class, or IDX files"
+        f"{folder} holds {short(found)}; expected {first}.npz, {first}*.parquet, {first}/ with a folder per class, IDX files, "
+        "CIFAR-10's binary version, or tiny-imagenet-200"
     )
 
 
@@ -63,20 +67,20 @@ def read_class_folder(folder: Path) -> Labelled:
     classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
     if not classes:
         raise DataError(f"{folder} has no subfolders; expected one per class with images inside")
-    images, labels = [], []
+    files, labels = [], []
     for label, cls in enumerate(classes):
-        files = sorted(p for p in (folder / cls).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
+        found = sorted(p for p in (folder / cls).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        if not found:
             raise DataError(f"{folder / cls} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it or add images")
-        for path in files:
-            images.append(decode_image(path.read_bytes(), str(path)))
-            labels.append(label)
-    return _stack(images, str(folder)), torch.tensor(labels), classes
+        files += found
+        labels += [label] * len(found)
+    encoded = ((path.read_bytes(), str(path)) for path in files)
+    return decode_all(encoded, len(files), str(folder)), torch.tensor(labels), classes
 
 
 def read_parquet(paths: list[Path]) -> Labelled:
     """Files with ``image: struct<bytes, path>`` and an integer ``label``; class names from the ``huggingface`` schema metadata."""
-    tables = [_guard(path, "Parquet", pq.read_table) for path in paths]
+    tables = [guard(path, "Parquet", pq.read_table) for path in paths]
     for path, table in zip(paths, tables, strict=True):
         missing = {"image", "label"} - set(table.column_names)
         if missing:
@@ -84,20 +88,19 @@ def read_parquet(paths: list[Path]) -> Labelled:
         if not (pa.types.is_struct(table.schema.field("image").type) and pa.types.is_integer(table.schema.field("label").type)):
             raise DataError(f"{path}: image is {table.schema.field('image').type}, label {table.schema.field('label').type}; "
                             "expected struct<bytes, path> and an integer")  # fmt: skip
-    images, labels = [], []
+    images = decode_all(_encoded(paths, tables), sum(map(len, tables)), str(paths[0]))
+    labels = torch.from_numpy(np.concatenate([t.column("label").to_numpy() for t in tables]).astype(np.int64))
+    return images, labels, _class_names(tables[0].schema, labels)
+
+
+def _encoded(paths: list[Path], tables: list[pa.Table]) -> Iterator[tuple[bytes, str]]:
+    """Each row's encoded image, one at a time, and its name."""
     for path, table in zip(paths, tables, strict=True):
-        rows = _guard(path, "Parquet", functools.partial(_rows, table))
-        for row, (image, label) in enumerate(rows):
-            if image is None or image.get("bytes") is None or label is None:
+        for row, (image, label) in enumerate(zip(table.column("image"), table.column("label"), strict=True)):
+            raw = image.as_py()
+            if raw is None or raw.get("bytes") is None or not label.is_valid:
                 raise DataError(f"{path} row {row}: image bytes or label is null; expected both")
-            images.append(decode_image(image["bytes"], f"{path} row {row}"))
-            labels.append(label)
-    target = torch.tensor(labels, dtype=torch.int64)
-    return _stack(images, str(paths[0])), target, _class_names(tables[0].schema, target)
-
-
-def _rows(table: pa.Table, _: Path) -> list[tuple[Any, Any]]:
-    return list(zip(table.column("image").to_pylist(), table.column("label").to_pylist(), strict=True))
+            yield raw["bytes"], f"{path} row {row}"
 
 
 def _class_names(schema: pa.Schema, labels: Tensor) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def _class_names(schema: pa.Schema, labels: Tensor) -> tuple[str, ...]:
 
 def read_npz(path: Path) -> Labelled:
     """``images`` uint8 ``[n, h, w]``, ``[n, h, w, c]`` or ``[n, c, h, w]``; ``labels`` integers ``[n]``; optional ``classes``."""
-    arrays = _guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False).items()))
+    arrays = guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False).items()))
     if "classes" in arrays and arrays["classes"].ndim != 1:
         raise DataError(f"{path}: classes have shape {arrays['classes'].shape}; expected one name a class")
     if not {"images", "labels"} <= arrays.keys():
@@ -154,7 +157,7 @@ def _idx_path(folder: Path, stem: str) -> Path | None:
 
 
 def _read_idx_file(path: Path, magic: int) -> np.ndarray:
-    raw = _guard(path, "IDX", lambda p: gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes())
+    raw = guard(path, "IDX", lambda p: gzip.decompress(p.read_bytes()) if p.suffix == ".gz" else p.read_bytes())
     found = int.from_bytes(raw[:4], "big")
     if found != magic:
         raise DataError(f"{path} starts with {found}; expected the IDX magic number {magic}")
@@ -163,40 +166,3 @@ def _read_idx_file(path: Path, magic: int) -> np.ndarray:
     if len(raw) < 4 + 4 * len(shape) or body.size != np.prod(shape):
         raise DataError(f"{path} holds {body.size} bytes; its header says {shape}: the file is cut short, fetch it again")
     return body.reshape(shape).copy()
-
-
-def decode_image(raw: bytes, where: str) -> Tensor:
-    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``; ``where`` names it in the error."""
-    try:
-        with Image.open(io.BytesIO(raw)) as image:
-            if image.mode.startswith("I;16"):
-                array = (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
-            else:
-                array = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-    except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{where}: not a readable image ({error}); remove or replace it") from error
-    tensor = torch.from_numpy(array.copy())
-    return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
-
-
-def _stack(images: list[Tensor], where: str) -> Tensor:
-    if not images:
-        raise DataError(f"{where} holds no images")
-    shapes = {tuple(i.shape[1:]) for i in images}
-    if len(shapes) > 1:
-        raise DataError(f"{where}: images have sizes {_short(sorted(shapes))}; expected one size, resize them first")
-    if len({i.shape[0] for i in images}) > 1:  # grey images among coloured ones
-        images = [i.expand(3, -1, -1) for i in images]
-    return torch.stack(images)
-
-
-def _guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
-    try:
-        return read(path)
-    except Exception as error:  # readers of damaged files raise many kinds
-        raise DataError(f"{path}: not a readable {kind} file ({first_line(error)}); fetch or write it again") from error
-
-
-def _short(items: Iterable[object], limit: int = 6) -> str:
-    listed = list(items)
-    return ", ".join(map(str, listed[:limit])) + (f", ... ({len(listed)} in all)" if len(listed) > limit else "")

@@ -1,25 +1,38 @@
 """Find a dataset: the user's folder, a cache, a download; say what is tried, and keep nothing partial."""
 
+import hashlib
 import os
 import shutil
 import socket
 import subprocess
+import tarfile
 import tempfile
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from zooaudit.data import cifar, tiny_imagenet
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.splits import random_part
 from zooaudit.errors import ConfigError, DataError
 
 Say = Callable[[str], None]
-DATASETS = ("digits", "fashion-mnist")
+DATASETS = ("digits", "fashion-mnist", "cifar10", "tiny-imagenet")
+SUBSETS = {"tiny-imagenet-50": ("tiny-imagenet", 50)}
+"""Data sets that are the first so many classes of another."""
 DEBIAN_PACKAGE = "dataset-fashion-mnist"
 DOWNLOAD_TIMEOUT_S = 20.0
 APT_TIMEOUT_S = 180.0
+WAYS_OUT = {
+    "fashion-mnist": "give a folder with its four IDX files: --data FOLDER",
+    "cifar10": f"give a folder with its binary version ({cifar.URL}, unpacked), Parquet in the Hugging Face image convention, or a folder "
+    "per class: --data FOLDER (torchvision's own download is pickles, which are never opened)",
+    "tiny-imagenet": f"give the tiny-imagenet-200 folder ({tiny_imagenet.URL}, unpacked) or Parquet in the Hugging Face image convention, "
+    "all of its classes or some: --data FOLDER",
+}
 
 
 class DatasetUnavailableError(DataError):
@@ -34,10 +47,10 @@ def default_cache() -> Path:
 
 
 def resolve(name: str, folder: Path | None = None, cache: Path | None = None, say: Say = lambda _: None) -> Dataset:
-    """Find dataset ``name``, trying in order: ``folder``, ``cache``, torchvision's download, the Debian package.
+    """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for it of downloads and Debian packages.
 
     Args:
-        name: one of ``DATASETS``; any name will do for the user's own ``folder``.
+        name: one of ``DATASETS`` or ``SUBSETS``; any name will do for the user's own ``folder``.
         folder: the user's data; if given nothing else is tried, so that an audit never runs on other data than asked for.
         say: told each thing tried and how it went.
 
@@ -46,15 +59,24 @@ def resolve(name: str, folder: Path | None = None, cache: Path | None = None, sa
         DatasetUnavailableError: no source had it; the message lists what was tried.
         ConfigError: the name is unknown and no folder was given.
     """
+    if name in SUBSETS:
+        whole, count = SUBSETS[name]
+        return first_classes(resolve(whole, folder, cache, say), count, name)
     if folder is not None:
         say(f"data: reading {folder}")
         return read_dataset(folder, name)
     if name not in DATASETS:
-        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join(DATASETS)}; or give your own with --data FOLDER")
+        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join((*DATASETS, *SUBSETS))}; or give your own with --data FOLDER")
     if name == "digits":
         say("data: scikit-learn's digits (no download)")
         return load_digits()
-    return _fashion_mnist((cache or default_cache()) / name, say)
+    return _known(name, (cache or default_cache()) / name, say)
+
+
+def first_classes(dataset: Dataset, count: int, name: str) -> Dataset:
+    """The images of the first ``count`` classes, or all of them if there are no more."""
+    parts = [part.take((part.labels < count).nonzero().flatten()) for part in (dataset.train, dataset.test)]
+    return Dataset(name, parts[0], parts[1], dataset.classes[:count], dataset.source)
 
 
 def load_digits() -> Dataset:
@@ -71,37 +93,59 @@ def load_digits() -> Dataset:
     return Dataset("digits", parts[0], parts[1], tuple("0123456789"), "scikit-learn")
 
 
-def _fashion_mnist(target: Path, say: Say) -> Dataset:
+def _known(name: str, target: Path, say: Say) -> Dataset:
+    sources: dict[str, dict[str, Callable[[Path], Path]]] = {
+        "fashion-mnist": {"torchvision's download": _torchvision, "Debian package": _debian},
+        "cifar10": {"its authors' download": _cifar_archive},
+    }
     tried = []
-    for source, fetch in (("cache", None), ("torchvision's download", _torchvision), ("Debian package", _debian)):
+    for source, fetch in {"cache": None, **sources.get(name, {})}.items():
         try:
             if fetch is not None:
                 say(f"data: trying {source}")
-                _fetch_into(target, fetch)
+                _fetch_into(target, fetch, name)
             elif not target.is_dir():
                 raise DataError(f"{target} does not exist")
-            dataset = read_dataset(target, "fashion-mnist")
+            dataset = read_dataset(target, name)
         except (DataError, OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             tried.append(f"{source}: {reason}")
             say(f"data: {source}: {reason}")
             continue
-        say(f"data: fashion-mnist from {source}, {len(dataset.train):,} + {len(dataset.test):,} images in {target}")
+        say(f"data: {name} from {source}, {len(dataset.train):,} + {len(dataset.test):,} images in {target}")
         return dataset
-    raise DatasetUnavailableError(
-        "fashion-mnist is not to be had here (" + "; ".join(tried) + "); give a folder with its four IDX files: --data FOLDER"
-    )
+    raise DatasetUnavailableError(f"{name} is not to be had here (" + "; ".join(tried) + f"); {WAYS_OUT[name]}")
 
 
-def _fetch_into(target: Path, fetch: Callable[[Path], Path]) -> None:
+def _fetch_into(target: Path, fetch: Callable[[Path], Path], name: str) -> None:
     """Fetch into a temporary folder beside ``target`` and move it there whole: nothing partial is ever taken for complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
         found = fetch(Path(scratch))
-        read_dataset(found, "fashion-mnist")
+        read_dataset(found, name)
         if target.exists():
             shutil.rmtree(target)
         found.rename(target)
+
+
+def _cifar_archive(scratch: Path) -> Path:
+    """The authors' binary archive, checked against the MD5 that they state; only the files that it should hold are taken out."""
+    archive = scratch / "archive.tar.gz"
+    with urllib.request.urlopen(cifar.URL, timeout=DOWNLOAD_TIMEOUT_S) as response, archive.open("wb") as file:
+        shutil.copyfileobj(response, file)
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != cifar.MD5:
+        raise DataError(f"{cifar.URL} has MD5 {found}; expected {cifar.MD5}: the download is damaged")
+    folder = scratch / cifar.BINARY
+    folder.mkdir()
+    with tarfile.open(archive) as packed:
+        for name in cifar.FILES:
+            member = packed.extractfile(f"{cifar.BINARY}/{name}")
+            if member is None:
+                raise DataError(f"{cifar.URL}: {name} is no file")
+            (folder / name).write_bytes(member.read())
+    return folder
 
 
 def _torchvision(scratch: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The FMNIST architectures A to E (paper table 1).
+"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py.
 
 The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer,
 inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E)
@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from zooaudit.errors import ConfigError
 from zooaudit.zoo.activations import ACTIVATIONS, Dropout
 from zooaudit.zoo.pooling import MaxPool2x2
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,6 @@ ARCHITECTURES = {
     "D": Architecture(3, 4, "prelu", 0.0, (0, 2)),
     "E": Architecture(5, 2, "relu", 0.3, (0, 1)),
 }
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What a model takes and gives: image ``[channels, height, width]`` in [0, 1], ``num_classes`` logits; its width and normalisation."""
-
-    image: tuple[int, int, int]
-    num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    widths: tuple[int, ...]
-    hidden: int
 
 
 def channels_after(convolution: int, arch: Architecture, shape: ModelShape) -> int:
@@ -100,8 +90,16 @@ class ConvNet(nn.Module):
         return self.head(self.hidden(z.permute(0, 2, 3, 1).flatten(1)))  # channels last, as they lie in memory
 
 
-def build_architecture(name: str, shape: ModelShape) -> ConvNet:
-    """A freshly initialised model of architecture ``name`` (A to E); draws from torch's global generator."""
-    if name not in ARCHITECTURES:
-        raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
-    return ConvNet(ARCHITECTURES[name], shape)
+KNOWN = (*ARCHITECTURES, *VISION_NETS)
+"""Names of all architectures."""
+
+
+def build_architecture(name: str, shape: ModelShape) -> ConvNet | VisionNet:
+    """A freshly initialised model of architecture ``name``; draws from torch's global generator.
+
+    Raises:
+        ConfigError: the name is unknown, the images are too small, or a torchvision net cannot be had in this width.
+    """
+    if name not in KNOWN:
+        raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(KNOWN)}")
+    return VisionNet(name, shape) if name in VISION_NETS else ConvNet(ARCHITECTURES[name], shape)

@@ -34,7 +34,7 @@ def fit(
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
         seed: order of the batches, augmentation and dropout.
         ranks: who else trains this model, with the same arguments, from the same weights. The steps are those of one process to
-            rounding; only dropout's masks are others, drawn by each rank for its share.
+            rounding; only dropout's masks are others, drawn by each rank for its share, and BatchNorm's statistics, of its share.
 
     Raises:
         ConfigError: more ranks than a batch has images.
@@ -70,6 +70,7 @@ def fit(
             last = ranks.mean(loss.detach()).item()  # all ranks see the same and stop together
             if not math.isfinite(last):
                 raise DivergedError(f"loss is {last} after an epoch ({optimiser}, batch {batch_size})")
+    ranks.settle(model)
     model.eval()
 
 

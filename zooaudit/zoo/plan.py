@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from zooaudit.config import ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
-from zooaudit.zoo.arch import ARCHITECTURES, ModelShape
+from zooaudit.zoo.arch import KNOWN
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,10 @@ class _Planner:
 
     def __post_init__(self) -> None:
         named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
-        if unknown := sorted(named - ARCHITECTURES.keys()):
-            raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(ARCHITECTURES)}")
+        if unknown := sorted(named - set(KNOWN)):
+            raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(KNOWN)}")
+        for name in sorted(named & VISION_NETS.keys()):
+            check_net(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]

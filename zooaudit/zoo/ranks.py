@@ -26,6 +26,12 @@ class Ranks:
         """``model`` with rank 0's weights, and after each backward pass the mean of all ranks' gradients."""
         return model if self.count == 1 else nn.parallel.DistributedDataParallel(model)
 
+    def settle(self, model: nn.Module) -> None:
+        """Rank 0's buffers on every rank: BatchNorm's running statistics, which each rank takes from its own share."""
+        if self.count > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
     def mean(self, value: Tensor) -> Tensor:
         """The mean over the ranks of a number (float ``[]``, on the device that the group works on), the same on each."""
         if self.count > 1:

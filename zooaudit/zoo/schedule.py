@@ -1,7 +1,18 @@
 """Which model is trained next. Pure: knows specs, costs and what is done; nothing of workers or time."""
 
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+
 from zooaudit.zoo.arch import ARCHITECTURES, channels_after
+from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
+
+NORMALISED = 128
+"""Normalising and activating one value, or pooling it, in multiplications: as long as it takes on a CPU."""
 
 
 def relative_cost(spec: ModelSpec, train_size: int) -> float:
@@ -16,6 +27,8 @@ def relative_cost(spec: ModelSpec, train_size: int) -> float:
 
 
 def _work_per_image(spec: ModelSpec) -> float:
+    if spec.architecture in VISION_NETS:
+        return vision_work(spec.architecture, spec.shape)
     arch, shape = ARCHITECTURES[spec.architecture], spec.shape
     channels, height, width = shape.image
     work = 0.0
@@ -26,6 +39,28 @@ def _work_per_image(spec: ModelSpec) -> float:
         if i in arch.pool_after:
             height, width = height // 2, width // 2
     return work + channels * height * width * shape.hidden
+
+
+@cache
+def vision_work(name: str, shape: ModelShape) -> float:
+    """Multiplications of one image in a torchvision net, by a forward pass of shapes without values."""
+    work = 0.0
+
+    def count(layer: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal work
+        if isinstance(layer, nn.Conv2d):
+            work += output.numel() * layer.weight[0].numel()
+        elif isinstance(layer, nn.Linear):
+            work += layer.weight.numel()
+        elif isinstance(layer, nn.BatchNorm2d | nn.MaxPool2d):
+            work += NORMALISED * inputs[0].numel()
+
+    with torch.device("meta"):
+        net = VisionNet(name, shape).eval()
+        for layer in net.modules():
+            layer.register_forward_hook(count)
+        net(torch.empty(1, *shape.image))
+    return work
 
 
 def by_longest_path(specs: tuple[ModelSpec, ...], train_size: int) -> list[ModelSpec]:

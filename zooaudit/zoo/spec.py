@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, TrainConfig, digest_of
-from zooaudit.zoo.arch import ModelShape
+from zooaudit.zoo.shape import ModelShape
 
 
 class Role(StrEnum):
