@@ -138,7 +138,7 @@ def test_unknown_architecture_is_named(field: str) -> None:
 def test_what_no_net_can_be_built_for_is_refused_before_anything_is_trained() -> None:
     with pytest.raises(ConfigError, match="images of 28 x 28 pixels are too small for resnet34"):
         plan(replace(ZooConfig(), architectures=("B", "resnet34")))
-    with pytest.raises(ConfigError, match="width 12 leaves googlenet broken numbers of channels"):
+    with pytest.raises(ConfigError, match="width 12 gives googlenet fractions of channels; expected a multiple of 8"):
         plan_zoo(replace(ZooConfig(), architectures=("googlenet",)), "data", replace(SHAPE, image=(3, 32, 32), widths=(12,)), 0)
 
 

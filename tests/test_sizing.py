@@ -18,6 +18,7 @@ from tests.collecting import key
 from tests.finished import Finished
 from zooaudit import sizing
 from zooaudit.cli import main
+from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, saved
@@ -153,6 +154,16 @@ def test_the_domains_are_those_of_the_datasets(digits: Dataset) -> None:
     known = DOMAINS["digits"]
     assert (known.train_size, known.image, known.num_classes) == (len(digits.train), digits.image_shape, digits.num_classes)
     assert {r.dataset for r in RECIPES.values()} <= DOMAINS.keys()
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
+def test_every_recipe_fits_its_dataset(recipe: Recipe) -> None:
+    """Enough images for all datapoints of all views, and for the attackers: an audit would be refused after the data is read."""
+    domain = DOMAINS[recipe.dataset]
+    held = round(domain.train_size * recipe.zoo.data_fraction)
+    assert recipe.fingerprint.points * recipe.fingerprint.views <= held
+    for attack in (recipe.zoo.extraction, recipe.zoo.second_attack):
+        assert attack is None or attack.seed_size <= domain.train_size - held
 
 
 def test_planning_leaves_the_random_generators_alone(same_global_rng: None) -> None:

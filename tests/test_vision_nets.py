@@ -87,7 +87,7 @@ def test_smaller_images_are_refused(name: str) -> None:
 @pytest.mark.parametrize(("name", "step"), [(n, s) for n, s in WIDTH_STEPS.items() if s > 1])
 def test_widths_that_break_channels_are_refused(name: str, step: int) -> None:
     for width in (step - 1, step + 1):
-        with pytest.raises(ConfigError, match=rf"width {width} leaves {name} broken .* expected a multiple of {step} \(64 is"):
+        with pytest.raises(ConfigError, match=rf"width {width} gives {name} fractions of channels; expected a multiple of {step} \(64 is"):
             make(name, narrowest(name, width=width))
     with torch.device("meta"):
         for width in (step, 3 * step):

@@ -3,7 +3,7 @@
 *Ours*, all customary for such images:
 
 - a 3 x 3 first convolution; stride 1 below 64 pixels and 2 from there on, so that what follows works on 32 pixels;
-- no pooling right after it in ResNet; DenseNet keeps its one and GoogLeNet one of two, without which they take four times as long;
+- no pooling right after it in ResNet; DenseNet keeps its one and GoogLeNet one of two, without it DenseNet takes three times as long;
 - VGG16 with batch normalisation (the plain one does not train reliably) and one linear layer behind global pooling instead of three;
 - GoogLeNet without auxiliary heads;
 - every channel count but those of images and classes times width / 64; the number of layers stays;
@@ -80,7 +80,7 @@ def check_net(name: str, shape: ModelShape) -> None:
         )
     if shape.widths[0] % WIDTH_STEPS[name]:
         raise ConfigError(
-            f"width {shape.widths[0]} leaves {name} broken numbers of channels; expected a multiple of {WIDTH_STEPS[name]} "
+            f"width {shape.widths[0]} gives {name} fractions of channels; expected a multiple of {WIDTH_STEPS[name]} "
             f"({FULL_WIDTH} is the published net)"
         )
 
