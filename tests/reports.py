@@ -73,14 +73,14 @@ PLACED: dict[bytes, np.ndarray] = {}
 @pytest.fixture
 def placed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fingerprints that were placed on a map stay where they are: the variants of an audit differ in other things."""
-    place = projection._tsne
+    place = projection.tsne
 
     def placed(rows: np.ndarray) -> np.ndarray:
         if (key := rows.tobytes()) not in PLACED:
             PLACED[key] = place(rows)
         return PLACED[key]
 
-    monkeypatch.setattr(projection, "_tsne", placed)
+    monkeypatch.setattr(projection, "tsne", placed)
 
 
 @pytest.fixture(scope="session")

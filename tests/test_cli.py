@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.farms import SMALL
 from tests.finished import Finished
+from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.recipes import DIGITS, RECIPES
 from zooaudit.storage.artifacts import open_store
@@ -159,7 +159,7 @@ def test_damage_is_found_removed_and_rebuilt(finished: Finished, own_store: Path
 def test_own_victim_from_a_file(
     built: BuiltModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setitem(RECIPES, "digits", SMALL)
+    monkeypatch.setitem(RECIPES, "digits", TINY)
     assert audit(tmp_path / "store", tmp_path / "out", "--victim", str(exported), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["victim"]["accuracy"] == pytest.approx(built.record.accuracy, abs=0.01)

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.farms import SMALL, Untouched, quiet
+from tests.farms import Untouched, quiet
 from tests.finished import Finished
+from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
@@ -183,7 +184,7 @@ def audited(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("audited")
     whole, artifacts = open_store(str(finished.store)), open_store(str(folder / "store"))
     copy(whole, artifacts, [n for n in everything(whole) if n[0] not in ("run", "report")], quiet)
-    for name, recipe in (("first", DIGITS), ("second", SMALL)):
+    for name, recipe in (("first", DIGITS), ("second", TINY)):
         audit(artifacts, name, recipe, digits, folder)
     begin_run(artifacts, "cut-off", DIGITS, digits.digest, None)
     return folder

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.farms import SMALL, Interrupted, Untouched, quiet, with_zoo
+from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.finished import Finished
 from tests.makers import trained_spec
+from tests.zoos import TINY
 from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.farm import SerialFarm, Watch
@@ -36,9 +37,9 @@ def local(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture(scope="module")
-def small(digits: Dataset) -> Audit:
-    """A smaller recipe from end to end, in memory."""
-    return run_audit(SMALL, digits, open_store("memory:"), SerialFarm(), quiet)
+def tiny(digits: Dataset) -> Audit:
+    """A tiny audit from end to end, in memory."""
+    return run_audit(TINY, digits, open_store("memory:"), SerialFarm(), quiet)
 
 
 def numbers(audit: Audit) -> dict[str, object]:
@@ -51,18 +52,18 @@ def numbers(audit: Audit) -> dict[str, object]:
     return found
 
 
-def test_memory_and_an_interrupted_local_run_agree_to_the_bit(small: Audit, digits: Dataset, tmp_path: Path) -> None:
+def test_memory_and_an_interrupted_local_run_agree_to_the_bit(tiny: Audit, digits: Dataset, tmp_path: Path) -> None:
     artifacts = open_store(str(tmp_path / "store"))
     with pytest.raises(FarmError):
-        run_audit(SMALL, digits, artifacts, Interrupted(), quiet)
+        run_audit(TINY, digits, artifacts, Interrupted(), quiet)
     assert len(artifacts.ids("model")) == 6
-    local = run_audit(SMALL, digits, artifacts, SerialFarm(), quiet)
-    assert numbers(small) == numbers(local)
-    assert torch.equal(small.uap.v, local.uap.v)
-    assert small.answers.keys() == local.answers.keys()
-    assert all(torch.equal(a, local.answers[id_]) for id_, a in small.answers.items())
-    assert small.zoo.trained == len(small.zoo.plan.specs)
-    assert local.zoo.trained == len(small.zoo.plan.specs) - 6
+    local = run_audit(TINY, digits, artifacts, SerialFarm(), quiet)
+    assert numbers(tiny) == numbers(local)
+    assert torch.equal(tiny.uap.v, local.uap.v)
+    assert tiny.answers.keys() == local.answers.keys()
+    assert all(torch.equal(a, local.answers[id_]) for id_, a in tiny.answers.items())
+    assert tiny.zoo.trained == len(tiny.zoo.plan.specs)
+    assert local.zoo.trained == len(tiny.zoo.plan.specs) - 6
 
 
 def files(folder: str) -> dict[str, int]:
@@ -188,7 +189,7 @@ def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)
     attack = replace(DIGITS.zoo.extraction, rounds=0, final_epochs=30)
     zoo = {"architectures": ("C",), "optimisers": ("sgd", "adam", "rmsprop"), "suspects_per_cell": 2, "other_victims": 0}
-    recipe = with_zoo(SMALL, **zoo, training=training, extraction=attack, accuracy_floor=0.7, recovery_floor=0.5)
+    recipe = replace(with_zoo(**zoo, training=training, extraction=attack, recovery_floor=0.5), encoder=TINY.encoder)
     audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
     failed = {s.id for s in audit.zoo.failed}
     assert {s.optimiser for s in audit.zoo.failed} == {"rmsprop"}
@@ -222,10 +223,10 @@ class Lagging(MemoryStore):
         return iter([k for k in self.old if k.startswith(prefix)])
 
 
-def test_a_listing_that_lags_behind_costs_no_model(small: Audit, digits: Dataset) -> None:
+def test_a_listing_that_lags_behind_costs_no_model(tiny: Audit, digits: Dataset) -> None:
     store = Lagging()
-    first = run_audit(SMALL, digits, Artifacts(store), SerialFarm(), quiet)
-    assert numbers(first) == numbers(small)
-    again = run_audit(SMALL, digits, Artifacts(store), SerialFarm(), quiet)
+    first = run_audit(TINY, digits, Artifacts(store), SerialFarm(), quiet)
+    assert numbers(first) == numbers(tiny)
+    again = run_audit(TINY, digits, Artifacts(store), SerialFarm(), quiet)
     assert again.zoo.trained == 0, "models that the listing does not show yet were trained again"
-    assert numbers(again) == numbers(small)
+    assert numbers(again) == numbers(tiny)

@@ -1,4 +1,4 @@
-"""A tiny zoo of the digits, for studies and sweeps: every role, thirteen models that train in a second or two."""
+"""A tiny zoo of the digits, for all that does not ask how well models learnt: every role, thirteen models that train in a second or two."""
 
 from dataclasses import replace
 
