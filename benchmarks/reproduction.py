@@ -19,12 +19,12 @@ Made by `python benchmarks/reproduction.py` from the outcomes of [studies](repro
 its findings (`.json`, with command, commit and hardware), its numbers (`.parquet`) and pictures. `make paper` runs them again. What the
 paper says is in its tables and figures as named; a claim is
 
-- **reproduced** or **not reproduced** by the rule in its note, which was written before the numbers were seen;
+- **reproduced** or **not reproduced** as it stands, or by the rule beside it where it leaves one open;
 - **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
-  does not separate to begin with (AUC under .9).
+  does not separate to begin with (median AUC under .9).
 
-Encoder `paper` is the paper's own, trained on models of one architecture as the paper does; `hellinger` is ours, trained on the encoder
-models of all architectures ([why](decisions/0006-hellinger-encoder.md)).
+Encoder `paper` is the paper's own, `hellinger` is ours ([why](decisions/0006-hellinger-encoder.md)); which architectures each was trained
+on is said with each zoo.
 """
 
 
@@ -41,7 +41,8 @@ def page() -> str:
     parts = [HEAD]
     for folder in sorted(p for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.exists() else []:
         outcomes = [json.loads((folder / f"{name}.json").read_text()) for name in STUDIES if (folder / f"{name}.json").exists()]
-        parts.append("\n".join(section(folder.name, outcomes)))
+        if outcomes:
+            parts.append("\n".join(section(folder.name, outcomes)))
     return "\n".join(parts)
 
 
@@ -54,7 +55,8 @@ def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
     yield (
         f"Seed {first['seed']}, {first['dataset']}; {', '.join(f'{n} {h}' for h, n in counts.items())}. {len(outcomes)} studies, "
         f"{sum(o['seconds'] for o in outcomes) / 60:.0f} min beside the zoo's training, {sum(o['queries'] for o in outcomes):,} queries; "
-        f"{first['hardware']}; commit {', '.join(sorted({o['commit'] for o in outcomes}))}.\n"
+        f"{first['hardware']}; commit {', '.join(sorted({o['commit'] for o in outcomes}))}. "
+        f"Encoders learnt from models of {trained_on(first['encoders'])}.\n"
     )
     yield "| claim | paper | here | of | | command |"
     yield "|---|---|---|---|---|---|"
@@ -71,6 +73,11 @@ def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
     for outcome in outcomes:
         yield f"\n**{outcome['title']}** ({outcome['source']})\n"
         yield from (f"![{outcome['title']}](reproduction/{recipe}/{name})" for name in outcome["pictures"])
+
+
+def trained_on(encoders: dict[str, list[str]]) -> str:
+    """For example ``E (paper); B, C, D, E (hellinger)``."""
+    return "; ".join(f"{', '.join(architectures)} ({name})" for name, architectures in encoders.items())
 
 
 def cell(text: str) -> str:

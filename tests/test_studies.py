@@ -15,19 +15,20 @@ from hypothesis import strategies as st
 
 from tests.zoos import TINY, bench
 from zooaudit.cli import main
-from zooaudit.config import EncoderConfig
+from zooaudit.code import code_digest
+from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.autoencoder import fit_autoencoder
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
 from zooaudit.pipeline import run_audit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import perturbations, similarity, thieves
+from zooaudit.studies import perturbations, runner, similarity, thieves
 from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
-from zooaudit.studies.registry import STUDIES, Study, get_study
+from zooaudit.studies.registry import STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
 from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import Role
@@ -134,6 +135,7 @@ def test_failed_models_are_excluded_and_named(digits: Dataset, place: str, done:
     hopeless = dataclasses.replace(TINY, zoo=dataclasses.replace(TINY.zoo, recovery_floor=0.999))
     working = dataclasses.replace(bench(digits, open_store("memory:"), SerialFarm()), recipe=hopeless)
     failed = working.zoo.failed
+    working.begin()
     assert failed and working.excluded.keys() == {s.id for s in failed}
     assert all("recovery rate" in reason for reason in working.excluded.values())
     assert not {s.id for s in working.suspects} & working.excluded.keys()
@@ -149,7 +151,8 @@ def cohort(done: tuple[Bench, dict[str, Result]]) -> Cohort:
 def test_a_variant_looks_at_a_part_of_the_answers(done: tuple[Bench, dict[str, Result]]) -> None:
     answers = next(iter(cohort(done).answers.values()))
     encoder = EncoderConfig(steps=1)
-    assert Variant(encoder).shaped(answers, 1) is not None and torch.equal(Variant(encoder).shaped(answers, 1), answers)
+    assert torch.equal(Variant(encoder).shaped(answers, 1), answers)
+    assert torch.equal(Variant(encoder, points=8).shaped(answers, 1), answers), "all of them are all of them, in their order"
     few_views = Variant(encoder, views=2).shaped(answers, 1)
     assert torch.equal(few_views, answers[:2])
     first, again, other = (Variant(encoder, points=3, draw=d).shaped(answers, 1) for d in (0, 0, 1))
@@ -232,10 +235,106 @@ def test_an_unknown_study_names_the_known() -> None:
         get_study("everything")
 
 
-def test_a_study_of_another_version_is_run_anew(digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]) -> None:
-    newer = dataclasses.replace(STUDIES["accuracy"], version=STUDIES["accuracy"].version + 1)
-    assert isinstance(newer, Study)
-    assert run_study(newer, bench(digits, open_store(place)), {}).fresh
+def test_a_study_is_run_anew_when_its_code_or_its_zoo_is_another(
+    digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "CODE", "another")
+        assert run_study(STUDIES["accuracy"], bench(digits, open_store(place)), {}).fresh
+    other = dataclasses.replace(bench(digits, open_store(place)), recipe=dataclasses.replace(TINY, verdict=VerdictConfig(fingerprints=3)))
+    assert run_study(STUDIES["accuracy"], other, {}).fresh
+    assert not run_study(STUDIES["accuracy"], bench(digits, open_store(place)), {}).fresh
+
+
+def test_a_codes_digest_is_of_its_rooms() -> None:
+    assert code_digest("studies") == code_digest("studies") != code_digest("uap")
+    assert len(code_digest("studies", "uap")) == 16
+
+
+# rules, on numbers that make them pass and fail
+
+
+@pytest.fixture
+def separating(monkeypatch: pytest.MonkeyPatch, done: tuple[Bench, dict[str, Result]]) -> Bench:
+    monkeypatch.setattr(Bench, "separation", lambda self, encoder: 1.0)
+    return done[0]
+
+
+def changed(kind: str, by_strength: dict[float, tuple[float, float]]) -> list[dict[str, object]]:
+    """Rows of two models: by strength their similarity and accuracy."""
+    return [
+        {"encoder": "paper", "kind": kind, "strength": s, "base": b, "model": f"{b}{s}", "accuracy": a, "kept": a / by_strength[0.0][1],
+         "similarity": x, "p": 0.0, "above_innocent": True}
+        for s, (x, a) in by_strength.items() for b in ("one", "two")
+    ]  # fmt: skip
+
+
+FINE = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)})
+PRUNED_WELL = changed("prune", {0.0: (0.9, 0.8), 0.2: (0.9, 0.79)})
+INT8 = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.795)})
+HELD_THEN_LOST = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.85, 0.79), 270.0: (0.1, 0.6)})
+
+
+def by_claim(working: Bench, rows: list[dict[str, object]]) -> dict[str, Holds]:
+    return {f.claim.split(" (")[0]: f.holds for f in thieves._modification_findings(working, "paper", rows)}
+
+
+def test_the_rules_of_figure_8(separating: Bench, few: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thieves, "ITERATIONS", (120, 270))
+    good = by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST])
+    assert set(good.values()) == {Holds.REPRODUCED} and len(good) == 4
+    lost = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.3, 0.85)})
+    assert by_claim(separating, [*lost, *PRUNED_WELL, *INT8, *HELD_THEN_LOST]) == good | {
+        "Similarity stays high after fine-tuning on test-set points": Holds.NOT_REPRODUCED
+    }
+    early = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.2, 0.79), 270.0: (0.1, 0.6)})
+    assert by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *early])[next(c for c in good if c.startswith("Adv"))] is Holds.NOT_REPRODUCED
+    for missing in ("fine-tune", "prune", "adversarial"):
+        left = [r for r in (*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST) if r["kind"] != missing or r["strength"] == 0]
+        assert list(by_claim(separating, left).values()).count(Holds.UNDECIDED) == 1, f"all {missing} models failed"
+
+
+def test_means_at_all_strengths_are_of_the_same_models() -> None:
+    rows = [*FINE, {**FINE[0], "base": "three", "similarity": 0.0}]
+    assert thieves._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), "the third has no changed version that learnt"
+
+
+def test_int8_is_held_to_a_hundredth_of_accuracy() -> None:
+    assert thieves._int8_finding(INT8).holds is Holds.REPRODUCED
+    worse = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.789)})
+    assert thieves._int8_finding(worse).holds is Holds.NOT_REPRODUCED
+    assert thieves._int8_finding(worse[:2]).holds is Holds.UNDECIDED
+
+
+@given(rates=st.lists(st.floats(0, 1.1), max_size=30))
+def test_every_model_is_in_one_interval(rates: list[float]) -> None:
+    found = thieves._intervals([{"recovery_rate": r} for r in rates])
+    assert sum(len(v) for v in found.values()) == len(rates)
+    for name, rows in found.items():
+        low, high = (float(x) for x in name.split("-")) if "-" in name else (float(name.rstrip("+")), 9.0)
+        assert all(low <= r["recovery_rate"] < high for r in rows)
+
+
+@pytest.mark.parametrize(("detected", "holds"), [(9, Holds.REPRODUCED), (8, Holds.NOT_REPRODUCED)])
+def test_the_rule_of_figure_6c(detected: int, holds: Holds, separating: Bench) -> None:
+    rows = [{"recovery_rate": 0.4 + 0.01 * i, "detected": i < detected, "similarity": 0.5} for i in range(10)]
+    rows += [{"recovery_rate": 0.95, "detected": False, "similarity": 0.5}] * 5
+    assert thieves._recovery_finding(separating, "paper", rows).holds is holds
+    assert thieves._recovery_finding(separating, "paper", rows[6:]).holds is Holds.UNDECIDED, "four models are too few"
+
+
+def test_a_rule_that_rests_on_nothing_decides_nothing() -> None:
+    assert Holds.of(True, float("nan")) is Holds.UNDECIDED and Holds.of(False, 1.0) is Holds.NOT_REPRODUCED
+
+
+@pytest.mark.parametrize("role", [Role.PIRACY, Role.HOMOLOGOUS])
+def test_a_zoo_too_thin_for_studies_is_named(role: Role, digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]) -> None:
+    thin = bench(digits, open_store(place))
+    kept = [s for s in thin.suspects if s.role is not role]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "suspects", kept)
+        with pytest.raises(NotEnoughModelsError, match=f"0 {role} suspects learnt"):
+            STUDIES["auc"].run(thin)
 
 
 # the command line
@@ -266,8 +365,7 @@ def test_studies_that_lack_models_do_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(thieves, "PRUNED", (0.3,))
-    newer = dataclasses.replace(STUDIES["modifications"], version=99)
-    monkeypatch.setitem(STUDIES, "modifications", newer)
+    monkeypatch.setattr(runner, "CODE", "another")  # so that nothing is read
     command = ["study", "modifications", "views", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out")]
     assert main(command) == NotEnoughModelsError.exit_code
     out, err = capsys.readouterr()

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.zoos import bench
+from tests.zoos import TINY, bench
 from zooaudit import metrics
 from zooaudit.cli import main
 from zooaudit.config import EncoderConfig
@@ -24,10 +24,13 @@ from zooaudit.farm import SerialFarm
 from zooaudit.metrics import Metric
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import thieves
-from zooaudit.sweep.field import set_up
+from zooaudit.studies.cohort import Cohort
+from zooaudit.sweep import tuner
+from zooaudit.sweep.field import line_up
 from zooaudit.sweep.result import Row, best, picture, table
 from zooaudit.sweep.space import AXES, PRESETS, Space, parse_space
-from zooaudit.sweep.trial import Field, evaluate, variant_of
+from zooaudit.sweep.trial import Field, evaluate
+from zooaudit.sweep.tuner import run_trials, trial_id
 from zooaudit.zoo.spec import Group, Role
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +41,6 @@ def test_a_space_is_every_combination() -> None:
     assert list(space.trials()) == [
         {"points": 5, "top_k": 0}, {"points": 5, "top_k": "all"}, {"points": 8, "top_k": 0}, {"points": 8, "top_k": "all"}
     ]  # fmt: skip
-    assert not space.builds and parse_space(["overlap=0,1"]).builds
 
 
 @given(
@@ -67,8 +69,11 @@ def test_a_later_word_replaces_an_axis() -> None:
         ([], "nothing to sweep"), (["speed=1"], "no axis and no preset; axes: points"), (["points"], "no axis and no preset"),
         (["points=0"], "expected N"), (["points=two"], "expected N"), (["points="], "expected N"), (["points=5,5"], "a value twice"),
         (["top_k=some"], "label only"), (["temperature=0"], r"tau, a number in \(0, 10\]"), (["encoder=best"], "one of paper"),
-        (["modification=melt:1"], "KIND:STRENGTH"), (["modification=prune"], "KIND:STRENGTH"), (["overlap=1.5"], "share"),
-        (["overlap=0", "recovery=0.1"], "each choose the suspects"),
+        (["modification=int8:4"], "KIND:STRENGTH"), (["modification=prune:7"], "KIND:STRENGTH"), (["modification=fine-tune:inf"], "KIND"),
+        (["modification=adversarial:45.5"], "KIND:STRENGTH"),
+        (["modification=melt:1"], "KIND:STRENGTH"), (["modification=prune"], "KIND:STRENGTH"),
+        (["overlap=1.5"], "share"),
+        (["overlap=0", "seed_share=0.1"], "each choose the suspects"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_swept_is_named(words: list[str], says: str) -> None:
@@ -77,12 +82,14 @@ def test_what_cannot_be_swept_is_named(words: list[str], says: str) -> None:
 
 
 def test_a_trial_says_how_fingerprints_are_made() -> None:
-    encoder = EncoderConfig("hellinger", steps=7)
-    assert variant_of({}, encoder).encoder == encoder
-    made = variant_of({"points": 3, "top_k": "all", "views": 2, "temperature": 0.5, "encoder": "paper", "draw": 4}, encoder)
+    ours, papers = EncoderConfig("hellinger", steps=7), EncoderConfig("paper", steps=9, architectures=("E",))
+    field = Field(Cohort("v", (), (), {}, 0), {"paper": papers, "hellinger": ours}, ours, {})
+    assert field.variant({}).encoder == ours
+    made = field.variant({"points": 3, "top_k": "all", "views": 2, "temperature": 0.5, "encoder": "paper", "draw": 4})
     assert (made.points, made.top_k, made.views, made.draw) == (3, None, 2, 4)
-    assert made.encoder == EncoderConfig("paper", steps=7, temperature=0.5)
-    assert variant_of({"top_k": 0}, encoder).top_k == 0
+    assert made.encoder == replace(papers, temperature=0.5), "the paper's encoder is the recipe's, not ours by another name"
+    assert field.variant({"encoder": "autoencoder"}).encoder == replace(papers, name="autoencoder")
+    assert field.variant({"top_k": 0}).top_k == 0
 
 
 # on a real zoo
@@ -112,7 +119,8 @@ def test_a_sweep_over_answers_asks_and_trains_nothing(digits: Dataset, place: st
     try:
         working = bench(digits, open_store(place))  # without a farm: it could not train if it wanted to
         space = parse_space(["points=4,8", "top_k=0,3,all", "views=2,4", "temperature=0.1,0.2"])
-        rows = [evaluate(set_up(space, working), t) for t in space.trials()]
+        field = line_up(space, working).field()
+        rows = [evaluate(field, t) for t in space.trials()]
     finally:
         metrics.collect_with(before)
     assert len(rows) == 24 and all(0 <= r["auc"] <= 1 for r in rows)
@@ -125,7 +133,7 @@ def test_an_axis_of_models_puts_them_in_the_place_of_their_role(digits: Dataset,
     monkeypatch.setattr(thieves, "PER_SHARE", 2)
     working = bench(digits, open_store(place), SerialFarm())
     space = parse_space(["modification=int8:8,adversarial:31"])
-    field = set_up(space, working)
+    field = line_up(space, working).field()
     for trial in space.trials():
         suspects = field.suspects(trial)
         stolen = [s for s in suspects if s.role is Role.PIRACY]
@@ -135,21 +143,21 @@ def test_an_axis_of_models_puts_them_in_the_place_of_their_role(digits: Dataset,
         assert {s.group for s in suspects if s.role is not Role.PIRACY} == {Group.SUSPECT}
         assert evaluate(field, trial)["piracy_models"] == len(stolen)
     assert working.trained == 3, "one model is modified: INT8, and two stages of adversarial training"
-    overlapping = set_up(parse_space(["overlap=0.5"]), working).suspects({"overlap": 0.5})
+    overlapping = line_up(parse_space(["overlap=0.5"]), working).of({"overlap": 0.5})
     assert [s.overlap.share for s in overlapping if s.role is Role.HOMOLOGOUS and s.overlap] == [0.5]
-    weak = set_up(parse_space(["recovery=0.25"]), working).suspects({"recovery": 0.25})
+    weak = line_up(parse_space(["seed_share=0.25"]), working).of({"seed_share": 0.25})
     assert [s.group for s in weak if s.role is Role.PIRACY] == [Group.STUDY] * 2
 
 
 def test_models_that_are_missing_are_named_before_anything_runs(digits: Dataset, place: str) -> None:
     with pytest.raises(NotEnoughModelsError, match=r"lacks 1 models .*1 piracy \(prune\).* --build"):
-        set_up(parse_space(["modification=prune:0.77"]), bench(digits, open_store(place)))
+        line_up(parse_space(["modification=prune:0.77"]), bench(digits, open_store(place)))
 
 
 def test_a_trial_without_models_says_so(digits: Dataset, place: str) -> None:
-    field = set_up(parse_space(["points=4"]), bench(digits, open_store(place)))
+    field = line_up(parse_space(["points=4"]), bench(digits, open_store(place))).field()
     innocent = tuple(s for s in field.cohort.suspects if not s.role.stolen)
-    nobody = Field(replace(field.cohort, suspects=innocent), field.encoder, {})
+    nobody = replace(field, cohort=replace(field.cohort, suspects=innocent))
     with pytest.raises(NotEnoughModelsError, match="0 piracy and 3 homologous"):
         evaluate(nobody, {"points": 4})
 
@@ -231,24 +239,49 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     again = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     told = json.loads(again.stdout)
     assert (told["trials"], told["refused"], told["queries"], told["trained"]) == (28, 0, 0, 0)
-    assert f"sweep {len(kept)}/28 trials" in again.stderr or len(artifacts.ids("trial")) == 28
-    assert {i: artifacts.load("trial", i).digest for i in kept} == kept, "what was done was done again"
-    rows = pq.read_table(tmp_path / "points-top_k.parquet").to_pylist()
+    assert told["ran"] == 28 - len(kept) and f"sweep {len(kept)}/28 trials" in again.stderr, "what was done was done again"
+    rows = pq.read_table(next(tmp_path.glob("points-top_k-*.parquet"))).to_pylist()
     assert len(rows) == 28 and all(r["auc"] is not None for r in rows)
-    assert (tmp_path / "points-top_k.svg").stat().st_size > 3000
+    assert next(tmp_path.glob("points-top_k-*.svg")).stat().st_size > 3000
     once_more = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert json.loads(once_more.stdout)["rows"] == told["rows"]
+    last = json.loads(once_more.stdout)
+    assert last["ran"] == 0 and last["rows"] == told["rows"]
 
 
 @pytest.mark.ray
-def test_trials_that_cannot_be_do_not_stop_the_others(digits: Dataset, place: str, tmp_path: Path) -> None:
+def test_tunes_numbers_are_the_plain_functions(digits: Dataset, place: str, tmp_path: Path) -> None:
     ran = subprocess.run(
-        command(place, tmp_path, "points=3,99", "encoder=paper"), env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
+        command(place, tmp_path, "points=3,5", "encoder=paper"), env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    told = json.loads(ran.stdout)
-    good, bad = told["rows"]
-    alone = evaluate(set_up(parse_space(["points=3"]), bench(digits, open_store(place))), good["trial"])
-    assert good["metrics"] == alone, "what Tune's actor found is what the plain function gives"
-    assert good["metrics"]["auc"] is not None and not good["error"]
-    assert "points is 99; the stored answers have 1 to 8" in bad["error"] and told["refused"] == 1
+    field = line_up(parse_space(["points=3"]), bench(digits, open_store(place))).field()
+    for row in json.loads(ran.stdout)["rows"]:
+        assert row["metrics"] == evaluate(field, row["trial"]) and not row["error"]
+
+
+def test_more_than_the_recipe_has_is_refused_before_anything_runs(digits: Dataset, place: str) -> None:
+    for words, says in (
+        (["points=3,99"], "points=99; recipe tiny has answers to 8"),
+        (["views=5"], "views=5; recipe tiny has answers to 4"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            line_up(parse_space(words), bench(digits, open_store(place)))
+
+
+def test_no_trials_at_once_and_a_store_in_memory_are_refused(digits: Dataset, place: str) -> None:
+    chosen = line_up(parse_space(["points=4"]), bench(digits, open_store(place)))
+    with pytest.raises(ConfigError, match="--at-once 0; expected at least 1"):
+        run_trials([{"points": 4}], chosen, lambda _: None, 0)
+    with pytest.raises(ConfigError, match="cannot reach a store in this process's memory"):
+        run_trials([{"points": 4}], replace(chosen, bench=bench(digits, open_store("memory:"))), lambda _: None)
+
+
+def test_a_trials_id_changes_with_everything_that_it_rests_on(digits: Dataset, place: str) -> None:
+    chosen = line_up(parse_space(["points=4,5"]), bench(digits, open_store(place)))
+    fewer = replace(chosen, suspects=chosen.suspects[1:])
+    other = replace(chosen, bench=replace(bench(digits, open_store(place)), recipe=replace(TINY, encoder=EncoderConfig(steps=21))))
+    assert len({trial_id({"points": 4}, c) for c in (chosen, fewer, other)} | {trial_id({"points": 5}, chosen)}) == 4
+    before = trial_id({"points": 4}, chosen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuner, "CODE", "another")
+        assert trial_id({"points": 4}, chosen) != before

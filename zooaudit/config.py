@@ -7,6 +7,7 @@ Fields carry their unit or norm in the name where a bare number could be misread
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -112,6 +113,9 @@ class ModifyConfig:
     batch_size: int = 128
 
     def __post_init__(self) -> None:
+        for name in ("strength", "start"):  # 8 and 8.0 are the same, and must give a model the same id
+            object.__setattr__(self, name, float(getattr(self, name)))
+        check(math.isfinite(self.strength) and math.isfinite(self.start), self, "strength", "a number")
         check(self.kind in MODIFICATIONS, self, "kind", f"one of {', '.join(MODIFICATIONS)}")
         pruned = self.kind.startswith("prune")
         allowed = "8" if self.kind == "int8" else "a share in [0, 1)" if pruned else "a whole number above start"

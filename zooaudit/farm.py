@@ -78,7 +78,7 @@ def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int)
     planned = {s.id for s in specs}
     for spec in specs:
         if spec.parent and spec.parent not in ready | planned:
-            raise FarmError(f"{spec.id} is extracted from {spec.parent}, which is neither planned nor in the store; plan it too")
+            raise FarmError(f"{spec.id} is made from {spec.parent}, which is neither planned nor in the store; plan it too")
     return [Task(s.id, s.parent) for s in by_longest_path(tuple(specs), train_size)], ready
 
 

@@ -4,9 +4,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
+from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.storage.artifacts import open_store, table_to_bytes
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from zooaudit.studies.bench import Bench
     from zooaudit.studies.runner import Result
     from zooaudit.sweep.result import Row
+    from zooaudit.sweep.space import Space
+    from zooaudit.sweep.tuner import Swept
 
 EXAMPLE = "zooaudit study similarity top-k --recipe fmnist-paper --store ./store --build"
 SWEEP_EXAMPLE = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe fmnist-paper --store ./store"
@@ -88,7 +91,7 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         if not args.json and args.log == "text":
             _print_study(results[-1], out)
     if args.json:
-        print(json.dumps([dict(r.facts) for r in results]), file=out)
+        print(json.dumps({"studies": [dict(r.facts) for r in results], "lacking": lacking}), file=out)
     elif args.log == "text" and results:
         print(f"tables, pictures and findings are in {folder}", file=out)
     if lacking:
@@ -116,21 +119,33 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
         raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
     tell = voice(args)
     bench = _bench(args, tell)
-    rows = _swept(space, bench, args, tell)
+    swept = _swept(space, bench, args, tell)
+    rows = swept.rows
     folder = Path(args.out) if args.out else Path("sweeps") / bench.recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    name = "-".join(space.axes)
+    name = f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"  # another grid over the same axes is another file
     (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
     (folder / f"{name}.svg").write_bytes(picture(rows, args.metric))
     top = best(rows, args.metric)
     refused = [r for r in rows if r.error]
-    told = {"trials": len(rows), "refused": len(refused), "queries": bench.queries, "trained": bench.trained, "metric": args.metric}
+    told = {
+        "trials": len(rows),
+        "ran": swept.ran,
+        "refused": len(refused),
+        "queries": bench.queries,
+        "trained": bench.trained,
+        "metric": args.metric,
+    }
     if args.json:
         listed = [{"trial": r.trial, "metrics": dict(r.metrics), "error": r.error} for r in rows]
         print(json.dumps(told | {"best": top and top.trial, "rows": listed, "out": str(folder)}), file=out)
     elif args.log == "text":
         _print_sweep(rows, args.metric, out)
-        print(f"{told['queries']:,} queries, {told['trained']} models trained; table and picture {folder / name}.parquet, .svg", file=out)
+        print(
+            f"{swept.ran} trials run, {told['queries']:,} queries, {told['trained']} models trained; "
+            f"table and picture: {folder / name}.parquet, .svg",
+            file=out,
+        )
         if top is not None:
             print(f"highest {args.metric}: {top.trial}; chosen on this zoo, so report it on another (--seed)", file=out)
     for row in refused:
@@ -148,8 +163,8 @@ def _bench(args: argparse.Namespace, tell: Voice) -> "Bench":
     return Bench(recipe, dataset, open_store(args.store), chosen_farm(args) if args.build else NoFarm(), tell.watch)
 
 
-def _swept(space: Any, bench: "Bench", args: argparse.Namespace, tell: Voice) -> "list[Row]":
-    from zooaudit.sweep.field import set_up
+def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice) -> "Swept":
+    from zooaudit.sweep.field import line_up
     from zooaudit.sweep.tuner import Done, run_trials
 
     bar = ProgressBar(line=lambda d: f"sweep {d.done}/{d.total} trials")
@@ -160,7 +175,7 @@ def _swept(space: Any, bench: "Bench", args: argparse.Namespace, tell: Voice) ->
         else:
             bar(done)
 
-    return run_trials(list(space.trials()), set_up(space, bench), bench, watch, args.at_once)
+    return run_trials(list(space.trials()), line_up(space, bench), watch, args.at_once)
 
 
 def _print_study(result: "Result", out: TextIO) -> None:

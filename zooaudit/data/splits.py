@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.errors import DataError
+from zooaudit.seeds import derive
 
 TUNING_SEED = 20220218
 """The same for every model, so that accuracies after any modification are of the same images."""
@@ -27,10 +28,9 @@ def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, se
             f"an overlap of {share:g} asks for {share * count:.0f} of {len(taken)} images and {(1 - share) * count:.0f} of the other "
             f"{len(outside)}; with data_fraction 0.5 every overlap from 0 to 1 is possible"
         )
-    from_taken = taken.sort().values[_permutation(len(taken), seed)[:inside]]
-    from_outside = outside[_permutation(len(outside), seed)[: count - inside]]
-    both = torch.cat([from_taken, from_outside])
-    return both[_permutation(count, seed)]
+    from_taken = taken.sort().values[_permutation(len(taken), derive(seed, "inside"))[:inside]]
+    from_outside = outside[_permutation(len(outside), derive(seed, "outside"))[: count - inside]]
+    return torch.cat([from_taken, from_outside])[_permutation(count, derive(seed, "order"))]
 
 
 def tuning_part(size: int) -> Tensor:

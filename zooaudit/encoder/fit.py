@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from zooaudit.compute import seeded
+from zooaudit.compute import seeded, threads
 from zooaudit.config import EncoderConfig
 from zooaudit.encoder.autoencoder import fit_autoencoder
 from zooaudit.encoder.loss import supervised_contrastive_loss
@@ -17,14 +17,22 @@ STOLEN, INDEPENDENT = 0, 1
 def fit_encoder(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, seed: int) -> Encoder:
     """Fit by the supervised contrastive loss; batches of ``config.batch_size`` fingerprints, all of them if there are fewer.
 
-    ``autoencoder`` learns without labels instead (:mod:`zooaudit.encoder.autoencoder`).
+    The same to the bit on any number of cores. ``autoencoder`` learns without labels instead (:mod:`zooaudit.encoder.autoencoder`).
 
     Args:
         fingerprints: float ``[n, 2NK]``, all views of all training models.
         labels: int64 ``[n]``, ``STOLEN`` or ``INDEPENDENT``.
     """
-    if config.name == "autoencoder":
-        return fit_autoencoder(fingerprints, config, seed)
+    with threads(1):  # how a sum is split decides its last bits, and an audit, a study and a sweep must agree
+        fit = _fit_unlabelled if config.name == "autoencoder" else _fit_contrastive
+        return fit(fingerprints, labels, config, seed).eval().requires_grad_(False)
+
+
+def _fit_unlabelled(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, seed: int) -> Encoder:
+    return fit_autoencoder(fingerprints, config, seed)
+
+
+def _fit_contrastive(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, seed: int) -> Encoder:
     generator = torch.Generator().manual_seed(derive(seed, "order"))
     with seeded(derive(seed, "init"), fingerprints.device):
         encoder = Encoder(fingerprints.shape[1], config).to(fingerprints.device)
@@ -36,4 +44,4 @@ def fit_encoder(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, see
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return encoder.eval().requires_grad_(False)
+    return encoder

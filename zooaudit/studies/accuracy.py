@@ -12,6 +12,8 @@ from zooaudit.zoo.spec import Role
 
 NEAR = 0.01
 FULL = (("fashion-mnist", 10), ("cifar10", 10), ("tiny-imagenet", 200))
+RECOVERED = {"fashion-mnist": 0.95, "cifar10": 0.98, "tiny-imagenet": 0.73}
+"""The least mean accuracy of extracted models in the paper over its victim's, rounded down."""
 FULL_WIDTH = 64
 """Base width of torchvision's nets."""
 
@@ -40,14 +42,16 @@ def accuracies(bench: Bench) -> Outcome:
             )
     findings = [_finding(bench, rows, role) for role in (Role.VICTIM, Role.HOMOLOGOUS, Role.PIRACY)]
     recovered = [r["recovery_rate"] for r in rows if r["role"] == "piracy"]
+    failed = sum(s.role is Role.PIRACY for s in zoo.failed)
     findings.append(
         Finding(
             "Extraction recovers nearly all of the victim's accuracy",
             "table 4",
-            ".95 to .99 (FMNIST), .74 to 1.0 (others)",
+            f">= {RECOVERED.get(bench.dataset.name, 0.95):g}",
             f"mean recovery rate by architecture {spread(recovered)}",
             _models(rows, Role.PIRACY),
-            Holds.of(min(recovered) >= 0.95),
+            Holds.of(min(recovered) >= RECOVERED.get(bench.dataset.name, 0.95)) if _comparable(bench) else Holds.UNDECIDED,
+            f"of models that recover {bench.recipe.zoo.recovery_floor:g} at least, which {failed} did not",
         )
     )
     return Outcome(rows, findings, {"accuracy.svg": _picture(rows)}, bench.excluded)

@@ -1,5 +1,6 @@
 """The workbench of a study: a zoo, opened up. Whatever is made here is kept in the store, so that a study goes on where it stopped."""
 
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 FAMILIES = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+DRAWS = range(3)
+"""Starts of an encoder that a study looks at; 0 is the audit's own."""
 SEPARATES = 0.9
 """AUC from which an encoder is said to separate."""
 
@@ -62,7 +65,6 @@ class Bench:
         """The audit's zoo."""
         zoo = pipeline.build_zoo(self.recipe, self.dataset, self.artifacts, self.farm, self.watch)
         self.trained += zoo.trained
-        self.excluded |= {s.id: zoo.records[s.id].reason for s in zoo.failed}
         return zoo
 
     @cached_property
@@ -92,15 +94,21 @@ class Bench:
     def encoder_models(self) -> list[ModelSpec]:
         return [s for role in FAMILIES[:2] for s in self.zoo.learnt(role, Group.ENCODER)]
 
-    def holds(self, ok: bool, encoder: str) -> Holds:
-        """What becomes of a claim about how an encoder's separation changes: nothing, if it does not separate to begin with."""
+    def holds(self, ok: bool, encoder: str, *numbers: float) -> Holds:
+        """What becomes of a claim about how an encoder's separation changes: nothing, if it does not separate to begin with, or if any
+        of the ``numbers`` that the rule rests on is none."""
         if self.separation(encoder) < SEPARATES:
             return Holds.UNDECIDED
-        return Holds.of(ok)
+        return Holds.of(ok, *numbers)
 
     def separation(self, encoder: str) -> float:
-        """AUC of piracy against homologous suspects by the audit's own encoder of that name."""
-        return self.cohort.scores(Variant(self.encoders[encoder])).auc(Role.HOMOLOGOUS) or 0.0
+        """AUC of piracy against homologous suspects by an encoder of that name: the median over ``DRAWS`` starts."""
+        found = [self.cohort.scores(Variant(self.encoders[encoder], draw=d)).auc(Role.HOMOLOGOUS) for d in DRAWS]
+        return statistics.median(a for a in found if a is not None)
+
+    def begin(self) -> None:
+        """A study begins: only models that it needs are in its list of those that did not learn."""
+        self.excluded = {s.id: self.zoo.records[s.id].reason for s in self.zoo.failed}
 
     @property
     def encoders(self) -> dict[str, EncoderConfig]:
@@ -115,6 +123,10 @@ class Bench:
     def asked(self, questions: Tensor) -> Cohort:
         """Victim, encoder models and suspects, asked other ``questions``."""
         training, suspects = self.encoder_models, self.suspects
+        for role, least in ((Role.PIRACY, 1), (Role.HOMOLOGOUS, 2)):
+            learnt = sum(s.role is role for s in suspects)
+            if learnt < least:
+                raise NotEnoughModelsError(f"{learnt} {role} suspects learnt, a study needs {least} at least; raise suspects_per_cell")
         ids = [self.zoo.plan.victim, *(s.id for s in (*training, *suspects))]
         return Cohort(self.zoo.plan.victim, tuple(training), tuple(suspects), self.answers(ids, questions), self.recipe.seed)
 

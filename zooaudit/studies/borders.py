@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.baselines.ipguard import MARGINS, IpGuard
+from zooaudit.code import code_digest
 from zooaudit.data.images import to_unit
 from zooaudit.reporting.canvas import LOOKS, rendered
 from zooaudit.seeds import derive
@@ -20,6 +21,7 @@ from zooaudit.zoo.spec import Role
 
 POINTS = 100
 PAIRS = 400
+CODE = code_digest("uap", "baselines")
 PAPER_IPGUARD = {"fashion-mnist": 0.83, "cifar10": 0.75, "tiny-imagenet": 0.61}
 
 
@@ -66,10 +68,11 @@ def _ipguard_questions(bench: Bench, margin: float) -> Tensor:
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         generator = torch.Generator().manual_seed(seed)
         chosen = bench.victim.training_indices[torch.randperm(len(bench.victim.training_indices), generator=generator)[:POINTS]]
-        found = IpGuard(margin).points(bench.victim.module, to_unit(images[chosen.to(images.device)]), seed)
+        start = to_unit(images[chosen.to(images.device)])
+        found = IpGuard(margin).points(bench.victim.module, start, derive(seed, "targets"))
         return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
 
-    inputs = [bench.victim.id, bench.dataset.digest, margin, POINTS, vars(IpGuard(margin)), seed]
+    inputs = [CODE, bench.victim.id, bench.dataset.digest, margin, POINTS, vars(IpGuard(margin)), seed]
     return kept_tensors(bench.artifacts, "ipguard", inputs, make)[0]["questions"]
 
 
@@ -112,14 +115,15 @@ def border_confidence(bench: Bench) -> Outcome:
         for s in bench.suspects
     ]
     means = {role: float(np.mean([r["confidence_gap"] for r in rows if r["role"] == str(role)] or [np.nan])) for role in FAMILIES}
-    area = _auc({s: -r["confidence_gap"] for s, r in zip(bench.suspects, rows, strict=True)}, Role.HOMOLOGOUS)
+    certain = _auc({s: -r["confidence_gap"] for s, r in zip(bench.suspects, rows, strict=True)}, Role.HOMOLOGOUS)
+    area = np.nan if certain is None else certain
     finding = Finding(
         "Piracy models are less sure on the victim's border points than homologous ones",
         "figure 9 (app. A)",
         "smaller confidence gap",
         f"mean gap {', '.join(f'{role} {v:.3f}' for role, v in means.items() if v == v)}; AUC of the gap {area:.3f}",
         f"{len(rows)} suspects, {questions.shape[1]} border points",
-        Holds.of(means[Role.PIRACY] < means[Role.HOMOLOGOUS] and (area or 0) > 0.6),
+        Holds.of(means[Role.PIRACY] < means[Role.HOMOLOGOUS] and area > 0.6, area),
         "counted as reproduced if the AUC is over .6, too",
     )
 
@@ -145,5 +149,5 @@ def _border_questions(bench: Bench) -> Tensor:
         found, _ = border_points(bench.victim.module, pairs[: len(pairs) // 2], pairs[len(pairs) // 2 : len(pairs) // 2 * 2])
         return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
 
-    inputs = [bench.victim.id, bench.dataset.digest, PAIRS, bench.recipe.seed]
+    inputs = [CODE, bench.victim.id, bench.dataset.digest, PAIRS, bench.recipe.seed]
     return kept_tensors(bench.artifacts, "border", inputs, make)[0]["questions"]

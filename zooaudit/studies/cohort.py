@@ -10,7 +10,7 @@ from torch import Tensor
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
-from zooaudit.errors import ConfigError
+from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.fingerprint.answers import fingerprints, top_k
 from zooaudit.seeds import derive
 from zooaudit.verdict.metrics import auc
@@ -43,8 +43,8 @@ class Variant:
             if asked is not None and not 1 <= asked <= there:
                 raise ConfigError(f"Variant.{name} is {asked}; the stored answers have 1 to {there}")
         part = answers[: self.views]
-        if self.points is not None:
-            generator = torch.Generator().manual_seed(derive(seed, "points", self.draw) % 2**63)
+        if self.points is not None and self.points < answers.shape[1]:
+            generator = torch.Generator().manual_seed(derive(seed, "points", self.draw))
             part = part[:, torch.randperm(answers.shape[1], generator=generator)[: self.points]]
         return part if self.top_k is None else top_k(part, self.top_k)
 
@@ -70,6 +70,7 @@ class Cohort:
         """The variant's encoder, trained on the victim's and the encoder models' fingerprints; trained once."""
         if variant not in self._encoders:
             models = [s for s in self.training if not variant.encoder.architectures or s.architecture in variant.encoder.architectures]
+            _check_both(models)
             labels = [STOLEN, *(STOLEN if s.role is Role.PIRACY else INDEPENDENT for s in models)]
             rows = [self.rows(variant, id_) for id_ in (self.victim, *(s.id for s in models))]
             target = torch.tensor(labels).repeat_interleave(len(rows[0]))
@@ -91,6 +92,13 @@ class Cohort:
         """The same encoders, with more suspects."""
         more = tuple(suspects)
         return Cohort(self.victim, self.training, (*self.suspects, *more), {**self.answers, **answers}, self.seed, self._encoders)
+
+
+def _check_both(models: list[ModelSpec]) -> None:
+    for role in (Role.PIRACY, Role.HOMOLOGOUS):
+        learnt = sum(s.role is role for s in models)
+        if learnt < 2:
+            raise NotEnoughModelsError(f"an encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role")
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +137,8 @@ class Scores:
     def p_values(self, config: VerdictConfig, seed: int, role: Role) -> dict[ModelSpec, float]:
         """The paper's mean p (section 5.2) of each suspect of a role, against the homologous suspects but itself."""
         homologous = self.of(Role.HOMOLOGOUS).by_spec
+        if len(homologous) < 2:
+            raise NotEnoughModelsError(f"{len(homologous)} homologous suspects learnt; a p needs two at least, to compare one with another")
         found = {}
         for spec, views in self.of(role).by_spec.items():
             references = np.stack([v for other, v in homologous.items() if other.id != spec.id])

@@ -1,6 +1,7 @@
 """What a study gives: rows, pictures, and findings that say whether a claim of the paper holds here."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -17,7 +18,10 @@ class Holds(StrEnum):
     UNDECIDED = "not decidable at this scale"
 
     @staticmethod
-    def of(ok: bool) -> "Holds":
+    def of(ok: bool, *numbers: float) -> "Holds":
+        """By a rule's result; undecided if any of the ``numbers`` that it rests on is none (a mean of no models, say)."""
+        if not all(math.isfinite(n) for n in numbers):
+            return Holds.UNDECIDED
         return Holds.REPRODUCED if ok else Holds.NOT_REPRODUCED
 
 
@@ -37,7 +41,7 @@ class Finding:
     """Of how many models, seeds, ..."""
     holds: Holds
     note: str = ""
-    """Why not, or what was done otherwise."""
+    """The rule, where the claim leaves it open; why not; what was done otherwise."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ class Study:
     Attributes:
         source: where the paper says it.
         builds: whether it needs models that an audit does not build.
-        version: raised when the same zoo would give another outcome; a kept outcome of an older one is not used.
     """
 
     name: str
@@ -24,7 +23,6 @@ class Study:
     source: str
     run: Callable[[Bench], Outcome]
     builds: bool = False
-    version: int = 1
 
 
 STUDIES = {

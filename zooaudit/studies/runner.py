@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from zooaudit import steps
+from zooaudit.code import code_digest
 from zooaudit.config import digest_of
 from zooaudit.storage.artifacts import table_to_bytes
 from zooaudit.studies.bench import Bench
@@ -14,6 +16,8 @@ from zooaudit.studies.outcome import Finding, Outcome, findings_from
 from zooaudit.studies.registry import Study
 
 KIND = "study"
+CODE = code_digest("studies", "baselines", "uap", "fingerprint", "encoder", "verdict")
+"""Another way to compute, another outcome: an edit of these rooms makes every study run anew, on models and answers that are there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +54,12 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
         NotEnoughModelsError: models are missing and the bench may not build them.
     """
     recipe, dataset = bench.recipe, bench.dataset
-    id_ = f"{study.name}.{digest_of([study.name, study.version, asdict(recipe), dataset.digest])}"
+    plan = steps.plan(recipe, dataset, bench.artifacts, None)
+    id_ = f"{study.name}.{digest_of([CODE, study.name, asdict(recipe), dataset.digest, [s.id for s in plan.specs]])}"
     fresh = not bench.artifacts.has(KIND, id_)
     if fresh:
         started, queries, trained = time.perf_counter(), bench.queries, bench.trained
+        bench.begin()
         outcome = study.run(bench)
         facts = {
             "study": study.name,
@@ -66,6 +72,7 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
             "seconds": round(time.perf_counter() - started, 1),
             "queries": bench.queries - queries,
             "trained": bench.trained - trained,
+            "encoders": {n: list(e.architectures or recipe.zoo.encoder_architectures) for n, e in bench.encoders.items()},
             **provenance,
         }
         bench.artifacts.save(KIND, id_, _files(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})

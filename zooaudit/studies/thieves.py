@@ -6,20 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.config import ExtractConfig, ModifyConfig
+from zooaudit.config import MODIFICATIONS, ExtractConfig, Modification, ModifyConfig
+from zooaudit.storage.models import load_module
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.studies.pictures import COLOURS, MARKERS, line, panels
-from zooaudit.zoo.build import ModelRecord
+from zooaudit.zoo.build import untuned
+from zooaudit.zoo.fit import accuracy
+from zooaudit.zoo.modify import TUNED
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.variants import hardened, modified, weaker
 
 SEED_SHARES = (0.002, 0.004, 0.01, 0.033, 0.25)
 """The weak attackers' seed sets, as shares of the recipe's."""
 PER_SHARE = 24
-INTERVALS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
-"""Of the recovery rate; equal width."""
+INTERVALS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Bounds of the recovery rate: of equal width, and what lies under and above all."""
+LOW = 0.8
+"""Under this, recovery counts as low."""
 EPOCHS = (1, 5, 20)
 PRUNED = (0.2, 0.4, 0.6, 0.8, 0.9)
 PRUNED_CHANNELS = (0.1, 0.2, 0.4)
@@ -84,9 +89,12 @@ def recovery_rates(bench: Bench) -> Outcome:
 
 
 def _intervals(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found = {}
-    for low, high in itertools.pairwise(INTERVALS):
-        found[f"{low:.1f}-{min(high, 1):.1f}"] = [r for r in rows if low <= r["recovery_rate"] < high]
+    """Rows by interval of the recovery rate, each row in one, ascending."""
+    bounds = (0.0, *INTERVALS, np.inf)
+    names = [f"{low:.1f}-{high:.1f}" if high < np.inf else f"{low:.1f}+" for low, high in itertools.pairwise(bounds)]
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for row in rows:
+        found[names[int(np.searchsorted(INTERVALS, row["recovery_rate"], side="right"))]].append(row)
     return found
 
 
@@ -95,7 +103,7 @@ def _recovery_finding(bench: Bench, name: str, rows: list[dict[str, Any]]) -> Fi
     shown = ", ".join(
         f"{k}: {np.mean([r['detected'] for r in v]):.0%} (similarity {np.mean([r['similarity'] for r in v]):.2f})" for k, v in by.items()
     )
-    low = [r["detected"] for k, v in by.items() if k < "0.8" for r in v]
+    low = [r["detected"] for r in rows if r["recovery_rate"] < LOW]
     return Finding(
         f"Piracy models are detected even at a low recovery rate (encoder {name})",
         "figure 6c",
@@ -103,7 +111,7 @@ def _recovery_finding(bench: Bench, name: str, rows: list[dict[str, Any]]) -> Fi
         shown,
         ", ".join(f"{k}: {len(v)}" for k, v in by.items()) + " models",
         bench.holds(float(np.mean(low)) >= 0.9, name) if len(low) >= 5 else Holds.UNDECIDED,
-        "share with p under the level; counted as reproduced if .9 of those that recover less than .8 are detected",
+        f"share with p under the level; counted as reproduced if .9 of those that recover less than {LOW:g} are detected",
     )
 
 
@@ -125,13 +133,17 @@ def _recovery_picture(bench: Bench, rows: list[dict[str, Any]], scores_of: Any) 
 
 def modified_models(bench: Bench) -> list[ModelSpec]:
     """One piracy suspect of each architecture and optimiser after every modification and strength."""
-    found: list[ModelSpec] = []
+    return [spec for chain in _chains(bench).values() for spec in chain]
+
+
+def _chains(bench: Bench) -> dict[str, list[ModelSpec]]:
+    """By base: its modified versions."""
+    found: dict[str, list[ModelSpec]] = {}
     for base in bases(bench):
-        found += [modified(base, ModifyConfig("fine-tune", e, lr=FINE_TUNED.lr)) for e in EPOCHS]
-        found += [modified(base, ModifyConfig("prune", share)) for share in PRUNED]
-        found += [modified(base, ModifyConfig("prune-channels", share)) for share in PRUNED_CHANNELS]
-        found.append(modified(base, ModifyConfig("int8", 8)))
-        found += hardened(base, ITERATIONS, ADVERSARIAL)
+        chain = [modified(base, ModifyConfig("fine-tune", e, lr=FINE_TUNED.lr)) for e in EPOCHS]
+        chain += [modified(base, ModifyConfig("prune", share)) for share in PRUNED]
+        chain += [modified(base, ModifyConfig("prune-channels", share)) for share in PRUNED_CHANNELS]
+        found[base.id] = [*chain, modified(base, ModifyConfig("int8", 8)), *hardened(base, ITERATIONS, ADVERSARIAL)]
     return found
 
 
@@ -147,65 +159,68 @@ def modifications(bench: Bench) -> Outcome:
     """Figure 8: similarity, and accuracy beside it, after each modification and strength."""
     built = bench.built(modified_models(bench))
     cohort = bench.with_suspects(list(built))
-    unchanged = {s: bench.zoo.records[s.id] for s in bases(bench)}
+    by_id = {base.id: base for base in bases(bench)}
+    before = {kind: _accuracies(bench, kind) for kind in MODIFICATIONS}
+    measured = [
+        (spec, by_id[base], spec.modification.kind, spec.modification.strength, built[spec].accuracy)
+        for base, chain in _chains(bench).items()
+        for spec in chain
+        if spec in built and spec.modification
+    ]
+    measured += [(base, base, kind, 0.0, before[kind][base.id]) for kind in MODIFICATIONS for base in by_id.values()]
     rows: list[dict[str, Any]] = []
     for name, encoder in bench.encoders.items():
         scores = cohort.scores(Variant(encoder))
         p = scores.p_values(bench.recipe.verdict, bench.recipe.seed, Role.PIRACY)
         innocent = float(scores.of(Role.HOMOLOGOUS).means.max())
-        kinds = dict.fromkeys(s.modification.kind for s in built if s.modification)
-        for spec, record in built.items():
-            assert spec.modification is not None
-            rows.append(_row(name, spec.modification.kind, spec.modification.strength, record, scores, p, spec, innocent))
-        for kind in kinds:
-            rows += [_row(name, kind, 0.0, record, scores, p, spec, innocent) for spec, record in unchanged.items()]
+        for spec, base, kind, strength, reached in measured:
+            told = {"encoder": name, "kind": kind, "strength": strength}
+            told |= {"base": base.id, "model": spec.id, "accuracy": reached}
+            score = float(scores.by_spec[spec].mean())
+            found = {"kept": reached / before[kind][base.id], "similarity": score, "p": p[spec], "above_innocent": score > innocent}
+            rows.append(told | found)
     findings = [f for name in bench.encoders for f in _modification_findings(bench, name, [r for r in rows if r["encoder"] == name])]
+    findings.append(_int8_finding([r for r in rows if r["encoder"] == next(iter(bench.encoders))]))
     return Outcome(rows, findings, {"modifications.svg": _modification_picture(rows, list(bench.encoders))}, bench.excluded)
 
 
-def _row(
-    encoder: str,
-    kind: str,
-    strength: float,
-    record: ModelRecord,
-    scores: Scores,
-    p: dict[ModelSpec, float],
-    spec: ModelSpec,
-    innocent: float,
-) -> dict[str, Any]:
-    score = float(scores.by_spec[spec].mean())
-    return {
-        "encoder": encoder,
-        "kind": kind,
-        "strength": float(strength),
-        "model": spec.id,
-        "accuracy": record.accuracy,
-        "kept": 1.0 if strength == 0 else record.recovery_rate,
-        "similarity": score,
-        "p": p[spec],
-        "above_innocent": score > innocent,
-    }
+def _accuracies(bench: Bench, kind: Modification) -> dict[str, float]:
+    """Accuracy of each unchanged base, on the images that its modified versions are measured on."""
+    if kind not in TUNED:
+        return {base.id: bench.zoo.records[base.id].accuracy for base in bases(bench)}
+    images = untuned(bench.dataset)
+    return {base.id: accuracy(load_module(bench.artifacts, base.id).to(images.images.device), images) for base in bases(bench)}
 
 
 HIGH = 0.8
 """Share of the unchanged models' similarity that counts as staying high."""
 
 
+def _at(rows: list[dict[str, Any]], kind: str, strength: float, what: str) -> float:
+    """Mean over the models of one kind and strength; of the unchanged ones, over those whose changed versions all learnt."""
+    strongest = max((r["strength"] for r in rows if r["kind"] == kind), default=0.0)
+    whole = {r["base"] for r in rows if r["kind"] == kind and r["strength"] == strongest}
+    values = [r[what] for r in rows if r["kind"] == kind and r["strength"] == strength and r["base"] in whole]
+    return float(np.mean(values)) if values else float("nan")
+
+
 def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list[Finding]:
     def at(kind: str, strength: float, what: str = "similarity") -> float:
-        return float(np.mean([r[what] for r in rows if r["kind"] == kind and r["strength"] == strength]))
+        return _at(rows, kind, strength, what)
 
     def shown(kind: str, unit: str) -> str:
         strengths = sorted({r["strength"] for r in rows if r["kind"] == kind})
         return ", ".join(f"{s:g}{unit}: {at(kind, s):.2f} (accuracy {at(kind, s, 'accuracy'):.3f})" for s in strengths)
 
-    n, found = f"{len(bases(bench))} piracy models", []
-    useful = max((s for s in PRUNED if at("prune", s, "kept") >= 0.95), default=0.0)
+    n = f"{len({r['base'] for r in rows})} piracy models"
+    found = []
+    useful = max((s for s in PRUNED if at("prune", s, "kept") >= 0.95), default=float("nan"))
     for kind, strength, unit, what in (
-        ("fine-tune", EPOCHS[-1], " epochs", "fine-tuning on test-set points"),
+        ("fine-tune", float(EPOCHS[-1]), " epochs", "fine-tuning on test-set points"),
         ("prune", useful, "", "pruning that keeps .95 of the accuracy"),
-        ("int8", 8, " bit", "INT8 quantisation"),
+        ("int8", 8.0, " bit", "INT8 quantisation"),
     ):
+        after, unchanged = at(kind, strength), at(kind, 0.0)
         found.append(
             Finding(
                 f"Similarity stays high after {what} (encoder {name})",
@@ -213,26 +228,14 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
                 "high",
                 shown(kind, unit),
                 n,
-                bench.holds(at(kind, strength) >= HIGH * at(kind, 0.0), name) if strength else Holds.UNDECIDED,
+                bench.holds(after >= HIGH * unchanged, name, after, unchanged),
                 f"counted as high if the mean keeps {HIGH:g} of that of the unchanged models"
                 + (f"; pruned: {useful:g} of the weights" if kind == "prune" else ""),
             )
         )
-    lost = [r["kept"] for r in rows if r["kind"] == "int8" and r["strength"] == 8]
-    found.append(
-        Finding(
-            f"INT8 costs at most .01 of accuracy (encoder {name})",
-            "section 6",
-            "-",
-            f"share of accuracy kept {spread(lost)}",
-            n,
-            Holds.of(min(lost) >= 0.985),
-            "convolutions and linear layers run in INT8 (torch.ops.quantized)",
-        )
-    )
     last, middle = float(ITERATIONS[-1]), float(min(ITERATIONS, key=lambda i: abs(i - 120)))
-    falls = at("adversarial", last) < at("adversarial", middle) < at("adversarial", 0.0)
-    gone = at("adversarial", last) < 0.5 * at("adversarial", 0.0)
+    stages = [at("adversarial", s) for s in (0.0, middle, last)]
+    worse = at("adversarial", last, "accuracy") < at("adversarial", 0.0, "accuracy")
     found.append(
         Finding(
             f"Adversarial training: similarity falls after 120 iterations and is lost at 270, with accuracy lower too (encoder {name})",
@@ -240,11 +243,29 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
             "lost at 270",
             shown("adversarial", ""),
             n,
-            bench.holds(falls and gone and at("adversarial", last, "accuracy") < at("adversarial", 0.0, "accuracy"), name),
-            f"128 DeepFool examples an iteration, SGD at {ADVERSARIAL.lr:g}; counted as lost under half",
+            bench.holds(stages[1] >= HIGH * stages[0] and stages[2] < LOST * stages[0] and worse, name, *stages),
+            f"128 DeepFool examples each, SGD at {ADVERSARIAL.lr:g}; high until {middle:g} if {HIGH:g} is kept, lost under {LOST:g}",
         )
     )
     return found
+
+
+LOST = 0.5
+
+
+def _int8_finding(rows: list[dict[str, Any]]) -> Finding:
+    """INT8 models against their parents, on the same images."""
+    before = {r["base"]: r["accuracy"] for r in rows if r["kind"] == "int8" and r["strength"] == 0}
+    costs = [before[r["base"]] - r["accuracy"] for r in rows if r["kind"] == "int8" and r["strength"] == 8] or [float("nan")]
+    return Finding(
+        "INT8 models are within .01 of their parents' accuracy",
+        "section 6",
+        "-",
+        f"accuracy lost {spread(costs, '{:+.4f}')}",
+        f"{len(costs)} piracy models",
+        Holds.of(max(costs) <= 0.01, *costs),
+        "convolutions and linear layers run in INT8 (torch.ops.quantized)",
+    )
 
 
 def _modification_picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:

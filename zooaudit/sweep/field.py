@@ -1,40 +1,67 @@
 """Set a sweep up: the answers it reads, and the models that an axis needs beside the audit's."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from zooaudit.config import Modification, ModifyConfig
+from zooaudit.errors import ConfigError
 from zooaudit.studies import bystanders, thieves
 from zooaudit.studies.bench import Bench
-from zooaudit.sweep.space import AXES, Space, Value
-from zooaudit.sweep.trial import Field
+from zooaudit.sweep.space import AXES, Space, Trial, Value
+from zooaudit.sweep.trial import Field, chosen_suspects
 from zooaudit.zoo.spec import ModelSpec
 from zooaudit.zoo.variants import hardened, modified
 
-STAGE = 30
-"""Iterations of adversarial training from one stored stage to the next: those of the study, so that they share models."""
 Chain = list[ModelSpec]
 """A model to be measured, last, and before it those that it is made from and that an audit does not build."""
 
 
-def set_up(space: Space, bench: Bench) -> Field:
-    """All suspects of a sweep, asked: built first, if the bench may and the store lacks some.
+@dataclass(frozen=True, eq=False)
+class LineUp:
+    """Who takes part in a sweep, before anybody's answers are read.
+
+    Attributes:
+        suspects: the audit's own.
+        stand_ins: by value of the axis that chooses suspects, the models that take the place of those of their role.
+    """
+
+    bench: Bench
+    suspects: tuple[ModelSpec, ...]
+    stand_ins: Mapping[Value, tuple[ModelSpec, ...]]
+
+    def of(self, trial: Trial) -> list[ModelSpec]:
+        """The suspects of a trial."""
+        return chosen_suspects(trial, self.suspects, self.stand_ins)
+
+    def field(self) -> Field:
+        """Everybody's answers, asked if the store does not hold them."""
+        more = list(dict.fromkeys(s for specs in self.stand_ins.values() for s in specs))
+        return Field(self.bench.with_suspects(more), self.bench.encoders, self.bench.recipe.encoder, self.stand_ins)
+
+
+def line_up(space: Space, bench: Bench) -> LineUp:
+    """Choose a sweep's suspects; models that the store lacks are built first, if the bench may.
 
     Raises:
+        ConfigError: more datapoints or views than the recipe has.
         NotEnoughModelsError: models are missing and the bench may not build them.
     """
-    encoder = bench.recipe.encoder
+    for axis, there in (("points", bench.recipe.fingerprint.points), ("views", bench.recipe.fingerprint.views)):
+        if (asked := max((int(v) for v in space.axes.get(axis, ())), default=0)) > there:
+            raise ConfigError(f"{axis}={asked}; recipe {bench.recipe.name} has answers to {there}")
+    suspects = tuple(bench.suspects)
     choosing = next((name for name in space.axes if AXES[name].models), None)
     if choosing is None:
-        return Field(bench.cohort, encoder, {})
+        return LineUp(bench, suspects, {})
     chains = {value: _chains(choosing, value, bench) for value in space.axes[choosing]}
     learnt = bench.built(list(dict.fromkeys(s for found in chains.values() for chain in found for s in chain)))
-    stand_ins = {value: tuple(chain[-1] for chain in found if chain[-1] in learnt) for value, found in chains.items()}
-    cohort = bench.with_suspects(list(dict.fromkeys(s for specs in stand_ins.values() for s in specs)))
-    return Field(cohort, encoder, stand_ins)
+    return LineUp(bench, suspects, {value: tuple(c[-1] for c in found if c[-1] in learnt) for value, found in chains.items()})
 
 
 def _chains(axis: str, value: Value, bench: Bench) -> list[Chain]:
     if axis == "overlap":
         return [[s] for s in bystanders.overlapping_models(bench, [float(value)])]
-    if axis == "recovery":
+    if axis == "seed_share":
         return [[s] for s in thieves.poor_models(bench, [float(value)])]
     kind, _, strength = str(value).partition(":")
     return [_modified(base, kind, float(strength)) for base in thieves.bases(bench)]  # type: ignore[arg-type]  # parsed from MODIFICATIONS
@@ -42,7 +69,7 @@ def _chains(axis: str, value: Value, bench: Bench) -> list[Chain]:
 
 def _modified(base: ModelSpec, kind: Modification, strength: float) -> Chain:
     if kind == "adversarial":
-        stages = [*range(STAGE, int(strength), STAGE), int(strength)]
+        stages = [*(i for i in thieves.ITERATIONS if i < strength), int(strength)]
         return hardened(base, stages, thieves.ADVERSARIAL)
     lr = thieves.FINE_TUNED.lr if kind == "fine-tune" else ModifyConfig.lr
     return [modified(base, ModifyConfig(kind, strength, lr=lr))]

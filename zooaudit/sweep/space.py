@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from zooaudit.config import ENCODERS, MODIFICATIONS
+from zooaudit.config import ENCODERS, MODIFICATIONS, ModifyConfig
 from zooaudit.errors import ConfigError
 
 Value = int | float | str
@@ -63,7 +63,8 @@ def _modification(text: str) -> str:
     kind, _, strength = text.partition(":")
     if kind not in MODIFICATIONS:
         raise ValueError(text)
-    return f"{kind}:{float(strength):g}"
+    change = ModifyConfig(kind, float(strength))  # a ConfigError is a ValueError
+    return f"{kind}:{change.strength:g}"
 
 
 AXES = {
@@ -74,7 +75,7 @@ AXES = {
     "encoder": Axis(_encoder, f"one of {', '.join(ENCODERS)}"),
     "draw": Axis(_count(0), "which random start of the encoder, from 0 on"),
     "modification": Axis(_modification, f"KIND:STRENGTH, of {', '.join(MODIFICATIONS)}; for example prune:0.4", models=True),
-    "recovery": Axis(_share, "the attackers' seed set as a share of the recipe's", models=True),
+    "seed_share": Axis(_share, "the attackers' seed set as a share of the recipe's: the less, the lower the recovery rate", models=True),
     "overlap": Axis(_share, "the share of a homologous model's training images that are the victim's", models=True),
 }
 
@@ -84,7 +85,7 @@ PRESETS = {
     "modifications": (
         "modification=fine-tune:1,fine-tune:5,fine-tune:20,prune:0.2,prune:0.4,prune:0.6,prune:0.8,int8:8,adversarial:120,adversarial:270",
     ),
-    "recovery": ("recovery=0.002,0.004,0.01,0.033,0.25",),
+    "recovery": ("seed_share=0.002,0.004,0.01,0.033,0.25",),
     "overlap": ("overlap=0,0.25,0.5,0.75,1",),
 }
 """Named spaces."""
@@ -100,11 +101,6 @@ class Space:
         """Every trial, the last axis moving fastest."""
         for values in itertools.product(*self.axes.values()):
             yield dict(zip(self.axes, values, strict=True))
-
-    @property
-    def builds(self) -> bool:
-        """Whether any axis needs models of its own."""
-        return any(AXES[name].models for name in self.axes)
 
 
 def parse_space(words: Sequence[str]) -> Space:

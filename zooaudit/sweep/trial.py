@@ -1,6 +1,6 @@
 """One trial: which suspects, fingerprinted how, and how well piracy models stand out. Pure: asks nobody and trains no zoo model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,37 +20,45 @@ class Field:
 
     Attributes:
         cohort: the audit's, joined by the models that only the sweep needs.
-        stand_ins: by value of the axis that chooses suspects, those that stand in for the audit's own of their role.
+        encoders: by name, ``paper`` as the recipe has it for the paper's own, among others.
         encoder: used where a trial does not say.
+        stand_ins: by value of the axis that chooses suspects, those that stand in for the audit's own of their role.
     """
 
     cohort: Cohort
+    encoders: Mapping[str, EncoderConfig]
     encoder: EncoderConfig
     stand_ins: Mapping[Value, tuple[ModelSpec, ...]]
 
     def suspects(self, trial: Trial) -> list[ModelSpec]:
         """Who takes part in a trial."""
         own = [s for s in self.cohort.suspects if s.group is Group.SUSPECT]
-        chosen = [value for name, value in trial.items() if AXES[name].models]
-        others = self.stand_ins[chosen[0]] if chosen else ()
-        return [*(s for s in own if s.role not in {o.role for o in others}), *others]
+        return chosen_suspects(trial, own, self.stand_ins)
+
+    def variant(self, trial: Trial) -> Variant:
+        """How a trial makes fingerprints."""
+        config = self._encoder(str(trial["encoder"])) if "encoder" in trial else self.encoder
+        if "temperature" in trial:
+            config = replace(config, temperature=float(trial["temperature"]))
+        top_k = trial.get("top_k", "all")
+        return Variant(
+            config,
+            points=_whole(trial.get("points")),
+            top_k=None if top_k == "all" else int(top_k),
+            views=_whole(trial.get("views")),
+            draw=int(trial.get("draw", 0)),
+        )
+
+    def _encoder(self, name: str) -> EncoderConfig:
+        """The recipe's encoder of that name; another one learns from what the paper's own learns from, as in the studies."""
+        return self.encoders.get(name) or replace(self.encoders["paper"], name=name)
 
 
-def variant_of(trial: Trial, encoder: EncoderConfig) -> Variant:
-    """How a trial makes fingerprints; ``encoder`` where it does not say."""
-    config = encoder
-    if "encoder" in trial:
-        config = replace(encoder, name=str(trial["encoder"]))
-    if "temperature" in trial:
-        config = replace(config, temperature=float(trial["temperature"]))
-    top_k = trial.get("top_k", "all")
-    return Variant(
-        config,
-        points=_whole(trial.get("points")),
-        top_k=None if top_k == "all" else int(top_k),
-        views=_whole(trial.get("views")),
-        draw=int(trial.get("draw", 0)),
-    )
+def chosen_suspects(trial: Trial, own: Sequence[ModelSpec], stand_ins: Mapping[Value, tuple[ModelSpec, ...]]) -> list[ModelSpec]:
+    """The audit's ``own`` suspects, but those of a role whose place others take in this trial."""
+    chosen = [value for name, value in trial.items() if AXES[name].models]
+    others = stand_ins[chosen[0]] if chosen else ()
+    return [*(s for s in own if s.role not in {o.role for o in others}), *others]
 
 
 def _whole(value: Value | None) -> int | None:
@@ -68,7 +76,7 @@ def evaluate(field: Field, trial: Trial) -> dict[str, Any]:
     stolen, innocent = (sum(s.role is role for s in suspects) for role in (Role.PIRACY, Role.HOMOLOGOUS))
     if not stolen or not innocent:
         raise NotEnoughModelsError(f"trial {trial}: {stolen} piracy and {innocent} homologous models learnt; expected at least one of each")
-    scores = field.cohort.scores(variant_of(trial, field.encoder), suspects)
+    scores = field.cohort.scores(field.variant(trial), suspects)
     return {
         "auc": scores.auc(Role.HOMOLOGOUS),
         "auc_look_alike": scores.auc(Role.LOOK_ALIKE),

@@ -11,18 +11,21 @@ from typing import Any
 import torch
 from ray import tune
 
+from zooaudit.code import code_digest
 from zooaudit.config import digest_of
 from zooaudit.distributed.cluster import cluster
-from zooaudit.errors import ZooauditError, first_line
+from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError, StoreError, first_line
 from zooaudit.storage.artifacts import Artifacts, open_store
-from zooaudit.studies.bench import Bench
+from zooaudit.sweep.field import LineUp
 from zooaudit.sweep.result import Row
 from zooaudit.sweep.space import Trial
 from zooaudit.sweep.trial import Field, evaluate
 
 KIND = "trial"
-VERSION = 1
-"""Raised when the same trial would give other numbers."""
+CODE = code_digest("sweep", "studies", "fingerprint", "encoder", "verdict")
+"""Another way to compute, another result."""
+RESTARTS = 3
+"""How often a trial is run again whose actor or node died."""
 
 
 @dataclass(frozen=True)
@@ -36,42 +39,63 @@ class Done:
 Progress = Callable[[Done], None]
 
 
-def trial_id(trial: Trial, bench: Bench) -> str:
-    """What a trial's result is kept under: changes with the trial, the recipe and the data."""
-    return digest_of([VERSION, trial, bench.recipe.digest, bench.dataset.digest])
+@dataclass(frozen=True)
+class Swept:
+    """Every trial's result, in order, and how many of them were run now."""
+
+    rows: list[Row]
+    ran: int
 
 
-def run_trials(trials: Sequence[Trial], field: Field, bench: Bench, progress: Progress, at_once: int | None = None) -> list[Row]:
-    """Every trial's result, in order; those that the store holds are read, the others run.
+def trial_id(trial: Trial, line_up: LineUp) -> str:
+    """What a trial's result is kept under: changes with the trial, the code, the recipe, the data and every model in it."""
+    bench = line_up.bench
+    models = [s.id for s in (*bench.encoder_models, *line_up.of(trial))]
+    return digest_of([CODE, trial, bench.recipe.digest, bench.dataset.digest, bench.zoo.plan.victim, models])
+
+
+def run_trials(trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_once: int | None = None) -> Swept:
+    """Every trial's result: those that the store holds are read, the others run. If all are there, no answers are read.
 
     Args:
         at_once: trials at a time; None for one a core.
 
     Raises:
+        ConfigError: ``at_once`` is under 1, or the store is in this process's memory, which actors cannot reach.
         FarmError: Ray does not start.
         StoreError: results cannot be kept.
     """
-    ids = [trial_id(t, bench) for t in trials]
-    there = set(bench.artifacts.ids(KIND))
+    artifacts = line_up.bench.artifacts
+    if at_once is not None and at_once < 1:
+        raise ConfigError(f"--at-once {at_once}; expected at least 1")
+    if artifacts.url == "memory:":
+        raise ConfigError("Ray's actors cannot reach a store in this process's memory; use a folder or a bucket")
+    ids = [trial_id(t, line_up) for t in trials]
+    there = set(artifacts.ids(KIND))
     missing = [(i, t) for i, t in zip(ids, trials, strict=True) if i not in there]
     kept = len(trials) - len(missing)
     progress(Done(kept, len(trials)))
-    failed = _run(missing, field, bench.artifacts, lambda done: progress(Done(kept + done, len(trials))), at_once)
-    return [
-        Row(trial, {}, failed[id_]) if id_ in failed else Row(trial, bench.artifacts.load(KIND, id_).meta["metrics"])
+    failed: dict[str, str] = {}
+    if missing:
+        failed = _run(missing, line_up.field(), artifacts, lambda done: progress(Done(kept + done, len(trials))), at_once)
+    rows = [
+        Row(trial, {}, failed[id_]) if id_ in failed else Row(trial, artifacts.load(KIND, id_).meta["metrics"])
         for id_, trial in zip(ids, trials, strict=True)
     ]
+    return Swept(rows, len(missing))
 
 
 def _run(
     missing: list[tuple[str, Trial]], field: Field, artifacts: Artifacts, done: Callable[[int], None], at_once: int | None
 ) -> dict[str, str]:
     """Run the trials; returns why some failed, by id."""
-    if not missing:
-        return {}
     held = sum(a.numel() * a.element_size() for a in field.cohort.answers.values())
     failed: dict[str, str] = {}
-    with cluster(object_store_bytes=4 * held), _tune_settings(), tempfile.TemporaryDirectory(prefix="zooaudit-sweep-") as scratch:
+    with (
+        tempfile.TemporaryDirectory(prefix="zooaudit-sweep-", ignore_cleanup_errors=True) as scratch,  # an actor may still write there
+        cluster(object_store_bytes=4 * held),
+        _tune_settings(),
+    ):
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(SweepTrial, field=field, store=artifacts.url), {"CPU": 1}),
             param_space={"job": tune.grid_search([{"id": id_, "trial": trial} for id_, trial in missing])},
@@ -82,16 +106,18 @@ def _run(
                 verbose=0,
                 callbacks=[_Counting(done)],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=RESTARTS),
             ),
         )
         for result in tuner.fit():
-            told = result.metrics or {}
             assert result.config is not None
-            id_ = result.config["job"]["id"]
             if result.error is not None:
-                failed[id_] = first_line(result.error)
-            elif told.get("refused"):
-                failed[id_] = told["refused"]
+                cause = getattr(result.error, "cause", None) or result.error
+                if isinstance(cause, StoreError):
+                    raise StoreError(str(cause))
+                failed[result.config["job"]["id"]] = first_line(cause)
+            elif refused := (result.metrics or {}).get("refused"):
+                failed[result.config["job"]["id"]] = refused
     return failed
 
 
@@ -131,7 +157,7 @@ class SweepTrial(tune.Trainable):  # type: ignore[misc]
         job = self.config["job"]
         try:
             metrics = evaluate(self._field, job["trial"])
-        except ZooauditError as error:  # this trial cannot be; the others may
+        except (InputError, NotEnoughModelsError) as error:  # this trial cannot be; the others may
             return {"done": True, "refused": str(error)}
         self._artifacts.save(KIND, job["id"], {}, {"trial": job["trial"], "metrics": metrics})
         return {"done": True, "refused": ""}
@@ -144,3 +170,5 @@ class _Counting(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._count += 1
         self._done(self._count)
+
+    on_trial_error = on_trial_complete

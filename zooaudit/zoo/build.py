@@ -39,7 +39,7 @@ class ModelRecord:
     accuracy: float
     """Top-1 on the test set, in [0, 1]."""
     recovery_rate: float | None
-    """Accuracy over the parent's accuracy; None for a model without a parent."""
+    """Accuracy over the parent's accuracy; None for a model that is not extracted."""
     queries: int
     """Images that the parent was asked to label."""
     seconds: float
@@ -88,7 +88,7 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
         reached = ranks.agreed(accuracy(model, held_out(spec, dataset)))  # on another kind of machine it may differ, and with it what comes
-        recovery = reached / _accuracy_to_recover(spec, parent, dataset) if parent else None
+        recovery = reached / parent.accuracy if parent and spec.extraction else None
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:
             break
@@ -116,15 +116,13 @@ def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
 
 def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
     """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this model was tuned."""
-    if spec.modification is None or spec.modification.kind not in TUNED:
-        return dataset.test
-    return dataset.test.take(complement(len(dataset.test), tuning_part(len(dataset.test))))
-
-
-def _accuracy_to_recover(spec: ModelSpec, parent: Parent, dataset: Dataset) -> float:
-    """The parent's accuracy on the images that the model is measured on; never 0, so that a rate can be taken."""
     tuned = spec.modification is not None and spec.modification.kind in TUNED
-    return max(accuracy(parent.module, held_out(spec, dataset)) if tuned else parent.accuracy, 1e-9)
+    return untuned(dataset) if tuned else dataset.test
+
+
+def untuned(dataset: Dataset) -> ImageSet:
+    """The half of the test images that no thief tunes on."""
+    return dataset.test.take(complement(len(dataset.test), tuning_part(len(dataset.test))))
 
 
 def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks) -> tuple[nn.Module, int, str]:

@@ -6,24 +6,38 @@ from typing import Any
 import torch
 from torch import nn
 
+from zooaudit.config import ModifyConfig
 from zooaudit.zoo.arch import ARCHITECTURES, channels_after
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec
 from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
 
+DEEPFOOL_PASSES = 30.0
+"""Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
+TUNING_IMAGES = 5000.0
+"""About as many as a thief tunes on, or a model is measured on."""
 NORMALISED = 128
 """Normalising and activating one value, or pooling it, in multiplications: as long as it takes on a CPU."""
 
 
 def relative_cost(spec: ModelSpec, train_size: int) -> float:
     """Estimated training work in arbitrary units: images seen times the multiplications of one image."""
-    if spec.extraction is None:
+    if spec.modification is not None:
+        images = _images_modifying(spec.modification)
+    elif spec.extraction is None:
         images = spec.training.epochs * spec.data_fraction * train_size
     else:
         e = spec.extraction
         growth = [2.0**r if e.attack == "jbda" else 1.0 + r for r in range(e.rounds + 1)]
         images = e.seed_size * (e.round_epochs * sum(growth[:-1]) + e.final_epochs * growth[-1])
     return images * _work_per_image(spec)
+
+
+def _images_modifying(change: ModifyConfig) -> float:
+    """Forward and backward passes of a modification, in images trained on."""
+    if change.kind == "adversarial":
+        return (change.strength - change.start) * change.batch_size * DEEPFOOL_PASSES
+    return TUNING_IMAGES * (change.strength if change.kind == "fine-tune" else 1.0)
 
 
 def _work_per_image(spec: ModelSpec) -> float:
@@ -64,14 +78,19 @@ def vision_work(name: str, shape: ModelShape) -> float:
 
 
 def by_longest_path(specs: tuple[ModelSpec, ...], train_size: int) -> list[ModelSpec]:
-    """Order for workers to draw in: by the work of a model and of its dearest child, most first.
+    """Order for workers to draw in: by the work of a model and of the dearest chain of models made from it, most first.
 
     Victims, which others wait for, come before their children, and the long models before the short, so that no worker is
     left alone with a long one at the end.
     """
     cost = {s.id: relative_cost(s, train_size) for s in specs}
-    longest_child: dict[str, float] = {}
+    children: dict[str, list[str]] = {}
     for s in specs:
         if s.parent:
-            longest_child[s.parent] = max(longest_child.get(s.parent, 0.0), cost[s.id])
-    return sorted(specs, key=lambda s: -(cost[s.id] + longest_child.get(s.id, 0.0)))
+            children.setdefault(s.parent, []).append(s.id)
+
+    @cache
+    def path(id_: str) -> float:
+        return cost[id_] + max((path(c) for c in children.get(id_, [])), default=0.0)
+
+    return sorted(specs, key=lambda s: -path(s.id))
