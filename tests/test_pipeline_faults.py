@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from tests.farms import Untouched, quiet, with_zoo
 from tests.zoos import TINY
-from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig, VerdictConfig
+from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError, ZooauditError
 from zooaudit.farm import SerialFarm
@@ -66,13 +66,7 @@ def test_images_too_small_are_found_out_by_the_first_model(digits: Dataset) -> N
 
 # The user's own victim
 
-OWN = replace(
-    with_zoo(
-        architectures=("C",), optimisers=("sgd", "adam", "rmsprop"), other_victims=0, accuracy_floor=0.5, recovery_floor=0.3,
-        training=TrainConfig(epochs=4), extraction=replace(DIGITS.zoo.extraction, rounds=0),
-    ),
-    encoder=TINY.encoder, verdict=VerdictConfig(fingerprints=8, min_reference_models=2),
-)  # fmt: skip
+OWN = replace(with_zoo(TINY, other_victims=0, accuracy_floor=0.5, training=TrainConfig(epochs=8)), uap=DIGITS.uap)
 
 
 def own_model(kind: str, built: BuiltModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnModel:
