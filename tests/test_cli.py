@@ -168,7 +168,7 @@ def test_own_victim_from_a_file(
 
 
 BAD_INPUT = {
-    "unknown recipe": (["audit", "--recipe", "cifar-huge"], 2, "known recipes: digits"),
+    "unknown recipe": (["audit", "--recipe", "cifar-huge"], 2, ", ".join(sorted(RECIPES))),
     "victim is missing": (["audit", "--recipe", "digits", "--victim", "nowhere.pt2"], 2, "nowhere.pt2 does not exist"),
     "victim is a pickle": (["audit", "--recipe", "digits", "--victim", "pickled.safetensors", "--factory", "x:y"], 2, "never opened"),
     "factory without victim": (["audit", "--recipe", "digits", "--factory", "x:y"], 2, "--victim"),
