@@ -133,7 +133,6 @@ def test_measures_are_over_models_and_not_over_views(audit: Audit) -> None:
         pairs = [(p, n) for p in audit.scores(Role.PIRACY) for n in audit.scores(role)]
         assert audit.auc(role) == pytest.approx(sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs))
     assert audit.auc(Role.OTHER_VICTIM) is None
-    assert np.mean(audit.scores(Role.PIRACY)) > np.mean(audit.scores(Role.LOOK_ALIKE))
 
 
 def test_nothing_that_trained_the_encoder_is_reported_on(audit: Audit) -> None:
