@@ -123,7 +123,7 @@ CIFAR10_SMALL = replace(
         accuracy_floor=0.55,
         recovery_floor=0.70,
     ),
-    uap=UapConfig(epsilon=18 / 255),  # at 10 / 255 a ResNet18 of this width keeps half of its labels, at 14 / 255 a third
+    uap=UapConfig(epsilon=18 / 255),  # a ResNet18 of this width loses 50 % of its labels at 10 / 255, 79 % at 18
 )
 
 TINYIMAGENET_SMALL = replace(
@@ -139,6 +139,7 @@ TINYIMAGENET_SMALL = replace(
         accuracy_floor=0.20,
         recovery_floor=0.60,
     ),
+    uap=UapConfig(epsilon=14 / 255),  # a ResNet18 of this width, trained for 5 epochs, loses 79 % of its labels at 12 / 255, 88 % at 16
 )
 
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)}
