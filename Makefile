@@ -20,7 +20,7 @@ install: .venv/installed ## virtual environment with pinned packages; does nothi
 audit: install ## train a zoo, audit every suspect, write reports/fmnist-quick/report.html
 	$(PYTHON) -m zooaudit audit --recipe $(RECIPE) --store $(STORE) --fallback digits
 
-paper: install ## every study of the paper on fmnist-paper: about 2 hours on 2 cores, goes on where it stopped; then docs/reproduction.md
+paper: install ## every study of the paper on fmnist-paper: takes hours, goes on where it stopped; then docs/reproduction.md
 	$(PYTHON) -m zooaudit study all --recipe fmnist-paper --store $(STORE) --build --out docs/reproduction/fmnist-paper
 	$(PYTHON) benchmarks/reproduction.py
 

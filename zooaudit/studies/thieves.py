@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,30 +31,17 @@ PRUNED = (0.2, 0.4, 0.6, 0.8, 0.9)
 PRUNED_CHANNELS = (0.1, 0.2, 0.4)
 ITERATIONS = tuple(range(30, 271, 30))
 ADVERSARIAL = ModifyConfig("adversarial", 30, lr=0.05)
-FINE_TUNED = ModifyConfig("fine-tune", 1, lr=0.01)
 
 
 def weak_attack(recipe_attack: ExtractConfig, share: float) -> ExtractConfig:
     """The recipe's attack with a smaller seed set, one round, and more epochs on what little there is."""
     size = max(10, round(share * recipe_attack.seed_size))
-    return ExtractConfig(
-        recipe_attack.attack,
-        recipe_attack.labels,
-        size,
-        1,
-        5,
-        10,
-        recipe_attack.step_linf,
-        recipe_attack.epsilon_linf,
-        recipe_attack.augment,
-    )
+    return replace(recipe_attack, seed_size=size, rounds=1, round_epochs=5, final_epochs=10)
 
 
 def poor_models(bench: Bench, shares: Sequence[float] = SEED_SHARES) -> list[ModelSpec]:
     """Piracy models of each weak attacker: ``PER_SHARE`` each, over the suspects' cells in turn."""
-    bases = bench.zoo.plan.of(Role.PIRACY, Group.SUSPECT)
-    step = max(1, bench.recipe.zoo.suspects_per_cell)
-    cells = bases[::step]
+    cells = bench.zoo.plan.of(Role.PIRACY, Group.SUSPECT)[:: bench.recipe.zoo.suspects_per_cell]
     made = (
         weaker(cells[turn % len(cells)], weak_attack(bench.recipe.zoo.extraction, share), turn)
         for share in shares
@@ -140,7 +128,7 @@ def _chains(bench: Bench) -> dict[str, list[ModelSpec]]:
     """By base: its modified versions."""
     found: dict[str, list[ModelSpec]] = {}
     for base in bases(bench):
-        chain = [modified(base, ModifyConfig("fine-tune", e, lr=FINE_TUNED.lr)) for e in EPOCHS]
+        chain = [modified(base, ModifyConfig("fine-tune", e)) for e in EPOCHS]
         chain += [modified(base, ModifyConfig("prune", share)) for share in PRUNED]
         chain += [modified(base, ModifyConfig("prune-channels", share)) for share in PRUNED_CHANNELS]
         found[base.id] = [*chain, modified(base, ModifyConfig("int8", 8)), *hardened(base, ITERATIONS, ADVERSARIAL)]

@@ -71,5 +71,4 @@ def _modified(base: ModelSpec, kind: Modification, strength: float) -> Chain:
     if kind == "adversarial":
         stages = [*(i for i in thieves.ITERATIONS if i < strength), int(strength)]
         return hardened(base, stages, thieves.ADVERSARIAL)
-    lr = thieves.FINE_TUNED.lr if kind == "fine-tune" else ModifyConfig.lr
-    return [modified(base, ModifyConfig(kind, strength, lr=lr))]
+    return [modified(base, ModifyConfig(kind, strength))]

@@ -1,0 +1,87 @@
+"""The rules by which studies find a claim reproduced or not, on numbers made to pass and to fail."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.zoos import bench
+from zooaudit.data.images import Dataset
+from zooaudit.storage.artifacts import open_store
+from zooaudit.studies import thieves
+from zooaudit.studies.bench import Bench
+from zooaudit.studies.outcome import Holds
+
+
+@pytest.fixture
+def separating(monkeypatch: pytest.MonkeyPatch, digits: Dataset) -> Bench:
+    """A bench whose encoders separate; its zoo is never looked at."""
+    monkeypatch.setattr(Bench, "separation", lambda self, encoder: 1.0)
+    return bench(digits, open_store("memory:"))
+
+
+def changed(kind: str, by_strength: dict[float, tuple[float, float]]) -> list[dict[str, object]]:
+    """Rows of two models: by strength their similarity and accuracy."""
+    return [
+        {"encoder": "paper", "kind": kind, "strength": s, "base": b, "model": f"{b}{s}", "accuracy": a, "kept": a / by_strength[0.0][1],
+         "similarity": x, "p": 0.0, "above_innocent": True}
+        for s, (x, a) in by_strength.items() for b in ("one", "two")
+    ]  # fmt: skip
+
+
+FINE = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)})
+PRUNED_WELL = changed("prune", {0.0: (0.9, 0.8), 0.2: (0.9, 0.79)})
+INT8 = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.795)})
+HELD_THEN_LOST = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.85, 0.79), 270.0: (0.1, 0.6)})
+
+
+def by_claim(working: Bench, rows: list[dict[str, object]]) -> dict[str, Holds]:
+    return {f.claim.split(" (")[0]: f.holds for f in thieves._modification_findings(working, "paper", rows)}
+
+
+def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"EPOCHS": (1, 2), "PRUNED": (0.2,), "ITERATIONS": (120, 270)}.items():
+        monkeypatch.setattr(thieves, name, value)
+    good = by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST])
+    assert set(good.values()) == {Holds.REPRODUCED} and len(good) == 4
+    lost = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.3, 0.85)})
+    assert by_claim(separating, [*lost, *PRUNED_WELL, *INT8, *HELD_THEN_LOST]) == good | {
+        "Similarity stays high after fine-tuning on test-set points": Holds.NOT_REPRODUCED
+    }
+    early = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.2, 0.79), 270.0: (0.1, 0.6)})
+    assert by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *early])[next(c for c in good if c.startswith("Adv"))] is Holds.NOT_REPRODUCED
+    for missing in ("fine-tune", "prune", "adversarial"):
+        left = [r for r in (*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST) if r["kind"] != missing or r["strength"] == 0]
+        assert list(by_claim(separating, left).values()).count(Holds.UNDECIDED) == 1, f"all {missing} models failed"
+
+
+def test_means_at_all_strengths_are_of_the_same_models() -> None:
+    rows = [*FINE, {**FINE[0], "base": "three", "similarity": 0.0}]
+    assert thieves._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), "the third has no changed version that learnt"
+
+
+def test_int8_is_held_to_a_hundredth_of_accuracy() -> None:
+    assert thieves._int8_finding(INT8).holds is Holds.REPRODUCED
+    worse = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.789)})
+    assert thieves._int8_finding(worse).holds is Holds.NOT_REPRODUCED
+    assert thieves._int8_finding(worse[:2]).holds is Holds.UNDECIDED
+
+
+@given(rates=st.lists(st.floats(0, 1.1), max_size=30))
+def test_every_model_is_in_one_interval(rates: list[float]) -> None:
+    found = thieves._intervals([{"recovery_rate": r} for r in rates])
+    assert sum(len(v) for v in found.values()) == len(rates)
+    for name, rows in found.items():
+        low, high = (float(x) for x in name.split("-")) if "-" in name else (float(name.rstrip("+")), 9.0)
+        assert all(low <= r["recovery_rate"] < high for r in rows)
+
+
+@pytest.mark.parametrize(("detected", "holds"), [(9, Holds.REPRODUCED), (8, Holds.NOT_REPRODUCED)])
+def test_the_rule_of_figure_6c(detected: int, holds: Holds, separating: Bench) -> None:
+    rows = [{"recovery_rate": 0.4 + 0.01 * i, "detected": i < detected, "similarity": 0.5} for i in range(10)]
+    rows += [{"recovery_rate": 0.95, "detected": False, "similarity": 0.5}] * 5
+    assert thieves._recovery_finding(separating, "paper", rows).holds is holds
+    assert thieves._recovery_finding(separating, "paper", rows[6:]).holds is Holds.UNDECIDED, "four models are too few"
+
+
+def test_a_rule_that_rests_on_nothing_decides_nothing() -> None:
+    assert Holds.of(True, float("nan")) is Holds.UNDECIDED and Holds.of(False, 1.0) is Holds.NOT_REPRODUCED
