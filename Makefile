@@ -27,8 +27,8 @@ paper: install ## every study of the paper on fmnist-paper: takes hours, goes on
 test: install ## all tests that this machine can run; says what it left out and why
 	$(PYTHON) -m pytest
 
-unit: install ## the tests that need no server and no Ray: under a minute
-	$(PYTHON) -m pytest -m "not (ray or s3 or serve or browser or chaos or gpu or network)"
+unit: install ## the tests that need no server, no Ray and no processes of their own: under a minute
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not (processes or ray or s3 or serve or browser or chaos or gpu or network)"
 
 check: install ## format, lint, types, layer contract
 	.venv/bin/ruff format --check .

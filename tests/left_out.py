@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -33,11 +34,13 @@ def no_s3_server() -> str:
 
 
 CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "network": no_network, "s3": no_s3_server}
-KINDS = ("ray", "s3", "serve", "browser", "chaos", "gpu", "network")
+KINDS = ("processes", "ray", "s3", "serve", "browser", "chaos", "gpu", "network")
 
 
 class LeftOut:
     """A pytest plugin: deselects what cannot run, and says so."""
+
+    TOLD = "left_out"
 
     def __init__(self) -> None:
         self.reasons: dict[str, str] = {}
@@ -52,6 +55,15 @@ class LeftOut:
                 self.reasons[kind] = reason
                 config.hook.pytest_deselected(items=marked)
                 items[:] = [i for i in items if i not in marked]
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """A worker of pytest-xdist tells the session that started it, which collects nothing itself."""
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput[self.TOLD] = (self.reasons, self.counts)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self.reasons, self.counts = getattr(node, "workeroutput", {}).get(self.TOLD, (self.reasons, self.counts))
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         ran = ", ".join(f"{k} {n}" for k, n in self.counts.items() if n and k not in self.reasons)

@@ -197,6 +197,7 @@ for turn in range(6):
 """
 
 
+@pytest.mark.processes
 def test_processes_that_push_each_others_entries_out_read_right(tmp_path: Path) -> None:
     """Ten objects of 100 kB, room for four, three processes."""
     store = open_store(str(tmp_path / "store"))._store

@@ -182,14 +182,22 @@ BAD_INPUT = {
     "no bucket": (["store", "ls", "--store", "s3://"], 2, "expected s3://bucket/prefix"),
     "grace below zero": (["store", "gc", "--grace-hours", "-1"], 2, "expected 0 or more"),
     "share of a GPU below zero": (
-        ["zoo", "--gpus-per-worker", "-0.5"],
+        ["zoo", "--recipe", "digits", "--gpus-per-worker", "-0.5"],
         2,
         "gpus_per_worker is -0.5; expected 0 for none, or a share of one",
     ),
-    "more than a GPU": (["zoo", "--gpus-per-worker", "1.5"], 2, "gpus_per_worker is 1.5; expected 0 for none, or a share of one"),
-    "share of a GPU that is no number": (["zoo", "--gpus-per-worker", "nan"], 2, "gpus_per_worker is nan; expected 0 for none, or"),
-    "no workers": (["zoo", "--workers", "0"], 2, "RayFarm.workers is 0; expected at least 1"),
-    "no victim workers": (["zoo", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
+    "more than a GPU": (
+        ["zoo", "--recipe", "digits", "--gpus-per-worker", "1.5"],
+        2,
+        "gpus_per_worker is 1.5; expected 0 for none, or a share of one",
+    ),
+    "share of a GPU that is no number": (
+        ["zoo", "--recipe", "digits", "--gpus-per-worker", "nan"],
+        2,
+        "gpus_per_worker is nan; expected 0 for none, or",
+    ),
+    "no workers": (["zoo", "--recipe", "digits", "--workers", "0"], 2, "RayFarm.workers is 0; expected at least 1"),
+    "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
     "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
     "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
 }

@@ -63,6 +63,7 @@ def test_what_others_print_is_an_event_too() -> None:
     assert stream.getvalue().count("\n") == 1 and 'event=aside message="a node died"' in stream.getvalue()
 
 
+@pytest.mark.processes
 def test_sigterm_ends_a_run_with_130_and_one_line(tmp_path: Path) -> None:
     command = [
         sys.executable,

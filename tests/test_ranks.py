@@ -35,6 +35,8 @@ from zooaudit.zoo.fit import DivergedError, fit
 from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import ModelSpec, Role
 
+pytestmark = pytest.mark.processes
+
 DEADLOCK_S = 60
 """A rank that waits this long for the other has lost step."""
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}

@@ -134,6 +134,7 @@ print(int(store.create("race/one.bin", bytes([number]) * 3_000_000)))
 """
 
 
+@pytest.mark.processes
 def test_of_sixteen_processes_one_wins_and_its_content_is_whole(tmp_path: Path) -> None:
     gate, root = tmp_path / "gate", tmp_path / "store"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}\n{RACER}", str(root)]
