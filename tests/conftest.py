@@ -14,7 +14,7 @@ from tests.collecting import notebook  # noqa: F401  fixture
 from tests.finished import finished, own_store  # noqa: F401  fixtures
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
-from tests.reports import audit, folder, html, page, placed_once  # noqa: F401  fixtures
+from tests.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache

@@ -15,7 +15,7 @@ from tests.finished import Finished
 from zooaudit.data.resolve import load_digits
 from zooaudit.pipeline import Audit, Suspect, run_audit
 from zooaudit.recipes import get_recipe
-from zooaudit.reporting import projection
+from zooaudit.reporting import canvas, projection
 from zooaudit.reporting.report import write_report
 from zooaudit.reporting.summary import RunFacts
 from zooaudit.storage.artifacts import open_store
@@ -81,6 +81,13 @@ def placed_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return PLACED[key]
 
     monkeypatch.setattr(projection, "tsne", placed)
+
+
+@pytest.fixture
+def undrawn(placed_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture is drawn, no map made, which takes longer than all else on the page: for tests that look at its words."""
+    monkeypatch.setattr(projection, "tsne", lambda rows: rows[:, :2])
+    monkeypatch.setattr(canvas, "rendered", lambda *_, **__: b"<svg/>")
 
 
 @pytest.fixture(scope="session")

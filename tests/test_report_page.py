@@ -35,6 +35,7 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
         assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
     mixed = with_verdicts(audit, lambda s: Decision.PIRACY if s.spec.role is not Role.PIRACY else Decision.INCONCLUSIVE)
     first = mixed.suspects[-1]
@@ -46,6 +47,7 @@ def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
     assert sum(a.get("class") == "wrong" and "data-role" in a for a in shown) == len(rows) - 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_accused_look_alikes_are_counted_out_loud(audit: Audit) -> None:
     total = len(audit.scores(Role.LOOK_ALIKE))
     text = words(Page(render(with_verdicts(audit, accuse_everyone, p_value=1e-9), "r", FACTS)).text)
@@ -57,6 +59,7 @@ def test_accused_look_alikes_are_counted_out_loud(audit: Audit) -> None:
     assert "The smallest p here is 1e-09, and it belongs to an innocent model" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_sparing_the_look_alikes_does_not_clear_the_method(audit: Audit) -> None:
     text = words(Page(render(with_verdicts(audit, lambda _: Decision.INCONCLUSIVE), "r", FACTS)).text)
     assert "It accused none of 2 look-alikes" in text
@@ -65,6 +68,7 @@ def test_sparing_the_look_alikes_does_not_clear_the_method(audit: Audit) -> None
     assert "must not be used to accuse" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_without_look_alikes_the_page_says_what_it_cannot_say(audit: Audit) -> None:
     bare = without(audit, Role.LOOK_ALIKE)
     assert summarise(bare, "r", FACTS, "")["auc"]["look_alike"] is None
@@ -77,6 +81,7 @@ def test_without_piracy_suspects_there_is_no_curve(audit: Audit) -> None:
     assert "Not available: no piracy suspect learnt" in words(Page(render(without(audit, Role.PIRACY), "r", FACTS)).text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp_path: Path) -> None:
     id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
     failed = with_failure(audit, id_, "recovery rate 0.123 is under the floor <0.7>")
@@ -93,6 +98,7 @@ def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp
     assert (row["status"], row["reason"]) == ("failed", "recovery rate 0.123 is under the floor <0.7>")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_users_own_victim_has_a_row(audit: Audit, tmp_path: Path) -> None:
     own = with_own_victim(audit, "victim-own-0123456789abcdef")
     text = write_report(own, "r", FACTS, tmp_path).read_text()
