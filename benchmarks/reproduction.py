@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zooaudit.studies.outcome import Holds
 from zooaudit.studies.registry import STUDIES
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +23,8 @@ paper says is in its tables and figures as named; a claim is
 - **reproduced** or **not reproduced** as it stands, or by the rule beside it where it leaves one open;
 - **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
   does not separate to begin with (median AUC under .9).
+
+A number that the paper does not give, but an audit must know, is in the table without a verdict.
 
 Encoder `paper` is the paper's own, `hellinger` is ours ([why](decisions/0006-hellinger-encoder.md)); which architectures each was trained
 on is said with each zoo.
@@ -49,12 +52,12 @@ def page() -> str:
 def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
     """One recipe: what ran, a row a claim, and the pictures."""
     findings = [f for o in outcomes for f in o["findings"]]
-    counts = {h: sum(f["holds"] == h for f in findings) for h in ("reproduced", "not reproduced", "not decidable at this scale")}
+    counts = {str(h): sum(f["holds"] == h for f in findings) for h in Holds if h is not Holds.UNCLAIMED}
     first = outcomes[0]
     yield f"## {recipe}\n"
     yield (
         f"Seed {first['seed']}, {first['dataset']}; {', '.join(f'{n} {h}' for h, n in counts.items())}. {len(outcomes)} studies, "
-        f"{sum(o['seconds'] for o in outcomes) / 60:.0f} min beside the zoo's training, {sum(o['queries'] for o in outcomes):,} queries; "
+        f"{sum(o['queries'] for o in outcomes):,} queries of the auditor; "
         f"{first['hardware']}; commit {', '.join(sorted({o['commit'] for o in outcomes}))}. "
         f"Encoders learnt from models of {trained_on(first['encoders'])}.\n"
     )

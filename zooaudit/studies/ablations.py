@@ -19,6 +19,8 @@ from zooaudit.zoo.spec import Role
 
 STEPS = 10
 PLATEAU = 70
+LEVEL = 0.1
+"""A gap is level while it stays within this share of itself."""
 TOP_K = (0, 1, 2, 3, 5)
 FINGERPRINTS = (2, 3, 5, 8, 10, 15, 20)
 
@@ -53,7 +55,7 @@ def datapoints(bench: Bench) -> Outcome:
     def finding(name: str) -> Finding:
         gaps = {n: _median(rows, name, n, "gap") for n in counts}
         shown = ", ".join(f"N={n}: {gaps[n]:.3f}" for n in (counts[0], counts[len(counts) // 2], plateau, every))
-        near = all(abs(gaps[n] - gaps[every]) <= 0.05 for n in counts if n >= plateau)
+        near = all(abs(gaps[n] - gaps[every]) <= LEVEL * abs(gaps[every]) for n in counts if n >= plateau)
         return Finding(
             f"The gap between piracy and homologous similarity is level from N = {plateau} on (encoder {name})",
             "figure 6a",
@@ -61,7 +63,7 @@ def datapoints(bench: Bench) -> Outcome:
             f"gap {shown}; AUC {spread([r['auc'] for r in rows if r['encoder'] == name])}",
             _n(bench, rows, name),
             bench.holds(near, name),
-            "counted as level if within .05 of that at all datapoints; fewer are a random part of them, not clusters anew",
+            f"counted as level if within {LEVEL:.0%} of that at all datapoints; fewer are a random part of them, not clusters anew",
         )
 
     return _outcome(bench, rows, finding, "datapoints", "datapoints N in a fingerprint")
@@ -76,7 +78,7 @@ def classes_told(bench: Bench) -> Outcome:
         gaps = {k: _median(rows, name, k, "gap") for k in ks}
         aucs = {k: _median(rows, name, k, "auc") for k in ks}
         stays = gaps[1] >= 0.5 * gaps[ks[-1]]
-        stable = abs(gaps[3] - gaps[ks[-1]]) <= 0.05 if 3 in gaps else stays
+        stable = abs(gaps[3] - gaps[ks[-1]]) <= LEVEL * abs(gaps[ks[-1]]) if 3 in gaps else stays
         shown = ", ".join(f"{'label' if k == 0 else f'k={k}'}: {gaps[k]:.3f} (AUC {aucs[k]:.3f})" for k in ks)
         return Finding(
             f"The gap stays with the likeliest class alone, and is stable from k = 3 (encoder {name})",
@@ -85,7 +87,7 @@ def classes_told(bench: Bench) -> Outcome:
             shown,
             _n(bench, rows, name),
             bench.holds(stays and stable, name),
-            "counted as staying if half of it does, as stable within .05",
+            f"counted as staying if half of it does, as stable within {LEVEL:.0%}",
         )
 
     return _outcome(bench, rows, finding, "top-k", "classes told (0: the label alone)")
@@ -167,7 +169,6 @@ def fingerprints_needed(bench: Bench) -> Outcome:
             look = LOOKS[role]
             axes.plot([x for x, _ in told], [y for _, y in told], look.line, marker=look.marker, color=look.colour, label=str(role))
         axes.set(xlabel="fingerprints of the suspect", ylabel="share called piracy", ylim=(-0.03, 1.03))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3)
 
     return Outcome(rows, findings, {"detection.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 
@@ -210,7 +211,6 @@ def views_alike(bench: Bench) -> Outcome:
         axes.bar(at + 0.2, [r["models_of_one_label"] for r in mine], 0.38, label="models of one label", color="#e69f00", hatch="//")
         axes.set_xticks(at, [r["role"] for r in mine])
         axes.set(ylabel="mean cosine", ylim=(0, 1.03))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
 
     return Outcome(rows, findings, {"views.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 
@@ -258,6 +258,5 @@ def _outcome(bench: Bench, rows: list[dict[str, Any]], finding: Callable[[str], 
         axes.set(
             xlabel=xlabel, ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what], ylim=(-0.1, 1.03)
         )
-        axes.legend(loc="lower right")
 
     return Outcome(rows, [finding(e) for e in _names(rows)], {f"{name}.svg": panels(["gap", "auc"], paint)}, bench.excluded)

@@ -70,7 +70,6 @@ def overlap(bench: Bench) -> Outcome:
         line(axes, {s: [r["similarity"] for r in mine if r["overlap"] == s] for s in SHARES}, "homologous", COLOURS[name], MARKERS[name])
         axes.axhline(mine[0]["least_piracy"], color="#d55e00", linestyle=":", label="least similar piracy model")
         axes.set(xlabel="share of training images that are the victim's", ylabel="similarity to the victim", ylim=(-0.02, 1.03))
-        axes.legend(loc="center right")
 
     return Outcome(rows, findings, {"overlap.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 
@@ -106,7 +105,6 @@ def transfer(bench: Bench) -> Outcome:
             axes.plot(at, [r["similarity"] for r in part], look.marker, color=look.colour, alpha=0.6, markersize=4, label=str(role))
         axes.set_xticks(range(len(victims)), [f"other victim {i + 1}" for i in range(len(victims))], fontsize=8)
         axes.set(ylabel="similarity to that victim", ylim=(-0.02, 1.03), xlim=(-0.5, max(0.5, len(victims) - 0.5)))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=2)
 
     return Outcome(rows, findings, {"transfer.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 

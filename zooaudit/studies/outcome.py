@@ -16,6 +16,8 @@ class Holds(StrEnum):
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"
     UNDECIDED = "not decidable at this scale"
+    UNCLAIMED = "not a claim of the paper"
+    """What the paper does not test and an audit must know: a number without a verdict."""
 
     @staticmethod
     def of(ok: bool, *numbers: float) -> "Holds":

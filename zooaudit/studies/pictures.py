@@ -22,11 +22,17 @@ def line(axes: Any, points: Points, label: str, colour: str, marker: str = "o", 
 
 
 def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: float = 3.3, form: str = "svg") -> bytes:
-    """One panel beside the other, each painted by its title."""
+    """One panel beside the other, each painted by its title; above them, one legend of all labels."""
 
     def paint_all(axes: Any) -> None:
-        for one, title in zip(np.atleast_1d(axes).ravel(), titles, strict=True):
+        every = np.atleast_1d(axes).ravel()
+        labelled: dict[str, Any] = {}
+        for one, title in zip(every, titles, strict=True):
             paint(one, title)
             one.set_title(title, fontsize=10, loc="left", fontweight="bold")
+            handles, labels = one.get_legend_handles_labels()
+            labelled = dict(zip(labels, handles, strict=True)) | labelled
+        if labelled:
+            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=len(labelled))
 
     return rendered(paint_all, width=4.2 * len(titles), height=height, form=form, panels=(1, len(titles)))

@@ -114,7 +114,6 @@ def _recovery_picture(bench: Bench, rows: list[dict[str, Any]], scores_of: Any) 
         homologous: Scores = scores_of(Variant(bench.encoders[name])).of(Role.HOMOLOGOUS)
         axes.axhline(float(homologous.means.max()), color="#0072b2", linestyle="--", linewidth=1, label="highest homologous model")
         axes.set(xlabel="recovery rate", ylabel="similarity to the victim", ylim=(-0.02, 1.03))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.06), ncols=3, columnspacing=1.0)
 
     return panels(list(bench.encoders), paint)
 
@@ -267,6 +266,5 @@ def _modification_picture(rows: list[dict[str, Any]], encoders: list[str]) -> by
         line(axes, points, "test accuracy", "#000000", "d", "--")
         xlabel = {"fine-tune": "epochs", "int8": "bits (0: unchanged)", "adversarial": "iterations"}
         axes.set(xlabel=xlabel.get(kind, "share set to zero"), ylim=(0, 1.03))
-        axes.legend(loc="lower left")
 
     return panels(list(dict.fromkeys(r["kind"] for r in rows)), paint)
