@@ -2,10 +2,12 @@
 
     python benchmarks/audit.py --recipe fmnist-quick --seeds 1 2 3 --keep FOLDER
     python benchmarks/model_seconds.py FOLDER
+    python benchmarks/model_seconds.py --zoo cifar10-small STORE      # adds the models of another recipe's zoo to what is there
 
 Writes benchmarks/results/model_seconds.json, and what the command needs of it into zooaudit/measured.json. Both workers of these audits
 were busy all the time, with one thread each, so a model's seconds are core seconds. The digits' models are too small to be scaled from
-those: they are built here, one after another, and their CPU seconds counted.
+those: they are built here, one after another, and their CPU seconds counted. Of a zoo added by --zoo the models' own records are taken, one
+core each; other work on that machine makes them upper bounds.
 """
 
 import argparse
@@ -15,15 +17,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from measure import RESULTS, spread
+from measure import RESULTS, context, spread
 
 from zooaudit import steps
 from zooaudit.compute import threads
-from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import resolve
 from zooaudit.farm import build_and_commit
 from zooaudit.recipes import get_recipe
-from zooaudit.sizing import kind
+from zooaudit.sizing import DOMAINS, kind
+from zooaudit.sizing import planned as planned_for
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
 from zooaudit.zoo.schedule import relative_cost
@@ -35,27 +37,53 @@ PRODUCT = Path(__file__).parent.parent / "zooaudit" / "measured.json"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kept", type=Path, help="folder with seed-1, seed-2, ... that benchmarks/audit.py kept")
-    folder = parser.parse_args().kept
+    parser.add_argument("kept", type=Path, nargs="?", help="folder with seed-1, seed-2, ... that benchmarks/audit.py kept")
+    parser.add_argument("--zoo", nargs=2, metavar=("RECIPE", "STORE"), help="a finished zoo of another recipe, and the store that holds it")
+    args = parser.parse_args()
+    if (args.kept is None) == (args.zoo is None):
+        parser.error("expected either FOLDER or --zoo RECIPE STORE")
+    body = with_zoo(*args.zoo) if args.zoo else of_audits(args.kept)
+    (RESULTS / "model_seconds.json").write_text(json.dumps(body, indent=2) + "\n")
+    PRODUCT.write_text(json.dumps(for_the_product(body), indent=2) + "\n")
+
+
+def of_audits(folder: Path) -> dict[str, Any]:
+    """What the committed audits took; zoos that were added before stay."""
     audits = json.loads((RESULTS / f"audit_{RECIPE.name}.json").read_text())
     if audits["recipe_digest"] != RECIPE.digest:
         raise SystemExit("the committed audits are of another recipe: run benchmarks/audit.py first")
     stores = [(row, open_store(str(folder / f"seed-{row['seed']}" / "store"))) for row in audits["rows"]]
     for row, artifacts in stores:
         check_same_run(row, artifacts)
-    dataset = resolve(RECIPE.dataset)
-    body = {
+    before = json.loads((RESULTS / "model_seconds.json").read_text())
+    return {
         **{k: audits[k] for k in ("commit", "date", "hardware", "versions")},
         "command": "python benchmarks/model_seconds.py FOLDER",
         "recipe": RECIPE.name,
         "dataset": RECIPE.dataset,
         "audits": len(stores),
         "models": len(stores[0][1].ids("model")),
-        "kinds": {RECIPE.dataset: kinds([a for _, a in stores], dataset), "digits": digits_kinds()},
+        "zoos": before["zoos"],
+        "kinds": before["kinds"]
+        | {RECIPE.dataset: kinds([a for _, a in stores], DOMAINS[RECIPE.dataset].train_size), "digits": digits_kinds()},
         **around_the_zoo([row for row, _ in stores], [a for _, a in stores]),
     }
-    (RESULTS / "model_seconds.json").write_text(json.dumps(body, indent=2) + "\n")
-    PRODUCT.write_text(json.dumps(for_the_product(body), indent=2) + "\n")
+
+
+def with_zoo(name: str, store: str) -> dict[str, Any]:
+    """What is committed, with the models of one more zoo."""
+    recipe, artifacts = get_recipe(name), open_store(store)
+    domain = DOMAINS[recipe.dataset]
+    planned = {s.id for s in planned_for(recipe, domain).specs}
+    there = [i for i in artifacts.ids("model") if i in planned]
+    if len(there) < len(planned):
+        raise SystemExit(f"{store} holds {len(there)} of the {len(planned)} models of {name}: finish the zoo first")
+    here = context()
+    source = {"recipe": name, "models": len(there)} | {k: here[k] for k in ("commit", "date", "hardware")}
+    body = json.loads((RESULTS / "model_seconds.json").read_text())
+    body["zoos"][recipe.dataset] = source
+    body["kinds"][recipe.dataset] = kinds([artifacts], domain.train_size, planned)
+    return body
 
 
 def check_same_run(row: dict[str, Any], artifacts: Artifacts) -> None:
@@ -65,15 +93,15 @@ def check_same_run(row: dict[str, Any], artifacts: Artifacts) -> None:
         raise SystemExit(f"{artifacts.url}: {seconds:.0f} s of training do not fit {row['phases_s']['training']} s on two workers")
 
 
-def kinds(stores: list[Artifacts], dataset: Dataset) -> dict[str, Any]:
+def kinds(stores: list[Artifacts], train_size: int, chosen: set[str] | None = None) -> dict[str, Any]:
     """By kind of model: seconds, and seconds for 1e12 units of relative_cost, all seconds of the kind over all its work."""
     seconds, work = defaultdict(list), defaultdict(float)
     for artifacts in stores:
-        for id_ in artifacts.ids("model"):
+        for id_ in artifacts.ids("model") if chosen is None else sorted(chosen):
             meta = artifacts.load("model", id_).meta
             spec = ModelSpec.from_json(meta["spec"])
             seconds[kind(spec)].append(meta["record"]["seconds"])
-            work[kind(spec)] += relative_cost(spec, len(dataset.train))
+            work[kind(spec)] += relative_cost(spec, train_size)
     return {k: {"seconds": spread(s), "seconds_per_1e12_work": 1e12 * sum(s) / work[k]} for k, s in sorted(seconds.items())}
 
 
@@ -108,7 +136,7 @@ def around_the_zoo(rows: list[dict[str, Any]], stores: list[Artifacts]) -> dict[
 
 def for_the_product(body: dict[str, Any]) -> dict[str, Any]:
     """What an installed zooaudit needs: means, and where they come from."""
-    kept = {k: body[k] for k in ("commit", "date", "hardware", "recipe", "dataset", "audits", "models")}
+    kept = {k: body[k] for k in ("commit", "date", "hardware", "recipe", "dataset", "audits", "models", "zoos")}
     rates = {d: {k: round(v["seconds_per_1e12_work"], 2) for k, v in found.items()} for d, found in body["kinds"].items()}
     once = {k: round(body[k]["median"], 1) for k in ("fixed_s", "after_zoo_us_per_query", "report_bytes_per_model")}
     return kept | {"seconds_per_1e12_work": rates} | once

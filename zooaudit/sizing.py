@@ -74,6 +74,8 @@ class Measured:
     audits: int
     models: int
     """In each of these audits."""
+    zoos: dict[str, dict[str, Any]]
+    """By dataset: the zoo of another recipe whose models were measured, with commit, date and hardware."""
     seconds_per_1e12_work: dict[str, dict[str, float]]
     """By dataset and kind of model."""
     fixed_s: float
@@ -81,8 +83,11 @@ class Measured:
     report_bytes_per_model: float
 
     def rates(self, dataset: str) -> dict[str, float]:
-        """Of one dataset; for an unknown one, of the dataset that whole audits were measured on."""
-        return self.seconds_per_1e12_work.get(dataset, self.seconds_per_1e12_work[self.dataset])
+        """By kind, of one dataset; of a kind that was not measured on it, of the dataset that whole audits were measured on, or else
+        the slowest of that kind on any."""
+        every = list(self.seconds_per_1e12_work.values())
+        anywhere = {kind: max(rates.get(kind, 0.0) for rates in every) for kind in itertools.chain(*every)}
+        return anywhere | self.seconds_per_1e12_work[self.dataset] | self.seconds_per_1e12_work.get(dataset, {})
 
     def seconds(self, spec: ModelSpec, domain: Domain) -> float:
         """Core seconds of one model; of a kind that was not measured, at the slowest rate of those that were."""
@@ -254,11 +259,20 @@ def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
         notes.append(
             f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there is no measurement on a GPU yet"
         )
-    if domain.name not in known.seconds_per_1e12_work:
-        notes.append(f"nothing was measured on {domain.name}: scaled by the work from {known.dataset}, too low for much smaller images")
+    own = known.seconds_per_1e12_work.get(domain.name, {})
+    if source := known.zoos.get(domain.name):
+        notes.append(
+            f"models on {domain.name} were measured in one zoo of {source['recipe']} ({source['models']} models, {source['hardware']}, "
+            f"commit {source['commit']}, {source['date'][:10]}), the time around them was not: it is that of {known.dataset}"
+        )
+    elif not own:
+        notes.append(f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much smaller images")
     elif domain.name != known.dataset:
         notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
-    unknown = sorted({kind(s) for s in plan.specs} - known.rates(domain.name).keys())
+    needed, there = {kind(s) for s in plan.specs}, known.rates(domain.name).keys()
+    if own and (elsewhere := sorted((needed & there) - own.keys())):
+        notes.append(f"measured on other data only: {', '.join(elsewhere)}")
+    unknown = sorted(needed - there)
     if unknown:
         notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
     return tuple(notes)
