@@ -19,11 +19,11 @@ def separating(monkeypatch: pytest.MonkeyPatch, digits: Dataset) -> Bench:
     return bench(digits, open_store("memory:"))
 
 
-def changed(kind: str, by_strength: dict[float, tuple[float, float]]) -> list[dict[str, object]]:
-    """Rows of two models: by strength their similarity and accuracy."""
+def changed(kind: str, by_strength: dict[float, tuple[float, float]], innocent: float = 0.05) -> list[dict[str, object]]:
+    """Rows of two models: by strength their similarity and accuracy; and the mean similarity of homologous models."""
     return [
         {"encoder": "paper", "kind": kind, "strength": s, "base": b, "model": f"{b}{s}", "accuracy": a, "kept": a / by_strength[0.0][1],
-         "similarity": x, "p": 0.0, "above_innocent": True}
+         "similarity": x, "p": 0.0, "above_innocent": True, "homologous": innocent}
         for s, (x, a) in by_strength.items() for b in ("one", "two")
     ]  # fmt: skip
 
@@ -47,6 +47,8 @@ def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatc
     assert by_claim(separating, [*lost, *PRUNED_WELL, *INT8, *HELD_THEN_LOST]) == good | {
         "Similarity stays high after fine-tuning on test-set points": Holds.NOT_REPRODUCED
     }
+    as_innocents = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)}, innocent=0.8)  # .8 is high only where innocents are low
+    assert next(iter(by_claim(separating, as_innocents).values())) is Holds.NOT_REPRODUCED
     early = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.2, 0.79), 270.0: (0.1, 0.6)})
     assert by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *early])[next(c for c in good if c.startswith("Adv"))] is Holds.NOT_REPRODUCED
     for missing in ("fine-tune", "prune", "adversarial"):

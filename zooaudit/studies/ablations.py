@@ -22,6 +22,7 @@ PLATEAU = 70
 LEVEL = 0.1
 """A gap is level while it stays within this share of itself."""
 TOP_K = (0, 1, 2, 3, 5)
+WHAT = {"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}
 FINGERPRINTS = (2, 3, 5, 8, 10, 15, 20)
 
 
@@ -118,7 +119,7 @@ def no_contrastive_loss(bench: Bench) -> Outcome:
             values = _values(rows, name, 0, title)
             axes.plot([x] * len(values), values, MARKERS[name], color=COLOURS[name])
         axes.set_xticks(range(len(_names(rows))), _names(rows))
-        axes.set(ylim=(0, 1.03), ylabel=title, xlim=(-0.5, len(_names(rows)) - 0.5))
+        axes.set(ylim=(-0.1, 1.03), ylabel=WHAT[title], xlim=(-0.5, len(_names(rows)) - 0.5))
 
     return Outcome(rows, [finding], {"autoencoder.svg": panels(["gap", "auc"], paint)}, bench.excluded)
 
@@ -255,8 +256,6 @@ def _outcome(bench: Bench, rows: list[dict[str, Any]], finding: Callable[[str], 
         for encoder in _names(rows):
             points = {x: _values(rows, encoder, x, what) for x in sorted({r["x"] for r in rows})}
             line(axes, points, encoder, COLOURS[encoder], MARKERS[encoder])
-        axes.set(
-            xlabel=xlabel, ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what], ylim=(-0.1, 1.03)
-        )
+        axes.set(xlabel=xlabel, ylabel=WHAT[what], ylim=(-0.1, 1.03))
 
     return Outcome(rows, [finding(e) for e in _names(rows)], {f"{name}.svg": panels(["gap", "auc"], paint)}, bench.excluded)

@@ -9,6 +9,7 @@ from zooaudit.reporting.canvas import rendered
 
 COLOURS = {"paper": "#d55e00", "hellinger": "#0072b2", "autoencoder": "#777777"}
 MARKERS = {"paper": "o", "hellinger": "s", "autoencoder": "x"}
+MOST_IN_A_ROW = 3
 Points = Mapping[float, Sequence[float]]
 """By x: the values there."""
 
@@ -22,17 +23,21 @@ def line(axes: Any, points: Points, label: str, colour: str, marker: str = "o", 
 
 
 def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: float = 3.3, form: str = "svg") -> bytes:
-    """One panel beside the other, each painted by its title; above them, one legend of all labels."""
+    """A panel a title, up to three in a row, each painted by its title; above them, one legend of all labels."""
+    columns = len(titles) if len(titles) <= MOST_IN_A_ROW else -(-len(titles) // 2)
+    rows = -(-len(titles) // columns)
 
     def paint_all(axes: Any) -> None:
         every = np.atleast_1d(axes).ravel()
         labelled: dict[str, Any] = {}
-        for one, title in zip(every, titles, strict=True):
+        for spare in every[len(titles) :]:
+            spare.set_axis_off()
+        for one, title in zip(every, titles, strict=False):
             paint(one, title)
             one.set_title(title, fontsize=10, loc="left", fontweight="bold")
             handles, labels = one.get_legend_handles_labels()
             labelled = dict(zip(labels, handles, strict=True)) | labelled
         if labelled:
-            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=len(labelled))
+            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=min(len(labelled), 2 * columns))
 
-    return rendered(paint_all, width=4.2 * len(titles), height=height, form=form, panels=(1, len(titles)))
+    return rendered(paint_all, width=4.2 * columns, height=rows * height, form=form, panels=(rows, columns))

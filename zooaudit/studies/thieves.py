@@ -159,12 +159,12 @@ def modifications(bench: Bench) -> Outcome:
     for name, encoder in bench.encoders.items():
         scores = cohort.scores(Variant(encoder))
         p = scores.p_values(bench.recipe.verdict, bench.recipe.seed, Role.PIRACY)
-        innocent = float(scores.of(Role.HOMOLOGOUS).means.max())
+        innocent = scores.of(Role.HOMOLOGOUS).means
         for spec, base, kind, strength, reached in measured:
-            told = {"encoder": name, "kind": kind, "strength": strength}
+            told = {"encoder": name, "kind": kind, "strength": strength, "homologous": float(innocent.mean())}
             told |= {"base": base.id, "model": spec.id, "accuracy": reached}
             score = float(scores.by_spec[spec].mean())
-            found = {"kept": reached / before[kind][base.id], "similarity": score, "p": p[spec], "above_innocent": score > innocent}
+            found = {"kept": reached / before[kind][base.id], "similarity": score, "p": p[spec], "above_innocent": score > innocent.max()}
             rows.append(told | found)
     findings = [f for name in bench.encoders for f in _modification_findings(bench, name, [r for r in rows if r["encoder"] == name])]
     findings.append(_int8_finding([r for r in rows if r["encoder"] == next(iter(bench.encoders))]))
@@ -180,7 +180,7 @@ def _accuracies(bench: Bench, kind: Modification) -> dict[str, float]:
 
 
 HIGH = 0.8
-"""Share of the unchanged models' similarity that counts as staying high."""
+"""Share of the unchanged models' similarity, beyond that of homologous models, that counts as staying high."""
 
 
 def _at(rows: list[dict[str, Any]], kind: str, strength: float, what: str) -> float:
@@ -195,6 +195,9 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
     def at(kind: str, strength: float, what: str = "similarity") -> float:
         return _at(rows, kind, strength, what)
 
+    def gap(kind: str, strength: float) -> float:
+        return at(kind, strength) - rows[0]["homologous"]
+
     def shown(kind: str, unit: str) -> str:
         strengths = sorted({r["strength"] for r in rows if r["kind"] == kind})
         return ", ".join(f"{s:g}{unit}: {at(kind, s):.2f} (accuracy {at(kind, s, 'accuracy'):.3f})" for s in strengths)
@@ -207,7 +210,7 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
         ("prune", useful, "", "pruning that keeps .95 of the accuracy"),
         ("int8", 8.0, " bit", "INT8 quantisation"),
     ):
-        after, unchanged = at(kind, strength), at(kind, 0.0)
+        after, unchanged = gap(kind, strength), gap(kind, 0.0)
         found.append(
             Finding(
                 f"Similarity stays high after {what} (encoder {name})",
@@ -216,12 +219,12 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
                 shown(kind, unit),
                 n,
                 bench.holds(after >= HIGH * unchanged, name, after, unchanged),
-                f"counted as high if the mean keeps {HIGH:g} of that of the unchanged models"
+                f"counted as high if {HIGH:g} of its distance from homologous models' {rows[0]['homologous']:.2f} is left"
                 + (f"; pruned: {useful:g} of the weights" if kind == "prune" else ""),
             )
         )
     last, middle = float(ITERATIONS[-1]), float(min(ITERATIONS, key=lambda i: abs(i - 120)))
-    stages = [at("adversarial", s) for s in (0.0, middle, last)]
+    stages = [gap("adversarial", s) for s in (0.0, middle, last)]
     worse = at("adversarial", last, "accuracy") < at("adversarial", 0.0, "accuracy")
     found.append(
         Finding(
@@ -231,7 +234,8 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
             shown("adversarial", ""),
             n,
             bench.holds(stages[1] >= HIGH * stages[0] and stages[2] < LOST * stages[0] and worse, name, *stages),
-            f"128 DeepFool examples each, SGD at {ADVERSARIAL.lr:g}; high until {middle:g} if {HIGH:g} is kept, lost under {LOST:g}",
+            f"128 DeepFool examples each, SGD at {ADVERSARIAL.lr:g}; "
+            f"high until {middle:g} if {HIGH:g} of that distance is left, lost under {LOST:g}",
         )
     )
     return found
@@ -261,6 +265,7 @@ def _modification_picture(rows: list[dict[str, Any]], encoders: list[str]) -> by
             mine = [r for r in rows if r["encoder"] == name and r["kind"] == kind]
             points = {s: [r["similarity"] for r in mine if r["strength"] == s] for s in sorted({r["strength"] for r in mine})}
             line(axes, points, f"similarity ({name})", COLOURS[name], MARKERS[name])
+            axes.axhline(mine[0]["homologous"], color=COLOURS[name], linestyle=":", linewidth=1.2, label=f"homologous models ({name})")
         mine = [r for r in rows if r["encoder"] == encoders[0] and r["kind"] == kind]
         points = {s: [r["accuracy"] for r in mine if r["strength"] == s] for s in sorted({r["strength"] for r in mine})}
         line(axes, points, "test accuracy", "#000000", "d", "--")
