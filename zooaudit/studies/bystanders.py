@@ -52,6 +52,7 @@ def overlap(bench: Bench) -> Outcome:
         mine = [r for r in rows if r["encoder"] == name]
         slope = np.polyfit([r["overlap"] for r in mine], [r["similarity"] for r in mine], 1)[0]
         shown = ", ".join(f"{s:.0%}: {np.mean([r['similarity'] for r in mine if r['overlap'] == s]):.3f}" for s in SHARES)
+        gap = bench.cohort.scores(Variant(bench.encoders[name])).gap
         caught = sum(r["similarity"] >= r["least_piracy"] for r in mine)
         findings.append(
             Finding(
@@ -60,8 +61,8 @@ def overlap(bench: Bench) -> Outcome:
                 "none",
                 f"{shown}; slope {slope:+.3f}",
                 f"{len(mine)} models, {len(mine) // len(SHARES)} at each of {len(SHARES)} overlaps",
-                bench.holds(abs(slope) <= 0.1, name),
-                f"counted as none if the slope is within .1; {caught} score as high as some piracy model",
+                bench.holds(abs(slope) <= 0.1 * gap, name),
+                f"counted as none if the slope is within a tenth of what piracy models are more similar, {gap:.3f}; {caught} score as high as some piracy model",
             )
         )
 
