@@ -62,7 +62,7 @@ def overlap(bench: Bench) -> Outcome:
                 f"{shown}; slope {slope:+.3f}",
                 f"{len(mine)} models, {len(mine) // len(SHARES)} at each of {len(SHARES)} overlaps",
                 bench.holds(abs(slope) <= 0.1 * gap, name),
-                f"counted as none if the slope is within a tenth of the gap to piracy models, {gap:.3f}; {caught} score as high as some piracy model",
+                f"counted as none if within a tenth of the gap to piracy models, {gap:.3f}; {caught} score as high as one of these",
             )
         )
 
