@@ -57,7 +57,6 @@ def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:
     yield f"## {recipe}\n"
     yield (
         f"Seed {first['seed']}, {first['dataset']}; {', '.join(f'{n} {h}' for h, n in counts.items())}. {len(outcomes)} studies, "
-        f"{sum(o['queries'] for o in outcomes):,} queries of the auditor; "
         f"{first['hardware']}; commit {', '.join(sorted({o['commit'] for o in outcomes}))}. "
         f"Encoders learnt from models of {trained_on(first['encoders'])}.\n"
     )
