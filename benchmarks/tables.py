@@ -5,13 +5,17 @@ python benchmarks/tables.py (--check: only say, by the exit code, whether they a
 
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from zooaudit.planning import sizing_table
 from zooaudit.recipes import get_recipe
 from zooaudit.sizing import DOMAINS
+from zooaudit.studies.outcome import Holds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -147,13 +151,63 @@ def sizing() -> str:
     return sizing_table(recipe, DOMAINS[recipe.dataset])
 
 
-TABLES = {"audit": audit_table, "speed": speed_table, "cluster": cluster_table, "sizing": sizing}
+def reproduction_table() -> str:
+    """How many of the paper's claims hold, and the AUC, by recipe."""
+    encoders = ("paper", "hellinger")
+    lines = [
+        "| claims of the paper that hold | the paper's encoder | `hellinger` | no encoder | AUC of piracy against homologous models | "
+        "against look-alikes |",
+        "|---|" + "---|" * 5,
+    ]
+    for folder in sorted(p for p in (ROOT / "docs" / "reproduction").iterdir() if p.is_dir()):
+        findings = [f for p in folder.glob("*.json") for f in json.loads(p.read_text())["findings"] if f["holds"] != Holds.UNCLAIMED]
+        of = {e: [f["holds"] for f in findings if f"(encoder {e})" in f["claim"]] for e in encoders}
+        of["none"] = [f["holds"] for f in findings if "(encoder " not in f["claim"]]
+        counts = [
+            f"{holds.count(Holds.REPRODUCED)} of {len(holds)}" + (f", {n} undecided" if (n := holds.count(Holds.UNDECIDED)) else "")
+            for holds in of.values()
+        ]
+        rows = pq.read_table(folder / "auc.parquet").to_pylist()
+        columns = ("auc_homologous", "auc_look_alike")
+        aucs = ["; ".join(f"{e} {spread_of([r[c] for r in rows if r['encoder'] == e])}" for e in encoders) for c in columns]
+        lines.append(f"| [`{folder.name}`](docs/reproduction.md#{folder.name}) | {' | '.join((*counts, *aucs))} |")
+    return "\n".join(lines)
+
+
+def sweep_table() -> str:
+    """A sweep on stored answers against asking anew."""
+    found = load("sweep")
+    models = found["anew_by_points"]["100"]["models"]
+    stored, asked, trained = found["stored_s"], found["times_faster_than_asking"], found["times_faster_than_training"]
+    place = f"{found['hardware']}; commit {found['commit']}"
+    rows = {
+        f"{found['trials']} trials over N and top-k, {models} models of `{found['recipe']}`; {place}": "",
+        "---": "---",
+        f"`zooaudit sweep answers`, Ray's start included (n = {stored['n']})": f"{spread(stored, '{:.0f}')} s",
+        "all models asked anew for each trial": f"{found['anew_s'] / 60:.0f} min, {spread(asked, '{:.0f}')} times as long",
+        "and the zoo trained anew for each": f"{found['trained_s'] / 3600:.0f} h, {spread(trained, '{:,.0f}')} times as long",
+    }
+    return "\n".join(f"| {what} | {value} |" for what, value in rows.items())
+
+
+TABLES = {
+    "audit": audit_table,
+    "speed": speed_table,
+    "cluster": cluster_table,
+    "sizing": sizing,
+    "reproduction": reproduction_table,
+    "sweep": sweep_table,
+}
 
 
 def spread(s: dict[str, Any], form: str = "{:.3f}") -> str:
     """``median [least, most]``, or the one value."""
     middle, low, high = (form.format(s[k]) for k in ("median", "min", "max"))
     return middle if s["n"] == 1 or low == high else f"{middle} [{low}, {high}]"
+
+
+def spread_of(values: list[float]) -> str:
+    return spread({"n": len(values), "median": statistics.median(values), "min": min(values), "max": max(values)})
 
 
 if __name__ == "__main__":

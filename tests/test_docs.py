@@ -11,6 +11,7 @@ import pytest
 from zooaudit import errors
 from zooaudit.cli import make_parser
 from zooaudit.recipes import RECIPES
+from zooaudit.studies.registry import STUDIES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -51,6 +52,17 @@ def test_tables_are_made_from_the_committed_results(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
     assert runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["main"]() == 0, "run python benchmarks/tables.py"
     assert "seeds" in README.partition("<!-- table: audit -->")[2].partition("<!-- end -->")[0]
+
+
+def test_reproduction_is_made_from_the_committed_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["reproduction.py", "--check"])
+    assert runpy.run_path(str(ROOT / "benchmarks" / "reproduction.py"))["main"]() == 0, "run python benchmarks/reproduction.py"
+
+
+def test_every_study_was_run_on_the_papers_first_dataset() -> None:
+    rows = (ROOT / "docs" / "reproduction.md").read_text().partition("## fmnist-paper")[2].partition("\n## ")[0]
+    for study in STUDIES.values():
+        assert f"`zooaudit study {study.name} --recipe fmnist-paper`" in rows
 
 
 def test_every_recipe_and_subcommand_is_described() -> None:
