@@ -24,6 +24,8 @@ paper says is in its tables and figures as named; a claim is
 - **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
   does not separate to begin with (median AUC under .9).
 
+Some rules were changed after a first pass, when its numbers had been seen: [which, and which verdicts fell](log.md).
+
 A number that the paper does not give, but an audit must know, is in the table without a verdict.
 
 Encoder `paper` is the paper's own, `hellinger` is ours ([why](decisions/0006-hellinger-encoder.md)); which architectures each was trained
@@ -46,7 +48,7 @@ def page() -> str:
         outcomes = [json.loads((folder / f"{name}.json").read_text()) for name in STUDIES if (folder / f"{name}.json").exists()]
         if outcomes:
             parts.append("\n".join(section(folder.name, outcomes)))
-    return "\n".join(parts)
+    return "\n".join(parts).rstrip("\n") + "\n"
 
 
 def section(recipe: str, outcomes: list[dict[str, Any]]) -> Iterator[str]:

@@ -1,13 +1,18 @@
 """The rules by which studies find a claim reproduced or not, on numbers made to pass and to fail."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from tests.zoos import bench
 from zooaudit.data.images import Dataset
 from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import thieves
+from zooaudit.studies import bystanders, pictures, thieves
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Holds
 
@@ -62,9 +67,9 @@ def test_means_at_all_strengths_are_of_the_same_models() -> None:
 
 
 def test_int8_is_held_to_a_hundredth_of_accuracy() -> None:
-    assert thieves._int8_finding(INT8).holds is Holds.REPRODUCED
+    assert thieves._int8_finding(INT8).ours.startswith("2 of 2;") and thieves._int8_finding(INT8).holds is Holds.UNCLAIMED
     worse = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.789)})
-    assert thieves._int8_finding(worse).holds is Holds.NOT_REPRODUCED
+    assert thieves._int8_finding(worse).ours.startswith("0 of 2; accuracy lost +0.0110")
     assert thieves._int8_finding(worse[:2]).holds is Holds.UNDECIDED
 
 
@@ -87,3 +92,41 @@ def test_the_rule_of_figure_6c(detected: int, holds: Holds, separating: Bench) -
 
 def test_a_rule_that_rests_on_nothing_decides_nothing() -> None:
     assert Holds.of(True, float("nan")) is Holds.UNDECIDED and Holds.of(False, 1.0) is Holds.NOT_REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "holds"),
+    [(0.0, 0.05, Holds.REPRODUCED), (0.3, 0.1, Holds.NOT_REPRODUCED), (-0.3, 0.1, Holds.NOT_REPRODUCED), (0.05, 0.2, Holds.UNDECIDED),
+     (0.0, float("nan"), Holds.UNDECIDED)],
+)  # fmt: skip
+def test_an_effect_must_be_clear_of_the_noise(separating: Bench, slope: float, error: float, holds: Holds) -> None:
+    assert bystanders._no_effect(separating, "paper", slope, error, 0.9) is holds
+    assert bystanders._no_effect(separating, "paper", slope, max(error, 0.01), -0.9) is not Holds.REPRODUCED, "there is no gap"
+
+
+def test_the_slope_of_a_line_and_how_sure_it_is() -> None:
+    slope, error = bystanders._slope([0, 0, 1, 1], [0.0, 0.2, 1.0, 1.2])
+    assert slope == pytest.approx(1) and error == pytest.approx(0.14142 * 4.3027, rel=1e-3)
+    assert all(np.isnan(v) for x in ([0.5] * 4, [0.0, 1.0]) for v in bystanders._slope(x, [1.0] * len(x)))
+
+
+@pytest.mark.parametrize(("titles", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3))])
+def test_panels_stand_in_rows_of_three_under_one_legend(monkeypatch: pytest.MonkeyPatch, titles: int, grid: tuple[int, int]) -> None:
+    made: list[tuple[int, int]] = []
+
+    def kept(paint: Callable[[Any], None], *, panels: tuple[int, int], **_: Any) -> bytes:
+        figure = Figure()
+        axes = figure.subplots(*panels)
+        paint(axes)
+        made.append(panels)
+        assert [t.get_text() for t in figure.legends[0].get_texts()] == ["all", *(f"{i}" for i in range(titles))]
+        assert sum(a.axison for a in np.atleast_1d(axes).ravel()) == titles
+        return b""
+
+    def paint(axes: Any, title: str) -> None:
+        axes.plot([0], [1], label="all")
+        axes.plot([0], [1], label=title)
+
+    monkeypatch.setattr(pictures, "rendered", kept)
+    pictures.panels([f"{i}" for i in range(titles)], paint)
+    assert made == [grid]

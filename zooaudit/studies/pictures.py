@@ -24,8 +24,8 @@ def line(axes: Any, points: Points, label: str, colour: str, marker: str = "o", 
 
 def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: float = 3.3, form: str = "svg") -> bytes:
     """A panel a title, up to three in a row, each painted by its title; above them, one legend of all labels."""
-    columns = len(titles) if len(titles) <= MOST_IN_A_ROW else -(-len(titles) // 2)
-    rows = -(-len(titles) // columns)
+    rows = -(-len(titles) // MOST_IN_A_ROW)
+    columns = -(-len(titles) // rows)
 
     def paint_all(axes: Any) -> None:
         every = np.atleast_1d(axes).ravel()
@@ -35,8 +35,8 @@ def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: flo
         for one, title in zip(every, titles, strict=False):
             paint(one, title)
             one.set_title(title, fontsize=10, loc="left", fontweight="bold")
-            handles, labels = one.get_legend_handles_labels()
-            labelled = dict(zip(labels, handles, strict=True)) | labelled
+            for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
+                labelled.setdefault(label, handle)
         if labelled:
             every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=min(len(labelled), 2 * columns))
 

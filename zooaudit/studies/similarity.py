@@ -120,7 +120,7 @@ def _p_findings(name: str, stolen: list[dict[str, Any]], independent: list[dict[
             f"mean p {spread([r['mean_p'] for r in independent], '{:.2f}')}",
             n,
             Holds.of(lowest > 0.56),
-            "with p against all other homologous models, half of the models must lie under .5",
+            "against all other homologous models",
         ),
     ]
 
