@@ -73,6 +73,8 @@ def of_audits(folder: Path) -> dict[str, Any]:
 def with_zoo(name: str, store: str) -> dict[str, Any]:
     """What is committed, with the models of one more zoo."""
     recipe, artifacts = get_recipe(name), open_store(store)
+    if recipe.dataset in (RECIPE.dataset, "digits"):
+        raise SystemExit(f"--zoo {name}: {recipe.dataset} is measured from FOLDER; expected a recipe on other data")
     domain = DOMAINS[recipe.dataset]
     planned = {s.id for s in planned_for(recipe, domain).specs}
     there = [i for i in artifacts.ids("model") if i in planned]

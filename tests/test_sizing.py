@@ -6,6 +6,7 @@ import runpy
 import time
 import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -288,3 +289,25 @@ def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
     assert [row.split(" | ")[0] for row in rows] == [f"| {n:,}" for n in totals]
     with pytest.raises(SystemExit, match="no table 'nonesuch'"):
         filled("<!-- table: nonesuch --><!-- end -->")
+
+
+def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates made up: ResNet34 measured on CIFAR-10 only, everything else of the recipe nowhere."""
+    recipe, known = RECIPES["cifar10-small"], sizing.measured()
+    source = {"recipe": "cifar10-small", "models": 16, "commit": "abc", "date": "2026-01-02T00:00:00", "hardware": "2 cores"}
+    rates = known.seconds_per_1e12_work | {"cifar10": {"resnet34 trained": 7.0, "resnet34 cloudleak": 9.0}}
+    made_up = replace(known, zoos={"cifar10": source}, seconds_per_1e12_work=rates)
+    monkeypatch.setattr(sizing, "measured", lambda: made_up)
+    assert made_up.rates("cifar10")["resnet34 trained"] == 7.0
+    assert made_up.rates("my-images")["resnet34 trained"] == 7.0, "measured on other data"
+    notes = " ".join(estimate(recipe, DOMAINS["cifar10"], Devices(2)).notes)
+    assert "one zoo of cifar10-small (16 models, 2 cores, commit abc, 2026-01-02)" in notes
+    assert "counted at the slowest measured rate: densenet121 cloudleak" in notes and "resnet34" not in notes
+    assert "measured on other data only" in " ".join(estimate(FMNIST_QUICK, DOMAINS["cifar10"], Devices(2)).notes)
+
+
+def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> None:
+    known = sizing.measured()
+    rates, own = known.rates("digits"), known.seconds_per_1e12_work["digits"]
+    assert "D trained" not in own and rates["D trained"] == max(own.values())
+    assert all(rates[k] == v for k, v in own.items())

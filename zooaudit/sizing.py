@@ -84,10 +84,11 @@ class Measured:
 
     def rates(self, dataset: str) -> dict[str, float]:
         """By kind, of one dataset; of a kind that was not measured on it, of the dataset that whole audits were measured on, or else
-        the slowest of that kind on any."""
-        every = list(self.seconds_per_1e12_work.values())
+        the slowest of that kind on any; but no faster than the slowest kind on this dataset."""
+        every, own = list(self.seconds_per_1e12_work.values()), self.seconds_per_1e12_work.get(dataset, {})
         anywhere = {kind: max(rates.get(kind, 0.0) for rates in every) for kind in itertools.chain(*every)}
-        return anywhere | self.seconds_per_1e12_work[self.dataset] | self.seconds_per_1e12_work.get(dataset, {})
+        slowest = max(own.values(), default=0.0)
+        return {k: max(rate, slowest) for k, rate in (anywhere | self.seconds_per_1e12_work[self.dataset]).items()} | own
 
     def seconds(self, spec: ModelSpec, domain: Domain) -> float:
         """Core seconds of one model; of a kind that was not measured, at the slowest rate of those that were."""
@@ -271,7 +272,7 @@ def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
         notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
     needed, there = {kind(s) for s in plan.specs}, known.rates(domain.name).keys()
     if own and (elsewhere := sorted((needed & there) - own.keys())):
-        notes.append(f"measured on other data only: {', '.join(elsewhere)}")
+        notes.append(f"measured on other data only, so counted at the slower of that rate and this data's slowest: {', '.join(elsewhere)}")
     unknown = sorted(needed - there)
     if unknown:
         notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
