@@ -27,7 +27,7 @@ paper: install ## every study of the paper on fmnist-paper: takes hours, goes on
 test: install ## all tests that this machine can run; says what it left out and why
 	$(PYTHON) -m pytest
 
-unit: install ## the tests that need no server, no Ray and no processes of their own: under a minute
+unit: install ## the tests that need no server, no Ray and no processes of their own: a minute and a half on 2 cores
 	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not (processes or ray or s3 or serve or browser or chaos or gpu or network)"
 
 check: install ## format, lint, types, layer contract
