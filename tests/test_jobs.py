@@ -93,7 +93,7 @@ def queue_log(nodes: Nodes) -> list[dict[str, str]]:
 
 def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
     """Suspend both workers when some models are finished and each worker has one in hand; returns them, and what is finished."""
-    wait_for_models(store, 2)
+    wait_for_models(store, 2)  # a model is in the store a moment before its worker says so
     while True:
         workers = nodes.processes("RayTrainWorker")
         for worker in workers:
@@ -102,7 +102,7 @@ def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
         told = queue_log(nodes)
         drawn, finished = ({e["model"] for e in told if e["event"] == event} for event in ("drawn", "finished"))
         assert len(finished) < 16 and {e["workers"] for e in told if e["event"] == "joined"} == {"2"}, told
-        if len(drawn - finished) == 2:
+        if len(finished) >= 2 and len(drawn - finished) == 2:
             return workers, finished
         for worker in workers:
             worker.resume()
