@@ -1,0 +1,102 @@
+"""The discriminant against Fisher's formula in full, and what it must not depend on."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from zooaudit.encoder.discriminant import Discriminant, features, fit_discriminant, left_out_parts
+from zooaudit.errors import NotEnoughModelsError
+
+VIEWS, N, K = 2, 3, 4
+
+
+def models(count: int, seed: int, towards: Tensor | None = None, by: float = 0.0) -> Tensor:
+    """Answers of ``count`` models: one distribution a point with noise, pulled ``by`` so much to ``towards``."""
+    generator = torch.Generator().manual_seed(seed)
+    common = torch.randn(VIEWS, N, 2, K, generator=torch.Generator().manual_seed(99))
+    own = common + torch.randn(count, VIEWS, N, 2, K, generator=generator)
+    return (own + by * towards if towards is not None else own).softmax(-1)
+
+
+SECRET = torch.randn(VIEWS, N, 2, K, generator=torch.Generator().manual_seed(7))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Discriminant:
+    return fit_discriminant(models(6, 1, SECRET, 2.0), models(9, 2))
+
+
+def test_it_is_fishers_discriminant_with_a_ridge(fitted: Discriminant) -> None:
+    """Oracle: the whole covariance matrix, inverted."""
+    copies, innocent = (features(x).flatten(1).numpy() for x in (models(6, 1, SECRET, 2.0), models(9, 2)))
+    gap = copies.mean(0) - innocent.mean(0)
+    spread = sum(np.outer(r - rows.mean(0), r - rows.mean(0)) for rows in (copies, innocent) for r in rows) / (6 + 9 - 2)
+    direction = np.linalg.solve(spread + np.trace(spread) / 15 * np.eye(len(gap)), gap)
+    np.testing.assert_allclose(fitted.weights.flatten().numpy(), direction / (direction @ gap), rtol=1e-9)
+
+
+def test_means_are_zero_and_one_and_parts_add_up(fitted: Discriminant) -> None:
+    copies, innocent = models(6, 1, SECRET, 2.0), models(9, 2)
+    assert features(innocent).mean(0).allclose(fitted.centre)
+    assert fitted.scores(innocent).mean().item() == pytest.approx(0, abs=1e-12)
+    assert fitted.scores(copies).mean().item() == pytest.approx(1)
+    assert fitted.parts(copies).shape == (6, VIEWS * N)
+    assert fitted.parts(copies[0]).allclose(fitted.parts(copies)[0])
+
+
+def test_the_first_queries_say_the_most(fitted: Discriminant) -> None:
+    shares = fitted.parts(models(6, 1, SECRET, 2.0)).mean(0)
+    assert shares.diff().max() <= 1e-12 and shares.sum().item() == pytest.approx(1)
+    assert sorted(fitted.order.tolist()) == list(range(VIEWS * N))
+
+
+def test_models_never_seen_are_told_apart(fitted: Discriminant) -> None:
+    assert fitted.scores(models(40, 3, SECRET, 2.0)).min() > fitted.scores(models(40, 4)).median()
+    assert abs(fitted.scores(models(400, 4)).mean()) < 0.1
+
+
+def test_what_innocent_look_alikes_share_counts_little() -> None:
+    """Copies differ from homologous models by SECRET and by having been extracted; with look-alikes among the innocent the second goes."""
+    extracted = torch.randn(VIEWS, N, 2, K, generator=torch.Generator().manual_seed(8))
+    copies = models(6, 1, SECRET + extracted, 2.0)
+    unaware = fit_discriminant(copies, models(12, 2))
+    aware = fit_discriminant(copies, torch.cat([models(6, 2), models(6, 5, extracted, 2.0)]))
+    fresh = models(50, 6, extracted, 2.0)
+    assert aware.scores(fresh).mean() < 0.6 * unaware.scores(fresh).mean()
+
+
+def test_perturbed_answers_are_not_looked_at(fitted: Discriminant) -> None:
+    answers = models(3, 8)
+    other = answers.clone()
+    other[..., 1, :] = 1 / K
+    assert torch.equal(fitted.scores(answers), fitted.scores(other))
+
+
+def test_fitted_without_a_model_its_score_is_not_drawn_to_the_others(fitted: Discriminant) -> None:
+    copies, innocent = models(6, 1, SECRET, 2.0), models(9, 2)
+    parts = left_out_parts(copies, innocent, fitted)
+    slow = fit_discriminant(copies, torch.cat([innocent[:4], innocent[5:]]))
+    terms = ((features(innocent[4]) - slow.centre) * slow.weights).sum(-1).flatten()[fitted.order]
+    assert parts[4].allclose(terms) and parts.shape == (9, VIEWS * N)
+    assert parts.sum(1).std() > fitted.scores(innocent).std()
+
+
+def test_models_that_all_answer_alike_score_nothing() -> None:
+    same = torch.full((3, VIEWS, N, 2, K), 1 / K)
+    assert fit_discriminant(same, same).scores(same).tolist() == [0, 0, 0]
+
+
+def test_too_few_models_are_named() -> None:
+    with pytest.raises(NotEnoughModelsError, match="1 and 3 learnt"):
+        fit_discriminant(models(1, 1), models(3, 2))
+
+
+def test_threads_do_not_change_a_bit(fitted: Discriminant) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        again = fit_discriminant(models(6, 1, SECRET, 2.0), models(9, 2))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(again.weights, fitted.weights)

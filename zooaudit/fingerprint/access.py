@@ -1,0 +1,58 @@
+"""What a suspect's interface tells: the access ladder from all probabilities down to a label."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from zooaudit.config import check
+from zooaudit.errors import ConfigError
+from zooaudit.fingerprint.answers import top_k
+
+Kind = Literal["probabilities", "top", "rounded", "label"]
+EXPECTED = "probabilities, top-K (top-3: the three likeliest classes), rounded-D (rounded-2: two decimals) or label"
+
+
+@dataclass(frozen=True)
+class Access:
+    """One rung of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 of the others."""
+
+    kind: Kind = "probabilities"
+    detail: int = 0
+
+    def __post_init__(self) -> None:
+        least, most = {"top": (1, 1_000_000), "rounded": (0, 7)}.get(self.kind, (0, 0))
+        check(self.kind in ("probabilities", "top", "rounded", "label"), self, "kind", EXPECTED)
+        check(least <= self.detail <= most, self, "detail", f"{least} to {most} for {self.kind}")
+
+    @staticmethod
+    def named(name: str) -> "Access":
+        """By its ``name``: ``Access.named("top-3")``.
+
+        Raises:
+            ConfigError: no rung has that name.
+        """
+        kind, _, detail = name.partition("-")
+        if (kind in ("top", "rounded")) != detail.isdecimal() or kind not in ("probabilities", "top", "rounded", "label"):
+            raise ConfigError(f"access {name!r} is unknown; expected {EXPECTED}")
+        return Access(kind, int(detail or 0))  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind
+
+    def told(self, answers: Tensor) -> Tensor:
+        """What a suspect that would answer ``answers``, probabilities float32 ``[..., K]``, tells here: the same shape.
+
+        A class that is not told is 0; a label is 1 for its class. Rounded answers need not sum to 1.
+        """
+        if self.kind == "top":
+            return top_k(answers, self.detail)
+        if self.kind == "label":
+            return top_k(answers, 0)
+        return torch.round(answers, decimals=self.detail) if self.kind == "rounded" else answers
+
+
+LADDER = (Access(), Access("top", 3), Access("top", 1), Access("rounded", 2), Access("rounded", 1), Access("label"))
+"""The rungs that a kit is calibrated for."""
