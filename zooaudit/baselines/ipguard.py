@@ -47,8 +47,3 @@ class IpGuard:
             with torch.no_grad():  # Adam's momentum would carry a point on that has arrived
                 x.copy_(torch.where((loss > 0).view(-1, 1, 1, 1), x.clamp(0, 1), before))
         return x.detach()
-
-    @staticmethod
-    def score(victim: Tensor, suspect: Tensor) -> float:
-        """Matching rate in [0, 1]: share of points that both label alike, from answers ``[n, K]``."""
-        return float((victim.argmax(1) == suspect.argmax(1)).float().mean())

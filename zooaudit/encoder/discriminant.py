@@ -1,19 +1,20 @@
-"""The encoder ``specific``, ours: Fisher's linear discriminant of extracted models against innocent ones, look-alikes among them.
+"""The encoder ``specific``, ours: Fisher's linear discriminant of the victim's copies against innocent models, look-alikes among them.
 
 What the paper's encoder learns, that a model was extracted, look-alikes share. What only copies of this victim share is where their
 answers lie on the line from the innocent models' mean to the mean of the victim's copies, once the directions in which innocent
-models, look-alikes among them, differ from each other count for little. Fisher's discriminant is that and no more; with
-tens of models in thousands of dimensions it needs a shrunk covariance, and no training that could come out one way or another.
-Square roots of probabilities, so that distances are Hellinger's (docs/decisions/0006); clean answers only (docs/decisions/0011).
+models, look-alikes among them, differ from each other count for little. Fisher's discriminant is that and no more; with tens of models
+in thousands of dimensions it needs a shrunk covariance, and no training that could come out one way or another. It takes square roots
+of probabilities, so that distances are Hellinger's, and clean images only (docs/decisions/0011).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from zooaudit.compute import threads
 from zooaudit.errors import NotEnoughModelsError
+from zooaudit.fingerprint.access import Access
 
 SHRINKAGE = 1.0
 """Ridge on the within-class covariance, in units of its mean eigenvalue over the models."""
@@ -23,39 +24,39 @@ LEAST = 2
 
 @dataclass(frozen=True, eq=False)
 class Discriminant:
-    """A linear score over clean answers, 0 at the mean of the innocent models and 1 at the mean of the copies that it was fitted on.
+    """A linear score, 0 at the mean of the innocent models and 1 at the mean of the copies that it was fitted on.
 
     Attributes:
-        weights: float64 ``[views, N, K]``.
-        centre: mean of the innocent models' features, float64 ``[views, N, K]``.
-        order: int64 ``[views x N]``, the queries by their share of the distance between the two means, most informative first.
+        weights: float64 ``[Q, K]``.
+        centre: mean of the innocent models' features, float64 ``[Q, K]``.
+        shares: float64 ``[Q]``, what each query adds to the distance of 1 between the two means.
     """
 
     weights: Tensor
     centre: Tensor
-    order: Tensor
+    shares: Tensor
 
     def parts(self, answers: Tensor) -> Tensor:
-        """What each query adds to the score: answers ``[..., views, N, 2, K]`` to float64 ``[..., views x N]``, in ``order``."""
+        """What each query adds to the score: answers ``[..., Q, K]`` to float64 ``[..., Q]``."""
         with threads(1):  # how a sum is split decides its last bits
-            terms = ((features(answers) - self.centre) * self.weights).sum(-1).flatten(-2)
-        return terms[..., self.order]
+            return ((features(answers) - self.centre) * self.weights).sum(-1)
 
     def scores(self, answers: Tensor) -> Tensor:
-        """One score a model: answers ``[..., views, N, 2, K]`` to float64 ``[...]``."""
-        return self.parts(answers).sum(-1)
+        """One score a model: answers ``[..., Q, K]`` to float64 ``[...]``."""
+        with threads(1):
+            return self.parts(answers).sum(-1)
 
 
 def features(answers: Tensor) -> Tensor:
-    """Roots of the clean answers: ``[..., views, N, 2, K]`` to float64 ``[..., views, N, K]``."""
-    return answers[..., 0, :].double().clamp(min=0).sqrt()
+    """Square roots of probabilities ``[..., Q, K]``, float64."""
+    return answers.double().clamp(min=0).sqrt()
 
 
 def fit_discriminant(copies: Tensor, innocent: Tensor, shrinkage: float = SHRINKAGE) -> Discriminant:
     """Fisher's discriminant with covariance ``S + shrinkage * tr(S) / n * I``, solved in the span of the n models.
 
     Args:
-        copies: answers ``[models, views, N, 2, K]`` of models extracted from the victim, seen through some access.
+        copies: answers ``[models, Q, K]`` of models extracted from the victim, seen through some access.
         innocent: of homologous models and look-alikes, through the same access.
 
     Raises:
@@ -78,17 +79,30 @@ def fit_discriminant(copies: Tensor, innocent: Tensor, shrinkage: float = SHRINK
         direction = gap - within.T @ torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype), within @ gap)
         length = direction @ gap
         weights = direction / length if length > 0 else torch.zeros_like(direction)
-        share = (weights * gap).view(-1, shape[-1]).sum(-1)
-    return Discriminant(weights.view(shape), near.view(shape), share.argsort(descending=True, stable=True))
+        shares = (weights * gap).view(shape).sum(-1)
+    return Discriminant(weights.view(shape), near.view(shape), shares)
 
 
-def left_out_parts(copies: Tensor, innocent: Tensor, whole: Discriminant, shrinkage: float = SHRINKAGE) -> Tensor:
-    """What each query adds to the score of each innocent training model, fitted without that model: float64 ``[models, views x N]``.
+def left_out_parts(copies: Tensor, innocent: Tensor, shrinkage: float = SHRINKAGE) -> Tensor:
+    """What each query adds to the score of each innocent training model, fitted without that model: float64 ``[models, Q]``.
 
-    In the ``order`` of ``whole``, the discriminant of all of them: what other innocent models can be expected to score.
+    It is what other innocent models can be expected to score; those that a discriminant was fitted on lie closer together.
     """
     found = []
     for i in range(len(innocent)):
         others = torch.cat([innocent[:i], innocent[i + 1 :]])
-        found.append(replace(fit_discriminant(copies, others, shrinkage), order=whole.order).parts(innocent[i]))
+        found.append(fit_discriminant(copies, others, shrinkage).parts(innocent[i]))
     return torch.stack(found)
+
+
+def most_telling(copies: Tensor, innocent: Tensor, count: int) -> Tensor:
+    """Which of many images to ask a suspect: int64 ``[count]``, those with the largest shares, most telling first.
+
+    Chosen by labels alone: what tells copies apart by their labels does so by their probabilities, not the other way round.
+
+    Args:
+        copies, innocent: answers ``[models, pool, K]`` of models of the auditor's own, whom asking costs nothing.
+    """
+    label = Access.named("label").told
+    shares = fit_discriminant(label(copies), label(innocent)).shares
+    return shares.argsort(descending=True, stable=True)[:count]

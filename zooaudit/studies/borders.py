@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.baselines.ipguard import MARGINS, IpGuard
+from zooaudit.baselines.scores import matching_rate
 from zooaudit.code import code_digest
 from zooaudit.data.images import to_unit
 from zooaudit.reporting.canvas import LOOKS, rendered
@@ -31,7 +32,7 @@ def ipguard(bench: Bench) -> Outcome:
     victim = bench.zoo.plan.victim
     for margin in MARGINS:
         answers = _answers(bench, _ipguard_questions(bench, margin))
-        scores = {s: IpGuard.score(answers[victim], answers[s.id]) for s in bench.suspects}
+        scores = {s: matching_rate(answers[victim], answers[s.id]) for s in bench.suspects}
         rows.append(
             {"method": "IPGuard", "margin": margin, "queries": POINTS}
             | {f"auc_{role}".replace("-", "_"): _auc(scores, role) for role in FAMILIES[1:]}
