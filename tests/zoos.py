@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, TrainConfig, UapConfig, VerdictConfig
+from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, Recipe, TrainConfig, UapConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.farm import Farm
 from zooaudit.recipes import DIGITS
@@ -37,6 +37,6 @@ TINY = replace(
 )
 
 
-def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None) -> Bench:
-    """A bench on the tiny zoo; without a farm it may not build."""
-    return Bench(TINY, dataset, artifacts, farm or NoFarm(), lambda _: None)
+def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None, recipe: Recipe = TINY) -> Bench:
+    """A bench on the tiny zoo, or another; without a farm it may not build."""
+    return Bench(recipe, dataset, artifacts, farm or NoFarm(), lambda _: None)

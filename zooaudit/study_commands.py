@@ -26,7 +26,7 @@ ALL = "all"
 
 def add_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
     """What the study subcommand takes."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all'; without a name they are listed")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
     _add_zoo(parser, recipes)
     parser.add_argument("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE)")
 
@@ -64,8 +64,8 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         print(json.dumps(list(STUDIES)) if args.json else "\n".join(lines), file=out)
         return 0
     if ALL in args.names and len(args.names) > 1:
-        raise ConfigError(f"'all' stands for every study; found beside it: {', '.join(n for n in args.names if n != ALL)}")
-    chosen = list(STUDIES.values()) if args.names == [ALL] else [get_study(n) for n in args.names]
+        raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
+    chosen = [s for s in STUDIES.values() if s.of_paper] if args.names == [ALL] else [get_study(n) for n in args.names]
     tell = voice(args)
     bench = _bench(args, tell)
     facts = gather_facts(0, 0, args.command_line)
@@ -91,7 +91,8 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         if not args.json and args.log == "text":
             _print_study(results[-1], out)
     if args.json:
-        print(json.dumps({"studies": [dict(r.facts) for r in results], "lacking": lacking}), file=out)
+        rows = [{"study": r.study.name, **row} for r in results for row in r.rows]
+        print(json.dumps({"studies": [dict(r.facts) for r in results], "rows": rows, "lacking": lacking}), file=out)
     elif args.log == "text" and results:
         print(f"tables, pictures and findings are in {folder}", file=out)
     if lacking:

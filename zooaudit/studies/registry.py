@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, similarity, thieves
+from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, similarity, thieves, verdict
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
 
@@ -23,6 +23,8 @@ class Study:
     source: str
     run: Callable[[Bench], Outcome]
     builds: bool = False
+    of_paper: bool = True
+    """Whether the paper claims something of the kind; what it does not test has no row among what was reproduced."""
 
 
 STUDIES = {
@@ -45,6 +47,7 @@ STUDIES = {
         Study("overlap", "Overlap of training data", "figure 12", bystanders.overlap, builds=True),
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
         Study("ipguard", "IPGuard", "section 5.4", borders.ipguard),
+        Study("verdict", "Every method against every family of innocents", "ours", verdict.verdict, builds=True, of_paper=False),
         Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
     )
 }

@@ -1,11 +1,14 @@
 """Run a study once: its outcome is kept in the store, so that a second call, or another machine, only reads it."""
 
+import io
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from zooaudit import steps
 from zooaudit.code import code_digest
@@ -35,6 +38,12 @@ class Result:
     findings: list[Finding]
     files: Mapping[str, bytes]
     fresh: bool
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The table's."""
+        found: list[dict[str, Any]] = pq.read_table(io.BytesIO(self.files[f"{self.study.name}.parquet"])).to_pylist()
+        return found
 
     def write(self, folder: Path) -> list[Path]:
         """Write all files into ``folder``; returns their paths."""

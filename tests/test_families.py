@@ -1,0 +1,139 @@
+"""Who may train what judges whom: folds by victim, architecture and attack, and the table's numbers by hand."""
+
+import dataclasses
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.zoos import TINY, bench
+from zooaudit.data.images import Dataset
+from zooaudit.farm import SerialFarm
+from zooaudit.storage.artifacts import open_store
+from zooaudit.studies import families
+from zooaudit.studies.families import ALL, LOOK_ALIKES, STOLEN, Contest, Fold, left_out, without, without_attack
+from zooaudit.studies.methods import Entry
+from zooaudit.studies.verdict import findings, table_rows
+from zooaudit.verdict.metrics import auc, bootstrap_auc, tpr_at_fpr
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.variants import distilled, twin
+
+TWO_STRANGERS = dataclasses.replace(TINY, zoo=dataclasses.replace(TINY.zoo, other_victims=2, look_alikes_per_victim=2))
+
+
+@pytest.fixture(scope="module")
+def contest(digits: Dataset) -> Contest:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "PER_FAMILY", 2)
+        patch.setattr(families, "HARDENED", dataclasses.replace(families.HARDENED, strength=1))
+        made = Contest(bench(digits, open_store("memory:"), SerialFarm(), TWO_STRANGERS))
+        assert made.folds
+        return made
+
+
+def test_a_victims_look_alikes_are_never_on_both_sides_and_each_is_tested_once(contest: Contest) -> None:
+    tested: list[ModelSpec] = []
+    for fold in contest.folds:
+        learnt_from = {s.parent for s in fold.innocent if s.role is Role.LOOK_ALIKE}
+        assert learnt_from and not learnt_from & {s.parent for s in fold.tested[LOOK_ALIKES]}
+        tested += fold.tested[LOOK_ALIKES]
+    assert sorted(s.id for s in tested) == sorted(s.id for s in contest.bench.suspects if s.role is Role.LOOK_ALIKE)
+
+
+def test_nothing_that_trains_is_tested_and_only_copies_are_stolen(contest: Contest) -> None:
+    for fold in contest.folds:
+        assert not {s.id for s in (*fold.copies, *fold.innocent)} & {s.id for s in fold.suspects}
+        assert all(s.parent == contest.victim for s in (*fold.copies, *fold.tested[STOLEN]))
+        assert not any(s.role.stolen for s in (*fold.innocent, *fold.negatives))
+        assert len(fold.negatives) + len(fold.tested[STOLEN]) == len(fold.suspects) == len(set(fold.suspects))
+
+
+def test_families_are_what_they_say(contest: Contest) -> None:
+    built = contest.built
+    assert all(s.architecture == TINY.zoo.victim_architecture and s.parent is None for s in built["same architecture"])
+    for spec in built["distilled in-house"]:
+        assert spec.parent is not None and spec.parent.startswith("homologous") and spec.extraction and spec.role is Role.LOOK_ALIKE
+    assert all(s.modification and s.modification.kind == "adversarial" and s.role is Role.HOMOLOGOUS for s in built["hardened"])
+    assert all(s.group is Group.STUDY for specs in built.values() for s in specs)
+
+
+def test_with_one_stranger_no_look_alike_trains(digits: Dataset) -> None:
+    folds = Contest(bench(digits, open_store("memory:"), SerialFarm())).folds
+    assert len(folds) == 1 and not any(s.role is Role.LOOK_ALIKE for s in folds[0].innocent) and LOOK_ALIKES in folds[0].tested
+
+
+def test_left_out_is_left_out(contest: Contest) -> None:
+    fold = contest.folds[0]
+    for architecture in TINY.zoo.architectures:
+        part = without(fold, architecture)
+        assert architecture not in {s.architecture for s in (*part.copies, *part.innocent)}
+        assert {s.architecture for s in part.suspects} <= {architecture}
+    part = without_attack(fold, "cloudleak")
+    assert not [s for s in (*part.copies, *part.innocent) if s.extraction]
+    assert {s.extraction.attack for s in part.suspects if s.extraction} == {"cloudleak"}
+    assert [name for name, _ in left_out(contest.bench, contest.folds)] == [], "nothing would be left to learn from"
+
+
+def test_variants_of_a_second_generation_and_in_house(contest: Contest) -> None:
+    piracy, other = contest.folds[0].tested[STOLEN][0], contest.folds[0].tested["homologous"][0]
+    again = distilled(piracy, piracy)
+    assert again.role is Role.PIRACY and again.parent == piracy.id and again.parent_split_seed is None
+    house = distilled(piracy, other)
+    assert house.role is Role.LOOK_ALIKE and house.parent_split_seed == other.seed
+    ids = {again.id, house.id, piracy.id, twin(other, "A", other.training, 0).id, twin(other, "A", other.training, 1).id, other.id}
+    assert len(ids) == 6
+
+
+def test_rows_are_means_over_folds_of_numbers_over_models(contest: Contest) -> None:
+    base = contest.folds[0].tested["homologous"][0]
+    p1, p2, n1, n2, l1 = (dataclasses.replace(base, data=name) for name in ("p1", "p2", "n1", "n2", "l1"))
+    folds = [Fold((), (), {STOLEN: (p1, p2), "homologous": (n1, n2)}), Fold((), (), {STOLEN: (p1, p2), "homologous": (n1, n2), "x": (l1,)})]
+    scores = [{p1: 0.9, p2: 0.4, n1: 0.5, n2: 0.1}, {p1: 0.9, p2: 0.8, n1: 0.5, n2: 0.1, l1: 0.85}]
+    rows = {r["family"]: r for r in table_rows(ALL, Entry("specific", "label", 400, 1.0, scores), folds)}
+    assert rows["homologous"]["auc"] == pytest.approx((0.75 + 1) / 2)
+    assert rows["homologous"]["tpr_at_fpr01"] == pytest.approx((0.5 + 1) / 2)
+    assert (rows["x"]["auc"], rows["x"]["n_negative"]) == (0.5, 1)
+    assert rows[ALL]["auc"] == pytest.approx((0.75 + 5 / 6) / 2)
+    assert all(0 <= r["interval"][0] <= r["auc"] <= r["interval"][1] <= 1 for r in rows.values())
+
+
+def test_findings_name_who_is_ahead() -> None:
+    def row(method: str, access: str, family: str, value: float) -> dict[str, object]:
+        told = {"protocol": ALL, "method": method, "access": access, "queries": 400, "family": family, "auc": value}
+        return told | {"tpr_at_fpr01": 0.5, "n_positive": 3, "n_negative": 4}
+
+    rows = [row("specific", a, f, v) for a in ("probabilities", "label") for f, v in (("homologous", 0.9), ("look-alike", 0.7), (ALL, 0.8))]
+    rows += [row("AKH", "label", f, v) for f, v in (("homologous", 0.95), ("look-alike", 0.6), (ALL, 0.7))]
+    found = findings(rows)
+    assert "least 0.700 (look-alike)" in found[0].ours
+    assert found[2].ours == "look-alike: 0.700, AKH 0.600; all: 0.800, AKH 0.700; behind: homologous: 0.900, AKH 0.950"
+
+
+scores = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=30)
+
+
+@given(scores, scores, st.sampled_from([0.0, 0.01, 0.05, 0.2]))
+def test_true_positives_at_a_rate_of_false_ones(positives: list[float], negatives: list[float], rate: float) -> None:
+    """Oracle: over every threshold that the rate allows, the most positives above it."""
+    allowed = [t for t in (*positives, *negatives, -1.0) if np.mean(np.array(negatives) > t) <= rate]
+    best = max(np.mean(np.array(positives) > t) for t in allowed)
+    assert tpr_at_fpr(positives, negatives, rate) == pytest.approx(best)
+
+
+def test_rates_without_models() -> None:
+    assert tpr_at_fpr([], [1.0], 0.01) is None and tpr_at_fpr([1.0], [], 0.01) is None
+
+
+def test_the_interval_holds_the_auc_and_is_narrower_with_more_models() -> None:
+    generator = np.random.default_rng(1)
+    widths = []
+    for count in (8, 32, 128):
+        p, n = generator.normal(1, 1, (1, count)), generator.normal(0, 1, (1, count))
+        low, high = bootstrap_auc(p, n, draws=300)
+        assert low <= (auc(p[0].tolist(), n[0].tolist()) or 0) <= high
+        widths.append(high - low)
+    assert all(b < a for a, b in pairwise(widths))
+    once, twice = np.arange(6.0).reshape(1, 6), np.arange(12.0).reshape(2, 6) % 6
+    assert bootstrap_auc(once + 2, once) == bootstrap_auc(twice + 2, twice), "another score of the same models is no other model"

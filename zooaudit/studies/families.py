@@ -1,0 +1,180 @@
+"""Whom a verdict must not accuse, and who may train what judges them: families of innocent models, and folds by victim."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor
+
+from zooaudit.config import ModifyConfig
+from zooaudit.data.images import to_unit
+from zooaudit.encoder.discriminant import LEAST
+from zooaudit.studies.bench import Bench
+from zooaudit.studies.bystanders import overlapping_models
+from zooaudit.zoo.build import untuned
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.variants import distilled, hardened, twin
+
+PER_FAMILY = 12
+"""Models of each family that a study builds for itself."""
+HARDENED = ModifyConfig("adversarial", 120, lr=0.05)
+STOLEN = "piracy"
+LOOK_ALIKES = "look-alike"
+ALL = "all"
+
+
+def twins(bench: Bench) -> list[ModelSpec]:
+    """Homologous models of the victim's own architecture and recipe, each with its own half of the data."""
+    zoo = bench.recipe.zoo
+    bases = _first(bench, Role.HOMOLOGOUS)
+    return [twin(b, zoo.victim_architecture, zoo.training_of(zoo.victim_architecture), i) for i, b in enumerate(bases)]
+
+
+def in_house(bench: Bench) -> list[ModelSpec]:
+    """Models distilled from an innocent model as thieves extract from the victim: the owner of the teacher compressed it, say."""
+    made = _first(bench, Role.PIRACY)
+    teachers = bench.zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT)[::-1][: len(made)]
+    return [distilled(base, teachers[i % len(teachers)]) for i, base in enumerate(made)]
+
+
+def hardened_innocents(bench: Bench) -> list[ModelSpec]:
+    """Homologous models after adversarial training."""
+    return [spec for base in _first(bench, Role.HOMOLOGOUS) for spec in hardened(base, (int(HARDENED.strength),), HARDENED)]
+
+
+def _first(bench: Bench, role: Role) -> list[ModelSpec]:
+    """``PER_FAMILY`` suspects of a role, architectures and optimisers in turn."""
+    by_cell: dict[tuple[str, str], list[ModelSpec]] = {}
+    for spec in bench.zoo.learnt(role, Group.SUSPECT):
+        by_cell.setdefault((spec.architecture, spec.optimiser), []).append(spec)
+    deepest = max(map(len, by_cell.values()))
+    return [cell[i] for i in range(deepest) for cell in by_cell.values() if i < len(cell)][:PER_FAMILY]
+
+
+BUILT = {"same architecture": twins, "overlap": overlapping_models, "distilled in-house": in_house, "hardened": hardened_innocents}
+"""Families beyond the audit's own homologous models and look-alikes, and how they are planned."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Some other victims' look-alikes train, the others' are tested; no encoder model is ever tested.
+
+    Attributes:
+        copies, innocent: what a method may learn from: models extracted from the victim; homologous models and look-alikes.
+        tested: by family, ``piracy`` among them; nothing of it is in ``copies`` or ``innocent``, nor its victim's other look-alikes.
+    """
+
+    copies: tuple[ModelSpec, ...]
+    innocent: tuple[ModelSpec, ...]
+    tested: Mapping[str, tuple[ModelSpec, ...]]
+
+    @property
+    def suspects(self) -> list[ModelSpec]:
+        return [s for family in self.tested.values() for s in family]
+
+    @property
+    def negatives(self) -> list[ModelSpec]:
+        return [s for name, family in self.tested.items() if name != STOLEN for s in family]
+
+
+@dataclass(eq=False)
+class Contest:
+    """All models of a verdict's study and their answers to a pool of held-out images.
+
+    The pool is the half of the test images that no model trains or tunes on. Suspects answer all of it here, once, so that methods
+    can be compared; each method is charged for what it looks at.
+    """
+
+    bench: Bench
+
+    @cached_property
+    def built(self) -> dict[str, tuple[ModelSpec, ...]]:
+        planned = {name: plan(self.bench) for name, plan in BUILT.items()}
+        learnt = self.bench.built([s for specs in planned.values() for s in specs])
+        return {name: tuple(s for s in specs if s in learnt) for name, specs in planned.items()}
+
+    @cached_property
+    def folds(self) -> list[Fold]:
+        """Two: the first half of the other victims trains, then the second; one victim's look-alikes are never on both sides.
+
+        With look-alikes of one other victim alone, none trains.
+        """
+        alike = self.bench.zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
+        parents = list(dict.fromkeys(s.parent for s in alike))
+        middle = len(parents) // 2
+        halves = (set(parents[:middle]), set(parents[middle:])) if middle else (set(),)
+        return [self._fold(alike, train) for train in halves]
+
+    def _fold(self, alike: list[ModelSpec], train: set[str | None]) -> Fold:
+        zoo = self.bench.zoo
+        suspects = {role: tuple(zoo.learnt(role, Group.SUSPECT)) for role in (Role.PIRACY, Role.HOMOLOGOUS)}
+        tested = {STOLEN: suspects[Role.PIRACY], "homologous": suspects[Role.HOMOLOGOUS]}
+        tested |= {LOOK_ALIKES: tuple(s for s in alike if s.parent not in train)} | self.built
+        innocent = (*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.parent in train))
+        return Fold(tuple(zoo.learnt(Role.PIRACY, Group.ENCODER)), innocent, {k: v for k, v in tested.items() if v})
+
+    @cached_property
+    def models(self) -> list[ModelSpec]:
+        """Everybody who is asked, the victim aside."""
+        return list(dict.fromkeys(s for f in self.folds for s in (*f.copies, *f.innocent, *f.suspects)))
+
+    @cached_property
+    def pool_labels(self) -> Tensor:
+        """int64 ``[pool]``."""
+        return untuned(self.bench.dataset).labels.cpu()
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """float ``[pool, c, h, w]`` in [0, 1]."""
+        return to_unit(untuned(self.bench.dataset).images).cpu()
+
+    @cached_property
+    def pool_answers(self) -> dict[str, Tensor]:
+        """Answers ``[pool, K]`` to the pool by model id."""
+        return self.asked(self.pool)
+
+    def asked(self, images: Tensor) -> dict[str, Tensor]:
+        """Answers ``[n, K]`` of everybody, the victim included, to float images ``[n, c, h, w]``; kept in the store."""
+        ids = [self.bench.zoo.plan.victim, *(s.id for s in self.models)]
+        given = self.bench.answers(ids, images.view(1, len(images), 1, *images.shape[1:]))
+        return {id_: answers.flatten(0, 2) for id_, answers in given.items()}
+
+    @property
+    def victim(self) -> str:
+        return self.bench.zoo.plan.victim
+
+
+def without(fold: Fold, architecture: str) -> Fold:
+    """Leave one architecture out: it is tested, and nothing of it is learnt from."""
+    return Fold(
+        tuple(s for s in fold.copies if s.architecture != architecture),
+        tuple(s for s in fold.innocent if s.architecture != architecture),
+        {name: kept for name, specs in fold.tested.items() if (kept := tuple(s for s in specs if s.architecture == architecture))},
+    )
+
+
+def without_attack(fold: Fold, attack: str) -> Fold:
+    """Leave one attack out: models extracted by it, or by no attack, are tested; those extracted by another are learnt from."""
+
+    def by(spec: ModelSpec) -> bool:
+        return spec.extraction is not None and spec.extraction.attack == attack
+
+    return Fold(
+        tuple(s for s in fold.copies if not by(s)),
+        tuple(s for s in fold.innocent if not by(s)),
+        {name: kept for name, specs in fold.tested.items() if (kept := tuple(s for s in specs if s.extraction is None or by(s)))},
+    )
+
+
+def left_out(bench: Bench, folds: list[Fold]) -> Iterator[tuple[str, list[Fold]]]:
+    """Each architecture and each attack left out, by name, where enough is left to learn from and something to test."""
+    attacks = {s.extraction.attack for f in folds for s in f.copies if s.extraction}
+    for name in bench.recipe.zoo.architectures:
+        yield from _if_enough(f"without {name}", [without(f, name) for f in folds])
+    for attack in sorted(attacks):
+        yield from _if_enough(f"without {attack}", [without_attack(f, attack) for f in folds])
+
+
+def _if_enough(name: str, folds: list[Fold]) -> Iterator[tuple[str, list[Fold]]]:
+    if all(min(len(f.copies), len(f.innocent)) >= LEAST and STOLEN in f.tested for f in folds):
+        yield name, folds
