@@ -91,7 +91,9 @@ def test_what_is_read_from_answers_asks_nobody(done: tuple[Bench, dict[str, Resu
     every = 2 * TINY.fingerprint.points * TINY.fingerprint.views
     assert results["overlap"].facts == results["overlap"].facts | {"queries": 5 * every, "trained": 5}
     assert results["recovery"].facts["trained"] == 2, "the smallest seed set has 10 images, however small the share"
-    assert {name for name, r in results.items() if r.facts["trained"]} == {first, *(s.name for s in STUDIES.values() if s.builds)}
+    assert (results["calibration"].facts["queries"], results["calibration"].facts["trained"]) == (0, 0), "its models are the verdict's"
+    builders = {first, *(s.name for s in STUDIES.values() if s.builds)} - {"calibration"}
+    assert {name for name, r in results.items() if r.facts["trained"]} == builders
 
 
 def test_a_second_run_only_reads(done: tuple[Bench, dict[str, Result]], digits: Dataset, place: str) -> None:

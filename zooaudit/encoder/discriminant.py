@@ -66,6 +66,10 @@ def fit_discriminant(copies: Tensor, innocent: Tensor, shrinkage: float = SHRINK
         raise NotEnoughModelsError(
             f"the discriminant needs {LEAST} copies and {LEAST} innocent models at least; {len(copies)} and {len(innocent)} learnt"
         )
+    return _fit(copies, innocent, shrinkage)
+
+
+def _fit(copies: Tensor, innocent: Tensor, shrinkage: float) -> Discriminant:
     with threads(1):
         stolen, free = features(copies), features(innocent)
         shape = free.shape[1:]
@@ -88,10 +92,10 @@ def left_out_parts(copies: Tensor, innocent: Tensor, shrinkage: float = SHRINKAG
 
     It is what other innocent models can be expected to score; those that a discriminant was fitted on lie closer together.
     """
-    found = []
+    found: list[Tensor] = []
     for i in range(len(innocent)):
         others = torch.cat([innocent[:i], innocent[i + 1 :]])
-        found.append(fit_discriminant(copies, others, shrinkage).parts(innocent[i]))
+        found.append(_fit(copies, others, shrinkage).parts(innocent[i]))
     return torch.stack(found)
 
 

@@ -139,6 +139,11 @@ class Contest:
         given = self.bench.answers(ids, images.view(1, len(images), 1, *images.shape[1:]))
         return {id_: answers.flatten(0, 2) for id_, answers in given.items()}
 
+    @cached_property
+    def accuracies(self) -> dict[str, float]:
+        """Accuracy of everybody on the pool, by model id."""
+        return {id_: float((given.argmax(1) == self.pool_labels).float().mean()) for id_, given in self.pool_answers.items()}
+
     @property
     def victim(self) -> str:
         return self.bench.zoo.plan.victim

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, similarity, thieves, verdict
+from zooaudit.studies import ablations, accuracy, borders, bystanders, calibration, perturbations, similarity, thieves, verdict
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
 
@@ -48,6 +48,9 @@ STUDIES = {
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
         Study("ipguard", "IPGuard", "section 5.4", borders.ipguard),
         Study("verdict", "Every method against every family of innocents", "ours", verdict.verdict, builds=True, of_paper=False),
+        Study(
+            "calibration", "Verdicts with a known rate of false accusations", "ours", calibration.calibration, builds=True, of_paper=False
+        ),
         Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
     )
 }
