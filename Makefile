@@ -4,6 +4,7 @@
 PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
+ALONE := processes or ray or serve or browser or chaos or gpu or network
 
 .PHONY: help install audit paper test unit check format s3 clean
 
@@ -24,11 +25,12 @@ paper: install ## every study of the paper on fmnist-paper: takes hours, goes on
 	$(PYTHON) -m zooaudit study all --recipe fmnist-paper --store $(STORE) --build --out docs/reproduction/fmnist-paper
 	$(PYTHON) benchmarks/reproduction.py
 
-test: install ## all tests that this machine can run; says what it left out and why
-	$(PYTHON) -m pytest
+test: install ## all tests that this machine can run, first those that two processes can share; says what it left out and why
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not ($(ALONE))"
+	$(PYTHON) -m pytest -m "$(ALONE)"
 
 unit: install ## the tests that need no server, no Ray and no processes of their own: a minute and a half on 2 cores
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not (processes or ray or s3 or serve or browser or chaos or gpu or network)"
+	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
 
 check: install ## format, lint, types, layer contract
 	.venv/bin/ruff format --check .

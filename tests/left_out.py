@@ -46,6 +46,7 @@ class LeftOut:
         self.reasons: dict[str, str] = {}
         self.counts: dict[str, int] = {}
 
+    @pytest.hookimpl(trylast=True)  # after -m has left out what was not asked for
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for kind in KINDS:
             marked = [i for i in items if i.get_closest_marker(kind)]
