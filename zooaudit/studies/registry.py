@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, borders, bystanders, calibration, perturbations, similarity, thieves, verdict
+from zooaudit.studies import ablations, accuracy, adaptive, borders, bystanders, calibration, perturbations, similarity, thieves, verdict
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
 
@@ -51,6 +51,7 @@ STUDIES = {
         Study(
             "calibration", "Verdicts with a known rate of false accusations", "ours", calibration.calibration, builds=True, of_paper=False
         ),
+        Study("adaptive", "Thieves who know of the audit", "ours", adaptive.adaptive, builds=True, of_paper=False),
         Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
     )
 }

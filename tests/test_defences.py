@@ -1,0 +1,47 @@
+"""Defences of a thief: what they keep, what they change, and that answers stay answers."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zooaudit.fingerprint.answers import check_answers
+from zooaudit.suspects.defences import DEFENCES, blurred, jpeg, noisy, tempered
+
+ANSWERS = (2 * torch.randn(12, 5, generator=torch.Generator().manual_seed(1))).softmax(1)
+IMAGES = torch.rand(6, 1, 12, 12, generator=torch.Generator().manual_seed(2))
+
+
+@given(st.floats(0.5, 10))
+def test_temperature_keeps_labels_and_softens_or_sharpens(temperature: float) -> None:
+    changed = tempered(ANSWERS, temperature)
+    assert torch.equal(changed.argmax(1), ANSWERS.argmax(1))
+    assert ((changed.amax(1) <= ANSWERS.amax(1) + 1e-6) if temperature >= 1 else (changed.amax(1) >= ANSWERS.amax(1) - 1e-6)).all()
+    torch.testing.assert_close(tempered(changed, 1 / temperature), ANSWERS, atol=1e-4, rtol=1e-3)
+
+
+def test_noise_is_the_same_each_time_and_of_its_size() -> None:
+    assert torch.equal(noisy(ANSWERS, 0.1), noisy(ANSWERS, 0.1))
+    assert not torch.equal(noisy(ANSWERS, 0.1, seed=1), noisy(ANSWERS, 0.1))
+    assert (noisy(ANSWERS, 1e-6) - ANSWERS).abs().max() < 1e-4
+
+
+def test_blur_and_jpeg_lose_detail_and_keep_the_image() -> None:
+    for change in (lambda x: blurred(x, 1.0), lambda x: jpeg(x, 30)):
+        changed = change(IMAGES)
+        assert changed.shape == IMAGES.shape and changed.min() >= 0 and changed.max() <= 1
+        assert 0.01 < (changed - IMAGES).abs().mean() < 0.4
+    assert (jpeg(IMAGES, 95) - IMAGES).abs().mean() < (jpeg(IMAGES, 10) - IMAGES).abs().mean()
+    assert jpeg(IMAGES.repeat(1, 3, 1, 1), 50).shape == (6, 3, 12, 12)
+
+
+@pytest.mark.parametrize("defence", DEFENCES, ids=lambda d: d.name)
+def test_every_defence_gives_images_and_answers(defence: object) -> None:
+    questions, answers = defence.questions(IMAGES), defence.answers(ANSWERS)  # type: ignore[attr-defined]
+    assert questions.shape == IMAGES.shape and questions.dtype == torch.float32 and questions.min() >= 0 and questions.max() <= 1
+    check_answers(answers.view(1, 12, 1, 5), (1, 12, 1, 5))
+
+
+def test_the_first_is_none() -> None:
+    assert torch.equal(DEFENCES[0].answers(ANSWERS), ANSWERS) and torch.equal(DEFENCES[0].questions(IMAGES), IMAGES)
+    assert len({d.name for d in DEFENCES}) == len(DEFENCES)

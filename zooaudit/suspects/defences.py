@@ -1,0 +1,76 @@
+"""What a thief may do to questions and answers on the way, to be less recognisable; the model behind stays as it is."""
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import gaussian_blur
+
+from zooaudit.seeds import derive
+
+Change = Callable[[Tensor], Tensor]
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class Defence:
+    """Attributes:
+    questions: what becomes of images float ``[n, c, h, w]`` in [0, 1] before the model sees them.
+    answers: what becomes of its probabilities ``[n, K]`` before they are told.
+    """
+
+    name: str
+    questions: Change = _same
+    answers: Change = _same
+
+
+def tempered(answers: Tensor, temperature: float) -> Tensor:
+    """Softmax at another temperature: over 1 softens, under 1 sharpens; labels stay."""
+    logits = answers.clamp(min=1e-12).log() / temperature
+    return logits.softmax(-1)
+
+
+def noisy(answers: Tensor, deviation: float, seed: int = 0) -> Tensor:
+    """Normal noise on every probability, cut at 0 and normalised again; the same for the same answers and seed."""
+    generator = torch.Generator().manual_seed(derive(seed, "noise"))
+    changed = (answers + deviation * torch.randn(answers.shape, generator=generator)).clamp(min=1e-6)
+    return changed / changed.sum(-1, keepdim=True)
+
+
+def blurred(images: Tensor, deviation: float) -> Tensor:
+    """Gaussian blur of so many pixels."""
+    return gaussian_blur(images, [5, 5], [deviation, deviation])
+
+
+def jpeg(images: Tensor, quality: int) -> Tensor:
+    """Each image through JPEG; grey images stay grey."""
+    return torch.stack([_through_jpeg(image, quality) for image in (images * 255).round().to(torch.uint8)]).float() / 255
+
+
+def _through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """One uint8 ``[c, h, w]`` image, compressed and read again."""
+    rows = image.permute(1, 2, 0).numpy()
+    packed = io.BytesIO()
+    Image.fromarray(rows[..., 0] if rows.shape[-1] == 1 else rows).save(packed, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(packed))).view(*rows.shape).permute(2, 0, 1)
+
+
+DEFENCES = (
+    Defence("none"),
+    Defence("temperature 0.5", answers=lambda a: tempered(a, 0.5)),
+    Defence("temperature 3", answers=lambda a: tempered(a, 3.0)),
+    Defence("noise 0.05", answers=lambda a: noisy(a, 0.05)),
+    Defence("noise 0.2", answers=lambda a: noisy(a, 0.2)),
+    Defence("blur 0.7", questions=lambda x: blurred(x, 0.7)),
+    Defence("blur 1.2", questions=lambda x: blurred(x, 1.2)),
+    Defence("JPEG 50", questions=lambda x: jpeg(x, 50)),
+    Defence("JPEG 10", questions=lambda x: jpeg(x, 10)),
+)
+"""In the order of the table; the first is no defence."""
