@@ -66,6 +66,13 @@ FMNIST_PAPER = replace(
     paper_encoder=EncoderConfig(architectures=("E",)),
 )
 
+FMNIST_VERDICT = replace(
+    FMNIST_PAPER,
+    name="fmnist-verdict",
+    seed=21,
+    zoo=replace(FMNIST_PAPER.zoo, suspects_per_cell=5, other_victims=6, look_alikes_per_victim=8),
+)
+
 CIFAR10_PAPER = Recipe(
     name="cifar10-paper",
     dataset="cifar10",
@@ -143,7 +150,10 @@ TINYIMAGENET_SMALL = replace(
     uap=UapConfig(epsilon=14 / 255),  # a ResNet18 of this width, trained for 5 epochs, loses 79 % of its labels at 12 / 255, 88 % at 16
 )
 
-RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)}
+RECIPES = {
+    r.name: r
+    for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, FMNIST_VERDICT, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)
+}
 
 
 def get_recipe(name: str) -> Recipe:
