@@ -307,11 +307,14 @@ def test_a_programme_gets_one_object_with_the_tables_rows(
         "n_negative",
         "seconds",
     } <= set(told["rows"][0])
-    assert {"specific", "AKH", "SAC-w", "ModelDiff DDV", "DeepJudge JSD", "raw fingerprints"} <= {r["method"] for r in told["rows"]}
+    assert {"specific", "AKH", "SAC-w", "ModelDiff DDV, PGD 0.03", "DeepJudge JSD, PGD 0.35", "raw fingerprints"} <= {
+        r["method"] for r in told["rows"]
+    }
     assert {r["family"] for r in told["rows"]} == {
         "homologous",
         "look-alike",
         "same architecture",
+        "same architecture and data",
         "overlap",
         "distilled in-house",
         "hardened",

@@ -70,7 +70,7 @@ FMNIST_VERDICT = replace(
     FMNIST_PAPER,
     name="fmnist-verdict",
     seed=21,
-    zoo=replace(FMNIST_PAPER.zoo, suspects_per_cell=5, other_victims=6, look_alikes_per_victim=8),
+    zoo=replace(FMNIST_QUICK.zoo, encoder_per_role=20, suspects_per_cell=5, other_victims=6, look_alikes_per_victim=8),
 )
 
 CIFAR10_PAPER = Recipe(

@@ -1,43 +1,46 @@
-"""Thieves who know of the audit: what they change on the way, in the model, or by stealing from the stolen; accuracy kept beside it."""
+"""Thieves who know of the audit: what they change on the way, in the model, or by stealing again; and innocents who do the same."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from zooaudit.config import ModifyConfig
-from zooaudit.encoder.discriminant import fit_discriminant
 from zooaudit.fingerprint.access import LADDER, Access
+from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
-from zooaudit.studies.families import STOLEN, Contest, Fold
-from zooaudit.studies.methods import stacked, telling
+from zooaudit.studies.families import HARDENED, STOLEN, Contest, Fold
+from zooaudit.studies.judge import Judge
 from zooaudit.studies.outcome import Finding, Holds, Outcome
 from zooaudit.studies.pictures import panels
 from zooaudit.suspects.defences import DEFENCES, Defence
-from zooaudit.verdict.metrics import auc, tpr_at_fpr
+from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import ModelSpec
-from zooaudit.zoo.variants import distilled, modified
+from zooaudit.zoo.variants import distilled, hardened, modified
 
 PROBABILITIES, LABEL = LADDER[0], LADDER[-1]
 RUNGS = (PROBABILITIES, Access("rounded", 1), Access("top", 1), LABEL)
-FINE_TUNED, PRUNED = ModifyConfig("fine-tune", 5), ModifyConfig("prune", 0.6)
+LONG, SHORT = ModifyConfig("fine-tune", 20), ModifyConfig("fine-tune", 5)
+PRUNED, BARE = ModifyConfig("prune", 0.6), ModifyConfig("prune", 0.8)
+RATE = 0.01
 
 
 def adaptive(bench: Bench) -> Outcome:
-    """Copies under every defence against all innocent models, as they are, through the discriminant that a fold's models fit."""
+    """Copies under every defence through the discriminant that a fold's models fit, which knows of none.
+
+    The threshold is what ``RATE`` of the innocent models are above as they are. Innocent models behind the same interface are held against
+    it too: who softens answers or compresses images is no thief for it.
+    """
     contest = Contest(bench)
     bases = _bases(contest)
-    changed = _changed_models(bench, bases)
     rows: list[dict[str, Any]] = []
     for defence in DEFENCES:
-        rows += _rows(contest, defence.name, bases, _defended(contest, defence, bases))
-    for name, models in changed.items():
-        given = _answers(contest, models)
-        rows += _rows(contest, name, models, {s: given[s.id] for s in models})
-    return Outcome(
-        rows, [_finding(rows, a) for a in dict.fromkeys(r["access"] for r in rows)], {"adaptive.svg": _picture(rows)}, bench.excluded
-    )
+        rows += [_row(contest, defence, rung, bases) for rung in RUNGS]
+    for name, models in _changed_models(bench, bases).items():
+        rows += [_row(contest, DEFENCES[0], rung, models, name) for rung in RUNGS]
+    return Outcome(rows, [_finding(rows, rung.name) for rung in RUNGS], {"adaptive.svg": _picture(rows)}, bench.excluded)
 
 
 def _bases(contest: Contest) -> list[ModelSpec]:
@@ -49,71 +52,81 @@ def _bases(contest: Contest) -> list[ModelSpec]:
 
 
 def _changed_models(bench: Bench, bases: Sequence[ModelSpec]) -> dict[str, list[ModelSpec]]:
-    """By what the thief did: built if the store lacks them."""
+    """By what the thief did to the model: built if the store lacks them."""
     pruned = [modified(b, PRUNED) for b in bases]
-    tuned = [modified(p, FINE_TUNED, p) for p in pruned]
-    again = [distilled(b, b) for b in bases]
-    learnt = bench.built([*pruned, *tuned, *again])
-    names = {"pruned .6, then fine-tuned": tuned, "second generation": again}
-    return {name: kept for name, specs in names.items() if (kept := [s for s in specs if s in learnt])}
+    made = {
+        "fine-tuned, 20 epochs": [modified(b, LONG) for b in bases],
+        "pruned .8": [modified(b, BARE) for b in bases],
+        "pruned .6, then fine-tuned": [modified(p, SHORT, p) for p in pruned],
+        "adversarially trained": [s for b in bases for s in hardened(b, (int(HARDENED.strength),), HARDENED)],
+        "second generation": [distilled(b, b) for b in bases],
+    }
+    learnt = bench.built([*pruned, *(s for specs in made.values() for s in specs)])
+    return {name: kept for name, specs in made.items() if (kept := [s for s in specs if s in learnt])}
 
 
-def _answers(contest: Contest, specs: Sequence[ModelSpec], questions: Tensor | None = None) -> dict[str, Tensor]:
-    """Answers ``[pool, K]`` by id to the pool, or to what became of it."""
-    images = contest.pool if questions is None else questions
-    given = contest.bench.answers([s.id for s in specs], images.view(1, len(images), 1, *images.shape[1:]))
-    return {id_: answers.flatten(0, 2) for id_, answers in given.items()}
+def _row(contest: Contest, defence: Defence, rung: Access, copies: Sequence[ModelSpec], name: str = "") -> dict[str, Any]:
+    found = [_told_apart(contest, fold, defence, rung, copies, plain=bool(name)) for fold in contest.folds]
+    mean = {key: None if found[0][key] is None else float(np.mean([f[key] for f in found])) for key in found[0]}
+    return {"defence": name or defence.name, "access": rung.name, "models": len(copies)} | mean
 
 
-def _defended(contest: Contest, defence: Defence, specs: Sequence[ModelSpec]) -> dict[ModelSpec, Tensor]:
-    asked = defence.questions(contest.pool)
-    given = contest.pool_answers if asked is contest.pool else _answers(contest, specs, asked)
-    return {s: defence.answers(given[s.id]) for s in specs}
+def _told_apart(
+    contest: Contest, fold: Fold, defence: Defence, rung: Access, copies: Sequence[ModelSpec], plain: bool
+) -> dict[str, float | None]:  # fmt: skip
+    """Accuracy and score (means), AUC against innocent models as they are, shares of copies and disguised innocents accused."""
+    judge = Judge(contest, fold, rung, contest.telling(fold))
+    usual = judge.scores(fold.negatives)
+    threshold = sorted(usual, reverse=True)[int(RATE * len(usual) + 1e-9)]
+    scores = judge.scores_of(_defended(contest, defence, copies, judge.chosen))
+    disguised = usual if plain else judge.scores_of(_defended(contest, defence, fold.negatives, judge.chosen))
+    return {
+        "accuracy": _accuracy(contest, defence, copies),
+        "score": float(np.mean(scores)),
+        "auc": auc(scores, usual),
+        "accused": float(np.mean(np.array(scores) > threshold)),
+        "innocent_accused": float(np.mean(np.array(disguised) > threshold)),
+    }
 
 
-def _rows(contest: Contest, name: str, specs: Sequence[ModelSpec], given: dict[ModelSpec, Tensor]) -> list[dict[str, Any]]:
-    accuracy = float(np.mean([(a.argmax(1) == contest.pool_labels).float().mean() for a in given.values()]))
-    rows = []
-    for rung in RUNGS:
-        found = [_told_apart(contest, fold, rung, [given[s] for s in specs]) for fold in contest.folds]
-        rows.append(
-            {
-                "defence": name,
-                "access": rung.name,
-                "models": len(specs),
-                "accuracy": accuracy,
-                "score": float(np.mean([f[0] for f in found])),
-                "auc": float(np.mean([f[1] for f in found])),
-                "tpr_at_fpr01": float(np.mean([f[2] for f in found])),
-            }
-        )
-    return rows
+def _defended(contest: Contest, defence: Defence, specs: Sequence[ModelSpec], chosen: Tensor) -> list[Tensor]:
+    """What models tell of the pool's images at ``chosen``, ``[Q, K]`` each."""
+    images = contest.pool[chosen]
+    asked = defence.questions(images)
+    if asked is images:
+        given = {s.id: contest.pool_answers[s.id][chosen] if s.id in contest.pool_answers else _asked(contest, s, images) for s in specs}
+    else:
+        given = {s.id: _asked(contest, s, asked) for s in specs}
+    return [defence.answers(given[s.id], derive(contest.bench.recipe.seed, defence.name, s.id)) for s in specs]
 
 
-def _told_apart(contest: Contest, fold: Fold, rung: Access, given: Sequence[Tensor]) -> tuple[float, float, float]:
-    """Mean score of a defence's models, AUC and TPR at 1 % FPR against all innocent models of the fold."""
-    chosen = telling(contest, fold)
+def _asked(contest: Contest, spec: ModelSpec, images: Tensor) -> Tensor:
+    return contest.bench.answers([spec.id], images.view(1, len(images), 1, *images.shape[1:]))[spec.id].flatten(0, 2)
 
-    def told(specs: Sequence[ModelSpec]) -> Tensor:
-        return rung.told(stacked(contest, specs)[:, chosen])
 
-    fitted = fit_discriminant(told(fold.copies), told(fold.innocent))
-    scores = [float(fitted.scores(rung.told(a[chosen]))) for a in given]
-    innocent = fitted.scores(told(fold.negatives)).tolist()
-    return float(np.mean(scores)), auc(scores, innocent) or 0.0, tpr_at_fpr(scores, innocent, 0.01) or 0.0
+CHECKED = 400
+
+
+def _accuracy(contest: Contest, defence: Defence, specs: Sequence[ModelSpec]) -> float:
+    """Mean accuracy of the defended models, on the first ``CHECKED`` images of the pool."""
+    first = torch.arange(min(CHECKED, len(contest.pool)))
+    told = _defended(contest, defence, specs, first)
+    return float(np.mean([(a.argmax(1) == contest.pool_labels[first]).float().mean() for a in told]))
 
 
 def _finding(rows: Sequence[dict[str, Any]], access: str) -> Finding:
     part = [r for r in rows if r["access"] == access]
-    shown = ", ".join(f"{r['defence']}: {r['tpr_at_fpr01']:.2f} (accuracy {r['accuracy']:.3f})" for r in part)
+    shown = ", ".join(f"{r['defence']}: {r['accused']:.2f} (accuracy {r['accuracy']:.3f})" for r in part)
+    worst = max(part, key=lambda r: r["innocent_accused"])
     return Finding(
-        f"Copies under a thief's defences are still told from innocent models ({access})",
+        f"Copies under a thief's defences are still accused ({access})",
         "not in the paper",
         "-",
-        f"TPR at 1 % FPR {shown}",
-        f"{part[0]['models']} piracy models a defence",
+        f"{shown}; innocent models behind the same interface: at most {worst['innocent_accused']:.3f} ({worst['defence']})",
+        f"one victim; {part[0]['models']} piracy models a defence",
         Holds.UNCLAIMED,
-        "the discriminant does not know of the defence",
+        f"share above what {RATE:.0%} of innocent models as they are score; the discriminant knows of no defence. "
+        "Adversarial training on the victim's UAP was not tried",
     )
 
 
@@ -123,7 +136,10 @@ def _picture(rows: Sequence[dict[str, Any]]) -> bytes:
     def paint(axes: Any, access: str) -> None:
         part = {r["defence"]: r for r in rows if r["access"] == access}
         at = np.arange(len(names))
-        axes.barh(at, [part[n]["tpr_at_fpr01"] for n in names], 0.6, color="#d55e00", label="TPR at 1 % FPR")
+        axes.barh(at, [part[n]["accused"] for n in names], 0.6, color="#d55e00", label="copies accused")
+        axes.barh(
+            at, [part[n]["innocent_accused"] for n in names], 0.3, color="#0072b2", label="innocents behind the same interface accused"
+        )
         axes.plot([part[n]["accuracy"] for n in names], at, "d", color="black", label="accuracy")
         axes.set_yticks(at, names, fontsize=8)
         axes.set(xlim=(0, 1.03))

@@ -1,20 +1,24 @@
 """Whom a verdict must not accuse, and who may train what judges them: families of innocent models, and folds by victim."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from zooaudit.config import ModifyConfig
-from zooaudit.data.images import to_unit
-from zooaudit.encoder.discriminant import LEAST
+from zooaudit.data.images import ImageSet, to_unit
+from zooaudit.encoder.discriminant import LEAST, most_telling
+from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.bystanders import overlapping_models
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import Group, ModelSpec, Role
-from zooaudit.zoo.variants import distilled, hardened, twin
+from zooaudit.zoo.variants import distilled, hardened, overlapping, twin
 
+QUERIES = 400
+"""What every method may ask, where its paper does not fix another number."""
 PER_FAMILY = 12
 """Models of each family that a study builds for itself."""
 HARDENED = ModifyConfig("adversarial", 120, lr=0.05)
@@ -30,16 +34,23 @@ def twins(bench: Bench) -> list[ModelSpec]:
     return [twin(b, zoo.victim_architecture, zoo.training_of(zoo.victim_architecture), i) for i, b in enumerate(bases)]
 
 
+def same_data(bench: Bench) -> list[ModelSpec]:
+    """The most alike that an innocent model can be: the victim's architecture, recipe and very images, another seed."""
+    victim = bench.zoo.plan.of(Role.VICTIM)[0]
+    return [overlapping(spec, 1.0, victim.seed) for spec in twins(bench)]
+
+
 def in_house(bench: Bench) -> list[ModelSpec]:
     """Models distilled from an innocent model as thieves extract from the victim: the owner of the teacher compressed it, say."""
-    made = _first(bench, Role.PIRACY)
-    teachers = bench.zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT)[::-1][: len(made)]
+    made, others, alike = _first(bench, Role.PIRACY), _first(bench, Role.HOMOLOGOUS), twins(bench)
+    teachers = [alike[i] if i % 2 else others[-1 - i] for i in range(len(others))]  # every other one of the victim's own architecture
     return [distilled(base, teachers[i % len(teachers)]) for i, base in enumerate(made)]
 
 
 def hardened_innocents(bench: Bench) -> list[ModelSpec]:
-    """Homologous models after adversarial training."""
-    return [spec for base in _first(bench, Role.HOMOLOGOUS) for spec in hardened(base, (int(HARDENED.strength),), HARDENED)]
+    """Homologous models after adversarial training; one that no longer does its task is no innocent to judge by."""
+    stages = [spec for base in _first(bench, Role.HOMOLOGOUS) for spec in hardened(base, (int(HARDENED.strength),), HARDENED)]
+    return [replace(spec, floor=bench.recipe.zoo.accuracy_floor) for spec in stages]
 
 
 def _first(bench: Bench, role: Role) -> list[ModelSpec]:
@@ -51,7 +62,13 @@ def _first(bench: Bench, role: Role) -> list[ModelSpec]:
     return [cell[i] for i in range(deepest) for cell in by_cell.values() if i < len(cell)][:PER_FAMILY]
 
 
-BUILT = {"same architecture": twins, "overlap": overlapping_models, "distilled in-house": in_house, "hardened": hardened_innocents}
+BUILT = {
+    "same architecture": twins,
+    "same architecture and data": same_data,
+    "overlap": overlapping_models,
+    "distilled in-house": in_house,
+    "hardened": hardened_innocents,
+}
 """Families beyond the audit's own homologous models and look-alikes, and how they are planned."""
 
 
@@ -86,6 +103,7 @@ class Contest:
     """
 
     bench: Bench
+    _telling: dict[Fold, Tensor] = field(default_factory=dict)
 
     @cached_property
     def built(self) -> dict[str, tuple[ModelSpec, ...]]:
@@ -119,14 +137,20 @@ class Contest:
         return list(dict.fromkeys(s for f in self.folds for s in (*f.copies, *f.innocent, *f.suspects)))
 
     @cached_property
+    def _images(self) -> ImageSet:
+        """In random order, since data sets are often sorted by class."""
+        free = untuned(self.bench.dataset).to("cpu")
+        return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(self.bench.recipe.seed, "pool"))))
+
+    @cached_property
     def pool_labels(self) -> Tensor:
         """int64 ``[pool]``."""
-        return untuned(self.bench.dataset).labels.cpu()
+        return self._images.labels
 
     @cached_property
     def pool(self) -> Tensor:
         """float ``[pool, c, h, w]`` in [0, 1]."""
-        return to_unit(untuned(self.bench.dataset).images).cpu()
+        return to_unit(self._images.images)
 
     @cached_property
     def pool_answers(self) -> dict[str, Tensor]:
@@ -139,14 +163,25 @@ class Contest:
         given = self.bench.answers(ids, images.view(1, len(images), 1, *images.shape[1:]))
         return {id_: answers.flatten(0, 2) for id_, answers in given.items()}
 
-    @cached_property
-    def accuracies(self) -> dict[str, float]:
-        """Accuracy of everybody on the pool, by model id."""
-        return {id_: float((given.argmax(1) == self.pool_labels).float().mean()) for id_, given in self.pool_answers.items()}
+    def answered(self, specs: Sequence[ModelSpec]) -> Tensor:
+        """Answers ``[models, pool, K]``."""
+        return torch.stack([self.pool_answers[s.id] for s in specs])
+
+    def telling(self, fold: Fold) -> Tensor:
+        """Indices of the ``QUERIES`` images that a fold's training models say are worth asking, the most telling first."""
+        if fold not in self._telling:
+            self._telling[fold] = most_telling(self.answered(fold.copies), self.answered(fold.innocent), QUERIES)
+        return self._telling[fold]
 
     @property
     def victim(self) -> str:
         return self.bench.zoo.plan.victim
+
+
+def kin(spec: ModelSpec) -> str:
+    """Who stands or falls together: a model, what was distilled from it or made of it, and all that was extracted from one victim."""
+    made_of_another = spec.modification is not None or spec.extraction is not None
+    return spec.parent if made_of_another and spec.parent is not None else spec.id
 
 
 def without(fold: Fold, architecture: str) -> Fold:
@@ -171,10 +206,10 @@ def without_attack(fold: Fold, attack: str) -> Fold:
     )
 
 
-def left_out(bench: Bench, folds: list[Fold]) -> Iterator[tuple[str, list[Fold]]]:
+def left_out(architectures: Sequence[str], folds: list[Fold]) -> Iterator[tuple[str, list[Fold]]]:
     """Each architecture and each attack left out, by name, where enough is left to learn from and something to test."""
     attacks = {s.extraction.attack for f in folds for s in f.copies if s.extraction}
-    for name in bench.recipe.zoo.architectures:
+    for name in architectures:
         yield from _if_enough(f"without {name}", [without(f, name) for f in folds])
     for attack in sorted(attacks):
         yield from _if_enough(f"without {attack}", [without_attack(f, attack) for f in folds])

@@ -1,7 +1,7 @@
 """Every method that a verdict could rest on, with the questions it asks, on one zoo: ours, the paper's, and other papers'."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,20 +20,20 @@ from zooaudit.baselines.scores import (
     sample_correlation,
 )
 from zooaudit.code import code_digest
-from zooaudit.encoder.discriminant import fit_discriminant, most_telling
+from zooaudit.encoder.discriminant import most_telling
 from zooaudit.fingerprint.access import LADDER, Access
 from zooaudit.seeds import derive
 from zooaudit.steps import kept_tensors
-from zooaudit.studies.cohort import Variant
-from zooaudit.studies.families import Contest, Fold
+from zooaudit.studies.cohort import Cohort, Variant
+from zooaudit.studies.families import QUERIES, Contest, Fold
+from zooaudit.studies.judge import Judge
 from zooaudit.studies.perturbations import local_questions
-from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.spec import ModelSpec, Role
 
-QUERIES = 400
-"""What every method may ask, where its paper does not fix another number."""
 COUNTS = (25, 50, 100, 200, QUERIES)
 SPECIFIC = "specific"
-RANDOM = "specific, images at random"
+SMALL_BALL = 0.03
+"""L-inf radius of public codes' adversarial examples; the audit's UAP has a larger one."""
 CODE = code_digest("baselines", "uap")
 Scores = dict[ModelSpec, float]
 Score = Callable[[Tensor, Tensor], float]
@@ -44,7 +44,7 @@ class Entry:
     """One method at one access and number of queries.
 
     Attributes:
-        seconds: to make its questions, fit it and score all suspects, their answers in hand.
+        seconds: to fit it and score all suspects, questions made and answers in hand.
         scores: by fold, higher for a model more like the victim's copies.
     """
 
@@ -57,48 +57,50 @@ class Entry:
 
 def entries(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
     """Every method in turn."""
+    assert contest.pool_answers, "asked before anything is timed"
     yield from specific(contest, folds)
+    yield from ablated(contest, folds)
     yield from of_the_paper(contest, folds)
     yield from of_others(contest, folds)
 
 
 def specific(contest: Contest, folds: Sequence[Fold], rungs: Sequence[Access] = LADDER, counts: Sequence[int] = COUNTS) -> Iterator[Entry]:
-    """Ours, at every rung of the access ladder and with fewer queries; and with images taken at random, to see what choosing them gives."""
-    anywhere = torch.arange(min(QUERIES, len(contest.pool)))
+    """Ours, at every rung of the access ladder and with fewer queries."""
     for rung in rungs:
-        for queries in counts:
+        for queries in dict.fromkeys(min(c, len(contest.pool)) for c in counts):
 
             def score(fold: Fold, rung: Access = rung, queries: int = queries) -> Scores:
-                return specific_scores(contest, fold, rung, telling(contest, fold)[:queries])
+                return _by(Judge(contest, fold, rung, contest.telling(fold)[:queries]))
 
             yield _timed(SPECIFIC, rung, queries, score, folds)
-    yield _timed(RANDOM, rungs[0], len(anywhere), lambda f: specific_scores(contest, f, rungs[0], anywhere), folds)
+
+
+def ablated(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
+    """Ours without each of its parts: images taken at random, and no look-alikes to learn from."""
+    count = min(QUERIES, len(contest.pool))
+    anywhere = torch.arange(count)
+
+    def unaware(fold: Fold) -> Scores:
+        homologous = tuple(s for s in fold.innocent if s.role is not Role.LOOK_ALIKE)
+        chosen = most_telling(contest.answered(fold.copies), contest.answered(homologous), count)
+        return _by(Judge(contest, fold, LADDER[0], chosen, homologous))
+
+    yield _timed(f"{SPECIFIC}, images at random", LADDER[0], count, lambda f: _by(Judge(contest, f, LADDER[0], anywhere)), folds)
+    yield _timed(f"{SPECIFIC}, no look-alikes learnt from", LADDER[0], count, unaware, folds)
+
+
+def _by(judge: Judge) -> Scores:
+    return dict(zip(judge.fold.suspects, judge.scores(judge.fold.suspects), strict=True))
 
 
 def _timed(method: str, rung: Access, queries: int, score: Callable[[Fold], Scores], folds: Sequence[Fold]) -> Entry:
-    started = time.perf_counter()
-    scores = [score(fold) for fold in folds]
-    return Entry(method, rung.name, queries, (time.perf_counter() - started) / len(folds), scores)
-
-
-def stacked(contest: Contest, specs: Sequence[ModelSpec]) -> Tensor:
-    """Answers ``[models, pool, K]`` to the pool."""
-    return torch.stack([contest.pool_answers[s.id] for s in specs])
-
-
-def telling(contest: Contest, fold: Fold, count: int = QUERIES) -> Tensor:
-    """Indices of the pool's images that a fold's training models say are worth asking, the most telling first."""
-    return most_telling(stacked(contest, fold.copies), stacked(contest, fold.innocent), count)
-
-
-def specific_scores(contest: Contest, fold: Fold, rung: Access, chosen: Tensor) -> Scores:
-    """The discriminant's scores of a fold's suspects, from the pool's images at ``chosen`` alone."""
-
-    def told(specs: Sequence[ModelSpec]) -> Tensor:
-        return rung.told(stacked(contest, specs)[:, chosen])
-
-    fitted = fit_discriminant(told(fold.copies), told(fold.innocent))
-    return dict(zip(fold.suspects, fitted.scores(told(fold.suspects)).tolist(), strict=True))
+    """Scores of every fold, and the seconds of the slowest: what all folds share is made in the first."""
+    scores, seconds = [], []
+    for fold in folds:
+        started = time.perf_counter()
+        scores.append(score(fold))
+        seconds.append(time.perf_counter() - started)
+    return Entry(method, rung.name, queries, max(seconds), scores)
 
 
 def of_the_paper(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
@@ -116,13 +118,20 @@ def of_the_paper(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
                 return {s: float(v.mean()) for s, v in found.by_spec.items()}
 
             yield _timed(f"UAP, encoder {name}", LADDER[0], used * n * 2, score, folds)
+    name, config = list(bench.encoders.items())[-1]
+
+    def aware(fold: Fold) -> Scores:
+        alike = tuple(s for s in fold.innocent if s.role is Role.LOOK_ALIKE)
+        taught = Cohort(cohort.victim, (*cohort.training, *alike), cohort.suspects, cohort.answers, cohort.seed)
+        return {s: float(v.mean()) for s, v in taught.scores(Variant(config), fold.suspects).by_spec.items()}
+
+    yield _timed(f"UAP, encoder {name}, look-alikes learnt from", LADDER[0], views * n * 2, aware, folds)
     own = cohort.answers[contest.victim][:few]
     yield _timed(
         "raw fingerprints", LADDER[0], few * n * 2, lambda f: {s: raw_cosine(own, cohort.answers[s.id][:few]) for s in f.suspects}, folds
     )
     local = bench.asked(local_questions(bench))
     local = local.joined_by(more, bench.answers([s.id for s in more], local_questions(bench)))
-    name, config = list(bench.encoders.items())[-1]
 
     def by_lap(fold: Fold) -> Scores:
         return {s: float(v.mean()) for s, v in local.scores(Variant(config), fold.suspects).by_spec.items()}
@@ -131,7 +140,12 @@ def of_the_paper(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
 
 
 def of_others(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
-    """IPGuard, AKH, SAC-w, DeepJudge, ModelDiff, and plain agreement, as their papers describe them."""
+    """IPGuard, AKH, SAC, DeepJudge, ModelDiff, and plain agreement.
+
+    *Ours* where their papers leave it open or cannot be met here: all may ask ``QUERIES``; adversarial examples are PGD's in two balls;
+    SAC asks about images that the victim gets wrong and trains no surrogates to pick them; ModelDiff's pairs are an image and its PGD
+    example, not the result of a search; IPGuard's points move for at most 300 steps.
+    """
     label = Access.named("label")
     wrong = (contest.pool_answers[contest.victim].argmax(1) != contest.pool_labels).nonzero().flatten()[:QUERIES]
     anywhere = torch.arange(min(QUERIES, len(contest.pool)))
@@ -139,55 +153,51 @@ def of_others(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
     yield _on_pool(contest, folds, "AKH", label, wrong, matching_rate)
     yield _on_pool(contest, folds, "SAC-w", LADDER[0], wrong, sample_correlation)
     for margin in MARGINS:
-        images, seconds = _kept(contest, f"ipguard {margin:g}", partial(_ipguard, contest, margin))
-        yield _on(contest, folds, f"IPGuard, k={margin:g}", label, images, seconds, matching_rate)
-    images, seconds = _kept(contest, "deepjudge", lambda: _adversarial(contest, _surest(contest, QUERIES)))
-    truth = contest.pool_labels[_surest(contest, QUERIES)]
-    yield _on(contest, folds, "DeepJudge RobD", label, images, seconds, lambda v, s: robustness_distance(v, s, truth))
-    yield _on(contest, folds, "DeepJudge JSD", LADDER[0], images, seconds, jensen_shannon)
-    seeds = _surest(contest, QUERIES // 2)
-    images, seconds = _kept(contest, "modeldiff", lambda: torch.cat([contest.pool[seeds], _adversarial(contest, seeds)]))
-    yield _on(contest, folds, "ModelDiff DDV", LADDER[0], images, seconds, decision_distance)
+        images = _kept(contest, f"ipguard {margin:g}", partial(_ipguard, contest, margin))
+        yield _on(contest, folds, f"IPGuard, k={margin:g}", label, images, matching_rate)
+    surest = _surest(contest, QUERIES)
+    truth = contest.pool_labels[surest]
+    for epsilon in dict.fromkeys((SMALL_BALL, contest.bench.recipe.uap.epsilon)):
+        shown = f"PGD {epsilon:.2g}"
+        images = _kept(contest, f"deepjudge {epsilon!r}", partial(_adversarial, contest, surest, epsilon))
+        yield _on(contest, folds, f"DeepJudge RobD, {shown}", label, images, lambda v, s: robustness_distance(v, s, truth))
+        yield _on(contest, folds, f"DeepJudge JSD, {shown}", LADDER[0], images, jensen_shannon)
+        half = surest[: QUERIES // 2]
+        pairs = torch.cat([contest.pool[half], images[: len(half)]])
+        yield _on(contest, folds, f"ModelDiff DDV, {shown}", LADDER[0], pairs, decision_distance)
 
 
 def _on_pool(contest: Contest, folds: Sequence[Fold], method: str, rung: Access, chosen: Tensor, score: Score) -> Entry:
-    given = {s.id: contest.pool_answers[s.id][chosen] for s in contest.models}
-    victim = contest.pool_answers[contest.victim][chosen]
-    return _timed(method, rung, len(chosen), lambda f: {s: score(victim, given[s.id]) for s in f.suspects}, folds)
+    given = {id_: answers[chosen] for id_, answers in contest.pool_answers.items()}
+    return _scored(contest, folds, method, rung, given, score)
 
 
-def _on(contest: Contest, folds: Sequence[Fold], method: str, rung: Access, images: Tensor, seconds: float, score: Score) -> Entry:
-    given = contest.asked(images)
-    victim = given[contest.victim]
-    entry = _timed(method, rung, len(images), lambda f: {s: score(victim, given[s.id]) for s in f.suspects}, folds)
-    return Entry(method, rung.name, len(images), entry.seconds + seconds, entry.scores)
+def _on(contest: Contest, folds: Sequence[Fold], method: str, rung: Access, images: Tensor, score: Score) -> Entry:
+    return _scored(contest, folds, method, rung, contest.asked(images), score)
 
 
-def _kept(contest: Contest, name: str, make: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """A method's questions, kept in the store, and the seconds that making them took."""
+def _scored(contest: Contest, folds: Sequence[Fold], method: str, rung: Access, given: Mapping[str, Tensor], score: Score) -> Entry:
+    own = given[contest.victim]
+    return _timed(method, rung, len(own), lambda f: {s: score(own, given[s.id]) for s in f.suspects}, folds)
 
-    def made() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        started = time.perf_counter()
-        images = make().cpu()
-        return {"images": images}, {"seconds": time.perf_counter() - started}
 
+def _kept(contest: Contest, name: str, make: Callable[[], Tensor]) -> Tensor:
+    """A method's questions, kept in the store."""
     bench = contest.bench
-    inputs = [CODE, name, bench.victim.id, bench.dataset.digest, QUERIES, bench.recipe.seed, bench.recipe.uap.epsilon]
-    tensors, meta = kept_tensors(bench.artifacts, "questions", inputs, made)
-    return tensors["images"], float(meta["seconds"])
+    inputs = [CODE, name, bench.victim.id, bench.dataset.digest, QUERIES, bench.recipe.seed]
+    return kept_tensors(bench.artifacts, "questions", inputs, lambda: ({"images": make().cpu()}, {}))[0]["images"]
 
 
 def _surest(contest: Contest, count: int) -> Tensor:
-    """The pool's images that the victim gets right with the most confidence: DeepJudge's seeds."""
+    """The pool's images that the victim gets right with the largest sum of squared probabilities: DeepJudge's seeds."""
     answers = contest.pool_answers[contest.victim]
-    confidence = answers.amax(1).masked_fill(answers.argmax(1) != contest.pool_labels, -1.0)
-    return confidence.argsort(descending=True, stable=True)[: min(count, int((confidence >= 0).sum()))]
+    certainty = answers.square().sum(1).masked_fill(answers.argmax(1) != contest.pool_labels, -1.0)
+    return certainty.argsort(descending=True, stable=True)[: min(count, int((certainty >= 0).sum()))]
 
 
-def _adversarial(contest: Contest, chosen: Tensor) -> Tensor:
-    """PGD examples of the victim, in the ball of the audit's UAP."""
+def _adversarial(contest: Contest, chosen: Tensor, epsilon: float) -> Tensor:
+    """PGD examples of the victim."""
     module, device = contest.bench.victim.module, contest.bench.dataset.train.images.device
-    epsilon = contest.bench.recipe.uap.epsilon
     return pgd(module, contest.pool[chosen].to(device), contest.pool_labels[chosen].to(device), epsilon).cpu()
 
 

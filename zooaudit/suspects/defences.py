@@ -13,22 +13,27 @@ from torchvision.transforms.functional import gaussian_blur
 from zooaudit.seeds import derive
 
 Change = Callable[[Tensor], Tensor]
+Disguise = Callable[[Tensor, int], Tensor]
 
 
 def _same(x: Tensor) -> Tensor:
     return x
 
 
+def _as_they_are(answers: Tensor, seed: int) -> Tensor:
+    return answers
+
+
 @dataclass(frozen=True)
 class Defence:
     """Attributes:
     questions: what becomes of images float ``[n, c, h, w]`` in [0, 1] before the model sees them.
-    answers: what becomes of its probabilities ``[n, K]`` before they are told.
+    answers: what becomes of its probabilities ``[n, K]`` before they are told; the number seeds what is random, one a model.
     """
 
     name: str
     questions: Change = _same
-    answers: Change = _same
+    answers: Disguise = _as_they_are
 
 
 def tempered(answers: Tensor, temperature: float) -> Tensor:
@@ -37,7 +42,7 @@ def tempered(answers: Tensor, temperature: float) -> Tensor:
     return logits.softmax(-1)
 
 
-def noisy(answers: Tensor, deviation: float, seed: int = 0) -> Tensor:
+def noisy(answers: Tensor, deviation: float, seed: int) -> Tensor:
     """Normal noise on every probability, cut at 0 and normalised again; the same for the same answers and seed."""
     generator = torch.Generator().manual_seed(derive(seed, "noise"))
     changed = (answers + deviation * torch.randn(answers.shape, generator=generator)).clamp(min=1e-6)
@@ -64,10 +69,10 @@ def _through_jpeg(image: Tensor, quality: int) -> Tensor:
 
 DEFENCES = (
     Defence("none"),
-    Defence("temperature 0.5", answers=lambda a: tempered(a, 0.5)),
-    Defence("temperature 3", answers=lambda a: tempered(a, 3.0)),
-    Defence("noise 0.05", answers=lambda a: noisy(a, 0.05)),
-    Defence("noise 0.2", answers=lambda a: noisy(a, 0.2)),
+    Defence("temperature 0.5", answers=lambda a, _: tempered(a, 0.5)),
+    Defence("temperature 3", answers=lambda a, _: tempered(a, 3.0)),
+    Defence("noise 0.05", answers=lambda a, seed: noisy(a, 0.05, seed)),
+    Defence("noise 0.2", answers=lambda a, seed: noisy(a, 0.2, seed)),
     Defence("blur 0.7", questions=lambda x: blurred(x, 0.7)),
     Defence("blur 1.2", questions=lambda x: blurred(x, 1.2)),
     Defence("JPEG 50", questions=lambda x: jpeg(x, 50)),

@@ -48,6 +48,8 @@ def call(score: float, references: np.ndarray, level: float, hindrance: str = ""
     """
     n = len(references)
     least = smallest_p(n)
+    if not hindrance and np.isnan(score):
+        hindrance = "its score is not a number"
     if not hindrance and least > level:
         hindrance = f"{n} innocent references allow no p under {least:.2g}; level {level:g} needs {references_for(level)}"
     if hindrance:
@@ -64,9 +66,9 @@ def hindrances(answers: Tensor, accuracy: float, accuracies: np.ndarray) -> str:
     """Why a suspect's answers cannot be judged; empty if they can.
 
     Args:
-        answers: probabilities or labels ``[Q, K]`` to Q different images.
-        accuracy: the suspect's, on images of its task.
-        accuracies: the references', on the same images: beyond their range they say nothing about what an innocent model scores.
+        answers: probabilities or labels ``[Q, K]`` to Q different images of its task, taken at random.
+        accuracy: the suspect's, on these images.
+        accuracies: the references', on the same: of poorer models than all of them they do not say what an innocent one scores.
     """
     shares = np.bincount(answers.argmax(1).numpy(), minlength=answers.shape[1]) / len(answers)
     if shares.max() >= ONE_LABEL and answers.shape[1] > 1:

@@ -1,0 +1,59 @@
+"""`specific` as one fold's training models make it, at one rung of the access ladder."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from zooaudit.encoder.discriminant import Discriminant, fit_discriminant, left_out_parts
+from zooaudit.fingerprint.access import Access
+from zooaudit.studies.families import Contest, Fold
+from zooaudit.zoo.spec import ModelSpec
+
+
+@dataclass(eq=False)
+class Judge:
+    """Scores models by their answers to the pool's images at ``chosen`` (int64 ``[Q]``), in that order.
+
+    Attributes:
+        innocent: whom it learns from beside the fold's copies; the fold's own unless said otherwise.
+    """
+
+    contest: Contest
+    fold: Fold
+    rung: Access
+    chosen: Tensor
+    innocent: tuple[ModelSpec, ...] | None = None
+
+    def told(self, specs: Sequence[ModelSpec]) -> Tensor:
+        """What models tell here, ``[models, Q, K]``."""
+        return self.rung.told(torch.stack([self.contest.pool_answers[s.id][self.chosen] for s in specs]))
+
+    @cached_property
+    def learnt_from(self) -> tuple[Tensor, Tensor]:
+        """Copies and innocent models, as told."""
+        return self.told(self.fold.copies), self.told(self.fold.innocent if self.innocent is None else self.innocent)
+
+    @cached_property
+    def discriminant(self) -> Discriminant:
+        return fit_discriminant(*self.learnt_from)
+
+    def scores(self, specs: Sequence[ModelSpec]) -> list[float]:
+        """One a model, 0 as innocent training models, 1 as copies."""
+        found: list[float] = self.discriminant.scores(self.told(specs)).tolist()
+        return found
+
+    def scores_of(self, answers: Sequence[Tensor]) -> list[float]:
+        """Of models that would answer ``[Q, K]`` each to the same images."""
+        found: list[float] = self.discriminant.scores(self.rung.told(torch.stack(list(answers)))).tolist()
+        return found
+
+    @cached_property
+    def innocents_left_out(self) -> Tensor:
+        """What each query adds to innocent training models' scores, each fitted without it: ``[models, Q]``.
+
+        The images were chosen with all of them, so their spread is still a little less than that of others: E stops later for it.
+        """
+        return left_out_parts(*self.learnt_from)
