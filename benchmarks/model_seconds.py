@@ -2,7 +2,7 @@
 
     python benchmarks/audit.py --recipe fmnist-quick --seeds 1 2 3 --keep FOLDER
     python benchmarks/model_seconds.py FOLDER
-    python benchmarks/model_seconds.py --zoo cifar10-small STORE      # adds the models of another recipe's zoo to what is there
+    python benchmarks/model_seconds.py --zoo cifar10-small STORE --data FOLDER      # adds the models of another recipe's zoo
 
 Writes benchmarks/results/model_seconds.json, and what the command needs of it into zooaudit/measured.json. Both workers of these audits
 were busy all the time, with one thread each, so a model's seconds are core seconds. The digits' models are too small to be scaled from
@@ -25,7 +25,6 @@ from zooaudit.data.resolve import resolve
 from zooaudit.farm import build_and_commit
 from zooaudit.recipes import get_recipe
 from zooaudit.sizing import DOMAINS, kind
-from zooaudit.sizing import planned as planned_for
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
 from zooaudit.zoo.schedule import relative_cost
@@ -39,10 +38,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kept", type=Path, nargs="?", help="folder with seed-1, seed-2, ... that benchmarks/audit.py kept")
     parser.add_argument("--zoo", nargs=2, metavar=("RECIPE", "STORE"), help="a finished zoo of another recipe, and the store that holds it")
+    parser.add_argument("--data", type=Path, help="with --zoo: the data that it was built on, since a model's id follows from it")
     args = parser.parse_args()
     if (args.kept is None) == (args.zoo is None):
         parser.error("expected either FOLDER or --zoo RECIPE STORE")
-    body = with_zoo(*args.zoo) if args.zoo else of_audits(args.kept)
+    body = with_zoo(*args.zoo, args.data) if args.zoo else of_audits(args.kept)
     (RESULTS / "model_seconds.json").write_text(json.dumps(body, indent=2) + "\n")
     PRODUCT.write_text(json.dumps(for_the_product(body), indent=2) + "\n")
 
@@ -70,13 +70,13 @@ def of_audits(folder: Path) -> dict[str, Any]:
     }
 
 
-def with_zoo(name: str, store: str) -> dict[str, Any]:
+def with_zoo(name: str, store: str, data: Path | None) -> dict[str, Any]:
     """What is committed, with the models of one more zoo."""
     recipe, artifacts = get_recipe(name), open_store(store)
     if recipe.dataset in (RECIPE.dataset, "digits"):
         raise SystemExit(f"--zoo {name}: {recipe.dataset} is measured from FOLDER; expected a recipe on other data")
     domain = DOMAINS[recipe.dataset]
-    planned = {s.id for s in planned_for(recipe, domain).specs}
+    planned = {s.id for s in steps.plan(recipe, resolve(recipe.dataset, data), artifacts, None).specs}
     there = [i for i in artifacts.ids("model") if i in planned]
     if len(there) < len(planned):
         raise SystemExit(f"{store} holds {len(there)} of the {len(planned)} models of {name}: finish the zoo first")
