@@ -295,7 +295,8 @@ def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.M
     """Rates made up: ResNet34 measured on CIFAR-10 only, everything else of the recipe nowhere."""
     recipe, known = RECIPES["cifar10-small"], sizing.measured()
     source = {"recipe": "cifar10-small", "models": 16, "commit": "abc", "date": "2026-01-02T00:00:00", "hardware": "2 cores"}
-    rates = known.seconds_per_1e12_work | {"cifar10": {"resnet34 trained": 7.0, "resnet34 cloudleak": 9.0}}
+    own = {name: known.seconds_per_1e12_work[name] for name in ("fashion-mnist", "digits")}
+    rates = own | {"cifar10": {"resnet34 trained": 7.0, "resnet34 cloudleak": 9.0}}
     made_up = replace(known, zoos={"cifar10": source}, seconds_per_1e12_work=rates)
     monkeypatch.setattr(sizing, "measured", lambda: made_up)
     assert made_up.rates("cifar10")["resnet34 trained"] == 7.0
