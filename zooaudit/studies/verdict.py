@@ -106,6 +106,7 @@ def _heat(rows: Sequence[dict[str, Any]]) -> bytes:
     grid = np.array([[found.get((name, family), np.nan) for family in families] for name in names])
 
     def paint(axes: Any) -> None:
+        axes.grid(False)
         axes.imshow(grid, cmap="cividis", vmin=0.4, vmax=1, aspect="auto")
         for (y, x), value in np.ndenumerate(grid):
             axes.text(x, y, f"{value:.3f}", ha="center", va="center", fontsize=8, color="black" if value > 0.75 else "white")
@@ -129,6 +130,6 @@ def _curves(rows: Sequence[dict[str, Any]]) -> bytes:
             counts = sorted({r["queries"] for r in mine})
             one.set_xticks(counts, [str(q) for q in counts])
             one.minorticks_off()
-        axes[0].legend(fontsize=8, loc="lower right")
+        axes[0].legend(fontsize=7, loc="best")
 
     return rendered(paint, width=8.4, height=3.4, panels=(1, 2))
