@@ -11,7 +11,9 @@ import pytest
 from zooaudit import errors
 from zooaudit.cli import make_parser
 from zooaudit.recipes import RECIPES
+from zooaudit.studies.borders import PAPER_IPGUARD
 from zooaudit.studies.registry import STUDIES
+from zooaudit.studies.similarity import SHOWN
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,6 +66,12 @@ def test_every_study_was_run_on_the_papers_first_dataset() -> None:
     for study in STUDIES.values():
         if study.of_paper:
             assert f"`zooaudit study {study.name} --recipe fmnist-paper`" in rows
+
+
+def test_the_papers_three_data_sets_have_their_rows() -> None:
+    page = (ROOT / "docs" / "reproduction.md").read_text()
+    for dataset, stated in PAPER_IPGUARD.items():
+        assert f"IPGuard {stated:g}" in page and SHOWN[dataset] in page, dataset
 
 
 def test_every_recipe_and_subcommand_is_described() -> None:

@@ -1,6 +1,7 @@
 """The rules by which studies find a claim reproduced or not, on numbers made to pass and to fail."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,12 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from tests.zoos import bench
+from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
+from zooaudit.recipes import RECIPES
+from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import bystanders, pictures, thieves
+from zooaudit.studies import accuracy, borders, bystanders, pictures, similarity, thieves
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Holds
 
@@ -131,3 +135,11 @@ def test_panels_stand_in_rows_of_three_under_one_legend(monkeypatch: pytest.Monk
     monkeypatch.setattr(pictures, "rendered", kept)
     pictures.panels([f"{i}" for i in range(titles)], paint)
     assert made == [grid]
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES.values() if r.dataset != "digits"], ids=lambda r: r.name)
+def test_every_recipes_data_has_figures_of_the_paper_beside_it(recipe: Recipe, digits: Dataset) -> None:
+    """Of a part of the classes, those of the whole."""
+    named = bench(replace(digits, name=recipe.dataset), open_store("memory:")).papers_dataset
+    for figures in (similarity.SHOWN, similarity.STATED, similarity.PAPER_AUC, borders.PAPER_IPGUARD, accuracy.RECOVERED, PAPER_ACCURACY):
+        assert named in figures

@@ -20,7 +20,7 @@ FULL_WIDTH = 64
 
 def accuracies(bench: Bench) -> Outcome:
     """Mean accuracy and recovery rate by architecture and role, beside the paper's."""
-    stated = PAPER_ACCURACY.get(bench.dataset.name, {})
+    stated = PAPER_ACCURACY.get(bench.papers_dataset, {})
     zoo = bench.zoo
     rows: list[dict[str, Any]] = []
     for role in (Role.VICTIM, Role.HOMOLOGOUS, Role.PIRACY, Role.LOOK_ALIKE):
@@ -47,10 +47,10 @@ def accuracies(bench: Bench) -> Outcome:
         Finding(
             "Extraction recovers nearly all of the victim's accuracy",
             "table 4",
-            f">= {RECOVERED.get(bench.dataset.name, 0.95):g}",
+            f">= {RECOVERED.get(bench.papers_dataset, 0.95):g}",
             f"mean recovery rate by architecture {spread(recovered)}",
             _models(rows, Role.PIRACY),
-            Holds.of(min(recovered) >= RECOVERED.get(bench.dataset.name, 0.95)) if _comparable(bench) else Holds.UNDECIDED,
+            Holds.of(min(recovered) >= RECOVERED.get(bench.papers_dataset, 0.95)) if _comparable(bench) else Holds.UNDECIDED,
             f"of models that recover {bench.recipe.zoo.recovery_floor:g} at least, which {failed} did not",
         )
     )

@@ -11,6 +11,7 @@ from torch import Tensor
 from zooaudit import pipeline, steps
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import SUBSETS
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.farm import Farm, Watch
 from zooaudit.storage.artifacts import Artifacts
@@ -84,6 +85,12 @@ class Bench:
     def questions(self) -> Tensor:
         """The audit's: float ``[views, N, 2, c, h, w]``."""
         return steps.questions(self.uap, self.points)
+
+    @property
+    def papers_dataset(self) -> str:
+        """Name of the data set whose figures in the paper ours stand beside: of a subset, that of the whole."""
+        whole, _ = SUBSETS.get(self.dataset.name, (self.dataset.name, 0))
+        return whole
 
     @property
     def suspects(self) -> list[ModelSpec]:

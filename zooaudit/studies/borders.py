@@ -48,7 +48,7 @@ def ipguard(bench: Bench) -> Outcome:
         )
     theirs = {r["margin"]: r["auc_homologous"] for r in rows if r["method"] == "IPGuard"}
     best, ours = max(theirs.values()), {r["method"]: r["auc_homologous"] for r in rows if r["method"] != "IPGuard"}
-    stated = PAPER_IPGUARD.get(bench.dataset.name)
+    stated = PAPER_IPGUARD.get(bench.papers_dataset)
     finding = Finding(
         "UAP fingerprints tell piracy from homologous models better than IPGuard",
         "section 5.4",

@@ -69,7 +69,7 @@ def _table_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list
         Finding(
             f"Piracy models are far more similar to the victim than homologous ones, in every cell (encoder {name})",
             "tables 2, 3",
-            SHOWN.get(bench.dataset.name, "far more similar"),
+            SHOWN.get(bench.papers_dataset, "far more similar"),
             f"piracy {spread([r['similarity'] for r in stolen])}, homologous {spread([r['similarity'] for r in independent])}; "
             f"least gap {gaps[worst]:.3f} ({', '.join(worst)})",
             n,
@@ -77,7 +77,7 @@ def _table_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list
             "counted as reproduced if the gap is over .4 in every cell",
         )
     ]
-    if stated := STATED.get(bench.dataset.name):
+    if stated := STATED.get(bench.papers_dataset):
         low, high = stated
         least, most = min(r["similarity"] for r in stolen), max(r["similarity"] for r in independent)
         found += [
@@ -159,7 +159,7 @@ def ranking(bench: Bench) -> Outcome:
             values = {str(r): scores.auc(r) for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE)}
             rows.append({"encoder": name, "draw": draw, "gap": scores.gap} | {f"auc_{k}".replace("-", "_"): v for k, v in values.items()})
     findings = []
-    stated = PAPER_AUC.get(bench.dataset.name, 1.0)
+    stated = PAPER_AUC.get(bench.papers_dataset, 1.0)
     n = f"{len(DRAWS)} encoders; {_counts(bench)}"
     for name in bench.encoders:
         mine = [r for r in rows if r["encoder"] == name]
