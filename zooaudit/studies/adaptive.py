@@ -1,6 +1,6 @@
 """Thieves who know of the audit: what they change on the way, in the model, or by stealing again; and innocents who do the same."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,11 @@ from zooaudit.config import ModifyConfig
 from zooaudit.fingerprint.access import LADDER, Access
 from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
-from zooaudit.studies.families import HARDENED, STOLEN, Contest, Fold
+from zooaudit.studies.families import HARDENED, Contest
 from zooaudit.studies.judge import Judge
-from zooaudit.studies.outcome import Finding, Holds, Outcome
+from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
+from zooaudit.studies.thieves import bases
 from zooaudit.suspects.defences import DEFENCES, Defence
 from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import ModelSpec
@@ -25,6 +26,8 @@ RUNGS = (PROBABILITIES, Access("rounded", 1), Access("top", 1), LABEL)
 LONG, SHORT = ModifyConfig("fine-tune", 20), ModifyConfig("fine-tune", 5)
 PRUNED, BARE = ModifyConfig("prune", 0.6), ModifyConfig("prune", 0.8)
 RATE = 0.01
+CHECKED = 400
+"""Images that accuracies are measured on."""
 
 
 def adaptive(bench: Bench) -> Outcome:
@@ -34,58 +37,54 @@ def adaptive(bench: Bench) -> Outcome:
     it too: who softens answers or compresses images is no thief for it.
     """
     contest = Contest(bench)
-    bases = _bases(contest)
+    copies = bases(bench)
+    judges = {rung: [Judge(contest, fold, rung, contest.telling(fold)) for fold in contest.folds] for rung in RUNGS}
     rows: list[dict[str, Any]] = []
     for defence in DEFENCES:
-        rows += [_row(contest, defence, rung, bases) for rung in RUNGS]
-    for name, models in _changed_models(bench, bases).items():
-        rows += [_row(contest, DEFENCES[0], rung, models, name) for rung in RUNGS]
+        rows += _rows(contest, judges, defence, copies, defence.name)
+    for name, models in _changed_models(bench, copies).items():
+        rows += _rows(contest, judges, DEFENCES[0], models, name)
     return Outcome(rows, [_finding(rows, rung.name) for rung in RUNGS], {"adaptive.svg": _picture(rows)}, bench.excluded)
 
 
-def _bases(contest: Contest) -> list[ModelSpec]:
-    """The first piracy suspect of each architecture and optimiser."""
-    first: dict[tuple[str, str], ModelSpec] = {}
-    for spec in contest.folds[0].tested[STOLEN]:
-        first.setdefault((spec.architecture, spec.optimiser), spec)
-    return list(first.values())
-
-
-def _changed_models(bench: Bench, bases: Sequence[ModelSpec]) -> dict[str, list[ModelSpec]]:
+def _changed_models(bench: Bench, copies: Sequence[ModelSpec]) -> dict[str, list[ModelSpec]]:
     """By what the thief did to the model: built if the store lacks them."""
-    pruned = [modified(b, PRUNED) for b in bases]
+    pruned = [modified(b, PRUNED) for b in copies]
     made = {
-        "fine-tuned, 20 epochs": [modified(b, LONG) for b in bases],
-        "pruned .8": [modified(b, BARE) for b in bases],
+        "fine-tuned, 20 epochs": [modified(b, LONG) for b in copies],
+        "pruned .8": [modified(b, BARE) for b in copies],
         "pruned .6, then fine-tuned": [modified(p, SHORT, p) for p in pruned],
-        "adversarially trained": [s for b in bases for s in hardened(b, (int(HARDENED.strength),), HARDENED)],
-        "second generation": [distilled(b, b) for b in bases],
+        "adversarially trained": [s for b in copies for s in hardened(b, (int(HARDENED.strength),), HARDENED)],
+        "second generation": [distilled(b, b) for b in copies],
     }
     learnt = bench.built([*pruned, *(s for specs in made.values() for s in specs)])
     return {name: kept for name, specs in made.items() if (kept := [s for s in specs if s in learnt])}
 
 
-def _row(contest: Contest, defence: Defence, rung: Access, copies: Sequence[ModelSpec], name: str = "") -> dict[str, Any]:
-    found = [_told_apart(contest, fold, defence, rung, copies, plain=bool(name)) for fold in contest.folds]
-    mean = {key: None if found[0][key] is None else float(np.mean([f[key] for f in found])) for key in found[0]}
-    return {"defence": name or defence.name, "access": rung.name, "models": len(copies)} | mean
+def _rows(
+    contest: Contest, judges: Mapping[Access, Sequence[Judge]], defence: Defence, copies: Sequence[ModelSpec], name: str
+) -> list[dict[str, Any]]:
+    """One a rung, means over folds."""
+    accuracy = _accuracy(contest, defence, copies)
+    rows = []
+    for rung, by_fold in judges.items():
+        found = [_told_apart(judge, defence, copies) for judge in by_fold]
+        mean = {key: float(np.mean([f[key] for f in found])) for key in found[0]}
+        rows.append({"defence": name, "access": rung.name, "models": len(copies), "accuracy": accuracy} | mean)
+    return rows
 
 
-def _told_apart(
-    contest: Contest, fold: Fold, defence: Defence, rung: Access, copies: Sequence[ModelSpec], plain: bool
-) -> dict[str, float | None]:  # fmt: skip
-    """Accuracy and score (means), AUC against innocent models as they are, shares of copies and disguised innocents accused."""
-    judge = Judge(contest, fold, rung, contest.telling(fold))
-    usual = judge.scores(fold.negatives)
+def _told_apart(judge: Judge, defence: Defence, copies: Sequence[ModelSpec]) -> dict[str, float]:
+    """Mean score, AUC against innocent models as they are, shares of copies and of innocents behind the same interface accused."""
+    free = judge.fold.negatives
+    usual = judge.scores(free)
     threshold = sorted(usual, reverse=True)[int(RATE * len(usual) + 1e-9)]
-    scores = judge.scores_of(_defended(contest, defence, copies, judge.chosen))
-    disguised = usual if plain else judge.scores_of(_defended(contest, defence, fold.negatives, judge.chosen))
+    scores, disguised = (np.array(judge.scores_of(_defended(judge.contest, defence, specs, judge.chosen))) for specs in (copies, free))
     return {
-        "accuracy": _accuracy(contest, defence, copies),
-        "score": float(np.mean(scores)),
-        "auc": auc(scores, usual),
-        "accused": float(np.mean(np.array(scores) > threshold)),
-        "innocent_accused": float(np.mean(np.array(disguised) > threshold)),
+        "score": float(scores.mean()),
+        "auc": auc(scores.tolist(), usual) or 0.0,
+        "accused": float((scores > threshold).mean()),
+        "innocent_accused": float((disguised > threshold).mean()),
     }
 
 
@@ -93,18 +92,13 @@ def _defended(contest: Contest, defence: Defence, specs: Sequence[ModelSpec], ch
     """What models tell of the pool's images at ``chosen``, ``[Q, K]`` each."""
     images = contest.pool[chosen]
     asked = defence.questions(images)
-    if asked is images:
-        given = {s.id: contest.pool_answers[s.id][chosen] if s.id in contest.pool_answers else _asked(contest, s, images) for s in specs}
-    else:
-        given = {s.id: _asked(contest, s, asked) for s in specs}
-    return [defence.answers(given[s.id], derive(contest.bench.recipe.seed, defence.name, s.id)) for s in specs]
 
+    def given(spec: ModelSpec) -> Tensor:
+        if asked is images and spec.id in contest.pool_answers:
+            return contest.pool_answers[spec.id][chosen]
+        return contest.bench.answers([spec.id], asked.view(1, len(asked), 1, *asked.shape[1:]))[spec.id].flatten(0, 2)
 
-def _asked(contest: Contest, spec: ModelSpec, images: Tensor) -> Tensor:
-    return contest.bench.answers([spec.id], images.view(1, len(images), 1, *images.shape[1:]))[spec.id].flatten(0, 2)
-
-
-CHECKED = 400
+    return [defence.answers(given(s), derive(contest.bench.recipe.seed, defence.name, s.id)) for s in specs]
 
 
 def _accuracy(contest: Contest, defence: Defence, specs: Sequence[ModelSpec]) -> float:
@@ -118,13 +112,10 @@ def _finding(rows: Sequence[dict[str, Any]], access: str) -> Finding:
     part = [r for r in rows if r["access"] == access]
     shown = ", ".join(f"{r['defence']}: {r['accused']:.2f} (accuracy {r['accuracy']:.3f})" for r in part)
     worst = max(part, key=lambda r: r["innocent_accused"])
-    return Finding(
+    return unclaimed(
         f"Copies under a thief's defences are still accused ({access})",
-        "not in the paper",
-        "-",
         f"{shown}; innocent models behind the same interface: at most {worst['innocent_accused']:.3f} ({worst['defence']})",
         f"one victim; {part[0]['models']} piracy models a defence",
-        Holds.UNCLAIMED,
         f"share above what {RATE:.0%} of innocent models as they are score; the discriminant knows of no defence. "
         "Adversarial training on the victim's UAP was not tried",
     )

@@ -11,7 +11,7 @@ from zooaudit.fingerprint.access import Access
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.families import STOLEN, Contest, Fold, kin
 from zooaudit.studies.judge import Judge
-from zooaudit.studies.outcome import Finding, Holds, Outcome
+from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.verdict.calibrated import Call, call, hindrances
 from zooaudit.verdict.sequential import Looks, e_process, stopping_look
@@ -96,24 +96,18 @@ def _findings(access: str, rows: Sequence[dict[str, Any]]) -> list[Finding]:
     cannot = sum(r["call"] == Call.CANNOT_TELL for r in rows)
     accused = ", ".join(f"{f} {a} of {b}" for f, (a, b) in wrong.items())
     return [
-        Finding(
+        unclaimed(
             f"Copies are called stolen and innocent models are not, at level {LEVEL:g} ({access})",
-            "not in the paper",
-            "-",
             f"stolen {sum(r['call'] == Call.STOLEN for r in stolen)} of {len(stolen)}; accused {accused}; cannot tell {cannot}",
             n,
-            Holds.UNCLAIMED,
             "conformal p on all queries, by all innocent models but the suspect's kin: nothing extracted from the same stranger, distilled "
             "from or made of the same model is among its references",
         ),
-        Finding(
+        unclaimed(
             f"Asking may stop early ({access})",
-            "not in the paper",
-            "-",
             f"{len(stops)} of {len(stolen)} decided; queries asked: median {np.median(asked):g}, nine in ten at most "
             f"{np.quantile(asked, 0.9):g} of {rows[0]['budget']}; innocent models that it stopped at: {early} of {len(free)}",
             n,
-            Holds.UNCLAIMED,
             f"e-process at level {LEVEL:g}, in the place of p, not beside it; {CHECKS} of the queries check that the suspect does its task",
         ),
     ]

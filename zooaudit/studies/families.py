@@ -7,12 +7,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.config import ModifyConfig
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.encoder.discriminant import LEAST, most_telling
 from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.bystanders import overlapping_models
+from zooaudit.studies.thieves import ADVERSARIAL
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.variants import distilled, hardened, overlapping, twin
@@ -21,7 +21,7 @@ QUERIES = 400
 """What every method may ask, where its paper does not fix another number."""
 PER_FAMILY = 12
 """Models of each family that a study builds for itself."""
-HARDENED = ModifyConfig("adversarial", 120, lr=0.05)
+HARDENED = replace(ADVERSARIAL, strength=120)
 STOLEN = "piracy"
 LOOK_ALIKES = "look-alike"
 ALL = "all"
@@ -103,7 +103,7 @@ class Contest:
     """
 
     bench: Bench
-    _telling: dict[Fold, Tensor] = field(default_factory=dict)
+    _telling: dict[Fold, Tensor] = field(default_factory=dict, init=False)
 
     @cached_property
     def built(self) -> dict[str, tuple[ModelSpec, ...]]:

@@ -46,6 +46,11 @@ class Finding:
     """The rule, where the claim leaves it open; why not; what was done otherwise."""
 
 
+def unclaimed(claim: str, ours: str, n: str, note: str) -> Finding:
+    """A finding of what the paper does not test: a number without a verdict."""
+    return Finding(claim, "not in the paper", "-", ours, n, Holds.UNCLAIMED, note)
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """All that a study found.

@@ -8,7 +8,7 @@ import numpy as np
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.studies.bench import FAMILIES, Bench
 from zooaudit.studies.cohort import Variant
-from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
+from zooaudit.studies.outcome import Finding, Holds, Outcome, spread, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.zoo.spec import Role
 
@@ -178,13 +178,10 @@ def ranking(bench: Bench) -> Outcome:
         others = [r["auc_look_alike"] for r in mine if r["auc_look_alike"] is not None]
         if others:
             findings.append(
-                Finding(
+                unclaimed(
                     f"Models extracted from somebody else's victim are told from piracy models (encoder {name})",
-                    "not in the paper",
-                    "-",
                     f"AUC {spread(others)}",
                     n,
-                    Holds.UNCLAIMED,
                     ".5 is a coin toss, 1 would be an encoder that knows whose answers were copied",
                 )
             )

@@ -10,7 +10,7 @@ from zooaudit.reporting.canvas import rendered
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.families import ALL, QUERIES, STOLEN, Contest, Fold, kin, left_out
 from zooaudit.studies.methods import SPECIFIC, Entry, entries, specific
-from zooaudit.studies.outcome import Finding, Holds, Outcome
+from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.verdict.metrics import auc, bootstrap_auc, tpr_at_fpr
 from zooaudit.zoo.spec import ModelSpec
 
@@ -72,13 +72,11 @@ def findings(rows: Sequence[dict[str, Any]]) -> list[Finding]:
         shown = "; ".join(f"{r['family']} {r['auc']:.3f}" for r in part) + f"; least {worst['auc']:.3f} ({worst['family']})"
         told = f"AUC with {whole['queries']} queries; TPR at 1 % FPR against all: {rate}"
         claim = f"`specific` tells the victim's copies from every family of innocent models ({access})"
-        found.append(Finding(claim, "not in the paper", "-", shown, n, Holds.UNCLAIMED, told))
+        found.append(unclaimed(claim, shown, n, told))
         ahead, behind = _beside(rows, part, access)
         shown = "; ".join(ahead) + ("; behind: " + "; ".join(behind) if behind else "")
         told = "the best other method that is told as much or less, at whatever number of queries it asks"
-        found.append(
-            Finding(f"`specific` is not behind any other method ({access})", "not in the paper", "-", shown, n, Holds.UNCLAIMED, told)
-        )
+        found.append(unclaimed(f"`specific` is not behind any other method ({access})", shown, n, told))
     return found
 
 
