@@ -293,6 +293,23 @@ class VerdictConfig:
 
 
 @dataclass(frozen=True)
+class ProbeConfig:
+    """The calibrated verdict: what a suspect is asked for it, and whom it may accuse (docs/statistics.md)."""
+
+    level: float = 0.05
+    """Share of innocent models like the references that may be accused; below 1 / (references + 1) nobody is."""
+    checks: int = 100
+    """Images at random, asked first: whether a suspect does its task, and how well. Of a small pool, a fifth at most."""
+    queries: int = 400
+    """The most telling images, asked next; fewer if the pool holds fewer."""
+
+    def __post_init__(self) -> None:
+        check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
+        check(1 <= self.checks <= 10_000, self, "checks", "1 to 10,000")
+        check(1 <= self.queries <= 10_000, self, "queries", "1 to 10,000")
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One named, complete audit. The same recipe on the same data gives the same models and verdicts."""
 
@@ -306,6 +323,7 @@ class Recipe:
     paper_encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The paper's own, which every audit by another encoder is also judged by."""
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
 
     def __post_init__(self) -> None:
         check(bool(self.name), self, "name", "a name")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from zooaudit.config import EncoderConfig, VerdictConfig
@@ -19,12 +20,14 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
+from zooaudit.verdict.probe import PARTS, Answered, Known, Probe
 from zooaudit.verdict.similarity import similarities
 from zooaudit.zoo.spec import Role
 
 KIND = "kit"
-TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
+TENSORS, REFERENCES, KNOWN = "kit.safetensors", "references.parquet", "known.parquet"
 REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
+KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in ("part", "model", "family", "kin")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,8 @@ class Kit:
         points: datapoints by view, uint8 ``[views, N, c, h, w]``.
         victim_answers: float32 ``[views, N, 2, K]``.
         references: similarities float32 ``[models, views]`` of homologous models that did not train the encoder.
+        verdict: of the paper's test.
+        probe: what the calibrated verdict asks and rests on.
         facts: what the report states beside a verdict (fooling rate, look-alikes flagged, ...).
     """
 
@@ -50,6 +55,7 @@ class Kit:
     references: np.ndarray
     verdict: VerdictConfig
     seed: int
+    probe: Probe
     facts: dict[str, Any]
 
     @property
@@ -98,7 +104,7 @@ class Kit:
         """What has to be said beside each verdict: how often this kit accused innocent look-alikes."""
         accused, of = self.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
         return (
-            f"this method accused {accused} of {of} innocent look-alikes (models extracted from somebody else's victim): "
+            f"the paper's test accused {accused} of {of} innocent look-alikes (models extracted from somebody else's victim): "
             "'piracy' alone is not evidence of theft from you"
         )
 
@@ -112,15 +118,24 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     """Store a kit under the digest of its content and settings."""
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
+    probe, parts = kit.probe, kit.probe.parts
+    tensors |= {"probe.images": probe.images, "probe.labels": probe.labels, "probe.answers": torch.cat([m.answers for m in parts.values()])}
+    known = [{"part": part, "model": m.id, "family": m.family, "kin": m.kin} for part, group in parts.items() for m in group.models]
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),
         "verdict": asdict(kit.verdict),
+        "probe": {"checks": probe.checks, "level": probe.level},
         "seed": kit.seed,
         "facts": kit.facts,
     }
-    return artifacts.save_by_digest(KIND, {TENSORS: tensors_to_bytes(tensors), REFERENCES: table_to_bytes(table)}, _plain(meta))
+    files = {
+        TENSORS: tensors_to_bytes(tensors),
+        REFERENCES: table_to_bytes(table),
+        KNOWN: table_to_bytes(pa.Table.from_pylist(known, schema=KNOWN_SCHEMA)),
+    }
+    return artifacts.save_by_digest(KIND, files, _plain(meta))
 
 
 def load_kit(artifacts: Artifacts, id_: str) -> Kit:
@@ -161,8 +176,16 @@ def read_kit(artifact: Artifact) -> Kit:
         references=np.array(rows.column("similarities").to_pylist(), dtype=np.float32),
         verdict=VerdictConfig(**meta["verdict"]),
         seed=meta["seed"],
+        probe=_probe(tensors, artifact.table(KNOWN, KNOWN_SCHEMA).to_pylist(), **meta["probe"]),
         facts=meta["facts"],
     )
+
+
+def _probe(tensors: dict[str, Tensor], known: list[dict[str, str]], checks: int, level: float) -> Probe:
+    rows = {part: [i for i, row in enumerate(known) if row["part"] == part] for part in PARTS}
+    models = [Known(row["model"], row["family"], row["kin"]) for row in known]
+    parts = (Answered(tuple(models[i] for i in rows[part]), tensors["probe.answers"][rows[part]]) for part in PARTS)
+    return Probe(tensors["probe.images"], tensors["probe.labels"], checks, level, *parts)
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit import steps
+from zooaudit import probing, steps
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
@@ -19,9 +19,11 @@ from zooaudit.fingerprint.answers import fingerprints
 from zooaudit.kit import Kit
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
+from zooaudit.suspects.blackbox import Recorded
 from zooaudit.uap.universal import Uap
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.paper import Decision, Verdict
+from zooaudit.verdict.probe import Examined, Probe
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -54,6 +56,9 @@ class Suspect:
     spec: ModelSpec
     similarities: np.ndarray
     verdict: Verdict
+    """By the paper's test."""
+    examined: Examined | None
+    """The calibrated verdict; None of what trained its score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +92,8 @@ class Audit(Judgement):
     answers: dict[str, Tensor]
     """Raw answers ``[views, N, 2, K]`` by model id."""
     kit_id: str
+    itself: Examined
+    """The victim, examined as if it were a suspect: what does not accuse it accuses no copy."""
     by_paper: Judgement | None = None
     """The same answers judged through the paper's own encoder; None if the recipe's is that."""
 
@@ -136,23 +143,42 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
     answers = steps.answers(asked, questions, dataset, artifacts)
 
+    probe = _probe(recipe, zoo, dataset, artifacts)
+    learnt_from = {m.id for m in (*probe.copies.models, *probe.innocent.models)}
+    judged_ids = [i for i in asked if i not in learnt_from]
+    clean = steps.clean_answers(judged_ids, probe.questions(), dataset, artifacts)
+    examined = {id_: probe.examine(Recorded(answers), apart=(id_,)) for id_, answers in clean.items()}
+
     def judge(config: EncoderConfig) -> Judgement:
         using = replace(recipe, encoder=config)
         trained_on = [s for s in encoder_models if s.architecture in (config.architectures or recipe.zoo.encoder_architectures)]
         encoder = steps.encoder(using, zoo.plan.victim, trained_on, answers, artifacts)
         references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
-        kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references)
-        return Judgement(kit, [_judge(kit, s, answers[s.id]) for s in suspects])
+        kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references, probe)
+        return Judgement(kit, [_judge(kit, s, answers[s.id], examined.get(s.id)) for s in suspects])
 
     judged = judge(recipe.encoder)
-    kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, artifacts)
+    kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts)
     by_paper = None if recipe.encoder.name == PAPER else judge(recipe.paper_encoder)
-    return Audit(**vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id, by_paper=by_paper)
+    return Audit(
+        **vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id,
+        itself=examined[zoo.plan.victim], by_paper=by_paper,
+    )  # fmt: skip
 
 
-def _judge(kit: Kit, spec: ModelSpec, answers: Tensor) -> Suspect:
+def _probe(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> Probe:
+    """Look-alikes of some strangers train the calibrated score, those of the others are references, with all homologous suspects."""
+    alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
+    taught = probing.teaching([s.kin for s in alike])
+    innocent = [*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.kin in taught)]
+    references = [*zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)]
+    copies = zoo.learnt(Role.PIRACY, Group.ENCODER)
+    return probing.make_probe(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent, references)
+
+
+def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined | None) -> Suspect:
     scores = kit.similarities(answers)
-    return Suspect(spec, scores, kit.judge(spec.id, scores))
+    return Suspect(spec, scores, kit.judge(spec.id, scores), examined)
 
 
 @torch.no_grad()

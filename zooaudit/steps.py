@@ -26,6 +26,7 @@ from zooaudit.storage.models import KIND, OwnModel, load_module, load_record, sa
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
 from zooaudit.verdict.paper import Decision, Verdict
+from zooaudit.verdict.probe import Probe
 from zooaudit.zoo.build import ModelRecord, Status, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -157,6 +158,12 @@ def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: A
     return dict(zip(ids, at_once(load, list(ids.values())), strict=True))
 
 
+def clean_answers(models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> dict[str, Tensor]:
+    """As ``answers``, of float images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
+    given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts)
+    return {id_: rows.flatten(0, 2) for id_, rows in given.items()}
+
+
 def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> list[str]:
     """Those of ``models`` whose answers the store does not hold."""
     there = set(artifacts.ids("answers"))
@@ -216,7 +223,10 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
     return network.eval().requires_grad_(False)
 
 
-def kit(recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str]) -> Kit:
+def kit(
+    recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str],
+    probe: Probe,
+) -> Kit:  # fmt: skip
     """Put together what auditing a suspect needs; references are homologous models that did not train the encoder."""
     if not references:
         raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
@@ -231,19 +241,22 @@ def kit(recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder,
         np.empty((0, 0), np.float32),
         recipe.verdict,
         recipe.seed,
+        probe,
         {},
     )
     scores = np.stack([bare.similarities(answers[i]) for i in references])
     return Kit(**(vars(bare) | {"reference_ids": tuple(references), "references": scores}))
 
 
-def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, artifacts: Artifacts) -> str:
-    """Store the kit with what is known of its errors, and return its id."""
+def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> str:
+    """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
     accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
     counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
     facts = {
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": uap.fooling_rate},
         "accused": {str(r): [accused[r], counts[r]] for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
+        "recipe": asdict(recipe),
+        "data": dataset.digest,
     }
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
 

@@ -36,6 +36,10 @@ class Discriminant:
     centre: Tensor
     shares: Tensor
 
+    def first(self, queries: int) -> "Discriminant":
+        """Of the first so many queries alone."""
+        return Discriminant(self.weights[:queries], self.centre[:queries], self.shares[:queries])
+
     def parts(self, answers: Tensor) -> Tensor:
         """What each query adds to the score: answers ``[..., Q, K]`` to float64 ``[..., Q]``."""
         with threads(1):  # how a sum is split decides its last bits

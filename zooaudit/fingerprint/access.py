@@ -38,6 +38,21 @@ class Access:
             raise ConfigError(f"access {name!r} is unknown; expected {EXPECTED}")
         return Access(kind, int(detail or 0))  # type: ignore[arg-type]
 
+    @staticmethod
+    def seen(answers: Tensor) -> "Access":
+        """The rung that answers ``[n, K]`` look as if they came from: what an interface that is not described tells.
+
+        Labels, then the fewest decimals (up to 4) that all of them have, then the largest number of classes that any of them names.
+        """
+        label = Access("label")
+        if torch.equal(label.told(answers), answers):
+            return label
+        for decimals in range(1, 5):
+            if torch.allclose(torch.round(answers, decimals=decimals), answers, rtol=0, atol=1e-6):
+                return Access("rounded", decimals)
+        named = int((answers > 0).sum(1).max())
+        return Access("top", named) if named < answers.shape[1] else Access()
+
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind

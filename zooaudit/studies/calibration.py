@@ -1,87 +1,88 @@
-"""Calibrated verdicts by `specific`, a model at a time: conformal p, evidence that may stop early, how often innocents are accused."""
+"""Calibrated verdicts by `specific`, a model at a time, as an audit gives them: whom they accuse, and after how many queries."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from zooaudit.fingerprint.access import Access
+from zooaudit.probing import answered, order
 from zooaudit.studies.bench import Bench
-from zooaudit.studies.families import STOLEN, Contest, Fold, kin
-from zooaudit.studies.judge import Judge
+from zooaudit.studies.families import BUILT, STOLEN, Contest, Fold
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
-from zooaudit.verdict.calibrated import Call, call, hindrances
-from zooaudit.verdict.sequential import Looks, e_process, stopping_look
+from zooaudit.suspects.blackbox import Recorded
+from zooaudit.verdict.calibrated import Call
+from zooaudit.verdict.probe import Answered, Probe
+from zooaudit.verdict.sequential import e_process, first_at
+from zooaudit.zoo.spec import ModelSpec
 
 LEVEL = 0.01
 ACCESS = ("probabilities", "label")
-CHECKS = 100
-"""Images at random, asked first and charged for: whether a suspect does its task, and how well."""
-FIRST_LOOK, STEP = 20, 1.25
-
-
-def looks_at(budget: int) -> np.ndarray:
-    """After how many queries: from ``FIRST_LOOK`` on, each time a quarter more, and at the end."""
-    counts = [min(FIRST_LOOK, budget)]
-    while counts[-1] < budget:
-        counts.append(min(int(counts[-1] * STEP) + 1, budget))
-    return np.array(counts)
 
 
 def calibration(bench: Bench) -> Outcome:
-    """Every suspect judged by all innocent models but its kin, as if none of its kind from the same source had been known."""
+    """Every suspect judged by all innocent models but its kin and its kind, as if nobody had thought of such a model."""
     contest = Contest(bench)
     rows = [
         {"access": access, "fold": number} | row
-        for access in ACCESS
         for number, fold in enumerate(contest.folds)
-        for row in _judged(contest, fold, Access.named(access))
+        for access in ACCESS
+        for row in _judged(contest, fold, _probe(contest, fold), Access.named(access))
     ]
     found = [f for access in ACCESS for f in _findings(access, [r for r in rows if r["access"] == access])]
     return Outcome(rows, found, {"calibration.svg": _picture(rows)}, bench.excluded)
 
 
-def _judged(contest: Contest, fold: Fold, rung: Access) -> Iterator[dict[str, Any]]:
-    judge = Judge(contest, fold, rung, contest.telling(fold))
-    counts = looks_at(len(judge.chosen))
-    looks = Looks.of(judge.innocents_left_out.numpy(), counts)
-    parts = judge.discriminant.parts(judge.told(fold.suspects)).numpy()
-    running = dict(zip(fold.suspects, looks.standardised(parts), strict=True))
-    checks = _checks(contest, judge.chosen)
-    given = {s: contest.pool_answers[s.id][checks] for s in fold.suspects}
-    accuracy = {s: float((a.argmax(1) == contest.pool_labels[checks]).float().mean()) for s, a in given.items()}
+def _probe(contest: Contest, fold: Fold) -> Probe:
+    """As an audit makes it, with all of a fold's innocent models as references."""
+    config, pool = contest.bench.recipe.probe, contest.pool_answers
+    telling = contest.telling(fold)
+    checks = min(config.checks, len(contest.pool) // 5)
+    asked = order(len(contest.pool), telling, checks)
+    given = {id_: answers[asked] for id_, answers in pool.items()}
+    images = (contest.pool[asked] * 255).round().byte()
+    copies, innocent = (answered(specs, given) for specs in (fold.copies, fold.innocent))
+    free = [answered(specs, given, family) for family, specs in fold.tested.items() if family != STOLEN]
+    references = Answered(tuple(m for part in free for m in part.models), torch.cat([part.answers for part in free]))
+    return Probe(images, contest.pool_labels[asked], len(asked) - len(telling), LEVEL, copies, innocent, references)
+
+
+def _judged(contest: Contest, fold: Fold, probe: Probe, access: Access) -> Iterator[dict[str, Any]]:
+    asked = order(len(contest.pool), contest.telling(fold), probe.checks)
     for family, specs in fold.tested.items():
         for spec in specs:
-            others = [s for s in fold.negatives if kin(s) != kin(spec)]
-            references = np.array([running[s] for s in others])
-            why = hindrances(given[spec], accuracy[spec], np.array([accuracy[s] for s in others]))
-            verdict = call(float(running[spec][-1]), references[:, -1], LEVEL, why)
-            evidence = e_process(running[spec], references)
-            stop = None if why else stopping_look(evidence, LEVEL)
+            answers = contest.pool_answers[spec.id][asked]
+            apart = _apart(family, spec, specs)
+            found = probe.examine(Recorded(answers), access=access, apart=apart)
+            verdict = found.verdict
             yield {
                 "family": family,
                 "model": spec.id,
                 "architecture": spec.architecture,
-                "references": len(others),
-                "score": verdict.score,
+                "references": verdict.references,
+                "score": float(probe.judge(answers, access=access, apart=apart).score),
                 "p": verdict.p_value,
                 "call": str(verdict.call),
                 "reason": verdict.reason,
-                "evidence": float(evidence[-1]),
-                "queries_to_stop": None if stop is None else len(checks) + int(counts[stop]),
-                "budget": len(checks) + int(counts[-1]),
+                "queries": found.queries,
+                "budget": found.budget,
+                "queries_by_e": _by_e(probe, answers, access, apart),
             }
 
 
-def _checks(contest: Contest, telling: Tensor) -> Tensor:
-    """The first images of the pool, which is in random order, that are not among the telling ones."""
-    free = torch.ones(len(contest.pool), dtype=torch.bool)
-    free[telling] = False
-    left = free.nonzero().flatten()[:CHECKS]
-    return left if len(left) else telling  # a pool so small that all of it is asked
+def _apart(family: str, spec: ModelSpec, specs: Sequence[ModelSpec]) -> list[str]:
+    """Who must not be among a suspect's references: itself; of a family that no audit has, all of it."""
+    return [s.id for s in specs] if family in BUILT else [spec.id]
+
+
+def _by_e(probe: Probe, answers: Any, access: Access, apart: Sequence[str]) -> int | None:
+    """After how many queries an e-process by itself, over all references alike, would accuse; None if never."""
+    scale, references = probe.at(access)
+    evidence = e_process(scale.running(answers[probe.checks :]), references.take(probe.references.others(apart)).peaks)
+    look = first_at(evidence >= 1 / LEVEL)
+    return None if look is None else probe.stops[look]
 
 
 def _findings(access: str, rows: Sequence[dict[str, Any]]) -> list[Finding]:
@@ -90,25 +91,25 @@ def _findings(access: str, rows: Sequence[dict[str, Any]]) -> list[Finding]:
     wrong = {f: [sum(r["call"] == Call.STOLEN for r in free if r["family"] == f), sum(r["family"] == f for r in free)] for f in families}
     folds = len({r["fold"] for r in rows})
     n = f"one victim; {len(stolen)} judgements of piracy models, {len(free)} of innocent ones, over {folds} folds"
-    stops = [r["queries_to_stop"] for r in stolen if r["queries_to_stop"]]
-    asked = [r["queries_to_stop"] or r["budget"] for r in stolen]
-    early = sum(bool(r["queries_to_stop"]) for r in free)
+    caught = [r["queries"] for r in stolen if r["call"] == Call.STOLEN]
+    asked = [r["queries"] for r in stolen]
     cannot = sum(r["call"] == Call.CANNOT_TELL for r in rows)
     accused = ", ".join(f"{f} {a} of {b}" for f, (a, b) in wrong.items())
+    by_e = [sum(bool(r["queries_by_e"]) for r in part) for part in (stolen, free)]
     return [
         unclaimed(
             f"Copies are called stolen and innocent models are not, at level {LEVEL:g} ({access})",
-            f"stolen {sum(r['call'] == Call.STOLEN for r in stolen)} of {len(stolen)}; accused {accused}; cannot tell {cannot}",
+            f"stolen {len(caught)} of {len(stolen)}; accused {accused}; cannot tell {cannot}",
             n,
-            "conformal p on all queries, by all innocent models but the suspect's kin: nothing extracted from the same stranger, distilled "
-            "from or made of the same model is among its references",
+            "by all innocent models but the suspect's kin: nothing extracted from the same stranger, distilled from or made of the same "
+            "model; of the kinds that no audit has among its references, none of that kind",
         ),
         unclaimed(
-            f"Asking may stop early ({access})",
-            f"{len(stops)} of {len(stolen)} decided; queries asked: median {np.median(asked):g}, nine in ten at most "
-            f"{np.quantile(asked, 0.9):g} of {rows[0]['budget']}; innocent models that it stopped at: {early} of {len(free)}",
+            f"Asking stops early ({access})",
+            f"queries to the call: median {np.median(asked):g}, nine in ten at most {np.quantile(asked, 0.9):g} of {rows[0]['budget']}; "
+            f"an e-process over all references alike would call {by_e[0]} of {len(stolen)} stolen, and {by_e[1]} of {len(free)} innocent",
             n,
-            f"e-process at level {LEVEL:g}, in the place of p, not beside it; {CHECKS} of the queries check that the suspect does its task",
+            "asked until the call or the budget's end; the checks that the suspect does its task are counted in",
         ),
     ]
 
@@ -126,7 +127,7 @@ def _picture(rows: list[dict[str, Any]]) -> bytes:
             for mask, colour, label in ((called, "#d55e00", "called stolen"), (~called, "#0072b2", "not shown, or cannot tell")):
                 axes.plot(scores[mask], at[mask], "o", color=colour, markersize=3, alpha=0.6, label=label)
         axes.set_yticks(range(len(families)), families, fontsize=8)
-        axes.set(xlabel="score, in standard deviations of innocent models")
+        axes.set(xlabel="score on all queries: 0 as innocent training models, 1 as known copies")
         axes.invert_yaxis()
 
     return panels(list(ACCESS), paint, height=3.8)

@@ -9,11 +9,10 @@ from torch import Tensor
 
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.encoder.discriminant import LEAST, most_telling
-from zooaudit.seeds import derive
+from zooaudit.probing import pool
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.bystanders import overlapping_models
 from zooaudit.studies.thieves import ADVERSARIAL
-from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.variants import distilled, hardened, overlapping, twin
 
@@ -139,8 +138,7 @@ class Contest:
     @cached_property
     def _images(self) -> ImageSet:
         """In random order, since data sets are often sorted by class."""
-        free = untuned(self.bench.dataset).to("cpu")
-        return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(self.bench.recipe.seed, "pool"))))
+        return pool(self.bench.dataset, self.bench.recipe.seed)
 
     @cached_property
     def pool_labels(self) -> Tensor:
@@ -176,12 +174,6 @@ class Contest:
     @property
     def victim(self) -> str:
         return self.bench.zoo.plan.victim
-
-
-def kin(spec: ModelSpec) -> str:
-    """Who stands or falls together: a model, what was distilled from it or made of it, and all that was extracted from one victim."""
-    made_of_another = spec.modification is not None or spec.extraction is not None
-    return spec.parent if made_of_another and spec.parent is not None else spec.id
 
 
 def without(fold: Fold, architecture: str) -> Fold:

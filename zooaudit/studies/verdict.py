@@ -8,7 +8,7 @@ import numpy as np
 from zooaudit.fingerprint.access import LADDER
 from zooaudit.reporting.canvas import rendered
 from zooaudit.studies.bench import Bench
-from zooaudit.studies.families import ALL, QUERIES, STOLEN, Contest, Fold, kin, left_out
+from zooaudit.studies.families import ALL, QUERIES, STOLEN, Contest, Fold, left_out
 from zooaudit.studies.methods import SPECIFIC, Entry, entries, specific
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.verdict.metrics import auc, bootstrap_auc, tpr_at_fpr
@@ -56,7 +56,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def _interval(sides: list[tuple[list[float], list[float]]], free: list[Sequence[ModelSpec]]) -> list[float]:
     numbers: dict[str, int] = {}
-    kin_of = [np.array([numbers.setdefault(kin(m), len(numbers)) for m in models]) for models in free]
+    kin_of = [np.array([numbers.setdefault(m.kin, len(numbers)) for m in models]) for models in free]
     return list(bootstrap_auc([(np.array(p), np.array(n), k) for (p, n), k in zip(sides, kin_of, strict=True)]))
 
 

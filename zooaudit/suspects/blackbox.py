@@ -53,6 +53,28 @@ class TorchBlackBox:
         return to_probabilities(outputs, len(images), self._num_classes, self._name)
 
 
+class Recorded:
+    """A model whose answers are known already, in the order in which it will be asked: what a suspect that was asked elsewhere told.
+
+    Args:
+        answers: float32 ``[n, K]``.
+    """
+
+    def __init__(self, answers: Tensor) -> None:
+        self._answers = answers
+        self._queries = 0
+
+    @property
+    def queries(self) -> int:
+        return self._queries
+
+    def ask(self, images: Tensor) -> Tensor:
+        first, self._queries = self._queries, self._queries + len(images)
+        if self._queries > len(self._answers):
+            raise AnswersError.of(f"{len(self._answers)} rows", f"{self._queries} at least, one a question")
+        return self._answers[first : self._queries]
+
+
 def to_probabilities(outputs: object, count: int, num_classes: int, name: str) -> Tensor:
     """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
 

@@ -1,15 +1,19 @@
 """The calibrated verdict on one suspect: stolen, not shown, or cannot tell and why."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from torch import Tensor
 
-from zooaudit.verdict.conformal import p_value, references_for, smallest_p
+from zooaudit.verdict.conformal import smallest_p
+from zooaudit.verdict.references import FamilyEvidence, References
 
 ONE_LABEL = 0.95
 """Share of different images that get one and the same label from which answers count as degenerate."""
+POORER = 0.05
+"""So much less accurate than every reference, and a suspect is a model unlike all of them; less can be chance, on a hundred images."""
 
 
 class Call(StrEnum):
@@ -27,39 +31,45 @@ class Calibrated:
     """A call and what it rests on.
 
     Attributes:
-        p_value: conformal, in (0, 1]; None if nothing can be told.
+        p_value: in (0, 1]; None if nothing can be told. The largest of the rank's over all references and of each family's.
         smallest_p: the strongest claim that so many references allow.
+        families: how the suspect stands to each kind of innocent model.
     """
 
     call: Call
-    score: float
     p_value: float | None
     smallest_p: float
     references: int
     level: float
+    families: tuple[FamilyEvidence, ...]
     reason: str
 
 
-def call(score: float, references: np.ndarray, level: float, hindrance: str = "") -> Calibrated:
-    """Judge one suspect's score by those of innocent references, ``[n]``, that neither trained the score nor are the suspect.
+def call(peak: float, references: References, level: float, hindrance: str = "", required: Sequence[str] = ()) -> Calibrated:
+    """Judge one suspect by innocent references that neither trained the score nor are the suspect.
 
     Args:
+        peak: the suspect's highest standardised score so far. Since the references' peaks are of the whole budget, a suspect may be
+            judged after every look, and asking may stop at the first call of stolen: its p only falls from look to look, and the last
+            one keeps the level.
         hindrance: why its answers cannot be judged (see :func:`hindrances`); empty if they can.
+        required: families that must be among the references before anybody is accused.
     """
-    n = len(references)
-    least = smallest_p(n)
-    if not hindrance and np.isnan(score):
+    least = smallest_p(len(references))
+    if not hindrance and np.isnan(peak):
         hindrance = "its score is not a number"
-    if not hindrance and least > level:
-        hindrance = f"{n} innocent references allow no p under {least:.2g}; level {level:g} needs {references_for(level)}"
+    hindrance = hindrance or references.too_few(level, required)
+    families = tuple(references.evidence(peak))
     if hindrance:
-        return Calibrated(Call.CANNOT_TELL, score, None, least, n, level, hindrance)
-    p = p_value(score, references)
-    above = round(p * (n + 1)) - 1
+        return Calibrated(Call.CANNOT_TELL, None, least, len(references), level, families, hindrance)
+    p = references.p_value(peak)
     stolen = p <= level
-    sign = "<=" if stolen else ">"
-    reason = f"{above} of {n} innocent references score as high: p {p:.2g} {sign} {level:g}"
-    return Calibrated(Call.STOLEN if stolen else Call.NOT_SHOWN, score, p, least, n, level, reason)
+    reason = f"p {p:.2g} {'<=' if stolen else '>'} {level:g}: as high score {', '.join(map(_told, families))}"
+    return Calibrated(Call.STOLEN if stolen else Call.NOT_SHOWN, p, least, len(references), level, families, reason)
+
+
+def _told(evidence: FamilyEvidence) -> str:
+    return f"{evidence.above} of {evidence.models} {evidence.family} references (the next would with p {evidence.p_value:.2g})"
 
 
 def hindrances(answers: Tensor, accuracy: float, accuracies: np.ndarray) -> str:
@@ -73,8 +83,7 @@ def hindrances(answers: Tensor, accuracy: float, accuracies: np.ndarray) -> str:
     shares = np.bincount(answers.argmax(1).numpy(), minlength=answers.shape[1]) / len(answers)
     if shares.max() >= ONE_LABEL and answers.shape[1] > 1:
         return f"degenerate answers: class {int(shares.argmax())} on {shares.max():.0%} of {len(answers)} different images"
-    if len(accuracies) and accuracy < accuracies.min():
-        return (
-            f"accuracy {accuracy:.3f} is under that of every reference (the least {accuracies.min():.3f}): none of them is a model like it"
-        )
+    if len(accuracies) and accuracy < accuracies.min() - POORER:
+        least = f"the least {accuracies.min():.3f}"
+        return f"accuracy {accuracy:.3f} is more than {POORER:g} under that of every reference ({least}): none of them is a model like it"
     return ""

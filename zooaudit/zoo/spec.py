@@ -72,6 +72,13 @@ class ModelSpec:
         """For example ``piracy-C-sgd-0f3a...``; derived from every field, once: a plan of thousands is asked for it again and again."""
         return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(self)}"
 
+    @property
+    def kin(self) -> str:
+        """The source that it shares with those it stands or falls with: a model itself, for what was distilled from it or made of it, and
+        the victim of all that was extracted from one victim."""
+        made_of_another = self.modification is not None or self.extraction is not None
+        return self.parent if made_of_another and self.parent is not None else self.id
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 

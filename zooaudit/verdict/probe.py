@@ -1,0 +1,189 @@
+"""The probe: what a suspect is asked for the calibrated verdict, in order, and what models of known history answer to the same."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.data.images import to_unit
+from zooaudit.errors import AnswersError
+from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
+from zooaudit.verdict.calibrated import Calibrated, Call, call, hindrances
+from zooaudit.verdict.references import References
+from zooaudit.verdict.scale import Scale
+from zooaudit.zoo.spec import Role
+
+REQUIRED = (str(Role.HOMOLOGOUS), str(Role.LOOK_ALIKE))
+"""Kinds of innocent models without which nobody is accused: independently trained ones, and copies of strangers' models."""
+PARTS = ("copy", "innocent", "reference")
+Told = Callable[["Examined"], None]
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model of known history: its family, and the source that it shares with those it stands or falls with."""
+
+    id: str
+    family: str
+    kin: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """Models of known history and their answers float32 ``[models, Q, K]`` to a probe's images."""
+
+    models: tuple[Known, ...]
+    answers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def others(self, apart: Collection[str]) -> list[int]:
+        """Indices of those that are neither the models of these ids nor share a source with one."""
+        sources = {m.kin for m in self.models if m.id in apart}
+        return [i for i, m in enumerate(self.models) if m.kin not in sources]
+
+    def measured(self, scale: Scale, checks: int) -> References:
+        """As references: their peaks on the images after the ``checks``."""
+        peaks = scale.peaks(self.answers[:, checks:])
+        return References(peaks, tuple(m.family for m in self.models), tuple(m.kin for m in self.models))
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A suspect's answers so far and the call on them.
+
+    Attributes:
+        answers: float32 ``[queries, K]``, checks first.
+        score: 0 as innocent training models, 1 as known copies.
+        budget: queries at most.
+    """
+
+    verdict: Calibrated
+    answers: Tensor
+    access: Access
+    score: float
+    budget: int
+
+    @property
+    def queries(self) -> int:
+        return len(self.answers)
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Everything that a calibrated verdict rests on.
+
+    Attributes:
+        images: uint8 ``[C + Q, c, h, w]``: C checks, taken at random, then the Q most telling images, most telling first. No model
+            of the zoo trained on any of them.
+        labels: int64 ``[C + Q]``, the true classes.
+        checks: C.
+        level: at most this share of innocent models like the references is accused.
+        copies, innocent: what the score is fitted on.
+        references: innocent models that neither it nor the choice of images knows.
+    """
+
+    images: Tensor
+    labels: Tensor
+    checks: int
+    level: float
+    copies: Answered
+    innocent: Answered
+    references: Answered
+    _fitted: dict[Access, tuple[Scale, References]] = field(default_factory=dict, init=False, repr=False)
+    _chosen: dict[tuple[Access, frozenset[str]], tuple[References, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def budget(self) -> int:
+        """Queries at most."""
+        return len(self.images)
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.references.answers.shape[-1])
+
+    @property
+    def parts(self) -> dict[str, Answered]:
+        """The models by what they are here for."""
+        return dict(zip(PARTS, (self.copies, self.innocent, self.references), strict=True))
+
+    def questions(self) -> Tensor:
+        """Float ``[C + Q, c, h, w]`` in [0, 1], in the order in which they are asked."""
+        return to_unit(self.images)
+
+    def at(self, access: Access) -> tuple[Scale, References]:
+        """The score at a rung of the access ladder and what the references have there; fitted once."""
+        if access not in self._fitted:
+            scale = Scale.fit(access, *(m.answers[:, self.checks :] for m in (self.copies, self.innocent)))
+            self._fitted[access] = scale, self.references.measured(scale, self.checks)
+        return self._fitted[access]
+
+    @property
+    def stops(self) -> list[int]:
+        """After how many queries in all the evidence is looked at."""
+        return [self.checks + int(q) for q in self.at(Access())[0].looks.queries]
+
+    def examine(
+        self, suspect: BlackBox, level: float | None = None, access: Access | None = None, apart: Collection[str] = (),
+        early: bool = True, told: Told = lambda _: None,
+    ) -> Examined:  # fmt: skip
+        """Ask a suspect, checks first and then the most telling images, until there is a call that more queries would not change.
+
+        Args:
+            level: the kit's, unless given.
+            access: what the suspect's interface tells; seen from its answers to the checks unless given.
+            apart: ids of references to leave out, with all that share a source with them: of the suspect itself, if it is one.
+            early: False asks everything whatever comes.
+            told: called after every look.
+        """
+        images, answers = self.questions(), torch.empty(0, self.num_classes)
+        for stop in self.stops:
+            answers = torch.cat([answers, suspect.ask(images[len(answers) : stop]).cpu()])
+            found = self.judge(answers, level, access, apart)
+            told(found)
+            if early and found.verdict.call is not Call.NOT_SHOWN:
+                break
+        return found
+
+    def judge(
+        self, answers: Tensor, level: float | None = None, access: Access | None = None, apart: Collection[str] = ()
+    ) -> Examined:  # fmt: skip
+        """The call on answers ``[queries, K]`` to the probe's images: to all of them, or to the first ones, up to any look.
+
+        Raises:
+            AnswersError: no such answers.
+        """
+        self._check(answers)
+        checks, telling = answers[: self.checks], answers[self.checks :]
+        access = access or Access.seen(checks)
+        scale, labels = self.at(access)[0], self.labels[: self.checks]
+        references, usual = self._beside(access, frozenset(apart))
+        hindrance = hindrances(checks, float(_accuracies(checks, labels)), usual)
+        verdict = call(float(scale.peaks(telling)), references, self.level if level is None else level, hindrance, REQUIRED)
+        return Examined(verdict, answers, access, float(scale.score(telling)), self.budget)
+
+    def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
+        """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""
+        if (access, apart) not in self._chosen:
+            others = self.references.others(apart)
+            accuracies = _accuracies(self.references.answers, self.labels[: self.checks])
+            self._chosen[access, apart] = self.at(access)[1].take(others), accuracies[others]
+        return self._chosen[access, apart]
+
+    def _check(self, answers: Tensor) -> None:
+        least = self.stops[0]
+        if answers.ndim != 2 or answers.shape[1] != self.num_classes or not least <= len(answers) <= self.budget:
+            expected = f"[{least} to {self.budget}, {self.num_classes}]: queries, classes"
+            raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
+        if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
+            raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+
+
+def _accuracies(answers: Tensor, labels: Tensor) -> np.ndarray:
+    """Of each model on the checks: answers ``[..., Q, K]`` to ``[...]``."""
+    right = answers[..., : len(labels), :].argmax(-1) == labels
+    return np.asarray(right.double().mean(-1))
