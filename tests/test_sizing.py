@@ -172,7 +172,7 @@ def test_planning_leaves_the_random_generators_alone(same_global_rng: None) -> N
 
 
 def test_what_was_not_measured_is_said() -> None:
-    unknown = sizing.Domain("my-images", 5000, (3, 32, 32), 10)
+    unknown = sizing.Domain("my-images", 5000, 1000, (3, 32, 32), 10)
     assert any("nothing was measured on my-images" in n for n in estimate(DIGITS, unknown, Devices(1)).notes)
     gpu = estimate(FMNIST_QUICK, FMNIST, Devices(4, 25.0, "GPUs"))
     assert any("divided by 25" in n and "no measurement on a GPU" in n for n in gpu.notes)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands, planning, store_commands, study_commands
+from zooaudit import __version__, commands, kit_commands, planning, store_commands, study_commands
 from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
 from zooaudit.events import event_line
@@ -20,7 +20,7 @@ Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
 exit codes: 0 done; 2 bad input; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict;
-5 the farm gave up; 130 interrupted. After 3, 4, 5 and 130 the same command goes on where it stopped.
+5 the farm gave up; 6 a pack of evidence was rejected; 130 interrupted. After 3, 4, 5 and 130 the same command goes on where it stopped.
 """
 
 
@@ -88,16 +88,18 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
 
-    add = _adder(subcommands, "kit", commands.kit, "zooaudit kit --store ./store --kit 4f2a")
-    add("--kit", metavar="ID", help="the kit to show, by its id or the start of it (default: list all)")
+    _adder(subcommands, "kit", kit_commands.kit, "zooaudit kit commit --store ./store --kit 4f2a")
+    kit_commands.add_kit_arguments(subcommands.choices["kit"])
 
-    add = _adder(
-        subcommands, "score", commands.score,
+    _adder(
+        subcommands, "score", kit_commands.score,
         "zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make",
     )  # fmt: skip
-    add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
-    add("--suspect", metavar="FILE", required=True, help="the suspect: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the suspect's module")
+    kit_commands.add_score_arguments(subcommands.choices["score"])
+
+    add = _adder(subcommands, "evidence", kit_commands.evidence_command, kit_commands.EVIDENCE_EXAMPLE)
+    kit_commands.add_evidence_arguments(subcommands.choices["evidence"])
+    _add_farm(add)
 
     add = _adder(subcommands, "report", commands.report, "zooaudit report --store ./store --run fmnist-quick --out ./reports/mine")
     add("--run", metavar="NAME", required=True, help="the finished run")

@@ -19,15 +19,11 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
-from zooaudit.fingerprint.answers import ask
-from zooaudit.kit import answers_digest, load_kit
 from zooaudit.meter import MemoryMeter
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.runs import begin_run, load_report, save_report
-from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.load import load_model
 from zooaudit.zoo.spec import Role
 
 
@@ -110,51 +106,6 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, _own_victim(args, dataset))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
-    return 0
-
-
-def kit(args: argparse.Namespace, out: TextIO) -> int:
-    """List the kits of a store, or show one."""
-    artifacts = open_store(args.store)
-    if not args.kit:
-        print(
-            json.dumps(artifacts.ids("kit")) if args.json else "\n".join(artifacts.ids("kit")) or "no kits yet: run zooaudit audit",
-            file=out,
-        )
-        return 0
-    found = load_kit(artifacts, args.kit)
-    views, points = found.points.shape[:2]
-    facts = {
-        "victim": found.victim,
-        "views": views,
-        "points": points,
-        "queries": views * points * 2,
-        "image_shape": list(found.image_shape),
-        "num_classes": found.num_classes,
-        "references": len(found.reference_ids),
-        "encoder": found.encoder_config.name,
-        **found.facts,
-    }
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
-    return 0
-
-
-def score(args: argparse.Namespace, out: TextIO) -> int:
-    """Ask one suspect a kit's queries and give the verdict."""
-    tell = voice(args)
-    found = load_kit(open_store(args.store), args.kit)
-    tell("", "started", suspect=args.suspect, kit=args.kit, store=args.store, views=len(found.points))
-    module = load_model(Path(args.suspect), args.factory, found.image_shape, found.num_classes)
-    box = TorchBlackBox(module, found.num_classes, args.suspect)
-    answers = ask(box, found.questions())
-    _, verdict = found.score_answers(args.suspect, answers)
-    facts = {"suspect": args.suspect, "encoder": found.encoder_config.name, "queries": box.queries, **asdict(verdict)}
-    facts |= {"answers_sha256": answers_digest(answers), "caution": found.caution}
-    tell("", "done", **facts)
-    if args.json:
-        print(json.dumps(facts), file=out)
-    elif args.log == "text":
-        print(f"{verdict.decision}: {verdict.reason} ({box.queries} queries)\ncaution: {found.caution}", file=out)
     return 0
 
 
@@ -242,6 +193,7 @@ def _tell_audit(done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[s
     scored = [s.spec.role for s in done.suspects]
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     accused = {f"{r}_called_piracy".replace("-", "_"): f"{done.accused(r)}/{scored.count(r)}" for r in roles}
+    accused |= {f"{r}_called_stolen".replace("-", "_"): "{}/{}".format(*done.called_stolen(r)) for r in roles}
     fetch = f"zooaudit report --store {store} --run {summary['run']}"
     tell("", "done", run=summary["run"], **accused, **summary["models"], seconds=summary["seconds"], kit=done.kit_id, report=fetch)
 
@@ -254,17 +206,25 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
-    print(f"AUC, piracy against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
+    print(f"calibrated verdict, level {summary['level']:g}; the victim itself: {summary['victim_itself']}", file=out)
+    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    for role in roles:
+        _print_family(role, *done.called_stolen(role), "stolen", out)
+    print(f"the paper's test, AUC against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
+    for role in roles:
+        _print_family(role, done.accused(role), counts[role], "piracy", out)
     if done.by_paper is not None:
         print(
-            f"encoder {done.recipe.encoder.name}; the paper's own gives {_number(done.by_paper.auc(Role.HOMOLOGOUS))} "
-            f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))}",
+            f"  (encoder {done.recipe.encoder.name}; the paper's own gives {_number(done.by_paper.auc(Role.HOMOLOGOUS))} "
+            f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
             file=out,
         )
-    for role in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE):
-        print(f"{role:<11} {done.accused(role):>3} of {counts[role]} called piracy" + ("" if role.stolen else "  (all innocent)"), file=out)
     print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
+
+
+def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:
+    print(f"  {role:<11} {called:>3} of {of} called {what}" + ("" if role.stolen else "  (all innocent)"), file=out)
 
 
 def _number(value: float | None) -> str:

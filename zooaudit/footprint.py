@@ -15,10 +15,12 @@ from torch import Tensor
 from zooaudit.config import Recipe, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
+from zooaudit.probing import answered, sizes, teaching
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
 from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
+from zooaudit.verdict.probe import Probe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.plan import Plan
@@ -78,13 +80,16 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(2) + saved(4)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=5, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(3) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
 
 
 def audit_requests(trained: int, extracted: int, asked: int, encoders: int) -> Requests:
-    """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``)."""
-    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * asked
+    """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``).
+
+    All that are ``asked`` the fingerprints' questions are asked the probe's as well.
+    """
+    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * (2 * asked)
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:
@@ -112,30 +117,65 @@ def _weights_bytes(architecture: str, shape: ModelShape) -> int:
     return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
 
 
-def audit_bytes(recipe: Recipe, plan: Plan, asked: int) -> dict[str, int]:
-    """Bytes of what an audit keeps beside models and report: by kind of artifact."""
+def audit_bytes(recipe: Recipe, plan: Plan, asked: int, pool: int) -> dict[str, int]:
+    """Bytes of what an audit keeps beside models and report: by kind of artifact.
+
+    Args:
+        asked: models that answer the fingerprints' questions, and the probe's.
+        pool: images that the probe's are chosen from.
+    """
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
-    generator = torch.Generator().manual_seed(0)
-    answers = torch.randn(views, n, 2, classes, generator=generator).softmax(-1)  # drawn: zeros would be packed away
+    answers = _drawn(views, n, 2, classes)
     points = torch.zeros(views, n, *image, dtype=torch.uint8)
     with torch.random.fork_rng([]):
         encoder = Encoder(answers[0].numel(), recipe.encoder)
         beside = None if recipe.encoder.name == "paper" else Encoder(answers[0].numel(), recipe.paper_encoder)
     references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
     drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
-    kit = Kit(plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict, recipe.seed, {})
-    table = table_to_bytes(answers_table(answers, answers_schema(classes)))
-    one_answers = _stored(
-        lambda a: a.save("answers", f"{plan.victim}.{digest_of('')}", {ANSWERS: table}, {"model": plan.victim, "queries": 2 * n * views})
-    )
+    probe = probe_of(recipe, plan, pool)
+    taught = len(probe.copies) + len(probe.innocent)
+    kit = Kit(
+        plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict,
+        recipe.seed, probe, {},
+    )  # fmt: skip
+    given = _answers_bytes(answers, plan.victim) * asked
+    given += _answers_bytes(_drawn(1, pool, 1, classes), plan.victim) * taught
+    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (asked - taught)
     return {
-        "answers": one_answers * asked,
+        "answers": given,
         "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
         "points": _tensors_stored("points", {"points": points, "indices": torch.zeros(views, n, dtype=torch.int64)}),
         "encoder": sum(_tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None),
         "kit": _stored(lambda a: save_kit(a, kit)),
     }
+
+
+def _drawn(*shape: int) -> Tensor:
+    """Answers as random as a model's: zeros would be packed away."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).softmax(-1)
+
+
+def _answers_bytes(answers: Tensor, model: str) -> int:
+    table = table_to_bytes(answers_table(answers, answers_schema(answers.shape[-1])))
+    meta = {"model": model, "queries": answers[..., 0].numel()}
+    return _stored(lambda a: a.save("answers", f"{model}.{digest_of('')}", {ANSWERS: table}, meta))
+
+
+def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
+    """One of the right size, as if all models learnt."""
+    image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
+    checks, telling = sizes(recipe.probe, pool)
+    alike = plan.of(Role.LOOK_ALIKE)
+    taught = teaching([s.kin for s in alike])
+    parts = (
+        plan.of(Role.PIRACY, Group.ENCODER),
+        [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.kin in taught)],
+        [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
+    )
+    known = (answered(specs, {s.id: _drawn(checks + telling, classes) for s in specs}) for specs in parts)
+    images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8)
+    return Probe(images, torch.zeros(checks + telling, dtype=torch.int64), checks, recipe.probe.level, *known)
 
 
 def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:

@@ -139,7 +139,12 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
 
 
 def load_kit(artifacts: Artifacts, id_: str) -> Kit:
-    """Read a kit by its id, or by the start of it if only one kit has that.
+    """Read a kit by its id, or by the start of it; see ``find_kit``."""
+    return read_kit(find_kit(artifacts, id_))
+
+
+def find_kit(artifacts: Artifacts, id_: str) -> Artifact:
+    """A kit's artifact by its id, or by the start of it if only one kit has that.
 
     Raises:
         MissingArtifactError: no kit, or more than one, has that id.
@@ -149,7 +154,7 @@ def load_kit(artifacts: Artifacts, id_: str) -> Kit:
     if len(found) != 1:
         listed = ", ".join(known) or "none; make one with 'zooaudit audit' or 'zooaudit kit'"
         raise MissingArtifactError(f"{len(found)} kits in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}")
-    return read_kit(artifacts.load(KIND, found[0]))
+    return artifacts.load(KIND, found[0])
 
 
 def read_kit(artifact: Artifact) -> Kit:

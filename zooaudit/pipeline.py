@@ -5,6 +5,7 @@ digest of its inputs, so a second run picks up where the first one stopped, and 
 """
 
 from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 import torch
@@ -21,9 +22,10 @@ from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.uap.universal import Uap
+from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.paper import Decision, Verdict
-from zooaudit.verdict.probe import Examined, Probe
+from zooaudit.verdict.probe import Examined
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -59,6 +61,8 @@ class Suspect:
     """By the paper's test."""
     examined: Examined | None
     """The calibrated verdict; None of what trained its score."""
+    score: float
+    """By the calibrated verdict's discriminant, on all questions: 0 as innocent training models, 1 as known copies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +80,13 @@ class Judgement:
         """AUC of piracy models against one family of innocent ones, one score a model; None without models."""
         return auc(self.scores(Role.PIRACY), self.scores(innocent))
 
+    def called_stolen(self, role: Role) -> tuple[int, int]:
+        """How many suspects of a role the calibrated verdict calls stolen, of how many that it was asked about."""
+        examined = [s.examined for s in self.suspects if s.spec.role is role and s.examined is not None]
+        return sum(e.verdict.call is Call.STOLEN for e in examined), len(examined)
+
     def accused(self, role: Role) -> int:
-        """How many suspects of a role got the verdict piracy."""
+        """How many suspects of a role the paper's test calls piracy."""
         return sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in self.suspects)
 
 
@@ -143,11 +152,12 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
     answers = steps.answers(asked, questions, dataset, artifacts)
 
-    probe = _probe(recipe, zoo, dataset, artifacts)
-    learnt_from = {m.id for m in (*probe.copies.models, *probe.innocent.models)}
-    judged_ids = [i for i in asked if i not in learnt_from]
-    clean = steps.clean_answers(judged_ids, probe.questions(), dataset, artifacts)
-    examined = {id_: probe.examine(Recorded(answers), apart=(id_,)) for id_, answers in clean.items()}
+    chosen, free = _chosen(recipe, zoo, dataset, artifacts)
+    learnt_from = {m.id for m in (*chosen.copies.models, *chosen.innocent.models)}
+    clean = steps.clean_answers([i for i in asked if i not in learnt_from], chosen.questions, dataset, artifacts)
+    probe = chosen.probe(recipe.probe.level, free, clean)
+    examined = {id_: probe.examine(Recorded(given), apart=(id_,)) for id_, given in clean.items()}
+    scores = {id_: probe.score(given) for id_, given in clean.items()}
 
     def judge(config: EncoderConfig) -> Judgement:
         using = replace(recipe, encoder=config)
@@ -155,7 +165,7 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
         encoder = steps.encoder(using, zoo.plan.victim, trained_on, answers, artifacts)
         references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
         kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references, probe)
-        return Judgement(kit, [_judge(kit, s, answers[s.id], examined.get(s.id)) for s in suspects])
+        return Judgement(kit, [_judge(kit, s, answers[s.id], examined.get(s.id), scores.get(s.id, nan)) for s in suspects])
 
     judged = judge(recipe.encoder)
     kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts)
@@ -166,19 +176,20 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     )  # fmt: skip
 
 
-def _probe(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> Probe:
-    """Look-alikes of some strangers train the calibrated score, those of the others are references, with all homologous suspects."""
+def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> tuple[probing.Chosen, list[ModelSpec]]:
+    """What the calibrated verdict asks, and its references: look-alikes of some strangers train the score, those of the others are
+    references, with all homologous suspects."""
     alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
     taught = probing.teaching([s.kin for s in alike])
     innocent = [*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.kin in taught)]
     references = [*zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)]
     copies = zoo.learnt(Role.PIRACY, Group.ENCODER)
-    return probing.make_probe(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent, references)
+    return probing.choose(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent), references
 
 
-def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined | None) -> Suspect:
-    scores = kit.similarities(answers)
-    return Suspect(spec, scores, kit.judge(spec.id, scores), examined)
+def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined | None, score: float) -> Suspect:
+    similarities = kit.similarities(answers)
+    return Suspect(spec, similarities, kit.judge(spec.id, similarities), examined, score)
 
 
 @torch.no_grad()

@@ -54,7 +54,7 @@ def _domain(recipe: Recipe, folder: str | None) -> Domain:
     if folder is None:
         return DOMAINS[recipe.dataset]
     found = resolve(recipe.dataset, Path(folder))
-    return Domain(folder, len(found.train), found.image_shape, found.num_classes)
+    return Domain(folder, len(found.train), len(found.test), found.image_shape, found.num_classes)
 
 
 def lines(found: Estimate, changed: str) -> list[str]:

@@ -1,6 +1,7 @@
 """The step that makes a kit's probe: which images tell copies of the victim from innocent models, and what known models answer to them."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,6 +29,12 @@ def pool(dataset: Dataset, seed: int) -> ImageSet:
     return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool"))))
 
 
+def sizes(config: ProbeConfig, pool: int) -> tuple[int, int]:
+    """How many checks and how many telling images a pool of that size gives."""
+    checks = min(config.checks, pool // 5)
+    return checks, min(config.queries, pool - checks)
+
+
 def teaching(parents: Sequence[str]) -> set[str]:
     """Those strangers whose look-alikes train the score: half of them, but so that three are left to be references. How strangers vary
     takes two, and a zoo's own look-alikes are judged without their stranger."""
@@ -35,28 +42,43 @@ def teaching(parents: Sequence[str]) -> set[str]:
     return set(distinct[: max(0, min(len(distinct) // 2, len(distinct) - 3))])
 
 
-def make_probe(
-    config: ProbeConfig, seed: int, dataset: Dataset, artifacts: Artifacts,
-    copies: Sequence[ModelSpec], innocent: Sequence[ModelSpec], references: Sequence[ModelSpec],
-) -> Probe:  # fmt: skip
-    """Choose the images by the models that train the score, and ask the references those.
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What a suspect will be asked, and what the models that it was chosen by answer to it.
 
-    Args:
-        copies, innocent: models that train the score: extracted from the victim; homologous models and look-alikes.
-        references: innocent models that do not, nor share a stranger with those that do.
+    Attributes:
+        images, labels: uint8 ``[C + Q, c, h, w]``, int64 ``[C + Q]``: checks first.
+        copies, innocent: the models that train the score.
     """
+
+    images: Tensor
+    labels: Tensor
+    checks: int
+    copies: Answered
+    innocent: Answered
+
+    @property
+    def questions(self) -> Tensor:
+        """Float ``[C + Q, c, h, w]`` in [0, 1]."""
+        return to_unit(self.images)
+
+    def probe(self, level: float, references: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Probe:
+        """With innocent models that neither train the score nor share a stranger with those that do, and their ``answers``."""
+        known = answered(references, answers)
+        return Probe(self.images, self.labels, self.checks, level, self.copies, self.innocent, known)
+
+
+def choose(
+    config: ProbeConfig, seed: int, dataset: Dataset, artifacts: Artifacts, copies: Sequence[ModelSpec], innocent: Sequence[ModelSpec]
+) -> Chosen:
+    """Choose the images by the models that train the score: some extracted from the victim; homologous models and look-alikes."""
     images = pool(dataset, seed)
-    unit = to_unit(images.images)
-    given = clean_answers([s.id for s in (*copies, *innocent)], unit, dataset, artifacts)
-    checks = min(config.checks, len(images) // 5)
-    telling = most_telling(_stacked(copies, given), _stacked(innocent, given), min(config.queries, len(images) - checks))
+    given = clean_answers([s.id for s in (*copies, *innocent)], to_unit(images.images), dataset, artifacts)
+    checks, count = sizes(config, len(images))
+    telling = most_telling(_stacked(copies, given), _stacked(innocent, given), count)
     asked = order(len(images), telling, checks)
-    of_references = clean_answers([s.id for s in references], unit[asked], dataset, artifacts)
     trained = {id_: answers[asked] for id_, answers in given.items()}
-    return Probe(
-        images.images[asked], images.labels[asked], checks, config.level,
-        answered(copies, trained), answered(innocent, trained), answered(references, of_references),
-    )  # fmt: skip
+    return Chosen(images.images[asked], images.labels[asked], checks, answered(copies, trained), answered(innocent, trained))
 
 
 def order(size: int, telling: Tensor, checks: int) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3
+from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3, probe_of
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.shape import ModelShape
@@ -28,6 +28,7 @@ class Domain:
 
     name: str
     train_size: int
+    test_size: int
     image: tuple[int, int, int]
     num_classes: int
 
@@ -35,11 +36,11 @@ class Domain:
 DOMAINS = {
     d.name: d
     for d in (
-        Domain("digits", 1347, (1, 8, 8), 10),
-        Domain("fashion-mnist", 60_000, (1, 28, 28), 10),
-        Domain("cifar10", 50_000, (3, 32, 32), 10),
-        Domain("tiny-imagenet", 100_000, (3, 64, 64), 200),
-        Domain("tiny-imagenet-50", 25_000, (3, 64, 64), 50),
+        Domain("digits", 1347, 450, (1, 8, 8), 10),
+        Domain("fashion-mnist", 60_000, 10_000, (1, 28, 28), 10),
+        Domain("cifar10", 50_000, 10_000, (3, 32, 32), 10),
+        Domain("tiny-imagenet", 100_000, 10_000, (3, 64, 64), 200),
+        Domain("tiny-imagenet-50", 25_000, 2_500, (3, 64, 64), 50),
     )
 }
 """The recipes' datasets, so that nothing is downloaded for a plan."""
@@ -127,6 +128,8 @@ class Estimate:
     """Asked of victims by extraction, at the first attempt."""
     audit_queries: int
     queries_per_suspect: int
+    """At most, for the calibrated verdict."""
+    queries_by_paper: int
     notes: tuple[str, ...]
 
     @property
@@ -156,10 +159,14 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     path = critical_path(plan.specs, seconds)
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
     asked = len([s for s in plan.specs if s.role is not Role.OTHER_VICTIM])
+    pool = domain.test_size - round(domain.test_size / 2)
+    probe = probe_of(recipe, plan, pool)
+    taught = len(probe.copies) + len(probe.innocent)
+    probed = taught * pool + (asked - taught) * probe.budget
     per_suspect = 2 * recipe.fingerprint.points * recipe.fingerprint.views
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked * per_suspect
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
-    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked) | {"report": report}
+    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, pool) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     extracted = sum(s.parent is not None for s in plan.specs)
     requests = PROBE + on_s3(audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, encoders=encoders))
@@ -176,8 +183,9 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
         requests=requests,
         requests_per_model=requests.over(len(plan.specs)),
         attackers_queries=sum(attack_queries(s.extraction) for s in plan.specs if s.extraction),
-        audit_queries=asked * per_suspect,
-        queries_per_suspect=per_suspect,
+        audit_queries=asked * per_suspect + probed,
+        queries_per_suspect=probe.budget,
+        queries_by_paper=per_suspect,
         notes=_notes(plan, domain, devices),
     )
 

@@ -66,13 +66,18 @@ class Victim:
 
 def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None) -> Plan:
     """The plan of the zoo; the user's own victim, if given, is measured and committed first."""
-    mean, std = dataset.channel_stats
-    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
     _check_sizes(recipe, len(dataset.train), own)
-    planned = plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own.id if own else None)
+    planned = plan_for(recipe, dataset, own.id if own else None)
     if own is not None and not artifacts.has(KIND, own.id):
         _commit_own(own, recipe, dataset, artifacts)
     return planned
+
+
+def plan_for(recipe: Recipe, dataset: Dataset, own_victim: str | None) -> Plan:
+    """The plan for a victim that is there already, or for one that is to be trained."""
+    mean, std = dataset.channel_stats
+    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
+    return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own_victim)
 
 
 def _check_sizes(recipe: Recipe, images: int, own: OwnModel | None) -> None:
@@ -119,12 +124,17 @@ def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) 
     """The victim's UAP, crafted on its training images, measured on the test images."""
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        images = dataset.train.images[victim.training_indices]
-        made = craft_uap(victim.module, images, dataset.test.images, recipe.uap, derive(recipe.seed, "uap"))
+        made = crafted(recipe, victim, dataset)
         return {"v": made.v}, {k: v for k, v in vars(made).items() if k != "v"}
 
     tensors, meta = kept_tensors(artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make)
     return Uap(v=tensors["v"], **meta)
+
+
+def crafted(recipe: Recipe, victim: Victim, dataset: Dataset) -> Uap:
+    """As ``uap``, made anew: the recipe's seed decides it."""
+    images = dataset.train.images[victim.training_indices]
+    return craft_uap(victim.module, images, dataset.test.images, recipe.uap, derive(recipe.seed, "uap"))
 
 
 def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) -> Tensor:

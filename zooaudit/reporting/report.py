@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zooaudit.errors import StoreError
 from zooaudit.pipeline import Audit, Judgement
-from zooaudit.reporting import findings, pictures, plots, projection
+from zooaudit.reporting import calls, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER
 from zooaudit.reporting.summary import RunFacts, detailed, digests, to_json
@@ -80,6 +80,7 @@ def _values(audit: Audit) -> dict[str, Any]:
         "piracy": piracy,
         "homologous": homologous,
         "look_alikes": look_alikes,
+        "calls": _calls(audit),
         "accused": piracy.accused + homologous.accused + look_alikes.accused,
         "wrongly_accused": len(wrong),
         "auc_homologous": audit.auc(Role.HOMOLOGOUS),
@@ -99,6 +100,12 @@ def _values(audit: Audit) -> dict[str, Any]:
     }
 
 
+def _calls(audit: Audit) -> dict[str, Any]:
+    """The calibrated verdicts."""
+    families = zip(("piracy", "homologous", "look_alikes"), (calls.called(audit, role) for role in FAMILIES), strict=True)
+    return dict(families) | {"rows": calls.call_rows(audit)}
+
+
 def _by_paper(judged: Judgement | None) -> dict[str, Any] | None:
     """What the paper's own encoder makes of the same answers."""
     if judged is None:
@@ -111,6 +118,7 @@ def _images(audit: Audit) -> dict[str, Any]:
     """The page's pictures, as data URIs, with their alternative texts."""
     classes = audit.dataset.classes
     return {
+        "score_picture": (calls.score_strip(audit), calls.score_alt(audit)),
         "cdfs": [(plots.similarity_cdf(audit, a), findings.cdf_alt(audit, a)) for a in plots.suspect_architectures(audit)],
         "strip": (plots.similarity_strip(audit), findings.strip_alt(audit)),
         "roc": (plots.roc_curves(audit), findings.roc_alt(audit)),

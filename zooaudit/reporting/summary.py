@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zooaudit.pipeline import Audit, Judgement, Suspect
+from zooaudit.verdict.probe import Examined
 from zooaudit.zoo.spec import Role
 
 
@@ -52,6 +53,9 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "victim": {"accuracy": finite(zoo.records[zoo.plan.victim].accuracy)},
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": finite(uap.fooling_rate)},
         "auc": _auc(audit),
+        "level": audit.kit.probe.level,
+        "called_stolen": {str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
+        "victim_itself": str(audit.itself.verdict.call),
         "verdicts": [_verdict(s) for s in audit.suspects],
         "report": report,
     }
@@ -79,8 +83,22 @@ def _verdict(suspect: Suspect) -> dict[str, Any]:
         "decision": str(verdict.decision),
         "similarity": finite(verdict.similarity),
         "p_value": finite(verdict.p_value),
+        "calibrated": None if suspect.examined is None else _calibrated(suspect.examined),
         "reference_models": verdict.reference_models,
         "reference_above": verdict.reference_above,
+        "reason": verdict.reason,
+    }
+
+
+def _calibrated(found: Examined) -> dict[str, Any]:
+    verdict = found.verdict
+    return {
+        "call": str(verdict.call),
+        "p_value": finite(verdict.p_value),
+        "smallest_p": verdict.smallest_p,
+        "references": verdict.references,
+        "score": finite(found.score),
+        "queries": found.queries,
         "reason": verdict.reason,
     }
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from zooaudit.fingerprint.access import Access
-from zooaudit.probing import answered, order
+from zooaudit.probing import answered, order, sizes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.families import BUILT, STOLEN, Contest, Fold
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
@@ -39,8 +39,7 @@ def _probe(contest: Contest, fold: Fold) -> Probe:
     """As an audit makes it, with all of a fold's innocent models as references."""
     config, pool = contest.bench.recipe.probe, contest.pool_answers
     telling = contest.telling(fold)
-    checks = min(config.checks, len(contest.pool) // 5)
-    asked = order(len(contest.pool), telling, checks)
+    asked = order(len(contest.pool), telling, sizes(config, len(contest.pool))[0])
     given = {id_: answers[asked] for id_, answers in pool.items()}
     images = (contest.pool[asked] * 255).round().byte()
     copies, innocent = (answered(specs, given) for specs in (fold.copies, fold.innocent))

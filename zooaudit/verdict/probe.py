@@ -166,6 +166,10 @@ class Probe:
         verdict = call(float(scale.peaks(telling)), references, self.level if level is None else level, hindrance, REQUIRED)
         return Examined(verdict, answers, access, float(scale.score(telling)), self.budget)
 
+    def score(self, answers: Tensor) -> float:
+        """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""
+        return float(self.at(Access())[0].score(answers[self.checks :]))
+
     def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
         """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""
         if (access, apart) not in self._chosen:

@@ -1,0 +1,45 @@
+"""Several suspects at once: the more are asked, the likelier one innocent looks guilty."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from zooaudit.errors import ConfigError
+from zooaudit.verdict.calibrated import Calibrated, Call
+from zooaudit.verdict.conformal import benjamini_hochberg, holm, references_for
+
+Correction = Literal["holm", "bh", "none"]
+CORRECTIONS: tuple[Correction, ...] = ("holm", "bh", "none")
+
+
+def corrected(verdicts: Sequence[Calibrated], correction: Correction = "holm") -> list[Calibrated]:
+    """The same verdicts with p-values and calls that hold for all of them together.
+
+    ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini and Hochberg: of those
+    called stolen, a share of at most the level is innocent on average. Who cannot be judged counts as asked, with p 1.
+
+    Raises:
+        ConfigError: no such correction, or suspects judged at different levels.
+    """
+    if correction not in CORRECTIONS:
+        raise ConfigError(f"correction {correction!r} is unknown; expected one of {', '.join(CORRECTIONS)}")
+    if len({v.level for v in verdicts}) > 1:
+        raise ConfigError("these suspects were judged at different levels; judge all of them at one")
+    if correction == "none" or len(verdicts) < 2:
+        return list(verdicts)
+    adjust = holm if correction == "holm" else benjamini_hochberg
+    adjusted = adjust([1.0 if v.p_value is None else v.p_value for v in verdicts])
+    return [_with(v, float(p), len(verdicts), correction) for v, p in zip(verdicts, adjusted, strict=True)]
+
+
+def _with(verdict: Calibrated, p: float, suspects: int, correction: Correction) -> Calibrated:
+    if verdict.p_value is None:
+        return verdict
+    told = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
+    if p <= verdict.level:
+        return replace(verdict, call=Call.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
+    if correction == "holm" and verdict.smallest_p * suspects > verdict.level and verdict.call is Call.STOLEN:
+        needed = references_for(verdict.level / suspects)
+        why = f"{told}: {verdict.references} references can single out none of {suspects} at level {verdict.level:g}, {needed} could"
+        return replace(verdict, call=Call.CANNOT_TELL, p_value=p, reason=why)
+    return replace(verdict, call=Call.NOT_SHOWN, p_value=p, reason=f"{told}, > {verdict.level:g}; {verdict.reason}")
