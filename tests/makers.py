@@ -1,6 +1,7 @@
 """Small real parts for tests: specs, images, files, artifacts."""
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from zooaudit.config import ExtractConfig, TrainConfig
-from zooaudit.data.images import Dataset
+from zooaudit.data.images import Dataset, to_unit
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.probe import Answered, Known, Probe
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.vision_nets import WIDTH_STEPS
@@ -62,6 +65,49 @@ class Affine(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.flatten(1))
+
+
+def peer(seed: int, own: float = 0.6) -> Affine:
+    """A model of one task, which all peers share, with something of its own."""
+    model, quirk = Affine(seed=999), Affine(seed=seed)
+    with torch.no_grad():
+        for weights, extra in zip(model.parameters(), quirk.parameters(), strict=True):
+            weights.add_(own * extra)
+        model.linear.bias.sub_(model.linear.weight.sum(1) / 2)  # of images around 0.5, no class is the usual answer
+    return model
+
+
+def near(seed: int, copy: int, apart: float = 0.15) -> Affine:
+    """A copy of ``peer(seed)``: its weights with a little noise."""
+    model, noise = peer(seed), torch.Generator().manual_seed(1000 * seed + copy)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.add_(apart * torch.randn(weights.shape, generator=noise))
+    return model
+
+
+CHECKS, TELLING = 20, 100
+STRANGERS = (101, 102, 103)
+
+
+def make_probe(level: float = 0.05, references: int = 24, **changes: Any) -> Probe:
+    """A probe of ``peer(0)`` for 4 x 4 images and four classes: 6 copies; innocent models of their own, and look-alikes."""
+    generator = torch.Generator().manual_seed(5)
+    images = torch.randint(0, 256, (CHECKS + TELLING, 1, 4, 4), dtype=torch.uint8, generator=generator)
+
+    def asked(models: list[tuple[Known, nn.Module]]) -> Answered:
+        given = [TorchBlackBox(m, 4).ask(to_unit(images)) for _, m in models]
+        return Answered(tuple(k for k, _ in models), torch.stack(given) if given else torch.empty(0, len(images), 4))
+
+    def alone(start: int, count: int) -> list[tuple[Known, nn.Module]]:
+        return [(Known(f"h{i}", "homologous", f"h{i}"), peer(i)) for i in range(start, start + count)]
+
+    alike = [(Known(f"l{s}-{i}", "look-alike", f"stranger{s}"), near(s, i)) for s in STRANGERS for i in range(3)]
+    copies = asked([(Known(f"c{i}", "piracy", "victim"), near(0, i)) for i in range(6)])
+    innocent = asked([*alone(10, 6), *((Known(f"t{i}", "look-alike", "taught"), near(100, i)) for i in range(3))])
+    labels = peer(999, 0.0)(to_unit(images)).argmax(1)
+    found = Probe(images, labels, CHECKS, level, copies, innocent, asked([*alone(30, references - 9), *alike]))
+    return replace(found, **changes)
 
 
 def pixels(count: int = 12, channels: int = 1, size: int = 8, seed: int = 0) -> np.ndarray:

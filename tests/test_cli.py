@@ -34,16 +34,20 @@ def one_line(capsys: Capture) -> str:
     return errors[0]
 
 
+BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
+CALIBRATED = ("level", "called_stolen", "victim_itself")
+
+
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
-    assert finished.told["models"] == {"trained": 16, "reused": 0, "failed": 0}
+    assert finished.told["models"] == {"trained": 26, "reused": 0, "failed": 0}
     before = snapshot(finished.store)
     capsys.readouterr()
     assert audit(finished.store, tmp_path, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["models"] == {"trained": 0, "reused": 16, "failed": 0}
+    assert found["models"] == {"trained": 0, "reused": 26, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert snapshot(finished.store) == before
-    assert set(found) == {"run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", "verdicts", "report"}
+    assert set(found) == {*BEFORE, *CALIBRATED, "verdicts", "report"}
     assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
 
 
@@ -62,8 +66,8 @@ def test_a_run_name_stands_for_one_recipe(finished: Finished, tmp_path: Path, ca
     assert snapshot(finished.store) == before
 
 
-def test_score_a_suspect_from_a_file(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    store = finished.store
+def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    store = own_store
     main(["kit", "--store", str(store), "--json"])
     (kit,) = json.loads(capsys.readouterr().out)
     (tmp_path / "their_nets.py").write_text(
@@ -75,9 +79,15 @@ def test_score_a_suspect_from_a_file(finished: Finished, tmp_path: Path, monkeyp
     arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
     assert main([*arguments, "--factory", "their_nets:make"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
-    assert found["decision"] in ("piracy", "inconclusive") and 0 <= found["similarity"] <= 1
-    assert "look-alikes" in found["caution"]
+    assert found["call"] == "cannot tell" and "is more than 0.05 under that of every reference" in found["reason"], (
+        "it never learnt the task"
+    )
+    assert found["queries"] < found["budget"] == 165 and found["p_value"] is None and found["level"] == DIGITS.probe.level
+    assert main([*arguments, "--factory", "their_nets:make", "--method", "paper"]) == 0
+    paper = json.loads(capsys.readouterr().out)["paper"]
+    assert paper["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
+    assert paper["decision"] in ("piracy", "inconclusive") and 0 <= paper["similarity"] <= 1
+    assert "look-alikes" in paper["caution"]
     assert main(arguments) == 2
     assert "--factory package.module:factory" in one_line(capsys)
     assert main([*arguments, "--factory", "their_nets:missing"]) == 2
@@ -87,10 +97,10 @@ def test_score_a_suspect_from_a_file(finished: Finished, tmp_path: Path, monkeyp
 def test_store_commands(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
     store = str(finished.store)
     assert main(["store", "ls", "--store", store]) == 0
-    assert "model 16" in capsys.readouterr().out
+    assert "model 26" in capsys.readouterr().out
     assert main(["store", "ls", "model", "--store", store]) == 0
     ids = capsys.readouterr().out.split()
-    assert len(ids) == 16
+    assert len(ids) == 26
     assert main(["store", "show", "model", ids[0], "--store", store]) == 0
     assert json.loads(capsys.readouterr().out)["meta"]["spec"]["architecture"] in "ABC"
     assert main(["store", "check", "--store", store]) == 0

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.makers import Affine
+from tests.makers import Affine, make_probe, near
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, NotEnoughModelsError
@@ -35,7 +35,7 @@ def make_kit(**changes: Any) -> Kit:
         victim_answers=torch.zeros(VIEWS, N, 2, K), encoder=encoder, encoder_config=CONFIG, reference_ids=("h1", "h2", "h3"),
         references=np.random.default_rng(0).random((3, VIEWS)).astype(np.float32),
         verdict=VerdictConfig(fingerprints=6, repeats=5, min_reference_models=2), seed=9,
-        facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
+        probe=make_probe(), facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
     )  # fmt: skip
     answers = ask(TorchBlackBox(Affine(seed=0), K), kit.questions())
     return replace(kit, **({"victim_answers": answers} | changes))
@@ -55,6 +55,12 @@ def test_a_kit_comes_back_whole(kit: Kit, artifacts: Artifacts) -> None:
     assert np.array_equal(again.references, kit.references)
     for name in ("victim", "encoder_config", "reference_ids", "verdict", "seed", "facts", "num_classes", "image_shape"):
         assert getattr(again, name) == getattr(kit, name), name
+    for name in ("images", "labels"):
+        assert torch.equal(getattr(again.probe, name), getattr(kit.probe, name))
+    for part, models in kit.probe.parts.items():
+        assert again.probe.parts[part].models == models.models
+        assert torch.equal(again.probe.parts[part].answers, models.answers)
+    assert (again.probe.checks, again.probe.level) == (kit.probe.checks, kit.probe.level)
     x = torch.rand(3, 2 * N * K)
     assert torch.equal(again.encoder.embed(x), kit.encoder.embed(x))
     assert not again.encoder.training
@@ -66,6 +72,8 @@ def test_a_stored_kit_judges_to_the_bit_as_before(kit: Kit, artifacts: Artifacts
         (before, verdict), (after, same) = (k.score("s", TorchBlackBox(Affine(seed=seed), K)) for k in (kit, again))
         assert np.array_equal(before, after)
         assert verdict == same
+        one, other = (k.probe.examine(TorchBlackBox(near(0, seed), K)) for k in (kit, again))
+        assert one.verdict == other.verdict and one.score == other.score
 
 
 def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) -> None:
@@ -75,6 +83,7 @@ def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) ->
         save_kit(artifacts, replace(kit, **change)).id for change in (
             {"seed": 10}, {"v": kit.v + 0.01}, {"points": 255 - kit.points}, {"victim": "other"}, {"facts": {}},
             {"references": kit.references + 0.01}, {"reference_ids": ("h1", "h2", "h4")}, {"verdict": VerdictConfig(fingerprints=5)},
+            {"probe": make_probe(level=0.1)}, {"probe": make_probe(references=23)}, {"probe": make_probe(checks=19)},
         )
     ]  # fmt: skip
     assert len({one, *others}) == len(others) + 1

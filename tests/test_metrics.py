@@ -86,7 +86,7 @@ def test_a_model_that_the_store_holds_is_not_counted_again(notebook: Notebook, d
     build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
     before = sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name)
     build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
-    assert sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == 10
+    assert sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == 14
 
 
 def test_each_operation_of_a_store_is_timed_under_its_name(notebook: Notebook, tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_on_a_shared_cluster_the_drivers_own_queries_are_exported_too(shared_hea
     environment = os.environ | {"RAY_ADDRESS": ray_address, "RAY_AUTH_MODE": "disabled"}
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
-    wanted = {key(MODELS, status="learnt"): 16.0, key(QUERIES, asker="attacker"): 3600.0, key(QUERIES, asker="auditor"): 4800.0}
+    wanted = {key(MODELS, status="learnt"): 26.0, key(QUERIES, asker="attacker"): 16800.0, key(QUERIES, asker="auditor"): 11635.0}
     found: dict[tuple[str, Tags], float] = {}
     deadline = time.monotonic() + TIMEOUT_S
     while any(found.get(k) != v for k, v in wanted.items()) and time.monotonic() < deadline:

@@ -55,9 +55,12 @@ def test_report_folder_that_is_a_file_is_an_error_of_ours(audit: Audit, tmp_path
 # --- the numbers ---------------------------------------------------------------------------------------------------------------
 
 
+CALIBRATED = ("level", "called_stolen", "victim_itself")
+
+
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
-    assert list(summary) == ["run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", "verdicts", "report"]
+    assert list(summary) == ["run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *CALIBRATED, "verdicts", "report"]
     assert (summary["run"], summary["seconds"], summary["peak_rss_bytes"], summary["report"]) == (
         "a-run",
         12.346,
@@ -67,7 +70,7 @@ def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     assert summary["models"] == {"trained": 0, "reused": len(audit.zoo.plan.specs), "failed": len(audit.zoo.failed)}
     assert summary["victim"] == {"accuracy": audit.zoo.records[audit.zoo.plan.victim].accuracy}
     assert summary["uap"] == {"epsilon": 0.35, "norm": "linf", "fooling_rate": audit.uap.fooling_rate}
-    keys = "model role architecture optimiser attack truth decision similarity p_value reference_models reference_above reason"
+    keys = "model role architecture optimiser attack truth decision similarity p_value calibrated reference_models reference_above reason"
     assert {tuple(v) for v in summary["verdicts"]} == {tuple(keys.split())}
     truths = {(v["role"], v["truth"], v["attack"]) for v in summary["verdicts"]}
     expected = {("piracy", "stolen", "cloudleak"), ("homologous", "innocent", None), ("look-alike", "innocent", "cloudleak")}
@@ -165,9 +168,9 @@ def test_facts_of_this_machine() -> None:
 def test_an_interval_of_nobody_says_nothing(audit: Audit) -> None:
     nobody = findings.family(without(audit, Role.LOOK_ALIKE), Role.LOOK_ALIKE)
     assert (nobody.total, nobody.low, nobody.high) == (0, 0.0, 1.0)
-    all_of_two = findings.family(with_verdicts(audit, accuse_everyone), Role.LOOK_ALIKE)
-    assert all_of_two.low == pytest.approx(0.025 ** (1 / 2))
-    assert all_of_two.high == 1.0
+    all_of_six = findings.family(with_verdicts(audit, accuse_everyone), Role.LOOK_ALIKE)
+    assert all_of_six.low == pytest.approx(0.025 ** (1 / 6))
+    assert all_of_six.high == 1.0
 
 
 @pytest.mark.parametrize(

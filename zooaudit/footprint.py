@@ -80,7 +80,7 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=5, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(3) + saved(4)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=6, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(3) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
 
 
@@ -174,7 +174,7 @@ def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
         [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
     )
     known = (answered(specs, {s.id: _drawn(checks + telling, classes) for s in specs}) for specs in parts)
-    images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8)
+    images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Probe(images, torch.zeros(checks + telling, dtype=torch.int64), checks, recipe.probe.level, *known)
 
 

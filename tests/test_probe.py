@@ -1,0 +1,176 @@
+"""The probe: a suspect is asked as long as it takes, and compared with nobody of its own kind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from tests.makers import CHECKS, STRANGERS, TELLING, make_probe, near, peer
+from zooaudit.config import ProbeConfig
+from zooaudit.data.images import Dataset, to_unit
+from zooaudit.errors import AnswersError, ConfigError, DataError, NotEnoughModelsError
+from zooaudit.fingerprint.access import LADDER, Access
+from zooaudit.probing import order, pool, sizes, teaching
+from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
+from zooaudit.verdict.calibrated import Call
+from zooaudit.verdict.conformal import p_value
+from zooaudit.verdict.predictive import predict
+from zooaudit.verdict.probe import Examined, Probe
+
+
+@pytest.fixture(scope="module")
+def probe() -> Probe:
+    return make_probe()
+
+
+def box(model: torch.nn.Module) -> TorchBlackBox:
+    return TorchBlackBox(model, 4)
+
+
+def answers_of(probe: Probe, model: torch.nn.Module) -> Tensor:
+    return box(model).ask(probe.questions())
+
+
+def test_a_copy_is_called_stolen_long_before_the_budget(probe: Probe) -> None:
+    suspect = box(near(0, 77))
+    found = probe.examine(suspect)
+    assert found.verdict.call is Call.STOLEN and found.verdict.p_value is not None and found.verdict.p_value <= 0.05
+    assert found.queries == suspect.queries < found.budget == CHECKS + TELLING
+    assert found.score > 0.5
+
+
+@pytest.mark.parametrize("seed", [*range(200, 206), 104, 105])
+def test_innocent_models_are_asked_everything_and_not_accused(probe: Probe, seed: int) -> None:
+    for model in (peer(seed), near(seed, 0)):
+        found = probe.examine(box(model))
+        assert found.verdict.call is Call.NOT_SHOWN and found.queries == found.budget
+
+
+def test_every_rung_of_the_ladder_tells_a_copy(probe: Probe) -> None:
+    for access in LADDER:
+        told = access.told(answers_of(probe, near(0, 78)))
+        assert probe.examine(Recorded(told), access=access).verdict.call is Call.STOLEN, access.name
+        assert probe.examine(Recorded(told)).access == (access if access.name != "top-3" else Access.seen(told))
+
+
+def test_asking_everything_gives_no_larger_p(probe: Probe) -> None:
+    early, whole = (probe.examine(box(near(0, 79)), early=early) for early in (True, False))
+    assert whole.queries == whole.budget > early.queries
+    assert whole.verdict.p_value <= early.verdict.p_value  # type: ignore[operator]
+    assert torch.equal(whole.answers[: early.queries], early.answers)
+
+
+def test_what_is_told_on_the_way(probe: Probe) -> None:
+    seen: list[Examined] = []
+    found = probe.examine(box(peer(201)), told=seen.append)
+    assert [e.queries for e in seen] == probe.stops and seen[-1].verdict == found.verdict
+
+
+def test_judging_answers_is_asking_to_the_bit(probe: Probe) -> None:
+    found = probe.examine(box(near(0, 80)))
+    again = probe.judge(found.answers)
+    assert again.verdict == found.verdict and again.score == found.score
+
+
+def test_by_hand(probe: Probe) -> None:
+    """The oracle: peaks of running scores, rank among all, prediction for each family."""
+    scale, _ = probe.at(Access())
+    answers = answers_of(probe, peer(301))
+
+    def peak(given: Tensor) -> float:
+        parts = scale.discriminant.parts(given[CHECKS:]).numpy()
+        running = [(parts[:q].sum() - m) / s for q, m, s in zip(scale.looks.queries, scale.looks.mean, scale.looks.deviation, strict=True)]
+        return float(max(running))
+
+    own, known = peak(answers), np.array([peak(a) for a in probe.references.answers])
+    expected = p_value(own, known)
+    for family in ("homologous", "look-alike"):
+        ours = [i for i, m in enumerate(probe.references.models) if m.family == family]
+        expected = max(expected, predict(known[ours], [probe.references.models[i].kin for i in ours]).p_value(own))
+    assert probe.judge(answers).verdict.p_value == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_reference_is_not_compared_with_itself_nor_with_its_kin(probe: Probe) -> None:
+    name = f"l{STRANGERS[0]}-1"
+    answers = probe.references.answers[[m.id for m in probe.references.models].index(name)]
+    assert probe.judge(answers).verdict.references == 24
+    assert probe.judge(answers, apart=(name,)).verdict.references == 21
+    assert probe.judge(answers, apart=("h30",)).verdict.references == 23
+
+
+def test_who_does_not_do_the_task_is_not_judged(probe: Probe) -> None:
+    always = torch.zeros(len(probe.images), 4)
+    always[:, 2] = 1
+    found = probe.examine(Recorded(always))
+    assert found.verdict.call is Call.CANNOT_TELL and "degenerate" in found.verdict.reason
+    assert found.queries == probe.stops[0], "no more is asked of it"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda a: a[:, :3],
+        lambda a: a[: CHECKS + 5],
+        lambda a: torch.cat([a, a[:1]]),
+        lambda a: a * float("nan"),
+        lambda a: a - 1,
+        lambda a: a * 5,
+    ],
+    ids=["classes", "too few", "too many", "NaN", "negative", "too large"],
+)
+def test_answers_that_nobody_gives_are_refused(probe: Probe, spoil: object) -> None:
+    with pytest.raises(AnswersError, match="expected"):
+        probe.judge(spoil(answers_of(probe, peer(1))))  # type: ignore[operator]
+
+
+def test_a_recording_that_ends_too_early_says_so(probe: Probe) -> None:
+    with pytest.raises(AnswersError, match="30 rows"):
+        probe.examine(Recorded(answers_of(probe, peer(1))[:30]))
+
+
+def test_too_strong_a_claim_is_refused(probe: Probe) -> None:
+    found = probe.examine(box(near(0, 81)), level=0.01)
+    assert found.verdict.call is Call.CANNOT_TELL and "24 innocent references allow no p under 0.04" in found.verdict.reason
+
+
+def test_copies_of_nothing_make_no_probe(probe: Probe) -> None:
+    bare = replace(probe, copies=replace(probe.copies, models=(), answers=probe.copies.answers[:0]))
+    with pytest.raises(NotEnoughModelsError):
+        bare.examine(box(peer(1)))
+
+
+def test_access_is_seen_from_answers() -> None:
+    answers = torch.randn(50, 10, generator=torch.Generator().manual_seed(1)).mul(3).softmax(1)
+    for name in ("probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"):
+        assert Access.seen(Access.named(name).told(answers)).name == name
+
+
+def test_checks_come_first_and_no_image_twice() -> None:
+    asked = order(10, torch.tensor([3, 0, 7]), 4)
+    assert asked.tolist() == [1, 2, 4, 5, 3, 0, 7]
+
+
+def test_sizes_and_pool(digits: Dataset) -> None:
+    assert sizes(ProbeConfig(), 5000) == (100, 400) and sizes(ProbeConfig(), 225) == (45, 180) and sizes(ProbeConfig(), 25) == (5, 20)
+    images = pool(digits, 3)
+    assert (
+        len(images) == 225 and torch.equal(images.images, pool(digits, 3).images) and not torch.equal(images.images, pool(digits, 4).images)
+    )
+    few = replace(digits, test=digits.test.take(torch.arange(40)))
+    with pytest.raises(DataError, match="half of the 40 test images is 20; a probe needs 25"):
+        pool(few, 0)
+    assert float(to_unit(images.images).max()) <= 1
+
+
+@pytest.mark.parametrize(("strangers", "taught"), [(0, 0), (1, 0), (2, 0), (3, 0), (4, 1), (5, 2), (6, 3), (8, 4)])
+def test_strangers_that_teach_are_few_enough_to_leave_three(strangers: int, taught: int) -> None:
+    parents = [str(i) for i in range(strangers) for _ in range(2)]
+    assert teaching(parents) == {str(i) for i in range(taught)}
+
+
+@pytest.mark.parametrize("bad", [{"level": 0.5}, {"level": 0.0}, {"checks": 0}, {"queries": 0}])
+def test_config_is_checked(bad: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        ProbeConfig(**bad)  # type: ignore[arg-type]
