@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.makers import extracted_spec, trained_spec
-from zooaudit.config import ModifyConfig, Overlap
-from zooaudit.data.images import Dataset
+from zooaudit.config import ModifyConfig, Overlap, UapConfig
+from zooaudit.data.images import Dataset, to_unit
 from zooaudit.data.splits import complement, overlapping_part, random_part, tuning_part
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.uap.universal import craft_uap
 from zooaudit.zoo.build import BuiltModel, Parent, Status, build, held_out, training_half
 from zooaudit.zoo.fit import DivergedError, accuracy
 from zooaudit.zoo.int8 import Int8Layer, to_int8
@@ -24,7 +25,7 @@ from zooaudit.zoo.variants import hardened, modified, overlapping, weaker
 
 EVERY = [
     ModifyConfig("fine-tune", 2), ModifyConfig("prune", 0.5), ModifyConfig("prune-channels", 0.25), ModifyConfig("int8", 8),
-    ModifyConfig("adversarial", 3),
+    ModifyConfig("adversarial", 3), ModifyConfig("uap", 3),
 ]  # fmt: skip
 
 
@@ -219,3 +220,13 @@ def test_variants_differ_in_id_and_come_out_the_same_each_time(built: BuiltModel
     assert len({s.id for s in [base, *made]}) == 5
     assert weaker(base, attack, 1) == made[1]
     assert made[0].floor == 0 and made[0].parent == base.parent
+
+
+def test_training_on_its_own_uaps_makes_a_model_see_through_one(learnt: nn.Module, digits: Dataset) -> None:
+    """What the thief is after: a UAP that the model was blind to fools it less than after as much plain fine-tuning."""
+    tuned, hardened_ = (modify(learnt, ModifyConfig(k, n, lr=0.05), digits.test, 0) for k, n in (("fine-tune", 300), ("uap", 1000)))
+    images, labels = digits.train.images[300:900], digits.train.labels[300:900]
+    v = craft_uap(learnt, digits.train.images[:300], images, UapConfig(epsilon=0.17, max_steps=100), 0).v
+    with torch.no_grad():
+        seen = [float((m((to_unit(images) + v).clamp(0, 1)).argmax(1) == labels).float().mean()) for m in (tuned, hardened_)]
+    assert seen[1] > seen[0] + 0.05, seen

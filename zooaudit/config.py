@@ -19,10 +19,10 @@ Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
 Attack = Literal["cloudleak", "jbda"]
 Labels = Literal["soft", "hard"]
-Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversarial"]
+Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap"]
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
-MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial")
+MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap")
 
 
 def check(ok: bool, owner: object, name: str, expected: str) -> None:
@@ -107,11 +107,12 @@ class ModifyConfig:
 
     kind: Modification
     strength: float
-    """Fine-tuning: epochs; pruning: share of weights or channels set to zero; adversarial training: iterations; INT8: 8, always."""
+    """Fine-tuning: epochs; pruning: share of weights or channels set to zero; adversarial training, also on
+    the model's own UAPs: iterations; INT8: 8, always."""
     start: float = 0.0
     """Adversarial training: iterations that the parent has behind it already."""
     lr: float = 0.01
-    """Of fine-tuning and adversarial training, which take plain SGD steps."""
+    """Of fine-tuning and both kinds of adversarial training, which take plain SGD steps."""
     batch_size: int = 128
 
     def __post_init__(self) -> None:

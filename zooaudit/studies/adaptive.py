@@ -24,6 +24,7 @@ from zooaudit.zoo.variants import distilled, hardened, modified
 PROBABILITIES, LABEL = LADDER[0], LADDER[-1]
 RUNGS = (PROBABILITIES, Access("rounded", 1), Access("top", 1), LABEL)
 LONG, SHORT = ModifyConfig("fine-tune", 20), ModifyConfig("fine-tune", 5)
+ON_UAPS = ModifyConfig("uap", 600, lr=0.05)
 PRUNED, BARE = ModifyConfig("prune", 0.6), ModifyConfig("prune", 0.8)
 RATE = 0.01
 CHECKED = 400
@@ -55,6 +56,7 @@ def _changed_models(bench: Bench, copies: Sequence[ModelSpec]) -> dict[str, list
         "pruned .8": [modified(b, BARE) for b in copies],
         "pruned .6, then fine-tuned": [modified(p, SHORT, p) for p in pruned],
         "adversarially trained": [s for b in copies for s in hardened(b, (int(HARDENED.strength),), HARDENED)],
+        "trained on its UAPs": [modified(b, ON_UAPS) for b in copies],
         "second generation": [distilled(b, b) for b in copies],
     }
     learnt = bench.built([*pruned, *(s for specs in made.values() for s in specs)])
@@ -116,8 +118,7 @@ def _finding(rows: Sequence[dict[str, Any]], access: str) -> Finding:
         f"Copies under a thief's defences are still accused ({access})",
         f"{shown}; innocent models behind the same interface: at most {worst['innocent_accused']:.3f} ({worst['defence']})",
         f"one victim; {part[0]['models']} piracy models a defence",
-        f"share above what {RATE:.0%} of innocent models as they are score; the discriminant knows of no defence. "
-        "Adversarial training on the victim's UAP was not tried",
+        f"share above what {RATE:.0%} of innocent models as they are score; the discriminant knows of no defence",
     )
 
 

@@ -31,6 +31,7 @@ PRUNED = (0.2, 0.4, 0.6, 0.8, 0.9)
 PRUNED_CHANNELS = (0.1, 0.2, 0.4)
 ITERATIONS = tuple(range(30, 271, 30))
 ADVERSARIAL = ModifyConfig("adversarial", 30, lr=0.05)
+OF_PAPER: tuple[Modification, ...] = tuple(kind for kind in MODIFICATIONS if kind != "uap")
 
 
 def weak_attack(recipe_attack: ExtractConfig, share: float) -> ExtractConfig:
@@ -147,14 +148,14 @@ def modifications(bench: Bench) -> Outcome:
     built = bench.built(modified_models(bench))
     cohort = bench.with_suspects(list(built))
     by_id = {base.id: base for base in bases(bench)}
-    before = {kind: _accuracies(bench, kind) for kind in MODIFICATIONS}
+    before = {kind: _accuracies(bench, kind) for kind in OF_PAPER}
     measured = [
         (spec, by_id[base], spec.modification.kind, spec.modification.strength, built[spec].accuracy)
         for base, chain in _chains(bench).items()
         for spec in chain
         if spec in built and spec.modification
     ]
-    measured += [(base, base, kind, 0.0, before[kind][base.id]) for kind in MODIFICATIONS for base in by_id.values()]
+    measured += [(base, base, kind, 0.0, before[kind][base.id]) for kind in OF_PAPER for base in by_id.values()]
     rows: list[dict[str, Any]] = []
     for name, encoder in bench.encoders.items():
         scores = cohort.scores(Variant(encoder))

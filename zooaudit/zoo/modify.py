@@ -5,7 +5,7 @@ attacker's own. *Ours*: they see one half of them, and accuracy after fine-tunin
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -13,17 +13,22 @@ from torch import Tensor, nn
 from torch.nn.utils import prune as pruning
 
 from zooaudit.compute import seeded
-from zooaudit.config import ModifyConfig
+from zooaudit.config import ModifyConfig, UapConfig
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.uap.deepfool import deepfool
+from zooaudit.uap.universal import gradient_uap
 from zooaudit.zoo.fit import DivergedError
 from zooaudit.zoo.int8 import to_int8
 
-TUNED = ("fine-tune", "adversarial")
+TUNED = ("fine-tune", "adversarial", "uap")
 """Kinds that learn from the tuning images' labels."""
 CALIBRATION_IMAGES = 512
 DEEPFOOL_STEPS = 10
 CLIP_NORM = 2.0
+Tuner = Callable[[nn.Module, ModifyConfig, ImageSet, torch.Generator], None]
+UAP_EVERY = 30
+"""Iterations between two UAPs of the model as it is then."""
+UAP = UapConfig(max_steps=30)
 
 
 def modify(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int) -> nn.Module:
@@ -46,8 +51,7 @@ def modify(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int) 
     else:
         changed.requires_grad_(True).to(memory_format=torch.channels_last)
         with seeded(seed, tuning.images.device):
-            tune = _fine_tune if config.kind == "fine-tune" else _train_adversarially
-            tune(changed, config, tuning, torch.Generator().manual_seed(seed))
+            TUNERS[config.kind](changed, config, tuning, torch.Generator().manual_seed(seed))
     return changed.eval().requires_grad_(False)
 
 
@@ -90,6 +94,26 @@ def _train_adversarially(model: nn.Module, config: ModifyConfig, tuning: ImageSe
         crafted = (x + deepfool(model, x, "l2", DEEPFOOL_STEPS)).clamp(0, 1)
         model.train().requires_grad_(True)
         _step(model, optimiser, crafted, tuning.labels[batch])
+
+
+def _train_on_uaps(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+    """Each iteration: one step on a batch, half of it with a UAP of the model itself added, which is crafted anew now and then.
+
+    *Ours*: a thief does not know the victim's UAP, but those of a copy are near it.
+    """
+    optimiser = torch.optim.SGD(model.parameters(), config.lr)
+    v = torch.zeros_like(to_unit(tuning.images[:1])[0])
+    for i, batch in enumerate(_batches(len(tuning), config, generator)):
+        if i % UAP_EVERY == 0:
+            model.eval().requires_grad_(False)
+            v, _ = gradient_uap(model, to_unit(tuning.images), UAP, generator)
+            model.train().requires_grad_(True)
+        x = to_unit(tuning.images[batch])
+        x[::2] = (x[::2] + v).clamp(0, 1)
+        _step(model, optimiser, x, tuning.labels[batch])
+
+
+TUNERS: dict[str, Tuner] = {"fine-tune": _fine_tune, "adversarial": _train_adversarially, "uap": _train_on_uaps}
 
 
 def _batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:

@@ -37,6 +37,8 @@ def _images_modifying(change: ModifyConfig) -> float:
     """Forward and backward passes of a modification, in images trained on."""
     if change.kind == "adversarial":
         return (change.strength - change.start) * change.batch_size * DEEPFOOL_PASSES
+    if change.kind == "uap":
+        return change.strength * change.batch_size * 2  # and about as much for the UAPs
     return TUNING_IMAGES * (change.strength if change.kind == "fine-tune" else 1.0)
 
 
