@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.finished import Finished
 from tests.makers import extracted_spec, trained_spec
 from zooaudit.config import ModifyConfig, Overlap, UapConfig
 from zooaudit.data.images import Dataset, to_unit
@@ -222,11 +223,13 @@ def test_variants_differ_in_id_and_come_out_the_same_each_time(built: BuiltModel
     assert made[0].floor == 0 and made[0].parent == base.parent
 
 
-def test_training_on_its_own_uaps_makes_a_model_see_through_one(learnt: nn.Module, digits: Dataset) -> None:
+def test_training_on_its_own_uaps_makes_a_model_see_through_one(finished: Finished, digits: Dataset) -> None:
     """What the thief is after: a UAP that the model was blind to fools it less than after as much plain fine-tuning."""
-    tuned, hardened_ = (modify(learnt, ModifyConfig(k, n, lr=0.05), digits.test, 0) for k, n in (("fine-tune", 300), ("uap", 1000)))
+    artifacts = open_store(str(finished.store))
+    stolen = load_module(artifacts, next(i for i in artifacts.ids("model") if i.startswith("piracy-C")))
+    tuned, hardened_ = (modify(stolen, ModifyConfig(k, n, lr=0.05), digits.test, 0) for k, n in (("fine-tune", 300), ("uap", 1000)))
     images, labels = digits.train.images[300:900], digits.train.labels[300:900]
-    v = craft_uap(learnt, digits.train.images[:300], images, UapConfig(epsilon=0.17, max_steps=100), 0).v
+    v = craft_uap(stolen, digits.train.images[:300], images, UapConfig(epsilon=0.17, max_steps=100), 0).v
     with torch.no_grad():
         seen = [float((m((to_unit(images) + v).clamp(0, 1)).argmax(1) == labels).float().mean()) for m in (tuned, hardened_)]
     assert seen[1] > seen[0] + 0.05, seen
