@@ -228,8 +228,8 @@ def test_training_on_its_own_uaps_makes_a_model_see_through_one(finished: Finish
     artifacts = open_store(str(finished.store))
     stolen = load_module(artifacts, next(i for i in artifacts.ids("model") if i.startswith("piracy-C")))
     tuned, hardened_ = (modify(stolen, ModifyConfig(k, n, lr=0.05), digits.test, 0) for k, n in (("fine-tune", 300), ("uap", 1000)))
-    images, labels = digits.train.images[300:900], digits.train.labels[300:900]
-    v = craft_uap(stolen, digits.train.images[:300], images, UapConfig(epsilon=0.17, max_steps=100), 0).v
+    images, labels = digits.train.images[600:1200], digits.train.labels[600:1200]
+    v = craft_uap(stolen, digits.train.images[:600], images, UapConfig(epsilon=0.17, max_steps=100), 0).v
     with torch.no_grad():
         seen = [float((m((to_unit(images) + v).clamp(0, 1)).argmax(1) == labels).float().mean()) for m in (tuned, hardened_)]
     assert seen[1] > seen[0] + 0.05, seen
