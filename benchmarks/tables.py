@@ -25,7 +25,7 @@ PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.
 
 def main() -> int:
     stale = 0
-    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md"):
+    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", ROOT / "docs" / "statistics.md"):
         before = page.read_text() if page.exists() else ""
         after = filled(before)
         stale += after != before
@@ -174,6 +174,53 @@ def reproduction_table() -> str:
     return "\n".join(lines)
 
 
+def verdict_table() -> str:
+    """Every method against every family, then whom the calibrated verdict accuses: of each zoo that nothing was chosen on."""
+    parts = []
+    for folder in sorted(p for p in (ROOT / "docs" / "verdict").iterdir() if p.is_dir()):
+        told = json.loads((folder / "verdict.json").read_text())
+        rows = pq.read_table(folder / "verdict.parquet").to_pylist()
+        parts.append(f"`zooaudit study verdict --recipe {folder.name}`, AUC; commit {told['commit'][:12]}, {told['hardware']}:")
+        parts.append("\n".join(_methods([r for r in rows if r["protocol"] == "all"])))
+        parts += _calls(folder)
+    return "\n\n".join(parts)
+
+
+def _methods(rows: list[dict[str, Any]]) -> list[str]:
+    families = list(dict.fromkeys(r["family"] for r in rows))
+    by_method: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        by_method.setdefault((row["method"], row["access"], row["queries"]), {})[row["family"]] = row
+    lines = [f"| method | access | queries | {' | '.join(families)} | TPR at 1 % FPR, all |", "|---" * (len(families) + 4) + "|"]
+    for (method, access, queries), found in by_method.items():
+        if method == "specific" and queries not in (25, 100, 400):
+            continue
+        aucs = [f"{found[f]['auc']:.3f}" if f in found else "" for f in families]
+        rate = found["all"]["tpr_at_fpr01"]
+        lines.append(f"| {method} | {access} | {queries:,} | {' | '.join(aucs)} | {'-' if rate is None else f'{rate:.2f}'} |")
+    return lines
+
+
+def _calls(folder: Path) -> list[str]:
+    """What the calibrated verdict said to each family."""
+    if not (folder / "calibration.parquet").exists():
+        return []
+    rows = pq.read_table(folder / "calibration.parquet").to_pylist()
+    told = json.loads((folder / "calibration.json").read_text())
+    lines = ["| family | access | judgements | stolen | cannot tell | median queries | nine in ten |", "|---" * 7 + "|"]
+    for access in dict.fromkeys(r["access"] for r in rows):
+        for family in dict.fromkeys(r["family"] for r in rows):
+            part = [r for r in rows if r["access"] == access and r["family"] == family]
+            counts = [sum(r["call"] == call for r in part) for call in ("stolen", "cannot tell")]
+            asked = sorted(r["queries"] for r in part)
+            spread = f"{statistics.median(asked):g} | {asked[int(0.9 * (len(asked) - 1))]}"
+            lines.append(f"| {family} | {access} | {len(part)} | {counts[0]} | {counts[1]} | {spread} |")
+    return [
+        f"The calibrated verdict at level .01 on the same models (`zooaudit study calibration`, commit {told['commit'][:12]}):",
+        "\n".join(lines),
+    ]
+
+
 def sweep_table() -> str:
     """A sweep on stored answers against asking anew."""
     found = load("sweep")
@@ -201,6 +248,7 @@ TABLES = {
     "cluster": cluster_table,
     "sizing": sizing,
     "reproduction": reproduction_table,
+    "verdict": verdict_table,
     "sweep": sweep_table,
 }
 
