@@ -14,7 +14,7 @@ from zooaudit.farm import SerialFarm
 from zooaudit.recipes import FMNIST_VERDICT
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import families
-from zooaudit.studies.families import ALL, LOOK_ALIKES, STOLEN, Contest, Fold, kin, left_out
+from zooaudit.studies.families import ALL, LOOK_ALIKES, STOLEN, Contest, Fold, left_out
 from zooaudit.studies.methods import Entry
 from zooaudit.studies.verdict import findings, table_rows
 from zooaudit.verdict.metrics import auc, bootstrap_auc, tpr_at_fpr
@@ -92,10 +92,10 @@ def test_left_out_is_left_out(contest: Contest) -> None:
 def test_kin_stand_or_fall_together(contest: Contest) -> None:
     by = contest.folds[0].tested
     for spec in (*by["distilled in-house"], *by["hardened"], *by[LOOK_ALIKES]):
-        assert kin(spec) == spec.parent
-    assert all(kin(s) == s.id for s in (*by["homologous"], *by["same architecture"], *by["overlap"]))
+        assert spec.kin == spec.parent
+    assert all(s.kin == s.id for s in (*by["homologous"], *by["same architecture"], *by["overlap"]))
     base = by["homologous"][0]
-    assert kin(distilled(by[STOLEN][0], base)) == kin(base) == kin(hardened(base, (3,), families.HARDENED)[0])
+    assert distilled(by[STOLEN][0], base).kin == base.kin == hardened(base, (3,), families.HARDENED)[0].kin
 
 
 def test_same_data_is_the_victims_half(contest: Contest) -> None:
