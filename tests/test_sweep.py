@@ -239,7 +239,9 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     again = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     told = json.loads(again.stdout)
     assert (told["trials"], told["refused"], told["queries"], told["trained"]) == (28, 0, 0, 0)
-    assert told["ran"] == 28 - len(kept) and f"sweep {len(kept)}/28 trials" in again.stderr, "what was done was done again"
+    there = 28 - told["ran"]  # the killed driver's workers may have finished one or two more since
+    assert len(kept) <= there < 28 and f"sweep {there}/28 trials" in again.stderr, "what was done was done again"
+    assert {i: artifacts.load("trial", i).digest for i in kept} == kept
     rows = pq.read_table(next(tmp_path.glob("points-top_k-*.parquet"))).to_pylist()
     assert len(rows) == 28 and all(r["auc"] is not None for r in rows)
     assert next(tmp_path.glob("points-top_k-*.svg")).stat().st_size > 3000
