@@ -295,6 +295,12 @@ class VerdictConfig:
         check(self.min_reference_models >= 2, self, "min_reference_models", "at least 2")
 
 
+def check_level(level: float) -> None:
+    """Refuse a level at which nobody, or everybody, would be accused."""
+    if not 0 < level < 0.5:
+        raise ConfigError(f"level {level!r}; expected a number in (0, 0.5): the share of innocent models that may be accused")
+
+
 @dataclass(frozen=True)
 class ProbeConfig:
     """The calibrated verdict: what a suspect is asked for it, and whom it may accuse (docs/statistics.md)."""

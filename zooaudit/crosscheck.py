@@ -11,12 +11,15 @@ from zooaudit import steps
 from zooaudit.config import Recipe, recipe_from
 from zooaudit.data.images import Dataset
 from zooaudit.errors import InputError
-from zooaudit.evidence import Finding, Opened, replayed
+from zooaudit.evidence import Finding, Opened
 from zooaudit.farm import Farm, Watch
+from zooaudit.fingerprint.access import Access
+from zooaudit.probing import pool
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.storage.models import load_module
+from zooaudit.suspects.blackbox import Recorded
 from zooaudit.uap.universal import fooling_rate
 from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.paper import Decision
@@ -25,22 +28,30 @@ from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 REJECT = 0.01
-"""A kit is rejected if one that keeps its level would accuse so many of the checker's innocent models with at most this chance."""
+"""A kit is rejected if one that keeps its level would accuse so many of a family of the checker's with at most this chance."""
 TOLERANCE = 1e-3
-"""Of a UAP made again, L-inf: another processor may round otherwise."""
+"""Of a UAP made again, L-inf: so far rounding on another processor may take it."""
+ANOTHER = 0.5
+"""Cosine under which a UAP made again is another one, whatever the processor."""
+ENOUGH = 0.5
+"""Share of the checker's models of each kind that must have learnt and be judged, or nothing is shown."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the checker makes: so many innocent models, half of them look-alikes of his own strangers, and so many copies of the victim."""
+    """What the checker makes: so many innocent models, half of them look-alikes of his own strangers, and so many copies of the victim.
 
-    independents: int = 12
+    Attributes:
+        seed: nobody but he may know it beforehand: a kit could be made to spare just his models.
+    """
+
+    independents: int = 24
     copies: int = 4
-    seed: int = 1_000_003
+    seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.independents < 4 or self.copies < 2:
-            raise InputError(f"{self.independents} independents and {self.copies} copies show too little; take 4 and 2 at least")
+        if self.independents < 8 or self.copies < 2:
+            raise InputError(f"{self.independents} independents and {self.copies} copies show too little; take 8 and 2 at least")
 
 
 def crosscheck(
@@ -54,11 +65,9 @@ def crosscheck(
         artifacts: the checker's store; finished models are used again.
 
     Raises:
-        InputError: the pack lacks the victim, or the data is not what the kit was made on.
+        InputError: the data is not what the kit was made on, or the seed is the owner's.
     """
     kit = opened.kit
-    if not pack.has(MODEL, kit.victim):
-        raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --data")
     if kit.facts.get("data") != dataset.digest:
         raise InputError(f"the kit was made on data {kit.facts.get('data')}, this is {dataset.digest} ({dataset.name}); give the same data")
     recipe = recipe_from(kit.facts["recipe"])
@@ -66,16 +75,32 @@ def crosscheck(
         raise InputError(f"seed {trial.seed} is the owner's own, so these would be the owner's models; choose another --seed")
     copy(pack, artifacts, [(MODEL, kit.victim)], lambda _: None)
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
-    found = [_uap_again(opened, recipe, victim, dataset), _itself(opened, victim, dataset, artifacts)]
+    found = [_uap_again(opened, recipe, victim, dataset), _questions(opened, recipe, dataset), _itself(opened, victim, dataset, artifacts)]
     copies, innocent = _models(trial, recipe, kit.victim, dataset, artifacts, farm, watch)
-    return [*found, _copies(opened, copies, dataset, artifacts), *_innocent(opened, innocent, dataset, artifacts)]
+    found.append(_copies(opened, copies, trial, dataset, artifacts))
+    for role in (Role.HOMOLOGOUS, Role.LOOK_ALIKE):
+        found.append(_innocent(opened, role, [s for s in innocent if s.role is role], trial, dataset, artifacts))
+    return [*found, _by_paper(opened, innocent, dataset, artifacts)]
 
 
 def _uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
-    made = steps.crafted(recipe, victim, dataset).v
-    apart = float((made.cpu() - opened.kit.v).abs().max())
-    told = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf; expected {TOLERANCE:g})"
-    return Finding("UAP", apart <= TOLERANCE, told)
+    made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
+    apart = float((made - stated).abs().max())
+    alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
+    told = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
+    if apart <= TOLERANCE:
+        return Finding("UAP", True, told)
+    return Finding("UAP", False if alike < ANOTHER else None, told + ("" if alike < ANOTHER else "; another processor may explain it"))
+
+
+def _questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
+    """Whether the images that suspects are asked, and their labels, are test images that nothing trains on."""
+    probe, free = opened.kit.probe, pool(dataset, recipe.seed)
+    known = {(image.numpy().tobytes(), int(label)) for image, label in zip(free.images, free.labels, strict=True)}
+    asked = [(image.numpy().tobytes(), int(label)) for image, label in zip(probe.images, probe.labels, strict=True)]
+    strange = sum(a not in known for a in asked)
+    told = f"{strange} of {len(asked)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
+    return Finding("questions", strange == 0, told)
 
 
 def _itself(opened: Opened, victim: steps.Victim, dataset: Dataset, artifacts: Artifacts) -> Finding:
@@ -102,33 +127,44 @@ def _models(
 
 
 def _calls(opened: Opened, ids: Sequence[str], dataset: Dataset, artifacts: Artifacts) -> list[Call]:
-    probe = opened.kit.probe
+    """As the suspect was judged: at its level, its answers read as they were."""
+    probe, meta = opened.kit.probe, opened.evidence.meta
     given = steps.clean_answers(ids, probe.questions(), dataset, artifacts)
-    level = opened.evidence.meta["level"]
-    return [replayed(opened.kit, given[id_], level=level).call for id_ in ids]
+    access = Access.named(meta["read_as"])
+    return [probe.examine(Recorded(given[id_]), meta["level"], access).verdict.call for id_ in ids]
 
 
-def _copies(opened: Opened, copies: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
+def _copies(opened: Opened, copies: Sequence[ModelSpec], trial: Trial, dataset: Dataset, artifacts: Artifacts) -> Finding:
     calls = _calls(opened, [s.id for s in copies], dataset, artifacts)
     caught = calls.count(Call.STOLEN)
     told = f"{caught} of {len(calls)} copies of the victim that the checker made are called stolen; half are expected at least"
-    return Finding("checker's copies", bool(calls) and 2 * caught >= len(calls), told)
+    return Finding("checker's copies", len(calls) >= ENOUGH * trial.copies and 2 * caught >= len(calls), told)
 
 
-def _innocent(opened: Opened, innocent: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> list[Finding]:
+def _innocent(
+    opened: Opened, role: Role, innocent: Sequence[ModelSpec], trial: Trial, dataset: Dataset, artifacts: Artifacts
+) -> Finding:  # fmt: skip
+    """One family by itself: a kit may spare one kind and accuse another."""
     calls = _calls(opened, [s.id for s in innocent], dataset, artifacts)
     level, accused = opened.evidence.meta["level"], calls.count(Call.STOLEN)
-    by_chance = float(stats.binom.sf(accused - 1, len(calls), level))
+    judged = len(calls) - calls.count(Call.CANNOT_TELL)
+    name = f"checker's {role}"
+    if judged < ENOUGH * trial.independents / 2:
+        told = f"only {judged} of {trial.independents // 2} could be judged, so nothing is shown; the rest did not learn, or cannot be told"
+        return Finding(name, False, told)
+    by_chance = float(stats.binom.sf(accused - 1, judged, level))
     told = (
-        f"{accused} of {len(calls)} innocent models that the checker made are called stolen; at level {level:g} that many or more come "
-        f"about with chance {by_chance:.2g}, rejected at {REJECT:g}"
+        f"{accused} of {judged} that the checker made are called stolen; at level {level:g} that many or more come about with chance "
+        f"{by_chance:.2g}, rejected at {REJECT:g}"
     )
-    return [Finding("checker's innocents", by_chance > REJECT, told), _by_paper(opened, innocent, dataset, artifacts)]
+    return Finding(name, by_chance > REJECT, told)
 
 
 def _by_paper(opened: Opened, innocent: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
     """What the UAP and the paper's test do to the same models: told, not judged, since the paper's test states no rate that it keeps."""
     kit, images = opened.kit, dataset.test.images[:1000]
+    if not innocent:
+        return Finding("UAP on innocents", None, "no innocent model of the checker's learnt")
     answers = steps.answers([s.id for s in innocent], kit.questions(), dataset, artifacts)
     accused = sum(kit.score_answers(s.id, answers[s.id])[1].decision is Decision.PIRACY for s in innocent)
     with torch.no_grad():

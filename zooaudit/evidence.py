@@ -6,11 +6,14 @@ made them: innocent ones, which it must not accuse, and copies of the victim, wh
 """
 
 import hashlib
+import json
+import lzma
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +24,8 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.code import code_digest
-from zooaudit.config import canonical_json
-from zooaudit.errors import InputError
+from zooaudit.config import canonical_json, check_level
+from zooaudit.errors import InputError, MissingArtifactError
 from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, load_kit, read_kit
@@ -30,43 +33,85 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.suspects.blackbox import Recorded
 from zooaudit.verdict.calibrated import Calibrated
+from zooaudit.verdict.many import Correction, corrected
 from zooaudit.verdict.probe import Examined
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"
 CODE = code_digest("suspects", "fingerprint", "encoder", "verdict")
 """What a verdict follows from beside kit and answers."""
+SEEN = "seen"
+"""Answers are read as what the first of them look like."""
+SETTLED = ("kit", "kit_sha256", "level", "access", "checks", "budget", "code", "version")
+"""What a commitment is to."""
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
 
 
-def commitment(kit: Artifact, level: float | None = None) -> dict[str, Any]:
-    """What an owner lets somebody timestamp before a suspect is asked: kit, threshold and code, and one digest of them all."""
-    found = read_kit(kit)
+def commitment(kit: Artifact, level: float | None = None, access: str = SEEN) -> dict[str, Any]:
+    """What an owner lets somebody timestamp before a suspect is asked: kit, threshold, how answers are read, code, and one digest of all.
+
+    Raises:
+        ConfigError: no such level or access.
+    """
+    probe = kit.meta["probe"]
     settled = {
         "kit": kit.id,
         "kit_sha256": kit.digest,
-        "level": found.probe.level if level is None else level,
-        "checks": found.probe.checks,
-        "budget": found.probe.budget,
+        "level": probe["level"] if level is None else level,
+        "access": access,
+        "checks": probe["checks"],
+        "budget": probe["budget"],
         "code": CODE,
         "version": __version__,
     }
-    return settled | {"commitment": hashlib.sha256(canonical_json(settled).encode()).hexdigest()}
+    check_level(settled["level"])
+    if access != SEEN:
+        Access.named(access)
+    return settled | {"commitment": _digest(settled)}
 
 
-def keep(artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined) -> str:
-    """Store a suspect's raw answers and the verdict on them; returns the evidence's id."""
-    settled = commitment(kit, found.verdict.level)
-    meta = settled | {"suspect": suspect, "access": found.access.name, "queries": found.queries, "verdict": _plain(found)}
-    return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, meta).id
+def _digest(settled: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json({k: settled[k] for k in SETTLED}).encode()).hexdigest()
 
 
-def _plain(found: Examined) -> dict[str, Any]:
-    verdict = asdict(found.verdict)
-    return verdict | {"call": str(found.verdict.call), "families": list(verdict["families"]), "score": found.score}
+@dataclass(frozen=True)
+class Together:
+    """The suspects that were judged at once: how their p-values were corrected, all of them by themselves, and which this one is."""
+
+    correction: Correction
+    p_values: tuple[float | None, ...]
+    index: int
+
+
+def keep(
+    artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
+    call: Calibrated | None = None, sha256: str = "",
+) -> str:  # fmt: skip
+    """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
+
+    Args:
+        access: as it was committed to.
+        together: the suspects that it was judged with; by default it was alone.
+        call: the verdict as one of them.
+        sha256: of the suspect's file, if there is one.
+    """
+    alone = Together("none", (found.verdict.p_value,), 0)
+    meta = commitment(kit, found.verdict.level, access) | {
+        "suspect": suspect,
+        "suspect_sha256": sha256,
+        "read_as": found.access.name,
+        "queries": found.queries,
+        "together": asdict(together or alone),
+        "verdict": _plain(call or found.verdict, found.score),
+    }
+    return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
+
+
+def _plain(verdict: Calibrated, score: float) -> dict[str, Any]:
+    plain = asdict(verdict)
+    return plain | {"call": str(verdict.call), "families": list(plain["families"]), "score": score}
 
 
 def _table(answers: Tensor) -> pa.Table:
@@ -82,10 +127,17 @@ def _schema(num_classes: int) -> pa.Schema:
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
     """Pack evidence and the kit that it rests on into one file, and the victim's weights if the checker is trusted with them.
 
+    Args:
+        id_: the evidence's, or the start of it if only one has that.
+
     Raises:
         MissingArtifactError: the store lacks one of them.
         InputError: there is a file of that name.
     """
+    known = [i for i in artifacts.ids(KIND) if i.startswith(id_)]
+    if len(known) != 1:
+        raise MissingArtifactError(f"{len(known)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}")
+    id_ = known[0]
     evidence = artifacts.load(KIND, id_)
     which = [(KIND, id_), (KIT, evidence.meta["kit"])]
     if with_victim:
@@ -119,7 +171,7 @@ def opened(path: Path) -> Iterator[Artifacts]:
                 if size > MOST_BYTES:
                     raise InputError(f"{path} unpacks to {size:,} bytes; expected {MOST_BYTES:,} at most")
                 pack.extractall(scratch)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error
         yield open_store(scratch)
 
@@ -154,9 +206,17 @@ class Opened:
         if len(ids) != 1:
             raise InputError(f"the pack holds {len(ids)} pieces of evidence; expected one")
         evidence = pack.load(KIND, ids[0])
-        kit_artifact = pack.load(KIT, evidence.meta["kit"])
-        kit = read_kit(kit_artifact)
-        rows = evidence.table(ANSWERS, _schema(kit.num_classes)).column("probabilities").combine_chunks()
+        try:
+            if missing := sorted(({*SETTLED, "commitment", "suspect", "read_as", "queries", "together", "verdict"}) - evidence.meta.keys()):
+                raise InputError(f"the pack's evidence does not say {', '.join(missing)}; expected one that this version exported")
+            kit_artifact = pack.load(KIT, evidence.meta["kit"])
+            kit = read_kit(kit_artifact)
+            table = evidence.table(ANSWERS, _schema(kit.num_classes))
+        except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
+        if table.column("query").to_pylist() != list(range(evidence.meta["queries"])):
+            raise InputError(f"the pack's answers are not to queries 0 to {evidence.meta['queries'] - 1}, each once and in order")
+        rows = table.column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, kit.num_classes)
         return Opened(evidence, kit_artifact, kit, answers)
 
@@ -164,36 +224,51 @@ class Opened:
 def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
     """What a pack alone can show: that it is one piece, and that its verdict follows from its answers."""
     meta = opened.evidence.meta
-    found = [Finding("contents", True, "every file has the SHA-256 that its manifest states")]
-    settled = commitment(opened.kit_artifact, meta["level"])
-    same_kit = settled["kit_sha256"] == meta["kit_sha256"]
-    found.append(
-        Finding("kit", same_kit, f"kit {meta['kit']}, SHA-256 {settled['kit_sha256']}" + ("" if same_kit else ", not what was asked"))
-    )
+    found = [
+        Finding("contents", True, "every file has the SHA-256 that its manifest states"),
+        Finding("answers", None, "they are the exporter's word: have the suspect asked again if that is in doubt"),
+        _settled(opened),
+        Finding("commitment", None, f"give --commitment to compare it with {meta['commitment']}"),
+        Finding("code", True if meta["code"] == CODE else None, f"verdict by code {meta['code']}, checked by {CODE}"),
+    ]
     if committed:
         told = f"committed {committed}, asked by {meta['commitment']}"
-        found.append(Finding("commitment", committed == meta["commitment"], told))
-    else:
-        found.append(Finding("commitment", None, f"give --commitment to compare it with {meta['commitment']}"))
-    told = f"verdict by code {meta['code']}, checked by {CODE}"
-    found.append(Finding("code", True if meta["code"] == CODE else None, told))
+        found[3] = Finding("commitment", committed == meta["commitment"], told)
     return [*found, _verdict_again(opened)]
+
+
+def _settled(opened: Opened) -> Finding:
+    """Whether the stated commitment is one to this kit, level and reading."""
+    meta = opened.evidence.meta
+    here = commitment(opened.kit_artifact, meta["level"], meta["access"]) | {"code": meta["code"], "version": meta["version"]}
+    differ = [k for k in SETTLED if here[k] != meta[k]]
+    same = not differ and _digest(here) == meta["commitment"]
+    told = f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}"
+    return Finding("settings", same, told if same else f"{told}: the commitment {meta['commitment']} is to other settings")
 
 
 def _verdict_again(opened: Opened) -> Finding:
     meta, probe = opened.evidence.meta, opened.kit.probe
-    again = probe.judge(opened.answers, meta["level"], Access.named(meta["access"]), apart=(meta["suspect"],))
-    stated, found = meta["verdict"], _plain(again)
-    same = stated["call"] == found["call"] and _alike(stated["p_value"], found["p_value"]) and _alike(stated["score"], found["score"])
+    access = None if meta["access"] == SEEN else Access.named(meta["access"])
+    again = probe.judge(opened.answers, meta["level"], access)
+    with_others = Together(**meta["together"])
+    p_values = list(with_others.p_values)
+    whole = [replace(again.verdict, p_value=p) for p in p_values]
+    alone = p_values[with_others.index]
+    judged = again.verdict if len(whole) == 1 else corrected(whole, with_others.correction)[with_others.index]
+    stated, found = meta["verdict"], _plain(judged, again.score)
+    same = (
+        _alike(alone, again.verdict.p_value)
+        and stated["call"] == found["call"]
+        and _alike(stated["p_value"], found["p_value"])
+        and _alike(stated["score"], found["score"])
+    )
     told = f"{found['call']}: {found['reason']}"
+    if len(whole) > 1:
+        told += f" (with {len(whole) - 1} other suspects, whose p-values are the exporter's word)"
     return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['call']}: {stated['reason']}")
 
 
 def _alike(one: float | None, other: float | None) -> bool:
     """Up to the last bits, which another processor may round otherwise."""
     return one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-9))
-
-
-def replayed(kit: Kit, answers: Tensor, **options: Any) -> Calibrated:
-    """The verdict on a model whose answers to all of a kit's probe are known."""
-    return kit.probe.examine(Recorded(answers), **options).verdict

@@ -126,7 +126,7 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),
         "verdict": asdict(kit.verdict),
-        "probe": {"checks": probe.checks, "level": probe.level},
+        "probe": {"checks": probe.checks, "level": probe.level, "budget": probe.budget},
         "seed": kit.seed,
         "facts": kit.facts,
     }
@@ -186,11 +186,11 @@ def read_kit(artifact: Artifact) -> Kit:
     )
 
 
-def _probe(tensors: dict[str, Tensor], known: list[dict[str, str]], checks: int, level: float) -> Probe:
+def _probe(tensors: dict[str, Tensor], known: list[dict[str, str]], checks: int, level: float, budget: int) -> Probe:
     rows = {part: [i for i, row in enumerate(known) if row["part"] == part] for part in PARTS}
     models = [Known(row["model"], row["family"], row["kin"]) for row in known]
     parts = (Answered(tuple(models[i] for i in rows[part]), tensors["probe.answers"][rows[part]]) for part in PARTS)
-    return Probe(tensors["probe.images"], tensors["probe.labels"], checks, level, *parts)
+    return Probe(tensors["probe.images"][:budget], tensors["probe.labels"][:budget], checks, level, *parts)
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,9 @@
 """What the subcommands around a kit do: show and commit it, score suspects, pack and check the evidence."""
 
 import argparse
+import hashlib
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +28,7 @@ from zooaudit.verdict.many import CORRECTIONS, corrected
 from zooaudit.verdict.probe import Examined
 
 REJECTED = 6
-EVIDENCE_EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01... --with-victim
+EVIDENCE_EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
   zooaudit evidence verify case.zip --store ./mine --commitment 5e8f... --with-models"""
 
 
@@ -40,7 +42,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
         print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
         return 0
     artifact = find_kit(artifacts, args.kit)
-    facts = evidence.commitment(artifact, args.level) if args.action == "commit" else _facts(read_kit(artifact))
+    facts = evidence.commitment(artifact, args.level, args.access) if args.action == "commit" else _facts(read_kit(artifact))
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
 
@@ -92,14 +94,15 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _box(name: str, args: argparse.Namespace, found: Kit) -> TorchBlackBox:
-    return TorchBlackBox(load_model(Path(name), args.factory, found.image_shape, found.num_classes), found.num_classes, name)
+    module = load_model(Path(name), args.factory, found.image_shape, found.num_classes)
+    return TorchBlackBox(module, found.num_classes, name, reading="guess" if args.access == evidence.SEEN else "told")
 
 
 def _calibrated(
     args: argparse.Namespace, artifacts: Artifacts, artifact: Artifact, found: Kit, boxes: dict[str, TorchBlackBox], tell: Voice
 ) -> dict[str, dict[str, Any]]:
     """By suspect: the calibrated verdict, corrected for how many there are. Several are asked everything: their corrected p needs it."""
-    access = None if args.access == "seen" else Access.named(args.access)
+    access = None if args.access == evidence.SEEN else Access.named(args.access)
     early = not args.ask_everything and len(boxes) == 1
     examined: dict[str, Examined] = {}
     for name, box in boxes.items():
@@ -107,10 +110,16 @@ def _calibrated(
         def told(so_far: Examined, name: str = name) -> None:
             tell("", "look", suspect=name, queries=so_far.queries, call=so_far.verdict.call, p=so_far.verdict.p_value)
 
-        examined[name] = found.probe.examine(box, args.level, access, (name,), early, told)
-    kept = {name: evidence.keep(artifacts, artifact, name, e) for name, e in examined.items()}
-    verdicts = corrected([e.verdict for e in examined.values()], args.correction)
-    return {name: _told(verdict, examined[name], kept[name]) for name, verdict in zip(examined, verdicts, strict=True)}
+        examined[name] = found.probe.examine(box, args.level, access, early=early, told=told)
+    alone = [e.verdict for e in examined.values()]
+    verdicts = corrected(alone, args.correction)
+    facts = {}
+    for i, (name, verdict) in enumerate(zip(examined, verdicts, strict=True)):
+        together = evidence.Together(args.correction, tuple(v.p_value for v in alone), i)
+        sha256 = hashlib.sha256(Path(name).read_bytes()).hexdigest()
+        kept = evidence.keep(artifacts, artifact, name, examined[name], args.access, together, verdict, sha256)
+        facts[name] = _told(verdict, examined[name], kept)
+    return facts
 
 
 def _told(verdict: Calibrated, examined: Examined, kept: str) -> dict[str, Any]:
@@ -197,17 +206,18 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
 
 def _with_models(args: argparse.Namespace, opened: evidence.Opened, pack: Artifacts) -> list[evidence.Finding]:
     tell = voice(args)
-    stated = opened.kit.facts["recipe"]
+    if not pack.has("model", opened.kit.victim):
+        raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --with-models")
+    stated = opened.kit.facts.get("recipe", {})
     dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
     _refuse_factory(args, opened, pack)
-    trial = crosscheck.Trial(args.independents, args.copies, args.seed)
+    trial = crosscheck.Trial(args.independents, args.copies, secrets.randbelow(2**63) if args.seed is None else args.seed)
+    tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
     return crosscheck.crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial)
 
 
 def _refuse_factory(args: argparse.Namespace, opened: evidence.Opened, pack: Artifacts) -> None:
     """A pack must not choose which code runs here: a victim's factory has to be named by whoever checks."""
-    if not pack.has("model", opened.kit.victim):
-        return
     factory = pack.load("model", opened.kit.victim).meta.get("factory")
     if factory and factory != args.factory:
         raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
@@ -222,6 +232,7 @@ def add_kit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=float, metavar="L", help="with commit: the level that suspects will be scored at (default: the kit's)"
     )
+    parser.add_argument("--access", default=evidence.SEEN, metavar="RUNG", help="with commit: as 'zooaudit score --access' (%(default)s)")
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -245,7 +256,8 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--access", default="seen", metavar="RUNG",
-        help=f"what the suspect tells: {EXPECTED}; seen: what its first answers look like (default: %(default)s)",
+        help=f"what the suspect tells: {EXPECTED}; its outputs are then taken as they are. seen: logits, or whole probabilities, "
+        "read as what the first of them look like (default: %(default)s)",
     )  # fmt: skip
     add("--ask-everything", action="store_true", help="ask all questions, even when the call is made already")
     add(
@@ -259,7 +271,7 @@ def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("action", choices=("export", "verify"), help="export: pack answers, kit and verdict; verify: check a pack, from anybody")
     add("pack", metavar="FILE", help="the pack")
-    add("--evidence", metavar="ID", help="with export: the id that 'zooaudit score' printed")
+    add("--evidence", metavar="ID", help="with export: the id that 'zooaudit score' printed, or the start of it")
     add(
         "--with-victim",
         action="store_true",
@@ -272,7 +284,7 @@ def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--data", metavar="DIR", help="with --with-models: the victim's data, where it is not one that zooaudit finds by name")
     add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim to be built by this callable")
-    add("--seed", type=int, default=crosscheck.Trial.seed, help="of the checker's models; not the owner's (default: %(default)s)")
+    add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")
     add(
         "--independents",
         type=int,

@@ -53,6 +53,12 @@ class Access:
         named = int((answers > 0).sum(1).max())
         return Access("top", named) if named < answers.shape[1] else Access()
 
+    def within(self, seen: "Access") -> bool:
+        """Whether an interface of which ``seen`` is what it looks like tells at least as much as this rung claims."""
+        if seen.kind == "probabilities" or self.kind == "label":
+            return True
+        return self.kind == seen.kind and self.detail <= seen.detail
+
     @property
     def name(self) -> str:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind

@@ -96,7 +96,9 @@ def skeleton(spec: ModelSpec) -> nn.Module:
 
 
 def _load_own(artifact: Artifact) -> nn.Module:
-    name = next(iter(artifact.files))
+    name = next((n for n in (WEIGHTS, EXPORTED) if n in artifact.files), None)
+    if name is None:  # a name out of somebody else's manifest must never become a path here
+        raise DamagedArtifactError(f"{KIND} {artifact.id} holds neither {WEIGHTS} nor {EXPORTED}")
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / name
         path.write_bytes(artifact.read(name))

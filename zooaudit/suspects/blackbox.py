@@ -1,6 +1,6 @@
 """The one door to a model that can only be asked: it checks every answer and counts every query."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from zooaudit.errors import AnswersError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
+Reading = Literal["any", "guess", "told"]
 
 
 class BlackBox(Protocol):
@@ -30,9 +31,12 @@ class TorchBlackBox:
         module: gives logits, or probabilities (rows that are not negative and sum to 1), ``[n, num_classes]``.
         num_classes: K, checked on every answer.
         name: used in errors.
+        reading: ``any``: what is no probability is taken for logits. ``guess``: but not what lies in [0, 1] and does not sum to 1, which
+            may be probabilities that were rounded or cut. ``told``: outputs are what an interface tells, values in [0, 1] as they are.
     """
 
-    def __init__(self, module: nn.Module, num_classes: int, name: str = "model") -> None:
+    def __init__(self, module: nn.Module, num_classes: int, name: str = "model", reading: Reading = "any") -> None:
+        self._reading = reading
         self._module = module.eval()
         self._num_classes = num_classes
         self._name = name
@@ -50,7 +54,7 @@ class TorchBlackBox:
             shape = tuple(images.shape)
             raise ModelError(f"{self._name} failed on float images {shape}: {first_line(error)}") from error
         self._queries += len(images)
-        return to_probabilities(outputs, len(images), self._num_classes, self._name)
+        return to_probabilities(outputs, len(images), self._num_classes, self._name, self._reading)
 
 
 class Recorded:
@@ -75,12 +79,12 @@ class Recorded:
         return self._answers[first : self._queries]
 
 
-def to_probabilities(outputs: object, count: int, num_classes: int, name: str) -> Tensor:
+def to_probabilities(outputs: object, count: int, num_classes: int, name: str, reading: Reading = "any") -> Tensor:
     """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
 
     Raises:
         ModelError: not a tensor of that shape.
-        AnswersError: NaN or infinite values.
+        AnswersError: NaN or infinite values, or not what ``reading`` says.
     """
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
         found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
@@ -89,5 +93,15 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str) -
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).any(1).sum())
         raise AnswersError(f"{name} gave NaN or infinite values for {bad} of {count} images; expected finite logits or probabilities")
+    bounded = bool(((scores >= 0) & (scores <= 1 + SUM_TOLERANCE)).all())
+    if reading == "told":
+        if not bounded:
+            raise AnswersError.of(f"values from {scores.min():.3g} to {scores.max():.3g}", f"what {name} is said to tell: values in [0, 1]")
+        return scores
     already = bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < SUM_TOLERANCE).all())
+    if reading == "guess" and bounded and not already:
+        raise AnswersError.of(
+            f"values in [0, 1] that do not sum to 1 (from {scores.sum(1).min():.3g} to {scores.sum(1).max():.3g})",
+            f"logits or whole probabilities of {name}; if it rounds or cuts them, say so by --access",
+        )
     return scores if already else scores.softmax(1)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.config import check_level
 from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError
 from zooaudit.fingerprint.access import Access
@@ -155,15 +156,21 @@ class Probe:
         """The call on answers ``[queries, K]`` to the probe's images: to all of them, or to the first ones, up to any look.
 
         Raises:
-            AnswersError: no such answers.
+            AnswersError: no such answers, or they tell less than ``access`` claims.
+            ConfigError: no such level.
         """
         self._check(answers)
         checks, telling = answers[: self.checks], answers[self.checks :]
-        access = access or Access.seen(checks)
+        seen = Access.seen(checks)
+        access = access or seen
+        if not access.within(seen):  # of an innocent model, what is not told would be taken for what it answers
+            raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
+        level = self.level if level is None else level
+        check_level(level)
         scale, labels = self.at(access)[0], self.labels[: self.checks]
         references, usual = self._beside(access, frozenset(apart))
         hindrance = hindrances(checks, float(_accuracies(checks, labels)), usual)
-        verdict = call(float(scale.peaks(telling)), references, self.level if level is None else level, hindrance, REQUIRED)
+        verdict = call(float(scale.peaks(telling)), references, level, hindrance, REQUIRED)
         return Examined(verdict, answers, access, float(scale.score(telling)), self.budget)
 
     def score(self, answers: Tensor) -> float:
