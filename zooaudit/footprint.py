@@ -170,7 +170,7 @@ def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
     taught = teaching([s.kin for s in alike])
     parts = (
         plan.of(Role.PIRACY, Group.ENCODER),
-        [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.kin in taught)],
+        [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *plan.of(Role.HOMOLOGOUS, Group.PROBE), *(s for s in alike if s.kin in taught)],
         [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
     )
     known = (answered(specs, {s.id: _drawn(checks + telling, classes) for s in specs}) for specs in parts)

@@ -181,7 +181,11 @@ def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) ->
     references, with all homologous suspects."""
     alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
     taught = probing.teaching([s.kin for s in alike])
-    innocent = [*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.kin in taught)]
+    innocent = [
+        *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER),
+        *zoo.learnt(Role.HOMOLOGOUS, Group.PROBE),
+        *(s for s in alike if s.kin in taught),
+    ]
     references = [*zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)]
     copies = zoo.learnt(Role.PIRACY, Group.ENCODER)
     return probing.choose(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent), references

@@ -127,7 +127,8 @@ class Contest:
         suspects = {role: tuple(zoo.learnt(role, Group.SUSPECT)) for role in (Role.PIRACY, Role.HOMOLOGOUS)}
         tested = {STOLEN: suspects[Role.PIRACY], "homologous": suspects[Role.HOMOLOGOUS]}
         tested |= {LOOK_ALIKES: tuple(s for s in alike if s.parent not in train)} | self.built
-        innocent = (*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *(s for s in alike if s.parent in train))
+        taught = (*zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.PROBE))
+        innocent = (*taught, *(s for s in alike if s.parent in train))
         return Fold(tuple(zoo.learnt(Role.PIRACY, Group.ENCODER)), innocent, {k: v for k, v in tested.items() if v})
 
     @cached_property

@@ -9,6 +9,7 @@ from zooaudit.seeds import derive
 from zooaudit.zoo.arch import KNOWN
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 
@@ -44,6 +45,8 @@ def plan_zoo(zoo: ZooConfig, data: str, shape: ModelShape, seed: int, own_victim
         architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
         specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed, i + 1))
         specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i))
+    homologous = [s for s in specs if s.role is Role.HOMOLOGOUS]
+    specs += [_hardened(base, zoo) for base in homologous[::-1][: zoo.hardened]]  # of the last architectures: docs/log.md
     for a, architecture in enumerate(zoo.architectures):
         for o in range(len(zoo.optimisers)):
             for i in range(zoo.suspects_per_cell):
@@ -55,6 +58,11 @@ def plan_zoo(zoo: ZooConfig, data: str, shape: ModelShape, seed: int, own_victim
             architecture = zoo.architectures[i % len(zoo.architectures)]
             specs.append(planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, v + i))
     return Plan(victim_id, tuple(specs))
+
+
+def _hardened(base: ModelSpec, zoo: ZooConfig) -> ModelSpec:
+    """``base`` after adversarial training; one that no longer does its task teaches nothing."""
+    return dataclasses.replace(modified(base, zoo.hardening), group=Group.PROBE, floor=zoo.accuracy_floor)
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ class Group(StrEnum):
 
     SOURCE = "source"
     ENCODER = "encoder"
+    PROBE = "probe"
+    """Trains the calibrated score and not the encoder: hardened innocent models."""
     SUSPECT = "suspect"
     STUDY = "study"
     """Built for one study only: modified, overlapping or poorly extracted models."""
