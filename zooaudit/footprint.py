@@ -84,12 +84,15 @@ ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=6, delete=1) + loaded(
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
 
 
-def audit_requests(trained: int, extracted: int, asked: int, encoders: int) -> Requests:
+def audit_requests(trained: int, extracted: int, asked: int, probed: int, encoders: int) -> Requests:
     """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``).
 
-    All that are ``asked`` the fingerprints' questions are asked the probe's as well.
+    Args:
+        trained, extracted: models; those that are made from another.
+        asked, probed: models that answer the fingerprints' questions, and the probe's.
+        encoders: that are fitted.
     """
-    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * (2 * asked)
+    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * (asked + probed)
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:
@@ -117,11 +120,11 @@ def _weights_bytes(architecture: str, shape: ModelShape) -> int:
     return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
 
 
-def audit_bytes(recipe: Recipe, plan: Plan, asked: int, pool: int) -> dict[str, int]:
+def audit_bytes(recipe: Recipe, plan: Plan, asked: int, probed: int, pool: int) -> dict[str, int]:
     """Bytes of what an audit keeps beside models and report: by kind of artifact.
 
     Args:
-        asked: models that answer the fingerprints' questions, and the probe's.
+        asked, probed: models that answer the fingerprints' questions, and the probe's.
         pool: images that the probe's are chosen from.
     """
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
@@ -141,7 +144,7 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: int, pool: int) -> dict[str, 
     )  # fmt: skip
     given = _answers_bytes(answers, plan.victim) * asked
     given += _answers_bytes(_drawn(1, pool, 1, classes), plan.victim) * taught
-    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (asked - taught)
+    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (probed - taught)
     return {
         "answers": given,
         "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),

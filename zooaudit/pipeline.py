@@ -181,11 +181,8 @@ def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) ->
     references, with all homologous suspects."""
     alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
     taught = probing.teaching([s.kin for s in alike])
-    innocent = [
-        *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER),
-        *zoo.learnt(Role.HOMOLOGOUS, Group.PROBE),
-        *(s for s in alike if s.kin in taught),
-    ]
+    ours = [s for group in (Group.ENCODER, Group.PROBE) for s in zoo.learnt(Role.HOMOLOGOUS, group)]
+    innocent = [*ours, *(s for s in alike if s.kin in taught)]
     references = [*zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)]
     copies = zoo.learnt(Role.PIRACY, Group.ENCODER)
     return probing.choose(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent), references

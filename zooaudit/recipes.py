@@ -26,7 +26,6 @@ DIGITS = Recipe(
         encoder_per_role=4,
         other_victims=3,
         look_alikes_per_victim=2,
-        hardened=2,
         training=TrainConfig(epochs=8),
         widths=(8, 16),
         hidden=32,

@@ -19,7 +19,7 @@ from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, mod
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import ModelSpec, Role
+from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 
 @dataclass(frozen=True)
@@ -158,18 +158,21 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     seconds = [known.seconds(s, domain) for s in plan.specs]
     path = critical_path(plan.specs, seconds)
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
-    asked = len([s for s in plan.specs if s.role is not Role.OTHER_VICTIM])
+    probed = [s for s in plan.specs if s.role is not Role.OTHER_VICTIM]
+    asked = len([s for s in probed if s.group is not Group.PROBE])
     pool = domain.test_size - round(domain.test_size / 2)
     probe = probe_of(recipe, plan, pool)
     taught = len(probe.copies) + len(probe.innocent)
-    probed = taught * pool + (asked - taught) * probe.budget
+    probe_queries = taught * pool + (len(probed) - taught) * probe.budget
     per_suspect = 2 * recipe.fingerprint.points * recipe.fingerprint.views
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked * per_suspect
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
-    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, pool) | {"report": report}
+    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, len(probed), pool) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     extracted = sum(s.parent is not None for s in plan.specs)
-    requests = PROBE + on_s3(audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, encoders=encoders))
+    requests = PROBE + on_s3(
+        audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, probed=len(probed), encoders=encoders)
+    )
     return Estimate(
         recipe=recipe.name,
         models=by_role(plan.specs),
@@ -183,7 +186,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
         requests=requests,
         requests_per_model=requests.over(len(plan.specs)),
         attackers_queries=sum(attack_queries(s.extraction) for s in plan.specs if s.extraction),
-        audit_queries=asked * per_suspect + probed,
+        audit_queries=asked * per_suspect + probe_queries,
         queries_per_suspect=probe.budget,
         queries_by_paper=per_suspect,
         notes=_notes(plan, domain, devices),

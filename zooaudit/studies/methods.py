@@ -86,7 +86,15 @@ def ablated(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
         return _by(Judge(contest, fold, LADDER[0], chosen, homologous))
 
     yield _timed(f"{SPECIFIC}, images at random", LADDER[0], count, lambda f: _by(Judge(contest, f, LADDER[0], anywhere)), folds)
+
+    def unhardened(fold: Fold) -> Scores:
+        usual = tuple(s for s in fold.innocent if s.modification is None)
+        chosen = most_telling(contest.answered(fold.copies), contest.answered(usual), count)
+        return _by(Judge(contest, fold, LADDER[0], chosen, usual))
+
     yield _timed(f"{SPECIFIC}, no look-alikes learnt from", LADDER[0], count, unaware, folds)
+    if any(s.modification is not None for fold in folds for s in fold.innocent):
+        yield _timed(f"{SPECIFIC}, no hardened innocents learnt from", LADDER[0], count, unhardened, folds)
 
 
 def _by(judge: Judge) -> Scores:
