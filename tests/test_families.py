@@ -50,6 +50,7 @@ def test_nothing_that_trains_is_tested_and_only_copies_are_stolen(contest: Conte
         assert not {s.id for s in (*fold.copies, *fold.innocent)} & {s.id for s in fold.suspects}
         assert all(s.parent == contest.victim for s in (*fold.copies, *fold.tested[STOLEN]))
         assert not any(s.role.stolen for s in (*fold.innocent, *fold.negatives))
+        assert sum(s.group is Group.PROBE and s.modification is not None for s in fold.innocent) == TINY.zoo.hardened == 1
         assert len(fold.negatives) + len(fold.tested[STOLEN]) == len(fold.suspects) == len(set(fold.suspects))
 
 

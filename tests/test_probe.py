@@ -141,6 +141,51 @@ def test_copies_of_nothing_make_no_probe(probe: Probe) -> None:
         bare.examine(box(peer(1)))
 
 
+def test_answers_are_not_read_as_more_than_they_tell(probe: Probe) -> None:
+    """Labels read as probabilities: what an innocent model does not tell would be taken for what it answers."""
+    labels = Access.named("label").told(answers_of(probe, peer(201)))
+    with pytest.raises(AnswersError, match="looks like label; expected probabilities, as they are to be read"):
+        probe.examine(Recorded(labels), access=Access())
+    assert probe.examine(Recorded(labels), access=Access.named("label")).access.name == "label"
+    whole = answers_of(probe, peer(201))
+    assert probe.examine(Recorded(whole), access=Access.named("label")).verdict == probe.examine(Recorded(labels)).verdict
+
+
+@pytest.mark.parametrize(
+    ("claimed", "seen", "allowed"),
+    [("top-3", "probabilities", True), ("top-1", "top-3", True), ("top-3", "top-1", False), ("rounded-2", "rounded-1", False),
+     ("rounded-1", "rounded-2", True), ("rounded-1", "top-3", False), ("label", "rounded-1", True), ("probabilities", "label", False)],
+)  # fmt: skip
+def test_rungs_within_others(claimed: str, seen: str, allowed: bool) -> None:
+    assert Access.named(claimed).within(Access.named(seen)) is allowed
+
+
+@pytest.mark.parametrize("level", [0.0, -0.1, 0.5, 1.0, float("nan")])
+def test_levels_that_are_none(probe: Probe, level: float) -> None:
+    with pytest.raises(ConfigError, match="share of innocent models"):
+        probe.examine(box(peer(1)), level=level)
+
+
+def test_a_suspect_that_rounds_is_read_as_it_tells(probe: Probe) -> None:
+    class Rounded(torch.nn.Module):
+        def __init__(self, model: torch.nn.Module, access: Access) -> None:
+            super().__init__()
+            self.model, self.access = model, access
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.access.told(self.model(x).softmax(1))
+
+    for access in LADDER:
+        suspect = Rounded(near(0, 78), access)
+        found = probe.examine(TorchBlackBox(suspect, 4, reading="told"), access=access)
+        assert found.verdict.call is Call.STOLEN, access.name
+        if access.name in ("top-1", "rounded-1"):
+            with pytest.raises(AnswersError, match="by --access"):
+                probe.examine(TorchBlackBox(suspect, 4, reading="guess"))
+    with pytest.raises(AnswersError, match="is said to tell"):
+        TorchBlackBox(near(0, 78), 4, reading="told").ask(probe.questions())
+
+
 def test_access_is_seen_from_answers() -> None:
     answers = torch.randn(50, 10, generator=torch.Generator().manual_seed(1)).mul(3).softmax(1)
     for name in ("probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"):
