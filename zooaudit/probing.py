@@ -88,9 +88,9 @@ def order(size: int, telling: Tensor, checks: int) -> Tensor:
     return torch.cat([free.nonzero().flatten()[:checks], telling])
 
 
-def answered(specs: Sequence[ModelSpec], answers: dict[str, Tensor], family: str = "") -> Answered:
-    """What models of the zoo answer; their family is their role unless given."""
-    return Answered(tuple(Known(s.id, family or str(s.role), s.kin) for s in specs), _stacked(specs, answers))
+def answered(specs: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Answered:
+    """What models of the zoo answer; their family is their role."""
+    return Answered(tuple(Known(s.id, str(s.role), s.kin) for s in specs), _stacked(specs, answers))
 
 
 def _stacked(specs: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Tensor:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from zooaudit.fingerprint.access import Access
 from zooaudit.probing import answered, order, sizes
@@ -14,11 +13,13 @@ from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.verdict.calibrated import Call
-from zooaudit.verdict.probe import Answered, Probe
+from zooaudit.verdict.probe import Probe
 from zooaudit.verdict.sequential import e_process, first_at
 from zooaudit.zoo.spec import ModelSpec
 
 LEVEL = 0.01
+NO_REFERENCES = (STOLEN, "hardened")
+"""Hardened innocents scatter so widely that a dozen of them among the references lets nobody be accused (docs/log.md)."""
 ACCESS = ("probabilities", "label")
 
 
@@ -36,15 +37,14 @@ def calibration(bench: Bench) -> Outcome:
 
 
 def _probe(contest: Contest, fold: Fold) -> Probe:
-    """As an audit makes it, with all of a fold's innocent models as references."""
+    """As an audit makes it, with all of a fold's innocent models as references but hardened ones: homologous and look-alikes by role."""
     config, pool = contest.bench.recipe.probe, contest.pool_answers
     telling = contest.telling(fold)
     asked = order(len(contest.pool), telling, sizes(config, len(contest.pool))[0])
     given = {id_: answers[asked] for id_, answers in pool.items()}
     images = (contest.pool[asked] * 255).round().byte()
     copies, innocent = (answered(specs, given) for specs in (fold.copies, fold.innocent))
-    free = [answered(specs, given, family) for family, specs in fold.tested.items() if family != STOLEN]
-    references = Answered(tuple(m for part in free for m in part.models), torch.cat([part.answers for part in free]))
+    references = answered([s for family, specs in fold.tested.items() if family not in NO_REFERENCES for s in specs], given)
     return Probe(images, contest.pool_labels[asked], len(asked) - len(telling), LEVEL, copies, innocent, references)
 
 

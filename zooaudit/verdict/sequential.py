@@ -24,12 +24,16 @@ import numpy as np
 SHARPNESS = 8.0
 """How steeply wealth grows with the score, per standard deviation of innocent models; any value is valid, this one stops early
 (chosen on the development zoo, docs/log.md)."""
-FIRST_LOOK, STEP = 20, 1.25
+LEAST_LOOK, FIRST_SHARE, STEP = 20, 0.25, 1.25
 
 
 def looks_at(budget: int) -> np.ndarray:
-    """After how many queries evidence is looked at: from ``FIRST_LOOK`` on, each time a quarter more, and at the end."""
-    counts = [min(FIRST_LOOK, budget)]
+    """After how many queries evidence is looked at: first after a quarter of the budget, each time a quarter more, and at the end.
+
+    An earlier look would be as valid for innocent models like the references; of kinds that are not among them, hardened ones for
+    example, the first images alone tell too little (docs/log.md).
+    """
+    counts = [min(max(LEAST_LOOK, int(FIRST_SHARE * budget)), budget)]
     while counts[-1] < budget:
         counts.append(min(int(counts[-1] * STEP) + 1, budget))
     return np.array(counts)
