@@ -32,6 +32,14 @@ def test_stolen_needs_a_rank_above_all_that_the_level_allows() -> None:
     assert "1 of 99 homologous references" in call(5.0, as_high, 0.01).reason
 
 
+def test_nobody_is_stolen_who_is_nearer_to_the_innocent() -> None:
+    judged = call(5.0, references(), 0.01, score=0.49)
+    assert judged.call is Call.NOT_SHOWN and judged.p_value == pytest.approx(0.01)
+    assert "nearer to innocent models than to known copies, though p 0.01 <= 0.01" in judged.reason
+    assert call(5.0, references(), 0.01, score=0.5).call is Call.STOLEN
+    assert corrected([judged, judged])[0].call is Call.NOT_SHOWN
+
+
 def test_a_rank_above_all_is_not_enough_among_a_family_that_could_reach_it() -> None:
     """Three look-alikes that spread widely, of three strangers: the next may well score 2, though none of 99 + 3 did."""
     alike = references(np.array([0.5, 1.2, 1.9]), "look-alike")

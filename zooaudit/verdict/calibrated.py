@@ -12,6 +12,8 @@ from zooaudit.verdict.references import FamilyEvidence, References
 
 ONE_LABEL = 0.95
 """Share of different images that get one and the same label from which answers count as degenerate."""
+MIDPOINT = 0.5
+"""Innocent models of a kind that is not among the references may be beyond all of these, and yet nearer to them than to any copy."""
 POORER = 0.05
 """So much less accurate than every reference, and a suspect is a model unlike all of them; less can be chance, on a hundred images."""
 
@@ -45,7 +47,9 @@ class Calibrated:
     reason: str
 
 
-def call(peak: float, references: References, level: float, hindrance: str = "", required: Sequence[str] = ()) -> Calibrated:
+def call(
+    peak: float, references: References, level: float, hindrance: str = "", required: Sequence[str] = (), score: float = 1.0
+) -> Calibrated:  # fmt: skip
     """Judge one suspect by innocent references that neither trained the score nor are the suspect.
 
     Args:
@@ -54,6 +58,7 @@ def call(peak: float, references: References, level: float, hindrance: str = "",
             one keeps the level.
         hindrance: why its answers cannot be judged (see :func:`hindrances`); empty if they can.
         required: families that must be among the references before anybody is accused.
+        score: 0 as innocent training models, 1 as known copies; under ``MIDPOINT`` nobody is accused.
     """
     least = smallest_p(len(references))
     if not hindrance and np.isnan(peak):
@@ -63,6 +68,9 @@ def call(peak: float, references: References, level: float, hindrance: str = "",
     if hindrance:
         return Calibrated(Call.CANNOT_TELL, None, least, len(references), level, families, hindrance)
     p = references.p_value(peak)
+    if p <= level and score < MIDPOINT:
+        told = f"score {score:.2f}: nearer to innocent models than to known copies, though p {p:.2g} <= {level:g}"
+        return Calibrated(Call.NOT_SHOWN, p, least, len(references), level, families, told)
     stolen = p <= level
     reason = f"p {p:.2g} {'<=' if stolen else '>'} {level:g}: as high score {', '.join(map(_told, families))}"
     return Calibrated(Call.STOLEN if stolen else Call.NOT_SHOWN, p, least, len(references), level, families, reason)

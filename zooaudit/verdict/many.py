@@ -36,6 +36,8 @@ def _with(verdict: Calibrated, p: float, suspects: int, correction: Correction) 
     if verdict.p_value is None:
         return verdict
     told = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
+    if verdict.call is Call.NOT_SHOWN and verdict.p_value <= verdict.level:
+        return replace(verdict, p_value=p)  # it is not its p that spares it
     if p <= verdict.level:
         return replace(verdict, call=Call.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
     if correction == "holm" and verdict.smallest_p * suspects > verdict.level and verdict.call is Call.STOLEN:

@@ -170,8 +170,9 @@ class Probe:
         scale, labels = self.at(access)[0], self.labels[: self.checks]
         references, usual = self._beside(access, frozenset(apart))
         hindrance = hindrances(checks, float(_accuracies(checks, labels)), usual)
-        verdict = call(float(scale.peaks(telling)), references, level, hindrance, REQUIRED)
-        return Examined(verdict, answers, access, float(scale.score(telling)), self.budget)
+        score = float(scale.score(telling))
+        verdict = call(float(scale.peaks(telling)), references, level, hindrance, REQUIRED, score)
+        return Examined(verdict, answers, access, score, self.budget)
 
     def score(self, answers: Tensor) -> float:
         """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""
