@@ -174,26 +174,45 @@ def reproduction_table() -> str:
     return "\n".join(lines)
 
 
-def verdict_table() -> str:
+SHORT = ("specific", "UAP, encoder paper", "UAP, encoder hellinger", "LAP, encoder hellinger", "AKH", "SAC-w", "DeepJudge JSD, PGD 0.03")
+SHORT += ("ModelDiff DDV, PGD 0.03", "IPGuard, k=0.01", "label agreement")
+
+
+def verdict_table(short: bool = False) -> str:
     """Every method against every family, then whom the calibrated verdict accuses: of each zoo that nothing was chosen on."""
     parts = []
     for folder in sorted(p for p in (ROOT / "docs" / "verdict").iterdir() if p.is_dir()):
         told = json.loads((folder / "verdict.json").read_text())
         rows = pq.read_table(folder / "verdict.parquet").to_pylist()
         parts.append(f"`zooaudit study verdict --recipe {folder.name}`, AUC; commit {told['commit'][:12]}, {told['hardware']}:")
-        parts.append("\n".join(_methods([r for r in rows if r["protocol"] == "all"])))
-        parts += _calls(folder)
+        everything = [r for r in rows if r["protocol"] == "all"]
+        parts.append(
+            "\n".join(_methods([r for r in everything if not short or r["method"] in SHORT], (100, 400) if short else (25, 100, 400)))
+        )
+        if not short:
+            parts.append("\n".join(_left_out([r for r in rows if r["protocol"] != "all"])))
+        parts += _calls(folder, short)
     return "\n\n".join(parts)
 
 
-def _methods(rows: list[dict[str, Any]]) -> list[str]:
+def _left_out(rows: list[dict[str, Any]]) -> list[str]:
+    """An architecture or an attack that nothing was learnt from."""
+    families = list(dict.fromkeys(r["family"] for r in rows))
+    lines = [f"| `specific`, 400 queries, learnt | access | {' | '.join(families)} |", "|---" * (len(families) + 2) + "|"]
+    for protocol, access in dict.fromkeys((r["protocol"], r["access"]) for r in rows):
+        found = {r["family"]: r["auc"] for r in rows if (r["protocol"], r["access"]) == (protocol, access)}
+        lines.append(f"| {protocol} | {access} | {' | '.join(f'{found[f]:.3f}' if f in found else '' for f in families)} |")
+    return lines
+
+
+def _methods(rows: list[dict[str, Any]], counts: tuple[int, ...]) -> list[str]:
     families = list(dict.fromkeys(r["family"] for r in rows))
     by_method: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
     for row in rows:
         by_method.setdefault((row["method"], row["access"], row["queries"]), {})[row["family"]] = row
     lines = [f"| method | access | queries | {' | '.join(families)} | TPR at 1 % FPR, all |", "|---" * (len(families) + 4) + "|"]
     for (method, access, queries), found in by_method.items():
-        if method == "specific" and queries not in (25, 100, 400):
+        if method == "specific" and (queries not in counts or (len(counts) == 2 and access not in ("probabilities", "label"))):
             continue
         aucs = [f"{found[f]['auc']:.3f}" if f in found else "" for f in families]
         rate = found["all"]["tpr_at_fpr01"]
@@ -201,14 +220,14 @@ def _methods(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _calls(folder: Path) -> list[str]:
+def _calls(folder: Path, short: bool) -> list[str]:
     """What the calibrated verdict said to each family."""
     if not (folder / "calibration.parquet").exists():
         return []
     rows = pq.read_table(folder / "calibration.parquet").to_pylist()
     told = json.loads((folder / "calibration.json").read_text())
     lines = ["| family | access | judgements | stolen | cannot tell | median queries | nine in ten |", "|---" * 7 + "|"]
-    for access in dict.fromkeys(r["access"] for r in rows):
+    for access in dict.fromkeys(r["access"] for r in rows if not short or r["access"] == "probabilities"):
         for family in dict.fromkeys(r["family"] for r in rows):
             part = [r for r in rows if r["access"] == access and r["family"] == family]
             counts = [sum(r["call"] == call for r in part) for call in ("stolen", "cannot tell")]
@@ -249,6 +268,7 @@ TABLES = {
     "sizing": sizing,
     "reproduction": reproduction_table,
     "verdict": verdict_table,
+    "verdict-short": lambda: verdict_table(short=True),
     "sweep": sweep_table,
 }
 
