@@ -62,8 +62,8 @@ def suspect(store: Path, folder: Path, role: str) -> list[str]:
     specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(f"{role}-C")}
     id_ = next(i for i, spec in specs.items() if spec["group"] == "suspect")
     (folder / f"{role}.safetensors").write_bytes(artifacts.load("model", id_).read(WEIGHTS))
-    (folder / "their_nets.py").write_text(FACTORY.format(architecture="C"))
-    return ["--suspect", str(folder / f"{role}.safetensors"), "--factory", "their_nets:make"]
+    (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="C"))
+    return ["--suspect", str(folder / f"{role}.safetensors"), "--factory", "strangers_nets:make"]
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_what_is_no_pack(tmp_path: Path, capsys: Capture, artifacts: Artifacts) 
 def test_several_suspects_are_judged_together(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     names = [suspect(store, tmp_path, role)[1] for role in ("piracy", "homologous", "look-alike")]
-    options = ["--kit", kit_of(store).id, "--suspect", *names, "--factory", "their_nets:make"]
+    options = ["--kit", kit_of(store).id, "--suspect", *names, "--factory", "strangers_nets:make"]
     capsys.readouterr()
     assert main(["score", "--store", str(store), *options, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)

@@ -123,7 +123,7 @@ def other_values(value: Any) -> list[Any]:
     if isinstance(value, int):
         return [value + 1]
     if isinstance(value, float):
-        return [value * 0.9]
+        return [value * 0.9 or 1.0]
     return {"auto": ["float32"], "soft": ["hard"], "cloudleak": ["jbda"], "gradient": ["deepfool"], "recluster": ["error"]}.get(value, [])
 
 

@@ -105,7 +105,7 @@ def test_a_second_run_only_reads(done: tuple[Bench, dict[str, Result]], digits: 
 
 
 def test_a_study_that_lacks_models_says_which(digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]) -> None:
-    with pytest.raises(NotEnoughModelsError, match=r"lacks 13 models .*1 victim.*5 piracy.* --build"):
+    with pytest.raises(NotEnoughModelsError, match=r"lacks 14 models .*1 victim.*5 piracy.* --build"):
         run_study(STUDIES["auc"], bench(digits, open_store("memory:")), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thieves, "PRUNED", (0.2, 0.7))

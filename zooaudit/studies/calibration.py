@@ -50,18 +50,19 @@ def _probe(contest: Contest, fold: Fold) -> Probe:
 
 def _judged(contest: Contest, fold: Fold, probe: Probe, access: Access) -> Iterator[dict[str, Any]]:
     asked = order(len(contest.pool), contest.telling(fold), probe.checks)
+    as_seen = access if access.kind != "probabilities" else None  # a model that is very sure may look as if it told labels
     for family, specs in fold.tested.items():
         for spec in specs:
             answers = contest.pool_answers[spec.id][asked]
             apart = _apart(family, spec, specs)
-            found = probe.examine(Recorded(answers), access=access, apart=apart)
+            found = probe.examine(Recorded(answers), access=as_seen, apart=apart)
             verdict = found.verdict
             yield {
                 "family": family,
                 "model": spec.id,
                 "architecture": spec.architecture,
                 "references": verdict.references,
-                "score": float(probe.judge(answers, access=access, apart=apart).score),
+                "score": float(probe.judge(answers, access=as_seen, apart=apart).score),
                 "p": verdict.p_value,
                 "call": str(verdict.call),
                 "reason": verdict.reason,
