@@ -91,9 +91,9 @@ def test_a_score_is_that_of_the_command_line_to_the_bit(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save_file(Affine(seed=SUSPECTS[suspect]).state_dict(), suspect)
-    arguments = ["score", "--store", str(place.store), "--kit", place.id, "--suspect", suspect, "--json"]
+    arguments = ["score", "--store", str(place.store), "--kit", place.id, "--suspect", suspect, "--method", "paper", "--json"]
     assert main([*arguments, "--factory", "tests.makers:Affine"]) == 0
-    stated = json.loads(capsys.readouterr().out)
+    stated = json.loads(capsys.readouterr().out)["paper"]
     answers = answers_of(place.kit, SUSPECTS[suspect])
     for kind, body in ((JSON, as_json(answers)), (RAW, as_numbers(answers)), (f"{JSON}; charset=utf-8", as_json(answers))):
         reply = place.score(suspect, body, kind)

@@ -88,9 +88,15 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
         for name, box in boxes.items():
             facts[name] |= _by_paper(found, name, box)
     for told in facts.values():
-        tell("", "done", **told)
+        tell("", "done", **_flat(told))
     _print_scores(list(facts.values()), args, out)
     return 0
+
+
+def _flat(told: dict[str, Any]) -> dict[str, Any]:
+    """For a line of a log: what the paper's test says under ``paper_``, and no lists."""
+    inner = {f"paper_{k}": v for k, v in told.get("paper", {}).items()}
+    return {k: v for k, v in (told | inner).items() if not isinstance(v, dict | list | tuple)}
 
 
 def _box(name: str, args: argparse.Namespace, found: Kit) -> TorchBlackBox:
