@@ -24,7 +24,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, saved
 from zooaudit.metrics import QUERIES, STORE_SECONDS
-from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES
+from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.sizing import DOMAINS, Devices, Measured, as_json, estimate, planned, scaled, training_span
 from zooaudit.storage import s3
 from zooaudit.storage.artifacts import open_store
@@ -314,3 +314,13 @@ def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> No
     rates, own = known.rates("digits"), known.seconds_per_1e12_work["digits"]
     assert "D trained" not in own and rates["D trained"] == max(own.values())
     assert all(rates[k] == v for k, v in own.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("fmnist-quick", ""), ("fmnist-verdict", ""), ("digits", ""), ("cifar10-small", "look-alike references come from 1 source")],
+)
+def test_a_plan_says_if_its_kit_can_accuse_nobody(name: str, said: str) -> None:
+    recipe = get_recipe(name)
+    notes = [n for n in estimate(recipe, DOMAINS[recipe.dataset], Devices(2)).notes if "can accuse nobody" in n]
+    assert bool(notes) == bool(said) and all(said in n for n in notes)

@@ -25,7 +25,7 @@ from torch import Tensor
 from zooaudit import __version__
 from zooaudit.code import code_digest
 from zooaudit.config import canonical_json, check_level
-from zooaudit.errors import InputError, MissingArtifactError
+from zooaudit.errors import InputError, MissingArtifactError, StoreError
 from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, load_kit, read_kit
@@ -173,6 +173,8 @@ def opened(path: Path) -> Iterator[Artifacts]:
                 pack.extractall(scratch)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be unpacked in {scratch}: {error.strerror}; free some space, or set TMPDIR") from error
         yield open_store(scratch)
 
 

@@ -13,9 +13,13 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3, probe_of
+from zooaudit.verdict.probe import REQUIRED, Probe
+from zooaudit.verdict.references import References
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.shape import ModelShape
@@ -189,7 +193,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
         audit_queries=asked * per_suspect + probe_queries,
         queries_per_suspect=probe.budget,
         queries_by_paper=per_suspect,
-        notes=_notes(plan, domain, devices),
+        notes=(*_accusing(recipe, probe), *_notes(plan, domain, devices)),
     )
 
 
@@ -258,6 +262,14 @@ def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
         f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
         f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; victims and the encoder's models stay {fixed}"
     )
+
+
+def _accusing(recipe: Recipe, probe: Probe) -> tuple[str, ...]:
+    """Whether the kit will be able to accuse anybody, if all models learn."""
+    families = tuple(m.family for m in probe.references.models)
+    known = References(np.zeros(len(families)), families, tuple(m.kin for m in probe.references.models))
+    hindrance = known.too_few(recipe.probe.level, REQUIRED)
+    return (f"its kit can accuse nobody, the calibrated verdict is always 'cannot tell': {hindrance}",) if hindrance else ()
 
 
 def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
