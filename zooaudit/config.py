@@ -8,8 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -353,31 +351,6 @@ class Recipe:
     def digest(self) -> str:
         """16 hex digits that change with any field."""
         return digest_of(self)
-
-
-def recipe_from(raw: Mapping[str, Any]) -> Recipe:
-    """A recipe out of the JSON that ``dataclasses.asdict`` made of it.
-
-    Raises:
-        ConfigError: a field is missing, unknown or out of range.
-    """
-    return _built(Recipe, raw)
-
-
-def _built(type_: type[Any], raw: Mapping[str, Any]) -> Any:
-    hints = typing.get_type_hints(type_)
-    try:
-        return type_(**{name: _value(hints[name], value) for name, value in raw.items()})
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"this is no {type_.__name__}: {error}; it was made by another version of zooaudit") from error
-
-
-def _value(hint: Any, value: Any) -> Any:
-    """JSON's lists are tuples here, its objects configurations."""
-    nested = [t for t in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(t)]
-    if nested and value is not None:
-        return _built(nested[0], value)  # type: ignore[arg-type]
-    return tuple(_value(None, v) for v in value) if isinstance(value, list | tuple) else value
 
 
 def check_views(recipe: Recipe) -> None:

@@ -8,13 +8,14 @@ import torch
 from scipy import stats
 
 from zooaudit import steps
-from zooaudit.config import Recipe, recipe_from
+from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import InputError
 from zooaudit.evidence import Finding, Opened
 from zooaudit.farm import Farm, Watch
 from zooaudit.fingerprint.access import Access
 from zooaudit.probing import pool
+from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL

@@ -12,13 +12,13 @@ from typing import Any, TextIO
 from zooaudit import crosscheck, evidence
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
-from zooaudit.config import recipe_from
 from zooaudit.console import Voice
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.fingerprint.access import EXPECTED, Access
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import KIND, Kit, answers_digest, find_kit, read_kit
+from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.blackbox import TorchBlackBox

@@ -25,7 +25,7 @@ from zooaudit.uap.universal import Uap
 from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.paper import Decision, Verdict
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.probe import Examined, Probe
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -154,8 +154,8 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
 
     chosen, free = _chosen(recipe, zoo, dataset, artifacts)
     learnt_from = {m.id for m in (*chosen.copies.models, *chosen.innocent.models)}
-    clean = steps.clean_answers([i for i in asked if i not in learnt_from], chosen.questions, dataset, artifacts)
-    probe = chosen.probe(recipe.probe.level, free, clean)
+    clean = steps.clean_answers([i for i in asked if i not in learnt_from], chosen.questions(), dataset, artifacts)
+    probe = replace(chosen, references=probing.answered(free, clean))
     examined = {id_: probe.examine(Recorded(given), apart=(id_,)) for id_, given in clean.items()}
     scores = {id_: probe.score(given) for id_, given in clean.items()}
 
@@ -176,7 +176,7 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     )  # fmt: skip
 
 
-def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> tuple[probing.Chosen, list[ModelSpec]]:
+def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> tuple[Probe, list[ModelSpec]]:
     """What the calibrated verdict asks, and its references: look-alikes of some strangers train the score, those of the others are
     references, with all homologous suspects."""
     alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)

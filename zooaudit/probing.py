@@ -1,7 +1,6 @@
 """The step that makes a kit's probe: which images tell copies of the victim from innocent models, and what known models answer to them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -42,43 +41,19 @@ def teaching(parents: Sequence[str]) -> set[str]:
     return set(distinct[: max(0, min(len(distinct) // 2, len(distinct) - 3))])
 
 
-@dataclass(frozen=True, eq=False)
-class Chosen:
-    """What a suspect will be asked, and what the models that it was chosen by answer to it.
-
-    Attributes:
-        images, labels: uint8 ``[C + Q, c, h, w]``, int64 ``[C + Q]``: checks first.
-        copies, innocent: the models that train the score.
-    """
-
-    images: Tensor
-    labels: Tensor
-    checks: int
-    copies: Answered
-    innocent: Answered
-
-    @property
-    def questions(self) -> Tensor:
-        """Float ``[C + Q, c, h, w]`` in [0, 1]."""
-        return to_unit(self.images)
-
-    def probe(self, level: float, references: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Probe:
-        """With innocent models that neither train the score nor share a stranger with those that do, and their ``answers``."""
-        known = answered(references, answers)
-        return Probe(self.images, self.labels, self.checks, level, self.copies, self.innocent, known)
-
-
 def choose(
     config: ProbeConfig, seed: int, dataset: Dataset, artifacts: Artifacts, copies: Sequence[ModelSpec], innocent: Sequence[ModelSpec]
-) -> Chosen:
-    """Choose the images by the models that train the score: some extracted from the victim; homologous models and look-alikes."""
+) -> Probe:
+    """A probe that lacks its references yet: images chosen by the models that train the score, some extracted from the victim, some
+    homologous models and look-alikes. References may neither be among them nor share a stranger with one."""
     images = pool(dataset, seed)
     given = clean_answers([s.id for s in (*copies, *innocent)], to_unit(images.images), dataset, artifacts)
     checks, count = sizes(config, len(images))
     telling = most_telling(_stacked(copies, given), _stacked(innocent, given), count)
     asked = order(len(images), telling, checks)
     trained = {id_: answers[asked] for id_, answers in given.items()}
-    return Chosen(images.images[asked], images.labels[asked], checks, answered(copies, trained), answered(innocent, trained))
+    parts = (answered(specs, trained) for specs in (copies, innocent, ()))
+    return Probe(images.images[asked], images.labels[asked], checks, config.level, *parts)
 
 
 def order(size: int, telling: Tensor, checks: int) -> Tensor:

@@ -1,6 +1,10 @@
 """Named, full configurations. A variant is three lines: ``replace`` what differs and register the result."""
 
+import dataclasses
+import typing
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from zooaudit.config import (
     EncoderConfig,
@@ -166,3 +170,28 @@ def get_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise ConfigError(f"unknown recipe {name!r}; known recipes: {', '.join(sorted(RECIPES))}")
     return RECIPES[name]
+
+
+def recipe_from(raw: Mapping[str, Any]) -> Recipe:
+    """A recipe out of the JSON that ``dataclasses.asdict`` made of it.
+
+    Raises:
+        ConfigError: a field is missing, unknown or out of range.
+    """
+    return _built(Recipe, raw)
+
+
+def _built(type_: type[Any], raw: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(type_)
+    try:
+        return type_(**{name: _value(hints[name], value) for name, value in raw.items()})
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"this is no {type_.__name__}: {error}; it was made by another version of zooaudit") from error
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """JSON's lists are tuples here, its objects configurations."""
+    nested = [t for t in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(t)]
+    if nested and value is not None:
+        return _built(nested[0], value)  # type: ignore[arg-type]
+    return tuple(_value(None, v) for v in value) if isinstance(value, list | tuple) else value
