@@ -18,11 +18,10 @@ from tests.makers import make_probe
 from tests.test_kit import make_kit
 from zooaudit import evidence
 from zooaudit.cli import main, make_parser
-from zooaudit.config import recipe_from
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError
 from zooaudit.kit import Kit, find_kit, load_kit, save_kit
 from zooaudit.kit_commands import evidence_command
-from zooaudit.recipes import RECIPES
+from zooaudit.recipes import RECIPES, recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes
 from zooaudit.storage.models import WEIGHTS, load_module
@@ -161,6 +160,29 @@ def test_a_call_that_holds_for_one_suspect_alone_is_not_the_evidence_on_several(
     assert verified(capsys, honest)[1]["verdict"] is True
     lie = exported(store, evidence.keep(artifacts, kit, "s", found, together=together), tmp_path / "lie.zip")
     code, checks, _ = verified(capsys, lie)
+    assert code == 6 and checks["verdict"] is False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"queries": "many"}, {"together": {"correction": "none", "p_values": [0.1], "index": 5}}, {"together": {}}, {"together": None}],
+)
+def test_settings_of_another_kind_are_one_line(change: dict[str, Any], store: Path, tmp_path: Path, capsys: Capture) -> None:
+    artifacts, kit = open_store(str(store)), kit_of(store)
+    probe = load_kit(artifacts, kit.id).probe
+    kept = artifacts.load("evidence", evidence.keep(artifacts, kit, "s", probe.examine(Recorded(probe.copies.answers[0]))))
+    made = artifacts.save_by_digest("evidence", {n: kept.read(n) for n in kept.files}, kept.meta | change)
+    assert main(["evidence", "verify", str(exported(store, made.id, tmp_path / "odd.zip"))]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_reading_that_is_not_the_answers_is_rejected(store: Path, tmp_path: Path, capsys: Capture) -> None:
+    """The checker's models would be read otherwise than the suspect was."""
+    artifacts, kit = open_store(str(store)), kit_of(store)
+    probe = load_kit(artifacts, kit.id).probe
+    kept = artifacts.load("evidence", evidence.keep(artifacts, kit, "s", probe.examine(Recorded(probe.copies.answers[0]))))
+    made = artifacts.save_by_digest("evidence", {n: kept.read(n) for n in kept.files}, kept.meta | {"read_as": "label"})
+    code, checks, _ = verified(capsys, exported(store, made.id, tmp_path / "read.zip"))
     assert code == 6 and checks["verdict"] is False
 
 

@@ -195,6 +195,7 @@ class Opened:
     kit_artifact: Artifact
     kit: Kit
     answers: Tensor
+    together: Together
 
     @staticmethod
     def of(pack: Artifacts) -> "Opened":
@@ -208,19 +209,23 @@ class Opened:
         if len(ids) != 1:
             raise InputError(f"the pack holds {len(ids)} pieces of evidence; expected one")
         evidence = pack.load(KIND, ids[0])
+        meta = evidence.meta
         try:
-            if missing := sorted(({*SETTLED, "commitment", "suspect", "read_as", "queries", "together", "verdict"}) - evidence.meta.keys()):
+            if missing := sorted(({*SETTLED, "commitment", "suspect", "read_as", "queries", "together", "verdict"}) - meta.keys()):
                 raise InputError(f"the pack's evidence does not say {', '.join(missing)}; expected one that this version exported")
-            kit_artifact = pack.load(KIT, evidence.meta["kit"])
+            kit_artifact = pack.load(KIT, meta["kit"])
             kit = read_kit(kit_artifact)
             table = evidence.table(ANSWERS, _schema(kit.num_classes))
+            asked, together = list(range(meta["queries"])), Together(**meta["together"])
+            together.p_values[together.index]
+            Access.named(meta["read_as"])
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
-        if table.column("query").to_pylist() != list(range(evidence.meta["queries"])):
-            raise InputError(f"the pack's answers are not to queries 0 to {evidence.meta['queries'] - 1}, each once and in order")
+        if table.column("query").to_pylist() != asked:
+            raise InputError(f"the pack's answers are not to queries 0 to {len(asked) - 1}, each once and in order")
         rows = table.column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, kit.num_classes)
-        return Opened(evidence, kit_artifact, kit, answers)
+        return Opened(evidence, kit_artifact, kit, answers, together)
 
 
 def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
@@ -253,14 +258,13 @@ def _verdict_again(opened: Opened) -> Finding:
     meta, probe = opened.evidence.meta, opened.kit.probe
     access = None if meta["access"] == SEEN else Access.named(meta["access"])
     again = probe.judge(opened.answers, meta["level"], access)
-    with_others = Together(**meta["together"])
-    p_values = list(with_others.p_values)
-    whole = [replace(again.verdict, p_value=p) for p in p_values]
-    alone = p_values[with_others.index]
-    judged = again.verdict if len(whole) == 1 else corrected(whole, with_others.correction)[with_others.index]
+    together = opened.together
+    whole = [replace(again.verdict, p_value=p) for p in together.p_values]
+    judged = corrected(whole, together.correction)[together.index]
     stated, found = meta["verdict"], _plain(judged, again.score)
     same = (
-        _alike(alone, again.verdict.p_value)
+        meta["read_as"] == again.access.name  # which the checker's models are read as, too
+        and _alike(together.p_values[together.index], again.verdict.p_value)
         and stated["call"] == found["call"]
         and _alike(stated["p_value"], found["p_value"])
         and _alike(stated["score"], found["score"])
