@@ -127,7 +127,7 @@ def _picture(rows: list[dict[str, Any]]) -> bytes:
             for mask, colour, label in ((called, "#d55e00", "called stolen"), (~called, "#0072b2", "not shown, or cannot tell")):
                 axes.plot(scores[mask], at[mask], "o", color=colour, markersize=3, alpha=0.6, label=label)
         axes.set_yticks(range(len(families)), families, fontsize=8)
-        axes.set(xlabel="score on all queries: 0 as innocent training models, 1 as known copies")
+        axes.set(xlabel="score: 0 innocent, 1 copies")
         axes.invert_yaxis()
 
     return panels(list(ACCESS), paint, height=3.8)
