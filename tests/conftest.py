@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
+from tests.cases import case_store, scored  # noqa: F401  fixtures
 from tests.collecting import notebook  # noqa: F401  fixture
 from tests.finished import finished, own_store  # noqa: F401  fixtures
 from tests.left_out import LeftOut

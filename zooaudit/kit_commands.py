@@ -9,12 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit import crosscheck, evidence
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.console import Voice
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, InputError
+from zooaudit.evidence import checks, packs
+from zooaudit.evidence.keeping import SEEN, Together, commitment, keep
+from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.fingerprint.access import EXPECTED, Access
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import KIND, Kit, answers_digest, find_kit, read_kit
@@ -42,7 +44,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
         print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
         return 0
     artifact = find_kit(artifacts, args.kit)
-    facts = evidence.commitment(artifact, args.level, args.access) if args.action == "commit" else _facts(read_kit(artifact))
+    facts = commitment(artifact, args.level, args.access) if args.action == "commit" else _facts(read_kit(artifact))
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
 
@@ -101,14 +103,14 @@ def _flat(told: dict[str, Any]) -> dict[str, Any]:
 
 def _box(name: str, args: argparse.Namespace, found: Kit) -> TorchBlackBox:
     module = load_model(Path(name), args.factory, found.image_shape, found.num_classes)
-    return TorchBlackBox(module, found.num_classes, name, reading="guess" if args.access == evidence.SEEN else "told")
+    return TorchBlackBox(module, found.num_classes, name, reading="guess" if args.access == SEEN else "told")
 
 
 def _calibrated(
     args: argparse.Namespace, artifacts: Artifacts, artifact: Artifact, found: Kit, boxes: dict[str, TorchBlackBox], tell: Voice
 ) -> dict[str, dict[str, Any]]:
     """By suspect: the calibrated verdict, corrected for how many there are. Several are asked everything: their corrected p needs it."""
-    access = None if args.access == evidence.SEEN else Access.named(args.access)
+    access = None if args.access == SEEN else Access.named(args.access)
     early = not args.ask_everything and len(boxes) == 1
     examined: dict[str, Examined] = {}
     for name, box in boxes.items():
@@ -121,9 +123,9 @@ def _calibrated(
     verdicts = corrected(alone, args.correction)
     facts = {}
     for i, (name, verdict) in enumerate(zip(examined, verdicts, strict=True)):
-        together = evidence.Together(args.correction, tuple(v.p_value for v in alone), i)
+        together = Together(args.correction, tuple(v.p_value for v in alone), i)
         sha256 = hashlib.sha256(Path(name).read_bytes()).hexdigest()
-        kept = evidence.keep(artifacts, artifact, name, examined[name], args.access, together, verdict, sha256)
+        kept = keep(artifacts, artifact, name, examined[name], args.access, together, verdict, sha256)
         facts[name] = _told(verdict, examined[name], kept)
     return facts
 
@@ -180,20 +182,20 @@ def evidence_command(args: argparse.Namespace, out: TextIO) -> int:
 def _export(args: argparse.Namespace, out: TextIO) -> int:
     if not args.evidence:
         raise ConfigError("--evidence is missing: the id that 'zooaudit score' printed")
-    packed = evidence.export(open_store(args.store), args.evidence, Path(args.pack), args.with_victim)
+    packed = packs.export(open_store(args.store), args.evidence, Path(args.pack), args.with_victim)
     facts = {"pack": str(packed), "bytes": packed.stat().st_size, "with_victim": args.with_victim}
     print(json.dumps(facts) if args.json else f"{packed}: {facts['bytes']:,} bytes", file=out)
     return 0
 
 
 def _verify(args: argparse.Namespace, out: TextIO) -> int:
-    with evidence.opened(Path(args.pack)) as pack:
-        opened = evidence.Opened.of(pack)
-        found = evidence.recomputed(opened, args.commitment or "")
+    with packs.opened(Path(args.pack)) as pack:
+        opened = packs.Opened.of(pack)
+        found = checks.recomputed(opened, args.commitment or "")
         if args.with_models:
             found += _with_models(args, opened, pack)
         else:
-            found.append(evidence.Finding("models", None, "give --with-models to test the kit on models of your own"))
+            found.append(checks.Finding("models", None, "give --with-models to test the kit on models of your own"))
     rejected = [f for f in found if f.passed is False]
     facts = {
         "pack": args.pack,
@@ -210,19 +212,19 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
     return REJECTED if rejected else 0
 
 
-def _with_models(args: argparse.Namespace, opened: evidence.Opened, pack: Artifacts) -> list[evidence.Finding]:
+def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:
     tell = voice(args)
     if not pack.has("model", opened.kit.victim):
         raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --with-models")
     stated = opened.kit.facts.get("recipe", {})
     dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
     _refuse_factory(args, opened, pack)
-    trial = crosscheck.Trial(args.independents, args.copies, secrets.randbelow(2**63) if args.seed is None else args.seed)
+    trial = Trial(args.independents, args.copies, secrets.randbelow(2**63) if args.seed is None else args.seed)
     tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
-    return crosscheck.crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial)
+    return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial)
 
 
-def _refuse_factory(args: argparse.Namespace, opened: evidence.Opened, pack: Artifacts) -> None:
+def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:
     """A pack must not choose which code runs here: a victim's factory has to be named by whoever checks."""
     factory = pack.load("model", opened.kit.victim).meta.get("factory")
     if factory and factory != args.factory:
@@ -238,7 +240,7 @@ def add_kit_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--level", type=float, metavar="L", help="with commit: the level that suspects will be scored at (default: the kit's)"
     )
-    parser.add_argument("--access", default=evidence.SEEN, metavar="RUNG", help="with commit: as 'zooaudit score --access' (%(default)s)")
+    parser.add_argument("--access", default=SEEN, metavar="RUNG", help="with commit: as 'zooaudit score --access' (%(default)s)")
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -294,8 +296,8 @@ def add_evidence_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--independents",
         type=int,
-        default=crosscheck.Trial.independents,
+        default=Trial.independents,
         metavar="N",
         help="innocent models to train (default: %(default)s)",
     )
-    add("--copies", type=int, default=crosscheck.Trial.copies, metavar="N", help="copies of the victim to extract (default: %(default)s)")
+    add("--copies", type=int, default=Trial.copies, metavar="N", help="copies of the victim to extract (default: %(default)s)")

@@ -11,7 +11,8 @@ from zooaudit import steps
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import InputError
-from zooaudit.evidence import Finding, Opened
+from zooaudit.evidence.checks import Finding
+from zooaudit.evidence.packs import Opened
 from zooaudit.farm import Farm, Watch
 from zooaudit.fingerprint.access import Access
 from zooaudit.probing import pool
@@ -106,7 +107,14 @@ def _questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
 
 def _itself(opened: Opened, victim: steps.Victim, dataset: Dataset, artifacts: Artifacts) -> Finding:
     (call,) = _calls(opened, [victim.id], dataset, artifacts)
-    return Finding("victim", call is Call.STOLEN, f"the kit's call on the victim itself: {call}; a kit that is about it says {Call.STOLEN}")
+    told = f"the kit's call on the victim itself: {call}; a kit that is about it says {Call.STOLEN}"
+    return Finding("victim", _shown(opened, call is Call.STOLEN, [call]), told)
+
+
+def _shown(opened: Opened, passed: bool, calls: Sequence[Call]) -> bool | None:
+    """A kit that can tell of nobody shows nothing; no fault where its verdict says so itself, since nobody is accused or cleared."""
+    silent = opened.evidence.meta["verdict"]["call"] == Call.CANNOT_TELL and set(calls) <= {Call.CANNOT_TELL}
+    return None if silent else passed
 
 
 def _models(
@@ -139,7 +147,8 @@ def _copies(opened: Opened, copies: Sequence[ModelSpec], trial: Trial, dataset: 
     calls = _calls(opened, [s.id for s in copies], dataset, artifacts)
     caught = calls.count(Call.STOLEN)
     told = f"{caught} of {len(calls)} copies of the victim that the checker made are called stolen; half are expected at least"
-    return Finding("checker's copies", len(calls) >= ENOUGH * trial.copies and 2 * caught >= len(calls), told)
+    enough = len(calls) >= ENOUGH * trial.copies and 2 * caught >= len(calls)
+    return Finding("checker's copies", _shown(opened, enough, calls), told)
 
 
 def _innocent(
@@ -152,7 +161,7 @@ def _innocent(
     name = f"checker's {role}"
     if judged < ENOUGH * trial.independents / 2:
         told = f"only {judged} of {trial.independents // 2} could be judged, so nothing is shown; the rest did not learn, or cannot be told"
-        return Finding(name, False, told)
+        return Finding(name, _shown(opened, False, calls), told)
     by_chance = float(stats.binom.sf(accused - 1, judged, level))
     told = (
         f"{accused} of {judged} that the checker made are called stolen; at level {level:g} that many or more come about with chance "

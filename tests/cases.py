@@ -1,0 +1,71 @@
+"""Evidence for tests: a finished audit's store to add to, suspects as strangers' files, packs, checks."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.finished import Finished
+from zooaudit.cli import main
+from zooaudit.kit import find_kit
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.models import WEIGHTS
+
+Capture = pytest.CaptureFixture[str]
+FACTORY = """
+from dataclasses import asdict, replace
+from zooaudit.zoo.arch import build_architecture
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.data.resolve import load_digits
+
+def make():
+    mean, std = load_digits().channel_stats
+    return build_architecture({architecture!r}, ModelShape((1, 8, 8), 10, mean, std, (8, 16), 32))
+"""
+
+
+@pytest.fixture(scope="module")
+def case_store(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished audit's store, for this module to add evidence to."""
+    return Path(shutil.copytree(finished.store, tmp_path_factory.mktemp("evidence") / "store"))
+
+
+@pytest.fixture
+def scored(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> dict[str, Any]:
+    """A copy of the victim, scored."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    capsys.readouterr()
+    asked = ["--kit", kit_of(case_store).id, *suspect(case_store, tmp_path, "piracy"), "--json"]
+    assert main(["score", "--store", str(case_store), *asked]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def kit_of(case_store: Path) -> Artifact:
+    """The kit that the audit made, not one that a test tampered with."""
+    artifacts = open_store(str(case_store))
+    return find_kit(artifacts, next(k for k in artifacts.ids("kit") if "framed" not in artifacts.load("kit", k).meta["facts"]))
+
+
+def suspect(case_store: Path, folder: Path, role: str) -> list[str]:
+    """Options of ``score`` for a model of the zoo, as a stranger's file."""
+    artifacts = open_store(str(case_store))
+    specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(f"{role}-C")}
+    id_ = next(i for i, spec in specs.items() if spec["group"] == "suspect")
+    (folder / f"{role}.safetensors").write_bytes(artifacts.load("model", id_).read(WEIGHTS))
+    (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="C"))
+    return ["--suspect", str(folder / f"{role}.safetensors"), "--factory", "strangers_nets:make"]
+
+
+def exported(case_store: Path, id_: str, out: Path, *options: str) -> Path:
+    assert main(["evidence", "export", str(out), "--store", str(case_store), "--evidence", id_, *options]) == 0
+    return out
+
+
+def verified(capsys: Capture, pack: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, Any]]:
+    capsys.readouterr()
+    code = main(["evidence", "verify", str(pack), "--json", "--farm", "serial", *options])
+    told = json.loads(capsys.readouterr().out)
+    return code, {f["check"]: f["passed"] for f in told["findings"]}, told

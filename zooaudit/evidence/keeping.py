@@ -1,0 +1,107 @@
+"""A kit's commitment before anybody is asked, and the answers and verdict that are kept as evidence afterwards."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import Tensor
+
+from zooaudit import __version__
+from zooaudit.code import code_digest
+from zooaudit.config import canonical_json, check_level
+from zooaudit.fingerprint.access import Access
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.verdict.calibrated import Calibrated
+from zooaudit.verdict.many import Correction
+from zooaudit.verdict.probe import Examined
+
+KIND = "evidence"
+ANSWERS = "answers.parquet"
+CODE = code_digest("suspects", "fingerprint", "encoder", "verdict")
+"""What a verdict follows from beside kit and answers."""
+SEEN = "seen"
+"""Answers are read as what the first of them look like."""
+SETTLED = ("kit", "kit_sha256", "level", "access", "checks", "budget", "code", "version")
+"""What a commitment is to."""
+
+
+def commitment(kit: Artifact, level: float | None = None, access: str = SEEN) -> dict[str, Any]:
+    """What an owner lets somebody timestamp before a suspect is asked: kit, threshold, how answers are read, code, and one digest of all.
+
+    Raises:
+        ConfigError: no such level or access.
+    """
+    probe = kit.meta["probe"]
+    settled = {
+        "kit": kit.id,
+        "kit_sha256": kit.digest,
+        "level": probe["level"] if level is None else level,
+        "access": access,
+        "checks": probe["checks"],
+        "budget": probe["budget"],
+        "code": CODE,
+        "version": __version__,
+    }
+    check_level(settled["level"])
+    if access != SEEN:
+        Access.named(access)
+    return settled | {"commitment": digest(settled)}
+
+
+def digest(settled: Mapping[str, Any]) -> str:
+    """The one digest of all that a commitment is to: ``SETTLED``."""
+    return hashlib.sha256(canonical_json({k: settled[k] for k in SETTLED}).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Together:
+    """The suspects that were judged at once: how their p-values were corrected, all of them by themselves, and which this one is."""
+
+    correction: Correction
+    p_values: tuple[float | None, ...]
+    index: int
+
+
+def keep(
+    artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
+    call: Calibrated | None = None, sha256: str = "",
+) -> str:  # fmt: skip
+    """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
+
+    Args:
+        access: as it was committed to.
+        together: the suspects that it was judged with; by default it was alone.
+        call: the verdict as one of them.
+        sha256: of the suspect's file, if there is one.
+    """
+    alone = Together("none", (found.verdict.p_value,), 0)
+    meta = commitment(kit, found.verdict.level, access) | {
+        "suspect": suspect,
+        "suspect_sha256": sha256,
+        "read_as": found.access.name,
+        "queries": found.queries,
+        "together": asdict(together or alone),
+        "verdict": plain(call or found.verdict, found.score),
+    }
+    return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
+
+
+def plain(verdict: Calibrated, score: float) -> dict[str, Any]:
+    """A verdict as JSON holds it."""
+    told = asdict(verdict)
+    return told | {"call": str(verdict.call), "families": list(told["families"]), "score": score}
+
+
+def _table(answers: Tensor) -> pa.Table:
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(answers.float().flatten().numpy()), answers.shape[1])
+    return pa.Table.from_arrays([pa.array(np.arange(len(answers)), pa.int32()), flat], schema=schema(answers.shape[1]))
+
+
+def schema(num_classes: int) -> pa.Schema:
+    """One row a query, in the order of the probe's images."""
+    return pa.schema([("query", pa.int32()), ("probabilities", pa.list_(pa.float32(), num_classes))])

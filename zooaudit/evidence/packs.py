@@ -1,0 +1,122 @@
+"""Evidence and the kit that it rests on in one file, for somebody else; and such a file read again."""
+
+import lzma
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.errors import InputError, MissingArtifactError, StoreError
+from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
+from zooaudit.fingerprint.access import Access
+from zooaudit.kit import KIND as KIT
+from zooaudit.kit import Kit, load_kit, read_kit
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.copy import copy
+from zooaudit.storage.models import KIND as MODEL
+
+MOST_BYTES = 4 * 2**30
+"""Of an unpacked pack."""
+
+
+def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
+    """Pack evidence and the kit that it rests on into one file, and the victim's weights if the checker is trusted with them.
+
+    Args:
+        id_: the evidence's, or the start of it if only one has that.
+
+    Raises:
+        MissingArtifactError: the store lacks one of them.
+        InputError: there is a file of that name.
+    """
+    known = [i for i in artifacts.ids(KIND) if i.startswith(id_)]
+    if len(known) != 1:
+        raise MissingArtifactError(f"{len(known)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}")
+    id_ = known[0]
+    evidence = artifacts.load(KIND, id_)
+    which = [(KIND, id_), (KIT, evidence.meta["kit"])]
+    if with_victim:
+        which.append((MODEL, load_kit(artifacts, evidence.meta["kit"]).victim))
+    if out.exists():
+        raise InputError(f"{out} is there already; choose another name, nothing was overwritten")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "pack"
+        copy(artifacts, open_store(str(folder)), which, lambda _: None)
+        partial = out.with_name(f".partial-{out.name}")
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as pack:
+            for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+                pack.write(path, path.relative_to(folder))
+        partial.replace(out)
+    return out
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Artifacts]:
+    """A pack as a store of its own, for as long as it is looked at.
+
+    Raises:
+        InputError: no file, or no pack: names that leave the folder and contents beyond ``MOST_BYTES`` are not unpacked.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a pack that 'zooaudit evidence export' made")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            with zipfile.ZipFile(path) as pack:
+                size = sum(entry.file_size for entry in pack.infolist())
+                if size > MOST_BYTES:
+                    raise InputError(f"{path} unpacks to {size:,} bytes; expected {MOST_BYTES:,} at most")
+                pack.extractall(scratch)
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error
+        except OSError as error:
+            raise StoreError(f"{path} cannot be unpacked in {scratch}: {error.strerror}; free some space, or set TMPDIR") from error
+        yield open_store(scratch)
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A pack's evidence and kit."""
+
+    evidence: Artifact
+    kit_artifact: Artifact
+    kit: Kit
+    answers: Tensor
+    together: Together
+
+    @staticmethod
+    def of(pack: Artifacts) -> "Opened":
+        """Read all of it; every file is checked against its SHA-256.
+
+        Raises:
+            InputError: not one piece of evidence and its kit.
+            DamagedArtifactError: something in it was changed.
+        """
+        ids = pack.ids(KIND)
+        if len(ids) != 1:
+            raise InputError(f"the pack holds {len(ids)} pieces of evidence; expected one")
+        evidence = pack.load(KIND, ids[0])
+        meta = evidence.meta
+        try:
+            if missing := sorted(({*SETTLED, "commitment", "suspect", "read_as", "queries", "together", "verdict"}) - meta.keys()):
+                raise InputError(f"the pack's evidence does not say {', '.join(missing)}; expected one that this version exported")
+            kit_artifact = pack.load(KIT, meta["kit"])
+            kit = read_kit(kit_artifact)
+            table = evidence.table(ANSWERS, schema(kit.num_classes))
+            asked, together = list(range(meta["queries"])), Together(**meta["together"])
+            together.p_values[together.index]
+            Access.named(meta["read_as"])
+        except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
+        if table.column("query").to_pylist() != asked:
+            raise InputError(f"the pack's answers are not to queries 0 to {len(asked) - 1}, each once and in order")
+        rows = table.column("probabilities").combine_chunks()
+        answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, kit.num_classes)
+        return Opened(evidence, kit_artifact, kit, answers, together)
