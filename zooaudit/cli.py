@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands, kit_commands, planning, store_commands, study_commands
+from zooaudit import __version__, commands, evidence_commands, kit_commands, planning, score_commands, store_commands, study_commands
 from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
 from zooaudit.events import event_line
@@ -20,7 +20,8 @@ Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
 exit codes: 0 done; 2 bad input; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict;
-5 the farm gave up; 6 a pack of evidence was rejected; 130 interrupted. After 3, 4, 5 and 130 the same command goes on where it stopped.
+5 the farm gave up; 6 a pack of evidence was rejected; 7 a suspect behind an API does not answer, or its budget is spent; 130 interrupted.
+After 3, 4, 5, 7 and 130 the same command goes on where it stopped.
 """
 
 
@@ -88,17 +89,14 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
 
-    _adder(subcommands, "kit", kit_commands.kit, "zooaudit kit commit --store ./store --kit 4f2a")
-    kit_commands.add_kit_arguments(subcommands.choices["kit"])
+    _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
+    kit_commands.add_arguments(subcommands.choices["kit"])
 
-    _adder(
-        subcommands, "score", kit_commands.score,
-        "zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make",
-    )  # fmt: skip
-    kit_commands.add_score_arguments(subcommands.choices["score"])
+    _adder(subcommands, "score", score_commands.score, score_commands.EXAMPLE)
+    score_commands.add_arguments(subcommands.choices["score"])
 
-    add = _adder(subcommands, "evidence", kit_commands.evidence_command, kit_commands.EVIDENCE_EXAMPLE)
-    kit_commands.add_evidence_arguments(subcommands.choices["evidence"])
+    add = _adder(subcommands, "evidence", evidence_commands.evidence, evidence_commands.EXAMPLE)
+    evidence_commands.add_arguments(subcommands.choices["evidence"])
     _add_farm(add)
 
     add = _adder(subcommands, "report", commands.report, "zooaudit report --store ./store --run fmnist-quick --out ./reports/mine")

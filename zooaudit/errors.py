@@ -10,7 +10,8 @@
     │   ├── MissingArtifactError                 nothing under that name
     │   └── DamagedArtifactError                 content and manifest disagree
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
-    └── FarmError                         5      workers kept dying; finished models are kept
+    ├── FarmError                         5      workers kept dying; finished models are kept
+    └── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
 """
@@ -86,3 +87,9 @@ class FarmError(ZooauditError):
     """The farm gave up; every finished model is in the store and a second run goes on from there."""
 
     exit_code = 5
+
+
+class SuspectError(ZooauditError):
+    """A suspect behind an API does not answer, or its budget is spent; what it answered is kept and not asked again."""
+
+    exit_code = 7

@@ -13,7 +13,7 @@ from torch import Tensor
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import to_unit
 from zooaudit.encoder.network import Encoder
-from zooaudit.errors import MissingArtifactError
+from zooaudit.errors import AnswersError, ConfigError, MissingArtifactError
 from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.seeds import derive
 from zooaudit.storage.artifact import Artifact
@@ -67,14 +67,42 @@ class Kit:
         c, h, w = self.points.shape[2:]
         return int(c), int(h), int(w)
 
-    def questions(self) -> Tensor:
-        """Every image to ask: float ``[views, N, 2, c, h, w]`` in [0, 1]."""
-        views, n = self.points.shape[:2]
-        return queries(to_unit(self.points.flatten(0, 1)).view(views, n, *self.image_shape), self.v)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the answers; their numbers for kits that were made without."""
+        return tuple(self.facts.get("classes") or map(str, range(self.num_classes)))
+
+    def questions(self, views: int | None = None) -> Tensor:
+        """Every image to ask for the paper's test: float ``[views, N, 2, c, h, w]`` in [0, 1].
+
+        Raises:
+            ConfigError: more views than there are, or fewer than the test draws.
+        """
+        most, n = self.points.shape[:2]
+        views = most if views is None else views
+        if not self.verdict.fingerprints <= views <= most:
+            raise ConfigError(
+                f"{views} views; expected {self.verdict.fingerprints}, which the paper's test draws, to {most}, which the kit has"
+            )
+        points = self.points[:views]
+        return queries(to_unit(points.flatten(0, 1)).view(views, n, *self.image_shape), self.v)
+
+    def shaped(self, answers: Tensor) -> Tensor:
+        """Answers ``[n, K]`` to the first of ``questions``, in order, as ``[views, N, 2, K]``.
+
+        Raises:
+            AnswersError: they are no whole views, or too few.
+        """
+        a_view = self.points.shape[1] * 2
+        views = len(answers) // a_view
+        if len(answers) % a_view or not self.verdict.fingerprints <= views <= len(self.points):
+            expected = f"{a_view} for each of {self.verdict.fingerprints} to {len(self.points)} views"
+            raise AnswersError.of(f"{len(answers):,} rows", expected)
+        return answers.view(views, -1, 2, answers.shape[-1])
 
     def similarities(self, answers: Tensor) -> np.ndarray:
-        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]`` to the victim's."""
-        return similarities(self.encoder, fingerprints(answers), fingerprints(self.victim_answers)).numpy()
+        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]``, to the kit's first views, to the victim's."""
+        return similarities(self.encoder, fingerprints(answers), fingerprints(self.victim_answers[: len(answers)])).numpy()
 
     def judge(self, name: str, scores: np.ndarray) -> Verdict:
         """The verdict on one suspect's similarities; a suspect that is itself a reference is left out of them."""
@@ -86,16 +114,17 @@ class Kit:
         return self.score_answers(name, ask(suspect, self.questions()))
 
     def score_answers(self, name: str, answers: Tensor) -> tuple[np.ndarray, Verdict]:
-        """Judge a suspect by its answers to all ``questions``, whoever asked them: as ``score``, to the bit.
+        """Judge a suspect by its answers to ``questions``, whoever asked them: as ``score``, to the bit.
 
         Args:
             name: the suspect's; the draws of the t-test depend on it.
-            answers: probabilities float32 ``[views, N, 2, K]``.
+            answers: probabilities float32 ``[views, N, 2, K]``, to all views or to as many as the test draws at least.
 
         Raises:
             AnswersError: they are not that.
         """
-        check_answers(answers, tuple(self.victim_answers.shape))
+        views = min(max(len(answers), self.verdict.fingerprints), len(self.points)) if answers.ndim else 0
+        check_answers(answers, (views, *self.victim_answers.shape[1:]))
         scores = self.similarities(answers)
         return scores, self.judge(name, scores)
 

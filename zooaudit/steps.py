@@ -267,6 +267,7 @@ def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dat
         "accused": {str(r): [accused[r], counts[r]] for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
         "recipe": asdict(recipe),
         "data": dataset.digest,
+        "classes": list(dataset.classes),
     }
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
 

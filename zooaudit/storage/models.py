@@ -32,6 +32,8 @@ class OwnModel:
     num_classes: int
 
     def load(self) -> nn.Module:
+        if self.path.suffix == ".onnx":
+            raise ModelError(f"{self.path} is an ONNX graph, which has no gradients to craft a UAP with; expected .safetensors or .pt2")
         return load_model(self.path, self.factory, self.image_shape, self.num_classes)
 
     @property

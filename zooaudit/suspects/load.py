@@ -1,4 +1,4 @@
-"""Load a user's model: safetensors weights with a factory, or a torch.export .pt2 file. Nothing is ever unpickled."""
+"""Load a user's model: safetensors weights with a factory, a torch.export .pt2 file, or an ONNX graph. Nothing is ever unpickled."""
 
 import importlib
 import struct
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from zooaudit.errors import ModelError, first_line
 from zooaudit.suspects.blackbox import to_probabilities
 from zooaudit.suspects.exported import load_exported
+from zooaudit.suspects.onnx import OnnxModule
 
 
 def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     """Load a model and try it on two blank images.
 
     Args:
-        path: ``.safetensors`` (with ``factory``) or ``.pt2``.
+        path: ``.safetensors`` (with ``factory``), ``.pt2`` or ``.onnx``.
         factory: import path ``package.module:factory`` of a callable without arguments that returns the ``nn.Module``; the current
             directory is searched too.
         image_shape: (channels, height, width) of the images that it will be asked.
@@ -30,9 +31,11 @@ def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int
         ModelError: what is wrong with the file, the factory, the weights or the output, and what was expected.
     """
     if not path.is_file():
-        raise ModelError(f"{path} does not exist; expected a .safetensors or .pt2 file")
+        raise ModelError(f"{path} does not exist; expected a .safetensors, .pt2 or .onnx file")
     if path.suffix == ".pt2":
         module = load_exported(path)
+    elif path.suffix == ".onnx":
+        module = OnnxModule(path)
     else:
         refuse_pickle(path)
         if factory is None:
@@ -107,7 +110,7 @@ def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int,
             with torch.no_grad():
                 outputs = module(images)
         except Exception as error:  # the user's code may raise anything
-            hint = "; export it with a dynamic batch dimension" if name.endswith(".pt2") else ""
+            hint = "; export it with a dynamic batch dimension" if name.endswith((".pt2", ".onnx")) else ""
             raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}{hint}") from error
         to_probabilities(outputs, count, num_classes, name)
 

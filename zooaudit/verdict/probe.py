@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from zooaudit.config import check_level
@@ -12,7 +13,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError
 from zooaudit.fingerprint.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
-from zooaudit.verdict.calibrated import Calibrated, Call, call, hindrances
+from zooaudit.verdict.calibrated import POORER, Calibrated, Call, call, hindrances
 from zooaudit.verdict.references import References
 from zooaudit.verdict.scale import Scale
 from zooaudit.zoo.spec import Role
@@ -177,6 +178,20 @@ class Probe:
     def score(self, answers: Tensor) -> float:
         """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""
         return float(self.at(Access())[0].score(answers[self.checks :]))
+
+    def other_order(self, answers: Tensor) -> tuple[int, ...]:
+        """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
+        most of the checks right, where it makes a model like the references of one that is unlike all. Empty if there is no such."""
+        labels, given = self.labels[: self.checks], answers[: self.checks].argmax(1)
+        counts = torch.zeros(self.num_classes, self.num_classes).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
+        columns = linear_sum_assignment(counts.numpy(), maximize=True)[1]
+        right, least = (
+            float(counts[range(self.num_classes), columns].sum()) / len(given),
+            _accuracies(self.references.answers, labels).min(),
+        )
+        if float(counts.trace()) / len(given) >= least - POORER or right < least - POORER:
+            return ()
+        return tuple(int(c) for c in columns)
 
     def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
         """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""

@@ -1,0 +1,106 @@
+"""What the subcommand around evidence does: pack it for somebody else, check such a pack."""
+
+import argparse
+import json
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+from zooaudit.commands import chosen_farm, voice
+from zooaudit.compute import pick_device
+from zooaudit.data.resolve import resolve
+from zooaudit.errors import ConfigError, InputError
+from zooaudit.evidence import checks, packs
+from zooaudit.evidence.models import Trial, crosscheck
+from zooaudit.recipes import recipe_from
+from zooaudit.storage.artifacts import Artifacts, open_store
+
+REJECTED = 6
+EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
+  zooaudit evidence verify case.zip --store ./mine --commitment 5e8f... --with-models"""
+
+
+def evidence(args: argparse.Namespace, out: TextIO) -> int:
+    """Pack the evidence of a score for somebody else, or check such a pack."""
+    return _export(args, out) if args.action == "export" else _verify(args, out)
+
+
+def _export(args: argparse.Namespace, out: TextIO) -> int:
+    if not args.evidence:
+        raise ConfigError("--evidence is missing: the id that 'zooaudit score' printed")
+    packed = packs.export(open_store(args.store), args.evidence, Path(args.pack), args.with_victim)
+    facts = {"pack": str(packed), "bytes": packed.stat().st_size, "with_victim": args.with_victim}
+    print(json.dumps(facts) if args.json else f"{packed}: {facts['bytes']:,} bytes", file=out)
+    return 0
+
+
+def _verify(args: argparse.Namespace, out: TextIO) -> int:
+    with packs.opened(Path(args.pack)) as pack:
+        opened = packs.Opened.of(pack)
+        found = checks.recomputed(opened, args.commitment or "")
+        if args.with_models:
+            found += _with_models(args, opened, pack)
+        else:
+            found.append(checks.Finding("models", None, "give --with-models to test the kit on models of your own"))
+    rejected = [f for f in found if f.passed is False]
+    facts = {
+        "pack": args.pack,
+        "rejected": bool(rejected),
+        "suspect": opened.evidence.meta["suspect"],
+        "findings": [asdict(f) for f in found],
+    }
+    if args.json:
+        print(json.dumps(facts), file=out)
+    else:
+        for f in found:
+            print(f"{'-' if f.passed is None else 'ok' if f.passed else 'REJECTED':<9} {f.check:<20} {f.told}", file=out)
+        print("rejected: " + ", ".join(f.check for f in rejected) if rejected else "nothing speaks against it", file=out)
+    return REJECTED if rejected else 0
+
+
+def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:
+    tell = voice(args)
+    if not pack.has("model", opened.kit.victim):
+        raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --with-models")
+    stated = opened.kit.facts.get("recipe", {})
+    dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
+    _refuse_factory(args, opened, pack)
+    trial = Trial(args.independents, args.copies, secrets.randbelow(2**63) if args.seed is None else args.seed)
+    tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
+    return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial)
+
+
+def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:
+    """A pack must not choose which code runs here: a victim's factory has to be named by whoever checks."""
+    factory = pack.load("model", opened.kit.victim).meta.get("factory")
+    if factory and factory != args.factory:
+        raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("action", choices=("export", "verify"), help="export: pack answers, kit and verdict; verify: check a pack, from anybody")
+    add("pack", metavar="FILE", help="the pack")
+    add("--evidence", metavar="ID", help="with export: the id that 'zooaudit score' printed, or the start of it")
+    add(
+        "--with-victim",
+        action="store_true",
+        help="with export: the victim's weights too, so that the kit can be tested on the checker's models",
+    )
+    add("--commitment", metavar="HEX", help="with verify: what was timestamped before the suspect was asked")
+    add(
+        "--with-models", action="store_true",
+        help="with verify: make the UAP again, and train innocent models and copies of the victim in --store to test the kit on",
+    )  # fmt: skip
+    add("--data", metavar="DIR", help="with --with-models: the victim's data, where it is not one that zooaudit finds by name")
+    add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim to be built by this callable")
+    add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")
+    add(
+        "--independents",
+        type=int,
+        default=Trial.independents,
+        metavar="N",
+        help="innocent models to train (default: %(default)s)",
+    )
+    add("--copies", type=int, default=Trial.copies, metavar="N", help="copies of the victim to extract (default: %(default)s)")

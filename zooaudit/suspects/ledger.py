@@ -1,0 +1,145 @@
+"""What a suspect was asked and what it answered, on disk as it happens: an audit that was cut off asks no image again that was answered,
+and never more than its budget."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.errors import InputError, SuspectError
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, whole INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
+"""
+SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
+"""Outcomes of a request. What is sent or lost may have been answered, and paid for: it counts. What was refused does not."""
+
+
+def name_of(image: Tensor) -> str:
+    """SHA-256 of a float image, as little-endian float32."""
+    return hashlib.sha256(image.cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
+
+
+class Ledger:
+    """One suspect's, in a SQLite file; for many threads, and one process at a time.
+
+    Args:
+        path: made if it is not there.
+        about: whose answers these are (kit, address, settings). A ledger of others is refused.
+        budget: images that may be charged at most, over all runs.
+
+    Raises:
+        InputError: the file is no ledger, or another suspect's.
+        SuspectError: another process is asking this suspect.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any], budget: int) -> None:
+        self.path, self.budget = path, budget
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._held = path.with_suffix(".lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SuspectError(f"another audit is asking by the ledger {path}; wait for it, or stop it") from error
+        try:
+            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db.executescript(TABLES)
+            self._of(json.dumps(about, sort_keys=True))
+            self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))  # under way when a run ended
+        except sqlite3.DatabaseError as error:
+            raise InputError(f"{path} is no ledger ({error}); give another --ledger") from error
+
+    def _of(self, about: str) -> None:
+        (known,) = self._db.execute("SELECT max(told) FROM about").fetchone()
+        if known is None:
+            self._db.execute("INSERT INTO about VALUES (?)", (about,))
+        elif known != about:
+            raise InputError(f"the ledger {self.path} is of {known}; expected {about}: give another --ledger")
+
+    def close(self) -> None:
+        self._db.close()
+        self._held.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def spent(self) -> int:
+        """Images charged so far."""
+        with self._lock:
+            return self._spent()
+
+    def _spent(self) -> int:
+        return int(self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome != ?", (REFUSED,)).fetchone()[0])
+
+    @property
+    def lost(self) -> int:
+        """Images that were charged without an answer."""
+        with self._lock:
+            return int(
+                self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)).fetchone()[0]
+            )
+
+    def known(self, names: list[str]) -> dict[str, tuple[Tensor, bool]]:
+        """Answers there are: a row float32 ``[K]``, and whether it is a whole list, as told by ``Naming``."""
+        found = {}
+        with self._lock:
+            for name in names:
+                if row := self._db.execute("SELECT row, whole FROM answers WHERE image = ?", (name,)).fetchone():
+                    found[name] = torch.from_numpy(np.frombuffer(row[0], "<f4").astype(np.float32)), bool(row[1])
+        return found
+
+    def charge(self, images: int) -> int:
+        """Before a request is sent: count its images. Returns the request's number.
+
+        Raises:
+            SuspectError: they are more than the budget leaves.
+        """
+        with self._lock:
+            spent = self._spent()
+            if spent + images > self.budget:
+                (answered,) = self._db.execute("SELECT count(*) FROM answers").fetchone()
+                raise SuspectError(
+                    f"the budget is {self.budget} queries, {spent} are spent ({answered} answered, the others lost on the way) and "
+                    f"{images} more are needed; raise --budget to go on"
+                )
+            number = self._db.execute("INSERT INTO requests (images, outcome) VALUES (?, ?)", (images, SENT)).lastrowid
+            assert number is not None
+            return number
+
+    def answered(self, number: int, names: list[str], rows: Tensor, whole: bool) -> None:
+        """A request's answers have come."""
+        packed = [(n, r.numpy().astype("<f4").tobytes(), int(whole)) for n, r in zip(names, rows, strict=True)]
+        with self._lock, self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", packed)
+            self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (ANSWERED, number))
+
+    def not_answered(self, number: int, outcome: str) -> None:
+        """A request was ``REFUSED``, or is ``LOST``."""
+        with self._lock:
+            self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (outcome, number))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")

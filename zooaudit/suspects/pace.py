@@ -1,0 +1,41 @@
+"""How fast a suspect is asked: so many images a second, and not before it said that it wants to be asked again."""
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Pace:
+    """Shared by all threads that ask one suspect.
+
+    Attributes:
+        rate: images a second at most; 0 is no limit.
+        first_s, longest_s: waits after failures in a row: up to ``first_s`` times two to the power of their number.
+    """
+
+    rate: float = 0.0
+    first_s: float = 0.2
+    longest_s: float = 30.0
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
+    dice: Callable[[], float] = field(default=random.random, repr=False)
+    _next: float = field(default=0.0, init=False)
+    _not_before: float = field(default=0.0, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def take(self, images: int) -> None:
+        """Wait until so many images may be asked."""
+        with self._lock:
+            start = max(self.clock(), self._next)
+            self._next = start + (images / self.rate if self.rate else 0.0)
+        while (wait := max(start, self._not_before) - self.clock()) > 0:  # others may hear meanwhile that all have to wait
+            self.sleep(wait)
+
+    def back_off(self, failures: int, asked_s: float = 0.0) -> None:
+        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a row."""
+        wait = max(asked_s, self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(failures, 30)))
+        with self._lock:
+            self._not_before = max(self._not_before, self.clock() + wait)
