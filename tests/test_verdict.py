@@ -13,11 +13,15 @@ from tests.oracles import welch
 from zooaudit.config import VerdictConfig
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.verdict.metrics import auc, roc
-from zooaudit.verdict.paper import Decision, decide, mean_p_value, t_test_p
+from zooaudit.verdict.paper import Decision, decide, mean_p_value, t_tests
 
 SCORES = st.lists(st.floats(0, 1).map(lambda x: round(x, 2)), min_size=1, max_size=15)
 SIMILARITIES = st.lists(st.floats(0, 1, width=32), min_size=8, max_size=12)
 CONFIG = VerdictConfig(fingerprints=8, repeats=10)
+
+
+def t_test_p(sample: np.ndarray, reference: np.ndarray) -> float:
+    return float(t_tests(sample[None], reference[None])[0])
 
 
 @given(SCORES, SCORES)
@@ -154,3 +158,11 @@ def test_references_as_high_as_the_suspect_count_as_above() -> None:
 def test_too_few_references_are_no_ground_for_a_verdict(count: int) -> None:
     with pytest.raises(NotEnoughModelsError, match=rf"needs 3 homologous reference models, {count} learnt; .* raise suspects_per_cell"):
         decide(rows([0.9])[0], rows([0.2] * count).reshape(count, 12), CONFIG, 0)
+
+
+@given(st.lists(st.tuples(SIMILARITIES, SIMILARITIES), min_size=1, max_size=4))
+def test_many_t_tests_are_each_by_itself(pairs: list[tuple[list[float], list[float]]]) -> None:
+    samples, references = (np.array([side[:8] for side in sides]) for sides in zip(*pairs, strict=True))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(t_tests(samples, references), [t_test_p(*pair) for pair in zip(samples, references, strict=True)])

@@ -68,16 +68,20 @@ def mean_p_value(suspect: np.ndarray, references: np.ndarray, config: VerdictCon
     """Mean p over ``config.repeats`` of a one-sided Welch t-test, ``config.fingerprints`` random similarities a side."""
     generator = np.random.default_rng(seed)
     pool = references.ravel()
-    values = []
-    for _ in range(config.repeats):
-        drawn = generator.choice(suspect, config.fingerprints, replace=False)
-        against = generator.choice(pool, config.fingerprints, replace=False)
-        values.append(t_test_p(drawn, against))
-    return float(np.mean(values))
+    draws = [
+        (generator.choice(suspect, config.fingerprints, replace=False), generator.choice(pool, config.fingerprints, replace=False))
+        for _ in range(config.repeats)
+    ]
+    drawn, against = (np.stack(side) for side in zip(*draws, strict=True))
+    return float(t_tests(drawn, against).mean())
 
 
-def t_test_p(sample: np.ndarray, reference: np.ndarray) -> float:
-    """p of "the sample's mean is not greater", in [0, 1]. Two samples without any spread compare by their means alone."""
-    if np.ptp(sample) == 0 and np.ptp(reference) == 0:
-        return 0.0 if sample[0] > reference[0] else 1.0
-    return float(stats.ttest_ind(sample, reference, equal_var=False, alternative="greater").pvalue)
+def t_tests(samples: np.ndarray, references: np.ndarray) -> np.ndarray:
+    """p of "the sample's mean is not greater", in [0, 1], of each row of ``[repeats, n]`` against the same row: ``[repeats]``. Two samples
+    without any spread compare by their means alone."""
+    p = np.where(samples[:, 0] > references[:, 0], 0.0, 1.0)
+    spread = (np.ptp(samples, axis=1) > 0) | (np.ptp(references, axis=1) > 0)
+    if spread.any():
+        found = stats.ttest_ind(samples[spread], references[spread], axis=1, equal_var=False, alternative="greater")
+        p[spread] = found.pvalue
+    return p

@@ -61,6 +61,7 @@ class Examined:
     Attributes:
         answers: float32 ``[queries, K]``, checks first.
         score: 0 as innocent training models, 1 as known copies.
+        peak: what p is a rank of: its highest standardised score so far.
         budget: queries at most.
     """
 
@@ -68,6 +69,7 @@ class Examined:
     answers: Tensor
     access: Access
     score: float
+    peak: float
     budget: int
 
     @property
@@ -172,8 +174,9 @@ class Probe:
         references, usual = self._beside(access, frozenset(apart))
         hindrance = hindrances(checks, float(_accuracies(checks, labels)), usual)
         score = float(scale.score(telling))
-        verdict = call(float(scale.peaks(telling)), references, level, hindrance, REQUIRED, score)
-        return Examined(verdict, answers, access, score, self.budget)
+        peak = float(scale.peaks(telling))
+        verdict = call(peak, references, level, hindrance, REQUIRED, score)
+        return Examined(verdict, answers, access, score, peak, self.budget)
 
     def score(self, answers: Tensor) -> float:
         """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""
@@ -192,6 +195,14 @@ class Probe:
         if float(counts.trace()) / len(given) >= least - POORER or right < least - POORER:
             return ()
         return tuple(int(c) for c in columns)
+
+    def population(self, access: Access) -> dict[str, np.ndarray]:
+        """By family, the sorted peaks of the references at a rung; and under ``PARTS[0]`` those of the known copies, which taught the
+        score and so stand higher than a copy that it has not seen."""
+        scale, references = self.at(access)
+        by_family = {f: [i for i, g in enumerate(references.families) if g == f] for f in dict.fromkeys(references.families)}
+        found = {family: np.sort(references.peaks[rows]) for family, rows in by_family.items()}
+        return found | {PARTS[0]: np.sort(scale.peaks(self.copies.answers[:, self.checks :]))}
 
     def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
         """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""
