@@ -50,6 +50,8 @@ class Stranger:
     at_once: int = 0
     most_at_once: int = 0
     url: str = ""
+    hosts: set[str] = field(default_factory=set)
+    """By what names it was asked."""
     dice: random.Random = field(default_factory=lambda: random.Random(0))
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _seconds: Counter[int] = field(default_factory=Counter)
@@ -64,6 +66,7 @@ class Stranger:
 
         @app.before_request
         def doors() -> Response | None:
+            self.hosts.add(request.headers["Host"])
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
                 return Response("who are you?", 401)
             return None
@@ -139,8 +142,9 @@ def read_png(content: bytes) -> Tensor:
 
 
 @contextmanager
-def serving(stranger: Stranger) -> Iterator[Stranger]:
-    server = make_server("127.0.0.1", 0, stranger.app(), threaded=True)
+def serving(stranger: Stranger, port: int = 0) -> Iterator[Stranger]:
+    """On a port of 127.0.0.1, any that is free unless it is given."""
+    server = make_server("127.0.0.1", port, stranger.app(), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     stranger.url = f"http://127.0.0.1:{server.server_port}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -102,7 +103,15 @@ class Kit:
 
     def similarities(self, answers: Tensor) -> np.ndarray:
         """Similarities ``[views]`` of raw answers ``[views, N, 2, K]``, to the kit's first views, to the victim's."""
-        return similarities(self.encoder, fingerprints(answers), fingerprints(self.victim_answers[: len(answers)])).numpy()
+        return self.similarities_of([answers])[0]
+
+    def similarities_of(self, answers: Sequence[Tensor]) -> list[np.ndarray]:
+        """``similarities`` of several suspects, which go through the encoder together; to the bit what each has by itself."""
+        if not answers:
+            return []
+        suspects, victim = torch.cat([fingerprints(a) for a in answers]), fingerprints(self.victim_answers)
+        found = similarities(self.encoder, suspects, torch.cat([victim[: len(a)] for a in answers])).numpy()
+        return np.split(found, np.cumsum([len(a) for a in answers])[:-1])
 
     def judge(self, name: str, scores: np.ndarray) -> Verdict:
         """The verdict on one suspect's similarities; a suspect that is itself a reference is left out of them."""

@@ -1,28 +1,77 @@
-"""The service under Ray Serve.
+"""The service under Ray Serve: ``scoring``, which takes all requests and grows with them, and ``auditor``, one, which asks suspects.
 
     ZOOAUDIT_STORE=store ZOOAUDIT_SERVE_OPEN=1 serve run zooaudit.serving.app:application
 
-On a cluster: cluster/serve.yaml, cluster/kubernetes/rayservice.yaml.
+On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubernetes/rayservice.yaml.
 """
 
 from typing import Any
 
-import torch
 from fastapi import FastAPI
 from ray import serve
+from starlette.concurrency import run_in_threadpool
 
 from zooaudit.distributed.metrics import RayCollector
 from zooaudit.errors import ConfigError
 from zooaudit.metrics import collect_with
+from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
+from zooaudit.serving.scoring import Job, Result, one_thread, score_all
 from zooaudit.serving.settings import Settings
 
-AT_ONCE, WAITING = 4, 32
+AT_ONCE, WAITING = 16, 64
 """Requests that a replica works on, and that wait for one before more are turned away with 503: each may hold a body and its numbers."""
+BATCH = 16
+"""Scores that are computed together at most; none waits for others to come."""
+
+
+class Handle:
+    """The auditor, wherever in the cluster it is. What it refuses comes back as its result, not wrapped into one of Ray's errors."""
+
+    def __init__(self, handle: Any) -> None:
+        self._handle = handle
+
+    async def _ask(self, method: str, *args: Any) -> Any:
+        done, found = await self._handle.tried.remote(method, *args)
+        if not done:
+            raise found
+        return found
+
+    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
+        return dict(await self._ask("submit", by, asked))
+
+    async def get(self, id_: str) -> dict[str, Any] | None:
+        return await self._ask("get", id_)
+
+    async def all(self, by: str | None) -> list[dict[str, Any]]:
+        return list(await self._ask("all", by))
+
+    async def cancel(self, id_: str) -> dict[str, Any] | None:
+        return await self._ask("cancel", id_)
+
+
+class AuditorReplica:
+    """An auditor as a deployment."""
+
+    def __init__(self, settings: Settings) -> None:
+        one_thread()
+        collect_with(RayCollector())
+        self._auditor = Auditor(settings)
+
+    def tried(self, method: str, *args: Any) -> tuple[bool, Any]:
+        """What a method of the auditor gives, or the error that it raises."""
+        try:
+            return True, getattr(self._auditor, method)(*args)
+        except Exception as error:  # noqa: BLE001  raised again where it was asked
+            return False, error
+
+    def __del__(self) -> None:
+        if hasattr(self, "_auditor"):
+            self._auditor.close()
 
 
 def application(arguments: dict[str, str]) -> Any:
-    """The Serve application, one deployment named ``scoring``; its settings are read here, so that a wrong one stops the start.
+    """The Serve application; its settings are read here, so that a wrong one stops the start.
 
     Args:
         arguments: Serve hands over those of the command line or config; there are none, all settings are in the environment.
@@ -36,9 +85,18 @@ def application(arguments: dict[str, str]) -> Any:
 
     def build() -> FastAPI:
         """Called in each replica."""
-        torch.set_num_threads(1)  # a replica has one core
+        one_thread()
         collect_with(RayCollector())
-        return make_app(settings)
 
-    made = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(serve.ingress(build)())
-    return made.bind()
+        @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
+        async def together(jobs: list[Job]) -> list[Result]:
+            return await run_in_threadpool(score_all, jobs)  # meanwhile the next ones come in
+
+        audits = Handle(serve.get_deployment_handle("auditor")) if settings.data else None
+        return make_app(settings, together, audits)
+
+    scoring = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(serve.ingress(build)())
+    if settings.data is None:
+        return scoring.bind()
+    auditor = serve.deployment(name="auditor", num_replicas=1, max_ongoing_requests=64)(AuditorReplica)
+    return scoring.bind(auditor.bind(settings))

@@ -1,12 +1,16 @@
-"""Answers out of a request's body, and queries into a response's.
+"""Answers out of a request's body, and questions into a response's.
 
-Answers come as JSON lists or as bare float32 numbers: formats whose size in memory is known before they are read. A Parquet body of a
-kilobyte can unpack to gigabytes, and neither its footer nor its schema tells (pyarrow believes the pages), so none is taken.
+Every format comes down to float32 ``[n, K]``: row i answers question i. JSON, bare numbers and Arrow are read here: what they take in
+memory is known before they are read (compressed Arrow is refused). A Parquet body of a kilobyte can unpack to gigabytes, and neither its
+footer nor its schema tells, so it is read in a process of its own: see ``unpacking``.
 """
 
+import io
 import json
-import math
+import struct
+from collections.abc import Sequence
 from http import HTTPStatus
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,71 +19,172 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from zooaudit.errors import AnswersError
-from zooaudit.kit import Kit
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.schemas import Answers
-from zooaudit.storage.artifacts import table_to_bytes
 
-JSON, RAW, PARQUET = "application/json", "application/octet-stream", "application/vnd.apache.parquet"
+JSON, RAW, ARROW, PARQUET = (
+    "application/json", "application/octet-stream", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet",
+)  # fmt: skip
+ZIP = "application/zip"
+ACCEPTED = (JSON, RAW, ARROW, PARQUET)
 FLOAT32 = np.dtype("<f4")
-LEVELS = ("views", "datapoints in a view", "answers to a datapoint (clean, perturbed)", "probabilities in an answer (one a class)")
 BYTES_A_NUMBER, BYTES_AROUND = 64, 65536
 """Of JSON: digits, brackets and indentation."""
-Shape = tuple[int, ...]
+QUERY, PROBABILITIES = "query", "probabilities"
 
 
-def most_bytes(shape: Shape) -> int:
-    """The largest body that answers of this shape can reasonably have."""
-    return BYTES_A_NUMBER * math.prod(shape) + BYTES_AROUND
+def most_bytes(rows: int, num_classes: int) -> int:
+    """The largest body that so many answers can reasonably have."""
+    return BYTES_A_NUMBER * rows * num_classes + BYTES_AROUND
 
 
-def read_answers(kind: str, body: bytes, shape: Shape) -> Tensor:
-    """The answers in a body, float32 of ``shape`` ``[views, N, 2, K]``; their values are not looked at.
+def read_rows(kind: str, body: bytes, classes: Sequence[str], most: int) -> Tensor:
+    """The answers in a body, float32 ``[n, K]``; their values are not looked at.
 
     Args:
-        kind: the media type, ``JSON`` or ``RAW``: little-endian float32, the numbers in the order of ``shape``.
+        kind: the media type, ``JSON``, ``RAW`` (little-endian float32, row by row) or ``ARROW``.
+        most: rows at most.
 
     Raises:
-        Refused: 400, the body is not JSON.
-        AnswersError: another layout, or another number of views, datapoints or classes.
+        Refused: 400, the body is not of its type.
+        AnswersError: another layout, or other rows.
     """
-    return (_from_json if kind == JSON else _from_raw)(body, shape)
+    read = {JSON: _from_json, RAW: _from_raw, ARROW: _from_arrow}[kind]
+    rows = read(body, classes)
+    if not 1 <= len(rows) <= most:
+        raise AnswersError.of(f"{len(rows):,} rows", f"1 to {most:,}, one a question")
+    return rows
 
 
-def _from_json(body: bytes, shape: Shape) -> Tensor:
+def _from_json(body: bytes, classes: Sequence[str]) -> Tensor:
     try:
-        nested = Answers.model_validate_json(body).answers
+        given = Answers.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         if first["type"] == "json_invalid":
             raise Refused(HTTPStatus.BAD_REQUEST, "the body is not JSON", first["msg"], JSON) from error
         place = "".join(f"[{step}]" if isinstance(step, int) else str(step) for step in first["loc"])
         raise AnswersError.of(
-            f"at {place or 'the top'}: {first['msg']}", '{"answers": lists of numbers, by view, datapoint, 2, class}'
+            f"at {place or 'the top'}: {first['msg']}", '{"answers": a list of lists of numbers} or {"labels": a list of classes}'
         ) from error
-    lists: list[list[object]] = [nested]  # type: ignore[list-item]
-    for what, expected in zip(LEVELS, shape, strict=True):
-        for one in lists:
-            if len(one) != expected:
-                raise AnswersError.of(f"{len(one)} {what}", str(expected))
-        lists = [inner for one in lists for inner in one]  # type: ignore[misc]
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
-        return torch.from_numpy(np.array(nested, dtype=np.float64).astype(np.float32))
+    if (given.answers is None) == (given.labels is None):
+        raise AnswersError.of("both answers and labels" if given.answers is not None else "neither answers nor labels", "one of them")
+    return _labels(given.labels, classes) if given.labels is not None else from_lists(given.answers or [], len(classes))
 
 
-def _from_raw(body: bytes, shape: Shape) -> Tensor:
-    expected = FLOAT32.itemsize * math.prod(shape)
-    if len(body) != expected:
-        raise AnswersError.of(f"{len(body):,} bytes", f"{expected:,}: little-endian float32 {list(shape)}")
-    return torch.from_numpy(np.frombuffer(body, FLOAT32).astype(np.float32).reshape(shape))
+def from_lists(rows: Sequence[Sequence[float]], num_classes: int) -> Tensor:
+    """Lists as ``[n, K]``; what float32 cannot hold becomes infinite, and is refused as that."""
+    for i, row in enumerate(rows):
+        if len(row) != num_classes:
+            raise AnswersError.of(f"{len(row)} probabilities in row {i}", f"{num_classes}, one a class")
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.array(rows, dtype=np.float64).reshape(-1, num_classes).astype(np.float32))
 
 
-def queries_parquet(kit: Kit) -> bytes:
-    """Every image to ask, as Parquet: ``view``, ``point``, ``perturbed`` as in answers, ``image`` a fixed list of c x h x w float32
-    in [0, 1]; ``image_shape`` in the schema's metadata is ``[c, h, w]`` as JSON."""
-    asked = kit.questions().cpu()
-    view, point, perturbed = np.indices(asked.shape[:3]).reshape(3, -1)
-    images = pa.FixedSizeListArray.from_arrays(pa.array(asked.flatten().numpy()), math.prod(kit.image_shape))
-    arrays = [pa.array(view, pa.int32()), pa.array(point, pa.int32()), pa.array(perturbed.astype(bool)), images]
-    table = pa.Table.from_arrays(arrays, ["view", "point", "perturbed", "image"])
-    return table_to_bytes(table.replace_schema_metadata({"image_shape": json.dumps(kit.image_shape)}))
+def _labels(labels: Sequence[str | int], classes: Sequence[str]) -> Tensor:
+    numbers = {name: i for i, name in enumerate(classes)}
+    rows = torch.zeros(len(labels), len(classes))
+    for i, label in enumerate(labels):
+        at = numbers.get(label, -1) if isinstance(label, str) else label
+        if not 0 <= at < len(classes):
+            raise AnswersError.of(f"the label {str(label)[:80]!r} in row {i}", f"one of {', '.join(classes)[:500]}, or its number from 0")
+        rows[i, at] = 1.0
+    return rows
+
+
+def _from_raw(body: bytes, classes: Sequence[str]) -> Tensor:
+    row = FLOAT32.itemsize * len(classes)
+    if len(body) % row:
+        raise AnswersError.of(f"{len(body):,} bytes", f"a multiple of {row}: little-endian float32, {len(classes)} a row")
+    return torch.from_numpy(np.frombuffer(body, FLOAT32).astype(np.float32).reshape(-1, len(classes)))
+
+
+def _from_arrow(body: bytes, classes: Sequence[str]) -> Tensor:
+    try:
+        for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
+            if message.type == "record batch" and is_compressed(message.metadata.to_pybytes()):
+                raise AnswersError.of("compressed buffers", "an Arrow stream without compression")
+            if message.type not in ("schema", "record batch"):
+                raise AnswersError.of(f"a {message.type}", "plain columns")
+        with pa.ipc.open_stream(pa.BufferReader(body)) as reader:
+            check_schema(reader.schema)
+            table = reader.read_all()
+        table.validate(full=True)
+    except (pa.ArrowException, OSError, ValueError, struct.error) as error:
+        if isinstance(error, AnswersError):
+            raise
+        raise Refused(HTTPStatus.BAD_REQUEST, "the body is no Arrow stream", str(error).splitlines()[0][:200], ARROW) from error
+    return from_table(table, len(classes))
+
+
+def check_schema(schema: pa.Schema) -> None:
+    """Refuse other columns than ``query`` (whole numbers) and ``probabilities`` (lists of floats).
+
+    Raises:
+        AnswersError: there are.
+    """
+    found = {f.name: f.type for f in schema}
+    wanted = "query, whole numbers, and probabilities, lists of float32 or float64"
+    if set(found) != {QUERY, PROBABILITIES} or not pa.types.is_integer(found[QUERY]) or not _lists_of_floats(found[PROBABILITIES]):
+        raise AnswersError.of(f"the columns {', '.join(f'{n}: {t}' for n, t in found.items())[:300] or 'none'}", wanted)
+
+
+def _lists_of_floats(kind: pa.DataType) -> bool:
+    types = pa.types
+    listed = types.is_list(kind) or types.is_fixed_size_list(kind) or types.is_large_list(kind)
+    return listed and bool(types.is_floating(kind.value_type))
+
+
+def from_table(table: pa.Table, num_classes: int) -> Tensor:
+    """A table of ``check_schema``'s columns as ``[n, K]``, in the order of the queries.
+
+    Raises:
+        AnswersError: not each of the first queries once, a list of another length, or something missing.
+    """
+    query = table.column(QUERY).combine_chunks()
+    lists = table.column(PROBABILITIES).combine_chunks()
+    if query.null_count or lists.null_count:
+        raise AnswersError.of("missing values", "a number and a list in each row")
+    numbers = np.asarray(query).astype(np.int64)
+    order = np.argsort(numbers, kind="stable")
+    if not np.array_equal(numbers[order], np.arange(len(numbers))):
+        raise AnswersError.of("a query that is missing, or there twice", f"the queries 0 to {len(numbers) - 1}, each once")
+    flat = lists.flatten()
+    lengths = np.asarray(lists.value_lengths()) if len(lists) else np.zeros(0)
+    if flat.null_count or (lengths != num_classes).any():
+        raise AnswersError.of("lists of other lengths, or with gaps", f"{num_classes} probabilities in each, one a class")
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(np.asarray(flat).astype(np.float32).reshape(-1, num_classes)[order])
+
+
+def is_compressed(metadata: bytes) -> bool:
+    """Whether an Arrow message's record batch says that its buffers are compressed. The flatbuffer is ``Message`` (field 2, the header:
+    ``RecordBatch``), whose field 3 is ``compression``: https://arrow.apache.org/docs/format/Columnar.html."""
+
+    def field_at(table: int, number: int) -> int:
+        vtable = table - struct.unpack_from("<i", metadata, table)[0]
+        if 4 + 2 * number >= struct.unpack_from("<H", metadata, vtable)[0]:
+            return 0
+        offset = struct.unpack_from("<H", metadata, vtable + 4 + 2 * number)[0]
+        return table + offset if offset else 0
+
+    message = struct.unpack_from("<I", metadata, 0)[0]
+    header = field_at(message, 2)
+    batch = header + struct.unpack_from("<I", metadata, header)[0] if header else 0
+    return bool(batch and field_at(batch, 3))
+
+
+def questions_json(images: Tensor) -> bytes:
+    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with as many digits as float32 has."""
+    numbers: list[Any] = [[float(f"{v:.9g}") for v in image] for image in images.flatten(1).tolist()]
+    shape = list(images.shape[1:])
+    return json.dumps({"image_shape": shape, "queries": [{"query": i, "image": v} for i, v in enumerate(numbers)]}).encode()
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """A table as a Parquet file in memory."""
+    import pyarrow.parquet as pq
+
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()

@@ -4,11 +4,14 @@ import logging
 import threading
 from collections import OrderedDict
 
+from pydantic import ValidationError
+
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.runs import REPORT
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +24,14 @@ class Kits:
 
     Args:
         store: a folder or ``s3://bucket/prefix``.
-        size: kits held in memory, at least 1; the least recently used goes first. Kits never change, so one that is held needs no store.
+        most_bytes: of the kits held in memory, one at least; the least recently used goes first. Kits never change, so one that is held
+            needs no store.
     """
 
-    def __init__(self, store: str, size: int) -> None:
-        self._store, self._size = store, size
+    def __init__(self, store: str, most_bytes: int) -> None:
+        self._store, self._most_bytes = store, most_bytes
         self._artifacts: Artifacts | None = None
-        self._held: OrderedDict[str, tuple[KitSummary, Kit]] = OrderedDict()
+        self._held: OrderedDict[str, tuple[KitSummary, Kit, int]] = OrderedDict()
         self._opening, self._holding, self._asking = threading.Lock(), threading.Lock(), threading.Lock()
         self._trouble = "it has not been asked yet"
 
@@ -41,15 +45,16 @@ class Kits:
         with self._holding:
             if id_ in self._held:
                 self._held.move_to_end(id_)
-                return self._held[id_]
+                return self._held[id_][:2]
         artifact = self._load(self.there(), id_)
-        found = _summary(artifact), read_kit(artifact)
+        summary, kit = _summary(artifact), read_kit(artifact)
+        size = sum(file["bytes"] for file in artifact.files.values())
         with self._holding:
-            self._held[id_] = found
+            self._held[id_] = summary, kit, size
             self._held.move_to_end(id_)
-            while len(self._held) > self._size:
+            while len(self._held) > 1 and sum(size for _, _, size in self._held.values()) > self._most_bytes:
                 self._held.popitem(last=False)
-        return found
+        return summary, kit
 
     def summaries(self) -> list[KitSummary]:
         """All kits of the store, by id; without those that are damaged, or have gone meanwhile.
@@ -64,6 +69,23 @@ class Kits:
             except (DamagedArtifactError, MissingArtifactError) as error:
                 log.error("%s", error)
         return found
+
+    def reports(self) -> list[str]:
+        """Runs that left a report.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        return self.there().ids(REPORT)
+
+    def report(self, run: str) -> str:
+        """A run's page.
+
+        Raises:
+            MissingArtifactError: the store has no report of that run.
+            StoreError: the store does not answer.
+        """
+        return self._load(self.there(), run, REPORT).read("report.html").decode()
 
     def ready(self) -> None:
         """Whether the store answers. One caller at a time asks it, the others hear what it last said: all together they take one place
@@ -100,13 +122,18 @@ class Kits:
         artifacts.check_there()
         return artifacts
 
-    def _load(self, artifacts: Artifacts, id_: str) -> Artifact:
+    def _load(self, artifacts: Artifacts, id_: str, kind: str = KIND) -> Artifact:
         try:
-            return artifacts.load(KIND, id_)
+            return artifacts.load(kind, id_)
         except InputError as error:  # no name that an artifact can have
-            raise MissingArtifactError(f"store {artifacts.url} has no kit {id_[:100]!r}") from error
+            raise MissingArtifactError(f"store {artifacts.url} has no {kind} {id_[:100]!r}") from error
 
 
 def _summary(artifact: Artifact) -> KitSummary:
     meta = artifact.meta
-    return KitSummary(id=artifact.id, digest=artifact.digest, victim=meta["victim"], encoder=meta["encoder"]["name"])
+    try:
+        probe, encoder = meta["probe"], meta["encoder"]["name"]
+        told = {"victim": meta["victim"], "encoder": encoder, "level": probe["level"], "budget": probe["budget"]}
+        return KitSummary(id=artifact.id, digest=artifact.digest, **told)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise DamagedArtifactError(f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})") from error

@@ -8,7 +8,15 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from zooaudit.errors import AnswersError, DamagedArtifactError, MissingArtifactError, NotEnoughModelsError, StoreError
+from zooaudit.errors import (
+    AnswersError,
+    DamagedArtifactError,
+    InputError,
+    MissingArtifactError,
+    NotEnoughModelsError,
+    StoreError,
+    SuspectError,
+)
 from zooaudit.serving.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -34,7 +42,7 @@ class Refused(Exception):
 
 def install(app: FastAPI) -> None:
     """Let ``app`` answer every error as a problem."""
-    for kind in (Refused, AnswersError, NotEnoughModelsError, StoreError, RequestValidationError, HTTPException, Exception):
+    for kind in (Refused, InputError, NotEnoughModelsError, SuspectError, StoreError, RequestValidationError, HTTPException, Exception):
         app.add_exception_handler(kind, lambda _, error: _answer(_refusal(error)))
 
 
@@ -43,10 +51,12 @@ def _refusal(error: Exception) -> Refused:
         return error
     if isinstance(error, AnswersError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.found, error.expected)
-    if isinstance(error, NotEnoughModelsError):
+    if isinstance(error, NotEnoughModelsError | InputError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+    if isinstance(error, SuspectError):
+        return Refused(HTTPStatus.BAD_GATEWAY, str(error))
     if isinstance(error, MissingArtifactError):
-        return Refused(HTTPStatus.NOT_FOUND, "there is no such kit", expected="an id that GET /kits lists")
+        return Refused(HTTPStatus.NOT_FOUND, "there is no such kit, or report", expected="an id that GET /kits, or GET /reports, lists")
     if isinstance(error, DamagedArtifactError):
         log.error("%s", error)
         return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where")
@@ -70,9 +80,9 @@ def _answer(refused: Refused) -> JSONResponse:
     return JSONResponse(body.model_dump(), status, refused.headers, MEDIA_TYPE)
 
 
-def not_authorised() -> Refused:
-    """The refusal of a missing or wrong key."""
+def not_authorised(detail: str) -> Refused:
+    """The refusal of a missing, wrong or expired key."""
     return Refused(
-        HTTPStatus.UNAUTHORIZED, "the key is missing or not known", expected="Authorization: Bearer KEY",
+        HTTPStatus.UNAUTHORIZED, detail, expected="Authorization: Bearer KEY",
         headers={"WWW-Authenticate": "Bearer"},
     )  # fmt: skip

@@ -1,7 +1,5 @@
 """What the service reads from its environment, once, before it starts."""
 
-import hashlib
-import hmac
 import os
 import re
 from dataclasses import dataclass, field
@@ -11,11 +9,14 @@ from zooaudit.errors import ConfigError
 from zooaudit.storage.settings import env_number
 
 STORE = "ZOOAUDIT_STORE"
+KEYS_FILE = "ZOOAUDIT_SERVE_KEYS"
 KEYS = "ZOOAUDIT_SERVE_KEYS_SHA256"
 OPEN = "ZOOAUDIT_SERVE_OPEN"
 QUERIES = "ZOOAUDIT_SERVE_QUERIES"
 BODY_MIB = "ZOOAUDIT_SERVE_BODY_MIB"
-KITS = "ZOOAUDIT_SERVE_KITS"
+KITS_MIB = "ZOOAUDIT_SERVE_KITS_MIB"
+DATA = "ZOOAUDIT_SERVE_DATA"
+SUSPECTS = "ZOOAUDIT_SERVE_SUSPECTS"
 
 
 @dataclass(frozen=True)
@@ -24,51 +25,60 @@ class Settings:
 
     Attributes:
         store: where the kits are; an absolute path, or a URL.
-        keys: SHA-256 of each key that is accepted, 64 lower-case hex digits; empty for a service that is open to all.
-        queries: whether callers may fetch a kit's images, which are from the victim's training set.
+        keys: SHA-256 of keys that may all but administer, 64 lower-case hex digits each.
+        keys_file: TOML with keys that each have a name, scopes, a rate and an end; None for none. With neither, the service is open to all.
+        training_images: whether callers may fetch the queries of the paper's test, which show images of the victim's training set.
         body_bytes: the largest request.
-        kits: how many kits are held in memory, at least 1.
+        kits_bytes: kits held in memory; one is held whatever its size.
+        data: where audits, their ledgers and the log of who asked what are kept; None for a service that asks no suspects.
+        suspects: hosts, or host:port, that it may ask; none unless they are named.
     """
 
     store: str
-    keys: tuple[str, ...] = field(repr=False)
-    queries: bool = False
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    keys_file: Path | None = None
+    training_images: bool = False
     body_bytes: int = 16 * 2**20
-    kits: int = 8
+    kits_bytes: int = 512 * 2**20
+    data: Path | None = None
+    suspects: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls) -> "Settings":
         """Read and check them all.
 
         Raises:
-            ConfigError: no store, no keys, or keys that are none.
+            ConfigError: no store, no keys, keys that are none, or suspects without a place for their audits.
             InputError: a number out of range.
         """
         store = os.environ.get(STORE, "")
         if not store or store == "memory:":
             raise ConfigError(f"{STORE} is {store!r}; expected the place of the kits, a folder or s3://bucket/prefix")
+        keys, keys_file = _keys(), os.environ.get(KEYS_FILE, "")
+        is_open = os.environ.get(OPEN) == "1"
+        if bool(keys or keys_file) == is_open:
+            found = "both" if is_open else "neither"
+            raise ConfigError(
+                f"{KEYS_FILE} (or {KEYS}) and {OPEN}=1: found {found}; expected one: the keys that are accepted, or a service open to all"
+            )
+        data = os.environ.get(DATA, "")
+        suspects = tuple(h.strip().lower() for h in os.environ.get(SUSPECTS, "").split(",") if h.strip())
+        if suspects and not data:
+            raise ConfigError(f"{SUSPECTS} names hosts to ask, but {DATA} is not set; expected a folder for audits and their ledgers")
         return cls(
             store=store if ":" in store else str(Path(store).absolute()),  # replicas run in another folder
-            keys=_keys(),
-            queries=os.environ.get(QUERIES) == "1",
+            keys=keys,
+            keys_file=Path(keys_file).absolute() if keys_file else None,
+            training_images=os.environ.get(QUERIES) == "1",
             body_bytes=int(env_number(BODY_MIB, 16.0, "MiB, a positive number") * 2**20),
-            kits=max(1, int(env_number(KITS, 8.0, "a positive number of kits"))),
+            kits_bytes=int(env_number(KITS_MIB, 512.0, "MiB, a positive number") * 2**20),
+            data=Path(data).absolute() if data else None,
+            suspects=suspects,
         )
-
-    def accepts(self, key: str) -> bool:
-        """Whether this is one of the keys; takes as long whichever it is, and however much of it is right."""
-        digest = hashlib.sha256(key.encode()).hexdigest()
-        return sum(hmac.compare_digest(digest, known) for known in self.keys) > 0  # all of them are compared, none is skipped
 
 
 def _keys() -> tuple[str, ...]:
     keys = tuple(k.strip().lower() for k in os.environ.get(KEYS, "").split(",") if k.strip())
-    is_open = os.environ.get(OPEN) == "1"
-    if bool(keys) == is_open:
-        found = "both" if is_open else "neither"
-        raise ConfigError(
-            f"{KEYS} and {OPEN}=1: found {found}; expected one: the SHA-256 of each key that is accepted, or a service that is open to all"
-        )
     for number, key in enumerate(keys, 1):
         if not re.fullmatch("[0-9a-f]{64}", key):  # not shown: it may be a key
             raise ConfigError(f"{KEYS}: entry {number} has {len(key)} characters; expected the 64 hex digits of a key's SHA-256")

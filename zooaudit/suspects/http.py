@@ -161,8 +161,13 @@ class HttpBlackBox:
             return {}
 
 
-def client_of(remote: Remote, transport: httpx.BaseTransport | None = None) -> httpx.Client:
-    """A client with the suspect's key, certificates and time-outs. Redirects are not followed, proxies of the environment are used.
+Transport = Callable[[Any, httpx.Limits], httpx.BaseTransport]
+"""From what is trusted (``verify``) and the limits."""
+
+
+def client_of(remote: Remote, transport: Transport | None = None) -> httpx.Client:
+    """A client with the suspect's key, certificates and time-outs. Redirects are not followed; proxies of the environment are used, unless
+    a transport is given.
 
     Raises:
         ConfigError: the key's variable is not set, a key would go over plain HTTP, or no such certificates.
@@ -183,8 +188,15 @@ def client_of(remote: Remote, transport: httpx.BaseTransport | None = None) -> h
     except OSError as error:
         raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
     limits = httpx.Limits(max_connections=remote.concurrency)
+    own = transport(verify, limits) if transport else None
     return httpx.Client(
-        headers=headers, timeout=remote.timeout_s, verify=verify, limits=limits, transport=transport, follow_redirects=False
+        headers=headers,
+        timeout=remote.timeout_s,
+        verify=verify,
+        limits=limits,
+        transport=own,
+        trust_env=own is None,
+        follow_redirects=False,
     )
 
 

@@ -18,6 +18,8 @@ from torch import Tensor
 from zooaudit.errors import InputError, SuspectError
 
 TABLES = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, whole INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
@@ -32,7 +34,8 @@ def name_of(image: Tensor) -> str:
 
 
 class Ledger:
-    """One suspect's, in a SQLite file; for many threads, and one process at a time.
+    """One suspect's, in a SQLite file; for many threads, and one process at a time. What was written outlives the process, even by kill -9;
+    of a machine that loses its power the last moments may be missing.
 
     Args:
         path: made if it is not there.

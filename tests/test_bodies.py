@@ -1,0 +1,174 @@
+"""Answers in bodies: every format comes down to the same rows, and no bytes do more than be refused."""
+
+import io
+import json
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from zooaudit.errors import AnswersError
+from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, most_bytes, questions_json, read_rows
+from zooaudit.serving.problems import Refused
+from zooaudit.serving.unpacking import read_parquet
+
+CLASSES = ("ankle boot", "bag", "coat", "dress")
+K, MOST = 4, 60
+GOOD = torch.rand(MOST, K, generator=torch.Generator().manual_seed(1)).softmax(-1)
+
+
+def table(rows: Tensor = GOOD, query: Any = None, fixed: bool = True) -> pa.Table:
+    query = list(range(len(rows))) if query is None else query
+    kind = pa.list_(pa.float32(), rows.shape[1]) if fixed else pa.list_(pa.float64())
+    return pa.table({"query": pa.array(query, pa.int64()), "probabilities": pa.array(rows.tolist(), kind)})
+
+
+def as_arrow(made: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, made.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
+        writer.write_table(made)
+    return sink.getvalue()
+
+
+def as_parquet(made: pa.Table, **options: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(made, sink, **options)
+    return sink.getvalue()
+
+
+def as_json(**fields: Any) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def read(kind: str, body: bytes) -> Tensor:
+    return read_parquet(body, K, MOST) if kind == PARQUET else read_rows(kind, body, CLASSES, MOST)
+
+
+BACKWARDS = list(reversed(range(MOST)))
+FORMS = {
+    "JSON": (JSON, as_json(answers=GOOD.tolist())),
+    "numbers": (RAW, GOOD.numpy().astype("<f4").tobytes()),
+    "Arrow": (ARROW, as_arrow(table())),
+    "Arrow, lists of doubles": (ARROW, as_arrow(table(fixed=False))),
+    "Arrow, backwards": (ARROW, as_arrow(table(GOOD.flip(0), BACKWARDS))),
+    "Parquet": (PARQUET, as_parquet(table())),
+    "Parquet, lists of doubles, zstd": (PARQUET, as_parquet(table(fixed=False), compression="zstd")),
+    "Parquet, backwards": (PARQUET, as_parquet(table(GOOD.flip(0), BACKWARDS), compression="none")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_format_gives_the_same_rows_to_the_bit(form: str) -> None:
+    assert torch.equal(read(*FORMS[form]), GOOD)
+    assert len(FORMS[form][1]) < most_bytes(MOST, K)
+
+
+def test_labels_by_name_and_by_number() -> None:
+    rows = read(JSON, as_json(labels=["bag", 3, "ankle boot"]))
+    assert rows.tolist() == [[0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]]
+
+
+def test_json_with_as_many_digits_as_there_can_be_is_within_the_limit() -> None:
+    answers = GOOD.double().add(1 / 3).tolist()
+    assert len(json.dumps({"answers": answers}, indent=4)) < most_bytes(MOST, K)
+
+
+WRONG = {
+    "no rows": (JSON, as_json(answers=[]), "0 rows", "1 to 60"),
+    "too many rows": (RAW, b"\0" * 16 * 61, "61 rows", "1 to 60"),
+    "too few classes": (JSON, as_json(answers=GOOD[:, 1:].tolist()), "3 probabilities in row 0", "4, one a class"),
+    "a text": (JSON, as_json(answers=[[0.1, 0.2, 0.3, "0.4"]]), "answers[0][3]: Input should be a valid number", "list of lists"),
+    "nothing": (JSON, as_json(answers=[[0.1, 0.2, 0.3, None]]), "Input should be a valid number", "list of lists"),
+    "a list": (JSON, b"[]", "at the top", "answers"),
+    "neither": (JSON, as_json(more=1), "neither", "one of them"),
+    "both": (JSON, as_json(answers=[[1, 0, 0, 0]], labels=[0]), "both", "one of them"),
+    "another label": (JSON, as_json(labels=["shoe"]), "the label 'shoe' in row 0", "one of ankle boot, bag, coat, dress"),
+    "a label beyond": (JSON, as_json(labels=[4]), "the label '4' in row 0", "its number from 0"),
+    "cut off": (RAW, b"\0" * 17, "17 bytes", "a multiple of 16"),
+    "compressed": (ARROW, as_arrow(table(), compression="zstd"), "compressed buffers", "without compression"),
+    "other columns": (ARROW, as_arrow(pa.table({"a": [1]})), "the columns a: int64", "query, whole numbers, and probabilities"),
+    "texts": (ARROW, as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})), "list<", "lists of float32"),
+    "a dictionary": (
+        ARROW,
+        as_arrow(pa.table({"query": [0], "probabilities": pa.array(["a"]).dictionary_encode()})),
+        "a dictionary",
+        "plain",
+    ),
+    "twice": (ARROW, as_arrow(table(GOOD[:2], [0, 0])), "there twice", "each once"),
+    "missing": (PARQUET, as_parquet(table(GOOD[:2], [0, 2])), "missing", "each once"),
+    "gaps": (PARQUET, as_parquet(pa.table({"query": [0], "probabilities": [[0.5, None, 0.25, 0.25]]})), "with gaps", "4 probabilities"),
+    "no list": (
+        ARROW,
+        as_arrow(pa.table({"query": [0, 1], "probabilities": [[1.0, 0, 0, 0], None]})),
+        "missing values",
+        "a list in each row",
+    ),
+    "other lengths": (PARQUET, as_parquet(pa.table({"query": [0], "probabilities": [[0.5, 0.5]]})), "other lengths", "4 probabilities"),
+    "more rows than there are questions": (PARQUET, as_parquet(table(torch.ones(61, 4))), "61 rows", "1 to 60"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_another_layout_says_what_was_found_and_expected(name: str) -> None:
+    kind, body, found, expected = WRONG[name]
+    with pytest.raises(AnswersError) as caught:
+        read(kind, body)
+    assert found in caught.value.found and expected in caught.value.expected
+
+
+def bomb(rows: int) -> bytes:
+    """Few bytes, one row whose list has so many values."""
+    values = pa.array(np.zeros(rows, np.float32))
+    lists = pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), values)
+    return as_parquet(pa.table({"query": pa.array([0], pa.int64()), "probabilities": lists}), compression="zstd")
+
+
+def test_a_parquet_bomb_goes_off_elsewhere() -> None:
+    body = bomb(300_000_000)
+    assert len(body) < 200_000
+    with pytest.raises(Refused, match="no Parquet file that can be read") as caught:
+        read(PARQUET, body)
+    assert caught.value.status == HTTPStatus.BAD_REQUEST
+    assert torch.equal(read(*FORMS["Parquet"]), GOOD), "the next one is read as ever"
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (JSON, b"{"), (ARROW, b"no stream at all, though it is long enough"), (ARROW, FORMS["Arrow"][1][:-200]),
+        (PARQUET, b"PAR1"), (PARQUET, FORMS["Parquet"][1][:-20]), (PARQUET, b""),
+    ],
+)  # fmt: skip
+def test_what_is_not_of_its_type_is_a_400(kind: str, body: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        read(kind, body)
+    assert caught.value.status == HTTPStatus.BAD_REQUEST and caught.value.found
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=200), st.integers(0, 10**6), st.sampled_from(sorted(FORMS)))
+def test_no_bytes_do_more_than_be_refused(noise: bytes, place: int, form: str) -> None:
+    """Noise alone, and noise written over a good body."""
+    kind, good = FORMS[form]
+    start = place % len(good)
+    for body in (noise, good[:start] + noise + good[start + len(noise) :]):
+        try:
+            assert read(kind, body).shape[1] == K
+        except Refused as refused:
+            assert refused.status == HTTPStatus.BAD_REQUEST
+        except AnswersError as error:
+            assert error.found and error.expected
+
+
+def test_questions_in_json_are_exact() -> None:
+    images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
+    told = json.loads(questions_json(images))
+    assert told["image_shape"] == [1, 2, 2] and [q["query"] for q in told["queries"]] == [0, 1, 2]
+    assert torch.equal(torch.tensor([q["image"] for q in told["queries"]]).view(3, 1, 2, 2), images)

@@ -1,0 +1,94 @@
+"""Which addresses the service asks, and which never."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.makers import near
+from tests.strangers import Stranger, serving
+from zooaudit.errors import ConfigError, SuspectError
+from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
+
+NAMED = ("models.example", "10.0.0.7:8080", "[::1]:9000")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://models.example/infer", "http://MODELS.example:9/x", "http://10.0.0.7:8080/x", "http://[::1]:9000/x"]
+)
+def test_named_hosts_may_be_asked(url: str) -> None:
+    refuse_unless_named(url, NAMED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://other.example/", "https://models.example.evil/", "http://10.0.0.7/", "http://10.0.0.7:8081/", "https://evil/?models.example", "http://[::1]/",
+     "http://models.example@evil/", "http://a:99999999/"],
+)  # fmt: skip
+def test_others_may_not(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"may not ask|no port"):
+        refuse_unless_named(url, NAMED)
+    with pytest.raises(ConfigError, match=r"asks no suspects|no port"):
+        refuse_unless_named(url, ())
+
+
+Look = Callable[..., list[Any]]
+
+
+def leads_to(*addresses: str) -> Look:
+    return lambda *_, **__: [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 0)) for a in addresses]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "172.16.9.9",
+        "169.254.169.254",
+        "0.0.0.0",
+        "100.64.0.1",
+        "::1",
+        "fe80::1",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+    ],
+)
+def test_a_name_must_not_lead_to_what_only_this_machine_reaches(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", leads_to("93.184.216.34", address))
+    with pytest.raises(ConfigError, match="an address that is not public"):
+        resolved("https://models.example/infer")
+
+
+def test_a_public_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", leads_to("93.184.216.34"))
+    assert resolved("https://models.example/infer") == "93.184.216.34"
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise socket.gaierror("no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(SuspectError, match=r"models\.example is not known"):
+        resolved("https://models.example/infer")
+
+
+def test_an_address_that_the_operator_wrote_out_may_be_private_but_not_link_local() -> None:
+    assert resolved("http://10.0.0.7:8080/x") == "10.0.0.7" and resolved("http://[::1]:9000/x") == "::1"
+    for url in ("http://169.254.169.254/latest", "http://[fe80::1]/", "http://0.0.0.0/"):
+        with pytest.raises(ConfigError, match="not public"):
+            resolved(url)
+
+
+def test_a_pinned_client_goes_to_its_address_under_the_hosts_name() -> None:
+    with serving(Stranger(near(seed=1, copy=1), ("a", "b", "c", "d"))) as stranger:
+        port = stranger.url.rpartition(":")[2]
+        transport = Pinned("models.example", "127.0.0.1", True, httpx.Limits())
+        with httpx.Client(transport=transport) as client:
+            reply = client.get(f"http://models.example:{port}/v2/models/m")
+            assert reply.status_code == 200 and reply.json()["name"] == "m"
+            assert stranger.hosts == {f"models.example:{port}"}
+            with pytest.raises(SuspectError, match=r"only models\.example is asked"):
+                client.get(f"http://127.0.0.1:{port}/v2/models/m")

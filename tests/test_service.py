@@ -1,0 +1,415 @@
+"""The service without Ray, in this process: every route, every refusal, audits of suspects behind an API."""
+
+import datetime
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from fastapi.testclient import TestClient
+from torch import Tensor
+
+from tests.makers import Affine, make_probe, near, peer
+from tests.strangers import Stranger, serving
+from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
+from tests.test_kit import K, make_kit
+from zooaudit.fingerprint.answers import ask
+from zooaudit.kit import Kit, answers_digest, save_kit
+from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.http import make_app
+from zooaudit.serving.keys import new_key
+from zooaudit.serving.scoring import Job, score_all
+from zooaudit.serving.service import InProcess
+from zooaudit.serving.settings import Settings
+from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
+
+CLASSES = ("ankle boot", "bag", "coat", "dress")
+SCOPES = ("read", "score", "audit", "admin")
+COPY, INNOCENT = near(seed=0, copy=70), peer(70)
+
+
+@dataclass
+class Place:
+    """A service and what it serves; ``ask`` with the key of a scope, or with another."""
+
+    client: TestClient
+    kit: Kit
+    id: str
+    keys: dict[str, str]
+    folder: Path
+
+    def ask(
+        self, path: str, key: str = "read", body: bytes | None = None, kind: str = JSON, method: str = "", **headers: str
+    ) -> httpx.Response:
+        sent = {"Content-Type": kind} if body is not None else {}
+        sent |= {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
+        return self.client.request(method or ("GET" if body is None else "POST"), path, content=body, headers=sent | headers)
+
+    def score(self, answers: Tensor, kind: str = RAW, **query: Any) -> httpx.Response:
+        return self.post(body_of(answers, kind), kind, **query)
+
+    def post(self, body: bytes, kind: str, key: str = "score", **query: Any) -> httpx.Response:
+        asked = "&".join(f"{k}={v}" for k, v in ({"suspect": "s"} | query).items())
+        return self.ask(f"/kits/{self.id}/score?{asked}", key, body, kind)
+
+
+def as_json(answers: Tensor) -> bytes:
+    return json.dumps({"answers": answers.tolist()}).encode()
+
+
+def body_of(answers: Tensor, kind: str) -> bytes:
+    if kind == RAW:
+        return answers.numpy().astype("<f4").tobytes()
+    return as_json(answers) if kind == JSON else (as_arrow if kind == ARROW else as_parquet)(table(answers))
+
+
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[Stranger]:
+    with serving(Stranger(COPY, CLASSES)) as served:
+        yield served
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("service")
+    kit = make_kit(facts={"accused": {"look-alike": [3, 4]}, "classes": list(CLASSES)})
+    id_ = save_kit(open_store(str(folder / "store")), kit).id
+    keys, entries = {}, ""
+    for name, scopes in {**{s: (s,) for s in SCOPES}, "all": SCOPES, "other": ("audit",)}.items():
+        keys[name], entry = new_key(name, scopes, 0, None)
+        entries += entry
+    keys["old"], old = new_key("old", SCOPES, 0, datetime.date(2020, 1, 1))
+    keys["slow"], slow = new_key("slow", ("read",), 2, None)
+    (folder / "keys.toml").write_text(entries + old + slow)
+    named = stranger.url.removeprefix("http://")
+    settings = Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"))
+    auditor = Auditor(settings)
+    with TestClient(make_app(settings, audits=InProcess(auditor)), raise_server_exceptions=False) as client:
+        yield Place(client, kit, id_, keys, folder)
+    auditor.close()
+
+
+def problem(reply: httpx.Response, status: int, *says: str) -> dict[str, Any]:
+    assert (reply.status_code, reply.headers["Content-Type"]) == (status, "application/problem+json"), reply.content
+    body: dict[str, Any] = reply.json()
+    assert body.keys() == {"type", "title", "status", "detail", "found", "expected"} and body["status"] == status
+    assert all(word in json.dumps(body, ensure_ascii=False) for word in says), body
+    return body
+
+
+@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+@pytest.mark.parametrize("model", [COPY, INNOCENT])
+def test_a_calibrated_verdict_is_the_probes_to_the_bit(model: Affine, kind: str, place: Place) -> None:
+    probe = place.kit.probe
+    answers = TorchBlackBox(model, K).ask(probe.questions())
+    expected = probe.judge(answers)
+    reply = place.score(answers, kind, suspect="theirs")
+    assert reply.status_code == 200, reply.content
+    told = reply.json()
+    found = told["calibrated"]
+    assert (found["call"], found["p_value"], found["reason"]) == (
+        str(expected.verdict.call),
+        expected.verdict.p_value,
+        expected.verdict.reason,
+    )
+    assert (found["score"], found["peak"], found["queries"]) == (expected.score, expected.peak, len(answers))
+    assert (
+        told["answers_sha256"] == answers_digest(answers)
+        and told["suspect"] == "theirs"
+        and told["kit"] == place.id
+        and told["paper"] is None
+    )
+    lie = found["population"]["homologous"]
+    assert (
+        lie["models"] == sum(m.family == "homologous" for m in probe.references.models)
+        and lie["peaks"] == sorted(lie["peaks"])
+        and "copy" in found["population"]
+    )
+    assert (found["call"] == "stolen") == (model is COPY)
+
+
+def test_fewer_answers_another_level_and_a_described_interface(place: Place) -> None:
+    probe = place.kit.probe
+    answers = TorchBlackBox(COPY, K).ask(probe.questions())
+    early = place.score(answers[: probe.stops[0]]).json()["calibrated"]
+    assert early["queries"] == probe.stops[0]
+    strict = place.score(answers, level=0.01).json()["calibrated"]
+    assert strict["call"] == "cannot tell" and "allow no p under" in strict["reason"]
+    labels = place.post(json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(), JSON, access="label").json()["calibrated"]
+    assert (
+        labels["access"] == "label"
+        and labels["p_value"] == probe.judge(torch.nn.functional.one_hot(answers.argmax(1), K).float()).verdict.p_value
+    )
+    rounded = place.score(torch.round(answers, decimals=1), access="rounded-1").json()["calibrated"]
+    assert rounded["access"] == "rounded-1"
+
+
+def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
+    answers = TorchBlackBox(COPY, K).ask(place.kit.probe.questions())
+    told = place.score(answers.flip(1)).json()["calibrated"]
+    assert told["call"] == "cannot tell" and told["hint"].endswith("[3, 2, 1, 0]")
+
+
+@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+def test_the_papers_test_is_the_kits_to_the_bit(kind: str, place: Place) -> None:
+    answers = ask(TorchBlackBox(INNOCENT, K), place.kit.questions())
+    scores, verdict = place.kit.score_answers("theirs", answers)
+    told = place.score(answers.flatten(0, 2), kind, method="paper", suspect="theirs").json()
+    assert told["paper"]["p_value"] == verdict.p_value and told["paper"]["similarities"] == scores.tolist() and told["calibrated"] is None
+    assert "look-alikes" in told["paper"]["caution"]
+
+
+def test_scores_that_are_computed_together_are_those_of_each_alone(place: Place) -> None:
+    kit, other = place.kit, replace(place.kit, seed=10)
+    jobs = []
+    for i in range(9):
+        whole = ask(TorchBlackBox(Affine(seed=i), K), kit.questions()).flatten(0, 2)
+        jobs.append(Job(other if i % 3 == 0 else kit, f"s{i}", "paper", whole if i != 4 else whole[1:]))
+        jobs.append(Job(kit, f"s{i}", "calibrated", TorchBlackBox(Affine(seed=i), K).ask(kit.probe.questions())[: None if i != 5 else 3]))
+    together, alone = score_all(jobs), [score_all([job])[0] for job in jobs]
+    assert [str(t) for t in together] == [str(a) for a in alone]
+    assert sum(isinstance(t, Exception) for t in together) == 2
+
+
+def test_kits_are_listed_and_described(place: Place) -> None:
+    (summary,) = place.ask("/kits").json()["kits"]
+    detail = place.ask(f"/kits/{place.id}").json()
+    assert summary.items() <= detail.items() and summary["id"] == place.id and summary["victim"] == place.kit.victim
+    assert (
+        detail["classes"] == list(CLASSES)
+        and detail["image_shape"] == [1, 4, 4]
+        and sum(detail["references"].values()) == len(place.kit.probe.references)
+    )
+    assert detail["budget"] == place.kit.probe.budget and detail["first_look"] == place.kit.probe.stops[0]
+    assert [detail["paper"][k] for k in ("views", "points", "queries", "references")] == [6, 5, 60, 3]
+
+
+@pytest.mark.parametrize("format_", ["parquet", "json", "zip"])
+def test_questions_are_handed_out_but_no_training_images(format_: str, place: Place, tmp_path: Path) -> None:
+    reply = place.ask(f"/kits/{place.id}/queries?format={format_}")
+    assert reply.status_code == 200
+    expected = place.kit.probe.questions()
+    if format_ == "parquet":
+        (tmp_path / "q.parquet").write_bytes(reply.content)
+        found = np.stack(pq.read_table(tmp_path / "q.parquet")["image"].to_numpy()).reshape(expected.shape)
+        assert np.array_equal(found, expected.numpy())
+    elif format_ == "json":
+        assert torch.equal(torch.tensor([q["image"] for q in reply.json()["queries"]]).view(expected.shape), expected)
+    else:
+        assert reply.content[:2] == b"PK"
+    problem(place.ask(f"/kits/{place.id}/queries?method=paper"), 403, "does not hand out training images", "ZOOAUDIT_SERVE_QUERIES=1")
+
+
+def with_value(value: float) -> Tensor:
+    answers = TorchBlackBox(COPY, K).ask(make_probe().questions())
+    answers[2, 3] = value
+    return answers
+
+
+GOOD = TorchBlackBox(COPY, K).ask(make_probe().questions())
+BAD_ANSWERS = {
+    "too few": (GOOD[:5], ("shape (5, 4)", "queries, classes")),
+    "too many": (torch.cat([GOOD, GOOD]), ("rows", "one a question")),
+    "too few classes": (GOOD[:, :3].contiguous(), ()),
+    "NaN": (with_value(float("nan")), ("NaN or infinite values in 1 of", "finite")),
+    "negative": (with_value(-0.5), ("negative values in 1 of", "softmax")),
+    "sum is not 1": (with_value(7.0), ("do not sum to 1 in 1 of", "within 0.001 of 1")),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+def test_bad_answers_are_a_422_with_what_was_found_and_expected(kind: str, name: str, place: Place) -> None:
+    answers, says = BAD_ANSWERS[name]
+    found = problem(place.score(answers, kind), 422, *says)
+    assert found["found"] and found["expected"]
+
+
+def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
+    good, unknown = as_json(GOOD), "0" * 16
+    problem(place.ask(f"/kits/{unknown}"), 404, "no such kit", "GET /kits")
+    problem(place.ask(f"/kits/{unknown}/score?suspect=s", "score", good), 404, "no such kit")
+    problem(place.ask("/kits/..%2f..%2fmodel"), 404)
+    problem(place.ask("/elsewhere"), 404, "Not Found")
+    problem(place.ask("/kits", body=b"{}"), 405)
+    problem(place.ask(f"/kits/{place.id}/score", "score", good), 422, "suspect", "required")
+    problem(place.post(good, JSON, suspect="s" * 501), 422, "500 characters")
+    problem(place.post(good, JSON, level=0.7), 422, "level")
+    problem(place.post(good, JSON, access="top"), 422, "access 'top' is unknown", "top-3")
+    problem(place.post(good, JSON, method="both"), 422, "calibrated", "paper")
+    problem(place.post(b"{", JSON), 400, "not JSON")
+    problem(place.post(b"", JSON), 400, "not JSON")
+    problem(place.post(good, RAW), 422, "a multiple of 16")
+    problem(place.post(good, ARROW), 400, "no Arrow stream")
+    problem(place.post(as_parquet(table(GOOD))[:-9], PARQUET), 400, "no Parquet file")
+    problem(place.post(as_arrow(table(GOOD), compression="lz4"), ARROW), 422, "compressed buffers")
+    problem(place.post(good, JSON, suspect=place.kit.reference_ids[0], method="paper"), 422, "one of the kit's references")
+    problem(place.post(good, "application/x-python-pickle"), 415, "application/x-python-pickle", JSON, RAW)
+    problem(place.post(b" " * 300_000, JSON), 413, "more than", "at most")
+    problem(
+        place.ask(f"/kits/{place.id}/score?suspect=s", "score", good, **{"Content-Encoding": "gzip"}), 415, "gzip", "no Content-Encoding"
+    )
+    problem(place.post(good, JSON, access="probabilities", level=0.49, method="paper"), 422, "rows")
+
+
+def test_a_bomb_is_refused(place: Place) -> None:
+    problem(place.post(bomb(200_000_000)[: 2**20], PARQUET), 400, "no Parquet file that can be read")
+
+
+def test_each_scope_opens_its_own_routes_only(place: Place) -> None:
+    audit = json.dumps({"kit": place.id, "suspect": {"url": "http://nowhere.example/infer"}}).encode()
+    routes: dict[str, list[tuple[str, bytes | None]]] = {
+        "read": [("/kits", None), (f"/kits/{place.id}", None), (f"/kits/{place.id}/queries", None), ("/reports", None)],
+        "score": [(f"/kits/{place.id}/score?suspect=s", as_json(GOOD))],
+        "audit": [("/audits", None), ("/audits", audit), ("/audits/none", None)],
+    }
+    for scope, asked in routes.items():
+        for path, body in asked:
+            for key in SCOPES:
+                reply = place.ask(path, key, body)
+                if key == scope:
+                    assert reply.status_code not in (401, 403), reply.content
+                else:
+                    problem(reply, 403, f"the key {key} may not do this", f"scope {scope}")
+            for wrong in ("", "unknown"):
+                refused = place.ask(path, wrong, body)
+                problem(refused, 401, "Authorization: Bearer KEY")
+                assert refused.headers["WWW-Authenticate"] == "Bearer"
+            problem(place.ask(path, "old", body), 401, "the key old expired on 2020-01-01")
+
+
+def test_health_and_the_description_are_open_to_all(place: Place) -> None:
+    for path in ("/health", "/ready", "/openapi.json"):
+        assert place.ask(path, "").status_code == 200
+    problem(place.ask("/docs", ""), 404)
+
+
+def test_a_key_has_so_many_requests_a_minute(place: Place) -> None:
+    assert [place.ask("/kits", "slow").status_code for _ in range(2)] == [200, 200]
+    refused = place.ask("/kits", "slow")
+    problem(refused, 429, "the key slow has no requests left", "2 a minute")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 31
+
+
+def test_who_asked_what_is_written_down_without_keys_or_bodies(place: Place) -> None:
+    place.ask(f"/kits/{place.id}", "all")
+    place.ask("/kits", "unknown")
+    (log,) = (place.folder / "data").glob("access-*.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (lines[-2]["key"], lines[-2]["path"], lines[-2]["status"]) == ("all", f"/kits/{place.id}", 200)
+    assert (lines[-1]["key"], lines[-1]["status"]) == ("", 401)
+    assert not any(key in log.read_text() for key in place.keys.values())
+
+
+def ended(place: Place, id_: str, key: str = "audit") -> dict[str, Any]:
+    for _ in range(300):
+        told: dict[str, Any] = place.ask(f"/audits/{id_}", key).json()
+        if told["state"] not in ("queued", "running"):
+            return told
+        time.sleep(0.05)
+    raise AssertionError(told)
+
+
+def submitted(place: Place, suspect: dict[str, Any], key: str = "audit", **more: Any) -> httpx.Response:
+    return place.ask("/audits", key, json.dumps({"kit": place.id, "suspect": suspect, **more}).encode())
+
+
+def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -> None:
+    stranger.flaky = 0.2
+    reply = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "batch": 8, "headers": {"X-Secret": "hush"}})
+    assert reply.status_code == 202 and reply.headers["Location"] == f"/audits/{reply.json()['id']}" and "hush" not in reply.text
+    told = ended(place, reply.json()["id"])
+    expected = place.kit.probe.examine(TorchBlackBox(COPY, K))
+    assert told["state"] == "done" and told["result"]["call"] == "stolen" and told["result"]["queries"] == expected.queries
+    assert told["result"]["charged"] == told["progress"]["queries"] == expected.queries and told["by"] == "audit"
+    assert open_store(str(place.folder / "store")).load("evidence", told["result"]["evidence"]).meta["verdict"]["call"] == "stolen"
+    assert told["id"] in [a["id"] for a in place.ask("/audits", "audit").json()["audits"]]
+    problem(place.ask(f"/audits/{told['id']}", "other"), 404, "no such audit")
+    assert place.ask("/audits", "other").json()["audits"] == []
+    assert place.ask(f"/audits/{told['id']}", "all").status_code == 200, "an admin sees everybody's"
+    again, before = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "batch": 8}, level=0.3).json(), stranger.computed
+    assert ended(place, again["id"])["result"]["charged"] == expected.queries and stranger.computed == before, "nothing is paid twice"
+    stranger.flaky = 0.0
+
+
+def test_an_audit_that_cannot_be_says_why(place: Place, stranger: Stranger) -> None:
+    for suspect, says in (
+        ({"url": "http://elsewhere.example/infer"}, "may not ask the host elsewhere.example:80"),
+        ({"url": stranger.url + "/ask"}, "does not show its protocol"),
+        ({"url": stranger.url + "/v2/models/m/infer", "key_env": "HOME"}, "key_env"),
+        ({"url": stranger.url + "/v2/models/m/infer", "headers": {"Host": "inner"}}, "which the service sets itself"),
+        ({}, "has no url"),
+    ):
+        problem(submitted(place, suspect), 422, says)
+    problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, level=0.9), 422, "level")
+    problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, access="top"), 422, "unknown")
+    problem(place.ask("/audits", "audit", json.dumps({"kit": "0" * 16, "suspect": {"url": stranger.url + "/infer"}}).encode()), 404)
+    problem(place.ask("/audits", "audit", b'{"kit": "a", "suspect": {}, "colour": 1}'), 422, "colour")
+    failed = ended(place, submitted(place, {"url": "http://127.0.0.1:9/v2/models/m/infer", "retries": 1}).json()["id"])
+    assert failed["state"] == "failed" and "cannot be reached" in failed["error"]
+    own = {
+        "url": stranger.url + "/classify",
+        "protocol": "template",
+        "request": {"payload": {"pictures": "$pngs"}},
+        "answers": "results[*].scores",
+    }
+    small = ended(place, submitted(place, own, budget=8).json()["id"])
+    assert small["state"] == "failed" and "the budget is 8 queries" in small["error"]
+
+
+def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger: Stranger, tmp_path: Path) -> None:
+    settings = Settings(str(place.folder / "store"), data=tmp_path / "data", suspects=(stranger.url.removeprefix("http://"),))
+    stranger.slow_s, before = 0.1, stranger.computed
+    slow = {"url": stranger.url + "/v1/models/m:predict", "batch": 4, "concurrency": 1}
+    first = Auditor(settings)
+    cancelled, going = (first.submit("me", {"kit": place.id, "suspect": slow | {"scale": scale}})["id"] for scale in (1.0, 1.0000001))
+    while stranger.computed < before + 8:
+        time.sleep(0.02)
+    assert (first.cancel(cancelled) or {})["state"] == "cancelled"
+    first.close()
+    stranger.slow_s = 0.0
+    second = Auditor(settings)
+    for _ in range(200):
+        told = second.get(going) or {}
+        if told["state"] == "done":
+            break
+        time.sleep(0.05)
+    assert told["state"] == "done" and told["result"]["charged"] <= told["result"]["queries"] + 4, "at most the request that was under way"
+    assert (second.get(cancelled) or {})["state"] == "cancelled"
+    second.close()
+
+
+def test_a_service_without_a_place_for_audits_asks_nobody(place: Place) -> None:
+    with TestClient(make_app(Settings(str(place.folder / "store")))) as client:
+        problem(client.post("/audits", json={"kit": place.id, "suspect": {"url": "http://a/infer"}}), 403, "asks no suspects")
+        assert client.get("/kits").status_code == 200, "it is open to all"
+
+
+def test_openapi_names_every_route_and_every_body(place: Place) -> None:
+    api = place.ask("/openapi.json", "").json()
+    routes = {(path.replace("{id_}", "{id}"), method) for path, methods in api["paths"].items() for method in methods}
+    assert routes == {
+        ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"), ("/kits/{id}/queries", "get"),
+        ("/kits/{id}/score", "post"), ("/audits", "get"), ("/audits", "post"), ("/audits/{id}", "get"), ("/audits/{id}", "delete"),
+        ("/reports", "get"), ("/reports/{run}", "get"),
+    }  # fmt: skip
+    score = api["paths"]["/kits/{id_}/score"]["post"]
+    assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}
+    assert score["responses"].keys() >= {"200", "4XX", "5XX"}
+
+
+def test_recorded_answers_are_what_the_service_takes() -> None:
+    """The rows that a client sends are those that ``Recorded`` replays: one contract for both ways in."""
+    box = Recorded(GOOD)
+    assert torch.equal(box.ask(make_probe().questions()), GOOD) and hashlib.sha256(GOOD.numpy().tobytes()).hexdigest() == answers_digest(
+        GOOD
+    )

@@ -1,0 +1,71 @@
+"""Routes about audits that the service runs itself, and about the reports of finished runs."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
+
+from zooaudit.serving import schemas
+from zooaudit.serving.keys import Key
+from zooaudit.serving.kit_routes import PROBLEM
+from zooaudit.serving.problems import Refused
+from zooaudit.serving.service import Shared, needs
+
+router = APIRouter(responses=PROBLEM)
+Auditing = Annotated[Key, needs("audit")]
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
+PAGE = {"Content-Security-Policy": POLICY}
+"""A report is a page of its own: it may do nothing in the name of whoever looks at it."""
+
+
+@router.post("/audits", status_code=HTTPStatus.ACCEPTED)
+async def submit(asked: schemas.AuditRequest, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
+    """Have the service ask a suspect behind a prediction API."""
+    made = _shown(await service.audits.submit(key.name, asked.model_dump()))
+    response.headers["Location"] = f"/audits/{made.id}"
+    return made
+
+
+@router.get("/audits")
+async def audits(service: Shared, key: Auditing) -> schemas.Audits:
+    """The audits that this key asked for; with the scope admin, everybody's."""
+    found = await service.audits.all(None if "admin" in key.scopes else key.name)
+    return schemas.Audits(audits=[_shown(a) for a in found])
+
+
+@router.get("/audits/{id_}")
+async def audit(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
+    """How far an audit is, or what came of it."""
+    return _shown(_own(await service.audits.get(id_), key, id_))
+
+
+@router.delete("/audits/{id_}")
+async def cancel(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
+    """Stop an audit. What the suspect answered is kept: asked again, it is not paid again."""
+    _own(await service.audits.get(id_), key, id_)
+    return _shown(_own(await service.audits.cancel(id_), key, id_))
+
+
+def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
+    """The audit, if this key may see it; whose it is otherwise is not told."""
+    if found is None or (found["by"] != key.name and "admin" not in key.scopes):
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such audit", id_[:100], "an id that GET /audits lists")
+    return found
+
+
+def _shown(found: dict[str, Any]) -> schemas.Audit:
+    """Without the suspect's settings, which may hold its key."""
+    return schemas.Audit(suspect=str(found["asked"]["suspect"].get("url", "")), **{k: v for k, v in found.items() if k != "asked"})
+
+
+@router.get("/reports", dependencies=[needs("read")])
+def reports(service: Shared) -> schemas.Reports:
+    """Runs that left a report."""
+    return schemas.Reports(reports=service.kits.reports())
+
+
+@router.get("/reports/{run}", response_class=HTMLResponse, dependencies=[needs("read")])
+def report(run: str, service: Shared) -> HTMLResponse:
+    """A run's report, one page."""
+    return HTMLResponse(service.kits.report(run), headers=PAGE)

@@ -1,0 +1,161 @@
+"""Audits that run in the background: the service asks a suspect itself. Whatever is under way goes on after a restart."""
+
+import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+from zooaudit.config import check_level, digest_of
+from zooaudit.errors import ConfigError, SuspectError, ZooauditError
+from zooaudit.evidence.keeping import SEEN, keep
+from zooaudit.fingerprint.access import Access
+from zooaudit.kit import KIND, Kit, read_kit
+from zooaudit.serving.book import CANCELLED, DONE, FAILED, RUNNING, Book
+from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
+from zooaudit.serving.scoring import calibrated
+from zooaudit.serving.settings import Settings
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.http import HttpBlackBox, client_of
+from zooaudit.suspects.ledger import Ledger
+from zooaudit.suspects.remote import Remote, remote_of
+from zooaudit.verdict.probe import Examined
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Audits under way; the others wait."""
+LOCKED_S = 60.0
+"""How long an audit that another process still holds (a replica that is being replaced) is waited for."""
+NOT_OURS = ("key_env", "ca", "key_header", "key_prefix")
+"""Settings that would reach into the service's own environment and files."""
+FRAMING = ("host", "content-length", "content-type", "transfer-encoding", "connection", "te", "upgrade")
+
+
+class Auditor:
+    """Runs audits one by one or a few at once; made once for a service.
+
+    Args:
+        settings: ``data`` must be set.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        assert settings.data is not None
+        self._settings, self._data = settings, settings.data
+        self._book = Book(self._data / "audits.sqlite")
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="audit")
+        self._cancelled: dict[str, threading.Event] = {}
+        self._closing = threading.Event()
+        for id_ in self._book.open():
+            self._start(id_)
+
+    def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Take an audit on.
+
+        Args:
+            asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``, ``access``, ``budget``.
+
+        Raises:
+            InputError: it cannot be done, and why.
+            StoreError: no such kit, or the store does not answer.
+        """
+        artifact = self._kit(asked["kit"])
+        self._understood(asked, read_kit(artifact))
+        id_ = self._book.enter(by, artifact.id, asked)
+        self._start(id_)
+        return self.get(id_) or {}
+
+    def get(self, id_: str) -> dict[str, Any] | None:
+        """How far an audit is; None if there is none of that id."""
+        return self._book.get(id_)
+
+    def all(self, by: str | None) -> list[dict[str, Any]]:
+        """Audits of one caller, or of all."""
+        return self._book.by(by)
+
+    def cancel(self, id_: str) -> dict[str, Any] | None:
+        """Stop an audit; answers so far stay in its ledger."""
+        if id_ in self._cancelled:
+            self._cancelled[id_].set()
+        self._book.note(id_, state=CANCELLED)
+        return self.get(id_)
+
+    def close(self) -> None:
+        """Let go of what is under way: it goes on at the next start."""
+        self._closing.set()
+        self._pool.shutdown(cancel_futures=True)
+        self._book.close()
+
+    def _start(self, id_: str) -> None:
+        self._cancelled[id_] = threading.Event()
+        self._pool.submit(self._run, id_)
+
+    def _kit(self, id_: str) -> Artifact:
+        return open_store(self._settings.store).load(KIND, id_)
+
+    def _understood(self, asked: dict[str, Any], kit: Kit) -> tuple[Remote, Access | None, int]:
+        suspect = asked["suspect"]
+        if taboo := sorted(set(suspect) & set(NOT_OURS)):
+            raise ConfigError(f"the suspect has {', '.join(taboo)}, which are for the command line; send its key in headers")
+        if taboo := sorted(h for h in suspect.get("headers") or {} if h.lower() in FRAMING):
+            raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
+        remote = remote_of(suspect, kit.classes)
+        refuse_unless_named(remote.url, self._settings.suspects)
+        if asked.get("level") is not None:
+            check_level(asked["level"])
+        access = asked.get("access") or SEEN
+        return remote, None if access == SEEN else Access.named(access), asked.get("budget") or kit.probe.budget
+
+    def _run(self, id_: str) -> None:
+        audit = self._book.get(id_)
+        if audit is None or self._cancelled[id_].is_set():
+            return
+        self._book.note(id_, state=RUNNING)
+        try:
+            result = self._examined(id_, audit)
+        except ZooauditError as error:
+            self._failed(id_, str(error))
+        except Exception:
+            log.exception("audit %s", id_)
+            self._failed(id_, "an error that the service did not foresee; its log says more")
+        else:
+            self._book.note(id_, state=DONE, result=result)
+        finally:
+            self._cancelled.pop(id_, None)
+
+    def _failed(self, id_: str, error: str) -> None:
+        if not self._closing.is_set():  # else it goes on at the next start
+            self._book.note(id_, state=FAILED, error=error)
+
+    def _examined(self, id_: str, audit: dict[str, Any]) -> dict[str, Any]:
+        """Ask the suspect, keep the evidence."""
+        artifact, asked = self._kit(audit["kit"]), audit["asked"]
+        kit = read_kit(artifact)
+        remote, access, budget = self._understood(asked, kit)
+        host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
+        client = client_of(remote, lambda verify, limits: Pinned(host, address, verify, limits))
+
+        def told(found: Examined) -> None:
+            progress = {"queries": found.queries, "budget": found.budget, "charged": ledger.spent, "call": str(found.verdict.call)}
+            self._book.note(id_, progress=progress | {"p_value": found.verdict.p_value, "score": found.score})
+
+        about = {"kit": artifact.id, **remote.about}
+        stopped = self._cancelled[id_]
+        with client, self._ledger(about, budget) as ledger:
+            box = HttpBlackBox(remote, ledger, client, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
+            self._book.note(id_, progress={"queries": 0, "budget": kit.probe.budget, "charged": ledger.spent})
+            found = kit.probe.examine(box, asked.get("level"), access, told=told)
+            charged = {"charged": ledger.spent, "lost": ledger.lost}
+        kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
+        return calibrated(kit, found) | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}
+
+    def _ledger(self, about: dict[str, Any], budget: int) -> Ledger:
+        path, end = self._data / "ledgers" / f"{digest_of(about)}.sqlite", time.monotonic() + LOCKED_S
+        while True:
+            try:
+                return Ledger(path, about, budget)
+            except SuspectError:
+                if time.monotonic() > end or self._closing.wait(1.0):
+                    raise

@@ -1,0 +1,157 @@
+"""Routes about kits: what there is, their questions, and scores of answers."""
+
+import tempfile
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+from torch import Tensor
+
+from zooaudit.config import check_level
+from zooaudit.errors import ZooauditError
+from zooaudit.evidence.keeping import SEEN
+from zooaudit.fingerprint.access import Access
+from zooaudit.fingerprint.answers import check_answers
+from zooaudit.kit import Kit
+from zooaudit.serving import schemas
+from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_rows
+from zooaudit.serving.problems import MEDIA_TYPE, Refused
+from zooaudit.serving.scoring import Job, Method
+from zooaudit.serving.service import Service, Shared, needs, read_body
+from zooaudit.serving.settings import QUERIES
+from zooaudit.serving.unpacking import read_parquet
+from zooaudit.suspects.offline import questions_table, write_questions
+from zooaudit.verdict.conformal import smallest_p
+
+INLINE_BYTES = 65536
+"""Bodies up to this size are parsed at once; longer ones beside other requests."""
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": schemas.Answers.model_json_schema()} if kind == JSON else BINARY for kind in ACCEPTED},
+    }
+}
+PROBLEM: dict[int | str, dict[str, Any]] = {
+    status: {"description": "Refused", "content": {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}}
+    for status in ("4XX", "5XX")
+}
+FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: {}, JSON: {}, ZIP: {}}}}
+public = APIRouter(responses=PROBLEM)
+router = APIRouter(responses=PROBLEM)
+Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
+Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
+
+
+@public.get("/health")
+async def health() -> schemas.Status:
+    """The process answers."""
+    return schemas.Status(status="alive")
+
+
+@public.get("/ready")
+def ready(service: Shared) -> schemas.Status:
+    """The store answers too."""
+    service.kits.ready()
+    return schemas.Status(status="ready")
+
+
+@router.get("/kits", dependencies=[needs("read")])
+def kits(service: Shared) -> schemas.Kits:
+    """All kits of the store."""
+    return schemas.Kits(kits=service.kits.summaries())
+
+
+@router.get("/kits/{id_}", dependencies=[needs("read")])
+def kit(id_: str, service: Shared) -> schemas.KitDetail:
+    """One kit."""
+    summary, found = service.kits.get(id_)
+    probe = found.probe
+    views, points = found.points.shape[:2]
+    families = [m.family for m in probe.references.models]
+    paper = schemas.PaperTest(
+        views=views,
+        views_needed=found.verdict.fingerprints,
+        points=points,
+        queries=views * points * 2,
+        references=len(found.reference_ids),
+        caution=found.caution,
+    )
+    return schemas.KitDetail(
+        **summary.model_dump(),
+        classes=list(found.classes),
+        image_shape=found.image_shape,
+        checks=probe.checks,
+        first_look=probe.stops[0],
+        references={f: families.count(f) for f in dict.fromkeys(families)},
+        smallest_p=smallest_p(len(families)),
+        paper=paper,
+    )
+
+
+@router.get("/kits/{id_}/queries", response_class=Response, responses=FILES, dependencies=[needs("read")])
+def queries(
+    id_: str, service: Shared, method: Method = "calibrated", format_: Format = "parquet"
+) -> Response:  # fmt: skip
+    """Every image that a suspect has to be asked, in order. Those of the calibrated verdict are test images that no model of the zoo was
+    trained on; those of the paper's test show the victim's training images, and are handed out only if the operator allows it."""
+    if method == "paper" and not service.settings.training_images:
+        raise Refused(HTTPStatus.FORBIDDEN, "this service does not hand out training images", expected=f"a service with {QUERIES}=1")
+    _, found = service.kits.get(id_)
+    images = found.questions().flatten(0, 2) if method == "paper" else found.probe.questions()
+    if format_ == "json":
+        return Response(questions_json(images), media_type=JSON)
+    if format_ == "parquet":
+        return Response(parquet_bytes(questions_table(images, id_, found.classes)), media_type=PARQUET)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "queries.zip"
+        write_questions(path, images, id_, found.classes)
+        return Response(path.read_bytes(), media_type=ZIP)
+
+
+@router.post("/kits/{id_}/score", openapi_extra=BODY, dependencies=[needs("score")])
+async def score(
+    id_: str, request: Request, service: Shared, suspect: Suspect, method: Method = "calibrated",
+    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
+) -> schemas.Score:  # fmt: skip
+    """Judge a suspect by its answers to a kit's first questions. ``calibrated``: to the first look at least, at most to all; ``paper``: to
+    whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind not in ACCEPTED:
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "answers come as JSON, Arrow, Parquet or bare numbers",
+            kind or "no Content-Type",
+            ", ".join(ACCEPTED),
+        )
+    rung = None if access == SEEN else Access.named(access)
+    if level is not None:
+        check_level(level)
+    summary, found = await run_in_threadpool(service.kits.get, id_)
+    if method == "paper" and suspect in found.reference_ids:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
+    most = found.probe.budget if method == "calibrated" else found.victim_answers.shape[:3].numel()
+    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, found.num_classes)))
+    started = time.perf_counter()
+    answers = await _parsed(kind, body, found, most)
+    if rung is None:
+        check_answers(answers, tuple(answers.shape))
+    return await _scored(service, summary, Job(found, suspect, method, answers, level, rung), started)
+
+
+async def _parsed(kind: str, body: bytes, kit: Kit, most: int) -> Tensor:
+    if kind == PARQUET:
+        return await run_in_threadpool(read_parquet, body, kit.num_classes, most)
+    if len(body) <= INLINE_BYTES:
+        return read_rows(kind, body, kit.classes, most)
+    return await run_in_threadpool(read_rows, kind, body, kit.classes, most)
+
+
+async def _scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:
+    result = await service.run(job)
+    if isinstance(result, ZooauditError):
+        raise result
+    return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=time.perf_counter() - started, **result)

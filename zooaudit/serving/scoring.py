@@ -1,0 +1,111 @@
+"""Scores of answers, many at once: what a replica computes. It knows of kits, nothing of HTTP or Ray."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.errors import ZooauditError
+from zooaudit.fingerprint.access import Access
+from zooaudit.fingerprint.answers import check_answers
+from zooaudit.kit import Kit, answers_digest
+from zooaudit.verdict.probe import Examined
+
+Method = Literal["calibrated", "paper"]
+QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; checked for nothing yet."""
+
+    kit: Kit
+    suspect: str
+    method: Method
+    answers: Tensor
+    level: float | None = None
+    access: Access | None = None
+
+
+Result = dict[str, Any] | ZooauditError
+
+
+def score_all(jobs: Sequence[Job]) -> list[Result]:
+    """What can be said of each; an error takes the place of a result, and spoils no other's."""
+    results: list[Result] = [{} for _ in jobs]
+    by_kit: dict[int, list[int]] = {}
+    for i, job in enumerate(jobs):
+        if job.method == "paper":
+            by_kit.setdefault(id(job.kit), []).append(i)
+        else:
+            results[i] = _tried(job)
+    for rows in by_kit.values():
+        for i, result in zip(rows, _by_paper([jobs[i] for i in rows]), strict=True):
+            results[i] = result
+    return results
+
+
+def _tried(job: Job) -> Result:
+    try:
+        examined = job.kit.probe.judge(job.answers, job.level, job.access)
+    except ZooauditError as error:
+        return error
+    return {"answers_sha256": answers_digest(job.answers), "calibrated": calibrated(job.kit, examined)}
+
+
+def calibrated(kit: Kit, examined: Examined) -> dict[str, Any]:
+    """A calibrated verdict with the suspect's place among the models of known history."""
+    verdict = asdict(examined.verdict)
+    columns = kit.probe.other_order(examined.answers)
+    return verdict | {
+        "call": str(examined.verdict.call),
+        "families": list(verdict["families"]),
+        "score": examined.score,
+        "peak": examined.peak if np.isfinite(examined.peak) else None,
+        "population": quantiles(kit, examined.access),
+        "access": examined.access.name,
+        "queries": examined.queries,
+        "budget": examined.budget,
+        "hint": f"the answers fit the images much better in another order of classes: {list(columns)}" if columns else "",
+    }
+
+
+def quantiles(kit: Kit, access: Access) -> dict[str, dict[str, Any]]:
+    """By family: how many models, and where their peaks lie."""
+    population = kit.probe.population(access)
+    return {f: {"models": len(p), "peaks": [float(q) for q in np.quantile(p, QUANTILES)]} for f, p in population.items() if len(p)}
+
+
+def _by_paper(jobs: Sequence[Job]) -> list[Result]:
+    """Of one kit: all fingerprints go through the encoder together."""
+    kit, shaped = jobs[0].kit, [_shaped(job) for job in jobs]
+    fit = [s for s in shaped if isinstance(s, Tensor)]
+    scores = iter(kit.similarities_of(fit))
+    return [_judged(job, s, next(scores)) if isinstance(s, Tensor) else s for job, s in zip(jobs, shaped, strict=True)]
+
+
+def _shaped(job: Job) -> Tensor | ZooauditError:
+    try:
+        answers = job.kit.shaped(job.answers)
+        check_answers(answers, (len(answers), *job.kit.victim_answers.shape[1:]))
+    except ZooauditError as error:
+        return error
+    return answers
+
+
+def _judged(job: Job, answers: Tensor, scores: np.ndarray) -> Result:
+    kit = job.kit
+    try:
+        verdict = kit.judge(job.suspect, scores)
+    except ZooauditError as error:
+        return error
+    told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), "similarities": scores.tolist()}
+    return {"answers_sha256": answers_digest(answers), "paper": told | asdict(verdict) | {"caution": kit.caution}}
+
+
+def one_thread() -> None:
+    """A replica has one core."""
+    torch.set_num_threads(1)

@@ -1,0 +1,139 @@
+"""What the routes share: settings, kits, keys, and two ports: who computes scores, and who runs audits."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any, Protocol
+
+from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
+from zooaudit.serving.kits import Kits
+from zooaudit.serving.problems import Refused, not_authorised
+from zooaudit.serving.scoring import Job, Result, score_all
+from zooaudit.serving.settings import DATA, Settings
+
+BODY_S = 30.0
+"""How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
+Run = Callable[[Job], Awaitable[Result]]
+
+
+class Audits(Protocol):
+    """Who runs audits: the methods of :class:`~zooaudit.serving.auditor.Auditor`, wherever it lives."""
+
+    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]: ...
+    async def get(self, id_: str) -> dict[str, Any] | None: ...
+    async def all(self, by: str | None) -> list[dict[str, Any]]: ...
+    async def cancel(self, id_: str) -> dict[str, Any] | None: ...
+
+
+class InProcess:
+    """Audits of this very process."""
+
+    def __init__(self, auditor: Auditor) -> None:
+        self._auditor = auditor
+
+    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
+        return await run_in_threadpool(self._auditor.submit, by, asked)
+
+    async def get(self, id_: str) -> dict[str, Any] | None:
+        return await run_in_threadpool(self._auditor.get, id_)
+
+    async def all(self, by: str | None) -> list[dict[str, Any]]:
+        return await run_in_threadpool(self._auditor.all, by)
+
+    async def cancel(self, id_: str) -> dict[str, Any] | None:
+        return await run_in_threadpool(self._auditor.cancel, id_)
+
+
+async def one_by_one(job: Job) -> Result:
+    """Scores each by itself."""
+    return (await run_in_threadpool(score_all, [job]))[0]
+
+
+class Service:
+    """Args:
+    run: computes one score, maybe with others'.
+    audits: None for a service that asks no suspects.
+    """
+
+    def __init__(self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None) -> None:
+        self.settings, self.run, self._audits = settings, run, audits
+        self.kits = Kits(settings.store, settings.kits_bytes)
+        self.keyring = Keyring(settings.keys, settings.keys_file)
+        self.limiter = Limiter()
+
+    @property
+    def audits(self) -> Audits:
+        """Who runs audits."""
+        if self._audits is None:
+            raise Refused(
+                HTTPStatus.FORBIDDEN, "this service asks no suspects", expected=f"a service with {DATA}, and hosts that it may ask"
+            )
+        return self._audits
+
+    def caller(self, request: Request) -> Key:
+        """Whose key a request has, whatever it may do."""
+        if self.keyring.open:
+            return EVERYBODY
+        scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
+        key = self.keyring.find(presented.strip()) if scheme.lower() == "bearer" else None
+        if key is None:
+            raise not_authorised("the key is missing or not known")
+        request.state.key = key.name
+        if key.expired(today()):
+            raise not_authorised(f"the key {key.name} expired on {key.expires}")
+        return key
+
+
+def shared(request: Request) -> Service:
+    """The service of an application."""
+    service: Service = request.app.state.service
+    return service
+
+
+Shared = Annotated[Service, Depends(shared)]
+
+
+def needs(scope: str) -> Any:
+    """A dependency: a key that may do ``scope``, and has requests left; gives the key."""
+
+    async def check(request: Request, service: Shared) -> Key:
+        key = service.caller(request)
+        if scope not in key.scopes:
+            raise Refused(HTTPStatus.FORBIDDEN, f"the key {key.name} may not do this", f"scopes {', '.join(key.scopes)}", f"scope {scope}")
+        if wait := service.limiter.wait_s(key):
+            later = {"Retry-After": str(int(wait) + 1)}
+            limit = f"{key.per_minute} a minute"
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, f"the key {key.name} has no requests left", f"more than {limit}", limit, later)
+        return key
+
+    return Depends(check)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body; what is larger than ``limit`` bytes is refused without being held."""
+    coding = request.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in ("", "identity"):
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read", coding[:40], "no Content-Encoding")
+    stated = request.headers.get("Content-Length", "")
+    parts, size = [], int(stated) if stated.isdecimal() else 0
+    too_large = Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large", f"more than {limit:,} bytes", f"{limit:,} at most")
+    if size > limit:
+        raise too_large
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_S):
+            async for part in request.stream():
+                size += len(part)
+                if size > limit:
+                    raise too_large
+                parts.append(part)
+    except TimeoutError as error:
+        raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body was not there within {BODY_S:g} s") from error
+    except ClientDisconnect as error:
+        raise Refused(HTTPStatus.BAD_REQUEST, "the caller has gone") from error
+    return b"".join(parts)
