@@ -6,7 +6,7 @@ STORE ?= store
 RECIPE ?= fmnist-quick
 ALONE := processes or ray or serve or browser or chaos or gpu or network
 
-.PHONY: help install audit paper test unit check format s3 clean
+.PHONY: help install audit paper test unit check format s3 serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ format: install ## put the code into shape
 
 s3: install ## an S3 server on this machine, data in s3-data; prints what to export
 	$(PYTHON) cluster/seaweed.py
+
+serve: install ## SeaweedFS, Ray Serve and the console on this machine, with the kits of STORE; Ctrl-C stops all
+	$(PYTHON) cluster/one_machine.py --copy $(STORE)
 
 clean: ## remove the virtual environment and caches; keeps stores and reports
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

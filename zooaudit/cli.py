@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 from typing import TextIO
 
-from zooaudit import __version__, commands, evidence_commands, kit_commands, planning, score_commands, store_commands, study_commands
+from zooaudit import (
+    __version__,
+    commands,
+    evidence_commands,
+    kit_commands,
+    planning,
+    score_commands,
+    serve_commands,
+    store_commands,
+    study_commands,
+)
 from zooaudit.console import Asides, EventLog
 from zooaudit.errors import ZooauditError
 from zooaudit.events import event_line
@@ -99,6 +109,12 @@ def make_parser() -> argparse.ArgumentParser:
     evidence_commands.add_arguments(subcommands.choices["evidence"])
     _add_farm(add)
 
+    _adder(subcommands, "serve", serve_commands.serve, serve_commands.EXAMPLE)
+    serve_commands.add_arguments(subcommands.choices["serve"])
+
+    _adder(subcommands, "key", serve_commands.key, serve_commands.KEY_EXAMPLE)
+    serve_commands.add_key_arguments(subcommands.choices["key"])
+
     add = _adder(subcommands, "report", commands.report, "zooaudit report --store ./store --run fmnist-quick --out ./reports/mine")
     add("--run", metavar="NAME", required=True, help="the finished run")
     add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
@@ -139,7 +155,7 @@ def _adder(
         default="text",
         help="text for people, or one line an event with the time and key=value (default: %(default)s)",
     )
-    if name not in ("data", "plan"):
+    if name not in ("data", "plan", "key"):
         parser.add_argument(
             "--store",
             metavar="PLACE",

@@ -11,7 +11,8 @@
     │   └── DamagedArtifactError                 content and manifest disagree
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
-    └── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
+    ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
+    └── ServiceError                      8      the scoring service refused a request of the client
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
 """
@@ -93,3 +94,18 @@ class SuspectError(ZooauditError):
     """A suspect behind an API does not answer, or its budget is spent; what it answered is kept and not asked again."""
 
     exit_code = 7
+
+
+class ServiceError(ZooauditError):
+    """The scoring service refused a request.
+
+    Attributes:
+        status: HTTP status; 0 if there was no answer.
+        found, expected: what was wrong and what would be right; "" where the message says it all.
+    """
+
+    exit_code = 8
+
+    def __init__(self, message: str, status: int = 0, found: str = "", expected: str = "") -> None:
+        super().__init__(message)
+        self.status, self.found, self.expected = status, found, expected

@@ -98,5 +98,6 @@ def application(arguments: dict[str, str]) -> Any:
     scoring = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(serve.ingress(build)())
     if settings.data is None:
         return scoring.bind()
-    auditor = serve.deployment(name="auditor", num_replicas=1, max_ongoing_requests=64)(AuditorReplica)
+    waits = {"num_cpus": 0.1}  # for suspects, mostly
+    auditor = serve.deployment(name="auditor", num_replicas=1, max_ongoing_requests=64, ray_actor_options=waits)(AuditorReplica)
     return scoring.bind(auditor.bind(settings))

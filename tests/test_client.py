@@ -1,0 +1,102 @@
+"""The Python client against the application itself, and against a service in trouble."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import numpy as np
+import pytest
+import torch
+
+from tests.strangers import Stranger
+from tests.test_service import CLASSES, COPY, K, Place, place, stranger  # noqa: F401  fixtures
+from zooaudit.client import Client
+from zooaudit.errors import InputError, ServiceError
+from zooaudit.suspects.blackbox import TorchBlackBox
+
+
+@pytest.fixture
+def client(place: Place) -> Iterator[Client]:  # noqa: F811
+    with Client("http://testserver", place.keys["all"], transport=place.client._transport) as made:
+        yield made
+
+
+def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:  # noqa: F811
+    (kit,) = client.kits()
+    assert client.kit(kit.id).classes == list(CLASSES)
+    asked = client.queries(kit.id)
+    assert np.array_equal(asked.images, place.kit.probe.questions().numpy()) and asked.classes == CLASSES
+    answers = TorchBlackBox(COPY, K).ask(torch.from_numpy(asked.images.copy())).numpy()
+    score = client.score(kit.id, answers, suspect="theirs")
+    assert score.calibrated is not None and score.calibrated.call == "stolen" and score.suspect == "theirs"
+    strict = client.score(kit.id, answers, suspect="theirs", level=0.01).calibrated
+    assert strict is not None and strict.call == "cannot tell"
+
+
+def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stranger: Stranger) -> None:  # noqa: F811
+    seen: list[str] = []
+    made = client.audit(place.id, {"url": stranger.url + "/v2/models/m/infer"}, budget=150)
+    done = client.wait(made.id, every_s=0.05, told=lambda a: seen.append(a.state))
+    assert done.state == "done" and done.result and done.result["call"] == "stolen" and seen[-1] == "done"
+    assert made.id in [a.id for a in client.audits()] and client.cancel(made.id).state == "done"
+
+
+def test_refusals_say_what_was_found_and_expected(client: Client, place: Place) -> None:  # noqa: F811
+    with pytest.raises(ServiceError, match="negative values in 1 of 1 rows; expected probabilities") as caught:
+        client.score(place.id, [[-1.0, 1.0, 0.5, 0.5]], suspect="s")
+    assert caught.value.status == 422 and caught.value.found and caught.value.expected
+    with pytest.raises(ServiceError, match="no such kit") as missing:
+        client.kit("0" * 16)
+    assert missing.value.status == 404
+    with pytest.raises(InputError, match=r"expected \[questions, classes\]"):
+        client.score(place.id, [], suspect="s")
+    with (
+        Client("http://testserver", "wrong", transport=place.client._transport) as stranger_,
+        pytest.raises(ServiceError, match="not known"),
+    ):
+        stranger_.kits()
+
+
+def in_trouble(*replies: Callable[[], httpx.Response]) -> tuple[httpx.MockTransport, list[str]]:
+    """A service that answers with these in turn, then with the last for ever: faults that a real one can't be made to show on time."""
+    left, asked = list(replies), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return (left.pop(0) if len(left) > 1 else left[0])()
+
+    return httpx.MockTransport(answer), asked
+
+
+def refuses() -> httpx.Response:
+    raise httpx.ConnectError("refused")
+
+
+def breaks() -> httpx.Response:
+    raise httpx.ReadError("reset")
+
+
+def busy() -> httpx.Response:
+    return httpx.Response(503, headers={"Retry-After": "0"}, json={"title": "t", "status": 503, "detail": "the store does not answer"})
+
+
+def test_what_passes_is_tried_again() -> None:
+    transport, asked = in_trouble(
+        refuses, breaks, busy, lambda: httpx.Response(429, text="slowly"), lambda: httpx.Response(200, json={"kits": []})
+    )
+    assert Client("http://service", transport=transport).kits() == [] and len(asked) == 5
+
+
+def test_what_stays_is_given_up() -> None:
+    transport, _ = in_trouble(busy)
+    started = time.monotonic()
+    with pytest.raises(ServiceError, match=r"the store does not answer, \d+ times") as caught:
+        Client("http://service", patience_s=0.5, transport=transport).kits()
+    assert caught.value.status == 503 and time.monotonic() - started < 2
+
+
+def test_an_audit_that_may_have_been_taken_is_not_asked_for_twice() -> None:
+    transport, asked = in_trouble(breaks)
+    with pytest.raises(ServiceError, match="see whether the audit is among the audits"):
+        Client("http://service", transport=transport).audit("k", {"url": "http://a/infer"})
+    assert len(asked) == 1

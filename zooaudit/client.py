@@ -1,0 +1,199 @@
+"""A client of the scoring service.
+
+from zooaudit.client import Client
+
+with Client("https://zooaudit.example", key) as service:
+    asked = service.queries(kit)
+    verdict = service.score(kit, my_suspect(asked.images), suspect="theirs")
+    print(verdict.calibrated.call, verdict.calibrated.reason)
+"""
+
+import io
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel
+
+from zooaudit.errors import InputError, ServiceError, first_line
+from zooaudit.serving import schemas
+
+ARROW = "application/vnd.apache.arrow.stream"
+AGAIN = (429, 502, 503, 504)
+"""Statuses that may pass."""
+ENDED = ("done", "failed", "cancelled")
+Method = Literal["calibrated", "paper"]
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What a suspect is asked, in order.
+
+    Attributes:
+        images: float32 ``[n, c, h, w]`` in [0, 1].
+        classes: the kit's names, in the order in which answers must be.
+    """
+
+    kit: str
+    images: np.ndarray
+    classes: tuple[str, ...]
+
+
+class Client:
+    """For one thread; closed after use.
+
+    Args:
+        url: of the service.
+        key: "" for a service that is open to all.
+        patience_s: how long a request that the service has no time for is tried again.
+        transport: for tests.
+    """
+
+    def __init__(
+        self, url: str, key: str = "", timeout_s: float = 60.0, patience_s: float = 60.0, transport: httpx.BaseTransport | None = None
+    ) -> None:  # fmt: skip
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s, transport=transport)
+        self._patience_s = patience_s
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def kits(self) -> list[schemas.KitSummary]:
+        """All kits."""
+        return self._get(schemas.Kits, "/kits").kits
+
+    def kit(self, id_: str) -> schemas.KitDetail:
+        """One kit, by its whole id."""
+        return self._get(schemas.KitDetail, f"/kits/{id_}")
+
+    def queries(self, id_: str, method: Method = "calibrated") -> Questions:
+        """What a suspect has to be asked."""
+        reply = self._asked("GET", f"/kits/{id_}/queries", params={"method": method})
+        table = pq.read_table(io.BytesIO(reply.content))
+        told = table.schema.metadata
+        images = table.column("image").combine_chunks().flatten().to_numpy()
+        return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
+
+    def score(
+        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "calibrated", level: float | None = None,
+        access: str | None = None,
+    ) -> schemas.Score:  # fmt: skip
+        """Judge a suspect by its answers.
+
+        Args:
+            answers: probabilities ``[n, K]`` to the first n questions, in order.
+            suspect: what you call it.
+            level, access: as of ``zooaudit score``.
+
+        Raises:
+            InputError: answers of another shape.
+            ServiceError: the service refuses them, or does not answer.
+        """
+        body = arrow_body(np.asarray(answers, dtype=np.float32))
+        asked = {"suspect": suspect, "method": method, "level": level, "access": access}
+        params = {k: v for k, v in asked.items() if v is not None}
+        reply = self._asked("POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW})
+        return schemas.Score.model_validate_json(reply.content)
+
+    def audit(
+        self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None
+    ) -> schemas.Audit:  # fmt: skip
+        """Have the service ask a suspect behind a prediction API.
+
+        Args:
+            suspect: ``{"url": ...}``, and how it is asked where that does not show it.
+        """
+        asked = schemas.AuditRequest(kit=id_, suspect=suspect, level=level, access=access, budget=budget)
+        reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers={"Content-Type": "application/json"})
+        return schemas.Audit.model_validate_json(reply.content)
+
+    def audits(self) -> list[schemas.Audit]:
+        """The last audits of this key, the newest first."""
+        return self._get(schemas.Audits, "/audits").audits
+
+    def progress(self, audit: str) -> schemas.Audit:
+        """How far an audit is, or what came of it."""
+        return self._get(schemas.Audit, f"/audits/{audit}")
+
+    def cancel(self, audit: str) -> schemas.Audit:
+        """Stop an audit."""
+        return schemas.Audit.model_validate_json(self._asked("DELETE", f"/audits/{audit}").content)
+
+    def wait(self, audit: str, every_s: float = 1.0, told: Callable[[schemas.Audit], None] = lambda _: None) -> schemas.Audit:
+        """Until an audit has ended; ``told`` hears how far it is."""
+        while True:
+            found = self.progress(audit)
+            told(found)
+            if found.state in ENDED:
+                return found
+            time.sleep(every_s)
+
+    def _get(self, model: type[Model], path: str) -> Model:
+        return model.model_validate_json(self._asked("GET", path).content)
+
+    def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
+        """Try until there is an answer, or for so long. A new audit is not asked for twice unless the service said that it took none."""
+        end, failures = time.monotonic() + self._patience_s, 0
+        while True:
+            wait, trouble, status = 0.0, "", 0
+            try:
+                reply = self._http.request(method, path, **how)
+            except httpx.ConnectError as error:
+                trouble = f"the service cannot be reached ({first_line(error)})"
+            except httpx.HTTPError as error:
+                trouble = f"the service did not answer ({first_line(error)})"
+                if path == "/audits" and method == "POST":
+                    raise ServiceError(f"{trouble}; see whether the audit is among the audits before you ask for it again") from error
+            else:
+                if reply.is_success:
+                    return reply
+                refused = _refused(reply)
+                if reply.status_code not in AGAIN:
+                    raise refused
+                wait, trouble, status = float(reply.headers.get("Retry-After", "0") or 0), str(refused), reply.status_code
+            failures += 1
+            wait = max(wait, random.random() * min(5.0, 0.1 * 2.0**failures))
+            if time.monotonic() + wait > end:
+                raise ServiceError(f"{trouble}, {failures} times", status)
+            time.sleep(wait)
+
+
+def arrow_body(answers: np.ndarray) -> bytes:
+    """Answers ``[n, K]`` as an Arrow stream of ``query`` and ``probabilities``.
+
+    Raises:
+        InputError: another shape.
+    """
+    if answers.ndim != 2 or 0 in answers.shape:
+        raise InputError(f"answers have the shape {answers.shape}; expected [questions, classes]")
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(answers.ravel()), answers.shape[1])
+    table = pa.table({"query": pa.array(np.arange(len(answers)), pa.int32()), "probabilities": flat})
+    sink = io.BytesIO()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def _refused(reply: httpx.Response) -> ServiceError:
+    try:
+        told = schemas.Problem.model_validate_json(reply.content)
+    except ValueError:
+        return ServiceError(f"the service answers {reply.status_code}: {reply.text[:200]}", reply.status_code)
+    parts = [told.detail, f"found {told.found}" if told.found else "", f"expected {told.expected}" if told.expected else ""]
+    return ServiceError("; ".join(p for p in parts if p), told.status, told.found, told.expected)
