@@ -91,8 +91,8 @@ class Client:
         return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
 
     def score(
-        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "calibrated", level: float | None = None,
-        access: str | None = None,
+        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "calibrated",
+        level: float | None = None, access: str | None = None,
     ) -> schemas.Score:  # fmt: skip
         """Judge a suspect by its answers.
 
