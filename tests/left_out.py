@@ -33,7 +33,17 @@ def no_s3_server() -> str:
     return ""
 
 
-CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "network": no_network, "s3": no_s3_server}
+def chromium() -> str:
+    """Path of Chromium or Chrome; "" if there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), "")
+
+
+def no_browser() -> str:
+    return "" if chromium() else "no chromium here: apt-get install chromium"
+
+
+CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "browser": no_browser, "network": no_network, "s3": no_s3_server}
 KINDS = ("processes", "ray", "s3", "serve", "browser", "chaos", "gpu", "network")
 
 

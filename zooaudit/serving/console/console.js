@@ -86,7 +86,7 @@ async function chooseKit(id, focus) {
 }
 
 function picture(found) {
-  const families = Object.entries(found.population), left = 150, width = 640, high = 30 * families.length + 46;
+  const families = Object.entries(found.population), left = 120, width = Math.max(280, Math.min(700, $("result").clientWidth - 32)), high = 30 * families.length + 46;
   const all = families.flatMap(([, p]) => p.peaks).concat(found.peak ?? []);
   const low = Math.min(...all), span = Math.max(...all) - low || 1;
   const x = (value) => left + 10 + ((value - low) / span) * (width - left - 30);
