@@ -1,0 +1,60 @@
+"""Every curl line of docs/api.md, run as it stands."""
+
+import json
+import re
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from cluster.seaweed import free_ports
+from tests.manifests import ROOT
+from tests.strangers import Stranger
+from tests.test_bodies import as_arrow, as_parquet, table
+from tests.test_service import CLASSES, COPY, K, Place, as_json, place, stranger  # noqa: F401  fixtures
+from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.blackbox import TorchBlackBox
+
+LINES = re.findall(r"`(curl [^`]+)`", (ROOT / "docs" / "api.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def address(place: Place) -> Iterator[str]:  # noqa: F811
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(place.client.app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, tmp_path: Path) -> None:  # noqa: F811
+    answers = TorchBlackBox(COPY, K).ask(place.kit.probe.questions())
+    views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))
+    for name, content in {
+        "answers.f32": answers.numpy().tobytes(), "views.f32": views.numpy().tobytes(), "answers.json": as_json(answers),
+        "answers.arrow": as_arrow(table(answers)), "answers.parquet": as_parquet(table(answers)),
+        "labels.json": json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(),
+    }.items():  # fmt: skip
+        (tmp_path / name).write_bytes(content)
+    open_store(str(place.folder / "store")).save("report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {})
+    known = {"URL": address, "KEY": place.keys["all"], "KIT": place.id, "SUSPECT": stranger.url + "/v2/models/m/infer"}
+    assert len(LINES) == 19
+    for line in LINES:
+        if "$AUDIT" in line:
+            known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]
+        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+        assert done.returncode == 0, (line, done.stderr)
+        if "/score" in line:
+            told = json.loads(done.stdout)
+            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["calibrated"]["call"] == "stolen")
+    assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")
