@@ -1,5 +1,6 @@
 """The Python client against the application itself, and against a service in trouble."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -80,11 +81,16 @@ def busy() -> httpx.Response:
     return httpx.Response(503, headers={"Retry-After": "0"}, json={"title": "t", "status": 503, "detail": "the store does not answer"})
 
 
+def died() -> httpx.Response:
+    """What Serve's proxy says of a request whose replica was killed."""
+    return httpx.Response(500, text="Internal Server Error")
+
+
 def test_what_passes_is_tried_again() -> None:
     transport, asked = in_trouble(
-        refuses, breaks, busy, lambda: httpx.Response(429, text="slowly"), lambda: httpx.Response(200, json={"kits": []})
+        refuses, breaks, busy, died, lambda: httpx.Response(429, text="slowly"), lambda: httpx.Response(200, json={"kits": []})
     )
-    assert Client("http://service", transport=transport).kits() == [] and len(asked) == 5
+    assert Client("http://service", transport=transport).kits() == [] and len(asked) == 6
 
 
 def test_what_stays_is_given_up() -> None:
@@ -93,6 +99,15 @@ def test_what_stays_is_given_up() -> None:
     with pytest.raises(ServiceError, match=r"the store does not answer, \d+ times") as caught:
         Client("http://service", patience_s=0.5, transport=transport).kits()
     assert caught.value.status == 503 and time.monotonic() - started < 2
+
+
+def test_an_error_of_the_application_is_not_asked_for_again() -> None:
+    told = {"title": "t", "status": 500, "detail": "an error that the service did not foresee"}
+    headers = {"Content-Type": "application/problem+json"}
+    transport, asked = in_trouble(lambda: httpx.Response(500, headers=headers, content=json.dumps(told)))
+    with pytest.raises(ServiceError, match="did not foresee"):
+        Client("http://service", transport=transport).kits()
+    assert len(asked) == 1
 
 
 def test_an_audit_that_may_have_been_taken_is_not_asked_for_twice() -> None:

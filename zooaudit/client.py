@@ -26,6 +26,7 @@ from zooaudit.errors import InputError, ServiceError, first_line
 from zooaudit.serving import schemas
 
 ARROW = "application/vnd.apache.arrow.stream"
+PROBLEM = "application/problem+json"
 AGAIN = (429, 502, 503, 504)
 """Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
@@ -164,7 +165,7 @@ class Client:
                 if reply.is_success:
                     return reply
                 refused = _refused(reply)
-                if reply.status_code not in AGAIN:
+                if not _may_pass(reply, once=path == "/audits" and method == "POST"):
                     raise refused
                 wait, trouble, status = float(reply.headers.get("Retry-After", "0") or 0), str(refused), reply.status_code
             failures += 1
@@ -188,6 +189,12 @@ def arrow_body(answers: np.ndarray) -> bytes:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def _may_pass(reply: httpx.Response, once: bool) -> bool:
+    """Whether to try again. A 500 without a problem document is not the application's: the replica that worked on it has died."""
+    died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
+    return reply.status_code in AGAIN or (died and not once)
 
 
 def _refused(reply: httpx.Response) -> ServiceError:

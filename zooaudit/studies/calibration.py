@@ -30,13 +30,13 @@ def calibration(bench: Bench) -> Outcome:
         {"access": access, "fold": number} | row
         for number, fold in enumerate(contest.folds)
         for access in ACCESS
-        for row in _judged(contest, fold, _probe(contest, fold), Access.named(access))
+        for row in _judged(contest, fold, probe_of(contest, fold), Access.named(access))
     ]
     found = [f for access in ACCESS for f in _findings(access, [r for r in rows if r["access"] == access])]
     return Outcome(rows, found, {"calibration.svg": _picture(rows)}, bench.excluded)
 
 
-def _probe(contest: Contest, fold: Fold) -> Probe:
+def probe_of(contest: Contest, fold: Fold) -> Probe:
     """As an audit makes it, with all of a fold's innocent models as references but hardened ones: homologous and look-alikes by role."""
     config, pool = contest.bench.recipe.probe, contest.pool_answers
     telling = contest.telling(fold)
@@ -54,7 +54,7 @@ def _judged(contest: Contest, fold: Fold, probe: Probe, access: Access) -> Itera
     for family, specs in fold.tested.items():
         for spec in specs:
             answers = contest.pool_answers[spec.id][asked]
-            apart = _apart(family, spec, specs)
+            apart = kept_apart(family, spec, specs)
             found = probe.examine(Recorded(answers), access=as_seen, apart=apart)
             verdict = found.verdict
             yield {
@@ -72,7 +72,7 @@ def _judged(contest: Contest, fold: Fold, probe: Probe, access: Access) -> Itera
             }
 
 
-def _apart(family: str, spec: ModelSpec, specs: Sequence[ModelSpec]) -> list[str]:
+def kept_apart(family: str, spec: ModelSpec, specs: Sequence[ModelSpec]) -> list[str]:
     """Who must not be among a suspect's references: itself; of a family that no audit has, all of it."""
     return [s.id for s in specs] if family in BUILT else [spec.id]
 

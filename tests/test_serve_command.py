@@ -1,0 +1,154 @@
+"""``zooaudit serve`` and ``zooaudit key`` as a user runs them, and a service whose replica is killed under load."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cluster.seaweed import free_ports
+from tests.makers import near
+from tests.manifests import ROOT
+from tests.test_kit import K, make_kit
+from zooaudit.cli import main
+from zooaudit.client import Client
+from zooaudit.errors import ServiceError
+from zooaudit.kit import Kit, save_kit
+from zooaudit.serving.keys import read_keys
+from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.blackbox import TorchBlackBox
+
+
+@dataclass
+class Started:
+    """A service that was started from the command line."""
+
+    process: subprocess.Popen[str]
+    url: str
+    key: str
+    folder: Path
+    kit: Kit
+    id: str
+
+
+@contextlib.contextmanager
+def started(folder: Path, *options: str) -> Iterator[Started]:
+    kit = make_kit()
+    id_ = save_kit(open_store(str(folder / "store")), kit).id
+    (port,) = free_ports(1)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ZOOAUDIT_SERVE", "AWS_"))} | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "zooaudit", "serve", "--store", "store", "--port", str(port), *options]
+    log = (folder / "log").open("w")
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        said = (folder / "log").read_text()
+        assert line == f"ready: http://127.0.0.1:{port}\n", said
+        key = re.search(r"it is in no file: ([0-9a-f]{64})", said)
+        yield Started(process, f"http://127.0.0.1:{port}", key.group(1) if key else "", folder, kit, id_)
+    finally:
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.kill()
+        log.close()
+
+
+@pytest.mark.serve
+def test_a_service_from_one_command_with_keys_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with started(tmp_path) as service:
+        with Client(service.url, service.key) as client:
+            assert [k.id for k in client.kits()] == [service.id]
+            answers = TorchBlackBox(near(0, 70), K).ask(service.kit.probe.questions()).numpy()
+            score = client.score(service.id, answers, suspect="theirs")
+            assert score.calibrated is not None and score.calibrated.call == "stolen"
+            with pytest.raises(ServiceError, match="asks no suspects"):
+                client.audit(service.id, {"url": "http://127.0.0.1:9/v2/models/m/infer"})
+        assert main(["key", "--name", "team-a", "--scopes", "read", "--json"]) == 0
+        made = json.loads(capsys.readouterr().out)
+        with Client(service.url, made["key"]) as reader:
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    assert len(reader.kits()) == 1
+                    break
+                except ServiceError as error:
+                    assert error.status == 401 and time.monotonic() < end, "a running service notices a new key"
+                    time.sleep(0.5)
+            with pytest.raises(ServiceError, match="scope score"):
+                reader.score(service.id, answers, suspect="s")
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(60) == 0
+        assert "audits under way go on at the next start" in (tmp_path / "log").read_text()
+    assert [k.name for k in read_keys(tmp_path / "serve-data" / "keys.toml")] == ["first", "team-a"]
+    assert (tmp_path / "serve-data" / "keys.toml").stat().st_mode & 0o077 == 0, "the file is its owner's alone"
+
+
+def test_keys_are_made_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "keys.toml")
+    assert main(["key", "--name", "a", "--keys", path, "--per-minute", "60", "--expires", "2031-02-03", "--scopes", "read,audit"]) == 0
+    assert re.fullmatch(r"[0-9a-f]{64}\n", capsys.readouterr().out)
+    (key,) = read_keys(Path(path))
+    assert (key.name, key.scopes, key.per_minute, str(key.expires)) == ("a", ("read", "audit"), 60, "2031-02-03")
+    for options, says in (
+        (["--name", "a"], "has a key named a already"),
+        (["--name", "b", "--expires", "soon"], "expected a date"),
+        (["--name", "b", "--scopes", "all"], "expected some of read, score, audit, admin"),
+        (["--name", 'b"]'], "expected up to 80 letters"),
+    ):
+        assert main(["key", *options, "--keys", path]) == 2
+        assert says in capsys.readouterr().err
+    assert len(read_keys(Path(path))) == 1
+
+
+@pytest.mark.serve
+@pytest.mark.chaos
+def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path) -> None:
+    with started(tmp_path, "--open") as service:
+        answers = TorchBlackBox(near(0, 70), K).ask(service.kit.probe.questions()).numpy()
+        stop, failed, done = threading.Event(), [], []
+
+        def ask() -> None:
+            with Client(service.url) as client:
+                while not stop.is_set():
+                    try:
+                        found: Any = client.score(service.id, answers, suspect="s").calibrated
+                        done.append(found.call)
+                    except ServiceError as error:
+                        failed.append(str(error))
+
+        with ThreadPoolExecutor(8) as pool:
+            for _ in range(8):
+                pool.submit(ask)
+            while len(done) < 50:
+                time.sleep(0.1)
+            replicas = [p for p in psutil.Process(service.process.pid).children(recursive=True) if "scoring" in " ".join(p.cmdline())]
+            assert replicas, "there is a replica to kill"
+            for replica in replicas:
+                replica.kill()
+            before = len(done)
+            while len(done) < before + 100:
+                assert service.process.poll() is None
+                time.sleep(0.1)
+            stop.set()
+        assert failed == [] and set(done) == {"stolen"}, "the client tries again, and gets there"
