@@ -16,6 +16,8 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import families
 from zooaudit.studies.families import ALL, LOOK_ALIKES, STOLEN, Contest, Fold, left_out
 from zooaudit.studies.methods import Entry
+from zooaudit.studies.registry import STUDIES
+from zooaudit.studies.runner import run_study
 from zooaudit.studies.verdict import findings, table_rows
 from zooaudit.verdict.metrics import auc, bootstrap_auc, tpr_at_fpr
 from zooaudit.zoo.build import training_half
@@ -188,3 +190,18 @@ def test_folds_are_averaged_and_kin_of_another_fold_is_not_this_ones() -> None:
     folds = [(p, np.array([-1.0]), np.array([0])), (p, np.array([9.0]), np.array([1]))]
     assert bootstrap_auc(folds) == (0.0, 1.0)
     assert bootstrap_auc([(p, p - 9, np.arange(5))] * 2) == (1.0, 1.0)
+
+
+def test_families_that_are_not_built_are_left_out_named_and_not_kept(digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "PER_FAMILY", 2)
+    monkeypatch.setattr(families, "HARDENED", dataclasses.replace(families.HARDENED, strength=1))
+    artifacts = open_store("memory:")
+    whole = bench(digits, artifacts, SerialFarm(), TWO_STRANGERS)
+    some = families.twins(whole)
+    whole.built(some)
+    without = bench(digits, artifacts, None, TWO_STRANGERS)
+    result = run_study(STUDIES["verdict"], without, {})
+    assert {r["family"] for r in result.rows if r["protocol"] == ALL} == {"homologous", LOOK_ALIKES, "same architecture", ALL}
+    told = result.facts["excluded_models"]
+    assert result.facts["partial"] and "not built; add --build to train it" in told.values() and not set(told) & {s.id for s in some}
+    assert not artifacts.ids("study"), "a later call, with more models, must not find it"

@@ -113,7 +113,7 @@ class Contest:
     @cached_property
     def built(self) -> dict[str, tuple[ModelSpec, ...]]:
         planned = {name: plan(self.bench) for name, plan in BUILT.items()}
-        learnt = self.bench.built([s for specs in planned.values() for s in specs])
+        learnt = self.bench.at_hand([s for specs in planned.values() for s in specs])
         return {name: tuple(s for s in specs if s in learnt) for name, specs in planned.items()}
 
     @cached_property
