@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
-ALONE := processes or ray or serve or browser or chaos or gpu or network
+ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
 
 .PHONY: help install audit paper test unit check format s3 serve clean
 

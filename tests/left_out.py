@@ -44,7 +44,7 @@ def no_browser() -> str:
 
 
 CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "browser": no_browser, "network": no_network, "s3": no_s3_server}
-KINDS = ("processes", "ray", "s3", "serve", "browser", "chaos", "gpu", "network")
+KINDS = ("processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network")
 
 
 class LeftOut:
