@@ -93,6 +93,13 @@ WRONG = {
     "a label beyond": (JSON, as_json(labels=[4]), "the label '4' in row 0", "its number from 0"),
     "cut off": (RAW, b"\0" * 17, "17 bytes", "a multiple of 16"),
     "compressed": (ARROW, as_arrow(table(), compression="zstd"), "compressed buffers", "without compression"),
+    "compressed, in the old way": (ARROW, as_arrow(table(), metadata_version=pa.ipc.MetadataVersion.V4), "an old format", "version 5"),
+    "a column twice": (
+        ARROW,
+        as_arrow(pa.table([[0], [0], [[1.0, 0, 0, 0]]], ["query", "query", "probabilities"])),
+        "the columns",
+        "query, whole",
+    ),
     "other columns": (ARROW, as_arrow(pa.table({"a": [1]})), "the columns a: int64", "query, whole numbers, and probabilities"),
     "texts": (ARROW, as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})), "list<", "lists of float32"),
     "a dictionary": (

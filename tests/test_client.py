@@ -110,8 +110,15 @@ def test_an_error_of_the_application_is_not_asked_for_again() -> None:
     assert len(asked) == 1
 
 
-def test_an_audit_that_may_have_been_taken_is_not_asked_for_twice() -> None:
-    transport, asked = in_trouble(breaks)
-    with pytest.raises(ServiceError, match="see whether the audit is among the audits"):
+@pytest.mark.parametrize("trouble", [breaks, died, lambda: httpx.Response(502, text="gateway"), lambda: httpx.Response(504, text="late")])
+def test_an_audit_that_may_have_been_taken_is_not_asked_for_twice(trouble: Callable[[], httpx.Response]) -> None:
+    transport, asked = in_trouble(trouble)
+    with pytest.raises(ServiceError):
         Client("http://service", transport=transport).audit("k", {"url": "http://a/infer"})
     assert len(asked) == 1
+
+
+def test_a_proxy_may_say_a_date() -> None:
+    later = httpx.Response(503, headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, text="later")
+    transport, asked = in_trouble(lambda: later, lambda: httpx.Response(200, json={"kits": []}))
+    assert Client("http://service", transport=transport).kits() == [] and len(asked) == 2

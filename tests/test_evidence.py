@@ -15,13 +15,13 @@ import torch
 from tests.cases import Capture, exported, kit_of, suspect, verified
 from tests.makers import make_probe
 from tests.test_kit import make_kit
+from zooaudit import evidence_commands
 from zooaudit.cli import main, make_parser
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError
 from zooaudit.evidence.checks import recomputed
 from zooaudit.evidence.keeping import ANSWERS, Together, commitment, keep
 from zooaudit.evidence.packs import Opened, export, opened
 from zooaudit.kit import load_kit, save_kit
-from zooaudit.kit_commands import evidence_command
 from zooaudit.recipes import RECIPES, recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes
 from zooaudit.storage.models import load_module
@@ -93,7 +93,16 @@ def test_a_call_that_holds_for_one_suspect_alone_is_not_the_evidence_on_several(
 
 @pytest.mark.parametrize(
     "change",
-    [{"queries": "many"}, {"together": {"correction": "none", "p_values": [0.1], "index": 5}}, {"together": {}}, {"together": None}],
+    [
+        {"queries": "many"},
+        {"level": "high"},
+        {"code": 3},
+        {"verdict": {}},
+        {"together": {"correction": "none", "p_values": ["a"], "index": 0}},
+        {"together": {"correction": "none", "p_values": [0.1], "index": 5}},
+        {"together": {}},
+        {"together": None},
+    ],
 )
 def test_settings_of_another_kind_are_one_line(change: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture) -> None:
     artifacts, kit = open_store(str(case_store)), kit_of(case_store)
@@ -192,7 +201,7 @@ def test_what_is_no_pack(tmp_path: Path, capsys: Capture, artifacts: Artifacts) 
     assert main(["evidence", "verify", str(tmp_path / "empty.zip")]) == 2
     assert "0 pieces of evidence" in capsys.readouterr().err
     with pytest.raises(InputError, match="--evidence is missing"):
-        evidence_command(make_parser().parse_args(["evidence", "export", str(tmp_path / "x.zip")]), None)  # type: ignore[arg-type]
+        evidence_commands.evidence(make_parser().parse_args(["evidence", "export", str(tmp_path / "x.zip")]), None)  # type: ignore[arg-type]
 
 
 def test_several_suspects_are_judged_together(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

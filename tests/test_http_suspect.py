@@ -1,10 +1,13 @@
 """Suspects behind prediction APIs: asked in their words, as fast as they like, nothing paid twice, never over the budget."""
 
+import gzip
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import torch
 
@@ -14,6 +17,7 @@ from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import ANSWERED, LOST, REFUSED, Ledger, name_of
+from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.pace import Pace
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
@@ -129,7 +133,7 @@ def test_a_cancelled_audit_asks_no_more(images: torch.Tensor, stranger: Stranger
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
     with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, client_of(remote) as client:
-        with pytest.raises(SuspectError, match="cancelled"):
+        with pytest.raises(SuspectError, match="was stopped"):
             HttpBlackBox(remote, ledger, client, cancelled=stop.is_set).ask(images)
         assert 0 < ledger.spent < len(images)
 
@@ -191,13 +195,13 @@ def test_the_ledger_counts(tmp_path: Path) -> None:
             ledger.charge(1)
         ledger.not_answered(first, REFUSED)
         ledger.not_answered(second, LOST)
-        ledger.answered(third, [name_of(image)], torch.tensor([[0.25, 0.75]]), whole=True)
+        ledger.answered(third, [name_of(image)], torch.tensor([[0.25, 0.75]]), "list")
         assert (ledger.spent, ledger.lost) == (6, 3)
         ledger.charge(4)
     with Ledger(tmp_path / "l.sqlite", {}, 10) as again:
         assert (again.spent, again.lost) == (10, 7), "what was under way may have been answered"
-        row, whole = again.known([name_of(image)])[name_of(image)]
-        assert row.tolist() == [0.25, 0.75] and whole
+        row, form = again.known([name_of(image)])[name_of(image)]
+        assert row.tolist() == [0.25, 0.75] and form == "list"
         assert again.known([name_of(image + 1)]) == {} and ANSWERED == "answered"
 
 
@@ -208,6 +212,7 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         now[0] += seconds
 
     pace = Pace(rate=10, clock=lambda: now[0], sleep=sleep, dice=lambda: 1.0)
+    assert pace.take(0)
     for _ in range(5):
         pace.take(4)
     assert now[0] == pytest.approx(1.6), "the first at once, 0.4 s for each of the others"
@@ -225,6 +230,16 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({}, "has no url"),
         ({"url": "ftp://a/infer"}, "expected http"),
         ({"url": "http://user:pass@a/infer"}, "expected http"),
+        ({"url": "http://a/\ud800/infer"}, "plain ASCII"),
+        ({"url": "http://[::1/infer"}, "expected http"),
+        ({"url": "http://a/infer", "headers": {"X": 5}}, "headers are X; expected texts"),
+        ({"url": "http://a/infer", "headers": {"X": "a\nb"}}, "headers are X; expected texts"),
+        ({"url": "http://a/infer", "headers": [1]}, "expected a table of names"),
+        ({"url": "http://a/infer", "columns": [1, "a", 2, 3]}, "expected a list of numbers"),
+        ({"url": "http://a/infer", "classes": [["a"], "b", "c", "d"]}, "expected a list of names"),
+        ({"url": "http://a/infer", "timeout_s": 1e12}, "timeout_s is 1000000000000"),
+        ({"url": "http://a/infer", "rate": 1e-6}, "rate is 1e-06"),
+        ({"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}}, "no JSON"),
         ({"url": "http://a/ask"}, "does not show its protocol"),
         ({"url": "http://a/infer", "colour": 1}, "'colour' is unknown; expected some of answers, batch"),
         ({"url": "http://a/infer", "batch": "many"}, "batch is 'many'; expected a whole number"),
@@ -258,3 +273,130 @@ def test_a_description_is_read_from_toml(tmp_path: Path) -> None:
     path.write_text("url = ")
     with pytest.raises(InputError, match=r"theirs\.toml cannot be read .* expected TOML such as"):
         read_remote(path, CLASSES)
+
+
+def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
+    """A suspect that answers with these in turn, then with the last for ever: what no honest server can be made to say."""
+    left = list(contents)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(found, Exception):
+            raise found
+        found = found() if callable(found) else found
+        return found if isinstance(found, httpx.Response) else httpx.Response(200, stream=httpx.ByteStream(found), headers=headers)
+
+    return httpx.MockTransport(answer)
+
+
+def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, HttpBlackBox]:
+    remote = remote_of({"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES)
+    ledger = Ledger(tmp_path / "l.sqlite", remote.about, 1000)
+    return ledger, HttpBlackBox(remote, ledger, httpx.Client(transport=transport), pace=Pace(first_s=0.01))
+
+
+HOSTILE = {
+    "deep": b"[" * 200_000,
+    "no list": b'{"outputs": 5}',
+    "not a number": b'{"predictions": [{"label": NaN}]}',
+    "infinite": b'{"predictions": [[1e999, 0, 0, 0]]}',
+    "huge": b'{"predictions": [' + b"9" * 400 + b"]}",
+    "another form": b'{"predictions": [{"label": "bag", "confidence": 0.6}]}',
+    "no JSON": b"<html>",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_reply_that_is_none_is_an_error_of_one_line_and_charged(name: str, images: torch.Tensor, tmp_path: Path) -> None:
+    ledger, box = hostile(tmp_path, replies(HOSTILE[name]), batch=1)
+    with ledger, pytest.raises(AnswersError):
+        box.ask(images[:1])
+    with Ledger(tmp_path / "l.sqlite", box._remote.about, 1000) as again:
+        assert again.lost == 1 and again.known([name_of(images[0])]) == {}
+
+
+def test_a_compressed_reply_is_not_unpacked(images: torch.Tensor, tmp_path: Path) -> None:
+    bomb = gzip.compress(gzip.compress(b"0" * 100_000_000))
+    ledger, box = hostile(tmp_path, replies(bomb, **{"Content-Encoding": "gzip, gzip"}))
+    with ledger, pytest.raises(AnswersError, match="the Content-Encoding gzip, gzip"):
+        box.ask(images[:4])
+
+
+def test_what_never_left_is_not_charged(images: torch.Tensor, tmp_path: Path) -> None:
+    for number, trouble in enumerate((httpx.ConnectTimeout("late"), httpx.PoolTimeout("full"), httpx.ConnectError("refused"))):
+        (folder := tmp_path / str(number)).mkdir()
+        ledger, box = hostile(folder, replies(trouble))
+        with ledger, pytest.raises(SuspectError, match="cannot be reached"):
+            box.ask(images[:4])
+        assert Ledger(folder / "l.sqlite", box._remote.about, 1000).spent == 0
+
+
+def test_retry_after_that_is_no_date_is_no_trouble(images: torch.Tensor, tmp_path: Path) -> None:
+    def busy() -> httpx.Response:
+        return httpx.Response(503, stream=httpx.ByteStream(b""), headers={"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"})
+
+    ledger, box = hostile(tmp_path, replies(busy))
+    with ledger, pytest.raises(SuspectError, match="answers 503, 2 times"):
+        box.ask(images[:4])
+
+
+def test_two_suspects_at_one_address_have_two_ledgers() -> None:
+    abouts = [
+        remote_of({"url": "http://a.example/v2/models/m/infer", **more}, CLASSES).about
+        for more in (
+            {},
+            {"headers": {"X-Model": "A"}},
+            {"headers": {"X-Model": "B"}},
+            {"score": "confidence"},
+            {"label": "name"},
+            {"scale": 2.0},
+        )
+    ]
+    assert len({str(a) for a in abouts}) == len(abouts) and "X-Model" not in str(abouts), "headers may hold keys"
+
+
+def test_trouble_with_one_request_stops_the_others(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+    """Sixty images one by one: the third answer cannot be read, and no more than those under way are asked after it."""
+    stranger.garbled_after = 2
+    with pytest.raises(AnswersError):
+        asking(stranger.url + "/v2/models/m/infer", batch=1, concurrency=2).ask(images)
+    assert stranger.computed <= 6
+
+
+def test_a_long_wait_ends_when_the_audit_is_stopped(images: torch.Tensor, tmp_path: Path) -> None:
+    def busy() -> httpx.Response:
+        return httpx.Response(503, stream=httpx.ByteStream(b""), headers={"Retry-After": "60"})
+
+    remote = remote_of({"url": "http://a.example/v1/models/m:predict"}, CLASSES)
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    started = time.monotonic()
+    with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, pytest.raises(SuspectError, match="was stopped"):
+        HttpBlackBox(remote, ledger, httpx.Client(transport=replies(busy)), cancelled=stop.is_set).ask(images[:2])
+    assert time.monotonic() - started < 5
+
+
+def test_a_ledger_leaves_files_beside_it_alone(tmp_path: Path) -> None:
+    (tmp_path / "poetry.lock").write_text("mine")
+    with Ledger(tmp_path / "poetry.sqlite", {}, 10) as ledger:
+        ledger.charge(3)
+    assert (tmp_path / "poetry.lock").read_text() == "mine"
+    with Ledger(tmp_path / "x.lock", {}, 10) as odd:
+        odd.charge(5)
+    with Ledger(tmp_path / "x.lock", {}, 10) as again:
+        assert again.spent == 5
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        Ledger(tmp_path / "file" / "l.sqlite", {}, 10)
+
+
+def test_numbers_are_the_suspects_columns_and_names_the_kits() -> None:
+    naming = Naming(("0", "1", "2"), (2, 1, 0))
+    assert naming.rows([0, 0.0])[0].argmax(1).tolist() == [2, 2] and naming.rows(["0"])[0].argmax(1).tolist() == [0]
+    for wrong in (1.7, True, -1, 3):
+        with pytest.raises(AnswersError):
+            naming.rows([wrong])
+    with pytest.raises(AnswersError, match="answers of the forms label, scores; expected all of one form"):
+        naming.rows([{"0": 0.6, "1": 0.4}, "0"])
+    with pytest.raises(AnswersError, match="say its name: score"):
+        naming.rows([{"label": "0", "confidence": 0.6}])

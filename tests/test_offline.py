@@ -67,8 +67,8 @@ def as_json(path: Path, order: list[int]) -> None:
 def test_answers_come_back_in_any_format_and_order(write: Callable[[Path, list[int]], None], tmp_path: Path) -> None:
     path = tmp_path / f"a.{write.__name__.removeprefix('as_')}"
     write(path, list(reversed(range(12))))
-    rows, whole = read_answers(path, NAMING, "kit1")
-    assert torch.allclose(rows, ROWS) and whole is (write is not as_json)
+    rows, form = read_answers(path, NAMING, "kit1")
+    assert torch.allclose(rows, ROWS) and form == ("scores" if write is as_json else "list")
 
 
 def test_labels_by_name_and_by_number(tmp_path: Path) -> None:
@@ -82,13 +82,17 @@ def test_labels_by_name_and_by_number(tmp_path: Path) -> None:
     [
         ("query,label\n0,bag\n0,coat\n", "query 0 2 times; expected each once"),
         ("query,label\n0,bag\n2,coat\n", "2 rows but no query 1"),
-        ("query,label\nfirst,bag\n", "a query that is no number"),
+        ("query,label\nfirst,bag\n", "the query 'first'"),
         ("query,label\n", "no rows"),
         ("query,class\n0,bag\n", "the columns query, class; expected query and one of probabilities, answer, label"),
         ("query,label\n0,shoe\n", "the class 'shoe'; expected one of ankle boot, bag, coat"),
         ("query,label,kit\n0,bag,other\n", "answers to the questions of kit other; expected those of kit kit1"),
         ('query,probabilities\n0,"[0.5, 0.5]"\n', "2 numbers for image 0; expected 3"),
         ('query,probabilities\n0,"[0.5, null, 0.5]"\n', "expected 3 numbers"),
+        ("query,label\n0.9,bag\n1.2,coat\n", "the query '0.9'; expected the number of the question"),
+        ("query,label\n1e400,bag\n", "the query 'inf'"),
+        ('query,answer\n0,bag\n1,"{""bag"": 1.0}"\n', "answers of the forms label, scores"),
+        ("query,label\n0\n", "None for image 0"),
     ],
 )
 def test_what_is_wrong_with_answers_is_said(text: str, says: str, tmp_path: Path) -> None:

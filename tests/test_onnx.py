@@ -44,6 +44,14 @@ def test_a_graph_answers_as_the_module_does(label: bool, tmp_path: Path) -> None
     assert np.allclose(loaded(images), model(images).detach(), atol=1e-5)
 
 
+def test_an_embedding_that_comes_first_is_not_taken_for_the_answers(tmp_path: Path) -> None:
+    made = onnx.load(graph(tmp_path / "m.onnx", Affine()))
+    made.graph.output.insert(0, helper.make_tensor_value_info("flat", TensorProto.FLOAT, [None, 16]))
+    onnx.save(made, tmp_path / "two.onnx")
+    images = torch.rand(3, *SHAPE)
+    assert np.allclose(load_model(tmp_path / "two.onnx", None, SHAPE, 4)(images), Affine()(images).detach(), atol=1e-5)
+
+
 def test_what_is_no_suspect_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.onnx").write_text("no graph")
     with pytest.raises(ModelError, match=r"text\.onnx is not a readable ONNX graph"):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 import torch
 
 from tests.cases import Capture, kit_of
-from tests.strangers import Stranger, serving
+from tests.strangers import Stranger, read_png, serving
 from zooaudit.cli import main
 from zooaudit.kit import Kit, load_kit
 from zooaudit.storage.artifacts import open_store
@@ -87,6 +88,15 @@ def test_a_budget_too_small_is_said_and_nothing_is_lost(
     assert code == 0 and told["call"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
 
 
+def asked_of(path: Path, kit: Kit) -> torch.Tensor:
+    """The images of a file of questions, as whoever was sent it sees them."""
+    if path.suffix == ".parquet":
+        return torch.tensor(pq.read_table(path)["image"].to_pylist()).view(-1, *kit.image_shape)
+    with zipfile.ZipFile(path) as archive:
+        names = sorted(n for n in archive.namelist() if n.endswith(".png"))
+        return torch.cat([read_png(archive.read(n)) for n in names])
+
+
 @pytest.mark.parametrize("format_", ["parquet", "zip"])
 def test_answers_that_came_back_give_the_same_verdict(
     format_: str, case_store: Path, kit: Kit, thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
@@ -95,8 +105,7 @@ def test_answers_that_came_back_give_the_same_verdict(
     id_, questions = kit_of(case_store).id, tmp_path / f"q.{format_}"
     assert main(["kit", "queries", "--store", str(case_store), "--kit", id_, "--out", str(questions), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["queries"] == kit.probe.budget and questions.is_file()
-    box = TorchBlackBox(thief.model, kit.num_classes)
-    answers = box.ask(kit.probe.questions())
+    answers = TorchBlackBox(thief.model, kit.num_classes).ask(asked_of(questions, kit))
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist(), "kit": [id_] * len(answers)}), "a.parquet")
     code, told, _ = scored(capsys, case_store, "--answers", "a.parquet")
     expected = kit.probe.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)

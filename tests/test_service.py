@@ -1,8 +1,8 @@
 """The service without Ray, in this process: every route, every refusal, audits of suspects behind an API."""
 
 import datetime
-import hashlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +21,10 @@ from tests.makers import Affine, make_probe, near, peer
 from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from tests.test_kit import K, make_kit
-from zooaudit.fingerprint.answers import ask
+from zooaudit.errors import AnswersError
+from zooaudit.fingerprint.answers import ask, top_k
 from zooaudit.kit import Kit, answers_digest, save_kit
+from zooaudit.serving import keys
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
@@ -30,7 +32,7 @@ from zooaudit.serving.scoring import Job, score_all
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
-from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
+from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 SCOPES = ("read", "score", "audit", "admin")
@@ -83,18 +85,18 @@ def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Itera
     folder = tmp_path_factory.mktemp("service")
     kit = make_kit(facts={"accused": {"look-alike": [3, 4]}, "classes": list(CLASSES)})
     id_ = save_kit(open_store(str(folder / "store")), kit).id
-    keys, entries = {}, ""
+    made, entries = {}, ""
     for name, scopes in {**{s: (s,) for s in SCOPES}, "all": SCOPES, "other": ("audit",)}.items():
-        keys[name], entry = new_key(name, scopes, 0, None)
+        made[name], entry = new_key(name, scopes, 0, None)
         entries += entry
-    keys["old"], old = new_key("old", SCOPES, 0, datetime.date(2020, 1, 1))
-    keys["slow"], slow = new_key("slow", ("read",), 2, None)
+    made["old"], old = new_key("old", SCOPES, 0, datetime.date(2020, 1, 1))
+    made["slow"], slow = new_key("slow", ("read",), 2, None)
     (folder / "keys.toml").write_text(entries + old + slow)
     named = stranger.url.removeprefix("http://")
     settings = Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"))
     auditor = Auditor(settings)
     with TestClient(make_app(settings, audits=InProcess(auditor)), raise_server_exceptions=False) as client:
-        yield Place(client, kit, id_, keys, folder)
+        yield Place(client, kit, id_, made, folder)
     auditor.close()
 
 
@@ -336,7 +338,8 @@ def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -
     problem(place.ask(f"/audits/{told['id']}", "other"), 404, "no such audit")
     assert place.ask("/audits", "other").json()["audits"] == []
     assert place.ask(f"/audits/{told['id']}", "all").status_code == 200, "an admin sees everybody's"
-    again, before = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "batch": 8}, level=0.3).json(), stranger.computed
+    same = {"url": stranger.url + "/v2/models/m/infer", "batch": 8, "headers": {"X-Secret": "hush"}}
+    again, before = submitted(place, same, level=0.3).json(), stranger.computed
     assert ended(place, again["id"])["result"]["charged"] == expected.queries and stranger.computed == before, "nothing is paid twice"
     stranger.flaky = 0.0
 
@@ -407,9 +410,63 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
     assert score["responses"].keys() >= {"200", "4XX", "5XX"}
 
 
-def test_recorded_answers_are_what_the_service_takes() -> None:
-    """The rows that a client sends are those that ``Recorded`` replays: one contract for both ways in."""
-    box = Recorded(GOOD)
-    assert torch.equal(box.ask(make_probe().questions()), GOOD) and hashlib.sha256(GOOD.numpy().tobytes()).hexdigest() == answers_digest(
-        GOOD
+def test_nothing_is_read_for_whoever_has_no_key(place: Place) -> None:
+    huge = b"[" * 3_000_000
+    problem(place.ask("/audits", "", huge), 401)
+    problem(place.ask("/audits", "read", huge), 403)
+    problem(place.ask("/audits", "audit", huge), 413, "at most")
+    problem(place.ask("/audits", "audit", b"[" * 2_000), 400, "Invalid JSON")
+
+
+@pytest.mark.parametrize(
+    "suspect",
+    [{"headers": 5}, {"headers": [1]}, {"headers": {"X": 5}}, {"columns": [1, "a", 2, 3]}, {"classes": [["a"], "b", "c", "d"]}, {"url": "http://[::1/infer"},
+     {"url": "http://127.0.0.1:9/\ud800/infer"}, {"patience_s": 5000.0}, {"rate": 1e-6}],
+)  # fmt: skip
+def test_settings_of_another_kind_are_refused_and_not_entered(suspect: dict[str, Any], place: Place) -> None:
+    before = place.ask("/audits", "audit").json()
+    refused = submitted(place, {"url": "http://127.0.0.1:9/v2/models/m/infer"} | suspect)
+    problem(refused, 400 if "JSON" in refused.text else 422)
+    assert place.ask("/audits", "audit").json() == before
+
+
+def test_a_suspects_key_is_forgotten_when_the_audit_ends(place: Place, stranger: Stranger) -> None:
+    made = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "headers": {"X-Secret": "hush-hush"}}).json()
+    assert ended(place, made["id"])["state"] == "done"
+    kept = b"".join(p.read_bytes() for p in (place.folder / "data").glob("audits.sqlite*") if not p.name.endswith("-wal"))
+    row = (
+        sqlite3.connect(place.folder / "data" / "audits.sqlite").execute("SELECT asked FROM audits WHERE id = ?", (made["id"],)).fetchone()
     )
+    assert "hush" not in row[0] and kept and (place.folder / "data").stat().st_mode & 0o077 == 0
+
+
+def test_keys_that_cannot_be_read_are_said_where_it_is_watched(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "FRESH_S", -1.0)
+    key, entry = new_key("a", ("read",), 0, None)
+    (tmp_path / "keys.toml").write_text(entry)
+    with TestClient(make_app(Settings(str(place.folder / "store"), keys_file=tmp_path / "keys.toml"))) as client:
+        assert client.get("/ready").status_code == 200
+        (tmp_path / "keys.toml").write_text("[[key]]\nname = ")
+        problem(client.get("/ready"), 503, "keys cannot be read")
+        assert client.get("/kits", headers={"Authorization": f"Bearer {key}"}).status_code == 200, "the keys that were there stay"
+
+
+SCALED = {"percentages": 100.0, "bytes": 255.0}
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_percentages_are_not_taken_for_logits(name: str, place: Place, tmp_path: Path) -> None:
+    """Read as logits they become labels with a little noise, and innocent models are called stolen ten times as often."""
+    rows = (TorchBlackBox(INNOCENT, K).ask(place.kit.probe.questions()) * SCALED[name]).round()
+    with pytest.raises(AnswersError, match="rows that all sum to about"):
+        to_probabilities(rows, len(rows), K, "s", "guess")
+    problem(place.score(rows), 422, "do not sum to 1")
+
+
+def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(place: Place) -> None:
+    probe = place.kit.probe
+    whole = TorchBlackBox(INNOCENT, K).ask(probe.questions())
+    mixed = torch.cat([whole[: probe.checks], top_k(whole[probe.checks :], 0)])
+    assert place.score(mixed).json()["calibrated"]["access"] == "label"
+    problem(place.score(mixed, access="probabilities"), 422, "what looks like label")
+    assert place.score(whole, access="top-1000000").json()["calibrated"]["access"] == "probabilities"

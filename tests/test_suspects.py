@@ -184,7 +184,9 @@ def test_weights_without_a_factory_say_how_to_give_one(weights: Path) -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    refused(tmp_path / "gone.safetensors", str(tmp_path / "gone.safetensors"), "does not exist", "expected a .safetensors or .pt2 file")
+    refused(
+        tmp_path / "gone.safetensors", str(tmp_path / "gone.safetensors"), "does not exist", "expected a .safetensors, .pt2 or .onnx file"
+    )
 
 
 def test_weights_that_do_not_fit_state_path_found_and_expected(weights: Path) -> None:

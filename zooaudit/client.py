@@ -27,7 +27,9 @@ from zooaudit.serving import schemas
 
 ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM = "application/problem+json"
-AGAIN = (429, 502, 503, 504)
+NOT_TAKEN = (429, 503)
+"""The service says that it did nothing."""
+AGAIN = (*NOT_TAKEN, 502, 504)
 """Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
 Method = Literal["calibrated", "paper"]
@@ -167,9 +169,9 @@ class Client:
                 refused = _refused(reply)
                 if not _may_pass(reply, once=path == "/audits" and method == "POST"):
                     raise refused
-                wait, trouble, status = float(reply.headers.get("Retry-After", "0") or 0), str(refused), reply.status_code
+                wait, trouble, status = _retry_after(reply), str(refused), reply.status_code
             failures += 1
-            wait = max(wait, random.random() * min(5.0, 0.1 * 2.0**failures))
+            wait = max(wait, random.random() * min(5.0, 0.1 * 2.0 ** min(failures, 30)))
             if time.monotonic() + wait > end:
                 raise ServiceError(f"{trouble}, {failures} times", status)
             time.sleep(wait)
@@ -194,7 +196,13 @@ def arrow_body(answers: np.ndarray) -> bytes:
 def _may_pass(reply: httpx.Response, once: bool) -> bool:
     """Whether to try again. A 500 without a problem document is not the application's: the replica that worked on it has died."""
     died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
-    return reply.status_code in AGAIN or (died and not once)
+    return reply.status_code in NOT_TAKEN or (not once and (died or reply.status_code in AGAIN))
+
+
+def _retry_after(reply: httpx.Response) -> float:
+    """Seconds; a proxy may say a date, which is left to the backing off."""
+    value = reply.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdecimal() else 0.0
 
 
 def _refused(reply: httpx.Response) -> ServiceError:

@@ -58,6 +58,8 @@ def _names(args: argparse.Namespace) -> list[str]:
         raise ConfigError("whom do you suspect? give --suspect (a file, an address, or a .toml that describes one), or --answers")
     if len(set(names)) < len(names):
         raise ConfigError("a suspect is named twice; each counts once")
+    if args.budget is not None and args.budget < 1:
+        raise ConfigError(f"--budget is {args.budget}; expected a number of queries, 1 at least")
     if args.answers and args.method == "both":
         raise ConfigError("answers are to one method's questions: give --method calibrated (the default) or --method paper")
     return names
@@ -72,8 +74,9 @@ def _needed(args: argparse.Namespace, found: Kit) -> int:
 def _door(name: str, args: argparse.Namespace, kit: str, found: Kit, tell: Voice) -> Door:
     """How one suspect is asked."""
     kind = ANSWERS if name in (args.answers or []) else ""
+    budget = _needed(args, found) if args.budget is None else args.budget
     how = How(
-        kit, found.image_shape, found.classes, args.access != SEEN, args.factory, args.budget or _needed(args, found),
+        kit, found.image_shape, found.classes, args.access != SEEN, args.factory, budget,
         Path(args.ledger) if args.ledger else None, kind,
     )  # fmt: skip
     door = Door.to(name, how)

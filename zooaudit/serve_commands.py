@@ -53,6 +53,7 @@ def serve(args: argparse.Namespace, out: TextIO) -> int:
 def _prepare(args: argparse.Namespace, data: Path, tell: Voice) -> None:
     """The environment that the service's processes read; a first key, if there is none."""
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
+    data.chmod(0o700)  # it may have been made by 'zooaudit key', or by hand
     os.environ[names.STORE], os.environ[names.DATA] = args.store, str(data)
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"
@@ -105,7 +106,7 @@ def _append(path: Path, entry: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a") as file:
-            file.write(entry)
+            file.write("\n" + entry)  # whatever the file ended with
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --keys") from error
 

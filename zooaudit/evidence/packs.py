@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,13 +111,27 @@ class Opened:
             kit_artifact = pack.load(KIT, meta["kit"])
             kit = read_kit(kit_artifact)
             table = evidence.table(ANSWERS, schema(kit.num_classes))
-            asked, together = list(range(meta["queries"])), Together(**meta["together"])
-            together.p_values[together.index]
+            together = Together(**meta["together"])
+            _check_types(meta, together)
             Access.named(meta["read_as"])
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
-        if table.column("query").to_pylist() != asked:
-            raise InputError(f"the pack's answers are not to queries 0 to {len(asked) - 1}, each once and in order")
+        if len(table) != meta["queries"] or table.column("query").to_pylist() != list(range(len(table))):
+            raise InputError(f"the pack's answers are not to queries 0 to {meta['queries'] - 1}, each once and in order")
         rows = table.column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, kit.num_classes)
         return Opened(evidence, kit_artifact, kit, answers, together)
+
+
+def _check_types(meta: dict[str, Any], together: Together) -> None:
+    """Raise TypeError or IndexError unless numbers are numbers: a pack is anybody's."""
+    together.p_values[together.index]
+    numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
+    whole = [meta["queries"], together.index]
+    if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(n, int) and n >= 0 for n in whole):
+        raise TypeError("a level, a p-value or a count that is no number")
+    for name in ("kit", "suspect", "access", "read_as", "code", "commitment"):
+        if not isinstance(meta[name], str):
+            raise TypeError(f"{name} that is no text")
+    if not isinstance(meta["verdict"], dict) or not {"call", "p_value", "score", "reason"} <= meta["verdict"].keys():
+        raise TypeError("a verdict that is none")

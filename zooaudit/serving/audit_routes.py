@@ -3,25 +3,38 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 
 from zooaudit.serving import schemas
 from zooaudit.serving.keys import Key
 from zooaudit.serving.kit_routes import PROBLEM
 from zooaudit.serving.problems import Refused
-from zooaudit.serving.service import Shared, needs
+from zooaudit.serving.service import Shared, needs, read_body
 
 router = APIRouter(responses=PROBLEM)
 Auditing = Annotated[Key, needs("audit")]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
+MOST_BYTES = 65536
+"""Of what describes a suspect."""
+BODY: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.AuditRequest.model_json_schema()}}}
+}
 PAGE = {"Content-Security-Policy": POLICY}
 """A report is a page of its own: it may do nothing in the name of whoever looks at it."""
 
 
-@router.post("/audits", status_code=HTTPStatus.ACCEPTED)
-async def submit(asked: schemas.AuditRequest, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
+@router.post("/audits", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
+async def submit(request: Request, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
     """Have the service ask a suspect behind a prediction API."""
+    try:  # read here, so that nothing is read for whoever has no key
+        asked = schemas.AuditRequest.model_validate_json(await read_body(request, MOST_BYTES))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
+        place = ".".join(map(str, first["loc"])) or "the body"
+        raise Refused(status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it") from error
     made = _shown(await service.audits.submit(key.name, asked.model_dump()))
     response.headers["Location"] = f"/audits/{made.id}"
     return made

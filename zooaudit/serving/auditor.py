@@ -31,6 +31,7 @@ LOCKED_S = 60.0
 """How long an audit that another process still holds (a replica that is being replaced) is waited for."""
 NOT_OURS = ("key_env", "ca", "key_header", "key_prefix")
 """Settings that would reach into the service's own environment and files."""
+MOST_S = {"timeout_s": 120.0, "patience_s": 900.0}
 FRAMING = ("host", "content-length", "content-type", "transfer-encoding", "connection", "te", "upgrade")
 
 
@@ -99,9 +100,12 @@ class Auditor:
         suspect = asked["suspect"]
         if taboo := sorted(set(suspect) & set(NOT_OURS)):
             raise ConfigError(f"the suspect has {', '.join(taboo)}, which are for the command line; send its key in headers")
-        if taboo := sorted(h for h in suspect.get("headers") or {} if h.lower() in FRAMING):
-            raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
         remote = remote_of(suspect, kit.classes)
+        if taboo := sorted(h for h in remote.headers if h.lower() in FRAMING):
+            raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
+        for name, most in MOST_S.items():
+            if getattr(remote, name) > most:
+                raise ConfigError(f"{name} is {getattr(remote, name):g}; this service waits {most:g} s at most")
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])
@@ -149,7 +153,10 @@ class Auditor:
             found = kit.probe.examine(box, asked.get("level"), access, told=told)
             charged = {"charged": ledger.spent, "lost": ledger.lost}
         kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
-        return calibrated(kit, found) | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}
+        shown = calibrated(kit, found)
+        if list(remote.naming.columns) != list(range(len(kit.classes))):
+            shown["hint"] = ""  # it would be relative to the order that was given
+        return shown | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}
 
     def _ledger(self, about: dict[str, Any], budget: int) -> Ledger:
         path, end = self._data / "ledgers" / f"{digest_of(about)}.sqlite", time.monotonic() + LOCKED_S

@@ -31,6 +31,8 @@ FLOAT32 = np.dtype("<f4")
 BYTES_A_NUMBER, BYTES_AROUND = 64, 65536
 """Of JSON: digits, brackets and indentation."""
 QUERY, PROBABILITIES = "query", "probabilities"
+VERSION_5, RECORD_BATCH = 4, 3
+"""As Arrow's flatbuffers number them."""
 
 
 def most_bytes(rows: int, num_classes: int) -> int:
@@ -102,8 +104,8 @@ def _from_raw(body: bytes, classes: Sequence[str]) -> Tensor:
 def _from_arrow(body: bytes, classes: Sequence[str]) -> Tensor:
     try:
         for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
-            if message.type == "record batch" and is_compressed(message.metadata.to_pybytes()):
-                raise AnswersError.of("compressed buffers", "an Arrow stream without compression")
+            if not is_plain(message.metadata.to_pybytes()):
+                raise AnswersError.of("compressed buffers, or an old format", "an Arrow stream of version 5 without compression")
             if message.type not in ("schema", "record batch"):
                 raise AnswersError.of(f"a {message.type}", "plain columns")
         with pa.ipc.open_stream(pa.BufferReader(body)) as reader:
@@ -125,7 +127,11 @@ def check_schema(schema: pa.Schema) -> None:
     """
     found = {f.name: f.type for f in schema}
     wanted = "query, whole numbers, and probabilities, lists of float32 or float64"
-    if set(found) != {QUERY, PROBABILITIES} or not pa.types.is_integer(found[QUERY]) or not _lists_of_floats(found[PROBABILITIES]):
+    if (
+        sorted(schema.names) != [PROBABILITIES, QUERY]
+        or not pa.types.is_integer(found[QUERY])
+        or not _lists_of_floats(found[PROBABILITIES])
+    ):
         raise AnswersError.of(f"the columns {', '.join(f'{n}: {t}' for n, t in found.items())[:300] or 'none'}", wanted)
 
 
@@ -157,9 +163,10 @@ def from_table(table: pa.Table, num_classes: int) -> Tensor:
         return torch.from_numpy(np.asarray(flat).astype(np.float32).reshape(-1, num_classes)[order])
 
 
-def is_compressed(metadata: bytes) -> bool:
-    """Whether an Arrow message's record batch says that its buffers are compressed. The flatbuffer is ``Message`` (field 2, the header:
-    ``RecordBatch``), whose field 3 is ``compression``: https://arrow.apache.org/docs/format/Columnar.html."""
+def is_plain(metadata: bytes) -> bool:
+    """Whether an Arrow message's buffers are as long as they say: of metadata version 5, where only a record batch's own field says that
+    its buffers are compressed (before, a custom field could), and without that. The flatbuffer is ``Message``: field 0 the version, 2 the
+    header; a ``RecordBatch``'s field 3 is ``compression``: https://arrow.apache.org/docs/format/Columnar.html."""
 
     def field_at(table: int, number: int) -> int:
         vtable = table - struct.unpack_from("<i", metadata, table)[0]
@@ -169,9 +176,12 @@ def is_compressed(metadata: bytes) -> bool:
         return table + offset if offset else 0
 
     message = struct.unpack_from("<I", metadata, 0)[0]
-    header = field_at(message, 2)
-    batch = header + struct.unpack_from("<I", metadata, header)[0] if header else 0
-    return bool(batch and field_at(batch, 3))
+    version, kind, header, custom = (field_at(message, n) for n in (0, 1, 2, 4))
+    if not version or struct.unpack_from("<h", metadata, version)[0] != VERSION_5 or custom:
+        return False
+    if not kind or metadata[kind] != RECORD_BATCH:
+        return True
+    return bool(header) and not field_at(header + struct.unpack_from("<I", metadata, header)[0], 3)
 
 
 def questions_json(images: Tensor) -> bytes:

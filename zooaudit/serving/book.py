@@ -33,6 +33,7 @@ class Book:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)  # suspects' keys are in it
+        path.parent.chmod(0o700)
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -50,6 +51,8 @@ class Book:
 
     def note(self, id_: str, **changes: Any) -> None:
         """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has ended stays as it is."""
+        if changes.get("state") not in (None, *OPEN):
+            changes["asked"] = _without_secrets((self.get(id_) or {}).get("asked", {}))
         plain = {k: json.dumps(v) if k in JSONS else v for k, v in changes.items()} | {"changed": time.time()}
         names = ", ".join(f"{k} = ?" for k in plain)
         with self._lock:
@@ -77,3 +80,8 @@ class Book:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _without_secrets(asked: dict[str, Any]) -> dict[str, Any]:
+    """What an audit that has ended was asked for: headers may hold a suspect's key, which nobody needs any more."""
+    return asked | {"suspect": {k: v for k, v in asked.get("suspect", {}).items() if k != "headers"}}

@@ -11,6 +11,7 @@ expires = 2027-01-01
 import datetime
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import threading
@@ -22,6 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from zooaudit.errors import ConfigError
+
+log = logging.getLogger(__name__)
 
 SCOPES = ("read", "score", "audit", "admin")
 """``read``: kits and their questions; ``score``: answers; ``audit``: have the service ask a suspect; ``admin``: see everybody's audits."""
@@ -133,6 +136,11 @@ class Keyring:
                 found = key
         return found
 
+    def checked(self) -> str:
+        """What is wrong with the keys file; "" if nothing is. The keys that were there before stay until it is mended."""
+        self._current()
+        return self.trouble
+
     def _current(self) -> tuple[Key, ...]:
         with self._lock:
             if self._path and self._clock() - self._read_at > FRESH_S:
@@ -141,6 +149,8 @@ class Keyring:
                     try:
                         self._own, self._stamp, self.trouble = read_keys(self._path), stamp, ""
                     except ConfigError as error:  # half written, say: the keys that were there stay
+                        if not self.trouble:
+                            log.error("keys that were taken away may still be accepted: %s", error)
                         self.trouble = str(error)
             return self._own
 

@@ -54,8 +54,10 @@ async def health() -> schemas.Status:
 
 @public.get("/ready")
 def ready(service: Shared) -> schemas.Status:
-    """The store answers too."""
+    """The store answers too, and the keys can be read."""
     service.kits.ready()
+    if service.keyring.checked():  # what is wrong is in the log: callers need not know
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more")
     return schemas.Status(status="ready")
 
 

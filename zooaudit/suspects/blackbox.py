@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from zooaudit.errors import AnswersError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
+SCALED = 0.05
+"""Of their mean, the most that sums of rows that were probabilities once deviate by, after rounding. Of logits they deviate by far more."""
 Reading = Literal["any", "guess", "told"]
 
 
@@ -104,4 +106,14 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
             f"values in [0, 1] that do not sum to 1 (from {scores.sum(1).min():.3g} to {scores.sum(1).max():.3g})",
             f"logits or whole probabilities of {name}; if it rounds or cuts them, say so by --access",
         )
+    if reading == "guess" and not already and _scaled(scores):
+        total = float(scores.sum(1).mean())
+        expected = f"logits or whole probabilities of {name}; percentages have to be divided by {total:.4g}"
+        raise AnswersError.of(f"rows that all sum to about {total:.4g}", expected)
     return scores if already else scores.softmax(1)
+
+
+def _scaled(scores: Tensor) -> bool:
+    """Whether rows look like percentages, or counts out of 255: not negative, and all of about one sum. Logits are not."""
+    sums = scores.sum(1)
+    return len(scores) > 1 and bool((scores >= 0).all()) and float(sums.std()) <= SCALED * float(sums.mean())

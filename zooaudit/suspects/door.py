@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zooaudit.config import digest_of
-from zooaudit.suspects.blackbox import BlackBox, TorchBlackBox, to_probabilities
+from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import load_model
@@ -69,9 +69,9 @@ class Door:
         """
         path = Path(name)
         if how.kind == ANSWERS:
-            rows, whole = read_answers(path, Naming(how.classes), how.kit)
-            reading = "guess" if whole and not how.told else "told"
-            answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)  # type: ignore[arg-type]
+            rows, form = read_answers(path, Naming(how.classes), how.kit)
+            reading: Reading = "guess" if form == "list" and not how.told else "told"
+            answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)
             return Door(None, answers, _sha256(path))
         if name.startswith(("http://", "https://")):
             return _remote(remote_of({"url": name}, how.classes), how)

@@ -1,10 +1,12 @@
 """A suspect behind a prediction API: asked in batches by several threads, as fast as it wants to be asked, every answer in a ledger."""
 
 import email.utils
+import json
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,9 +14,10 @@ import httpx
 import torch
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, ConfigError, SuspectError, first_line
+from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError, first_line
 from zooaudit.suspects.blackbox import Reading, to_probabilities
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
+from zooaudit.suspects.naming import Form
 from zooaudit.suspects.pace import Pace
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.wire import Wire
@@ -71,43 +74,48 @@ class HttpBlackBox:
         self._queries += len(images)
         return self._read([known[n] for n in names])
 
-    def _read(self, rows: Sequence[tuple[Tensor, bool]]) -> Tensor:
-        whole = {w for _, w in rows}
-        if len(whole) > 1:
-            raise AnswersError.of("some whole lists and some named classes", "all of one form")
-        reading: Reading = "guess" if whole == {True} and not self._told else "told"
+    def _read(self, rows: Sequence[tuple[Tensor, Form]]) -> Tensor:
+        forms = {form for _, form in rows}
+        if len(forms) > 1:
+            raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms))}", "all of one form")
+        reading: Reading = "guess" if forms == {"list"} and not self._told else "told"
         return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.url, reading)
 
     def _ask_all(self, images: Tensor, batches: list[list[tuple[str, int]]]) -> None:
         """All batches: the first by itself, lest a wrong setting be paid for several times, then several at once; trouble with one stops
-        those that have not begun."""
-        wire = self._known_wire()
-        first, *batches = batches
-        self._ask_batch(wire, [n for n, _ in first], images[[i for _, i in first]])
+        those that have not been sent."""
+        wire, stop = self._known_wire(), threading.Event()
+
+        def ask(batch: list[tuple[str, int]]) -> None:
+            self._ask_batch(wire, [n for n, _ in batch], images[[i for _, i in batch]], lambda: stop.is_set() or self._cancelled())
+
+        first, *others = batches
+        ask(first)
         with ThreadPoolExecutor(self._remote.concurrency) as pool:
-            futures = [pool.submit(self._ask_batch, wire, [n for n, _ in b], images[[i for _, i in b]]) for b in batches]
             try:
-                for future in futures:
+                done, _ = wait([pool.submit(ask, batch) for batch in others], return_when=FIRST_EXCEPTION)
+                for future in done:
                     future.result()
             except BaseException:
+                stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def _ask_batch(self, wire: Wire, names: list[str], images: Tensor) -> None:
+    def _ask_batch(self, wire: Wire, names: list[str], images: Tensor, halted: Callable[[], bool]) -> None:
         kind, body = wire.body(images)
-        failures, since = 0, time.monotonic()
+        failures, since = 0, 0.0
         while True:
-            if self._cancelled():
-                raise SuspectError("the audit was cancelled; answers so far are kept")
-            self._pace.take(len(images))
+            if not self._pace.take(len(images), halted):
+                raise SuspectError("the audit was stopped; answers so far are kept")
+            since = since or time.monotonic()
             number = self._ledger.charge(len(images))
             try:
                 outcome, trouble, wait_s = self._post(kind, body, len(images))
                 if isinstance(outcome, bytes):
-                    rows, whole = self._naming.rows(wire.read(outcome, len(images)))
-                    self._ledger.answered(number, names, rows, whole)
+                    rows, form = self._naming.rows(wire.read(outcome, len(images)))
+                    self._ledger.answered(number, names, rows, form)
                     return
-            except (AnswersError, SuspectError) as error:  # it answered, though not what was asked; or said that it never will
+            except (InputError, SuspectError) as error:  # it answered, though not what was asked; or it never will
                 self._ledger.not_answered(number, LOST if isinstance(error, AnswersError) else REFUSED)
                 raise
             self._ledger.not_answered(number, outcome)
@@ -126,12 +134,12 @@ class HttpBlackBox:
 
     def _post(self, kind: str, body: bytes, count: int) -> tuple[bytes | str, str, float]:
         """The response's body, or a request's outcome without one; the trouble; for how long the suspect wants to be let alone."""
-        most = BYTES_A_RESPONSE + count * BYTES_AN_IMAGE
         try:
-            with self._client.stream("POST", self._remote.url, content=body, headers={"Content-Type": kind}) as response:
-                content = _up_to(response, most)
-        except httpx.ConnectError as error:
+            response, content = self._exchanged("POST", self._remote.url, BYTES_A_RESPONSE + count * BYTES_AN_IMAGE, body, kind)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return REFUSED, f"cannot be reached ({first_line(error)})", 0.0
+        except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
+            raise ConfigError(f"{self._remote.url} cannot be asked: {first_line(error)}") from error
         except httpx.HTTPError as error:
             return LOST, f"did not answer ({first_line(error)})", 0.0
         status = response.status_code
@@ -141,11 +149,29 @@ class HttpBlackBox:
             return REFUSED if status in BUSY else LOST, f"answers {status}", _retry_after(response)
         hint = f"; is the key in {self._remote.key_env}?" if status in (401, 403) and self._remote.key_env else ""
         if 300 <= status < 400:
-            hint = f"; it points to {response.headers.get('Location', 'nowhere')}, which is not followed"
+            hint = f"; it points to {response.headers.get('Location', 'nowhere')[:200]}, which is not followed"
         raise SuspectError(f"{self._remote.url} answers {status}{hint}: {content[:200].decode(errors='replace')}")
 
+    def _exchanged(self, method: str, url: str, most: int, body: bytes | None = None, kind: str = "") -> tuple[httpx.Response, bytes]:
+        """A response and its body: at most so many bytes, none of them compressed, all of them within the time."""
+        end = time.monotonic() + self._remote.timeout_s
+        headers = {"Accept-Encoding": "identity"} | ({"Content-Type": kind} if kind else {})
+        with self._client.stream(method, url, content=body, headers=headers) as response:
+            coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+            if coding not in ("", "identity"):
+                raise AnswersError.of(f"the Content-Encoding {coding[:40]}", "answers as they are: it was told to send identity")
+            parts, size = [], 0
+            for part in response.iter_raw():
+                size += len(part)
+                if size > most:
+                    raise AnswersError.of(f"more than {most:,} bytes", "probabilities")
+                if time.monotonic() > end:
+                    raise httpx.ReadTimeout(f"not all of the answer within {self._remote.timeout_s:g} s")
+                parts.append(part)
+        return response, b"".join(parts)
+
     def _known_wire(self) -> Wire:
-        """For ``v2``: the name and layout of the input are asked for, unless they are said."""
+        """For ``v2``: the name of the input is asked for, unless it is said."""
         if self._wire is None:
             self._wire = self._remote.wire
             if self._wire.protocol == "v2" and not self._wire.input:
@@ -153,11 +179,10 @@ class HttpBlackBox:
         return self._wire
 
     def _metadata(self) -> Any:
-        address = self._remote.url.removesuffix("/infer")
         try:
-            response = self._client.get(address)
-            return response.json() if response.status_code == 200 else {}
-        except (httpx.HTTPError, ValueError):  # it need not tell
+            response, content = self._exchanged("GET", self._remote.url.removesuffix("/infer"), BYTES_A_RESPONSE)
+            return json.loads(content) if response.status_code == 200 else {}
+        except (httpx.HTTPError, InputError, ValueError, RecursionError):  # it need not tell
             return {}
 
 
@@ -177,6 +202,8 @@ def client_of(remote: Remote, transport: Transport | None = None) -> httpx.Clien
         key = os.environ.get(remote.key_env, "")
         if not key:
             raise ConfigError(f"key_env is {remote.key_env}, which is not set; export the suspect's key in it")
+        if not (key.isascii() and key.isprintable()):
+            raise ConfigError(f"the key in {remote.key_env} has characters that no header can have; expected printable ASCII")
         headers[remote.key_header] = f"{remote.key_prefix} {key}".strip()
     parts = urlsplit(remote.url)
     if remote.key_env and parts.scheme == "http" and parts.hostname not in LOOPBACK and os.environ.get(ALLOW_HTTP) != "1":
@@ -200,16 +227,6 @@ def client_of(remote: Remote, transport: Transport | None = None) -> httpx.Clien
     )
 
 
-def _up_to(response: httpx.Response, most: int) -> bytes:
-    parts, size = [], 0
-    for part in response.iter_bytes():
-        size += len(part)
-        if size > most:
-            raise AnswersError.of(f"more than {most:,} bytes", "probabilities")
-        parts.append(part)
-    return b"".join(parts)
-
-
 def _retry_after(response: httpx.Response) -> float:
     """Seconds; a date is taken by the difference to now. 0 if it does not say, or says what cannot be read."""
     value = response.headers.get("Retry-After", "")
@@ -217,5 +234,5 @@ def _retry_after(response: httpx.Response) -> float:
         return float(value)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

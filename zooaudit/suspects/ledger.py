@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from zooaudit.errors import InputError, SuspectError
+from zooaudit.suspects.naming import Form
 
 TABLES = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, whole INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, form TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
@@ -50,8 +51,11 @@ class Ledger:
     def __init__(self, path: Path, about: Mapping[str, Any], budget: int) -> None:
         self.path, self.budget = path, budget
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._held = path.with_suffix(".lock").open("w")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._held = path.with_name(path.name + ".lock").open("a")
+        except OSError as error:
+            raise InputError(f"the ledger {path} cannot be written ({error.strerror}); give another --ledger") from error
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -98,13 +102,13 @@ class Ledger:
                 self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)).fetchone()[0]
             )
 
-    def known(self, names: list[str]) -> dict[str, tuple[Tensor, bool]]:
-        """Answers there are: a row float32 ``[K]``, and whether it is a whole list, as told by ``Naming``."""
+    def known(self, names: list[str]) -> dict[str, tuple[Tensor, Form]]:
+        """Answers there are: a row float32 ``[K]``, and its form, as told by ``Naming``."""
         found = {}
         with self._lock:
             for name in names:
-                if row := self._db.execute("SELECT row, whole FROM answers WHERE image = ?", (name,)).fetchone():
-                    found[name] = torch.from_numpy(np.frombuffer(row[0], "<f4").astype(np.float32)), bool(row[1])
+                if row := self._db.execute("SELECT row, form FROM answers WHERE image = ?", (name,)).fetchone():
+                    found[name] = torch.from_numpy(np.frombuffer(row[0], "<f4").astype(np.float32)), row[1]
         return found
 
     def charge(self, images: int) -> int:
@@ -125,9 +129,9 @@ class Ledger:
             assert number is not None
             return number
 
-    def answered(self, number: int, names: list[str], rows: Tensor, whole: bool) -> None:
+    def answered(self, number: int, names: list[str], rows: Tensor, form: Form) -> None:
         """A request's answers have come."""
-        packed = [(n, r.numpy().astype("<f4").tobytes(), int(whole)) for n, r in zip(names, rows, strict=True)]
+        packed = [(n, r.numpy().astype("<f4").tobytes(), form) for n, r in zip(names, rows, strict=True)]
         with self._lock, self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", packed)
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (ANSWERED, number))

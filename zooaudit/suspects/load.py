@@ -35,7 +35,7 @@ def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int
     if path.suffix == ".pt2":
         module = load_exported(path)
     elif path.suffix == ".onnx":
-        module = OnnxModule(path)
+        module = OnnxModule(path, num_classes)
     else:
         refuse_pickle(path)
         if factory is None:

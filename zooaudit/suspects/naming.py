@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError
+
+Form = Literal["list", "scores", "label"]
 
 
 @dataclass(frozen=True)
@@ -37,38 +39,47 @@ class Naming:
         if sorted(self.columns) != list(range(count)):
             raise ConfigError(f"columns are {list(self.columns)}; expected 0 to {count - 1}, each once: where it has each class")
 
-    def rows(self, answers: Sequence[Any]) -> tuple[Tensor, bool]:
-        """One row an answer, float32 ``[n, K]`` in the kit's order; and whether they are whole lists of numbers, which may be logits. A
-        class that is not named is 0, of a bare label its class is 1.
+    def rows(self, answers: Sequence[Any]) -> tuple[Tensor, Form]:
+        """One row an answer, float32 ``[n, K]`` in the kit's order; and their form: whole lists of numbers, which may be logits, scores by
+        name, or bare labels. A class that is not named is 0, of a bare label its class is 1.
 
         Raises:
-            AnswersError: an answer of no known form, or classes that are not the kit's.
+            AnswersError: an answer of no known form, several forms, classes that are not the kit's, or numbers that are not finite.
         """
         rows = [self._row(a, i) for i, a in enumerate(answers)]
-        if len({whole for _, whole in rows}) > 1:
-            raise AnswersError.of("some whole lists and some named classes", "all of one form")
-        return torch.tensor([row for row, _ in rows], dtype=torch.float32), all(whole for _, whole in rows)
+        forms = {form for _, form in rows}
+        if len(forms) != 1:
+            raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form")
+        found = torch.tensor([row for row, _ in rows], dtype=torch.float64)
+        if not torch.isfinite(found.float()).all():
+            raise AnswersError.of("NaN or infinite values", "finite numbers")
+        return found.float(), forms.pop()
 
-    def _row(self, answer: Any, index: int) -> tuple[list[float], bool]:
+    def _row(self, answer: Any, index: int) -> tuple[list[float], Form]:
         if isinstance(answer, list) and answer and all(map(_is_number, answer)):
-            return self._reordered(answer, index), True
-        return self._spread(self._named(answer, index), index), False
+            return self._reordered(answer, index), "list"
+        named, form = self._named(answer, index)
+        return self._spread(named, index), form
 
     def _reordered(self, numbers: list[float], index: int) -> list[float]:
         if len(numbers) != len(self.classes):
             raise AnswersError.of(f"{len(numbers)} numbers for image {index}", f"{len(self.classes)}, one for each class")
         return [float(numbers[c]) for c in self.columns]
 
-    def _named(self, answer: Any, index: int) -> list[tuple[Any, float]]:
+    def _named(self, answer: Any, index: int) -> tuple[list[tuple[Any, float]], Form]:
         """Classes, by whatever name, and their scores."""
-        if isinstance(answer, str) or (_is_number(answer) and float(answer).is_integer()):
-            return [(answer, 1.0)]
+        if isinstance(answer, str) or _is_number(answer):
+            return [(answer, 1.0)], "label"
         if isinstance(answer, Mapping) and self.label in answer:
-            return [(answer[self.label], answer.get(self.score, 1.0))]
+            if len(answer) > 1 and self.score not in answer:
+                raise AnswersError.of(
+                    f"the keys {', '.join(map(str, answer))[:80]} for image {index}", f"{self.score!r}; or say its name: score = ..."
+                )
+            return [(answer[self.label], answer.get(self.score, 1.0))], "scores" if self.score in answer else "label"
         if isinstance(answer, Mapping) and answer and all(map(_is_number, answer.values())):
-            return list(answer.items())
+            return list(answer.items()), "scores"
         if isinstance(answer, list) and answer and all(isinstance(a, Mapping) and {self.label, self.score} <= a.keys() for a in answer):
-            return [(a[self.label], a[self.score]) for a in answer]
+            return [(a[self.label], a[self.score]) for a in answer], "scores"
         objects = f"a list of objects with {self.label!r} and {self.score!r}"
         expected = f"{len(self.classes)} numbers, an object of names and scores, {objects}, or a label"
         raise AnswersError.of(f"{str(answer)[:80]} for image {index}", expected)
@@ -84,15 +95,14 @@ class Naming:
         return row
 
     def _index(self, name: Any) -> int:
-        if str(name) in self.classes:
-            return self.classes.index(str(name))
-        number = int(name) if isinstance(name, int | float) or (isinstance(name, str) and name.isdecimal()) else -1
-        if number not in self.columns:
-            raise AnswersError.of(
-                f"the class {str(name)[:80]!r}",
-                f"one of {', '.join(self.classes)}; if the suspect names them otherwise, say how: classes = [...]",
-            )
-        return self.columns.index(number)
+        """A text is a name, or else a number; a number is the suspect's, so it is where its lists have the class."""
+        if isinstance(name, str) and name in self.classes:
+            return self.classes.index(name)
+        number = int(name) if isinstance(name, str) and name.isascii() and name.isdecimal() and len(name) < 10 else name
+        if _is_number(number) and number in self.columns:
+            return self.columns.index(int(number))
+        expected = f"one of {', '.join(self.classes)}; if the suspect names them otherwise, say how: classes = [...]"
+        raise AnswersError.of(f"the class {str(name)[:80]!r}", expected)
 
 
 def _is_number(value: Any) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, InputError
-from zooaudit.suspects.naming import Naming
+from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.wire import png
 
 FORMATS = (".parquet", ".zip")
@@ -59,8 +59,8 @@ def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ..
     partial.replace(path)
 
 
-def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, bool]:
-    """Answers to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order of classes; and whether they are whole lists of numbers.
+def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
+    """Answers to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order of classes; and their form.
 
     Args:
         path: Parquet, CSV or JSON (a list of objects) with ``query`` and one of ``ANSWERS``; in CSV a list is written as JSON.
@@ -78,19 +78,20 @@ def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, bool]:
         raise AnswersError.of(f"the columns {', '.join(rows[0])}", f"query and one of {', '.join(ANSWERS)}")
     if others := {str(r[KIT]) for r in rows if r.get(KIT) not in (None, "", kit)}:
         raise AnswersError.of(f"answers to the questions of kit {', '.join(sorted(others))}", f"those of kit {kit}")
-    return naming.rows([r[column] for r in _in_order(rows)])
+    return naming.rows([r.get(column) for r in _in_order(rows)])
 
 
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    try:
-        numbers = [int(r["query"]) for r in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise AnswersError.of(f"a query that is no number ({error})", "the number of the question, from 0") from error
-    if twice := sorted({n for n in numbers if numbers.count(n) > 1}):
-        raise AnswersError.of(f"query {twice[0]} {numbers.count(twice[0])} times", "each once")
+    numbers = [r.get("query") for r in rows]
+    for number in numbers:
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise AnswersError.of(f"the query {str(number)[:40]!r}", "the number of the question, from 0")
+    if len(set(numbers)) < len(numbers):
+        twice = next(n for n in numbers if numbers.count(n) > 1)
+        raise AnswersError.of(f"query {twice} {numbers.count(twice)} times", "each once")
     if missing := sorted(set(range(len(rows))) - set(numbers)):
         raise AnswersError.of(f"{len(rows)} rows but no query {missing[0]}", "the first queries without a gap: 0, 1, 2, ...")
-    return sorted(rows, key=lambda r: int(r["query"]))
+    return sorted(rows, key=lambda r: r["query"])
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -103,9 +104,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
             return [{KIT: said, **row} for row in table.to_pylist()]
         text = path.read_text()
         if path.suffix == ".csv":
-            return [{k: _plain(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(text))]
+            return [{str(k): _plain(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(text))]
         found = json.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError, pa.ArrowException, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError, pa.ArrowException, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {', '.join(ANSWER_FORMATS)}"
         ) from error
@@ -118,5 +119,5 @@ def _plain(value: Any) -> Any:
     """Of CSV: numbers and JSON lists as such, everything else as text."""
     try:
         return json.loads(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return value

@@ -10,16 +10,17 @@ from zooaudit.errors import ModelError, first_line
 
 
 class OnnxModule(nn.Module):
-    """A graph with one float input ``[n, c, h, w]`` and, among its outputs, one of float ``[n, K]``: the first of that shape counts.
+    """A graph with one float input ``[n, c, h, w]`` and, among its outputs, one of float ``[n, K]``: the first of K columns counts.
 
     Args:
+        num_classes: K.
         path: of the ``.onnx`` file. Operators of somebody's own are not loaded, since that would run his code.
 
     Raises:
         ModelError: no onnxruntime, no such graph, or other inputs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, num_classes: int) -> None:
         super().__init__()
         try:
             import onnxruntime
@@ -36,7 +37,7 @@ class OnnxModule(nn.Module):
         if len(inputs) != 1 or inputs[0].type != "tensor(float)":
             found = ", ".join(f"{i.name}: {i.type}" for i in inputs) or "none"
             raise ModelError(f"{path} takes {found}; expected one input, float images in [0, 1]")
-        self._input = inputs[0].name
+        self._input, self._num_classes = inputs[0].name, num_classes
 
     def forward(self, x: Tensor) -> Tensor:
         outputs = self._session.run(None, {self._input: x.cpu().numpy()})
@@ -44,4 +45,5 @@ class OnnxModule(nn.Module):
         if not floats:
             found = ", ".join(f"{o.dtype} {o.shape}" if isinstance(o, np.ndarray) else type(o).__name__ for o in outputs)
             raise ModelError(f"it gives {found}; expected float [images, classes]")
-        return torch.from_numpy(floats[0]).float()
+        fit = [o for o in floats if o.shape[1] == self._num_classes]  # an embedding may come first
+        return torch.from_numpy((fit or floats)[0]).float()

@@ -6,6 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+SLICE_S = 0.5
+"""Longest sleep before it is looked whether there is anything to wait for."""
+
 
 @dataclass
 class Pace:
@@ -26,13 +29,16 @@ class Pace:
     _not_before: float = field(default=0.0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def take(self, images: int) -> None:
-        """Wait until so many images may be asked."""
+    def take(self, images: int, halted: Callable[[], bool] = lambda: False) -> bool:
+        """Wait until so many images may be asked; false if it was ``halted`` meanwhile."""
         with self._lock:
             start = max(self.clock(), self._next)
             self._next = start + (images / self.rate if self.rate else 0.0)
         while (wait := max(start, self._not_before) - self.clock()) > 0:  # others may hear meanwhile that all have to wait
-            self.sleep(wait)
+            if halted():
+                return False
+            self.sleep(min(wait, SLICE_S))
+        return not halted()
 
     def back_off(self, failures: int, asked_s: float = 0.0) -> None:
         """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a row."""

@@ -60,6 +60,10 @@ class Wire:
         if self.protocol == "template" and not self._placeholders(self.request):
             raise ConfigError(f"the request template has no place for images; expected one of {', '.join((*MANY, *SINGLE))} in it")
         try:
+            json.dumps(self.request, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ConfigError(f"the request template is no JSON ({error})") from error
+        try:
             jmespath.compile(self.answers or "@")
         except JMESPathError as error:
             raise ConfigError(f"answers is {self.answers!r}, which is no JMESPath: {str(error).splitlines()[0]}") from error
@@ -113,9 +117,11 @@ class Wire:
         """
         try:
             told = json.loads(body)
-        except ValueError as error:
-            raise AnswersError.of(f"no JSON: {body[:80]!r}", "a JSON response") from error
-        found = self._v2(told, count) if self.protocol == "v2" else self._found(told)
+            found = self._v2(told, count) if self.protocol == "v2" else self._found(told)
+        except AnswersError:
+            raise
+        except (ValueError, TypeError, RecursionError, OverflowError, JMESPathError) as error:
+            raise AnswersError.of(f"{body[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
         if self.one_by_one and not (isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict | str)):
             found = [found]
         if not isinstance(found, list) or len(found) != count:
@@ -129,7 +135,11 @@ class Wire:
 
     def _v2(self, told: Any, count: int) -> Any:
         outputs = told.get("outputs") if isinstance(told, dict) else None
-        named = [o for o in outputs or [] if isinstance(o, dict) and (not self.output or o.get("name") == self.output)]
+        named = [
+            o
+            for o in (outputs if isinstance(outputs, list) else [])
+            if isinstance(o, dict) and (not self.output or o.get("name") == self.output)
+        ]
         if not named or not isinstance(named[0].get("data"), list):
             raise AnswersError.of(str(told)[:120], f"an output{f' named {self.output!r}' if self.output else ''} with its data")
         data = np.array(named[0]["data"], dtype=object).ravel()

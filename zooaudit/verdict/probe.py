@@ -164,10 +164,7 @@ class Probe:
         """
         self._check(answers)
         checks, telling = answers[: self.checks], answers[self.checks :]
-        seen = Access.seen(checks)
-        access = access or seen
-        if not access.within(seen):  # of an innocent model, what is not told would be taken for what it answers
-            raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
+        access = self._read_as(access, Access.seen(checks), Access.seen(telling))
         level = self.level if level is None else level
         check_level(level)
         scale, labels = self.at(access)[0], self.labels[: self.checks]
@@ -177,6 +174,18 @@ class Probe:
         peak = float(scale.peaks(telling))
         verdict = call(peak, references, level, hindrance, REQUIRED, score)
         return Examined(verdict, answers, access, score, peak, self.budget)
+
+    def _read_as(self, access: Access | None, checks: Access, telling: Access) -> Access:
+        """As they are said to be read, or else as the less telling part of them looks, and as labels if neither tells less: of an innocent
+        model, what is not told would be taken for what it answers."""
+        if access is None:
+            access = checks if checks.within(telling) else telling if telling.within(checks) else Access("label")
+        if access.kind == "top" and access.detail >= self.num_classes:
+            access = Access()
+        for seen in (checks, telling):
+            if not access.within(seen):
+                raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
+        return access
 
     def score(self, answers: Tensor) -> float:
         """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""

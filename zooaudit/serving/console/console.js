@@ -46,13 +46,6 @@ async function save(path, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-async function openPage(path) {
-  const page = window.open("about:blank", "_blank");  // at once, or the browser takes it for a pop-up
-  const frame = make("iframe", { sandbox: "allow-scripts", title: "report", style: "position:fixed;inset:0;width:100%;height:100%;border:0" });
-  frame.srcdoc = await (await ask(path)).text();
-  if (page) page.document.body.append(frame);
-}
-
 function row(cells, attributes = {}) {
   return make("tr", attributes, ...cells.map((c) => make("td", typeof c === "number" ? { class: "number" } : {}, c ?? "")));
 }
@@ -134,6 +127,7 @@ async function judge(form) {
   const data = new FormData(form), file = $("file").files[0], kind = KINDS[file.name.split(".").pop().toLowerCase()];
   if (!kind) throw new Refused(`${file.name} has no known ending; expected .parquet, .arrow, .json or .f32`);
   const query = new URLSearchParams({ suspect: data.get("suspect"), access: data.get("access"), ...(data.get("level") ? { level: data.get("level") } : {}) });
+  state.watching = null;
   const told = await (await ask(`/kits/${state.kit.id}/score?${query}`, { method: "POST", body: file, headers: { "Content-Type": kind } })).json();
   openResult(`Verdict on ${told.suspect}`);
   showVerdict(told.calibrated, { Kit: told.kit, "Kit's digest": told.digest, "Answers (SHA-256)": told.answers_sha256 });
@@ -157,6 +151,7 @@ async function watch(id) {
   openResult("Audit");
   while (state.watching === id) {
     const audit = await read(`/audits/${id}`), { progress } = audit;
+    if (state.watching !== id) return;  // something else is shown by now
     $("result-title").textContent = `Audit of ${audit.suspect}`;
     $("progress").hidden = ENDED.includes(audit.state);
     $("progress-text").textContent = `${audit.state}: ${progress.queries ?? 0} of at most ${progress.budget ?? "?"} queries, ${progress.charged ?? 0} charged`;
@@ -182,7 +177,7 @@ async function showAudits() {
 
 async function showReports() {
   const { reports } = await read("/reports");
-  $("reports").replaceChildren(...(reports.length ? reports.map((r) => make("li", {}, make("button", { class: "link", type: "button", onclick: () => tried(() => openPage(`/reports/${encodeURIComponent(r)}`)) }, r))) : [make("li", {}, "None yet.")]));
+  $("reports").replaceChildren(...(reports.length ? reports.map((r) => make("li", {}, make("button", { class: "link", type: "button", onclick: () => tried(() => save(`/reports/${encodeURIComponent(r)}`, `${r}.html`)) }, `${r}.html`))) : [make("li", {}, "None yet.")]));
 }
 
 async function begin() {
