@@ -20,6 +20,7 @@ from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
 from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.probe import Probe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
@@ -137,14 +138,14 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: int, probed: int, pool: int) 
     references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
     drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
     probe = probe_of(recipe, plan, pool)
-    taught = len(probe.copies) + len(probe.innocent)
+    taught = taught_by(probe)
     kit = Kit(
         plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict,
         recipe.seed, probe, {},
     )  # fmt: skip
     given = _answers_bytes(answers, plan.victim) * asked
     given += _answers_bytes(_drawn(1, pool, 1, classes), plan.victim) * taught
-    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (probed - taught)
+    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (probed - taught + taught * len(TREATMENTS))
     return {
         "answers": given,
         "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
@@ -176,9 +177,16 @@ def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
         [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *plan.of(Role.HOMOLOGOUS, Group.PROBE), *(s for s in alike if s.kin in taught)],
         [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
     )
-    known = (answered(specs, {s.id: _drawn(checks + telling, classes) for s in specs}) for specs in parts)
+    given = {s.id: _drawn(checks + telling, classes) for specs in parts for s in specs}
+    behind = {t.name: given for t in TREATMENTS}
+    known = (answered(specs, given, behind if number < 2 else None) for number, specs in enumerate(parts))
     images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Probe(images, torch.zeros(checks + telling, dtype=torch.int64), checks, recipe.probe.level, *known)
+
+
+def taught_by(probe: Probe) -> int:
+    """Models that teach its score."""
+    return len(probe.copies.plain) + len(probe.innocent.plain)
 
 
 def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:

@@ -28,7 +28,7 @@ from zooaudit.zoo.spec import Role
 KIND = "kit"
 TENSORS, REFERENCES, KNOWN = "kit.safetensors", "references.parquet", "known.parquet"
 REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
-KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in ("part", "model", "family", "kin")])
+KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in ("part", "model", "family", "kin", "behind")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +158,11 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
     probe, parts = kit.probe, kit.probe.parts
     tensors |= {"probe.images": probe.images, "probe.labels": probe.labels, "probe.answers": torch.cat([m.answers for m in parts.values()])}
-    known = [{"part": part, "model": m.id, "family": m.family, "kin": m.kin} for part, group in parts.items() for m in group.models]
+    known = [
+        {"part": part, "model": m.id, "family": m.family, "kin": m.kin, "behind": m.behind}
+        for part, group in parts.items()
+        for m in group.models
+    ]
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
@@ -226,7 +230,7 @@ def read_kit(artifact: Artifact) -> Kit:
 
 def _probe(tensors: dict[str, Tensor], known: list[dict[str, str]], checks: int, level: float, budget: int) -> Probe:
     rows = {part: [i for i, row in enumerate(known) if row["part"] == part] for part in PARTS}
-    models = [Known(row["model"], row["family"], row["kin"]) for row in known]
+    models = [Known(row["model"], row["family"], row["kin"], row["behind"]) for row in known]
     parts = (Answered(tuple(models[i] for i in rows[part]), tensors["probe.answers"][rows[part]]) for part in PARTS)
     return Probe(tensors["probe.images"][:budget], tensors["probe.labels"][:budget], checks, level, *parts)
 

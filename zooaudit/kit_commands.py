@@ -61,7 +61,7 @@ def _facts(found: Kit) -> dict[str, Any]:
         "budget": probe.budget,
         "checks": probe.checks,
         "references": len(probe.references),
-        "copies": len(probe.copies),
+        "copies": len(probe.copies.plain),
         "encoder": found.encoder_config.name,
         "views": views,
         "points": points,

@@ -1,6 +1,6 @@
 """The step that makes a kit's probe: which images tell copies of the victim from innocent models, and what known models answer to them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,10 +12,13 @@ from zooaudit.errors import DataError
 from zooaudit.seeds import derive
 from zooaudit.steps import clean_answers
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.probe import Answered, Known, Probe
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import ModelSpec
 
+Behind = Mapping[str, Mapping[str, Tensor]]
+"""By treatment and model: answers to the same images behind it."""
 LEAST_POOL = 25
 """Fewest images that a probe can be made of: five checks and a first look at twenty."""
 
@@ -52,7 +55,8 @@ def choose(
     telling = most_telling(_stacked(copies, given), _stacked(innocent, given), count)
     asked = order(len(images), telling, checks)
     trained = {id_: answers[asked] for id_, answers in given.items()}
-    parts = (answered(specs, trained) for specs in (copies, innocent, ()))
+    behind = treated(list(trained), to_unit(images.images[asked]), dataset, artifacts)
+    parts = (answered(specs, trained, behind) for specs in (copies, innocent, ()))
     return Probe(images.images[asked], images.labels[asked], checks, config.level, *parts)
 
 
@@ -63,11 +67,18 @@ def order(size: int, telling: Tensor, checks: int) -> Tensor:
     return torch.cat([free.nonzero().flatten()[:checks], telling])
 
 
-def answered(specs: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Answered:
-    """What models of the zoo answer; their family is their role."""
-    return Answered(tuple(Known(s.id, str(s.role), s.kin) for s in specs), _stacked(specs, answers))
+def treated(models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Behind:
+    """What models answer to float images ``[n, c, h, w]`` behind each of ``TREATMENTS``."""
+    return {t.name: clean_answers(models, t.questions(images), dataset, artifacts) for t in TREATMENTS}
 
 
-def _stacked(specs: Sequence[ModelSpec], answers: dict[str, Tensor]) -> Tensor:
+def answered(specs: Sequence[ModelSpec], answers: Mapping[str, Tensor], behind: Behind | None = None) -> Answered:
+    """What models of the zoo answer, as they are and then behind interfaces; their family is their role."""
+    ways = {"": answers} | dict(behind or {})
+    models = tuple(Known(s.id, str(s.role), s.kin, way) for way in ways for s in specs)
+    return Answered(models, torch.cat([_stacked(specs, given) for given in ways.values()]))
+
+
+def _stacked(specs: Sequence[ModelSpec], answers: Mapping[str, Tensor]) -> Tensor:
     classes = next(iter(answers.values())).shape if answers else (0, 0)
     return torch.stack([answers[s.id] for s in specs]) if specs else torch.empty(0, *classes)

@@ -17,7 +17,8 @@ import numpy as np
 
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3, probe_of
+from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3, probe_of, taught_by
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.probe import REQUIRED, Probe
 from zooaudit.verdict.references import References
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -166,8 +167,9 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     asked = len([s for s in probed if s.group is not Group.PROBE])
     pool = domain.test_size - round(domain.test_size / 2)
     probe = probe_of(recipe, plan, pool)
-    taught = len(probe.copies) + len(probe.innocent)
-    probe_queries = taught * pool + (len(probed) - taught) * probe.budget
+    taught = taught_by(probe)
+    behind = taught * len(TREATMENTS)
+    probe_queries = taught * pool + (len(probed) - taught + behind) * probe.budget
     per_suspect = 2 * recipe.fingerprint.points * recipe.fingerprint.views
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked * per_suspect
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
@@ -175,7 +177,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     extracted = sum(s.parent is not None for s in plan.specs)
     requests = PROBE + on_s3(
-        audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, probed=len(probed), encoders=encoders)
+        audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, probed=len(probed) + behind, encoders=encoders)
     )
     return Estimate(
         recipe=recipe.name,

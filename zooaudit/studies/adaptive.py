@@ -11,7 +11,6 @@ from torch import Tensor
 from zooaudit.config import ModifyConfig
 from zooaudit.fingerprint.access import LADDER, Access
 from zooaudit.probing import order
-from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.calibration import LEVEL, kept_apart, probe_of
 from zooaudit.studies.families import HARDENED, STOLEN, Contest, Fold
@@ -19,7 +18,7 @@ from zooaudit.studies.judge import Judge
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.studies.thieves import bases
-from zooaudit.suspects.defences import DEFENCES, Defence
+from zooaudit.suspects.defences import DEFENCES, TREATMENTS, Defence
 from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.probe import Probe
@@ -55,7 +54,7 @@ class Side:
 
     def told(self, defence: Defence, specs: Sequence[ModelSpec]) -> list[Tensor]:
         """What models tell of the images through a defence, ``[Q, K]`` each."""
-        return _defended(self.contest, defence, specs, self.asked)
+        return self.contest.behind(defence, specs, self.asked)
 
     def scores(self, rung: Access, told: Sequence[Tensor]) -> np.ndarray:
         return np.array(self.judges[rung].scores_of([t[self.probe.checks :] for t in told]))
@@ -74,7 +73,7 @@ class Side:
 
 
 def adaptive(bench: Bench) -> Outcome:
-    """Copies under every defence through the discriminant that a fold's models fit, which knows of none, and the calibrated calls on them.
+    """Copies under every defence through the discriminant that a fold's models fit, and the calibrated calls on them.
 
     The threshold is what ``RATE`` of the innocent models are above as they are. Innocent models behind the same interface are held against
     it too, and judged: who softens answers or compresses images is no thief for it.
@@ -152,23 +151,10 @@ def _told_apart(side: Side, rung: Access, told: Sequence[Tensor], innocent: dict
     }
 
 
-def _defended(contest: Contest, defence: Defence, specs: Sequence[ModelSpec], chosen: Tensor) -> list[Tensor]:
-    """What models tell of the pool's images at ``chosen``, ``[Q, K]`` each."""
-    images = contest.pool[chosen]
-    asked = defence.questions(images)
-
-    def given(spec: ModelSpec) -> Tensor:
-        if asked is images and spec.id in contest.pool_answers:
-            return contest.pool_answers[spec.id][chosen]
-        return contest.bench.answers([spec.id], asked.view(1, len(asked), 1, *asked.shape[1:]))[spec.id].flatten(0, 2)
-
-    return [defence.answers(given(s), derive(contest.bench.recipe.seed, defence.name, s.id)) for s in specs]
-
-
 def _accuracy(contest: Contest, defence: Defence, specs: Sequence[ModelSpec]) -> float:
     """Mean accuracy of the defended models, on the first ``CHECKED`` images of the pool."""
     first = torch.arange(min(CHECKED, len(contest.pool)))
-    told = _defended(contest, defence, specs, first)
+    told = contest.behind(defence, specs, first)
     return float(np.mean([(a.argmax(1) == contest.pool_labels[first]).float().mean() for a in told]))
 
 
@@ -180,7 +166,7 @@ def _finding(rows: Sequence[dict[str, Any]], access: str) -> Finding:
         f"Copies under a thief's defences are still called stolen at level {LEVEL:g} ({access})",
         f"{shown}; innocent models behind the same interface are called stolen: {free}",
         f"one victim; {part[0]['models']} piracy models a defence",
-        "the discriminant and the references know of no defence",
+        "the discriminant was taught by models behind " + ", ".join(t.name for t in TREATMENTS) + "; the references know of no defence",
     )
 
 

@@ -12,6 +12,7 @@ from zooaudit.studies.families import BUILT, STOLEN, Contest, Fold
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.suspects.blackbox import Recorded
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.probe import Probe
 from zooaudit.verdict.sequential import e_process, first_at
@@ -43,7 +44,9 @@ def probe_of(contest: Contest, fold: Fold) -> Probe:
     asked = order(len(contest.pool), telling, sizes(config, len(contest.pool))[0])
     given = {id_: answers[asked] for id_, answers in pool.items()}
     images = (contest.pool[asked] * 255).round().byte()
-    copies, innocent = (answered(specs, given) for specs in (fold.copies, fold.innocent))
+    taught = [*fold.copies, *fold.innocent]
+    behind = {t.name: dict(zip([s.id for s in taught], contest.behind(t, taught, asked), strict=True)) for t in TREATMENTS}
+    copies, innocent = (answered(specs, given, behind) for specs in (fold.copies, fold.innocent))
     references = answered([s for family, specs in fold.tested.items() if family not in NO_REFERENCES for s in specs], given)
     return Probe(images, contest.pool_labels[asked], len(asked) - len(telling), LEVEL, copies, innocent, references)
 

@@ -10,9 +10,11 @@ from torch import Tensor
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.encoder.discriminant import LEAST, most_telling
 from zooaudit.probing import pool
+from zooaudit.seeds import derive
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.bystanders import overlapping_models
 from zooaudit.studies.thieves import ADVERSARIAL
+from zooaudit.suspects.defences import Defence
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.variants import distilled, hardened, overlapping, twin
 
@@ -171,6 +173,17 @@ class Contest:
     def answered(self, specs: Sequence[ModelSpec]) -> Tensor:
         """Answers ``[models, pool, K]``."""
         return torch.stack([self.pool_answers[s.id] for s in specs])
+
+    def behind(self, defence: Defence, specs: Sequence[ModelSpec], chosen: Tensor) -> list[Tensor]:
+        """What models tell of the pool's images at ``chosen`` through a defence, ``[Q, K]`` each."""
+        images = self.pool[chosen]
+        asked = defence.questions(images)
+        if asked is images and all(s.id in self.pool_answers for s in specs):
+            given = {s.id: self.pool_answers[s.id][chosen] for s in specs}
+        else:
+            found = self.bench.answers([s.id for s in specs], asked.view(1, len(asked), 1, *asked.shape[1:]))
+            given = {id_: answers.flatten(0, 2) for id_, answers in found.items()}
+        return [defence.answers(given[s.id], derive(self.bench.recipe.seed, defence.name, s.id)) for s in specs]
 
     def telling(self, fold: Fold) -> Tensor:
         """Indices of the ``QUERIES`` images that a fold's training models say are worth asking, the most telling first."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from zooaudit.encoder.discriminant import Discriminant, fit_discriminant, left_out_parts
 from zooaudit.fingerprint.access import Access
 from zooaudit.studies.families import Contest, Fold
+from zooaudit.suspects.defences import TREATMENTS, Defence
 from zooaudit.zoo.spec import ModelSpec
 
 
@@ -19,6 +20,7 @@ class Judge:
 
     Attributes:
         innocent: whom it learns from beside the fold's copies; the fold's own unless said otherwise.
+        treatments: interfaces that it learns behind.
     """
 
     contest: Contest
@@ -26,6 +28,7 @@ class Judge:
     rung: Access
     chosen: Tensor
     innocent: tuple[ModelSpec, ...] | None = None
+    treatments: tuple[Defence, ...] = TREATMENTS
 
     def told(self, specs: Sequence[ModelSpec]) -> Tensor:
         """What models tell here, ``[models, Q, K]``."""
@@ -33,8 +36,16 @@ class Judge:
 
     @cached_property
     def learnt_from(self) -> tuple[Tensor, Tensor]:
-        """Copies and innocent models, as told."""
-        return self.told(self.fold.copies), self.told(self.fold.innocent if self.innocent is None else self.innocent)
+        """Copies and innocent models, as they are and behind interfaces, as told."""
+        return self._taught(self.fold.copies), self._taught(self._innocent)
+
+    @property
+    def _innocent(self) -> tuple[ModelSpec, ...]:
+        return self.fold.innocent if self.innocent is None else self.innocent
+
+    def _taught(self, specs: Sequence[ModelSpec]) -> Tensor:
+        behind = [torch.stack(self.contest.behind(t, specs, self.chosen)) for t in self.treatments]
+        return torch.cat([self.told(specs), *(self.rung.told(answers) for answers in behind)])
 
     @cached_property
     def discriminant(self) -> Discriminant:
@@ -56,4 +67,5 @@ class Judge:
 
         The images were chosen with all of them, so their spread is still a little less than that of others: E stops later for it.
         """
-        return left_out_parts(*self.learnt_from)
+        groups = [i for _ in range(1 + len(self.treatments)) for i in range(len(self._innocent))]
+        return left_out_parts(*self.learnt_from, groups=groups)

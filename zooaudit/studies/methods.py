@@ -85,6 +85,10 @@ def ablated(contest: Contest, folds: Sequence[Fold]) -> Iterator[Entry]:
         chosen = most_telling(contest.answered(fold.copies), contest.answered(homologous), count)
         return _by(Judge(contest, fold, LADDER[0], chosen, homologous))
 
+    yield _timed(
+        f"{SPECIFIC}, no interfaces learnt behind", LADDER[0], count,
+        lambda f: _by(Judge(contest, f, LADDER[0], contest.telling(f)[:count], treatments=())), folds,
+    )  # fmt: skip
     yield _timed(f"{SPECIFIC}, images at random", LADDER[0], count, lambda f: _by(Judge(contest, f, LADDER[0], anywhere)), folds)
 
     def unhardened(fold: Fold) -> Scores:

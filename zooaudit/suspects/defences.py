@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import interpolate
 from torchvision.transforms.functional import gaussian_blur
 
 from zooaudit.seeds import derive
@@ -54,6 +55,19 @@ def blurred(images: Tensor, deviation: float) -> Tensor:
     return gaussian_blur(images, [5, 5], [deviation, deviation])
 
 
+def grainy(images: Tensor, deviation: float) -> Tensor:
+    """Normal noise on every pixel, cut to [0, 1]; the same for the same images."""
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return (images + deviation * noise.to(images.device)).clamp(0, 1)
+
+
+def halved(images: Tensor) -> Tensor:
+    """Down to half the size and up again, as a service does that has images of one size."""
+    height, width = images.shape[-2:]
+    small = interpolate(images, size=(-(-height // 2), -(-width // 2)), mode="bilinear", antialias=True, align_corners=False)
+    return interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
+
+
 def jpeg(images: Tensor, quality: int) -> Tensor:
     """Each image through JPEG; grey images stay grey."""
     return torch.stack([_through_jpeg(image, quality) for image in (images * 255).round().to(torch.uint8)]).float() / 255
@@ -75,7 +89,12 @@ DEFENCES = (
     Defence("noise 0.2", answers=lambda a, seed: noisy(a, 0.2, seed)),
     Defence("blur 0.7", questions=lambda x: blurred(x, 0.7)),
     Defence("blur 1.2", questions=lambda x: blurred(x, 1.2)),
+    Defence("half size", questions=halved),
+    Defence("grain 0.1", questions=lambda x: grainy(x, 0.1)),
     Defence("JPEG 50", questions=lambda x: jpeg(x, 50)),
     Defence("JPEG 10", questions=lambda x: jpeg(x, 10)),
 )
 """In the order of the table; the first is no defence."""
+TREATMENTS = tuple(d for d in DEFENCES if d.name in ("blur 0.7", "blur 1.2", "grain 0.1"))
+"""Behind these the models that teach a score are asked too, copies and innocent ones alike: what an interface does to images moves every
+model's answers, and an innocent one behind it must not look like a copy (docs/decisions/0014)."""

@@ -26,11 +26,12 @@ Told = Callable[["Examined"], None]
 
 @dataclass(frozen=True)
 class Known:
-    """A model of known history: its family, and the source that it shares with those it stands or falls with."""
+    """A model of known history: its family, the source that it shares with those it stands or falls with, and what it was asked behind."""
 
     id: str
     family: str
     kin: str
+    behind: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,17 @@ class Answered:
 
     def __len__(self) -> int:
         return len(self.models)
+
+    @property
+    def groups(self) -> list[int]:
+        """Of each row, which model's it is: one may have been asked behind several interfaces."""
+        numbers = {id_: i for i, id_ in enumerate(dict.fromkeys(m.id for m in self.models))}
+        return [numbers[m.id] for m in self.models]
+
+    @property
+    def plain(self) -> list[int]:
+        """Rows of models as they are."""
+        return [i for i, m in enumerate(self.models) if not m.behind]
 
     def others(self, apart: Collection[str]) -> list[int]:
         """Indices of those that are neither the models of these ids nor share a source with one."""
@@ -87,7 +99,7 @@ class Probe:
         labels: int64 ``[C + Q]``, the true classes.
         checks: C.
         level: at most this share of innocent models like the references is accused.
-        copies, innocent: what the score is fitted on.
+        copies, innocent: what the score is fitted on, as they are and behind interfaces.
         references: innocent models that neither it nor the choice of images knows.
     """
 
@@ -122,7 +134,8 @@ class Probe:
     def at(self, access: Access) -> tuple[Scale, References]:
         """The score at a rung of the access ladder and what the references have there; fitted once."""
         if access not in self._fitted:
-            scale = Scale.fit(access, *(m.answers[:, self.checks :] for m in (self.copies, self.innocent)))
+            copies, innocent = (m.answers[:, self.checks :] for m in (self.copies, self.innocent))
+            scale = Scale.fit(access, copies, innocent, self.innocent.groups)
             self._fitted[access] = scale, self.references.measured(scale, self.checks)
         return self._fitted[access]
 
@@ -211,7 +224,7 @@ class Probe:
         scale, references = self.at(access)
         by_family = {f: [i for i, g in enumerate(references.families) if g == f] for f in dict.fromkeys(references.families)}
         found = {family: np.sort(references.peaks[rows]) for family, rows in by_family.items()}
-        return found | {PARTS[0]: np.sort(scale.peaks(self.copies.answers[:, self.checks :]))}
+        return found | {PARTS[0]: np.sort(scale.peaks(self.copies.answers[self.copies.plain][:, self.checks :]))}
 
     def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
         """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""

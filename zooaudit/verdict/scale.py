@@ -1,5 +1,6 @@
 """`specific` fitted at one rung of the access ladder: what turns a suspect's answers into a running score, and when it is looked at."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,18 @@ class Scale:
     looks: Looks
 
     @staticmethod
-    def fit(access: Access, copies: Tensor, innocent: Tensor) -> "Scale":
+    def fit(access: Access, copies: Tensor, innocent: Tensor, groups: Sequence[int] | None = None) -> "Scale":
         """From answers ``[models, Q, K]``, the most telling questions first, of models that are never judged.
+
+        Args:
+            groups: of each innocent row, which model's it is; by default each is another's.
 
         Raises:
             NotEnoughModelsError: fewer than two models of a class.
         """
         stolen, free = access.told(copies), access.told(innocent)
         discriminant = fit_discriminant(stolen, free)
-        looks = Looks.of(left_out_parts(stolen, free).numpy(), looks_at(copies.shape[1]))
+        looks = Looks.of(left_out_parts(stolen, free, groups=groups).numpy(), looks_at(copies.shape[1]))
         return Scale(access, discriminant, looks)
 
     def running(self, answers: Tensor) -> np.ndarray:
