@@ -22,13 +22,14 @@ from zooaudit.cli import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, saved
+from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, probe_of, saved, taught_by
 from zooaudit.metrics import QUERIES, STORE_SECONDS
 from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.sizing import DOMAINS, Devices, Measured, as_json, estimate, planned, scaled, training_span
 from zooaudit.storage import s3
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_record
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.workqueue import Task, WorkQueue
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Group
@@ -131,7 +132,7 @@ def test_ten_thousand_models_take_seconds_and_little_memory() -> None:
     tracemalloc.stop()
     assert abs(found.total_models - 10_000) < 20
     assert time.process_time() - started < 30  # tracing makes it several times slower
-    assert peak < 200 * 2**20
+    assert peak < 300 * 2**20
 
 
 def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,8 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
     probed = 1 + sum(s.group is not Group.SOURCE for s in plan.specs)
     asked = probed - DIGITS.zoo.hardened
     made_of_another = sum(s.parent is not None for s in plan.specs)
-    found = audit_requests(trained=len(plan.specs), extracted=made_of_another, asked=asked, probed=probed, encoders=2)
+    behind = taught_by(probe_of(DIGITS, plan, 899)) * len(TREATMENTS)
+    found = audit_requests(trained=len(plan.specs), extracted=made_of_another, asked=asked, probed=probed + behind, encoders=2)
     assert vars(found) == dict(zip(("put", "get", "head", "list", "delete"), counted.values(), strict=True))
 
     expected = estimate(DIGITS, DOMAINS["digits"], Devices(1))

@@ -81,7 +81,16 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=6, delete=1) + loaded(0) + loaded(1) + KEPT * 2 + saved(3) + saved(4)
+ONCE = (
+    Requests(head=1)
+    + saved(0)
+    + Requests(put=2, list=6 + len(TREATMENTS), delete=1)
+    + loaded(0)
+    + loaded(1)
+    + KEPT * 2
+    + saved(3)
+    + saved(4)
+)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
 
 
