@@ -16,9 +16,12 @@ from zooaudit.planning import sizing_table
 from zooaudit.recipes import get_recipe
 from zooaudit.sizing import DOMAINS
 from zooaudit.studies.outcome import Holds
+from zooaudit.suspects.defences import DEFENCES
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+BEHIND = {d.name for d in DEFENCES}
+"""What an innocent service may do too."""
 PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.881, 0.885)}
 """Test accuracies of the paper's table 4, normal and extracted."""
 
@@ -240,6 +243,30 @@ def _calls(folder: Path, short: bool) -> list[str]:
     ]
 
 
+def adaptive_table() -> str:
+    """What a thief's defences cost and hide, and what they do to innocents."""
+    folder = ROOT / "docs" / "verdict" / "fmnist-verdict"
+    facts = json.loads((folder / "adaptive.json").read_text())
+    rows = pq.read_table(folder / "adaptive.parquet").to_pylist()
+    found = {(r["defence"], r["access"]): r for r in rows}
+    lines = [
+        f"`zooaudit study adaptive --recipe fmnist-verdict`, share of {rows[0]['models']} copies called stolen at level .01, and of",
+        f"innocent models (all families) behind the same interface; commit {facts['commit']}, {facts['hardware']}:",
+        "",
+        "| defence | accuracy | copies, probabilities | copies, label | innocents, probabilities | innocents, label | cannot tell |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["defence"] for r in rows):
+        full, label = found[name, "probabilities"], found[name, "label"]
+        free = (
+            "| | |"
+            if name not in BEHIND
+            else f"{full['innocent_stolen']:.3f} | {label['innocent_stolen']:.3f} | {full['innocent_cannot_tell']:.2f} |"
+        )
+        lines.append(f"| {name} | {full['accuracy']:.3f} | {full['stolen']:.2f} | {label['stolen']:.2f} | {free}")
+    return "\n".join(lines)
+
+
 def sweep_table() -> str:
     """A sweep on stored answers against asking anew."""
     found = load("sweep")
@@ -269,6 +296,7 @@ TABLES = {
     "reproduction": reproduction_table,
     "verdict": verdict_table,
     "verdict-short": lambda: verdict_table(short=True),
+    "adaptive": adaptive_table,
     "sweep": sweep_table,
 }
 

@@ -15,13 +15,13 @@ from torch import Tensor
 from zooaudit.config import Recipe, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
-from zooaudit.probing import answered, sizes, teaching
+from zooaudit.probing import sizes, teaching
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
 from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
-from zooaudit.verdict.probe import Probe
+from zooaudit.verdict.probe import Answered, Known, Probe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.plan import Plan
@@ -186,9 +186,12 @@ def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
         [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *plan.of(Role.HOMOLOGOUS, Group.PROBE), *(s for s in alike if s.kin in taught)],
         [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
     )
-    given = {s.id: _drawn(checks + telling, classes) for specs in parts for s in specs}
-    behind = {t.name: given for t in TREATMENTS}
-    known = (answered(specs, given, behind if number < 2 else None) for number, specs in enumerate(parts))
+    one = _drawn(checks + telling, classes)
+    ways = ([""] + [t.name for t in TREATMENTS], [""] + [t.name for t in TREATMENTS], [""])
+    models = [
+        tuple(Known(s.id, str(s.role), s.kin, way) for way in behind for s in specs) for specs, behind in zip(parts, ways, strict=True)
+    ]
+    known = (Answered(rows, one.expand(len(rows), *one.shape)) for rows in models)
     images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     return Probe(images, torch.zeros(checks + telling, dtype=torch.int64), checks, recipe.probe.level, *known)
 

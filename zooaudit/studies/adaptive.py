@@ -61,9 +61,8 @@ class Side:
 
     def calls(self, rung: Access, told: Sequence[Tensor], apart: Sequence[Sequence[str]]) -> np.ndarray:
         """The calibrated calls on answers, of each without the references ``apart`` from it."""
-        access = rung if rung.kind != "probabilities" else None
-        seen = zip(told, apart, strict=True)
-        return np.array([str(self.probe.judge(rung.told(t), access=access, apart=out).verdict.call) for t, out in seen])
+        seen = zip(told, apart, strict=True)  # read as it looks: a model that is very sure may look as if it told labels
+        return np.array([str(self.probe.judge(rung.told(t), apart=out).verdict.call) for t, out in seen])
 
     @property
     def free(self) -> list[tuple[ModelSpec, list[str]]]:
