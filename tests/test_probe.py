@@ -17,7 +17,7 @@ from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.conformal import p_value
 from zooaudit.verdict.predictive import predict
-from zooaudit.verdict.probe import Examined, Probe
+from zooaudit.verdict.probe import Answered, Examined, Probe
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,8 @@ def test_judging_answers_is_asking_to_the_bit(probe: Probe) -> None:
 
 def test_by_hand(probe: Probe) -> None:
     """The oracle: peaks of running scores, rank among all, prediction for each family."""
-    scale, _ = probe.at(Access())
+    (witness,) = probe.at(Access())
+    scale = witness.scale
     answers = answers_of(probe, peer(301))
 
     def peak(given: Tensor) -> float:
@@ -219,3 +220,33 @@ def test_strangers_that_teach_are_few_enough_to_leave_three(strangers: int, taug
 def test_config_is_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         ProbeConfig(**bad)  # type: ignore[arg-type]
+
+
+def behind(answered: Answered, shift: float) -> Answered:
+    """The same models as if an interface moved all their answers towards the first class."""
+    moved = answered.answers.clone()
+    moved[..., 0] += shift
+    rows = tuple(replace(m, behind="shift") for m in answered.models)
+    return Answered((*answered.models, *rows), torch.cat([answered.answers, moved / moved.sum(-1, keepdim=True)]))
+
+
+def test_two_witnesses_must_agree(probe: Probe) -> None:
+    """One learnt from models as they are, one behind an interface too: the verdict is of the one that holds less against the suspect."""
+    both = replace(probe, copies=behind(probe.copies, 0.4), innocent=behind(probe.innocent, 0.4))
+    assert len(both.at(Access())) == 2 and len(probe.at(Access())) == 1 and len(both.copies.plain) == len(probe.copies)
+    for suspect in (*(near(0, i) for i in range(70, 80)), *(peer(i) for i in range(300, 310))):
+        answers = answers_of(both, suspect)
+        found = both.judge(answers)
+        if found.verdict.call is Call.CANNOT_TELL:
+            continue
+        alone = [
+            both._heard(i, answers, Access(), both.references.measured(w.scale, both.checks), 0.05, "")
+            for i, w in enumerate(both.at(Access()))
+        ]
+        ps = [a.verdict.p_value for a in alone]
+        assert (found.verdict.call is Call.STOLEN) == all(a.verdict.call is Call.STOLEN for a in alone)
+        assert found.verdict.p_value in ps and (found.verdict.call is not Call.STOLEN or found.verdict.p_value == max(p for p in ps if p))
+        assert both.score(answers) == min(a.score for a in alone)
+        assert found.peak == alone[found.witness].peak
+    assert both.judge(answers_of(both, near(0, 70))).verdict.call is Call.STOLEN
+    assert both.innocent.groups == [*range(len(probe.innocent)), *range(len(probe.innocent))]

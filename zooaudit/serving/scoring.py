@@ -65,7 +65,7 @@ def calibrated(kit: Kit, examined: Examined) -> dict[str, Any]:
         "families": list(verdict["families"]),
         "score": examined.score,
         "peak": examined.peak if np.isfinite(examined.peak) else None,
-        "population": quantiles(kit, examined.access),
+        "population": quantiles(kit, examined),
         "access": examined.access.name,
         "queries": examined.queries,
         "budget": examined.budget,
@@ -73,9 +73,9 @@ def calibrated(kit: Kit, examined: Examined) -> dict[str, Any]:
     }
 
 
-def quantiles(kit: Kit, access: Access) -> dict[str, dict[str, Any]]:
-    """By family: how many models, and where their peaks lie."""
-    population = kit.probe.population(access)
+def quantiles(kit: Kit, examined: Examined) -> dict[str, dict[str, Any]]:
+    """By family: how many models, and where their peaks lie, by the witness that the verdict is of."""
+    population = kit.probe.population(examined.access, examined.witness)
     return {f: {"models": len(p), "peaks": [float(q) for q in np.quantile(p, QUANTILES)]} for f, p in population.items() if len(p)}
 
 

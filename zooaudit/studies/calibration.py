@@ -82,7 +82,7 @@ def kept_apart(family: str, spec: ModelSpec, specs: Sequence[ModelSpec]) -> list
 
 def _by_e(probe: Probe, answers: Any, access: Access, apart: Sequence[str]) -> int | None:
     """After how many queries an e-process by itself, over all references alike, would accuse; None if never."""
-    scale, references = probe.at(access)
+    scale, references = probe.at(access)[-1].scale, probe.at(access)[-1].references
     evidence = e_process(scale.running(answers[probe.checks :]), references.take(probe.references.others(apart)).peaks)
     look = first_at(evidence >= 1 / LEVEL)
     return None if look is None else probe.stops[look]

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.encoder.discriminant import Discriminant, fit_discriminant, left_out_parts
+from zooaudit.encoder.discriminant import Discriminant, fit_discriminant
 from zooaudit.fingerprint.access import Access
 from zooaudit.studies.families import Contest, Fold
 from zooaudit.suspects.defences import TREATMENTS, Defence
@@ -48,24 +48,19 @@ class Judge:
         return torch.cat([self.told(specs), *(self.rung.told(answers) for answers in behind)])
 
     @cached_property
-    def discriminant(self) -> Discriminant:
-        return fit_discriminant(*self.learnt_from)
+    def discriminants(self) -> tuple[Discriminant, ...]:
+        """By witness: from models as they are, and behind interfaces too (:class:`~zooaudit.verdict.probe.Witness`)."""
+        plain = fit_discriminant(self.told(self.fold.copies), self.told(self._innocent))
+        return (plain, fit_discriminant(*self.learnt_from)) if self.treatments else (plain,)
 
     def scores(self, specs: Sequence[ModelSpec]) -> list[float]:
-        """One a model, 0 as innocent training models, 1 as copies."""
-        found: list[float] = self.discriminant.scores(self.told(specs)).tolist()
-        return found
+        """One a model, 0 as innocent training models, 1 as copies: of the witness that holds less against it."""
+        return self._least(self.told(specs))
 
     def scores_of(self, answers: Sequence[Tensor]) -> list[float]:
         """Of models that would answer ``[Q, K]`` each to the same images."""
-        found: list[float] = self.discriminant.scores(self.rung.told(torch.stack(list(answers)))).tolist()
+        return self._least(self.rung.told(torch.stack(list(answers))))
+
+    def _least(self, told: Tensor) -> list[float]:
+        found: list[float] = torch.stack([d.scores(told) for d in self.discriminants]).amin(0).tolist()
         return found
-
-    @cached_property
-    def innocents_left_out(self) -> Tensor:
-        """What each query adds to innocent training models' scores, each fitted without it: ``[models, Q]``.
-
-        The images were chosen with all of them, so their spread is still a little less than that of others: E stops later for it.
-        """
-        groups = [i for _ in range(1 + len(self.treatments)) for i in range(len(self._innocent))]
-        return left_out_parts(*self.learnt_from, groups=groups)

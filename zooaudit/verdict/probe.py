@@ -67,14 +67,23 @@ class Answered:
 
 
 @dataclass(frozen=True, eq=False)
+class Witness:
+    """A score and what the references have by it. A suspect is called stolen only if all witnesses say so."""
+
+    scale: Scale
+    references: References
+
+
+@dataclass(frozen=True, eq=False)
 class Examined:
-    """A suspect's answers so far and the call on them.
+    """A suspect's answers so far and the call on them, by the witness that holds least against it.
 
     Attributes:
         answers: float32 ``[queries, K]``, checks first.
         score: 0 as innocent training models, 1 as known copies.
         peak: what p is a rank of: its highest standardised score so far.
         budget: queries at most.
+        witness: its number.
     """
 
     verdict: Calibrated
@@ -83,6 +92,7 @@ class Examined:
     score: float
     peak: float
     budget: int
+    witness: int = 0
 
     @property
     def queries(self) -> int:
@@ -110,8 +120,8 @@ class Probe:
     copies: Answered
     innocent: Answered
     references: Answered
-    _fitted: dict[Access, tuple[Scale, References]] = field(default_factory=dict, init=False, repr=False)
-    _chosen: dict[tuple[Access, frozenset[str]], tuple[References, np.ndarray]] = field(default_factory=dict, init=False, repr=False)
+    _fitted: dict[Access, tuple[Witness, ...]] = field(default_factory=dict, init=False, repr=False)
+    _chosen: dict[tuple[Access, frozenset[str]], tuple[list[References], np.ndarray]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def budget(self) -> int:
@@ -131,18 +141,26 @@ class Probe:
         """Float ``[C + Q, c, h, w]`` in [0, 1], in the order in which they are asked."""
         return to_unit(self.images)
 
-    def at(self, access: Access) -> tuple[Scale, References]:
-        """The score at a rung of the access ladder and what the references have there; fitted once."""
+    def at(self, access: Access) -> tuple[Witness, ...]:
+        """Who speaks at a rung of the access ladder; fitted once. One learnt from models as they are, the other from the same models
+        behind interfaces too: the first takes what blurs images for the way to the copies, the second what trained on the victim's own
+        images (docs/decisions/0014)."""
         if access not in self._fitted:
-            copies, innocent = (m.answers[:, self.checks :] for m in (self.copies, self.innocent))
-            scale = Scale.fit(access, copies, innocent, self.innocent.groups)
-            self._fitted[access] = scale, self.references.measured(scale, self.checks)
+            taught = [([*self.copies.plain], [*self.innocent.plain])]
+            if any(m.behind for m in (*self.copies.models, *self.innocent.models)):
+                taught.append((list(range(len(self.copies))), list(range(len(self.innocent)))))
+            self._fitted[access] = tuple(self._witness(access, *rows) for rows in taught)
         return self._fitted[access]
+
+    def _witness(self, access: Access, copies: list[int], innocent: list[int]) -> Witness:
+        groups = [self.innocent.groups[i] for i in innocent]
+        scale = Scale.fit(access, self.copies.answers[copies][:, self.checks :], self.innocent.answers[innocent][:, self.checks :], groups)
+        return Witness(scale, self.references.measured(scale, self.checks))
 
     @property
     def stops(self) -> list[int]:
         """After how many queries in all the evidence is looked at."""
-        return [self.checks + int(q) for q in self.at(Access())[0].looks.queries]
+        return [self.checks + int(q) for q in self.at(Access())[0].scale.looks.queries]
 
     def examine(
         self, suspect: BlackBox, level: float | None = None, access: Access | None = None, apart: Collection[str] = (),
@@ -180,13 +198,20 @@ class Probe:
         access = self._read_as(access, Access.seen(checks), Access.seen(telling))
         level = self.level if level is None else level
         check_level(level)
-        scale, labels = self.at(access)[0], self.labels[: self.checks]
-        references, usual = self._beside(access, frozenset(apart))
+        labels = self.labels[: self.checks]
+        beside, usual = self._beside(access, frozenset(apart))
         hindrance = hindrances(checks, float(_accuracies(checks, labels)), usual)
-        score = float(scale.score(telling))
-        peak = float(scale.peaks(telling))
+        heard = [self._heard(number, answers, access, references, level, hindrance) for number, references in enumerate(beside)]
+        return max(heard, key=_in_favour)
+
+    def _heard(
+        self, number: int, answers: Tensor, access: Access, references: References, level: float, hindrance: str
+    ) -> Examined:  # fmt: skip
+        """What one witness says."""
+        scale, telling = self.at(access)[number].scale, answers[self.checks :]
+        score, peak = float(scale.score(telling)), float(scale.peaks(telling))
         verdict = call(peak, references, level, hindrance, REQUIRED, score)
-        return Examined(verdict, answers, access, score, peak, self.budget)
+        return Examined(verdict, answers, access, score, peak, self.budget, number)
 
     def _read_as(self, access: Access | None, checks: Access, telling: Access) -> Access:
         """As they are said to be read, or else as the less telling part of them looks, and as labels if neither tells less: of an innocent
@@ -202,7 +227,7 @@ class Probe:
 
     def score(self, answers: Tensor) -> float:
         """Of answers ``[queries, K]`` whose probabilities are all told: 0 as innocent training models, 1 as known copies."""
-        return float(self.at(Access())[0].score(answers[self.checks :]))
+        return min(float(w.scale.score(answers[self.checks :])) for w in self.at(Access()))
 
     def other_order(self, answers: Tensor) -> tuple[int, ...]:
         """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
@@ -218,20 +243,20 @@ class Probe:
             return ()
         return tuple(int(c) for c in columns)
 
-    def population(self, access: Access) -> dict[str, np.ndarray]:
-        """By family, the sorted peaks of the references at a rung; and under ``PARTS[0]`` those of the known copies, which taught the
-        score and so stand higher than a copy that it has not seen."""
-        scale, references = self.at(access)
+    def population(self, access: Access, witness: int = 0) -> dict[str, np.ndarray]:
+        """By family, the sorted peaks of the references at a rung, by one witness; and under ``PARTS[0]`` those of the known copies, which
+        taught the score and so stand higher than a copy that it has not seen."""
+        scale, references = self.at(access)[witness].scale, self.at(access)[witness].references
         by_family = {f: [i for i, g in enumerate(references.families) if g == f] for f in dict.fromkeys(references.families)}
         found = {family: np.sort(references.peaks[rows]) for family, rows in by_family.items()}
         return found | {PARTS[0]: np.sort(scale.peaks(self.copies.answers[self.copies.plain][:, self.checks :]))}
 
-    def _beside(self, access: Access, apart: frozenset[str]) -> tuple[References, np.ndarray]:
-        """Who the suspect is compared with, and their accuracies on the checks; worked out once, not at every look."""
+    def _beside(self, access: Access, apart: frozenset[str]) -> tuple[list[References], np.ndarray]:
+        """Who the suspect is compared with, by witness, and their accuracies on the checks; worked out once, not at every look."""
         if (access, apart) not in self._chosen:
             others = self.references.others(apart)
             accuracies = _accuracies(self.references.answers, self.labels[: self.checks])
-            self._chosen[access, apart] = self.at(access)[1].take(others), accuracies[others]
+            self._chosen[access, apart] = [w.references.take(others) for w in self.at(access)], accuracies[others]
         return self._chosen[access, apart]
 
     def _check(self, answers: Tensor) -> None:
@@ -247,3 +272,9 @@ def _accuracies(answers: Tensor, labels: Tensor) -> np.ndarray:
     """Of each model on the checks: answers ``[..., Q, K]`` to ``[...]``."""
     right = answers[..., : len(labels), :].argmax(-1) == labels
     return np.asarray(right.double().mean(-1))
+
+
+def _in_favour(heard: Examined) -> tuple[bool, float]:
+    """How little a witness holds against a suspect: not calling it stolen comes first, then its p."""
+    verdict = heard.verdict
+    return verdict.call is not Call.STOLEN, 2.0 if verdict.p_value is None else verdict.p_value
