@@ -30,7 +30,7 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     code, checks, _ = verified(capsys, pack, "--commitment", committed, "--with-models", "--store", str(checker), "--seed", "77")
     assert code == 0 and False not in checks.values(), checks
     assert {c for c, passed in checks.items() if passed is None} == {"answers", "UAP on innocents"}
-    made = {"UAP", "questions", "victim", "checker's copies", "checker's homologous", "checker's look-alike"}
+    made = {"UAP", "questions", "victim", "references", "checker's copies", "checker's homologous", "checker's look-alike"}
     assert set(checks) >= {"contents", "settings", "commitment", "code", "verdict", *made}
 
 
@@ -90,7 +90,7 @@ def test_an_owner_who_frames_an_innocent_is_caught(way: str, case_store: Path, c
     assert code == 0 and False not in checks.values(), "the pack by itself is consistent"
     code, checks, _ = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77")
     assert code == 6
-    assert checks["checker's homologous" if way == "everybody" else "victim"] is False, checks
+    assert checks["references" if way == "everybody" else "victim"] is False, checks
 
 
 def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -80,6 +80,7 @@ def crosscheck(
     found = [_uap_again(opened, recipe, victim, dataset), _questions(opened, recipe, dataset), _itself(opened, victim, dataset, artifacts)]
     copies, innocent = _models(trial, recipe, kit.victim, dataset, artifacts, farm, watch)
     found.append(_copies(opened, copies, trial, dataset, artifacts))
+    found.append(_references(opened, [s for s in innocent if s.role is Role.HOMOLOGOUS], dataset, artifacts))
     for role in (Role.HOMOLOGOUS, Role.LOOK_ALIKE):
         found.append(_innocent(opened, role, [s for s in innocent if s.role is role], trial, dataset, artifacts))
     return [*found, _by_paper(opened, innocent, dataset, artifacts)]
@@ -168,6 +169,25 @@ def _innocent(
         f"{by_chance:.2g}, rejected at {REJECT:g}"
     )
     return Finding(name, by_chance > REJECT, told)
+
+
+def _references(opened: Opened, homologous: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
+    """Whether the kit's homologous references score as models do: invented ones that nobody resembles accuse whoever is over the midpoint.
+
+    Look-alikes are not compared: they vary by stranger.
+    """
+    probe, access, family = opened.kit.probe, Access.named(opened.evidence.meta["read_as"]), str(Role.HOMOLOGOUS)
+    given = steps.clean_answers([s.id for s in homologous], probe.questions(), dataset, artifacts)
+    lowest, compared = 1.0, 0
+    for number, witness in enumerate(probe.at(access)):
+        kits = probe.population(access, number).get(family)
+        if kits is None or not homologous:
+            return Finding("references", _shown(opened, False, []), f"there are no {family} models to compare the kit's with")
+        compared = len(kits)
+        own = [float(witness.scale.peaks(given[s.id][probe.checks :])) for s in homologous]
+        lowest = min(lowest, float(stats.mannwhitneyu(own, kits, alternative="greater").pvalue))
+    told = f"the checker's {len(homologous)} {family} models score above the kit's {compared} with p {lowest:.2g}, rejected at {REJECT:g}"
+    return Finding("references", lowest > REJECT, told)
 
 
 def _by_paper(opened: Opened, innocent: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
