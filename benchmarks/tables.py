@@ -184,18 +184,28 @@ SHORT += ("ModelDiff DDV, PGD 0.03", "IPGuard, k=0.01", "label agreement")
 def verdict_table(short: bool = False) -> str:
     """Every method against every family, then whom the calibrated verdict accuses: of each zoo that nothing was chosen on."""
     parts = []
-    for folder in sorted(p for p in (ROOT / "docs" / "verdict").iterdir() if p.is_dir()):
+    folders = sorted((p for p in (ROOT / "docs" / "verdict").iterdir() if p.is_dir()), reverse=True)
+    for folder in folders[: 1 if short else None]:
         told = json.loads((folder / "verdict.json").read_text())
         rows = pq.read_table(folder / "verdict.parquet").to_pylist()
         parts.append(f"`zooaudit study verdict --recipe {folder.name}`, AUC; commit {told['commit'][:12]}, {told['hardware']}:")
         everything = [r for r in rows if r["protocol"] == "all"]
+        if told.get("partial"):
+            parts.append(_few(everything))
         parts.append(
             "\n".join(_methods([r for r in everything if not short or r["method"] in SHORT], (100, 400) if short else (25, 100, 400)))
         )
-        if not short:
+        if not short and any(r["protocol"] != "all" for r in rows):
             parts.append("\n".join(_left_out([r for r in rows if r["protocol"] != "all"])))
         parts += _calls(folder, short)
     return "\n\n".join(parts)
+
+
+def _few(rows: list[dict[str, Any]]) -> str:
+    """How many models a table rests on whose families were not all built."""
+    counts = {r["family"]: r["n_negative"] for r in rows if r["family"] != "all"}
+    shown = ", ".join(f"{n} {family}" for family, n in counts.items())
+    return f"Few models: {rows[0]['n_positive']} copies against {shown}; the other families were not built."
 
 
 def _left_out(rows: list[dict[str, Any]]) -> list[str]:
