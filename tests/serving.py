@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+import uvicorn
 import yaml
 
 from cluster.seaweed import free_ports
@@ -112,3 +114,19 @@ class Served:
             return Client(self.address).ask("/health").status == 200
         except OSError:
             return False
+
+
+@contextlib.contextmanager
+def listening(app: Any) -> Iterator[str]:
+    """An application on a free port of 127.0.0.1, in a thread of this process: its address."""
+    (port,) = free_ports(1)
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(30)

@@ -2,18 +2,14 @@
 
 import json
 import re
-import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
 
-from cluster.seaweed import free_ports
 from tests.manifests import ROOT
+from tests.serving import listening
 from tests.strangers import Stranger
 from tests.test_bodies import as_arrow, as_parquet, table
 from tests.test_service import CLASSES, COPY, K, Place, as_json, place, stranger  # noqa: F401  fixtures
@@ -25,18 +21,10 @@ LINES = re.findall(r"`(curl [^`]+)`", (ROOT / "docs" / "api.md").read_text())
 
 @pytest.fixture(scope="module")
 def address(place: Place) -> Iterator[str]:  # noqa: F811
-    (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(place.client.app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with listening(place.client.app) as url:
+        yield url
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, tmp_path: Path) -> None:  # noqa: F811
     answers = TorchBlackBox(COPY, K).ask(place.kit.probe.questions())
     views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))

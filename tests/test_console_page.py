@@ -2,19 +2,16 @@
 
 import json
 import re
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
-import uvicorn
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from cluster.seaweed import free_ports
 from tests.left_out import chromium
+from tests.serving import listening
 from tests.strangers import Stranger
 from tests.test_bodies import as_parquet, table
 from tests.test_service import COPY, INNOCENT, K, Place, place, stranger  # noqa: F401  fixtures
@@ -25,15 +22,8 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture(scope="module")
 def address(place: Place) -> Iterator[str]:  # noqa: F811
-    (port,) = free_ports(1)
-    server = uvicorn.Server(uvicorn.Config(place.client.app, host="127.0.0.1", port=port, log_config=None, lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.02)
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join(30)
+    with listening(place.client.app) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
