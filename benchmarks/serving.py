@@ -119,8 +119,8 @@ async def load(url: str, kind: str, body: bytes, key: str, clients: int, seconds
 
 
 @contextlib.contextmanager
-def process(command: list[str], ready: str, **environment: str) -> Iterator[None]:
-    """A server until the end of the block, once it answers at ``ready``."""
+def process(command: list[str], ready: str, **environment: str) -> Iterator[int]:
+    """A server until the end of the block, once it answers at ``ready``: its process id."""
     import urllib.error
     import urllib.request
 
@@ -137,7 +137,7 @@ def process(command: list[str], ready: str, **environment: str) -> Iterator[None
                 break
             except OSError:
                 time.sleep(0.3)
-        yield
+        yield made.pid
     finally:
         made.send_signal(2)
         with contextlib.suppress(subprocess.TimeoutExpired):

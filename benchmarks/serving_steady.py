@@ -9,14 +9,11 @@ warm kits as fast as they can for some seconds, and at 80 % of that rate for ``-
 
 import argparse
 import asyncio
-import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,7 @@ import numpy as np
 import psutil
 import torch
 from measure import save, spread
-from serving import bodies, load
+from serving import bodies, load, process
 
 from zooaudit.kit import find_kit, read_kit, save_kit
 from zooaudit.storage.artifacts import open_store
@@ -35,30 +32,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import Seaweed, free_ports, make_bucket
 
 PLACE = "s3://bench/kits"
-
-
-@contextlib.contextmanager
-def service(folder: Path, environment: dict[str, str]) -> Iterator[tuple[str, int]]:
-    """``zooaudit serve`` on the bucket: its address and process."""
-    (port,) = free_ports(1)
-    command = [sys.executable, "-m", "zooaudit", "serve", "--store", PLACE, "--data", str(folder / "data"), "--port", str(port), "--open"]
-    with (folder / "serve.log").open("w") as log:
-        made = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        while True:
-            assert made.poll() is None, (folder / "serve.log").read_text()
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"{url}/ready", timeout=5)
-                break
-            time.sleep(0.3)
-        yield url, made.pid
-    finally:
-        made.send_signal(2)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            made.wait(30)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(made.pid, 9)
 
 
 def memory(pid: int) -> float:
@@ -130,7 +103,9 @@ def main() -> None:
             store = open_store(PLACE)
             ids = [save_kit(store, replace(kit, seed=seed)).id for seed in range(args.kits)]
             print(f"{len(ids)} kits in the bucket", file=sys.stderr, flush=True)
-            with service(folder, {**os.environ}) as (url, pid):
+            url = f"http://127.0.0.1:{free_ports(1)[0]}"
+            command = [sys.executable, "-m", "zooaudit", "serve", "--store", PLACE, "--data", str(folder / "data"), "--open"]
+            with process([*command, "--port", url.rpartition(":")[2]], f"{url}/ready") as pid:
                 urls = [f"{url}/kits/{id_}/score?suspect=s&method=paper" for id_ in ids]
                 cold, held = [], [memory(pid)]
                 for number, one in enumerate(urls, 1):
