@@ -1,5 +1,8 @@
 """Questions and fingerprints: paper equation 6, laid out as written."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,9 +13,9 @@ from tests.makers import Affine
 from zooaudit import steps
 from zooaudit.data.images import Dataset
 from zooaudit.errors import AnswersError, DamagedArtifactError
-from zooaudit.fingerprint.answers import ask, fingerprints, queries
+from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
-from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.suspects.blackbox import SUM_TOLERANCE, TorchBlackBox
 
 
 @settings(max_examples=20)
@@ -67,6 +70,17 @@ def test_the_papers_audit_costs_four_thousand_queries() -> None:
     answers = ask(box, queries(torch.zeros(20, 100, 1, 4, 4), torch.zeros(1, 4, 4)))
     assert box.queries == 4_000
     assert fingerprints(answers).shape == (20, 2_000)
+
+
+@given(st.lists(st.lists(st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.0])), min_size=3, max_size=3), max_size=4))
+def test_only_distributions_pass(rows: list[list[float]]) -> None:
+    answers = torch.tensor(rows, dtype=torch.float32).view(1, len(rows), 1, 3)
+    good = all(all(0 <= v < math.inf for v in row) and abs(float(np.float32(sum(row))) - 1) < SUM_TOLERANCE for row in rows)
+    if good:
+        check_answers(answers, tuple(answers.shape))
+    else:
+        with pytest.raises(AnswersError):
+            check_answers(answers, tuple(answers.shape))
 
 
 def test_a_suspect_that_answers_nan_is_named() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zooaudit.errors import AnswersError
-from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, most_bytes, questions_json, read_rows
+from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, careful_json, most_bytes, plain_json, questions_json, read_rows
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.unpacking import read_parquet
 
@@ -68,6 +68,43 @@ FORMS = {
 def test_every_format_gives_the_same_rows_to_the_bit(form: str) -> None:
     assert torch.equal(read(*FORMS[form]), GOOD)
     assert len(FORMS[form][1]) < most_bytes(MOST, K)
+
+
+VALUES = st.one_of(
+    st.floats(), st.floats(0, 1), st.integers(), st.booleans(), st.none(), st.text(max_size=3), st.lists(st.integers(), max_size=2)
+)
+ROWS = st.lists(st.lists(st.one_of(st.floats(0, 1), st.integers(-(2**70), 2**70)), min_size=K, max_size=K), max_size=5)
+ODD_ROWS = st.lists(st.one_of(VALUES, st.lists(VALUES, max_size=K + 1)), max_size=4)
+OBJECTS = st.one_of(
+    st.fixed_dictionaries({"answers": ROWS}),
+    st.fixed_dictionaries({"answers": ODD_ROWS}),
+    st.fixed_dictionaries({"answers": ROWS}, optional={"labels": st.none() | st.lists(st.integers(0, 3)), "more": VALUES}),
+    VALUES,
+)
+ODD_TEXTS = (
+    '{"answers": [[1,0,0,0]], "answers": [[0,1,0,0]]}',
+    '{"answers": [[1e999,0,0,0]]}',
+    '{"answers": [[01,0,0,0]]}',
+    '{"answers": [[1,0,0,0]]} x',
+    '{"answers": [[1,0,0,0],]}',
+    '{"\\u0061nswers": [[1,0,0,0]]}',
+    '{"answers": [[1,2],[3,4,5,6,7,8]]}',
+    '{"answers": [[1,0,0,[0]]]}',
+    '{"answers": [{"a":1,"b":0,"c":0,"d":0}]}',
+    '{"answers": ["abcd"]}',
+    "[" * 2000,
+    "",
+)
+
+
+@given(st.one_of(OBJECTS.map(json.dumps), st.sampled_from(ODD_TEXTS)).map(str.encode))
+def test_what_is_read_fast_is_what_is_read_carefully(body: bytes) -> None:
+    if (fast := plain_json(body, K)) is not None:
+        assert torch.equal(fast, careful_json(body, CLASSES))
+
+
+def test_plain_answers_are_read_fast() -> None:
+    assert torch.equal(plain_json(FORMS["JSON"][1], K), GOOD)
 
 
 def test_labels_by_name_and_by_number() -> None:

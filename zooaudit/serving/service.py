@@ -89,8 +89,8 @@ class Service:
         return key
 
 
-def shared(request: Request) -> Service:
-    """The service of an application."""
+async def shared(request: Request) -> Service:
+    """The service of an application. Not a plain function: FastAPI would call that in another thread, for each request."""
     service: Service = request.app.state.service
     return service
 
