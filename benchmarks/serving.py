@@ -7,9 +7,10 @@ one after the other, on the same cores, the client included:
 
     plain       FastAPI on uvicorn, one process; each request parsed by FastAPI's own model of the body, scored by itself in the thread pool
     ours        ``zooaudit serve`` as it comes
-    empty       a Serve handler that takes the same body and says how long it is: what Serve's proxy leaves for anybody
+    empty       a Serve handler that takes the same body, and as many requests at once as ours, and says how long the body is: what
+                Serve's proxy leaves for anybody
 
-Then where a request's time goes, one at a time: the empty handler, the same with the body parsed, and the whole.
+Then where a request's time goes, one at a time: the empty handler and the whole by one client, parsing and scoring in this process.
 """
 
 import argparse
@@ -32,6 +33,7 @@ from measure import save, spread
 
 from zooaudit.client import arrow_body
 from zooaudit.kit import Kit, find_kit, read_kit
+from zooaudit.serving.app import AT_ONCE
 from zooaudit.serving.bodies import ARROW, JSON, RAW, read_rows
 from zooaudit.serving.scoring import Job, score_all
 from zooaudit.storage.artifacts import open_store
@@ -39,11 +41,11 @@ from zooaudit.storage.artifacts import open_store
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import free_ports
 
-EMPTY = """
+EMPTY = f"""
 from ray import serve
 from starlette.requests import Request
 
-@serve.deployment(max_ongoing_requests=16)
+@serve.deployment(max_ongoing_requests={AT_ONCE})
 class Empty:
     async def __call__(self, request: Request) -> int:
         return len(await request.body())
@@ -172,11 +174,13 @@ def measured(args: argparse.Namespace, id_: str, sent: dict[str, tuple[str, byte
         for name, body in sent.items():
             url = f"{here}/kits/{id_}/score?suspect=s&method=paper"
             yield "ours", name, asyncio.run(load(url, *body, "", args.clients, args.seconds))
+            yield "ours, one client", name, asyncio.run(load(url, *body, "", 1, args.seconds / 4))
     starter = folder / "start.py"
     starter.write_text(START.format(port=port))
     with process([sys.executable, str(starter)], f"{here}/", PYTHONPATH=str(folder)):
         for name, body in sent.items():
             yield "empty", name, asyncio.run(load(f"{here}/", *body, "", args.clients, args.seconds))
+            yield "empty, one client", name, asyncio.run(load(f"{here}/", *body, "", 1, args.seconds / 4))
 
 
 def parts(kit: Kit, sent: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
