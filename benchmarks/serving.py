@@ -10,7 +10,7 @@ one after the other, on the same cores, the client included:
     empty       a Serve handler that takes the same body, and as many requests at once as ours, and says how long the body is: what
                 Serve's proxy leaves for anybody
 
-Then where a request's time goes, one at a time: the empty handler and the whole by one client, parsing and scoring in this process.
+Ratios are taken within a repeat: a machine that others use too is not as fast in the next. Then where a request's time goes, one at a time: the empty handler and the whole by one client, parsing and scoring in this process.
 """
 
 import argparse
@@ -230,7 +230,13 @@ def main() -> None:
         {"who": who, "format": name, "bytes": len(sent[name][1])} | {k: spread([f[k] for f in found]) for k in found[0]}
         for (who, name), found in rows.items()
     ]
-    save("serving", {"clients": args.clients, "seconds": args.seconds, "rows": table, "milliseconds": parts(kit, sent)})
+    rate = {key: np.array([f["per_second"] for f in found]) for key, found in rows.items()}
+    ratios = {
+        f"{name} over {other}": spread((rate["ours", name] / rate[other, "JSON" if other == "plain" else name]).tolist())
+        for name in sent
+        for other in ("plain", "empty")
+    }
+    save("serving", {"ratios": ratios, "clients": args.clients, "seconds": args.seconds, "rows": table, "milliseconds": parts(kit, sent)})
 
 
 if __name__ == "__main__":

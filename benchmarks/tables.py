@@ -19,6 +19,9 @@ from zooaudit.studies.outcome import Holds
 from zooaudit.suspects.defences import DEFENCES
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+from serving_tables import serving_table, steady_table, time_table
+
 ROOT = HERE.parent
 BEHIND = {d.name for d in DEFENCES}
 """What an innocent service may do too."""
@@ -28,7 +31,7 @@ PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.
 
 def main() -> int:
     stale = 0
-    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", ROOT / "docs" / "statistics.md"):
+    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", ROOT / "docs" / "statistics.md", ROOT / "docs" / "service.md"):
         before = page.read_text() if page.exists() else ""
         after = filled(before)
         stale += after != before
@@ -308,6 +311,9 @@ TABLES = {
     "verdict-short": lambda: verdict_table(short=True),
     "adaptive": adaptive_table,
     "sweep": sweep_table,
+    "serving": lambda: serving_table(load("serving"), spread),
+    "serving-time": lambda: time_table(load("serving")),
+    "serving-steady": lambda: steady_table(load("serving_steady"), spread),
 }
 
 
