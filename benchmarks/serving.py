@@ -10,7 +10,8 @@ one after the other, on the same cores, the client included:
     empty       a Serve handler that takes the same body, and as many requests at once as ours, and says how long the body is: what
                 Serve's proxy leaves for anybody
 
-Ratios are taken within a repeat: a machine that others use too is not as fast in the next. Then where a request's time goes, one at a time: the empty handler and the whole by one client, parsing and scoring in this process.
+Ratios are taken within a repeat: a machine that others use too is not as fast in the next. Then where a request's time goes, one at a
+time: the empty handler and the whole by one client, parsing and scoring in this process.
 """
 
 import argparse

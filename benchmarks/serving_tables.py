@@ -12,7 +12,8 @@ def serving_table(found: Row, spread: Spread) -> str:
     """Throughput and percentiles, of everybody."""
     names = {"plain": "plain FastAPI on uvicorn, no batching", "ours": "`zooaudit serve`", "empty": "an empty Serve handler"}
     lines = [
-        f"20 views, N=100, K=10; {found['clients']} clients on the same {found['hardware']}; commit {found['commit']}; median [least, most], ratios within a repeat:",
+        f"20 views, N=100, K=10; {found['clients']} clients on the same {found['hardware']}; commit {found['commit']}; "
+        "median [least, most], ratios within a repeat:",
         "",
         "| | body | scores a second | times plain | of the empty handler | p50 ms | p99 ms |",
         "|---|---|---|---|---|---|---|",

@@ -18,10 +18,10 @@ from zooaudit.sizing import DOMAINS
 from zooaudit.studies.outcome import Holds
 from zooaudit.suspects.defences import DEFENCES
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 from serving_tables import serving_table, steady_table, time_table
 
+HERE = Path(__file__).parent
 ROOT = HERE.parent
 BEHIND = {d.name for d in DEFENCES}
 """What an innocent service may do too."""
