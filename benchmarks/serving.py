@@ -124,7 +124,6 @@ async def load(url: str, kind: str, body: bytes, key: str, clients: int, seconds
 @contextlib.contextmanager
 def process(command: list[str], ready: str, **environment: str) -> Iterator[int]:
     """A server until the end of the block, once it answers at ``ready``: its process id."""
-    import urllib.error
     import urllib.request
 
     made = subprocess.Popen(
@@ -136,9 +135,7 @@ def process(command: list[str], ready: str, **environment: str) -> Iterator[int]
             try:
                 urllib.request.urlopen(ready, timeout=2)
                 break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
+            except OSError:  # an HTTPError is one: Serve's proxy answers before it knows any route
                 time.sleep(0.3)
         yield made.pid
     finally:

@@ -35,9 +35,10 @@ PLACE = "s3://bench/kits"
 
 
 def memory(pid: int) -> float:
-    """MiB of all replicas that score."""
+    """MiB of all replicas that score, without Ray's shared object store, whose pages count once they were touched."""
     family = psutil.Process(pid).children(recursive=True)
-    return sum(p.memory_info().rss for p in family if "scoring" in " ".join(p.cmdline())) / 2**20
+    sizes = [p.memory_info() for p in family if "scoring" in " ".join(p.cmdline())]
+    return sum(s.rss - s.shared for s in sizes) / 2**20
 
 
 def asked(url: str, kind: str, body: bytes) -> float:

@@ -91,6 +91,11 @@ class Served:
             time.sleep(0.2)
         return self
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children all others are."""
+        return self._process.pid
+
     def ended(self) -> tuple[int, str]:
         """Wait for it to end by itself: the exit code, and all it said."""
         code = self._process.wait(timeout=START_S)

@@ -17,6 +17,8 @@ import torch
 from fastapi.testclient import TestClient
 from torch import Tensor
 
+from tests.collecting import Notebook, notebook  # noqa: F401  fixture
+from tests.collecting import key as counted
 from tests.makers import Affine, make_probe, near, peer
 from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
@@ -24,6 +26,7 @@ from tests.test_kit import K, make_kit
 from zooaudit.errors import AnswersError
 from zooaudit.fingerprint.answers import ask, top_k
 from zooaudit.kit import Kit, answers_digest, save_kit
+from zooaudit.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.serving import keys
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
@@ -470,3 +473,15 @@ def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(plac
     assert place.score(mixed).json()["calibrated"]["access"] == "label"
     problem(place.score(mixed, access="probabilities"), 422, "what looks like label")
     assert place.score(whole, access="top-1000000").json()["calibrated"]["access"] == "probabilities"
+
+
+def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:  # noqa: F811
+    assert place.score(TorchBlackBox(COPY, K).ask(place.kit.probe.questions())).status_code == 200
+    assert place.post(b"", RAW).status_code == 422
+    assert notebook.times[counted(SCORES, method="calibrated", call="stolen")] == 1, "what is refused is no verdict"
+    assert notebook.times[counted(SCORE_SECONDS, method="calibrated")] == 1
+    ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer"}).json()["id"])
+    deadline = time.monotonic() + 10
+    while not notebook.times[counted(SERVICE_AUDITS, state="done")] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert notebook.times[counted(SERVICE_AUDITS, state="done")] == 1

@@ -1,6 +1,6 @@
 """What is counted and timed while an audit runs. Whoever collects it is told to this module; nobody does unless Ray is there.
 
-The five metrics are declared here, once: names, tags and buckets are what a dashboard relies on.
+The metrics are declared here, once: names, tags and buckets are what a dashboard relies on.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,18 @@ STORE_SECONDS = Metric(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
 STORE_RETRIES = Metric("zooaudit_store_retries", "Requests to the store that were sent again.")
-METRICS = (MODELS, MODEL_SECONDS, QUERIES, STORE_SECONDS, STORE_RETRIES)
+SCORES = Metric("zooaudit_scores", "Verdicts that the service gave, by method and call.", ("method", "call"))
+SCORE_SECONDS = Metric(
+    "zooaudit_score_seconds",
+    "Seconds from a whole body to its verdict, waiting for other scores included, by method.",
+    ("method",),
+    (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+)
+KIT_SECONDS = Metric(
+    "zooaudit_kit_seconds", "Seconds that loading a kit which was not in memory took.", (), (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+)
+SERVICE_AUDITS = Metric("zooaudit_service_audits", "Audits of the service that came to an end, by state.", ("state",))
+METRICS = (MODELS, MODEL_SECONDS, QUERIES, STORE_SECONDS, STORE_RETRIES, SCORES, SCORE_SECONDS, KIT_SECONDS, SERVICE_AUDITS)
 
 
 class Collector(Protocol):

@@ -1,4 +1,4 @@
-"""Two strangers' models of the digits, as ONNX graphs for a server: ``taken`` learnt from answers of the victim of a kit, ``own`` from labels.
+"""Two strangers' models of the digits, as ONNX graphs for a server: ``taken`` learnt from answers of a kit's victim, ``own`` from labels.
 
     python docs/mlserver/suspects.py --store store --kit 4f2a --out models
 

@@ -12,7 +12,8 @@ from zooaudit.errors import ConfigError, SuspectError, ZooauditError
 from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, read_kit
-from zooaudit.serving.book import CANCELLED, DONE, FAILED, RUNNING, Book
+from zooaudit.metrics import SERVICE_AUDITS, record
+from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import calibrated
 from zooaudit.serving.settings import Settings
@@ -114,10 +115,10 @@ class Auditor:
 
     def _run(self, id_: str) -> None:
         audit = self._book.get(id_)
-        if audit is None or self._cancelled[id_].is_set():
-            return
-        self._book.note(id_, state=RUNNING)
         try:
+            if audit is None or self._cancelled[id_].is_set():
+                return
+            self._book.note(id_, state=RUNNING)
             result = self._examined(id_, audit)
         except ZooauditError as error:
             self._failed(id_, str(error))
@@ -128,6 +129,9 @@ class Auditor:
             self._book.note(id_, state=DONE, result=result)
         finally:
             self._cancelled.pop(id_, None)
+            ended = self._book.get(id_)
+            if ended and ended["state"] not in OPEN:
+                record(SERVICE_AUDITS, state=ended["state"])
 
     def _failed(self, id_: str, error: str) -> None:
         if not self._closing.is_set():  # else it goes on at the next start

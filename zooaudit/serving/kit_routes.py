@@ -16,6 +16,7 @@ from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.access import Access
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit
+from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_rows
 from zooaudit.serving.problems import MEDIA_TYPE, Refused
@@ -157,4 +158,8 @@ async def _scored(service: Service, summary: schemas.KitSummary, job: Job, start
     result = await service.run(job)
     if isinstance(result, ZooauditError):
         raise result
-    return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=time.perf_counter() - started, **result)
+    seconds = time.perf_counter() - started
+    call = result[job.method]["call" if job.method == "calibrated" else "decision"]
+    record(SCORES, method=job.method, call=str(call))
+    record(SCORE_SECONDS, seconds, method=job.method)
+    return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=seconds, **result)

@@ -2,12 +2,14 @@
 
 import logging
 import threading
+import time
 from collections import OrderedDict
 
 from pydantic import ValidationError
 
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import KIND, Kit, read_kit
+from zooaudit.metrics import KIT_SECONDS, record
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
@@ -44,8 +46,10 @@ class Kits:
         """
         if held := self.held(id_):
             return held
+        started = time.perf_counter()
         artifact = self._load(self.there(), id_)
         summary, kit = _summary(artifact), read_kit(artifact)
+        record(KIT_SECONDS, time.perf_counter() - started)
         size = sum(file["bytes"] for file in artifact.files.values())
         with self._holding:
             self._held[id_] = summary, kit, size
