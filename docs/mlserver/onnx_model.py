@@ -18,5 +18,5 @@ class OnnxModel(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         images = NumpyCodec.decode_input(payload.inputs[0]).astype(np.float32)
-        (probabilities,) = self._session.run(None, {"images": images})
+        (probabilities,) = self._session.run(None, {self._session.get_inputs()[0].name: images})
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", probabilities)])
