@@ -62,8 +62,8 @@ async def steady(urls: list[str], kind: str, body: bytes, rate: float, seconds: 
                     await reply.read()
                     if reply.status != 200:
                         errors.append(str(reply.status))
-            except aiohttp.ClientError as error:
-                errors.append(str(error))
+            except (aiohttp.ClientError, TimeoutError) as error:
+                errors.append(repr(error))
             times.append(time.perf_counter() - started)
 
         begun = time.perf_counter()
@@ -114,7 +114,7 @@ def main() -> None:
                     if number % 10 == 0:
                         held.append(memory(pid))
                 print(f"cold {np.median(cold):.3f} s, memory {held}", file=sys.stderr, flush=True)
-                most = asyncio.run(load(urls[-1], kind, body, "", 32, 15.0))
+                most = asyncio.run(load(urls[-1], kind, body, "", 32, 15.0))  # one kit: its answers go through the encoder together
                 print(most, file=sys.stderr, flush=True)
                 soak = asyncio.run(steady(urls[-8:], kind, body, 0.8 * most["per_second"], args.soak, pid))
         finally:

@@ -72,7 +72,12 @@ def test_the_papers_audit_costs_four_thousand_queries() -> None:
     assert fingerprints(answers).shape == (20, 2_000)
 
 
-@given(st.lists(st.lists(st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.0])), min_size=3, max_size=3), max_size=4))
+@given(
+    st.lists(
+        st.lists(st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.0, -0.5, 1.5])), min_size=3, max_size=3),
+        max_size=4,
+    )
+)
 def test_only_distributions_pass(rows: list[list[float]]) -> None:
     answers = torch.tensor(rows, dtype=torch.float32).view(1, len(rows), 1, 3)
     good = all(all(0 <= v < math.inf for v in row) and abs(float(np.float32(sum(row))) - 1) < SUM_TOLERANCE for row in rows)

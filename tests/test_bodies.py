@@ -93,14 +93,35 @@ ODD_TEXTS = (
     '{"answers": [{"a":1,"b":0,"c":0,"d":0}]}',
     '{"answers": ["abcd"]}',
     "[" * 2000,
+    '{"answers":' + "[" * 1100 + "]" * 1100 + "}",
+    '{"answers": [[100000000000000000000,0,0,0]]}',
+    '\ufeff{"answers": [[1,0,0,0]]}',
     "",
 )
 
 
-@given(st.one_of(OBJECTS.map(json.dumps), st.sampled_from(ODD_TEXTS)).map(str.encode))
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_odd_texts_are_read_as_carefully_or_refused(text: str) -> None:
+    fast, body = plain_json(text.encode(), K), text.encode()
+    try:
+        careful = careful_json(body, CLASSES, MOST)
+    except (AnswersError, Refused):
+        assert fast is None
+        with pytest.raises((AnswersError, Refused)):
+            read(JSON, body)
+    else:
+        assert torch.equal(read(JSON, body), careful)
+
+
+def test_too_many_labels_are_refused_before_they_are_laid_out() -> None:
+    with pytest.raises(AnswersError, match="61 rows"):
+        read(JSON, as_json(labels=[0] * 61))
+
+
+@given(OBJECTS.map(json.dumps).map(str.encode))
 def test_what_is_read_fast_is_what_is_read_carefully(body: bytes) -> None:
     if (fast := plain_json(body, K)) is not None:
-        assert torch.equal(fast, careful_json(body, CLASSES))
+        assert torch.equal(fast, careful_json(body, CLASSES, MOST))
 
 
 def test_plain_answers_are_read_fast() -> None:

@@ -20,7 +20,11 @@ from zooaudit.cli import main
 from zooaudit.kit import save_kit
 from zooaudit.storage.artifacts import open_store
 
-pytestmark = [pytest.mark.network, pytest.mark.processes]
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.processes,
+    pytest.mark.skipif(sys.version_info >= (3, 13), reason="MLServer 1.7.1 needs Python 3.12 or older"),
+]
 HERE = ROOT / "docs" / "mlserver"
 SUSPECTS = {"taken": near(0, 70), "own": peer(70)}
 
@@ -29,7 +33,7 @@ def installed(folder: Path) -> Path:
     """The README's environment for MLServer: its command."""
     line = next(line for line in (ROOT / "README.md").read_text().splitlines() if "pip install mlserver" in line)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    packages = line.rpartition("pip install ")[2].split()
+    packages = line.partition("#")[0].rpartition("pip install ")[2].split()
     assert packages[0].startswith("mlserver==")
     subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
     return folder / "bin" / "mlserver"

@@ -69,7 +69,7 @@ def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
 def test_dashboard_is_portable() -> None:
     variables = {v["name"]: v for v in BOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
-    assert variables["session"]["query"]["query"] == "label_values(ray_zooaudit_models_total, SessionName)"
+    assert variables["session"]["query"]["query"] == 'label_values({__name__=~"ray_zooaudit_(models|scores)_total"}, SessionName)'
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(BOARD["panels"])))
     assert used <= {*variables, "__range", "__rate_interval"}
     assert "id" not in BOARD, "an id is Grafana's own"

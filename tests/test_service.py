@@ -480,6 +480,9 @@ def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, note
     assert place.post(b"", RAW).status_code == 422
     assert notebook.times[counted(SCORES, method="calibrated", call="stolen")] == 1, "what is refused is no verdict"
     assert notebook.times[counted(SCORE_SECONDS, method="calibrated")] == 1
+    answers = ask(TorchBlackBox(COPY, K), place.kit.questions()).flatten(0, 2)
+    decision = place.score(answers, method="paper").json()["paper"]["decision"]
+    assert notebook.times[counted(SCORES, method="paper", call=decision)] == 1
     ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer"}).json()["id"])
     deadline = time.monotonic() + 10
     while not notebook.times[counted(SERVICE_AUDITS, state="done")] and time.monotonic() < deadline:

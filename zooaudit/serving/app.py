@@ -20,13 +20,15 @@ from zooaudit.serving.scoring import Job, Result, one_thread, score_all
 from zooaudit.serving.settings import Settings
 
 AT_ONCE, WAITING = 64, 64
-"""Requests that a replica takes, and that wait for one before more are turned away with 503. Where a replica takes fewer than there are,
-Serve's router asks it again and again at growing intervals, and cores idle: with 16, a third of the scores a second."""
+"""Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a replica takes fewer than there
+are, Serve's router asks it again and again at growing intervals, and cores idle: with 16, half of an empty handler's requests a second.
+Their bodies are in memory; the numbers in them only of a few at a time."""
 BATCH = 16
 """Scores that are computed together at most; none waits for others to come."""
 INLINE_NUMBERS = 2**20
-"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms) are computed where requests are read: a second thread would only fight for
-Python's lock, which costs a fifth of the scores a second. Larger ones beside other requests."""
+"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; calibrated: 90 ms) are computed where requests are read: a second thread
+would only fight for Python's lock, which costs a fifth of the scores a second. Others beside other requests: larger ones, and those that
+name a rung of the access ladder, whose first score fits a discriminant."""
 
 
 class Handle:
@@ -94,7 +96,7 @@ def application(arguments: dict[str, str]) -> Any:
 
         @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
         async def together(jobs: list[Job]) -> list[Result]:
-            if sum(job.answers.numel() for job in jobs) <= INLINE_NUMBERS:
+            if sum(job.answers.numel() for job in jobs) <= INLINE_NUMBERS and not any(job.access for job in jobs):
                 return score_all(jobs)
             return await run_in_threadpool(score_all, jobs)
 

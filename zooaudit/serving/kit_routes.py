@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 from torch import Tensor
 
 from zooaudit.config import check_level
@@ -18,7 +17,7 @@ from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_rows
+from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
 from zooaudit.serving.problems import MEDIA_TYPE, Refused
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
@@ -27,8 +26,6 @@ from zooaudit.serving.unpacking import read_parquet
 from zooaudit.suspects.offline import questions_table, write_questions
 from zooaudit.verdict.conformal import smallest_p
 
-INLINE_BYTES = 2**20
-"""Bodies up to this size are parsed at once, in 3 ms at most; longer ones beside other requests."""
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY: dict[str, Any] = {
     "requestBody": {
@@ -133,25 +130,23 @@ async def score(
     rung = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
-    held = service.kits.held(id_)
-    summary, found = held if held else await run_in_threadpool(service.kits.get, id_)
+    summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
     most = found.probe.budget if method == "calibrated" else found.victim_answers.shape[:3].numel()
     body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, found.num_classes)))
     started = time.perf_counter()
-    answers = await _parsed(kind, body, found, most)
+    answers = await _parsed(service, kind, body, found, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
     return await _scored(service, summary, Job(found, suspect, method, answers, level, rung), started)
 
 
-async def _parsed(kind: str, body: bytes, kit: Kit, most: int) -> Tensor:
+async def _parsed(service: Service, kind: str, body: bytes, kit: Kit, most: int) -> Tensor:
     if kind == PARQUET:
-        return await run_in_threadpool(read_parquet, body, kit.num_classes, most)
-    if len(body) <= INLINE_BYTES:
-        return read_rows(kind, body, kit.classes, most)
-    return await run_in_threadpool(read_rows, kind, body, kit.classes, most)
+        return await service.reading(read_parquet, body, kit.num_classes, most)
+    answers = read_fast(kind, body, kit.classes, most)
+    return await service.reading(read_rows, kind, body, kit.classes, most) if answers is None else answers
 
 
 async def _scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from pydantic import ValidationError
 
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
 from zooaudit.serving.schemas import KitSummary
@@ -49,6 +50,7 @@ class Kits:
         started = time.perf_counter()
         artifact = self._load(self.there(), id_)
         summary, kit = _summary(artifact), read_kit(artifact)
+        kit.probe.at(Access())  # fitted here, not while requests wait
         record(KIT_SECONDS, time.perf_counter() - started)
         size = sum(file["bytes"] for file in artifact.files.values())
         with self._holding:

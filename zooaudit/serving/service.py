@@ -5,19 +5,25 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
+import anyio.to_thread
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
+from torch import Tensor
 
+from zooaudit.kit import Kit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.problems import Refused, not_authorised
+from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
 
 BODY_S = 30.0
 """How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
+READERS = 4
+"""Bodies that are read at once, and kits that are loaded, other than those which take no time."""
 Run = Callable[[Job], Awaitable[Result]]
 
 
@@ -65,6 +71,16 @@ class Service:
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
+        self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
+
+    async def reading(self, read: Callable[..., Tensor], *args: Any) -> Tensor:
+        """``read`` in a thread, beside a few others: a body's numbers take many times its bytes."""
+        return await anyio.to_thread.run_sync(read, *args, limiter=self._readers)
+
+    async def kit(self, id_: str) -> tuple[KitSummary, Kit]:
+        """As :meth:`Kits.get`; loaded beside a few others, which may be waiting for a store that is down."""
+        held = self.kits.held(id_)
+        return held if held else await anyio.to_thread.run_sync(self.kits.get, id_, limiter=self._loaders)
 
     @property
     def audits(self) -> Audits:
