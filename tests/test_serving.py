@@ -147,3 +147,12 @@ def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: 
     with pytest.raises(DamagedArtifactError, match="lacks what kits of this version state"):
         Kits(str(tmp_path), MUCH).get(old.id)
     assert Kits(str(tmp_path), MUCH).summaries() == [] and old.id in caplog.text
+
+
+def test_a_kit_whose_probe_learnt_too_little_still_serves_the_papers_test(tmp_path: Path) -> None:
+    kit = make_kit()
+    copies = replace(kit.probe.copies, models=kit.probe.copies.models[:1], answers=kit.probe.copies.answers[:1])
+    store = open_store(str(tmp_path / "store"))
+    id_ = save_kit(store, replace(kit, probe=replace(kit.probe, copies=copies))).id
+    _, found = Kits(str(tmp_path / "store"), 2**20).get(id_)
+    assert found.references.shape == kit.references.shape

@@ -1,5 +1,6 @@
 """Kits out of the store, on demand; the last ones used stay in memory."""
 
+import contextlib
 import logging
 import threading
 import time
@@ -7,7 +8,7 @@ from collections import OrderedDict
 
 from pydantic import ValidationError
 
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, NotEnoughModelsError, StoreError
 from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
@@ -50,7 +51,8 @@ class Kits:
         started = time.perf_counter()
         artifact = self._load(self.there(), id_)
         summary, kit = _summary(artifact), read_kit(artifact)
-        kit.probe.at(Access())  # fitted here, not while requests wait
+        with contextlib.suppress(NotEnoughModelsError):  # said to who asks for a calibrated verdict; the paper's test may do without
+            kit.probe.at(Access())  # fitted here, not while requests wait
         record(KIT_SECONDS, time.perf_counter() - started)
         size = sum(file["bytes"] for file in artifact.files.values())
         with self._holding:
