@@ -68,7 +68,9 @@ def read_fast(kind: str, body: bytes, classes: Sequence[str], most: int) -> Tens
     """As ``read_rows``, if it takes a few milliseconds at most; None for what may take longer, or has something wrong with its form."""
     if len(body) > INLINE_BYTES or kind not in (JSON, RAW, ARROW):
         return None
-    rows = plain_json(body, len(classes)) if kind == JSON else read_rows(kind, body, classes, most)
+    if kind != JSON:
+        return read_rows(kind, body, classes, most)
+    rows = plain_json(body, len(classes))
     return None if rows is None else _at_most(rows, most)
 
 
@@ -111,9 +113,9 @@ def plain_json(body: bytes, num_classes: int) -> Tensor | None:
         if not isinstance(found, simdjson.Object) or len(found) != 1:
             return None
         rows = found["answers"]
-        if (
-            not isinstance(rows, simdjson.Array) or not len(rows) or body.count(b"[") != 1 + len(rows)
-        ):  # its buffer would hide lists within rows
+        if not isinstance(rows, simdjson.Array) or not len(rows):
+            return None
+        if body.count(b"[") != 1 + len(rows):  # lists within rows, which the buffer below would flatten
             return None
         if not all(isinstance(row, simdjson.Array) and len(row) == num_classes for row in rows):
             return None
