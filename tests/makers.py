@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.probe import Answered, Known, Probe
+from zooaudit.verdict.twin_test import NATURAL, Candidate, Reference, TwinTest
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.vision_nets import WIDTH_STEPS
@@ -86,27 +86,34 @@ def near(seed: int, copy: int, apart: float = 0.15) -> Affine:
     return model
 
 
-CHECKS, TELLING = 20, 100
-STRANGERS = (101, 102, 103)
+CHECKS, QUESTIONS = 20, 120
+LOOKS = (40, 80, 120)
+TWIN_SEEDS, REFERENCE_SEEDS = range(10, 1000), range(1000, 2000)
+"""A test's own innocent models are peers of seeds beyond these."""
 
 
-def make_probe(level: float = 0.05, references: int = 24, **changes: Any) -> Probe:
-    """A probe of ``peer(0)`` for 4 x 4 images and four classes: 6 copies; innocent models of their own, and look-alikes."""
-    generator = torch.Generator().manual_seed(5)
-    images = torch.randint(0, 256, (CHECKS + TELLING, 1, 4, 4), dtype=torch.uint8, generator=generator)
+def make_twin_test(level: float = 0.05, twins: int = 19, references: int = 16, **changes: Any) -> TwinTest:
+    """A twin test of ``peer(0)`` for 4 x 4 images and four classes; its twins are other peers, its references peers with more of their own.
 
-    def asked(models: list[tuple[Known, nn.Module]]) -> Answered:
-        given = [TorchBlackBox(m, 4).ask(to_unit(images)) for _, m in models]
-        return Answered(tuple(k for k, _ in models), torch.stack(given) if given else torch.empty(0, len(images), 4))
+    ``near(0, k)`` are stolen from it, ``peer(s)`` with s from 2000 on are innocent.
+    """
+    images = torch.randint(0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
 
-    def alone(start: int, count: int) -> list[tuple[Known, nn.Module]]:
-        return [(Known(f"h{i}", "homologous", f"h{i}"), peer(i)) for i in range(start, start + count)]
+    def asked(models: list[Affine]) -> torch.Tensor:
+        given = [TorchBlackBox(m, 4).ask(to_unit(images)) for m in models]
+        return torch.stack(given) if given else torch.empty(0, len(images), 4)
 
-    alike = [(Known(f"l{s}-{i}", "look-alike", f"stranger{s}"), near(s, i)) for s in STRANGERS for i in range(3)]
-    copies = asked([(Known(f"c{i}", "piracy", "victim"), near(0, i)) for i in range(6)])
-    innocent = asked([*alone(10, 6), *((Known(f"t{i}", "look-alike", "taught"), near(100, i)) for i in range(3))])
     labels = peer(999, 0.0)(to_unit(images)).argmax(1)
-    found = Probe(images, labels, CHECKS, level, copies, innocent, asked([*alone(30, references - 9), *alike]))
+    candidates = [peer(0), *(peer(s) for s in TWIN_SEEDS[:twins])]
+    answers = asked(candidates)
+    accuracy = (answers.argmax(-1) == labels).double().mean(-1).tolist()
+    names = ["victim", *(f"twin-{i}" for i in range(1, twins + 1))]
+    found = TwinTest(
+        images, labels, (NATURAL,) * QUESTIONS, CHECKS, LOOKS, level,
+        tuple(Candidate(n, a) for n, a in zip(names, accuracy, strict=True)), answers,
+        tuple(Reference(f"reference-{i}", "trained") for i in range(references)), asked([peer(s, 0.8) for s in REFERENCE_SEEDS[:references]]),
+        "peers of the victim",
+    )  # fmt: skip
     return replace(found, **changes)
 
 

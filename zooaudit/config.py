@@ -297,27 +297,32 @@ class VerdictConfig:
         check(self.min_reference_models >= 2, self, "min_reference_models", "at least 2")
 
 
-def check_level(level: float) -> None:
-    """Refuse a level at which nobody, or everybody, would be accused."""
-    if not 0 < level < 0.5:
-        raise ConfigError(f"level {level!r}; expected a number in (0, 0.5): the share of innocent models that may be accused")
-
-
 @dataclass(frozen=True)
-class ProbeConfig:
-    """The calibrated verdict: what a suspect is asked for it, and whom it may accuse (docs/statistics.md)."""
+class TwinTestConfig:
+    """What a suspect is asked, and whom the verdict may accuse (docs/statistics.md)."""
 
     level: float = 0.05
-    """Share of innocent models like the references that may be accused; below 1 / (references + 1) nobody is."""
+    """At most this share of innocent suspects is accused; below 1 / (twins + 1) nobody is."""
     checks: int = 100
-    """Images at random, asked first: whether a suspect does its task, and how well. Of a small pool, a fifth at most."""
-    queries: int = 400
-    """The most telling images, asked next; fewer if the pool holds fewer."""
+    """Images of the victim's task at random, asked first: whether a suspect does it. Of a small pool, a fifth at most."""
+    looks: tuple[int, ...] = (250, 500, 1000)
+    """After how many questions the statistic is looked at; the last is how many there are, fewer if the pools hold fewer."""
+    pool: int = 3000
+    """Images of a family that every candidate and reference is asked, for the questions to be chosen from."""
+    foreign: int = 1
+    log: int = 3
+    natural: int = 2
+    """How the questions are shared among the families at hand: as so many parts."""
 
     def __post_init__(self) -> None:
         check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
         check(1 <= self.checks <= 10_000, self, "checks", "1 to 10,000")
-        check(1 <= self.queries <= 10_000, self, "queries", "1 to 10,000")
+        rising = len(self.looks) > 0 and self.looks[0] >= 1 and list(self.looks) == sorted(set(self.looks))
+        check(rising and self.looks[-1] <= 100_000, self, "looks", "numbers of questions, ascending, 100,000 at most")
+        check(25 <= self.pool <= 1_000_000, self, "pool", "25 to 1,000,000")
+        for name in ("foreign", "log"):
+            check(0 <= getattr(self, name) <= 100, self, name, "0 to 100 parts")
+        check(1 <= self.natural <= 100, self, "natural", "1 to 100 parts")
 
 
 @dataclass(frozen=True)
@@ -334,7 +339,7 @@ class Recipe:
     paper_encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The paper's own, which every audit by another encoder is also judged by."""
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
-    probe: ProbeConfig = field(default_factory=ProbeConfig)
+    twin_test: TwinTestConfig = field(default_factory=TwinTestConfig)
 
     def __post_init__(self) -> None:
         check(bool(self.name), self, "name", "a name")

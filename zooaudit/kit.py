@@ -21,14 +21,13 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
-from zooaudit.verdict.probe import PARTS, Answered, Known, Probe
 from zooaudit.verdict.similarity import similarities
+from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
 from zooaudit.zoo.spec import Role
 
 KIND = "kit"
-TENSORS, REFERENCES, KNOWN = "kit.safetensors", "references.parquet", "known.parquet"
+TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
 REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
-KNOWN_SCHEMA = pa.schema([(name, pa.string()) for name in ("part", "model", "family", "kin", "behind")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +39,9 @@ class Kit:
         v: the UAP, float32 ``[c, h, w]``.
         points: datapoints by view, uint8 ``[views, N, c, h, w]``.
         victim_answers: float32 ``[views, N, 2, K]``.
-        references: similarities float32 ``[models, views]`` of homologous models that did not train the encoder.
+        references: of the paper's test: similarities float32 ``[models, views]`` of homologous models that did not train the encoder.
         verdict: of the paper's test.
-        probe: what the calibrated verdict asks and rests on.
+        twin_test: what the verdict asks and rests on.
         facts: what the report states beside a verdict (fooling rate, look-alikes flagged, ...).
     """
 
@@ -56,7 +55,7 @@ class Kit:
     references: np.ndarray
     verdict: VerdictConfig
     seed: int
-    probe: Probe
+    twin_test: TwinTest
     facts: dict[str, Any]
 
     @property
@@ -156,27 +155,18 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     """Store a kit under the digest of its content and settings."""
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
-    probe, parts = kit.probe, kit.probe.parts
-    tensors |= {"probe.images": probe.images, "probe.labels": probe.labels, "probe.answers": torch.cat([m.answers for m in parts.values()])}
-    known = [
-        {"part": part, "model": m.id, "family": m.family, "kin": m.kin, "behind": m.behind}
-        for part, group in parts.items()
-        for m in group.models
-    ]
+    test = kit.twin_test
+    tensors |= {"test.images": test.images, "test.labels": test.labels, "test.candidates": test.answers, "test.references": test.reference_answers}
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),
         "verdict": asdict(kit.verdict),
-        "probe": {"checks": probe.checks, "level": probe.level, "budget": probe.budget},
+        "twin_test": _described(test),
         "seed": kit.seed,
         "facts": kit.facts,
     }
-    files = {
-        TENSORS: tensors_to_bytes(tensors),
-        REFERENCES: table_to_bytes(table),
-        KNOWN: table_to_bytes(pa.Table.from_pylist(known, schema=KNOWN_SCHEMA)),
-    }
+    files = {TENSORS: tensors_to_bytes(tensors), REFERENCES: table_to_bytes(table)}
     return artifacts.save_by_digest(KIND, files, _plain(meta))
 
 
@@ -223,16 +213,30 @@ def read_kit(artifact: Artifact) -> Kit:
         references=np.array(rows.column("similarities").to_pylist(), dtype=np.float32),
         verdict=VerdictConfig(**meta["verdict"]),
         seed=meta["seed"],
-        probe=_probe(tensors, artifact.table(KNOWN, KNOWN_SCHEMA).to_pylist(), **meta["probe"]),
+        twin_test=_twin_test(tensors, meta["twin_test"]),
         facts=meta["facts"],
     )
 
 
-def _probe(tensors: dict[str, Tensor], known: list[dict[str, str]], checks: int, level: float, budget: int) -> Probe:
-    rows = {part: [i for i, row in enumerate(known) if row["part"] == part] for part in PARTS}
-    models = [Known(row["model"], row["family"], row["kin"], row["behind"]) for row in known]
-    parts = (Answered(tuple(models[i] for i in rows[part]), tensors["probe.answers"][rows[part]]) for part in PARTS)
-    return Probe(tensors["probe.images"][:budget], tensors["probe.labels"][:budget], checks, level, *parts)
+def _described(test: TwinTest) -> dict[str, Any]:
+    """What is no tensor of a twin test, as the manifest holds it."""
+    return {
+        "level": test.level,
+        "checks": test.checks,
+        "looks": list(test.looks),
+        "families": list(test.families),
+        "candidates": [asdict(c) for c in test.candidates],
+        "references": [asdict(r) for r in test.references],
+        "procedure": test.procedure,
+    }
+
+
+def _twin_test(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
+    return TwinTest(
+        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
+        tuple(Candidate(**c) for c in meta["candidates"]), tensors["test.candidates"],
+        tuple(Reference(**r) for r in meta["references"]), tensors["test.references"], meta["procedure"],
+    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -1,17 +1,16 @@
-"""The whole audit, one way down: data -> zoo -> UAP -> fingerprints -> encoder -> kit -> verdicts.
+"""The whole audit, one way down: data -> zoo (victim, twins, references, suspects) -> twin test and UAP fingerprints -> kit -> verdicts.
 
 Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every step is kept in the store under a
 digest of its inputs, so a second run picks up where the first one stopped, and a finished run trains nothing.
 """
 
 from dataclasses import dataclass, replace
-from math import nan
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit import probing, steps
+from zooaudit import steps, twin_testing
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
@@ -21,11 +20,12 @@ from zooaudit.kit import Kit
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects.blackbox import Recorded
+from zooaudit.twin_testing import Sources
 from zooaudit.uap.universal import Uap
-from zooaudit.verdict.calibrated import Call
+from zooaudit.verdict.decision import Call
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.paper import Decision, Verdict
-from zooaudit.verdict.probe import Examined, Probe
+from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -59,10 +59,8 @@ class Suspect:
     similarities: np.ndarray
     verdict: Verdict
     """By the paper's test."""
-    examined: Examined | None
-    """The calibrated verdict; None of what trained its score."""
-    score: float
-    """By the calibrated verdict's discriminant, on all questions: 0 as innocent training models, 1 as known copies."""
+    examined: Examined
+    """The verdict of the twin test."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +79,8 @@ class Judgement:
         return auc(self.scores(Role.PIRACY), self.scores(innocent))
 
     def called_stolen(self, role: Role) -> tuple[int, int]:
-        """How many suspects of a role the calibrated verdict calls stolen, of how many that it was asked about."""
-        examined = [s.examined for s in self.suspects if s.spec.role is role and s.examined is not None]
+        """How many suspects of a role the twin test calls stolen, of how many."""
+        examined = [s.examined for s in self.suspects if s.spec.role is role]
         return sum(e.verdict.call is Call.STOLEN for e in examined), len(examined)
 
     def accused(self, role: Role) -> int:
@@ -127,7 +125,10 @@ def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     return steps.uap(recipe, steps.Victim.load(plan.victim, artifacts, dataset), dataset, artifacts)
 
 
-def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Audit:
+def run_audit(
+    recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None,
+    sources: Sources = Sources(),
+) -> Audit:  # fmt: skip
     """Audit a victim from end to end.
 
     Args:
@@ -137,6 +138,7 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
         farm: who trains the zoo.
         watch: told how far the farm is.
         own: the user's own victim; without one, a victim is trained.
+        sources: images of another task, and those that the victim was asked, for questions.
 
     Raises:
         NotEnoughModelsError: too few models learnt for an encoder or a verdict.
@@ -152,20 +154,17 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
     answers = steps.answers(asked, questions, dataset, artifacts)
 
-    chosen, free = _chosen(recipe, zoo, dataset, artifacts)
-    learnt_from = {m.id for m in (*chosen.copies.models, *chosen.innocent.models)}
-    clean = steps.clean_answers([i for i in asked if i not in learnt_from], chosen.questions(), dataset, artifacts)
-    probe = replace(chosen, references=probing.answered(free, clean))
-    examined = {id_: probe.examine(Recorded(given), apart=(id_,)) for id_, given in clean.items()}
-    scores = {id_: probe.score(given) for id_, given in clean.items()}
+    test = twin_test(recipe, zoo, dataset, artifacts, sources)
+    clean = steps.clean_answers(asked, test.questions(), dataset, artifacts)
+    examined = {id_: test.examine(Recorded(given)) for id_, given in clean.items()}
 
     def judge(config: EncoderConfig) -> Judgement:
         using = replace(recipe, encoder=config)
         trained_on = [s for s in encoder_models if s.architecture in (config.architectures or recipe.zoo.encoder_architectures)]
         encoder = steps.encoder(using, zoo.plan.victim, trained_on, answers, artifacts)
         references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
-        kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references, probe)
-        return Judgement(kit, [_judge(kit, s, answers[s.id], examined.get(s.id), scores.get(s.id, nan)) for s in suspects])
+        kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references, test)
+        return Judgement(kit, [_judge(kit, s, answers[s.id], examined[s.id]) for s in suspects])
 
     judged = judge(recipe.encoder)
     kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts)
@@ -176,21 +175,17 @@ def run_audit(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
     )  # fmt: skip
 
 
-def _chosen(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> tuple[Probe, list[ModelSpec]]:
-    """What the calibrated verdict asks, and its references: look-alikes of some strangers train the score, those of the others are
-    references, with all homologous suspects."""
-    alike = zoo.learnt(Role.LOOK_ALIKE, Group.SUSPECT)
-    taught = probing.teaching([s.kin for s in alike])
-    ours = [s for group in (Group.ENCODER, Group.PROBE) for s in zoo.learnt(Role.HOMOLOGOUS, group)]
-    innocent = [*ours, *(s for s in alike if s.kin in taught)]
-    references = [*zoo.learnt(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)]
-    copies = zoo.learnt(Role.PIRACY, Group.ENCODER)
-    return probing.choose(recipe.probe, recipe.seed, dataset, artifacts, copies, innocent), references
+def twin_test(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = Sources()) -> TwinTest:
+    """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions to tell them apart by."""
+    twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
+    candidates = [Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))]
+    procedure = twin_testing.procedure(twins[0]) if twins else ""
+    return twin_testing.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure)
 
 
-def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined | None, score: float) -> Suspect:
+def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined) -> Suspect:
     similarities = kit.similarities(answers)
-    return Suspect(spec, similarities, kit.judge(spec.id, similarities), examined, score)
+    return Suspect(spec, similarities, kit.judge(spec.id, similarities), examined)
 
 
 @torch.no_grad()

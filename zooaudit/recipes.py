@@ -10,9 +10,9 @@ from zooaudit.config import (
     EncoderConfig,
     ExtractConfig,
     FingerprintConfig,
-    ProbeConfig,
     Recipe,
     TrainConfig,
+    TwinTestConfig,
     UapConfig,
     VerdictConfig,
     ZooConfig,
@@ -41,7 +41,7 @@ DIGITS = Recipe(
     fingerprint=FingerprintConfig(points=20, views=8),
     encoder=EncoderConfig("hellinger", steps=200),
     verdict=VerdictConfig(fingerprints=8),
-    probe=ProbeConfig(level=0.2, queries=120),
+    twin_test=TwinTestConfig(checks=20, looks=(50, 100)),
 )
 
 FMNIST_QUICK = Recipe(

@@ -26,7 +26,7 @@ from zooaudit.storage.models import KIND, OwnModel, load_module, load_record, sa
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
 from zooaudit.verdict.paper import Decision, Verdict
-from zooaudit.verdict.probe import Probe
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import ModelRecord, Status, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -235,7 +235,7 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
 
 def kit(
     recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str],
-    probe: Probe,
+    twin_test: TwinTest,
 ) -> Kit:  # fmt: skip
     """Put together what auditing a suspect needs; references are homologous models that did not train the encoder."""
     if not references:
@@ -251,7 +251,7 @@ def kit(
         np.empty((0, 0), np.float32),
         recipe.verdict,
         recipe.seed,
-        probe,
+        twin_test,
         {},
     )
     scores = np.stack([bare.similarities(answers[i]) for i in references])

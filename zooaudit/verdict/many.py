@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Literal
 
 from zooaudit.errors import ConfigError
-from zooaudit.verdict.calibrated import Calibrated, Call
-from zooaudit.verdict.conformal import benjamini_hochberg, holm, references_for
+from zooaudit.verdict.decision import Call, TwinVerdict
+from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
 
 Correction = Literal["holm", "bh", "none"]
 CORRECTIONS: tuple[Correction, ...] = ("holm", "bh", "none")
 
 
-def corrected(verdicts: Sequence[Calibrated], correction: Correction = "holm") -> list[Calibrated]:
+def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") -> list[TwinVerdict]:
     """The same verdicts with p-values and calls that hold for all of them together.
 
     ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini and Hochberg: of those
@@ -32,16 +32,15 @@ def corrected(verdicts: Sequence[Calibrated], correction: Correction = "holm") -
     return [_with(v, float(p), len(verdicts), correction) for v, p in zip(verdicts, adjusted, strict=True)]
 
 
-def _with(verdict: Calibrated, p: float, suspects: int, correction: Correction) -> Calibrated:
+def _with(verdict: TwinVerdict, p: float, suspects: int, correction: Correction) -> TwinVerdict:
     if verdict.p_value is None:
         return verdict
     told = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
-    if verdict.call is Call.NOT_SHOWN and verdict.p_value <= verdict.level:
-        return replace(verdict, p_value=p)  # it is not its p that spares it
     if p <= verdict.level:
         return replace(verdict, call=Call.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
-    if correction == "holm" and verdict.smallest_p * suspects > verdict.level and verdict.call is Call.STOLEN:
-        needed = references_for(verdict.level / suspects)
-        why = f"{told}: {verdict.references} references can single out none of {suspects} at level {verdict.level:g}, {needed} could"
+    beyond_reach = correction == "holm" and verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level
+    if beyond_reach and verdict.call is Call.STOLEN:
+        needed = twins_for(verdict.level / suspects)
+        why = f"{told}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g}, {needed} could"
         return replace(verdict, call=Call.CANNOT_TELL, p_value=p, reason=why)
     return replace(verdict, call=Call.NOT_SHOWN, p_value=p, reason=f"{told}, > {verdict.level:g}; {verdict.reason}")

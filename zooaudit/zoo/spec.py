@@ -14,6 +14,10 @@ class Role(StrEnum):
     """What a model is to the victim."""
 
     VICTIM = "victim"
+    TWIN = "twin"
+    """Trained exactly as the victim was, with another seed."""
+    REFERENCE = "reference"
+    """Of another procedure than the victim's, and never made from a candidate: shows what all outsiders have in common."""
     HOMOLOGOUS = "homologous"
     """Trained independently on data of the same domain."""
     PIRACY = "piracy"
@@ -34,8 +38,8 @@ class Group(StrEnum):
 
     SOURCE = "source"
     ENCODER = "encoder"
-    PROBE = "probe"
-    """Trains the calibrated score and not the encoder: hardened innocent models."""
+    VERDICT = "verdict"
+    """What the verdict rests on: twins and references."""
     SUSPECT = "suspect"
     STUDY = "study"
     """Built for one study only: modified, overlapping or poorly extracted models."""

@@ -1,0 +1,128 @@
+"""The step that makes a kit's twin test: which images are asked, and what candidates and references answer to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zooaudit.config import TwinTestConfig
+from zooaudit.data.images import Dataset, ImageSet, to_unit
+from zooaudit.data.textures import textures
+from zooaudit.errors import DataError
+from zooaudit.seeds import derive
+from zooaudit.steps import clean_answers
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
+from zooaudit.zoo.build import untuned
+from zooaudit.zoo.spec import ModelSpec
+
+LEAST_POOL = 25
+"""Fewest images of the victim's task that a twin test can be made of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Images beside the victim's own data, uint8 ``[n, c, h, w]`` of its shape; None where there are none.
+
+    Attributes:
+        foreign: images of another task; without them, textures are made.
+        log: images that the victim was asked.
+    """
+
+    foreign: Tensor | None = None
+    log: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and of each its family."""
+
+    images: Tensor
+    labels: Tensor
+    families: tuple[str, ...]
+
+
+def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
+    """Of the half of the test images that no model trains or tunes on, in random order: data sets are often sorted by class."""
+    free = untuned(dataset).to("cpu")
+    if len(free) < LEAST_POOL:
+        raise DataError(f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on")
+    return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most])
+
+
+def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources) -> Pools:
+    """All images that candidates and references are asked."""
+    natural = natural_images(dataset, seed, config.pool)
+    parts = {NATURAL: natural.images}
+    if config.foreign:
+        foreign = sources.foreign
+        parts[FOREIGN] = textures(config.pool // 2, dataset.image_shape, seed) if foreign is None else _drawn(foreign, config.pool, seed)
+    if config.log and sources.log is not None:
+        parts[LOG] = _drawn(sources.log, config.pool, seed)
+    labels = torch.full((sum(map(len, parts.values())),), NO_CLASS)
+    labels[: len(natural)] = natural.labels
+    return Pools(torch.cat(list(parts.values())), labels, tuple(family for family, images in parts.items() for _ in images))
+
+
+def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]]
+
+
+def order(config: TwinTestConfig, of: Pools, telling: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
+    """Which images are asked, in order: indices into the pools, how many are checks, and the looks.
+
+    The first of the natural images, which are in random order, are checks. The others come most telling first, families mixed as the
+    configuration has it, so that every look sees all of them.
+
+    Args:
+        telling: float ``[n]``, how much each image tells.
+    """
+    rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
+    checks = min(config.checks, len(rows[NATURAL]) // 5)
+    queues = {f: sorted(those[checks if f == NATURAL else 0 :], key=lambda i: -float(telling[i])) for f, those in rows.items()}
+    most = min(config.looks[-1], checks + sum(map(len, queues.values())))
+    asked, given = rows[NATURAL][:checks], dict.fromkeys(queues, 0)
+    given[NATURAL] = checks
+    parts = {f: getattr(config, f) for f in queues}
+    while len(asked) < most:
+        family = min((f for f in queues if queues[f]), key=lambda f: (given[f] + 1) / parts[f])
+        asked.append(queues[family].pop(0))
+        given[family] += 1
+    looks = [n for n in config.looks if n < most] + [most]
+    return torch.tensor(asked), checks, tuple(n for n in looks if n > checks or n == most)
+
+
+def how_telling(references: Tensor) -> Tensor:
+    """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
+
+    Of models that nobody made from a candidate, so that the choice cannot favour one; and the same for twins that are trained later.
+    """
+    return references.clamp(min=0).sqrt().var(0).sum(-1) if len(references) > 1 else torch.zeros(references.shape[1])
+
+
+def make(
+    config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
+    references: Sequence[ModelSpec], sources: Sources = Sources(), procedure: str = "",
+) -> TwinTest:  # fmt: skip
+    """A twin test of ``candidates``, the victim first."""
+    of = pools(config, dataset, seed, sources)
+    ids = [*(c.id for c in candidates), *(s.id for s in references)]
+    given = clean_answers(ids, to_unit(of.images), dataset, artifacts)
+    stacked = torch.stack([given[id_] for id_ in ids])
+    own, others = stacked[: len(candidates)], stacked[len(candidates) :]
+    asked, checks, looks = order(config, of, how_telling(others))
+    return TwinTest(
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
+        tuple(candidates), own[:, asked], tuple(Reference(s.id, kind(s)) for s in references), others[:, asked], procedure,
+    )  # fmt: skip
+
+
+def kind(spec: ModelSpec) -> str:
+    """How a reference was made."""
+    return f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+
+
+def procedure(twin: ModelSpec) -> str:
+    """How a twin was trained, for people."""
+    return f"{twin.architecture}, {twin.optimiser}, batch {twin.batch_size}, {twin.training.epochs} epochs, on the victim's own images"

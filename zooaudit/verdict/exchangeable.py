@@ -1,0 +1,124 @@
+"""Whether the victim looks like a draw of the procedure that made its twins: found out without any suspect.
+
+A verdict's p-value rests on one assumption, that victim and twins are exchangeable. It fails where the twins are one model (the training
+code ignores its seed), start from the victim's weights, or where the victim is no draw of the procedure: the best of many, trained on other
+data, or distilled from somebody else's model to frame him. Each check takes one number of every candidate and asks how far the victim's
+lies from the twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from torch import Tensor
+
+SAME = 1e-5
+"""Answers that differ nowhere by more come from one model."""
+REFUSED, CAUTIONED = 0.001, 0.05
+"""P-values under which a kit accuses nobody, and under which it says so beside every verdict."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of the victim with its twins.
+
+    Attributes:
+        name: what is compared.
+        victim: its number; NaN of a check that takes none.
+        low, high: the twins' least and greatest.
+        rank: how many candidates have a number at most the victim's, itself included, of ``of``.
+        p_value: two-sided; 0 where something is wrong for certain.
+        told: what it means where it is off.
+    """
+
+    name: str
+    victim: float
+    low: float
+    high: float
+    rank: int
+    of: int
+    p_value: float
+    told: str
+
+    @property
+    def refused(self) -> bool:
+        return self.p_value < REFUSED
+
+    @property
+    def cautioned(self) -> bool:
+        return self.p_value < CAUTIONED
+
+    @property
+    def line(self) -> str:
+        """The check in a line."""
+        if np.isnan(self.victim):
+            return f"{self.name}: {self.told}"
+        place = f"victim {self.victim:.4g}, twins {self.low:.4g} to {self.high:.4g}, rank {self.rank} of {self.of}, p {self.p_value:.2g}"
+        return f"{self.name}: {place}" + (f"; {self.told}" if self.cautioned else "")
+
+
+def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -> tuple[Check, ...]:
+    """All checks of a kit.
+
+    Args:
+        answers: float32 ``[m + 1, q, K]``, the candidates' to images of the victim's task, the victim first.
+        accuracies: of each candidate, in [0, 1].
+        references: float32 ``[R, q, K]``.
+    """
+    roots = answers.clamp(min=0).sqrt().flatten(1).double()
+    apart = _squared(roots, roots)
+    others = ~np.eye(len(roots), dtype=bool)
+    checks = [
+        *_same(answers),
+        _compared("accuracy", np.asarray(accuracies, dtype=float), "was the victim picked as the best of many, or trained in another way?"),
+        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained in another way or for longer?"),
+        _compared(
+            "mean distance to the other candidates", np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
+            "nearer: do the twins start from the victim's weights? farther: was the victim trained on other data, or from another model?",
+        ),
+        _compared(
+            "distance to the nearest candidate", np.array([row[keep].min() for row, keep in zip(apart, others, strict=True)]),
+            "do some twins start from the victim's weights?",
+        ),
+    ]  # fmt: skip
+    if len(references):
+        beside = _squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
+        checks.append(_compared("mean distance to the references", beside, "was the victim distilled from somebody else's model?"))
+    return tuple(checks)
+
+
+def spoken(checks: Sequence[Check]) -> tuple[str, tuple[str, ...]]:
+    """Why a kit accuses nobody ("" if it may), and what it has to say beside every verdict."""
+    wrong = [c.line for c in checks if c.refused]
+    refused = f"victim and twins are not exchangeable: {'; '.join(wrong)}; an accusation would rest on that" if wrong else ""
+    return refused, tuple(c.line for c in checks if c.cautioned and not c.refused)
+
+
+def _same(answers: Tensor) -> list[Check]:
+    """Pairs of candidates that are one model."""
+    rows = answers.flatten(1)
+    pairs = [(i, j) for j in range(len(rows)) for i in range(j) if float((rows[i] - rows[j]).abs().max()) <= SAME]
+    if not pairs:
+        return []
+    who = ", ".join(f"twin {j} is the victim" if i == 0 else f"twins {i} and {j} are one" for i, j in pairs[:3])
+    told = f"{len(pairs)} pairs of candidates give the same answers ({who}): the training code ignores its seed, or copies a model"
+    return [Check("same model", float("nan"), float("nan"), float("nan"), 0, len(rows), 0.0, told)]
+
+
+def _compared(name: str, values: np.ndarray, told: str) -> Check:
+    """The victim's number among its twins'."""
+    victim, twins = float(values[0]), values[1:]
+    rank = 1 + int((twins <= victim).sum())
+    spread = float(twins.std(ddof=1)) if len(twins) > 1 else 0.0
+    p = 1.0
+    if spread > 0:
+        p = 2 * float(stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1))
+    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told)
+
+
+def _squared(one: Tensor, other: Tensor) -> np.ndarray:
+    """Mean squared differences of rows: float64 ``[n, k]``."""
+    products = one @ other.T
+    squared = (one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * products
+    return np.maximum(np.asarray(squared), 0) / one.shape[1]

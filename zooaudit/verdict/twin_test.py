@@ -1,0 +1,267 @@
+"""The twin test: what a suspect is asked, what candidates and references answered to the same, and the verdict that follows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from zooaudit.data.images import to_unit
+from zooaudit.errors import AnswersError, ConfigError
+from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
+from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, hindrance, too_few
+from zooaudit.verdict.exchangeable import Check, examined, spoken
+from zooaudit.verdict.hub import Hub, hub_of
+from zooaudit.verdict.ranking import normal_claim, ranked
+from zooaudit.verdict.statistic import Comparison, features, standardised
+
+NATURAL, FOREIGN, LOG = "natural", "foreign", "log"
+FAMILIES = (NATURAL, FOREIGN, LOG)
+"""Images of the victim's task, images of anything else, and images that the victim was asked."""
+NO_CLASS = -1
+LEAST = 10
+"""Questions of a family under which it is left out of a look."""
+POORER = 0.05
+Told = Callable[["Examined"], None]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The victim or a twin: its id, and its accuracy on the test images."""
+
+    id: str
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``."""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Examined:
+    """A suspect's answers float32 ``[queries, K]`` so far, how they are read, and the verdict on them."""
+
+    verdict: TwinVerdict
+    answers: Tensor
+    access: Access
+
+    @property
+    def queries(self) -> int:
+        return len(self.answers)
+
+
+@dataclass(frozen=True, eq=False)
+class TwinTest:
+    """Everything that a verdict rests on.
+
+    Attributes:
+        images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``checks`` are of the victim's task, at random.
+        labels: int64 ``[Q]``, true classes; ``NO_CLASS`` of images that have none.
+        families: of each question, one of ``FAMILIES``.
+        looks: after how many questions the statistic is looked at, ascending; the last one is Q.
+        level: at most this share of innocent suspects is accused.
+        candidates: the victim first, then its twins.
+        answers: float32 ``[m + 1, Q, K]``, the candidates'.
+        references: models of other procedures, none made from a candidate; their answers float32 ``[R, Q, K]``.
+        procedure: how the twins were trained, for people; "" where there are none.
+    """
+
+    images: Tensor
+    labels: Tensor
+    families: tuple[str, ...]
+    checks: int
+    looks: tuple[int, ...]
+    level: float
+    candidates: tuple[Candidate, ...]
+    answers: Tensor
+    references: tuple[Reference, ...]
+    reference_answers: Tensor
+    procedure: str = ""
+    _compared: dict[tuple[Access, bool, int, str], Comparison] = field(default_factory=dict, init=False, repr=False)
+    _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def budget(self) -> int:
+        """Questions in all."""
+        return len(self.images)
+
+    @property
+    def twins(self) -> int:
+        return len(self.candidates) - 1
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.answers.shape[-1])
+
+    def questions(self) -> Tensor:
+        """Float ``[Q, c, h, w]`` in [0, 1], in the order in which they are asked."""
+        return to_unit(self.images)
+
+    @cached_property
+    def exchangeability(self) -> tuple[Check, ...]:
+        """Whether the victim looks like a draw of its twins' procedure: found out without any suspect."""
+        if self.twins < 2:
+            return ()
+        natural = self._rows(NATURAL, self.budget)
+        return examined(self.answers[:, natural], [c.accuracy for c in self.candidates], self.reference_answers[:, natural])
+
+    def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
+        """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
+        key = (access or Access(), by_columns, horizon or self.budget)
+        if key not in self._hubs:
+            self._hubs[key] = hub_of(self._combined([c.left_out() for c in self._comparisons(*key)]))
+        return self._hubs[key]
+
+    def examine(
+        self, suspect: BlackBox, level: float | None = None, access: Access | None = None, by: By = "rank", horizon: int | None = None,
+        early: bool = True, told: Told = lambda _: None,
+    ) -> Examined:  # fmt: skip
+        """Ask a suspect until the call is settled.
+
+        Args:
+            level: the kit's, unless given.
+            access: what the suspect's interface tells; seen from its answers unless given.
+            by: what the p-value is, see :class:`~zooaudit.verdict.decision.TwinVerdict`.
+            horizon: questions at most, one of ``looks``; to be fixed before the first answer is seen. By default all.
+            early: False asks everything whatever comes.
+            told: called after every look.
+        """
+        images = self.questions()
+        answers: Tensor | None = None
+        for stop in self.stops(horizon):
+            first = 0 if answers is None else len(answers)
+            new = suspect.ask(images[first:stop]).cpu()
+            answers = new if answers is None else torch.cat([answers, new])
+            found = self.judge(answers, level, access, by, horizon)
+            told(found)
+            if early and found.verdict.settled:
+                break
+        return found
+
+    def stops(self, horizon: int | None = None) -> tuple[int, ...]:
+        """After how many questions the statistic is looked at.
+
+        Raises:
+            ConfigError: ``horizon`` is no look.
+        """
+        if horizon is None:
+            return self.looks
+        if horizon not in self.looks:
+            raise ConfigError(f"{horizon} questions; expected one of {', '.join(map(str, self.looks))}, after which the kit takes a look")
+        return tuple(n for n in self.looks if n <= horizon)
+
+    def judge(
+        self, answers: Tensor, level: float | None = None, access: Access | None = None, by: By = "rank", horizon: int | None = None
+    ) -> Examined:  # fmt: skip
+        """The verdict on answers ``[queries, K']`` to the first questions: to all of them, or up to any look. K' may differ from the
+        kit's K; then how alike the answers to each two questions are is compared, not class by class.
+
+        Raises:
+            AnswersError: no such answers, or they tell less than ``access`` claims.
+            ConfigError: no such level or horizon.
+        """
+        stops = self.stops(horizon)
+        self._check(answers, stops)
+        access = self._read_as(access, answers)
+        level = self.level if level is None else level
+        check_level(level)
+        asked = Asked(access.name, len(answers), stops[-1])
+        refused, cautions = spoken(self.exchangeability)
+        why = refused or too_few(self.twins, level, by) or hindrance(answers[: self.checks])
+        if why:
+            return Examined(cannot_tell(why, self.twins, level, asked, by, cautions), answers, access)
+        standing = self._standing(answers, access, stops)
+        return Examined(decide(standing, level, asked, by, cautions), answers, access)
+
+    def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
+        """Of the first so many answers ``[n, K']``, standardised: ``[C]``, the victim first."""
+        by_columns = answers.shape[1] == self.num_classes
+        found = []
+        for family, comparison in zip(self._families(queries), self._comparisons(access, by_columns, queries), strict=True):
+            found.append(comparison.of(features(answers[self._rows(family, queries)], access, by_columns)))
+        return self._combined(found)
+
+    def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
+        """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins, as shares of it: ``[queries]``.
+        Their sum is 1 if there is a lead, -1 if it lags behind."""
+        found = np.zeros(queries)
+        for family, comparison in zip(self._families(queries), self._comparisons(access, True, queries), strict=True):
+            rows = self._rows(family, queries)
+            parts = comparison.parts(features(answers[rows], access)).reshape(len(self.candidates), len(rows), -1).sum(-1)
+            spread = parts.sum(-1).std() or 1.0
+            found[rows] = (parts[0] - parts[1:].mean(0)) / spread
+        total = abs(found.sum())
+        return found / total if total else found
+
+    def other_order(self, answers: Tensor) -> tuple[int, ...]:
+        """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
+        most of the checks right, where it makes a model as good as the twins of one that is far poorer. Empty if there is no such."""
+        if answers.shape[1] != self.num_classes:
+            return ()
+        labels, given = self.labels[: self.checks], answers[: self.checks].argmax(1)
+        counts = torch.zeros(self.num_classes, self.num_classes).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
+        columns = linear_sum_assignment(counts.numpy(), maximize=True)[1]
+        right = float(counts[range(self.num_classes), columns].sum()) / len(given)
+        known = torch.cat([self.answers, self.reference_answers])[:, : self.checks]
+        least = float((known.argmax(-1) == labels).double().mean(-1).min())
+        if float(counts.trace()) / len(given) >= least - POORER or right < least - POORER:
+            return ()
+        return tuple(int(c) for c in columns)
+
+    def _standing(self, answers: Tensor, access: Access, stops: tuple[int, ...]) -> Standing:
+        """Where the victim stands after so many answers."""
+        reached = [n for n in stops if n <= len(answers)]
+        looks = np.stack([self.statistics(answers, access, n) for n in reached])
+        ranking = ranked(looks, len(stops))
+        hub = self.hub(access, answers.shape[1] == self.num_classes, reached[ranking.look])
+        return Standing(ranking, looks[-1], hub.beyond(float(ranking.statistics[0])) if hub.is_one else None, normal_claim(looks[-1]))
+
+    def _families(self, queries: int) -> list[str]:
+        return [f for f in FAMILIES if len(self._rows(f, queries)) >= min(LEAST, self.checks)]
+
+    def _rows(self, family: str, queries: int) -> list[int]:
+        return [i for i, f in enumerate(self.families[:queries]) if f == family]
+
+    def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[Comparison]:
+        """One for each family of questions; made once."""
+        found = []
+        for family in self._families(queries):
+            key = (access, by_columns, queries, family)
+            if key not in self._compared:
+                rows = self._rows(family, queries)
+                known = (features(given[:, rows], access, by_columns) for given in (self.answers, self.reference_answers))
+                self._compared[key] = Comparison(*known)
+            found.append(self._compared[key])
+        return found
+
+    @staticmethod
+    def _combined(families: list[np.ndarray]) -> np.ndarray:
+        """Statistics ``[..., C]`` of several families of questions in one, standardised: the mean of the standardised."""
+        return standardised(np.mean([standardised(f) for f in families], axis=0))
+
+    def _read_as(self, access: Access | None, answers: Tensor) -> Access:
+        """As they are said to be read, or else as they look: of an innocent model, what is not told would be taken for what it answers."""
+        seen = Access.seen(answers)
+        if access is None:
+            first = Access.seen(answers[: self.checks])
+            access = first if first.within(seen) else seen if seen.within(first) else Access("label")
+        if access.kind == "top" and access.detail >= answers.shape[1]:
+            access = Access()
+        if not access.within(seen):
+            raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
+        return access
+
+    def _check(self, answers: Tensor, stops: tuple[int, ...]) -> None:
+        if answers.ndim != 2 or answers.shape[1] < 2 or not stops[0] <= len(answers) <= stops[-1]:
+            expected = f"[{stops[0]} to {stops[-1]}, {self.num_classes}]: queries, classes"
+            raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
+        if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
+            raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
