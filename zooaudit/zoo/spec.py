@@ -14,10 +14,6 @@ class Role(StrEnum):
     """What a model is to the victim."""
 
     VICTIM = "victim"
-    TWIN = "twin"
-    """Trained exactly as the victim was, with another seed."""
-    REFERENCE = "reference"
-    """Of another procedure than the victim's, and never made from a candidate: shows what all outsiders have in common."""
     HOMOLOGOUS = "homologous"
     """Trained independently on data of the same domain."""
     PIRACY = "piracy"
@@ -42,8 +38,6 @@ class Group(StrEnum):
 
     SOURCE = "source"
     ENCODER = "encoder"
-    VERDICT = "verdict"
-    """What the verdict rests on: twins and references."""
     SUSPECT = "suspect"
     VERDICT = "verdict"
     """What the verdict rests on: twins and references."""
