@@ -99,8 +99,9 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
 
-    _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
+    add = _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
     kit_commands.add_arguments(subcommands.choices["kit"])
+    _add_farm(add)
 
     _adder(subcommands, "score", score_commands.score, score_commands.EXAMPLE)
     score_commands.add_arguments(subcommands.choices["score"])

@@ -263,7 +263,14 @@ def kit(
     return Kit(**(vars(bare) | {"reference_ids": tuple(references), "references": scores}))
 
 
-def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> str:
+def settled(training: OwnTraining) -> dict[str, Any]:
+    """What a training procedure is known by, as a kit keeps it: not how long a twin may take."""
+    return {k: v for k, v in asdict(training).items() if k != "timeout_s"}
+
+
+def commit_kit(
+    kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts, training: OwnTraining | None = None
+) -> str:
     """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
     accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
     counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
@@ -273,6 +280,7 @@ def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dat
         "recipe": asdict(recipe),
         "data": dataset.digest,
         "classes": list(dataset.classes),
+        "training": settled(training) if training else None,
     }
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
 
