@@ -308,8 +308,8 @@ def gone(*pids: int, within_s: float = 15.0) -> bool:
     return False
 
 
-def pids_in(file: Path) -> list[int]:
-    end = time.monotonic() + 60
+def pids_in(file: Path, within_s: float = 60.0) -> list[int]:
+    end = time.monotonic() + within_s
     while not file.exists():
         assert time.monotonic() < end, "it did not start"
         time.sleep(0.05)
@@ -352,6 +352,33 @@ def test_a_command_ends_with_whoever_ran_it(number: signal.Signals, tmp_path: Pa
     while list((tmp_path / "tmp").iterdir()) and time.monotonic() < end:
         time.sleep(0.1)
     assert list((tmp_path / "tmp").iterdir()) == [], "scratch is left behind"
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.farms import quiet
+from tests.owners import by_script
+from tests.test_own_training import twins
+from zooaudit.data.resolve import load_digits
+from zooaudit.distributed.ray_farm import RayFarm
+from zooaudit.storage.artifacts import open_store
+folder, digits = Path(sys.argv[1]), load_digits()
+specs = twins(by_script(folder, "hangs", str(folder / "pids")), digits)
+RayFarm(workers=1).build(specs, digits, open_store(str(folder / "store")), quiet)
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_command_ends_when_the_ray_farm_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
+    environment = dict(os.environ) | {"PYTHONPATH": str(OURS)}
+    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL)
+    pids = pids_in(tmp_path / "pids", within_s=120)
+    assert all(psutil.pid_exists(p) for p in pids)
+    driver.send_signal(number)
+    driver.wait(60)
+    assert gone(*pids, within_s=60)
 
 
 # in the store
