@@ -14,6 +14,7 @@ from zooaudit import (
     commands,
     evidence_commands,
     kit_commands,
+    own_victim,
     planning,
     score_commands,
     serve_commands,
@@ -174,8 +175,7 @@ def _add_recipe(add: Callable[..., argparse.Action]) -> None:
         metavar="DIR",
         help="your own data instead of the recipe's: a class folder, Parquet, .npz or IDX for each of train and test",
     )
-    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    own_victim.add_arguments(add)
 
 
 def _add_store(add: Callable[..., argparse.Action]) -> None:

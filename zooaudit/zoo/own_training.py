@@ -58,7 +58,7 @@ def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
         try:
             return Trained(_read(own.factory, out, dataset), told)
         except ModelError as error:
-            return Trained(None, told, first_line(error).replace(str(out), OUT))
+            return Trained(None, told, first_line(error).replace(str(out), OUT if own.command else "its model"))
 
 
 def _filled(command: str, seed: int, out: Path) -> list[str]:
@@ -95,9 +95,9 @@ def _read(factory: str, out: Path, dataset: Dataset) -> nn.Module:
         ModelError: there is no such file, it is no safetensors, or not of the factory's module; or this does not answer the images.
     """
     if not out.is_file():
-        raise ModelError(f"it ended without an error, but wrote no file {out}")
+        raise ModelError(f"{out} is not there, though it ended without an error; expected safetensors")
     if out.stat().st_size == 0:
-        raise ModelError(f"it ended without an error, but left {out} empty; expected safetensors")
+        raise ModelError(f"{out} is empty, though it ended without an error; expected safetensors")
     refuse_pickle(out)
     with torch.random.fork_rng([]):
         module = call_factory(factory)

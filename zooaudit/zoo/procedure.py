@@ -108,7 +108,8 @@ def takes_data(target: Callable[..., Any], name: str) -> bool:
             raise TypeError
         signature.bind(*given, seed=0)
     except TypeError:
-        raise ConfigError(f"training function {name} takes {signature}; expected {FORMS}, with a parameter called seed") from None
+        found = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
+        raise ConfigError(f"training function {name} takes ({found}); expected {FORMS}, with a parameter called seed") from None
     return bool(required)
 
 
