@@ -108,7 +108,8 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
     if committed and training and steps.settled(training) != steps.settled(committed):
         raise ConfigError(
             f"{committed.function or committed.command} is not the code that the kit's twins were trained by "
-            f"(SHA-256 {committed.code[:16]}, now {training.code[:16]}): victim and twins must differ by the seed alone; bring it back, or audit again"
+            f"(SHA-256 {committed.code[:16]}, now {training.code[:16]}): victim and twins must differ by the "
+            "seed alone; bring it back, or audit again"
         )
 
 

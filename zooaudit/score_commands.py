@@ -164,7 +164,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--method", choices=METHODS, default="twins",
         help="twins: stolen, not shown or cannot tell, by the rank of the victim among its twins, models trained exactly as it was but "
-        "for the seed: valid whoever made the suspect; paper: the t-test of the paper, which accuses innocent look-alikes (default: %(default)s)",
+        "for the seed: valid whoever made the suspect; paper: the t-test of the paper, which accuses innocent look-alikes "
+        "(default: %(default)s)",
     )  # fmt: skip
     add_settings(add)
     add("--ask-everything", action="store_true", help="ask all questions, even when the call is settled already")
