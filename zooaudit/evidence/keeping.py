@@ -12,13 +12,14 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.code import code_digest
-from zooaudit.config import canonical_json, check_level
+from zooaudit.config import canonical_json
 from zooaudit.fingerprint.access import Access
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
-from zooaudit.verdict.calibrated import Calibrated
+from zooaudit.verdict.decision import TwinVerdict, check_level
 from zooaudit.verdict.many import Correction
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.wording import plain
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"
@@ -36,14 +37,14 @@ def commitment(kit: Artifact, level: float | None = None, access: str = SEEN) ->
     Raises:
         ConfigError: no such level or access.
     """
-    probe = kit.meta["probe"]
+    test = kit.meta["twin_test"]
     settled = {
         "kit": kit.id,
         "kit_sha256": kit.digest,
-        "level": probe["level"] if level is None else level,
+        "level": test["level"] if level is None else level,
         "access": access,
-        "checks": probe["checks"],
-        "budget": probe["budget"],
+        "checks": test["checks"],
+        "budget": test["looks"][-1],
         "code": CODE,
         "version": __version__,
     }
@@ -69,7 +70,7 @@ class Together:
 
 def keep(
     artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
-    call: Calibrated | None = None, sha256: str = "",
+    call: TwinVerdict | None = None, sha256: str = "",
 ) -> str:  # fmt: skip
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
@@ -86,15 +87,9 @@ def keep(
         "read_as": found.access.name,
         "queries": found.queries,
         "together": asdict(together or alone),
-        "verdict": plain(call or found.verdict, found.score),
+        "verdict": plain(call or found.verdict),
     }
     return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
-
-
-def plain(verdict: Calibrated, score: float) -> dict[str, Any]:
-    """A verdict as JSON holds it."""
-    told = asdict(verdict)
-    return told | {"call": str(verdict.call), "families": list(told["families"]), "score": score}
 
 
 def _table(answers: Tensor) -> pa.Table:
