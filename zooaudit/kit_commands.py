@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit import score_commands
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining
@@ -16,6 +15,7 @@ from zooaudit.evidence.keeping import commitment
 from zooaudit.kit import KIND, Kit, find_kit, read_kit
 from zooaudit.more_twins import add_twins, asked_as, committed_training
 from zooaudit.recipes import recipe_from
+from zooaudit.score_cases import add_settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.offline import write_questions
@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "a smaller level or more suspects at once; the old kit stays, and no suspect is asked again",
     )  # fmt: skip
     add("--kit", metavar="ID", help="the kit, by its id or the start of it (default: list all)")
-    score_commands.add_settings(add)
+    add_settings(add)
     add("--out", metavar="FILE", help="with queries: .parquet, exact, or .zip of PNG images, rounded to 8 bits a channel")
     add(
         "--views", type=int, metavar="N",

@@ -9,11 +9,10 @@ from functools import partial
 from typing import Any, TextIO
 
 from zooaudit.commands import voice
-from zooaudit.evidence.keeping import SEEN, Together, keep
-from zooaudit.fingerprint.access import EXPECTED
+from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import Kit, answers_digest
-from zooaudit.score_cases import Case, Scoring, open_door
+from zooaudit.score_cases import Case, Scoring, add_settings, open_door
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
@@ -178,28 +177,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--correction", choices=CORRECTIONS, default="holm",
         help="of several suspects: holm bounds the chance that any innocent is accused, and takes so many twins that twins + 1 >= "
         "suspects / level; bh bounds the share of innocents among the accused (default: %(default)s)",
-    )  # fmt: skip
-
-
-def add_settings(add: Any) -> None:
-    """What has to be fixed before a suspect is asked, and 'zooaudit kit commit' commits to."""
-    add(
-        "--level", type=float, metavar="L",
-        help="share of suspects made without the victim that may be called stolen; by rank, below 1 / (twins + 1) nobody is "
-        "(default: the kit's)",
-    )  # fmt: skip
-    add(
-        "--access", default=SEEN, metavar="RUNG",
-        help=f"what the suspect tells: {EXPECTED}; its outputs are then taken as they are. seen: logits, or whole probabilities, "
-        "read as what the first of them look like (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--p-value", choices=("rank", "normal"), default="rank",
-        help="rank: of the victim among its twins, which rests on nothing else; normal: a claim beyond 1 / (twins + 1), which rests on the "
-        "twins' statistics being normal, and is refused where a test says they are not (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--queries", type=int, metavar="N",
-        help="questions of the twin test at most, to be fixed before the first answer is seen: one of the kit's looks, which "
-        "'zooaudit kit show' lists (default: all)",
     )  # fmt: skip
