@@ -152,7 +152,7 @@ def test_a_suspect_with_other_classes_is_compared_by_geometry(test_: TwinTest) -
 def test_what_questions_weigh_sums_to_the_lead(test_: TwinTest) -> None:
     weighed = test_.weights(answers_of(test_, near(0, 3)), Access(), test_.budget)
     assert weighed.shape == (QUESTIONS,) and weighed.sum() == pytest.approx(1)
-    np.testing.assert_allclose(standardised(np.array([[1.0, 2, 3], [5, 5, 5]])), [[-1.5**0.5, 0, 1.5**0.5], [0, 0, 0]])
+    np.testing.assert_allclose(standardised(np.array([[1.0, 2, 3], [5, 5, 5]])), [[-(1.5**0.5), 0, 1.5**0.5], [0, 0, 0]])
 
 
 # exchangeability and hubs
@@ -347,7 +347,9 @@ def test_natural_questions_are_in_random_order_and_there_must_be_some(digits: Da
     assert float(to_unit(images.images).max()) <= 1
 
 
-@pytest.mark.parametrize("bad", [{"level": 0.5}, {"level": 0.0}, {"checks": 0}, {"looks": ()}, {"looks": (3, 2)}, {"pool": 3}, {"natural": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"level": 0.5}, {"level": 0.0}, {"checks": 0}, {"looks": ()}, {"looks": (3, 2)}, {"pool": 3}, {"natural": 0}]
+)
 def test_config_is_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
         TwinTestConfig(**bad)  # type: ignore[arg-type]
