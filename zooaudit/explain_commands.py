@@ -31,7 +31,12 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
         raise ConfigError(f"--questions {args.questions}; expected 1 or more")
     opened = _opened(open_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
-    told = {"evidence": opened.evidence.id, "suspect": opened.evidence.meta["suspect"], "kit": opened.kit_artifact.id, "victim": opened.kit.victim}
+    told = {
+        "evidence": opened.evidence.id,
+        "suspect": opened.evidence.meta["suspect"],
+        "kit": opened.kit_artifact.id,
+        "victim": opened.kit.victim,
+    }
     page = _page(opened, found, told, Path(args.out)) if args.out else None
     if args.json:
         print(json.dumps(told | plain(found) | {"page": page and str(page)}, allow_nan=False), file=out)
@@ -54,7 +59,9 @@ def _opened(artifacts: Artifacts, id_: str) -> Opened:
     ids = [i for i in known if i.startswith(id_)]
     if len(ids) != 1:
         listed = ", ".join(known) or "none; 'zooaudit score' makes some"
-        raise MissingArtifactError(f"{len(ids)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}")
+        raise MissingArtifactError(
+            f"{len(ids)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}"
+        )
     evidence = artifacts.load(KIND, ids[0])
     meta = evidence.meta
     if "columns" not in meta:
@@ -87,7 +94,10 @@ def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:
         told += _bars(found.candidates)
         told += ["", "looks:", *(f"  after {_look(look)}" for look in found.looks)]
     if found.questions:
-        told += ["", f"the {len(found.questions)} questions that weighed most, in shares of what the victim {_lead(found)} the mean of its twins:"]
+        told += [
+            "",
+            f"the {len(found.questions)} questions that weighed most, in shares of what the victim {_lead(found)} the mean of its twins:",
+        ]
         told += [line for question in found.questions for line in _question(question)]
     return [*told, "", "not said:", *(f"  {line}" for line in found.abstained), "", wording.promise(found.verdict)]
 
@@ -119,7 +129,7 @@ def _question(question: Question) -> Iterator[str]:
 
 
 def _said(answers: Sequence[Said]) -> str:
-    return ", ".join(f"{s.label} {s.probability:.2f}" for s in answers)
+    return ", ".join(f"{s.label}: {s.probability:.2f}" for s in answers)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
