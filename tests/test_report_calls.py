@@ -106,7 +106,7 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
             assert ahead == verdict.rank  # all are placed by the same look here
             assert f"rank {verdict.rank} of 20" in row.strip.alt
     everywhere = [x for rows in found.families.values() for r in rows if r.strip for x in (r.strip.victim, *r.strip.twins)]
-    assert 4 <= min(everywhere) and max(everywhere) <= 96
+    assert min(everywhere) >= 4 and max(everywhere) <= 96
 
 
 def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch) -> None:

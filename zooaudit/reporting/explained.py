@@ -176,4 +176,5 @@ def _beyond_rank(verdict: TwinVerdict) -> str:
         return f"{claim}: there are too few twins for another"
     if verdict.normal.normality < NOT_NORMAL:
         return f"{claim}: the twins' statistics do not look normal (p {verdict.normal.normality:.2g})"
-    return f"{claim}: the {verdict.normal.p_value:.2g} of a normal distribution was not asked for, and rests on the twins' statistics being normal"
+    other = f"the {verdict.normal.p_value:.2g} of a normal distribution"
+    return f"{claim}: {other} was not asked for, and rests on the twins' statistics being normal"
