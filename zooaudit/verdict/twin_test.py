@@ -1,7 +1,7 @@
 """The twin test: what a suspect is asked, what candidates and references answered to the same, and the verdict that follows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -316,3 +316,20 @@ class TwinTest:
             raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
         if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
             raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+
+
+def only(test: TwinTest, family: str) -> TwinTest:
+    """The same test with the questions of one family alone: for saying what came of these, not for a verdict of its own.
+
+    Raises:
+        ConfigError: it asks none of that family.
+    """
+    rows = [i for i, f in enumerate(test.families) if f == family]
+    if not rows:
+        raise ConfigError(f"no question is of the family {family!r}; expected one of {', '.join(dict.fromkeys(test.families))}")
+    looks = {sum(i < look for i in rows) for look in test.looks} - {0}
+    return replace(
+        test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
+        checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
+        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
+    )  # fmt: skip
