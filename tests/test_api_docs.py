@@ -30,7 +30,8 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
     answers = TorchBlackBox(COPY, K).ask(test.questions())
     views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))
     for name, content in {
-        "answers.f32": answers.numpy().tobytes(), "first.f32": answers[: test.looks[1]].numpy().tobytes(), "views.f32": views.numpy().tobytes(), "answers.json": as_json(answers),
+        "answers.f32": answers.numpy().tobytes(), "first.f32": answers[: test.looks[1]].numpy().tobytes(),
+        "views.f32": views.numpy().tobytes(), "answers.json": as_json(answers),
         "answers.arrow": as_arrow(table(answers)), "answers.parquet": as_parquet(table(answers)),
         "labels.json": json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(),
     }.items():  # fmt: skip
