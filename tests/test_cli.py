@@ -35,7 +35,7 @@ def one_line(capsys: Capture) -> str:
 
 
 BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
-CALIBRATED = ("level", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
 
 
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
@@ -47,7 +47,7 @@ def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, t
     assert found["models"] == {"trained": 0, "reused": 26, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert snapshot(finished.store) == before
-    assert set(found) == {*BEFORE, *CALIBRATED, "verdicts", "report"}
+    assert set(found) == {*BEFORE, *TWIN_TEST, "verdicts", "report"}
     assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
 
 

@@ -13,7 +13,9 @@ from zooaudit import (
     __version__,
     commands,
     evidence_commands,
+    explain_commands,
     kit_commands,
+    own_victim,
     planning,
     score_commands,
     serve_commands,
@@ -99,8 +101,9 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
 
-    _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
+    add = _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
     kit_commands.add_arguments(subcommands.choices["kit"])
+    _add_farm(add)
 
     _adder(subcommands, "score", score_commands.score, score_commands.EXAMPLE)
     score_commands.add_arguments(subcommands.choices["score"])
@@ -108,6 +111,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = _adder(subcommands, "evidence", evidence_commands.evidence, evidence_commands.EXAMPLE)
     evidence_commands.add_arguments(subcommands.choices["evidence"])
     _add_farm(add)
+
+    _adder(subcommands, "explain", explain_commands.explain, explain_commands.EXAMPLE)
+    explain_commands.add_arguments(subcommands.choices["explain"])
 
     _adder(subcommands, "serve", serve_commands.serve, serve_commands.EXAMPLE)
     serve_commands.add_arguments(subcommands.choices["serve"])
@@ -173,8 +179,7 @@ def _add_recipe(add: Callable[..., argparse.Action]) -> None:
         metavar="DIR",
         help="your own data instead of the recipe's: a class folder, Parquet, .npz or IDX for each of train and test",
     )
-    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    own_victim.add_arguments(add)
 
 
 def _add_store(add: Callable[..., argparse.Action]) -> None:

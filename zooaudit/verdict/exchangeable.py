@@ -30,6 +30,7 @@ class Check:
         rank: how many candidates have a number at most the victim's, itself included, of ``of``.
         p_value: two-sided; 0 where something is wrong for certain.
         told: what it means where it is off.
+        numbers: of every candidate, the victim first; empty of a check that takes none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Check:
     of: int
     p_value: float
     told: str
+    numbers: tuple[float, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -67,12 +69,12 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
         references: float32 ``[R, q, K]``.
     """
     roots = answers.clamp(min=0).sqrt().flatten(1).double()
-    apart = _squared(roots, roots)
+    apart = mean_squared(roots, roots)
     others = ~np.eye(len(roots), dtype=bool)
     checks = [
         *_same(answers),
         _compared("accuracy", np.asarray(accuracies, dtype=float), "was the victim picked as the best of many, or trained in another way?"),
-        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained in another way or for longer?"),
+        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained otherwise, or longer?"),
         _compared(
             "mean distance to the other candidates", np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
             "nearer: do the twins start from the victim's weights? farther: was the victim trained on other data, or from another model?",
@@ -83,7 +85,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
         ),
     ]  # fmt: skip
     if len(references):
-        beside = _squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
+        beside = mean_squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
         checks.append(_compared("mean distance to the references", beside, "was the victim distilled from somebody else's model?"))
     return tuple(checks)
 
@@ -114,10 +116,10 @@ def _compared(name: str, values: np.ndarray, told: str) -> Check:
     p = 1.0
     if spread > 0:
         p = 2 * float(stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1))
-    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told)
+    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told, tuple(values.tolist()))
 
 
-def _squared(one: Tensor, other: Tensor) -> np.ndarray:
+def mean_squared(one: Tensor, other: Tensor) -> np.ndarray:
     """Mean squared differences of rows: float64 ``[n, k]``."""
     products = one @ other.T
     squared = (one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * products
