@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from zooaudit.verdict.calibrated import Call
 
 from tests.cases import Capture, exported, kit_of, suspect, verified
 from tests.makers import make_probe
@@ -26,7 +27,6 @@ from zooaudit.recipes import RECIPES, recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes
 from zooaudit.storage.models import load_module
 from zooaudit.suspects.blackbox import Recorded
-from zooaudit.verdict.calibrated import Call
 from zooaudit.verdict.many import corrected
 
 

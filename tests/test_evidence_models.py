@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from zooaudit.verdict.calibrated import Call
+from zooaudit.verdict.probe import Answered
 
 from tests.cases import Capture, exported, kit_of, verified
 from zooaudit.cli import main
@@ -14,8 +16,6 @@ from zooaudit.kit import Kit, load_kit, save_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.suspects.blackbox import Recorded
-from zooaudit.verdict.calibrated import Call
-from zooaudit.verdict.probe import Answered
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
     checks = [
         *_same(answers),
         _compared("accuracy", np.asarray(accuracies, dtype=float), "was the victim picked as the best of many, or trained in another way?"),
-        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained in another way or for longer?"),
+        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained otherwise, or longer?"),
         _compared(
             "mean distance to the other candidates", np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
             "nearer: do the twins start from the victim's weights? farther: was the victim trained on other data, or from another model?",
