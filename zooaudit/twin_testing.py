@@ -47,7 +47,9 @@ def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
     """Of the half of the test images that no model trains or tunes on, in random order: data sets are often sorted by class."""
     free = untuned(dataset).to("cpu")
     if len(free) < LEAST_POOL:
-        raise DataError(f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on")
+        raise DataError(
+            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on"
+        )
     return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most])
 
 
@@ -111,10 +113,23 @@ def make(
     given = clean_answers(ids, to_unit(of.images), dataset, artifacts)
     stacked = torch.stack([given[id_] for id_ in ids])
     own, others = stacked[: len(candidates)], stacked[len(candidates) :]
-    asked, checks, looks = order(config, of, how_telling(others))
+    kinds = [Reference(s.id, kind(s)) for s in references]
+    return assembled(config.level, of, order(config, of, how_telling(others)), candidates, own, kinds, others, procedure)
+
+
+def assembled(
+    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Tensor,
+    references: Sequence[Reference], others: Tensor, procedure: str = "",
+) -> TwinTest:  # fmt: skip
+    """A twin test of what was ``chosen`` from the pools by ``order``.
+
+    Args:
+        own, others: candidates' and references' answers float32 ``[C, n, K]``, ``[R, n, K]`` to all images of the pools.
+    """
+    asked, checks, looks = chosen
     return TwinTest(
-        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
-        tuple(candidates), own[:, asked], tuple(Reference(s.id, kind(s)) for s in references), others[:, asked], procedure,
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
+        tuple(candidates), own[:, asked], tuple(references), others[:, asked], procedure,
     )  # fmt: skip
 
 

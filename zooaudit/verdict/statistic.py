@@ -72,21 +72,22 @@ class Comparison:
         """Float64 ``[C, D]``: a suspect's rest times these, over the suspect's own length, is the statistic."""
         own, others = self._rests
         count = len(own)
-        across, among = self._products[:count, count:], self._products[count:, count:]
-        metric = own - across @ _inverse(among) @ others if len(others) else own
+        across = self._products[:count, count:]
+        metric = own - across @ self._among_inverse @ others if len(others) else own
         lengths = np.sqrt(np.maximum((metric * own).sum(1), 0))
         return np.divide(metric, lengths[:, None], out=np.zeros_like(metric), where=lengths[:, None] > 0)
 
-    def of(self, suspect: np.ndarray) -> np.ndarray:
-        """The statistic of a suspect's features ``[D]`` for each candidate: float64 ``[C]``, each in [-1, 1]."""
-        rest = suspect - self.mean
-        length = self._length(rest)
-        return np.asarray(self.weights @ rest / length) if length > 0 else np.zeros(len(self.candidates))
+    def of(self, suspects: np.ndarray) -> np.ndarray:
+        """The statistic of suspects' features ``[..., D]`` for each candidate: float64 ``[..., C]``, each in [-1, 1]."""
+        rest = suspects - self.mean
+        length = self._length(rest)[..., None]
+        products = rest @ self.weights.T
+        return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
 
     def parts(self, suspect: np.ndarray) -> np.ndarray:
         """What each feature adds to the statistic: float64 ``[C, D]``, whose sums are ``of``."""
         rest = suspect - self.mean
-        return np.asarray(self.weights * rest / (self._length(rest) or 1.0))
+        return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
         """The statistic of each reference, as a suspect of which nobody else is a reference than the others: float64 ``[R, C]``."""
@@ -102,14 +103,19 @@ class Comparison:
             found[r] = np.divide(metric[-1, :-1], scale, out=np.zeros(count), where=scale > 0)
         return found
 
-    def _length(self, rest: np.ndarray) -> float:
-        """Of a rest, in the metric."""
+    def _length(self, rest: np.ndarray) -> np.ndarray:
+        """Of rests ``[..., D]``, in the metric: float64 ``[...]``."""
         others = self._rests[1]
-        squared = float(rest @ rest)
+        squared = np.square(rest).sum(-1)
         if len(others):
-            along = others @ rest
-            squared -= float(along @ _inverse(self._products[len(self.candidates) :, len(self.candidates) :]) @ along)
-        return float(np.sqrt(max(squared, 0.0)))
+            along = rest @ others.T
+            squared = squared - ((along @ self._among_inverse) * along).sum(-1)
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+    @cached_property
+    def _among_inverse(self) -> np.ndarray:
+        count = len(self.candidates)
+        return _inverse(self._products[count:, count:])
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:
