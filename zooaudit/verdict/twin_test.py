@@ -202,7 +202,7 @@ class TwinTest:
         """
         stops = self.stops(horizon)
         self._check(answers, stops)
-        access = self._read_as(access, answers)
+        access = self.read_as(access, answers)
         level = self.level if level is None else level
         check_level(level)
         (compared,) = self.compared(answers[None], access, horizon)
@@ -300,7 +300,7 @@ class TwinTest:
         """Statistics ``[..., C]`` of several families of questions in one, standardised: the mean of the standardised."""
         return standardised(np.mean([standardised(f) for f in families], axis=0))
 
-    def _read_as(self, access: Access | None, answers: Tensor) -> Access:
+    def read_as(self, access: Access | None, answers: Tensor) -> Access:
         """As they are said to be read, or else as they look: of an innocent model, what is not told would be taken for what it answers."""
         seen = Access.seen(answers)
         if access is None:
