@@ -11,6 +11,7 @@ from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.storage.artifacts import open_store, table_to_bytes
+from zooaudit.suspects.load import imported
 
 if TYPE_CHECKING:
     from zooaudit.studies.bench import Bench
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> No
     add = parser.add_argument
     add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
     add("--models", metavar="DIR", help="validity and power: models that somebody else trained, and their answers")
+    add("--load", metavar="MODULE:FUNCTION", help="baselines: function(folder, id) that gives a model of --models as a torch module")
     add("--set", default="dev", choices=("dev", "report"), help="with --models: which victims (default: %(default)s)")
 
 
@@ -100,6 +102,9 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     from zooaudit.studies.runner import run_on_models
 
     tell, store = voice(args), open_store(args.store)
+    load = imported(args.load) if args.load else None
+    if lacking := [s.name for s in chosen if s.loads and load is None]:
+        raise ConfigError(f"{', '.join(lacking)} asks models about new images: say how they are loaded, --load package.module:function")
     found, left_out = owners(read(Path(args.models)), args.set)
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
@@ -108,7 +113,7 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     for number, one in enumerate(chosen, 1):
         tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims", "study", name=one.name)
         provenance = _provenance(args) | {"set": args.set}
-        results.append(run_on_models(one, found, left_out, store, provenance, lambda name: tell(f"  {name}", "owner", name=name)))
+        results.append(run_on_models(one, found, left_out, store, provenance, load, lambda name: tell(f"  {name}", "owner", name=name)))
         results[-1].write(folder)
         if not args.json and args.log == "text":
             _print_study(results[-1], out)

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, power, similarity, thieves, validity
+from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, power, rivals, similarity, thieves, validity
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
 from zooaudit.studies.owners import Owner
+from zooaudit.studies.rivals import Load
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class ModelsStudy:
 
     name: str
     title: str
-    rows: Callable[[Owner], list[dict[str, Any]]]
+    rows: Callable[[Owner, Load | None], list[dict[str, Any]]]
     outcome: Callable[[Sequence[dict[str, Any]]], Outcome]
     source: str = "ours"
+    loads: bool = False
+    """Whether it asks models about new images, and so needs a function that loads them."""
 
 
 STUDIES = {
@@ -71,8 +74,9 @@ STUDIES = {
 ON_MODELS = {
     s.name: s
     for s in (
-        ModelsStudy("validity", "Innocents that the twin test accuses", validity.rows, validity.outcome),
-        ModelsStudy("power", "Thieves that the twin test finds", power.rows, power.outcome),
+        ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
+        ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows(owner), power.outcome),
+        ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True),
     )
 }
 

@@ -19,6 +19,7 @@ from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Finding, Outcome, findings_from
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.registry import ModelsStudy, Study
+from zooaudit.studies.rivals import Load
 
 KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
 CODE = code_digest("studies", "baselines", "uap", "fingerprint", "encoder", "verdict")
@@ -97,12 +98,13 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
 
 def run_on_models(
     study: ModelsStudy, owners: Sequence[Owner], left_out: Mapping[str, str], artifacts: Artifacts, provenance: Mapping[str, Any],
-    told: Callable[[str], None] = lambda _: None,
+    load: Load | None = None, told: Callable[[str], None] = lambda _: None,
 ) -> Result:  # fmt: skip
     """Run a study on models that somebody else trained; each owner's rows are kept in the store, and only read the second time.
 
     Args:
         left_out: owners that cannot be studied, and why.
+        load: gives a model's module, for studies that ask models anew.
         told: called with each owner's name, before its turn.
     """
     started, rows, fresh = time.perf_counter(), [], False
@@ -111,7 +113,7 @@ def run_on_models(
         id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, owner.collection.digest(owner.ids)])}"
         if not artifacts.has(OWNERS, id_):
             fresh = True
-            table = pa.Table.from_pylist(study.rows(owner))
+            table = pa.Table.from_pylist(study.rows(owner, load))
             artifacts.save(OWNERS, id_, {ROWS: table_to_bytes(table)}, {"study": study.name, "owner": owner.name})
         rows += pq.read_table(io.BytesIO(artifacts.load(OWNERS, id_).read(ROWS))).to_pylist()
     outcome = study.outcome(rows)
