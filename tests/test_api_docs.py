@@ -26,7 +26,7 @@ def address(place: Place) -> Iterator[str]:  # noqa: F811
 
 
 def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, tmp_path: Path) -> None:  # noqa: F811
-    answers = TorchBlackBox(COPY, K).ask(place.kit.probe.questions())
+    answers = TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())
     views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))
     for name, content in {
         "answers.f32": answers.numpy().tobytes(), "views.f32": views.numpy().tobytes(), "answers.json": as_json(answers),
@@ -44,5 +44,5 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         assert done.returncode == 0, (line, done.stderr)
         if "/score" in line:
             told = json.loads(done.stdout)
-            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["calibrated"]["call"] == "stolen")
+            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["twins"]["call"] == "stolen")
     assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")

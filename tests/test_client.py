@@ -26,11 +26,11 @@ def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:  #
     (kit,) = client.kits()
     assert client.kit(kit.id).classes == list(CLASSES)
     asked = client.queries(kit.id)
-    assert np.array_equal(asked.images, place.kit.probe.questions().numpy()) and asked.classes == CLASSES
+    assert np.array_equal(asked.images, place.kit.twin_test.questions().numpy()) and asked.classes == CLASSES
     answers = TorchBlackBox(COPY, K).ask(torch.from_numpy(asked.images.copy())).numpy()
     score = client.score(kit.id, answers, suspect="theirs")
-    assert score.calibrated is not None and score.calibrated.call == "stolen" and score.suspect == "theirs"
-    strict = client.score(kit.id, answers, suspect="theirs", level=0.01).calibrated
+    assert score.twins is not None and score.twins.call == "stolen" and score.suspect == "theirs"
+    strict = client.score(kit.id, answers, suspect="theirs", level=0.01).twins
     assert strict is not None and strict.call == "cannot tell"
 
 

@@ -54,7 +54,7 @@ def page(browser: Browser, address: str, place: Place) -> Iterator[Page]:  # noq
 
 def answers_file(folder: Path, model: torch.nn.Module, place: Place) -> Path:  # noqa: F811
     path = folder / "answers.parquet"
-    path.write_bytes(as_parquet(table(TorchBlackBox(model, K).ask(place.kit.probe.questions()))))
+    path.write_bytes(as_parquet(table(TorchBlackBox(model, K).ask(place.kit.twin_test.questions()))))
     return path
 
 
@@ -69,7 +69,7 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     assert page.text_content("#verdict .call") == call
     assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
     shown = page.text_content("#verdict") or ""
-    expected = place.kit.probe.judge(TorchBlackBox(model, K).ask(place.kit.probe.questions()))
+    expected = place.kit.twin_test.judge(TorchBlackBox(model, K).ask(place.kit.twin_test.questions()))
     assert expected.verdict.reason in shown and place.id in shown
     label = page.get_attribute("#verdict svg", "aria-label") or ""
     assert "homologous" in label and f"The suspect is at {expected.peak:.2f}" in label
@@ -80,7 +80,7 @@ def test_questions_are_downloaded(page: Page, place: Place, tmp_path: Path) -> N
     with page.expect_download() as download:
         page.click("#downloads button:has-text('Parquet')")
     download.value.save_as(tmp_path / "q.parquet")
-    assert len(pq.read_table(tmp_path / "q.parquet")) == place.kit.probe.budget
+    assert len(pq.read_table(tmp_path / "q.parquet")) == place.kit.twin_test.budget
 
 
 def test_an_audit_shows_its_progress_and_then_the_verdict(page: Page, stranger: Stranger) -> None:  # noqa: F811

@@ -11,7 +11,7 @@ import httpx
 import pytest
 import torch
 
-from tests.makers import make_probe, near
+from tests.makers import make_twin_test, near
 from tests.strangers import Stranger, serving
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -37,7 +37,7 @@ ROUTES: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def images() -> torch.Tensor:
-    return make_probe().questions()[:60]
+    return make_twin_test().questions()[:60]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.makers import Affine, make_probe, near
+from tests.makers import Affine, make_twin_test, near
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, NotEnoughModelsError
@@ -35,7 +35,7 @@ def make_kit(**changes: Any) -> Kit:
         victim_answers=torch.zeros(VIEWS, N, 2, K), encoder=encoder, encoder_config=CONFIG, reference_ids=("h1", "h2", "h3"),
         references=np.random.default_rng(0).random((3, VIEWS)).astype(np.float32),
         verdict=VerdictConfig(fingerprints=6, repeats=5, min_reference_models=2), seed=9,
-        probe=make_probe(), facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
+        twin_test=make_twin_test(), facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
     )  # fmt: skip
     answers = ask(TorchBlackBox(Affine(seed=0), K), kit.questions())
     return replace(kit, **({"victim_answers": answers} | changes))

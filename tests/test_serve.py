@@ -51,7 +51,7 @@ class Place:
     port: int
     """Of 127.0.0.1, which the service may ask."""
 
-    def score(self, suspect: str, body: bytes, kind: str, method: str = "calibrated") -> Reply:
+    def score(self, suspect: str, body: bytes, kind: str, method: str = "twins") -> Reply:
         return self.client.ask(f"/kits/{self.id}/score?suspect={suspect}&method={method}", body, Content_Type=kind)
 
 
@@ -80,9 +80,9 @@ def sys_path() -> list[str]:
     return [str(Path(zooaudit.__file__).parent.parent)]
 
 
-def answers_of(kit: Kit, model: Affine, method: str = "calibrated") -> Tensor:
+def answers_of(kit: Kit, model: Affine, method: str = "twins") -> Tensor:
     """Rows ``[n, K]``, in the order of the questions."""
-    asked = kit.probe.questions() if method == "calibrated" else kit.questions().flatten(0, 2)
+    asked = kit.twin_test.questions() if method == "twins" else kit.questions().flatten(0, 2)
     return TorchBlackBox(model, K).ask(asked)
 
 
@@ -95,7 +95,7 @@ def as_numbers(answers: Tensor) -> bytes:
 
 
 @pytest.mark.parametrize("suspect", SUSPECTS)
-@pytest.mark.parametrize("method", ["calibrated", "paper"])
+@pytest.mark.parametrize("method", ["twins", "paper"])
 def test_a_score_is_that_of_the_command_line_to_the_bit(
     method: str, suspect: str, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,7 +149,7 @@ def test_whoever_has_only_the_service_can_ask_and_be_judged(place: Place, tmp_pa
     exec(program, {"my_suspect": lambda images: TorchBlackBox(near(0, 70), K).ask(torch.from_numpy(images)).numpy()})
     reply = place.score("theirs", (tmp_path / "answers.f32").read_bytes(), RAW)
     assert reply.status == 200, reply.content
-    assert reply.json()["calibrated"]["call"] == "stolen"
+    assert reply.json()["twins"]["call"] == "stolen"
 
 
 def assert_problem(reply: Reply, status: int, *says: str) -> dict[str, Any]:

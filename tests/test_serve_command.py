@@ -79,9 +79,9 @@ def test_a_service_from_one_command_with_keys_of_its_own(
     with started(tmp_path) as service:
         with Client(service.url, service.key) as client:
             assert [k.id for k in client.kits()] == [service.id]
-            answers = TorchBlackBox(near(0, 70), K).ask(service.kit.probe.questions()).numpy()
+            answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()
             score = client.score(service.id, answers, suspect="theirs")
-            assert score.calibrated is not None and score.calibrated.call == "stolen"
+            assert score.twins is not None and score.twins.call == "stolen"
             with pytest.raises(ServiceError, match="asks no suspects"):
                 client.audit(service.id, {"url": "http://127.0.0.1:9/v2/models/m/infer"})
         assert main(["key", "--name", "team-a", "--scopes", "read", "--json"]) == 0
@@ -125,14 +125,14 @@ def test_keys_are_made_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.chaos
 def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path) -> None:
     with started(tmp_path, "--open") as service:
-        answers = TorchBlackBox(near(0, 70), K).ask(service.kit.probe.questions()).numpy()
+        answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()
         stop, failed, done = threading.Event(), [], []
 
         def ask() -> None:
             with Client(service.url) as client:
                 while not stop.is_set():
                     try:
-                        found: Any = client.score(service.id, answers, suspect="s").calibrated
+                        found: Any = client.score(service.id, answers, suspect="s").twins
                         done.append(found.call)
                     except ServiceError as error:
                         failed.append(str(error))

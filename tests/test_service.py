@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.collecting import Notebook, notebook  # noqa: F401  fixture
 from tests.collecting import key as counted
-from tests.makers import Affine, make_probe, near, peer
+from tests.makers import Affine, make_twin_test, near, peer
 from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from tests.test_kit import K, make_kit
@@ -36,6 +36,7 @@ from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
+from zooaudit.verdict.wording import checked, plain, promise, standing
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 SCOPES = ("read", "score", "audit", "admin")
@@ -113,55 +114,54 @@ def problem(reply: httpx.Response, status: int, *says: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
 @pytest.mark.parametrize("model", [COPY, INNOCENT])
-def test_a_calibrated_verdict_is_the_probes_to_the_bit(model: Affine, kind: str, place: Place) -> None:
-    probe = place.kit.probe
-    answers = TorchBlackBox(model, K).ask(probe.questions())
-    expected = probe.judge(answers)
+def test_a_verdict_is_the_twin_tests_to_the_bit(model: Affine, kind: str, place: Place) -> None:
+    test = place.kit.twin_test
+    answers = TorchBlackBox(model, K).ask(test.questions())
+    expected = test.judge(answers).verdict
     reply = place.score(answers, kind, suspect="theirs")
     assert reply.status_code == 200, reply.content
     told = reply.json()
-    found = told["calibrated"]
-    assert (found["call"], found["p_value"], found["reason"]) == (
-        str(expected.verdict.call),
-        expected.verdict.p_value,
-        expected.verdict.reason,
-    )
-    assert (found["score"], found["peak"], found["queries"]) == (expected.score, expected.peak, len(answers))
-    assert (
-        told["answers_sha256"] == answers_digest(answers)
-        and told["suspect"] == "theirs"
-        and told["kit"] == place.id
-        and told["paper"] is None
-    )
-    lie = found["population"]["homologous"]
-    assert (
-        lie["models"] == sum(m.family == "homologous" for m in probe.references.models)
-        and lie["peaks"] == sorted(lie["peaks"])
-        and "copy" in found["population"]
-    )
-    assert (found["call"] == "stolen") == (model is COPY)
+    found = told["twins"]
+    assert {name: found[name] for name in plain(expected)} == plain(expected)
+    assert found.keys() - plain(expected).keys() == {"standing", "promise", "hint"}
+    assert (found["standing"], found["promise"], found["hint"]) == (standing(expected), promise(expected), "")
+    assert (told["answers_sha256"], told["suspect"], told["kit"], told["paper"]) == (answers_digest(answers), "theirs", place.id, None)
+    assert (found["call"] == "stolen") == (model is COPY) and len(found["statistics"]) == 20
 
 
 def test_fewer_answers_another_level_and_a_described_interface(place: Place) -> None:
-    probe = place.kit.probe
-    answers = TorchBlackBox(COPY, K).ask(probe.questions())
-    early = place.score(answers[: probe.stops[0]]).json()["calibrated"]
-    assert early["queries"] == probe.stops[0]
-    strict = place.score(answers, level=0.01).json()["calibrated"]
-    assert strict["call"] == "cannot tell" and "allow no p under" in strict["reason"]
-    labels = place.post(json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(), JSON, access="label").json()["calibrated"]
-    assert (
-        labels["access"] == "label"
-        and labels["p_value"] == probe.judge(torch.nn.functional.one_hot(answers.argmax(1), K).float()).verdict.p_value
-    )
-    rounded = place.score(torch.round(answers, decimals=1), access="rounded-1").json()["calibrated"]
+    test = place.kit.twin_test
+    answers = TorchBlackBox(COPY, K).ask(test.questions())
+    early = place.score(answers[: test.looks[0]]).json()["twins"]
+    assert (early["queries"], early["budget"]) == (test.looks[0], test.budget)
+    strict = place.score(answers, level=0.01).json()["twins"]
+    assert strict["call"] == "cannot tell" and "allow no p under" in strict["reason"] and strict["statistics"] == []
+    labels = place.post(json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(), JSON, access="label").json()["twins"]
+    expected = test.judge(torch.nn.functional.one_hot(answers.argmax(1), K).float()).verdict
+    assert labels["access"] == "label" and labels["p_value"] == expected.p_value
+    rounded = place.score(torch.round(answers, decimals=1), access="rounded-1").json()["twins"]
     assert rounded["access"] == "rounded-1"
 
 
+def test_so_many_questions_at_most_and_a_p_value_by_name(place: Place) -> None:
+    test = place.kit.twin_test
+    first, second = test.looks[:2]
+    answers = TorchBlackBox(INNOCENT, K).ask(test.questions())
+    whole, short = (place.score(answers[:first], **more).json()["twins"] for more in ({}, {"queries": first}))
+    assert not whole["settled"] and short["settled"] and short["budget"] == first
+    assert short["p_value"] == test.judge(answers[:first], horizon=first).verdict.p_value
+    problem(place.score(answers[:second], queries=first), 422, f"{second} rows", f"1 to {first}")
+    problem(place.score(answers, queries=first + 1), 422, f"{first + 1} questions; expected one of {first}, {second}")
+    by_rank, by_normal = (place.score(answers, level=0.01, p_value=by).json()["twins"] for by in ("rank", "normal"))
+    assert (by_rank["by"], by_normal["by"]) == ("rank", "normal") and by_rank["p_value"] is None
+    assert by_normal["p_value"] == test.judge(answers, 0.01, by="normal").verdict.p_value
+    problem(place.score(answers, p_value="guess"), 422, "rank", "normal")
+
+
 def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
-    answers = TorchBlackBox(COPY, K).ask(place.kit.probe.questions())
-    told = place.score(answers.flip(1)).json()["calibrated"]
-    assert told["call"] == "cannot tell" and told["hint"].endswith("[3, 2, 1, 0]")
+    answers = TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())
+    told = place.score(answers.flip(1)).json()["twins"]
+    assert told["call"] != "stolen" and told["hint"].endswith("[3, 2, 1, 0]")
 
 
 @pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
@@ -169,7 +169,7 @@ def test_the_papers_test_is_the_kits_to_the_bit(kind: str, place: Place) -> None
     answers = ask(TorchBlackBox(INNOCENT, K), place.kit.questions())
     scores, verdict = place.kit.score_answers("theirs", answers)
     told = place.score(answers.flatten(0, 2), kind, method="paper", suspect="theirs").json()
-    assert told["paper"]["p_value"] == verdict.p_value and told["paper"]["similarities"] == scores.tolist() and told["calibrated"] is None
+    assert told["paper"]["p_value"] == verdict.p_value and told["paper"]["similarities"] == scores.tolist() and told["twins"] is None
     assert "look-alikes" in told["paper"]["caution"]
 
 
@@ -179,7 +179,7 @@ def test_scores_that_are_computed_together_are_those_of_each_alone(place: Place)
     for i in range(9):
         whole = ask(TorchBlackBox(Affine(seed=i), K), kit.questions()).flatten(0, 2)
         jobs.append(Job(other if i % 3 == 0 else kit, f"s{i}", "paper", whole if i != 4 else whole[1:]))
-        jobs.append(Job(kit, f"s{i}", "calibrated", TorchBlackBox(Affine(seed=i), K).ask(kit.probe.questions())[: None if i != 5 else 3]))
+        jobs.append(Job(kit, f"s{i}", "twins", TorchBlackBox(Affine(seed=i), K).ask(kit.twin_test.questions())[: None if i != 5 else 3]))
     together, alone = score_all(jobs), [score_all([job])[0] for job in jobs]
     assert [str(t) for t in together] == [str(a) for a in alone]
     assert sum(isinstance(t, Exception) for t in together) == 2
@@ -189,12 +189,12 @@ def test_kits_are_listed_and_described(place: Place) -> None:
     (summary,) = place.ask("/kits").json()["kits"]
     detail = place.ask(f"/kits/{place.id}").json()
     assert summary.items() <= detail.items() and summary["id"] == place.id and summary["victim"] == place.kit.victim
-    assert (
-        detail["classes"] == list(CLASSES)
-        and detail["image_shape"] == [1, 4, 4]
-        and sum(detail["references"].values()) == len(place.kit.probe.references)
-    )
-    assert detail["budget"] == place.kit.probe.budget and detail["first_look"] == place.kit.probe.stops[0]
+    test = place.kit.twin_test
+    assert detail["classes"] == list(CLASSES) and detail["image_shape"] == [1, 4, 4]
+    assert (detail["twins"], detail["references"], detail["families"]) == (19, {"trained": 16}, {"natural": test.budget})
+    assert (detail["budget"], detail["looks"], detail["checks"]) == (test.budget, list(test.looks), test.checks)
+    assert (detail["smallest_p"], detail["procedure"], detail["accuses_nobody"]) == (1 / 20, "peers of the victim", "")
+    assert detail["checked"] == checked(test.exchangeability, test.hub()) and len(detail["checked"]) > 3
     assert [detail["paper"][k] for k in ("views", "points", "queries", "references")] == [6, 5, 60, 3]
 
 
@@ -202,7 +202,7 @@ def test_kits_are_listed_and_described(place: Place) -> None:
 def test_questions_are_handed_out_but_no_training_images(format_: str, place: Place, tmp_path: Path) -> None:
     reply = place.ask(f"/kits/{place.id}/queries?format={format_}")
     assert reply.status_code == 200
-    expected = place.kit.probe.questions()
+    expected = place.kit.twin_test.questions()
     if format_ == "parquet":
         (tmp_path / "q.parquet").write_bytes(reply.content)
         found = np.stack(pq.read_table(tmp_path / "q.parquet")["image"].to_numpy()).reshape(expected.shape)
@@ -215,14 +215,14 @@ def test_questions_are_handed_out_but_no_training_images(format_: str, place: Pl
 
 
 def with_value(value: float) -> Tensor:
-    answers = TorchBlackBox(COPY, K).ask(make_probe().questions())
+    answers = TorchBlackBox(COPY, K).ask(make_twin_test().questions())
     answers[2, 3] = value
     return answers
 
 
-GOOD = TorchBlackBox(COPY, K).ask(make_probe().questions())
+GOOD = TorchBlackBox(COPY, K).ask(make_twin_test().questions())
 BAD_ANSWERS = {
-    "too few": (GOOD[:5], ("shape (5, 4)", "queries, classes")),
+    "too few": (GOOD[:5], ("the shape (5, 4)", "[40 to 120, 4]")),
     "too many": (torch.cat([GOOD, GOOD]), ("rows", "one a question")),
     "too few classes": (GOOD[:, :3].contiguous(), ()),
     "NaN": (with_value(float("nan")), ("NaN or infinite values in 1 of", "finite")),
@@ -250,7 +250,7 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
     problem(place.post(good, JSON, suspect="s" * 501), 422, "500 characters")
     problem(place.post(good, JSON, level=0.7), 422, "level")
     problem(place.post(good, JSON, access="top"), 422, "access 'top' is unknown", "top-3")
-    problem(place.post(good, JSON, method="both"), 422, "calibrated", "paper")
+    problem(place.post(good, JSON, method="both"), 422, "twins", "paper")
     problem(place.post(b"{", JSON), 400, "not JSON")
     problem(place.post(b"", JSON), 400, "not JSON")
     problem(place.post(good, RAW), 422, "a multiple of 16")
@@ -333,9 +333,17 @@ def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -
     reply = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "batch": 8, "headers": {"X-Secret": "hush"}})
     assert reply.status_code == 202 and reply.headers["Location"] == f"/audits/{reply.json()['id']}" and "hush" not in reply.text
     told = ended(place, reply.json()["id"])
-    expected = place.kit.probe.examine(TorchBlackBox(COPY, K))
+    expected = place.kit.twin_test.examine(TorchBlackBox(COPY, K))
     assert told["state"] == "done" and told["result"]["call"] == "stolen" and told["result"]["queries"] == expected.queries
     assert told["result"]["charged"] == told["progress"]["queries"] == expected.queries and told["by"] == "audit"
+    shown = plain(expected.verdict)
+    assert {name: told["result"][name] for name in shown} == shown and len(shown["statistics"]) == 20
+    assert {name: told["progress"][name] for name in ("rank", "twins", "p_value", "settled")} == {
+        "rank": 1,
+        "twins": 19,
+        "p_value": 0.05,
+        "settled": True,
+    }
     assert open_store(str(place.folder / "store")).load("evidence", told["result"]["evidence"]).meta["verdict"]["call"] == "stolen"
     assert told["id"] in [a["id"] for a in place.ask("/audits", "audit").json()["audits"]]
     problem(place.ask(f"/audits/{told['id']}", "other"), 404, "no such audit")
@@ -358,6 +366,8 @@ def test_an_audit_that_cannot_be_says_why(place: Place, stranger: Stranger) -> N
         problem(submitted(place, suspect), 422, says)
     problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, level=0.9), 422, "level")
     problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, access="top"), 422, "unknown")
+    problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, queries=41), 422, "41 questions; expected one of 40, 80, 120")
+    problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, p_value="guess"), 422, "p_value")
     problem(place.ask("/audits", "audit", json.dumps({"kit": "0" * 16, "suspect": {"url": stranger.url + "/infer"}}).encode()), 404)
     problem(place.ask("/audits", "audit", b'{"kit": "a", "suspect": {}, "colour": 1}'), 422, "colour")
     failed = ended(place, submitted(place, {"url": "http://127.0.0.1:9/v2/models/m/infer", "retries": 1}).json()["id"])
@@ -370,6 +380,16 @@ def test_an_audit_that_cannot_be_says_why(place: Place, stranger: Stranger) -> N
     }
     small = ended(place, submitted(place, own, budget=8).json()["id"])
     assert small["state"] == "failed" and "the budget is 8 queries" in small["error"]
+
+
+def test_an_audit_asks_so_many_questions_at_most_and_shows_how_far_it_is(place: Place, stranger: Stranger) -> None:
+    test, url = place.kit.twin_test, stranger.url + "/v2/models/m/infer"
+    short = ended(place, submitted(place, {"url": url, "batch": 40}, queries=test.looks[0], p_value="normal").json()["id"])
+    result = short["result"]
+    assert (result["by"], result["queries"], result["budget"]) == ("normal", test.looks[0], test.looks[0])
+    assert (short["progress"]["queries"], short["progress"]["budget"]) == (test.looks[0], test.looks[0])
+    kept = open_store(str(place.folder / "store")).load("evidence", result["evidence"]).meta
+    assert kept["verdict"]["p_value"] == result["p_value"] and kept["verdict"]["statistics"] == result["statistics"]
 
 
 def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger: Stranger, tmp_path: Path) -> None:
@@ -460,26 +480,26 @@ SCALED = {"percentages": 100.0, "bytes": 255.0}
 @pytest.mark.parametrize("name", SCALED)
 def test_percentages_are_not_taken_for_logits(name: str, place: Place, tmp_path: Path) -> None:
     """Read as logits they become labels with a little noise, and innocent models are called stolen ten times as often."""
-    rows = (TorchBlackBox(INNOCENT, K).ask(place.kit.probe.questions()) * SCALED[name]).round()
+    rows = (TorchBlackBox(INNOCENT, K).ask(place.kit.twin_test.questions()) * SCALED[name]).round()
     with pytest.raises(AnswersError, match="rows that all sum to about"):
         to_probabilities(rows, len(rows), K, "s", "guess")
     problem(place.score(rows), 422, "do not sum to 1")
 
 
 def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(place: Place) -> None:
-    probe = place.kit.probe
-    whole = TorchBlackBox(INNOCENT, K).ask(probe.questions())
-    mixed = torch.cat([whole[: probe.checks], top_k(whole[probe.checks :], 0)])
-    assert place.score(mixed).json()["calibrated"]["access"] == "label"
+    test = place.kit.twin_test
+    whole = TorchBlackBox(INNOCENT, K).ask(test.questions())
+    mixed = torch.cat([whole[: test.checks], top_k(whole[test.checks :], 0)])
+    assert place.score(mixed).json()["twins"]["access"] == "label"
     problem(place.score(mixed, access="probabilities"), 422, "what looks like label")
-    assert place.score(whole, access="top-1000000").json()["calibrated"]["access"] == "probabilities"
+    assert place.score(whole, access="top-1000000").json()["twins"]["access"] == "probabilities"
 
 
 def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:  # noqa: F811
-    assert place.score(TorchBlackBox(COPY, K).ask(place.kit.probe.questions())).status_code == 200
+    assert place.score(TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())).status_code == 200
     assert place.post(b"", RAW).status_code == 422
-    assert notebook.times[counted(SCORES, method="calibrated", call="stolen")] == 1, "what is refused is no verdict"
-    assert notebook.times[counted(SCORE_SECONDS, method="calibrated")] == 1
+    assert notebook.times[counted(SCORES, method="twins", call="stolen")] == 1, "what is refused is no verdict"
+    assert notebook.times[counted(SCORE_SECONDS, method="twins")] == 1
     answers = ask(TorchBlackBox(COPY, K), place.kit.questions()).flatten(0, 2)
     decision = place.score(answers, method="paper").json()["paper"]["decision"]
     assert notebook.times[counted(SCORES, method="paper", call=decision)] == 1

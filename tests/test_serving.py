@@ -1,19 +1,27 @@
 """The service's parts without a server: settings, and kits held in memory."""
 
 import hashlib
+import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from tests.test_kit import make_kit
+from tests.makers import make_twin_test, near, peer
+from tests.test_kit import K, make_kit
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.fingerprint.access import Access
 from zooaudit.kit import save_kit
 from zooaudit.serving import settings as names
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.twin_test import READINGS, Candidate, Reference, TwinTest
 
 KEY = "a-key-of-a-test"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()
@@ -79,7 +87,10 @@ def test_settings_that_stop_the_start(change: dict[str, str], error: type[Except
 def test_a_few_kits_are_held_and_the_least_recently_used_goes(tmp_path: Path) -> None:
     store = tmp_path / "store"
     ids = [save_kit(open_store(str(store)), replace(make_kit(), seed=seed)).id for seed in range(3)]
-    one = sum(f["bytes"] for f in open_store(str(store)).load("kit", ids[0]).files.values())
+    alone = Kits(str(store), MUCH)
+    alone.get(ids[0])
+    one = alone.used_bytes
+    assert one > sum(f["bytes"] for f in open_store(str(store)).load("kit", ids[0]).files.values()), "what is made ready counts too"
     kits = Kits(str(store), int(2.5 * one))
     assert [s.id for s in kits.summaries()] == sorted(ids)
     for id_ in (ids[0], ids[1], ids[0], ids[2]):
@@ -149,10 +160,82 @@ def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: 
     assert Kits(str(tmp_path), MUCH).summaries() == [] and old.id in caplog.text
 
 
-def test_a_kit_whose_probe_learnt_too_little_still_serves_the_papers_test(tmp_path: Path) -> None:
-    kit = make_kit()
-    copies = replace(kit.probe.copies, models=kit.probe.copies.models[:1], answers=kit.probe.copies.answers[:1])
-    store = open_store(str(tmp_path / "store"))
-    id_ = save_kit(store, replace(kit, probe=replace(kit.probe, copies=copies))).id
-    _, found = Kits(str(tmp_path / "store"), 2**20).get(id_)
-    assert found.references.shape == kit.references.shape
+def test_a_kit_that_accuses_nobody_says_so_and_still_serves_the_papers_test(tmp_path: Path) -> None:
+    kit, store = make_kit(), open_store(str(tmp_path))
+    same = replace(kit, twin_test=replace(kit.twin_test, answers=kit.twin_test.answers[:1].expand(20, -1, -1).contiguous()))
+    told = {}
+    for made, says in (
+        (replace(kit, twin_test=make_twin_test(twins=0)), "the kit has no twins"),
+        (replace(kit, twin_test=make_twin_test(twins=9)), "9 twins allow no p under 0.1"),
+        (same, "the training code ignores its seed"),
+        (kit, ""),
+    ):
+        told[save_kit(store, made).id] = says
+    kits = Kits(str(tmp_path), MUCH)
+    for summary in kits.summaries():
+        assert says_it(summary.accuses_nobody, told[summary.id])
+    for id_, says in told.items():
+        summary, found = kits.get(id_)
+        assert says_it(summary.accuses_nobody, says) and found.references.shape == kit.references.shape
+
+
+def says_it(found: str, expected: str) -> bool:
+    return expected in found if expected else not found
+
+
+def test_a_kit_is_made_ready_for_probabilities_and_labels_before_it_is_asked(tmp_path: Path) -> None:
+    id_ = save_kit(open_store(str(tmp_path)), make_kit()).id
+    test = Kits(str(tmp_path), MUCH).get(id_)[1].twin_test
+    ready = test.kept_bytes
+    answers = TorchBlackBox(near(0, 70), K).ask(test.questions())
+    for given in (answers, Access("label").told(answers)):
+        assert test.judge(given).verdict.call == "stolen"
+    assert test.kept_bytes == ready > 0, "no suspect waits for what all of them are compared with"
+    test.judge(answers, access=Access("rounded", 1))
+    assert test.kept_bytes > ready
+
+
+def test_a_kit_that_is_read_in_many_ways_forgets_the_oldest_of_them(tmp_path: Path) -> None:
+    test = make_twin_test()
+    answers = TorchBlackBox(near(0, 70), K).ask(test.questions())
+    ways = [Access(), *(Access("top", k) for k in (1, 2, 3)), *(Access("rounded", d) for d in range(1, 8))]
+    sizes = []
+    for access in ways:
+        test.judge(answers, access=access)
+        sizes.append(test.kept_bytes)
+    assert sizes[0] < sizes[READINGS - 1] == max(sizes), "a caller who names them all takes no more memory than a few need"
+
+
+def test_one_kit_judges_for_many_threads_as_for_one() -> None:
+    """Each of them asks in ways of its own, so that what is kept for one is made, used and forgotten while others judge."""
+    expected, shared = make_twin_test(), make_twin_test()
+    answers = [TorchBlackBox(m, K).ask(shared.questions()) for m in (near(0, 70), peer(2001), near(0, 71), peer(2002))]
+    ways = [None, Access("label"), *(Access("top", k) for k in (1, 2, 3)), *(Access("rounded", d) for d in (1, 2, 3))]
+    jobs = [(given, way) for _ in range(3) for way in ways for given in answers]
+    alone = [expected.judge(given, access=way).verdict for given, way in jobs]
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            together = list(pool.map(lambda job: shared.judge(job[0], access=job[1]).verdict, jobs))
+    finally:
+        sys.setswitchinterval(switch)
+    assert together == alone
+
+
+def test_a_warm_kit_judges_in_milliseconds() -> None:
+    """As large as a real one: 1,000 questions of ten classes, 20 candidates, 48 references."""
+    dice = torch.Generator().manual_seed(0)
+    task = 3 * torch.randn(1000, 10, generator=dice)
+    candidates, references = ((task + torch.randn(n, 1000, 10, generator=dice)).softmax(-1) for n in (20, 48))
+    test = TwinTest(
+        torch.zeros(1000, 1, 4, 4, dtype=torch.uint8), task.argmax(1), ("natural",) * 1000, 100, (250, 500, 1000), 0.05,
+        tuple(Candidate(str(i), 0.9) for i in range(20)), candidates, tuple(Reference(str(i), "trained") for i in range(48)), references,
+    )  # fmt: skip
+    test.prepare(Access())
+    taken = []
+    for _ in range(30):
+        started = time.perf_counter()
+        test.judge(candidates[0])
+        taken.append(time.perf_counter() - started)
+    assert sorted(taken)[len(taken) // 4] < 0.015, "some 3 ms on a free core"

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from cluster.seaweed import Seaweed
-from tests.makers import near
+from tests.makers import near, peer
 from tests.serving import Client, Reply, Served
 from tests.test_kit import K, make_kit
 from tests.test_serve import as_numbers, assert_problem, sys_path
@@ -26,7 +25,6 @@ from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import DATA, OPEN, STORE
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.probe import Answered
 
 SOAK_S = float(os.environ.get("ZOOAUDIT_SOAK_S", "45"))
 CLIENTS = 4
@@ -48,7 +46,7 @@ def s3_settings() -> dict[str, str]:
 
 def scoring(client: Client, id_: str) -> Callable[[], Reply]:
     """One request: a copy's answers to a kit's questions."""
-    body = as_numbers(TorchBlackBox(near(0, 70), K).ask(make_kit().probe.questions()))
+    body = as_numbers(TorchBlackBox(near(0, 70), K).ask(make_kit().twin_test.questions()))
     return lambda: client.ask(f"/kits/{id_}/score?suspect=s", body, Content_Type=RAW)
 
 
@@ -67,7 +65,7 @@ def test_a_soak_at_four_fifths_of_what_it_can_take(tmp_path: Path) -> None:
     id_ = save_kit(open_store(store), make_kit()).id
     with running(tmp_path, store) as (served, client):
         ask = scoring(client, id_)
-        assert ask().json()["calibrated"]["call"] == "stolen"
+        assert ask().json()["twins"]["call"] == "stolen"
         most = paced(ask, float("inf"), 10.0)
         assert set(most) == {200}
         rate = 0.8 * len(most) / 10.0
@@ -140,14 +138,14 @@ def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
     """A new kit is served without a restart, and each caller gets the verdict of the kit he named: no victim's copy is another's."""
     store, victims = str(tmp_path / "store"), (0, 200, 300)
     artifacts = open_store(store)
-    bodies = {v: as_numbers(TorchBlackBox(near(v, 70), K).ask(make_kit().probe.questions())) for v in victims}
+    bodies = {v: as_numbers(TorchBlackBox(near(v, 70), K).ask(make_kit().twin_test.questions())) for v in victims}
     with running(tmp_path, store) as (_, client):
         ids = [(v, save_kit(artifacts, kit_of(v, seed)).id) for seed in range(4) for v in victims]
 
         def asked(number: int) -> None:
             (victim, id_), stolen_from = ids[number % len(ids)], victims[number // len(ids) % len(victims)]
             found = client.ask(f"/kits/{id_}/score?suspect=s", bodies[stolen_from], Content_Type=RAW).json()
-            assert (found["kit"], found["calibrated"]["call"] == "stolen") == (id_, victim == stolen_from)
+            assert (found["kit"], found["twins"]["call"] == "stolen") == (id_, victim == stolen_from)
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(asked, range(120)))
@@ -156,6 +154,7 @@ def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
 def kit_of(victim: int, seed: int) -> Kit:
     """A kit of ``peer(victim)``."""
     kit = make_kit(seed=seed)
-    copies = kit.probe.copies
-    answers = torch.stack([TorchBlackBox(near(victim, i), K).ask(kit.probe.questions()) for i in range(len(copies))])
-    return replace(kit, probe=replace(kit.probe, copies=Answered(copies.models, answers)))
+    test = kit.twin_test
+    answers = test.answers.clone()
+    answers[0] = TorchBlackBox(peer(victim), K).ask(test.questions())
+    return replace(kit, twin_test=replace(test, answers=answers))

@@ -15,6 +15,8 @@ TINY = replace(
     zoo=replace(
         DIGITS.zoo,
         victim_architecture="C",
+        twins=0,
+        references=0,
         architectures=("C",),
         encoder_architectures=("C",),
         optimisers=("sgd",),

@@ -14,6 +14,7 @@ from zooaudit import (
     commands,
     evidence_commands,
     kit_commands,
+    own_victim,
     planning,
     score_commands,
     serve_commands,
@@ -99,8 +100,9 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
 
-    _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
+    add = _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
     kit_commands.add_arguments(subcommands.choices["kit"])
+    _add_farm(add)
 
     _adder(subcommands, "score", score_commands.score, score_commands.EXAMPLE)
     score_commands.add_arguments(subcommands.choices["score"])
@@ -173,8 +175,7 @@ def _add_recipe(add: Callable[..., argparse.Action]) -> None:
         metavar="DIR",
         help="your own data instead of the recipe's: a class folder, Parquet, .npz or IDX for each of train and test",
     )
-    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    own_victim.add_arguments(add)
 
 
 def _add_store(add: Callable[..., argparse.Action]) -> None:

@@ -5,7 +5,7 @@ from zooaudit.client import Client
 with Client("https://zooaudit.example", key) as service:
     asked = service.queries(kit)
     verdict = service.score(kit, my_suspect(asked.images), suspect="theirs")
-    print(verdict.calibrated.call, verdict.calibrated.reason)
+    print(verdict.twins.call, verdict.twins.reason)
 """
 
 import io
@@ -32,7 +32,8 @@ NOT_TAKEN = (429, 503)
 AGAIN = (*NOT_TAKEN, 502, 504)
 """Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
-Method = Literal["calibrated", "paper"]
+Method = Literal["twins", "paper"]
+By = Literal["rank", "normal"]
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -85,7 +86,7 @@ class Client:
         """One kit, by its whole id."""
         return self._get(schemas.KitDetail, f"/kits/{id_}")
 
-    def queries(self, id_: str, method: Method = "calibrated") -> Questions:
+    def queries(self, id_: str, method: Method = "twins") -> Questions:
         """What a suspect has to be asked."""
         reply = self._asked("GET", f"/kits/{id_}/queries", params={"method": method})
         table = pq.read_table(io.BytesIO(reply.content))
@@ -94,8 +95,8 @@ class Client:
         return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
 
     def score(
-        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "calibrated",
-        level: float | None = None, access: str | None = None,
+        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "twins",
+        level: float | None = None, access: str | None = None, queries: int | None = None, p_value: By = "rank",
     ) -> schemas.Score:  # fmt: skip
         """Judge a suspect by its answers.
 
@@ -103,26 +104,31 @@ class Client:
             answers: probabilities ``[n, K]`` to the first n questions, in order.
             suspect: what you call it.
             level, access: as of ``zooaudit score``.
+            queries: how many are asked at most, one of the kit's ``looks``, fixed before the first answer is seen. By default all.
+            p_value: by the victim's rank among its twins, or by the normal distribution.
 
         Raises:
             InputError: answers of another shape.
             ServiceError: the service refuses them, or does not answer.
         """
         body = arrow_body(np.asarray(answers, dtype=np.float32))
-        asked = {"suspect": suspect, "method": method, "level": level, "access": access}
+        asked = {"suspect": suspect, "method": method, "level": level, "access": access, "queries": queries, "p_value": p_value}
         params = {k: v for k, v in asked.items() if v is not None}
         reply = self._asked("POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW})
         return schemas.Score.model_validate_json(reply.content)
 
     def audit(
-        self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None
+        self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None,
+        queries: int | None = None, p_value: By = "rank",
     ) -> schemas.Audit:  # fmt: skip
         """Have the service ask a suspect behind a prediction API.
 
         Args:
             suspect: ``{"url": ...}``, and how it is asked where that does not show it.
+            budget: queries that the suspect may charge for, over all audits of it by this kit.
+            queries, p_value: as of ``score``.
         """
-        asked = schemas.AuditRequest(kit=id_, suspect=suspect, level=level, access=access, budget=budget)
+        asked = schemas.AuditRequest(kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value)
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers={"Content-Type": "application/json"})
         return schemas.Audit.model_validate_json(reply.content)
 

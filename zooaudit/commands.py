@@ -20,9 +20,9 @@ from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
+from zooaudit.own_victim import own_victim, with_twins
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
-from zooaudit.storage.models import OwnModel
 from zooaudit.storage.runs import begin_run, load_report, save_report
 from zooaudit.zoo.spec import Role
 
@@ -38,8 +38,8 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         recipe, dataset = recipe_and_data(args, tell)
         data_s = time.perf_counter() - started
         farm = TimedFarm(chosen_farm(args))
-        artifacts, own = open_store(args.store), _own_victim(args, dataset)
-        run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None)
+        artifacts, own = open_store(args.store), own_victim(args, dataset)
+        run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None)
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
         done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own)
@@ -81,7 +81,7 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     recipe, dataset = recipe_and_data(args, tell)
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
-    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, _own_victim(args, dataset))
+    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset))
     _tell_failed(built, tell)
     tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
@@ -103,7 +103,7 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     tell = voice(args)
     recipe, dataset = recipe_and_data(args, tell)
-    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, _own_victim(args, dataset))
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, own_victim(args, dataset))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
@@ -146,7 +146,7 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
-    recipe = get_recipe(args.recipe)
+    recipe = with_twins(get_recipe(args.recipe), args)
     if args.seed is not None:
         recipe = replace(recipe, seed=args.seed)
     folder = Path(args.data) if args.data else None
@@ -156,18 +156,8 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
         if not args.fallback:
             raise
         tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
-        recipe = get_recipe(args.fallback)
+        recipe = with_twins(get_recipe(args.fallback), args)
         return recipe, resolve(recipe.dataset, say=tell).to(pick_device())
-
-
-def _own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
-    if args.victim is None:
-        if args.factory:
-            raise ConfigError("--factory says how to build a model, but --victim with its weights is missing")
-        return None
-    own = OwnModel(Path(args.victim), args.factory, dataset.image_shape, dataset.num_classes)
-    own.load()
-    return own
 
 
 def chosen_farm(args: argparse.Namespace) -> Farm:

@@ -130,7 +130,7 @@ class ModifyConfig:
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much of a homologous model's training half lies in the victim's (paper appendix C.2)."""
+    """How much of a model's training half lies in the victim's (paper appendix C.2); all of it for the victim's twins."""
 
     share: float
     split_seed: int
@@ -141,10 +141,37 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class OwnTraining:
+    """The owner's own training procedure, by which twins of his victim are trained: a function, or a command.
+
+    :mod:`zooaudit.zoo.own_training` reads and checks it, and runs it once a twin.
+    """
+
+    factory: str
+    """``package.module:factory``, which builds the module that a twin's weights are loaded into: the victim's."""
+    code: str
+    """SHA-256 of the function's file, or of the files that the command names: other code is another procedure, and gives other twins."""
+    function: str = ""
+    """``package.module:function``, called with the training images, their labels and a seed, or with a seed alone."""
+    command: str = ""
+    """For example ``python train.py --seed {seed} --out {out}``."""
+    timeout_s: float = 6 * 3600
+    """Longest that one twin may take. It decides no weights, and so no model's id."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.function) != bool(self.command), self, "function", "a function or a command, one of the two")
+        check(0 < self.timeout_s < math.inf, self, "timeout_s", "a positive number of seconds")
+
+
+@dataclass(frozen=True)
 class ZooConfig:
     """Which models the zoo holds (paper section 5.1 and table 1)."""
 
     victim_architecture: str = "A"
+    twins: int = 19
+    """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
+    references: int = 16
+    """Models of other procedures than the victim's, none made from it or a twin; half of them extracted from strangers."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
     batch_sizes: tuple[int, ...] = (64, 128, 256)
@@ -185,6 +212,8 @@ class ZooConfig:
         check(len(set(self.architectures)) == len(self.architectures), self, "architectures", "each once")
         check(len(set(self.optimisers)) == len(self.optimisers), self, "optimisers", "each once")
         check(all(e >= 1 for _, e in self.epochs), self, "epochs", "at least 1 each")
+        check(0 <= self.twins <= 999, self, "twins", "0 to 999")
+        check(0 <= self.references <= 999, self, "references", "0 to 999")
         check(self.suspects_per_cell >= 1, self, "suspects_per_cell", "at least 1")
         check(self.encoder_per_role >= 2, self, "encoder_per_role", "at least 2 models a role")
         check(self.other_victims >= 0, self, "other_victims", "0 or more")

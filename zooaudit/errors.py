@@ -5,7 +5,8 @@
     │   ├── ConfigError                          a recipe's value is unknown or out of range
     │   ├── DataError                            images or labels that cannot be used
     │   ├── ModelError                           a model file, factory or output that does not fit
-    │   └── AnswersError                         a suspect's answers are not what was asked for
+    │   ├── AnswersError                         a suspect's answers are not what was asked for
+    │   └── ColumnsError                         both: another number of columns than there are classes
     ├── StoreError                        3      the store cannot be reached, written or trusted
     │   ├── MissingArtifactError                 nothing under that name
     │   └── DamagedArtifactError                 content and manifest disagree
@@ -61,6 +62,23 @@ class AnswersError(InputError):
         """The error that says both."""
         error = cls(f"the answers have {found}; expected {expected}")
         error.found, error.expected = found, expected
+        return error
+
+
+class ColumnsError(ModelError, AnswersError):
+    """Answers with another number of columns than there are classes.
+
+    Attributes:
+        columns: how many there are.
+    """
+
+    columns = 0
+
+    @classmethod
+    def counted(cls, columns: int, message: str, found: str = "", expected: str = "") -> "ColumnsError":
+        """The error about so many columns."""
+        error = cls(message)
+        error.columns, error.found, error.expected = columns, found, expected
         return error
 
 

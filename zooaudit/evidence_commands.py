@@ -9,12 +9,16 @@ from typing import TextIO
 
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
+from zooaudit.config import OwnTraining
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
+from zooaudit.more_twins import committed_training
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.zoo.procedure import by_command, by_function
+from zooaudit.zoo.spec import ModelSpec
 
 REJECTED = 6
 EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
@@ -42,7 +46,7 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
         if args.with_models:
             found += _with_models(args, opened, pack)
         else:
-            found.append(checks.Finding("models", None, "give --with-models to test the kit on models of your own"))
+            found.append(checks.Finding("models", None, "give --with-models to rank the victim among twins of your own"))
     rejected = [f for f in found if f.passed is False]
     facts = {
         "pack": args.pack,
@@ -66,16 +70,46 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
     stated = opened.kit.facts.get("recipe", {})
     dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
     _refuse_factory(args, opened, pack)
-    trial = Trial(args.independents, args.copies, secrets.randbelow(2**63) if args.seed is None else args.seed)
+    training = _allowed_training(args, opened)
+    trial = Trial(args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed)
     tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
-    return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial)
+    return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training)
 
 
 def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:
     """A pack must not choose which code runs here: a victim's factory has to be named by whoever checks."""
-    factory = pack.load("model", opened.kit.victim).meta.get("factory")
+    meta = pack.load("model", opened.kit.victim).meta
+    factory = meta.get("factory")
+    if "spec" in meta:
+        try:
+            spec = ModelSpec.from_json(meta["spec"])
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise InputError(f"the pack's victim cannot be read ({error}); expected one that this version exported") from error
+        if spec.id != opened.kit.victim or spec.own_training:
+            raise InputError(f"the pack's victim {opened.kit.victim} is described as {spec.id}; expected the victim of one of our recipes")
     if factory and factory != args.factory:
         raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
+
+
+def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTraining | None:
+    """The owner's procedure as the checker gives it: the pack's own words never run here."""
+    committed = committed_training(opened.kit.facts)
+    given = [option for option, value in (("--train", args.train), ("--train-command", args.train_command)) if value]
+    if committed is None:
+        if given:
+            raise InputError(f"{given[0]} is given, but the kit states no training procedure of the owner's; leave it out")
+        return None
+    if len(given) != 1:
+        option, words = ("--train", committed.function) if committed.function else ("--train-command", committed.command)
+        raise InputError(
+            f"the kit's twins were trained by {words!r}, code that would run here; look at it, then allow it by {option} {words!r}"
+        )
+    if not args.factory:
+        raise InputError(
+            f"{given[0]} needs --factory: what builds the module that a twin's weights go into, {committed.factory!r} in the kit"
+        )
+    seconds = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
+    return (by_function if args.train else by_command)(args.train or args.train_command, args.factory, seconds)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,16 +125,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--commitment", metavar="HEX", help="with verify: what was timestamped before the suspect was asked")
     add(
         "--with-models", action="store_true",
-        help="with verify: make the UAP again, and train innocent models and copies of the victim in --store to test the kit on",
+        help="with verify: train fresh twins of the victim in --store, by the procedure that the kit commits to, and references, and rank "
+        "the victim among these; a 'stolen' that they do not confirm is rejected. Also make the UAP again, and ask the victim again",
+    )  # fmt: skip
+    add("--twins", type=int, default=Trial.twins, metavar="N", help="fresh twins to train (default: %(default)s, for level .05)")
+    add(
+        "--references", type=int, metavar="N",
+        help="references of the checker's own to train, beside the kit's, which are the owner's word; 0: none (default: as many as the "
+        "kit's recipe has)",
     )  # fmt: skip
     add("--data", metavar="DIR", help="with --with-models: the victim's data, where it is not one that zooaudit finds by name")
-    add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim to be built by this callable")
+    add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim, and its twins, to be built by this callable")
+    add("--train", metavar="MODULE:NAME", help="with --with-models: the owner's training function, whose code you have looked at")
+    add("--train-command", metavar="COMMAND", help="with --with-models: the owner's training command, whose code you have looked at")
+    add("--train-timeout", type=float, metavar="SECONDS", help="with --with-models: longest that --train or --train-command may take once")
     add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")
-    add(
-        "--independents",
-        type=int,
-        default=Trial.independents,
-        metavar="N",
-        help="innocent models to train (default: %(default)s)",
-    )
-    add("--copies", type=int, default=Trial.copies, metavar="N", help="copies of the victim to extract (default: %(default)s)")

@@ -3,6 +3,7 @@
 The tests count both on a real audit.
 """
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensor
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.suspects.load import call_factory
 from zooaudit.verdict.probe import Answered, Known, Probe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
@@ -120,13 +122,13 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 def _model_bytes(spec: ModelSpec) -> int:
     record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
-    return around + _weights_bytes(spec.architecture, spec.shape)
+    return around + _weights_bytes(spec.architecture, spec.shape, spec.own_training.factory if spec.own_training else "")
 
 
 @cache
-def _weights_bytes(architecture: str, shape: ModelShape) -> int:
-    with torch.device("meta"):
-        shapes = build_architecture(architecture, shape).state_dict()
+def _weights_bytes(architecture: str, shape: ModelShape, factory: str) -> int:
+    with contextlib.nullcontext() if factory else torch.device("meta"):  # somebody else's factory may not know of the latter
+        shapes = (call_factory(factory) if factory else build_architecture(architecture, shape)).state_dict()
     return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
 
 

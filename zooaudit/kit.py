@@ -228,6 +228,7 @@ def _described(test: TwinTest) -> dict[str, Any]:
         "candidates": [asdict(c) for c in test.candidates],
         "references": [asdict(r) for r in test.references],
         "procedure": test.procedure,
+        "accuses_nobody": test.barred(),
     }
 
 

@@ -1,24 +1,38 @@
-"""What the subcommand around kits does: list, show, commit to one, hand out its questions."""
+"""What the subcommand around kits does: list, show, commit to one, hand out its questions, add twins."""
 
 import argparse
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
+from zooaudit.commands import chosen_farm, voice
+from zooaudit.compute import pick_device
+from zooaudit.config import OwnTraining
+from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError
-from zooaudit.evidence.keeping import SEEN, commitment
+from zooaudit.evidence.keeping import commitment
 from zooaudit.kit import KIND, Kit, find_kit, read_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.more_twins import add_twins, asked_as, committed_training
+from zooaudit.recipes import recipe_from
+from zooaudit.score_cases import add_settings
+from zooaudit.storage.artifact import Artifact
+from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.offline import write_questions
+from zooaudit.verdict import wording
+from zooaudit.verdict.ranking import smallest_p, suspects_at_once
+from zooaudit.zoo.procedure import by_command, by_function
 
-EXAMPLE = """zooaudit kit commit --store ./store --kit 4f2a
-  zooaudit kit queries --store ./store --kit 4f2a --out queries.zip"""
+EXAMPLE = """zooaudit kit show --store ./store --kit 4f2a
+  zooaudit kit commit --store ./store --kit 4f2a --level 0.05 --queries 500
+  zooaudit kit queries --store ./store --kit 4f2a --out queries.zip
+  zooaudit kit add-twins --store ./store --kit 4f2a --twins 99"""
 
-MEANT = {"commit": "commit to", "queries": "want the questions of"}
+MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins": "add twins to"}
 
 
 def kit(args: argparse.Namespace, out: TextIO) -> int:
-    """List the kits of a store, show one, commit to one before a suspect is asked, or write its questions for whoever can ask it."""
+    """List the kits of a store, show one, commit to one before a suspect is asked, write its questions, or add twins to it."""
     artifacts = open_store(args.store)
     if not args.kit:
         if args.action != "show":
@@ -27,63 +41,110 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
         print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
         return 0
     artifact = find_kit(artifacts, args.kit)
-    if args.action == "queries":
-        facts = _queries(args, artifact.id, read_kit(artifact))
+    if args.action == "commit":
+        facts = commitment(artifact, args.level, args.access, args.queries, args.p_value)
+    elif args.action == "queries":
+        facts = _queries(args, artifact, read_kit(artifact))
+    elif args.action == "add-twins":
+        facts = _add_twins(args, artifact, artifacts)
     else:
-        facts = commitment(artifact, args.level, args.access) if args.action == "commit" else _facts(read_kit(artifact))
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
+        facts = _facts(read_kit(artifact))
+    print(json.dumps(facts) if args.json else "\n".join(_lines(facts)), file=out)
     return 0
 
 
-def _queries(args: argparse.Namespace, id_: str, found: Kit) -> dict[str, Any]:
+def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[str, Any]:
     if not args.out:
         raise ConfigError("--out is missing: a .parquet file, or a .zip of PNG images")
     of_paper = args.views is not None
-    images = found.questions(args.views).flatten(0, 2) if of_paper else found.probe.questions()
-    write_questions(Path(args.out), images, id_, found.classes)
-    shown = (
-        "images of the victim's training set, clean and perturbed" if of_paper else "test images that no model of the zoo was trained on"
-    )
-    method = "paper" if of_paper else "calibrated"
+    if of_paper and args.queries is not None:
+        raise ConfigError("--views is of the paper's test, --queries of the twin test; give one of them")
+    test = found.twin_test
+    images = found.questions(args.views).flatten(0, 2) if of_paper else test.questions()[: test.stops(args.queries)[-1]]
+    write_questions(Path(args.out), images, asked_as(artifact), found.classes)
+    shown = "images of the victim's training set, clean and perturbed" if of_paper else _told(Counter(test.families[: len(images)]))
+    method = "paper" if of_paper else "twins" + (f" --queries {args.queries}" if args.queries else "")
     return {"written": args.out, "queries": len(images), "show": shown, "score_with": f"--method {method} --answers FILE"}
 
 
+def _add_twins(args: argparse.Namespace, artifact: Artifact, artifacts: Artifacts) -> dict[str, Any]:
+    if args.twins is None:
+        raise ConfigError("--twins is missing: how many twins the kit is to have in all")
+    found, tell = read_kit(artifact), voice(args)
+    training = _as_it_is_now(committed_training(found.facts), args.train_timeout)
+    dataset = resolve(recipe_from(found.facts["recipe"]).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
+    made = add_twins(artifact, args.twins, dataset, artifacts, chosen_farm(args), tell.watch, training)
+    now = read_kit(made).twin_test.twins
+    return {"kit": made.id, "twins": now, "added": now - found.twin_test.twins, "smallest_p": smallest_p(now), "made_from": artifact.id}
+
+
+def _as_it_is_now(committed: OwnTraining | None, timeout_s: float | None) -> OwnTraining | None:
+    """The committed procedure, read again: its code may have changed since."""
+    if committed is None:
+        return None
+    seconds = OwnTraining.timeout_s if timeout_s is None else timeout_s
+    if committed.function:
+        return by_function(committed.function, committed.factory, seconds)
+    return by_command(committed.command, committed.factory, seconds)
+
+
 def _facts(found: Kit) -> dict[str, Any]:
+    test = found.twin_test
     views, points = found.points.shape[:2]
-    probe = found.probe
     shown = {k: v for k, v in found.facts.items() if k not in ("recipe", "classes")}
     return {
         "victim": found.victim,
         "image_shape": list(found.image_shape),
         "num_classes": found.num_classes,
         "classes": list(found.classes),
-        "level": probe.level,
-        "budget": probe.budget,
-        "checks": probe.checks,
-        "references": len(probe.references),
-        "copies": len(probe.copies.plain),
+        "twins": test.twins,
+        "procedure": test.procedure,
+        "references": len(test.references),
+        "reference_kinds": dict(Counter(r.kind for r in test.references)),
+        "level": test.level,
+        "smallest_p": smallest_p(test.twins),
+        "suspects_at_once": suspects_at_once(test.twins, test.level),
+        "budget": test.budget,
+        "questions": dict(Counter(test.families)),
+        "checks": test.checks,
+        "looks": list(test.looks),
         "encoder": found.encoder_config.name,
         "views": views,
         "points": points,
         "queries": views * points * 2,
         "paper_references": len(found.reference_ids),
         **shown,
+        "checked": wording.checked(test.exchangeability, test.hub()),
     }
 
 
+def _lines(facts: dict[str, Any]) -> list[str]:
+    """For people: a fact a line, then what was found out of the kit without any suspect."""
+    lines = [f"{k:<16} {_told(v) if isinstance(v, dict) else v}" for k, v in facts.items() if k != "checked"]
+    return lines + [f"{row['state']:<16} {row['told']}" for row in facts.get("checked", [])]
+
+
+def _told(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{k} {v}" for k, v in counts.items()) or "none"
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``kit``."""
+    """Options of ``kit``, but for the farm's."""
     add = parser.add_argument
     add(
-        "action", nargs="?", choices=("show", "commit", "queries"), default="show",
-        help="show: list kits, or one; commit: the digest of kit, level and code, to be timestamped before a suspect is asked; "
-        "queries: write the questions, for whoever can reach the suspect; the answers go into 'zooaudit score --answers'",
+        "action", nargs="?", choices=("show", "commit", "queries", "add-twins"), default="show",
+        help="show: list kits, or one, with what was found out of it without any suspect; commit: the digest of kit, code, --level, "
+        "--access, --p-value and --queries, to be timestamped before a suspect is asked; queries: write the questions, for whoever can "
+        "reach the suspect; the answers go into 'zooaudit score --answers'; add-twins: train more twins and make a new kit with them, for "
+        "a smaller level or more suspects at once; the old kit stays, and no suspect is asked again",
     )  # fmt: skip
     add("--kit", metavar="ID", help="the kit, by its id or the start of it (default: list all)")
-    add("--level", type=float, metavar="L", help="with commit: the level that suspects will be scored at (default: the kit's)")
-    add("--access", default=SEEN, metavar="RUNG", help="with commit: as 'zooaudit score --access' (%(default)s)")
+    add_settings(add)
     add("--out", metavar="FILE", help="with queries: .parquet, exact, or .zip of PNG images, rounded to 8 bits a channel")
     add(
         "--views", type=int, metavar="N",
-        help="with queries: those of the paper's test, so many views of them; without, those of the calibrated verdict",
+        help="with queries: those of the paper's test, so many views of them; without, those of the twin test",
     )  # fmt: skip
+    add("--twins", type=int, metavar="N", help="with add-twins: how many there are to be in all; N of them give p-values from 1 / (N + 1)")
+    add("--data", metavar="DIR", help="with add-twins: the victim's data, where it is not one that zooaudit finds by name")
+    add("--train-timeout", type=float, metavar="SECONDS", help="with add-twins: longest that the owner's procedure may take for one twin")

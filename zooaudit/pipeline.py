@@ -167,7 +167,8 @@ def run_audit(
         return Judgement(kit, [_judge(kit, s, answers[s.id], examined[s.id]) for s in suspects])
 
     judged = judge(recipe.encoder)
-    kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts)
+    training = own.training if own else None
+    kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts, training)
     by_paper = None if recipe.encoder.name == PAPER else judge(recipe.paper_encoder)
     return Audit(
         **vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id,

@@ -5,84 +5,108 @@ import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import Any, TextIO
 
 from zooaudit.commands import voice
-from zooaudit.console import Voice
-from zooaudit.errors import ConfigError
-from zooaudit.evidence.keeping import SEEN, Together, keep
-from zooaudit.fingerprint.access import EXPECTED, Access
+from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
-from zooaudit.kit import Kit, answers_digest, find_kit, read_kit
-from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
-from zooaudit.suspects.door import ANSWERS, Door, How
-from zooaudit.verdict.calibrated import Calibrated
+from zooaudit.kit import Kit, answers_digest
+from zooaudit.score_cases import Case, Scoring, add_settings, open_door
+from zooaudit.storage.artifacts import open_store
+from zooaudit.verdict import wording
+from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
 from zooaudit.verdict.many import CORRECTIONS, corrected
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.twin_test import Examined
 
 EXAMPLE = """zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make
   zooaudit score --store ./store --kit 4f2a --suspect https://models.example/v2/models/shirts/infer
-  zooaudit score --store ./store --kit 4f2a --answers answers.parquet"""
+  zooaudit score --store ./store --kit 4f2a --answers answers.parquet
+  zooaudit score --store ./store --kit 4f2a --suspect theirs.onnx --suspect-classes 25
+
+several suspects are judged together: one that cannot be asked is 'cannot tell' with its reason and counts as asked, the others are judged,
+and the exit code is 2 (its file or settings have to be mended) or 7 (its API failed; the same command goes on from there)."""
+METHODS = ("twins", "paper", "both")
 
 
 def score(args: argparse.Namespace, out: TextIO) -> int:
-    """Ask suspects a kit's questions and give the verdict: calibrated, by the paper's test, or both."""
-    tell = voice(args)
-    artifacts = open_store(args.store)
-    artifact = find_kit(artifacts, args.kit)
-    found = read_kit(artifact)
-    names = _names(args)
-    for name in names:
-        tell("", "started", suspect=name, kit=artifact.id, store=args.store, method=args.method, budget=_needed(args, found))
-    facts: dict[str, dict[str, Any]] = {name: {"suspect": name, "kit": artifact.id} for name in names}
+    """Ask suspects a kit's questions and give the verdict: by the twin test, by the paper's test, or both."""
+    scoring = Scoring(args, voice(args), open_store(args.store))
+    scoring.check()
+    cases = [Case(name, scoring.artifact.id) for name in scoring.names]
     with ExitStack() as stack:
-        doors = {name: stack.enter_context(_door(name, args, artifact.id, found, tell)) for name in names}
+        for case in cases:
+            scoring.attempt(case, partial(open_door, stack=stack))
         if args.method != "paper":
-            for name, told in _calibrated(args, artifacts, artifact, found, doors, tell).items():
-                facts[name] |= told
-        if args.method != "calibrated":
-            for name, door in doors.items():
-                facts[name] |= _by_paper(found, name, door)
-    for told in facts.values():
-        tell("", "done", **_flat(told))
-    _print_scores(list(facts.values()), args, out)
-    return 0
+            _by_twins(scoring, cases)
+        if args.method != "twins":
+            for case in cases:
+                scoring.attempt(case, _by_paper)
+        for case in cases:
+            if case.door is not None:
+                case.facts |= case.door.told()
+    for case in cases:
+        scoring.tell("", "done", **_flat(case.facts))
+    _print_scores(cases, args, out)
+    return min((case.trouble.exit_code for case in cases if case.trouble), default=0)
 
 
-def _names(args: argparse.Namespace) -> list[str]:
-    """Of suspects to ask, and of files with answers."""
-    names = [*(args.suspect or []), *(args.answers or [])]
-    if not names:
-        raise ConfigError("whom do you suspect? give --suspect (a file, an address, or a .toml that describes one), or --answers")
-    if len(set(names)) < len(names):
-        raise ConfigError("a suspect is named twice; each counts once")
-    if args.budget is not None and args.budget < 1:
-        raise ConfigError(f"--budget is {args.budget}; expected a number of queries, 1 at least")
-    if args.answers and args.method == "both":
-        raise ConfigError("answers are to one method's questions: give --method calibrated (the default) or --method paper")
-    return names
+def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
+    """The verdict of the twin test on each suspect, corrected for how many there are, and its evidence."""
+    for case in cases:
+        scoring.attempt(case, _examine)
+        case.verdict = case.examined.verdict if case.examined else _not_judged(scoring, case)
+    args, alone = scoring.args, [case.verdict for case in cases if case.verdict]
+    for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
+        case.verdict = verdict
+        case.facts |= wording.plain(verdict) | {"evidence": None}
+        if case.examined and case.door:
+            together = Together(args.correction, tuple(v.p_value for v in alone), i)
+            found, access = case.examined, args.access
+            case.facts["evidence"] = keep(
+                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256
+            )
+            case.facts |= _hint(scoring.kit, case.examined) if case.door.in_order else {}
 
 
-def _needed(args: argparse.Namespace, found: Kit) -> int:
-    """Queries that the method takes at most."""
-    paper = found.victim_answers.shape[:3].numel()
-    return {"calibrated": found.probe.budget, "paper": paper, "both": found.probe.budget + paper}[args.method]
+def _examine(scoring: Scoring, case: Case) -> None:
+    """One suspect by itself. Several are asked everything: their corrected p-values need it."""
+    args, test, door = scoring.args, scoring.kit.twin_test, case.door
+    assert door is not None
+
+    def told(so_far: Examined) -> None:
+        verdict = so_far.verdict
+        scoring.tell("", "look", suspect=case.name, queries=so_far.queries, call=verdict.call, p=verdict.p_value)
+
+    if door.answers is not None:
+        case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
+        told(case.examined)
+    else:
+        early = not args.ask_everything and len(scoring.names) == 1
+        case.examined = test.examine(door.box, args.level, scoring.access, args.p_value, args.queries, early, told)
 
 
-def _door(name: str, args: argparse.Namespace, kit: str, found: Kit, tell: Voice) -> Door:
-    """How one suspect is asked."""
-    kind = ANSWERS if name in (args.answers or []) else ""
-    budget = _needed(args, found) if args.budget is None else args.budget
-    how = How(
-        kit, found.image_shape, found.classes, args.access != SEEN, args.factory, budget,
-        Path(args.ledger) if args.ledger else None, kind,
-    )  # fmt: skip
-    door = Door.to(name, how)
-    if door.ledger:
-        tell(f"{name}: answers are kept in {door.ledger}", "ledger", suspect=name, ledger=str(door.ledger))
-    return door
+def _not_judged(scoring: Scoring, case: Case) -> TwinVerdict:
+    """Of a suspect with which something went wrong."""
+    args, test = scoring.args, scoring.kit.twin_test
+    level = test.level if args.level is None else args.level
+    asked = Asked(args.access, case.door.box.queries if case.door and case.door.answers is None else 0, scoring.horizon)
+    return cannot_tell(f"not judged: {case.facts['error']}", test.twins, level, asked, args.p_value)
+
+
+def _hint(kit: Kit, examined: Examined) -> dict[str, Any]:
+    """Whether the suspect seems to name its classes in another order than it is said to."""
+    columns = kit.twin_test.other_order(examined.answers)
+    return {"hint": f"its answers fit the images much better in another order of classes: columns = {list(columns)}"} if columns else {}
+
+
+def _by_paper(scoring: Scoring, case: Case) -> None:
+    kit, door = scoring.kit, case.door
+    assert door is not None
+    answers = ask(door.box, kit.questions()) if door.answers is None else kit.shaped(door.answers)
+    _, verdict = kit.score_answers(case.name, answers)
+    told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
+    case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution}
 
 
 def _flat(told: dict[str, Any]) -> dict[str, Any]:
@@ -91,87 +115,29 @@ def _flat(told: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in (told | inner).items() if not isinstance(v, dict | list | tuple)}
 
 
-def _calibrated(
-    args: argparse.Namespace, artifacts: Artifacts, artifact: Artifact, found: Kit, doors: dict[str, Door], tell: Voice
-) -> dict[str, dict[str, Any]]:
-    """By suspect: the calibrated verdict, corrected for how many there are. Several are asked everything: their corrected p needs it."""
-    access = None if args.access == SEEN else Access.named(args.access)
-    early = not args.ask_everything and len(doors) == 1
-    examined: dict[str, Examined] = {}
-    for name, door in doors.items():
-
-        def told(so_far: Examined, name: str = name) -> None:
-            tell("", "look", suspect=name, queries=so_far.queries, call=so_far.verdict.call, p=so_far.verdict.p_value)
-
-        if door.answers is not None:
-            examined[name] = found.probe.judge(door.answers, args.level, access)
-            told(examined[name])
-        else:
-            examined[name] = found.probe.examine(door.box, args.level, access, early=early, told=told)
-    alone = [e.verdict for e in examined.values()]
-    verdicts = corrected(alone, args.correction)
-    facts = {}
-    for i, (name, verdict) in enumerate(zip(examined, verdicts, strict=True)):
-        together = Together(args.correction, tuple(v.p_value for v in alone), i)
-        kept = keep(artifacts, artifact, name, examined[name], args.access, together, verdict, doors[name].sha256)
-        facts[name] = (
-            _told(verdict, examined[name], kept) | doors[name].told() | (_hint(found, examined[name]) if doors[name].in_order else {})
-        )
-    return facts
-
-
-def _hint(found: Kit, examined: Examined) -> dict[str, Any]:
-    """Whether the suspect seems to name its classes in another order than it is said to."""
-    columns = found.probe.other_order(examined.answers)
-    return {"hint": f"its answers fit the images much better in another order of classes: columns = {list(columns)}"} if columns else {}
-
-
-def _told(verdict: Calibrated, examined: Examined, kept: str) -> dict[str, Any]:
-    plain = asdict(verdict)
-    return plain | {
-        "call": str(verdict.call),
-        "families": list(plain["families"]),
-        "score": examined.score,
-        "access": examined.access.name,
-        "queries": examined.queries,
-        "budget": examined.budget,
-        "evidence": kept,
-    }
-
-
-def _by_paper(found: Kit, name: str, door: Door) -> dict[str, Any]:
-    answers = ask(door.box, found.questions()) if door.answers is None else found.shaped(door.answers)
-    _, verdict = found.score_answers(name, answers)
-    told = {"encoder": found.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
-    return {"paper": told | {"answers_sha256": answers_digest(answers), "caution": found.caution}}
-
-
-def _print_scores(facts: Sequence[dict[str, Any]], args: argparse.Namespace, out: TextIO) -> None:
+def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) -> None:
     if args.json:
+        facts = [case.facts for case in cases]
         print(json.dumps(facts[0] if len(facts) == 1 else {"correction": args.correction, "suspects": facts}), file=out)
     elif args.log == "text":
-        for told in facts:
-            print("\n".join(_lines(told, len(facts) > 1)), file=out)
+        for case in cases:
+            print("\n".join([case.name] * (len(cases) > 1) + _lines(case)), file=out)
 
 
-def _lines(told: dict[str, Any], named: bool) -> list[str]:
-    lines = [told["suspect"]] if named else []
-    if "call" in told:
-        lines.append(f"{told['call']}: {told['reason']}")
-        lines.append(
-            f"  score {told['score']:.2f} (0 as innocent models, 1 as known copies), {told['queries']} of at most {told['budget']} queries"
-        )
-        lines.append(f"  answers are read as {told['access']}; evidence {told['evidence']}")
-        if "charged" in told:
-            lines.append(
-                f"  charged {told['charged']} queries in all runs, {told['lost']} of them lost on the way; ledger {told['ledger']}"
-            )
-        if "hint" in told:
-            lines.append(f"  hint: {told['hint']}")
+def _lines(case: Case) -> list[str]:
+    told, lines = case.facts, wording.lines(case.verdict) if case.verdict else []
+    if told.get("evidence"):
+        lines.append(f"  evidence {told['evidence']}")
+    if "charged" in told:
+        lines.append(f"  charged {told['charged']} queries in all runs, {told['lost']} of them lost on the way; ledger {told['ledger']}")
+    if "hint" in told:
+        lines.append(f"  hint: {told['hint']}")
     if "paper" in told:
         paper = told["paper"]
         lines.append(f"by the paper's test {paper['decision']}: {paper['reason']} ({paper['queries']} queries)")
         lines.append(f"  caution: {paper['caution']}")
+    elif "error" in told and case.verdict is None:
+        lines.append(f"by the paper's test nothing: {told['error']}")
     return lines
 
 
@@ -190,22 +156,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the suspects' module")
     add(
-        "--method", choices=("calibrated", "paper", "both"), default="calibrated",
-        help="calibrated: stolen, not shown or cannot tell, at a rate of false accusations that is stated, with few queries; "
-        "paper: the t-test of the paper, which accuses innocent look-alikes (default: %(default)s)",
+        "--suspect-classes", type=int, metavar="N",
+        help="how many classes the suspects have, where that is not as many as the victim has: then how alike their answers to each two "
+        "questions are is compared, not class by class (default: the victim's classes)",
     )  # fmt: skip
     add(
-        "--level",
-        type=float,
-        metavar="L",
-        help="share of innocent models that may be accused; below 1 / (references + 1) nobody is (default: the kit's)",
-    )
-    add(
-        "--access", default=SEEN, metavar="RUNG",
-        help=f"what the suspect tells: {EXPECTED}; its outputs are then taken as they are. seen: logits, or whole probabilities, "
-        "read as what the first of them look like (default: %(default)s)",
+        "--method", choices=METHODS, default="twins",
+        help="twins: stolen, not shown or cannot tell, by the rank of the victim among its twins, models trained exactly as it was but "
+        "for the seed: valid whoever made the suspect; paper: the t-test of the paper, which accuses innocent look-alikes "
+        "(default: %(default)s)",
     )  # fmt: skip
-    add("--ask-everything", action="store_true", help="ask all questions, even when the call is made already")
+    add_settings(add)
+    add("--ask-everything", action="store_true", help="ask all questions, even when the call is settled already")
     add("--budget", type=int, metavar="N", help="queries an API may be charged at most, over all runs (default: what the method takes)")
     add(
         "--ledger", metavar="FILE",
@@ -213,6 +175,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--correction", choices=CORRECTIONS, default="holm",
-        help="of several suspects: holm bounds the chance that any innocent is accused, bh the share of innocents among the accused "
-        "(default: %(default)s)",
+        help="of several suspects: holm bounds the chance that any innocent is accused, and takes so many twins that twins + 1 >= "
+        "suspects / level; bh bounds the share of innocents among the accused (default: %(default)s)",
     )  # fmt: skip

@@ -163,7 +163,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     seconds = [known.seconds(s, domain) for s in plan.specs]
     path = critical_path(plan.specs, seconds)
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
-    probed = [s for s in plan.specs if s.role is not Role.OTHER_VICTIM]
+    probed = [s for s in plan.specs if s.role is not Role.OTHER_VICTIM and s.group is not Group.VERDICT]
     asked = len([s for s in probed if s.group is not Group.PROBE])
     pool = domain.test_size - round(domain.test_size / 2)
     probe = probe_of(recipe, plan, pool)
@@ -246,7 +246,7 @@ def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
     strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
-    fixed = 1 + zoo.other_victims + 2 * zoo.encoder_per_role
+    fixed = 1 + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
     if models < fixed + cells + strangers:
         raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
     factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
@@ -262,7 +262,8 @@ def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
     changed = replace(recipe, zoo=replace(zoo, suspects_per_cell=suspects, look_alikes_per_victim=look_alikes))
     return changed, (
         f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
-        f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; victims and the encoder's models stay {fixed}"
+        f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; "
+        f"victims, twins, references and the encoder's models stay {fixed}"
     )
 
 

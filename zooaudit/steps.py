@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from zooaudit.config import Recipe, digest_of
+from zooaudit.config import OwnTraining, Recipe, digest_of
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
@@ -67,17 +67,17 @@ class Victim:
 def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None) -> Plan:
     """The plan of the zoo; the user's own victim, if given, is measured and committed first."""
     _check_sizes(recipe, len(dataset.train), own)
-    planned = plan_for(recipe, dataset, own.id if own else None)
+    planned = plan_for(recipe, dataset, own.id if own else None, own.training if own else None)
     if own is not None and not artifacts.has(KIND, own.id):
         _commit_own(own, recipe, dataset, artifacts)
     return planned
 
 
-def plan_for(recipe: Recipe, dataset: Dataset, own_victim: str | None) -> Plan:
-    """The plan for a victim that is there already, or for one that is to be trained."""
+def plan_for(recipe: Recipe, dataset: Dataset, own_victim: str | None, own_training: OwnTraining | None = None) -> Plan:
+    """The plan for a victim that is there already, with twins if we know what trained it, or for one that is to be trained."""
     mean, std = dataset.channel_stats
     shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
-    return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own_victim)
+    return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own_victim, own_training)
 
 
 def _check_sizes(recipe: Recipe, images: int, own: OwnModel | None) -> None:
@@ -109,8 +109,13 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
 
 
 def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
-    """Specs that the store does not hold yet."""
+    """Specs that the store does not hold yet. Twins that the owner's own procedure failed to train are removed from it, to be tried again:
+    he may have mended what was wrong, a full disk, say, without changing the code that they are named after."""
     there = set(artifacts.ids(KIND))
+    for spec in plan.specs:
+        if spec.own_training is not None and spec.id in there and load_record(artifacts, spec.id).status is Status.FAILED:
+            artifacts.remove(KIND, spec.id)
+            there.remove(spec.id)
     return [s for s in plan.specs if s.id not in there]
 
 
@@ -258,7 +263,14 @@ def kit(
     return Kit(**(vars(bare) | {"reference_ids": tuple(references), "references": scores}))
 
 
-def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> str:
+def settled(training: OwnTraining) -> dict[str, Any]:
+    """What a training procedure is known by, as a kit keeps it: not how long a twin may take."""
+    return {k: v for k, v in asdict(training).items() if k != "timeout_s"}
+
+
+def commit_kit(
+    kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts, training: OwnTraining | None = None
+) -> str:
     """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
     accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
     counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
@@ -268,6 +280,7 @@ def commit_kit(kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dat
         "recipe": asdict(recipe),
         "data": dataset.digest,
         "classes": list(dataset.classes),
+        "training": settled(training) if training else None,
     }
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
 

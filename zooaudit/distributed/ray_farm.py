@@ -169,6 +169,8 @@ def work(config: dict[str, Any]) -> None:
     collect_with(RayCollector())
     if config["path"] not in sys.path:  # the user's victim may be built by a module there
         sys.path.insert(0, config["path"])
+    if os.path.isdir(config["path"]):  # a job's working directory has one path on all nodes
+        os.chdir(config["path"])  # Ray Train starts elsewhere, and the user's training procedure may name files by the way from here
     specs = ray.get(config["specs"])
     device = pick_device() if config["gpu"] else torch.device("cpu")  # Ray lets a worker see GPUs that it was given nothing of
     dataset = _unpacked(ray.get(config["data"])).to(device)

@@ -1,12 +1,15 @@
 """What a pack alone can show: that it is one piece, and that its verdict follows from its answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zooaudit.evidence.keeping import CODE, SEEN, SETTLED, commitment, digest, plain
+from zooaudit.evidence.keeping import CODE, SEEN, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
 from zooaudit.fingerprint.access import Access
+from zooaudit.verdict import wording
+from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.many import corrected
 
 
@@ -36,36 +39,49 @@ def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
 
 
 def _settled(opened: Opened) -> Finding:
-    """Whether the stated commitment is one to this kit, level and reading."""
+    """Whether the stated commitment is one to this kit, level, reading, horizon and kind of p-value."""
     meta = opened.evidence.meta
-    here = commitment(opened.kit_artifact, meta["level"], meta["access"]) | {"code": meta["code"], "version": meta["version"]}
+    settings = (meta["level"], meta["access"], meta["horizon"], meta["p_value"])
+    here = commitment(opened.kit_artifact, *settings) | {"code": meta["code"], "version": meta["version"]}
     differ = [k for k in SETTLED if here[k] != meta[k]]
     same = not differ and digest(here) == meta["commitment"]
-    told = f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}"
+    told = (
+        f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}, {meta['horizon']} questions at most, "
+        f"p by {meta['p_value']}"
+    )
     return Finding("settings", same, told if same else f"{told}: the commitment {meta['commitment']} is to other settings")
 
 
 def _verdict_again(opened: Opened) -> Finding:
-    meta, probe = opened.evidence.meta, opened.kit.probe
+    meta, together = opened.evidence.meta, opened.together
     access = None if meta["access"] == SEEN else Access.named(meta["access"])
-    again = probe.judge(opened.answers, meta["level"], access)
-    together = opened.together
-    whole = [replace(again.verdict, p_value=p) for p in together.p_values]
-    judged = corrected(whole, together.correction)[together.index]
-    stated, found = meta["verdict"], plain(judged, again.score)
+    again = opened.kit.twin_test.judge(opened.answers, meta["level"], access, meta["p_value"], meta["horizon"])
+    judged = as_one_of(opened, again.verdict)
+    stated, found = meta["verdict"], wording.plain(judged)
     same = (
         meta["read_as"] == again.access.name  # which the checker's models are read as, too
         and _alike(together.p_values[together.index], again.verdict.p_value)
-        and stated["call"] == found["call"]
+        and all(stated[k] == found[k] for k in ("call", "rank", "settled"))
         and _alike(stated["p_value"], found["p_value"])
-        and _alike(stated["score"], found["score"])
+        and _all_alike(stated["statistics"], found["statistics"])
     )
     told = f"{found['call']}: {found['reason']}"
-    if len(whole) > 1:
-        told += f" (with {len(whole) - 1} other suspects, whose p-values are the exporter's word)"
+    if len(together.p_values) > 1:
+        told += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
     return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['call']}: {stated['reason']}")
+
+
+def as_one_of(opened: Opened, verdict: TwinVerdict) -> TwinVerdict:
+    """A verdict on the pack's suspect as one of those that were judged together, whose p-values are taken as the pack states them."""
+    together = opened.together
+    whole = [verdict if i == together.index else replace(verdict, p_value=p) for i, p in enumerate(together.p_values)]
+    return corrected(whole, together.correction)[together.index]
+
+
+def _all_alike(one: Sequence[float], other: Sequence[float]) -> bool:
+    return len(one) == len(other) and all(map(_alike, one, other))
 
 
 def _alike(one: float | None, other: float | None) -> bool:
     """Up to the last bits, which another processor may round otherwise."""
-    return one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-9))
+    return one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-6))

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.code import code_digest
-from zooaudit.config import canonical_json, check_level
+from zooaudit.config import canonical_json
+from zooaudit.errors import ConfigError
 from zooaudit.fingerprint.access import Access
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
-from zooaudit.verdict.calibrated import Calibrated
+from zooaudit.verdict import wording
+from zooaudit.verdict.decision import By, TwinVerdict, check_level
 from zooaudit.verdict.many import Correction
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.twin_test import Examined
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"
@@ -26,28 +28,35 @@ CODE = code_digest("suspects", "fingerprint", "encoder", "verdict")
 """What a verdict follows from beside kit and answers."""
 SEEN = "seen"
 """Answers are read as what the first of them look like."""
-SETTLED = ("kit", "kit_sha256", "level", "access", "checks", "budget", "code", "version")
+SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "code", "version")
 """What a commitment is to."""
 
 
-def commitment(kit: Artifact, level: float | None = None, access: str = SEEN) -> dict[str, Any]:
-    """What an owner lets somebody timestamp before a suspect is asked: kit, threshold, how answers are read, code, and one digest of all.
+def commitment(
+    kit: Artifact, level: float | None = None, access: str = SEEN, horizon: int | None = None, by: By = "rank"
+) -> dict[str, Any]:  # fmt: skip
+    """What an owner lets somebody timestamp before a suspect is asked: kit, level, how answers are read, how many questions at most, what
+    the p-value is, code, and one digest of all.
 
     Raises:
-        ConfigError: no such level or access.
+        ConfigError: no such level, access or horizon.
     """
-    probe = kit.meta["probe"]
+    test = kit.meta["twin_test"]
+    horizon = test["looks"][-1] if horizon is None else horizon
+    if horizon not in test["looks"]:
+        raise ConfigError(f"{horizon} questions; expected one of the kit's looks, {', '.join(map(str, test['looks']))}")
+    level = test["level"] if level is None else level
+    check_level(level)
     settled = {
         "kit": kit.id,
         "kit_sha256": kit.digest,
-        "level": probe["level"] if level is None else level,
+        "level": level,
         "access": access,
-        "checks": probe["checks"],
-        "budget": probe["budget"],
+        "horizon": horizon,
+        "p_value": by,
         "code": CODE,
         "version": __version__,
     }
-    check_level(settled["level"])
     if access != SEEN:
         Access.named(access)
     return settled | {"commitment": digest(settled)}
@@ -69,7 +78,7 @@ class Together:
 
 def keep(
     artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
-    call: Calibrated | None = None, sha256: str = "",
+    call: TwinVerdict | None = None, sha256: str = "",
 ) -> str:  # fmt: skip
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
@@ -80,21 +89,16 @@ def keep(
         sha256: of the suspect's file, if there is one.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
-    meta = commitment(kit, found.verdict.level, access) | {
+    meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {
         "suspect": suspect,
         "suspect_sha256": sha256,
         "read_as": found.access.name,
         "queries": found.queries,
+        "columns": found.answers.shape[1],
         "together": asdict(together or alone),
-        "verdict": plain(call or found.verdict, found.score),
+        "verdict": wording.plain(call or found.verdict),
     }
     return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
-
-
-def plain(verdict: Calibrated, score: float) -> dict[str, Any]:
-    """A verdict as JSON holds it."""
-    told = asdict(verdict)
-    return told | {"call": str(verdict.call), "families": list(told["families"]), "score": score}
 
 
 def _table(answers: Tensor) -> pa.Table:
@@ -102,6 +106,6 @@ def _table(answers: Tensor) -> pa.Table:
     return pa.Table.from_arrays([pa.array(np.arange(len(answers)), pa.int32()), flat], schema=schema(answers.shape[1]))
 
 
-def schema(num_classes: int) -> pa.Schema:
-    """One row a query, in the order of the probe's images."""
-    return pa.schema([("query", pa.int32()), ("probabilities", pa.list_(pa.float32(), num_classes))])
+def schema(columns: int) -> pa.Schema:
+    """One row a query, in the order of the twin test's images; as many columns as the suspect has classes."""
+    return pa.schema([("query", pa.int32()), ("probabilities", pa.list_(pa.float32(), columns))])

@@ -1,73 +1,86 @@
-"""Put somebody else's kit to the test on models that the checker trains himself: is it about the victim, and does it spare the innocent?"""
+"""Put somebody else's kit to the test on twins that the checker trains himself: does the victim still stand out among them?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from scipy import stats
+from torch import Tensor
 
 from zooaudit import steps
-from zooaudit.config import Recipe
+from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import InputError
-from zooaudit.evidence.checks import Finding
+from zooaudit.evidence import parts
+from zooaudit.evidence.checks import Finding, as_one_of
 from zooaudit.evidence.packs import Opened
+from zooaudit.evidence.stated import stated_twins
 from zooaudit.farm import Farm, Watch
 from zooaudit.fingerprint.access import Access
-from zooaudit.probing import pool
+from zooaudit.more_twins import committed_training, twin_specs
 from zooaudit.recipes import recipe_from
+from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.storage.models import load_module
-from zooaudit.suspects.blackbox import Recorded
-from zooaudit.uap.universal import fooling_rate
-from zooaudit.verdict.calibrated import Call
-from zooaudit.verdict.paper import Decision
+from zooaudit.twin_testing import kind
+from zooaudit.verdict.decision import Call
+from zooaudit.verdict.exchangeable import spoken
+from zooaudit.verdict.ranking import smallest_p, twins_for
+from zooaudit.verdict.twin_test import Candidate, Examined, Reference, TwinTest
 from zooaudit.zoo.build import Status
+from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan
-from zooaudit.zoo.spec import Group, ModelSpec, Role
-
-REJECT = 0.01
-"""A kit is rejected if one that keeps its level would accuse so many of a family of the checker's with at most this chance."""
-TOLERANCE = 1e-3
-"""Of a UAP made again, L-inf: so far rounding on another processor may take it."""
-ANOTHER = 0.5
-"""Cosine under which a UAP made again is another one, whatever the processor."""
-ENOUGH = 0.5
-"""Share of the checker's models of each kind that must have learnt and be judged, or nothing is shown."""
+from zooaudit.zoo.planner import OWN_SEEDS
+from zooaudit.zoo.spec import ModelSpec, Role
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What the checker makes: so many innocent models, half of them look-alikes of his own strangers, and so many copies of the victim.
+    """What the checker makes.
 
     Attributes:
-        seed: nobody but he may know it beforehand: a kit could be made to spare just his models.
+        twins: fresh twins of the victim.
+        references: models of other procedures, None for as many as the kit's recipe has; 0 takes the kit's word for its own alone.
+        seed: nobody but he may know it beforehand: a victim could be made that stands out among just his twins.
     """
 
-    independents: int = 24
-    copies: int = 4
+    twins: int = 19
+    references: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.independents < 8 or self.copies < 2:
-            raise InputError(f"{self.independents} independents and {self.copies} copies show too little; take 8 and 2 at least")
+        if self.twins < 3:
+            raise InputError(f"{self.twins} twins show nothing; take 19 at least, for level .05")
+
+
+@dataclass(frozen=True, eq=False)
+class Fresh:
+    """What the checker trained and asked: the victim first, then the fresh twins that learnt; and his references.
+
+    Attributes:
+        answers, reference_answers: float32 ``[m + 1, Q, K]`` and ``[R, Q, K]`` to the kit's questions.
+    """
+
+    candidates: tuple[Candidate, ...]
+    answers: Tensor
+    references: tuple[Reference, ...]
+    reference_answers: Tensor
 
 
 def crosscheck(
-    opened: Opened, pack: Artifacts, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, trial: Trial
+    opened: Opened, pack: Artifacts, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, trial: Trial,
+    training: OwnTraining | None = None,
 ) -> list[Finding]:  # fmt: skip
-    """Train the checker's models in his own store and ask them the kit's questions.
+    """Train fresh twins of the victim in the checker's own store and rank it among these.
 
     Args:
         pack: holds the victim's weights.
         dataset: the victim's domain, the checker's own copy of it.
         artifacts: the checker's store; finished models are used again.
+        training: the owner's procedure as the checker allows it; a pack never chooses which code runs here.
 
     Raises:
-        InputError: the data is not what the kit was made on, or the seed is the owner's.
+        InputError: the data is not what the kit was made on, the seed is the owner's, or the twins cannot confirm anything.
     """
     kit = opened.kit
     if kit.facts.get("data") != dataset.digest:
@@ -75,129 +88,107 @@ def crosscheck(
     recipe = recipe_from(kit.facts["recipe"])
     if trial.seed == recipe.seed:
         raise InputError(f"seed {trial.seed} is the owner's own, so these would be the owner's models; choose another --seed")
+    _check_enough(opened, trial)
     copy(pack, artifacts, [(MODEL, kit.victim)], lambda _: None)
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
-    found = [_uap_again(opened, recipe, victim, dataset), _questions(opened, recipe, dataset), _itself(opened, victim, dataset, artifacts)]
-    copies, innocent = _models(trial, recipe, kit.victim, dataset, artifacts, farm, watch)
-    found.append(_copies(opened, copies, trial, dataset, artifacts))
-    found.append(_references(opened, [s for s in innocent if s.role is Role.HOMOLOGOUS], dataset, artifacts))
-    for role in (Role.HOMOLOGOUS, Role.LOOK_ALIKE):
-        found.append(_innocent(opened, role, [s for s in innocent if s.role is role], trial, dataset, artifacts))
-    return [*found, _by_paper(opened, innocent, dataset, artifacts)]
+    found = [parts.uap_again(opened, recipe, victim, dataset), parts.questions(opened, recipe, dataset)]
+    found.append(parts.itself(opened, victim, dataset))
+    if kit.twin_test.twins == 0:
+        return [*found, Finding("fresh twins", None, "the kit has no twins and accuses nobody; there is nothing to confirm")]
+    found.append(_training(opened, training))
+    specs = _specs(recipe, kit.victim, dataset, training, trial)
+    fresh = _fresh(opened, specs, accuracy(victim.module, dataset.test), dataset, artifacts, farm, watch)
+    return [*found, *_confirmed(opened, fresh, trial)]
 
 
-def _uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
-    made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
-    apart = float((made - stated).abs().max())
-    alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
-    told = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
-    if apart <= TOLERANCE:
-        return Finding("UAP", True, told)
-    return Finding("UAP", False if alike < ANOTHER else None, told + ("" if alike < ANOTHER else "; another processor may explain it"))
+def _check_enough(opened: Opened, trial: Trial) -> None:
+    """Refuse so few twins that they could confirm no accusation, before any is trained."""
+    meta, count = opened.evidence.meta, len(opened.together.p_values)
+    needed = twins_for(meta["level"] / (count if opened.together.correction == "holm" else 1))
+    if meta["p_value"] == "rank" and meta["verdict"]["call"] == Call.STOLEN and trial.twins < needed:
+        raise InputError(
+            f"{trial.twins} twins allow no p under {smallest_p(trial.twins):.2g}; to confirm this pack, of {count} suspects at level "
+            f"{meta['level']:g}, take --twins {needed}"
+        )
 
 
-def _questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
-    """Whether the images that suspects are asked, and their labels, are test images that nothing trains on."""
-    probe, free = opened.kit.probe, pool(dataset, recipe.seed)
-    known = {(image.numpy().tobytes(), int(label)) for image, label in zip(free.images, free.labels, strict=True)}
-    asked = [(image.numpy().tobytes(), int(label)) for image, label in zip(probe.images, probe.labels, strict=True)]
-    strange = sum(a not in known for a in asked)
-    told = f"{strange} of {len(asked)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
-    return Finding("questions", strange == 0, told)
+def _training(opened: Opened, training: OwnTraining | None) -> Finding:
+    """Whether what trains the checker's twins is what the owner committed to."""
+    committed = committed_training(opened.kit.facts)
+    if training is None or committed is None:
+        return Finding("training", True, "twins are trained by zooaudit's own recipe")
+    told = f"committed {committed.function or committed.command!r}, SHA-256 {committed.code[:16]}"
+    if steps.settled(training) == steps.settled(committed):
+        return Finding("training", True, told)
+    here = f"{training.function or training.command!r}, SHA-256 {training.code[:16]}"
+    return Finding("training", None, f"{told}; here {here}: see whether they train alike")
 
 
-def _itself(opened: Opened, victim: steps.Victim, dataset: Dataset, artifacts: Artifacts) -> Finding:
-    (call,) = _calls(opened, [victim.id], dataset, artifacts)
-    told = f"the kit's call on the victim itself: {call}; a kit that is about it says {Call.STOLEN}"
-    return Finding("victim", _shown(opened, call is Call.STOLEN, [call]), told)
+def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
+    """Fresh twins; and references, with the strangers that some of them are extracted from."""
+    zoo = replace(recipe.zoo, twins=1)
+    (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
+    seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
+    twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
+    count = recipe.zoo.references if trial.references is None else trial.references
+    others = steps.plan_for(replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim)
+    references = others.of(Role.REFERENCE)
+    parents = {s.parent for s in references}
+    return [*twins, *(s for s in others.of(Role.OTHER_VICTIM) if s.id in parents), *references]
 
 
-def _shown(opened: Opened, passed: bool, calls: Sequence[Call]) -> bool | None:
-    """A kit that can tell of nobody shows nothing; no fault where its verdict says so itself, since nobody is accused or cleared."""
-    silent = opened.evidence.meta["verdict"]["call"] == Call.CANNOT_TELL and set(calls) <= {Call.CANNOT_TELL}
-    return None if silent else passed
-
-
-def _models(
-    trial: Trial, recipe: Recipe, victim: str, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch
-) -> tuple[list[ModelSpec], list[ModelSpec]]:  # fmt: skip
-    """The checker's copies and innocent models that learnt."""
-    half = trial.independents // 2
-    cells = len(recipe.zoo.architectures) * len(recipe.zoo.optimisers)
-    zoo = replace(recipe.zoo, suspects_per_cell=-(-max(half, trial.copies) // cells), other_victims=2, look_alikes_per_victim=-(-half // 2))
-    plan = steps.plan_for(replace(recipe, zoo=zoo, seed=trial.seed), dataset, victim)
-    copies = plan.of(Role.PIRACY, Group.SUSPECT)[: trial.copies]
-    innocent = [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT)[: trial.independents - half], *plan.of(Role.LOOK_ALIKE)[:half]]
-    wanted = Plan(victim, (*plan.of(Role.OTHER_VICTIM), *copies, *innocent))
-    if missing := steps.missing_models(wanted, artifacts):
+def _fresh(
+    opened: Opened, specs: Sequence[ModelSpec], accuracy_of_victim: float, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch
+) -> Fresh:  # fmt: skip
+    """Train what is missing and ask all of it the kit's questions."""
+    victim = opened.kit.victim
+    plan = Plan(victim, tuple(specs))
+    if missing := steps.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
-    records = steps.records(wanted, artifacts)
-    learnt = [[s for s in specs if records[s.id].status is Status.LEARNT] for specs in (copies, innocent)]
-    return learnt[0], learnt[1]
+    records = steps.records(plan, artifacts)
+    twins, references = ([s for s in plan.of(role) if records[s.id].status is Status.LEARNT] for role in (Role.TWIN, Role.REFERENCE))
+    ids = [victim, *(s.id for s in twins)]
+    given = steps.clean_answers([*ids, *(s.id for s in references)], opened.kit.twin_test.questions(), dataset, artifacts)
+    others = [given[s.id] for s in references]
+    candidates = [Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins)]
+    return Fresh(
+        tuple(candidates), torch.stack([given[id_] for id_ in ids]),
+        tuple(Reference(s.id, kind(s)) for s in references), torch.stack(others) if others else given[victim][None][:0],
+    )  # fmt: skip
 
 
-def _calls(opened: Opened, ids: Sequence[str], dataset: Dataset, artifacts: Artifacts) -> list[Call]:
-    """As the suspect was judged: at its level, its answers read as they were."""
-    probe, meta = opened.kit.probe, opened.evidence.meta
-    given = steps.clean_answers(ids, probe.questions(), dataset, artifacts)
-    access = Access.named(meta["read_as"])
-    return [probe.examine(Recorded(given[id_]), meta["level"], access).verdict.call for id_ in ids]
+def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
+    """The victim among the fresh twins, with the kit's references and with the checker's; and the kit's twins beside the fresh ones."""
+    learnt = len(fresh.candidates) - 1
+    if learnt < 3:
+        why = f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the victim's twins"
+        return [Finding("fresh twins", _unless_silent(opened, False), why)]
+    with_kits = replace(opened.kit.twin_test, candidates=fresh.candidates, answers=fresh.answers)
+    refused, cautions = spoken(with_kits.exchangeability)
+    said = refused or "; ".join(cautions) or f"the victim looks like a draw of what trained {learnt} fresh twins"
+    found = [
+        Finding("exchangeable", _unless_silent(opened, not refused), said),
+        stated_twins(opened.kit.twin_test, fresh.candidates, fresh.answers),
+        _ranked(opened, with_kits, "fresh twins", "the kit's"),
+    ]
+    if len(fresh.references):
+        own = replace(with_kits, references=fresh.references, reference_answers=fresh.reference_answers)
+        found.append(_ranked(opened, own, "fresh references", "the checker's"))
+    return found
 
 
-def _copies(opened: Opened, copies: Sequence[ModelSpec], trial: Trial, dataset: Dataset, artifacts: Artifacts) -> Finding:
-    calls = _calls(opened, [s.id for s in copies], dataset, artifacts)
-    caught = calls.count(Call.STOLEN)
-    told = f"{caught} of {len(calls)} copies of the victim that the checker made are called stolen; half are expected at least"
-    enough = len(calls) >= ENOUGH * trial.copies and 2 * caught >= len(calls)
-    return Finding("checker's copies", _shown(opened, enough, calls), told)
+def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
+    """The pack's call again, among fresh twins. What the suspect was asked before the owner stopped is all that there is."""
+    meta = opened.evidence.meta
+    again: Examined = test.judge(opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers))
+    call, stated = as_one_of(opened, again.verdict), meta["verdict"]
+    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {call.call}: {call.reason}"
+    if stated["call"] == call.call:
+        return Finding(name, True, told)
+    told += f"; the pack states {stated['call']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
+    return Finding(name, False if stated["call"] == Call.STOLEN else None, told)
 
 
-def _innocent(
-    opened: Opened, role: Role, innocent: Sequence[ModelSpec], trial: Trial, dataset: Dataset, artifacts: Artifacts
-) -> Finding:  # fmt: skip
-    """One family by itself: a kit may spare one kind and accuse another."""
-    calls = _calls(opened, [s.id for s in innocent], dataset, artifacts)
-    level, accused = opened.evidence.meta["level"], calls.count(Call.STOLEN)
-    judged = len(calls) - calls.count(Call.CANNOT_TELL)
-    name = f"checker's {role}"
-    if judged < ENOUGH * trial.independents / 2:
-        told = f"only {judged} of {trial.independents // 2} could be judged, so nothing is shown; the rest did not learn, or cannot be told"
-        return Finding(name, _shown(opened, False, calls), told)
-    by_chance = float(stats.binom.sf(accused - 1, judged, level))
-    told = (
-        f"{accused} of {judged} that the checker made are called stolen; at level {level:g} that many or more come about with chance "
-        f"{by_chance:.2g}, rejected at {REJECT:g}"
-    )
-    return Finding(name, by_chance > REJECT, told)
-
-
-def _references(opened: Opened, homologous: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
-    """Whether the kit's homologous references score as models do: invented ones that nobody resembles accuse whoever is over the midpoint.
-
-    Look-alikes are not compared: they vary by stranger.
-    """
-    probe, access, family = opened.kit.probe, Access.named(opened.evidence.meta["read_as"]), str(Role.HOMOLOGOUS)
-    given = steps.clean_answers([s.id for s in homologous], probe.questions(), dataset, artifacts)
-    lowest, compared = 1.0, 0
-    for number, witness in enumerate(probe.at(access)):
-        kits = probe.population(access, number).get(family)
-        if kits is None or not homologous:
-            return Finding("references", _shown(opened, False, []), f"there are no {family} models to compare the kit's with")
-        compared = len(kits)
-        own = [float(witness.scale.peaks(given[s.id][probe.checks :])) for s in homologous]
-        lowest = min(lowest, float(stats.mannwhitneyu(own, kits, alternative="greater").pvalue))
-    told = f"the checker's {len(homologous)} {family} models score above the kit's {compared} with p {lowest:.2g}, rejected at {REJECT:g}"
-    return Finding("references", lowest > REJECT, told)
-
-
-def _by_paper(opened: Opened, innocent: Sequence[ModelSpec], dataset: Dataset, artifacts: Artifacts) -> Finding:
-    """What the UAP and the paper's test do to the same models: told, not judged, since the paper's test states no rate that it keeps."""
-    kit, images = opened.kit, dataset.test.images[:1000]
-    if not innocent:
-        return Finding("UAP on innocents", None, "no innocent model of the checker's learnt")
-    answers = steps.answers([s.id for s in innocent], kit.questions(), dataset, artifacts)
-    accused = sum(kit.score_answers(s.id, answers[s.id])[1].decision is Decision.PIRACY for s in innocent)
-    with torch.no_grad():
-        fooled = [fooling_rate(load_module(artifacts, s.id).to(images.device), images, kit.v.to(images.device)) for s in innocent]
-    told = f"the UAP fools them at {np.mean(fooled):.2f} on average; the paper's test calls {accused} of {len(innocent)} of them piracy"
-    return Finding("UAP on innocents", None, told)
+def _unless_silent(opened: Opened, passed: bool) -> bool | None:
+    """A kit that accuses nobody is no frame."""
+    return None if opened.evidence.meta["verdict"]["call"] == Call.CANNOT_TELL and not passed else passed

@@ -23,9 +23,13 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
+from zooaudit.suspects.blackbox import SUM_TOLERANCE
+from zooaudit.verdict.many import CORRECTIONS
+from zooaudit.verdict.twin_test import FAMILIES, TwinTest
 
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
+MOST_COLUMNS = 1_000_000
 
 
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
@@ -106,32 +110,56 @@ class Opened:
         evidence = pack.load(KIND, ids[0])
         meta = evidence.meta
         try:
-            if missing := sorted(({*SETTLED, "commitment", "suspect", "read_as", "queries", "together", "verdict"}) - meta.keys()):
+            if missing := sorted(
+                ({*SETTLED, "commitment", "suspect", "read_as", "queries", "columns", "together", "verdict"}) - meta.keys()
+            ):
                 raise InputError(f"the pack's evidence does not say {', '.join(missing)}; expected one that this version exported")
             kit_artifact = pack.load(KIT, meta["kit"])
             kit = read_kit(kit_artifact)
-            table = evidence.table(ANSWERS, schema(kit.num_classes))
+            _check_test(kit.twin_test)
             together = Together(**meta["together"])
             _check_types(meta, together)
+            table = evidence.table(ANSWERS, schema(meta["columns"]))
             Access.named(meta["read_as"])
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
         if len(table) != meta["queries"] or table.column("query").to_pylist() != list(range(len(table))):
             raise InputError(f"the pack's answers are not to queries 0 to {meta['queries'] - 1}, each once and in order")
         rows = table.column("probabilities").combine_chunks()
-        answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, kit.num_classes)
+        answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
         return Opened(evidence, kit_artifact, kit, answers, together)
+
+
+def _check_test(test: TwinTest) -> None:
+    """Raise TypeError unless a kit's twin test is one piece: answers of all candidates and references to all questions."""
+    asked, columns = len(test.images), test.answers.shape[-1]
+    shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
+    whole = all(tuple(given.shape) == (count, asked, columns) for given, count in shapes) and len(test.candidates) > 0
+    rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.checks <= test.looks[0]
+    named = len(test.labels) == len(test.families) == asked and set(test.families) <= set(FAMILIES)
+    sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given, _ in shapes)  # false of NaN
+    numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
+    if not (whole and rising and named and sound and numbers):
+        raise TypeError("a twin test whose questions, answers and candidates do not fit each other")
 
 
 def _check_types(meta: dict[str, Any], together: Together) -> None:
     """Raise TypeError or IndexError unless numbers are numbers: a pack is anybody's."""
     together.p_values[together.index]
     numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
-    whole = [meta["queries"], together.index]
+    whole = [meta["queries"], meta["horizon"], meta["columns"], together.index]
     if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(n, int) and n >= 0 for n in whole):
         raise TypeError("a level, a p-value or a count that is no number")
-    for name in ("kit", "suspect", "access", "read_as", "code", "commitment"):
+    if not 2 <= meta["columns"] <= MOST_COLUMNS:
+        raise TypeError(f"{meta['columns']} columns of answers")
+    for name in ("kit", "suspect", "access", "read_as", "p_value", "code", "commitment"):
         if not isinstance(meta[name], str):
             raise TypeError(f"{name} that is no text")
-    if not isinstance(meta["verdict"], dict) or not {"call", "p_value", "score", "reason"} <= meta["verdict"].keys():
+    if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:
+        raise TypeError("a p-value or a correction of an unknown kind")
+    verdict = meta["verdict"]
+    if not isinstance(verdict, dict) or not {"call", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys():
         raise TypeError("a verdict that is none")
+    stated = [*verdict["statistics"], *([] if verdict["p_value"] is None else [verdict["p_value"]])]
+    if not all(isinstance(n, int | float) for n in stated):
+        raise TypeError("a verdict's number that is none")

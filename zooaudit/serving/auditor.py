@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
-from zooaudit.config import check_level, digest_of
+from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, SuspectError, ZooauditError
 from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.fingerprint.access import Access
@@ -15,14 +15,16 @@ from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
-from zooaudit.serving.scoring import calibrated
+from zooaudit.serving.scoring import twin_verdict
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.decision import check_level
+from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.wording import plain
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +59,8 @@ class Auditor:
         """Take an audit on.
 
         Args:
-            asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``, ``access``, ``budget``.
+            asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
+                ``access``, ``budget``, ``queries``, ``p_value``.
 
         Raises:
             InputError: it cannot be done, and why.
@@ -110,8 +113,9 @@ class Auditor:
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])
+        kit.twin_test.stops(asked.get("queries"))
         access = asked.get("access") or SEEN
-        return remote, None if access == SEEN else Access.named(access), asked.get("budget") or kit.probe.budget
+        return remote, None if access == SEEN else Access.named(access), asked.get("budget") or kit.twin_test.budget
 
     def _run(self, id_: str) -> None:
         audit = self._book.get(id_)
@@ -141,23 +145,25 @@ class Auditor:
         """Ask the suspect, keep the evidence."""
         artifact, asked = self._kit(audit["kit"]), audit["asked"]
         kit = read_kit(artifact)
+        test, horizon = kit.twin_test, asked.get("queries")
         remote, access, budget = self._understood(asked, kit)
         host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
         client = client_of(remote, lambda verify, limits: Pinned(host, address, verify, limits))
 
         def told(found: Examined) -> None:
-            progress = {"queries": found.queries, "budget": found.budget, "charged": ledger.spent, "call": str(found.verdict.call)}
-            self._book.note(id_, progress=progress | {"p_value": found.verdict.p_value, "score": found.score})
+            so_far = plain(found.verdict)
+            progress = {name: so_far[name] for name in ("queries", "budget", "call", "rank", "twins", "p_value", "settled")}
+            self._book.note(id_, progress=progress | {"charged": ledger.spent})
 
         about = {"kit": artifact.id, **remote.about}
         stopped = self._cancelled[id_]
         with client, self._ledger(about, budget) as ledger:
             box = HttpBlackBox(remote, ledger, client, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
-            self._book.note(id_, progress={"queries": 0, "budget": kit.probe.budget, "charged": ledger.spent})
-            found = kit.probe.examine(box, asked.get("level"), access, told=told)
+            self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
+            found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, told=told)
             charged = {"charged": ledger.spent, "lost": ledger.lost}
         kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
-        shown = calibrated(kit, found)
+        shown = twin_verdict(kit, found)
         if list(remote.naming.columns) != list(range(len(kit.classes))):
             shown["hint"] = ""  # it would be relative to the order that was given
         return shown | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}

@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import Counter
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,6 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from torch import Tensor
 
-from zooaudit.config import check_level
 from zooaudit.errors import ZooauditError
 from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.access import Access
@@ -24,7 +24,9 @@ from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unpacking import read_parquet
 from zooaudit.suspects.offline import questions_table, write_questions
-from zooaudit.verdict.conformal import smallest_p
+from zooaudit.verdict.decision import By, check_level
+from zooaudit.verdict.ranking import smallest_p
+from zooaudit.verdict.wording import checked
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 BODY: dict[str, Any] = {
@@ -42,6 +44,7 @@ public = APIRouter(responses=PROBLEM)
 router = APIRouter(responses=PROBLEM)
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
+Horizon = Annotated[int | None, Query(description="questions at most, one of the kit's looks; to be fixed before the first answer is seen")]
 
 
 @public.get("/health")
@@ -69,9 +72,7 @@ def kits(service: Shared) -> schemas.Kits:
 def kit(id_: str, service: Shared) -> schemas.KitDetail:
     """One kit."""
     summary, found = service.kits.get(id_)
-    probe = found.probe
-    views, points = found.points.shape[:2]
-    families = [m.family for m in probe.references.models]
+    test, (views, points) = found.twin_test, found.points.shape[:2]
     paper = schemas.PaperTest(
         views=views,
         views_needed=found.verdict.fingerprints,
@@ -84,24 +85,28 @@ def kit(id_: str, service: Shared) -> schemas.KitDetail:
         **summary.model_dump(),
         classes=list(found.classes),
         image_shape=found.image_shape,
-        checks=probe.checks,
-        first_look=probe.stops[0],
-        references={f: families.count(f) for f in dict.fromkeys(families)},
-        smallest_p=smallest_p(len(families)),
+        checks=test.checks,
+        looks=list(test.looks),
+        families=Counter(test.families),
+        references=Counter(r.kind for r in test.references),
+        smallest_p=smallest_p(test.twins),
+        procedure=test.procedure,
+        checked=[schemas.Checked(**row) for row in checked(test.exchangeability, test.hub())],
         paper=paper,
     )
 
 
 @router.get("/kits/{id_}/queries", response_class=Response, responses=FILES, dependencies=[needs("read")])
 def queries(
-    id_: str, service: Shared, method: Method = "calibrated", format_: Format = "parquet"
+    id_: str, service: Shared, method: Method = "twins", format_: Format = "parquet"
 ) -> Response:  # fmt: skip
-    """Every image that a suspect has to be asked, in order. Those of the calibrated verdict are test images that no model of the zoo was
-    trained on; those of the paper's test show the victim's training images, and are handed out only if the operator allows it."""
+    """Every image that a suspect has to be asked, in order. Those of the twin test are test images that no model of the zoo was trained on,
+    images of another domain, and, where the kit was made with a query log, some that the victim was asked. Those of the paper's test show
+    the victim's training images, and are handed out only if the operator allows it."""
     if method == "paper" and not service.settings.training_images:
         raise Refused(HTTPStatus.FORBIDDEN, "this service does not hand out training images", expected=f"a service with {QUERIES}=1")
     _, found = service.kits.get(id_)
-    images = found.questions().flatten(0, 2) if method == "paper" else found.probe.questions()
+    images = found.questions().flatten(0, 2) if method == "paper" else found.twin_test.questions()
     if format_ == "json":
         return Response(questions_json(images), media_type=JSON)
     if format_ == "parquet":
@@ -114,11 +119,12 @@ def queries(
 
 @router.post("/kits/{id_}/score", openapi_extra=BODY, dependencies=[needs("score")])
 async def score(
-    id_: str, request: Request, service: Shared, suspect: Suspect, method: Method = "calibrated",
+    id_: str, request: Request, service: Shared, suspect: Suspect, method: Method = "twins",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
+    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank",
 ) -> schemas.Score:  # fmt: skip
-    """Judge a suspect by its answers to a kit's first questions. ``calibrated``: to the first look at least, at most to all; ``paper``: to
-    whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
+    """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first look at least, at most to ``queries``; ``paper``:
+    to whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in ACCEPTED:
         raise Refused(
@@ -133,13 +139,13 @@ async def score(
     summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
-    most = found.probe.budget if method == "calibrated" else found.victim_answers.shape[:3].numel()
+    most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, found.num_classes)))
     started = time.perf_counter()
     answers = await _parsed(service, kind, body, found, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
-    return await _scored(service, summary, Job(found, suspect, method, answers, level, rung), started)
+    return await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
 
 
 async def _parsed(service: Service, kind: str, body: bytes, kit: Kit, most: int) -> Tensor:
@@ -154,7 +160,7 @@ async def _scored(service: Service, summary: schemas.KitSummary, job: Job, start
     if isinstance(result, ZooauditError):
         raise result
     seconds = time.perf_counter() - started
-    call = result[job.method]["call" if job.method == "calibrated" else "decision"]
+    call = result[job.method]["call" if job.method == "twins" else "decision"]
     record(SCORES, method=job.method, call=str(call))
     record(SCORE_SECONDS, seconds, method=job.method)
     return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=seconds, **result)

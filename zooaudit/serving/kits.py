@@ -1,6 +1,5 @@
 """Kits out of the store, on demand; the last ones used stay in memory."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -8,7 +7,7 @@ from collections import OrderedDict
 
 from pydantic import ValidationError
 
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, NotEnoughModelsError, StoreError
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
@@ -51,16 +50,27 @@ class Kits:
         started = time.perf_counter()
         artifact = self._load(self.there(), id_)
         summary, kit = _summary(artifact), read_kit(artifact)
-        with contextlib.suppress(NotEnoughModelsError):  # said to who asks for a calibrated verdict; the paper's test may do without
-            kit.probe.at(Access())  # fitted here, not while requests wait
+        summary = summary.model_copy(update={"accuses_nobody": kit.twin_test.barred()})
+        self._prepare(kit)
         record(KIT_SECONDS, time.perf_counter() - started)
         size = sum(file["bytes"] for file in artifact.files.values())
         with self._holding:
             self._held[id_] = summary, kit, size
             self._held.move_to_end(id_)
-            while len(self._held) > 1 and sum(size for _, _, size in self._held.values()) > self._most_bytes:
+            while len(self._held) > 1 and self.used_bytes > self._most_bytes:
                 self._held.popitem(last=False)
         return summary, kit
+
+    def _prepare(self, kit: Kit) -> None:
+        """Make what verdicts need here, not while requests wait; for labels too, unless one such kit fills the memory."""
+        for access in (Access(), Access("label")):
+            if kit.twin_test.kept_bytes <= self._most_bytes / 4:
+                kit.twin_test.prepare(access)
+
+    @property
+    def used_bytes(self) -> int:
+        """Of the kits in memory: their files, and what was made of them since, which may be more."""
+        return sum(size + kit.twin_test.kept_bytes for _, kit, size in self._held.values())
 
     def held(self, id_: str) -> tuple[KitSummary, Kit] | None:
         """A kit that is in memory, at once; None if it is not."""
@@ -146,8 +156,9 @@ class Kits:
 def _summary(artifact: Artifact) -> KitSummary:
     meta = artifact.meta
     try:
-        probe, encoder = meta["probe"], meta["encoder"]["name"]
-        told = {"victim": meta["victim"], "encoder": encoder, "level": probe["level"], "budget": probe["budget"]}
+        test, encoder = meta["twin_test"], meta["encoder"]["name"]
+        told = {"victim": meta["victim"], "encoder": encoder, "level": test["level"], "budget": test["looks"][-1]}
+        told |= {"twins": len(test["candidates"]) - 1, "accuses_nobody": test.get("accuses_nobody", "")}
         return KitSummary(id=artifact.id, digest=artifact.digest, **told)
-    except (KeyError, TypeError, ValidationError) as error:
+    except (LookupError, AttributeError, TypeError, ValidationError) as error:
         raise DamagedArtifactError(f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})") from error

@@ -34,7 +34,10 @@ class KitSummary(BaseModel):
     encoder: str
     level: float
     budget: int
-    """Queries of the calibrated verdict at most."""
+    """Queries of the twin test at most."""
+    twins: int
+    accuses_nobody: str
+    """Why it cannot accuse anybody at its level, whatever a suspect answers; "" if it can."""
 
 
 class Kits(BaseModel):
@@ -52,13 +55,29 @@ class KitDetail(KitSummary):
     """Channels, height, width."""
     checks: int
     """The first questions, which show whether a suspect does the task."""
-    first_look: int
-    """Fewest answers that a calibrated verdict takes."""
+    looks: list[int]
+    """After how many answers a verdict can be had; each may be the ``queries`` of a score or an audit."""
+    families: dict[str, int]
+    """Questions by what they show: ``natural`` images of the victim's task, ``foreign`` ones of anything else, and ``log``: the
+    victim was asked these."""
     references: dict[str, int]
-    """Innocent models by family."""
+    """Models of other procedures than the victim's, by how they were made."""
     smallest_p: float
-    """The strongest claim that so many references allow."""
+    """The strongest claim that so many twins allow."""
+    procedure: str
+    """How the twins were trained."""
+    checked: list["Checked"]
+    """What was found out about victim and twins without any suspect."""
     paper: "PaperTest"
+
+
+class Checked(BaseModel):
+    """One check of what the verdict assumes: that the victim is a draw of the procedure that made its twins."""
+
+    check: str
+    state: Literal["ok", "caution", "refused", "no references"]
+    p_value: float | None
+    told: str
 
 
 class PaperTest(BaseModel):
@@ -73,41 +92,49 @@ class PaperTest(BaseModel):
     caution: str
 
 
-class FamilyEvidence(BaseModel):
-    """How the suspect stands to one kind of innocent models."""
+class Normal(BaseModel):
+    """A p-value beside the rank's, which rests on the twins' statistics being normal; ``normality`` is the p of a test that they are."""
 
-    family: str
-    models: int
-    sources: int
+    p_value: float | None
+    normality: float | None
+
+
+class Beyond(BaseModel):
+    """Of a victim that many models resemble: how many references, of how many, have as much of it as the suspect has."""
+
     above: int
-    p_value: float
+    references: int
 
 
-class Population(BaseModel):
-    """Where a kind of models lies: the quantiles 0, .05, .25, .5, .75, .95 and 1 of their peaks."""
-
-    models: int
-    peaks: list[float]
-
-
-class CalibratedVerdict(BaseModel):
-    """The verdict with a stated rate of false accusations."""
+class TwinVerdict(BaseModel):
+    """The verdict by the twin test: where the victim stands among models that were trained as it was but for the seed."""
 
     call: Literal["stolen", "not shown", "cannot tell"]
     reason: str
     p_value: float | None
     smallest_p: float
+    """The strongest claim that so many twins allow."""
     level: float
-    references: int
-    families: list[FamilyEvidence]
-    score: float
-    """0 as innocent models, 1 as known copies."""
-    peak: float | None
-    population: dict[str, Population]
-    """By family, and known copies as ``copy``; these taught the score, so a copy that it has not seen stands lower."""
+    by: Literal["rank", "normal"]
+    """What ``p_value`` is."""
+    rank: int | None
+    """The victim's among all candidates, from 1."""
+    twins: int
+    statistics: list[float | None]
+    """How much of each candidate is in the suspect, the victim first: in standard deviations of all of them from their mean."""
+    beyond: Beyond | None
+    normal: Normal | None
     access: str
+    """As what the answers were read."""
     queries: int
     budget: int
+    settled: bool
+    """No further answers would change the call."""
+    cautions: list[str]
+    standing: str
+    """The statistic in words."""
+    promise: str
+    """What the level means."""
     hint: str
 
 
@@ -136,7 +163,7 @@ class Score(BaseModel):
     suspect: str
     answers_sha256: str
     """Of the answers as little-endian float32, row by row: which answers this verdict is about."""
-    calibrated: CalibratedVerdict | None = None
+    twins: TwinVerdict | None = None
     paper: PaperVerdict | None = None
     seconds: float = Field(ge=0)
     """Spent on this request once its body was there: kit, parsing, verdict."""
@@ -154,6 +181,10 @@ class AuditRequest(BaseModel):
     level: float | None = None
     access: str | None = Field(default=None, max_length=40)
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Queries that the suspect may charge for, over all audits of it by this kit."""
+    queries: int | None = None
+    """Questions at most: one of the kit's ``looks``."""
+    p_value: Literal["rank", "normal"] = "rank"
 
 
 class Audit(BaseModel):

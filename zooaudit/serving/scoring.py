@@ -12,15 +12,19 @@ from zooaudit.errors import ZooauditError
 from zooaudit.fingerprint.access import Access
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit, answers_digest
-from zooaudit.verdict.probe import Examined
+from zooaudit.verdict.decision import By
+from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.wording import plain, promise, standing
 
-Method = Literal["calibrated", "paper"]
-QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+Method = Literal["twins", "paper"]
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; checked for nothing yet."""
+    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; checked for nothing yet.
+
+    ``level``, ``access``, ``by`` and ``horizon`` are those of :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``.
+    """
 
     kit: Kit
     suspect: str
@@ -28,6 +32,8 @@ class Job:
     answers: Tensor
     level: float | None = None
     access: Access | None = None
+    by: By = "rank"
+    horizon: int | None = None
 
 
 Result = dict[str, Any] | ZooauditError
@@ -50,33 +56,21 @@ def score_all(jobs: Sequence[Job]) -> list[Result]:
 
 def _tried(job: Job) -> Result:
     try:
-        examined = job.kit.probe.judge(job.answers, job.level, job.access)
+        examined = job.kit.twin_test.judge(job.answers, job.level, job.access, job.by, job.horizon)
     except ZooauditError as error:
         return error
-    return {"answers_sha256": answers_digest(job.answers), "calibrated": calibrated(job.kit, examined)}
+    return {"answers_sha256": answers_digest(job.answers), "twins": twin_verdict(job.kit, examined)}
 
 
-def calibrated(kit: Kit, examined: Examined) -> dict[str, Any]:
-    """A calibrated verdict with the suspect's place among the models of known history."""
-    verdict = asdict(examined.verdict)
-    columns = kit.probe.other_order(examined.answers)
-    return verdict | {
-        "call": str(examined.verdict.call),
-        "families": list(verdict["families"]),
-        "score": examined.score,
-        "peak": examined.peak if np.isfinite(examined.peak) else None,
-        "population": quantiles(kit, examined),
-        "access": examined.access.name,
-        "queries": examined.queries,
-        "budget": examined.budget,
+def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
+    """A verdict of the twin test as callers get it: as it is rendered everywhere, and what else the answers show."""
+    verdict = examined.verdict
+    columns = kit.twin_test.other_order(examined.answers)
+    return plain(verdict) | {
+        "standing": "" if verdict.rank is None else standing(verdict),
+        "promise": promise(verdict),
         "hint": f"the answers fit the images much better in another order of classes: {list(columns)}" if columns else "",
     }
-
-
-def quantiles(kit: Kit, examined: Examined) -> dict[str, dict[str, Any]]:
-    """By family: how many models, and where their peaks lie, by the witness that the verdict is of."""
-    population = kit.probe.population(examined.access, examined.witness)
-    return {f: {"models": len(p), "peaks": [float(q) for q in np.quantile(p, QUANTILES)]} for f, p in population.items() if len(p)}
 
 
 def _by_paper(jobs: Sequence[Job]) -> list[Result]:
@@ -102,8 +96,8 @@ def _judged(job: Job, answers: Tensor, scores: np.ndarray) -> Result:
         verdict = kit.judge(job.suspect, scores)
     except ZooauditError as error:
         return error
-    told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), "similarities": scores.tolist()}
-    return {"answers_sha256": answers_digest(answers), "paper": told | asdict(verdict) | {"caution": kit.caution}}
+    found = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), "similarities": scores.tolist()}
+    return {"answers_sha256": answers_digest(answers), "paper": found | asdict(verdict) | {"caution": kit.caution}}
 
 
 def one_thread() -> None:

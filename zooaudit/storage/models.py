@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from zooaudit.config import OwnTraining
 from zooaudit.errors import DamagedArtifactError, ModelError
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
-from zooaudit.suspects.load import load_model, put_weights
+from zooaudit.suspects.load import call_factory, load_model, put_weights
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord
 from zooaudit.zoo.int8 import int8_skeleton
@@ -20,6 +21,7 @@ from zooaudit.zoo.spec import ModelSpec
 KIND = "model"
 WEIGHTS = "weights.safetensors"
 EXPORTED = "module.pt2"
+TRAINING_LOG = "training.log"
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class OwnModel:
     factory: str | None
     image_shape: tuple[int, int, int]
     num_classes: int
+    training: OwnTraining | None = None
+    """What it was trained by, for its twins; no part of its id."""
 
     def load(self) -> nn.Module:
         if self.path.suffix == ".onnx":
@@ -46,9 +50,10 @@ class OwnModel:
 
 
 def save_built(artifacts: Artifacts, built: BuiltModel) -> None:
-    """Commit a finished model of the zoo."""
+    """Commit a finished model of the zoo; with the log of the owner's own training procedure, if that trained it."""
     meta = {"spec": built.spec.to_json(), "record": built.record.to_json()}
-    artifacts.save(KIND, built.spec.id, {WEIGHTS: tensors_to_bytes(built.weights)}, meta)
+    log = {TRAINING_LOG: built.log} if built.log else {}
+    artifacts.save(KIND, built.spec.id, {WEIGHTS: tensors_to_bytes(built.weights)} | log, meta)
 
 
 def save_own(artifacts: Artifacts, own: OwnModel, record: ModelRecord) -> None:
@@ -90,7 +95,9 @@ def load_module(artifacts: Artifacts, id_: str) -> nn.Module:
 
 
 def skeleton(spec: ModelSpec) -> nn.Module:
-    """A module of the kind that ``spec`` names, with any weights."""
+    """A module of the kind that ``spec`` names, with any weights; the owner's own code builds that of his own procedure."""
+    if spec.own_training is not None:
+        return call_factory(spec.own_training.factory)
     module = build_architecture(spec.architecture, spec.shape)
     if spec.modification is not None and spec.modification.kind == "int8":
         return int8_skeleton(module)

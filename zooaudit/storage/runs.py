@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from zooaudit.config import Recipe, digest_of
+from zooaudit.config import OwnTraining, Recipe, digest_of
 from zooaudit.errors import ConfigError, MissingArtifactError
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
@@ -13,14 +13,18 @@ RUN, REPORT = "run", "report"
 REPORT_FILES = ("audit.json", "models.parquet", "report.html", "scores.parquet")
 
 
-def begin_run(artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None) -> str:
-    """Claim a run's name for one recipe, dataset and victim; the same again is a resume.
+def begin_run(
+    artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None, own_training: OwnTraining | None = None
+) -> str:
+    """Claim a run's name for one recipe, dataset, victim and what trained it; the same again is a resume, with mended training code too.
 
     Raises:
         ConfigError: the name stands for something else already; says what differs.
     """
     artifacts.used.clear()
     asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
+    if own_training is not None:
+        asked["own_training"] = {name: getattr(own_training, name) for name in ("function", "command", "factory")}
     found = artifacts.save(RUN, name, {}, asked).meta
     if digest_of(found) != digest_of(asked):
         differs = ", ".join(_differences(found, asked))

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from zooaudit.errors import AnswersError, ModelError, first_line
+from zooaudit.errors import AnswersError, ColumnsError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
 SCALED = 0.05
@@ -85,12 +85,15 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
     """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
 
     Raises:
-        ModelError: not a tensor of that shape.
+        ModelError: not a tensor of that shape; ColumnsError if only the number of columns is another.
         AnswersError: NaN or infinite values, or not what ``reading`` says.
     """
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
         found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise ModelError(f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class")
+        told = f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class"
+        if isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == count:
+            raise ColumnsError.counted(outputs.shape[1], told)
+        raise ModelError(told)
     scores = outputs.float()
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).any(1).sum())

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from zooaudit.config import digest_of
+from zooaudit.errors import InputError, first_line
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
@@ -26,7 +27,8 @@ class How:
 
     Attributes:
         kit: id of the kit whose questions are asked.
-        classes: the kit's names of its classes.
+        classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
+        others: whether the suspect's classes are not the kit's, so that their order says nothing.
         told: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
@@ -41,6 +43,7 @@ class How:
     budget: int = 0
     ledger: Path | None = None
     kind: str = ""
+    others: bool = False
 
 
 class Door:
@@ -64,9 +67,18 @@ class Door:
         """Open it.
 
         Raises:
-            InputError: no such file, address or answers.
+            InputError: no such file, address or answers, or they cannot be read.
             SuspectError: it is being asked already.
         """
+        try:
+            door = Door._opened(name, how)
+        except OSError as error:
+            raise InputError(f"{name} cannot be read ({first_line(error)}); expected a file that may be read") from error
+        door.in_order = door.in_order and not how.others
+        return door
+
+    @staticmethod
+    def _opened(name: str, how: How) -> "Door":
         path = Path(name)
         if how.kind == ANSWERS:
             rows, form = read_answers(path, Naming(how.classes), how.kit)

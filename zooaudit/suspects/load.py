@@ -45,7 +45,7 @@ def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int
         module = call_factory(factory)
         put_weights(module, read_weights(path), str(path))
     module.eval().requires_grad_(False)
-    _try(module, image_shape, num_classes, str(path))
+    try_out(module, image_shape, num_classes, str(path))
     return module
 
 
@@ -120,7 +120,8 @@ def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> No
     module.load_state_dict(weights)
 
 
-def _try(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
+def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
+    """Ask a module for the labels of a few blank images; raise ModelError if it does not give probabilities or logits for each."""
     for count in (2, 3):
         images = torch.full((count, *image_shape), 0.5)
         try:

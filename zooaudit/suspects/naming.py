@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, ConfigError
+from zooaudit.errors import AnswersError, ColumnsError, ConfigError
 
 Form = Literal["list", "scores", "label"]
 
@@ -63,7 +63,8 @@ class Naming:
 
     def _reordered(self, numbers: list[float], index: int) -> list[float]:
         if len(numbers) != len(self.classes):
-            raise AnswersError.of(f"{len(numbers)} numbers for image {index}", f"{len(self.classes)}, one for each class")
+            found, expected = f"{len(numbers)} numbers for image {index}", f"{len(self.classes)}, one for each class"
+            raise ColumnsError.counted(len(numbers), f"the answers have {found}; expected {expected}", found, expected)
         return [float(numbers[c]) for c in self.columns]
 
     def _named(self, answer: Any, index: int) -> tuple[list[tuple[Any, float]], Form]:

@@ -115,7 +115,8 @@ def too_few(twins: int, level: float, by: By = "rank") -> str:
     if by == "rank" and smallest_p(twins) > level:
         return (
             f"{twins} twins allow no p under {smallest_p(twins):.2g}; level {level:g} needs {twins_for(level)}: "
-            f"add some by 'zooaudit kit add-twins', or take level {smallest_p(twins):.2g}"
+            f"add some by 'zooaudit kit add-twins', take level {smallest_p(twins):.2g}, or claim more by --p-value normal, "
+            "which rests on the twins' being normal"
         )
     return ""
 
@@ -164,7 +165,9 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
 
 def _reason(ranking: Ranking, own: float, by: By, beyond: Beyond | None, level: float, p: float, settled: bool) -> str:
     twins = ranking.candidates - 1
-    place = f"the victim than of any of its {twins} twins" if ranking.rank == 1 else f"{ranking.rank - 1} of {twins} twins than of the victim"
+    place = (
+        f"the victim than of any of its {twins} twins" if ranking.rank == 1 else f"{ranking.rank - 1} of {twins} twins than of the victim"
+    )
     told = f"p {p:.2g} {'<=' if p <= level else '>'} {level:g}: the suspect has more of {place}"
     if by == "normal":
         told += f"; by the normal distribution p {own:.2g}"

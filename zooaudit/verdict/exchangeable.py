@@ -67,7 +67,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
         references: float32 ``[R, q, K]``.
     """
     roots = answers.clamp(min=0).sqrt().flatten(1).double()
-    apart = _squared(roots, roots)
+    apart = mean_squared(roots, roots)
     others = ~np.eye(len(roots), dtype=bool)
     checks = [
         *_same(answers),
@@ -83,7 +83,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
         ),
     ]  # fmt: skip
     if len(references):
-        beside = _squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
+        beside = mean_squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
         checks.append(_compared("mean distance to the references", beside, "was the victim distilled from somebody else's model?"))
     return tuple(checks)
 
@@ -117,7 +117,7 @@ def _compared(name: str, values: np.ndarray, told: str) -> Check:
     return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told)
 
 
-def _squared(one: Tensor, other: Tensor) -> np.ndarray:
+def mean_squared(one: Tensor, other: Tensor) -> np.ndarray:
     """Mean squared differences of rows: float64 ``[n, k]``."""
     products = one @ other.T
     squared = (one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * products

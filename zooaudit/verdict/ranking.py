@@ -76,6 +76,14 @@ def twins_for(level: float) -> int:
     return count
 
 
+def suspects_at_once(twins: int, level: float) -> int:
+    """The most suspects of which Holm's correction can still single one out by rank."""
+    count = int(level * (twins + 1)) + 1
+    while count and twins_for(level / count) > twins:
+        count -= 1
+    return count
+
+
 @dataclass(frozen=True)
 class NormalClaim:
     """A p-value beyond the rank's floor, which rests on the twins' statistics being normal.

@@ -52,6 +52,12 @@ class Comparison:
     candidates: np.ndarray
     references: np.ndarray
 
+    @property
+    def nbytes(self) -> int:
+        """Of memory, with all that was derived so far."""
+        parts = [part for value in list(vars(self).values()) for part in (value if isinstance(value, tuple) else (value,))]
+        return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
+
     @cached_property
     def mean(self) -> np.ndarray:
         """M: float64 ``[D]``."""

@@ -26,6 +26,8 @@ NO_CLASS = -1
 LEAST = 10
 """Questions of a family under which it is left out of a look."""
 POORER = 0.05
+READINGS = 4
+"""Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
 
 
@@ -106,7 +108,7 @@ class TwinTest:
     references: tuple[Reference, ...]
     reference_answers: Tensor
     procedure: str = ""
-    _compared: dict[tuple[Access, bool, int, str], Comparison] = field(default_factory=dict, init=False, repr=False)
+    _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -134,6 +136,24 @@ class TwinTest:
         natural = self._rows(NATURAL, self.budget)
         return examined(self.answers[:, natural], [c.accuracy for c in self.candidates], self.reference_answers[:, natural])
 
+    def barred(self, level: float | None = None, by: By = "rank") -> str:
+        """Why nobody can be accused, whatever a suspect answers; empty if somebody can."""
+        return spoken(self.exchangeability)[0] or too_few(self.twins, self.level if level is None else level, by)
+
+    def prepare(self, access: Access) -> None:
+        """Make all that a verdict takes beside the suspect's answers, so that no suspect waits for it. One test serves many threads: what
+        two of them make at once is the same, and kept once."""
+        if self.barred():
+            return
+        for look in self.looks:
+            self.statistics(self.answers[0], access, look)
+            self.hub(access, horizon=look)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Of memory, for what has been made ready for suspects."""
+        return sum(comparison.nbytes for kept in list(self._compared.values()) for comparison in list(kept.values()))
+
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
         """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
         return hub_of(self._references(access or Access(), by_columns, horizon or self.budget))
@@ -142,7 +162,7 @@ class TwinTest:
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
         key = (access, by_columns, queries)
         if key not in self._left_out:
-            self._left_out[key] = self._combined([c.left_out() for c in self._comparisons(*key)])
+            self._left_out.setdefault(key, self._combined([c.left_out() for c in self._comparisons(*key)]))
         return self._left_out[key]
 
     def ordered(self, order: Sequence[int]) -> "TwinTest":
@@ -203,8 +223,6 @@ class TwinTest:
         stops = self.stops(horizon)
         self._check(answers, stops)
         access = self.read_as(access, answers)
-        level = self.level if level is None else level
-        check_level(level)
         (compared,) = self.compared(answers[None], access, horizon)
         return Examined(self.call(compared, level, by, horizon), answers, access)
 
@@ -228,8 +246,8 @@ class TwinTest:
         level = self.level if level is None else level
         check_level(level)
         asked = Asked(compared.access.name, compared.queries, stops[-1])
-        refused, cautions = spoken(self.exchangeability)
-        why = refused or too_few(self.twins, level, by) or compared.hindrance
+        cautions = spoken(self.exchangeability)[1]
+        why = self.barred(level, by) or compared.hindrance
         if why:
             return cannot_tell(why, self.twins, level, asked, by, cautions)
         return decide(self._standing(compared, stops, aside or by == "normal"), level, asked, by, cautions)
@@ -285,15 +303,24 @@ class TwinTest:
 
     def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[Comparison]:
         """One for each family of questions; made once."""
+        kept = self._kept(access, by_columns)
         found = []
         for family in self._families(queries):
-            key = (access, by_columns, queries, family)
-            if key not in self._compared:
+            if (queries, family) not in kept:
                 rows = self._rows(family, queries)
                 known = (features(given[:, rows], access, by_columns) for given in (self.answers, self.reference_answers))
-                self._compared[key] = Comparison(*known)
-            found.append(self._compared[key])
+                kept.setdefault((queries, family), Comparison(*known))
+            found.append(kept[queries, family])
         return found
+
+    def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
+        """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one
+        that threads cannot come between."""
+        kept = self._compared.pop((access, by_columns), {})
+        kept = self._compared.setdefault((access, by_columns), kept)
+        for oldest in list(self._compared)[:-READINGS]:
+            self._compared.pop(oldest, None)
+        return kept
 
     @staticmethod
     def _combined(families: list[np.ndarray]) -> np.ndarray:
@@ -301,15 +328,17 @@ class TwinTest:
         return standardised(np.mean([standardised(f) for f in families], axis=0))
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
-        """As they are said to be read, or else as they look: of an innocent model, what is not told would be taken for what it answers."""
-        seen = Access.seen(answers)
+        """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less: of
+        an innocent model, what is not told would be taken for what it answers."""
+        parts = [Access.seen(part) for part in (answers[: self.checks], answers[self.checks :]) if len(part)]
         if access is None:
-            first = Access.seen(answers[: self.checks])
-            access = first if first.within(seen) else seen if seen.within(first) else Access("label")
+            least = [seen for seen in parts if all(seen.within(other) for other in parts)]
+            access = least[0] if least else Access("label")
         if access.kind == "top" and access.detail >= answers.shape[1]:
             access = Access()
-        if not access.within(seen):
-            raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
+        for seen in parts:
+            if not access.within(seen):
+                raise AnswersError.of(f"what looks like {seen.name}", f"{access.name}, as they are to be read; read them as {seen.name}")
         return access
 
     def _check(self, answers: Tensor, stops: tuple[int, ...]) -> None:

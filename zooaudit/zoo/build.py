@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.compute import resolve_precision, seeded
+from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.splits import complement, overlapping_part, random_part, seed_set, tuning_part
 from zooaudit.seeds import derive
@@ -18,8 +19,9 @@ from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.extract import extract
 from zooaudit.zoo.fit import DivergedError, accuracy, fit
 from zooaudit.zoo.modify import TUNED, modify
+from zooaudit.zoo.own_training import train
 from zooaudit.zoo.ranks import ALONE, Ranks
-from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.spec import OWN, ModelSpec
 
 ATTEMPTS = 2
 
@@ -71,16 +73,22 @@ class BuiltModel:
     spec: ModelSpec
     weights: dict[str, Tensor]
     record: ModelRecord
+    log: bytes = b""
+    """What the owner's own training procedure printed."""
 
 
 def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks = ALONE) -> BuiltModel:
     """Train the model that ``spec`` names, deterministically; a second attempt with a derived seed if it did not learn.
+
+    What the owner's own procedure trains has no second attempt: what its code does with a seed is all that we may know of it.
 
     Args:
         dataset: on the device to train on.
         parent: required if ``spec.parent`` is set.
         ranks: who else builds this model, of a spec without a parent, at the same time; all get the same weights.
     """
+    if spec.own_training is not None:
+        return _build_own(spec, spec.own_training, dataset)
     started = time.perf_counter()
     queries, reason = 0, ""
     for attempt in range(1, ATTEMPTS + 1):
@@ -106,7 +114,9 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
 
 
 def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
-    """Indices of the random part of the training images that a trained (not extracted) model sees."""
+    """Indices of the random part of the training images that a trained (not extracted) model sees; all, for an own procedure."""
+    if spec.own_training is not None:
+        return torch.arange(len(train))
     seed = derive(spec.seed, "split")
     if spec.overlap is None:
         return random_part(len(train), spec.data_fraction, seed)
@@ -123,6 +133,20 @@ def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
 def untuned(dataset: Dataset) -> ImageSet:
     """The half of the test images that no thief tunes on."""
     return dataset.test.take(complement(len(dataset.test), tuning_part(len(dataset.test))))
+
+
+def _build_own(spec: ModelSpec, own: OwnTraining, dataset: Dataset) -> BuiltModel:
+    """The model of the owner's own procedure; whatever becomes of it, it is a model with a record."""
+    started = time.perf_counter()
+    trained = train(own, spec.seed, dataset)
+    reached, weights = 0.0, dict[str, Tensor]()
+    if trained.module is not None:
+        weights = {k: v.clone().contiguous() for k, v in trained.module.state_dict().items()}
+        reached = accuracy(trained.module.to(dataset.test.images.device), dataset.test)
+    reason = trained.reason or _shortfall(spec, reached, None)
+    status = Status.FAILED if reason else Status.LEARNT
+    record = ModelRecord(status, reached, None, 0, round(time.perf_counter() - started, 3), 1, OWN, reason)
+    return BuiltModel(spec, weights, record, trained.log)
 
 
 def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks) -> tuple[nn.Module, int, str]:
@@ -165,6 +189,7 @@ def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, vic
 
 
 def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:
+    assert spec.optimiser != OWN, f"{spec.id} is trained by its owner's procedure"
     fit(
         model, images, targets,
         optimiser=spec.optimiser, batch_size=spec.batch_size, training=spec.training, epochs=epochs, seed=seed, ranks=ranks,

@@ -4,9 +4,9 @@ import dataclasses
 import functools
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
-from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, TrainConfig, digest_of
+from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, TrainConfig, digest_of
 from zooaudit.zoo.shape import ModelShape
 
 
@@ -14,10 +14,6 @@ class Role(StrEnum):
     """What a model is to the victim."""
 
     VICTIM = "victim"
-    TWIN = "twin"
-    """Trained exactly as the victim was, with another seed."""
-    REFERENCE = "reference"
-    """Of another procedure than the victim's, and never made from a candidate: shows what all outsiders have in common."""
     HOMOLOGOUS = "homologous"
     """Trained independently on data of the same domain."""
     PIRACY = "piracy"
@@ -26,6 +22,10 @@ class Role(StrEnum):
     """A stranger's model, which look-alikes are extracted from."""
     LOOK_ALIKE = "look-alike"
     """Extracted from another victim: made like a piracy model, yet innocent."""
+    TWIN = "twin"
+    """Trained by the victim's training procedure, with another seed."""
+    REFERENCE = "reference"
+    """Of another procedure than the owner's, and never made from the victim or a twin."""
 
     @property
     def stolen(self) -> bool:
@@ -38,11 +38,15 @@ class Group(StrEnum):
 
     SOURCE = "source"
     ENCODER = "encoder"
+    SUSPECT = "suspect"
     VERDICT = "verdict"
     """What the verdict rests on: twins and references."""
-    SUSPECT = "suspect"
     STUDY = "study"
     """Built for one study only: modified, overlapping or poorly extracted models."""
+
+
+OWN: Literal["own"] = "own"
+"""Architecture and optimiser of what the owner's own procedure trains: we do not know them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class ModelSpec:
     role: Role
     group: Group
     architecture: str
-    optimiser: Optimiser
+    optimiser: Optimiser | Literal["own"]
     batch_size: int
     data: str
     """Digest of the dataset."""
@@ -69,14 +73,21 @@ class ModelSpec:
     parent_split_seed: int | None = None
     """Seed of the parent's training half, which the attacker's seed set avoids."""
     overlap: Overlap | None = None
-    """Of a homologous model whose overlap with the victim's training half is not left to chance."""
+    """Of a model whose overlap with the victim's training half is not left to chance."""
     version: int = 2
     """Of the networks' and the training's code: raised when the same fields would give another model."""
+    own_training: OwnTraining | None = None
+    """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and ``data_fraction`` say nothing."""
 
     @functools.cached_property
     def id(self) -> str:
-        """For example ``piracy-C-sgd-0f3a...``; derived from every field, once: a plan of thousands is asked for it again and again."""
-        return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(self)}"
+        """For example ``piracy-C-sgd-0f3a...``; derived from every field that decides weights, once: a plan of thousands is asked for it
+        again and again."""
+        plain = self.to_json()
+        if self.own_training is None:
+            return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(plain)}"
+        del plain["own_training"]["timeout_s"]
+        return f"{self.role}-{OWN}-{digest_of(plain)}"
 
     @property
     def kin(self) -> str:
@@ -86,12 +97,16 @@ class ModelSpec:
         return self.parent if made_of_another and self.parent is not None else self.id
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """Plain values. A field that came after version 2 is left out where it is None: models from before keep their ids."""
+        plain = dataclasses.asdict(self)
+        if self.own_training is None:
+            del plain["own_training"]
+        return plain
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":
         shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
-        nested = {"extraction": ExtractConfig, "modification": ModifyConfig, "overlap": Overlap}
+        nested = {"extraction": ExtractConfig, "modification": ModifyConfig, "overlap": Overlap, "own_training": OwnTraining}
         plain: dict[str, Any] = (
             raw
             | {

@@ -1,0 +1,124 @@
+"""The three-way call: what is stolen, what is not shown, what must not be judged at all, and what several suspects take."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from zooaudit.errors import ConfigError
+from zooaudit.verdict import wording
+from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, hindrance, too_few
+from zooaudit.verdict.many import corrected
+from zooaudit.verdict.ranking import NormalClaim, normal_claim, ranked
+
+ALL = Asked("probabilities", 1000, 1000)
+
+
+def standing(own: float, twins: int = 19, beyond: Beyond | None = None, normal: NormalClaim | None = None) -> Standing:
+    """Twins spread evenly from -1 to 1."""
+    rows = np.array([own, *np.linspace(-1, 1, twins)])
+    return Standing(ranked(rows[None], 1), rows, beyond, normal)
+
+
+def verdict(own: float = 2.0, twins: int = 19, level: float = 0.05) -> TwinVerdict:
+    return decide(standing(own, twins), level, ALL)
+
+
+def test_stolen_is_first_of_enough() -> None:
+    found = verdict(2.0)
+    assert (found.call, found.p_value, found.rank, found.twins, found.smallest_p) == (Call.STOLEN, 0.05, 1, 19, 0.05)
+    assert "p 0.05 <= 0.05: the suspect has more of the victim than of any of its 19 twins" in found.reason
+    second = verdict(0.95)
+    assert (second.call, second.p_value) == (Call.NOT_SHOWN, 0.1) and "more of 1 of 19 twins than of the victim" in second.reason
+    assert verdict(2.0, 99, 0.01).call is Call.STOLEN and verdict(0.99, 99, 0.01).call is Call.NOT_SHOWN
+
+
+def test_what_is_not_settled_accuses_nobody() -> None:
+    rows = np.array([2.5, *np.linspace(-1, 1, 19)])
+    found = decide(Standing(ranked(rows[None], 3), rows, None, None), 0.05, Asked("label", 250, 1000))
+    assert found.call is Call.NOT_SHOWN and not found.settled and found.reason.endswith("not settled yet")
+
+
+def test_too_few_twins_say_what_can_be_done() -> None:
+    assert too_few(19, 0.05) == "" and too_few(18, 0.01, "normal") == ""
+    told = too_few(19, 0.01)
+    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told
+    assert "zooaudit kit add-twins" in told and "take level 0.05" in told and "--p-value normal" in told
+    assert "no twins" in too_few(0, 0.05) and "--train-command" in too_few(0, 0.05, "normal")
+
+
+def test_a_claim_by_normality_is_made_by_name_only() -> None:
+    rows = np.random.default_rng(3).normal(size=19)
+    claim = normal_claim([8.0, *rows])
+    assert claim is not None and claim.p_value < 1e-5
+    by_rank, by_normal = (decide(standing(8.0, normal=claim), 0.05, ALL, by) for by in ("rank", "normal"))
+    assert by_rank.p_value == 0.05 and by_normal.p_value == claim.p_value
+    assert decide(standing(8.0, normal=claim), 0.001, ALL, "normal").call is Call.STOLEN
+    assert "by the normal distribution p" in by_normal.reason
+
+
+@pytest.mark.parametrize("claim", [None, NormalClaim(1e-9, 0.01)])
+def test_a_claim_by_normality_of_twins_that_are_not_normal_is_refused(claim: NormalClaim | None) -> None:
+    found = decide(standing(8.0, normal=claim), 0.05, ALL, "normal")
+    assert found.call is Call.CANNOT_TELL and found.p_value is None and "go by rank" in found.reason
+    assert decide(standing(8.0, normal=claim), 0.05, ALL).call is Call.STOLEN
+
+
+def test_a_victim_that_resembles_many_must_be_beyond_them_too() -> None:
+    held = decide(standing(2.0, beyond=Beyond(2, 19)), 0.05, ALL)
+    assert held.call is Call.NOT_SHOWN and held.p_value == pytest.approx(3 / 20) and "2 of 19 references have as much" in held.reason
+    assert decide(standing(2.0, beyond=Beyond(0, 19)), 0.05, ALL).call is Call.STOLEN
+    assert decide(standing(2.0, beyond=Beyond(0, 16)), 0.05, ALL).call is Call.NOT_SHOWN, "16 references allow no p under 1/17"
+
+
+@pytest.mark.parametrize("level", [0.0, -0.1, 0.5, 1.0, float("nan")])
+def test_levels_that_are_none(level: float) -> None:
+    with pytest.raises(ConfigError, match="share of innocent models"):
+        verdict(level=level)
+
+
+def test_hindrances() -> None:
+    usual = torch.eye(4)[torch.arange(40) % 4]
+    assert hindrance(usual) == "" and hindrance(usual[:0]) == ""
+    assert "class 0 on 100% of 40 different images" in hindrance(torch.eye(4)[torch.zeros(40, dtype=torch.int64)])
+
+
+def test_several_suspects_are_held_to_more() -> None:
+    """With 59 twins, three suspects: 1/60 each is what level .05 takes."""
+    first, second, third = corrected([verdict(2.0, 59), verdict(0.99, 59), verdict(-2.0, 59)])
+    assert (first.call, second.call, third.call) == (Call.STOLEN, Call.NOT_SHOWN, Call.NOT_SHOWN)
+    assert first.p_value == pytest.approx(0.05) and second.p_value == pytest.approx(2 * 2 / 60)
+    assert "0.067 as one of 3 suspects (holm), > 0.05" in second.reason
+    assert [v.call for v in corrected([verdict(2.0, 59)] * 4)] == [Call.CANNOT_TELL] * 4
+    assert [v.call for v in corrected([verdict(2.0)] * 3, "bh")] == [Call.STOLEN] * 3
+    alone = [verdict()]
+    assert corrected(alone) == alone and corrected([*alone, *alone], "none") == [*alone, *alone]
+
+
+def test_how_many_twins_several_suspects_take_is_said() -> None:
+    judged = corrected([verdict(2.0), verdict(0.0), verdict(0.0)])[0]
+    assert judged.call is Call.CANNOT_TELL and "19 twins can single out none of 3 at level 0.05, 59 could" in judged.reason
+    assert corrected([verdict(2.0, 59), verdict(0.0, 59), verdict(0.0, 59)])[0].call is Call.STOLEN
+
+
+def test_who_cannot_be_judged_counts_as_asked() -> None:
+    unknown = cannot_tell("not judged: NaN", 39, 0.05, ALL)
+    stolen, still = corrected([verdict(2.0, 39), unknown])
+    assert stolen.call is Call.STOLEN and stolen.p_value == pytest.approx(2 / 40) and still == unknown
+    assert corrected([verdict(2.0, 39), unknown, unknown])[0].call is not Call.STOLEN
+
+
+def test_corrections_refuse_what_they_do_not_know() -> None:
+    with pytest.raises(ConfigError, match="bonferroni"):
+        corrected([verdict()], "bonferroni")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="different levels"):
+        corrected([verdict(), replace(verdict(), level=0.01)])
+
+
+def test_a_verdict_is_rendered_in_one_way() -> None:
+    lines = wording.lines(replace(verdict(), cautions=("accuracy: high",)))
+    assert lines[0].startswith("stolen: p 0.05") and lines[-1] == "  caution: accuracy: high"
+    assert any("asked 1000 of at most 1000 questions" in line for line in lines)
+    told = wording.plain(verdict())
+    assert told["call"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True

@@ -1,0 +1,81 @@
+"""What of a kit can be made again from the victim and the data: its UAP, its questions, the victim's own answers."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from zooaudit import steps
+from zooaudit.config import Recipe
+from zooaudit.data.images import Dataset
+from zooaudit.data.textures import textures
+from zooaudit.evidence.checks import Finding
+from zooaudit.evidence.packs import Opened
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.twin_testing import natural_images
+from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL
+from zooaudit.zoo.fit import accuracy
+
+TOLERANCE = 1e-3
+"""Of a UAP made again, L-inf: so far rounding on another processor may take it."""
+ANOTHER = 0.5
+"""Cosine under which a UAP made again is another one, whatever the processor."""
+ROUNDING = 0.02
+"""Of probabilities and accuracies that another processor gives, at most."""
+
+
+def uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dataset) -> Finding:
+    """The UAP, made again from the recipe's seed."""
+    made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
+    apart = float((made - stated).abs().max())
+    alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
+    told = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
+    if apart <= TOLERANCE:
+        return Finding("UAP", True, told)
+    return Finding("UAP", False if alike < ANOTHER else None, told + ("" if alike < ANOTHER else "; another processor may explain it"))
+
+
+def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
+    """Whether the questions are what they are called: test images that nothing trains on, and textures made from the recipe's seed.
+
+    Images of another task and a query log are the owner's own; fresh twins are asked them too.
+    """
+    test, config = opened.kit.twin_test, recipe.twin_test
+    free = natural_images(dataset, recipe.seed, config.pool)
+    known = _keys(free.images, free.labels.tolist())
+    natural, foreign, log = ([i for i, f in enumerate(test.families) if f == family] for family in (NATURAL, FOREIGN, LOG))
+    strange = sum(key not in known for key in _listed(test.images[natural], test.labels[natural].tolist()))
+    told = f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
+    if foreign:
+        made = _keys(textures(config.pool // 2, dataset.image_shape, recipe.seed))
+        other = sum(key not in made for key in _listed(test.images[foreign]))
+        told += f"; {len(foreign)} of another domain, " + (f"{other} of them the owner's own" if other else "textures of the recipe's seed")
+    if log:
+        told += f"; {len(log)} of a query log, which is the owner's word"
+    return Finding("questions", strange == 0, told)
+
+
+def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
+    """Whether the victim gives the answers, and has the accuracy, that the kit states of it."""
+    test, device = opened.kit.twin_test, dataset.train.images.device
+    box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
+    given = torch.cat([box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
+    apart = float((given - test.answers[0]).abs().max())
+    reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
+    told = (
+        f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is {reached:.3f} and the kit's {stated:.3f}; "
+        f"up to {ROUNDING:g} another processor may explain"
+    )
+    same = test.candidates[0].id == opened.kit.victim and apart <= ROUNDING and abs(reached - stated) <= ROUNDING
+    return Finding("victim", same, told)
+
+
+def _keys(images: Tensor, labels: Iterable[int] = ()) -> set[tuple[bytes, ...]]:
+    return set(_listed(images, labels))
+
+
+def _listed(images: Tensor, labels: Iterable[int] = ()) -> list[tuple[bytes, ...]]:
+    """Images, with their labels if there are any, as something that can be looked up."""
+    content = [image.cpu().numpy().tobytes() for image in images]
+    named = [str(label).encode() for label in labels]
+    return list(zip(content, named, strict=True)) if named else [(c,) for c in content]

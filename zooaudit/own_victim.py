@@ -1,0 +1,98 @@
+"""The user's own victim and what trained it, from the command line: options, and all that is wrong with them before anything is trained."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from zooaudit.config import OwnTraining, Recipe
+from zooaudit.data.images import Dataset
+from zooaudit.errors import ConfigError
+from zooaudit.storage.models import OwnModel
+from zooaudit.zoo.procedure import by_command, by_function
+
+
+def add_arguments(add: Callable[..., argparse.Action]) -> None:
+    """``--victim`` and what goes with it."""
+    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
+    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    add_training(add)
+
+
+def add_training(add: Callable[..., argparse.Action]) -> None:
+    """``--train`` and what goes with it."""
+    add(
+        "--train",
+        metavar="MODULE:NAME",
+        help="the function that trained your victim, for its twins: models that differ from it by nothing but the seed, among which it is "
+        "ranked. Called as function(images, labels, seed) with the training images of --data, uint8 [n, c, h, w], and int64 [n]; or as "
+        "function(seed), if that is all it requires, to read its own data. Returns a module with the weights of --factory's. Without "
+        "--train or --train-command your own victim has no twins, and nobody can be accused",
+    )
+    add(
+        "--train-command",
+        metavar="COMMAND",
+        help="the same as a program in any language or environment, for example 'python train.py --seed {seed} --out {out}': it trains "
+        "with that seed, an integer below 2**31, and writes safetensors weights that fit --factory's module to that file. Run without a "
+        "shell; what it prints is kept with the twin",
+    )
+    add(
+        "--twins",
+        type=int,
+        metavar="N",
+        help="how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N + 1)",
+    )
+    add(
+        "--train-timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"longest that --train or --train-command may take for one twin (default: {OwnTraining.timeout_s}); twins that failed are "
+        "tried again when the same command is run again",
+    )
+
+
+def with_twins(recipe: Recipe, args: argparse.Namespace) -> Recipe:
+    """The recipe with as many twins as ``--twins`` says, if it does."""
+    count = getattr(args, "twins", None)
+    return recipe if count is None else replace(recipe, zoo=replace(recipe.zoo, twins=count))
+
+
+def own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
+    """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure; None without ``--victim``.
+
+    Raises:
+        ConfigError: options that do not go together, or a procedure that cannot be run.
+        ModelError: see :func:`~zooaudit.suspects.load.load_model`.
+    """
+    training = training_of(args)
+    if args.victim is None:
+        if args.factory:
+            raise ConfigError("--factory says how to build a model, but --victim with its weights is missing")
+        return None
+    if args.twins is not None and training is None:
+        raise ConfigError("--twins needs --train or --train-command: only what trained your own victim can train its twins")
+    own = OwnModel(Path(args.victim), args.factory, dataset.image_shape, dataset.num_classes, training)
+    own.load()
+    return own
+
+
+def training_of(args: argparse.Namespace) -> OwnTraining | None:
+    """The training procedure that ``--train`` or ``--train-command`` names; None without either.
+
+    Raises:
+        ConfigError: both, either without what it needs, or one that cannot be run.
+    """
+    given = [name for name in ("--train", "--train-command") if getattr(args, name[2:].replace("-", "_")) is not None]
+    if not given:
+        if args.train_timeout is not None:
+            raise ConfigError("--train-timeout limits --train or --train-command, but neither is given")
+        return None
+    if len(given) == 2:
+        raise ConfigError("--train and --train-command are both given; expected one of them: what trained the victim")
+    for needed, what in (("victim", "the victim that it trained"), ("factory", "what builds the module that a twin's weights go into")):
+        if getattr(args, needed) is None:
+            raise ConfigError(f"{given[0]} needs --{needed}: {what}")
+    timeout_s = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
+    if args.train is not None:
+        return by_function(args.train, args.factory, timeout_s)
+    return by_command(args.train_command, args.factory, timeout_s)

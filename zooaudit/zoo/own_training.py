@@ -1,0 +1,116 @@
+"""Run the owner's own training procedure (:mod:`zooaudit.zoo.procedure`), once a twin.
+
+A function runs in a process of its own (:mod:`zooaudit.zoo.call_training`), a command as it is; both within limits of time and disk, and
+both write a safetensors file whose tensors must be those of the module that the victim's factory builds.
+Seeds are integers in [0, 2**31). A function finds the global generators of torch, numpy and random seeded with its seed too, so that what
+it forgets to seed is repeatable; code that ignores its seed gives twins that are all the same, which is noticed elsewhere.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from zooaudit.config import OwnTraining
+from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.errors import ConfigError, ModelError, first_line
+from zooaudit.suspects.load import call_factory, put_weights, read_weights, refuse_pickle, try_out
+from zooaudit.zoo.procedure import OUT, SEED, imported, split, takes_data
+from zooaudit.zoo.watched import Limits, run
+
+LOG_BYTES = 2**20
+"""The last of a log that is kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What became of one run: a module on the CPU in evaluation mode, or one line that says why there is none; and what it printed."""
+
+    module: nn.Module | None
+    log: bytes
+    reason: str = ""
+
+
+def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
+    """Run the procedure once; whatever goes wrong with it is the reason of a failed twin, never an error.
+
+    Args:
+        seed: in [0, 2**31).
+        dataset: the owner's; a function that takes data is given the whole training set, on the CPU.
+    """
+    with tempfile.TemporaryDirectory(prefix="zooaudit-twin-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        out, log = folder / "twin.safetensors", folder / "training.log"
+        try:
+            command = _call(own.function, seed, dataset.train, out) if own.function else _filled(own.command, seed, out)
+        except ConfigError as error:  # on this machine, though not on the one where it was checked
+            return Trained(None, b"", first_line(error))
+        code, reason = run(command, folder, log, Limits(own.timeout_s), _environment() if own.function else None)
+        told = _last(log)
+        if code != 0:
+            return Trained(None, told, reason or _why(code or 0, out, told))
+        try:
+            return Trained(_read(own.factory, out, dataset), told)
+        except ModelError as error:
+            return Trained(None, told, first_line(error).replace(str(out), OUT if own.command else "its model"))
+
+
+def _filled(command: str, seed: int, out: Path) -> list[str]:
+    return [word.replace(SEED, str(seed)).replace(OUT, str(out)) for word in split(command)]
+
+
+def _call(function: str, seed: int, images: ImageSet, out: Path) -> list[str]:
+    data = "-"
+    if takes_data(imported(function), function):
+        data = str(out.with_name("data.safetensors"))
+        save_file({"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}, data)
+    return [sys.executable, "-P", "-m", "zooaudit.zoo.call_training", function, str(seed), str(torch.get_num_threads()), data, str(out)]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and whatever can be imported here can be imported there."""
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(p or str(Path.cwd()) for p in sys.path)}
+
+
+def _why(code: int, out: Path, log: bytes) -> str:
+    """One line on a run that failed: what a function raised, or the exit code and the last line of the log."""
+    if (told := out.with_suffix(".reason")).is_file():
+        return told.read_text().strip()
+    last = next((line.strip() for line in reversed(log.decode(errors="replace").splitlines()) if line.strip()), "it printed nothing")
+    signals = {s.value: s.name for s in signal.Signals}
+    ended = f"ended by {signals.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"
+    return f"{ended}: {last[:300]}"
+
+
+def _read(factory: str, out: Path, dataset: Dataset) -> nn.Module:
+    """The module that the run's weights belong to.
+
+    Raises:
+        ModelError: there is no such file, it is no safetensors, or not of the factory's module; or this does not answer the images.
+    """
+    if not out.is_file():
+        raise ModelError(f"{out} is not there, though it ended without an error; expected safetensors")
+    if out.stat().st_size == 0:
+        raise ModelError(f"{out} is empty, though it ended without an error; expected safetensors")
+    refuse_pickle(out)
+    with torch.random.fork_rng([]):
+        module = call_factory(factory)
+    put_weights(module, read_weights(out), str(out))
+    module.eval().requires_grad_(False)
+    try_out(module, dataset.image_shape, dataset.num_classes, str(out))
+    return module
+
+
+def _last(log: Path) -> bytes:
+    """The end of a log."""
+    if not log.is_file():
+        return b""
+    with log.open("rb") as content:
+        content.seek(max(0, log.stat().st_size - LOG_BYTES))
+        return content.read()

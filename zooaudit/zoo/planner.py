@@ -1,0 +1,129 @@
+"""One spec of the zoo at a time, each with a seed of its own that follows from the recipe's and from what the model is."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from zooaudit.config import ExtractConfig, Overlap, OwnTraining, TrainConfig, ZooConfig
+from zooaudit.errors import ConfigError
+from zooaudit.seeds import derive
+from zooaudit.zoo.arch import KNOWN
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.zoo.spec import OWN, Group, ModelSpec, Role
+from zooaudit.zoo.vision_nets import VISION_NETS, check_net
+
+OWN_SEEDS = 2**31
+"""An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Makes specs for one recipe, dataset and seed.
+
+    Raises:
+        ConfigError: an architecture is unknown, or cannot be built for this shape.
+    """
+
+    zoo: ZooConfig
+    data: str
+    shape: ModelShape
+    seed: int
+
+    def __post_init__(self) -> None:
+        named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
+        if unknown := sorted(named - set(KNOWN)):
+            raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(KNOWN)}")
+        for name in sorted(named & VISION_NETS.keys()):
+            check_net(name, self.shape)
+
+    def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
+        """A model trained on a random half of the data."""
+        name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]
+        seed = derive(self.seed, role, group, architecture, name, index)
+        sizes = self.zoo.batch_sizes
+        return ModelSpec(
+            role=role,
+            group=group,
+            architecture=architecture,
+            optimiser=name,
+            batch_size=sizes[derive(seed, "batch-size") % len(sizes)],
+            data=self.data,
+            data_fraction=self.zoo.data_fraction,
+            seed=seed,
+            training=self.zoo.training_of(architecture),
+            shape=self.shape,
+            floor=self.zoo.accuracy_floor,
+        )
+
+    def extracted(
+        self, role: Role, group: Group, architecture: str, optimiser: int, index: int,
+        parent: str, parent_seed: int | None, attack: ExtractConfig,
+    ) -> ModelSpec:  # fmt: skip
+        """As ``trained``, by an attack on ``parent``."""
+        spec = self.trained(role, group, architecture, optimiser, index)
+        return dataclasses.replace(
+            spec,
+            seed=derive(spec.seed, parent),
+            training=spec.training if attack.augment else dataclasses.replace(spec.training, mirror=False, shift=0),
+            extraction=attack,
+            parent=parent,
+            parent_split_seed=parent_seed,
+            floor=self.zoo.recovery_floor,
+        )
+
+    def attack(self, turn: int) -> ExtractConfig:
+        """The second attack on every third ``turn``, if there is one."""
+        second = self.zoo.second_attack
+        return second if second and turn % 3 == 2 else self.zoo.extraction
+
+    def twins(self, victim: ModelSpec) -> list[ModelSpec]:
+        """Models like ``victim`` in all but the seed: trained on the very images that it was trained on."""
+        same = dataclasses.replace(victim, role=Role.TWIN, group=Group.VERDICT, overlap=Overlap(1.0, victim.seed))
+        return [dataclasses.replace(same, seed=seed) for seed in self._twin_seeds()]
+
+    def own_twins(self, own: OwnTraining) -> list[ModelSpec]:
+        """Models that the owner's own procedure trains."""
+        same = ModelSpec(
+            role=Role.TWIN,
+            group=Group.VERDICT,
+            architecture=OWN,
+            optimiser=OWN,
+            batch_size=1,
+            data=self.data,
+            data_fraction=1.0,
+            seed=0,
+            training=TrainConfig(),
+            shape=dataclasses.replace(self.shape, widths=(), hidden=0),
+            floor=self.zoo.accuracy_floor,
+            own_training=own,
+        )
+        return [dataclasses.replace(same, seed=seed % OWN_SEEDS) for seed in self._twin_seeds()]
+
+    def references(self, strangers: list[ModelSpec]) -> list[ModelSpec]:
+        """Models of other procedures than the victim's: trained ones, and as many that are extracted from strangers, if there are any."""
+        extracted = self.zoo.references // 2 if strangers else 0
+        trained = [self._trained_reference(i) for i in range(self.zoo.references - extracted)]
+        return trained + [self._extracted_reference(i, strangers[i // 2 % len(strangers)]) for i in range(extracted)]
+
+    def _trained_reference(self, i: int) -> ModelSpec:
+        """Over every architecture and optimiser in turn, the victim's architecture among them, but not together with its optimiser."""
+        architectures = tuple(dict.fromkeys((*self.zoo.architectures, self.zoo.victim_architecture)))
+        optimisers = len(self.zoo.optimisers)
+        cells = [
+            (name, (a + turn) % optimisers)
+            for turn in range(optimisers)
+            for a, name in enumerate(architectures)
+            if optimisers == 1 or (name, (a + turn) % optimisers) != (self.zoo.victim_architecture, 0)
+        ]
+        architecture, optimiser = cells[i % len(cells)]
+        return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, i // len(cells))
+
+    def _extracted_reference(self, i: int, stranger: ModelSpec) -> ModelSpec:
+        """By both attacks in turn, if there are two, and by soft labels and hard ones."""
+        zoo = self.zoo
+        attacks = [zoo.extraction, *([zoo.second_attack] if zoo.second_attack else [])]
+        ways = [dataclasses.replace(attack, labels=labels) for labels in ("soft", "hard") for attack in attacks]
+        architecture, way = zoo.architectures[i % len(zoo.architectures)], ways[(i + i // len(zoo.architectures)) % len(ways)]
+        return self.extracted(Role.REFERENCE, Group.VERDICT, architecture, i, i, stranger.id, stranger.seed, way)
+
+    def _twin_seeds(self) -> list[int]:
+        return [derive(self.seed, "twin", i) for i in range(self.zoo.twins)]
