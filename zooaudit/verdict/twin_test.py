@@ -1,6 +1,6 @@
 """The twin test: what a suspect is asked, what candidates and references answered to the same, and the verdict that follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -26,6 +26,9 @@ NO_CLASS = -1
 LEAST = 10
 """Questions of a family under which it is left out of a look."""
 POORER = 0.05
+BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
+"""Standard deviations that a family's statistic must be ahead by to count as much. On images of another task one candidate is often nearest
+to everybody; a thief who asked with such images stands out there by far more."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
@@ -141,7 +144,7 @@ class TwinTest:
         """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
         key = (access or Access(), by_columns, horizon or self.budget)
         if key not in self._hubs:
-            self._hubs[key] = hub_of(self._combined([c.left_out() for c in self._comparisons(*key)]))
+            self._hubs[key] = hub_of(self._combined(self._families(key[2]), [c.left_out() for c in self._comparisons(*key)]))
         return self._hubs[key]
 
     def examine(
@@ -211,7 +214,7 @@ class TwinTest:
         found = []
         for family, comparison in zip(self._families(queries), self._comparisons(access, by_columns, queries), strict=True):
             found.append(comparison.of(features(answers[self._rows(family, queries)], access, by_columns)))
-        return self._combined(found)
+        return self._combined(self._families(queries), found)
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
         """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins: ``[queries]``, shares of it.
@@ -291,10 +294,10 @@ class TwinTest:
             self._compared.pop(oldest, None)
         return kept
 
-    @staticmethod
-    def _combined(families: list[np.ndarray]) -> np.ndarray:
+    def _combined(self, families: Sequence[str], statistics: Sequence[np.ndarray]) -> np.ndarray:
         """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest, standardised before and after."""
-        return standardised(np.max([standardised(f) for f in families], axis=0))
+        found = [standardised(s) - BEHINDHAND[f] for f, s in zip(families, statistics, strict=True)]
+        return standardised(np.max(found, axis=0))
 
     def _read_as(self, access: Access | None, answers: Tensor) -> Access:
         """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less:
