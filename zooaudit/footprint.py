@@ -85,16 +85,7 @@ ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
 CALLS = 3 + 2 * len(TREATMENTS)
 """Of many models at once, for answers: references on the pools, candidates, suspects, and the first two behind each interface."""
-ONCE = (
-    Requests(head=1)
-    + saved(0)
-    + Requests(put=2, list=4 + CALLS, delete=1)
-    + loaded(0)
-    + loaded(1) * 2
-    + KEPT * 2
-    + saved(3)
-    + saved(4)
-)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(3) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim, and its answers to the twin test's
 questions once more, as a suspect; UAP, datapoints; kit, report."""
 

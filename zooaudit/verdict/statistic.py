@@ -44,7 +44,7 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
     some = roots[..., :MOST_PAIRS, :]
     alike = some @ some.transpose(-1, -2)
     centred = alike - alike.mean(-1, keepdim=True) - alike.mean(-2, keepdim=True) + alike.mean((-1, -2), keepdim=True)
-    above = torch.triu_indices(*alike.shape[-2:], offset=1)
+    above = torch.triu_indices(alike.shape[-2], alike.shape[-1], offset=1)
     return centred[..., above[0], above[1]].numpy()
 
 
