@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.recipes import DIGITS, RECIPES
@@ -35,19 +35,19 @@ def one_line(capsys: Capture) -> str:
 
 
 BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
-CALIBRATED = ("level", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
 
 
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
-    assert finished.told["models"] == {"trained": 26, "reused": 0, "failed": 0}
+    assert finished.told["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     before = snapshot(finished.store)
     capsys.readouterr()
     assert audit(finished.store, tmp_path, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["models"] == {"trained": 0, "reused": 26, "failed": 0}
+    assert found["models"] == {"trained": 0, "reused": MODELS, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert snapshot(finished.store) == before
-    assert set(found) == {*BEFORE, *CALIBRATED, "verdicts", "report"}
+    assert set(found) == {*BEFORE, *TWIN_TEST, "verdicts", "report"}
     assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
 
 
@@ -95,10 +95,10 @@ def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatc
 def test_store_commands(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
     store = str(finished.store)
     assert main(["store", "ls", "--store", store]) == 0
-    assert "model 26" in capsys.readouterr().out
+    assert f"model {MODELS}" in capsys.readouterr().out
     assert main(["store", "ls", "model", "--store", store]) == 0
     ids = capsys.readouterr().out.split()
-    assert len(ids) == 26
+    assert len(ids) == MODELS
     assert main(["store", "show", "model", ids[0], "--store", store]) == 0
     assert json.loads(capsys.readouterr().out)["meta"]["spec"]["architecture"] in "ABC"
     assert main(["store", "check", "--store", store]) == 0

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
-
 from zooaudit.encoder.discriminant import Discriminant, features, fit_discriminant, left_out_parts, most_telling
+
 from zooaudit.errors import NotEnoughModelsError
 
 Q, K = 6, 4

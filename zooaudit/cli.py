@@ -13,6 +13,7 @@ from zooaudit import (
     __version__,
     commands,
     evidence_commands,
+    explain_commands,
     kit_commands,
     own_victim,
     planning,
@@ -110,6 +111,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = _adder(subcommands, "evidence", evidence_commands.evidence, evidence_commands.EXAMPLE)
     evidence_commands.add_arguments(subcommands.choices["evidence"])
     _add_farm(add)
+
+    _adder(subcommands, "explain", explain_commands.explain, explain_commands.EXAMPLE)
+    explain_commands.add_arguments(subcommands.choices["explain"])
 
     _adder(subcommands, "serve", serve_commands.serve, serve_commands.EXAMPLE)
     serve_commands.add_arguments(subcommands.choices["serve"])

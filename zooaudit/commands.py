@@ -196,7 +196,7 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
-    print(f"calibrated verdict, level {summary['level']:g}; the victim itself: {summary['victim_itself']}", file=out)
+    _print_twin_test(summary, out)
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     for role in roles:
         _print_family(role, *done.called_stolen(role), "stolen", out)
@@ -211,6 +211,17 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
         )
     print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
+
+
+def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
+    test, itself = summary["twin_test"], summary["victim_itself"]
+    place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
+    made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
+    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['call']}{place}", file=out)
+    if test["accuses_nobody"]:
+        print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
+    for caution in itself["cautions"]:
+        print(f"  caution: {caution}", file=out)
 
 
 def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:

@@ -339,8 +339,8 @@ class TwinTestConfig:
     pool: int = 3000
     """Images of a family that every candidate and reference is asked, for the questions to be chosen from."""
     foreign: int = 1
-    log: int = 3
-    natural: int = 2
+    log: int = 4
+    natural: int = 3
     """How the questions are shared among the families at hand: as so many parts."""
 
     def __post_init__(self) -> None:

@@ -269,7 +269,13 @@ def settled(training: OwnTraining) -> dict[str, Any]:
 
 
 def commit_kit(
-    kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts, training: OwnTraining | None = None
+    kit: Kit,
+    scored: Sequence[Scored],
+    uap: Uap,
+    recipe: Recipe,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    training: OwnTraining | None = None,
 ) -> str:
     """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
     accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}

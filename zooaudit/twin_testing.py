@@ -13,6 +13,7 @@ from zooaudit.errors import DataError
 from zooaudit.seeds import derive
 from zooaudit.steps import clean_answers
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import ModelSpec
@@ -34,6 +35,9 @@ class Sources:
     log: Tensor | None = None
 
 
+NO_SOURCES = Sources()
+
+
 @dataclass(frozen=True, eq=False)
 class Pools:
     """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and of each its family."""
@@ -47,7 +51,9 @@ def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
     """Of the half of the test images that no model trains or tunes on, in random order: data sets are often sorted by class."""
     free = untuned(dataset).to("cpu")
     if len(free) < LEAST_POOL:
-        raise DataError(f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on")
+        raise DataError(
+            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on"
+        )
     return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most])
 
 
@@ -103,19 +109,36 @@ def how_telling(references: Tensor) -> Tensor:
 
 def make(
     config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
-    references: Sequence[ModelSpec], sources: Sources = Sources(), procedure: str = "",
+    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "",
 ) -> TwinTest:  # fmt: skip
     """A twin test of ``candidates``, the victim first."""
     of = pools(config, dataset, seed, sources)
-    ids = [*(c.id for c in candidates), *(s.id for s in references)]
-    given = clean_answers(ids, to_unit(of.images), dataset, artifacts)
-    stacked = torch.stack([given[id_] for id_ in ids])
-    own, others = stacked[: len(candidates)], stacked[len(candidates) :]
+    others = answered([s.id for s in references], of.images, dataset, artifacts)
     asked, checks, looks = order(config, of, how_telling(others))
+    images, ids = of.images[asked], [c.id for c in candidates]
+    reference_behind = answered_behind([s.id for s in references], images, dataset, artifacts)
     return TwinTest(
-        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
-        tuple(candidates), own[:, asked], tuple(Reference(s.id, kind(s)) for s in references), others[:, asked], procedure,
+        images, of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
+        tuple(candidates), answered(ids, images, dataset, artifacts), tuple(Reference(s.id, kind(s)) for s in references), others[:, asked],
+        procedure, answered_behind(ids, images, dataset, artifacts), reference_behind,
     )  # fmt: skip
+
+
+def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``."""
+    given = clean_answers(ids, to_unit(images), dataset, artifacts)
+    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), dataset.num_classes)
+
+
+def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
+    moves all models' answers the same way; a verdict must not take that way for the victim's."""
+    unit, none = to_unit(images), torch.empty(0, len(images), dataset.num_classes)
+    found = []
+    for treatment in TREATMENTS:
+        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts)
+        found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
+    return torch.stack(found)
 
 
 def kind(spec: ModelSpec) -> str:
