@@ -53,7 +53,6 @@ FMNIST_QUICK = Recipe(
         epochs=(("A", 6), ("B", 3), ("C", 12), ("D", 3)),
         mirrored=("A", "C"),
         other_victims=4,
-        hardened=2,
         second_attack=ExtractConfig(attack="jbda"),
     ),
     encoder=EncoderConfig("hellinger"),

@@ -114,13 +114,31 @@ def make(
     """A twin test of ``candidates``, the victim first."""
     of = pools(config, dataset, seed, sources)
     others = answered([s.id for s in references], of.images, dataset, artifacts)
-    asked, checks, looks = order(config, of, how_telling(others))
-    images, ids = of.images[asked], [c.id for c in candidates]
-    reference_behind = answered_behind([s.id for s in references], images, dataset, artifacts)
+    chosen = order(config, of, how_telling(others))
+    images = of.images[chosen[0]]
+    asked = [[c.id for c in candidates], [s.id for s in references]]
+    own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
+    kinds = [Reference(s.id, kind(s)) for s in references]
+    return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What models answer to the questions: float32 ``[models, Q, K]``, and ``[I, models, Q, K]`` behind I interfaces, or None."""
+
+    plain: Tensor
+    behind: Tensor | None = None
+
+
+def assembled(
+    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
+    references: Sequence[Reference], others: Asked, procedure: str = "",
+) -> TwinTest:  # fmt: skip
+    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
+    asked, checks, looks = chosen
     return TwinTest(
-        images, of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
-        tuple(candidates), answered(ids, images, dataset, artifacts), tuple(Reference(s.id, kind(s)) for s in references), others[:, asked],
-        procedure, answered_behind(ids, images, dataset, artifacts), reference_behind,
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
+        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind,
     )  # fmt: skip
 
 

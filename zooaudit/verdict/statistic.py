@@ -114,15 +114,17 @@ class Comparison:
         lengths = np.sqrt(np.maximum((metric * own).sum(1), 0))
         return np.divide(metric, lengths[:, None], out=np.zeros_like(metric), where=lengths[:, None] > 0)
 
-    def of(self, suspect: np.ndarray) -> np.ndarray:
-        """The statistic of a suspect's features ``[D]`` for each candidate: float64 ``[C]``, each in [-1, 1]."""
-        rest, length = self._rest(suspect)
-        return np.asarray(self.weights @ rest / length) if length > 0 else np.zeros(len(self.candidates))
+    def of(self, suspects: np.ndarray) -> np.ndarray:
+        """The statistic of suspects' features ``[..., D]`` for each candidate: float64 ``[..., C]``, each in [-1, 1]."""
+        rest = (suspects - self.mean) * self.scale
+        length = self._length(rest)[..., None]
+        products = rest @ self.weights.T
+        return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
 
     def parts(self, suspect: np.ndarray) -> np.ndarray:
         """What each feature adds to the statistic: float64 ``[C, D]``, whose sums are ``of``."""
-        rest, length = self._rest(suspect)
-        return np.asarray(self.weights * rest / (length or 1.0))
+        rest = (suspect - self.mean) * self.scale
+        return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
         """The statistic of each reference, as a suspect, with all of its rows left out: float64 ``[R, C]``."""
@@ -140,14 +142,14 @@ class Comparison:
             found[r] = np.divide(metric[-1, :-1], scale, out=np.zeros(count), where=scale > 0)
         return found
 
-    def _rest(self, suspect: np.ndarray) -> tuple[np.ndarray, float]:
-        """What is left of a suspect, scaled, and its length in the metric."""
-        rest, others = (suspect - self.mean) * self.scale, self._rests[1]
-        squared = float(rest @ rest)
+    def _length(self, rest: np.ndarray) -> np.ndarray:
+        """Of scaled rests ``[..., D]``, in the metric: float64 ``[...]``."""
+        others = self._rests[1]
+        squared = np.square(rest).sum(-1)
         if len(others):
-            along = others @ rest
-            squared -= float(along @ self._kernel @ along)
-        return rest, float(np.sqrt(max(squared, 0.0)))
+            along = rest @ others.T
+            squared = squared - ((along @ self._kernel) * along).sum(-1)
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:
