@@ -79,10 +79,8 @@ def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatc
     arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
     assert main([*arguments, "--factory", "their_nets:make"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["call"] == "cannot tell" and "is more than 0.05 under that of every reference" in found["reason"], (
-        "it never learnt the task"
-    )
-    assert found["queries"] < found["budget"] == 165 and found["p_value"] is None and found["level"] == DIGITS.probe.level
+    assert found["call"] in ("not shown", "cannot tell") and found["twins"] == 19, "it never learnt the task"
+    assert found["queries"] <= found["budget"] == DIGITS.twin_test.looks[-1] and found["level"] == DIGITS.twin_test.level
     assert main([*arguments, "--factory", "their_nets:make", "--method", "paper"]) == 0
     paper = json.loads(capsys.readouterr().out)["paper"]
     assert paper["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
@@ -209,6 +207,7 @@ BAD_INPUT = {
     "no workers": (["zoo", "--recipe", "digits", "--workers", "0"], 2, "RayFarm.workers is 0; expected at least 1"),
     "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
     "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
+    "twins of no kit": (["kit", "add-twins"], 2, "which kit do you add twins to?"),
     "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
 }
 
