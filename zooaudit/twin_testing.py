@@ -118,7 +118,7 @@ def make(
     images = of.images[chosen[0]]
     asked = [[c.id for c in candidates], [s.id for s in references]]
     own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
-    kinds = [Reference(s.id, kind(s)) for s in references]
+    kinds = [reference(s) for s in references]
     return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
 
 
@@ -159,9 +159,10 @@ def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifa
     return torch.stack(found)
 
 
-def kind(spec: ModelSpec) -> str:
-    """How a reference was made."""
-    return f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+def reference(spec: ModelSpec) -> Reference:
+    """A model of the zoo as a reference."""
+    made = f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 
 def procedure(twin: ModelSpec) -> str:
