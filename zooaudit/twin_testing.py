@@ -11,7 +11,7 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
 from zooaudit.seeds import derive
-from zooaudit.steps import clean_answers
+from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
@@ -33,6 +33,12 @@ class Sources:
 
     foreign: Tensor | None = None
     log: Tensor | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of each that is there: other images are other questions."""
+        parts = {"foreign": self.foreign, "query_log": self.log}
+        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
 
 
 NO_SOURCES = Sources()
