@@ -170,8 +170,8 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
         _ranked(opened, with_kits, "fresh twins", "the kit's"),
     ]
     if len(fresh.references):
-        theirs = {"reference_answers": fresh.reference_answers, "reference_behind": fresh.reference_behind}
-        own = replace(with_kits, references=fresh.references, **theirs)
+        answers, behind = fresh.reference_answers, fresh.reference_behind
+        own = replace(with_kits, references=fresh.references, reference_answers=answers, reference_behind=behind)
         found.append(_ranked(opened, own, "fresh references", "the checker's"))
     return found
 
