@@ -181,6 +181,8 @@ class ZooConfig:
     encoder_per_role: int = 5
     other_victims: int = 2
     look_alikes_per_victim: int = 4
+    taken: tuple[ModifyConfig, ...] = ()
+    """What is done to the victim's own weights, each for one more suspect that is stolen; not of the user's own victim."""
     data_fraction: float = 0.5
     training: TrainConfig = field(default_factory=TrainConfig)
     epochs: tuple[tuple[str, int], ...] = ()

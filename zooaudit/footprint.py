@@ -22,8 +22,8 @@ from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.suspects.load import call_factory
-from zooaudit.twin_testing import Pools, kind, order, procedure
-from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
+from zooaudit.twin_testing import Pools, order, procedure, reference
+from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.plan import Plan
@@ -85,16 +85,7 @@ ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
 CALLS = 3 + 2 * len(TREATMENTS)
 """Of many models at once, for answers: references on the pools, candidates, suspects, and the first two behind each interface."""
-ONCE = (
-    Requests(head=1)
-    + saved(0)
-    + Requests(put=2, list=4 + CALLS, delete=1)
-    + loaded(0)
-    + loaded(1) * 2
-    + KEPT * 2
-    + saved(3)
-    + saved(4)
-)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(3) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim, and its answers to the twin test's
 questions once more, as a suspect; UAP, datapoints; kit, report."""
 
@@ -230,7 +221,7 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
     asked, checks, looks = order(recipe.twin_test, of, torch.zeros(rows))
     twins = plan.of(Role.TWIN)
     candidates = tuple(Candidate(id_, 0.98765) for id_ in (plan.victim, *(s.id for s in twins)))
-    references = tuple(Reference(s.id, kind(s)) for s in plan.of(Role.REFERENCE))
+    references = tuple(reference(s) for s in plan.of(Role.REFERENCE))
     one = torch.zeros(len(asked), classes)
     own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
     return TwinTest(

@@ -11,7 +11,7 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
 from zooaudit.seeds import derive
-from zooaudit.steps import clean_answers
+from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
@@ -33,6 +33,12 @@ class Sources:
 
     foreign: Tensor | None = None
     log: Tensor | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of each that is there: other images are other questions."""
+        parts = {"foreign": self.foreign, "query_log": self.log}
+        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
 
 
 NO_SOURCES = Sources()
@@ -118,7 +124,7 @@ def make(
     images = of.images[chosen[0]]
     asked = [[c.id for c in candidates], [s.id for s in references]]
     own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
-    kinds = [Reference(s.id, kind(s)) for s in references]
+    kinds = [reference(s) for s in references]
     return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
 
 
@@ -159,9 +165,10 @@ def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifa
     return torch.stack(found)
 
 
-def kind(spec: ModelSpec) -> str:
-    """How a reference was made."""
-    return f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+def reference(spec: ModelSpec) -> Reference:
+    """A model of the zoo as a reference."""
+    made = f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 
 def procedure(twin: ModelSpec) -> str:

@@ -1,8 +1,8 @@
 """One owner of a collection: victim and twins, the references, who must not be accused and who should be; and whose models these are."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor

@@ -80,7 +80,7 @@ class Trial:
         own, others = (self._asked(models) for models in (self.candidates, self.references))
         return assembled(
             LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
-            [Reference(a.id, a.attack or "trained") for a in self.references], others, self.candidates[0].procedure,
+            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure,
         )  # fmt: skip
 
     def _asked(self, models: Sequence[About]) -> Asked:

@@ -26,7 +26,7 @@ EVEN = 0.3
 """A feature is divided by the root of its mean square in the rows, plus so much of the mean over all features."""
 TEMPERATURES = (0.5, 2.0)
 """Sharper and softer answers: what a model's calibration does to them says nothing about where it came from."""
-SHARED = -1
+SHARED = ""
 """Group of rows that belong to no reference."""
 MOST_PAIRS = 400
 """Questions whose pairs are compared where a suspect's classes are not the kit's."""
@@ -44,7 +44,7 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
     some = roots[..., :MOST_PAIRS, :]
     alike = some @ some.transpose(-1, -2)
     centred = alike - alike.mean(-1, keepdim=True) - alike.mean(-2, keepdim=True) + alike.mean((-1, -2), keepdim=True)
-    above = torch.triu_indices(*alike.shape[-2:], offset=1)
+    above = torch.triu_indices(alike.shape[-2], alike.shape[-1], offset=1)
     return centred[..., above[0], above[1]].numpy()
 
 
@@ -59,17 +59,15 @@ class Comparison:
 
     Attributes:
         candidates: float64 ``[C, D]``, features of the victim and its twins, in any order.
-        rows: float64 ``[N, D]``; N may be 0. References as they are come first, in order.
-        groups: int ``[N]``, of each row which reference's it is, from 0; ``SHARED`` of none.
+        rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
+        references: R.
+        groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
     """
 
     candidates: np.ndarray
     rows: np.ndarray
-    groups: np.ndarray
-
-    @property
-    def references(self) -> int:
-        return int(self.groups.max()) + 1 if len(self.groups) else 0
+    references: int
+    groups: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
@@ -127,12 +125,12 @@ class Comparison:
         return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
-        """The statistic of each reference, as a suspect, with all of its rows left out: float64 ``[R, C]``."""
-        products, count = self._products, len(self.candidates)
+        """The statistic of each reference, as a suspect, with all rows of its group left out: float64 ``[R, C]``."""
+        products, count, groups = self._products, len(self.candidates), np.array(self.groups)
         found = np.zeros((self.references, count))
         for r in range(self.references):
-            others = count + np.flatnonzero(self.groups != r)
-            kept = [*range(count), count + int(np.argmax(self.groups == r))]
+            others = count + np.flatnonzero(groups != groups[r])
+            kept = [*range(count), count + r]
             across = products[np.ix_(kept, others)]
             metric = products[np.ix_(kept, kept)]
             if len(others):

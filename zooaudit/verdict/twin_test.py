@@ -44,10 +44,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``."""
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``.
+
+    Attributes:
+        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
+    """
 
     id: str
     kind: str
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -334,8 +339,8 @@ class TwinTest:
             ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
         rows = [told(others), *(told(changed) for _, changed in ways)]
         shared = [told(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
-        groups = [*range(len(others))] * len(rows) + [SHARED] * len(shared)
-        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), np.array(groups, dtype=int))
+        groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
+        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups))
 
     def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one

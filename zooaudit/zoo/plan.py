@@ -39,7 +39,7 @@ def plan_zoo(
     victim_id = own_victim or victims[0].id
     victim_seed = None if own_victim else victims[0].seed
     twins = planner.twins(victims[0]) if victims else planner.own_twins(own_training) if own_training else []
-    specs = [*victims, *twins, *strangers, *planner.references(strangers)]
+    specs = [*victims, *twins, *strangers, *planner.references()]
     for i in range(zoo.encoder_per_role):
         architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
         specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed, planner.attack(i + 1)))
@@ -55,4 +55,5 @@ def plan_zoo(
             architecture = zoo.architectures[i % len(zoo.architectures)]
             attack = planner.attack(v + i)
             specs.append(planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, attack))
+    specs += planner.taken(victims[0]) if victims else []
     return Plan(victim_id, tuple(specs))
