@@ -45,11 +45,7 @@ def page() -> str:
     """The whole page."""
     parts = [HEAD]
     for folder in sorted(p for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.exists() else []:
-        outcomes = [
-            json.loads((folder / f"{name}.json").read_text())
-            for name, study in STUDIES.items()
-            if study.of_paper and (folder / f"{name}.json").exists()
-        ]
+        outcomes = [json.loads((folder / f"{name}.json").read_text()) for name in STUDIES if (folder / f"{name}.json").exists()]
         if outcomes:
             parts.append("\n".join(section(folder.name, outcomes)))
     return "\n".join(parts).rstrip("\n") + "\n"

@@ -16,15 +16,13 @@ from zooaudit.planning import sizing_table
 from zooaudit.recipes import get_recipe
 from zooaudit.sizing import DOMAINS
 from zooaudit.studies.outcome import Holds
-from zooaudit.suspects.defences import DEFENCES
 
 sys.path.insert(0, str(Path(__file__).parent))
 from serving_tables import serving_table, steady_table, time_table
+from twin_tables import baselines_table, curves_table, power_table, validity_table, victims_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-BEHIND = {d.name for d in DEFENCES}
-"""What an innocent service may do too."""
 PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.881, 0.885)}
 """Test accuracies of the paper's table 4, normal and extracted."""
 
@@ -180,106 +178,6 @@ def reproduction_table() -> str:
     return "\n".join(lines)
 
 
-SHORT = ("specific", "UAP, encoder paper", "UAP, encoder hellinger", "LAP, encoder hellinger", "AKH", "SAC-w", "DeepJudge JSD, PGD 0.03")
-SHORT += ("ModelDiff DDV, PGD 0.03", "IPGuard, k=0.01", "label agreement")
-
-
-def verdict_table(short: bool = False) -> str:
-    """Every method against every family, then whom the calibrated verdict accuses: of each zoo that nothing was chosen on."""
-    parts = []
-    folders = sorted((p for p in (ROOT / "docs" / "verdict").iterdir() if p.is_dir()), reverse=True)
-    for folder in folders[: 1 if short else None]:
-        told = json.loads((folder / "verdict.json").read_text())
-        rows = pq.read_table(folder / "verdict.parquet").to_pylist()
-        parts.append(f"`zooaudit study verdict --recipe {folder.name}`, AUC; commit {told['commit'][:12]}, {told['hardware']}:")
-        everything = [r for r in rows if r["protocol"] == "all"]
-        if told.get("partial"):
-            parts.append(_few(everything))
-        parts.append(
-            "\n".join(_methods([r for r in everything if not short or r["method"] in SHORT], (100, 400) if short else (25, 100, 400)))
-        )
-        if not short and any(r["protocol"] != "all" for r in rows):
-            parts.append("\n".join(_left_out([r for r in rows if r["protocol"] != "all"])))
-        parts += _calls(folder, short)
-    return "\n\n".join(parts)
-
-
-def _few(rows: list[dict[str, Any]]) -> str:
-    """How many models a table rests on whose families were not all built."""
-    counts = {r["family"]: r["n_negative"] for r in rows if r["family"] != "all"}
-    shown = ", ".join(f"{n} {family}" for family, n in counts.items())
-    return f"Few models: {rows[0]['n_positive']} copies against {shown}; the other families were not built."
-
-
-def _left_out(rows: list[dict[str, Any]]) -> list[str]:
-    """An architecture or an attack that nothing was learnt from."""
-    families = list(dict.fromkeys(r["family"] for r in rows))
-    lines = [f"| `specific`, 400 queries, learnt | access | {' | '.join(families)} |", "|---" * (len(families) + 2) + "|"]
-    for protocol, access in dict.fromkeys((r["protocol"], r["access"]) for r in rows):
-        found = {r["family"]: r["auc"] for r in rows if (r["protocol"], r["access"]) == (protocol, access)}
-        lines.append(f"| {protocol} | {access} | {' | '.join(f'{found[f]:.3f}' if f in found else '' for f in families)} |")
-    return lines
-
-
-def _methods(rows: list[dict[str, Any]], counts: tuple[int, ...]) -> list[str]:
-    families = list(dict.fromkeys(r["family"] for r in rows))
-    by_method: dict[tuple[str, str, int], dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        by_method.setdefault((row["method"], row["access"], row["queries"]), {})[row["family"]] = row
-    lines = [f"| method | access | queries | {' | '.join(families)} | TPR at 1 % FPR, all |", "|---" * (len(families) + 4) + "|"]
-    for (method, access, queries), found in by_method.items():
-        if method == "specific" and (queries not in counts or (len(counts) == 2 and access not in ("probabilities", "label"))):
-            continue
-        aucs = [f"{found[f]['auc']:.3f}" if f in found else "" for f in families]
-        rate = found["all"]["tpr_at_fpr01"]
-        lines.append(f"| {method} | {access} | {queries:,} | {' | '.join(aucs)} | {'-' if rate is None else f'{rate:.2f}'} |")
-    return lines
-
-
-def _calls(folder: Path, short: bool) -> list[str]:
-    """What the calibrated verdict said to each family."""
-    if not (folder / "calibration.parquet").exists():
-        return []
-    rows = pq.read_table(folder / "calibration.parquet").to_pylist()
-    told = json.loads((folder / "calibration.json").read_text())
-    lines = ["| family | access | judgements | stolen | cannot tell | median queries | nine in ten |", "|---" * 7 + "|"]
-    for access in dict.fromkeys(r["access"] for r in rows if not short or r["access"] == "probabilities"):
-        for family in dict.fromkeys(r["family"] for r in rows):
-            part = [r for r in rows if r["access"] == access and r["family"] == family]
-            counts = [sum(r["call"] == call for r in part) for call in ("stolen", "cannot tell")]
-            asked = sorted(r["queries"] for r in part)
-            spread = f"{statistics.median(asked):g} | {asked[int(0.9 * (len(asked) - 1))]}"
-            lines.append(f"| {family} | {access} | {len(part)} | {counts[0]} | {counts[1]} | {spread} |")
-    return [
-        f"The calibrated verdict at level .01 on the same models (`zooaudit study calibration`, commit {told['commit'][:12]}):",
-        "\n".join(lines),
-    ]
-
-
-def adaptive_table() -> str:
-    """What a thief's defences cost and hide, and what they do to innocents."""
-    folder = ROOT / "docs" / "verdict" / "fmnist-verdict"
-    facts = json.loads((folder / "adaptive.json").read_text())
-    rows = pq.read_table(folder / "adaptive.parquet").to_pylist()
-    found = {(r["defence"], r["access"]): r for r in rows}
-    lines = [
-        f"`zooaudit study adaptive --recipe fmnist-verdict`, share of {rows[0]['models']} copies called stolen at level .01, and of",
-        f"innocent models (all families) behind the same interface; commit {facts['commit']}, {facts['hardware']}:",
-        "",
-        "| defence | accuracy | copies, probabilities | copies, label | innocents, probabilities | innocents, label | cannot tell |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for name in dict.fromkeys(r["defence"] for r in rows):
-        full, label = found[name, "probabilities"], found[name, "label"]
-        free = (
-            "| | |"
-            if name not in BEHIND
-            else f"{full['innocent_stolen']:.3f} | {label['innocent_stolen']:.3f} | {full['innocent_cannot_tell']:.2f} |"
-        )
-        lines.append(f"| {name} | {full['accuracy']:.3f} | {full['stolen']:.2f} | {label['stolen']:.2f} | {free}")
-    return "\n".join(lines)
-
-
 def sweep_table() -> str:
     """A sweep on stored answers against asking anew."""
     found = load("sweep")
@@ -307,9 +205,11 @@ TABLES = {
     "cluster": cluster_table,
     "sizing": sizing,
     "reproduction": reproduction_table,
-    "verdict": verdict_table,
-    "verdict-short": lambda: verdict_table(short=True),
-    "adaptive": adaptive_table,
+    "validity": validity_table,
+    "validity-victims": victims_table,
+    "power": power_table,
+    "power-curves": curves_table,
+    "baselines": baselines_table,
     "sweep": sweep_table,
     "serving": lambda: serving_table(load("serving"), spread),
     "serving-time": lambda: time_table(load("serving")),

@@ -17,6 +17,7 @@ from zooaudit.config import Recipe
 from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
+from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
@@ -24,6 +25,7 @@ from zooaudit.own_victim import own_victim, with_twins
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run, load_report, save_report
+from zooaudit.twin_testing import Sources
 from zooaudit.zoo.spec import Role
 
 
@@ -39,10 +41,14 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         data_s = time.perf_counter() - started
         farm = TimedFarm(chosen_farm(args))
         artifacts, own = open_store(args.store), own_victim(args, dataset)
-        run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None)
+        sources = _sources(args, dataset)
+        run = begin_run(
+            artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            sources.digests,
+        )  # fmt: skip
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources)
         tell("report: drawing", "report", run=run)
         folder = Path(args.out) if args.out else parent / run
         total_s = time.perf_counter() - started
@@ -58,6 +64,12 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     if args.log == "text" or args.json:
         _print_audit(done, page, summary, args.json, out)
     return 0
+
+
+def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
+    """Images beside the data: of another task, and those that the victim was asked."""
+    foreign = read_foreign(Path(args.foreign), dataset.image_shape) if args.foreign else None
+    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape) if args.query_log else None)
 
 
 def voice(args: argparse.Namespace) -> Voice:

@@ -190,7 +190,7 @@ def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> li
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
     """By model: the id that its answers to these questions are kept under."""
-    digest = _tensor_digest(asked)
+    digest = tensor_digest(asked)
     return {model: f"{model}.{digest}" for model in models}
 
 
@@ -232,7 +232,7 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
         target = torch.tensor(labels).repeat_interleave(len(answers[victim]))
         return dict(fit_encoder(rows, target, recipe.encoder, derive(recipe.seed, "encoder")).state_dict()), {}
 
-    inputs = [ids, [_tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
+    inputs = [ids, [tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
     network = Encoder(dimension, recipe.encoder)
     network.load_state_dict(kept_tensors(artifacts, "encoder", inputs, make)[0])
     return network.eval().requires_grad_(False)
@@ -304,5 +304,5 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
     return artifact.tensors(TENSORS), artifact.meta
 
 
-def _tensor_digest(tensor: Tensor) -> str:
+def tensor_digest(tensor: Tensor) -> str:
     return hashlib.sha256(str(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes()).hexdigest()[:16]

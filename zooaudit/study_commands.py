@@ -4,16 +4,18 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.storage.artifacts import open_store, table_to_bytes
+from zooaudit.suspects.load import imported
 
 if TYPE_CHECKING:
     from zooaudit.studies.bench import Bench
+    from zooaudit.studies.registry import ModelsStudy, Study
     from zooaudit.studies.runner import Result
     from zooaudit.sweep.result import Row
     from zooaudit.sweep.space import Space
@@ -28,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> No
     """What the study subcommand takes."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
     _add_zoo(parser, recipes)
-    parser.add_argument("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE)")
+    add = parser.add_argument
+    add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
+    add("--models", metavar="DIR", help="validity and power: models that somebody else trained, and their answers")
+    add("--load", metavar="MODULE:FUNCTION", help="baselines: function(folder, id) that gives a model of --models as a torch module")
+    add("--set", default="dev", choices=("dev", "report"), help="with --models: which victims (default: %(default)s)")
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
@@ -54,28 +60,75 @@ def _add_zoo(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
 
 
 def study(args: argparse.Namespace, out: TextIO) -> int:
-    """Try claims of the paper on a zoo: each study gives a table, a picture, and says whether the claim holds."""
-    from zooaudit.reporting.facts import commit, gather_facts
-    from zooaudit.studies.registry import STUDIES, get_study
-    from zooaudit.studies.runner import run_study
+    """Try claims of the paper on a zoo, or the twin test on models that somebody else trained."""
+    from zooaudit.studies.registry import ON_MODELS, STUDIES
 
     if not args.names:
         lines = [f"{s.name:<14} {s.source:<14} {s.title}{'  (trains models of its own)' if s.builds else ''}" for s in STUDIES.values()]
-        print(json.dumps(list(STUDIES)) if args.json else "\n".join(lines), file=out)
+        lines += [f"{s.name:<14} {s.source:<14} {s.title}  (on a folder: --models)" for s in ON_MODELS.values()]
+        print(json.dumps([*STUDIES, *ON_MODELS]) if args.json else "\n".join(lines), file=out)
         return 0
     if ALL in args.names and len(args.names) > 1:
         raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
-    chosen = [s for s in STUDIES.values() if s.of_paper] if args.names == [ALL] else [get_study(n) for n in args.names]
+    zoo, on_models = _chosen(args)
+    return _on_models(on_models, args, out) if on_models else _on_zoo(zoo, args, out)
+
+
+def _chosen(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]":
+    """The studies named: all on a zoo, or all on a folder of models."""
+    from zooaudit.studies.registry import ON_MODELS, STUDIES, ModelsStudy, Study, get_study
+
+    every = ON_MODELS if args.models else STUDIES
+    named = list(every.values()) if args.names == [ALL] else [get_study(n) for n in args.names]
+    zoo, on_models = [s for s in named if isinstance(s, Study)], [s for s in named if isinstance(s, ModelsStudy)]
+    if zoo and args.models:
+        raise ConfigError(f"--models is for {', '.join(ON_MODELS)}; {zoo[0].name} is tried on a zoo: leave --models out")
+    if on_models and not args.models:
+        raise ConfigError(f"{on_models[0].name} is tried on models that somebody else trained: say where they are, --models DIR")
+    return zoo, on_models
+
+
+def _provenance(args: argparse.Namespace) -> dict[str, Any]:
+    from zooaudit.reporting.facts import commit, gather_facts
+
+    facts = gather_facts(0, 0, args.command_line)
+    return {"command": facts.command, "commit": commit(), "hardware": facts.hardware, "versions": facts.versions, "date": facts.finished}
+
+
+def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextIO) -> int:
+    """Studies of the twin test on a folder of models."""
+    from zooaudit.studies.collected import read
+    from zooaudit.studies.owners import owners
+    from zooaudit.studies.runner import run_on_models
+
+    tell, store = voice(args), open_store(args.store)
+    load = imported(args.load) if args.load else None
+    if lacking := [s.name for s in chosen if s.loads and load is None]:
+        raise ConfigError(f"{', '.join(lacking)} asks models about new images: say how they are loaded, --load package.module:function")
+    found, left_out = owners(read(Path(args.models)), args.set)
+    for name, why in left_out.items():
+        tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
+    folder = Path(args.out) if args.out else Path("studies") / args.set
+    results: list[Result] = []
+    for number, one in enumerate(chosen, 1):
+        tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims", "study", name=one.name)
+        provenance = _provenance(args) | {"set": args.set}
+        results.append(run_on_models(one, found, left_out, store, provenance, load, lambda name: tell(f"  {name}", "owner", name=name)))
+        results[-1].write(folder)
+        if not args.json and args.log == "text":
+            _print_study(results[-1], out)
+    _print_all(results, {}, folder, args, out)
+    tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), out=str(folder))
+    return 0
+
+
+def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int:
+    """Studies of the paper's claims."""
+    from zooaudit.studies.runner import run_study
+
     tell = voice(args)
     bench = _bench(args, tell)
-    facts = gather_facts(0, 0, args.command_line)
-    provenance = {
-        "command": facts.command,
-        "commit": commit(),
-        "hardware": facts.hardware,
-        "versions": facts.versions,
-        "date": facts.finished,
-    }
+    provenance = _provenance(args)
     folder = Path(args.out) if args.out else Path("studies") / bench.recipe.name
     results: list[Result] = []
     lacking: dict[str, str] = {}
@@ -90,11 +143,7 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         results[-1].write(folder)
         if not args.json and args.log == "text":
             _print_study(results[-1], out)
-    if args.json:
-        rows = [{"study": r.study.name, **row} for r in results for row in r.rows]
-        print(json.dumps({"studies": [dict(r.facts) for r in results], "rows": rows, "lacking": lacking}), file=out)
-    elif args.log == "text" and results:
-        print(f"tables, pictures and findings are in {folder}", file=out)
+    _print_all(results, lacking, folder, args, out)
     if lacking:
         raise NotEnoughModelsError(
             f"{len(lacking)} of {len(chosen)} studies lack models ({', '.join(lacking)}): {next(iter(lacking.values()))}"
@@ -102,6 +151,14 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
     held = sum(f.holds == "reproduced" for r in results for f in r.findings)
     tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), reproduced=held, out=str(folder))
     return 0
+
+
+def _print_all(results: "list[Result]", lacking: dict[str, str], folder: Path, args: argparse.Namespace, out: TextIO) -> None:
+    if args.json:
+        rows = [{"study": r.study.name, **row} for r in results for row in r.rows]
+        print(json.dumps({"studies": [dict(r.facts) for r in results], "rows": rows, "lacking": lacking}), file=out)
+    elif args.log == "text" and results:
+        print(f"tables, pictures and findings are in {folder}", file=out)
 
 
 def sweep(args: argparse.Namespace, out: TextIO) -> int:

@@ -11,7 +11,7 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
 from zooaudit.seeds import derive
-from zooaudit.steps import clean_answers
+from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
@@ -33,6 +33,12 @@ class Sources:
 
     foreign: Tensor | None = None
     log: Tensor | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of each that is there: other images are other questions."""
+        parts = {"foreign": self.foreign, "query_log": self.log}
+        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
 
 
 NO_SOURCES = Sources()
@@ -114,13 +120,31 @@ def make(
     """A twin test of ``candidates``, the victim first."""
     of = pools(config, dataset, seed, sources)
     others = answered([s.id for s in references], of.images, dataset, artifacts)
-    asked, checks, looks = order(config, of, how_telling(others))
-    images, ids = of.images[asked], [c.id for c in candidates]
-    reference_behind = answered_behind([s.id for s in references], images, dataset, artifacts)
+    chosen = order(config, of, how_telling(others))
+    images = of.images[chosen[0]]
+    asked = [[c.id for c in candidates], [s.id for s in references]]
+    own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
+    kinds = [reference(s) for s in references]
+    return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What models answer to the questions: float32 ``[models, Q, K]``, and ``[I, models, Q, K]`` behind I interfaces, or None."""
+
+    plain: Tensor
+    behind: Tensor | None = None
+
+
+def assembled(
+    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
+    references: Sequence[Reference], others: Asked, procedure: str = "",
+) -> TwinTest:  # fmt: skip
+    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
+    asked, checks, looks = chosen
     return TwinTest(
-        images, of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, config.level,
-        tuple(candidates), answered(ids, images, dataset, artifacts), tuple(Reference(s.id, kind(s)) for s in references), others[:, asked],
-        procedure, answered_behind(ids, images, dataset, artifacts), reference_behind,
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
+        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind,
     )  # fmt: skip
 
 
@@ -141,9 +165,10 @@ def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifa
     return torch.stack(found)
 
 
-def kind(spec: ModelSpec) -> str:
-    """How a reference was made."""
-    return f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+def reference(spec: ModelSpec) -> Reference:
+    """A model of the zoo as a reference."""
+    made = f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 
 def procedure(twin: ModelSpec) -> str:

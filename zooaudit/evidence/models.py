@@ -21,7 +21,7 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.twin_testing import answered, answered_behind, kind
+from zooaudit.twin_testing import answered, answered_behind, reference
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
@@ -127,16 +127,14 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
 
 
 def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
-    """Fresh twins; and references, with the strangers that some of them are extracted from."""
+    """Fresh twins, and references."""
     zoo = replace(recipe.zoo, twins=1)
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
     count = recipe.zoo.references if trial.references is None else trial.references
     others = steps.plan_for(replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim)
-    references = others.of(Role.REFERENCE)
-    parents = {s.parent for s in references}
-    return [*twins, *(s for s in others.of(Role.OTHER_VICTIM) if s.id in parents), *references]
+    return [*twins, *others.of(Role.REFERENCE)]
 
 
 def _fresh(
@@ -152,7 +150,7 @@ def _fresh(
     own, others, images = [victim, *(s.id for s in twins)], [s.id for s in references], opened.kit.twin_test.images
     candidates = [Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins)]
     plain, behind = ([asked(ids, images, dataset, artifacts) for ids in (own, others)] for asked in (answered, answered_behind))
-    return Fresh(tuple(candidates), plain[0], tuple(Reference(s.id, kind(s)) for s in references), plain[1], behind[0], behind[1])
+    return Fresh(tuple(candidates), plain[0], tuple(reference(s) for s in references), plain[1], behind[0], behind[1])
 
 
 def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
@@ -170,8 +168,8 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
         _ranked(opened, with_kits, "fresh twins", "the kit's"),
     ]
     if len(fresh.references):
-        theirs = {"reference_answers": fresh.reference_answers, "reference_behind": fresh.reference_behind}
-        own = replace(with_kits, references=fresh.references, **theirs)
+        answers, behind = fresh.reference_answers, fresh.reference_behind
+        own = replace(with_kits, references=fresh.references, reference_answers=answers, reference_behind=behind)
         found.append(_ranked(opened, own, "fresh references", "the checker's"))
     return found
 

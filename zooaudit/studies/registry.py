@@ -1,12 +1,15 @@
 """Every study by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, adaptive, borders, bystanders, calibration, perturbations, similarity, thieves, verdict
+from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, power, rivals, similarity, thieves, validity
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
+from zooaudit.studies.owners import Owner
+from zooaudit.studies.rivals import Load
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,24 @@ class Study:
     source: str
     run: Callable[[Bench], Outcome]
     builds: bool = False
-    of_paper: bool = True
-    """Whether the paper claims something of the kind; what it does not test has no row among what was reproduced."""
+
+
+@dataclass(frozen=True)
+class ModelsStudy:
+    """A study of the twin test on models that somebody else trained.
+
+    Attributes:
+        rows: what comes of one owner's models; kept, so that a study goes on where it stopped.
+        outcome: what all owners' rows say.
+    """
+
+    name: str
+    title: str
+    rows: Callable[[Owner, Load | None], list[dict[str, Any]]]
+    outcome: Callable[[Sequence[dict[str, Any]]], Outcome]
+    source: str = "ours"
+    loads: bool = False
+    """Whether it asks models about new images, and so needs a function that loads them."""
 
 
 STUDIES = {
@@ -47,18 +66,24 @@ STUDIES = {
         Study("overlap", "Overlap of training data", "figure 12", bystanders.overlap, builds=True),
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
         Study("ipguard", "IPGuard", "section 5.4", borders.ipguard),
-        Study("verdict", "Every method against every family of innocents", "ours", verdict.verdict, builds=True, of_paper=False),
-        Study(
-            "calibration", "Verdicts with a known rate of false accusations", "ours", calibration.calibration, builds=True, of_paper=False
-        ),
-        Study("adaptive", "Thieves who know of the audit", "ours", adaptive.adaptive, builds=True, of_paper=False),
         Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
     )
 }
 
 
-def get_study(name: str) -> Study:
+ON_MODELS = {
+    s.name: s
+    for s in (
+        ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
+        ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows(owner), power.outcome),
+        ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True),
+    )
+}
+
+
+def get_study(name: str) -> Study | ModelsStudy:
     """Look a study up; ConfigError with the known names if there is none."""
-    if name not in STUDIES:
-        raise ConfigError(f"unknown study {name!r}; known studies: {', '.join(STUDIES)}")
-    return STUDIES[name]
+    found = STUDIES.get(name) or ON_MODELS.get(name)
+    if found is None:
+        raise ConfigError(f"unknown study {name!r}; known studies: {', '.join((*STUDIES, *ON_MODELS))}")
+    return found

@@ -3,22 +3,25 @@
 import io
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zooaudit import steps
 from zooaudit.code import code_digest
 from zooaudit.config import digest_of
-from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Finding, Outcome, findings_from
-from zooaudit.studies.registry import Study
+from zooaudit.studies.owners import Owner
+from zooaudit.studies.registry import ModelsStudy, Study
+from zooaudit.studies.rivals import Load
 
-KIND = "study"
+KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
 CODE = code_digest("studies", "baselines", "uap", "fingerprint", "encoder", "verdict")
 """Another way to compute, another outcome: an edit of these rooms makes every study run anew, on models and answers that are there."""
 
@@ -33,7 +36,7 @@ class Result:
         fresh: it was run now, not read from the store.
     """
 
-    study: Study
+    study: Study | ModelsStudy
     facts: Mapping[str, Any]
     findings: list[Finding]
     files: Mapping[str, bytes]
@@ -93,7 +96,37 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
     return _result(study, {name: artifact.read(name) for name in artifact.files}, fresh)
 
 
-def _result(study: Study, files: Mapping[str, bytes], fresh: bool) -> Result:
+def run_on_models(
+    study: ModelsStudy, owners: Sequence[Owner], left_out: Mapping[str, str], artifacts: Artifacts, provenance: Mapping[str, Any],
+    load: Load | None = None, told: Callable[[str], None] = lambda _: None,
+) -> Result:  # fmt: skip
+    """Run a study on models that somebody else trained; each owner's rows are kept in the store, and only read the second time.
+
+    Args:
+        left_out: owners that cannot be studied, and why.
+        load: gives a model's module, for studies that ask models anew.
+        told: called with each owner's name, before its turn.
+    """
+    started, rows, fresh = time.perf_counter(), [], False
+    for owner in owners:
+        told(owner.name)
+        id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, owner.collection.digest(owner.ids)])}"
+        if not artifacts.has(OWNERS, id_):
+            fresh = True
+            table = pa.Table.from_pylist(study.rows(owner, load))
+            artifacts.save(OWNERS, id_, {ROWS: table_to_bytes(table)}, {"study": study.name, "owner": owner.name})
+        rows += pq.read_table(io.BytesIO(artifacts.load(OWNERS, id_).read(ROWS))).to_pylist()
+    outcome = study.outcome(rows)
+    facts = {
+        "study": study.name, "title": study.title, "source": study.source, "owners": [o.name for o in owners],
+        "models": len({i for o in owners for i in o.ids}), "seconds": round(time.perf_counter() - started, 1), "queries": 0, "trained": 0,
+        **provenance,
+    }  # fmt: skip
+    outcome = replace(outcome, excluded=dict(left_out))
+    return _result(study, _files(study.name, outcome, facts), fresh)
+
+
+def _result(study: Study | ModelsStudy, files: Mapping[str, bytes], fresh: bool) -> Result:
     read = json.loads(files[f"{study.name}.json"])
     return Result(study, read, findings_from(json.dumps(read["findings"])), files, fresh)
 

@@ -4,7 +4,9 @@ import importlib
 import struct
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -70,21 +72,36 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 def call_factory(factory: str) -> nn.Module:
     """Import ``package.module:factory`` and call it."""
-    module_name, _, attribute = factory.partition(":")
+    made = imported(factory, "factory")
+    try:
+        module = made()
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise ModelError(f"factory {factory} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(module, nn.Module):
+        raise ModelError(f"factory {factory} returned a {type(module).__name__}; expected a torch.nn.Module")
+    return module
+
+
+def imported(path: str, what: str = "function") -> Callable[..., Any]:
+    """The user's ``package.module:function``; the current folder is searched too.
+
+    Raises:
+        ModelError: no such path, or importing it fails.
+    """
+    module_name, _, attribute = path.partition(":")
     if not module_name or not attribute:
-        raise ModelError(f"factory {factory!r} is not of the form package.module:factory")
+        raise ModelError(f"{what} {path!r} is not of the form package.module:{what}")
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.insert(0, str(Path.cwd()))
     try:
-        target = importlib.import_module(module_name)
+        target: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
-        made = target()  # type: ignore[operator]
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"factory {factory} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(made, nn.Module):
-        raise ModelError(f"factory {factory} returned a {type(made).__name__}; expected a torch.nn.Module")
-    return made
+        raise ModelError(f"{what} {path} failed: {type(error).__name__}: {error}") from error
+    if not callable(target):
+        raise ModelError(f"{what} {path} is a {type(target).__name__}; expected something to call")
+    return target
 
 
 def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:

@@ -26,7 +26,7 @@ EVEN = 0.3
 """A feature is divided by the root of its mean square in the rows, plus so much of the mean over all features."""
 TEMPERATURES = (0.5, 2.0)
 """Sharper and softer answers: what a model's calibration does to them says nothing about where it came from."""
-SHARED = -1
+SHARED = ""
 """Group of rows that belong to no reference."""
 MOST_PAIRS = 400
 """Questions whose pairs are compared where a suspect's classes are not the kit's."""
@@ -44,7 +44,7 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
     some = roots[..., :MOST_PAIRS, :]
     alike = some @ some.transpose(-1, -2)
     centred = alike - alike.mean(-1, keepdim=True) - alike.mean(-2, keepdim=True) + alike.mean((-1, -2), keepdim=True)
-    above = torch.triu_indices(*alike.shape[-2:], offset=1)
+    above = torch.triu_indices(alike.shape[-2], alike.shape[-1], offset=1)
     return centred[..., above[0], above[1]].numpy()
 
 
@@ -59,17 +59,15 @@ class Comparison:
 
     Attributes:
         candidates: float64 ``[C, D]``, features of the victim and its twins, in any order.
-        rows: float64 ``[N, D]``; N may be 0. References as they are come first, in order.
-        groups: int ``[N]``, of each row which reference's it is, from 0; ``SHARED`` of none.
+        rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
+        references: R.
+        groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
     """
 
     candidates: np.ndarray
     rows: np.ndarray
-    groups: np.ndarray
-
-    @property
-    def references(self) -> int:
-        return int(self.groups.max()) + 1 if len(self.groups) else 0
+    references: int
+    groups: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
@@ -114,23 +112,25 @@ class Comparison:
         lengths = np.sqrt(np.maximum((metric * own).sum(1), 0))
         return np.divide(metric, lengths[:, None], out=np.zeros_like(metric), where=lengths[:, None] > 0)
 
-    def of(self, suspect: np.ndarray) -> np.ndarray:
-        """The statistic of a suspect's features ``[D]`` for each candidate: float64 ``[C]``, each in [-1, 1]."""
-        rest, length = self._rest(suspect)
-        return np.asarray(self.weights @ rest / length) if length > 0 else np.zeros(len(self.candidates))
+    def of(self, suspects: np.ndarray) -> np.ndarray:
+        """The statistic of suspects' features ``[..., D]`` for each candidate: float64 ``[..., C]``, each in [-1, 1]."""
+        rest = (suspects - self.mean) * self.scale
+        length = self._length(rest)[..., None]
+        products = rest @ self.weights.T
+        return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
 
     def parts(self, suspect: np.ndarray) -> np.ndarray:
         """What each feature adds to the statistic: float64 ``[C, D]``, whose sums are ``of``."""
-        rest, length = self._rest(suspect)
-        return np.asarray(self.weights * rest / (length or 1.0))
+        rest = (suspect - self.mean) * self.scale
+        return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
-        """The statistic of each reference, as a suspect, with all of its rows left out: float64 ``[R, C]``."""
-        products, count = self._products, len(self.candidates)
+        """The statistic of each reference, as a suspect, with all rows of its group left out: float64 ``[R, C]``."""
+        products, count, groups = self._products, len(self.candidates), np.array(self.groups)
         found = np.zeros((self.references, count))
         for r in range(self.references):
-            others = count + np.flatnonzero(self.groups != r)
-            kept = [*range(count), count + int(np.argmax(self.groups == r))]
+            others = count + np.flatnonzero(groups != groups[r])
+            kept = [*range(count), count + r]
             across = products[np.ix_(kept, others)]
             metric = products[np.ix_(kept, kept)]
             if len(others):
@@ -140,14 +140,14 @@ class Comparison:
             found[r] = np.divide(metric[-1, :-1], scale, out=np.zeros(count), where=scale > 0)
         return found
 
-    def _rest(self, suspect: np.ndarray) -> tuple[np.ndarray, float]:
-        """What is left of a suspect, scaled, and its length in the metric."""
-        rest, others = (suspect - self.mean) * self.scale, self._rests[1]
-        squared = float(rest @ rest)
+    def _length(self, rest: np.ndarray) -> np.ndarray:
+        """Of scaled rests ``[..., D]``, in the metric: float64 ``[...]``."""
+        others = self._rests[1]
+        squared = np.square(rest).sum(-1)
         if len(others):
-            along = others @ rest
-            squared -= float(along @ self._kernel @ along)
-        return rest, float(np.sqrt(max(squared, 0.0)))
+            along = rest @ others.T
+            squared = squared - ((along @ self._kernel) * along).sum(-1)
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:

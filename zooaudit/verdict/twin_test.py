@@ -1,6 +1,6 @@
 """The twin test: what a suspect is asked, what candidates and references answered to the same, and the verdict that follows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -26,6 +26,9 @@ NO_CLASS = -1
 LEAST = 10
 """Questions of a family under which it is left out of a look."""
 POORER = 0.05
+BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
+"""Standard deviations that a family's statistic must be ahead by to count as much. On images of another task one candidate is often nearest
+to everybody; a thief who asked with such images stands out there by far more."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
@@ -41,10 +44,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``."""
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``.
+
+    Attributes:
+        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
+    """
 
     id: str
     kind: str
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,27 @@ class Examined:
     @property
     def queries(self) -> int:
         return len(self.answers)
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a suspect's answers come to, whichever candidate is the victim.
+
+    Attributes:
+        looks: standardised statistics ``[looks so far, C]``, candidates in the test's order.
+        hindrance: why these answers cannot be judged; "" if they can.
+        by_columns: whether the suspect's classes are as many as the kit's.
+    """
+
+    looks: np.ndarray
+    hindrance: str
+    access: Access
+    by_columns: bool
+    queries: int
+
+    def ordered(self, order: Sequence[int]) -> "Compared":
+        """For a test whose candidates stand in another order."""
+        return replace(self, looks=self.looks[:, list(order)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +121,7 @@ class TwinTest:
     behind: Tensor | None = None
     reference_behind: Tensor | None = None
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
-    _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
+    _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def budget(self) -> int:
@@ -139,10 +168,22 @@ class TwinTest:
 
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
         """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
-        key = (access or Access(), by_columns, horizon or self.budget)
-        if key not in self._hubs:
-            self._hubs[key] = hub_of(self._combined([c.left_out() for c in self._comparisons(*key)]))
-        return self._hubs[key]
+        return hub_of(self._references(access or Access(), by_columns, horizon or self.budget))
+
+    def _references(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
+        """Each reference as a suspect, standardised: ``[R, C]``; made once."""
+        key = (access, by_columns, queries)
+        if key not in self._left_out:
+            self._left_out.setdefault(key, self._combined(self._families(queries), [c.left_out() for c in self._comparisons(*key)]))
+        return self._left_out[key]
+
+    def ordered(self, order: Sequence[int]) -> "TwinTest":
+        """The same test with its candidates in another order: the one at ``order[0]`` is the victim."""
+        rows = list(order)
+        behind = None if self.behind is None else self.behind[:, rows]
+        found = replace(self, candidates=tuple(self.candidates[i] for i in rows), answers=self.answers[rows], behind=behind)
+        found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
+        return found
 
     def examine(
         self, suspect: BlackBox, level: float | None = None, access: Access | None = None, by: By = "rank", horizon: int | None = None,
@@ -194,24 +235,43 @@ class TwinTest:
         """
         stops = self.stops(horizon)
         self._check(answers, stops)
-        access = self._read_as(access, answers)
+        access = self.read_as(access, answers)
+        (compared,) = self.compared(answers[None], access, horizon)
+        return Examined(self.call(compared, level, by, horizon), answers, access)
+
+    def compared(self, answers: Tensor, access: Access, horizon: int | None = None) -> list[Compared]:
+        """Many suspects' answers ``[S, queries, K']``, read in one way, at each look that they reach."""
+        reached = [n for n in self.stops(horizon) if n <= answers.shape[1]]
+        looks = np.stack([self.statistics(answers, access, n) for n in reached], axis=1)
+        hindered = [hindrance(rows[: self.checks]) for rows in answers]
+        by_columns, queries = answers.shape[2] == self.num_classes, answers.shape[1]
+        return [Compared(one, why, access, by_columns, queries) for one, why in zip(looks, hindered, strict=True)]
+
+    def call(
+        self, compared: Compared, level: float | None = None, by: By = "rank", horizon: int | None = None, aside: bool = True
+    ) -> TwinVerdict:  # fmt: skip
+        """The verdict on one suspect.
+
+        Args:
+            aside: with the claim by the normal distribution beside the rank, which takes longer than all the rest.
+        """
+        stops = self.stops(horizon)
         level = self.level if level is None else level
         check_level(level)
-        asked = Asked(access.name, len(answers), stops[-1])
+        asked = Asked(compared.access.name, compared.queries, stops[-1])
         cautions = spoken(self.exchangeability)[1]
-        why = self.barred(level, by) or hindrance(answers[: self.checks])
+        why = self.barred(level, by) or compared.hindrance
         if why:
-            return Examined(cannot_tell(why, self.twins, level, asked, by, cautions), answers, access)
-        standing = self._standing(answers, access, stops)
-        return Examined(decide(standing, level, asked, by, cautions), answers, access)
+            return cannot_tell(why, self.twins, level, asked, by, cautions)
+        return decide(self._standing(compared, stops, aside or by == "normal"), level, asked, by, cautions)
 
     def statistics(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """Of the first so many answers ``[n, K']``, standardised: ``[C]``, the victim first."""
-        by_columns = answers.shape[1] == self.num_classes
+        """Of the first so many answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
+        by_columns = answers.shape[-1] == self.num_classes
         found = []
         for family, comparison in zip(self._families(queries), self._comparisons(access, by_columns, queries), strict=True):
-            found.append(comparison.of(features(answers[self._rows(family, queries)], access, by_columns)))
-        return self._combined(found)
+            found.append(comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns)))
+        return self._combined(self._families(queries), found)
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
         """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins: ``[queries]``, shares of it.
@@ -243,13 +303,13 @@ class TwinTest:
             return ()
         return tuple(int(c) for c in columns)
 
-    def _standing(self, answers: Tensor, access: Access, stops: tuple[int, ...]) -> Standing:
-        """Where the victim stands after so many answers."""
-        reached = [n for n in stops if n <= len(answers)]
-        looks = np.stack([self.statistics(answers, access, n) for n in reached])
+    def _standing(self, compared: Compared, stops: tuple[int, ...], normal: bool) -> Standing:
+        """Where the victim stands."""
+        looks = compared.looks
         ranking = ranked(looks, len(stops))
-        hub = self.hub(access, answers.shape[1] == self.num_classes, reached[ranking.look])
-        return Standing(ranking, looks[-1], hub.beyond(float(ranking.statistics[0])) if hub.is_one else None, normal_claim(looks[-1]))
+        hub = self.hub(compared.access, compared.by_columns, stops[ranking.look])
+        beyond = hub.beyond(float(ranking.statistics[0])) if hub.is_one else None
+        return Standing(ranking, looks[-1], beyond, normal_claim(looks[-1]) if normal else None)
 
     def _families(self, queries: int) -> list[str]:
         return [f for f in FAMILIES if len(self._rows(f, queries)) >= min(LEAST, self.checks)]
@@ -279,8 +339,8 @@ class TwinTest:
             ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
         rows = [told(others), *(told(changed) for _, changed in ways)]
         shared = [told(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
-        groups = [*range(len(others))] * len(rows) + [SHARED] * len(shared)
-        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), np.array(groups, dtype=int))
+        groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
+        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups))
 
     def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one
@@ -291,12 +351,12 @@ class TwinTest:
             self._compared.pop(oldest, None)
         return kept
 
-    @staticmethod
-    def _combined(families: list[np.ndarray]) -> np.ndarray:
+    def _combined(self, families: Sequence[str], statistics: Sequence[np.ndarray]) -> np.ndarray:
         """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest, standardised before and after."""
-        return standardised(np.max([standardised(f) for f in families], axis=0))
+        found = [standardised(s) - BEHINDHAND[f] for f, s in zip(families, statistics, strict=True)]
+        return standardised(np.max(found, axis=0))
 
-    def _read_as(self, access: Access | None, answers: Tensor) -> Access:
+    def read_as(self, access: Access | None, answers: Tensor) -> Access:
         """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less:
         of an innocent model, what is not told would be taken for what it answers."""
         parts = [Access.seen(part) for part in (answers[: self.checks], answers[self.checks :]) if len(part)]

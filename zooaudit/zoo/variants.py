@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Sequence
 
-from zooaudit.config import ExtractConfig, ModifyConfig, Overlap, TrainConfig
+from zooaudit.config import ExtractConfig, ModifyConfig, Overlap
 from zooaudit.seeds import derive
-from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.spec import Group, ModelSpec
 
 
 def modified(base: ModelSpec, config: ModifyConfig, parent: ModelSpec | None = None) -> ModelSpec:
@@ -43,18 +43,3 @@ def weaker(base: ModelSpec, attack: ExtractConfig, turn: int) -> ModelSpec:
     """A piracy model like ``base``, extracted by a weaker attack; however poor, it counts as having learnt (paper figure 6c)."""
     seed = derive(base.seed, "weaker", attack.seed_size, turn)
     return dataclasses.replace(base, group=Group.STUDY, seed=seed, extraction=attack, floor=0.0)
-
-
-def twin(base: ModelSpec, architecture: str, training: TrainConfig, index: int) -> ModelSpec:
-    """A homologous model of the victim's own architecture: ``base`` but for that, and another seed."""
-    seed = derive(base.seed, "twin", architecture, index)
-    return dataclasses.replace(base, group=Group.STUDY, architecture=architecture, training=training, seed=seed)
-
-
-def distilled(base: ModelSpec, teacher: ModelSpec) -> ModelSpec:
-    """A model made as the extracted ``base`` was, from ``teacher``'s answers: distilled in-house if the teacher is innocent, a second
-    generation if it is a piracy model itself."""
-    seed = derive(base.seed, "distilled", teacher.id)
-    role = Role.PIRACY if teacher.role.stolen else Role.LOOK_ALIKE
-    half = teacher.seed if teacher.extraction is None else None  # an extracted teacher has no half of the data to keep clear of
-    return dataclasses.replace(base, role=role, group=Group.STUDY, parent=teacher.id, parent_split_seed=half, seed=seed)

@@ -1,0 +1,156 @@
+"""Tables of the twin test's studies, from docs/verdict."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from zooaudit.studies import rivals
+from zooaudit.studies.power import WEIGHTS, found_at
+from zooaudit.studies.rates import shown
+from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, of, total, worst_of
+from zooaudit.verdict.decision import Call
+
+RESULTS = Path(__file__).parent.parent / "docs" / "verdict"
+Row = dict[str, Any]
+CELLS = (
+    ("500", ONCE, "probabilities"), (SHOWN, ONCE, "probabilities"), (SHOWN, ONCE, "label"), (SHOWN, EARLY, "probabilities"),
+    ("1,000 with the query log", ONCE, "probabilities"), ("1,000 with the query log", ONCE, "label"),
+)  # fmt: skip
+POWER_CELLS = (("500", "probabilities"), ("500", "label"), ("2,000", "probabilities"), ("2,000", "label"))
+POWER_CELLS += (("1,000 with the query log", "probabilities"), ("1,000 with the query log", "label"))
+
+
+def _load(name: str) -> tuple[list[Row], str]:
+    """Rows, and where they come from in a line; nothing where a study was not run yet."""
+    if not (RESULTS / f"{name}.json").exists():
+        return [], f"`zooaudit study {name}` has not been run."
+    told = json.loads((RESULTS / f"{name}.json").read_text())
+    place = f"commit {told['commit'][:12]}, {told['hardware']}"
+    head = f"`{told['command']}`: {told['models']} models, victims {', '.join(told['owners'])}; {place}:"
+    return pq.read_table(RESULTS / f"{name}.parquet").to_pylist(), head
+
+
+def _table(head: str, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
+    rows = [columns, ["---"] * len(columns), *lines]
+    return "\n".join([head, "", *("| " + " | ".join(map(str, r)) + " |" for r in rows)])
+
+
+def validity_table() -> str:
+    """Innocents called stolen, by family: of the true victims."""
+    rows, head = _load("validity")
+    if not rows:
+        return head
+    true = of(rows, true=True)
+    families = by(true, "family") | {"**all**": true}
+    lines = []
+    for family, part in families.items():
+        counts = [total(of(part, questions=q, rule=rule, access=a), "stolen") for q, rule, a in CELLS]
+        lines.append([family, counts[0][1], *(f"{k}: {shown(k, n)}" for k, n in counts)])
+    titles = [f"{q}, {a}" + (", stopping early" if rule == EARLY else "") for q, rule, a in CELLS]
+    return _table(f"{head} innocents called stolen, share [95 % interval].", ["innocents", "judgements", *titles], lines)
+
+
+def victims_table() -> str:
+    """The same victim by victim, and each candidate in turn as the victim."""
+    rows, head = _load("validity")
+    if not rows:
+        return head
+    lines = []
+    for owner, part in [*by(rows, "owner").items(), ("**all**", rows)]:
+        cells: list[object] = [owner]
+        for access in ("probabilities", "label"):
+            mine = of(part, questions=SHOWN, rule=ONCE, access=access)
+            k, n = total(of(mine, true=True), "stolen")
+            _, (most, asked), p = worst_of(mine, "first")
+            cells += [f"{k} of {n}", f"{most} of {asked} (p {p:.2g})"]
+        kits = [k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()]
+        off = sorted({k["off"] for k in kits if k["true"] and k["off"]})
+        hubs, refused = (f"{sum(k[c] for k in kits)} of {len(kits)}" for c in ("hub", "refused"))
+        lines.append([*cells, hubs, refused, "; ".join(off) or "none"])
+    columns = ["victim"]
+    columns += [c for a in ("probabilities", "label") for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}")]
+    return _table(
+        f"{head} {SHOWN} questions; p: the chance that the worst of so many candidates is as bad, were all binomial at .05.",
+        [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines,
+    )  # fmt: skip
+
+
+def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Families of thieves, and the groups that are promised something."""
+    learnt = [r for r in rows if not r["taken"]]
+    full = [r for r in learnt if r["family"] in ("distilled", "cloudleak", "jbda")]
+    groups = dict(by(rows, "family"))
+    groups["**all with weights taken**"] = [r for r in rows if r["family"] in WEIGHTS]
+    groups["**CloudLeak, JBDA, distilled; recovery .95 and more**"] = [r for r in full if r["recovery"] >= 0.95]
+    groups["**extracted; recovery .85 to .95**"] = [r for r in learnt if 0.85 <= r["recovery"] < 0.95]
+    groups["**all extracted**"] = learnt
+    return {name: part for name, part in groups.items() if part}
+
+
+def power_table() -> str:
+    """Thieves found, by family."""
+    rows, head = _load("power")
+    if not rows:
+        return head
+    main = of(rows, curve="")
+    lines = []
+    for kind, part in _kinds(main).items():
+        once = of(part, rule=ONCE)
+        thieves = {r["thief"]: r for r in once}.values()
+        recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
+        cells = [shown(*found_at(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
+        early = of(part, rule=EARLY, questions="2,000", access="probabilities")
+        asked = [r["queries"] for r in early if r["call"] == Call.STOLEN]
+        lines.append([kind, len(thieves), recovery, agreement, *cells, f"{median(asked):g}" if asked else "-"])
+    titles = [f"{q}, {a}" for q, a in POWER_CELLS]
+    columns = ["stolen", "models", "recovery", "agreement", *titles, "median queries when found, stopping early, of 2,000"]
+    return _table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}" if values else "-"
+
+
+def curves_table() -> str:
+    """Power against questions, references and twins."""
+    rows, head = _load("power")
+    if not rows:
+        return head
+    lines = []
+    for curve, column, level in (
+        ("questions", "budget", 0.05),
+        ("references", "references", 0.05),
+        ("twins", "twins", 0.05),
+        ("twins", "twins", 0.1),
+    ):
+        part = [r for r in rows if r["curve"].startswith(curve)]
+        for (kind, count), group in sorted(by(part, lambda r, c=column: (r["curve"], r[c])).items()):
+            cells = [
+                f"{k / n:.2f}" for taken in (True, False) for a in ("probabilities", "label")
+                for k, n in [found_at(of(group, taken=taken, access=a), level)] if n
+            ]  # fmt: skip
+            lines.append([f"{count:,} {kind}", f"{level:g}", *cells])
+    columns = ["", "level", *(f"{who}, {a}" for who in ("weights taken", "answers learnt") for a in ("probabilities", "label"))]
+    return _table(f"{head} share called stolen; {SHOWN} questions, all references and twins, unless said otherwise.", columns, lines)
+
+
+def baselines_table() -> str:
+    """Other methods under the same test."""
+    rows, head = _load("baselines")
+    if not rows:
+        return head
+    lines = []
+    for (method, access), part in by(rows, lambda r: (r["method"], r["access"])).items():
+        thieves, innocents = [r for r in part if r["thief"]], [r for r in part if not r["thief"]]
+        asked = [r["asked"] for r in part]
+        shares = [f"{n}: {shown(k, n)}" for k, n in (rivals.counts([r for r in thieves if r["taken"] is t]) for t in (True, False))]
+        k, n = rivals.counts(innocents)
+        most, of_, p = rivals.worst_candidate(innocents)
+        span = f"{min(asked):,}" + (f" to {max(asked):,}" if max(asked) > min(asked) else "")
+        lines.append([method, access, span, *shares, f"{n}: {shown(k, n)}", f"{most} of {of_} (p {p:.2g})"])
+    columns = ["method", "access", "images asked in all", "weights taken: found", "answers learnt: found", "innocents accused"]
+    return _table(head, [*columns, "worst candidate as the victim: first for"], lines)

@@ -1,0 +1,136 @@
+"""Other methods as questions that are made from one candidate and a score of a suspect's answers: higher for one more like that candidate.
+
+Under a twin test every candidate is treated in the same way: its own questions, its own score. What is simplified here:
+
+- all ask about images of the victim's task and such as are made of them; what their papers choose by models that an owner has to train
+  (SAC's surrogates, the paper's contrastive encoder) is left out: SAC-w asks about images that the candidate gets wrong, the paper's
+  fingerprints are compared as they are, on natural images at random;
+- adversarial examples are PGD's, of 20 steps; ModelDiff's pairs are an image and its PGD example, not the result of a search;
+- IPGuard's points move for at most 100 steps, towards labels at random.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from zooaudit.baselines.adversarial import pgd
+from zooaudit.baselines.ipguard import IpGuard
+from zooaudit.baselines.scores import (
+    decision_distance,
+    jensen_shannon,
+    matching_rate,
+    raw_cosine,
+    robustness_distance,
+    sample_correlation,
+)
+from zooaudit.config import UapConfig
+from zooaudit.data.images import to_unit
+from zooaudit.uap.universal import craft_uap
+
+MADE = 60
+"""Images of each kind that are made from one candidate."""
+WRONG = 500
+"""Of the images that a candidate gets wrong, at most so many are asked."""
+EVERYBODY = 2000
+"""Natural images that are asked where all candidates have the same questions."""
+PGD_BALL = 0.03
+"""L-inf radius of public codes' adversarial examples."""
+MARGIN, STEPS = 0.01, 100
+"""IPGuard's."""
+UAP = UapConfig(points=1000, max_steps=40, batch_size=64)
+
+
+@dataclass(eq=False)
+class Crafted:
+    """What is made from one candidate.
+
+    Attributes:
+        module: gives logits; in evaluation mode.
+        images: natural, uint8 ``[n, c, h, w]``, in random order; ``labels`` int64 ``[n]``.
+        answers: the candidate's, float32 ``[n, K]``.
+        seed: the same for all candidates.
+    """
+
+    module: nn.Module
+    images: Tensor
+    labels: Tensor
+    answers: Tensor
+    seed: int = 0
+
+    @property
+    def right(self) -> Tensor:
+        return self.answers.argmax(1) == self.labels
+
+    @property
+    def wrong(self) -> Tensor:
+        """Rows of natural images that the candidate gets wrong, ``WRONG`` at most."""
+        return (~self.right).nonzero().flatten()[:WRONG]
+
+    @property
+    def surest(self) -> Tensor:
+        """Rows of the images that it gets right with the largest sum of squared probabilities: DeepJudge's seeds."""
+        certainty = self.answers.square().sum(1).masked_fill(~self.right, -1.0)
+        return certainty.argsort(descending=True, stable=True)[: min(MADE, int(self.right.sum()))]
+
+    @cached_property
+    def adversarial(self) -> Tensor:
+        """Of the surest images: float ``[MADE, c, h, w]``."""
+        return pgd(self.module, to_unit(self.images[self.surest]), self.labels[self.surest], PGD_BALL)
+
+    @cached_property
+    def border(self) -> Tensor:
+        """Of the first natural images."""
+        return IpGuard(MARGIN, STEPS).points(self.module, to_unit(self.images[:MADE]), self.seed)
+
+    @cached_property
+    def perturbed(self) -> Tensor:
+        """The first natural images, half as many, with the candidate's own UAP added."""
+        uap = craft_uap(self.module, self.images, self.images[:MADE], UAP, self.seed)
+        return (to_unit(self.images[: MADE // 2]) + uap.v).clamp(0, 1)
+
+    def made(self) -> dict[str, Tensor]:
+        """Everything, by name."""
+        return {name: getattr(self, name) for name in MADE_BY}
+
+
+MADE_BY = ("adversarial", "border", "perturbed")
+
+
+@dataclass(frozen=True)
+class Method:
+    """Attributes:
+    rows: which natural images are asked.
+    made: which of the images made from the candidate, one of ``MADE_BY``; "" of a method that asks natural images only.
+    count: how many of these, at most.
+    score: of the candidate's and a suspect's answers, natural images first, and the classes of the candidate's surest images.
+    """
+
+    name: str
+    access: str
+    rows: Callable[[Crafted], Tensor]
+    made: str
+    score: Callable[[Tensor, Tensor, Tensor], float]
+    count: int = MADE
+
+
+def _none(crafted: Crafted) -> Tensor:
+    return torch.empty(0, dtype=torch.int64)
+
+
+def _plain(score: Callable[[Tensor, Tensor], float]) -> Callable[[Tensor, Tensor, Tensor], float]:
+    return lambda own, suspect, labels: score(own, suspect)
+
+
+METHODS = (
+    Method("label agreement", "label", lambda c: torch.arange(min(EVERYBODY, len(c.images))), "", _plain(matching_rate)),
+    Method("AKH", "label", lambda c: c.wrong, "", _plain(matching_rate)),
+    Method("SAC-w", "probabilities", lambda c: c.wrong, "", _plain(sample_correlation)),
+    Method("IPGuard", "label", _none, "border", _plain(matching_rate)),
+    Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon)),
+    Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance),
+    Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: MADE // 2], "adversarial", _plain(decision_distance), MADE // 2),
+    Method("UAP fingerprints", "probabilities", lambda c: torch.arange(MADE // 2), "perturbed", _plain(raw_cosine), MADE // 2),
+)

@@ -1,0 +1,140 @@
+"""How often the twin test finds what was stolen: by how, by what is told and asked, by how many references and twins there are."""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any
+
+from zooaudit.fingerprint.access import Access
+from zooaudit.studies.collected import About
+from zooaudit.studies.outcome import Finding, Outcome, spread, unclaimed
+from zooaudit.studies.owners import Owner
+from zooaudit.studies.pictures import panels
+from zooaudit.studies.rates import shown
+from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, at_once, decided, draws, last
+from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
+from zooaudit.verdict.decision import Call
+
+CURVE_ACCESSES = (Access(), Access("label"))
+COUNTS = (125, 250, 500, 1000, 2000, 4000)
+REFERENCES = (0, 4, 8, 16, 32)
+TWINS = 9
+TIMES = 3
+"""Random choices of some of the references or twins."""
+WEIGHTS = ("fine-tuned", "new head", "pruned", "pruned and fine-tuned", "INT8", "weights averaged")
+"""Families that had the victim's weights; all others had its answers."""
+
+
+def rows(owner: Owner) -> list[Row]:
+    """One row a thief, kit, access and rule."""
+    return [*_main(owner), *_by_questions(owner), *_by_references(owner), *_by_twins(owner)]
+
+
+def _main(owner: Owner) -> Iterator[Row]:
+    for asking in ASKINGS:
+        trial = Trial.of(owner, asking)
+        for rule in (ONCE, EARLY):
+            yield from _judged(trial, "", rule, ACCESSES)
+
+
+def _by_questions(owner: Owner) -> Iterator[Row]:
+    for count in COUNTS:
+        yield from _judged(Trial.of(owner, Asking(f"{count:,}", (count,))), "questions", ONCE, CURVE_ACCESSES)
+
+
+def _by_references(owner: Owner) -> Iterator[Row]:
+    """Trained ones only, or half of them extracted from strangers."""
+    trained = [a for a in owner.references if not a.attack]
+    extracted = [a for a in owner.references if a.attack]
+    for count in REFERENCES:
+        kinds = {"trained": draws(trained, count, TIMES)} if count <= len(trained) else {}
+        half = count // 2
+        if count and half <= min(len(trained), len(extracted)):
+            pairs = zip(draws(trained, half, TIMES), draws(extracted, half, TIMES), strict=True)
+            kinds["half of them extracted"] = [a + b for a, b in pairs]
+        for kind, chosen in kinds.items():
+            for models in chosen:
+                trial = Trial(owner, _asking(SHOWN), owner.candidates, models)
+                yield from _judged(trial, f"references, {kind}", ONCE, CURVE_ACCESSES)
+
+
+def _by_twins(owner: Owner) -> Iterator[Row]:
+    """At the smallest level that so many twins allow, and at twice that."""
+    victim, *twins = owner.candidates
+    for count in sorted({min(TWINS, len(twins)), len(twins)}):
+        for chosen in draws(twins, count, TIMES):
+            trial = Trial(owner, _asking(SHOWN), (victim, *chosen), owner.references)
+            yield from _judged(trial, "twins", ONCE, CURVE_ACCESSES)
+
+
+def _asking(name: str) -> Asking:
+    return next(a for a in ASKINGS if a.name == name)
+
+
+def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access]) -> Iterator[Row]:
+    thieves = trial.owner.thieves
+    test = at_once(trial.test) if rule == ONCE else trial.test
+    kit = {"owner": trial.owner.name, "questions": trial.asking.name, "budget": test.budget, "rule": rule, "curve": curve}
+    kit |= {"references": len(trial.references), "twins": test.twins}
+    for access in accesses:
+        for thief, compared in zip(thieves, trial.compared(thieves, access), strict=True):
+            verdict = decided(test, last(compared) if rule == ONCE else compared)
+            told = {"call": str(verdict.call), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
+            lead = verdict.statistics[0] - max(verdict.statistics[1:]) if verdict.statistics else None
+            yield kit | {"access": access.name} | _of(thief) | told | {"lead": lead}
+
+
+def _of(thief: About) -> Row:
+    return {
+        "thief": thief.id, "family": thief.family, "taken": thief.family in WEIGHTS, "labels": thief.labels, "asked": thief.queries,
+        "recovery": thief.recovery, "agreement": thief.agreement,
+    }  # fmt: skip
+
+
+def found_at(part: Sequence[Row], level: float = LEVEL) -> tuple[int, int]:
+    """How many were found, of how many."""
+    if level == LEVEL:
+        return sum(r["call"] == Call.STOLEN for r in part), len(part)
+    return sum(r["p"] is not None and r["p"] <= level + 1e-9 for r in part), len(part)
+
+
+def outcome(found: Sequence[Row]) -> Outcome:
+    """Tables, pictures and findings of all owners' rows."""
+    return Outcome(found, list(_findings(found)), {"power.svg": _picture(found)})
+
+
+def _findings(found: Sequence[Row]) -> Iterator[Finding]:
+    for asking in ASKINGS:
+        for access in ("probabilities", "label"):
+            part = of(found, curve="", rule=ONCE, questions=asking.name, access=access)
+            early = of(found, curve="", rule=EARLY, questions=asking.name, access=access)
+            for taken, who in ((True, "who took weights"), (False, "who asked")):
+                mine = of(part, taken=taken)
+                queries = [r["queries"] for r in of(early, taken=taken) if r["call"] == Call.STOLEN]
+                stopping = (
+                    f"; stopping early {shown(*found_at(of(early, taken=taken)))}, median {median(queries):g} queries" if queries else ""
+                )
+                recovered = spread([r["recovery"] for r in mine if r["recovery"] is not None] or [float("nan")], "{:.2f}")
+                yield unclaimed(
+                    f"Thieves {who} are found at level {LEVEL:g} ({asking.name} questions, {access})",
+                    f"{found_at(mine)[0]} of {len(mine)}, {shown(*found_at(mine))}{stopping}",
+                    f"{len(mine)} thieves of {len(by(mine, 'owner'))} victims",
+                    f"recovery {recovered}",
+                )
+
+
+def _picture(found: Sequence[Row]) -> bytes:
+    def paint(axes: Any, title: str) -> None:
+        curve, access = title.split(", ")
+        column = {"questions": "budget", "references": "references", "twins": "twins"}[curve]
+        part = [r for r in found if r["curve"].startswith(curve) and r["access"] == access]
+        for (kind, taken), group in by(part, lambda r: (r["curve"], r["taken"])).items():
+            points = {x: found_at(g) for x, g in sorted(by(group, column).items())}
+            shares = [k / n for k, n in points.values()]
+            label = f"{'weights taken' if taken else 'answers learnt'}{kind.removeprefix(curve)}"
+            style = {"color": "#d55e00" if taken else "#0072b2", "linestyle": "--" if "extracted" in kind else "-"}
+            axes.plot(list(points), shares, marker="o", markersize=4, label=label, **style)
+        if curve == "questions":
+            axes.set_xscale("log")
+        axes.set(xlabel=curve, ylabel="share found", ylim=(-0.02, 1.03))
+
+    return panels([f"{curve}, {access.name}" for curve in ("questions", "references") for access in CURVE_ACCESSES], paint)

@@ -1,0 +1,131 @@
+"""A twin test of one owner of a collection, and the verdicts that it gives on that owner's models: chosen, ranked and decided by the same
+functions as an audit's."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from zooaudit.config import TwinTestConfig
+from zooaudit.fingerprint.access import Access
+from zooaudit.studies.collected import About
+from zooaudit.studies.owners import Owner
+from zooaudit.twin_testing import Asked, assembled, how_telling, order
+from zooaudit.verdict.decision import TwinVerdict
+from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest
+
+LEVEL = 0.05
+ACCESSES = (Access(), Access("label"), Access("top", 3), Access("rounded", 1))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Attributes:
+    name: for tables.
+    looks: after how many questions the statistic is looked at.
+    families: of questions, shared as an audit's are.
+    """
+
+    name: str
+    looks: tuple[int, ...]
+    families: tuple[str, ...] = (NATURAL, FOREIGN)
+
+    @property
+    def config(self) -> TwinTestConfig:
+        return TwinTestConfig(level=LEVEL, looks=self.looks)
+
+
+ASKINGS = (
+    Asking("500 natural", (250, 500), (NATURAL,)),
+    Asking("500", (250, 500)),
+    Asking("1,000", (250, 500, 1000)),
+    Asking("2,000", (250, 500, 1000, 2000)),
+    Asking("1,000 with the query log", (250, 500, 1000), (NATURAL, FOREIGN, LOG)),
+)
+"""Natural images and such of another domain, unless named otherwise."""
+
+
+@dataclass(eq=False)
+class Trial:
+    """One kit.
+
+    Attributes:
+        candidates, references: of the owner's; the victim first.
+    """
+
+    owner: Owner
+    asking: Asking
+    candidates: Sequence[About]
+    references: Sequence[About]
+
+    @staticmethod
+    def of(owner: Owner, asking: Asking) -> "Trial":
+        """With all twins and references."""
+        return Trial(owner, asking, owner.candidates, owner.references)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Those of which there are images."""
+        return tuple(f for f in self.asking.families if f != LOG or len(self.owner.log))
+
+    @cached_property
+    def _chosen(self) -> tuple[Tensor, int, tuple[int, ...]]:
+        telling = how_telling(self.owner.answers(self.references, self.families))
+        return order(self.asking.config, self.owner.pools(self.families), telling)
+
+    @cached_property
+    def test(self) -> TwinTest:
+        own, others = (self._asked(models) for models in (self.candidates, self.references))
+        return assembled(
+            LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
+            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure,
+        )  # fmt: skip
+
+    def _asked(self, models: Sequence[About]) -> Asked:
+        """What models answer to the chosen questions."""
+        rows, behind = self._chosen[0], self.owner.answers_behind(models, self.families)
+        return Asked(self.owner.answers(models, self.families)[:, rows], None if behind is None else behind[:, :, rows])
+
+    def compared(self, models: Sequence[About], access: Access) -> list[Compared]:
+        """What models come to that tell no more than ``access``; each is read as it looks, like any suspect."""
+        shown = access.told(self.owner.answers(models, self.families)[:, self._chosen[0]])
+        groups: dict[Access, list[int]] = {}
+        for row, answers in enumerate(shown):
+            groups.setdefault(self.test.read_as(None, answers), []).append(row)
+        found: dict[int, Compared] = {}
+        for seen, rows in groups.items():
+            found |= dict(zip(rows, self.test.compared(shown[rows], seen), strict=True))
+        return [found[row] for row in range(len(models))]
+
+
+def at_once(test: TwinTest) -> TwinTest:
+    """The same with one look, at the end."""
+    return replace(test, looks=test.looks[-1:])
+
+
+def last(compared: Compared) -> Compared:
+    """What a test with one look sees."""
+    return replace(compared, looks=compared.looks[-1:])
+
+
+def decided(test: TwinTest, compared: Compared) -> TwinVerdict:
+    """The verdict at the first look that settles it, where asking would stop."""
+    for verdict in _by_look(test, compared):
+        if verdict.settled:
+            break
+    return verdict
+
+
+def _by_look(test: TwinTest, compared: Compared) -> Iterator[TwinVerdict]:
+    for count, queries in enumerate(test.looks, 1):
+        yield test.call(replace(compared, looks=compared.looks[:count], queries=queries), aside=False)
+
+
+def draws(models: Sequence[About], count: int, times: int) -> list[list[About]]:
+    """``count`` of the models at random, several times; once if that is all of them."""
+    if count >= len(models) or count == 0:
+        return [list(models)[:count]]
+    orders = (torch.randperm(len(models), generator=torch.Generator().manual_seed(i)).tolist() for i in range(times))
+    return [[models[i] for i in rows[:count]] for rows in orders]
