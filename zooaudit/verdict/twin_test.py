@@ -392,4 +392,6 @@ def only(test: TwinTest, family: str) -> TwinTest:
         test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
         checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
         answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
+        behind=None if test.behind is None else test.behind[:, :, rows],
+        reference_behind=None if test.reference_behind is None else test.reference_behind[:, :, rows],
     )  # fmt: skip
