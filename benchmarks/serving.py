@@ -199,8 +199,8 @@ def parts(kit: Kit, sent: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
     job = Job(kit, "s", "paper", rows)
     found["score one"] = clocked(lambda: score_all([job]))
     found["score sixteen together, each"] = clocked(lambda: score_all([job] * 16), 5) / 16
-    probe = Job(kit, "s", "calibrated", kit.probe.references.answers[0])
-    found["calibrated verdict"] = clocked(lambda: score_all([probe]))
+    twins = Job(kit, "s", "twins", kit.twin_test.reference_answers[0])
+    found["verdict of the twin test"] = clocked(lambda: score_all([twins]))
     return found
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from tests.finished import Finished
 from zooaudit.cli import main
 from zooaudit.kit import find_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
-from zooaudit.storage.models import WEIGHTS
+from zooaudit.storage.models import WEIGHTS, load_module
 
 Capture = pytest.CaptureFixture[str]
 FACTORY = """
@@ -35,10 +38,10 @@ def case_store(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture
 def scored(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> dict[str, Any]:
-    """A copy of the victim, scored."""
+    """A copy of the victim with a little noise, scored."""
     monkeypatch.syspath_prepend(str(tmp_path))
     capsys.readouterr()
-    asked = ["--kit", kit_of(case_store).id, *suspect(case_store, tmp_path, "piracy"), "--json"]
+    asked = ["--kit", kit_of(case_store).id, *stolen(case_store, tmp_path), "--json"]
     assert main(["score", "--store", str(case_store), *asked]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -57,6 +60,25 @@ def suspect(case_store: Path, folder: Path, role: str) -> list[str]:
     (folder / f"{role}.safetensors").write_bytes(artifacts.load("model", id_).read(WEIGHTS))
     (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="C"))
     return ["--suspect", str(folder / f"{role}.safetensors"), "--factory", "strangers_nets:make"]
+
+
+def copied(case_store: Path) -> nn.Module:
+    """The victim with a little noise in its weights: no other model has as much of it."""
+    artifacts = open_store(str(case_store))
+    model = load_module(artifacts, artifacts.load("kit", kit_of(case_store).id).meta["victim"])
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights += 0.01 * weights.std() * torch.randn(weights.shape, generator=generator) if weights.numel() > 1 else 0
+    return model
+
+
+def stolen(case_store: Path, folder: Path) -> list[str]:
+    """Options of ``score`` for that copy, as a stranger's file."""
+    state = {name: tensor.contiguous() for name, tensor in copied(case_store).state_dict().items()}
+    save_file(state, folder / "stolen.safetensors")
+    (folder / "strangers_copy.py").write_text(FACTORY.format(architecture="A"))
+    return ["--suspect", str(folder / "stolen.safetensors"), "--factory", "strangers_copy:make"]
 
 
 def exported(case_store: Path, id_: str, out: Path, *options: str) -> Path:

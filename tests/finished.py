@@ -12,6 +12,11 @@ import pytest
 from tests.collecting import Notebook
 from zooaudit.cli import main
 from zooaudit.metrics import collect_with
+from zooaudit.recipes import DIGITS
+from zooaudit.sizing import DOMAINS, planned
+
+MODELS = len(planned(DIGITS, DOMAINS["digits"]).specs)
+"""That an audit by the recipe ``digits`` builds."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import NATURAL, Candidate, Reference, TwinTest
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -99,20 +100,24 @@ def make_twin_test(level: float = 0.05, twins: int = 19, references: int = 16, *
     """
     images = torch.randint(0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
 
-    def asked(models: list[Affine]) -> torch.Tensor:
-        given = [TorchBlackBox(m, 4).ask(to_unit(images)) for m in models]
+    def asked(models: list[Affine], questions: Tensor | None = None) -> Tensor:
+        given = [TorchBlackBox(m, 4).ask(to_unit(images) if questions is None else questions) for m in models]
         return torch.stack(given) if given else torch.empty(0, len(images), 4)
+
+    def behind(models: list[Affine]) -> Tensor:
+        return torch.stack([asked(models, t.questions(to_unit(images))) for t in TREATMENTS])
 
     labels = peer(999, 0.0)(to_unit(images)).argmax(1)
     candidates = [peer(0), *(peer(s) for s in TWIN_SEEDS[:twins])]
     answers = asked(candidates)
     accuracy = (answers.argmax(-1) == labels).double().mean(-1).tolist()
     names = ["victim", *(f"twin-{i}" for i in range(1, twins + 1))]
+    others = [peer(s, 0.8) for s in REFERENCE_SEEDS[:references]]
     found = TwinTest(
         images, labels, (NATURAL,) * QUESTIONS, CHECKS, LOOKS, level,
         tuple(Candidate(n, a) for n, a in zip(names, accuracy, strict=True)), answers,
-        tuple(Reference(f"reference-{i}", "trained") for i in range(references)), asked([peer(s, 0.8) for s in REFERENCE_SEEDS[:references]]),
-        "peers of the victim",
+        tuple(Reference(f"reference-{i}", "trained") for i in range(references)), asked(others), "peers of the victim",
+        behind(candidates), behind(others),
     )  # fmt: skip
     return replace(found, **changes)
 

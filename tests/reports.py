@@ -20,6 +20,7 @@ from zooaudit.reporting.report import write_report
 from zooaudit.reporting.summary import RunFacts
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict.paper import Decision
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Role
 
@@ -28,35 +29,42 @@ HOSTILE = '<script>alert("$x$")</script>'
 
 
 class Page(HTMLParser):
-    """Tags with attributes, text, and the verdict table as rows of cells."""
+    """Tags with attributes, text, and each table that has an id as rows of cells."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
-        self.verdicts: list[list[str]] = []
-        self._table = False
+        self.tables: dict[str, list[list[str]]] = {}
+        self._table = ""
         self._code = False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
         self._code = tag in ("script", "style")
-        self._table = self._table or (tag == "table" and dict(attrs).get("id") == "verdicts")
-        if self._table and tag == "tr":
-            self.verdicts.append([])
+        if tag == "table":
+            self._table = dict(attrs).get("id") or ""
+        rows = self.tables.setdefault(self._table, []) if self._table else []
+        if tag == "tr":
+            rows.append([])
         if self._table and tag in ("td", "th"):
-            self.verdicts[-1].append("")
+            rows[-1].append("")
 
     def handle_endtag(self, tag: str) -> None:
-        self._table = self._table and tag != "table"
+        self._table = "" if tag == "table" else self._table
         self._code = False
 
     def handle_data(self, data: str) -> None:
         if not self._code:
             self.text += data
-        if self._table and self.verdicts and self.verdicts[-1]:
-            self.verdicts[-1][-1] += data.rstrip("\n")
+        if self._table and self.tables[self._table] and self.tables[self._table][-1]:
+            self.tables[self._table][-1][-1] += data.rstrip("\n")
+
+    @property
+    def verdicts(self) -> list[list[str]]:
+        """The paper's decisions."""
+        return self.tables["verdicts"]
 
     def all(self, name: str) -> list[dict[str, str | None]]:
         return [attrs for tag, attrs in self.tags if tag == name]
@@ -115,6 +123,18 @@ def words(text: str) -> str:
 def with_verdicts(audit: Audit, decide: Callable[[Suspect], Decision], **changes: Any) -> Audit:
     """The same audit with other decisions."""
     return replace(audit, suspects=[replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects])
+
+
+def with_twin_test(audit: Audit, test: TwinTest) -> Audit:
+    """The same audit as another twin test judges the answers that the suspects gave."""
+    suspects = [replace(s, examined=test.judge(s.examined.answers)) for s in audit.suspects]
+    return replace(audit, kit=replace(audit.kit, twin_test=test), suspects=suspects, itself=test.judge(audit.itself.answers))
+
+
+def with_twins(audit: Audit, twins: int) -> Audit:
+    """The same audit with the first of its twins only."""
+    test = audit.kit.twin_test
+    return with_twin_test(audit, replace(test, candidates=test.candidates[: twins + 1], answers=test.answers[: twins + 1]))
 
 
 def without(audit: Audit, role: Role) -> Audit:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zooaudit.errors import AnswersError
+from zooaudit.serving import unpacking
 from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, careful_json, most_bytes, plain_json, questions_json, read_rows
 from zooaudit.serving.problems import Refused
-from zooaudit.serving.unpacking import read_parquet
+from zooaudit.serving.unpacking import Reader, read_parquet
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 K, MOST = 4, 60
@@ -237,3 +238,10 @@ def test_questions_in_json_are_exact() -> None:
     told = json.loads(questions_json(images))
     assert told["image_shape"] == [1, 2, 2] and [q["query"] for q in told["queries"]] == [0, 1, 2]
     assert torch.equal(torch.tensor([q["image"] for q in told["queries"]]).view(3, 1, 2, 2), images)
+
+
+def test_a_reader_that_does_not_start_is_no_fault_of_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking.sys, "executable", "/bin/false")
+    with pytest.raises(Refused, match="does not start") as caught:
+        Reader().rows(b"", 4, 10)
+    assert caught.value.status == 503 and caught.value.headers

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.recipes import DIGITS, RECIPES
@@ -35,19 +35,19 @@ def one_line(capsys: Capture) -> str:
 
 
 BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
-CALIBRATED = ("level", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
 
 
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
-    assert finished.told["models"] == {"trained": 26, "reused": 0, "failed": 0}
+    assert finished.told["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     before = snapshot(finished.store)
     capsys.readouterr()
     assert audit(finished.store, tmp_path, "--json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["models"] == {"trained": 0, "reused": 26, "failed": 0}
+    assert found["models"] == {"trained": 0, "reused": MODELS, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert snapshot(finished.store) == before
-    assert set(found) == {*BEFORE, *CALIBRATED, "verdicts", "report"}
+    assert set(found) == {*BEFORE, *TWIN_TEST, "verdicts", "report"}
     assert Path(found["report"]).is_file() and found["peak_rss_bytes"] > 50e6
 
 
@@ -79,10 +79,8 @@ def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatc
     arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
     assert main([*arguments, "--factory", "their_nets:make"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["call"] == "cannot tell" and "is more than 0.05 under that of every reference" in found["reason"], (
-        "it never learnt the task"
-    )
-    assert found["queries"] < found["budget"] == 165 and found["p_value"] is None and found["level"] == DIGITS.probe.level
+    assert found["call"] in ("not shown", "cannot tell") and found["twins"] == 19, "it never learnt the task"
+    assert found["queries"] <= found["budget"] == DIGITS.twin_test.looks[-1] and found["level"] == DIGITS.twin_test.level
     assert main([*arguments, "--factory", "their_nets:make", "--method", "paper"]) == 0
     paper = json.loads(capsys.readouterr().out)["paper"]
     assert paper["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
@@ -97,10 +95,10 @@ def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatc
 def test_store_commands(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
     store = str(finished.store)
     assert main(["store", "ls", "--store", store]) == 0
-    assert "model 26" in capsys.readouterr().out
+    assert f"model {MODELS}" in capsys.readouterr().out
     assert main(["store", "ls", "model", "--store", store]) == 0
     ids = capsys.readouterr().out.split()
-    assert len(ids) == 26
+    assert len(ids) == MODELS
     assert main(["store", "show", "model", ids[0], "--store", store]) == 0
     assert json.loads(capsys.readouterr().out)["meta"]["spec"]["architecture"] in "ABC"
     assert main(["store", "check", "--store", store]) == 0
@@ -209,6 +207,7 @@ BAD_INPUT = {
     "no workers": (["zoo", "--recipe", "digits", "--workers", "0"], 2, "RayFarm.workers is 0; expected at least 1"),
     "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
     "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
+    "twins of no kit": (["kit", "add-twins"], 2, "which kit do you add twins to?"),
     "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
 }
 

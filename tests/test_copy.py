@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.farms import Untouched, quiet
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.config import Recipe
@@ -206,7 +206,7 @@ def test_a_run_is_copied_with_all_it_needs_and_nothing_else(audited: Path, digit
     assert out.startswith(f"run first is in {tmp_path / 'to'}: ") and "copied" in out and out.count("\n") == 1
     assert "copy 103/103 artifacts" in err and "KiB" in err.replace("MiB", "KiB")
     copied, source = open_store(str(tmp_path / "to")), open_store(str(audited / "store"))
-    assert copied.kinds() == {"answers": 70, "encoder": 2, "kit": 1, "model": 26, "points": 1, "report": 1, "run": 1, "uap": 1}
+    assert copied.kinds() == {"answers": 70, "encoder": 2, "kit": 1, "model": MODELS, "points": 1, "report": 1, "run": 1, "uap": 1}
     assert copied.ids("run") == copied.ids("report") == ["first"]
     before = contents(copied)
     again = run_audit(DIGITS, digits, copied, Untouched(), quiet)

@@ -1,4 +1,4 @@
-"""A kit on trial, on models that the checker trains: what is honest passes, and an owner who frames somebody is caught."""
+"""A kit on trial, on twins that the checker trains: what is honest passes, and an owner who frames somebody is caught."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,16 +6,20 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-from tests.cases import Capture, exported, kit_of, verified
+from tests.cases import Capture, copied, exported, kit_of, verified
 from zooaudit.cli import main
+from zooaudit.config import OwnTraining
 from zooaudit.evidence.keeping import commitment, keep
+from zooaudit.evidence.stated import stated_twins
 from zooaudit.kit import Kit, load_kit, save_kit
+from zooaudit.steps import settled
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
-from zooaudit.suspects.blackbox import Recorded
-from zooaudit.verdict.calibrated import Call
-from zooaudit.verdict.probe import Answered
+from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
+from zooaudit.verdict.decision import Call
+from zooaudit.verdict.twin_test import Candidate, TwinTest
 
 
 @pytest.fixture(scope="module")
@@ -24,98 +28,177 @@ def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("checker") / "store"
 
 
-def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
-    pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
-    committed = commitment(kit_of(case_store))["commitment"]
-    code, checks, _ = verified(capsys, pack, "--commitment", committed, "--with-models", "--store", str(checker), "--seed", "77")
-    assert code == 0 and False not in checks.values(), checks
-    assert {c for c, passed in checks.items() if passed is None} == {"answers", "UAP on innocents"}
-    made = {"UAP", "questions", "victim", "references", "checker's copies", "checker's homologous", "checker's look-alike"}
-    assert set(checks) >= {"contents", "settings", "commitment", "code", "verdict", *made}
+@pytest.fixture
+def kit(case_store: Path) -> Kit:
+    return load_kit(open_store(str(case_store)), kit_of(case_store).id)
 
 
-def test_a_kit_whose_questions_are_made_up_is_found(
-    scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture
-) -> None:
-    artifacts, kit = open_store(str(case_store)), load_kit(open_store(str(case_store)), kit_of(case_store).id)
-    labels = kit.probe.labels.clone()
-    labels[0] = (labels[0] + 1) % 10
-    saved = save_kit(artifacts, replace(kit, probe=replace(kit.probe, labels=labels), facts=kit.facts | {"framed": "labels"}))
-    found = kit.probe.examine(Recorded(kit.probe.copies.answers[0]))
-    pack = exported(case_store, keep(artifacts, saved, "s", found), tmp_path / "labels.zip", "--with-victim")
-    code, checks, _ = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77")
-    assert code == 6 and checks["questions"] is False
+def with_models(capsys: Capture, pack: Path, checker: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, str]]:
+    code, checks, told = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options)
+    return code, checks, {f["check"]: f["told"] for f in told["findings"]}
 
 
-def framed(case_store: Path, suspect_answers: torch.Tensor, kit: Kit, name: str) -> str:
+def packed(case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, call: Call = Call.STOLEN) -> Path:
     """Evidence by a kit that the owner tampered with before he committed to it: all of its digests are right."""
     artifacts = open_store(str(case_store))
     saved = save_kit(artifacts, replace(kit, facts=kit.facts | {"framed": name}))
-    found = kit.probe.examine(Recorded(suspect_answers))
-    assert found.verdict.call is Call.STOLEN, "the frame must work, or catching it proves nothing"
-    return keep(artifacts, saved, name, found)
+    found = kit.twin_test.examine(Recorded(answers))
+    assert found.verdict.call is call, f"the frame must work, or catching it proves nothing: {found.verdict.reason}"
+    return exported(case_store, keep(artifacts, saved, name, found), folder / f"{name}.zip", "--with-victim")
 
 
-def harmless_references(kit: Kit) -> Kit:
-    """A kit that accuses everybody: its references are models that look like nobody, yet do the task on the checks."""
-    probe = kit.probe
-    flat = torch.full_like(probe.references.answers, 0.02)
-    flat.scatter_(2, probe.labels.view(1, -1, 1).expand(len(flat), -1, 1), 0.82)
-    flat[:, probe.checks :] = (1 - probe.copies.answers.mean(0)[probe.checks :]) / (probe.num_classes - 1)
-    flat += torch.rand(flat.shape, generator=torch.Generator().manual_seed(0)) * 1e-3
-    return replace(kit, probe=replace(probe, references=Answered(probe.references.models, flat / flat.sum(-1, keepdim=True))))
+def thief(case_store: Path, kit: Kit) -> Tensor:
+    return TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
 
 
-def copies_of_the_suspect(kit: Kit, target: torch.Tensor) -> Kit:
-    """A kit that accuses one: what it calls copies of the victim answer as the suspect does, with a little noise."""
-    probe = kit.probe
-    noise = torch.rand(len(probe.copies), *target.shape, generator=torch.Generator().manual_seed(0)) * 0.05
-    answers = target + noise
-    return replace(kit, probe=replace(probe, copies=Answered(probe.copies.models, answers / answers.sum(-1, keepdim=True))))
+def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+    pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
+    committed = commitment(kit_of(case_store))["commitment"]
+    code, checks, told = with_models(capsys, pack, checker, "--commitment", committed)
+    assert code == 0 and False not in checks.values(), told
+    assert {c for c, passed in checks.items() if passed is None} == {"answers"}, told
+    made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references"}
+    assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
+    assert "among 19 fresh twins, with the kit's 16 references, stolen" in told["fresh twins"]
 
 
-@pytest.mark.parametrize("way", ["everybody", "one"])
-def test_an_owner_who_frames_an_innocent_is_caught(way: str, case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
-    kit = load_kit(open_store(str(case_store)), kit_of(case_store).id)
-    homologous = [i for i, m in enumerate(kit.probe.references.models) if m.family == "homologous"]
-    likest = max(homologous, key=lambda i: kit.probe.score(kit.probe.references.answers[i]))
-    target = likest if way == "everybody" else homologous[0]
-    answers = kit.probe.references.answers[target]
-    others = [i for i in range(len(kit.probe.references)) if i != target]
-    known = kit.probe.references
-    blind = replace(kit, probe=replace(kit.probe, references=Answered(tuple(known.models[i] for i in others), known.answers[others])))
-    made = harmless_references(blind) if way == "everybody" else copies_of_the_suspect(blind, answers)
-    pack = exported(case_store, framed(case_store, answers, made, f"innocent, {way}"), tmp_path / "frame.zip", "--with-victim")
-    code, checks, _ = verified(capsys, pack)
-    assert code == 0 and False not in checks.values(), "the pack by itself is consistent"
-    code, checks, _ = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77")
-    assert code == 6
-    assert checks["references" if way == "everybody" else "victim"] is False, checks
+def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
+    scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
+    verify = ["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(checker)]
+    for options, says in (
+        (["--twins", "9"], "9 twins allow no p under 0.1; to confirm this pack, of 1 suspects at level 0.05, take --twins 19"),
+        (["--twins", "2"], "2 twins show nothing"),
+        (["--seed", "0"], "seed 0 is the owner's own"),
+        (["--train", "tests.owners:train"], "--train is given, but the kit states no training procedure"),
+    ):
+        assert main([*verify, *options]) == 2
+        assert says in capsys.readouterr().err
 
 
-def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, tmp_path: Path, capsys: Capture) -> None:
-    artifacts, kit = open_store(str(case_store)), load_kit(open_store(str(case_store)), kit_of(case_store).id)
+def test_a_kit_whose_questions_are_made_up_is_found(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+    labels = kit.twin_test.labels.clone()
+    labels[0] = (labels[0] + 1) % 10
+    made = replace(kit, twin_test=replace(kit.twin_test, labels=labels))
+    code, checks, _ = with_models(capsys, packed(case_store, tmp_path, made, "labels", thief(case_store, kit)), checker)
+    assert code == 6 and checks["questions"] is False
+
+
+def invented_twins(kit: Kit) -> Kit:
+    """A kit that accuses whoever is a little like the victim: its twins are mixtures of strangers, with much noise."""
+    test = kit.twin_test
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(test.answers[1:].shape, generator=generator)
+    strangers = test.reference_answers[torch.arange(test.twins) % len(test.references)]
+    answers = torch.cat([test.answers[:1], 0.7 * strangers + 0.3 * noise / noise.sum(-1, keepdim=True)])
+    return replace(kit, twin_test=replace(test, answers=answers))
+
+
+def test_invented_twins_are_found(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+    """The pack by itself is consistent; only models of the checker's own show that no training gives such twins."""
+    made = invented_twins(kit)
+    if made.twin_test.barred():
+        made = replace(
+            made, twin_test=replace(made.twin_test, candidates=tuple(Candidate(c.id, c.accuracy) for c in made.twin_test.candidates))
+        )
+    answers = thief(case_store, kit)
+    call = made.twin_test.examine(Recorded(answers)).verdict.call
+    pack = packed(case_store, tmp_path, made, "invented", answers, call)
+    assert verified(capsys, pack)[0] == 0
+    code, checks, told = with_models(capsys, pack, checker)
+    assert code == 6 and checks["stated twins"] is False, told
+
+
+def test_an_innocent_whose_answers_were_made_the_victims_is_found(
+    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The owner writes the suspect's answers into his kit as the victim's."""
+    target = kit.twin_test.reference_answers[0]
+    test = replace(kit.twin_test, references=kit.twin_test.references[1:], reference_answers=kit.twin_test.reference_answers[1:])
+    answers = test.answers.clone()
+    mixed = 0.6 * answers[0] + 0.4 * target
+    answers[0] = mixed / mixed.sum(-1, keepdim=True)
+    made = replace(kit, twin_test=replace(test, answers=answers))
+    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, "swapped", target), checker)
+    assert code == 6 and checks["victim"] is False, told
+
+
+def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
+    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """References made up so that only one direction counts, along which an innocent and the victim happen to agree."""
+    test = kit.twin_test
+    innocent = next(a for a in test.reference_answers if test.judge(a).verdict.rank != 1)
+    twins = test.answers.clone()
+    pushed = twins[1:] - 0.5 * (innocent - twins[1:].mean(0)).clamp(-0.2, 0.2)
+    twins[1:] = pushed.clamp(min=1e-4) / pushed.clamp(min=1e-4).sum(-1, keepdim=True)
+    made = replace(kit, twin_test=replace(test, answers=twins, references=(), reference_answers=test.reference_answers[:0]))
+    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, "pushed", innocent), checker)
+    assert code == 6 and checks["stated twins"] is False, told
+    assert checks["fresh references"] is False and "the pack states stolen" in told["fresh references"], told
+
+
+def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
+    artifacts = open_store(str(case_store))
     own = artifacts.load("model", kit.victim)
     meta = {"factory": "os:abort", "image_shape": [1, 8, 8], "num_classes": 10, "record": own.meta["record"]}
     artifacts.save("model", "victim-own-evil", {WEIGHTS: own.read(WEIGHTS)}, meta)
-    saved = save_kit(artifacts, replace(kit, victim="victim-own-evil", facts=kit.facts | {"framed": "evil"}))
-    found = kit.probe.examine(Recorded(kit.probe.copies.answers[0]))
-    pack = exported(case_store, keep(artifacts, saved, "s", found), tmp_path / "evil.zip", "--with-victim")
+    pack = packed(case_store, tmp_path, replace(kit, victim="victim-own-evil"), "evil", thief(case_store, kit))
     assert main(["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]) == 2
     assert "the victim is built by 'os:abort', code that would run here" in capsys.readouterr().err
 
 
-def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
-    """Look-alikes of one stranger: its verdict is always that it cannot tell, and the check says no more."""
-    artifacts, kit = open_store(str(case_store)), load_kit(open_store(str(case_store)), kit_of(case_store).id)
-    known = kit.probe.references
-    stranger = next(m.kin for m in known.models if m.family == "look-alike")
-    rows = [i for i, m in enumerate(known.models) if m.family != "look-alike" or m.kin == stranger]
-    probe = replace(kit.probe, references=Answered(tuple(known.models[i] for i in rows), known.answers[rows]))
-    saved = save_kit(artifacts, replace(kit, probe=probe, facts=kit.facts | {"framed": "silent"}))
-    found = probe.examine(Recorded(probe.copies.answers[0]))
-    assert found.verdict.call is Call.CANNOT_TELL
-    pack = exported(case_store, keep(artifacts, saved, "s", found), tmp_path / "silent.zip", "--with-victim")
-    code, checks, _ = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77")
-    silent = ("victim", "checker's copies", "checker's homologous", "checker's look-alike")
-    assert code == 0 and [checks[c] for c in silent] == [None] * 4, checks
+def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
+    case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+) -> None:
+    artifacts = open_store(str(case_store))
+    own = artifacts.load("model", kit.victim)
+    evil = OwnTraining("os:abort", "c0de", function="os:abort")
+    verify = ["evidence", "verify", "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]
+    trained = replace(kit, facts=kit.facts | {"training": settled(evil)})
+    pack = packed(case_store, tmp_path, trained, "training", thief(case_store, kit))
+    assert main([*verify, str(pack)]) == 2
+    assert "were trained by 'os:abort', code that would run here; look at it, then allow it by --train" in capsys.readouterr().err
+    assert main([*verify, str(pack), "--train", "tests.owners:train"]) == 2
+    assert "--train needs --factory" in capsys.readouterr().err
+    spec = own.meta["spec"] | {"own_training": {**settled(evil), "timeout_s": 1.0}}
+    artifacts.save("model", "victim-A-evil", {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec, "record": own.meta["record"]})
+    pack = packed(case_store, tmp_path, replace(kit, victim="victim-A-evil"), "spec", thief(case_store, kit))
+    assert main([*verify, str(pack)]) == 2
+    assert "expected the victim of one of our recipes" in capsys.readouterr().err
+
+
+def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+    """Without twins its verdict is always that it cannot tell, and the check says no more."""
+    test = kit.twin_test
+    bare = replace(kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1]))
+    pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Call.CANNOT_TELL)
+    code, checks, told = with_models(capsys, pack, checker)
+    assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in told["fresh twins"]
+
+
+def drawn(generator: torch.Generator, count: int, apart: float, test: TwinTest) -> Tensor:
+    """Candidates around the victim, in logits."""
+    logits = test.answers[0].clamp(min=1e-4).log()
+    return (logits + apart * torch.randn(count, *logits.shape, generator=generator)).softmax(-1)
+
+
+def test_stated_twins_are_rejected_where_they_differ_and_seldom_else(kit: Kit) -> None:
+    test, generator = kit.twin_test, torch.Generator().manual_seed(3)
+    rejected = 0
+    for _ in range(60):
+        answers = torch.cat([test.answers[:1], drawn(generator, 38, 0.5, test)])
+        accuracies = (0.9 + 0.02 * torch.rand(39, generator=generator)).tolist()
+        candidates = [Candidate(str(i), a) for i, a in enumerate(accuracies)]
+        stated = replace(test, answers=answers[:20], candidates=tuple(candidates[:20]))
+        fresh = [candidates[0], *candidates[20:]], torch.cat([answers[:1], answers[20:]])
+        rejected += stated_twins(stated, *fresh).passed is False
+    assert rejected <= 3, "at most .01 of honest kits"
+    wide = torch.cat([test.answers[:1], drawn(generator, 19, 0.9, test)])
+    assert stated_twins(replace(stated, answers=wide), *fresh).passed is False
+    worse = tuple(replace(c, accuracy=c.accuracy - 0.05) for c in stated.candidates)
+    found = stated_twins(replace(stated, candidates=worse), *fresh)
+    assert found.passed is False and "differ most in accuracy" in found.told
+    few = replace(stated, answers=stated.answers[:3], candidates=stated.candidates[:3])
+    assert stated_twins(few, *fresh).passed is None

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.ray_nodes import Nodes
 from zooaudit.cli import main
 from zooaudit.data.images import Dataset
@@ -101,7 +101,7 @@ def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
         time.sleep(0.3)  # what they had just said to the queue arrives
         told = queue_log(nodes)
         drawn, finished = ({e["model"] for e in told if e["event"] == event} for event in ("drawn", "finished"))
-        assert len(finished) < 26 and {e["workers"] for e in told if e["event"] == "joined"} == {"2"}, told
+        assert len(finished) < MODELS and {e["workers"] for e in told if e["event"] == "joined"} == {"2"}, told
         if len(finished) >= 2 and len(drawn - finished) == 2:
             return workers, finished
         for worker in workers:
@@ -129,7 +129,7 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
     told = events(nodes, "audit")
     kinds = [e["event"] for e in told]
     assert kinds[-1] == "done" and "started" in kinds and "models" in kinds and "phase" in kinds
-    assert told[-1]["trained"] == "26" and told[-1]["failed"] == "0"
+    assert told[-1]["trained"] == str(MODELS) and told[-1]["failed"] == "0"
     assert told[-1]["report"] == f"zooaudit report --store {bucket} --run digits"
     stolen = [m for m in serial if m.startswith("piracy")]
     assert told[-1]["piracy_called_piracy"] == f"{sum(serial[m] == 'piracy' for m in stolen)}/{len(stolen)}"
@@ -143,7 +143,7 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
     submit(nodes, "zoo", "python", "jobs/zoo.py", "--recipe", "digits", "--store", bucket)
     assert ended(nodes, "zoo") == 0
     done = events(nodes, "zoo")[-1]
-    assert (done["event"], done["trained"], done["models"], done["failed"]) == ("done", "0", "26", "0")
+    assert (done["event"], done["trained"], done["models"], done["failed"]) == ("done", "0", str(MODELS), "0")
 
     (kit,) = open_store(bucket).ids("kit")
     question = ["--store", bucket, "--kit", kit, "--suspect", str(exported)]
@@ -167,12 +167,12 @@ def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str]
     supervisor = next(nodes.folder.glob("1/session_latest/logs/jobs/supervisor-stopped.log")).read_text()
     assert "terminated gracefully" in supervisor, supervisor
     kept = wait_for_models(bucket, 2)
-    assert 2 <= len(kept) < 26
+    assert 2 <= len(kept) < MODELS
 
     submit(nodes, "again", *audit(bucket))
     assert ended(nodes, "again") == 0
     done = events(nodes, "again")[-1]
-    assert int(done["trained"]) + int(done["reused"]) == 26 and int(done["reused"]) >= len(kept)
+    assert int(done["trained"]) + int(done["reused"]) == MODELS and int(done["reused"]) >= len(kept)
     assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & kept
     assert fetched(bucket, tmp_path) == serial
 
@@ -195,11 +195,11 @@ def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, st
         worker.resume()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert not alive, "the dead job's workers are still there"
-    assert 2 <= len(finished) < 26
+    assert 2 <= len(finished) < MODELS
     assert ended(nodes, "heir") == 0, events(nodes, "heir")
     print(f"done {time.time() - killed:.0f} s after the driver was killed")
     done = events(nodes, "heir")[-1]
-    assert int(done["trained"]) + int(done["reused"]) == 26 and int(done["reused"]) >= len(finished)
+    assert int(done["trained"]) + int(done["reused"]) == MODELS and int(done["reused"]) >= len(finished)
     assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & finished
     assert fetched(bucket, tmp_path) == serial
     assert list(open_store(bucket).check()) == []
@@ -250,7 +250,7 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     killed = time.time()
     for worker in psutil.wait_procs(workers, timeout=1)[1]:
         worker.resume()
-    assert 2 <= len(finished) < 26
+    assert 2 <= len(finished) < MODELS
     if replaced:
         nodes.add(1)
     assert ended(nodes, name) == 0, events(nodes, name)
@@ -258,7 +258,7 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     told = queue_log(nodes)
     drawn = [e["model"] for e in told if e["event"] == "drawn"]
     assert {m: drawn.count(m) for m in finished} == dict.fromkeys(finished, 1)
-    assert len(set(drawn)) == 26 and len(drawn) > 26, "the model in the lost node's hands was not drawn again"
+    assert len(set(drawn)) == MODELS and len(drawn) > MODELS, "the model in the lost node's hands was not drawn again"
     sizes = [e["workers"] for e in told if e["event"] == "joined"]
     assert sizes[:2] == ["2", "2"] and len(sizes) > 2
     assert replaced or sizes[2:] == ["1"]

@@ -55,12 +55,11 @@ def test_a_kit_comes_back_whole(kit: Kit, artifacts: Artifacts) -> None:
     assert np.array_equal(again.references, kit.references)
     for name in ("victim", "encoder_config", "reference_ids", "verdict", "seed", "facts", "num_classes", "image_shape"):
         assert getattr(again, name) == getattr(kit, name), name
-    for name in ("images", "labels"):
-        assert torch.equal(getattr(again.probe, name), getattr(kit.probe, name))
-    for part, models in kit.probe.parts.items():
-        assert again.probe.parts[part].models == models.models
-        assert torch.equal(again.probe.parts[part].answers, models.answers)
-    assert (again.probe.checks, again.probe.level) == (kit.probe.checks, kit.probe.level)
+    for name in ("images", "labels", "answers", "reference_answers"):
+        assert torch.equal(getattr(again.twin_test, name), getattr(kit.twin_test, name))
+        assert getattr(again.twin_test, name).dtype == getattr(kit.twin_test, name).dtype
+    for name in ("families", "checks", "looks", "level", "candidates", "references", "procedure"):
+        assert getattr(again.twin_test, name) == getattr(kit.twin_test, name), name
     x = torch.rand(3, 2 * N * K)
     assert torch.equal(again.encoder.embed(x), kit.encoder.embed(x))
     assert not again.encoder.training
@@ -72,8 +71,8 @@ def test_a_stored_kit_judges_to_the_bit_as_before(kit: Kit, artifacts: Artifacts
         (before, verdict), (after, same) = (k.score("s", TorchBlackBox(Affine(seed=seed), K)) for k in (kit, again))
         assert np.array_equal(before, after)
         assert verdict == same
-        one, other = (k.probe.examine(TorchBlackBox(near(0, seed), K)) for k in (kit, again))
-        assert one.verdict == other.verdict and one.score == other.score
+        one, other = (k.twin_test.examine(TorchBlackBox(near(0, seed), K)) for k in (kit, again))
+        assert one.verdict == other.verdict
 
 
 def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) -> None:
@@ -83,7 +82,9 @@ def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) ->
         save_kit(artifacts, replace(kit, **change)).id for change in (
             {"seed": 10}, {"v": kit.v + 0.01}, {"points": 255 - kit.points}, {"victim": "other"}, {"facts": {}},
             {"references": kit.references + 0.01}, {"reference_ids": ("h1", "h2", "h4")}, {"verdict": VerdictConfig(fingerprints=5)},
-            {"probe": make_probe(level=0.1)}, {"probe": make_probe(references=23)}, {"probe": make_probe(checks=19)},
+            {"twin_test": make_twin_test(level=0.1)}, {"twin_test": make_twin_test(references=15)},
+            {"twin_test": make_twin_test(twins=18)}, {"twin_test": make_twin_test(checks=19)},
+            {"twin_test": make_twin_test(looks=(40, 120))},
         )
     ]  # fmt: skip
     assert len({one, *others}) == len(others) + 1

@@ -187,7 +187,7 @@ def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those of SGD and Adam do not."""
     training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)
     attack = replace(DIGITS.zoo.extraction, rounds=0, final_epochs=30)
-    zoo = {"architectures": ("C",), "optimisers": ("sgd", "adam", "rmsprop"), "suspects_per_cell": 2, "other_victims": 0}
+    zoo = {"architectures": ("C",), "optimisers": ("sgd", "adam", "rmsprop"), "suspects_per_cell": 2, "other_victims": 0, "references": 0}
     recipe = replace(with_zoo(**zoo, training=training, extraction=attack, recovery_floor=0.5), encoder=TINY.encoder)
     audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
     failed = {s.id for s in audit.zoo.failed}

@@ -29,7 +29,7 @@ HASTY = with_zoo(training=TrainConfig(epochs=1), extraction=ExtractConfig(seed_s
         ({"accuracy_floor": 0.9999}, r"the victim victim-A-sgd-\w+ did not learn: accuracy 0\.\d+ is under the floor 0.9999"),
         (
             {"accuracy_floor": 0.0, "recovery_floor": 0.9999},
-            r"the discriminant needs 2 copies and 2 innocent models at least; 0 and 4 learnt",
+            r"the encoder needs 2 piracy models at least, 0 learnt; raise encoder_per_role",
         ),
     ],
 )

@@ -101,7 +101,9 @@ def test_how_many_twins_a_level_needs(level: float, needed: int) -> None:
     assert smallest_p(needed) <= level < smallest_p(needed - 1)
 
 
-@pytest.mark.parametrize(("twins", "level", "most"), [(19, 0.05, 1), (18, 0.05, 0), (59, 0.05, 3), (58, 0.05, 2), (99, 0.01, 1), (0, 0.05, 0)])
+@pytest.mark.parametrize(
+    ("twins", "level", "most"), [(19, 0.05, 1), (18, 0.05, 0), (59, 0.05, 3), (58, 0.05, 2), (99, 0.01, 1), (0, 0.05, 0)]
+)
 def test_how_many_suspects_holm_allows(twins: int, level: float, most: int) -> None:
     assert suspects_at_once(twins, level) == most
     if most:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.runs import finished_models, objects, processes, result, start, wait_for
 from zooaudit.data.images import Dataset
 from zooaudit.distributed.ray_farm import RayFarm
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.ray
 
 def test_same_numbers_as_the_serial_farm(finished: Finished, tmp_path: Path) -> None:
     found = result(start(tmp_path / "store"))
-    assert found["models"] == {"trained": 26, "reused": 0, "failed": 0}
+    assert found["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert objects(tmp_path / "store") == objects(finished.store)
 
@@ -37,7 +37,7 @@ def test_on_s3_the_same_and_again_without_training(finished: Finished, bucket: s
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]
     assert objects(bucket) == objects(finished.store)
     again = result(start(bucket, out=tmp_path / "two"))
-    assert again["models"] == {"trained": 0, "reused": 26, "failed": 0}
+    assert again["models"] == {"trained": 0, "reused": MODELS, "failed": 0}
     assert again["verdicts"] == found["verdicts"]
 
 
@@ -52,7 +52,7 @@ def test_a_server_killed_while_models_are_committed(finished: Finished, own_serv
     time.sleep(20)
     own_server.start()
     found = result(run)
-    assert found["models"] == {"trained": 26, "reused": 0, "failed": 0}
+    assert found["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"]
     assert objects("s3://zoo/x") == objects(finished.store)
     assert list(artifacts.check()) == []
@@ -82,7 +82,7 @@ def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Pat
     wait_for(lambda: len(finished_models(store)) >= 2, run)
     kept = {m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)}
     os.kill(workers[0].pid, signal.SIGKILL)
-    assert len(kept) < 26
+    assert len(kept) < MODELS
     found = result(run)
     assert found["verdicts"] == finished.told["verdicts"] and found["models"]["failed"] == 0
     assert all((store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns == t for m, t in kept.items())
@@ -108,9 +108,9 @@ def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: 
     _, alive = psutil.wait_procs(children, timeout=60)
     assert not alive, "Ray outlived its driver"
     before = len(finished_models(store))
-    assert 2 <= before < 26
+    assert 2 <= before < MODELS
     found = result(start(store))
-    assert found["models"] == {"trained": 26 - before, "reused": before, "failed": 0}
+    assert found["models"] == {"trained": MODELS - before, "reused": before, "failed": 0}
     assert found["verdicts"] == finished.told["verdicts"]
     assert objects(store) == objects(finished.store)
 

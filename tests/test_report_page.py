@@ -8,11 +8,26 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.reports import FACTS, HOSTILE, PLACED, Page, accuse_everyone, with_failure, with_own_victim, with_verdicts, without, words
+from tests.reports import (
+    FACTS,
+    HOSTILE,
+    PLACED,
+    Page,
+    accuse_everyone,
+    with_failure,
+    with_own_victim,
+    with_twin_test,
+    with_twins,
+    with_verdicts,
+    without,
+    words,
+)
 from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import summarise
+from zooaudit.verdict import wording
+from zooaudit.verdict.decision import Call
 from zooaudit.verdict.paper import Decision
 from zooaudit.zoo.spec import Role
 
@@ -33,6 +48,73 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
         assert row[4] == f"{verdict.similarity:.4f}"
         assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high; no claim below")
         assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
+
+
+def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> None:
+    header, *rows = page.tables["calls"]
+    assert header[1:7] == ["Suspect", "Truth", "Call", "Victim's rank", "p", "Queries"]
+    assert len(rows) == len(audit.suspects)
+    for suspect in audit.suspects:
+        (row,) = [r for r in rows if suspect.spec.id in r[1]]
+        verdict = suspect.examined.verdict
+        assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
+        assert row[3:7] == [verdict.call, f"{verdict.rank} of {verdict.twins + 1}", f"{verdict.p_value:.2g}", str(verdict.queries)]
+        assert row[7].startswith(verdict.reason)
+
+
+def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, page: Page) -> None:
+    test, text = audit.kit.twin_test, words(page.text)
+    assert text.index("The twin test", text.index("Glossary")) < text.index("The paper's test", text.index("Glossary"))
+    assert wording.promise(audit.itself.verdict) in text
+    assert f"{test.budget} at most: {test.families.count('natural')} natural, {test.families.count('foreign')} foreign" in text
+    assert f"looked at after {', '.join(map(str, test.looks))} of them" in text
+    assert test.procedure in text and "accuses nobody" not in text
+    checks = page.tables["checks-table"][1:]
+    assert [row[0] for row in checks] == [row["check"] for row in wording.checked(test.exchangeability, test.hub())]
+    for row, check in zip(checks, test.exchangeability, strict=False):
+        assert row[4] == check.line.removeprefix(f"{check.name}: ")
+
+
+def test_the_victim_is_drawn_among_its_twins_for_itself_and_every_suspect(audit: Audit, page: Page) -> None:
+    told = [a["aria-label"] or "" for a in page.all("svg") if a.get("role") == "img"]
+    for suspect in audit.suspects:
+        (alt,) = [t for t in told if t.startswith(f"{suspect.spec.id}: ")]
+        assert f"rank {suspect.examined.verdict.rank} of {audit.kit.twin_test.twins + 1}" in alt
+    assert sum(t.startswith("the victim itself: ") for t in told) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("twins", [0, 3])
+def test_a_kit_that_accuses_nobody_says_so_first_and_what_to_do(twins: int, audit: Audit) -> None:
+    text = words(Page(render(with_twins(audit, twins), "r", FACTS)).text)
+    box = text.index("This kit accuses nobody:")
+    assert box < text.index("Stolen models called stolen")
+    assert ("audit again with --train" if twins == 0 else "add some by 'zooaudit kit add-twins'") in text[box:]
+    assert "Nothing to draw:" in text
+    assert "0 of" in text and "cannot tell" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_kit_that_misses_the_victim_itself_says_so_first(audit: Audit) -> None:
+    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, call=Call.NOT_SHOWN, rank=4))
+    text = words(Page(render(replace(audit, itself=missed), "r", FACTS)).text)
+    assert text.index("The victim itself, asked like a suspect, is called not shown:") < text.index("Stolen models called stolen")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_came_of_the_query_log_alone_is_said(audit: Audit, html: str) -> None:
+    assert "query log alone" not in html
+    test = audit.kit.twin_test
+    logged = replace(test, families=tuple("log" if f == "foreign" else f for f in test.families))
+    text = words(Page(render(with_twin_test(audit, logged), "r", FACTS)).text)
+    assert "The query log alone By its images only, the victim comes first of all candidates for" in text
+
+
+def test_the_glossary_has_the_terms_of_the_test_and_none_that_are_gone(page: Page) -> None:
+    terms = words(page.text[page.text.rindex("Glossary") :])
+    for term in ("Twin", "Candidate", "Reference", "Exchangeable", "Statistic", "Rank"):
+        assert f" {term} " in terms
+    assert not re.search(r"calibrat|\bprobe\b|discriminant", page.text, re.IGNORECASE)
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_verdicts, without, words
+from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_twins, with_verdicts, without, words
 from zooaudit.config import EncoderConfig
 from zooaudit.errors import StoreError
 from zooaudit.pipeline import Audit
@@ -23,6 +23,7 @@ from zooaudit.reporting.facts import gather_facts
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import detailed, summarise, to_json
 from zooaudit.reporting.wording import DASH, duration, memory, number, p_value, percent, setting
+from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 pytestmark = pytest.mark.usefixtures("placed_once")
@@ -55,12 +56,12 @@ def test_report_folder_that_is_a_file_is_an_error_of_ours(audit: Audit, tmp_path
 # --- the numbers ---------------------------------------------------------------------------------------------------------------
 
 
-CALIBRATED = ("level", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
 
 
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
-    assert list(summary) == ["run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *CALIBRATED, "verdicts", "report"]
+    assert list(summary) == ["run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *TWIN_TEST, "verdicts", "report"]
     assert (summary["run"], summary["seconds"], summary["peak_rss_bytes"], summary["report"]) == (
         "a-run",
         12.346,
@@ -70,11 +71,38 @@ def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     assert summary["models"] == {"trained": 0, "reused": len(audit.zoo.plan.specs), "failed": len(audit.zoo.failed)}
     assert summary["victim"] == {"accuracy": audit.zoo.records[audit.zoo.plan.victim].accuracy}
     assert summary["uap"] == {"epsilon": 0.35, "norm": "linf", "fooling_rate": audit.uap.fooling_rate}
-    keys = "model role architecture optimiser attack truth decision similarity p_value calibrated reference_models reference_above reason"
+    keys = "model role architecture optimiser attack modification way truth decision similarity p_value twins reference_models"
+    keys += " reference_above reason"
     assert {tuple(v) for v in summary["verdicts"]} == {tuple(keys.split())}
     truths = {(v["role"], v["truth"], v["attack"]) for v in summary["verdicts"]}
     expected = {("piracy", "stolen", "cloudleak"), ("homologous", "innocent", None), ("look-alike", "innocent", "cloudleak")}
     assert truths == expected
+
+
+def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
+    summary = summarise(audit, "a-run", FACTS, "x/report.html")
+    test = audit.kit.twin_test
+    assert [v["twins"] for v in summary["verdicts"]] == [wording.plain(s.examined.verdict) for s in audit.suspects]
+    assert summary["victim_itself"] == wording.plain(audit.itself.verdict)
+    told = summary["twin_test"]
+    assert (told["twins"], told["looks"], told["accuses_nobody"]) == (test.twins, list(test.looks), None)
+    assert sum(told["references"].values()) == len(test.references)
+    assert sum(told["questions"].values()) == test.budget
+    few = summarise(with_twins(audit, 3), "a-run", FACTS, "x/report.html")
+    assert few["twin_test"]["accuses_nobody"].startswith("3 twins allow no p under 0.25")
+    assert {v["twins"]["call"] for v in few["verdicts"]} == {"cannot tell"}
+    json.loads(to_json(few), parse_constant=no_constant)
+
+
+def test_counts_in_the_json_are_those_of_the_calls(folder: Path, audit: Audit) -> None:
+    told = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
+    for role, (stolen, of) in told["called_stolen"].items():
+        rows = [c for c in told["called"] if c["role"] == role]
+        assert (sum(c["stolen"] for c in rows), sum(c["total"] for c in rows)) == (stolen, of)
+        calls = [v["twins"]["call"] for v in told["verdicts"] if v["role"] == role]
+        assert (calls.count("stolen"), len(calls)) == (stolen, of)
+    assert [c["check"] for c in told["checks"]][-1] == "resembles many models"
+    assert told["log_alone"] == []
 
 
 def test_json_is_strict_and_matches_the_tables(audit: Audit, folder: Path) -> None:

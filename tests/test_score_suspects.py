@@ -15,15 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from tests.cases import Capture, kit_of
+from tests.cases import FACTORY, Capture, copied, kit_of, stolen, suspect
 from tests.strangers import Stranger, read_png, serving
 from zooaudit.cli import main
 from zooaudit.kit import Kit, load_kit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.storage.models import load_module
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.zoo.spec import Role
 
 
 @pytest.fixture
@@ -34,10 +33,7 @@ def kit(case_store: Path) -> Kit:
 @pytest.fixture
 def thief(case_store: Path, kit: Kit) -> Iterator[Stranger]:
     """A stolen model behind HTTP."""
-    artifacts = open_store(str(case_store))
-    specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(Role.PIRACY)}
-    id_ = next(i for i, spec in specs.items() if spec["group"] == "suspect" and spec["architecture"] == "C")
-    with serving(Stranger(load_module(artifacts, id_), kit.classes, inputs=[-1, *kit.image_shape])) as served:
+    with serving(Stranger(copied(case_store), kit.classes, inputs=[-1, *kit.image_shape])) as served:
         yield served
 
 
@@ -69,7 +65,7 @@ def test_a_suspect_that_lies_about_its_order_of_classes(
     monkeypatch.chdir(tmp_path)
     thief.order = tuple(reversed(range(kit.num_classes)))
     code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
-    assert code == 0 and told["call"] == "cannot tell" and "accuracy" in told["reason"]
+    assert code == 0 and told["call"] == "not shown"
     assert told["hint"].endswith(f"columns = {list(thief.order)}")
     (tmp_path / "theirs.toml").write_text(f'url = "{thief.url}/v2/models/m/infer"\ncolumns = {list(thief.order)}\n')
     code, told, _ = scored(capsys, case_store, "--suspect", "theirs.toml")
@@ -81,8 +77,8 @@ def test_a_budget_too_small_is_said_and_nothing_is_lost(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = thief.url + "/v2/models/m/infer"
-    code, told, err = scored(capsys, case_store, "--suspect", url, "--budget", "50")
-    assert code == 7 and not told and "the budget is 50 queries" in err and thief.computed <= 50
+    code, told, err = scored(capsys, case_store, "--suspect", url, "--budget", "30")
+    assert code == 7 and not told and "the budget is 30 queries" in err and thief.computed <= 30
     paid = set(thief.answered)
     code, told, _ = scored(capsys, case_store, "--suspect", url)
     assert code == 0 and told["call"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
@@ -104,12 +100,14 @@ def test_answers_that_came_back_give_the_same_verdict(
     monkeypatch.chdir(tmp_path)
     id_, questions = kit_of(case_store).id, tmp_path / f"q.{format_}"
     assert main(["kit", "queries", "--store", str(case_store), "--kit", id_, "--out", str(questions), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["queries"] == kit.probe.budget and questions.is_file()
+    assert json.loads(capsys.readouterr().out)["queries"] == kit.twin_test.budget and questions.is_file()
     answers = TorchBlackBox(thief.model, kit.num_classes).ask(asked_of(questions, kit))
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist(), "kit": [id_] * len(answers)}), "a.parquet")
     code, told, _ = scored(capsys, case_store, "--answers", "a.parquet")
-    expected = kit.probe.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)
-    assert code == 0 and told["p_value"] == expected.verdict.p_value and told["call"] == "stolen" and told["queries"] == kit.probe.budget
+    expected = kit.twin_test.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)
+    assert (
+        code == 0 and told["p_value"] == expected.verdict.p_value and told["call"] == "stolen" and told["queries"] == kit.twin_test.budget
+    )
 
 
 def test_answers_to_some_views_of_the_papers_test(
@@ -137,11 +135,116 @@ def test_what_score_needs_is_said(case_store: Path, capsys: Capture) -> None:
         (["--answers", "a.csv", "--method", "both"], "answers are to one method's questions"),
         (["--suspect", "http://127.0.0.1:9/ask"], "does not show its protocol"),
         (["--suspect", "gone.toml"], "gone.toml cannot be read"),
+        (["--suspect", "a", "a"], "named twice"),
+        (["--suspect", "a", "--suspect-classes", "1"], "expected how many classes the suspect has, 2 at least"),
+        (["--suspect", "a", "--suspect-classes", "11", "--method", "both"], "the paper's test compares class by class"),
+        (["--suspect", "a", "b", "--level", "0.7"], "share of innocent models"),
+        (["--suspect", "a", "b", "--queries", "60"], "60 questions; expected one of 50, 100"),
+        (["--suspect", "a", "b", "--access", "top"], "access 'top' is unknown"),
     ):
         code, _, err = scored(capsys, case_store, *options)
         assert code == 2 and says in err
     assert main(["kit", "queries", "--store", str(case_store)]) == 2
     assert "which kit do you want the questions of?" in capsys.readouterr().err
+
+
+def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
+    case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--level", "0.01")
+    assert code == 0 and told["call"] == "cannot tell" and told["p_value"] is None
+    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told["reason"] and "--p-value normal" in told["reason"]
+    code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
+    assert code == 0 and told["by"] == "normal" and told["queries"] == told["budget"], "a claim by normality takes all questions"
+    assert told["call"] == "cannot tell" or told["p_value"] == told["normal"]["p_value"] < 0.05
+    kept = open_store(str(case_store)).load("evidence", told["evidence"])
+    assert kept.meta["p_value"] == "normal"
+
+
+def test_a_horizon_is_kept_to(case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = [*suspect(case_store, tmp_path, "homologous"), "--queries", "50", "--ask-everything"]
+    code, told, _ = scored(capsys, case_store, *options)
+    assert code == 0 and told["queries"] == told["budget"] == 50
+    assert open_store(str(case_store)).load("evidence", told["evidence"]).meta["horizon"] == 50
+    answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
+    pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist()}), tmp_path / "a.parquet")
+    code, told, _ = scored(capsys, case_store, "--answers", str(tmp_path / "a.parquet"), "--queries", "50")
+    assert code == 0 and told["queries"] == 50, "answers to later questions are not looked at"
+
+
+def test_one_broken_suspect_ends_no_batch(
+    case_store: Path, kit: Kit, thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """NaN weights, no such file, an API that is gone, answers that are none: each in its place, and the good ones are judged."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    _, good, *factory = stolen(case_store, tmp_path)
+    weights = load_file(good)
+    next(iter(weights.values())).view(-1)[0] = float("nan")
+    save_file(weights, "nan.safetensors")
+    (tmp_path / "a.csv").write_text("query,probabilities\n0,[0.5]\n")
+    gone = "http://127.0.0.1:9/v2/models/m/infer"
+    (tmp_path / "gone.toml").write_text(f'url = "{gone}"\nretries = 0\n')
+    api = thief.url + "/v2/models/m/infer"
+    code, told, err = scored(
+        capsys, case_store, "--suspect", "nan.safetensors", good, "missing.onnx", "gone.toml", api, "--answers", "a.csv", *factory,
+        "--correction", "none",
+    )  # fmt: skip
+    assert code == 2 and "nan.safetensors: " in err
+    calls = {s["suspect"]: s for s in told["suspects"]}
+    assert list(calls) == ["nan.safetensors", good, "missing.onnx", "gone.toml", api, "a.csv"]
+    for name, says in (
+        ("nan.safetensors", "holds NaN or infinite values"), ("missing.onnx", "does not exist"), ("gone.toml", "cannot be reached"),
+        ("a.csv", "1 numbers for image 0"),
+    ):  # fmt: skip
+        assert calls[name]["call"] == "cannot tell" and says in calls[name]["reason"] and calls[name]["error"] in calls[name]["reason"]
+        assert calls[name]["p_value"] is None and calls[name]["evidence"] is None
+    for name in (good, api):
+        assert calls[name]["call"] == "stolen" and calls[name]["evidence"]
+    assert calls[api]["charged"] == kit.twin_test.budget and calls["gone.toml"]["charged"] == 0
+    kept = open_store(str(case_store)).load("evidence", calls[good]["evidence"]).meta["together"]
+    assert kept["p_values"] == [None, 0.05, None, None, 0.05, None] and kept["index"] == 1
+
+
+def test_a_broken_suspect_counts_as_asked_and_an_api_that_failed_is_code_7(
+    case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "gone.toml").write_text('url = "http://127.0.0.1:9/v2/models/m/infer"\nretries = 0\n')
+    options = [*stolen(case_store, tmp_path)]
+    options[2:2] = ["gone.toml"]
+    capsys.readouterr()
+    code = main(["score", "--store", str(case_store), "--kit", kit_of(case_store).id, *options])
+    out = capsys.readouterr().out
+    assert code == 7 and "gone.toml\ncannot tell: not judged: " in out
+    assert "cannot tell: p 0.05 by itself, 0.1 as one of 2 suspects (holm): 19 twins can single out none of 2" in out
+    code, told, err = scored(capsys, case_store, "--suspect", "gone.toml")
+    assert code == 7 and not told and "cannot be reached" in err, "alone it is an error, as ever"
+
+
+def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
+    finer = torch.cat([answers[:, :9], answers[:, 9:] * 0.7, answers[:, 9:] * 0.3], 1)
+    pq.write_table(pa.table({"query": range(len(finer)), "probabilities": finer.tolist()}), "finer.parquet")
+    code, told, err = scored(capsys, case_store, "--answers", "finer.parquet")
+    assert code == 2 and not told and "11 numbers for image 0; expected 10" in err and "--suspect-classes 11" in err
+    code, told, _ = scored(capsys, case_store, "--answers", "finer.parquet", "--suspect-classes", "11")
+    assert code == 0 and told["call"] == "stolen" and "hint" not in told
+    assert open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 11
+    (tmp_path / "strangers_more.py").write_text(FACTORY.format(architecture="C").replace("(1, 8, 8), 10", "(1, 8, 8), 12"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import strangers_more  # type: ignore[import-not-found]
+
+    save_file({k: v.contiguous() for k, v in strangers_more.make().state_dict().items()}, "twelve.safetensors")
+    options = ["--suspect", "twelve.safetensors", "--factory", "strangers_more:make"]
+    code, _, err = scored(capsys, case_store, *options)
+    assert code == 2 and "expected (2, 10)" in err and "--suspect-classes 12" in err
+    code, told, _ = scored(capsys, case_store, *options, "--suspect-classes", "12")
+    assert code == 0 and told["call"] != "stolen"
 
 
 @pytest.mark.processes

@@ -24,6 +24,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, probe_of, saved, taught_by
 from zooaudit.metrics import QUERIES, STORE_SECONDS
+from zooaudit.planning import SIZES
 from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.sizing import DOMAINS, Devices, Measured, as_json, estimate, planned, scaled, training_span
 from zooaudit.storage import s3
@@ -90,7 +91,7 @@ def makespan(queue: WorkQueue, seconds: dict[str, float], devices: int) -> float
 @settings(max_examples=15)
 @given(st.integers(1, 300), st.floats(0.5, 100))
 def test_more_and_faster_devices_are_never_slower(count: int, speedup: float) -> None:
-    recipe, _ = scaled(FMNIST_QUICK, 60)
+    recipe, _ = scaled(FMNIST_QUICK, 90)
     base = estimate(recipe, FMNIST, Devices(count, speedup, "GPUs"))
     for better in (Devices(count + 1, speedup, "GPUs"), Devices(count, speedup * 1.5, "GPUs")):
         found = estimate(recipe, FMNIST, better)
@@ -105,7 +106,7 @@ def test_a_scaled_recipe_plans_about_as_many_models(name: str, models: int) -> N
     recipe = RECIPES[name]
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
-    smallest = 1 + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
+    smallest = 1 + zoo.twins + zoo.references + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
     if models < smallest:
         with pytest.raises(ConfigError, match=f"smallest zoo has {smallest}"):
             scaled(recipe, models)
@@ -145,7 +146,8 @@ def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest
 
 def test_the_measured_audits_would_have_been_foretold() -> None:
     rows = json.loads((ROOT / "benchmarks" / "results" / "audit_fmnist-quick.json").read_text())["rows"]
-    then = replace(FMNIST_QUICK, zoo=replace(FMNIST_QUICK.zoo, other_victims=2, hardened=0))  # as the recipe was when these were measured
+    zoo = replace(FMNIST_QUICK.zoo, other_victims=2, hardened=0, twins=0, references=0)  # as the recipe was when these were measured
+    then = replace(FMNIST_QUICK, zoo=zoo)
     low, high = estimate(then, FMNIST, Devices(2)).hours
     for row in rows:
         assert low * 3600 * 0.9 < row["wall_s"] < high * 3600 * 1.1
@@ -196,7 +198,7 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
     plan = planned(DIGITS, DOMAINS["digits"])
     records = {i: load_record(artifacts, i) for i in artifacts.ids("model")}
     assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), "the plan is for models that learn at once"
-    probed = 1 + sum(s.group is not Group.SOURCE for s in plan.specs)
+    probed = 1 + sum(s.group not in (Group.SOURCE, Group.VERDICT) for s in plan.specs)
     asked = probed - DIGITS.zoo.hardened
     made_of_another = sum(s.parent is not None for s in plan.specs)
     behind = taught_by(probe_of(DIGITS, plan, 899)) * len(TREATMENTS)
@@ -247,13 +249,13 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["plan", "--models", "100", "--cpus", "16"]) == 0
+    assert main(["plan", "--models", "140", "--cpus", "16"]) == 0
     text = capsys.readouterr().out
-    assert "101 models" in text and "suspects_per_cell 1 -> 2" in text and "16 CPU cores" in text
-    assert main(["plan", "--models", "100", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
+    assert "138 models" in text and "suspects_per_cell 1 -> 2" in text and "16 CPU cores" in text
+    assert main(["plan", "--models", "140", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["total_models"] == 101 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
-    recipe, _ = scaled(FMNIST_QUICK, 100)
+    assert found["total_models"] == 138 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
+    recipe, _ = scaled(FMNIST_QUICK, 140)
     assert found["requests"] == vars(estimate(recipe, FMNIST, Devices(4)).requests)
     assert as_json(estimate(recipe, FMNIST, Devices(4, 20.0, "GPUs")))["core_hours"] == found["core_hours"]
 
@@ -289,7 +291,7 @@ def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
     assert "old" not in text and filled(text) == text
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     recipe = RECIPES["fmnist-paper"]
-    totals = [estimate(scaled(recipe, n)[0], FMNIST, Devices(1)).total_models for n in (100, 1000, 10_000)]
+    totals = [estimate(scaled(recipe, n)[0], FMNIST, Devices(1)).total_models for n in SIZES]
     assert [row.split(" | ")[0] for row in rows] == [f"| {n:,}" for n in totals]
     with pytest.raises(SystemExit, match="no table 'nonesuch'"):
         filled("<!-- table: nonesuch --><!-- end -->")

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.finished import Finished
+from tests.finished import MODELS, Finished
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, objects, processes, result, start, wait_for
 from zooaudit import steps
@@ -41,7 +41,7 @@ def test_two_jobs_build_each_model_once(bucket: str, finished: Finished, digits:
             gate.release(id_)
             time.sleep(1)
     one, two = (result(run) for run in runs)
-    assert one["models"]["trained"] + two["models"]["trained"] == 26
+    assert one["models"]["trained"] + two["models"]["trained"] == MODELS
     assert min(one["models"]["trained"], two["models"]["trained"]) >= 1, "they did not share the work"
     assert one["verdicts"] == two["verdicts"] and one["auc"] == two["auc"]
     assert list(open_store(bucket).check()) == [] and leases_left(bucket) == []
@@ -68,9 +68,9 @@ def test_a_killed_jobs_models_are_taken_over(tmp_path: Path, monkeypatch: pytest
     psutil.wait_procs(children, timeout=30)
     held = len(list(store.glob("claims/*/*")))
     before = len(list(store.glob("manifests/model/*")))
-    assert held >= 1 and before < 26, "it had finished"
+    assert held >= 1 and before < MODELS, "it had finished"
     survivor = result(start(store, "serial", tmp_path / "survivor"))
-    assert survivor["models"] == {"trained": 26 - before, "reused": before, "failed": 0}
+    assert survivor["models"] == {"trained": MODELS - before, "reused": before, "failed": 0}
     assert list(open_store(str(store)).check()) == []
     assert leases_left(str(store)) == [k for k in leases_left(str(store)) if k.startswith("pulses/")], "claims were left"
 

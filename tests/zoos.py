@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, ModifyConfig, Recipe, TrainConfig, UapConfig, VerdictConfig
+from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, Recipe, TrainConfig, UapConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.farm import Farm
 from zooaudit.recipes import DIGITS
@@ -24,8 +24,6 @@ TINY = replace(
         encoder_per_role=2,
         other_victims=1,
         look_alikes_per_victim=1,
-        hardened=1,
-        hardening=ModifyConfig("adversarial", 2, lr=0.05),
         training=TrainConfig(epochs=3, precision="float32"),
         widths=(4, 8),
         hidden=16,

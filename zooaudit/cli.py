@@ -13,6 +13,7 @@ from zooaudit import (
     __version__,
     commands,
     evidence_commands,
+    explain_commands,
     kit_commands,
     own_victim,
     planning,
@@ -90,6 +91,15 @@ def make_parser() -> argparse.ArgumentParser:
     add("--run", metavar="NAME", help="name of the run (default: the recipe's); the same name and settings again resume or repeat it")
     add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
     add("--fallback", metavar="RECIPE", choices=sorted(RECIPES), help="recipe to run if the data is not to be had")
+    add(
+        "--query-log", metavar="FILE",
+        help="images that your victim was asked, if you keep them: a folder of image files, Parquet with a column image, or .npz. Thieves "
+        "who learnt from its answers are found best on what they asked",
+    )  # fmt: skip
+    add(
+        "--foreign", metavar="DIR",
+        help="images of another task, for thieves who asked with such: as --query-log, of any size (default: textures made from the seed)",
+    )  # fmt: skip
 
     for name, run in (("zoo", commands.zoo), ("uap", commands.uap)):
         add = _adder(subcommands, name, run, f"zooaudit {name} --recipe digits --store ./store --farm serial")
@@ -110,6 +120,9 @@ def make_parser() -> argparse.ArgumentParser:
     add = _adder(subcommands, "evidence", evidence_commands.evidence, evidence_commands.EXAMPLE)
     evidence_commands.add_arguments(subcommands.choices["evidence"])
     _add_farm(add)
+
+    _adder(subcommands, "explain", explain_commands.explain, explain_commands.EXAMPLE)
+    explain_commands.add_arguments(subcommands.choices["explain"])
 
     _adder(subcommands, "serve", serve_commands.serve, serve_commands.EXAMPLE)
     serve_commands.add_arguments(subcommands.choices["serve"])

@@ -17,6 +17,7 @@ from zooaudit.config import Recipe
 from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
+from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
@@ -24,6 +25,7 @@ from zooaudit.own_victim import own_victim, with_twins
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run, load_report, save_report
+from zooaudit.twin_testing import Sources
 from zooaudit.zoo.spec import Role
 
 
@@ -39,10 +41,14 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         data_s = time.perf_counter() - started
         farm = TimedFarm(chosen_farm(args))
         artifacts, own = open_store(args.store), own_victim(args, dataset)
-        run = begin_run(artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None)
+        sources = _sources(args, dataset)
+        run = begin_run(
+            artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            sources.digests,
+        )  # fmt: skip
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources)
         tell("report: drawing", "report", run=run)
         folder = Path(args.out) if args.out else parent / run
         total_s = time.perf_counter() - started
@@ -58,6 +64,12 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     if args.log == "text" or args.json:
         _print_audit(done, page, summary, args.json, out)
     return 0
+
+
+def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
+    """Images beside the data: of another task, and those that the victim was asked."""
+    foreign = read_foreign(Path(args.foreign), dataset.image_shape) if args.foreign else None
+    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape) if args.query_log else None)
 
 
 def voice(args: argparse.Namespace) -> Voice:
@@ -196,7 +208,7 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
-    print(f"calibrated verdict, level {summary['level']:g}; the victim itself: {summary['victim_itself']}", file=out)
+    _print_twin_test(summary, out)
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     for role in roles:
         _print_family(role, *done.called_stolen(role), "stolen", out)
@@ -211,6 +223,17 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
         )
     print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
+
+
+def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
+    test, itself = summary["twin_test"], summary["victim_itself"]
+    place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
+    made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
+    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['call']}{place}", file=out)
+    if test["accuses_nobody"]:
+        print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
+    for caution in itself["cautions"]:
+        print(f"  caution: {caution}", file=out)
 
 
 def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:

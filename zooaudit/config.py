@@ -181,9 +181,8 @@ class ZooConfig:
     encoder_per_role: int = 5
     other_victims: int = 2
     look_alikes_per_victim: int = 4
-    hardened: int = 0
-    """Homologous models that are trained adversarially afterwards, for the calibrated score to learn that such models are innocent too."""
-    hardening: ModifyConfig = field(default_factory=lambda: ModifyConfig("adversarial", 120, lr=0.05))
+    taken: tuple[ModifyConfig, ...] = ()
+    """What is done to the victim's own weights, each for one more suspect that is stolen; not of the user's own victim."""
     data_fraction: float = 0.5
     training: TrainConfig = field(default_factory=TrainConfig)
     epochs: tuple[tuple[str, int], ...] = ()
@@ -218,7 +217,6 @@ class ZooConfig:
         check(self.encoder_per_role >= 2, self, "encoder_per_role", "at least 2 models a role")
         check(self.other_victims >= 0, self, "other_victims", "0 or more")
         check(self.look_alikes_per_victim >= 0, self, "look_alikes_per_victim", "0 or more")
-        check(0 <= self.hardened <= self.encoder_per_role, self, "hardened", "0 to encoder_per_role: each is made of one of these")
         check(0 < self.data_fraction < 1, self, "data_fraction", "a number in (0, 1)")
         check(0 <= self.accuracy_floor < 1, self, "accuracy_floor", "a number in [0, 1)")
         check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
@@ -339,8 +337,8 @@ class TwinTestConfig:
     pool: int = 3000
     """Images of a family that every candidate and reference is asked, for the questions to be chosen from."""
     foreign: int = 1
-    log: int = 3
-    natural: int = 2
+    log: int = 4
+    natural: int = 3
     """How the questions are shared among the families at hand: as so many parts."""
 
     def __post_init__(self) -> None:

@@ -16,14 +16,14 @@ from torch import Tensor
 from zooaudit.config import Recipe, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
-from zooaudit.probing import sizes, teaching
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
 from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.suspects.load import call_factory
-from zooaudit.verdict.probe import Answered, Known, Probe
+from zooaudit.twin_testing import Pools, order, procedure, reference
+from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.plan import Plan
@@ -83,28 +83,22 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-ONCE = (
-    Requests(head=1)
-    + saved(0)
-    + Requests(put=2, list=6 + len(TREATMENTS), delete=1)
-    + loaded(0)
-    + loaded(1)
-    + KEPT * 2
-    + saved(3)
-    + saved(4)
-)
-"""The format marker, which a new store lacks; run; pulse; models and answers that are there; victim; UAP, datapoints; kit, report."""
+CALLS = 3 + 2 * len(TREATMENTS)
+"""Of many models at once, for answers: references on the pools, candidates, suspects, and the first two behind each interface."""
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(3) + saved(4)
+"""The format marker, which a new store lacks; run; pulse; models and answers that are there; victim, and its answers to the twin test's
+questions once more, as a suspect; UAP, datapoints; kit, report."""
 
 
-def audit_requests(trained: int, extracted: int, asked: int, probed: int, encoders: int) -> Requests:
+def audit_requests(trained: int, extracted: int, answered: int, encoders: int) -> Requests:
     """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``).
 
     Args:
         trained, extracted: models; those that are made from another.
-        asked, probed: models that answer the fingerprints' questions, and the probe's.
+        answered: sets of questions that a model answers, of all models.
         encoders: that are fitted.
     """
-    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * (asked + probed)
+    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * answered
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:
@@ -132,13 +126,50 @@ def _weights_bytes(architecture: str, shape: ModelShape, factory: str) -> int:
     return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
 
 
-def audit_bytes(recipe: Recipe, plan: Plan, asked: int, probed: int, pool: int) -> dict[str, int]:
-    """Bytes of what an audit keeps beside models and report: by kind of artifact.
+@dataclass(frozen=True)
+class Asking:
+    """Who is asked what, if all models learn.
 
-    Args:
-        asked, probed: models that answer the fingerprints' questions, and the probe's.
-        pool: images that the probe's are chosen from.
+    Attributes:
+        models: that answer the fingerprints' questions: victim, encoder's models, suspects.
+        candidates, references: of the twin test; the victim is both a candidate and one of ``models``.
+        pool: images that the twin test's questions are chosen from.
+        budget: questions of the twin test.
+        fingerprints: questions of all fingerprints.
     """
+
+    models: int
+    candidates: int
+    references: int
+    pool: int
+    budget: int
+    fingerprints: int
+
+    @property
+    def short(self) -> int:
+        """Times that a model is asked the twin test's questions: plain, and candidates and references behind interfaces too."""
+        return self.candidates + self.models - 1 + (self.candidates + self.references) * len(TREATMENTS)
+
+    @property
+    def sets(self) -> int:
+        """Sets of questions that a model answers, of all models."""
+        return self.models + self.references + self.short
+
+    @property
+    def queries(self) -> int:
+        """Images that all models are asked, those that answer in the zoo's own process."""
+        return self.models * self.fingerprints + self.references * self.pool + self.short * self.budget
+
+
+def asking(recipe: Recipe, plan: Plan, test: TwinTest, pool: int) -> Asking:
+    """Who is asked what."""
+    judged = sum(s.group in (Group.ENCODER, Group.SUSPECT) for s in plan.specs)
+    n, views = recipe.fingerprint.points, recipe.fingerprint.views
+    return Asking(1 + judged, len(test.candidates), len(test.references), pool, test.budget, 2 * n * views)
+
+
+def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> dict[str, int]:
+    """Bytes of what an audit keeps beside models and report: by kind of artifact."""
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     answers = _drawn(views, n, 2, classes)
@@ -148,15 +179,13 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: int, probed: int, pool: int) 
         beside = None if recipe.encoder.name == "paper" else Encoder(answers[0].numel(), recipe.paper_encoder)
     references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
     drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
-    probe = probe_of(recipe, plan, pool)
-    taught = taught_by(probe)
     kit = Kit(
         plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict,
-        recipe.seed, probe, {},
+        recipe.seed, test, {},
     )  # fmt: skip
-    given = _answers_bytes(answers, plan.victim) * asked
-    given += _answers_bytes(_drawn(1, pool, 1, classes), plan.victim) * taught
-    given += _answers_bytes(_drawn(1, probe.budget, 1, classes), plan.victim) * (probed - taught + taught * len(TREATMENTS))
+    given = _answers_bytes(answers, plan.victim) * asked.models
+    given += _answers_bytes(_drawn(1, asked.pool, 1, classes), plan.victim) * asked.references
+    given += _answers_bytes(_drawn(1, asked.budget, 1, classes), plan.victim) * asked.short
     return {
         "answers": given,
         "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
@@ -177,30 +206,29 @@ def _answers_bytes(answers: Tensor, model: str) -> int:
     return _stored(lambda a: a.save("answers", f"{model}.{digest_of('')}", {ANSWERS: table}, meta))
 
 
-def probe_of(recipe: Recipe, plan: Plan, pool: int) -> Probe:
-    """One of the right size, as if all models learnt."""
+def pools_of(recipe: Recipe, test_images: int) -> tuple[str, ...]:
+    """Of each image that the twin test's questions are chosen from, its family; without a query log or images of the user's own."""
+    config = recipe.twin_test
+    natural = min(config.pool, test_images - round(test_images / 2))
+    return (NATURAL,) * natural + (FOREIGN,) * (config.pool // 2 if config.foreign else 0)
+
+
+def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinTest:
+    """One of the right size, as if all models learnt, with questions chosen from images of these ``families``."""
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
-    checks, telling = sizes(recipe.probe, pool)
-    alike = plan.of(Role.LOOK_ALIKE)
-    taught = teaching([s.kin for s in alike])
-    parts = (
-        plan.of(Role.PIRACY, Group.ENCODER),
-        [*plan.of(Role.HOMOLOGOUS, Group.ENCODER), *plan.of(Role.HOMOLOGOUS, Group.PROBE), *(s for s in alike if s.kin in taught)],
-        [*plan.of(Role.HOMOLOGOUS, Group.SUSPECT), *(s for s in alike if s.kin not in taught)],
-    )
-    one = _drawn(checks + telling, classes)
-    ways = ([""] + [t.name for t in TREATMENTS], [""] + [t.name for t in TREATMENTS], [""])
-    models = [
-        tuple(Known(s.id, str(s.role), s.kin, way) for way in behind for s in specs) for specs, behind in zip(parts, ways, strict=True)
-    ]
-    known = (Answered(rows, one.expand(len(rows), *one.shape)) for rows in models)
-    images = torch.randint(256, (checks + telling, *image), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return Probe(images, torch.zeros(checks + telling, dtype=torch.int64), checks, recipe.probe.level, *known)
-
-
-def taught_by(probe: Probe) -> int:
-    """Models that teach its score."""
-    return len(probe.copies.plain) + len(probe.innocent.plain)
+    rows = len(families)
+    of = Pools(torch.empty(rows, 0), torch.full((rows,), NO_CLASS), families)
+    asked, checks, looks = order(recipe.twin_test, of, torch.zeros(rows))
+    twins = plan.of(Role.TWIN)
+    candidates = tuple(Candidate(id_, 0.98765) for id_ in (plan.victim, *(s.id for s in twins)))
+    references = tuple(reference(s) for s in plan.of(Role.REFERENCE))
+    one = torch.zeros(len(asked), classes)
+    own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
+    return TwinTest(
+        torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), checks, looks,
+        recipe.twin_test.level, candidates, own, references, others, procedure(twins[0]) if twins else "",
+        own.expand(len(TREATMENTS), *own.shape), others.expand(len(TREATMENTS), *others.shape),
+    )  # fmt: skip
 
 
 def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:

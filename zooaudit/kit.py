@@ -156,7 +156,14 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
     test = kit.twin_test
-    tensors |= {"test.images": test.images, "test.labels": test.labels, "test.candidates": test.answers, "test.references": test.reference_answers}
+    tensors |= {
+        "test.images": test.images,
+        "test.labels": test.labels,
+        "test.candidates": test.answers,
+        "test.references": test.reference_answers,
+    }
+    if test.behind is not None and test.reference_behind is not None:
+        tensors |= {"test.behind": test.behind, "test.reference_behind": test.reference_behind}
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
@@ -237,6 +244,7 @@ def _twin_test(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
         tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
         tuple(Candidate(**c) for c in meta["candidates"]), tensors["test.candidates"],
         tuple(Reference(**r) for r in meta["references"]), tensors["test.references"], meta["procedure"],
+        tensors.get("test.behind"), tensors.get("test.reference_behind"),
     )  # fmt: skip
 
 

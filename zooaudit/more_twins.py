@@ -19,6 +19,7 @@ from zooaudit.kit import Kit, read_kit, save_kit
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.twin_testing import answered, answered_behind
 from zooaudit.verdict.twin_test import Candidate, TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.plan import Plan
@@ -115,6 +116,7 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
 
 def _grown(test: TwinTest, more: Sequence[Candidate], dataset: Dataset, artifacts: Artifacts) -> TwinTest:
     """The test with more twins after the others."""
-    given = steps.clean_answers([c.id for c in more], test.questions(), dataset, artifacts)
-    answers = torch.cat([test.answers, torch.stack([given[c.id] for c in more])])
-    return replace(test, candidates=(*test.candidates, *more), answers=answers)
+    ids, images = [c.id for c in more], test.images
+    answers = torch.cat([test.answers, answered(ids, images, dataset, artifacts)])
+    behind = None if test.behind is None else torch.cat([test.behind, answered_behind(ids, images, dataset, artifacts)], dim=1)
+    return replace(test, candidates=(*test.candidates, *more), answers=answers, behind=behind)

@@ -1,7 +1,7 @@
 """The user's own victim and what trained it, from the command line: options, and all that is wrong with them before anything is trained."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,8 +76,14 @@ def own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
     return own
 
 
-def training_of(args: argparse.Namespace) -> OwnTraining | None:
+NEEDED = {"victim": "the victim that it trained", "factory": "what builds the module that a twin's weights go into"}
+
+
+def training_of(args: argparse.Namespace, needs: Sequence[str] = tuple(NEEDED)) -> OwnTraining | None:
     """The training procedure that ``--train`` or ``--train-command`` names; None without either.
+
+    Args:
+        needs: options that must be there too.
 
     Raises:
         ConfigError: both, either without what it needs, or one that cannot be run.
@@ -89,9 +95,9 @@ def training_of(args: argparse.Namespace) -> OwnTraining | None:
         return None
     if len(given) == 2:
         raise ConfigError("--train and --train-command are both given; expected one of them: what trained the victim")
-    for needed, what in (("victim", "the victim that it trained"), ("factory", "what builds the module that a twin's weights go into")):
+    for needed in needs:
         if getattr(args, needed) is None:
-            raise ConfigError(f"{given[0]} needs --{needed}: {what}")
+            raise ConfigError(f"{given[0]} needs --{needed}: {NEEDED[needed]}")
     timeout_s = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
     if args.train is not None:
         return by_function(args.train, args.factory, timeout_s)

@@ -20,7 +20,7 @@ from zooaudit.kit import Kit
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects.blackbox import Recorded
-from zooaudit.twin_testing import Sources
+from zooaudit.twin_testing import NO_SOURCES, Sources
 from zooaudit.uap.universal import Uap
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.metrics import auc
@@ -127,7 +127,7 @@ def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
 
 def run_audit(
     recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None,
-    sources: Sources = Sources(),
+    sources: Sources = NO_SOURCES,
 ) -> Audit:  # fmt: skip
     """Audit a victim from end to end.
 
@@ -176,7 +176,7 @@ def run_audit(
     )  # fmt: skip
 
 
-def twin_test(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = Sources()) -> TwinTest:
+def twin_test(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = NO_SOURCES) -> TwinTest:
     """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions to tell them apart by."""
     twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
     candidates = [Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))]

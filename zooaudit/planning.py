@@ -12,7 +12,7 @@ from zooaudit.footprint import OPEN, PROBE, Requests
 from zooaudit.recipes import get_recipe
 from zooaudit.sizing import DOMAINS, Devices, Domain, Estimate, as_json, estimate, scaled
 
-SIZES = (100, 1_000, 10_000)
+SIZES = (200, 1_000, 10_000)
 SIZING_CORES = (16, 64)
 SIZING_GPUS = 4
 EXAMPLE = "zooaudit plan --recipe fmnist-paper --models 1000 --cpus 64"

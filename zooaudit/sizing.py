@@ -13,18 +13,15 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
 from zooaudit.config import ExtractConfig, Recipe
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import PROBE, Requests, audit_bytes, audit_requests, model_bytes, on_s3, probe_of, taught_by
-from zooaudit.suspects.defences import TREATMENTS
-from zooaudit.verdict.probe import REQUIRED, Probe
-from zooaudit.verdict.references import References
+from zooaudit.footprint import PROBE, Requests, asking, audit_bytes, audit_requests, model_bytes, on_s3, pools_of, twin_test_of
+from zooaudit.verdict.decision import too_few
+from zooaudit.verdict.ranking import smallest_p, suspects_at_once
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.spec import ModelSpec, Role
 
 
 @dataclass(frozen=True)
@@ -133,7 +130,7 @@ class Estimate:
     """Asked of victims by extraction, at the first attempt."""
     audit_queries: int
     queries_per_suspect: int
-    """At most, for the calibrated verdict."""
+    """At most, for the twin test."""
     queries_by_paper: int
     notes: tuple[str, ...]
 
@@ -163,22 +160,15 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     seconds = [known.seconds(s, domain) for s in plan.specs]
     path = critical_path(plan.specs, seconds)
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
-    probed = [s for s in plan.specs if s.role is not Role.OTHER_VICTIM and s.group is not Group.VERDICT]
-    asked = len([s for s in probed if s.group is not Group.PROBE])
-    pool = domain.test_size - round(domain.test_size / 2)
-    probe = probe_of(recipe, plan, pool)
-    taught = taught_by(probe)
-    behind = taught * len(TREATMENTS)
-    probe_queries = taught * pool + (len(probed) - taught + behind) * probe.budget
-    per_suspect = 2 * recipe.fingerprint.points * recipe.fingerprint.views
-    driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked * per_suspect
+    families = pools_of(recipe, domain.test_size)
+    test = twin_test_of(recipe, plan, families)
+    asked = asking(recipe, plan, test, len(families))
+    driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
-    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, len(probed), pool) | {"report": report}
+    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     extracted = sum(s.parent is not None for s in plan.specs)
-    requests = PROBE + on_s3(
-        audit_requests(trained=len(plan.specs), extracted=extracted, asked=asked, probed=len(probed) + behind, encoders=encoders)
-    )
+    requests = PROBE + on_s3(audit_requests(trained=len(plan.specs), extracted=extracted, answered=asked.sets, encoders=encoders))
     return Estimate(
         recipe=recipe.name,
         models=by_role(plan.specs),
@@ -188,14 +178,14 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
         training_hours=(low / 3600, high / 3600),
         driver_hours=driver_s / 3600,
         storage_bytes=stored,
-        driver_bytes=asked * per_suspect * domain.num_classes * 4,
+        driver_bytes=asked.queries * domain.num_classes * 4,
         requests=requests,
         requests_per_model=requests.over(len(plan.specs)),
         attackers_queries=sum(attack_queries(s.extraction) for s in plan.specs if s.extraction),
-        audit_queries=asked * per_suspect + probe_queries,
-        queries_per_suspect=probe.budget,
-        queries_by_paper=per_suspect,
-        notes=(*_accusing(recipe, probe), *_notes(plan, domain, devices)),
+        audit_queries=asked.queries,
+        queries_per_suspect=test.budget,
+        queries_by_paper=asked.fingerprints,
+        notes=(*_accusing(test.twins, test.level), *_notes(plan, domain, devices)),
     )
 
 
@@ -267,12 +257,15 @@ def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
     )
 
 
-def _accusing(recipe: Recipe, probe: Probe) -> tuple[str, ...]:
-    """Whether the kit will be able to accuse anybody, if all models learn."""
-    families = tuple(m.family for m in probe.references.models)
-    known = References(np.zeros(len(families)), families, tuple(m.kin for m in probe.references.models))
-    hindrance = known.too_few(recipe.probe.level, REQUIRED)
-    return (f"its kit can accuse nobody, the calibrated verdict is always 'cannot tell': {hindrance}",) if hindrance else ()
+def _accusing(twins: int, level: float) -> tuple[str, ...]:
+    """Whether the kit will be able to accuse anybody, and how many suspects at once, if all twins learn."""
+    if why := too_few(twins, level):
+        return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
+    most = suspects_at_once(twins, level)
+    return (
+        f"{twins} twins allow p-values from {smallest_p(twins):.2g}, level {level:g}; of at most {most} "
+        f"{'suspect' if most == 1 else 'suspects'} at once one can be singled out (Holm)",
+    )
 
 
 def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:

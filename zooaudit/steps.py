@@ -190,7 +190,7 @@ def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> li
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
     """By model: the id that its answers to these questions are kept under."""
-    digest = _tensor_digest(asked)
+    digest = tensor_digest(asked)
     return {model: f"{model}.{digest}" for model in models}
 
 
@@ -232,7 +232,7 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
         target = torch.tensor(labels).repeat_interleave(len(answers[victim]))
         return dict(fit_encoder(rows, target, recipe.encoder, derive(recipe.seed, "encoder")).state_dict()), {}
 
-    inputs = [ids, [_tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
+    inputs = [ids, [tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
     network = Encoder(dimension, recipe.encoder)
     network.load_state_dict(kept_tensors(artifacts, "encoder", inputs, make)[0])
     return network.eval().requires_grad_(False)
@@ -269,7 +269,13 @@ def settled(training: OwnTraining) -> dict[str, Any]:
 
 
 def commit_kit(
-    kit: Kit, scored: Sequence[Scored], uap: Uap, recipe: Recipe, dataset: Dataset, artifacts: Artifacts, training: OwnTraining | None = None
+    kit: Kit,
+    scored: Sequence[Scored],
+    uap: Uap,
+    recipe: Recipe,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    training: OwnTraining | None = None,
 ) -> str:
     """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
     accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
@@ -298,5 +304,5 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
     return artifact.tensors(TENSORS), artifact.meta
 
 
-def _tensor_digest(tensor: Tensor) -> str:
+def tensor_digest(tensor: Tensor) -> str:
     return hashlib.sha256(str(tuple(tensor.shape)).encode() + tensor.contiguous().numpy().tobytes()).hexdigest()[:16]

@@ -11,8 +11,9 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
 from zooaudit.seeds import derive
-from zooaudit.steps import clean_answers
+from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import ModelSpec
@@ -32,6 +33,15 @@ class Sources:
 
     foreign: Tensor | None = None
     log: Tensor | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of each that is there: other images are other questions."""
+        parts = {"foreign": self.foreign, "query_log": self.log}
+        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
+
+
+NO_SOURCES = Sources()
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,37 +115,60 @@ def how_telling(references: Tensor) -> Tensor:
 
 def make(
     config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
-    references: Sequence[ModelSpec], sources: Sources = Sources(), procedure: str = "",
+    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "",
 ) -> TwinTest:  # fmt: skip
     """A twin test of ``candidates``, the victim first."""
     of = pools(config, dataset, seed, sources)
-    ids = [*(c.id for c in candidates), *(s.id for s in references)]
-    given = clean_answers(ids, to_unit(of.images), dataset, artifacts)
-    stacked = torch.stack([given[id_] for id_ in ids])
-    own, others = stacked[: len(candidates)], stacked[len(candidates) :]
-    kinds = [Reference(s.id, kind(s)) for s in references]
-    return assembled(config.level, of, order(config, of, how_telling(others)), candidates, own, kinds, others, procedure)
+    others = answered([s.id for s in references], of.images, dataset, artifacts)
+    chosen = order(config, of, how_telling(others))
+    images = of.images[chosen[0]]
+    asked = [[c.id for c in candidates], [s.id for s in references]]
+    own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
+    kinds = [reference(s) for s in references]
+    return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What models answer to the questions: float32 ``[models, Q, K]``, and ``[I, models, Q, K]`` behind I interfaces, or None."""
+
+    plain: Tensor
+    behind: Tensor | None = None
 
 
 def assembled(
-    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Tensor,
-    references: Sequence[Reference], others: Tensor, procedure: str = "",
+    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
+    references: Sequence[Reference], others: Asked, procedure: str = "",
 ) -> TwinTest:  # fmt: skip
-    """A twin test of what was ``chosen`` from the pools by ``order``.
-
-    Args:
-        own, others: candidates' and references' answers float32 ``[C, n, K]``, ``[R, n, K]`` to all images of the pools.
-    """
+    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
     asked, checks, looks = chosen
     return TwinTest(
         of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
-        tuple(candidates), own[:, asked], tuple(references), others[:, asked], procedure,
+        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind,
     )  # fmt: skip
 
 
-def kind(spec: ModelSpec) -> str:
-    """How a reference was made."""
-    return f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``."""
+    given = clean_answers(ids, to_unit(images), dataset, artifacts)
+    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), dataset.num_classes)
+
+
+def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
+    moves all models' answers the same way; a verdict must not take that way for the victim's."""
+    unit, none = to_unit(images), torch.empty(0, len(images), dataset.num_classes)
+    found = []
+    for treatment in TREATMENTS:
+        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts)
+        found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
+    return torch.stack(found)
+
+
+def reference(spec: ModelSpec) -> Reference:
+    """A model of the zoo as a reference."""
+    made = f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 
 def procedure(twin: ModelSpec) -> str:

@@ -123,15 +123,30 @@ def read_npz(path: Path) -> Labelled:
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(f"{path}: images are {images.dtype} {images.shape}, labels {labels.dtype}; "
                         "expected uint8 [n, h, w], [n, h, w, c] or [n, c, h, w], and integers")  # fmt: skip
+    target = torch.from_numpy(labels.astype(np.int64))
+    count = int(target.max()) + 1 if len(target) else 0
+    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else tuple(map(str, range(count)))
+    return _channels_first(images), target, classes
+
+
+def images_of(path: Path) -> Tensor:
+    """Of an ``.npz``: ``images`` uint8 as ``read_npz`` takes them, without labels."""
+    arrays = guard(path, ".npz", lambda p: dict(np.load(p, allow_pickle=False).items()))
+    if "images" not in arrays:
+        raise DataError(f"{path} holds {sorted(arrays)}; expected images")
+    images = arrays["images"]
+    if images.dtype != np.uint8 or images.ndim not in (3, 4):
+        raise DataError(f"{path}: images are {images.dtype} {images.shape}; expected uint8 [n, h, w], [n, h, w, c] or [n, c, h, w]")
+    return _channels_first(images)
+
+
+def _channels_first(images: np.ndarray) -> Tensor:
     tensor = torch.from_numpy(images)
     if tensor.ndim == 3:
         tensor = tensor.unsqueeze(1)
     elif tensor.shape[3] in (1, 3) and tensor.shape[1] not in (1, 3):
         tensor = tensor.permute(0, 3, 1, 2)
-    target = torch.from_numpy(labels.astype(np.int64))
-    count = int(target.max()) + 1 if len(target) else 0
-    classes = tuple(map(str, arrays["classes"])) if "classes" in arrays else tuple(map(str, range(count)))
-    return tensor.contiguous(), target, classes
+    return tensor.contiguous()
 
 
 FMNIST_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")

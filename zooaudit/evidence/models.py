@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from zooaudit import steps
@@ -22,7 +21,7 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.twin_testing import kind
+from zooaudit.twin_testing import answered, answered_behind, reference
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
@@ -59,12 +58,15 @@ class Fresh:
 
     Attributes:
         answers, reference_answers: float32 ``[m + 1, Q, K]`` and ``[R, Q, K]`` to the kit's questions.
+        behind, reference_behind: the same behind interfaces.
     """
 
     candidates: tuple[Candidate, ...]
     answers: Tensor
     references: tuple[Reference, ...]
     reference_answers: Tensor
+    behind: Tensor
+    reference_behind: Tensor
 
 
 def crosscheck(
@@ -125,16 +127,14 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
 
 
 def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
-    """Fresh twins; and references, with the strangers that some of them are extracted from."""
+    """Fresh twins, and references."""
     zoo = replace(recipe.zoo, twins=1)
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
     count = recipe.zoo.references if trial.references is None else trial.references
     others = steps.plan_for(replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim)
-    references = others.of(Role.REFERENCE)
-    parents = {s.parent for s in references}
-    return [*twins, *(s for s in others.of(Role.OTHER_VICTIM) if s.id in parents), *references]
+    return [*twins, *others.of(Role.REFERENCE)]
 
 
 def _fresh(
@@ -147,14 +147,10 @@ def _fresh(
         farm.build(missing, dataset, artifacts, watch)
     records = steps.records(plan, artifacts)
     twins, references = ([s for s in plan.of(role) if records[s.id].status is Status.LEARNT] for role in (Role.TWIN, Role.REFERENCE))
-    ids = [victim, *(s.id for s in twins)]
-    given = steps.clean_answers([*ids, *(s.id for s in references)], opened.kit.twin_test.questions(), dataset, artifacts)
-    others = [given[s.id] for s in references]
+    own, others, images = [victim, *(s.id for s in twins)], [s.id for s in references], opened.kit.twin_test.images
     candidates = [Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins)]
-    return Fresh(
-        tuple(candidates), torch.stack([given[id_] for id_ in ids]),
-        tuple(Reference(s.id, kind(s)) for s in references), torch.stack(others) if others else given[victim][None][:0],
-    )  # fmt: skip
+    plain, behind = ([asked(ids, images, dataset, artifacts) for ids in (own, others)] for asked in (answered, answered_behind))
+    return Fresh(tuple(candidates), plain[0], tuple(reference(s) for s in references), plain[1], behind[0], behind[1])
 
 
 def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
@@ -163,7 +159,7 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
     if learnt < 3:
         why = f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the victim's twins"
         return [Finding("fresh twins", _unless_silent(opened, False), why)]
-    with_kits = replace(opened.kit.twin_test, candidates=fresh.candidates, answers=fresh.answers)
+    with_kits = replace(opened.kit.twin_test, candidates=fresh.candidates, answers=fresh.answers, behind=fresh.behind)
     refused, cautions = spoken(with_kits.exchangeability)
     said = refused or "; ".join(cautions) or f"the victim looks like a draw of what trained {learnt} fresh twins"
     found = [
@@ -172,7 +168,8 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
         _ranked(opened, with_kits, "fresh twins", "the kit's"),
     ]
     if len(fresh.references):
-        own = replace(with_kits, references=fresh.references, reference_answers=fresh.reference_answers)
+        answers, behind = fresh.reference_answers, fresh.reference_behind
+        own = replace(with_kits, references=fresh.references, reference_answers=answers, reference_behind=behind)
         found.append(_ranked(opened, own, "fresh references", "the checker's"))
     return found
 

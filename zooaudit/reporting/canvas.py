@@ -50,7 +50,7 @@ LOOKS = {
     Role.VICTIM: Look("#000000", "*", "-", "★"),
     Role.PIRACY: Look("#d55e00", "^", "-", "▲"),
     Role.HOMOLOGOUS: Look("#0072b2", "o", "--", "●"),
-    Role.LOOK_ALIKE: Look("#009e73", "D", ":", "◆"),
+    Role.LOOK_ALIKE: Look("#009e73", "s", ":", "■"),
 }
 FAMILIES = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
 """The roles that suspects have, in the order in which they are shown."""

@@ -13,7 +13,7 @@ from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.verdict.paper import Decision
 from zooaudit.zoo.build import Status
-from zooaudit.zoo.spec import Role
+from zooaudit.zoo.spec import ModelSpec, Role
 
 
 class Outcome(StrEnum):
@@ -45,6 +45,7 @@ class VerdictRow:
     """A suspect and how the verdict on it compares with the truth."""
 
     suspect: Suspect
+    way: str
     outcome: Outcome
     glyph: str
 
@@ -68,6 +69,19 @@ class AccuracyRow:
     paper: float | None
 
 
+UNITS = {"fine-tune": "{:g} epochs", "prune": "{:.0%} of the weights", "prune-channels": "{:.0%} of the channels", "int8": ""}
+"""How a modification's strength is said; of the others, in iterations."""
+
+
+def way(spec: ModelSpec) -> str:
+    """How a model was made: by a modification, by an attack and which labels it got, or trained."""
+    if spec.modification is not None:
+        strength = UNITS.get(spec.modification.kind, "{:g} iterations").format(spec.modification.strength)
+        strength = strength.removesuffix("s") if spec.modification.strength == 1 else strength
+        return ", ".join(filter(None, (spec.modification.kind, strength)))
+    return f"{spec.extraction.attack}, {spec.extraction.labels} labels" if spec.extraction else "trained"
+
+
 def family(audit: Judgement, role: Role) -> Family:
     """Count the accused of a role; a role without suspects has the interval [0, 1]: nothing is known."""
     total, accused = len(audit.scores(role)), audit.accused(role)
@@ -79,7 +93,7 @@ def family(audit: Judgement, role: Role) -> Family:
 
 def verdict_rows(audit: Audit) -> list[VerdictRow]:
     """Every suspect: wrong verdicts first, innocent accused ahead of stolen missed, look-alikes ahead of homologous, then by similarity."""
-    rows = [VerdictRow(s, outcome(s), LOOKS[s.spec.role].glyph) for s in audit.suspects]
+    rows = [VerdictRow(s, way(s.spec), outcome(s), LOOKS[s.spec.role].glyph) for s in audit.suspects]
     outcomes, roles = list(Outcome), list(FAMILIES)
     return sorted(
         rows,

@@ -34,7 +34,7 @@ class Example:
 
 def uap_picture(v: Tensor) -> str:
     """The perturbation ``[c, h, w]`` with its largest value stretched to black and white (or full colour), zero mid-grey."""
-    return _png(0.5 + 0.5 * v / v.abs().max().clamp(min=1e-12))
+    return png(0.5 + 0.5 * v / v.abs().max().clamp(min=1e-12))
 
 
 def examples(kit: Kit, classes: tuple[str, ...], most: int = 8) -> list[Example]:
@@ -51,7 +51,7 @@ def _example(kit: Kit, answer: Tensor, row: int, classes: tuple[str, ...]) -> Ex
     clean = to_unit(kit.points.flatten(0, 1)[row])
     confidence, label = answer.max(1)
     said = [Answer(classes[int(i)], float(c)) for i, c in zip(label, confidence, strict=True)]
-    return Example(_png(clean), _png((clean + kit.v).clamp(0, 1)), said[0], said[1])
+    return Example(png(clean), png((clean + kit.v).clamp(0, 1)), said[0], said[1])
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def effect(kit: Kit, classes: tuple[str, ...]) -> Effect:
     return Effect(len(moved) / len(before), classes[label], times / len(moved))
 
 
-def _png(image: Tensor) -> str:
+def png(image: Tensor) -> str:
     """An image ``[c, h, w]`` in [0, 1] as a PNG: RGB with three channels, else the grey mean of them."""
     plane = image.detach().cpu()
     pixels = plane.permute(1, 2, 0) if len(plane) == 3 else plane.mean(0)

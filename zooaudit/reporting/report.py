@@ -1,21 +1,19 @@
 """Write an audit's report: one self-contained page, the same numbers as JSON, and two tables."""
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zooaudit.errors import StoreError
 from zooaudit.pipeline import Audit, Judgement
 from zooaudit.reporting import calls, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
+from zooaudit.reporting.pages import environment, put
 from zooaudit.reporting.paper_numbers import PAPER
 from zooaudit.reporting.summary import RunFacts, detailed, digests, to_json
 from zooaudit.reporting.tables import model_rows, models_table, scores_table
-from zooaudit.reporting.wording import FILTERS
 from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 REPORT = "report.html"
@@ -45,29 +43,15 @@ def write_report(audit: Audit, run: str, facts: RunFacts, out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            _put(out / name, content)
+            put(out / name, content)
     except OSError as error:
         raise StoreError(f"report folder {out} cannot be written: {error.strerror}; choose another, or free some space") from error
     return page
 
 
-def _put(path: Path, content: bytes) -> None:
-    """Write under a scratch name in the same folder, then rename: a reader sees the old file or the whole new one."""
-    scratch = path.with_name(f".partial-{os.getpid()}-{path.name}")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
 def render(audit: Audit, run: str, facts: RunFacts) -> str:
     """The page as HTML. Names of classes, files and machines are escaped."""
-    environment = Environment(
-        loader=PackageLoader("zooaudit", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= FILTERS
-    return environment.get_template("report.html.j2").render(run=run, facts=facts, **_values(audit), **_images(audit))
+    return environment().get_template("report.html.j2").render(run=run, facts=facts, **_values(audit), **_images(audit))
 
 
 def _values(audit: Audit) -> dict[str, Any]:
@@ -101,9 +85,23 @@ def _values(audit: Audit) -> dict[str, Any]:
 
 
 def _calls(audit: Audit) -> dict[str, Any]:
-    """The calibrated verdicts."""
+    """The twin test: what it rests on, and its verdicts."""
     families = zip(("piracy", "homologous", "look_alikes"), (calls.called(audit, role) for role in FAMILIES), strict=True)
-    return dict(families) | {"rows": calls.call_rows(audit)}
+    test, rows = audit.kit.twin_test, calls.call_rows(audit)
+    return dict(families) | {
+        "rows": rows,
+        "wrong": sum(r.outcome.wrong for r in rows),
+        "by_way": calls.by_way(audit),
+        "picture": calls.picture(audit),
+        "nobody": calls.accuses_nobody(test),
+        "promise": wording.promise(audit.itself.verdict),
+        "standing": wording.standing(audit.itself.verdict) if audit.itself.verdict.rank is not None else "",
+        "cautions": calls.shared_cautions(audit),
+        "checks": calls.checks(test),
+        "kinds": calls.kinds(test),
+        "questions": calls.questions(test),
+        "log_alone": calls.log_alone(audit),
+    }
 
 
 def _by_paper(judged: Judgement | None) -> dict[str, Any] | None:
@@ -118,7 +116,6 @@ def _images(audit: Audit) -> dict[str, Any]:
     """The page's pictures, as data URIs, with their alternative texts."""
     classes = audit.dataset.classes
     return {
-        "score_picture": (calls.score_strip(audit), calls.score_alt(audit)),
         "cdfs": [(plots.similarity_cdf(audit, a), findings.cdf_alt(audit, a)) for a in plots.suspect_architectures(audit)],
         "strip": (plots.similarity_strip(audit), findings.strip_alt(audit)),
         "roc": (plots.roc_curves(audit), findings.roc_alt(audit)),

@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zooaudit.pipeline import Audit, Judgement, Suspect
-from zooaudit.verdict.probe import Examined
+from zooaudit.reporting import calls
+from zooaudit.reporting.findings import way
+from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 
@@ -53,9 +55,10 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "victim": {"accuracy": finite(zoo.records[zoo.plan.victim].accuracy)},
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": finite(uap.fooling_rate)},
         "auc": _auc(audit),
-        "level": audit.kit.probe.level,
+        "level": audit.kit.twin_test.level,
+        "twin_test": _twin_test(audit),
         "called_stolen": {str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
-        "victim_itself": str(audit.itself.verdict.call),
+        "victim_itself": wording.plain(audit.itself.verdict),
         "verdicts": [_verdict(s) for s in audit.suspects],
         "report": report,
     }
@@ -79,36 +82,43 @@ def _verdict(suspect: Suspect) -> dict[str, Any]:
         "architecture": spec.architecture,
         "optimiser": spec.optimiser,
         "attack": spec.extraction.attack if spec.extraction else None,
+        "modification": spec.modification.kind if spec.modification else None,
+        "way": way(spec),
         "truth": "stolen" if spec.role.stolen else "innocent",
         "decision": str(verdict.decision),
         "similarity": finite(verdict.similarity),
         "p_value": finite(verdict.p_value),
-        "calibrated": None if suspect.examined is None else _calibrated(suspect.examined),
+        "twins": wording.plain(suspect.examined.verdict),
         "reference_models": verdict.reference_models,
         "reference_above": verdict.reference_above,
         "reason": verdict.reason,
     }
 
 
-def _calibrated(found: Examined) -> dict[str, Any]:
-    verdict = found.verdict
+def _twin_test(audit: Audit) -> dict[str, Any]:
+    """What the verdicts rest on; ``accuses_nobody`` says why, where the kit may not accuse."""
+    test = audit.kit.twin_test
     return {
-        "call": str(verdict.call),
-        "p_value": finite(verdict.p_value),
-        "smallest_p": verdict.smallest_p,
-        "references": verdict.references,
-        "score": finite(found.score),
-        "queries": found.queries,
-        "reason": verdict.reason,
+        "twins": test.twins,
+        "procedure": test.procedure,
+        "references": calls.kinds(test),
+        "questions": calls.questions(test),
+        "looks": list(test.looks),
+        "accuses_nobody": calls.accuses_nobody(test) or None,
     }
 
 
 def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
     """``summarise`` and, beside it, what else a reader of the numbers may want: every view's similarity, failures, settings, digests.
 
-    ``paper`` is what the paper's own encoder makes of the same answers; null if ``encoder`` is that.
+    ``called`` counts calls by role and way, with 95 % intervals; ``checks`` is what was found out of the kit without any suspect;
+    ``log_alone`` how often the victim came first by the query log's images alone; ``paper`` what the paper's own encoder makes of the
+    same answers, null if ``encoder`` is that.
     """
     return summarise(audit, run, facts, report) | {
+        "called": [asdict(c) for c in calls.by_way(audit)],
+        "checks": [{k: v for k, v in row.items() if k != "strip"} for row in calls.checks(audit.kit.twin_test)],
+        "log_alone": [asdict(a) for a in calls.log_alone(audit)],
         "encoder": audit.recipe.encoder.name,
         "paper": None if audit.by_paper is None else {"auc": _auc(audit.by_paper), "called_piracy": _called(audit.by_paper)},
         "suspects": [_detail(audit, s) for s in audit.suspects],

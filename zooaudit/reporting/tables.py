@@ -3,6 +3,7 @@
 import pyarrow as pa
 
 from zooaudit.pipeline import Audit
+from zooaudit.reporting.findings import way
 from zooaudit.zoo.build import ModelRecord
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
@@ -16,6 +17,7 @@ MODELS_SCHEMA = pa.schema(
         ("batch_size", pa.int32()),
         ("attack", pa.string()),
         ("labels", pa.string()),
+        ("modification", pa.string()),
         ("parent", pa.string()),
         ("status", pa.string()),
         ("accuracy", pa.float64()),
@@ -50,6 +52,7 @@ def _row(spec: ModelSpec, record: ModelRecord) -> ModelRow:
         "batch_size": spec.batch_size,
         "attack": spec.extraction.attack if spec.extraction else None,
         "labels": spec.extraction.labels if spec.extraction else None,
+        "modification": way(spec) if spec.modification else None,
         "parent": spec.parent,
     }
     return planned | _outcome(record)

@@ -1,4 +1,4 @@
-"""The console: one page and its two files, from the package. They hold no data; what they show they ask for with the caller's key."""
+"""The console: one page and its three files, from the package. They hold no data; what they show they ask for with the caller's key."""
 
 from importlib.resources import files
 
@@ -31,6 +31,12 @@ def page() -> Response:
 def script() -> Response:
     """Its script."""
     return _file("console.js", "text/javascript; charset=utf-8")
+
+
+@router.get("/draw.js")
+def drawing() -> Response:
+    """What it draws."""
+    return _file("draw.js", "text/javascript; charset=utf-8")
 
 
 @router.get("/console.css")

@@ -17,7 +17,8 @@ from zooaudit.serving.problems import Refused
 
 MEMORY_BYTES = 512 * 2**20
 """Beyond what the process has once its libraries are loaded."""
-SECONDS = 10.0
+SECONDS, START_S = 10.0, 60.0
+"""To unpack one body, and before that for the process to start."""
 OK, WRONG, NO_PARQUET = 0, 1, 2
 HEADER = struct.Struct("<BI")
 ASKED = struct.Struct("<III")
@@ -31,27 +32,52 @@ class Reader:
         self._process: subprocess.Popen[bytes] | None = None
 
     def rows(self, body: bytes, num_classes: int, most: int) -> tuple[int, bytes]:
-        """Status, and float32 rows or what was wrong; a process that died gives ``NO_PARQUET``."""
+        """Status, and float32 rows or what was wrong; a process that died gives ``NO_PARQUET``.
+
+        Raises:
+            Refused: 503, no process could be started.
+        """
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                command = [sys.executable, "-m", "zooaudit.serving.unpacking"]
-                self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-            process = self._process
-            assert process.stdin and process.stdout
-            clock = threading.Timer(SECONDS, process.kill)
-            clock.start()
+            process = self._started()
             try:
-                process.stdin.write(ASKED.pack(len(body), num_classes, most) + body)
-                process.stdin.flush()
-                status, size = HEADER.unpack(process.stdout.read(HEADER.size))
-                return status, process.stdout.read(size)
+                return self._exchanged(process, ASKED.pack(len(body), num_classes, most) + body, SECONDS)
             except (OSError, struct.error):
-                process.kill()
-                process.wait()
-                self._process = None
+                self._ended(process)
                 return NO_PARQUET, f"it takes more than {MEMORY_BYTES >> 20} MiB or {SECONDS:g} s to unpack".encode()
-            finally:
-                clock.cancel()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        """The process, whose libraries are loaded: that is no body's fault, however long it takes on a busy machine."""
+        if self._process is None or self._process.poll() is not None:
+            command = [sys.executable, "-m", "zooaudit.serving.unpacking"]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            try:
+                self._exchanged(self._process, b"", START_S)
+            except (OSError, struct.error) as error:
+                self._ended(self._process)
+                later = {"Retry-After": "5"}
+                raise Refused(
+                    HTTPStatus.SERVICE_UNAVAILABLE, "what reads Parquet does not start; try again later", headers=later
+                ) from error
+        return self._process
+
+    @staticmethod
+    def _exchanged(process: "subprocess.Popen[bytes]", asked: bytes, seconds: float) -> tuple[int, bytes]:
+        """Send bytes, and wait so long for status and answer; the process is killed if they do not come."""
+        assert process.stdin and process.stdout
+        clock = threading.Timer(seconds, process.kill)
+        clock.start()
+        try:
+            process.stdin.write(asked)
+            process.stdin.flush()
+            status, size = HEADER.unpack(process.stdout.read(HEADER.size))
+            return status, process.stdout.read(size)
+        finally:
+            clock.cancel()
+
+    def _ended(self, process: "subprocess.Popen[bytes]") -> None:
+        process.kill()
+        process.wait()
+        self._process = None
 
 
 reader = Reader()
@@ -61,7 +87,7 @@ def read_parquet(body: bytes, num_classes: int, most: int) -> Tensor:
     """The answers in a Parquet body, float32 ``[n, K]``; columns as of Arrow.
 
     Raises:
-        Refused: 400, it is no Parquet file, or one that unpacks to too much.
+        Refused: 400, it is no Parquet file, or one that unpacks to too much; 503, there is nothing to read it with.
         AnswersError: other columns, or other rows.
     """
     status, told = reader.rows(body, num_classes, most)
@@ -96,6 +122,8 @@ def main() -> None:
     own = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 2**31  # noqa: SIM115
     resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY_BYTES, own + MEMORY_BYTES))
     source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sink.write(HEADER.pack(OK, 0))
+    sink.flush()
     while asked := source.read(ASKED.size):
         size, num_classes, most = ASKED.unpack(asked)
         body = source.read(size)

@@ -14,8 +14,9 @@ REPORT_FILES = ("audit.json", "models.parquet", "report.html", "scores.parquet")
 
 
 def begin_run(
-    artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None, own_training: OwnTraining | None = None
-) -> str:
+    artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None, own_training: OwnTraining | None = None,
+    sources: Mapping[str, str] | None = None,
+) -> str:  # fmt: skip
     """Claim a run's name for one recipe, dataset, victim and what trained it; the same again is a resume, with mended training code too.
 
     Raises:
@@ -25,6 +26,8 @@ def begin_run(
     asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
     if own_training is not None:
         asked["own_training"] = {name: getattr(own_training, name) for name in ("function", "command", "factory")}
+    if sources:
+        asked["sources"] = dict(sources)
     found = artifacts.save(RUN, name, {}, asked).meta
     if digest_of(found) != digest_of(asked):
         differs = ", ".join(_differences(found, asked))

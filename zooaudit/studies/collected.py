@@ -8,6 +8,8 @@ Layout, for each data set a folder::
         foreign         uint8 [f, ...]                    of another task
         attacker        uint8 [a, ...]                    of which thieves asked a victim some
     DIR/<dataset>/models/<id>/answers.npz          float32 [n, K], [f, K], [a, K]: probabilities, under the names of the pools
+    DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: victims', twins' and references' answers behind each of
+                                                   zooaudit.suspects.defences.TREATMENTS; of all of an owner's, or of none
     DIR/<dataset>/models/<id>/about.json           the fields of ``About``; written last: a model without it is not finished
     DIR/<dataset>/models/<id>/weights.safetensors  where there are any; read by a function of whoever trained it
 
@@ -28,6 +30,7 @@ from torch import Tensor
 
 from zooaudit.errors import DataError, first_line
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
+from zooaudit.suspects.defences import TREATMENTS
 
 POOLS = ("natural", "foreign", "attacker")
 SETS = ("dev", "report", "both")
@@ -102,6 +105,22 @@ class Collection:
                 name: _probabilities(path, name, rows, len(self.pools[name])) for name, rows in _arrays(path, POOLS).items()
             }
         return self._answers[id_]
+
+    def answers_behind(self, id_: str) -> dict[str, Tensor] | None:
+        """A model's answers float32 ``[I, n, K]`` to each pool behind ``TREATMENTS``; None where they were not collected.
+
+        Raises:
+            DataError: the file is damaged, or does not fit the pools or the treatments.
+        """
+        path = self.folder / "models" / id_ / "behind.npz"
+        if not path.is_file():
+            return None
+        found = {}
+        for name, rows in _arrays(path, POOLS).items():
+            if rows.ndim != 3 or len(rows) != len(TREATMENTS):
+                raise DataError(f"{path}: {name} has shape {list(rows.shape)}; expected [{len(TREATMENTS)}, images, classes]")
+            found[name] = torch.stack([_probabilities(path, name, one, len(self.pools[name])) for one in rows])
+        return found
 
     def ancestors(self, id_: str) -> set[str]:
         """Ids of everything that a model was made from."""

@@ -1,7 +1,8 @@
 """One owner of a collection: victim and twins, the references, who must not be accused and who should be; and whose models these are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -12,6 +13,8 @@ from zooaudit.twin_testing import Pools
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS
 
 LEAST_TWINS = 2
+LEARNT = 0.7
+"""A reference's accuracy as a share of the references' median, under which it did not learn and is left out, as in an audit."""
 ANOTHERS, ANOTHERS_THIEVES = "another owner's", "stolen from another owner"
 
 
@@ -52,9 +55,21 @@ class Owner:
         given = [self._answer(a, families) for a in models]
         return torch.stack(given) if given else self._answer(self.candidates[0], families)[None][:0]
 
+    def answers_behind(self, models: Sequence[About], families: Sequence[str]) -> Tensor | None:
+        """As ``answers``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``; None where they were not collected."""
+        given = [self.collection.answers_behind(a.id) for a in models]
+        if not any(given):
+            return None
+        if lacking := [a.id for a, one in zip(models, given, strict=True) if one is None]:
+            raise DataError(f"{self.collection.folder}/models: {lacking[0]} has no behind.npz, others have; expected all or none")
+        return torch.stack([self._joined(one, families, 1) for one in given if one is not None], dim=1)
+
     def _answer(self, model: About, families: Sequence[str]) -> Tensor:
-        given = self.collection.answers(model.id)
-        return torch.cat([given["attacker"][self.log] if f == LOG else given[f] for f in families])
+        return self._joined(self.collection.answers(model.id), families, 0)
+
+    def _joined(self, given: Mapping[str, Tensor], families: Sequence[str], images: int) -> Tensor:
+        """Answers to the images of some families, along the dimension of images."""
+        return torch.cat([given["attacker"].index_select(images, self.log) if f == LOG else given[f] for f in families], dim=images)
 
     def excluded(self, model: About, candidate: About) -> bool:
         """Whether a model is no innocent to judge ``candidate`` by: it was made from it."""
@@ -90,7 +105,8 @@ def _owner(collection: Collection, name: str, set_: str) -> Owner:
     if len(victims) > 1:
         raise DataError(f"{collection.folder}: {name} has {len(victims)} victims ({', '.join(a.id for a in victims)}); expected one")
     candidates = (*victims, *(a for a in mine if a.role == TWIN))
-    references = tuple(a for a in models if a.role == REFERENCE)
+    stated = [a for a in models if a.role == REFERENCE]
+    references = tuple(a for a in stated if a.accuracy >= LEARNT * median(b.accuracy for b in stated))
     ids = {a.id for a in candidates}
     for one in references:
         if made := ids & collection.ancestors(one.id):

@@ -12,7 +12,7 @@ from zooaudit.config import TwinTestConfig
 from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
-from zooaudit.twin_testing import assembled, how_telling, order
+from zooaudit.twin_testing import Asked, assembled, how_telling, order
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest
 
@@ -77,11 +77,16 @@ class Trial:
 
     @cached_property
     def test(self) -> TwinTest:
-        own, others = (self.owner.answers(models, self.families) for models in (self.candidates, self.references))
+        own, others = (self._asked(models) for models in (self.candidates, self.references))
         return assembled(
             LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
-            [Reference(a.id, a.attack or "trained") for a in self.references], others, self.candidates[0].procedure,
+            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure,
         )  # fmt: skip
+
+    def _asked(self, models: Sequence[About]) -> Asked:
+        """What models answer to the chosen questions."""
+        rows, behind = self._chosen[0], self.owner.answers_behind(models, self.families)
+        return Asked(self.owner.answers(models, self.families)[:, rows], None if behind is None else behind[:, :, rows])
 
     def compared(self, models: Sequence[About], access: Access) -> list[Compared]:
         """What models come to that tell no more than ``access``; each is read as it looks, like any suspect."""

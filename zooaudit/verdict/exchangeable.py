@@ -30,6 +30,7 @@ class Check:
         rank: how many candidates have a number at most the victim's, itself included, of ``of``.
         p_value: two-sided; 0 where something is wrong for certain.
         told: what it means where it is off.
+        numbers: of every candidate, the victim first; empty of a check that takes none.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Check:
     of: int
     p_value: float
     told: str
+    numbers: tuple[float, ...] = ()
 
     @property
     def refused(self) -> bool:
@@ -72,7 +74,7 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
     checks = [
         *_same(answers),
         _compared("accuracy", np.asarray(accuracies, dtype=float), "was the victim picked as the best of many, or trained in another way?"),
-        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained in another way or for longer?"),
+        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained otherwise, or longer?"),
         _compared(
             "mean distance to the other candidates", np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
             "nearer: do the twins start from the victim's weights? farther: was the victim trained on other data, or from another model?",
@@ -114,7 +116,7 @@ def _compared(name: str, values: np.ndarray, told: str) -> Check:
     p = 1.0
     if spread > 0:
         p = 2 * float(stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1))
-    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told)
+    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told, tuple(values.tolist()))
 
 
 def mean_squared(one: Tensor, other: Tensor) -> np.ndarray:

@@ -4,7 +4,7 @@ A rank among twins keeps its level on average over victims. One victim may still
 since they all resemble it. References are innocent, so each of them, left out of the references, is tried as a suspect.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
@@ -24,12 +24,14 @@ class Hub:
         statistics: float ``[R]``, each reference's standardised statistic for the victim.
         p_first: chance that so many references, or more, put one of the candidates first.
         p_mean: one-sided p of the victim's mean statistic among the twins'.
+        means: float ``[C]``, each candidate's mean statistic over the references, the victim first; empty without references.
     """
 
     first: int
     statistics: np.ndarray
     p_first: float
     p_mean: float
+    means: np.ndarray = field(default_factory=lambda: np.empty(0))
 
     @property
     def is_one(self) -> bool:
@@ -49,4 +51,5 @@ def hub_of(statistics: np.ndarray) -> Hub:
     means = statistics.mean(0)
     spread = float(means[1:].std(ddof=1))
     t = (means[0] - means[1:].mean()) / (spread * np.sqrt(1 + 1 / (count - 1))) if spread else 0.0
-    return Hub(first, statistics[:, 0], float(stats.binom.sf(first - 1, references, 1 / count)), float(stats.t.sf(t, count - 2)))
+    p_first, p_mean = float(stats.binom.sf(first - 1, references, 1 / count)), float(stats.t.sf(t, count - 2))
+    return Hub(first, statistics[:, 0], p_first, p_mean, means)

@@ -1,9 +1,11 @@
 """How much of each candidate is in a suspect's answers: one number a candidate, computed alike for the victim and for every twin.
 
 Most of what a suspect answers is what every model of the task answers. So the candidates' mean M is taken off the suspect and off each
-candidate, and what is left is compared. Of that rest, much is common to all models that the candidates' owner did not train; references,
-models of other people's procedures, show what it is: with B the rows ``reference - M``, directions count for less the more of B lies in
-them, by the metric ``(I + B'B / lambda)^-1``. The number is the cosine of ``suspect - M`` and ``candidate - M`` in that metric.
+candidate, and what is left is compared. Of that rest, much is common to all models that the candidates' owner did not train. The *rows*
+B show what it is: references, models of other people's procedures, less M, as they are, behind interfaces that blur what they are asked,
+and with sharper and softer answers; and the candidates' mean behind the same, less M. Features in which the rows are large count for less,
+and so do directions in which they lie, by the metric ``(I + B'B / lambda)^-1``. The number is the cosine of ``suspect - M`` and
+``candidate - M`` in that metric.
 
 Everything here is symmetric: exchange two candidates, and their numbers are exchanged and no other changes. So the rank of one candidate
 among all is a valid p-value whatever the references are; they buy power, not validity (docs/statistics.md).
@@ -19,7 +21,13 @@ from torch import Tensor
 from zooaudit.fingerprint.access import Access
 
 RIDGE = 0.1
-"""lambda, as a share of the mean squared singular value of the references' rows."""
+"""lambda, as a share of the rows' mean squared singular value."""
+EVEN = 0.3
+"""A feature is divided by the root of its mean square in the rows, plus so much of the mean over all features."""
+TEMPERATURES = (0.5, 2.0)
+"""Sharper and softer answers: what a model's calibration does to them says nothing about where it came from."""
+SHARED = ""
+"""Group of rows that belong to no reference."""
 MOST_PAIRS = 400
 """Questions whose pairs are compared where a suspect's classes are not the kit's."""
 
@@ -36,21 +44,30 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
     some = roots[..., :MOST_PAIRS, :]
     alike = some @ some.transpose(-1, -2)
     centred = alike - alike.mean(-1, keepdim=True) - alike.mean(-2, keepdim=True) + alike.mean((-1, -2), keepdim=True)
-    above = torch.triu_indices(*alike.shape[-2:], offset=1)
+    above = torch.triu_indices(alike.shape[-2], alike.shape[-1], offset=1)
     return centred[..., above[0], above[1]].numpy()
+
+
+def tempered(answers: Tensor, temperature: float) -> Tensor:
+    """Softmax at another temperature: over 1 softens, under 1 sharpens; labels stay."""
+    return (answers.clamp(min=1e-12).log() / temperature).softmax(-1)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Candidates and references, ready to be compared with suspects.
+    """Candidates and rows, ready to be compared with suspects.
 
     Attributes:
         candidates: float64 ``[C, D]``, features of the victim and its twins, in any order.
-        references: float64 ``[R, D]``; R may be 0.
+        rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
+        references: R.
+        groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
     """
 
     candidates: np.ndarray
-    references: np.ndarray
+    rows: np.ndarray
+    references: int
+    groups: tuple[str, ...]
 
     @property
     def nbytes(self) -> int:
@@ -64,64 +81,73 @@ class Comparison:
         return np.asarray(self.candidates.mean(0))
 
     @cached_property
+    def scale(self) -> np.ndarray:
+        """What each feature is multiplied by: float64 ``[D]``."""
+        if not len(self.rows):
+            return np.ones_like(self.mean)
+        squared = ((self.rows - self.mean) ** 2).mean(0)
+        return np.asarray(1 / np.sqrt(np.maximum(squared + EVEN * squared.mean(), 1e-12)))
+
+    @cached_property
     def _rests(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.candidates - self.mean, self.references - self.mean
+        return (self.candidates - self.mean) * self.scale, (self.rows - self.mean) * self.scale
 
     @cached_property
     def _products(self) -> np.ndarray:
-        """Inner products of all rests, candidates first: float64 ``[C + R, C + R]``."""
-        rows = np.concatenate(self._rests)
-        return np.asarray(rows @ rows.T)
+        """Inner products of all rests, candidates first: float64 ``[C + N, C + N]``."""
+        both = np.concatenate(self._rests)
+        return np.asarray(both @ both.T)
+
+    @cached_property
+    def _kernel(self) -> np.ndarray:
+        count = len(self.candidates)
+        return _inverse(self._products[count:, count:])
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Float64 ``[C, D]``: a suspect's rest times these, over the suspect's own length, is the statistic."""
+        """Float64 ``[C, D]``: a suspect's scaled rest times these, over its own length, is the statistic."""
         own, others = self._rests
         count = len(own)
-        across = self._products[:count, count:]
-        metric = own - across @ self._among_inverse @ others if len(others) else own
+        metric = own - self._products[:count, count:] @ self._kernel @ others if len(others) else own
         lengths = np.sqrt(np.maximum((metric * own).sum(1), 0))
         return np.divide(metric, lengths[:, None], out=np.zeros_like(metric), where=lengths[:, None] > 0)
 
     def of(self, suspects: np.ndarray) -> np.ndarray:
         """The statistic of suspects' features ``[..., D]`` for each candidate: float64 ``[..., C]``, each in [-1, 1]."""
-        rest = suspects - self.mean
+        rest = (suspects - self.mean) * self.scale
         length = self._length(rest)[..., None]
         products = rest @ self.weights.T
         return np.divide(products, length, out=np.zeros_like(products), where=length > 0)
 
     def parts(self, suspect: np.ndarray) -> np.ndarray:
         """What each feature adds to the statistic: float64 ``[C, D]``, whose sums are ``of``."""
-        rest = suspect - self.mean
+        rest = (suspect - self.mean) * self.scale
         return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
-        """The statistic of each reference, as a suspect of which nobody else is a reference than the others: float64 ``[R, C]``."""
-        products, count = self._products, len(self.candidates)
-        found = np.zeros((len(self.references), count))
-        for r in range(len(self.references)):
-            others = [i for i in range(count, len(products)) if i != count + r]
-            rows = [*range(count), count + r]
-            across = products[np.ix_(rows, others)]
-            metric = products[np.ix_(rows, rows)] - (across @ _inverse(products[np.ix_(others, others)]) @ across.T if others else 0)
+        """The statistic of each reference, as a suspect, with all rows of its group left out: float64 ``[R, C]``."""
+        products, count, groups = self._products, len(self.candidates), np.array(self.groups)
+        found = np.zeros((self.references, count))
+        for r in range(self.references):
+            others = count + np.flatnonzero(groups != groups[r])
+            kept = [*range(count), count + r]
+            across = products[np.ix_(kept, others)]
+            metric = products[np.ix_(kept, kept)]
+            if len(others):
+                metric = metric - across @ _inverse(products[np.ix_(others, others)]) @ across.T
             lengths = np.sqrt(np.maximum(np.diag(metric), 0))
             scale = lengths[-1] * lengths[:-1]
             found[r] = np.divide(metric[-1, :-1], scale, out=np.zeros(count), where=scale > 0)
         return found
 
     def _length(self, rest: np.ndarray) -> np.ndarray:
-        """Of rests ``[..., D]``, in the metric: float64 ``[...]``."""
+        """Of scaled rests ``[..., D]``, in the metric: float64 ``[...]``."""
         others = self._rests[1]
         squared = np.square(rest).sum(-1)
         if len(others):
             along = rest @ others.T
-            squared = squared - ((along @ self._among_inverse) * along).sum(-1)
+            squared = squared - ((along @ self._kernel) * along).sum(-1)
         return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
-
-    @cached_property
-    def _among_inverse(self) -> np.ndarray:
-        count = len(self.candidates)
-        return _inverse(self._products[count:, count:])
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_t
 from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.hub import Hub, hub_of
 from zooaudit.verdict.ranking import normal_claim, ranked
-from zooaudit.verdict.statistic import Comparison, features, standardised
+from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
 
 NATURAL, FOREIGN, LOG = "natural", "foreign", "log"
 FAMILIES = (NATURAL, FOREIGN, LOG)
@@ -26,6 +26,9 @@ NO_CLASS = -1
 LEAST = 10
 """Questions of a family under which it is left out of a look."""
 POORER = 0.05
+BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
+"""Standard deviations that a family's statistic must be ahead by to count as much. On images of another task one candidate is often nearest
+to everybody; a thief who asked with such images stands out there by far more."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
@@ -41,10 +44,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``."""
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``.
+
+    Attributes:
+        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
+    """
 
     id: str
     kind: str
+    source: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +103,8 @@ class TwinTest:
         answers: float32 ``[m + 1, Q, K]``, the candidates'.
         references: models of other procedures, none made from a candidate; their answers float32 ``[R, Q, K]``.
         procedure: how the twins were trained, for people; "" where there are none.
+        behind, reference_behind: float32 ``[I, m + 1, Q, K]`` and ``[I, R, Q, K]``, the same models' answers behind I interfaces that
+            change what they are asked; None for a test that knows no interfaces.
     """
 
     images: Tensor
@@ -108,6 +118,8 @@ class TwinTest:
     references: tuple[Reference, ...]
     reference_answers: Tensor
     procedure: str = ""
+    behind: Tensor | None = None
+    reference_behind: Tensor | None = None
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
@@ -162,13 +174,14 @@ class TwinTest:
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
         key = (access, by_columns, queries)
         if key not in self._left_out:
-            self._left_out.setdefault(key, self._combined([c.left_out() for c in self._comparisons(*key)]))
+            self._left_out.setdefault(key, self._combined(self._families(queries), [c.left_out() for c in self._comparisons(*key)]))
         return self._left_out[key]
 
     def ordered(self, order: Sequence[int]) -> "TwinTest":
         """The same test with its candidates in another order: the one at ``order[0]`` is the victim."""
         rows = list(order)
-        found = replace(self, candidates=tuple(self.candidates[i] for i in rows), answers=self.answers[rows])
+        behind = None if self.behind is None else self.behind[:, rows]
+        found = replace(self, candidates=tuple(self.candidates[i] for i in rows), answers=self.answers[rows], behind=behind)
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
@@ -258,19 +271,22 @@ class TwinTest:
         found = []
         for family, comparison in zip(self._families(queries), self._comparisons(access, by_columns, queries), strict=True):
             found.append(comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns)))
-        return self._combined(found)
+        return self._combined(self._families(queries), found)
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins, as shares of it: ``[queries]``.
-        Their sum is 1 if there is a lead, -1 if it lags behind."""
-        found = np.zeros(queries)
+        """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins: ``[queries]``, shares of it.
+        Of the family that speaks most for the victim, as that is what is ranked; the others add nothing. Their sum is 1 if there is a lead,
+        -1 if it lags behind."""
+        found: list[np.ndarray] = []
         for family, comparison in zip(self._families(queries), self._comparisons(access, True, queries), strict=True):
             rows = self._rows(family, queries)
             parts = comparison.parts(features(answers[rows], access)).reshape(len(self.candidates), len(rows), -1).sum(-1)
             spread = parts.sum(-1).std() or 1.0
-            found[rows] = (parts[0] - parts[1:].mean(0)) / spread
-        total = abs(found.sum())
-        return found / total if total else found
+            found.append(np.zeros(queries))
+            found[-1][rows] = (parts[0] - parts[1:].mean(0)) / spread
+        most = max(found, key=lambda shares: float(shares.sum()))
+        total = abs(most.sum())
+        return most / total if total else most
 
     def other_order(self, answers: Tensor) -> tuple[int, ...]:
         """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
@@ -307,11 +323,24 @@ class TwinTest:
         found = []
         for family in self._families(queries):
             if (queries, family) not in kept:
-                rows = self._rows(family, queries)
-                known = (features(given[:, rows], access, by_columns) for given in (self.answers, self.reference_answers))
-                kept.setdefault((queries, family), Comparison(*known))
+                kept.setdefault((queries, family), self._comparison(self._rows(family, queries), access, by_columns))
             found.append(kept[queries, family])
         return found
+
+    def _comparison(self, questions: list[int], access: Access, by_columns: bool) -> Comparison:
+        """Candidates by all that they answer, since their owner sees it; whatever a suspect may be like as its interface tells it."""
+
+        def told(answers: Tensor) -> np.ndarray:
+            return features(answers, access, by_columns)
+
+        own, others = self.answers[:, questions], self.reference_answers[:, questions]
+        ways = [] if access.kind == "label" else [(tempered(own, t), tempered(others, t)) for t in TEMPERATURES]
+        if self.behind is not None and self.reference_behind is not None:
+            ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
+        rows = [told(others), *(told(changed) for _, changed in ways)]
+        shared = [told(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
+        groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
+        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups))
 
     def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one
@@ -322,14 +351,14 @@ class TwinTest:
             self._compared.pop(oldest, None)
         return kept
 
-    @staticmethod
-    def _combined(families: list[np.ndarray]) -> np.ndarray:
-        """Statistics ``[..., C]`` of several families of questions in one, standardised: the mean of the standardised."""
-        return standardised(np.mean([standardised(f) for f in families], axis=0))
+    def _combined(self, families: Sequence[str], statistics: Sequence[np.ndarray]) -> np.ndarray:
+        """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest, standardised before and after."""
+        found = [standardised(s) - BEHINDHAND[f] for f, s in zip(families, statistics, strict=True)]
+        return standardised(np.max(found, axis=0))
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
-        """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less: of
-        an innocent model, what is not told would be taken for what it answers."""
+        """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less:
+        of an innocent model, what is not told would be taken for what it answers."""
         parts = [Access.seen(part) for part in (answers[: self.checks], answers[self.checks :]) if len(part)]
         if access is None:
             least = [seen for seen in parts if all(seen.within(other) for other in parts)]
@@ -347,3 +376,20 @@ class TwinTest:
             raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
         if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
             raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+
+
+def only(test: TwinTest, family: str) -> TwinTest:
+    """The same test with the questions of one family alone: for saying what came of these, not for a verdict of its own.
+
+    Raises:
+        ConfigError: it asks none of that family.
+    """
+    rows = [i for i, f in enumerate(test.families) if f == family]
+    if not rows:
+        raise ConfigError(f"no question is of the family {family!r}; expected one of {', '.join(dict.fromkeys(test.families))}")
+    looks = {sum(i < look for i in rows) for look in test.looks} - {0}
+    return replace(
+        test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
+        checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
+        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
+    )  # fmt: skip

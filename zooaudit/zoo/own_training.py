@@ -81,7 +81,7 @@ def _environment() -> dict[str, str]:
 def _why(code: int, out: Path, log: bytes) -> str:
     """One line on a run that failed: what a function raised, or the exit code and the last line of the log."""
     if (told := out.with_suffix(".reason")).is_file():
-        return told.read_text().strip()
+        return told.read_text(encoding="utf-8").strip()
     last = next((line.strip() for line in reversed(log.decode(errors="replace").splitlines()) if line.strip()), "it printed nothing")
     signals = {s.value: s.name for s in signal.Signals}
     ended = f"ended by {signals.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"

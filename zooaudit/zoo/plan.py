@@ -1,13 +1,11 @@
 """From a recipe to the ordered list of models to train. Pure: no data, no training, no store."""
 
-import dataclasses
 from dataclasses import dataclass
 
 from zooaudit.config import OwnTraining, ZooConfig
 from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
-from zooaudit.zoo.variants import modified
 
 
 @dataclass(frozen=True)
@@ -41,13 +39,11 @@ def plan_zoo(
     victim_id = own_victim or victims[0].id
     victim_seed = None if own_victim else victims[0].seed
     twins = planner.twins(victims[0]) if victims else planner.own_twins(own_training) if own_training else []
-    specs = [*victims, *twins, *strangers, *planner.references(strangers)]
+    specs = [*victims, *twins, *strangers, *planner.references()]
     for i in range(zoo.encoder_per_role):
         architecture = zoo.encoder_architectures[i % len(zoo.encoder_architectures)]
         specs.append(planner.extracted(Role.PIRACY, Group.ENCODER, architecture, i, i, victim_id, victim_seed, planner.attack(i + 1)))
         specs.append(planner.trained(Role.HOMOLOGOUS, Group.ENCODER, architecture, i, i))
-    homologous = [s for s in specs if s.role is Role.HOMOLOGOUS]
-    specs += [_hardened(base, zoo) for base in homologous[::-1][: zoo.hardened]]  # of the last architectures: docs/log.md
     for a, architecture in enumerate(zoo.architectures):
         for o in range(len(zoo.optimisers)):
             for i in range(zoo.suspects_per_cell):
@@ -59,9 +55,5 @@ def plan_zoo(
             architecture = zoo.architectures[i % len(zoo.architectures)]
             attack = planner.attack(v + i)
             specs.append(planner.extracted(Role.LOOK_ALIKE, Group.SUSPECT, architecture, v + i, i, stranger.id, stranger.seed, attack))
+    specs += planner.taken(victims[0]) if victims else []
     return Plan(victim_id, tuple(specs))
-
-
-def _hardened(base: ModelSpec, zoo: ZooConfig) -> ModelSpec:
-    """``base`` after adversarial training; one that no longer does its task teaches nothing."""
-    return dataclasses.replace(modified(base, zoo.hardening), group=Group.PROBE, floor=zoo.accuracy_floor)

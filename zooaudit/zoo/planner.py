@@ -9,8 +9,11 @@ from zooaudit.seeds import derive
 from zooaudit.zoo.arch import KNOWN
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import OWN, Group, ModelSpec, Role
+from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
+CHILDREN = 3
+"""References that are extracted from one that was trained, about."""
 OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
 
@@ -98,11 +101,18 @@ class Planner:
         )
         return [dataclasses.replace(same, seed=seed % OWN_SEEDS) for seed in self._twin_seeds()]
 
-    def references(self, strangers: list[ModelSpec]) -> list[ModelSpec]:
-        """Models of other procedures than the victim's: trained ones, and as many that are extracted from strangers, if there are any."""
-        extracted = self.zoo.references // 2 if strangers else 0
+    def references(self) -> list[ModelSpec]:
+        """Models of other procedures than the victim's: trained ones, and as many that are extracted from some of these, strangers to the
+        victim all of them, and no suspect's."""
+        extracted = self.zoo.references // 2
         trained = [self._trained_reference(i) for i in range(self.zoo.references - extracted)]
-        return trained + [self._extracted_reference(i, strangers[i // 2 % len(strangers)]) for i in range(extracted)]
+        strangers = trained[: -(-len(trained) // CHILDREN)]
+        return trained + [self._extracted_reference(i, strangers[i % len(strangers)]) for i in range(extracted)]
+
+    def taken(self, victim: ModelSpec) -> list[ModelSpec]:
+        """Suspects that are made of the victim's own weights."""
+        made = (modified(victim, config) for config in self.zoo.taken)
+        return [dataclasses.replace(spec, role=Role.PIRACY, group=Group.SUSPECT) for spec in made]
 
     def _trained_reference(self, i: int) -> ModelSpec:
         """Over every architecture and optimiser in turn, the victim's architecture among them, but not together with its optimiser."""

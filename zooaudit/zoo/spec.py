@@ -17,7 +17,7 @@ class Role(StrEnum):
     HOMOLOGOUS = "homologous"
     """Trained independently on data of the same domain."""
     PIRACY = "piracy"
-    """Extracted from the victim."""
+    """Made from the victim: extracted from its answers, or of its weights."""
     OTHER_VICTIM = "other-victim"
     """A stranger's model, which look-alikes are extracted from."""
     LOOK_ALIKE = "look-alike"

@@ -5,15 +5,7 @@ const $ = (id) => document.getElementById(id);
 const state = { key: sessionStorage.getItem("key") || "", kit: null, watching: null };
 const KINDS = { parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json", f32: "application/octet-stream" };
 const ENDED = ["done", "failed", "cancelled"];
-const QUANTILES = ["least", "5 %", "25 %", "median", "75 %", "95 %", "most"];
-
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "g", "line", "rect", "circle", "text", "title"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) name === "onclick" ? node.addEventListener("click", value) : node.setAttribute(name, value);
-  node.append(...children.map((c) => (c instanceof Node ? c : String(c))));
-  return node;
-}
+const STATES = { ok: "✓", caution: "!", refused: "✕", "no references": "–" };
 
 class Refused extends Error {}
 
@@ -46,15 +38,11 @@ async function save(path, name) {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
-function row(cells, attributes = {}) {
-  return make("tr", attributes, ...cells.map((c) => make("td", typeof c === "number" ? { class: "number" } : {}, c ?? "")));
-}
-
 async function showKits() {
   const { kits } = await read("/kits");
   $("who").textContent = `${kits.length} kit${kits.length === 1 ? "" : "s"}`;
   $("kits").tBodies[0].replaceChildren(...kits.map((k) =>
-    row([make("button", { class: "link", type: "button", onclick: () => tried(() => chooseKit(k.id, true)) }, k.id), k.victim, k.level, k.budget], { id: `kit-${k.id}` })));
+    row([make("button", { class: "link", type: "button", onclick: () => tried(() => chooseKit(k.id, true)) }, k.id), k.victim, k.twins, k.accuses_nobody ? `${k.level}: accuses nobody` : k.level, k.budget], { id: `kit-${k.id}` })));
   const known = kits.map((k) => k.id);
   const wanted = known.includes(location.hash.slice(1)) ? location.hash.slice(1) : known[0];
   if (wanted) await chooseKit(wanted, false);
@@ -67,51 +55,42 @@ async function chooseKit(id, focus) {
   for (const tr of $("kits").tBodies[0].rows) tr.setAttribute("aria-selected", tr.id === `kit-${id}`);
   $("kit").hidden = false;
   $("kit-id").textContent = id;
-  const facts = {
-    Victim: kit.victim, Classes: kit.classes.join(", "), Images: kit.image_shape.join(" × "), "Queries at most": `${kit.budget}, ${kit.checks} of them checks; at least ${kit.first_look}`,
-    "Innocent references": Object.entries(kit.references).map(([f, n]) => `${n} ${f}`).join(", "), "Strongest claim": `p ${kit.smallest_p.toPrecision(2)}; level ${kit.level}`, Digest: kit.digest,
-  };
-  $("kit-facts").replaceChildren(...Object.entries(facts).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)]));
+  const counted = (of) => Object.entries(of).map(([what, n]) => `${n} ${what}`).join(", ") || "none", last = kit.looks.length - 1;
+  const looks = last ? `${kit.looks.slice(0, last).join(", ")} or ${kit.looks[last]}` : kit.looks[0];
+  $("kit-facts").replaceChildren(...facts({
+    Victim: kit.victim, Twins: `${kit.twins}${kit.procedure ? `: ${kit.procedure}` : ""}`, References: counted(kit.references),
+    "Strongest claim": `p ${short(kit.smallest_p)} by rank; level ${kit.level}`, Questions: `${kit.budget}: ${counted(kit.families)}; the first ${kit.checks} are checks`,
+    "A verdict after": `${looks} answers`, Classes: kit.classes.join(", "), Images: kit.image_shape.join(" × "), Digest: kit.digest,
+  }));
+  $("nobody").hidden = !kit.accuses_nobody;
+  $("nobody").textContent = kit.accuses_nobody ? `This kit accuses nobody: ${kit.accuses_nobody}` : "";
+  $("checked").replaceChildren(table("Checks of victim and twins", ["What is compared", "State", "p", "Found"], kit.checked.map((c) => row([c.check, make("span", { class: `state ${c.state.replace(" ", "-")}` }, `${STATES[c.state]} ${c.state}`), short(c.p_value), c.told.startsWith(`${c.check}: `) ? c.told.slice(c.check.length + 2) : c.told]))));
+  for (const select of document.querySelectorAll("select[name=queries]")) select.replaceChildren(make("option", { value: "" }, "all"), ...kit.looks.slice(0, last).map((n) => make("option", {}, n)));
   const formats = { parquet: "Parquet", json: "JSON", zip: "PNG images" };
   $("downloads").replaceChildren(...Object.entries(formats).flatMap(([f, name], i) =>
     [i ? " · " : "", make("button", { class: "link", type: "button", onclick: () => tried(() => save(`/kits/${id}/queries?format=${f}`, `queries-${id}.${f}`)) }, name)]));
   if (focus) $("kit").querySelector("h3").focus();
 }
 
-function picture(found) {
-  const families = Object.entries(found.population), left = 120, width = Math.max(280, Math.min(700, $("result").clientWidth - 32)), high = 30 * families.length + 46;
-  const all = families.flatMap(([, p]) => p.peaks).concat(found.peak ?? []);
-  const low = Math.min(...all), span = Math.max(...all) - low || 1;
-  const x = (value) => left + 10 + ((value - low) / span) * (width - left - 30);
-  const marks = families.flatMap(([family, { models, peaks }], i) => {
-    const y = 20 + 30 * i, name = family === "copy" ? "known copies" : family;
-    const tip = make("title", {}, `${name}: ${QUANTILES.map((q, j) => `${q} ${peaks[j].toFixed(2)}`).join(", ")}`);
-    return [
-      make("text", { x: 0, y: y + 4 }, `${name} (${models})`),
-      make("line", { x1: x(peaks[0]), x2: x(peaks[6]), y1: y, y2: y, stroke: "currentColor", "stroke-width": 1 }),
-      make("rect", { x: x(peaks[2]), y: y - 7, width: Math.max(2, x(peaks[4]) - x(peaks[2])), height: 14, fill: "var(--accent)", opacity: 0.5 }, tip),
-      make("line", { x1: x(peaks[3]), x2: x(peaks[3]), y1: y - 9, y2: y + 9, stroke: "currentColor", "stroke-width": 2 }),
-    ];
-  });
-  if (found.peak !== null) {
-    const at = x(found.peak), anchor = at > width - 60 ? "end" : "middle";
-    marks.push(make("line", { x1: at, x2: at, y1: 6, y2: high - 30, stroke: "var(--stolen)", "stroke-width": 2, "stroke-dasharray": "4 3" }), make("text", { x: at, y: high - 16, "text-anchor": anchor }, "this suspect"));
-  }
-  marks.push(make("text", { x: left, y: high - 2, class: "dim" }, "less like a copy"), make("text", { x: width - 10, y: high - 2, class: "dim", "text-anchor": "end" }, "more like a copy"));
-  const said = found.peak === null ? "" : ` The suspect is at ${found.peak.toFixed(2)}.`;
-  const label = families.map(([f, p]) => `${f}: ${p.models} models from ${p.peaks[0].toFixed(2)} to ${p.peaks[6].toFixed(2)}`).join("; ");
-  return make("svg", { viewBox: `0 0 ${width} ${high}`, role: "img", "aria-label": `Highest standardised scores. ${label}.${said}` }, ...marks);
+function pValue(found) {
+  if (found.p_value === null) return "none";
+  const by = found.by === "rank" ? "by the victim's rank among its twins" : "by the normal distribution";
+  return `${short(found.p_value)} ${by}${found.beyond ? ", or by the suspect's among innocent models: the larger of both" : ""}`;
 }
 
-function showVerdict(found, facts) {
-  const families = make("table", {}, make("thead", {}, make("tr", {}, ...["Innocent models", "How many", "As high as the suspect", "p of the next one"].map((t) => make("th", { scope: "col" }, t)))),
-    make("tbody", {}, ...found.families.map((f) => row([f.family, f.models, f.above, f.p_value.toPrecision(2)]))));
-  const all = { ...facts, p: found.p_value === null ? "none" : `${found.p_value.toPrecision(3)} (level ${found.level}; strongest claim ${found.smallest_p.toPrecision(2)})`,
-    Score: `${found.score === null ? "none" : found.score.toFixed(2)} (0 as innocent models, 1 as known copies)`, Queries: `${found.queries} of at most ${found.budget}`, "Read as": found.access };
+function showVerdict(found, more) {
+  const width = Math.max(280, Math.min(700, $("result").clientWidth - 34)), placed = found.statistics?.length > 1;
+  const rests = {
+    p: pValue(found), Level: found.level, Rank: found.rank === null ? "none" : `${found.rank} of ${found.twins + 1}`, "Smallest p": `${short(found.smallest_p)}, with ${found.twins} twins`,
+    ...(found.normal ? { "If the twins are normal": `p ${short(found.normal.p_value)}; a test of their normality: p ${short(found.normal.normality)}` } : {}),
+    ...(found.beyond ? { "Beside innocent models": `${found.beyond.above} of ${found.beyond.references} references have as much of the victim` } : {}),
+    Questions: `${found.queries} of at most ${found.budget}${found.settled ? "" : "; not settled: more may change the call"}`, "Read as": found.access, ...more,
+  };
   $("verdict").replaceChildren(
     make("p", { class: `call ${found.call.replace(" ", "-")}` }, found.call), make("p", {}, found.reason), ...(found.hint ? [make("p", { class: "hint" }, `Hint: ${found.hint}`)] : []),
-    picture(found), make("p", { class: "hint" }, "Known copies taught the score, so a copy that it has not seen stands lower than they do."), make("div", { class: "scroll" }, families),
-    make("h3", {}, "What it rests on"), make("dl", {}, ...Object.entries(all).flatMap(([k, v]) => [make("dt", {}, k), make("dd", {}, v)])));
+    ...(found.cautions?.length ? [make("div", { class: "caution", role: "note" }, make("h3", {}, "Caution"), make("ul", {}, ...found.cautions.map((c) => make("li", {}, c))))] : []),
+    ...(placed ? [candidates(found, width)] : []),
+    make("h3", {}, "What it rests on"), make("dl", {}, ...facts(rests)), make("h3", {}, "What the level means"), make("p", { id: "promise" }, found.promise ?? ""));
 }
 
 function openResult(title) {
@@ -126,11 +105,12 @@ async function judge(form) {
   if (!state.kit) throw new Refused("There is no kit to judge by.");
   const data = new FormData(form), file = $("file").files[0], kind = KINDS[file.name.split(".").pop().toLowerCase()];
   if (!kind) throw new Refused(`${file.name} has no known ending; expected .parquet, .arrow, .json or .f32`);
-  const query = new URLSearchParams({ suspect: data.get("suspect"), access: data.get("access"), ...(data.get("level") ? { level: data.get("level") } : {}) });
+  const query = new URLSearchParams({ suspect: data.get("suspect"), access: data.get("access") });
+  for (const name of ["level", "queries", "p_value"]) if (data.get(name)) query.set(name, data.get(name));
   state.watching = null;
   const told = await (await ask(`/kits/${state.kit.id}/score?${query}`, { method: "POST", body: file, headers: { "Content-Type": kind } })).json();
   openResult(`Verdict on ${told.suspect}`);
-  showVerdict(told.calibrated, { Kit: told.kit, "Kit's digest": told.digest, "Answers (SHA-256)": told.answers_sha256 });
+  showVerdict(told.twins, { Kit: told.kit, "Kit's digest": told.digest, "Answers (SHA-256)": told.answers_sha256 });
 }
 
 async function start(form) {
@@ -140,7 +120,8 @@ async function start(form) {
   if (data.get("rate")) suspect.rate = Number(data.get("rate"));
   try { Object.assign(suspect, JSON.parse(data.get("more") || "{}")); } catch { throw new Refused("The settings are no JSON."); }
   const asked = { kit: state.kit.id, suspect };
-  for (const name of ["level", "budget"]) if (data.get(name)) asked[name] = Number(data.get(name));
+  for (const name of ["level", "budget", "queries"]) if (data.get(name)) asked[name] = Number(data.get(name));
+  asked.p_value = data.get("p_value");
   const made = await (await ask("/audits", { method: "POST", body: JSON.stringify(asked), headers: { "Content-Type": "application/json" } })).json();
   await showAudits();
   await watch(made.id);
@@ -154,7 +135,8 @@ async function watch(id) {
     if (state.watching !== id) return;  // something else is shown by now
     $("result-title").textContent = `Audit of ${audit.suspect}`;
     $("progress").hidden = ENDED.includes(audit.state);
-    $("progress-text").textContent = `${audit.state}: ${progress.queries ?? 0} of at most ${progress.budget ?? "?"} queries, ${progress.charged ?? 0} charged`;
+    const place = progress.rank ? `; so far the victim is number ${progress.rank} of ${progress.twins + 1}, p ${short(progress.p_value)}` : "";
+    $("progress-text").textContent = `${audit.state}: ${progress.queries ?? 0} of at most ${progress.budget ?? "?"} queries, ${progress.charged ?? 0} charged${place}`;
     $("bar").value = progress.budget ? progress.queries / progress.budget : 0;
     if (ENDED.includes(audit.state)) {
       state.watching = null;

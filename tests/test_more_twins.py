@@ -1,0 +1,64 @@
+"""More twins for a kit: only the new ones are trained and asked, the questions stay, the old kit stays."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.cases import Capture, kit_of
+from zooaudit.cli import main
+from zooaudit.config import OwnTraining
+from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
+from zooaudit.farm import SerialFarm
+from zooaudit.kit import load_kit, read_kit, save_kit
+from zooaudit.more_twins import add_twins, asked_as
+from zooaudit.steps import settled
+from zooaudit.storage.artifacts import open_store
+
+
+def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
+    store, artifacts = str(own_store), open_store(str(own_store))
+    kit, models = kit_of(own_store), set(artifacts.ids("model"))
+    capsys.readouterr()
+    assert main(["kit", "add-twins", "--store", store, "--kit", kit.id, "--twins", "21", "--farm", "serial", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["twins"] == 21 and told["added"] == 2 and told["made_from"] == kit.id != told["kit"] and told["smallest_p"] == 1 / 22
+    new = set(artifacts.ids("model")) - models
+    assert len(new) == 2 and all(i.startswith("twin-A-sgd-") for i in new), "only the new ones are trained"
+    before, after = (load_kit(artifacts, i).twin_test for i in (kit.id, told["kit"]))
+    assert torch.equal(before.images, after.images) and before.looks == after.looks and before.references == after.references
+    assert after.candidates[:20] == before.candidates and {c.id for c in after.candidates[20:]} == new
+    assert torch.equal(after.answers[:20], before.answers) and after.answers.shape[0] == 22
+    assert asked_as(artifacts.load("kit", told["kit"])) == kit.id, "ledgers and answers of the old kit serve the new one"
+    capsys.readouterr()
+    assert main(["kit", "add-twins", "--store", store, "--kit", told["kit"], "--twins", "22", "--farm", "serial", "--json"]) == 0
+    third = json.loads(capsys.readouterr().out)
+    assert third["added"] == 1 and asked_as(artifacts.load("kit", third["kit"])) == kit.id
+    assert main(["kit", "add-twins", "--store", store, "--kit", third["kit"], "--twins", "22"]) == 2
+    assert "has 22 twins already; --twins is how many there are to be in all, 23 at least" in capsys.readouterr().err
+    assert main(["kit", "add-twins", "--store", store, "--kit", kit.id]) == 2
+    assert "--twins is missing" in capsys.readouterr().err
+
+
+def test_what_can_have_no_more_twins(own_store: Path, digits: object) -> None:
+    artifacts, artifact = open_store(str(own_store)), kit_of(own_store)
+    kit, farm = read_kit(artifact), SerialFarm()
+
+    def more(changed: object, training: OwnTraining | None = None) -> None:
+        add_twins(save_kit(artifacts, changed), 20, digits, artifacts, farm, lambda _: None, training)  # type: ignore[arg-type]
+
+    with pytest.raises(ConfigError, match="nothing says how the kit's victim victim-own-1 was trained"):
+        more(replace(kit, victim="victim-own-1"))
+    with pytest.raises(InputError, match="the kit's recipe trains victim-A-"):
+        more(replace(kit, victim="victim-A-sgd-1"))
+    with pytest.raises(InputError, match="the kit was made on data other"):
+        more(replace(kit, facts=kit.facts | {"data": "other"}))
+    then = OwnTraining("tests.owners:make", "1" * 64, function="tests.owners:train")
+    changed = replace(kit, victim="victim-own-1", facts=kit.facts | {"training": settled(then)})
+    with pytest.raises(ConfigError, match="is not the code that the kit's twins were trained by"):
+        more(changed, replace(then, code="2" * 64))
+    with pytest.raises(NotEnoughModelsError, match="none of 20 new twins learnt"):
+        fails = replace(then, function="tests.owners:fails")
+        more(replace(changed, facts=kit.facts | {"training": settled(fails)}), fails)
