@@ -172,8 +172,10 @@ def _collection(folder: Path) -> Collection:
     models = {p.parent.name: _about(p, folder.name) for p in sorted(folder.glob("models/[!.]*/about.json"))}
     limit = len(pools["attacker"])
     for about in models.values():
-        if about.asked_attacker and not 0 <= min(about.asked_attacker) <= max(about.asked_attacker) < limit:
-            raise DataError(f"{folder}/models/{about.id}/about.json: asked_attacker reaches outside of the pool's {limit} images")
+        rows = about.asked_attacker or (0,)
+        if not 0 <= min(rows) <= max(rows) < limit:
+            where = f"{folder}/models/{about.id}/about.json"
+            raise DataError(f"{where}: asked_attacker reaches from {min(rows)} to {max(rows)}; expected rows of the pool, 0 to {limit - 1}")
     return Collection(folder, pools, torch.from_numpy(labels.astype(np.int64)), models)
 
 

@@ -1,0 +1,271 @@
+"""The twin test's studies on models that zooaudit did not train: a thief is found, a hub is seen, and all candidates are treated alike."""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from tests.foreign import TWINS, change, collection, load
+from zooaudit.baselines.methods import METHODS, Crafted
+from zooaudit.errors import ConfigError, ModelError
+from zooaudit.fingerprint.access import Access
+from zooaudit.storage.artifacts import open_store
+from zooaudit.studies import power, rivals, validity
+from zooaudit.studies.collected import read
+from zooaudit.studies.owners import Owner, owners
+from zooaudit.studies.rates import interval, worst
+from zooaudit.studies.registry import ON_MODELS
+from zooaudit.studies.runner import Result, run_on_models
+from zooaudit.studies.trials import ASKINGS, Trial, at_once, decided, draws, last
+from zooaudit.studies.validity import of, total, worst_of
+from zooaudit.study_commands import _chosen
+from zooaudit.suspects.blackbox import Recorded
+
+Row = dict[str, Any]
+PROVENANCE = {"command": "a test", "commit": "none", "hardware": "none"}
+
+
+def owner_of(folder: Path) -> Owner:
+    (found,), _ = owners(read(folder), "dev")
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collection(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def owner(folder: Path) -> Owner:
+    return owner_of(folder)
+
+
+@pytest.fixture(scope="module")
+def innocents(owner: Owner) -> list[Row]:
+    return validity.rows(owner)
+
+
+@pytest.fixture(scope="module")
+def thieves(owner: Owner) -> list[Row]:
+    return power.rows(owner)
+
+
+def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
+    for asking in (ASKINGS[0], ASKINGS[-1]):
+        trial = Trial.of(owner, asking)
+        models = [*owner.thieves, *(about for _, about in owner.innocents)]
+        for access in (Access(), Access("top", 2), Access("label")):
+            for model, compared in zip(models, trial.compared(models, access), strict=True):
+                told = access.told(owner.answers([model], trial.families)[0, trial._chosen[0]])
+                by_itself = trial.test.examine(Recorded(told)).verdict
+                verdict = decided(trial.test, compared)
+                assert (verdict.call, verdict.rank, verdict.queries) == (by_itself.call, by_itself.rank, by_itself.queries)
+                assert verdict.statistics == pytest.approx(by_itself.statistics)
+
+
+def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: Owner) -> None:
+    order = [3, *(i for i in range(TWINS + 1) if i != 3)]
+    one = Trial.of(owner, ASKINGS[1])
+    other = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references)
+    turned = at_once(one.test).ordered(order)
+    models = [about for _, about in owner.innocents]
+    for mine, theirs in zip(one.compared(models, Access()), other.compared(models, Access()), strict=True):
+        found, expected = turned.call(last(mine).ordered(order)), at_once(other.test).call(last(theirs))
+        assert (found.call, found.rank) == (expected.call, expected.rank)
+        assert found.statistics == pytest.approx(expected.statistics)
+        assert found.p_value == pytest.approx(expected.p_value)
+
+
+def test_the_references_are_kept_in_the_new_order(owner: Owner) -> None:
+    order = [5, *(i for i in range(TWINS + 1) if i != 5)]
+    test = at_once(Trial.of(owner, ASKINGS[1]).test)
+    before = test.hub()
+    after = test.ordered(order).hub()
+    afresh = at_once(Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test).hub()
+    assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(after.statistics, before.statistics)
+    assert (after.first, after.p_mean) == (afresh.first, pytest.approx(afresh.p_mean))
+
+
+def test_every_innocent_is_judged_against_every_candidate(owner: Owner, innocents: list[Row]) -> None:
+    part = of(innocents, questions="1,000", rule="once", access="probabilities")
+    assert {r["victim"] for r in part} == {a.id for a in owner.candidates}
+    assert total(of(part, true=True), "stolen")[1] == 12
+    assert sum(r["first"] for r in part) == 12  # each suspect puts one candidate first
+    assert all(sum(r["ranks"]) == r["n"] and r["ranks"][0] == r["first"] >= r["stolen"] for r in innocents)
+    assert worst_of(part, "first")[2] > 0.05
+
+
+def test_exchanging_victim_and_twin_exchanges_their_numbers(tmp_path: Path, innocents: list[Row]) -> None:
+    swapped = validity.rows(owner_of(collection(tmp_path / "swapped", swapped=7)))
+    keys = ("victim", "questions", "rule", "access", "family")
+
+    def told(rows: list[Row]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
+        return {
+            tuple(r[k] for k in keys): (r["n"], r["first"], r["stolen"], r["ranks"], r["hub"]) for r in rows if "log" not in r["questions"]
+        }
+
+    assert told(swapped) == told(innocents)
+    assert {r["victim"] for r in of(swapped, true=True)} == {"candidate-07"}
+
+
+def test_a_candidate_that_innocents_resemble_is_seen(tmp_path: Path) -> None:
+    rows = validity.rows(owner_of(collection(tmp_path / "hub", like="like {seed} 14 0.5")))
+    part = of(rows, questions="500", rule="once", access="probabilities")
+    name, (first, n), p = worst_of(part, "first")
+    assert name == "candidate-05" and first > n / 2 and p < 1e-4  # seed 14
+    assert total(of(part, true=True), "first")[0] <= 1
+
+
+def test_what_was_made_from_a_candidate_is_no_innocent_of_it(tmp_path: Path) -> None:
+    at = collection(tmp_path / "made", innocents=2)
+    change(at, "innocent-00", parent="candidate-03")
+    part = of(validity.rows(owner_of(at)), questions="500", rule="once", access="label")
+    counts = {name: sum(r["n"] for r in rows) for name, rows in validity.by(part, "victim").items()}
+    assert counts.pop("candidate-03") == 1 and set(counts.values()) == {2}
+
+
+def test_copies_are_found_and_innocents_are_not(innocents: list[Row], thieves: list[Row]) -> None:
+    main = [r for r in thieves if not r["curve"]]
+    for access in ("probabilities", "rounded-1"):
+        assert power.found_at(of(main, questions="500", rule="once", access=access)) == (4, 4)
+    early = of(main, questions="1,000", rule="early", access="probabilities", family="fine-tuned")
+    assert all(r["queries"] == 250 and r["lead"] > 0 for r in early)
+    true = of(innocents, true=True, questions="500", rule="once", access="probabilities")
+    assert total(true, "stolen")[0] <= 2
+
+
+def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
+    curves = {r["curve"] for r in thieves}
+    assert curves == {"", "questions", "references, trained", "references, half of them extracted", "twins"}
+    assert {r["references"] for r in of(thieves, curve="references, trained")} == {0, 4}  # of six
+    assert {r["references"] for r in of(thieves, curve="references, half of them extracted")} == {4, 8}
+    few = of(thieves, curve="twins", twins=9)
+    assert all(r["p"] >= 0.1 and r["call"] != "stolen" for r in few) and power.found_at(few, 0.1)[0] > 0
+    assert {r["budget"] for r in of(thieves, curve="questions")} == {125, 250, 300}  # as many as the pools hold
+
+
+def test_a_drawn_part_is_drawn_anew_each_time(owner: Owner) -> None:
+    parts = draws(owner.references, 4, 3)
+    assert [len(set(p)) for p in parts] == [4, 4, 4] and len({tuple(a.id for a in p) for p in parts}) == 3
+    assert draws(owner.references, 99, 3) == [list(owner.references)] and draws(owner.references, 0, 3) == [[]]
+    assert parts == draws(owner.references, 4, 3)
+
+
+def run(folder: Path, store: str, name: str = "validity") -> Result:
+    found, left_out = owners(read(folder), "dev")
+    return run_on_models(ON_MODELS[name], found, left_out, open_store(store), PROVENANCE, load)
+
+
+def test_a_study_is_kept_and_goes_on_where_it_stopped(folder: Path, tmp_path: Path) -> None:
+    store = str(tmp_path / "store")
+    first = run(folder, store)
+    again = run(folder, store)
+    assert first.fresh and not again.fresh and first.rows == again.rows
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    change(other, "innocent-00", accuracy=0.5)
+    assert run(other, store).fresh
+    assert {"validity.json", "validity.parquet", "validity.svg"} == {p.name for p in first.write(tmp_path / "out")}
+    told = json.loads((tmp_path / "out" / "validity.json").read_text())
+    assert told["owners"] == ["own-P1"] and told["findings"] and told["command"] == "a test"
+
+
+def test_power_is_drawn_and_told(folder: Path, tmp_path: Path) -> None:
+    result = run(folder, str(tmp_path / "store"), "power")
+    assert len(result.files["power.svg"]) > 1000
+    assert any("4 of 4" in f.ours or "3 of 3" in f.ours for f in result.findings)
+
+
+@pytest.fixture(scope="module")
+def contest(owner: Owner) -> list[Row]:
+    return rivals.rows(owner, load)
+
+
+def test_every_method_ranks_the_victim_of_a_copy(contest: list[Row]) -> None:
+    methods = {r["method"] for r in contest}
+    assert {m.name for m in METHODS} < methods and "twin test, 500" in methods
+    copies = [r for r in contest if r["taken"]]
+    for method in ("label agreement", "DeepJudge JSD", "UAP fingerprints", "twin test, 500"):
+        mine = of(copies, method=method)
+        assert mine and sum(r["first"] == 0 for r in mine) >= len(mine) - 1, method
+    innocent = [r for r in contest if not r["thief"]]
+    assert {r["suspect"] for r in innocent} == {f"innocent-{i:02d}" for i in range(12)}
+    assert all(not r["stolen"] or r["first"] == 0 for r in contest)
+
+
+def test_methods_treat_candidates_alike(tmp_path: Path, contest: list[Row]) -> None:
+    swapped = rivals.rows(owner_of(collection(tmp_path / "swapped", swapped=7)), load)
+    there = {(r["suspect"], r["method"], r["access"]): r["first"] for r in swapped if not r["thief"]}
+    order = [7, *(i for i in range(TWINS + 1) if i != 7)]
+    for row in (r for r in contest if not r["thief"]):
+        found = there[row["suspect"], row["method"], row["access"]]
+        assert (order[found] if found >= 0 else -1) == row["first"], row
+
+
+def test_a_model_without_weights_is_asked_only_what_it_has_answered(tmp_path: Path) -> None:
+    at = collection(tmp_path / "answers", innocents=1)
+    change(at, "innocent-00", architecture="answers only")
+    found = {r["method"] for r in rivals.rows(owner_of(at), load) if r["suspect"] == "innocent-00"}
+    assert {"AKH", "SAC-w", "label agreement"} < found and "IPGuard" not in found
+    change(at, "candidate-02", architecture="answers only")
+    with pytest.raises(ModelError, match="candidate-02 has no weights"):
+        rivals.rows(owner_of(at), load)
+
+
+def test_loading_that_fails_is_told_on_one_line(folder: Path) -> None:
+    def fails(folder: Path, id_: str) -> nn.Module:
+        raise RuntimeError("no\nsuch")
+
+    with pytest.raises(ModelError, match=r"loading candidate-00 of .* failed: RuntimeError: no$"):
+        rivals.load_one(fails, folder, "candidate-00")
+    with pytest.raises(ModelError, match="gave a str"):
+        rivals.load_one(lambda folder, id_: "model", folder, "candidate-00")  # type: ignore[arg-type, return-value]
+
+
+def test_questions_are_made_from_the_candidate(owner: Owner) -> None:
+    pools, labels = owner.collection.pools["natural"], owner.collection.labels
+    made = [
+        Crafted(load(owner.collection.folder / "models", a.id), pools, labels, owner.collection.answers(a.id)["natural"])
+        for a in owner.candidates[:2]
+    ]
+    for crafted in made:
+        assert (crafted.answers[crafted.wrong].argmax(1) != labels[crafted.wrong]).all()
+        assert (crafted.answers[crafted.surest].argmax(1) == labels[crafted.surest]).all()
+        assert all(float(x.min()) >= 0 and float(x.max()) <= 1 and len(x) for x in crafted.made().values())
+    assert not torch.equal(made[0].adversarial, made[1].adversarial)
+
+
+@given(st.integers(0, 60), st.integers(1, 60))
+def test_an_interval_holds_the_share(count: int, n: int) -> None:
+    low, high = interval(min(count, n), n)
+    assert low <= min(count, n) / n <= high
+    assert interval(0, 0) == (0, 1)
+
+
+def test_the_worst_of_many_is_no_surprise() -> None:
+    where, p = worst([(1, 20)] * 10 + [(3, 20)], 0.05)
+    assert where == 10 and 0.3 < p < 0.7
+    assert worst([(12, 20)], 0.05)[1] < 1e-6
+
+
+def asked(*names: str, models: str = "") -> argparse.Namespace:
+    return argparse.Namespace(names=list(names), models=models or None)
+
+
+def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
+    with pytest.raises(ConfigError, match="say where they are, --models DIR"):
+        _chosen(asked("validity"))
+    with pytest.raises(ConfigError, match="auc is tried on a zoo"):
+        _chosen(asked("auc", models="somewhere"))
+    with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
+        _chosen(asked("verdict", models="somewhere"))
+    zoo, on_models = _chosen(asked("all", models="somewhere"))
+    assert not zoo and [s.name for s in on_models] == ["validity", "power", "baselines"]
+    assert not _chosen(asked("all"))[1]
