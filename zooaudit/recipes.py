@@ -195,6 +195,8 @@ def _built(type_: type[Any], raw: Mapping[str, Any]) -> Any:
 def _value(hint: Any, value: Any) -> Any:
     """JSON's lists are tuples here, its objects configurations."""
     nested = [t for t in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(t)]
+    if nested and isinstance(value, list | tuple):
+        return tuple(_built(nested[0], v) for v in value)  # type: ignore[arg-type]
     if nested and value is not None:
         return _built(nested[0], value)  # type: ignore[arg-type]
     return tuple(_value(None, v) for v in value) if isinstance(value, list | tuple) else value
