@@ -121,6 +121,7 @@ class TwinTest:
     behind: Tensor | None = None
     reference_behind: Tensor | None = None
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
+    _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -168,7 +169,10 @@ class TwinTest:
 
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
         """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
-        return hub_of(self._references(access or Access(), by_columns, horizon or self.budget))
+        key = (access or Access(), by_columns, horizon or self.budget)
+        if key not in self._hubs:
+            self._hubs.setdefault(key, hub_of(self._references(*key)))
+        return self._hubs[key]
 
     def _references(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
@@ -388,8 +392,9 @@ def only(test: TwinTest, family: str) -> TwinTest:
     if not rows:
         raise ConfigError(f"no question is of the family {family!r}; expected one of {', '.join(dict.fromkeys(test.families))}")
     looks = {sum(i < look for i in rows) for look in test.looks} - {0}
+    behind, others_behind = (None if given is None else given[:, :, rows] for given in (test.behind, test.reference_behind))
     return replace(
         test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
         checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
-        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
+        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows], behind=behind, reference_behind=others_behind,
     )  # fmt: skip
