@@ -133,8 +133,9 @@ def with_twin_test(audit: Audit, test: TwinTest) -> Audit:
 
 def with_twins(audit: Audit, twins: int) -> Audit:
     """The same audit with the first of its twins only."""
-    test = audit.kit.twin_test
-    return with_twin_test(audit, replace(test, candidates=test.candidates[: twins + 1], answers=test.answers[: twins + 1]))
+    test, kept = audit.kit.twin_test, slice(twins + 1)
+    behind = None if test.behind is None else test.behind[:, kept]
+    return with_twin_test(audit, replace(test, candidates=test.candidates[kept], answers=test.answers[kept], behind=behind))
 
 
 def without(audit: Audit, role: Role) -> Audit:

@@ -97,7 +97,7 @@ def test_more_and_faster_devices_are_never_slower(count: int, speedup: float) ->
         found = estimate(recipe, FMNIST, better)
         assert found.hours[0] <= base.hours[0] and found.hours[1] <= base.hours[1]
         assert found.core_hours == base.core_hours and found.requests == base.requests
-    assert base.critical_path_hours <= base.training_hours[0] <= base.training_hours[1]
+    assert base.critical_path_hours <= base.training_hours[0] <= base.training_hours[1] * (1 + 1e-9)
 
 
 @settings(max_examples=20)
@@ -251,10 +251,10 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--models", "140", "--cpus", "16"]) == 0
     text = capsys.readouterr().out
-    assert "138 models" in text and "suspects_per_cell 1 -> 2" in text and "16 CPU cores" in text
+    assert "136 models" in text and "suspects_per_cell 1 -> 2" in text and "16 CPU cores" in text
     assert main(["plan", "--models", "140", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["total_models"] == 138 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
+    assert found["total_models"] == 136 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
     recipe, _ = scaled(FMNIST_QUICK, 140)
     assert found["requests"] == vars(estimate(recipe, FMNIST, Devices(4)).requests)
     assert as_json(estimate(recipe, FMNIST, Devices(4, 20.0, "GPUs")))["core_hours"] == found["core_hours"]

@@ -170,7 +170,7 @@ class ZooConfig:
     victim_architecture: str = "A"
     twins: int = 19
     """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
-    references: int = 16
+    references: int = 20
     """Models of other procedures than the victim's, none made from it or a twin; half of them extracted from strangers."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
     optimisers: tuple[Optimiser, ...] = OPTIMISERS

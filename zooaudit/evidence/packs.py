@@ -137,7 +137,10 @@ def _check_test(test: TwinTest) -> None:
     whole = all(tuple(given.shape) == (count, asked, columns) for given, count in shapes) and len(test.candidates) > 0
     rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.checks <= test.looks[0]
     named = len(test.labels) == len(test.families) == asked and set(test.families) <= set(FAMILIES)
-    sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given, _ in shapes)  # false of NaN
+    behind = [given for given in (test.behind, test.reference_behind) if given is not None]
+    whole &= len(behind) in (0, 2) and all(len(b) > 0 and b.shape[1:] == given.shape for b, (given, _) in zip(behind, shapes, strict=False))
+    answers = [*behind, *(given for given, _ in shapes)]
+    sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)  # false of NaN
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
     if not (whole and rising and named and sound and numbers):
         raise TypeError("a twin test whose questions, answers and candidates do not fit each other")

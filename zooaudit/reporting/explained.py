@@ -44,7 +44,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Question:
-    """One image and what it was answered, as far as the suspect's interface tells: the two likeliest classes each.
+    """One image and what it was answered: the two likeliest classes each, of the suspect's answer as far as its interface tells.
 
     Attributes:
         index: of the kit's questions, from 0, in the order in which they are asked.
@@ -68,8 +68,8 @@ class Explanation:
 
     Attributes:
         candidates: the largest statistic first; empty where nothing was ranked.
-        leads: whether the victim's statistic is above the mean of its twins' at the last look: the questions' shares are of that lead,
-            or of what it is behind.
+        leads: whether the victim is ahead of the mean of its twins at the last look, by the family of questions that speaks most for it:
+            shares are of that lead, or of what it is behind.
         questions: those that weighed most for the victim, most first; empty where nothing was ranked or no question has a weight.
         decided_by: the functions that made statistic and call, as ``module:function``.
         abstained: what is not said, and why.
@@ -99,12 +99,12 @@ def explained(
     by_columns = answers.shape[1] == test.num_classes
     ranked = verdict.rank is not None
     looks = _looks(test, answers, access, verdict.budget) if ranked else ()
-    shown = _questions(test, answers, access, classes, questions) if ranked and by_columns else ()
-    candidates = _placed(test, verdict) if ranked else ()
-    leads = bool(looks) and looks[-1].victim > 0  # the mean of all is 0
+    shares = test.weights(answers, access, len(answers)) if ranked and by_columns else np.empty(0)
+    shown = tuple(_question(test, answers, classes, int(i), shares[i]) for i in np.argsort(-shares, kind="stable")[:questions])
     return Explanation(
-        verdict, candidates, looks, leads, shown, _decided_by(ranked, together), tuple(_abstained(test, answers, verdict, by_columns))
-    )
+        verdict, _placed(test, verdict) if ranked else (), looks, float(shares.sum()) > 0, shown, _decided_by(ranked, together),
+        tuple(_abstained(test, answers, verdict, by_columns)),
+    )  # fmt: skip
 
 
 def plain(explanation: Explanation) -> dict[str, Any]:
@@ -127,17 +127,10 @@ def _looks(test: TwinTest, answers: Tensor, access: Access, horizon: int) -> tup
     return tuple(found)
 
 
-def _questions(test: TwinTest, answers: Tensor, access: Access, classes: Sequence[str], most: int) -> tuple[Question, ...]:
-    shares = test.weights(answers, access, len(answers))
-    told = access.told(test.answers)
-
-    def question(i: int) -> Question:
-        label = int(test.labels[i])
-        said = (told[0, i], access.told(answers[i]), told[1:, i].mean(0))
-        victim, suspect, twins = (_said(row, classes) for row in said)
-        return Question(i, test.families[i], "" if label == NO_CLASS else classes[label], float(shares[i]), victim, suspect, twins)
-
-    return tuple(question(int(i)) for i in np.argsort(-shares, kind="stable")[:most])
+def _question(test: TwinTest, answers: Tensor, classes: Sequence[str], i: int, share: float) -> Question:
+    label = int(test.labels[i])
+    victim, suspect, twins = (_said(row, classes) for row in (test.answers[0, i], answers[i], test.answers[1:, i].mean(0)))
+    return Question(i, test.families[i], "" if label == NO_CLASS else classes[label], float(share), victim, suspect, twins)
 
 
 def _said(answer: Tensor, classes: Sequence[str]) -> tuple[Said, ...]:

@@ -153,6 +153,12 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
         why = f"a p-value by the normal distribution was asked for, but of the twins' statistics {told}; go by rank"
         return cannot_tell(why, twins, level, asked, by, cautions)
     own = ranking.p_value if by == "rank" or normal is None else normal.p_value
+    if beyond and own <= level and smallest_p(beyond.references) > level:
+        why = (
+            f"the victim resembles many models, so a suspect must also have more of it than references have; {beyond.references} of them "
+            f"allow no p under {smallest_p(beyond.references):.2g}, level {level:g} needs {twins_for(level)}"
+        )
+        return cannot_tell(why, twins, level, asked, by, cautions)
     p = max(own, beyond.p_value) if beyond else own
     settled = ranking.settled if by == "rank" else asked.queries == asked.budget
     call = Call.STOLEN if p <= level and settled else Call.NOT_SHOWN

@@ -11,8 +11,9 @@ from scipy import stats
 
 from zooaudit.verdict.decision import Beyond
 
-TOO_OFTEN = 0.05
-"""Chance of being first for so many references, or of a mean so far off the twins', under which the victim is held to be a hub."""
+TOO_OFTEN = 0.025
+"""Chance of being first for so many references, or of a mean so far off the twins', under which the victim is held to be a hub: of victims
+that are none, one in twenty is."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -392,9 +392,10 @@ def only(test: TwinTest, family: str) -> TwinTest:
     if not rows:
         raise ConfigError(f"no question is of the family {family!r}; expected one of {', '.join(dict.fromkeys(test.families))}")
     looks = {sum(i < look for i in rows) for look in test.looks} - {0}
-    behind, others_behind = (None if given is None else given[:, :, rows] for given in (test.behind, test.reference_behind))
     return replace(
         test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
         checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
-        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows], behind=behind, reference_behind=others_behind,
+        answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
+        behind=None if test.behind is None else test.behind[:, :, rows],
+        reference_behind=None if test.reference_behind is None else test.reference_behind[:, :, rows],
     )  # fmt: skip
