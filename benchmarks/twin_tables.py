@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from zooaudit.studies import rivals
-from zooaudit.studies.power import WEIGHTS, found_at
+from zooaudit.studies.power import WEIGHTS, found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, of, total, worst_of
 from zooaudit.verdict.decision import Call
@@ -102,7 +102,7 @@ def power_table() -> str:
         once = of(part, rule=ONCE)
         thieves = {r["thief"]: r for r in once}.values()
         recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
-        cells = [shown(*found_at(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
+        cells = [shown(*found(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
         early = of(part, rule=EARLY, questions="2,000", access="probabilities")
         asked = [r["queries"] for r in early if r["call"] == Call.STOLEN]
         lines.append([kind, len(thieves), recovery, agreement, *cells, f"{median(asked):g}" if asked else "-"])
@@ -127,11 +127,11 @@ def curves_table() -> str:
         ("twins", "twins", 0.05),
         ("twins", "twins", 0.1),
     ):
-        part = [r for r in rows if r["curve"].startswith(curve)]
+        part = [r for r in rows if r["curve"].startswith(curve) and r["level"] == level]
         for (kind, count), group in sorted(by(part, lambda r, c=column: (r["curve"], r[c])).items()):
             cells = [
                 f"{k / n:.2f}" for taken in (True, False) for a in ("probabilities", "label")
-                for k, n in [found_at(of(group, taken=taken, access=a), level)] if n
+                for k, n in [found(of(group, taken=taken, access=a))] if n
             ]  # fmt: skip
             lines.append([f"{count:,} {kind}", f"{level:g}", *cells])
     columns = ["", "level", *(f"{who}, {a}" for who in ("weights taken", "answers learnt") for a in ("probabilities", "label"))]

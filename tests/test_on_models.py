@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def owner_of(folder: Path) -> Owner:
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few() -> Iterator[None]:
+    """Studies with fewer kinds of questions."""
+    with pytest.MonkeyPatch.context() as patch:
+        for study in (validity, power):
+            patch.setattr(study, "ASKINGS", (ASKINGS[1], ASKINGS[2], ASKINGS[4]))
+        patch.setattr(validity, "ACCESSES", (Access(), Access("label"), Access("top", 3)))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return collection(tmp_path_factory.mktemp("models"))
@@ -55,7 +66,7 @@ def innocents(owner: Owner) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def thieves(owner: Owner) -> list[Row]:
-    return power.rows(owner)
+    return power.rows_of(owner)
 
 
 def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
@@ -135,7 +146,7 @@ def test_what_was_made_from_a_candidate_is_no_innocent_of_it(tmp_path: Path) -> 
 def test_copies_are_found_and_innocents_are_not(innocents: list[Row], thieves: list[Row]) -> None:
     main = [r for r in thieves if not r["curve"]]
     for access in ("probabilities", "rounded-1"):
-        assert power.found_at(of(main, questions="500", rule="once", access=access)) == (4, 4)
+        assert power.found(of(main, questions="500", rule="once", access=access)) == (4, 4)
     early = of(main, questions="1,000", rule="early", access="probabilities", family="fine-tuned")
     assert all(r["queries"] == 250 and r["lead"] > 0 for r in early)
     true = of(innocents, true=True, questions="500", rule="once", access="probabilities")
@@ -148,7 +159,8 @@ def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
     assert {r["references"] for r in of(thieves, curve="references, trained")} == {0, 4}  # of six
     assert {r["references"] for r in of(thieves, curve="references, half of them extracted")} == {4, 8}
     few = of(thieves, curve="twins", twins=9)
-    assert all(r["p"] >= 0.1 and r["call"] != "stolen" for r in few) and power.found_at(few, 0.1)[0] > 0
+    assert all(r["p"] >= 0.1 and r["level"] == 0.1 for r in few) and power.found(few)[0] > 0
+    assert {r["level"] for r in of(thieves, curve="twins", twins=TWINS)} == {0.05, 0.1}
     assert {r["budget"] for r in of(thieves, curve="questions")} == {125, 250, 300}  # as many as the pools hold
 
 

@@ -132,10 +132,8 @@ class Collection:
     def digest(self, ids: list[str]) -> str:
         """16 hex digits that change with the pools, or with what some models are and answer."""
         sha = hashlib.sha256()
-        for path in (
-            self.folder / "pools.npz",
-            *(self.folder / "models" / i / n for i in sorted(ids) for n in ("about.json", "answers.npz")),
-        ):
+        files = [self.folder / "models" / i / name for i in sorted(ids) for name in ("about.json", "answers.npz", "behind.npz")]
+        for path in (self.folder / "pools.npz", *(f for f in files if f.name != "behind.npz" or f.is_file())):
             sha.update(str(path.relative_to(self.folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
         return sha.hexdigest()[:16]
 

@@ -13,18 +13,20 @@ from zooaudit.studies.rates import shown
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, at_once, decided, draws, last
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
 from zooaudit.verdict.decision import Call
+from zooaudit.verdict.ranking import smallest_p
 
 CURVE_ACCESSES = (Access(), Access("label"))
 COUNTS = (125, 250, 500, 1000, 2000, 4000)
 REFERENCES = (0, 4, 8, 16, 32)
 TWINS = 9
+LEVELS = (0.05, 0.1)
 TIMES = 3
 """Random choices of some of the references or twins."""
 WEIGHTS = ("fine-tuned", "new head", "pruned", "pruned and fine-tuned", "INT8", "weights averaged")
 """Families that had the victim's weights; all others had its answers."""
 
 
-def rows(owner: Owner) -> list[Row]:
+def rows_of(owner: Owner) -> list[Row]:
     """One row a thief, kit, access and rule."""
     return [*_main(owner), *_by_questions(owner), *_by_references(owner), *_by_twins(owner)]
 
@@ -58,26 +60,27 @@ def _by_references(owner: Owner) -> Iterator[Row]:
 
 
 def _by_twins(owner: Owner) -> Iterator[Row]:
-    """At the smallest level that so many twins allow, and at twice that."""
+    """At each level that so many twins allow."""
     victim, *twins = owner.candidates
     for count in sorted({min(TWINS, len(twins)), len(twins)}):
         for chosen in draws(twins, count, TIMES):
             trial = Trial(owner, _asking(SHOWN), (victim, *chosen), owner.references)
-            yield from _judged(trial, "twins", ONCE, CURVE_ACCESSES)
+            for level in (level for level in LEVELS if smallest_p(count) <= level):
+                yield from _judged(trial, "twins", ONCE, CURVE_ACCESSES, level)
 
 
 def _asking(name: str) -> Asking:
     return next(a for a in ASKINGS if a.name == name)
 
 
-def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access]) -> Iterator[Row]:
+def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], level: float = LEVEL) -> Iterator[Row]:
     thieves = trial.owner.thieves
     test = at_once(trial.test) if rule == ONCE else trial.test
-    kit = {"owner": trial.owner.name, "questions": trial.asking.name, "budget": test.budget, "rule": rule, "curve": curve}
+    kit = {"owner": trial.owner.name, "questions": trial.asking.name, "budget": test.budget, "rule": rule, "curve": curve, "level": level}
     kit |= {"references": len(trial.references), "twins": test.twins}
     for access in accesses:
         for thief, compared in zip(thieves, trial.compared(thieves, access), strict=True):
-            verdict = decided(test, last(compared) if rule == ONCE else compared)
+            verdict = decided(test, last(compared) if rule == ONCE else compared, level)
             told = {"call": str(verdict.call), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
             lead = verdict.statistics[0] - max(verdict.statistics[1:]) if verdict.statistics else None
             yield kit | {"access": access.name} | _of(thief) | told | {"lead": lead}
@@ -90,45 +93,43 @@ def _of(thief: About) -> Row:
     }  # fmt: skip
 
 
-def found_at(part: Sequence[Row], level: float = LEVEL) -> tuple[int, int]:
+def found(part: Sequence[Row]) -> tuple[int, int]:
     """How many were found, of how many."""
-    if level == LEVEL:
-        return sum(r["call"] == Call.STOLEN for r in part), len(part)
-    return sum(r["p"] is not None and r["p"] <= level + 1e-9 for r in part), len(part)
+    return sum(r["call"] == Call.STOLEN for r in part), len(part)
 
 
-def outcome(found: Sequence[Row]) -> Outcome:
+def outcome(rows: Sequence[Row]) -> Outcome:
     """Tables, pictures and findings of all owners' rows."""
-    return Outcome(found, list(_findings(found)), {"power.svg": _picture(found)})
+    return Outcome(rows, list(_findings(rows)), {"power.svg": _picture(rows)})
 
 
-def _findings(found: Sequence[Row]) -> Iterator[Finding]:
+def _findings(rows: Sequence[Row]) -> Iterator[Finding]:
     for asking in ASKINGS:
         for access in ("probabilities", "label"):
-            part = of(found, curve="", rule=ONCE, questions=asking.name, access=access)
-            early = of(found, curve="", rule=EARLY, questions=asking.name, access=access)
+            part = of(rows, curve="", rule=ONCE, questions=asking.name, access=access)
+            early = of(rows, curve="", rule=EARLY, questions=asking.name, access=access)
             for taken, who in ((True, "who took weights"), (False, "who asked")):
                 mine = of(part, taken=taken)
                 queries = [r["queries"] for r in of(early, taken=taken) if r["call"] == Call.STOLEN]
                 stopping = (
-                    f"; stopping early {shown(*found_at(of(early, taken=taken)))}, median {median(queries):g} queries" if queries else ""
+                    f"; stopping early {shown(*found(of(early, taken=taken)))}, median {median(queries):g} queries" if queries else ""
                 )
                 recovered = spread([r["recovery"] for r in mine if r["recovery"] is not None] or [float("nan")], "{:.2f}")
                 yield unclaimed(
                     f"Thieves {who} are found at level {LEVEL:g} ({asking.name} questions, {access})",
-                    f"{found_at(mine)[0]} of {len(mine)}, {shown(*found_at(mine))}{stopping}",
+                    f"{found(mine)[0]} of {len(mine)}, {shown(*found(mine))}{stopping}",
                     f"{len(mine)} thieves of {len(by(mine, 'owner'))} victims",
                     f"recovery {recovered}",
                 )
 
 
-def _picture(found: Sequence[Row]) -> bytes:
+def _picture(rows: Sequence[Row]) -> bytes:
     def paint(axes: Any, title: str) -> None:
         curve, access = title.split(", ")
         column = {"questions": "budget", "references": "references", "twins": "twins"}[curve]
-        part = [r for r in found if r["curve"].startswith(curve) and r["access"] == access]
+        part = [r for r in rows if r["curve"].startswith(curve) and r["access"] == access]
         for (kind, taken), group in by(part, lambda r: (r["curve"], r["taken"])).items():
-            points = {x: found_at(g) for x, g in sorted(by(group, column).items())}
+            points = {x: found(g) for x, g in sorted(by(group, column).items())}
             shares = [k / n for k, n in points.values()]
             label = f"{'weights taken' if taken else 'answers learnt'}{kind.removeprefix(curve)}"
             style = {"color": "#d55e00" if taken else "#0072b2", "linestyle": "--" if "extracted" in kind else "-"}

@@ -75,7 +75,7 @@ ON_MODELS = {
     s.name: s
     for s in (
         ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
-        ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows(owner), power.outcome),
+        ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows_of(owner), power.outcome),
         ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True),
     )
 }

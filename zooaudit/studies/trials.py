@@ -110,17 +110,17 @@ def last(compared: Compared) -> Compared:
     return replace(compared, looks=compared.looks[-1:])
 
 
-def decided(test: TwinTest, compared: Compared) -> TwinVerdict:
+def decided(test: TwinTest, compared: Compared, level: float = LEVEL) -> TwinVerdict:
     """The verdict at the first look that settles it, where asking would stop."""
-    for verdict in _by_look(test, compared):
+    for verdict in _by_look(test, compared, level):
         if verdict.settled:
             break
     return verdict
 
 
-def _by_look(test: TwinTest, compared: Compared) -> Iterator[TwinVerdict]:
+def _by_look(test: TwinTest, compared: Compared, level: float) -> Iterator[TwinVerdict]:
     for count, queries in enumerate(test.looks, 1):
-        yield test.call(replace(compared, looks=compared.looks[:count], queries=queries), aside=False)
+        yield test.call(replace(compared, looks=compared.looks[:count], queries=queries), level, aside=False)
 
 
 def draws(models: Sequence[About], count: int, times: int) -> list[list[About]]:

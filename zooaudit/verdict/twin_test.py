@@ -121,6 +121,7 @@ class TwinTest:
     behind: Tensor | None = None
     reference_behind: Tensor | None = None
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
+    _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -168,7 +169,10 @@ class TwinTest:
 
     def hub(self, access: Access | None = None, by_columns: bool = True, horizon: int | None = None) -> Hub:
         """Whether the victim resembles many models that nobody made from it: each reference in turn as a suspect."""
-        return hub_of(self._references(access or Access(), by_columns, horizon or self.budget))
+        key = (access or Access(), by_columns, horizon or self.budget)
+        if key not in self._hubs:
+            self._hubs.setdefault(key, hub_of(self._references(*key)))
+        return self._hubs[key]
 
     def _references(self, access: Access, by_columns: bool, queries: int) -> np.ndarray:
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
