@@ -23,8 +23,8 @@ from zooaudit import steps
 from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
 from zooaudit.farm import build_and_commit
+from zooaudit.measured import DOMAINS, kind
 from zooaudit.recipes import get_recipe
-from zooaudit.sizing import DOMAINS, kind
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
 from zooaudit.zoo.schedule import relative_cost

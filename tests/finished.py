@@ -11,9 +11,10 @@ import pytest
 
 from tests.collecting import Notebook
 from zooaudit.cli import main
+from zooaudit.measured import DOMAINS
 from zooaudit.metrics import collect_with
 from zooaudit.recipes import DIGITS
-from zooaudit.sizing import DOMAINS, planned
+from zooaudit.sizing import planned
 
 MODELS = len(planned(DIGITS, DOMAINS["digits"]).specs)
 """That an audit by the recipe ``digits`` builds."""

@@ -24,10 +24,11 @@ from zooaudit import steps
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.farm import SerialFarm
+from zooaudit.measured import DOMAINS
 from zooaudit.metrics import METRICS, MODEL_SECONDS, MODELS, QUERIES, STORE_RETRIES, STORE_SECONDS
 from zooaudit.pipeline import Zoo, build_zoo
 from zooaudit.recipes import DIGITS
-from zooaudit.sizing import DOMAINS, Devices, estimate
+from zooaudit.sizing import Devices, estimate
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.retry import Backoff
 from zooaudit.zoo.spec import Role

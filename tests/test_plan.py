@@ -15,8 +15,9 @@ from zooaudit.config import ExtractConfig, ModifyConfig, OwnTraining, TrainConfi
 from zooaudit.data.images import ImageSet
 from zooaudit.errors import ConfigError
 from zooaudit.footprint import model_bytes
+from zooaudit.measured import DOMAINS
 from zooaudit.recipes import RECIPES
-from zooaudit.sizing import DOMAINS, planned
+from zooaudit.sizing import planned
 from zooaudit.zoo.build import training_half
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.schedule import by_longest_path

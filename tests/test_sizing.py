@@ -14,26 +14,28 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from tests.collecting import key
 from tests.finished import Finished
 from zooaudit import sizing
 from zooaudit.cli import main
-from zooaudit.config import Recipe
+from zooaudit.config import Recipe, TwinTestConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import OPEN, PROBE, Requests, audit_requests, loaded, on_s3, probe_of, saved, taught_by
+from zooaudit.footprint import OPEN, PROBE, Requests, asking, audit_requests, loaded, on_s3, pools_of, saved, twin_test_of
+from zooaudit.kit import load_kit
+from zooaudit.measured import DOMAINS, Domain, Measured
 from zooaudit.metrics import QUERIES, STORE_SECONDS
 from zooaudit.planning import SIZES
 from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
-from zooaudit.sizing import DOMAINS, Devices, Measured, as_json, estimate, planned, scaled, training_span
+from zooaudit.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
 from zooaudit.storage import s3
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_record
-from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.workqueue import Task, WorkQueue
 from zooaudit.zoo.build import Status
-from zooaudit.zoo.spec import Group
+from zooaudit.zoo.spec import Role
 
 ROOT = Path(__file__).parent.parent
 FMNIST = DOMAINS["fashion-mnist"]
@@ -146,8 +148,8 @@ def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest
 
 def test_the_measured_audits_would_have_been_foretold() -> None:
     rows = json.loads((ROOT / "benchmarks" / "results" / "audit_fmnist-quick.json").read_text())["rows"]
-    zoo = replace(FMNIST_QUICK.zoo, other_victims=2, hardened=0, twins=0, references=0)  # as the recipe was when these were measured
-    then = replace(FMNIST_QUICK, zoo=zoo)
+    zoo = replace(FMNIST_QUICK.zoo, other_victims=2, twins=0, references=0)  # as the recipe was when these were measured: by the paper's
+    then = replace(FMNIST_QUICK, zoo=zoo, twin_test=TwinTestConfig(checks=1, looks=(1,)))  # test alone
     low, high = estimate(then, FMNIST, Devices(2)).hours
     for row in rows:
         assert low * 3600 * 0.9 < row["wall_s"] < high * 3600 * 1.1
@@ -176,12 +178,12 @@ def test_planning_leaves_the_random_generators_alone(same_global_rng: None) -> N
 
 
 def test_what_was_not_measured_is_said() -> None:
-    unknown = sizing.Domain("my-images", 5000, 1000, (3, 32, 32), 10)
+    unknown = Domain("my-images", 5000, 1000, (3, 32, 32), 10)
     assert any("nothing was measured on my-images" in n for n in estimate(DIGITS, unknown, Devices(1)).notes)
     gpu = estimate(FMNIST_QUICK, FMNIST, Devices(4, 25.0, "GPUs"))
     assert any("divided by 25" in n and "no measurement on a GPU" in n for n in gpu.notes)
     assert gpu.training_hours[0] == pytest.approx(gpu.core_hours / 25 / 4)
-    odd = sizing.replace(FMNIST_QUICK, zoo=sizing.replace(FMNIST_QUICK.zoo, architectures=("A",)))
+    odd = replace(FMNIST_QUICK, zoo=replace(FMNIST_QUICK.zoo, architectures=("A",)))
     assert any("not measured" in n and "A cloudleak" in n for n in estimate(odd, FMNIST, Devices(1)).notes)
 
 
@@ -198,11 +200,11 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
     plan = planned(DIGITS, DOMAINS["digits"])
     records = {i: load_record(artifacts, i) for i in artifacts.ids("model")}
     assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), "the plan is for models that learn at once"
-    probed = 1 + sum(s.group not in (Group.SOURCE, Group.VERDICT) for s in plan.specs)
-    asked = probed - DIGITS.zoo.hardened
     made_of_another = sum(s.parent is not None for s in plan.specs)
-    behind = taught_by(probe_of(DIGITS, plan, 899)) * len(TREATMENTS)
-    found = audit_requests(trained=len(plan.specs), extracted=made_of_another, asked=asked, probed=probed + behind, encoders=2)
+    families = pools_of(DIGITS, DOMAINS["digits"].test_size)
+    asked = asking(DIGITS, plan, twin_test_of(DIGITS, plan, families), len(families))
+    assert asked.sets == len(artifacts.ids("answers"))
+    found = audit_requests(trained=len(plan.specs), extracted=made_of_another, answered=asked.sets, encoders=2)
     assert vars(found) == dict(zip(("put", "get", "head", "list", "delete"), counted.values(), strict=True))
 
     expected = estimate(DIGITS, DOMAINS["digits"], Devices(1))
@@ -251,7 +253,7 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--models", "140", "--cpus", "16"]) == 0
     text = capsys.readouterr().out
-    assert "136 models" in text and "suspects_per_cell 1 -> 2" in text and "16 CPU cores" in text
+    assert "136 models" in text and "suspects_per_cell 1 -> 4" in text and "16 CPU cores" in text
     assert main(["plan", "--models", "140", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["total_models"] == 136 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
@@ -276,6 +278,11 @@ def test_the_command_takes_your_own_data(tmp_path: Path, capsys: pytest.CaptureF
         (["--cpus", "0"], "expected at least 1"),
         (["--gpus", "1", "--gpu-speedup", "-3"], "expected a positive number"),
         (["--recipe", "nonesuch"], "unknown recipe"),
+        (["--twin-seconds", "30"], "--own-victim is missing"),
+        (["--factory", "m:f"], "--own-victim is missing"),
+        (["--own-victim", "--twin-seconds", "0"], "expected a positive number"),
+        (["--recipe", "digits", "--own-victim", "--factory", "no_such_module:f"], "no_such_module"),
+        (["--twins", "-1"], "expected 0 to 999"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -320,11 +327,82 @@ def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> No
     assert all(rates[k] == v for k, v in own.items())
 
 
+def test_the_twin_test_is_planned_as_an_audit_makes_it(finished: Finished) -> None:
+    artifacts = open_store(str(finished.store))
+    made = load_kit(artifacts, artifacts.ids("kit")[0]).twin_test
+    plan = planned(DIGITS, DOMAINS["digits"])
+    found = twin_test_of(DIGITS, plan, pools_of(DIGITS, DOMAINS["digits"].test_size))
+    assert (found.checks, found.looks, found.level, found.budget) == (made.checks, made.looks, made.level, made.budget)
+    assert sorted(found.families) == sorted(made.families) and found.twins == made.twins
+    for part in ("images", "labels", "answers", "reference_answers", "behind", "reference_behind"):
+        one, other = getattr(found, part), getattr(made, part)
+        assert (one.shape, one.dtype) == (other.shape, other.dtype), part
+
+
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("fmnist-quick", ""), ("fmnist-verdict", ""), ("digits", ""), ("cifar10-small", "look-alike references come from 1 source")],
+    ("twins", "level", "said"),
+    [
+        (0, 0.05, "can accuse nobody, every verdict is 'cannot tell': the kit has no twins"),
+        (18, 0.05, "can accuse nobody, every verdict is 'cannot tell': 18 twins allow no p under 0.053; level 0.05 needs 19"),
+        (19, 0.05, "p-values down to 0.05, level 0.05: it can accuse one of at most 1 suspects judged at once (Holm); 2 take 39 twins"),
+        (99, 0.05, "p-values down to 0.01, level 0.05: it can accuse one of at most 5 suspects judged at once (Holm); 6 take 119 twins"),
+    ],
 )
-def test_a_plan_says_if_its_kit_can_accuse_nobody(name: str, said: str) -> None:
+def test_a_plan_says_whom_its_kit_can_accuse(twins: int, level: float, said: str) -> None:
+    recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=twins), twin_test=replace(DIGITS.twin_test, level=level))
+    notes = estimate(recipe, DOMAINS["digits"], Devices(2)).notes
+    assert said in notes[0] and not any("accuse" in n for n in notes[1:])
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_has_twins_for_its_level(name: str) -> None:
     recipe = get_recipe(name)
-    notes = [n for n in estimate(recipe, DOMAINS[recipe.dataset], Devices(2)).notes if "can accuse nobody" in n]
-    assert bool(notes) == bool(said) and all(said in n for n in notes)
+    assert "it can accuse one of at most" in estimate(recipe, DOMAINS[recipe.dataset], Devices(2)).notes[0]
+
+
+def test_twins_by_ones_own_procedure_take_what_one_says() -> None:
+    """On the devices at hand: twice as fast a device has not twice as fast an own procedure."""
+    domain = DOMAINS["digits"]
+    without = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=0))
+    base, timed, untimed = (
+        estimate(recipe, domain, Devices(2, 4.0, "GPUs"), OwnVictim(seconds))
+        for recipe, seconds in ((without, None), (DIGITS, 30.0), (DIGITS, None))
+    )
+    assert timed.models["twin"] == {"own": DIGITS.zoo.twins} and "victim" not in timed.models
+    assert timed.core_hours - base.core_hours == pytest.approx(DIGITS.zoo.twins * 30 * 4 / 3600)
+    assert timed.training_hours[0] - base.training_hours[0] == pytest.approx(DIGITS.zoo.twins * 30 / 2 / 3600)
+    assert timed.critical_path_hours == pytest.approx(30 / 3600)
+    assert untimed.core_hours == base.core_hours
+    assert any("is not in these hours: time one" in n for n in untimed.notes)
+    assert any("take 30 s each, as you said" in n for n in timed.notes) and not any("not in these hours" in n for n in timed.notes)
+    assert not any("own trained" in n for n in untimed.notes)
+    assert timed.queries_per_suspect == estimate(DIGITS, domain, Devices(1)).queries_per_suspect
+    assert not any("your own" in n or "--factory" in n for n in base.notes)
+
+
+def own_net() -> nn.Module:
+    """Some 400 kB of weights."""
+    return nn.Linear(10_000, 10)
+
+
+def test_an_own_victim_and_its_twins_are_as_large_as_the_factory_makes_them() -> None:
+    unknown, known = (estimate(DIGITS, DOMAINS["digits"], Devices(1), OwnVictim(1.0, f)) for f in ("", "tests.test_sizing:own_net"))
+    more = known.storage_bytes["model"] - unknown.storage_bytes["model"]
+    assert more == pytest.approx((1 + DIGITS.zoo.twins) * 400_040, rel=0.01)
+    assert any("give --factory" in n for n in unknown.notes) and not any("--factory" in n for n in known.notes)
+
+
+def test_an_own_victim_is_one_model_less_to_train_and_one_more_to_save() -> None:
+    ours, own = (estimate(DIGITS, DOMAINS["digits"], Devices(1), o) for o in (None, OwnVictim(1.0)))
+    assert (ours.total_models, len(planned(DIGITS, DOMAINS["digits"], OwnVictim(1.0)).of(Role.VICTIM))) == (own.total_models + 1, 0)
+    assert ours.requests.put - own.requests.put == 1, "the lease on it; the model itself is saved either way"
+    assert scaled(DIGITS, 200, OwnVictim())[0].zoo.suspects_per_cell >= scaled(DIGITS, 200)[0].zoo.suspects_per_cell
+
+
+def test_the_command_plans_for_an_own_victim(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["plan", "--recipe", "digits", "--twins", "39", "--own-victim", "--twin-seconds", "30", "--json"]
+    assert main(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["models"]["twin"] == {"own": 39} and "victim" not in found["models"]
+    recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=39))
+    assert found["core_hours"] == estimate(recipe, DOMAINS["digits"], Devices(1), OwnVictim(30.0)).core_hours

@@ -85,6 +85,8 @@ ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
 CALLS = 3 + 2 * len(TREATMENTS)
 """Of many models at once, for answers: references on the pools, candidates, suspects, and the first two behind each interface."""
+OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
+"""The user's own victim: looked for, saved, its record read."""
 ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(3) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim, and its answers to the twin test's
 questions once more, as a suspect; UAP, datapoints; kit, report."""
@@ -102,13 +104,14 @@ def audit_requests(trained: int, extracted: int, answered: int, encoders: int) -
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:
-    """Bytes of all models, manifests included."""
+    """Bytes of all models, manifests included; the user's own victim is as large as one of its twins."""
     examples: dict[tuple[str, str], ModelSpec] = {}
     counts: Counter[tuple[str, str]] = Counter()
     for spec in plan.specs:
         key = spec.architecture, spec.extraction.attack if spec.extraction else ""
         examples.setdefault(key, spec)
         counts[key] += 1
+    counts.update(key for key, spec in examples.items() if spec.own_training)
     return {"model": sum(_model_bytes(examples[key]) * n for key, n in counts.items())}
 
 
@@ -116,7 +119,9 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 def _model_bytes(spec: ModelSpec) -> int:
     record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
-    return around + _weights_bytes(spec.architecture, spec.shape, spec.own_training.factory if spec.own_training else "")
+    if spec.own_training is None:
+        return around + _weights_bytes(spec.architecture, spec.shape, "")
+    return around + (_weights_bytes(spec.architecture, spec.shape, spec.own_training.factory) if spec.own_training.factory else 0)
 
 
 @cache

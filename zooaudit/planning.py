@@ -9,8 +9,10 @@ from zooaudit.config import Recipe
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import InputError
 from zooaudit.footprint import OPEN, PROBE, Requests
+from zooaudit.measured import DOMAINS, Domain
+from zooaudit.own_victim import with_twins
 from zooaudit.recipes import get_recipe
-from zooaudit.sizing import DOMAINS, Devices, Domain, Estimate, as_json, estimate, scaled
+from zooaudit.sizing import Devices, Estimate, OwnVictim, as_json, estimate, scaled
 
 SIZES = (200, 1_000, 10_000)
 SIZING_CORES = (16, 64)
@@ -21,15 +23,15 @@ EXAMPLE = "zooaudit plan --recipe fmnist-paper --models 1000 --cpus 64"
 def plan(args: argparse.Namespace, out: TextIO) -> int:
     """Say what an audit will take, before anything is run: models, hours, storage, requests, queries."""
     devices = _devices(args)
-    recipe = get_recipe(args.recipe)
+    recipe, own = with_twins(get_recipe(args.recipe), args), _own(args)
     domain = _domain(recipe, args.data)
     if args.sizing:
-        print(sizing_table(recipe, domain, devices), file=out)
+        print(sizing_table(recipe, domain, devices, own), file=out)
         return 0
     changed = ""
     if args.models is not None:
-        recipe, changed = scaled(recipe, args.models)
-    found = estimate(recipe, domain, devices or Devices(1))
+        recipe, changed = scaled(recipe, args.models, own)
+    found = estimate(recipe, domain, devices or Devices(1), own)
     if args.json:
         print(json.dumps(as_json(found) | {"scaled": changed}), file=out)
     else:
@@ -48,6 +50,15 @@ def _devices(args: argparse.Namespace) -> Devices | None:
             "train a few models on yours and on a CPU ('zooaudit zoo --json' gives seconds a model), or use --cpus"
         )
     return Devices(args.gpus, args.gpu_speedup, "GPUs")
+
+
+def _own(args: argparse.Namespace) -> OwnVictim | None:
+    if args.own_victim:
+        return OwnVictim(args.twin_seconds, args.factory or "")
+    for name in ("twin_seconds", "factory"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} is of a victim of your own, but --own-victim is missing")
+    return None
 
 
 def _domain(recipe: Recipe, folder: str | None) -> Domain:
@@ -77,14 +88,14 @@ def lines(found: Estimate, changed: str) -> list[str]:
         f"requests      {counted(found.requests)}",
         f"              {each.put:.1f} PUT, {each.get:.1f} GET and {each.head:.1f} HEAD a model; "
         f"each Ray worker adds {counted(PROBE + OPEN)}",
-        f"queries       attackers {found.attackers_queries:,} to victims; the audit {found.queries_per_suspect:,} to each model, "
-        f"{found.audit_queries:,} in all",
+        f"queries       attackers {found.attackers_queries:,} to victims; the audit {found.audit_queries:,} in all; "
+        f"the twin test at most {found.queries_per_suspect:,} to each suspect",
         f"driver        holds {size(found.driver_bytes)} of answers in memory",
         *(f"note: {n}" for n in found.notes),
     ]
 
 
-def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None) -> str:
+def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None, own: OwnVictim | None = None) -> str:
     """A Markdown table for 100, 1,000 and 10,000 models, on ``devices`` or on some usual ones."""
     on = [devices] if devices else [Devices(n) for n in SIZING_CORES]
     heads = ["models", "training, core hours", *(f"whole audit on {of(d)}" for d in on)]
@@ -93,7 +104,7 @@ def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None)
     heads += ["storage", "PUT", "GET", "HEAD", "audit queries", "attackers' queries"]
     rows = []
     for models in SIZES:
-        sized = [estimate(scaled(recipe, models)[0], domain, d) for d in on]
+        sized = [estimate(scaled(recipe, models, own)[0], domain, d, own) for d in on]
         first = sized[0]
         cells = [f"{first.total_models:,}", f"{first.core_hours:.3g}", *(between(*e.hours) for e in sized)]
         if not devices:
@@ -155,6 +166,14 @@ def add_arguments(parser: argparse.ArgumentParser, recipes: list[str]) -> None:
     add("--recipe", default="fmnist-quick", metavar="NAME", help=f"one of {', '.join(recipes)} (default: %(default)s)")
     add("--models", type=int, metavar="N", help="scale the recipe to about N models, with more suspects and look-alikes")
     add("--data", metavar="DIR", help="your own data instead of the recipe's: the plan follows its size and image shape")
+    add("--twins", type=int, metavar="N", help="how many twins the victim has (default: the recipe's, 19)")
+    add(
+        "--own-victim",
+        action="store_true",
+        help="for a victim of your own, which is not trained, with twins by --train or --train-command of 'zooaudit audit'",
+    )
+    add("--twin-seconds", type=float, metavar="S", help="with --own-victim: that your procedure takes for one twin, on one of the devices")
+    add("--factory", metavar="MODULE:NAME", help="with --own-victim: callable that builds its module, for its size")
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument("--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)")
     devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")

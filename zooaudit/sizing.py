@@ -4,48 +4,22 @@ Hours rest on the seconds that models of each kind took in the audits named ther
 """
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from importlib import resources
+from functools import lru_cache
 from typing import Any
 
-from zooaudit.config import ExtractConfig, Recipe
+from zooaudit.config import ExtractConfig, OwnTraining, Recipe
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import PROBE, Requests, asking, audit_bytes, audit_requests, model_bytes, on_s3, pools_of, twin_test_of
+from zooaudit.footprint import OWN_VICTIM, PROBE, Requests, asking, audit_bytes, audit_requests, model_bytes, on_s3, pools_of, twin_test_of
+from zooaudit.measured import Domain, kind, measured
 from zooaudit.verdict.decision import too_few
-from zooaudit.verdict.ranking import smallest_p, suspects_at_once
+from zooaudit.verdict.ranking import smallest_p, suspects_at_once, twins_for
 from zooaudit.zoo.plan import Plan, plan_zoo
-from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec, Role
-
-
-@dataclass(frozen=True)
-class Domain:
-    """All that a plan needs to know of a dataset."""
-
-    name: str
-    train_size: int
-    test_size: int
-    image: tuple[int, int, int]
-    num_classes: int
-
-
-DOMAINS = {
-    d.name: d
-    for d in (
-        Domain("digits", 1347, 450, (1, 8, 8), 10),
-        Domain("fashion-mnist", 60_000, 10_000, (1, 28, 28), 10),
-        Domain("cifar10", 50_000, 10_000, (3, 32, 32), 10),
-        Domain("tiny-imagenet", 100_000, 10_000, (3, 64, 64), 200),
-        Domain("tiny-imagenet-50", 25_000, 2_500, (3, 64, 64), 50),
-    )
-}
-"""The recipes' datasets, so that nothing is downloaded for a plan."""
 
 
 @dataclass(frozen=True)
@@ -66,43 +40,20 @@ class Devices:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """zooaudit/measured.json, which benchmarks/model_seconds.py writes."""
+class OwnVictim:
+    """A victim of the user's own: it is there already, and its own training procedure trains its twins.
 
-    commit: str
-    date: str
-    hardware: str
-    recipe: str
-    dataset: str
-    audits: int
-    models: int
-    """In each of these audits."""
-    zoos: dict[str, dict[str, Any]]
-    """By dataset: the zoo of another recipe whose models were measured, with commit, date and hardware."""
-    seconds_per_1e12_work: dict[str, dict[str, float]]
-    """By dataset and kind of model."""
-    fixed_s: float
-    after_zoo_us_per_query: float
-    report_bytes_per_model: float
+    Attributes:
+        twin_seconds: that one twin takes on one of the devices; None if nobody knows.
+        factory: ``package.module:factory``, which builds the victim's module; "" if nobody knows, and how large it is neither.
+    """
 
-    def rates(self, dataset: str) -> dict[str, float]:
-        """By kind, of one dataset; of a kind that was not measured on it, of the dataset that whole audits were measured on, or else
-        the slowest of that kind on any; but no faster than the slowest kind on this dataset."""
-        every, own = list(self.seconds_per_1e12_work.values()), self.seconds_per_1e12_work.get(dataset, {})
-        anywhere = {kind: max(rates.get(kind, 0.0) for rates in every) for kind in itertools.chain(*every)}
-        slowest = max(own.values(), default=0.0)
-        return {k: max(rate, slowest) for k, rate in (anywhere | self.seconds_per_1e12_work[self.dataset]).items()} | own
+    twin_seconds: float | None = None
+    factory: str = ""
 
-    def seconds(self, spec: ModelSpec, domain: Domain) -> float:
-        """Core seconds of one model; of a kind that was not measured, at the slowest rate of those that were."""
-        rates = self.rates(domain.name)
-        return relative_cost(spec, domain.train_size) * rates.get(kind(spec), max(rates.values())) / 1e12
-
-
-@cache
-def measured() -> Measured:
-    """The measurements that come with this version."""
-    return Measured(**json.loads(resources.files("zooaudit").joinpath("measured.json").read_text()))
+    def __post_init__(self) -> None:
+        if self.twin_seconds is not None and not 0 < self.twin_seconds < math.inf:
+            raise ConfigError(f"{self.twin_seconds:g} seconds for a twin; expected a positive number")
 
 
 @dataclass(frozen=True)
@@ -144,20 +95,18 @@ class Estimate:
         return self.training_hours[0] + self.driver_hours, self.training_hours[1] + self.driver_hours
 
 
-def kind(spec: ModelSpec) -> str:
-    """What a model's seconds depend on beside its work: for example ``C cloudleak`` or ``A trained``."""
-    return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"
-
-
-def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
+def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | None = None) -> Estimate:
     """Size an audit up; trains nothing and reads no data.
+
+    Args:
+        own: the user's own victim; without one, a victim is trained.
 
     Raises:
         ConfigError: the recipe cannot be planned on this domain.
     """
     known = measured()
-    plan = planned(recipe, domain)
-    seconds = [known.seconds(s, domain) for s in plan.specs]
+    plan = planned(recipe, domain, own)
+    seconds = _seconds(plan, domain, devices, own)
     path = critical_path(plan.specs, seconds)
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
     families = pools_of(recipe, domain.test_size)
@@ -168,7 +117,8 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     extracted = sum(s.parent is not None for s in plan.specs)
-    requests = PROBE + on_s3(audit_requests(trained=len(plan.specs), extracted=extracted, answered=asked.sets, encoders=encoders))
+    operations = audit_requests(trained=len(plan.specs), extracted=extracted, answered=asked.sets, encoders=encoders)
+    requests = PROBE + on_s3(operations + OWN_VICTIM if own else operations)
     return Estimate(
         recipe=recipe.name,
         models=by_role(plan.specs),
@@ -185,16 +135,25 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices) -> Estimate:
         audit_queries=asked.queries,
         queries_per_suspect=test.budget,
         queries_by_paper=asked.fingerprints,
-        notes=(*_accusing(test.twins, test.level), *_notes(plan, domain, devices)),
+        notes=(*_accusing(test.twins, test.level), *_of_own(test.twins, own), *_notes(plan, domain, devices)),
     )
 
 
 @lru_cache(maxsize=1)
-def planned(recipe: Recipe, domain: Domain) -> Plan:
+def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Plan:
     """The recipe's zoo. Names and seeds are not those of a real run: these follow from the data, which is not read."""
     blank = (0.5,) * domain.image[0]
     shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
-    return plan_zoo(recipe.zoo, "planned", shape, recipe.seed)
+    if own is None:
+        return plan_zoo(recipe.zoo, "planned", shape, recipe.seed)
+    return plan_zoo(recipe.zoo, "planned", shape, recipe.seed, "victim-own-planned", OwnTraining(own.factory, "planned", "planned"))
+
+
+def _seconds(plan: Plan, domain: Domain, devices: Devices, own: OwnVictim | None) -> list[float]:
+    """Core seconds of every model; none of twins that take nobody knows how long."""
+    known = measured()
+    twin = devices.speedup * (own.twin_seconds or 0.0) if own else 0.0
+    return [twin if s.own_training else known.seconds(s, domain) for s in plan.specs]
 
 
 def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
@@ -227,7 +186,7 @@ def by_role(specs: Iterable[ModelSpec]) -> dict[str, dict[str, int]]:
     return {r: {a: n for (role, a), n in sorted(counts.items()) if role == r} for r in roles}
 
 
-def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
+def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[Recipe, str]:
     """The recipe with about ``models`` models, and what was changed: suspects a cell and look-alikes a victim, in proportion.
 
     Raises:
@@ -236,7 +195,7 @@ def scaled(recipe: Recipe, models: int) -> tuple[Recipe, str]:
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
     strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
-    fixed = 1 + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    fixed = (0 if own else 1) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
     if models < fixed + cells + strangers:
         raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
     factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
@@ -262,10 +221,21 @@ def _accusing(twins: int, level: float) -> tuple[str, ...]:
     if why := too_few(twins, level):
         return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
     most = suspects_at_once(twins, level)
-    return (
-        f"{twins} twins allow p-values from {smallest_p(twins):.2g}, level {level:g}; of at most {most} "
-        f"{'suspect' if most == 1 else 'suspects'} at once one can be singled out (Holm)",
-    )
+    told = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} suspects"
+    return (f"{told} judged at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
+
+
+def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
+    """What is not known of the user's own victim and its twins."""
+    if own is None or not twins:
+        return ()
+    if own.twin_seconds is None:
+        told = [f"how long your own procedure takes for each of {twins} twins is not in these hours: time one, and give --twin-seconds"]
+    else:
+        told = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
+    if not own.factory:
+        told.append("how large your victim and its twins are is not in the storage: give --factory")
+    return tuple(told)
 
 
 def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
@@ -289,7 +259,7 @@ def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
         notes.append(f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much smaller images")
     elif domain.name != known.dataset:
         notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
-    needed, there = {kind(s) for s in plan.specs}, known.rates(domain.name).keys()
+    needed, there = {kind(s) for s in plan.specs if s.own_training is None}, known.rates(domain.name).keys()
     if own and (elsewhere := sorted((needed & there) - own.keys())):
         notes.append(f"measured on other data only, so counted at the slower of that rate and this data's slowest: {', '.join(elsewhere)}")
     unknown = sorted(needed - there)
