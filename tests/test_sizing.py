@@ -20,10 +20,10 @@ from tests.collecting import key
 from tests.finished import Finished
 from zooaudit import sizing
 from zooaudit.cli import main
-from zooaudit.config import Recipe, TwinTestConfig
+from zooaudit.config import ModifyConfig, Recipe, TwinTestConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import OPEN, PROBE, Requests, asking, audit_requests, loaded, on_s3, pools_of, saved, twin_test_of
+from zooaudit.footprint import OPEN, PROBE, Requests, asking, audit_requests, loaded, model_bytes, on_s3, pools_of, saved, twin_test_of
 from zooaudit.kit import load_kit
 from zooaudit.measured import DOMAINS, Domain, Measured
 from zooaudit.metrics import QUERIES, STORE_SECONDS
@@ -35,6 +35,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_record
 from zooaudit.workqueue import Task, WorkQueue
 from zooaudit.zoo.build import Status
+from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Role
 
 ROOT = Path(__file__).parent.parent
@@ -108,7 +109,7 @@ def test_a_scaled_recipe_plans_about_as_many_models(name: str, models: int) -> N
     recipe = RECIPES[name]
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
-    smallest = 1 + zoo.twins + zoo.references + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
+    smallest = 1 + len(zoo.taken) + zoo.twins + zoo.references + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
     if models < smallest:
         with pytest.raises(ConfigError, match=f"smallest zoo has {smallest}"):
             scaled(recipe, models)
@@ -344,14 +345,27 @@ def test_the_twin_test_is_planned_as_an_audit_makes_it(finished: Finished) -> No
     [
         (0, 0.05, "can accuse nobody, every verdict is 'cannot tell': the kit has no twins"),
         (18, 0.05, "can accuse nobody, every verdict is 'cannot tell': 18 twins allow no p under 0.053; level 0.05 needs 19"),
-        (19, 0.05, "p-values down to 0.05, level 0.05: it can accuse one of at most 1 suspects judged at once (Holm); 2 take 39 twins"),
-        (99, 0.05, "p-values down to 0.01, level 0.05: it can accuse one of at most 5 suspects judged at once (Holm); 6 take 119 twins"),
+        (19, 0.05, "p-values down to 0.05, level 0.05: it can accuse one of at most 1 suspect at once (Holm); 2 take 39 twins"),
+        (99, 0.05, "p-values down to 0.01, level 0.05: it can accuse one of at most 5 suspects at once (Holm); 6 take 119 twins"),
     ],
 )
 def test_a_plan_says_whom_its_kit_can_accuse(twins: int, level: float, said: str) -> None:
     recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=twins), twin_test=replace(DIGITS.twin_test, level=level))
     notes = estimate(recipe, DOMAINS["digits"], Devices(2)).notes
     assert said in notes[0] and not any("accuse" in n for n in notes[1:])
+
+
+def test_what_is_made_of_the_victims_weights_is_sized_by_what_is_done_to_them() -> None:
+    taken = (ModifyConfig("fine-tune", 2), ModifyConfig("int8", 8))
+    domain = DOMAINS["digits"]
+    bare, more = (estimate(replace(DIGITS, zoo=replace(DIGITS.zoo, taken=t)), domain, Devices(1)) for t in ((), taken))
+    assert more.total_models == bare.total_models + 2 and more.models["piracy"]["A"] == 2
+    victim = model_bytes(Plan("v", planned(DIGITS, domain).specs[:1]))["model"]
+    assert 1.2 * victim < more.storage_bytes["model"] - bare.storage_bytes["model"] < 1.8 * victim, "INT8 takes a quarter of it"
+    assert any("not measured" in n and "A fine-tune, A int8" in n for n in more.notes)
+    assert more.attackers_queries == bare.attackers_queries, "nobody asks whose weights they have"
+    with_taken = replace(DIGITS, zoo=replace(DIGITS.zoo, taken=taken))
+    assert scaled(with_taken, more.total_models)[0] == with_taken
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -3,7 +3,6 @@
 The tests count both on a real audit.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.config import Recipe, digest_of
+from zooaudit.config import ExtractConfig, Recipe, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
@@ -26,6 +25,7 @@ from zooaudit.twin_testing import Pools, order, procedure, reference
 from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
+from zooaudit.zoo.int8 import int8_skeleton
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -83,11 +83,11 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-CALLS = 3 + 2 * len(TREATMENTS)
-"""Of many models at once, for answers: references on the pools, candidates, suspects, and the first two behind each interface."""
+CALLS = 2 + 2 * (1 + len(TREATMENTS))
+"""Of many models at once, for answers: references on the pools, suspects; candidates and references, plain and behind each interface."""
 OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
 """The user's own victim: looked for, saved, its record read."""
-ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(3) + saved(4)
+ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there; victim, and its answers to the twin test's
 questions once more, as a suspect; UAP, datapoints; kit, report."""
 
@@ -105,10 +105,11 @@ def audit_requests(trained: int, extracted: int, answered: int, encoders: int) -
 
 def model_bytes(plan: Plan) -> dict[str, int]:
     """Bytes of all models, manifests included; the user's own victim is as large as one of its twins."""
-    examples: dict[tuple[str, str], ModelSpec] = {}
-    counts: Counter[tuple[str, str]] = Counter()
+    examples: dict[tuple[str, ...], ModelSpec] = {}
+    counts: Counter[tuple[str, ...]] = Counter()
     for spec in plan.specs:
-        key = spec.architecture, spec.extraction.attack if spec.extraction else ""
+        change = spec.extraction or spec.modification
+        key = (spec.architecture, change.attack if isinstance(change, ExtractConfig) else change.kind if change else "")
         examples.setdefault(key, spec)
         counts[key] += 1
     counts.update(key for key, spec in examples.items() if spec.own_training)
@@ -119,16 +120,22 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 def _model_bytes(spec: ModelSpec) -> int:
     record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
-    if spec.own_training is None:
-        return around + _weights_bytes(spec.architecture, spec.shape, "")
-    return around + (_weights_bytes(spec.architecture, spec.shape, spec.own_training.factory) if spec.own_training.factory else 0)
+    if spec.own_training is not None and not spec.own_training.factory:
+        return around
+    quantised = spec.modification is not None and spec.modification.kind == "int8"
+    return around + _weights_bytes(spec.architecture, spec.shape, spec.own_training.factory if spec.own_training else "", quantised)
 
 
 @cache
-def _weights_bytes(architecture: str, shape: ModelShape, factory: str) -> int:
-    with contextlib.nullcontext() if factory else torch.device("meta"):  # somebody else's factory may not know of the latter
-        shapes = (call_factory(factory) if factory else build_architecture(architecture, shape)).state_dict()
-    return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in shapes.items()}))
+def _weights_bytes(architecture: str, shape: ModelShape, factory: str, quantised: bool) -> int:
+    with torch.random.fork_rng([]):
+        if factory:
+            module = call_factory(factory)
+        else:
+            with torch.device("meta"):
+                module = build_architecture(architecture, shape)
+        weights = (int8_skeleton(module) if quantised else module).state_dict()
+    return len(tensors_to_bytes({name: torch.zeros(t.shape, dtype=t.dtype) for name, t in weights.items()}))
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,7 @@ class Asking:
     @property
     def short(self) -> int:
         """Times that a model is asked the twin test's questions: plain, and candidates and references behind interfaces too."""
-        return self.candidates + self.models - 1 + (self.candidates + self.references) * len(TREATMENTS)
+        return self.models - 1 + (self.candidates + self.references) * (1 + len(TREATMENTS))
 
     @property
     def sets(self) -> int:

@@ -79,5 +79,7 @@ def measured() -> Measured:
 
 
 def kind(spec: ModelSpec) -> str:
-    """What a model's seconds depend on beside its work: for example ``C cloudleak`` or ``A trained``."""
+    """What a model's seconds depend on beside its work: for example ``C cloudleak``, ``A trained`` or ``A fine-tune``."""
+    if spec.modification is not None:
+        return f"{spec.architecture} {spec.modification.kind}"
     return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"

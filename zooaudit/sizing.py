@@ -195,7 +195,8 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
     strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
-    fixed = (0 if own else 1) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    victim = 0 if own else 1 + len(zoo.taken)
+    fixed = victim + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
     if models < fixed + cells + strangers:
         raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
     factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
@@ -212,7 +213,7 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
     return changed, (
         f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
         f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; "
-        f"victims, twins, references and the encoder's models stay {fixed}"
+        f"victims, what is made of their weights, twins, references and the encoder's models stay {fixed}"
     )
 
 
@@ -221,8 +222,8 @@ def _accusing(twins: int, level: float) -> tuple[str, ...]:
     if why := too_few(twins, level):
         return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
     most = suspects_at_once(twins, level)
-    told = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} suspects"
-    return (f"{told} judged at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
+    told = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} "
+    return (f"{told}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
 
 
 def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
