@@ -23,7 +23,7 @@ from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
 from zooaudit.pipeline import run_audit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import families, perturbations, runner, similarity, thieves
+from zooaudit.studies import perturbations, runner, similarity, thieves
 from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
@@ -40,8 +40,6 @@ def few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"PER_SHARE": 1, "ITERATIONS": (1, 2), "EPOCHS": (1, 2), "PRUNED": (0.2,), "PRUNED_CHANNELS": (0.2,)}.items():
             patch.setattr(thieves, name, value)
-        patch.setattr(families, "PER_FAMILY", 2)
-        patch.setattr(families, "HARDENED", dataclasses.replace(families.HARDENED, strength=2))
         patch.setattr(perturbations, "UAPS", 3)
         patch.setattr(perturbations, "UAP_STEPS", 3)
         yield
@@ -91,8 +89,7 @@ def test_what_is_read_from_answers_asks_nobody(done: tuple[Bench, dict[str, Resu
     every = 2 * TINY.fingerprint.points * TINY.fingerprint.views
     assert results["overlap"].facts == results["overlap"].facts | {"queries": 5 * every, "trained": 5}
     assert results["recovery"].facts["trained"] == 2, "the smallest seed set has 10 images, however small the share"
-    assert (results["calibration"].facts["queries"], results["calibration"].facts["trained"]) == (0, 0), "its models are the verdict's"
-    builders = {first, *(s.name for s in STUDIES.values() if s.builds)} - {"calibration"}
+    builders = {first, *(s.name for s in STUDIES.values() if s.builds)}
     assert {name for name, r in results.items() if r.facts["trained"]} == builders
 
 
@@ -291,35 +288,10 @@ def test_the_command_writes_files_and_says_what_holds(
 def test_a_programme_gets_one_object_with_the_tables_rows(
     known: None, place: str, done: tuple[Bench, dict[str, Result]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    assert main(["study", "verdict", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert main(["study", "auc", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert told["rows"] == [{"study": "verdict", **row} for row in done[1]["verdict"].rows]
-    assert {
-        "method",
-        "access",
-        "queries",
-        "family",
-        "auc",
-        "tpr_at_fpr01",
-        "tpr_at_fpr05",
-        "interval",
-        "n_positive",
-        "n_negative",
-        "seconds",
-    } <= set(told["rows"][0])
-    assert {"specific", "AKH", "SAC-w", "ModelDiff DDV, PGD 0.03", "DeepJudge JSD, PGD 0.35", "raw fingerprints"} <= {
-        r["method"] for r in told["rows"]
-    }
-    assert {r["family"] for r in told["rows"]} == {
-        "homologous",
-        "look-alike",
-        "same architecture",
-        "same architecture and data",
-        "overlap",
-        "distilled in-house",
-        "hardened",
-        "all",
-    }
+    assert told["rows"] == [{"study": "auc", **row} for row in done[1]["auc"].rows]
+    assert {"encoder", "auc_homologous", "auc_look_alike"} <= set(told["rows"][0])
 
 
 def test_studies_that_lack_models_do_not_stop_the_others(

@@ -241,8 +241,6 @@ def _print_study(result: "Result", out: TextIO) -> None:
         print(f"{found.holds:<26} {found.claim}\n{'':<26} paper: {found.paper}; here: {found.ours} ({found.n})", file=out)
     cost = f"{result.facts['seconds']:g} s, {result.facts['queries']:,} queries, {result.facts['trained']} models trained"
     print(f"{'':<26} {cost if result.fresh else 'read from the store'}; {result.facts['excluded']} models excluded", file=out)
-    if result.facts.get("partial"):
-        print(f"{'':<26} partial, and not kept: some of these are not built; --build trains them", file=out)
 
 
 def _print_sweep(rows: "list[Row]", metric: str, out: TextIO) -> None:

@@ -50,7 +50,6 @@ class Bench:
         queries: images asked of suspects through this bench; answers that the store held cost none.
         trained: models built through it.
         excluded: models that did not learn, with the reason.
-        partial: a study that began went without models that the store lacks; its outcome is not kept.
     """
 
     recipe: Recipe
@@ -61,7 +60,6 @@ class Bench:
     queries: int = 0
     trained: int = 0
     excluded: dict[str, str] = field(default_factory=dict)
-    partial: bool = False
 
     @cached_property
     def zoo(self) -> pipeline.Zoo:
@@ -117,7 +115,7 @@ class Bench:
 
     def begin(self) -> None:
         """A study begins: only models that it needs are in its list of those that did not learn."""
-        self.excluded, self.partial = {s.id: self.zoo.records[s.id].reason for s in self.zoo.failed}, False
+        self.excluded = {s.id: self.zoo.records[s.id].reason for s in self.zoo.failed}
 
     @property
     def encoders(self) -> dict[str, EncoderConfig]:
@@ -153,15 +151,6 @@ class Bench:
         records = steps.records(plan, self.artifacts)
         self.excluded |= {s.id: records[s.id].reason for s in specs if records[s.id].status is Status.FAILED}
         return {s: records[s.id] for s in specs if records[s.id].status is Status.LEARNT}
-
-    def at_hand(self, specs: Sequence[ModelSpec]) -> dict[ModelSpec, ModelRecord]:
-        """As ``built``; but where none may be built, those that the store has, and the others are noted."""
-        if not isinstance(self.farm, NoFarm):
-            return self.built(specs)
-        missing = {s.id for s in steps.missing_models(Plan(self.zoo.plan.victim, tuple(specs)), self.artifacts)}
-        self.partial = self.partial or bool(missing)
-        self.excluded |= dict.fromkeys(sorted(missing), "not built; add --build to train it")
-        return self.built([s for s in specs if s.id not in missing])
 
     def with_suspects(self, specs: Sequence[ModelSpec]) -> Cohort:
         """The audit's cohort, joined by more suspects."""

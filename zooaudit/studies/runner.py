@@ -84,14 +84,10 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
             "seconds": round(time.perf_counter() - started, 1),
             "queries": bench.queries - queries,
             "trained": bench.trained - trained,
-            "partial": bench.partial,
             "encoders": {n: list(e.architectures or recipe.zoo.encoder_architectures) for n, e in bench.encoders.items()},
             **provenance,
         }
-        files = _files(study.name, outcome, facts)
-        if bench.partial:
-            return _result(study, files, fresh)
-        bench.artifacts.save(KIND, id_, files, {"study": study.name, "recipe": recipe.name})
+        bench.artifacts.save(KIND, id_, _files(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
     artifact = bench.artifacts.load(KIND, id_)
     return _result(study, {name: artifact.read(name) for name in artifact.files}, fresh)
 
