@@ -62,9 +62,10 @@ def one(recipe: str, seed: int, keep: Path | None) -> dict[str, Any]:
         "phases_s": audit_phases(folder / "store", detail, recipe),
         **{k: first[k] for k in ("models", "victim", "uap", "auc")},
         **of_models(pq.read_table(folder / "report" / "models.parquet").to_pylist()),
+        "level": first["level"],
+        "victim_itself": first["victim_itself"],
+        "called_stolen": first["called_stolen"],
         "called_piracy": called(first["verdicts"]),
-        "encoder": detail["encoder"],
-        "paper_encoder": detail["paper"],
         "evaluation_s_per_model": evaluation(folder / "store", recipe),
     }
     if keep is None:

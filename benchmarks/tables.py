@@ -19,7 +19,7 @@ from zooaudit.studies.outcome import Holds
 
 sys.path.insert(0, str(Path(__file__).parent))
 from serving_tables import serving_table, steady_table, time_table
-from twin_tables import baselines_table, curves_table, power_table, validity_table, victims_table
+from twin_tables import baselines_table, curves_table, power_short, power_table, validity_table, victims_table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -63,14 +63,17 @@ def audit_table() -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| whole audit, 45 models | {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |",
+        f"| whole audit, {rows[0]['models']['trained']} models | {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |",
         f"| again on the finished store | {spread(s['rerun_s'], '{:.0f}')} s, trains nothing |",
         f"| victim's test accuracy | {spread(s['victim_accuracy'])} |",
         f"| UAP: held-out labels changed, L-inf {rows[0]['uap']['epsilon']:g} | {spread(s['fooling_rate'])} |",
-        f"| AUC, piracy against homologous | {spread(s['auc_homologous'])} |",
-        f"| AUC, piracy against look-alikes | {spread(s['auc_look_alike'])} |",
-        *(f"| {label} called piracy | {called(rows, role)} |" for role, label in ROLES.items()),
-        *paper_encoder(rows),
+        f"| the victim itself, asked as a suspect | {', '.join(r['victim_itself'] for r in rows)} |",
+        *(
+            f"| {label} called stolen by the twin test, level {rows[0]['level']:g} | {called(rows, role, 'stolen')} |"
+            for role, label in ROLES.items()
+        ),
+        *(f"| {label} called piracy by the paper's test | {called(rows, role, 'piracy')} |" for role, label in ROLES.items()),
+        f"| AUC of the paper's similarity, piracy against homologous, look-alikes | {spread(s['auc_homologous'])}, {spread(s['auc_look_alike'])} |",
         f"| piracy models that recover 95 % of the victim's accuracy | {spread(s['share_of_piracy_recovering_95'], '{:.0%}')} |",
         f"| models that did not learn | {spread(s['failed'], '{:.0f}')} |",
         "",
@@ -81,23 +84,12 @@ def audit_table() -> str:
     return "\n".join(lines)
 
 
-def paper_encoder(rows: list[dict[str, Any]]) -> list[str]:
-    """The paper's own encoder on the same answers."""
-    papers = [r["paper_encoder"] for r in rows]
-    aucs = [" / ".join(f"{p['auc'][family]:.3f}" for p in papers) for family in ("homologous", "look_alike")]
-    counts = "; ".join(f"{label} {called(papers, role, by_run=False)}" for role, label in ROLES.items())
-    return [
-        f"| the paper's own encoder, by run: AUC against homologous, look-alikes | {aucs[0]}; {aucs[1]} |",
-        f"| its verdict: called piracy | {counts} |",
-    ]
-
-
 ROLES = {"piracy": "stolen models", "homologous": "innocent homologous models", "look-alike": "innocent look-alikes"}
 
 
-def called(rows: list[dict[str, Any]], role: str, by_run: bool = True) -> str:
-    pairs = [r["called_piracy"][role] for r in rows]
-    detail = " (by run: " + ", ".join(f"{a}/{b}" for a, b in pairs) + ")" if by_run else ""
+def called(rows: list[dict[str, Any]], role: str, what: str) -> str:
+    pairs = [r[f"called_{what}"][role] for r in rows]
+    detail = " (by run: " + ", ".join(f"{a}/{b}" for a, b in pairs) + ")" if len(pairs) > 1 else ""
     return f"{sum(p[0] for p in pairs)} of {sum(p[1] for p in pairs)}{detail}"
 
 
@@ -208,6 +200,7 @@ TABLES = {
     "validity": validity_table,
     "validity-victims": victims_table,
     "power": power_table,
+    "power-short": power_short,
     "power-curves": curves_table,
     "baselines": baselines_table,
     "sweep": sweep_table,

@@ -1,7 +1,7 @@
 """Tables of the twin test's studies, from docs/verdict."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -91,14 +91,23 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: part for name, part in groups.items() if part}
 
 
-def power_table() -> str:
+SHORT = ("second generation", "knockoff")
+"""Families that stand by themselves in the README, beside the groups."""
+
+
+def power_short() -> str:
+    """Thieves found, by group."""
+    return power_table(lambda kind: kind.startswith("**") or kind in SHORT)
+
+
+def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
     """Thieves found, by family."""
     rows, head = _load("power")
     if not rows:
         return head
     main = of(rows, curve="")
     lines = []
-    for kind, part in _kinds(main).items():
+    for kind, part in ((k, p) for k, p in _kinds(main).items() if wanted(k)):
         once = of(part, rule=ONCE)
         thieves = {r["thief"]: r for r in once}.values()
         recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
