@@ -178,4 +178,4 @@ def add_arguments(parser: argparse.ArgumentParser, recipes: list[str]) -> None:
     devices.add_argument("--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)")
     devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")
     add("--gpu-speedup", type=float, metavar="F", help="how many CPU cores one GPU replaces; not measured by us, so there is no default")
-    add("--sizing", action="store_true", help="a Markdown table for 100, 1,000 and 10,000 models instead")
+    add("--sizing", action="store_true", help=f"a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead")
