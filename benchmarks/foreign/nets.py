@@ -1,0 +1,149 @@
+"""Small networks, each an ``nn.Sequential`` that ends in a linear layer: images in [0, 1] to logits."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class Scale(nn.Module):
+    """[0, 1] to about [-2, 2]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - 0.5) * 4
+
+
+class Residual(nn.Module):
+    """``x`` plus what the layers make of it."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+class Grow(nn.Module):
+    """``x`` with what the layers make of it as further channels."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.layers(x)], 1)
+
+
+class Tokens(nn.Module):
+    """Feature maps ``[n, c, h, w]`` to tokens ``[n, h * w, c]``, each with a learnt place."""
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(1, count, width) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).transpose(1, 2) + self.place
+
+
+class Across(nn.Module):
+    """Runs layers over the tokens' axis."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Average(nn.Module):
+    """The mean token."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(1)
+
+
+def gelu(channels: int, size: int, classes: int) -> nn.Sequential:
+    """BatchNorm and GELU, strides instead of pooling."""
+    layers: list[nn.Module] = [Scale()]
+    for before, after, stride in ((channels, 24, 2), (24, 40, 2), (40, 56, 1)):
+        layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.GELU()]
+    return nn.Sequential(*layers, nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(56 * 16, classes))
+
+
+def plain(channels: int, size: int, classes: int) -> nn.Sequential:
+    """ReLU, no normalisation, one hidden layer."""
+    side = size // 4
+    return nn.Sequential(
+        Scale(), nn.Conv2d(channels, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 1, 1), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(48 * side * side, 96), nn.ReLU(), nn.Linear(96, classes),
+    )  # fmt: skip
+
+
+def group(channels: int, size: int, classes: int) -> nn.Sequential:
+    """GroupNorm and SiLU with one residual block."""
+    inner = (nn.Conv2d(48, 48, 3, 1, 1), nn.GroupNorm(6, 48), nn.SiLU())
+    stem = (Scale(), nn.Conv2d(channels, 24, 4, 2, 1), nn.GroupNorm(4, 24), nn.SiLU())
+    down = (nn.Conv2d(24, 48, 3, 2, 1), nn.GroupNorm(6, 48), nn.SiLU())
+    return nn.Sequential(*stem, *down, Residual(*inner), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(48 * 16, classes))
+
+
+def resid(channels: int, size: int, classes: int) -> nn.Sequential:
+    """A small residual network: the public starting checkpoint's architecture."""
+
+    def block(width: int) -> Residual:
+        return Residual(nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+    stem = (Scale(), nn.Conv2d(channels, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
+    down = (nn.Conv2d(24, 48, 3, 2, 1, bias=False), nn.BatchNorm2d(48), nn.ReLU())
+    return nn.Sequential(*stem, *down, block(48), block(48), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(48 * 16, classes))
+
+
+def mixer(channels: int, size: int, classes: int) -> nn.Sequential:
+    """A small MLP-Mixer over 4 x 4 patches."""
+    count, width = (size // 4) ** 2, 48
+    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, width, 4, 4), Tokens(count, width)]
+    for _ in range(2):
+        layers.append(Residual(nn.LayerNorm(width), Across(nn.Linear(count, 48), nn.GELU(), nn.Linear(48, count))))
+        layers.append(Residual(nn.LayerNorm(width), nn.Linear(width, 96), nn.GELU(), nn.Linear(96, width)))
+    return nn.Sequential(*layers, nn.LayerNorm(width), Average(), nn.Linear(width, classes))
+
+
+def vit(channels: int, size: int, classes: int) -> nn.Sequential:
+    """A small transformer over 4 x 4 patches."""
+    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, 48, 4, 4), Tokens((size // 4) ** 2, 48)]
+    layers += [nn.TransformerEncoderLayer(48, 4, 96, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(2)]
+    return nn.Sequential(*layers, Average(), nn.Linear(48, classes))
+
+
+def mlp(channels: int, size: int, classes: int) -> nn.Sequential:
+    """Two hidden layers on the pixels."""
+    inputs = channels * size * size
+    hidden = (nn.Linear(inputs, 256), nn.ReLU(), nn.Dropout(0.1), nn.Linear(256, 128), nn.ReLU())
+    return nn.Sequential(Scale(), nn.Flatten(), *hidden, nn.Linear(128, classes))
+
+
+def dense(channels: int, size: int, classes: int) -> nn.Sequential:
+    """Densely connected: each block adds channels."""
+    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, 24, 4, 2, 1), nn.LeakyReLU(0.1), nn.AvgPool2d(2)]
+    for before in (24, 40):
+        layers.append(Grow(nn.BatchNorm2d(before), nn.LeakyReLU(0.1), nn.Conv2d(before, 16, 3, 1, 1)))
+    return nn.Sequential(*layers, nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(56 * 16, classes))
+
+
+def tanh(channels: int, size: int, classes: int) -> nn.Sequential:
+    """After LeNet: 5 x 5 kernels, average pooling, tanh."""
+    side = size // 4
+    convolutions = (nn.Conv2d(channels, 16, 5, 1, 2), nn.AvgPool2d(2), nn.Tanh(), nn.Conv2d(16, 32, 5, 1, 2), nn.AvgPool2d(2), nn.Tanh())
+    return nn.Sequential(Scale(), *convolutions, nn.Flatten(), nn.Linear(32 * side * side, 84), nn.Tanh(), nn.Linear(84, classes))
+
+
+NETS: dict[str, Callable[[int, int, int], nn.Sequential]] = {
+    f.__name__: f for f in (gelu, plain, group, resid, mixer, vit, mlp, dense, tanh)
+}
+
+
+def build(name: str, images: Tensor, classes: int = 10) -> nn.Sequential:
+    """A fresh network for images of this shape; draws from torch's global generator."""
+    return NETS[name](images.shape[1], images.shape[2], classes)

@@ -1,0 +1,122 @@
+"""Jobs that belong to no victim: the auditor's references, and innocents of a data set and set."""
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.foreign.classical import SIZES
+from benchmarks.foreign.data import derive
+from benchmarks.foreign.jobs import SHORT, Job
+from benchmarks.foreign.owners import ARCHITECTURE
+
+STRANGERS = 3
+OPTIMISERS = ("sgd", "adam", "rmsprop")
+
+
+def references(dataset: str) -> Iterator[Job]:
+    """Three strangers, 16 trained and 16 extracted models by zooaudit's own code, and 6 fitted to other-domain answers."""
+    short = SHORT[dataset]
+    base = partial(Job, dataset=dataset, set="both", role="reference", family="reference", procedure="zooaudit")
+    for i in range(STRANGERS):
+        options = {"optimiser": OPTIMISERS[i], "index": i, "stranger": True}
+        yield base(f"{short}-reference-stranger-{i}", maker="reference", options=options, architecture="ACE"[i], attack="", seed=i)
+    for i in range(16):
+        options = {"optimiser": OPTIMISERS[i // 5 % 3], "index": i}
+        yield base(f"{short}-reference-trained-{i:02d}", maker="reference", options=options, architecture="ABCDE"[i % 5], seed=i)
+    for i in range(16):
+        attack, labels = ("jbda" if i % 3 == 2 else "cloudleak"), ("hard" if i % 4 == 3 else "soft")
+        options = {"optimiser": OPTIMISERS[i // 5 % 3], "index": i, "parent_index": i % STRANGERS}
+        yield base(
+            f"{short}-reference-{attack}-{i:02d}", maker="reference", options=options, architecture="ABCDE"[i % 5],
+            parent=f"{short}-reference-stranger-{i % STRANGERS}", attack=attack, labels=labels, seed=i,
+        )  # fmt: skip
+    for i in range(6):
+        yield base(
+            f"{short}-reference-knockoff-{i}", maker="reference_other_domain", options={"epochs": 6}, architecture="ACEBDA"[i],
+            parent=f"{short}-reference-stranger-{i % STRANGERS}", attack="knockoff", labels="hard" if i == 5 else "soft", seed=i,
+        )  # fmt: skip
+
+
+def shared(set_: str, dataset: str, victims: tuple[str, ...]) -> Iterator[Job]:
+    """Innocents of a data set and set: by other loops, hardened, scikit-learn's, strangers, and models extracted from these."""
+    prefix = f"{SHORT[dataset]}-{set_}"
+    base = partial(Job, dataset=dataset, set=set_, role="innocent")
+    yield from independents(base, prefix, set_ == "report", dataset == "cifar10")
+    for kind in SIZES:
+        seed = derive(prefix, kind) % 10_000
+        options = {"part": f"{prefix}-{kind}", "kind": kind}
+        yield base(
+            f"{prefix}-sklearn-{kind}",
+            family="scikit-learn",
+            maker="classical",
+            options=options,
+            procedure=kind,
+            architecture=kind,
+            seed=seed,
+        )
+    yield from strangers(base, prefix, [p for p in ARCHITECTURE if p not in victims])
+    yield from extracted(base, prefix, set_ == "report", dataset == "cifar10")
+
+
+def independents(base: partial[Job], prefix: str, many: bool, colour: bool) -> Iterator[Job]:
+    """Other architectures by other loops; from the public checkpoint; adversarially trained."""
+    cases = [
+        ("vit", "smooth", "adamw"), ("mlp", "noisy", "sgd"), ("dense", "smooth", "adamw"), ("tanh", "noisy", "rmsprop"),
+        ("resid", "noisy", "sgd"), ("mlp", "smooth", "adamw"), ("dense", "noisy", "sgd"), ("tanh", "smooth", "adamw"),
+        ("gelu", "noisy", "rmsprop"), ("plain", "smooth", "adamw"),
+    ]  # fmt: skip
+    for i, (architecture, loop, optimiser) in enumerate(cases if many else cases[:4]):
+        options = {"part": f"{prefix}-independent-{i}", "loop": loop, "optimiser": optimiser, "epochs": 6 if colour else 4}
+        yield base(
+            f"{prefix}-independent-{i}-{architecture}", family="independent", maker="independent", options=options,
+            procedure=f"{loop}-{optimiser}", architecture=architecture, seed=derive(prefix, i) % 10_000,
+        )  # fmt: skip
+    for i in range(3 if many else 2):
+        loop, optimiser = (("smooth", "adamw"), ("noisy", "sgd"), ("smooth", "sgd"))[i]
+        options = {"part": f"{prefix}-start-{i}", "loop": loop, "optimiser": optimiser, "epochs": 6 if colour else 4, "from_start": True}
+        yield base(
+            f"{prefix}-same-start-{i}", family="same public checkpoint, other loop", maker="independent", options=options,
+            procedure=f"{loop}-{optimiser}", architecture="resid", seed=700 + i,
+        )  # fmt: skip
+    for i in range(2 if many else 1):
+        strength, epochs = ((4 if colour else 10) + 4 * i) / 255, 5 if colour else 4
+        options = {"part": f"{prefix}-hardened-{i}", "strength": strength, "epochs": epochs}
+        yield base(
+            f"{prefix}-hardened-{i}", family="adversarially trained", maker="adversarial", options=options, procedure="fgsm",
+            architecture=("dense", "gelu")[i], seed=800 + i,
+        )  # fmt: skip
+
+
+def strangers(base: partial[Job], prefix: str, procedures: list[str]) -> Iterator[Job]:
+    """Owners of other procedures with data of their own: two, as innocents and to extract from."""
+    for i, procedure in enumerate(procedures[:2]):
+        yield base(
+            f"{prefix}-stranger-{i}", family="stranger", maker="owner", options={"part": f"{prefix}-stranger-{i}"}, procedure=procedure,
+            architecture=ARCHITECTURE[procedure], seed=900 + i,
+        )  # fmt: skip
+
+
+def extracted(base: partial[Job], prefix: str, many: bool, colour: bool) -> Iterator[Job]:
+    """Models extracted from the strangers and from an independent fine-tuning of the public checkpoint."""
+    cases = [
+        ("distilled", "soft", "gelu", f"{prefix}-stranger-0"), ("distilled", "hard", "plain", f"{prefix}-stranger-1"),
+        ("knockoff", "soft", "gelu", f"{prefix}-stranger-1"), ("jbda", "soft", "plain", f"{prefix}-stranger-0"),
+        ("distilled", "soft", "resid", f"{prefix}-same-start-0"), ("cloudleak", "soft", "resid", f"{prefix}-stranger-1"),
+        ("knockoff", "soft", "dense", f"{prefix}-stranger-0"), ("jbda", "hard", "gelu", f"{prefix}-stranger-1"),
+        ("cloudleak", "hard", "plain", f"{prefix}-stranger-0"),
+    ]  # fmt: skip
+    for i, (attack, labels, architecture, parent) in enumerate(cases if many else cases[:5]):
+        maker, options = how(attack, colour)
+        yield base(
+            f"{prefix}-extracted-{i}-{attack}-{labels}", family="extracted from stranger", maker=maker, options=options,
+            procedure="imitate", architecture=architecture, parent=parent, attack=attack, labels=labels, seed=1000 + i,
+        )  # fmt: skip
+
+
+def how(attack: str, colour: bool) -> tuple[str, dict[str, object]]:
+    """The maker of an attack and its options at full strength."""
+    if attack == "cloudleak":
+        return "active", {"count": 3000, "epochs": 8 if colour else 4}
+    if attack == "jbda":
+        return "active", {"count": 2000, "epochs": 8 if colour else 4}
+    source = "foreign" if attack == "knockoff" else "attacker"
+    return "imitated", {"count": 6000, "epochs": 11 if colour else 7, "loop": "adam", "source": source}
