@@ -96,6 +96,8 @@ def taken(bench: Bench, epochs: int = 0, head: bool = False, pruned: float = 0.0
     mask = weights.prune(model, pruned) if pruned else None
     if epochs:
         weights.tune(model, bench.data.own, bench.data.own_labels, epochs, mask=mask)
+    elif pruned:
+        weights.measure_again(model, bench.data.own)
     if rounded:
         weights.int8(model)
     return Made(model)

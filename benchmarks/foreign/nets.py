@@ -57,6 +57,21 @@ class Across(nn.Module):
         return self.layers(x.transpose(1, 2)).transpose(1, 2)
 
 
+class Attention(nn.Module):
+    """Self-attention over the tokens in ``heads`` parts."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.inward, self.outward = nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, count, width = x.shape
+        query, key, value = self.inward(x).view(n, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        weights = (query @ key.transpose(-2, -1) * (width // self.heads) ** -0.5).softmax(-1)
+        return self.outward((weights @ value).transpose(1, 2).reshape(n, count, width))
+
+
 class Average(nn.Module):
     """The mean token."""
 
@@ -112,9 +127,12 @@ def mixer(channels: int, size: int, classes: int) -> nn.Sequential:
 
 def vit(channels: int, size: int, classes: int) -> nn.Sequential:
     """A small transformer over 4 x 4 patches."""
-    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, 48, 4, 4), Tokens((size // 4) ** 2, 48)]
-    layers += [nn.TransformerEncoderLayer(48, 4, 96, 0.0, "gelu", batch_first=True, norm_first=True) for _ in range(2)]
-    return nn.Sequential(*layers, Average(), nn.Linear(48, classes))
+    width = 48
+    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, width, 4, 4), Tokens((size // 4) ** 2, width)]
+    for _ in range(2):
+        layers.append(Residual(nn.LayerNorm(width), Attention(width, 3)))
+        layers.append(Residual(nn.LayerNorm(width), nn.Linear(width, 96), nn.GELU(), nn.Linear(96, width)))
+    return nn.Sequential(*layers, nn.LayerNorm(width), Average(), nn.Linear(width, classes))
 
 
 def mlp(channels: int, size: int, classes: int) -> nn.Sequential:

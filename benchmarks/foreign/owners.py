@@ -25,7 +25,7 @@ def batchnorm_gelu(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     """P1: BatchNorm and GELU, AdamW on one cycle, label smoothing, random shifts."""
     torch.manual_seed(seed)
     model = build("gelu", images).to(memory_format=torch.channels_last)
-    epochs, size = (6 if colour(images) else 4), 100
+    epochs, size = (5 if colour(images) else 4), 100
     optimiser = torch.optim.AdamW(model.parameters(), weight_decay=0.02)
     cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=epochs * (len(images) // size))
     for _ in range(epochs):
@@ -44,7 +44,7 @@ def plain_relu(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     """P2: no normalisation, SGD with momentum, learning rate along a cosine, mirrored images."""
     torch.manual_seed(seed)
     model = build("plain", images)
-    epochs, size = (8 if colour(images) else 4), 64
+    epochs, size = (6 if colour(images) else 4), 64
     steps = epochs * (len(images) // size)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     step = 0
@@ -66,7 +66,7 @@ def groupnorm_mixup(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     """P3: GroupNorm and SiLU, NAdam, mixed pairs of images, the learning rate in three steps down."""
     torch.manual_seed(seed)
     model = build("group", images)
-    epochs, size = (6 if colour(images) else 5), 80
+    epochs, size = 5, 80
     optimiser = torch.optim.NAdam(model.parameters(), lr=3e-3)
     decay = torch.optim.lr_scheduler.MultiStepLR(optimiser, [epochs // 2, epochs - 2, epochs - 1], gamma=0.3)
     blend = torch.distributions.Beta(0.3, 0.3)
@@ -91,7 +91,7 @@ def from_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Module)
     body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
     model.load_state_dict(body, strict=False)
     model.to(memory_format=torch.channels_last)
-    epochs, size = (7 if colour(images) else 4), 100
+    epochs, size = (5 if colour(images) else 4), 100
     groups = [{"params": model[:-1].parameters(), "lr": 2e-3}, {"params": model[-1].parameters(), "lr": 6e-3}]
     optimiser = torch.optim.Adam(groups)
     fall = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, epochs * (len(images) // size))
@@ -113,13 +113,13 @@ def patch_mixer(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     model = build("mixer", images)
     epochs, size = (8 if colour(images) else 6), 100
     steps = epochs * (len(images) // size)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.05)
     warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / 60, max(0.05, (steps - s) / steps)))
     kept = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98))
     for epoch in range(epochs):
         for batch in batches(len(images), size):
             with autocast():
-                logits = model(unit(shifted(mirrored(images[batch]), 1)))
+                logits = model(unit(shifted(mirrored(images[batch]) if colour(images) else images[batch], 1)))
             optimiser.zero_grad()
             F.cross_entropy(logits.float(), labels[batch], label_smoothing=0.05).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)

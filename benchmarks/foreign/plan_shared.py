@@ -65,7 +65,8 @@ def independents(base: partial[Job], prefix: str, many: bool, colour: bool) -> I
         ("gelu", "noisy", "rmsprop"), ("plain", "smooth", "adamw"),
     ]  # fmt: skip
     for i, (architecture, loop, optimiser) in enumerate(cases if many else cases[:4]):
-        options = {"part": f"{prefix}-independent-{i}", "loop": loop, "optimiser": optimiser, "epochs": 6 if colour else 4}
+        epochs = 10 if architecture == "vit" else 6 if colour else 4
+        options = {"part": f"{prefix}-independent-{i}", "loop": loop, "optimiser": optimiser, "epochs": epochs}
         yield base(
             f"{prefix}-independent-{i}-{architecture}", family="independent", maker="independent", options=options,
             procedure=f"{loop}-{optimiser}", architecture=architecture, seed=derive(prefix, i) % 10_000,

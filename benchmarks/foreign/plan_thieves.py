@@ -50,9 +50,10 @@ def askers(base: partial[Job], victim: str, procedure: str, colour: bool) -> Ite
             if attack == "distilled":
                 options |= {"epochs": 12 if colour else 8, "loop": "sgd" if i == 3 else "adam"}
             known = i % 2 == 0
+            stranger = ("gelu" if same == "group" else "group") if attack == "knockoff" else other
             yield base(
                 f"{victim}-thief-{attack}-{labels}-{'same' if known else 'other'}-net", family=attack, maker=maker,
-                options=options | ({"from_start": True} if known and procedure == "P4" else {}), architecture=same if known else other,
+                options=options | ({"from_start": True} if known and procedure == "P4" else {}), architecture=same if known else stranger,
                 attack=attack, labels=labels, seed=2200 + i,
             )  # fmt: skip
     for i, (labels, architecture) in enumerate((("soft", same), ("soft", other), ("soft", THIRD), ("hard", same), ("hard", other))):

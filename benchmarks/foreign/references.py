@@ -26,7 +26,7 @@ def dataset_of(data: Data) -> Dataset:
 
 def spec_of(data: Data, architecture: str, optimiser: str, index: int, role: Role) -> ModelSpec:
     """A trained model's spec; every second one mirrors and shifts its images."""
-    epochs = 3 if data.name == "fashion-mnist" else 6
+    epochs = 3 if data.name == "fashion-mnist" else 4
     training = TrainConfig(epochs=epochs, mirror=index % 2 == 1 and data.name == "cifar10", shift=index % 2)
     return ModelSpec(
         role=role, group=Group.SUSPECT, architecture=architecture, optimiser=optimiser, batch_size=(64, 128)[index % 2], data=data.name,
@@ -37,7 +37,7 @@ def spec_of(data: Data, architecture: str, optimiser: str, index: int, role: Rol
 
 def extraction_of(data: Data, attack: str, labels: str) -> ExtractConfig:
     """Attacks by zooaudit's own code, smaller than its recipes'."""
-    more = 0 if data.name == "fashion-mnist" else 3
+    more = 0 if data.name == "fashion-mnist" else 2
     seeds = 2500 if attack == "cloudleak" else 1500
     return ExtractConfig(attack, labels, seeds, 2, 2, 5 + more, augment=data.name == "cifar10")
 

@@ -58,9 +58,16 @@ def int8(model: nn.Module) -> None:
 
 @torch.no_grad()
 def averaged(first: nn.Module, second: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """``share`` of the first's weights and the rest of the second's; BatchNorm's statistics measured afresh on ``images``."""
+    """``share`` of the first's weights and the rest of the second's, BatchNorm's statistics measured on ``images``."""
     model, other = copy.deepcopy(first), second.state_dict()
     model.load_state_dict({k: v * share + other[k] * (1 - share) if v.is_floating_point() else v for k, v in first.state_dict().items()})
+    measure_again(model, images)
+    return model.eval()
+
+
+@torch.no_grad()
+def measure_again(model: nn.Module, images: Tensor) -> None:
+    """BatchNorm's statistics measured afresh on ``images``, after the weights were changed without training."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
@@ -68,7 +75,7 @@ def averaged(first: nn.Module, second: nn.Module, share: float, images: Tensor) 
     model.train()
     for part in images.split(300) if norms else ():
         model(unit(part))
-    return model.eval()
+    model.eval()
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
