@@ -2,9 +2,11 @@
 
 import argparse
 import multiprocessing
+import queue
 import time
 import traceback
 from collections.abc import Iterable
+from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
 
@@ -99,13 +101,24 @@ def run(out: Path, waiting: list[Job], workers: int, total: int) -> None:
 def work(out: Path, todo: "Queue[Job | None]", done: "Queue[tuple[str, str]]") -> None:
     """One worker: makes what it is handed, on one core."""
     torch.set_num_threads(1)
-    for job in iter(todo.get, None):
+    for job in iter(partial(handed, todo), None):
         try:
             about = make(out, job)
             recovery = f", recovery {about['recovery']:.3f}" if about["recovery"] else ""
             done.put((job.id, f"accuracy {about['accuracy']:.3f}{recovery}, {about['seconds']:.1f} s"))
         except Exception:  # noqa: BLE001 -- one model's failure must not stop the rest
             done.put((job.id, "FAILED\n" + traceback.format_exc()))
+
+
+def handed(todo: "Queue[Job | None]") -> Job | None:
+    """The next job; none if there are no more or whoever hands them out is gone."""
+    parent = multiprocessing.parent_process()
+    while parent is not None and parent.is_alive():
+        try:
+            return todo.get(timeout=5)
+        except queue.Empty:
+            continue
+    return None
 
 
 def counted(jobs: Iterable[Job]) -> dict[tuple[str, str, str], int]:
