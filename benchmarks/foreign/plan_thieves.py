@@ -57,7 +57,7 @@ def askers(base: partial[Job], victim: str, procedure: str, colour: bool) -> Ite
                 attack=attack, labels=labels, seed=2200 + i,
             )  # fmt: skip
     for i, (labels, architecture) in enumerate((("soft", same), ("soft", other), ("soft", THIRD), ("hard", same), ("hard", other))):
-        options = {"count": 1500, "epochs": (14 if colour else 7) + i % 3, "loop": "sgd" if i == 1 else "adam"}
+        options = {"count": 2500 if colour else 1500, "epochs": (12 if colour else 7) + i % 3, "loop": "sgd" if i == 1 else "adam"}
         yield base(
             f"{victim}-thief-weak-{labels}-{architecture}", family="weak extraction", maker="imitated", options=options,
             architecture=architecture, attack="distilled-weakly", labels=labels, seed=2300 + i,
