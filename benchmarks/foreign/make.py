@@ -150,13 +150,11 @@ def reference(bench: Bench, optimiser: str, index: int, parent_index: int | None
     job = bench.job
     if parent_index is None:
         return Made(references.trained(bench.data, job.architecture, optimiser, index, stranger))
-    made = references.extracted(bench.data, job.architecture, optimiser, index, bench.parent(), parent_index, job.attack, job.labels)
-    return Made(*made)
+    return Made(*references.extracted(bench.data, job.architecture, optimiser, index, bench.parent(), parent_index, job.attack, job.labels))
 
 
 def reference_other_domain(bench: Bench, epochs: int) -> Made:
-    job = bench.job
-    model = references.other_domain(bench.data, job.architecture, job.seed, bench.parent(), job.labels, epochs)
+    model = references.other_domain(bench.data, bench.job.architecture, bench.job.seed, bench.parent(), bench.job.labels, epochs)
     return Made(model, len(bench.data.foreign_thief))
 
 
