@@ -182,8 +182,7 @@ def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     fields = (
         "id", "dataset", "set", "role", "victim", "family", "procedure", "architecture", "parent", "attack", "labels", "interface", "seed",
     )  # fmt: skip
-    labels = natural.argmax(1)
-    accuracy = float((labels == bench.data.natural_labels).float().mean())
+    accuracy = float(((labels := natural.argmax(1)) == bench.data.natural_labels).float().mean())
     about: dict[str, Any] = {f: getattr(job, f) for f in fields} | {"queries": made.queries, "accuracy": round(accuracy, 4)}
     about |= {"agreement": None, "recovery": None, "asked_attacker": []}
     if job.victim:
