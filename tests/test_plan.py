@@ -263,7 +263,7 @@ def test_an_own_victim_has_the_twins_of_its_own_procedure() -> None:
 def test_an_own_victim_without_a_procedure_has_no_twins_but_references() -> None:
     found = plan(ZooConfig(), own="victim-own-123")
     assert found.of(Role.TWIN) == []
-    assert found.of(Role.REFERENCE) == plan(ZooConfig()).of(Role.REFERENCE) and len(found.of(Role.REFERENCE)) == 16
+    assert found.of(Role.REFERENCE) == plan(ZooConfig()).of(Role.REFERENCE) != []
 
 
 def test_an_own_twins_id_changes_with_its_procedure_but_not_with_patience_or_our_training() -> None:
