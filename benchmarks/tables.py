@@ -63,7 +63,8 @@ def audit_table() -> str:
         "",
         "| | |",
         "|---|---|",
-        f"| whole audit, {rows[0]['models']['trained']} models | {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |",
+        f"| whole audit, {rows[0]['models']['trained']} models "
+        f"| {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |",
         f"| again on the finished store | {spread(s['rerun_s'], '{:.0f}')} s, trains nothing |",
         f"| victim's test accuracy | {spread(s['victim_accuracy'])} |",
         f"| UAP: held-out labels changed, L-inf {rows[0]['uap']['epsilon']:g} | {spread(s['fooling_rate'])} |",
@@ -73,7 +74,8 @@ def audit_table() -> str:
             for role, label in ROLES.items()
         ),
         *(f"| {label} called piracy by the paper's test | {called(rows, role, 'piracy')} |" for role, label in ROLES.items()),
-        f"| AUC of the paper's similarity, piracy against homologous, look-alikes | {spread(s['auc_homologous'])}, {spread(s['auc_look_alike'])} |",
+        "| AUC of the paper's similarity, piracy against homologous, look-alikes "
+        f"| {spread(s['auc_homologous'])}, {spread(s['auc_look_alike'])} |",
         f"| piracy models that recover 95 % of the victim's accuracy | {spread(s['share_of_piracy_recovering_95'], '{:.0%}')} |",
         f"| models that did not learn | {spread(s['failed'], '{:.0f}')} |",
         "",

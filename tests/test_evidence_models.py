@@ -19,7 +19,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Call
-from zooaudit.verdict.twin_test import Candidate, TwinTest
+from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     assert {c for c, passed in checks.items() if passed is None} == {"answers"}, told
     made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references"}
     assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
-    assert "among 19 fresh twins, with the kit's 16 references, stolen" in told["fresh twins"]
+    assert "among 19 fresh twins, with the kit's 20 references, stolen" in told["fresh twins"]
 
 
 def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
@@ -85,6 +85,15 @@ def test_a_kit_whose_questions_are_made_up_is_found(case_store: Path, kit: Kit, 
     assert code == 6 and checks["questions"] is False
 
 
+def among(test: TwinTest, references: tuple[Reference, ...]) -> TwinTest:
+    """The same with fewer references, the last ones; without any, and without what interfaces do to answers."""
+    count = len(references)
+    if count == 0:
+        return replace(test, references=(), reference_answers=test.reference_answers[:0], behind=None, reference_behind=None)
+    behind = None if test.reference_behind is None else test.reference_behind[:, -count:]
+    return replace(test, references=references, reference_answers=test.reference_answers[-count:], reference_behind=behind)
+
+
 def invented_twins(kit: Kit) -> Kit:
     """A kit that accuses whoever is a little like the victim: its twins are mixtures of strangers, with much noise."""
     test = kit.twin_test
@@ -98,10 +107,6 @@ def invented_twins(kit: Kit) -> Kit:
 def test_invented_twins_are_found(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
     """The pack by itself is consistent; only models of the checker's own show that no training gives such twins."""
     made = invented_twins(kit)
-    if made.twin_test.barred():
-        made = replace(
-            made, twin_test=replace(made.twin_test, candidates=tuple(Candidate(c.id, c.accuracy) for c in made.twin_test.candidates))
-        )
     answers = thief(case_store, kit)
     call = made.twin_test.examine(Recorded(answers)).verdict.call
     pack = packed(case_store, tmp_path, made, "invented", answers, call)
@@ -115,7 +120,7 @@ def test_an_innocent_whose_answers_were_made_the_victims_is_found(
 ) -> None:
     """The owner writes the suspect's answers into his kit as the victim's."""
     target = kit.twin_test.reference_answers[0]
-    test = replace(kit.twin_test, references=kit.twin_test.references[1:], reference_answers=kit.twin_test.reference_answers[1:])
+    test = among(kit.twin_test, kit.twin_test.references[1:])
     answers = test.answers.clone()
     mixed = 0.6 * answers[0] + 0.4 * target
     answers[0] = mixed / mixed.sum(-1, keepdim=True)
@@ -127,16 +132,22 @@ def test_an_innocent_whose_answers_were_made_the_victims_is_found(
 def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
     case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    """References made up so that only one direction counts, along which an innocent and the victim happen to agree."""
-    test = kit.twin_test
-    innocent = next(a for a in test.reference_answers if test.judge(a).verdict.rank != 1)
-    twins = test.answers.clone()
-    pushed = twins[1:] - 0.5 * (innocent - twins[1:].mean(0)).clamp(-0.2, 0.2)
-    twins[1:] = pushed.clamp(min=1e-4) / pushed.clamp(min=1e-4).sum(-1, keepdim=True)
-    made = replace(kit, twin_test=replace(test, answers=twins, references=(), reference_answers=test.reference_answers[:0]))
-    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, "pushed", innocent), checker)
-    assert code == 6 and checks["stated twins"] is False, told
-    assert checks["fresh references"] is False and "the pack states stolen" in told["fresh references"], told
+    """Twins' answers moved a little away from an innocent's, so that the victim seems to be near it."""
+    test = among(kit.twin_test, ())
+    target = next(a for a in kit.twin_test.reference_answers if test.judge(a).verdict.rank not in (1, 2))
+    step = (target.sqrt() - test.answers[1:].sqrt().mean(0))[None]
+
+    def moved(by: float) -> TwinTest:
+        squares = (test.answers[1:].sqrt() - by * step).clamp(min=0) ** 2
+        return replace(test, answers=torch.cat([test.answers[:1], squares / squares.sum(-1, keepdim=True)]))
+
+    accusing = (t for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)) if t.judge(target).verdict.call is Call.STOLEN)
+    made = replace(kit, twin_test=next(accusing))
+    pack = packed(case_store, tmp_path, made, "moved", target)
+    assert verified(capsys, pack)[0] == 0, "the pack by itself is consistent"
+    code, checks, told = with_models(capsys, pack, checker)
+    assert code == 6 and False in (checks["fresh twins"], checks["fresh references"]), told
+    assert any("the pack states stolen, p 0.05, among 19 twins of its own" in told[c] for c in ("fresh twins", "fresh references"))
 
 
 def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
@@ -172,7 +183,8 @@ def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
 def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
     """Without twins its verdict is always that it cannot tell, and the check says no more."""
     test = kit.twin_test
-    bare = replace(kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1]))
+    behind = None if test.behind is None else test.behind[:, :1]
+    bare = replace(kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind))
     pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Call.CANNOT_TELL)
     code, checks, told = with_models(capsys, pack, checker)
     assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in told["fresh twins"]

@@ -10,12 +10,15 @@ import torch
 from tests.cases import Capture, kit_of
 from zooaudit.cli import main
 from zooaudit.config import OwnTraining
+from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
-from zooaudit.kit import load_kit, read_kit, save_kit
-from zooaudit.more_twins import add_twins, asked_as
+from zooaudit.kit import Kit, load_kit, read_kit, save_kit
+from zooaudit.more_twins import add_twins, asked_as, twin_specs
+from zooaudit.recipes import recipe_from
 from zooaudit.steps import settled
 from zooaudit.storage.artifacts import open_store
+from zooaudit.verdict.twin_test import Candidate
 
 
 def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
@@ -42,12 +45,12 @@ def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
     assert "--twins is missing" in capsys.readouterr().err
 
 
-def test_what_can_have_no_more_twins(own_store: Path, digits: object) -> None:
+def test_what_can_have_no_more_twins(own_store: Path, digits: Dataset) -> None:
     artifacts, artifact = open_store(str(own_store)), kit_of(own_store)
     kit, farm = read_kit(artifact), SerialFarm()
 
-    def more(changed: object, training: OwnTraining | None = None) -> None:
-        add_twins(save_kit(artifacts, changed), 20, digits, artifacts, farm, lambda _: None, training)  # type: ignore[arg-type]
+    def more(changed: Kit, training: OwnTraining | None = None) -> None:
+        add_twins(save_kit(artifacts, changed), 20, digits, artifacts, farm, lambda _: None, training)
 
     with pytest.raises(ConfigError, match="nothing says how the kit's victim victim-own-1 was trained"):
         more(replace(kit, victim="victim-own-1"))
@@ -59,6 +62,10 @@ def test_what_can_have_no_more_twins(own_store: Path, digits: object) -> None:
     changed = replace(kit, victim="victim-own-1", facts=kit.facts | {"training": settled(then)})
     with pytest.raises(ConfigError, match="is not the code that the kit's twins were trained by"):
         more(changed, replace(then, code="2" * 64))
-    with pytest.raises(NotEnoughModelsError, match="none of 20 new twins learnt"):
-        fails = replace(then, function="tests.owners:fails")
-        more(replace(changed, facts=kit.facts | {"training": settled(fails)}), fails)
+    fails = replace(then, function="tests.owners:fails")
+    recipe = recipe_from(kit.facts["recipe"])
+    planned = twin_specs(replace(recipe, zoo=replace(recipe.zoo, twins=20)), "victim-own-1", digits, fails)
+    known = (kit.twin_test.candidates[0], *(Candidate(s.id, 0.9) for s in planned[:19]))
+    with pytest.raises(NotEnoughModelsError, match=r"none of 1 new twins learnt \(ValueError: the learning rate is odd\)"):
+        test = replace(kit.twin_test, candidates=known)
+        more(replace(changed, facts=kit.facts | {"training": settled(fails)}, twin_test=test), fails)

@@ -157,7 +157,7 @@ def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
     assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told["reason"] and "--p-value normal" in told["reason"]
     code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
     assert code == 0 and told["by"] == "normal" and told["queries"] == told["budget"], "a claim by normality takes all questions"
-    assert told["call"] == "cannot tell" or told["p_value"] == told["normal"]["p_value"] < 0.05
+    assert told["call"] == "cannot tell" or told["p_value"] >= told["normal"]["p_value"]
     kept = open_store(str(case_store)).load("evidence", told["evidence"])
     assert kept.meta["p_value"] == "normal"
 

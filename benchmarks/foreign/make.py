@@ -150,13 +150,11 @@ def reference(bench: Bench, optimiser: str, index: int, parent_index: int | None
     job = bench.job
     if parent_index is None:
         return Made(references.trained(bench.data, job.architecture, optimiser, index, stranger))
-    made = references.extracted(bench.data, job.architecture, optimiser, index, bench.parent(), parent_index, job.attack, job.labels)
-    return Made(*made)
+    return Made(*references.extracted(bench.data, job.architecture, optimiser, index, bench.parent(), parent_index, job.attack, job.labels))
 
 
 def reference_other_domain(bench: Bench, epochs: int) -> Made:
-    job = bench.job
-    model = references.other_domain(bench.data, job.architecture, job.seed, bench.parent(), job.labels, epochs)
+    model = references.other_domain(bench.data, bench.job.architecture, bench.job.seed, bench.parent(), bench.job.labels, epochs)
     return Made(model, len(bench.data.foreign_thief))
 
 
@@ -184,8 +182,7 @@ def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     fields = (
         "id", "dataset", "set", "role", "victim", "family", "procedure", "architecture", "parent", "attack", "labels", "interface", "seed",
     )  # fmt: skip
-    labels = natural.argmax(1)
-    accuracy = float((labels == bench.data.natural_labels).float().mean())
+    accuracy = float(((labels := natural.argmax(1)) == bench.data.natural_labels).float().mean())
     about: dict[str, Any] = {f: getattr(job, f) for f in fields} | {"queries": made.queries, "accuracy": round(accuracy, 4)}
     about |= {"agreement": None, "recovery": None, "asked_attacker": []}
     if job.victim:

@@ -11,7 +11,7 @@ from benchmarks.foreign.models import answers, reference_shape
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.zoo.arch import build_architecture
-from zooaudit.zoo.build import Parent, build
+from zooaudit.zoo.build import Parent, Status, build
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 IMAGES = 10_000
@@ -62,6 +62,8 @@ def extracted(
 
 def _built(spec: ModelSpec, data: Data, parent: nn.Module | None) -> nn.Module:
     built = build(spec, dataset_of(data), Parent(parent, 0.8) if parent else None)
+    if built.record.status is Status.FAILED:
+        raise ArithmeticError(f"{spec.id} did not learn: {built.record.reason}")
     model = build_architecture(spec.architecture, spec.shape)
     model.load_state_dict(built.weights)
     return model.eval()
