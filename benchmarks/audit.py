@@ -93,7 +93,7 @@ def of_models(models: list[dict[str, Any]]) -> dict[str, Any]:
     for m in models:
         if m["status"] == "learnt":
             cells[f"{m['architecture']} {'extracted' if m['parent'] else 'normal'}"].append(m["accuracy"])
-    recovered = [m["recovery_rate"] for m in models if m["role"] == "piracy"]
+    recovered = [m["recovery_rate"] for m in models if m["role"] == "piracy" and m["recovery_rate"] is not None]
     return {
         "accuracy": {k: mean(v) for k, v in sorted(cells.items())},
         "recovery_rate_of_piracy": spread(recovered),
