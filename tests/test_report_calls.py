@@ -109,6 +109,13 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
     assert min(everywhere) >= 4 and max(everywhere) <= 96
 
 
+def test_suspects_are_drawn_though_nothing_can_be_told_of_the_victim_itself(specs: list[ModelSpec]) -> None:
+    audit = audited(specs, make_twin_test())
+    audit.itself = replace(audit.itself, verdict=make_twin_test(twins=0).judge(audit.itself.answers).verdict)
+    found = calls.picture(audit)
+    assert found.itself is None and found.anything
+
+
 def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calls, "MOST_STRIPS", 2)
     found = calls.picture(audited(specs, make_twin_test()))
@@ -131,7 +138,7 @@ def test_a_kit_that_accuses_nobody_says_why(test: TwinTest, expected: str, specs
     judged = [s.examined.verdict for s in audit.suspects]
     assert all(v.call is Call.CANNOT_TELL and v.reason == why for v in judged) == bool(expected)
     picture = calls.picture(audit)
-    assert (picture.itself is None) == bool(expected)
+    assert (picture.itself is None) == bool(expected) and picture.anything != bool(expected)
     assert all((r.strip is None) == bool(expected) for rows in picture.families.values() for r in rows)
 
 

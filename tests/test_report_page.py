@@ -26,6 +26,7 @@ from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import summarise
+from zooaudit.reporting.wording import DASH
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.paper import Decision
@@ -58,7 +59,9 @@ def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> No
         (row,) = [r for r in rows if suspect.spec.id in r[1]]
         verdict = suspect.examined.verdict
         assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
-        assert row[3:7] == [verdict.call, f"{verdict.rank} of {verdict.twins + 1}", f"{verdict.p_value:.2g}", str(verdict.queries)]
+        place = DASH if verdict.rank is None else f"{verdict.rank} of {verdict.twins + 1}"
+        p = DASH if verdict.p_value is None else f"{verdict.p_value:.2g}"
+        assert row[3:7] == [verdict.call, place, p, str(verdict.queries)]
         assert row[7].startswith(verdict.reason)
 
 
@@ -77,10 +80,12 @@ def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit
 
 def test_the_victim_is_drawn_among_its_twins_for_itself_and_every_suspect(audit: Audit, page: Page) -> None:
     told = [a["aria-label"] or "" for a in page.all("svg") if a.get("role") == "img"]
-    for suspect in audit.suspects:
+    ranked = [s for s in audit.suspects if s.examined.verdict.rank is not None]
+    assert ranked
+    for suspect in ranked:
         (alt,) = [t for t in told if t.startswith(f"{suspect.spec.id}: ")]
         assert f"rank {suspect.examined.verdict.rank} of {audit.kit.twin_test.twins + 1}" in alt
-    assert sum(t.startswith("the victim itself: ") for t in told) == 1
+    assert sum(t.startswith("the victim itself: ") for t in told) == (audit.itself.verdict.rank is not None)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -96,7 +101,8 @@ def test_a_kit_that_accuses_nobody_says_so_first_and_what_to_do(twins: int, audi
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_kit_that_misses_the_victim_itself_says_so_first(audit: Audit) -> None:
-    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, call=Call.NOT_SHOWN, rank=4))
+    statistics = tuple(float(-i) for i in range(audit.kit.twin_test.twins + 1))
+    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, call=Call.NOT_SHOWN, rank=4, statistics=statistics))
     text = words(Page(render(replace(audit, itself=missed), "r", FACTS)).text)
     assert text.index("The victim itself, asked like a suspect, is called not shown:") < text.index("Stolen models called stolen")
 

@@ -75,6 +75,11 @@ class Picture:
     families: dict[Role, list[CallRow]]
     hidden: dict[Role, int]
 
+    @property
+    def anything(self) -> bool:
+        """Whether anything was ranked."""
+        return self.itself is not None or any(row.strip for rows in self.families.values() for row in rows)
+
 
 @dataclass(frozen=True)
 class Alone:
