@@ -28,7 +28,7 @@ from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
-from zooaudit.studies.registry import STUDIES, get_study
+from zooaudit.studies.registry import ON_MODELS, STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
 from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import Role
@@ -102,7 +102,7 @@ def test_a_second_run_only_reads(done: tuple[Bench, dict[str, Result]], digits: 
 
 
 def test_a_study_that_lacks_models_says_which(digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]) -> None:
-    with pytest.raises(NotEnoughModelsError, match=r"lacks 14 models .*1 victim.*5 piracy.* --build"):
+    with pytest.raises(NotEnoughModelsError, match=r"lacks 13 models .*1 victim.*5 piracy.* --build"):
         run_study(STUDIES["auc"], bench(digits, open_store("memory:")), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thieves, "PRUNED", (0.2, 0.7))
@@ -267,7 +267,7 @@ def test_a_zoo_too_thin_for_studies_is_named(role: Role, digits: Dataset, place:
 
 def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(STUDIES)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [*STUDIES, *ON_MODELS]
 
 
 @pytest.fixture
