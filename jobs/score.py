@@ -5,7 +5,8 @@
 
 Takes the options of ``zooaudit score`` (try --help). The suspect's files travel in the working directory, so .gitignore must not name them.
 
-Exit codes: 0 done; 2 bad input, or packages missing on the head node; 3 the store cannot be used or has no such kit; 130 stopped.
+Exit codes: 0 done; 2 bad input, of one of several suspects too (the others are judged), or packages missing on the head node; 3 the store
+cannot be used or has no such kit; 7 a suspect's API does not answer, or its budget is spent; 130 stopped.
 ``ray job submit`` itself exits with 0 or 1; the code is the job's ``driver_exit_code`` and in its log.
 """
 

@@ -154,6 +154,7 @@ def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
     monkeypatch.syspath_prepend(str(tmp_path))
     code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--level", "0.01")
     assert code == 0 and told["call"] == "cannot tell" and told["p_value"] is None
+    assert told["queries"] == 0 and told["evidence"] is None, "there is no use in asking, and it may cost money"
     assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told["reason"] and "--p-value normal" in told["reason"]
     code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
     assert code == 0 and told["by"] == "normal" and told["queries"] == told["budget"], "a claim by normality takes all questions"

@@ -55,7 +55,8 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
     """The verdict of the twin test on each suspect, corrected for how many there are, and its evidence."""
     for case in cases:
         scoring.attempt(case, _examine)
-        case.verdict = case.examined.verdict if case.examined else _not_judged(scoring, case)
+        if case.verdict is None:
+            case.verdict = _not_judged(scoring, case, f"not judged: {case.facts['error']}")
     args, alone = scoring.args, [case.verdict for case in cases if case.verdict]
     for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
         case.verdict = verdict
@@ -70,7 +71,8 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
 
 
 def _examine(scoring: Scoring, case: Case) -> None:
-    """One suspect by itself. Several are asked everything: their corrected p-values need it."""
+    """One suspect by itself. Several are asked everything: their corrected p-values need it. Where nobody can be accused, nobody is asked:
+    it may cost money."""
     args, test, door = scoring.args, scoring.kit.twin_test, case.door
     assert door is not None
 
@@ -81,17 +83,21 @@ def _examine(scoring: Scoring, case: Case) -> None:
     if door.answers is not None:
         case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
         told(case.examined)
+    elif why := test.barred(args.level, args.p_value):
+        case.verdict = _not_judged(scoring, case, why)
+        return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
         case.examined = test.examine(door.box, args.level, scoring.access, args.p_value, args.queries, early, told)
+    case.verdict = case.examined.verdict
 
 
-def _not_judged(scoring: Scoring, case: Case) -> TwinVerdict:
-    """Of a suspect with which something went wrong."""
+def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:
+    """Of a suspect with which something went wrong, or that there was no use in asking."""
     args, test = scoring.args, scoring.kit.twin_test
     level = test.level if args.level is None else args.level
     asked = Asked(args.access, case.door.box.queries if case.door and case.door.answers is None else 0, scoring.horizon)
-    return cannot_tell(f"not judged: {case.facts['error']}", test.twins, level, asked, args.p_value)
+    return cannot_tell(why, test.twins, level, asked, args.p_value)
 
 
 def _hint(kit: Kit, examined: Examined) -> dict[str, Any]:
