@@ -171,7 +171,7 @@ def test_own_victim_from_a_file(
     assert audit(tmp_path / "store", tmp_path / "out", "--victim", str(exported), "--json") == 0
     found = json.loads(capsys.readouterr().out)
     assert found["victim"]["accuracy"] == pytest.approx(built.record.accuracy, abs=0.01)
-    assert found["models"]["trained"] == 13
+    assert found["models"]["trained"] == 12
     assert {v["role"] for v in found["verdicts"]} == {"piracy", "homologous", "look-alike"}
 
 

@@ -19,6 +19,7 @@ from zooaudit.kit import Kit, read_kit, save_kit
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.models import load_record
 from zooaudit.twin_testing import answered, answered_behind
 from zooaudit.verdict.twin_test import Candidate, TwinTest
 from zooaudit.zoo.build import Status
@@ -89,7 +90,7 @@ def add_twins(
     plan = Plan(found.victim, tuple(new))
     if missing := steps.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
-    records = steps.records(plan, artifacts)
+    records = {s.id: load_record(artifacts, s.id) for s in new}
     learnt = [Candidate(s.id, records[s.id].accuracy) for s in new if records[s.id].status is Status.LEARNT]
     if not learnt:
         why = next((records[s.id].reason for s in new), "")

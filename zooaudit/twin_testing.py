@@ -121,9 +121,9 @@ def make(
     of = pools(config, dataset, seed, sources)
     others = answered([s.id for s in references], of.images, dataset, artifacts)
     chosen = order(config, of, how_telling(others))
-    images = of.images[chosen[0]]
-    asked = [[c.id for c in candidates], [s.id for s in references]]
-    own, other = (Asked(*(ask(ids, images, dataset, artifacts) for ask in (answered, answered_behind))) for ids in asked)
+    images, ids = of.images[chosen[0]], [c.id for c in candidates]
+    own = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts))
     kinds = [reference(s) for s in references]
     return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
 
