@@ -25,7 +25,7 @@ from zooaudit.studies.owners import Owner, owners
 from zooaudit.studies.rates import interval, worst
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result, run_on_models
-from zooaudit.studies.trials import ASKINGS, Trial, at_once, decided, draws, last
+from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
 from zooaudit.studies.validity import of, total, worst_of
 from zooaudit.study_commands import _chosen
 from zooaudit.suspects.blackbox import Recorded
@@ -86,10 +86,10 @@ def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: O
     order = [3, *(i for i in range(TWINS + 1) if i != 3)]
     one = Trial.of(owner, ASKINGS[1])
     other = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references)
-    turned = at_once(one.test).ordered(order)
+    turned = one.test.at_once().ordered(order)
     models = [about for _, about in owner.innocents]
     for mine, theirs in zip(one.compared(models, Access()), other.compared(models, Access()), strict=True):
-        found, expected = turned.call(last(mine).ordered(order)), at_once(other.test).call(last(theirs))
+        found, expected = turned.call(last(mine).ordered(order)), other.test.at_once().call(last(theirs))
         assert (found.call, found.rank) == (expected.call, expected.rank)
         assert found.statistics == pytest.approx(expected.statistics)
         assert found.p_value == pytest.approx(expected.p_value)
@@ -97,10 +97,10 @@ def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: O
 
 def test_the_references_are_kept_in_the_new_order(owner: Owner) -> None:
     order = [5, *(i for i in range(TWINS + 1) if i != 5)]
-    test = at_once(Trial.of(owner, ASKINGS[1]).test)
+    test = Trial.of(owner, ASKINGS[1]).test.at_once()
     before = test.hub()
     after = test.ordered(order).hub()
-    afresh = at_once(Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test).hub()
+    afresh = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test.at_once().hub()
     assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(after.statistics, before.statistics)
     assert (after.first, after.p_mean) == (afresh.first, pytest.approx(afresh.p_mean))
 

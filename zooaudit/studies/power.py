@@ -10,7 +10,7 @@ from zooaudit.studies.outcome import Finding, Outcome, spread, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import shown
-from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, at_once, decided, draws, last
+from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, decided, draws, last
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.ranking import smallest_p
@@ -75,7 +75,7 @@ def _asking(name: str) -> Asking:
 
 def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], level: float = LEVEL) -> Iterator[Row]:
     thieves = trial.owner.thieves
-    test = at_once(trial.test) if rule == ONCE else trial.test
+    test = trial.test.at_once() if rule == ONCE else trial.test
     kit = {"owner": trial.owner.name, "questions": trial.asking.name, "budget": test.budget, "rule": rule, "curve": curve, "level": level}
     kit |= {"references": len(trial.references), "twins": test.twins}
     for access in accesses:

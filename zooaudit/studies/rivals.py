@@ -17,7 +17,7 @@ from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.power import WEIGHTS
 from zooaudit.studies.rates import shown, worst
-from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, at_once, last
+from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, last
 from zooaudit.studies.validity import Row, by
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Asked, Call, Standing, decide
@@ -52,7 +52,7 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
     """The twin test's own statistic."""
     for asking in (a for a in ASKINGS if a.name in OURS):
         trial = Trial.of(owner, asking)
-        test = at_once(trial.test)
+        test = trial.test.at_once()
         for access in (Access(), Access("label")):
             for suspect, compared in zip(suspects, trial.compared(suspects, access), strict=True):
                 call = test.call(last(compared), aside=False).call

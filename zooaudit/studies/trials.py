@@ -100,11 +100,6 @@ class Trial:
         return [found[row] for row in range(len(models))]
 
 
-def at_once(test: TwinTest) -> TwinTest:
-    """The same with one look, at the end."""
-    return replace(test, looks=test.looks[-1:])
-
-
 def last(compared: Compared) -> Compared:
     """What a test with one look sees."""
     return replace(compared, looks=compared.looks[-1:])

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import shown, worst
-from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, at_once, last
+from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked
@@ -36,10 +37,11 @@ def rows(owner: Owner) -> list[Row]:
 def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
     trial = Trial.of(owner, asking)
     models = [about for _, about in owner.innocents]
-    found = {access.name: trial.compared(models, access) for access in ACCESSES}
-    tests = {ONCE: at_once(trial.test), EARLY: trial.test}
-    for test in tests.values():
-        _prepare(test, [c for compared in found.values() for c in compared])
+    found = {}
+    for access in ACCESSES:
+        found[access.name] = trial.compared(models, access)
+        _prepare(trial.test, access, found[access.name])
+    tests = {ONCE: trial.test.at_once(), EARLY: trial.test}
     for index, candidate in enumerate(owner.candidates):
         order = [index, *(i for i in range(len(owner.candidates)) if i != index)]
         for rule, test in tests.items():
@@ -53,11 +55,12 @@ def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
                     yield told | {"family": family} | counts
 
 
-def _prepare(test: TwinTest, compared: Sequence[Compared]) -> None:
+def _prepare(test: TwinTest, access: Access, compared: Sequence[Compared]) -> None:
     """Judge the references once, for all orders of the candidates."""
-    for access, by_columns in {(c.access, c.by_columns) for c in compared} | {(a, True) for a in ACCESSES}:
+    for seen, by_columns in {(c.access, c.by_columns) for c in compared} | {(access, True)}:
         for look in test.looks:
-            test.hub(access, by_columns, look)
+            test.hub(seen, by_columns, look)
+    test.forget()
 
 
 def _checked(test: TwinTest) -> Row:

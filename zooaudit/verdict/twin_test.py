@@ -189,6 +189,17 @@ class TwinTest:
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
+    def at_once(self) -> "TwinTest":
+        """The same with one look, at the end; both keep one set of comparisons."""
+        found = replace(self, looks=self.looks[-1:])
+        for kept in ("_compared", "_left_out", "_hubs"):
+            object.__setattr__(found, kept, getattr(self, kept))
+        return found
+
+    def forget(self) -> None:
+        """Let go of the comparisons, which take memory; how the references stand is kept."""
+        self._compared.clear()
+
     def examine(
         self, suspect: BlackBox, level: float | None = None, access: Access | None = None, by: By = "rank", horizon: int | None = None,
         early: bool = True, told: Told = lambda _: None,
