@@ -29,6 +29,8 @@ POORER = 0.05
 BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
 """Standard deviations that a family's statistic must be ahead by to count as much. On images of another task one candidate is often nearest
 to everybody; a thief who asked with such images stands out there by far more."""
+DIGITS = 9
+"""Decimals that statistics are rounded to: the last bits depend on how many suspects are computed at once, and on whose machine."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
@@ -369,7 +371,7 @@ class TwinTest:
     def _combined(self, families: Sequence[str], statistics: Sequence[np.ndarray]) -> np.ndarray:
         """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest, standardised before and after."""
         found = [standardised(s) - BEHINDHAND[f] for f, s in zip(families, statistics, strict=True)]
-        return standardised(np.max(found, axis=0))
+        return standardised(np.max(found, axis=0)).round(DIGITS)
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
         """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less:
