@@ -83,8 +83,8 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-CALLS = 2 + 2 * (1 + len(TREATMENTS))
-"""Of many models at once, for answers: references on the pools, suspects; candidates and references, plain and behind each interface."""
+CALLS = 3 + 2 * len(TREATMENTS)
+"""Of many models at once, for answers: references on the pools, candidates, suspects; candidates and references behind each interface."""
 OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
 """The user's own victim: looked for, saved, its record read."""
 ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
@@ -159,8 +159,8 @@ class Asking:
 
     @property
     def short(self) -> int:
-        """Times that a model is asked the twin test's questions: plain, and candidates and references behind interfaces too."""
-        return self.models - 1 + (self.candidates + self.references) * (1 + len(TREATMENTS))
+        """Times that a model is asked the twin test's questions: all but references plain, candidates and references behind interfaces."""
+        return self.models - 1 + self.candidates + (self.candidates + self.references) * len(TREATMENTS)
 
     @property
     def sets(self) -> int:
