@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests import owners
 from tests.farms import quiet
 from tests.owners import FACTORY, by_script, called, make
 from tests.zoos import TINY
@@ -429,7 +431,7 @@ def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(digits: Da
 def test_on_ray_the_same_twins_by_function_and_by_command(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from zooaudit.distributed.ray_farm import RayFarm
 
-    (tmp_path / "owners_nets.py").write_text("from tests.owners import make, train\n")
+    shutil.copy(owners.__file__, tmp_path / "owners_nets.py")
     by_script(tmp_path, "good")
     monkeypatch.chdir(tmp_path)  # functions and files there are named as the user would name them
     monkeypatch.setattr(sys, "path", [*sys.path, ""])

@@ -20,6 +20,7 @@ from zooaudit.recipes import RECIPES
 from zooaudit.sizing import planned
 from zooaudit.zoo.build import training_half
 from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.schedule import by_longest_path
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -79,14 +80,15 @@ def test_parents_come_first_and_are_the_right_ones(zoo: ZooConfig) -> None:
             assert spec.extraction is not None
             assert spec.floor == zoo.recovery_floor
         else:
-            assert (spec.parent, spec.extraction, spec.floor) == (None, None, zoo.accuracy_floor)
+            floor = zoo.accuracy_floor / (2 if spec.architecture in REFERENCE_NETS else 1)
+            assert (spec.parent, spec.extraction, spec.floor) == (None, None, floor)
         by_id[spec.id] = spec
     assert found.victim == found.of(Role.VICTIM)[0].id
 
 
 @given(ZOOS, st.sampled_from(["suspects_per_cell", "encoder_per_role", "other_victims", "look_alikes_per_victim", "twins"]))
 def test_more_models_change_no_other(zoo: ZooConfig, field: str) -> None:
-    zoo = replace(zoo, references=0)  # half of which are extracted, so that one more may be of either kind; and from strangers in turn
+    zoo = replace(zoo, references=0)  # of several kinds, so that one more may be of any
     more = replace(zoo, **{field: getattr(zoo, field) + 1})
     assert {s.id for s in plan(zoo).specs} <= {s.id for s in plan(more).specs}
 
@@ -139,12 +141,12 @@ def test_own_victim_is_attacked_and_not_trained() -> None:
 
 
 def test_named_epochs_reach_the_specs() -> None:
-    zoo = ZooConfig(training=TrainConfig(epochs=4), epochs=(("A", 6), ("C", 10)))
+    zoo = ZooConfig(training=TrainConfig(epochs=4), epochs=(("A", 6), ("C", 10)), references=0)
     assert {(s.architecture, s.training.epochs) for s in plan(zoo).specs} == {("A", 6), ("C", 10), ("B", 4), ("D", 4), ("E", 4)}
 
 
 def test_mirroring_is_for_trained_models_of_the_named_architectures_only() -> None:
-    specs = plan(ZooConfig(mirrored=("A", "C"))).specs
+    specs = plan(ZooConfig(mirrored=("A", "C"), references=0)).specs
     assert {(s.architecture, s.training.mirror) for s in specs if not s.extraction} == {
         ("A", True), ("B", False), ("C", True), ("D", False), ("E", False),
     }  # fmt: skip
@@ -228,10 +230,14 @@ def test_references_are_of_many_procedures_and_never_made_from_a_candidate() -> 
     found = plan(ZooConfig(references=32, other_victims=3, second_attack=second))
     trained = [s for s in found.of(Role.REFERENCE) if s.extraction is None]
     extracted = [s for s in found.of(Role.REFERENCE) if s.extraction is not None]
-    assert len(trained) == len(extracted) == 16
-    every = {(a, o) for a in "ABCDE" for o in ("sgd", "adam", "rmsprop")}
-    assert {(s.architecture, s.optimiser) for s in trained} == every - {("A", "sgd")}, "the victim's own procedure would teach nothing"
-    assert {s.parent for s in extracted} == {s.id for s in trained[:6]}, "of strangers that no suspect was extracted from"
+    others = [s for s in trained if s.architecture in REFERENCE_NETS]
+    trained = [s for s in trained if s not in others]
+    assert (len(trained), len(extracted), len(others)) == (7, 9, 16)
+    assert {s.architecture for s in trained} == set("ABCDE") and {s.optimiser for s in trained} == {"sgd", "adam", "rmsprop"}
+    assert ("A", "sgd") not in {(s.architecture, s.optimiser) for s in trained}, "the victim's own procedure would teach nothing"
+    assert {s.parent for s in extracted} == {s.id for s in trained}, "of strangers that no suspect was extracted from"
+    assert {s.architecture for s in others} == set(REFERENCE_NETS) and {s.floor for s in others} == {0.4}
+    assert len({(s.architecture, s.optimiser) for s in others}) == 16, "by another optimiser the next time"
     assert {(s.extraction.attack, s.extraction.labels) for s in extracted if s.extraction} == {
         (attack, labels) for attack in ("cloudleak", "jbda") for labels in ("soft", "hard")
     }
@@ -239,8 +245,8 @@ def test_references_are_of_many_procedures_and_never_made_from_a_candidate() -> 
 
 
 def test_one_optimiser_leaves_the_victims_architecture_among_the_references() -> None:
-    found = plan(ZooConfig(references=10, other_victims=0, optimisers=("sgd",)))
-    assert {s.architecture for s in found.of(Role.REFERENCE)} == set("ABCDE")
+    found = plan(ZooConfig(references=32, other_victims=0, optimisers=("sgd",)))
+    assert {s.architecture for s in found.of(Role.REFERENCE)} == {*"ABCDE", *REFERENCE_NETS}
 
 
 OWN = OwnTraining("nets:make", "c0de", function="nets:train")

@@ -170,8 +170,9 @@ class ZooConfig:
     victim_architecture: str = "A"
     twins: int = 19
     """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
-    references: int = 20
-    """Models of other procedures than the victim's, none made from it or a twin; half of them extracted from strangers."""
+    references: int = 32
+    """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other kinds than
+    the zoo's, three in ten extracted from strangers."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
     batch_sizes: tuple[int, ...] = (64, 128, 256)

@@ -29,6 +29,16 @@ def holed(images: Tensor, side: int) -> Tensor:
     return images.masked_fill(hole.unsqueeze(1), 128)
 
 
+def pasted(images: Tensor, others: Tensor) -> tuple[Tensor, float]:
+    """A rectangle of the others in each image, at one place for all; and its share of the area."""
+    _, _, height, width = images.shape
+    h, w = (int(torch.randint(side // 4, 3 * side // 4 + 1, ())) for side in (height, width))
+    top, left = int(torch.randint(0, height - h + 1, ())), int(torch.randint(0, width - w + 1, ()))
+    mixed = images.clone()
+    mixed[:, :, top : top + h, left : left + w] = others[:, :, top : top + h, left : left + w]
+    return mixed, h * w / (height * width)
+
+
 def unit(images: Tensor) -> Tensor:
     """uint8 to float in [0, 1], channels last in memory."""
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)

@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHORT = {"fashion-mnist": "fmnist", "cifar10": "cifar"}
+SET_OF = {"dev": "dev", "report": "dev", "fresh": "report"}
+"""What the models of each round are for, in the order in which they were made: to choose by, or to report on. Those of the round
+``report`` were reported on once, and have been chosen by since (docs/log.md); ids name the round."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.foreign.augment import batches, holed, mirrored, shifted, unit
+from benchmarks.foreign.augment import batches, holed, mirrored, pasted, shifted, unit
 from benchmarks.foreign.owners import autocast, colour
 
 
@@ -16,6 +16,8 @@ def one_optimiser(model: nn.Module, name: str) -> tuple[torch.optim.Optimizer, f
         return torch.optim.SGD(model.parameters(), lr=0.04, momentum=0.9, weight_decay=1e-4), 0.04
     if name == "rmsprop":
         return torch.optim.RMSprop(model.parameters(), lr=1e-3), 1e-3
+    if name == "adamax":
+        return torch.optim.Adamax(model.parameters(), lr=4e-3), 4e-3
     if name == "adamw":
         return torch.optim.AdamW(model.parameters(), lr=2.5e-3, weight_decay=0.05), 2.5e-3
     return torch.optim.Adam(model.parameters(), lr=2.5e-3), 2.5e-3
@@ -57,7 +59,31 @@ def noisy(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, epoc
     return model.eval()
 
 
-LOOPS = {"smooth": smooth, "noisy": noisy}
+def cropped(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, epochs: int) -> nn.Module:
+    """Images moved far and pasted into each other, easy ones counted for less (focal loss), the learning rate falls in a straight line."""
+    stepper, top = one_optimiser(model, optimiser)
+    size = 72
+    steps, step = epochs * (len(images) // size), 0
+    for _ in range(epochs):
+        for batch in batches(len(images), size):
+            stepper.param_groups[0]["lr"] = top * (1.02 - step / steps)
+            other = batch[torch.randperm(len(batch))]
+            x, share = pasted(shifted(images[batch], 3), images[other]) if step % 3 == 0 else (shifted(images[batch], 3), 0.0)
+            with autocast():
+                logits = model(unit(x)).float()
+            each = [F.cross_entropy(logits, y, reduction="none") for y in (labels[batch], labels[other])]
+            loss = sum(
+                w * ((1 - (-e.detach()).exp()).clamp_min(0.05).sqrt() * e).mean() for w, e in zip((1 - share, share), each, strict=True)
+            )
+            stepper.zero_grad()
+            torch.as_tensor(loss).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+            stepper.step()
+            step += 1
+    return model.eval()
+
+
+LOOPS = {"smooth": smooth, "noisy": noisy, "cropped": cropped}
 
 
 def hardened(model: nn.Module, images: Tensor, labels: Tensor, strength: float, epochs: int) -> nn.Module:

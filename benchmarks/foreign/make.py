@@ -1,6 +1,7 @@
 """From a job to a finished model: one function for each ``maker``, then the questions and the record."""
 
 import copy
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -70,7 +71,7 @@ class Bench:
 
 def owner(bench: Bench, part: str, shared_with: str = "") -> Made:
     """A network by an owner's own procedure."""
-    start = bench.start() if bench.job.procedure == "P4" else None
+    start = bench.start() if bench.job.procedure in owners.FROM_START else None
     return Made(owners.train(bench.job.procedure, *bench.training(part, shared_with), bench.job.seed, start))
 
 
@@ -145,22 +146,16 @@ def interface(bench: Bench) -> Made:
     return Made(models.Interface(bench.parent(), bench.job.interface).eval())
 
 
-def reference(bench: Bench, optimiser: str, index: int, parent_index: int | None = None, stranger: bool = False) -> Made:
+def reference(bench: Bench, index: int) -> Made:
     """By zooaudit's own code: trained, or extracted from a stranger."""
-    job = bench.job
-    if parent_index is None:
-        return Made(references.trained(bench.data, job.architecture, optimiser, index, stranger))
-    return Made(*references.extracted(bench.data, job.architecture, optimiser, index, bench.parent(), parent_index, job.attack, job.labels))
-
-
-def reference_other_domain(bench: Bench, epochs: int) -> Made:
-    model = references.other_domain(bench.data, bench.job.architecture, bench.job.seed, bench.parent(), bench.job.labels, epochs)
-    return Made(model, len(bench.data.foreign_thief))
+    if not bench.job.parent:
+        return Made(*references.made(bench.data, index, None, 0.0))
+    accuracy = models.about_of(bench.folder, bench.job.parent)["accuracy"]
+    return Made(*references.made(bench.data, index, bench.parent(), accuracy))
 
 
 MAKERS: dict[str, Callable[..., Made]] = {
-    f.__name__: f
-    for f in (owner, independent, adversarial, classical, taken, mixed, imitated, active, interface, reference, reference_other_domain)
+    f.__name__: f for f in (owner, independent, adversarial, classical, taken, mixed, imitated, active, interface, reference)
 }
 
 
@@ -185,6 +180,8 @@ def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     accuracy = float(((labels := natural.argmax(1)) == bench.data.natural_labels).float().mean())
     about: dict[str, Any] = {f: getattr(job, f) for f in fields} | {"queries": made.queries, "accuracy": round(accuracy, 4)}
     about |= {"agreement": None, "recovery": None, "asked_attacker": []}
+    if job.maker == "reference":
+        about["shape"] = dataclasses.asdict(references.specs(job.dataset)[job.options["index"]].shape)
     if job.victim:
         victim = bench.folder / f"{job.victim}-victim" / "answers.npz"
         theirs = torch.from_numpy(np.load(victim)["natural"]).argmax(1) if job.role != "victim" else labels

@@ -68,16 +68,11 @@ INPUTS = {"blur": blur, "half-size": half_size, "jpeg-30": jpeg}
 INTERFACES = ("blur", "jpeg-30", "half-size", "one-decimal", "temperature-3")
 
 
-def reference_shape(dataset: str) -> ModelShape:
-    """What zooaudit's own networks are built for here."""
-    channels, side = SIDES[dataset]
-    return ModelShape((channels, side, side), 10, (0.5,) * channels, (0.25,) * channels, (16, 32), 64)
-
-
 def blank(about: dict[str, Any], classes: int = 10) -> nn.Module:
     """The network that ``about`` describes, before its weights are loaded."""
     if about["procedure"] == "zooaudit":
-        return build_architecture(about["architecture"], reference_shape(about["dataset"]))
+        shape = {k: tuple(v) if isinstance(v, list) else v for k, v in about["shape"].items()}
+        return build_architecture(about["architecture"], ModelShape(**shape))
     return NETS[about["architecture"]](*SIDES[about["dataset"]], classes)
 
 

@@ -157,8 +157,37 @@ def tanh(channels: int, size: int, classes: int) -> nn.Sequential:
     return nn.Sequential(Scale(), *convolutions, nn.Flatten(), nn.Linear(32 * side * side, 84), nn.Tanh(), nn.Linear(84, classes))
 
 
+def separable(channels: int, size: int, classes: int) -> nn.Sequential:
+    """After MobileNet: depthwise and pointwise convolutions, BatchNorm, hard-swish."""
+    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.Hardswish()]
+    for before, after, stride in ((24, 48, 2), (48, 64, 1), (64, 64, 1)):
+        layers += [nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False), nn.BatchNorm2d(before), nn.Hardswish()]
+        layers += [nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.Hardswish()]
+    return nn.Sequential(*layers, nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(64 * 16, classes))
+
+
+def drop(channels: int, size: int, classes: int) -> nn.Sequential:
+    """After VGG: pairs of convolutions, max-pooling, dropout."""
+    side = size // 4
+    one = (nn.Conv2d(channels, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(), nn.Dropout(0.1))
+    two = (nn.Conv2d(16, 40, 3, 1, 1), nn.ReLU(), nn.Conv2d(40, 40, 3, 1, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.2))
+    hidden = (nn.Flatten(), nn.Linear(40 * side * side, 96), nn.ReLU(), nn.Dropout(0.3))
+    return nn.Sequential(Scale(), *one, *two, *hidden, nn.Linear(96, classes))
+
+
+def hybrid(channels: int, size: int, classes: int) -> nn.Sequential:
+    """Convolutions to tokens, then one block of attention."""
+    width = 56
+    stem = (nn.Conv2d(channels, 28, 3, 2, 1), nn.GroupNorm(4, 28), nn.GELU(), nn.Conv2d(28, width, 3, 2, 1), nn.GELU())
+    block = (
+        Residual(nn.LayerNorm(width), Attention(width, 4)),
+        Residual(nn.LayerNorm(width), nn.Linear(width, 112), nn.GELU(), nn.Linear(112, width)),
+    )
+    return nn.Sequential(Scale(), *stem, Tokens((size // 4) ** 2, width), *block, nn.LayerNorm(width), Average(), nn.Linear(width, classes))
+
+
 NETS: dict[str, Callable[[int, int, int], nn.Sequential]] = {
-    f.__name__: f for f in (gelu, plain, group, resid, mixer, vit, mlp, dense, tanh)
+    f.__name__: f for f in (gelu, plain, group, resid, mixer, vit, mlp, dense, tanh, separable, drop, hybrid)
 }
 
 

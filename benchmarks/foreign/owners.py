@@ -1,4 +1,4 @@
-"""Five owners' training procedures, each with a loop of its own: ``train(images, labels, seed)`` gives a network.
+"""Nine owners' training procedures, each with a loop of its own: ``train(images, labels, seed)`` gives a network.
 
 The seed decides the initial weights, the order of the batches and the augmentation.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.foreign.augment import batches, mirrored, shifted, unit
+from benchmarks.foreign.augment import batches, holed, mirrored, pasted, shifted, unit
 from benchmarks.foreign.nets import build
 
 
@@ -130,13 +130,101 @@ def patch_mixer(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     return kept.module.eval()
 
 
-OWNERS = {"P1": batchnorm_gelu, "P2": plain_relu, "P3": groupnorm_mixup, "P4": from_checkpoint, "P5": patch_mixer}
-ARCHITECTURE = {"P1": "gelu", "P2": "plain", "P3": "group", "P4": "resid", "P5": "mixer"}
+def separable_erased(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
+    """P6: depthwise-separable convolutions, RMSprop with momentum whose rate decays by the step, a grey square in each image."""
+    torch.manual_seed(seed)
+    model = build("separable", images).to(memory_format=torch.channels_last)
+    epochs, size = (6 if colour(images) else 5), 90
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=2e-3, alpha=0.95, momentum=0.6, weight_decay=1e-4)
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimiser, 0.05 ** (1 / (epochs * (len(images) // size))))
+    for _ in range(epochs):
+        for batch in batches(len(images), size):
+            x = mirrored(images[batch]) if colour(images) else images[batch]
+            with autocast():
+                logits = model(unit(holed(x, images.shape[2] // 5)))
+            optimiser.zero_grad()
+            F.cross_entropy(logits.float(), labels[batch]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            decay.step()
+    return model.eval()
+
+
+def dropout_adamax(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
+    """P7: dropout, Adamax, brightness and contrast of each image changed, batches that grow from 50 to 200."""
+    torch.manual_seed(seed)
+    model = build("drop", images)
+    epochs = 7 if colour(images) else 5
+    optimiser = torch.optim.Adamax(model.parameters(), lr=5e-3)
+    for epoch in range(epochs):
+        for batch in batches(len(images), (50, 100, 200)[3 * epoch // epochs]):
+            x = unit(shifted(images[batch], 1))
+            light = torch.rand(2, len(batch), 1, 1, 1) * 0.4 - 0.2
+            with autocast():
+                logits = model((x * (1 + light[0]) + light[1]).clamp(0, 1))
+            optimiser.zero_grad()
+            F.cross_entropy(logits.float(), labels[batch]).backward()
+            optimiser.step()
+    return model.eval()
+
+
+def attention_cutmix(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
+    """P8: convolutions and attention, AdamW with a warm-up and a cosine, patches of other images pasted into half of the batches."""
+    torch.manual_seed(seed)
+    model = build("hybrid", images)
+    epochs, size = (7 if colour(images) else 5), 64
+    steps = epochs * (len(images) // size)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
+    wave = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / 80, 0.5 + 0.5 * math.cos(math.pi * s / steps)))
+    for _ in range(epochs):
+        for batch in batches(len(images), size):
+            x, other = mirrored(images[batch]), batch[torch.randperm(len(batch))]
+            x, share = pasted(x, images[other]) if float(torch.rand(())) < 0.5 else (x, 0.0)
+            with autocast():
+                logits = model(unit(x)).float()
+            loss = (1 - share) * F.cross_entropy(logits, labels[batch]) + share * F.cross_entropy(logits, labels[other])
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            wave.step()
+    return model.eval()
+
+
+def frozen_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Module) -> nn.Module:
+    """P9: the public checkpoint ``start`` with a new last layer, which learns alone for an epoch; then all but the first block, by SGD."""
+    torch.manual_seed(seed)
+    model = build("resid", images)
+    body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
+    model.load_state_dict(body, strict=False)
+    epochs, size = 5, 50
+    for epoch in range(epochs):
+        learning = [*(model[-1:] if epoch == 0 else model[4:]).parameters()]
+        optimiser = torch.optim.SGD(learning, lr=(0.05, 0.03, 0.03, 0.01, 0.003)[epoch], momentum=0.9, weight_decay=1e-3)
+        for batch in batches(len(images), size):
+            with autocast():
+                logits = model(unit(mirrored(shifted(images[batch], 1))))
+            model.zero_grad()
+            F.cross_entropy(logits.float(), labels[batch], label_smoothing=0.02).backward()
+            optimiser.step()
+    return model.eval()
+
+
+OWNERS = {
+    "P1": batchnorm_gelu, "P2": plain_relu, "P3": groupnorm_mixup, "P5": patch_mixer,
+    "P6": separable_erased, "P7": dropout_adamax, "P8": attention_cutmix,
+}  # fmt: skip
+FROM_START = {"P4": from_checkpoint, "P9": frozen_checkpoint}
+"""Those that begin with the public checkpoint."""
+ARCHITECTURE = {
+    "P1": "gelu", "P2": "plain", "P3": "group", "P4": "resid", "P5": "mixer",
+    "P6": "separable", "P7": "drop", "P8": "hybrid", "P9": "resid",
+}  # fmt: skip
 
 
 def train(procedure: str, images: Tensor, labels: Tensor, seed: int, start: nn.Module | None = None) -> nn.Module:
-    """The owner's network by ``procedure``; ``start`` is the public checkpoint, for P4."""
-    if procedure == "P4":
+    """The owner's network by ``procedure``; ``start`` is the public checkpoint, for ``FROM_START``."""
+    if procedure in FROM_START:
         assert start is not None
-        return from_checkpoint(images, labels, seed, start)
+        return FROM_START[procedure](images, labels, seed, start)
     return OWNERS[procedure](images, labels, seed)

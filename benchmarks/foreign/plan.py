@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 
 from benchmarks.foreign.data import derive
-from benchmarks.foreign.jobs import SHORT, Job
+from benchmarks.foreign.jobs import SET_OF, SHORT, Job
 from benchmarks.foreign.models import INTERFACES
-from benchmarks.foreign.owners import ARCHITECTURE
+from benchmarks.foreign.owners import ARCHITECTURE, FROM_START
 from benchmarks.foreign.plan_shared import references, shared
 from benchmarks.foreign.plan_thieves import thieves
 
@@ -15,6 +15,8 @@ VICTIMS = {
     ("dev", "cifar10"): ("P2",),
     ("report", "fashion-mnist"): ("P2", "P3", "P5"),
     ("report", "cifar10"): ("P1", "P3", "P4"),
+    ("fresh", "fashion-mnist"): ("P6", "P7", "P8", "P9"),
+    ("fresh", "cifar10"): ("P6", "P9"),
 }
 TWINS = 19
 BEHIND = 10
@@ -23,32 +25,34 @@ BEHIND = 10
 
 def plan(which: str) -> list[Job]:
     """All jobs of ``dev``, ``report`` or ``all``, in the order of the queue: parents before their children."""
-    sets = ("dev", "report") if which == "all" else (which,)
-    return [job for set_ in sets for dataset in SHORT for job in part(set_, dataset)]
+    rounds = [r for r, set_ in SET_OF.items() if which in ("all", set_)]
+    return [job for round_ in rounds for dataset in SHORT for job in part(round_, dataset)]
 
 
-def part(set_: str, dataset: str) -> list[Job]:
-    """One set of one data set; the references, which serve both sets, come with either."""
-    procedures = VICTIMS[set_, dataset]
-    owned = [job for p in procedures for job in owners(set_, dataset, p)]
-    innocents = [*shared(set_, dataset, procedures), *(job for p in procedures for job in kin(set_, dataset, p))]
-    stolen = [job for p in procedures for job in thieves(set_, dataset, p)]
+def part(round_: str, dataset: str) -> list[Job]:
+    """One round of one data set; the references, which serve all, come with each."""
+    procedures = VICTIMS[round_, dataset]
+    owned = [job for p in procedures for job in owners(round_, dataset, p)]
+    innocents = [*shared(round_, dataset, procedures), *(job for p in procedures for job in kin(round_, dataset, p))]
+    stolen = [job for p in procedures for job in thieves(round_, dataset, p)]
     return [*owned, *references(dataset), *innocents, *stolen, *behind(innocents)]
 
 
-def owners(set_: str, dataset: str, procedure: str) -> Iterator[Job]:
+def owners(round_: str, dataset: str, procedure: str) -> Iterator[Job]:
     """The victim, seed 0, and its twins: the same data, seeds 1 to 19."""
     victim = f"{SHORT[dataset]}-{procedure}"
-    make = partial(Job, dataset=dataset, set=set_, maker="owner", victim=victim, procedure=procedure, architecture=ARCHITECTURE[procedure])
+    make = partial(
+        Job, dataset=dataset, set=SET_OF[round_], maker="owner", victim=victim, procedure=procedure, architecture=ARCHITECTURE[procedure]
+    )
     yield make(f"{victim}-victim", role="victim", family="victim", options={"part": victim})
     for seed in range(1, TWINS + 1):
         yield make(f"{victim}-twin-{seed:02d}", role="twin", family="twin", options={"part": victim}, seed=seed)
 
 
-def kin(set_: str, dataset: str, procedure: str) -> Iterator[Job]:
+def kin(round_: str, dataset: str, procedure: str) -> Iterator[Job]:
     """Innocents that share the owner's code, data or both with the victim."""
-    victim, many = f"{SHORT[dataset]}-{procedure}", set_ == "report"
-    base = partial(Job, dataset=dataset, set=set_, role="innocent", victim=victim)
+    victim, many = f"{SHORT[dataset]}-{procedure}", round_ != "dev"
+    base = partial(Job, dataset=dataset, set=SET_OF[round_], role="innocent", victim=victim)
     own = partial(base, maker="owner", procedure=procedure, architecture=ARCHITECTURE[procedure])
     for i in range(4 if many else 2):
         options = {"part": f"{victim}-other-{i}"}
@@ -70,7 +74,7 @@ def from_kin(base: partial[Job], victim: str, procedure: str, many: bool) -> Ite
     """Innocents extracted from the victim's siblings, and one that the owner distilled from a sibling on the victim's own images."""
     epochs = 7 if victim.startswith("fmnist") else 11
     copy = partial(base, maker="imitated", procedure="imitate", architecture=ARCHITECTURE[procedure])
-    start = procedure == "P4"
+    start = procedure in FROM_START
     cases = [("other", 0, "soft"), ("same", 0, "soft"), ("same", 1, "hard")] + ([("other", 1, "hard")] if many else [])
     for i, (kind, sibling, labels) in enumerate(cases):
         options = {"count": 6000, "epochs": epochs, "loop": "adam", "from_start": start}

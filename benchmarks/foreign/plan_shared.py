@@ -5,43 +5,28 @@ from functools import partial
 
 from benchmarks.foreign.classical import SIZES
 from benchmarks.foreign.data import derive
-from benchmarks.foreign.jobs import SHORT, Job
+from benchmarks.foreign.jobs import SET_OF, SHORT, Job
 from benchmarks.foreign.owners import ARCHITECTURE
-
-STRANGERS = 3
-OPTIMISERS = ("sgd", "adam", "rmsprop")
+from benchmarks.foreign.references import specs
 
 
 def references(dataset: str) -> Iterator[Job]:
-    """Three strangers, 16 trained and 16 extracted models by zooaudit's own code, and 6 fitted to other-domain answers."""
-    short = SHORT[dataset]
-    base = partial(Job, dataset=dataset, set="both", role="reference", family="reference", procedure="zooaudit")
-    for i in range(STRANGERS):
-        options = {"optimiser": OPTIMISERS[i], "index": i, "stranger": True}
-        yield base(f"{short}-reference-stranger-{i}", maker="reference", options=options, architecture="ACE"[i], attack="", seed=i)
-    for i in range(16):
-        options = {"optimiser": OPTIMISERS[i // 5 % 3], "index": i}
-        yield base(f"{short}-reference-trained-{i:02d}", maker="reference", options=options, architecture="ABCDE"[i % 5], seed=i)
-    for i in range(16):
-        attack, labels = ("jbda" if i % 3 == 2 else "cloudleak"), ("hard" if i % 4 == 3 else "soft")
-        optimiser = "adam" if (dataset, i) == ("cifar10", 11) else OPTIMISERS[i // 5 % 3]  # with RMSprop this one does not learn
-        options = {"optimiser": optimiser, "index": i, "parent_index": i % STRANGERS}
-        yield base(
-            f"{short}-reference-{attack}-{i:02d}", maker="reference", options=options, architecture="ABCDE"[i % 5],
-            parent=f"{short}-reference-stranger-{i % STRANGERS}", attack=attack, labels=labels, seed=i,
-        )  # fmt: skip
-    for i in range(6):
-        yield base(
-            f"{short}-reference-knockoff-{i}", maker="reference_other_domain", options={"epochs": 6}, architecture="ACEBDA"[i],
-            parent=f"{short}-reference-stranger-{i % STRANGERS}", attack="knockoff", labels="hard" if i == 5 else "soft", seed=i,
+    """By zooaudit's own code and plan: nets of its architectures, what is extracted from these, and nets of other kinds."""
+    planned = specs(dataset)
+    ids = {spec.id: f"{SHORT[dataset]}-reference-{i:02d}-{spec.architecture}" for i, spec in enumerate(planned)}
+    for i, spec in enumerate(planned):
+        attack, labels = (spec.extraction.attack, spec.extraction.labels) if spec.extraction else ("", "")
+        yield Job(
+            ids[spec.id], dataset, "both", "reference", "reference", "reference", options={"index": i}, procedure="zooaudit",
+            architecture=spec.architecture, parent=ids.get(spec.parent or "", ""), attack=attack, labels=labels, seed=spec.seed % 2**31,
         )  # fmt: skip
 
 
-def shared(set_: str, dataset: str, victims: tuple[str, ...]) -> Iterator[Job]:
+def shared(round_: str, dataset: str, victims: tuple[str, ...]) -> Iterator[Job]:
     """Innocents of a data set and set: by other loops, hardened, scikit-learn's, strangers, and models extracted from these."""
-    prefix = f"{SHORT[dataset]}-{set_}"
-    base = partial(Job, dataset=dataset, set=set_, role="innocent")
-    yield from independents(base, prefix, set_ == "report", dataset == "cifar10")
+    prefix = f"{SHORT[dataset]}-{round_}"
+    base = partial(Job, dataset=dataset, set=SET_OF[round_], role="innocent")
+    yield from independents(base, prefix, round_ != "dev", dataset == "cifar10")
     for kind in SIZES:
         seed = derive(prefix, kind) % 10_000
         options = {"part": f"{prefix}-{kind}", "kind": kind}
@@ -55,7 +40,7 @@ def shared(set_: str, dataset: str, victims: tuple[str, ...]) -> Iterator[Job]:
             seed=seed,
         )
     yield from strangers(base, prefix, [p for p in ARCHITECTURE if p not in victims])
-    yield from extracted(base, prefix, set_ == "report", dataset == "cifar10")
+    yield from extracted(base, prefix, round_ != "dev", dataset == "cifar10")
 
 
 def independents(base: partial[Job], prefix: str, many: bool, colour: bool) -> Iterator[Job]:
@@ -65,6 +50,12 @@ def independents(base: partial[Job], prefix: str, many: bool, colour: bool) -> I
         ("resid", "noisy", "sgd"), ("mlp", "smooth", "adamw"), ("dense", "noisy", "sgd"), ("tanh", "smooth", "adamw"),
         ("gelu", "noisy", "rmsprop"), ("plain", "smooth", "adamw"),
     ]  # fmt: skip
+    if prefix.endswith("-fresh"):
+        cases = [
+            ("vit", "cropped", "adamw"), ("mlp", "cropped", "adamax"), ("dense", "cropped", "adamax"), ("tanh", "smooth", "rmsprop"),
+            ("resid", "cropped", "sgd"), ("separable", "noisy", "adamw"), ("drop", "smooth", "sgd"), ("hybrid", "noisy", "adamw"),
+            ("group", "cropped", "rmsprop"), ("mixer", "smooth", "adamw"),
+        ]  # fmt: skip
     for i, (architecture, loop, optimiser) in enumerate(cases if many else cases[:4]):
         epochs = 10 if architecture == "vit" else 6 if colour else 4
         options = {"part": f"{prefix}-independent-{i}", "loop": loop, "optimiser": optimiser, "epochs": epochs}

@@ -3,19 +3,19 @@
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.foreign.jobs import SHORT, Job
-from benchmarks.foreign.owners import ARCHITECTURE
+from benchmarks.foreign.jobs import SET_OF, SHORT, Job
+from benchmarks.foreign.owners import ARCHITECTURE, FROM_START
 from benchmarks.foreign.plan_shared import how
 
-OTHER = {"P1": "plain", "P2": "gelu", "P3": "gelu", "P4": "gelu", "P5": "plain"}
+OTHER = {"P1": "plain", "P2": "gelu", "P3": "gelu", "P4": "gelu", "P5": "plain", "P6": "plain", "P7": "gelu", "P8": "drop", "P9": "hybrid"}
 """The architecture of thieves who do not know the victim's."""
 THIRD = "dense"
 
 
-def thieves(set_: str, dataset: str, procedure: str) -> Iterator[Job]:
+def thieves(round_: str, dataset: str, procedure: str) -> Iterator[Job]:
     """All thieves of the victim of ``procedure``."""
     victim = f"{SHORT[dataset]}-{procedure}"
-    base = partial(Job, dataset=dataset, set=set_, role="thief", victim=victim, parent=f"{victim}-victim", procedure="thief")
+    base = partial(Job, dataset=dataset, set=SET_OF[round_], role="thief", victim=victim, parent=f"{victim}-victim", procedure="thief")
     yield from takers(base, victim, procedure)
     yield from askers(base, victim, procedure, dataset == "cifar10")
 
@@ -33,7 +33,7 @@ def takers(base: partial[Job], victim: str, procedure: str) -> Iterator[Job]:
         yield own(f"{victim}-thief-{name}", family=family, maker="taken", options=options, attack=name, seed=2000 + i)
     options = {"share": 0.5, "epochs": 4}
     yield own(f"{victim}-thief-averaged-50", family="weights averaged", maker="mixed", options=options, attack="averaged-50", seed=2100)
-    partner, options = (f"{victim}-sibling-other-data-0", {"share": 0.7}) if procedure == "P4" else ("", {"share": 0.7, "epochs": 8})
+    partner, options = (f"{victim}-sibling-other-data-0", {"share": 0.7}) if procedure in FROM_START else ("", {"share": 0.7, "epochs": 8})
     yield own(
         f"{victim}-thief-averaged-70", family="weights averaged", maker="mixed", options=options, attack="averaged-70",
         partner=partner, seed=2101,
@@ -50,10 +50,11 @@ def askers(base: partial[Job], victim: str, procedure: str, colour: bool) -> Ite
             if attack == "distilled":
                 options |= {"epochs": 12 if colour else 8, "loop": "sgd" if i == 3 else "adam"}
             known = i % 2 == 0
+            start = {"from_start": True} if known and procedure in FROM_START else {}
             stranger = ("gelu" if same == "group" else "group") if attack == "knockoff" else other
             yield base(
                 f"{victim}-thief-{attack}-{labels}-{'same' if known else 'other'}-net", family=attack, maker=maker,
-                options=options | ({"from_start": True} if known and procedure == "P4" else {}), architecture=same if known else stranger,
+                options=options | start, architecture=same if known else stranger,
                 attack=attack, labels=labels, seed=2200 + i,
             )  # fmt: skip
     for i, (labels, architecture) in enumerate((("soft", same), ("soft", other), ("soft", THIRD), ("hard", same), ("hard", other))):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.foreign.build import there
-from benchmarks.foreign.jobs import SHORT
+from benchmarks.foreign.jobs import SET_OF, SHORT
 from benchmarks.foreign.plan import part
 
 Rows = list[dict[str, Any]]
@@ -17,18 +17,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     out = parser.parse_args().out
     lines = ["# Foreign models"]
-    for set_ in ("dev", "report"):
+    for round_ in SET_OF:
         for dataset in SHORT:
-            lines += section(out, set_, dataset)
+            lines += section(out, round_, dataset)
     (out / "STATUS.md").write_text("\n".join(lines) + "\n")
 
 
-def section(out: Path, set_: str, dataset: str) -> list[str]:
+def section(out: Path, round_: str, dataset: str) -> list[str]:
     """One part: whether it is complete, and its models by family."""
-    jobs = part(set_, dataset)
+    jobs = part(round_, dataset)
     made = [json.loads((out / dataset / "models" / j.id / "about.json").read_text()) for j in jobs if there(out, j)]
     state = "COMPLETE" if len(made) == len(jobs) else "in progress"
-    lines = ["", f"## {set_} {dataset}: {state}, {len(made)} of {len(jobs)} models, {sum(a['seconds'] for a in made):.0f} s", ""]
+    lines = ["", f"## {round_} {dataset}: {state}, {len(made)} of {len(jobs)} models, {sum(a['seconds'] for a in made):.0f} s", ""]
     lines += ["| role | family | labels | models | accuracy | agreement | recovery | seconds each |", "|" + "---|" * 8]
     groups: dict[tuple[str, str, str], Rows] = {}
     for about in made:

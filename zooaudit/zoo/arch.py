@@ -1,4 +1,5 @@
-"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py.
+"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py, and
+what references beside these are in reference_nets.py.
 
 The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer,
 inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E)
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from zooaudit.errors import ConfigError
 from zooaudit.zoo.activations import ACTIVATIONS, Dropout
 from zooaudit.zoo.pooling import MaxPool2x2
+from zooaudit.zoo.reference_nets import REFERENCE_NETS, ReferenceNet
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
 
@@ -90,11 +92,11 @@ class ConvNet(nn.Module):
         return self.head(self.hidden(z.permute(0, 2, 3, 1).flatten(1)))  # channels last, as they lie in memory
 
 
-KNOWN = (*ARCHITECTURES, *VISION_NETS)
+KNOWN = (*ARCHITECTURES, *VISION_NETS, *REFERENCE_NETS)
 """Names of all architectures."""
 
 
-def build_architecture(name: str, shape: ModelShape) -> ConvNet | VisionNet:
+def build_architecture(name: str, shape: ModelShape) -> ConvNet | VisionNet | ReferenceNet:
     """A freshly initialised model of architecture ``name``; draws from torch's global generator.
 
     Raises:
@@ -102,4 +104,6 @@ def build_architecture(name: str, shape: ModelShape) -> ConvNet | VisionNet:
     """
     if name not in KNOWN:
         raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(KNOWN)}")
+    if name in REFERENCE_NETS:
+        return ReferenceNet(name, shape)
     return VisionNet(name, shape) if name in VISION_NETS else ConvNet(ARCHITECTURES[name], shape)

@@ -3,17 +3,19 @@
 import dataclasses
 from dataclasses import dataclass
 
-from zooaudit.config import ExtractConfig, Overlap, OwnTraining, TrainConfig, ZooConfig
+from zooaudit.config import ExtractConfig, Optimiser, Overlap, OwnTraining, TrainConfig, ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
 from zooaudit.zoo.arch import KNOWN
+from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import OWN, Group, ModelSpec, Role
 from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
-CHILDREN = 3
-"""References that are extracted from one that was trained, about."""
+OTHERS, EXTRACTED = 0.5, 0.3
+"""Of the references, the share that are nets of other kinds than the zoo's, and the share that are extracted from strangers."""
+OTHERS_OPTIMISERS: tuple[Optimiser, ...] = ("adam", "rmsprop", "sgd")
 OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
 
@@ -102,12 +104,13 @@ class Planner:
         return [dataclasses.replace(same, seed=seed % OWN_SEEDS) for seed in self._twin_seeds()]
 
     def references(self) -> list[ModelSpec]:
-        """Models of other procedures than the victim's: trained ones, and as many that are extracted from some of these, strangers to the
-        victim all of them, and no suspect's."""
-        extracted = self.zoo.references // 2
-        trained = [self._trained_reference(i) for i in range(self.zoo.references - extracted)]
-        strangers = trained[: -(-len(trained) // CHILDREN)]
-        return trained + [self._extracted_reference(i, strangers[i % len(strangers)]) for i in range(extracted)]
+        """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets of the zoo's architectures,
+        models that are extracted from these, and nets of other kinds. A few kinds teach more than many models of one (docs/log.md)."""
+        count = self.zoo.references
+        others, extracted = round(count * OTHERS), int(count * EXTRACTED)
+        trained = [self._trained_reference(i) for i in range(count - others - extracted)]
+        copies = [self._extracted_reference(i, trained[i % len(trained)]) for i in range(extracted)]
+        return [*trained, *copies, *(self._other_reference(i) for i in range(others))]
 
     def taken(self, victim: ModelSpec) -> list[ModelSpec]:
         """Suspects that are made of the victim's own weights."""
@@ -126,6 +129,14 @@ class Planner:
         ]
         architecture, optimiser = cells[i % len(cells)]
         return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, i // len(cells))
+
+    def _other_reference(self, i: int) -> ModelSpec:
+        """Over the kinds in turn; each kind learns by another optimiser the next time. Some cannot learn hard tasks well."""
+        kinds = tuple(REFERENCE_NETS)
+        name, turn = kinds[i % len(kinds)], i // len(kinds)
+        optimiser = OTHERS_OPTIMISERS[turn % len(OTHERS_OPTIMISERS)]
+        spec = self.trained(Role.REFERENCE, Group.VERDICT, name, 0, turn)
+        return dataclasses.replace(spec, optimiser=optimiser, floor=self.zoo.accuracy_floor / 2)
 
     def _extracted_reference(self, i: int, stranger: ModelSpec) -> ModelSpec:
         """By both attacks in turn, if there are two, and by soft labels and hard ones."""

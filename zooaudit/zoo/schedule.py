@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from zooaudit.config import ModifyConfig
-from zooaudit.zoo.arch import ARCHITECTURES, channels_after
+from zooaudit.zoo.arch import ARCHITECTURES, build_architecture, channels_after
+from zooaudit.zoo.reference_nets import Ferns, Kernel
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec
-from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
 
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
@@ -47,8 +47,8 @@ def _images_modifying(change: ModifyConfig) -> float:
 
 
 def _work_per_image(spec: ModelSpec) -> float:
-    if spec.architecture in VISION_NETS:
-        return vision_work(spec.architecture, spec.shape)
+    if spec.architecture not in ARCHITECTURES:
+        return counted_work(spec.architecture, spec.shape)
     arch, shape = ARCHITECTURES[spec.architecture], spec.shape
     channels, height, width = shape.image
     work = 0.0
@@ -62,8 +62,8 @@ def _work_per_image(spec: ModelSpec) -> float:
 
 
 @cache
-def vision_work(name: str, shape: ModelShape) -> float:
-    """Multiplications of one image in a torchvision net, by a forward pass of shapes without values."""
+def counted_work(name: str, shape: ModelShape) -> float:
+    """Multiplications of one image in a net that is none of A to E, by a forward pass of shapes without values."""
     work = 0.0
 
     def count(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -71,12 +71,16 @@ def vision_work(name: str, shape: ModelShape) -> float:
         if isinstance(layer, nn.Conv2d):
             work += output.numel() * layer.weight[0].numel()
         elif isinstance(layer, nn.Linear):
-            work += layer.weight.numel()
-        elif isinstance(layer, nn.BatchNorm2d | nn.MaxPool2d):
+            work += output.numel() * layer.in_features
+        elif isinstance(layer, Kernel):
+            work += layer.directions.numel()
+        elif isinstance(layer, Ferns):
+            work += NORMALISED * layer.pixels.numel()
+        elif isinstance(layer, nn.BatchNorm2d | nn.LayerNorm | nn.MaxPool2d):
             work += NORMALISED * inputs[0].numel()
 
     with torch.device("meta"):
-        net = VisionNet(name, shape).eval()
+        net = build_architecture(name, shape).eval()
         for layer in net.modules():
             layer.register_forward_hook(count)
         net(torch.empty(1, *shape.image))
