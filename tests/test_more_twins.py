@@ -13,8 +13,8 @@ from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
-from zooaudit.kit import Kit, load_kit, read_kit, save_kit
-from zooaudit.more_twins import add_twins, asked_as, twin_specs
+from zooaudit.kit import Kit, asked_as, load_kit, read_kit, save_kit
+from zooaudit.more_twins import add_twins, twin_specs
 from zooaudit.recipes import recipe_from
 from zooaudit.steps import settled
 from zooaudit.storage.artifacts import open_store

@@ -1,7 +1,9 @@
 """The service without Ray, in this process: every route, every refusal, audits of suspects behind an API."""
 
 import datetime
+import io
 import json
+import math
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -25,10 +27,11 @@ from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, b
 from tests.test_kit import K, make_kit
 from zooaudit.errors import AnswersError
 from zooaudit.fingerprint.answers import ask, top_k
-from zooaudit.kit import Kit, answers_digest, save_kit
+from zooaudit.kit import FIRST, Kit, answers_digest, save_kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.serving import keys
 from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.book import OPEN
 from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.scoring import Job, score_all
@@ -66,6 +69,14 @@ class Place:
     def post(self, body: bytes, kind: str, key: str = "score", **query: Any) -> httpx.Response:
         asked = "&".join(f"{k}={v}" for k, v in ({"suspect": "s"} | query).items())
         return self.ask(f"/kits/{self.id}/score?{asked}", key, body, kind)
+
+
+class Finer(torch.nn.Module):
+    """A copy that tells one of the kit's classes as two."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = COPY(x)
+        return torch.cat([logits[:, :1] + math.log(0.75), logits[:, :1] + math.log(0.25), logits[:, 1:]], 1)
 
 
 def as_json(answers: Tensor) -> bytes:
@@ -156,6 +167,21 @@ def test_so_many_questions_at_most_and_a_p_value_by_name(place: Place) -> None:
     assert (by_rank["by"], by_normal["by"]) == ("rank", "normal") and by_rank["p_value"] is None
     assert by_normal["p_value"] == test.judge(answers, 0.01, by="normal").verdict.p_value
     problem(place.score(answers, p_value="guess"), 422, "rank", "normal")
+
+
+@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+def test_a_suspect_with_classes_of_its_own_is_judged_by_how_alike_its_answers_are(kind: str, place: Place) -> None:
+    test = place.kit.twin_test
+    answers = TorchBlackBox(COPY, K).ask(test.questions())
+    finer = torch.cat([answers[:, :1] * 0.75, answers[:, :1] * 0.25, answers[:, 1:]], 1)
+    told = place.score(finer, kind, suspect_classes=K + 1).json()["twins"]
+    expected = test.judge(finer).verdict
+    assert told["call"] == "stolen" and {name: told[name] for name in plain(expected)} == plain(expected)
+    problem(place.score(finer, kind), 422, "expected")
+    problem(place.score(answers, kind, suspect_classes=K + 1), 422, "expected")
+    problem(place.score(finer, kind, suspect_classes=1), 422, "suspect_classes")
+    problem(place.score(finer, kind, method="paper", suspect_classes=K + 1), 422, "the paper's test", f"the kit's {K}")
+    assert place.score(answers, kind, suspect_classes=K).json()["twins"]["call"] == "stolen"
 
 
 def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
@@ -390,6 +416,32 @@ def test_an_audit_asks_so_many_questions_at_most_and_shows_how_far_it_is(place: 
     assert (short["progress"]["queries"], short["progress"]["budget"]) == (test.looks[0], test.looks[0])
     kept = open_store(str(place.folder / "store")).load("evidence", result["evidence"]).meta
     assert kept["verdict"]["p_value"] == result["p_value"] and kept["verdict"]["statistics"] == result["statistics"]
+
+
+def test_twins_that_came_later_ask_nobody_again(place: Place, stranger: Stranger) -> None:
+    suspect = {"url": stranger.url + "/v2/models/m/infer", "batch": 12}
+    first = ended(place, submitted(place, suspect).json()["id"])["result"]
+    grown = replace(place.kit, facts=place.kit.facts | {FIRST: place.id})
+    later, before = replace(place, id=save_kit(open_store(str(place.folder / "store")), grown).id), stranger.computed
+    again = ended(place, submitted(later, suspect).json()["id"])["result"]
+    assert later.id != place.id and again["queries"] == first["queries"] and stranger.computed == before
+    questions = pq.read_table(io.BytesIO(place.ask(f"/kits/{later.id}/queries").content))
+    assert questions.schema.metadata[b"kit"].decode() == place.id, "answers to the old kit's questions serve the new one"
+
+
+def test_an_audit_of_a_suspect_with_classes_of_its_own(place: Place, stranger: Stranger, tmp_path: Path) -> None:
+    url = stranger.url + "/v2/models/m/infer"
+    told = ended(place, submitted(place, {"url": url, "batch": 9}, suspect_classes=K + 1).json()["id"])
+    assert told["state"] == "failed" and f"{K} numbers" in told["error"] and f"expected {K + 1}" in told["error"]
+    problem(submitted(place, {"url": url}, suspect_classes=1), 422, "suspect_classes")
+    with serving(Stranger(Finer(), (*CLASSES, "slipper"))) as finer:
+        auditor = Auditor(Settings(str(place.folder / "store"), data=tmp_path, suspects=(finer.url.removeprefix("http://"),)))
+        suspect = {"url": finer.url + "/v2/models/m/infer"}
+        id_ = auditor.submit("me", {"kit": place.id, "suspect": suspect, "suspect_classes": K + 1})["id"]
+        while (told := auditor.get(id_) or {})["state"] in OPEN:
+            time.sleep(0.02)
+        auditor.close()
+    assert told["state"] == "done" and told["result"]["call"] == "stolen", told
 
 
 def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger: Stranger, tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ class Client:
     def score(
         self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "twins",
         level: float | None = None, access: str | None = None, queries: int | None = None, p_value: By = "rank",
+        suspect_classes: int | None = None,
     ) -> schemas.Score:  # fmt: skip
         """Judge a suspect by its answers.
 
@@ -106,6 +107,7 @@ class Client:
             level, access: as of ``zooaudit score``.
             queries: how many are asked at most, one of the kit's ``looks``, fixed before the first answer is seen. By default all.
             p_value: by the victim's rank among its twins, or by the normal distribution.
+            suspect_classes: how many classes the suspect has, where they are not the kit's; answers are ``[n, suspect_classes]`` then.
 
         Raises:
             InputError: answers of another shape.
@@ -113,22 +115,26 @@ class Client:
         """
         body = arrow_body(np.asarray(answers, dtype=np.float32))
         asked = {"suspect": suspect, "method": method, "level": level, "access": access, "queries": queries, "p_value": p_value}
+        asked["suspect_classes"] = suspect_classes
         params = {k: v for k, v in asked.items() if v is not None}
         reply = self._asked("POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW})
         return schemas.Score.model_validate_json(reply.content)
 
     def audit(
         self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None,
-        queries: int | None = None, p_value: By = "rank",
+        queries: int | None = None, p_value: By = "rank", suspect_classes: int | None = None,
     ) -> schemas.Audit:  # fmt: skip
         """Have the service ask a suspect behind a prediction API.
 
         Args:
             suspect: ``{"url": ...}``, and how it is asked where that does not show it.
             budget: queries that the suspect may charge for, over all audits of it by this kit.
-            queries, p_value: as of ``score``.
+            queries, p_value, suspect_classes: as of ``score``.
         """
-        asked = schemas.AuditRequest(kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value)
+        asked = schemas.AuditRequest(
+            kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value,
+            suspect_classes=suspect_classes,
+        )  # fmt: skip
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers={"Content-Type": "application/json"})
         return schemas.Audit.model_validate_json(reply.content)
 

@@ -26,8 +26,15 @@ from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
 from zooaudit.zoo.spec import Role
 
 KIND = "kit"
+FIRST = "asked_as"
+"""Fact of a kit that was made from another one by adding twins: the id under which its suspects are asked."""
 TENSORS, REFERENCES = "kit.safetensors", "references.parquet"
 REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(pa.float32()))])
+
+
+def asked_as(kit: Artifact) -> str:
+    """The kit id that ledgers of APIs and files of questions bear: the same whatever twins were added, since the questions are."""
+    return str(kit.meta["facts"].get(FIRST, kit.id))
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +64,10 @@ class Kit:
     seed: int
     twin_test: TwinTest
     facts: dict[str, Any]
+
+    def named(self, others: int | None = None) -> tuple[str, ...]:
+        """Names of a suspect's classes: the kit's, or numbers where the suspect has ``others`` of its own."""
+        return self.classes if others in (None, self.num_classes) else tuple(map(str, range(others or 0)))
 
     @property
     def num_classes(self) -> int:

@@ -12,8 +12,8 @@ from zooaudit.config import OwnTraining
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError
 from zooaudit.evidence.keeping import commitment
-from zooaudit.kit import KIND, Kit, find_kit, read_kit
-from zooaudit.more_twins import add_twins, asked_as, committed_training
+from zooaudit.kit import KIND, Kit, asked_as, find_kit, read_kit
+from zooaudit.more_twins import add_twins, committed_training
 from zooaudit.recipes import recipe_from
 from zooaudit.score_cases import add_settings
 from zooaudit.storage.artifact import Artifact

@@ -15,7 +15,7 @@ from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
 from zooaudit.farm import Farm, Watch
-from zooaudit.kit import Kit, read_kit, save_kit
+from zooaudit.kit import FIRST, Kit, asked_as, read_kit, save_kit
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
@@ -25,14 +25,6 @@ from zooaudit.verdict.twin_test import Candidate, TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import ModelSpec, Role
-
-FIRST = "asked_as"
-"""Fact of a kit that was made from another one by adding twins: the id under which its suspects are asked."""
-
-
-def asked_as(kit: Artifact) -> str:
-    """The kit id that ledgers of APIs and files of questions bear: the same whatever twins were added, since the questions are."""
-    return str(kit.meta["facts"].get(FIRST, kit.id))
 
 
 def committed_training(facts: dict[str, Any]) -> OwnTraining | None:

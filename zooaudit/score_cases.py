@@ -12,8 +12,7 @@ from zooaudit.console import Voice
 from zooaudit.errors import ColumnsError, ConfigError, InputError, SuspectError
 from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.access import EXPECTED, Access
-from zooaudit.kit import Kit, find_kit, read_kit
-from zooaudit.more_twins import asked_as
+from zooaudit.kit import Kit, asked_as, find_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.door import ANSWERS, Door, How
@@ -129,7 +128,7 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
     scoring.tell("", "started", suspect=case.name, kit=case.kit, store=args.store, method=args.method, budget=scoring.budget)
     others = args.suspect_classes not in (None, kit.num_classes)
     how = How(
-        asked_as(scoring.artifact), kit.image_shape, tuple(map(str, range(args.suspect_classes))) if others else kit.classes,
+        asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, SuspectError, ZooauditError
 from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.fingerprint.access import Access
-from zooaudit.kit import KIND, Kit, read_kit
+from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
@@ -60,7 +60,7 @@ class Auditor:
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
-                ``access``, ``budget``, ``queries``, ``p_value``.
+                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``.
 
         Raises:
             InputError: it cannot be done, and why.
@@ -104,7 +104,7 @@ class Auditor:
         suspect = asked["suspect"]
         if taboo := sorted(set(suspect) & set(NOT_OURS)):
             raise ConfigError(f"the suspect has {', '.join(taboo)}, which are for the command line; send its key in headers")
-        remote = remote_of(suspect, kit.classes)
+        remote = remote_of(suspect, kit.named(asked.get("suspect_classes")))
         if taboo := sorted(h for h in remote.headers if h.lower() in FRAMING):
             raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
         for name, most in MOST_S.items():
@@ -155,7 +155,7 @@ class Auditor:
             progress = {name: so_far[name] for name in ("queries", "budget", "call", "rank", "twins", "p_value", "settled")}
             self._book.note(id_, progress=progress | {"charged": ledger.spent})
 
-        about = {"kit": artifact.id, **remote.about}
+        about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         stopped = self._cancelled[id_]
         with client, self._ledger(about, budget) as ledger:
             box = HttpBlackBox(remote, ledger, client, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
@@ -164,7 +164,7 @@ class Auditor:
             charged = {"charged": ledger.spent, "lost": ledger.lost}
         kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
         shown = twin_verdict(kit, found)
-        if list(remote.naming.columns) != list(range(len(kit.classes))):
+        if list(remote.naming.columns) != list(range(kit.num_classes)):
             shown["hint"] = ""  # it would be relative to the order that was given
         return shown | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}
 

@@ -14,7 +14,7 @@ from zooaudit.errors import ZooauditError
 from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.access import Access
 from zooaudit.fingerprint.answers import check_answers
-from zooaudit.kit import Kit
+from zooaudit.kit import FIRST
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
@@ -44,6 +44,9 @@ public = APIRouter(responses=PROBLEM)
 router = APIRouter(responses=PROBLEM)
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
+Classes = Annotated[
+    int | None, Query(ge=2, le=100_000, description="of the suspect, where they are not the kit's: how alike its answers are is compared")
+]
 Horizon = Annotated[int | None, Query(description="questions at most, one of the kit's looks; to be fixed before the first answer is seen")]
 
 
@@ -106,14 +109,15 @@ def queries(
     if method == "paper" and not service.settings.training_images:
         raise Refused(HTTPStatus.FORBIDDEN, "this service does not hand out training images", expected=f"a service with {QUERIES}=1")
     _, found = service.kits.get(id_)
+    asked_as = str(found.facts.get(FIRST, id_))
     images = found.questions().flatten(0, 2) if method == "paper" else found.twin_test.questions()
     if format_ == "json":
         return Response(questions_json(images), media_type=JSON)
     if format_ == "parquet":
-        return Response(parquet_bytes(questions_table(images, id_, found.classes)), media_type=PARQUET)
+        return Response(parquet_bytes(questions_table(images, asked_as, found.classes)), media_type=PARQUET)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "queries.zip"
-        write_questions(path, images, id_, found.classes)
+        write_questions(path, images, asked_as, found.classes)
         return Response(path.read_bytes(), media_type=ZIP)
 
 
@@ -121,7 +125,7 @@ def queries(
 async def score(
     id_: str, request: Request, service: Shared, suspect: Suspect, method: Method = "twins",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
-    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank",
+    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspect_classes: Classes = None,
 ) -> schemas.Score:  # fmt: skip
     """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first look at least, at most to ``queries``; ``paper``:
     to whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
@@ -140,19 +144,22 @@ async def score(
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
     most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
-    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, found.num_classes)))
+    classes = found.named(suspect_classes)
+    if method == "paper" and classes != found.classes:
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the paper's test", f"{len(classes)} classes", f"the kit's {found.num_classes}")
+    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))))
     started = time.perf_counter()
-    answers = await _parsed(service, kind, body, found, most)
+    answers = await _parsed(service, kind, body, classes, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
     return await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
 
 
-async def _parsed(service: Service, kind: str, body: bytes, kit: Kit, most: int) -> Tensor:
+async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int) -> Tensor:
     if kind == PARQUET:
-        return await service.reading(read_parquet, body, kit.num_classes, most)
-    answers = read_fast(kind, body, kit.classes, most)
-    return await service.reading(read_rows, kind, body, kit.classes, most) if answers is None else answers
+        return await service.reading(read_parquet, body, len(classes), most)
+    answers = read_fast(kind, body, classes, most)
+    return await service.reading(read_rows, kind, body, classes, most) if answers is None else answers
 
 
 async def _scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:

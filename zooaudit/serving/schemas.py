@@ -185,6 +185,8 @@ class AuditRequest(BaseModel):
     queries: int | None = None
     """Questions at most: one of the kit's ``looks``."""
     p_value: Literal["rank", "normal"] = "rank"
+    suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
+    """How many classes the suspect has, where they are not the kit's."""
 
 
 class Audit(BaseModel):
