@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from zooaudit.studies import rivals
 from zooaudit.studies.power import WEIGHTS, found
 from zooaudit.studies.rates import shown
-from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, of, total, worst_of
+from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, of, total, worst_of
 from zooaudit.verdict.decision import Call
 
 RESULTS = Path(__file__).parent.parent / "docs" / "verdict"
@@ -66,17 +66,24 @@ def victims_table() -> str:
             mine = of(part, questions=SHOWN, rule=ONCE, access=access)
             k, n = total(of(mine, true=True), "stolen")
             _, (most, asked), p = worst_of(mine, "first")
-            cells += [f"{k} of {n}", f"{most} of {asked} (p {p:.2g})"]
+            share, chance = leaning_of(mine)
+            cells += [f"{k} of {n}", f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
         kits = [k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()]
         off = sorted({k["off"] for k in kits if k["true"] and k["off"]})
         hubs, refused = (f"{sum(k[c] for k in kits)} of {len(kits)}" for c in ("hub", "refused"))
         lines.append([*cells, hubs, refused, "; ".join(off) or "none"])
     columns = ["victim"]
-    columns += [c for a in ("probabilities", "label") for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}")]
-    return _table(
-        f"{head} {SHOWN} questions; p: the chance that the worst of so many candidates is as bad, were all binomial at .05.",
-        [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines,
-    )  # fmt: skip
+    columns += [
+        c
+        for a in ("probabilities", "label")
+        for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}", f"the same by source, {a}")
+    ]
+    told = (
+        f"{head} {SHOWN} questions. p of a count: the chance that the worst of so many candidates is as bad, were innocents independent "
+        "and each candidate first for .05 of them. By source: the largest share that a candidate is first for when each independent source "
+        "of innocents counts once; p: the chance of one so large, if every source leaned to candidates of its own."
+    )
+    return _table(told, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
 
 
 def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -16,6 +16,7 @@ from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import NATURAL, Candidate, Reference, TwinTest
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
@@ -119,6 +120,8 @@ def make_twin_test(level: float = 0.05, twins: int = 19, references: int = 16, *
         tuple(Reference(f"reference-{i}", "trained") for i in range(references)), asked(others), "peers of the victim",
         behind(candidates), behind(others),
     )  # fmt: skip
+    if others:  # every question is an image of the task, and there are no more of these
+        found = replace(found, predicted=predicted(answers, found.reference_answers, torch.arange(QUESTIONS)), lessons=asked(others))
     return replace(found, **changes)
 
 

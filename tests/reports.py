@@ -135,7 +135,9 @@ def with_twins(audit: Audit, twins: int) -> Audit:
     """The same audit with the first of its twins only."""
     test, kept = audit.kit.twin_test, slice(twins + 1)
     behind = None if test.behind is None else test.behind[:, kept]
-    return with_twin_test(audit, replace(test, candidates=test.candidates[kept], answers=test.answers[kept], behind=behind))
+    predicted = None if test.predicted is None else test.predicted[kept]
+    changed = replace(test, candidates=test.candidates[kept], answers=test.answers[kept], behind=behind, predicted=predicted)
+    return with_twin_test(audit, changed)
 
 
 def without(audit: Audit, role: Role) -> Audit:

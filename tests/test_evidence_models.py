@@ -59,7 +59,7 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     assert {c for c, passed in checks.items() if passed is None} == {"answers"}, told
     made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references"}
     assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
-    assert "among 19 fresh twins, with the kit's 20 references, stolen" in told["fresh twins"]
+    assert "among 19 fresh twins, with the kit's 32 references, stolen" in told["fresh twins"]
 
 
 def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
@@ -89,9 +89,12 @@ def among(test: TwinTest, references: tuple[Reference, ...]) -> TwinTest:
     """The same with fewer references, the last ones; without any, and without what interfaces do to answers."""
     count = len(references)
     if count == 0:
-        return replace(test, references=(), reference_answers=test.reference_answers[:0], behind=None, reference_behind=None)
+        bare = replace(test, references=(), reference_answers=test.reference_answers[:0], behind=None, reference_behind=None)
+        return replace(bare, predicted=None, lessons=None)
     behind = None if test.reference_behind is None else test.reference_behind[:, -count:]
-    return replace(test, references=references, reference_answers=test.reference_answers[-count:], reference_behind=behind)
+    lessons = None if test.lessons is None else test.lessons[-count:]
+    answers = test.reference_answers[-count:]
+    return replace(test, references=references, reference_answers=answers, reference_behind=behind, lessons=lessons)
 
 
 def invented_twins(kit: Kit) -> Kit:
@@ -184,7 +187,9 @@ def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, c
     """Without twins its verdict is always that it cannot tell, and the check says no more."""
     test = kit.twin_test
     behind = None if test.behind is None else test.behind[:, :1]
-    bare = replace(kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind))
+    bare = replace(
+        kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind, predicted=None, lessons=None)
+    )
     pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Call.CANNOT_TELL)
     code, checks, told = with_models(capsys, pack, checker)
     assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in told["fresh twins"]

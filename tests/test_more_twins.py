@@ -11,6 +11,7 @@ from tests.cases import Capture, kit_of
 from zooaudit.cli import main
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
 from zooaudit.kit import Kit, asked_as, load_kit, read_kit, save_kit
@@ -18,7 +19,8 @@ from zooaudit.more_twins import add_twins, twin_specs
 from zooaudit.recipes import recipe_from
 from zooaudit.steps import settled
 from zooaudit.storage.artifacts import open_store
-from zooaudit.verdict.twin_test import Candidate
+from zooaudit.twin_testing import asked_more
+from zooaudit.verdict.twin_test import NATURAL, Candidate
 
 
 def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
@@ -34,7 +36,16 @@ def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
     assert torch.equal(before.images, after.images) and before.looks == after.looks and before.references == after.references
     assert after.candidates[:20] == before.candidates and {c.id for c in after.candidates[20:]} == new
     assert torch.equal(after.answers[:20], before.answers) and after.answers.shape[0] == 22
+    assert after.predicted is not None and before.predicted is not None and after.lessons is not None and before.lessons is not None
+    assert torch.equal(after.predicted[:20], before.predicted) and torch.equal(after.lessons, before.lessons)
     assert asked_as(artifacts.load("kit", told["kit"])) == kit.id, "ledgers and answers of the old kit serve the new one"
+    recipe, digits = recipe_from(load_kit(artifacts, kit.id).facts["recipe"]), load_digits()
+    again = asked_more(before, [c.id for c in before.candidates], recipe.twin_test, recipe.seed, digits, artifacts)
+    assert again.predicted is not None
+    torch.testing.assert_close(again.predicted, before.predicted, msg="twins that come later are predicted as the first ones were")
+    natural = [f == NATURAL for f in before.families]
+    assert not torch.equal(before.predicted[:, natural], before.answers[:, natural])
+    assert torch.equal(before.predicted[:, [not n for n in natural]], before.answers[:, [not n for n in natural]])
     capsys.readouterr()
     assert main(["kit", "add-twins", "--store", store, "--kit", told["kit"], "--twins", "22", "--farm", "serial", "--json"]) == 0
     third = json.loads(capsys.readouterr().out)

@@ -22,11 +22,11 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import power, rivals, validity
 from zooaudit.studies.collected import read
 from zooaudit.studies.owners import Owner, owners
-from zooaudit.studies.rates import interval, worst
+from zooaudit.studies.rates import interval, leaning, worst
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result, run_on_models
 from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
-from zooaudit.studies.validity import of, total, worst_of
+from zooaudit.studies.validity import leaning_of, of, total, worst_of
 from zooaudit.study_commands import _chosen
 from zooaudit.suspects.blackbox import Recorded
 
@@ -112,11 +112,13 @@ def test_every_innocent_is_judged_against_every_candidate(owner: Owner, innocent
     assert sum(r["first"] for r in part) == 12  # each suspect puts one candidate first
     assert all(sum(r["ranks"]) == r["n"] and r["ranks"][0] == r["first"] >= r["stolen"] for r in innocents)
     assert worst_of(part, "first")[2] > 0.05
+    assert leaning_of(part)[1] > 0.01
+    assert {r["source"] for r in part} == {owner.source(about) for _, about in owner.innocents}
 
 
 def test_exchanging_victim_and_twin_exchanges_their_numbers(tmp_path: Path, innocents: list[Row]) -> None:
     swapped = validity.rows(owner_of(collection(tmp_path / "swapped", swapped=7)))
-    keys = ("victim", "questions", "rule", "access", "family")
+    keys = ("victim", "questions", "rule", "access", "family", "source")
 
     def told(rows: list[Row]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         return {
@@ -132,6 +134,8 @@ def test_a_candidate_that_innocents_resemble_is_seen(tmp_path: Path) -> None:
     part = of(rows, questions="500", rule="once", access="probabilities")
     name, (first, n), p = worst_of(part, "first")
     assert name == "candidate-05" and first > n / 2 and p < 1e-4  # seed 14
+    share, chance = leaning_of(part)
+    assert share > 0.5 and chance < 0.01
     assert total(of(part, true=True), "first")[0] <= 1
 
 
@@ -265,6 +269,17 @@ def test_the_worst_of_many_is_no_surprise() -> None:
     where, p = worst([(1, 20)] * 10 + [(3, 20)], 0.05)
     assert where == 10 and 0.3 < p < 0.7
     assert worst([(12, 20)], 0.05)[1] < 1e-6
+
+
+def test_sources_that_lean_together_are_told_from_one_large_source() -> None:
+    dice = np.random.default_rng(1)
+    apart = np.eye(20)[dice.integers(0, 20, 30)]
+    share, chance = leaning([apart, apart[:, ::-1]])
+    assert share == max(apart.mean(0)) and chance > 0.05
+    together = apart.copy()
+    together[:12] = np.eye(20)[3]
+    share, chance = leaning([apart, together])
+    assert share >= 0.4 and chance < 0.001
 
 
 def asked(*names: str, models: str = "") -> argparse.Namespace:

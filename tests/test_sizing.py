@@ -219,7 +219,7 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
     assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), "the plan is for models that learn at once"
     made_of_another = sum(s.parent is not None for s in plan.specs)
     families = pools_of(DIGITS, DOMAINS["digits"].test_size)
-    asked = asking(DIGITS, plan, twin_test_of(DIGITS, plan, families), len(families))
+    asked = asking(DIGITS, plan, twin_test_of(DIGITS, plan, families), families)
     assert asked.sets == len(artifacts.ids("answers"))
     found = audit_requests(trained=len(plan.specs), extracted=made_of_another, answered=asked.sets, encoders=2)
     assert vars(found) == dict(zip(("put", "get", "head", "list", "delete"), counted.values(), strict=True))
@@ -270,10 +270,10 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--models", "140", "--cpus", "16"]) == 0
     text = capsys.readouterr().out
-    assert "136 models" in text and "suspects_per_cell 1 -> 4" in text and "16 CPU cores" in text
+    assert "144 models" in text and "suspects_per_cell 1 -> 4" in text and "16 CPU cores" in text
     assert main(["plan", "--models", "140", "--gpus", "4", "--gpu-speedup", "20", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["total_models"] == 136 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
+    assert found["total_models"] == 144 and found["devices"] == {"count": 4, "speedup": 20.0, "what": "GPUs"}
     recipe, _ = scaled(FMNIST_QUICK, 140)
     assert found["requests"] == vars(estimate(recipe, FMNIST, Devices(4)).requests)
     assert as_json(estimate(recipe, FMNIST, Devices(4, 20.0, "GPUs")))["core_hours"] == found["core_hours"]

@@ -89,6 +89,11 @@ def test_the_statistic_by_hand() -> None:
     metric = np.linalg.inv(np.eye(6) + others.T @ others / level)
     expected = [float(c @ metric @ rest / np.sqrt((c @ metric @ c) * (rest @ metric @ rest))) for c in own]
     np.testing.assert_allclose(Comparison(candidates, references, 3, tuple("abc")).of(suspect), expected)
+    foretold = generator.normal(size=(4, 6))
+    learnt = (foretold - foretold.mean(0)) * scale
+    both = [c / np.linalg.norm(c) + d / np.linalg.norm(d) for c, d in zip(own, learnt, strict=True)]
+    expected = [float(c @ metric @ rest / np.sqrt((c @ metric @ c) * (rest @ metric @ rest))) for c in both]
+    np.testing.assert_allclose(Comparison(candidates, references, 3, tuple("abc"), foretold).of(suspect), expected)
 
 
 def test_a_left_out_reference_takes_all_of_its_rows_along() -> None:
@@ -109,8 +114,9 @@ def swapped(test: TwinTest, i: int) -> TwinTest:
     rows = list(range(len(test.candidates)))
     rows[0], rows[i] = i, 0
     assert test.behind is not None
-    behind = test.behind[:, rows]
-    return replace(test, candidates=tuple(test.candidates[r] for r in rows), answers=test.answers[rows], behind=behind)
+    assert test.predicted is not None
+    changed = {"answers": test.answers[rows], "behind": test.behind[:, rows], "predicted": test.predicted[rows]}
+    return replace(test, candidates=tuple(test.candidates[r] for r in rows), **changed)
 
 
 @settings(max_examples=25)

@@ -83,8 +83,9 @@ EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
 """Of its parent: the driver looks for it, the worker reads its record and its weights."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
-CALLS = 3 + 2 * len(TREATMENTS)
-"""Of many models at once, for answers: references on the pools, candidates, suspects; candidates and references behind each interface."""
+CALLS = 4 + 2 * len(TREATMENTS)
+"""Of many models at once, for answers: references on the pools, candidates on those of the task and on what is asked, suspects; candidates
+and references behind each interface."""
 OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
 """The user's own victim: looked for, saved, its record read."""
 ONCE = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1) + loaded(0) + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
@@ -145,7 +146,7 @@ class Asking:
     Attributes:
         models: that answer the fingerprints' questions: victim, encoder's models, suspects.
         candidates, references: of the twin test; the victim is both a candidate and one of ``models``.
-        pool: images that the twin test's questions are chosen from.
+        pool: images that the twin test's questions are chosen from; ``natural`` of them are of the victim's task.
         budget: questions of the twin test.
         fingerprints: questions of all fingerprints.
     """
@@ -154,6 +155,7 @@ class Asking:
     candidates: int
     references: int
     pool: int
+    natural: int
     budget: int
     fingerprints: int
 
@@ -165,19 +167,21 @@ class Asking:
     @property
     def sets(self) -> int:
         """Sets of questions that a model answers, of all models."""
-        return self.models + self.references + self.short
+        return self.models + self.references + self.candidates + self.short
 
     @property
     def queries(self) -> int:
         """Images that all models are asked, those that answer in the zoo's own process."""
-        return self.models * self.fingerprints + self.references * self.pool + self.short * self.budget
+        pools = self.references * self.pool + self.candidates * self.natural
+        return self.models * self.fingerprints + pools + self.short * self.budget
 
 
-def asking(recipe: Recipe, plan: Plan, test: TwinTest, pool: int) -> Asking:
+def asking(recipe: Recipe, plan: Plan, test: TwinTest, families: tuple[str, ...]) -> Asking:
     """Who is asked what."""
     judged = sum(s.group in (Group.ENCODER, Group.SUSPECT) for s in plan.specs)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
-    return Asking(1 + judged, len(test.candidates), len(test.references), pool, test.budget, 2 * n * views)
+    pool, natural = len(families), families.count(NATURAL)
+    return Asking(1 + judged, len(test.candidates), len(test.references), pool, natural, test.budget, 2 * n * views)
 
 
 def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> dict[str, int]:
@@ -197,6 +201,7 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
     )  # fmt: skip
     given = _answers_bytes(answers, plan.victim) * asked.models
     given += _answers_bytes(_drawn(1, asked.pool, 1, classes), plan.victim) * asked.references
+    given += _answers_bytes(_drawn(1, asked.natural, 1, classes), plan.victim) * asked.candidates
     given += _answers_bytes(_drawn(1, asked.budget, 1, classes), plan.victim) * asked.short
     return {
         "answers": given,
@@ -240,6 +245,7 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
         torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), checks, looks,
         recipe.twin_test.level, candidates, own, references, others, procedure(twins[0]) if twins else "",
         own.expand(len(TREATMENTS), *own.shape), others.expand(len(TREATMENTS), *others.shape),
+        *((own.clone(), torch.zeros(1, classes).expand(len(references), families.count(NATURAL), classes)) if references else ()),
     )  # fmt: skip
 
 

@@ -175,6 +175,8 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     }
     if test.behind is not None and test.reference_behind is not None:
         tensors |= {"test.behind": test.behind, "test.reference_behind": test.reference_behind}
+    if test.predicted is not None and test.lessons is not None:
+        tensors |= {"test.predicted": test.predicted, "test.lessons": test.lessons}
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
@@ -255,7 +257,7 @@ def _twin_test(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
         tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
         tuple(Candidate(**c) for c in meta["candidates"]), tensors["test.candidates"],
         tuple(Reference(**r) for r in meta["references"]), tensors["test.references"], meta["procedure"],
-        tensors.get("test.behind"), tensors.get("test.reference_behind"),
+        tensors.get("test.behind"), tensors.get("test.reference_behind"), tensors.get("test.predicted"), tensors.get("test.lessons"),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import load_record
-from zooaudit.twin_testing import answered, answered_behind
+from zooaudit.twin_testing import asked_more
 from zooaudit.verdict.twin_test import Candidate, TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.plan import Plan
@@ -88,7 +88,7 @@ def add_twins(
         why = next((records[s.id].reason for s in new), "")
         raise NotEnoughModelsError(f"none of {len(new)} new twins learnt ({why}); the kit stays as it is")
     facts = found.facts | {"recipe": asdict(recipe), FIRST: asked_as(kit)}
-    return save_kit(artifacts, replace(found, twin_test=_grown(found.twin_test, learnt, dataset, artifacts), facts=facts))
+    return save_kit(artifacts, replace(found, twin_test=_grown(found.twin_test, learnt, recipe, dataset, artifacts), facts=facts))
 
 
 def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None) -> None:
@@ -107,9 +107,10 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
         )
 
 
-def _grown(test: TwinTest, more: Sequence[Candidate], dataset: Dataset, artifacts: Artifacts) -> TwinTest:
+def _grown(test: TwinTest, more: Sequence[Candidate], recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> TwinTest:
     """The test with more twins after the others."""
-    ids, images = [c.id for c in more], test.images
-    answers = torch.cat([test.answers, answered(ids, images, dataset, artifacts)])
-    behind = None if test.behind is None else torch.cat([test.behind, answered_behind(ids, images, dataset, artifacts)], dim=1)
-    return replace(test, candidates=(*test.candidates, *more), answers=answers, behind=behind)
+    new = asked_more(test, [c.id for c in more], recipe.twin_test, recipe.seed, dataset, artifacts)
+    behind = None if test.behind is None or new.behind is None else torch.cat([test.behind, new.behind], dim=1)
+    predicted = None if test.predicted is None or new.predicted is None else torch.cat([test.predicted, new.predicted])
+    answers = torch.cat([test.answers, new.plain])
+    return replace(test, candidates=(*test.candidates, *more), answers=answers, behind=behind, predicted=predicted)

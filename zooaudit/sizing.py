@@ -111,7 +111,7 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
     low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
     families = pools_of(recipe, domain.test_size)
     test = twin_test_of(recipe, plan, families)
-    asked = asking(recipe, plan, test, len(families))
+    asked = asking(recipe, plan, test, families)
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}

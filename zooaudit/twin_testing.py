@@ -1,7 +1,7 @@
 """The step that makes a kit's twin test: which images are asked, and what candidates and references answer to them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from zooaudit.seeds import derive
 from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.spec import ModelSpec
@@ -122,18 +123,60 @@ def make(
     others = answered([s.id for s in references], of.images, dataset, artifacts)
     chosen = order(config, of, how_telling(others))
     images, ids = of.images[chosen[0]], [c.id for c in candidates]
+    natural = of.families.count(NATURAL)
     own = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0])
     other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts))
     kinds = [reference(s) for s in references]
-    return assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+    test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+    return replace(test, lessons=others[:, :natural].clone() if references else None)
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What models answer to the questions: float32 ``[models, Q, K]``, and ``[I, models, Q, K]`` behind I interfaces, or None."""
+    """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I interfaces, or None; and of
+    candidates what is predicted of their answers, as :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None."""
 
     plain: Tensor
     behind: Tensor | None = None
+    predicted: Tensor | None = None
+
+
+def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor) -> Asked:
+    """The candidates' answers with what is predicted of them.
+
+    Args:
+        own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to the images of the task that
+            questions were chosen from.
+        rows: int64 ``[Q]``, which image each question is; of another family from n on.
+    """
+    if not len(lessons):
+        return asked
+    natural = rows < lessons.shape[1]
+    found = asked.plain.clone()
+    found[:, natural] = predicted(own, lessons, rows[natural])
+    return replace(asked, predicted=found)
+
+
+def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts) -> Asked:
+    """What candidates that came later answer to a test's questions, as its own did.
+
+    Args:
+        config, seed: those that the test was made with, on this dataset.
+
+    Raises:
+        DataError: the questions are not from this dataset.
+    """
+    images, lessons = test.images, test.lessons
+    asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    if lessons is None:
+        return asked
+    pool = natural_images(dataset, seed, config.pool).images
+    places = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
+    rows = [places.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(images, test.families, strict=True)]
+    if len(pool) != lessons.shape[1] or -1 in rows:
+        raise DataError(f"the kit's questions are not among the images that {dataset.name} gives now; give the data that it was made on")
+    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, torch.tensor(rows))
 
 
 def assembled(
@@ -144,7 +187,7 @@ def assembled(
     asked, checks, looks = chosen
     return TwinTest(
         of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
-        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind,
+        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind, own.predicted,
     )  # fmt: skip
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Tensor
-
 from zooaudit import steps
 from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
@@ -21,11 +19,11 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.twin_testing import answered, answered_behind, reference
+from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, reference
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
-from zooaudit.verdict.twin_test import Candidate, Examined, Reference, TwinTest
+from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan
@@ -54,19 +52,11 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
-    """What the checker trained and asked: the victim first, then the fresh twins that learnt; and his references.
+    """What the checker trained and asked: the kit's test with the victim and the fresh twins that learnt as its candidates; and the same
+    with the checker's references, None if he has none."""
 
-    Attributes:
-        answers, reference_answers: float32 ``[m + 1, Q, K]`` and ``[R, Q, K]`` to the kit's questions.
-        behind, reference_behind: the same behind interfaces.
-    """
-
-    candidates: tuple[Candidate, ...]
-    answers: Tensor
-    references: tuple[Reference, ...]
-    reference_answers: Tensor
-    behind: Tensor
-    reference_behind: Tensor
+    by_kits: TwinTest
+    by_theirs: TwinTest | None
 
 
 def crosscheck(
@@ -147,30 +137,41 @@ def _fresh(
         farm.build(missing, dataset, artifacts, watch)
     records = steps.records(plan, artifacts)
     twins, references = ([s for s in plan.of(role) if records[s.id].status is Status.LEARNT] for role in (Role.TWIN, Role.REFERENCE))
-    own, others, images = [victim, *(s.id for s in twins)], [s.id for s in references], opened.kit.twin_test.images
-    candidates = [Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins)]
-    plain, behind = ([asked(ids, images, dataset, artifacts) for ids in (own, others)] for asked in (answered, answered_behind))
-    return Fresh(tuple(candidates), plain[0], tuple(reference(s) for s in references), plain[1], behind[0], behind[1])
+    candidates = (Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins))
+    recipe, test, ids = recipe_from(opened.kit.facts["recipe"]), opened.kit.twin_test, [s.id for s in references]
+    by_kits = _among(candidates, test, recipe, dataset, artifacts)
+    if not references:
+        return Fresh(by_kits, None)
+    plain, behind = (asked(ids, test.images, dataset, artifacts) for asked in (answered, answered_behind))
+    theirs = replace(
+        test, references=tuple(reference(s) for s in references), reference_answers=plain, reference_behind=behind,
+        lessons=answered(ids, natural_images(dataset, recipe.seed, recipe.twin_test.pool).images, dataset, artifacts),
+    )  # fmt: skip
+    return Fresh(by_kits, _among(candidates, theirs, recipe, dataset, artifacts))
+
+
+def _among(candidates: tuple[Candidate, ...], test: TwinTest, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> TwinTest:
+    """The test with other candidates."""
+    asked = asked_more(test, [c.id for c in candidates], recipe.twin_test, recipe.seed, dataset, artifacts)
+    return replace(test, candidates=candidates, answers=asked.plain, behind=asked.behind, predicted=asked.predicted)
 
 
 def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
     """The victim among the fresh twins, with the kit's references and with the checker's; and the kit's twins beside the fresh ones."""
-    learnt = len(fresh.candidates) - 1
+    with_kits = fresh.by_kits
+    learnt = with_kits.twins
     if learnt < 3:
         why = f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the victim's twins"
         return [Finding("fresh twins", _unless_silent(opened, False), why)]
-    with_kits = replace(opened.kit.twin_test, candidates=fresh.candidates, answers=fresh.answers, behind=fresh.behind)
     refused, cautions = spoken(with_kits.exchangeability)
     said = refused or "; ".join(cautions) or f"the victim looks like a draw of what trained {learnt} fresh twins"
     found = [
         Finding("exchangeable", _unless_silent(opened, not refused), said),
-        stated_twins(opened.kit.twin_test, fresh.candidates, fresh.answers),
+        stated_twins(opened.kit.twin_test, with_kits.candidates, with_kits.answers),
         _ranked(opened, with_kits, "fresh twins", "the kit's"),
     ]
-    if len(fresh.references):
-        answers, behind = fresh.reference_answers, fresh.reference_behind
-        own = replace(with_kits, references=fresh.references, reference_answers=answers, reference_behind=behind)
-        found.append(_ranked(opened, own, "fresh references", "the checker's"))
+    if fresh.by_theirs is not None:
+        found.append(_ranked(opened, fresh.by_theirs, "fresh references", "the checker's"))
     return found
 
 

@@ -139,7 +139,12 @@ def _check_test(test: TwinTest) -> None:
     named = len(test.labels) == len(test.families) == asked and set(test.families) <= set(FAMILIES)
     behind = [given for given in (test.behind, test.reference_behind) if given is not None]
     whole &= len(behind) in (0, 2) and all(len(b) > 0 and b.shape[1:] == given.shape for b, (given, _) in zip(behind, shapes, strict=False))
-    answers = [*behind, *(given for given, _ in shapes)]
+    foreseen = [given for given in (test.predicted, test.lessons) if given is not None]
+    if test.predicted is not None and test.lessons is not None:
+        whole &= test.predicted.shape == test.answers.shape
+        whole &= test.lessons.ndim == 3 and (len(test.lessons), test.lessons.shape[2]) == (len(test.references), columns)
+    whole &= len(foreseen) in (0, 2)
+    answers = [*behind, *foreseen, *(given for given, _ in shapes)]
     sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)  # false of NaN
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
     if not (whole and rising and named and sound and numbers):

@@ -129,6 +129,14 @@ class Collection:
             found.add(id_)
         return found
 
+    def origin(self, id_: str) -> str:
+        """Id of what a model was made from in the first place; its own if from nothing."""
+        seen = {id_}
+        while (parent := self.models[id_].parent if id_ in self.models else "") and parent not in seen:
+            id_ = parent
+            seen.add(id_)
+        return id_
+
     def digest(self, ids: list[str]) -> str:
         """16 hex digits that change with the pools, or with what some models are and answer."""
         sha = hashlib.sha256()

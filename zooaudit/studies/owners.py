@@ -71,6 +71,11 @@ class Owner:
         """Answers to the images of some families, along the dimension of images."""
         return torch.cat([given["attacker"].index_select(images, self.log) if f == LOG else given[f] for f in families], dim=images)
 
+    def source(self, innocent: About) -> str:
+        """Where an innocent comes from: another owner, or the model that it was made from in the first place. A model, its copies and the
+        services that it answers through resemble each other, so they lean to the same candidate together."""
+        return innocent.victim if innocent.victim not in ("", self.name) else self.collection.origin(innocent.id)
+
     def excluded(self, model: About, candidate: About) -> bool:
         """Whether a model is no innocent to judge ``candidate`` by: it was made from it."""
         return candidate.id in self.collection.ancestors(model.id)

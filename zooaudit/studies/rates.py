@@ -24,6 +24,22 @@ def _short(share: float) -> str:
     return f"{share:.2f}".removeprefix("0")
 
 
+def leaning(shares: Sequence[np.ndarray], times: int = 2000) -> tuple[float, float]:
+    """Whether independent sources of suspects lean to the same candidate.
+
+    Args:
+        shares: of each owner ``[sources, candidates]``: the share of a source's suspects that put a candidate first.
+
+    Returns:
+        The largest mean over an owner's sources that any candidate has; and the chance of one so large if every source leaned to candidates
+        of its own, with its candidates drawn in random order ``times`` times.
+    """
+    dice = np.random.default_rng(0)
+    found = max(float(one.mean(0).max()) for one in shares)
+    drawn = [max(float(dice.permuted(one, axis=1).mean(0).max()) for one in shares) for _ in range(times)]
+    return found, (1 + sum(d >= found - 1e-12 for d in drawn)) / (1 + times)
+
+
 def worst(counts: Sequence[tuple[int, int]], level: float) -> tuple[int, float]:
     """Which of several counts ``(k, n)`` is least likely where each is binomial at ``level``, and the chance that one of so many is as
     unlikely."""

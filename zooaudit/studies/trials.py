@@ -12,7 +12,7 @@ from zooaudit.config import TwinTestConfig
 from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
-from zooaudit.twin_testing import Asked, assembled, how_telling, order
+from zooaudit.twin_testing import Asked, assembled, foreseen, how_telling, order
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest
 
@@ -78,6 +78,8 @@ class Trial:
     @cached_property
     def test(self) -> TwinTest:
         own, others = (self._asked(models) for models in (self.candidates, self.references))
+        task, lessons = (self.owner.answers(models, (NATURAL,)) for models in (self.candidates, self.references))
+        own = foreseen(own, task, lessons, self._chosen[0])
         return assembled(
             LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
             [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure,

@@ -15,7 +15,7 @@ from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels
-from zooaudit.studies.rates import shown, worst
+from zooaudit.studies.rates import leaning, shown, worst
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
@@ -30,7 +30,7 @@ SHOWN = "1,000"
 
 
 def rows(owner: Owner) -> list[Row]:
-    """One row a candidate as the victim, a kind of questions, an access, a rule and a family of innocents."""
+    """One row a candidate as the victim, a kind of questions, an access, a rule, and a family and a source of innocents."""
     return [row for asking in ASKINGS for row in _of_asking(owner, asking)]
 
 
@@ -51,8 +51,8 @@ def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
             for access in ACCESSES:
                 hub = turned.hub(access)
                 told = kit | {"access": access.name, "hub": hub.is_one, "hub_p_first": hub.p_first, "hub_p_mean": hub.p_mean}
-                for family, counts in _by_family(owner, candidate, order, turned, found[access.name]).items():
-                    yield told | {"family": family} | counts
+                for (family, source), counts in _counted(owner, candidate, order, turned, found[access.name]).items():
+                    yield told | {"family": family, "source": source} | counts
 
 
 def _prepare(test: TwinTest, access: Access, compared: Sequence[Compared]) -> None:
@@ -74,16 +74,20 @@ def _checked(test: TwinTest) -> Row:
     }
 
 
-def _by_family(owner: Owner, candidate: About, order: list[int], test: TwinTest, compared: Sequence[Compared]) -> dict[str, Row]:
-    """What becomes of each family's innocents, those made from the candidate left out."""
-    found: dict[str, Row] = {}
+def _counted(
+    owner: Owner, candidate: About, order: list[int], test: TwinTest, compared: Sequence[Compared]
+) -> dict[tuple[str, str], Row]:  # fmt: skip
+    """What becomes of the innocents of each family and source, those made from the candidate left out."""
+    found: dict[tuple[str, str], Row] = {}
     for (family, about), one in zip(owner.innocents, compared, strict=True):
         if owner.excluded(about, candidate):
             continue
         one = one.ordered(order)
         if len(test.looks) == 1:
             one = last(one)
-        counts = found.setdefault(family, {"n": 0, "first": 0, "stolen": 0, "cannot_tell": 0, "ranks": [0] * len(order)})
+        counts = found.setdefault(
+            (family, owner.source(about)), {"n": 0, "first": 0, "stolen": 0, "cannot_tell": 0, "ranks": [0] * len(order)}
+        )
         call, rank = test.call(one, aside=False).call, ranked(one.looks, len(test.looks)).rank
         counts["n"] += 1
         counts["first"] += rank == 1
@@ -123,6 +127,20 @@ def worst_of(found: Sequence[Row], what: str) -> tuple[str, tuple[int, int], flo
     return list(groups)[where], counts[where], p
 
 
+def leaning_of(found: Sequence[Row]) -> tuple[float, float]:
+    """Of the candidate that most independent sources of innocents put first: their share, each source counted once however many models are
+    of it; and the chance of one so large, see :func:`~zooaudit.studies.rates.leaning`."""
+    return leaning([_shares(part) for part in by(found, "owner").values()])
+
+
+def _shares(found: Sequence[Row]) -> np.ndarray:
+    """Of one owner's rows: the share of each source's innocents that put each candidate first, ``[sources, candidates]``."""
+    cells = by(found, lambda r: (r["source"], r["victim"]))
+    sources, victims = (sorted(by(found, key)) for key in ("source", "victim"))
+    counts = [[total(cells.get((s, v), []), "first") for v in victims] for s in sources]
+    return np.array([[k / n if n else 0.0 for k, n in row] for row in counts])
+
+
 def _rates(found: Sequence[Row]) -> Iterator[Finding]:
     for rule in RULES:
         for access in (a.name for a in ACCESSES):
@@ -130,9 +148,11 @@ def _rates(found: Sequence[Row]) -> Iterator[Finding]:
             true = of(part, true=True)
             (k, n), (first, _) = total(true, "stolen"), total(true, "first")
             _, (worst_k, worst_n), p = worst_of(part, "stolen")
+            share, chance = leaning_of(part)
             yield unclaimed(
                 f"At level {LEVEL:g} innocents are called stolen at most that often ({SHOWN} questions, {access}, looked at {rule})",
-                f"{k} of {n}, {shown(k, n)}; first {first}; worst candidate as the victim {worst_k} of {worst_n} (p of one so bad {p:.2g})",
+                f"{k} of {n}, {shown(k, n)}; first {first}; worst candidate as the victim {worst_k} of {worst_n} "
+                f"(p of one so bad {p:.2g}); by source, one is first for {share:.2f} (p {chance:.2g})",
                 f"{n} judgements of {len(by(true, 'victim'))} victims, {len(by(part, 'victim'))} candidates in turn",
                 "intervals are Clopper and Pearson's, of 95 %; an owner's innocents are judged by one kit, so they are not independent",
             )

@@ -5,7 +5,8 @@ candidate, and what is left is compared. Of that rest, much is common to all mod
 B show what it is: references, models of other people's procedures, less M, as they are, behind interfaces that blur what they are asked,
 and with sharper and softer answers; and the candidates' mean behind the same, less M. Features in which the rows are large count for less,
 and so do directions in which they lie, by the metric ``(I + B'B / lambda)^-1``. The number is the cosine of ``suspect - M`` and
-``candidate - M`` in that metric.
+``candidate - M`` in that metric. Where it is known what a learner can pick up of each candidate (verdict/predicted.py), ``candidate - M``
+and the same of its predicted answers, each of length 1, are added up.
 
 Everything here is symmetric: exchange two candidates, and their numbers are exchanged and no other changes. So the rank of one candidate
 among all is a valid p-value whatever the references are; they buy power, not validity (docs/statistics.md).
@@ -62,12 +63,14 @@ class Comparison:
         rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
         references: R.
         groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
+        predicted: float64 ``[C, D]``, features of the candidates' predicted answers; None where there are none.
     """
 
     candidates: np.ndarray
     rows: np.ndarray
     references: int
     groups: tuple[str, ...]
+    predicted: np.ndarray | None = None
 
     @property
     def nbytes(self) -> int:
@@ -90,7 +93,10 @@ class Comparison:
 
     @cached_property
     def _rests(self) -> tuple[np.ndarray, np.ndarray]:
-        return (self.candidates - self.mean) * self.scale, (self.rows - self.mean) * self.scale
+        own = (self.candidates - self.mean) * self.scale
+        if self.predicted is not None:
+            own = _of_length_1(own) + _of_length_1((self.predicted - self.predicted.mean(0)) * self.scale)
+        return own, (self.rows - self.mean) * self.scale
 
     @cached_property
     def _products(self) -> np.ndarray:
@@ -148,6 +154,11 @@ class Comparison:
             along = rest @ others.T
             squared = squared - ((along @ self._kernel) * along).sum(-1)
         return np.asarray(np.sqrt(np.maximum(squared, 0.0)))
+
+
+def _of_length_1(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0))
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:

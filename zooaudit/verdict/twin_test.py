@@ -107,6 +107,10 @@ class TwinTest:
         procedure: how the twins were trained, for people; "" where there are none.
         behind, reference_behind: float32 ``[I, m + 1, Q, K]`` and ``[I, R, Q, K]``, the same models' answers behind I interfaces that
             change what they are asked; None for a test that knows no interfaces.
+        predicted: float32 ``[m + 1, Q, K]``, what references' answers predict of the candidates' to images of the victim's task, and the
+            candidates' own answers to all others; None where nothing is predicted.
+        lessons: float32 ``[R, n, K]``, the references' answers to all images of the task that questions were chosen from, in their order:
+            so that twins' answers can be predicted that come later.
     """
 
     images: Tensor
@@ -122,6 +126,8 @@ class TwinTest:
     procedure: str = ""
     behind: Tensor | None = None
     reference_behind: Tensor | None = None
+    predicted: Tensor | None = None
+    lessons: Tensor | None = None
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
     _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
@@ -187,7 +193,10 @@ class TwinTest:
         """The same test with its candidates in another order: the one at ``order[0]`` is the victim."""
         rows = list(order)
         behind = None if self.behind is None else self.behind[:, rows]
-        found = replace(self, candidates=tuple(self.candidates[i] for i in rows), answers=self.answers[rows], behind=behind)
+        predicted = None if self.predicted is None else self.predicted[rows]
+        found = replace(
+            self, candidates=tuple(self.candidates[i] for i in rows), answers=self.answers[rows], behind=behind, predicted=predicted
+        )
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
@@ -357,7 +366,8 @@ class TwinTest:
         rows = [told(others), *(told(changed) for _, changed in ways)]
         shared = [told(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
         groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
-        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups))
+        predicted = None if self.predicted is None else features(self.predicted[:, questions], Access(), by_columns)
+        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups), predicted)
 
     def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one
@@ -411,4 +421,5 @@ def only(test: TwinTest, family: str) -> TwinTest:
         answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
         behind=None if test.behind is None else test.behind[:, :, rows],
         reference_behind=None if test.reference_behind is None else test.reference_behind[:, :, rows],
+        predicted=None if test.predicted is None else test.predicted[:, rows],
     )  # fmt: skip

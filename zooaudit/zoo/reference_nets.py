@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zooaudit.errors import ConfigError
 from zooaudit.zoo.shape import ModelShape
 
 WIDTH = 48
@@ -161,9 +162,11 @@ def _transformer(shape: ModelShape) -> nn.Module:
 
 
 REFERENCE_NETS: dict[str, Callable[[ModelShape], nn.Module]] = {
-    "transformer": _transformer, "mlp": _mlp, "ferns": _ferns, "lenet": _lenet, "kernel": _kernel, "residual": _residual, "linear": _linear,
+    "mlp": _mlp, "ferns": _ferns, "kernel": _kernel, "lenet": _lenet, "transformer": _transformer, "residual": _residual, "linear": _linear,
 }  # fmt: skip
-"""By name; each is given normalised images."""
+"""By name, in the order in which references are of them; each is given normalised images."""
+SMALLEST = 4
+"""Pixels a side; two poolings leave nothing of fewer."""
 
 
 class ReferenceNet(nn.Module):
@@ -174,6 +177,10 @@ class ReferenceNet(nn.Module):
 
     def __init__(self, name: str, shape: ModelShape) -> None:
         super().__init__()
+        if min(shape.image[1:]) < SMALLEST:
+            raise ConfigError(
+                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for {name}; expected at least {SMALLEST} x {SMALLEST}"
+            )
         self.register_buffer("mean", torch.tensor(shape.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(shape.std).view(1, -1, 1, 1))
         self.net = REFERENCE_NETS[name](shape)
