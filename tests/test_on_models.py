@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
 from zooaudit.studies.validity import leaning_of, of, total, worst_of
 from zooaudit.study_commands import _chosen
 from zooaudit.suspects.blackbox import Recorded
+from zooaudit.zoo.planner import shares
 
 Row = dict[str, Any]
 PROVENANCE = {"command": "a test", "commit": "none", "hardware": "none"}
@@ -159,13 +161,22 @@ def test_copies_are_found_and_innocents_are_not(innocents: list[Row], thieves: l
 
 def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
     curves = {r["curve"] for r in thieves}
-    assert curves == {"", "questions", "references, trained", "references, half of them extracted", "twins"}
-    assert {r["references"] for r in of(thieves, curve="references, trained")} == {0, 4}  # of six
-    assert {r["references"] for r in of(thieves, curve="references, half of them extracted")} == {4, 8}
+    assert curves == {"", "questions", "references, convolutional", "references, extracted", "references, all kinds", "twins"}
+    assert {r["references"] for r in of(thieves, curve="references, convolutional")} == {4}  # of six
+    assert {r["references"] for r in of(thieves, curve="references, all kinds")} == {0}, "none is a net of another kind"
     few = of(thieves, curve="twins", twins=9)
     assert all(r["p"] >= 0.1 and r["level"] == 0.1 for r in few) and power.found(few)[0] > 0
     assert {r["level"] for r in of(thieves, curve="twins", twins=TWINS)} == {0.05, 0.1}
     assert {r["budget"] for r in of(thieves, curve="questions")} == {125, 250, 300}  # as many as the pools hold
+
+
+def test_references_are_drawn_in_the_shares_of_an_audit(owner: Owner) -> None:
+    names = [a.id for a in owner.references]
+    others = {a.id for a in owner.references[:4]}
+    changed = tuple(replace(a, architecture="mlp", attack="") if a.id in others else a for a in owner.references)
+    found = of(list(power._by_references(replace(owner, references=changed))), curve="references, all kinds")
+    assert {r["references"] for r in found} == {0, 4, 8} and len(names) == 12
+    assert shares(8) == (2, 2, 4) and shares(4) == (1, 1, 2) and shares(0) == (0, 0, 0)
 
 
 def test_a_drawn_part_is_drawn_anew_each_time(owner: Owner) -> None:

@@ -14,6 +14,8 @@ from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, dec
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.ranking import smallest_p
+from zooaudit.zoo.planner import shares
+from zooaudit.zoo.reference_nets import REFERENCE_NETS
 
 CURVE_ACCESSES = (Access(), Access("label"))
 COUNTS = (125, 250, 500, 1000, 2000, 4000)
@@ -22,6 +24,7 @@ TWINS = 9
 LEVELS = (0.05, 0.1)
 TIMES = 3
 """Random choices of some of the references or twins."""
+LINES = {"extracted": "--", "convolutional": ":", "other kinds": "-."}
 WEIGHTS = ("fine-tuned", "new head", "pruned", "pruned and fine-tuned", "INT8", "weights averaged")
 """Families that had the victim's weights; all others had its answers."""
 
@@ -44,19 +47,20 @@ def _by_questions(owner: Owner) -> Iterator[Row]:
 
 
 def _by_references(owner: Owner) -> Iterator[Row]:
-    """Trained ones only, or half of them extracted from strangers."""
-    trained = [a for a in owner.references if not a.attack]
+    """Of one kind only, or of all kinds in the shares that an audit has."""
     extracted = [a for a in owner.references if a.attack]
+    others = [a for a in owner.references if a.architecture in REFERENCE_NETS]
+    trained = [a for a in owner.references if a not in extracted and a not in others]
+    kinds = {"convolutional": trained, "extracted": extracted, "nets of other kinds": others}
     for count in REFERENCES:
-        kinds = {"trained": draws(trained, count, TIMES)} if count <= len(trained) else {}
-        half = count // 2
-        if count and half <= min(len(trained), len(extracted)):
-            pairs = zip(draws(trained, half, TIMES), draws(extracted, half, TIMES), strict=True)
-            kinds["half of them extracted"] = [a + b for a, b in pairs]
-        for kind, chosen in kinds.items():
-            for models in chosen:
-                trial = Trial(owner, _asking(SHOWN), owner.candidates, models)
-                yield from _judged(trial, f"references, {kind}", ONCE, CURVE_ACCESSES)
+        alone = {kind: {kind: count} for kind in kinds if count}
+        for name, counts in {**alone, "all kinds": dict(zip(kinds, shares(count), strict=True))}.items():
+            if all(n <= len(kinds[kind]) for kind, n in counts.items()):
+                drawn = [draws(kinds[kind], n, TIMES) for kind, n in counts.items()]
+                for turn in range(max(map(len, drawn))):
+                    models = [a for part in drawn for a in part[turn % len(part)]]
+                    trial = Trial(owner, _asking(SHOWN), owner.candidates, models)
+                    yield from _judged(trial, f"references, {name}", ONCE, CURVE_ACCESSES)
 
 
 def _by_twins(owner: Owner) -> Iterator[Row]:
@@ -132,7 +136,8 @@ def _picture(rows: Sequence[Row]) -> bytes:
             points = {x: found(g) for x, g in sorted(by(group, column).items())}
             shares = [k / n for k, n in points.values()]
             label = f"{'weights taken' if taken else 'answers learnt'}{kind.removeprefix(curve)}"
-            style = {"color": "#d55e00" if taken else "#0072b2", "linestyle": "--" if "extracted" in kind else "-"}
+            line = next((line for word, line in LINES.items() if word in kind), "-")
+            style = {"color": "#d55e00" if taken else "#0072b2", "linestyle": line}
             axes.plot(list(points), shares, marker="o", markersize=4, label=label, **style)
         if curve == "questions":
             axes.set_xscale("log")

@@ -20,6 +20,12 @@ OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
 
 
+def shares(references: int) -> tuple[int, int, int]:
+    """Of so many references: how many are nets of the zoo's architectures, how many extracted from these, how many nets of other kinds."""
+    others, extracted = round(references * OTHERS), int(references * EXTRACTED)
+    return references - others - extracted, extracted, others
+
+
 @dataclass(frozen=True)
 class Planner:
     """Makes specs for one recipe, dataset and seed.
@@ -106,9 +112,8 @@ class Planner:
     def references(self) -> list[ModelSpec]:
         """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets of the zoo's architectures,
         models that are extracted from these, and nets of other kinds. A few kinds teach more than many models of one (docs/log.md)."""
-        count = self.zoo.references
-        others, extracted = round(count * OTHERS), int(count * EXTRACTED)
-        trained = [self._trained_reference(i) for i in range(count - others - extracted)]
+        convolutional, extracted, others = shares(self.zoo.references)
+        trained = [self._trained_reference(i) for i in range(convolutional)]
         copies = [self._extracted_reference(i, trained[i % len(trained)]) for i in range(extracted)]
         return [*trained, *copies, *(self._other_reference(i) for i in range(others))]
 
