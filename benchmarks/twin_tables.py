@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from zooaudit.studies import rivals
 from zooaudit.studies.power import WEIGHTS, found
 from zooaudit.studies.rates import shown
-from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, of, total, worst_of
+from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
 from zooaudit.verdict.decision import Call
 
 RESULTS = Path(__file__).parent.parent / "docs" / "verdict"
@@ -67,7 +67,8 @@ def victims_table() -> str:
             k, n = total(of(mine, true=True), "stolen")
             _, (most, asked), p = worst_of(mine, "first")
             share, chance = leaning_of(mine)
-            cells += [f"{k} of {n}", f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
+            told = f"{k} of {n}" + (f", {shown(k, n)}, p {luck_of(mine):.2g}" if owner == "**all**" else "")
+            cells += [told, f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
         kits = [k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()]
         off = sorted({k["off"] for k in kits if k["true"] and k["off"]})
         hubs, refused = (f"{sum(k[c] for k in kits)} of {len(kits)}" for c in ("hub", "refused"))
@@ -80,8 +81,9 @@ def victims_table() -> str:
     ]
     told = (
         f"{head} {SHOWN} questions. p of a count: the chance that the worst of so many candidates is as bad, were innocents independent "
-        "and each candidate first for .05 of them. By source: the largest share that a candidate is first for when each independent source "
-        "of innocents counts once; p: the chance of one so large, if every source leaned to candidates of its own."
+        "and each candidate first for .05 of them. By source: the largest share that a candidate is first for when each independent "
+        "source of innocents counts once; p: the chance of one so large, if every source leaned to candidates of its own. p of all that "
+        "are called stolen: the chance of as many, were each victim any one of its candidates."
     )
     return _table(told, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
 

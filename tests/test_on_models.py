@@ -23,7 +23,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import power, rivals, validity
 from zooaudit.studies.collected import read
 from zooaudit.studies.owners import Owner, owners
-from zooaudit.studies.rates import interval, leaning, worst
+from zooaudit.studies.rates import interval, leaning, luck, worst
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result, run_on_models
 from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
@@ -274,6 +274,12 @@ def test_an_interval_holds_the_share(count: int, n: int) -> None:
     low, high = interval(min(count, n), n)
     assert low <= min(count, n) / n <= high
     assert interval(0, 0) == (0, 1)
+
+
+def test_true_victims_are_as_lucky_as_any_candidate() -> None:
+    counts = [np.array([9, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.array([0, 2, 8, 0, 0, 0, 0, 0, 0, 0])]
+    assert luck(counts, 0) == 1 and luck(counts, 17) == pytest.approx(0.01, abs=0.005) and luck(counts, 18) < 0.001
+    assert luck(counts, 8) == pytest.approx(0.19, abs=0.02)
 
 
 def test_the_worst_of_many_is_no_surprise() -> None:

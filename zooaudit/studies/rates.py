@@ -40,6 +40,17 @@ def leaning(shares: Sequence[np.ndarray], times: int = 2000) -> tuple[float, flo
     return found, (1 + sum(d >= found - 1e-12 for d in drawn)) / (1 + times)
 
 
+def luck(counts: Sequence[np.ndarray], count: int, times: int = 20_000) -> float:
+    """The chance of ``count`` or more in all, were each owner's victim any one of its candidates.
+
+    Args:
+        counts: of each owner ``[candidates]``: how many innocents each candidate would have had called stolen.
+    """
+    dice = np.random.default_rng(0)
+    drawn = np.sum([dice.choice(one, times) for one in counts], axis=0)
+    return float((1 + (drawn >= count).sum()) / (1 + times))
+
+
 def worst(counts: Sequence[tuple[int, int]], level: float) -> tuple[int, float]:
     """Which of several counts ``(k, n)`` is least likely where each is binomial at ``level``, and the chance that one of so many is as
     unlikely."""

@@ -15,7 +15,7 @@ from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels
-from zooaudit.studies.rates import leaning, shown, worst
+from zooaudit.studies.rates import leaning, luck, shown, worst
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
@@ -133,6 +133,13 @@ def leaning_of(found: Sequence[Row]) -> tuple[float, float]:
     return leaning([_shares(part) for part in by(found, "owner").values()])
 
 
+def luck_of(found: Sequence[Row], what: str = "stolen") -> float:
+    """The chance that the true victims have as many innocents called stolen, or more, were each any one of its owner's candidates: alone
+    this tells of the level, since innocents are not independent of each other."""
+    counts = [np.array([total(g, what)[0] for g in by(part, "victim").values()]) for part in by(found, "owner").values()]
+    return luck(counts, total(of(found, true=True), what)[0])
+
+
 def _shares(found: Sequence[Row]) -> np.ndarray:
     """Of one owner's rows: the share of each source's innocents that put each candidate first, ``[sources, candidates]``."""
     cells = by(found, lambda r: (r["source"], r["victim"]))
@@ -149,12 +156,13 @@ def _rates(found: Sequence[Row]) -> Iterator[Finding]:
             (k, n), (first, _) = total(true, "stolen"), total(true, "first")
             _, (worst_k, worst_n), p = worst_of(part, "stolen")
             share, chance = leaning_of(part)
+            of_worst = f"worst candidate as the victim {worst_k} of {worst_n} (p of one so bad {p:.2g})"
             yield unclaimed(
                 f"At level {LEVEL:g} innocents are called stolen at most that often ({SHOWN} questions, {access}, looked at {rule})",
-                f"{k} of {n}, {shown(k, n)}; first {first}; worst candidate as the victim {worst_k} of {worst_n} "
-                f"(p of one so bad {p:.2g}); by source, one is first for {share:.2f} (p {chance:.2g})",
+                f"{k} of {n}, {shown(k, n)} (p of so many, were each victim any of its candidates, {luck_of(part):.2g}); first {first}; "
+                f"{of_worst}; by source, one is first for {share:.2f} (p {chance:.2g})",
                 f"{n} judgements of {len(by(true, 'victim'))} victims, {len(by(part, 'victim'))} candidates in turn",
-                "intervals are Clopper and Pearson's, of 95 %; an owner's innocents are judged by one kit, so they are not independent",
+                "intervals are Clopper and Pearson's, of 95 %, and take innocents for independent, which those of one source are not",
             )
 
 
