@@ -17,6 +17,7 @@ from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
 from zooaudit.zoo.build import untuned
+from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.spec import ModelSpec
 
 LEAST_POOL = 25
@@ -210,10 +211,14 @@ def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifa
 
 def reference(spec: ModelSpec) -> Reference:
     """A model of the zoo as a reference."""
-    made = f"{spec.extraction.attack}, {spec.extraction.labels}" if spec.extraction else "trained"
+    made = spec.architecture if spec.architecture in REFERENCE_NETS else "trained"
+    if spec.extraction:
+        made = f"{spec.extraction.attack}, {spec.extraction.labels}"
     return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 
 def procedure(twin: ModelSpec) -> str:
     """How a twin was trained, for people."""
+    if own := twin.own_training:
+        return f"by the owner's own {'function' if own.function else 'command'}: {own.function or own.command}"
     return f"{twin.architecture}, {twin.optimiser}, batch {twin.batch_size}, {twin.training.epochs} epochs, on the victim's own images"

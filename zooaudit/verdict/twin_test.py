@@ -46,7 +46,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``.
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``, or what
+    kind of net it is: ``mlp``.
 
     Attributes:
         source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
