@@ -1,0 +1,73 @@
+"""The models that strangers' code trains for the studies: what is planned, and that owners' procedures are procedures."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from benchmarks.foreign import learners, owners
+from benchmarks.foreign.jobs import SET_OF, SHORT
+from benchmarks.foreign.nets import NETS, build
+from benchmarks.foreign.plan import VICTIMS, part, plan
+from benchmarks.foreign.references import specs
+from zooaudit.config import ZooConfig
+from zooaudit.zoo.spec import Role
+
+FEW = 300
+
+
+def images(channels: int = 1, size: int = 28) -> torch.Tensor:
+    return torch.randint(0, 256, (FEW, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+LABELS = torch.arange(FEW) % 10
+
+
+@pytest.mark.parametrize(("round_", "dataset"), VICTIMS)
+def test_a_round_has_its_victims_twins_thieves_and_innocents(round_: str, dataset: str) -> None:
+    jobs = part(round_, dataset)
+    assert len({job.id for job in jobs}) == len(jobs)
+    seen = set[str]()
+    for job in jobs:
+        assert seen.issuperset(job.parents), f"{job.id} comes before what it needs"
+        seen.add(job.id)
+    assert {job.set for job in jobs if job.role != "reference"} == {SET_OF[round_]}
+    for procedure in VICTIMS[round_, dataset]:
+        mine = Counter(job.role for job in jobs if job.victim == f"{SHORT[dataset]}-{procedure}" and not job.interface)
+        assert (mine["victim"], mine["twin"], mine["thief"]) == (1, 19, 26) and mine["innocent"] >= 10
+
+
+def test_what_is_reported_on_was_never_chosen_by() -> None:
+    chosen, reported = ({job.id for job in plan(set_) if job.role != "reference"} for set_ in ("dev", "report"))
+    assert chosen and reported and not chosen & reported
+    assert len(VICTIMS["fresh", "fashion-mnist"]) + len(VICTIMS["fresh", "cifar10"]) == 6
+
+
+@pytest.mark.parametrize("dataset", SHORT)
+def test_references_are_those_of_an_audit(dataset: str) -> None:
+    assert len(specs(dataset)) == ZooConfig().references and {s.role for s in specs(dataset)} == {Role.REFERENCE}
+    jobs = [job for job in part("dev", dataset) if job.role == "reference"]
+    assert [job.architecture for job in jobs] == [s.architecture for s in specs(dataset)]
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("channels", "size"), [(1, 28), (3, 32)])
+def test_every_net_fits_both_data_sets(name: str, channels: int, size: int) -> None:
+    x = images(channels, size)[:5]
+    assert build(name, x).eval()(x.float() / 255).shape == (5, 10)
+
+
+@pytest.mark.parametrize("procedure", owners.ARCHITECTURE)
+def test_an_owners_seed_decides_the_network(procedure: str) -> None:
+    start = build("resid", images(), 50)
+    one, same, other = (owners.train(procedure, images(), LABELS, seed, start).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[k], same[k]) for k in one) and any(not torch.equal(one[k], other[k]) for k in one)
+    assert all(bool(v.isfinite().all()) for v in one.values())
+
+
+@pytest.mark.parametrize("loop", learners.LOOPS)
+def test_every_loop_learns_what_can_be_learnt(loop: str) -> None:
+    torch.manual_seed(0)
+    bright = (LABELS * 25).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()
+    model = learners.LOOPS[loop](build("mlp", bright), bright, LABELS, "adam", 40)
+    assert float((model(bright.float() / 255).argmax(1) == LABELS).float().mean()) > 0.5
