@@ -67,7 +67,9 @@ def test_an_owners_seed_decides_the_network(procedure: str) -> None:
 
 @pytest.mark.parametrize("loop", learners.LOOPS)
 def test_every_loop_learns_what_can_be_learnt(loop: str) -> None:
+    """Two kinds of images, dark and bright, which no shift, hole, noise or patch can hide."""
     torch.manual_seed(0)
-    bright = (LABELS * 25).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()
-    model = learners.LOOPS[loop](build("mlp", bright), bright, LABELS, "adam", 40)
-    assert float((model(bright.float() / 255).argmax(1) == LABELS).float().mean()) > 0.5
+    labels = LABELS % 2
+    bright = (60 + labels * 130).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()
+    model = learners.LOOPS[loop](build("mlp", bright), bright, labels, "adam", 10)
+    assert float((model(bright.float() / 255).argmax(1) == labels).float().mean()) > 0.95

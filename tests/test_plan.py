@@ -18,6 +18,7 @@ from zooaudit.footprint import model_bytes
 from zooaudit.measured import DOMAINS
 from zooaudit.recipes import RECIPES
 from zooaudit.sizing import planned
+from zooaudit.twin_testing import procedure, reference
 from zooaudit.zoo.build import training_half
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
@@ -238,6 +239,8 @@ def test_references_are_of_many_procedures_and_never_made_from_a_candidate() -> 
     assert {s.parent for s in extracted} == {s.id for s in trained}, "of strangers that no suspect was extracted from"
     assert {s.architecture for s in others} == set(REFERENCE_NETS) and {s.floor for s in others} == {0.4}
     assert len({(s.architecture, s.optimiser) for s in others}) == 16, "by another optimiser the next time"
+    kinds = {reference(s).kind for s in found.of(Role.REFERENCE)}
+    assert kinds == {"trained", *REFERENCE_NETS, *(f"{a}, {labels}" for a in ("cloudleak", "jbda") for labels in ("soft", "hard"))}
     assert {(s.extraction.attack, s.extraction.labels) for s in extracted if s.extraction} == {
         (attack, labels) for attack in ("cloudleak", "jbda") for labels in ("soft", "hard")
     }
@@ -258,6 +261,7 @@ def test_an_own_victim_has_the_twins_of_its_own_procedure() -> None:
     assert found.specs[:3] == tuple(twins)
     assert {(s.group, s.own_training, s.parent, s.floor) for s in twins} == {(Group.VERDICT, OWN, None, 0.8)}
     assert len({s.seed for s in twins}) == 3 and all(0 <= s.seed < 2**31 for s in twins)
+    assert procedure(twins[0]) == "by the owner's own function: nets:train"
     assert all(s.id.startswith("twin-own-") for s in twins)
     train = ImageSet(torch.zeros(9, 1, 1, 1, dtype=torch.uint8), torch.zeros(9, dtype=torch.int64))
     assert training_half(twins[0], train).tolist() == list(range(9))
