@@ -226,6 +226,12 @@ def test_bad_input_is_one_line_with_the_exit_code(name: str, tmp_path: Path, mon
     assert not store.exists() or snapshot(store) == {}
 
 
+def test_an_option_is_not_taken_for_a_longer_one(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["kit", "add-twins", "--train", "m:train"])  # there is --train-timeout
+    assert ended.value.code == 2 and "unrecognized arguments: --train m:train" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="unknown recipe"):
         main(["audit", "--recipe", "nothing", "--store", str(tmp_path), "--debug"])

@@ -81,6 +81,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Was this suspect model stolen from mine? Audits of model theft by UAP fingerprints.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"zooaudit {__version__}")
     subcommands = parser.add_subparsers(title="subcommands", metavar="COMMAND", required=True)
@@ -160,6 +161,7 @@ def _adder(
         description=summary,
         epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # --train must not be taken for --train-timeout where there is no --train
     )
     parser.set_defaults(command=run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
