@@ -9,14 +9,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from tests.makers import Affine
 from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError, ModelError
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
-from zooaudit.suspects.load import load_model
+from zooaudit.suspects.load import load_model, put_weights
 
 SHAPE = (1, 4, 4)
 FACTORY = "user_models:affine"
@@ -179,6 +179,50 @@ def test_what_is_wrong_with_a_factory_is_said(factory: str, expected: str, weigh
     assert expected in str(caught.value)
 
 
+class Tied(nn.Module):
+    """Two names for one tensor, as language models and some classifiers have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False)
+        self.last.weight = self.first.weight
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_wrapped_and_half_precise_weights_are_the_models(prefix: str, dtype: torch.dtype, weights: Path, tmp_path: Path) -> None:
+    plain = load_file(weights)
+    path = tmp_path / "wrapped.safetensors"
+    save_file({prefix + name: tensor.to(dtype) for name, tensor in plain.items()}, path)
+    found = load_model(path, FACTORY, SHAPE, 4).state_dict()
+    assert all(torch.equal(found[name], tensor.to(dtype).float()) for name, tensor in plain.items())
+
+
+def test_one_prefix_of_several_is_not_taken_off(weights: Path, tmp_path: Path) -> None:
+    first, *others = load_file(weights).items()
+    save_file({"module." + first[0]: first[1], **dict(others)}, tmp_path / "mixed.safetensors")
+    with pytest.raises(ModelError, match=f"lacks {first[0]}"):
+        load_model(tmp_path / "mixed.safetensors", FACTORY, SHAPE, 4)
+
+
+def test_weights_that_share_memory_are_kept_once(tmp_path: Path) -> None:
+    one, other = Tied(), Tied()
+    save_model(one, str(tmp_path / "tied.safetensors"))
+    kept = load_file(tmp_path / "tied.safetensors")
+    assert len(kept) == 1
+    put_weights(other, kept, "tied")
+    assert torch.equal(other.last.weight, one.last.weight) and torch.equal(other.first.weight, one.first.weight)
+    apart = nn.ModuleDict({"first": nn.Linear(4, 4, bias=False), "last": nn.Linear(4, 4, bias=False)})
+    with pytest.raises(ModelError, match="lacks"):
+        put_weights(apart, kept, "tied")
+
+
+def test_doubles_are_not_made_less_precise_without_a_word(weights: Path, tmp_path: Path) -> None:
+    save_file({name: tensor.double() for name, tensor in load_file(weights).items()}, tmp_path / "double.safetensors")
+    with pytest.raises(ModelError, match=r"is torch\.float64 .*; expected torch\.float32"):
+        load_model(tmp_path / "double.safetensors", FACTORY, SHAPE, 4)
+
+
 def test_weights_without_a_factory_say_how_to_give_one(weights: Path) -> None:
     refused(weights, str(weights), "--factory package.module:factory", factory=None)
 
@@ -195,7 +239,7 @@ def test_weights_that_do_not_fit_state_path_found_and_expected(weights: Path) ->
         ({"linear.weight": good["linear.weight"]}, "lacks linear.bias; expected the 2 tensors of the model"),
         (good | {"head.weight": torch.zeros(2)}, "holds head.weight, which the model does not have; expected 2 tensors"),
         (good | {"linear.weight": torch.zeros(4, 15)}, "linear.weight is torch.float32 (4, 15); expected torch.float32 (4, 16)"),
-        (good | {"linear.bias": torch.zeros(4).half()}, "linear.bias is torch.float16 (4,); expected torch.float32 (4,)"),
+        (good | {"linear.bias": torch.zeros(4).long()}, "linear.bias is torch.int64 (4,); expected torch.float32 (4,)"),
         (
             good | {"linear.bias": torch.tensor([0, 1, float("nan"), 2])},
             "linear.bias holds NaN or infinite values; expected finite weights",

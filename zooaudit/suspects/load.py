@@ -104,9 +104,35 @@ def imported(path: str, what: str = "function") -> Callable[..., Any]:
     return target
 
 
+WRAPPERS = ("module.", "_orig_mod.")
+"""What DataParallel, DistributedDataParallel and torch.compile put before the names of a model's weights."""
+EXACT = (torch.float16, torch.bfloat16)
+"""Every value of these is one of float32."""
+
+
+def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the model's names: without what wrappers put before all of them, and with those that share memory with another,
+    of which safetensors keeps one only; half precision as float32, where the model has that."""
+    while weights and not weights.keys() & expected.keys():
+        prefix = next((p for p in WRAPPERS if all(name.startswith(p) for name in weights)), None)
+        if prefix is None:
+            break
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    kept = {(t.data_ptr(), t.shape): name for name, t in expected.items() if name in weights and t.numel()}
+    shared = {name: kept.get((t.data_ptr(), t.shape)) for name, t in expected.items() if name not in weights}
+    weights = weights | {name: weights[other] for name, other in shared.items() if other is not None}
+
+    def widened(name: str, tensor: Tensor) -> Tensor:
+        single = name in expected and expected[name].dtype is torch.float32
+        return tensor.float() if single and tensor.dtype in EXACT else tensor
+
+    return {name: widened(name, tensor) for name, tensor in weights.items()}
+
+
 def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
     """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError with path, expected and found."""
     expected = module.state_dict()
+    weights = unwrapped(weights, expected)
     if missing := sorted(expected.keys() - weights.keys()):
         raise ModelError(f"{where} lacks {_some(missing)}; expected the {len(expected)} tensors of the model")
     if extra := sorted(weights.keys() - expected.keys()):
