@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from zooaudit.errors import DataError, first_line
@@ -18,17 +18,42 @@ Labelled = tuple[Tensor, Tensor, tuple[str, ...]]
 
 
 def decode_image(raw: bytes, where: str) -> Tensor:
-    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``; ``where`` names it in the error."""
+    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, turned as its EXIF orientation says; ``where`` names it in the error.
+
+    Raises:
+        DataError: it cannot be read, or only by a guess: what its numbers mean, or what is behind its transparent pixels.
+    """
     try:
-        with Image.open(io.BytesIO(raw)) as image:
-            if image.mode.startswith("I;16"):
-                array = (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
-            else:
-                array = np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+        with Image.open(io.BytesIO(raw)) as opened:
+            array = _pixels(_upright(opened), where)
+    except DataError:
+        raise
     except Exception as error:  # decoders raise many kinds
         raise DataError(f"{where}: not a readable image ({error}); remove or replace it") from error
     tensor = torch.from_numpy(array.copy())
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As its EXIF orientation says; as it is, where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
+    except Exception:  # noqa: BLE001 -- broken EXIF raises many kinds, and says nothing of the pixels
+        return image
+
+
+def _pixels(image: Image.Image, where: str) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
+    if image.mode in ("I", "F"):
+        kind = "floating-point" if image.mode == "F" else "32-bit"
+        raise DataError(f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a channel")
+    if image.has_transparency_data:
+        whole = image.convert("RGBA")
+        if whole.getextrema()[3][0] < 255:
+            raise DataError(f"{where}: it has transparent pixels; expected none: put it on the background that the victim was trained with")
+        image = whole if image.mode not in ("LA", "La") else image.convert("L")
+    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
 
 
 def decode_all(encoded: Iterable[tuple[bytes, str]], count: int, where: str) -> Tensor:

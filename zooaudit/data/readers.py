@@ -62,14 +62,25 @@ def _read_part(folder: Path, names: Iterable[str]) -> Labelled:
     )
 
 
+def _of_the_system(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The image files of a folder, at any depth, in order; what is hidden or the system's own is left alone."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(p for p in found if not any(_of_the_system(part) for part in p.relative_to(folder).parts))
+
+
 def read_class_folder(folder: Path) -> Labelled:
-    """One subfolder per class, images inside (at any depth); classes in alphabetical order."""
-    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+    """One subfolder per class, images inside (at any depth); classes in alphabetical order. Hidden and system folders and files, such as
+    ``.ipynb_checkpoints``, ``__MACOSX`` and ``._0.png``, are left alone."""
+    classes = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not _of_the_system(p.name)))
     if not classes:
         raise DataError(f"{folder} has no subfolders; expected one per class with images inside")
     files, labels = [], []
     for label, cls in enumerate(classes):
-        found = sorted(p for p in (folder / cls).rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = images_in(folder / cls)
         if not found:
             raise DataError(f"{folder / cls} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}); remove it or add images")
         files += found

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zooaudit.data.decode import decode_image, guard, short
-from zooaudit.data.readers import IMAGE_SUFFIXES, images_of, read_dataset
+from zooaudit.data.readers import images_in, images_of, read_dataset
 from zooaudit.errors import DataError
 
 LEAST = 20
@@ -53,7 +53,7 @@ def _read(path: Path, what: str) -> list[Tensor]:
     elif path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")) and not (path / "train").exists()):
         found = _parquet([path] if path.is_file() else sorted(path.glob("*.parquet")))
     elif path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        files = images_in(path)
         found = [decode_image(p.read_bytes(), str(p)) for p in files] if files else list(read_dataset(path, what).test.images)
     else:
         state = "is no folder, .parquet or .npz" if path.exists() else "does not exist"
