@@ -50,7 +50,7 @@ def _pixels(image: Image.Image, where: str) -> np.ndarray:
         raise DataError(f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a channel")
     if image.has_transparency_data:
         whole = image.convert("RGBA")
-        if whole.getextrema()[3][0] < 255:
+        if int(np.asarray(whole)[..., 3].min()) < 255:
             raise DataError(f"{where}: it has transparent pixels; expected none: put it on the background that the victim was trained with")
         image = whole if image.mode not in ("LA", "La") else image.convert("L")
     return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
