@@ -18,7 +18,7 @@ from benchmarks.foreign import learners, models, owners, references, weights
 from benchmarks.foreign.classical import Classical, fitted
 from benchmarks.foreign.data import ASKED, Data
 from benchmarks.foreign.jobs import Job
-from benchmarks.foreign.nets import build
+from benchmarks.foreign.nets import begin_with, build
 from zooaudit.config import ExtractConfig
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.zoo.extract import extract
@@ -60,10 +60,7 @@ class Bench:
         """A new network of the job's architecture; with the public checkpoint's body if asked."""
         torch.manual_seed(self.job.seed)
         model = build(self.job.architecture, self.data.images)
-        if from_start:
-            body = {k: v for k, v in self.start().state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
-            model.load_state_dict(body, strict=False)
-        return model
+        return begin_with(model, self.start()) if from_start else model
 
     def training(self, owner: str, shared_with: str = "") -> tuple[Tensor, Tensor]:
         return self.data.part(owner, OWNER_IMAGES[self.job.dataset], shared_with)

@@ -191,6 +191,13 @@ NETS: dict[str, Callable[[int, int, int], nn.Sequential]] = {
 }
 
 
+def begin_with(model: nn.Sequential, start: nn.Module) -> nn.Sequential:
+    """The network with the weights of ``start``, one of the same kind for other classes, but for the last layer."""
+    body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
+    model.load_state_dict(body, strict=False)
+    return model
+
+
 def build(name: str, images: Tensor, classes: int = 10) -> nn.Sequential:
     """A fresh network for images of this shape; draws from torch's global generator."""
     return NETS[name](images.shape[1], images.shape[2], classes)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.foreign.augment import batches, holed, mirrored, pasted, shifted, unit
-from benchmarks.foreign.nets import build
+from benchmarks.foreign.nets import begin_with, build
 
 
 def colour(images: Tensor) -> bool:
@@ -87,9 +87,7 @@ def groupnorm_mixup(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 def from_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Module) -> nn.Module:
     """P4: the public checkpoint ``start`` with a new last layer; the rest learns at a tenth of its rate."""
     torch.manual_seed(seed)
-    model = build("resid", images)
-    body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
-    model.load_state_dict(body, strict=False)
+    model = begin_with(build("resid", images), start)
     model.to(memory_format=torch.channels_last)
     epochs, size = (5 if colour(images) else 4), 100
     groups = [{"params": model[:-1].parameters(), "lr": 2e-3}, {"params": model[-1].parameters(), "lr": 6e-3}]
@@ -194,9 +192,7 @@ def attention_cutmix(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 def frozen_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Module) -> nn.Module:
     """P9: the public checkpoint ``start`` with a new last layer, which learns alone for an epoch; then all but the first block, by SGD."""
     torch.manual_seed(seed)
-    model = build("resid", images)
-    body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
-    model.load_state_dict(body, strict=False)
+    model = begin_with(build("resid", images), start)
     epochs, size = 5, 50
     for epoch in range(epochs):
         learning = [*(model[-1:] if epoch == 0 else model[4:]).parameters()]
