@@ -85,6 +85,19 @@ def test_a_kit_whose_questions_are_made_up_is_found(case_store: Path, kit: Kit, 
     assert code == 6 and checks["questions"] is False
 
 
+@pytest.mark.parametrize("what", ["images", "lessons"])
+def test_a_kit_whose_questions_or_lessons_are_not_of_its_data_is_rejected(
+    what: str, case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """A frame is an answer of the check, not an error of it."""
+    test = kit.twin_test
+    assert test.lessons is not None
+    changed = {"images": test.images.flip(-1)} if what == "images" else {"lessons": test.lessons[:, :-1]}
+    made = replace(kit, twin_test=replace(test, **changed))
+    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker)
+    assert code == 6 and checks["lessons"] is False and checks["questions"] is (what == "lessons"), told
+
+
 def among(test: TwinTest, references: tuple[Reference, ...]) -> TwinTest:
     """The same with fewer references, the last ones; without any, and without what interfaces do to answers."""
     count = len(references)

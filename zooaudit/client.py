@@ -115,7 +115,7 @@ class Client:
         """
         body = arrow_body(np.asarray(answers, dtype=np.float32))
         asked = {"suspect": suspect, "method": method, "level": level, "access": access, "queries": queries, "p_value": p_value}
-        asked["suspect_classes"] = suspect_classes
+        asked |= {"suspect_classes": suspect_classes}
         params = {k: v for k, v in asked.items() if v is not None}
         reply = self._asked("POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW})
         return schemas.Score.model_validate_json(reply.content)

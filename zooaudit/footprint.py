@@ -146,7 +146,8 @@ class Asking:
     Attributes:
         models: that answer the fingerprints' questions: victim, encoder's models, suspects.
         candidates, references: of the twin test; the victim is both a candidate and one of ``models``.
-        pool: images that the twin test's questions are chosen from; ``natural`` of them are of the victim's task.
+        pool: images that the twin test's questions are chosen from; all references are asked them.
+        natural: those of them that candidates are asked, too: of the victim's task; none without references.
         budget: questions of the twin test.
         fingerprints: questions of all fingerprints.
     """
@@ -167,7 +168,7 @@ class Asking:
     @property
     def sets(self) -> int:
         """Sets of questions that a model answers, of all models."""
-        return self.models + self.references + self.candidates + self.short
+        return self.models + self.references + (self.candidates if self.natural else 0) + self.short
 
     @property
     def queries(self) -> int:
@@ -180,7 +181,7 @@ def asking(recipe: Recipe, plan: Plan, test: TwinTest, families: tuple[str, ...]
     """Who is asked what."""
     judged = sum(s.group in (Group.ENCODER, Group.SUSPECT) for s in plan.specs)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
-    pool, natural = len(families), families.count(NATURAL)
+    pool, natural = len(families), families.count(NATURAL) if test.references else 0
     return Asking(1 + judged, len(test.candidates), len(test.references), pool, natural, test.budget, 2 * n * views)
 
 
@@ -201,7 +202,8 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
     )  # fmt: skip
     given = _answers_bytes(answers, plan.victim) * asked.models
     given += _answers_bytes(_drawn(1, asked.pool, 1, classes), plan.victim) * asked.references
-    given += _answers_bytes(_drawn(1, asked.natural, 1, classes), plan.victim) * asked.candidates
+    if asked.natural:
+        given += _answers_bytes(_drawn(1, asked.natural, 1, classes), plan.victim) * asked.candidates
     given += _answers_bytes(_drawn(1, asked.budget, 1, classes), plan.victim) * asked.short
     return {
         "answers": given,

@@ -126,7 +126,8 @@ def make(
     images, ids = of.images[chosen[0]], [c.id for c in candidates]
     natural = of.families.count(NATURAL)
     own = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
-    own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0])
+    if references:
+        own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0])
     other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts))
     kinds = [reference(s) for s in references]
     test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
@@ -159,6 +160,21 @@ def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor) -> Asked:
     return replace(asked, predicted=found)
 
 
+def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
+    """Where each question stands among the images of the task that a test's questions were chosen from: int64 ``[Q]``, their number for a
+    question of another family.
+
+    Raises:
+        DataError: a question is none of them, or the test's lessons are of another number of images.
+    """
+    pool = natural_images(dataset, seed, config.pool).images
+    known = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
+    rows = [known.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(test.images, test.families, strict=True)]
+    if -1 in rows or (test.lessons is not None and len(pool) != test.lessons.shape[1]):
+        raise DataError(f"the kit's questions are not among the images that {dataset.name} gives now; give the data that it was made on")
+    return torch.tensor(rows)
+
+
 def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts) -> Asked:
     """What candidates that came later answer to a test's questions, as its own did.
 
@@ -172,12 +188,8 @@ def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed:
     asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
     if lessons is None:
         return asked
-    pool = natural_images(dataset, seed, config.pool).images
-    places = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
-    rows = [places.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(images, test.families, strict=True)]
-    if len(pool) != lessons.shape[1] or -1 in rows:
-        raise DataError(f"the kit's questions are not among the images that {dataset.name} gives now; give the data that it was made on")
-    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, torch.tensor(rows))
+    rows, pool = places(test, config, seed, dataset), natural_images(dataset, seed, config.pool).images
+    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows)
 
 
 def assembled(

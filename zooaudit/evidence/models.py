@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from zooaudit import steps
 from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
-from zooaudit.errors import InputError
+from zooaudit.errors import DataError, InputError
 from zooaudit.evidence import parts
 from zooaudit.evidence.checks import Finding, as_one_of
 from zooaudit.evidence.packs import Opened
@@ -19,7 +19,7 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
-from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, reference
+from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, places, reference
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
@@ -85,6 +85,10 @@ def crosscheck(
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
     found = [parts.uap_again(opened, recipe, victim, dataset), parts.questions(opened, recipe, dataset)]
     found.append(parts.itself(opened, victim, dataset))
+    try:
+        places(kit.twin_test, recipe.twin_test, recipe.seed, dataset)
+    except DataError as error:  # made up, so nothing that is asked by them confirms anything
+        return [*found, Finding("lessons", False, str(error))]
     if kit.twin_test.twins == 0:
         return [*found, Finding("fresh twins", None, "the kit has no twins and accuses nobody; there is nothing to confirm")]
     found.append(_training(opened, training))

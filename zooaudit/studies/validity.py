@@ -133,11 +133,11 @@ def leaning_of(found: Sequence[Row]) -> tuple[float, float]:
     return leaning([_shares(part) for part in by(found, "owner").values()])
 
 
-def luck_of(found: Sequence[Row], what: str = "stolen") -> float:
+def luck_of(found: Sequence[Row]) -> float:
     """The chance that the true victims have as many innocents called stolen, or more, were each any one of its owner's candidates: alone
     this tells of the level, since innocents are not independent of each other."""
-    counts = [np.array([total(g, what)[0] for g in by(part, "victim").values()]) for part in by(found, "owner").values()]
-    return luck(counts, total(of(found, true=True), what)[0])
+    counts = [np.array([total(g, "stolen")[0] for g in by(part, "victim").values()]) for part in by(found, "owner").values()]
+    return luck(counts, total(of(found, true=True), "stolen")[0])
 
 
 def _shares(found: Sequence[Row]) -> np.ndarray:

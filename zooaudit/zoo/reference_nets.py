@@ -17,13 +17,16 @@ from zooaudit.zoo.shape import ModelShape
 
 WIDTH = 48
 """Channels of the residual net."""
-TOKEN, HEADS = 32, 2
+TOKEN, HEADS, SIDE = 32, 2, 7
+"""Of the transformer: channels of a token, heads of its attention, and patches along a side, about."""
 HIDDEN = 192
-SIDE = 7
-"""Patches along a side, about; and pixels to which larger images are shrunk before every pixel counts."""
+"""Channels of the fully connected net."""
 LARGEST = 32
+"""Pixels a side to which larger images are shrunk for nets that have a weight for each pixel."""
 COSINES = 1024
+"""Features of the kernel machine."""
 FERNS, TESTS = 240, 6
+"""Ferns, and pixels that each compares."""
 
 
 class Shrunk(nn.Module):
