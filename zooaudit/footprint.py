@@ -22,6 +22,7 @@ from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.suspects.load import call_factory
 from zooaudit.twin_testing import Pools, order, procedure, reference
+from zooaudit.verdict.grouping import MOST
 from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
@@ -241,13 +242,15 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
     twins = plan.of(Role.TWIN)
     candidates = tuple(Candidate(id_, 0.98765) for id_ in (plan.victim, *(s.id for s in twins)))
     references = tuple(reference(s) for s in plan.of(Role.REFERENCE))
-    one = torch.zeros(len(asked), classes)
+    columns = min(classes, MOST)
+    one = torch.zeros(len(asked), columns)
     own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
+    lessons = torch.zeros(1, columns).expand(len(references), families.count(NATURAL), columns)
     return TwinTest(
         torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), checks, looks,
         recipe.twin_test.level, candidates, own, references, others, procedure(twins[0]) if twins else "",
         own.expand(len(TREATMENTS), *own.shape), others.expand(len(TREATMENTS), *others.shape),
-        *((own.clone(), torch.zeros(1, classes).expand(len(references), families.count(NATURAL), classes)) if references else ()),
+        own.clone() if references else None, lessons if references else None, classes,
     )  # fmt: skip
 
 

@@ -22,7 +22,9 @@ from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_byt
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
 from zooaudit.verdict.similarity import similarities
-from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
+from zooaudit.verdict.stored import described, tensors_of
+from zooaudit.verdict.stored import read as read_test
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.spec import Role
 
 KIND = "kit"
@@ -166,23 +168,13 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     """Store a kit under the digest of its content and settings."""
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
-    test = kit.twin_test
-    tensors |= {
-        "test.images": test.images,
-        "test.labels": test.labels,
-        "test.candidates": test.answers,
-        "test.references": test.reference_answers,
-    }
-    if test.behind is not None and test.reference_behind is not None:
-        tensors |= {"test.behind": test.behind, "test.reference_behind": test.reference_behind}
-    if test.predicted is not None and test.lessons is not None:
-        tensors |= {"test.predicted": test.predicted, "test.lessons": test.lessons}
+    tensors |= tensors_of(kit.twin_test)
     table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
     meta = {
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),
         "verdict": asdict(kit.verdict),
-        "twin_test": _described(test),
+        "twin_test": described(kit.twin_test),
         "seed": kit.seed,
         "facts": kit.facts,
     }
@@ -233,32 +225,9 @@ def read_kit(artifact: Artifact) -> Kit:
         references=np.array(rows.column("similarities").to_pylist(), dtype=np.float32),
         verdict=VerdictConfig(**meta["verdict"]),
         seed=meta["seed"],
-        twin_test=_twin_test(tensors, meta["twin_test"]),
+        twin_test=read_test(tensors, meta["twin_test"]),
         facts=meta["facts"],
     )
-
-
-def _described(test: TwinTest) -> dict[str, Any]:
-    """What is no tensor of a twin test, as the manifest holds it."""
-    return {
-        "level": test.level,
-        "checks": test.checks,
-        "looks": list(test.looks),
-        "families": list(test.families),
-        "candidates": [asdict(c) for c in test.candidates],
-        "references": [asdict(r) for r in test.references],
-        "procedure": test.procedure,
-        "accuses_nobody": test.barred(),
-    }
-
-
-def _twin_test(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
-    return TwinTest(
-        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
-        tuple(Candidate(**c) for c in meta["candidates"]), tensors["test.candidates"],
-        tuple(Reference(**r) for r in meta["references"]), tensors["test.references"], meta["procedure"],
-        tensors.get("test.behind"), tensors.get("test.reference_behind"), tensors.get("test.predicted"), tensors.get("test.lessons"),
-    )  # fmt: skip
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from zooaudit.compute import threads
 from zooaudit.config import OwnTraining, Recipe, digest_of
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
@@ -159,8 +160,14 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
     return queries(points.float() / 255, uap.v.cpu())
 
 
-def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> dict[str, Tensor]:
-    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once."""
+def answers(
+    models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
+) -> dict[str, Tensor]:  # fmt: skip
+    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once.
+
+    Args:
+        of: what is wanted of each model's; what is not is let go of before the next are read.
+    """
     ids, schema = answers_ids(models, asked), answers_schema(dataset.num_classes)
     for model in unanswered(models, asked, artifacts):
         _ask(model, ids[model], asked, dataset, artifacts)
@@ -168,14 +175,16 @@ def answers(models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: A
     def load(id_: str) -> Tensor:
         table = artifacts.load("answers", id_).table(ANSWERS, schema, ["probabilities"])
         flat = np.asarray(table.column("probabilities").combine_chunks().flatten())
-        return torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes)
+        return of(torch.from_numpy(flat.copy()).view(*asked.shape[:3], dataset.num_classes))
 
     return dict(zip(ids, at_once(load, list(ids.values())), strict=True))
 
 
-def clean_answers(models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> dict[str, Tensor]:
+def clean_answers(
+    models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
+) -> dict[str, Tensor]:  # fmt: skip
     """As ``answers``, of float images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
-    given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts)
+    given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts, of)
     return {id_: rows.flatten(0, 2) for id_, rows in given.items()}
 
 
@@ -197,7 +206,8 @@ def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
 def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> None:
     device = dataset.train.images.device
     box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
-    given = ask(box, asked.to(device)).cpu()
+    with threads(1):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
+        given = ask(box, asked.to(device)).cpu()
     record(QUERIES, box.queries, asker="auditor")
     table = answers_table(given, answers_schema(dataset.num_classes))
     artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})

@@ -14,6 +14,7 @@ from zooaudit.seeds import derive
 from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.verdict.grouping import MOST, kept, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
 from zooaudit.zoo.build import untuned
@@ -127,10 +128,10 @@ def make(
     natural = of.families.count(NATURAL)
     own = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
     if references:
-        own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0])
+        own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0], dataset.num_classes)
     other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts))
     kinds = [reference(s) for s in references]
-    test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure)
+    test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
     return replace(test, lessons=others[:, :natural].clone() if references else None)
 
 
@@ -144,19 +145,20 @@ class Asked:
     predicted: Tensor | None = None
 
 
-def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor) -> Asked:
+def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: int) -> Asked:
     """The candidates' answers with what is predicted of them.
 
     Args:
         own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to the images of the task that
             questions were chosen from.
         rows: int64 ``[Q]``, which image each question is; of another family from n on.
+        classes: the models', before they were grouped.
     """
     if not len(lessons):
         return asked
     natural = rows < lessons.shape[1]
     found = asked.plain.clone()
-    found[:, natural] = predicted(own, lessons, rows[natural])
+    found[:, natural] = rounded(predicted(own, lessons, rows[natural]), classes)
     return replace(asked, predicted=found)
 
 
@@ -189,34 +191,35 @@ def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed:
     if lessons is None:
         return asked
     rows, pool = places(test, config, seed, dataset), natural_images(dataset, seed, config.pool).images
-    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows)
+    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
 
 
 def assembled(
     level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
-    references: Sequence[Reference], others: Asked, procedure: str = "",
+    references: Sequence[Reference], others: Asked, procedure: str = "", classes: int = 0,
 ) -> TwinTest:  # fmt: skip
     """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
     asked, checks, looks = chosen
     return TwinTest(
         of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
         tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind, own.predicted,
+        classes=classes,
     )  # fmt: skip
 
 
 def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
-    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``."""
-    given = clean_answers(ids, to_unit(images), dataset, artifacts)
-    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), dataset.num_classes)
+    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of many classes by groups."""
+    given = clean_answers(ids, to_unit(images), dataset, artifacts, kept)
+    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), min(dataset.num_classes, MOST))
 
 
 def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
     """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
     moves all models' answers the same way; a verdict must not take that way for the victim's."""
-    unit, none = to_unit(images), torch.empty(0, len(images), dataset.num_classes)
+    unit, none = to_unit(images), torch.empty(0, len(images), min(dataset.num_classes, MOST))
     found = []
     for treatment in TREATMENTS:
-        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts)
+        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts, kept)
         found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
     return torch.stack(found)
 

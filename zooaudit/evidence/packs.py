@@ -24,8 +24,9 @@ from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
+from zooaudit.verdict.grouping import MOST as GROUPS
 from zooaudit.verdict.many import CORRECTIONS
-from zooaudit.verdict.twin_test import FAMILIES, TwinTest
+from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
 
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
@@ -136,6 +137,9 @@ def _check_test(test: TwinTest) -> None:
     shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
     whole = all(tuple(given.shape) == (count, asked, columns) for given, count in shapes) and len(test.candidates) > 0
     rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.checks <= test.looks[0]
+    classes = test.num_classes
+    whole &= isinstance(classes, int) and 2 <= classes <= MOST_COLUMNS and columns == min(classes, GROUPS)
+    whole &= bool(((test.labels >= NO_CLASS) & (test.labels < classes)).all())
     named = len(test.labels) == len(test.families) == asked and set(test.families) <= set(FAMILIES)
     behind = [given for given in (test.behind, test.reference_behind) if given is not None]
     whole &= len(behind) in (0, 2) and all(len(b) > 0 and b.shape[1:] == given.shape for b, (given, _) in zip(behind, shapes, strict=False))

@@ -13,6 +13,7 @@ from zooaudit.evidence.checks import Finding
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.twin_testing import natural_images
+from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL
 from zooaudit.zoo.fit import accuracy
 
@@ -60,7 +61,7 @@ def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
     test, device = opened.kit.twin_test, dataset.train.images.device
     box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
     given = torch.cat([box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
-    apart = float((given - test.answers[0]).abs().max())
+    apart = float((kept(given) - test.answers[0]).abs().max())
     reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
     told = (
         f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is {reached:.3f} and the kit's {stated:.3f}; "

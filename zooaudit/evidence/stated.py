@@ -8,6 +8,7 @@ from torch import Tensor
 
 from zooaudit.evidence.checks import Finding
 from zooaudit.verdict.exchangeable import mean_squared
+from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.twin_test import NATURAL, Candidate, TwinTest
 
 REJECT = 0.01
@@ -35,7 +36,7 @@ def stated_twins(test: TwinTest, candidates: Sequence[Candidate], answers: Tenso
     victim = answers[:1, rows].clamp(min=0).sqrt().flatten(1).double()
     numbers = {
         "accuracy": [c.accuracy for c in (*test.candidates[1:], *candidates[1:])],
-        "accuracy on the questions": (twins.argmax(-1) == test.labels[rows]).double().mean(-1).tolist(),
+        "accuracy on the questions": (twins.argmax(-1) == groups(test.num_classes)[test.labels[rows]]).double().mean(-1).tolist(),
         "confidence": twins.amax(-1).double().mean(-1).tolist(),
         "mean distance to all twins": mean_squared(roots, roots).mean(1).tolist(),
         "distance to the victim": mean_squared(roots, victim)[:, 0].tolist(),

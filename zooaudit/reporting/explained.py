@@ -10,6 +10,7 @@ from torch import Tensor
 from zooaudit.fingerprint.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Call, TwinVerdict, cannot_tell, decide
+from zooaudit.verdict.grouping import grouped, named_groups
 from zooaudit.verdict.many import corrected
 from zooaudit.verdict.statistic import Comparison
 from zooaudit.verdict.twin_test import NO_CLASS, TwinTest
@@ -44,7 +45,8 @@ class Said:
 
 @dataclass(frozen=True)
 class Question:
-    """One image and what it was answered: the two likeliest classes each, of the suspect's answer as far as its interface tells.
+    """One image and what it was answered: the two likeliest classes each, or groups of classes where these are too many to be compared one
+    by one; of the suspect's answer as far as its interface tells.
 
     Attributes:
         index: of the kit's questions, from 0, in the order in which they are asked.
@@ -129,7 +131,8 @@ def _looks(test: TwinTest, answers: Tensor, access: Access, horizon: int) -> tup
 
 def _question(test: TwinTest, answers: Tensor, classes: Sequence[str], i: int, share: float) -> Question:
     label = int(test.labels[i])
-    victim, suspect, twins = (_said(row, classes) for row in (test.answers[0, i], answers[i], test.answers[1:, i].mean(0)))
+    names = named_groups(classes)
+    victim, suspect, twins = (_said(row, names) for row in (test.answers[0, i], grouped(answers[i]), test.answers[1:, i].mean(0)))
     return Question(i, test.families[i], "" if label == NO_CLASS else classes[label], float(share), victim, suspect, twins)
 
 

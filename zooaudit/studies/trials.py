@@ -14,6 +14,7 @@ from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
 from zooaudit.twin_testing import Asked, assembled, foreseen, how_telling, order
 from zooaudit.verdict.decision import TwinVerdict
+from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest
 
 LEVEL = 0.05
@@ -79,16 +80,17 @@ class Trial:
     def test(self) -> TwinTest:
         own, others = (self._asked(models) for models in (self.candidates, self.references))
         task, lessons = (self.owner.answers(models, (NATURAL,)) for models in (self.candidates, self.references))
-        own = foreseen(own, task, lessons, self._chosen[0])
+        classes = task.shape[-1]
+        own = foreseen(own, kept(task), kept(lessons), self._chosen[0], classes)
         return assembled(
             LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
-            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure,
+            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure, classes,
         )  # fmt: skip
 
     def _asked(self, models: Sequence[About]) -> Asked:
         """What models answer to the chosen questions."""
         rows, behind = self._chosen[0], self.owner.answers_behind(models, self.families)
-        return Asked(self.owner.answers(models, self.families)[:, rows], None if behind is None else behind[:, :, rows])
+        return Asked(kept(self.owner.answers(models, self.families)[:, rows]), None if behind is None else kept(behind[:, :, rows]))
 
     def compared(self, models: Sequence[About], access: Access) -> list[Compared]:
         """What models come to that tell no more than ``access``; each is read as it looks, like any suspect."""

@@ -8,6 +8,8 @@ to other images, and the statistic looks for that part beside the candidate's ow
 import torch
 from torch import Tensor
 
+from zooaudit.compute import threads
+
 RIDGE = 0.01
 """Penalty, as a share of the inputs' mean square."""
 LEAST = 1e-4
@@ -29,6 +31,11 @@ def predicted(candidates: Tensor, references: Tensor, questions: Tensor) -> Tens
     Returns:
         float32 ``[C, q, K]``, in [0, 1]; rows need not sum to 1.
     """
+    with threads(1):  # so that every farm and service computes the same numbers, to the bit
+        return _left_out(candidates, references, questions)
+
+
+def _left_out(candidates: Tensor, references: Tensor, questions: Tensor) -> Tensor:
     inputs = references.double().clamp(min=LEAST).log().permute(1, 0, 2).flatten(1)
     inputs = (inputs - inputs.mean(0)) / inputs.std(0).clamp(min=1e-6)
     inputs = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=torch.float64)], 1)

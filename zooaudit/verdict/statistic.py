@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.fingerprint.access import Access
+from zooaudit.verdict.grouping import MOST, grouped
 
 RIDGE = 0.1
 """lambda, as a share of the rows' mean squared singular value."""
@@ -34,12 +35,14 @@ MOST_PAIRS = 400
 
 
 def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.ndarray:
-    """What is compared of answers ``[..., q, K]``: float64 ``[..., D]``.
+    """What is compared of answers ``[..., q, K]``: float64 ``[..., D]``, float32 of ``grouping.MOST`` classes and more.
 
+    Of more than ``grouping.MOST`` classes, sums over groups are compared.
     By columns: the square roots of what is told, so that Euclidean distance is Hellinger's. Else, where classes differ in number or
     meaning: how alike the answers to each pair of questions are (their Bhattacharyya coefficients, centred), which needs no common classes.
     """
-    roots = access.told(answers).clamp(min=0).sqrt().double()
+    roots = grouped(access.told(answers).clamp(min=0)).sqrt()
+    roots = roots if roots.shape[-1] >= MOST else roots.double()
     if by_columns:
         return roots.flatten(-2).numpy()
     some = roots[..., :MOST_PAIRS, :]
@@ -102,7 +105,7 @@ class Comparison:
     def _products(self) -> np.ndarray:
         """Inner products of all rests, candidates first: float64 ``[C + N, C + N]``."""
         both = np.concatenate(self._rests)
-        return np.asarray(both @ both.T)
+        return np.asarray(both @ both.T, dtype=np.float64)
 
     @cached_property
     def _kernel(self) -> np.ndarray:

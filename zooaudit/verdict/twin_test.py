@@ -15,6 +15,7 @@ from zooaudit.fingerprint.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, hindrance, too_few
 from zooaudit.verdict.exchangeable import Check, examined, spoken
+from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.hub import Hub, hub_of
 from zooaudit.verdict.ranking import normal_claim, ranked
 from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
@@ -31,6 +32,8 @@ BEHINDHAND = {NATURAL: 0.0, LOG: 0.0, FOREIGN: 1.0}
 to everybody; a thief who asked with such images stands out there by far more."""
 DIGITS = 9
 """Decimals that statistics are rounded to: the last bits depend on how many suspects are computed at once, and on whose machine."""
+SHUFFLES = 5
+"""Orders of the true labels, drawn, that an order of a suspect's classes must beat to be believed."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 Told = Callable[["Examined"], None]
@@ -103,7 +106,8 @@ class TwinTest:
         looks: after how many questions the statistic is looked at, ascending; the last one is Q.
         level: at most this share of innocent suspects is accused.
         candidates: the victim first, then its twins.
-        answers: float32 ``[m + 1, Q, K]``, the candidates'.
+        answers: float32 ``[m + 1, Q, K]``, the candidates'. Here and below K is the number of classes, or of groups where classes are
+            too many (``verdict/grouping.py``).
         references: models of other procedures, none made from a candidate; their answers float32 ``[R, Q, K]``.
         procedure: how the twins were trained, for people; "" where there are none.
         behind, reference_behind: float32 ``[I, m + 1, Q, K]`` and ``[I, R, Q, K]``, the same models' answers behind I interfaces that
@@ -112,6 +116,7 @@ class TwinTest:
             candidates' own answers to all others; None where nothing is predicted.
         lessons: float32 ``[R, n, K]``, the references' answers to all images of the task that questions were chosen from, in their order:
             so that twins' answers can be predicted that come later.
+        classes: how many a suspect's answers have to have to be compared class by class; 0 where it is K.
     """
 
     images: Tensor
@@ -129,6 +134,7 @@ class TwinTest:
     reference_behind: Tensor | None = None
     predicted: Tensor | None = None
     lessons: Tensor | None = None
+    classes: int = 0
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
     _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
@@ -144,7 +150,8 @@ class TwinTest:
 
     @property
     def num_classes(self) -> int:
-        return int(self.answers.shape[-1])
+        """Of the victim, and of suspects that are compared class by class."""
+        return self.classes or int(self.answers.shape[-1])
 
     def questions(self) -> Tensor:
         """Float ``[Q, c, h, w]`` in [0, 1], in the order in which they are asked."""
@@ -320,14 +327,16 @@ class TwinTest:
         most of the checks right, where it makes a model as good as the twins of one that is far poorer. Empty if there is no such."""
         if answers.shape[1] != self.num_classes:
             return ()
-        labels, given = self.labels[: self.checks], answers[: self.checks].argmax(1)
-        counts = torch.zeros(self.num_classes, self.num_classes).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
-        columns = linear_sum_assignment(counts.numpy(), maximize=True)[1]
-        right = float(counts[range(self.num_classes), columns].sum()) / len(given)
+        labels, given, chance = self.labels[: self.checks], answers[: self.checks].argmax(1), torch.Generator().manual_seed(0)
+        columns, right = _best_order(labels, given, self.num_classes)
         known = torch.cat([self.answers, self.reference_answers])[:, : self.checks]
-        least = float((known.argmax(-1) == labels).double().mean(-1).min())
-        if float(counts.trace()) / len(given) >= least - POORER or right < least - POORER:
+        least = float((known.argmax(-1) == groups(self.num_classes)[labels]).double().mean(-1).min())
+        if float((labels == given).double().mean()) >= least - POORER or right < least - POORER:
             return ()
+        if right <= max(
+            _best_order(labels[torch.randperm(len(labels), generator=chance)], given, self.num_classes)[1] for _ in range(SHUFFLES)
+        ):
+            return ()  # of so many classes, some order makes sense of anything
         return tuple(int(c) for c in columns)
 
     def _standing(self, compared: Compared, stops: tuple[int, ...], normal: bool) -> Standing:
@@ -404,6 +413,13 @@ class TwinTest:
             raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
         if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
             raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+
+
+def _best_order(labels: Tensor, given: Tensor, classes: int) -> tuple[np.ndarray, float]:
+    """The order of columns that makes most of the classes ``given`` the true ones, and the share that it does."""
+    counts = torch.zeros(classes, classes).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
+    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
+    return columns, float(counts[rows, columns].sum()) / len(given)
 
 
 def only(test: TwinTest, family: str) -> TwinTest:

@@ -1,0 +1,50 @@
+"""A twin test as a kit holds it: tensors, and what is none as plain JSON."""
+
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from zooaudit.verdict.grouping import MOST
+from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
+
+ANSWERS = ("test.candidates", "test.references", "test.behind", "test.reference_behind", "test.predicted", "test.lessons")
+"""In half precision where classes were grouped: they were rounded to it when they were asked."""
+
+
+def tensors_of(test: TwinTest) -> dict[str, Tensor]:
+    """By the names that a kit's file has; what the test does not have is left out."""
+    of = (test.answers, test.reference_answers, test.behind, test.reference_behind, test.predicted, test.lessons)
+    narrow = test.num_classes > MOST
+    answers = {name: t.half() if narrow else t for name, t in zip(ANSWERS, of, strict=True) if t is not None}
+    return {"test.images": test.images, "test.labels": test.labels} | answers
+
+
+def described(test: TwinTest) -> dict[str, Any]:
+    """What is no tensor, as the manifest holds it."""
+    found = {
+        "level": test.level,
+        "checks": test.checks,
+        "looks": list(test.looks),
+        "families": list(test.families),
+        "candidates": [asdict(c) for c in test.candidates],
+        "references": [asdict(r) for r in test.references],
+        "procedure": test.procedure,
+        "accuses_nobody": test.barred(),
+    }
+    return found | ({"classes": test.num_classes} if test.num_classes > MOST else {})
+
+
+def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
+    """The test of ``tensors_of`` and ``described``.
+
+    Raises:
+        KeyError, TypeError: these hold something else.
+    """
+    answers: list[Any] = [tensors[name].float() if name in tensors else None for name in ANSWERS]
+    own, others, behind, others_behind, predicted, lessons = answers
+    return TwinTest(
+        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
+        tuple(Candidate(**c) for c in meta["candidates"]), own, tuple(Reference(**r) for r in meta["references"]), others,
+        meta["procedure"], behind, others_behind, predicted, lessons, meta.get("classes", 0),
+    )  # fmt: skip
