@@ -152,9 +152,9 @@ def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
 
 
 def kit_of(victim: int, seed: int) -> Kit:
-    """A kit of ``peer(victim)``."""
+    """A kit of ``peer(victim)``, with nothing that was made of another victim's answers."""
     kit = make_kit(seed=seed)
-    test = kit.twin_test
+    test = replace(kit.twin_test, predicted=None, lessons=None, behind=None, reference_behind=None)
     answers = test.answers.clone()
     answers[0] = TorchBlackBox(peer(victim), K).ask(test.questions())
     return replace(kit, twin_test=replace(test, answers=answers))
