@@ -21,7 +21,7 @@ from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
-from zooaudit.own_victim import own_victim, with_twins
+from zooaudit.own_victim import own_victim, with_start, with_twins
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run, load_report, save_report
@@ -163,13 +163,14 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
         recipe = replace(recipe, seed=args.seed)
     folder = Path(args.data) if args.data else None
     try:
-        return recipe, resolve(recipe.dataset, folder, say=tell).to(pick_device())
+        dataset = resolve(recipe.dataset, folder, say=tell).to(pick_device())
     except DatasetUnavailableError as error:
         if not args.fallback:
             raise
         tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
         recipe = with_twins(get_recipe(args.fallback), args)
-        return recipe, resolve(recipe.dataset, say=tell).to(pick_device())
+        dataset = resolve(recipe.dataset, say=tell).to(pick_device())
+    return with_start(recipe, args, dataset), dataset
 
 
 def chosen_farm(args: argparse.Namespace) -> Farm:

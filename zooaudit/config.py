@@ -164,6 +164,16 @@ class OwnTraining:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A public checkpoint that references are fine-tuned from; see :mod:`zooaudit.zoo.start`."""
+
+    factory: str
+    """``package.module:callable``, called with the number of classes."""
+    weights: str
+    """SHA-256 of the weights that it always gives: another checkpoint gives other references."""
+
+
+@dataclass(frozen=True)
 class ZooConfig:
     """Which models the zoo holds (paper section 5.1 and table 1)."""
 
@@ -200,6 +210,8 @@ class ZooConfig:
     """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
     accuracy_floor: float = 0.80
     recovery_floor: float = 0.90
+    start: Start | None = None
+    """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
 
     def __post_init__(self) -> None:
         for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):

@@ -9,7 +9,8 @@ from typing import TextIO
 
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
-from zooaudit.config import OwnTraining
+from zooaudit.config import OwnTraining, Start
+from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
@@ -19,6 +20,7 @@ from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.start import start_of
 
 REJECTED = 6
 EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
@@ -71,9 +73,13 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
     dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
     _refuse_factory(args, opened, pack)
     training = _allowed_training(args, opened)
-    trial = Trial(args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed)
+    trial = Trial(args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed, _start(args, dataset))
     tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
     return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training)
+
+
+def _start(args: argparse.Namespace, dataset: Dataset) -> Start | None:
+    return start_of(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
 
 
 def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:
@@ -85,7 +91,7 @@ def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifa
             spec = ModelSpec.from_json(meta["spec"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"the pack's victim cannot be read ({error}); expected one that this version exported") from error
-        if spec.id != opened.kit.victim or spec.own_training:
+        if spec.id != opened.kit.victim or spec.own_training or spec.start:
             raise InputError(f"the pack's victim {opened.kit.victim} is described as {spec.id}; expected the victim of one of our recipes")
     if factory and factory != args.factory:
         raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
@@ -137,6 +143,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--data", metavar="DIR", help="with --with-models: the victim's data, where it is not one that zooaudit finds by name")
     add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim, and its twins, to be built by this callable")
     add("--train", metavar="MODULE:NAME", help="with --with-models: the owner's training function, whose code you have looked at")
+    add(
+        "--start",
+        metavar="MODULE:NAME",
+        help="with --with-models: the public checkpoint that references begin with, too; see 'zooaudit audit'",
+    )
     add("--train-command", metavar="COMMAND", help="with --with-models: the owner's training command, whose code you have looked at")
     add("--train-timeout", type=float, metavar="SECONDS", help="with --with-models: longest that --train or --train-command may take once")
     add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")

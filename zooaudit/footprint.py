@@ -29,7 +29,8 @@ from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.int8 import int8_skeleton
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.spec import STARTED, Group, ModelSpec, Role
+from zooaudit.zoo.start import begun
 
 
 @dataclass(frozen=True)
@@ -125,14 +126,15 @@ def _model_bytes(spec: ModelSpec) -> int:
     if spec.own_training is not None and not spec.own_training.factory:
         return around
     quantised = spec.modification is not None and spec.modification.kind == "int8"
-    return around + _weights_bytes(spec.architecture, spec.shape, spec.own_training.factory if spec.own_training else "", quantised)
+    factory = spec.own_training.factory if spec.own_training else spec.start.factory if spec.start else ""
+    return around + _weights_bytes(spec.architecture, spec.shape, factory, quantised)
 
 
 @cache
 def _weights_bytes(architecture: str, shape: ModelShape, factory: str, quantised: bool) -> int:
     with torch.random.fork_rng([]):
         if factory:
-            module = call_factory(factory)
+            module = begun(factory, shape.num_classes) if architecture == STARTED else call_factory(factory)
         else:
             with torch.device("meta"):
                 module = build_architecture(architecture, shape)

@@ -10,6 +10,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.storage.models import OwnModel
 from zooaudit.zoo.procedure import by_command, by_function
+from zooaudit.zoo.start import start_of
 
 
 def add_arguments(add: Callable[..., argparse.Action]) -> None:
@@ -17,6 +18,7 @@ def add_arguments(add: Callable[..., argparse.Action]) -> None:
     add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
     add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
     add_training(add)
+    add_start(add)
 
 
 def add_training(add: Callable[..., argparse.Action]) -> None:
@@ -74,6 +76,29 @@ def own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
     own = OwnModel(Path(args.victim), args.factory, dataset.image_shape, dataset.num_classes, training)
     own.load()
     return own
+
+
+def add_start(add: Callable[..., argparse.Action]) -> None:
+    """``--start``."""
+    add(
+        "--start",
+        metavar="MODULE:NAME",
+        help="what your victim was fine-tuned from: a callable that is given the number of classes and returns the public checkpoint as a "
+        "module with a new last layer, for images in [0, 1] of the data's size. A quarter of the references are then fine-tuned from it, "
+        "so that what all its descendants have in common is known, and not taken for yours",
+    )
+
+
+def with_start(recipe: Recipe, args: argparse.Namespace, dataset: Dataset) -> Recipe:
+    """The recipe with the public checkpoint that ``--start`` names, if it names one.
+
+    Raises:
+        ModelError: see :func:`~zooaudit.zoo.start.start_of`.
+    """
+    factory = getattr(args, "start", None)
+    if factory is None:
+        return recipe
+    return replace(recipe, zoo=replace(recipe.zoo, start=start_of(factory, dataset.image_shape, dataset.num_classes)))
 
 
 NEEDED = {"victim": "the victim that it trained", "factory": "what builds the module that a twin's weights go into"}

@@ -227,6 +227,8 @@ def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifa
 def reference(spec: ModelSpec) -> Reference:
     """A model of the zoo as a reference."""
     made = spec.architecture if spec.architecture in REFERENCE_NETS else "trained"
+    if spec.start:
+        made = "fine-tuned from the victim's start"
     if spec.extraction:
         made = f"{spec.extraction.attack}, {spec.extraction.labels}"
     return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zooaudit import steps
-from zooaudit.config import OwnTraining, Recipe
+from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.errors import DataError, InputError
 from zooaudit.evidence import parts
@@ -38,12 +38,14 @@ class Trial:
     Attributes:
         twins: fresh twins of the victim.
         references: models of other procedures, None for as many as the kit's recipe has; 0 takes the kit's word for its own alone.
+        start: the public checkpoint that his references begin with, as he allows it; None for none.
         seed: nobody but he may know it beforehand: a victim could be made that stands out among just his twins.
     """
 
     twins: int = 19
     references: int | None = None
     seed: int = 0
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         if self.twins < 3:
@@ -122,7 +124,7 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
 
 def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
     """Fresh twins, and references."""
-    zoo = replace(recipe.zoo, twins=1)
+    zoo = replace(recipe.zoo, twins=1, start=trial.start)  # a pack never chooses which code runs here
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]

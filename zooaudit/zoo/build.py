@@ -22,6 +22,7 @@ from zooaudit.zoo.modify import TUNED, modify
 from zooaudit.zoo.own_training import train
 from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import OWN, ModelSpec
+from zooaudit.zoo.start import begun
 
 ATTEMPTS = 2
 
@@ -159,7 +160,8 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
         except DivergedError as error:
             return parent.module, 0, str(error)
     with seeded(derive(seed, "init"), device):
-        model = build_architecture(spec.architecture, spec.shape).to(device)
+        model = begun(spec.start.factory, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
+        model.to(device)
     victim = None
     try:
         if spec.extraction is None:

@@ -9,12 +9,15 @@ from zooaudit.seeds import derive
 from zooaudit.zoo.arch import KNOWN
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import OWN, Group, ModelSpec, Role
+from zooaudit.zoo.spec import OWN, STARTED, Group, ModelSpec, Role
+from zooaudit.zoo.start import fine_tuning
 from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 OTHERS, EXTRACTED = 0.5, 0.3
 """Of the references, the share that are nets of other kinds than the zoo's, and the share that are extracted from strangers."""
+BEGUN = 0.25
+"""Of the references, the share that begin with the public checkpoint that the victim began with, if there is one."""
 OTHERS_OPTIMISERS: tuple[Optimiser, ...] = ("adam", "rmsprop", "sgd")
 OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
@@ -111,11 +114,13 @@ class Planner:
 
     def references(self) -> list[ModelSpec]:
         """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets of the zoo's architectures,
-        models that are extracted from these, and nets of other kinds. A few kinds teach more than many models of one (docs/log.md)."""
-        convolutional, extracted, others = shares(self.zoo.references)
+        models that are extracted from these, nets of other kinds, and models that begin with the victim's own
+        start. A few kinds teach more than many models of one (docs/log.md)."""
+        begun = round(self.zoo.references * BEGUN) if self.zoo.start else 0
+        convolutional, extracted, others = shares(self.zoo.references - begun)
         trained = [self._trained_reference(i) for i in range(convolutional)]
         copies = [self._extracted_reference(i, trained[i % len(trained)]) for i in range(extracted)]
-        return [*trained, *copies, *(self._other_reference(i) for i in range(others))]
+        return [*trained, *copies, *map(self._other_reference, range(others)), *map(self._begun_reference, range(begun))]
 
     def taken(self, victim: ModelSpec) -> list[ModelSpec]:
         """Suspects that are made of the victim's own weights."""
@@ -142,6 +147,12 @@ class Planner:
         optimiser = OTHERS_OPTIMISERS[turn % len(OTHERS_OPTIMISERS)]
         spec = self.trained(Role.REFERENCE, Group.VERDICT, name, 0, turn)
         return dataclasses.replace(spec, optimiser=optimiser, floor=self.zoo.accuracy_floor / 2)
+
+    def _begun_reference(self, i: int) -> ModelSpec:
+        """From the public checkpoint, by each optimiser in turn."""
+        optimisers = self.zoo.optimisers
+        spec = self.trained(Role.REFERENCE, Group.VERDICT, STARTED, i, i // len(optimisers))
+        return dataclasses.replace(spec, training=fine_tuning(spec.training), start=self.zoo.start)
 
     def _extracted_reference(self, i: int, stranger: ModelSpec) -> ModelSpec:
         """By both attacks in turn, if there are two, and by soft labels and hard ones."""

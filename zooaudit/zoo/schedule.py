@@ -18,6 +18,8 @@ TUNING_IMAGES = 5000.0
 """About as many as a thief tunes on, or a model is measured on."""
 OWN_WORK = 30 * 2e7
 """Of an own procedure, for each image that it is given: we do not know it, so thirty epochs of a net twice as dear as any of A to E."""
+START_WORK = 2e8
+"""Multiplications of one image in what begins with a public checkpoint: we do not know it, so a small net for photographs."""
 NORMALISED = 128
 """Normalising and activating one value, or pooling it, in multiplications: as long as it takes on a CPU."""
 
@@ -47,6 +49,8 @@ def _images_modifying(change: ModifyConfig) -> float:
 
 
 def _work_per_image(spec: ModelSpec) -> float:
+    if spec.start is not None:
+        return START_WORK
     if spec.architecture not in ARCHITECTURES:
         return counted_work(spec.architecture, spec.shape)
     arch, shape = ARCHITECTURES[spec.architecture], spec.shape

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, TrainConfig, digest_of
+from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, Start, TrainConfig, digest_of
 from zooaudit.zoo.shape import ModelShape
 
 
@@ -45,6 +45,8 @@ class Group(StrEnum):
     """Built for one study only: modified, overlapping or poorly extracted models."""
 
 
+STARTED = "start"
+"""Architecture of what begins with a public checkpoint: its factory knows it."""
 OWN: Literal["own"] = "own"
 """Architecture and optimiser of what the owner's own procedure trains: we do not know them."""
 
@@ -78,6 +80,8 @@ class ModelSpec:
     """Of the networks' and the training's code: raised when the same fields would give another model."""
     own_training: OwnTraining | None = None
     """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and ``data_fraction`` say nothing."""
+    start: Start | None = None
+    """Of a model that begins with a public checkpoint."""
 
     @functools.cached_property
     def id(self) -> str:
@@ -99,14 +103,18 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain values. A field that came after version 2 is left out where it is None: models from before keep their ids."""
         plain = dataclasses.asdict(self)
-        if self.own_training is None:
-            del plain["own_training"]
-        return plain
+        return {k: v for k, v in plain.items() if v is not None or k not in ("own_training", "start")}
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":
         shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
-        nested = {"extraction": ExtractConfig, "modification": ModifyConfig, "overlap": Overlap, "own_training": OwnTraining}
+        nested = {
+            "extraction": ExtractConfig,
+            "modification": ModifyConfig,
+            "overlap": Overlap,
+            "own_training": OwnTraining,
+            "start": Start,
+        }
         plain: dict[str, Any] = (
             raw
             | {

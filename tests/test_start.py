@@ -1,0 +1,129 @@
+"""References that begin with the public checkpoint that the victim began with."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from tests.makers import shape_of
+from zooaudit.config import Start, TrainConfig, ZooConfig
+from zooaudit.data.images import Dataset
+from zooaudit.errors import ModelError
+from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.models import load_module, save_built
+from zooaudit.twin_testing import reference
+from zooaudit.zoo.build import Status, build
+from zooaudit.zoo.planner import Planner
+from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.start import begun, start_of
+
+
+def body() -> nn.Linear:
+    """Of a checkpoint: always the same."""
+    layer = nn.Linear(64, 24)
+    with torch.no_grad():
+        layer.weight.copy_(torch.randn(24, 64, generator=torch.Generator().manual_seed(1)) / 8)
+        layer.bias.zero_()
+    return layer
+
+
+def checkpoint(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), body(), nn.ReLU(), nn.Linear(24, num_classes))
+
+
+def all_new(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.ReLU(), nn.Linear(24, num_classes))
+
+
+def nothing_new(num_classes: int) -> nn.Module:
+    torch.manual_seed(3)
+    return checkpoint(num_classes)
+
+
+def no_module(num_classes: int) -> int:
+    return num_classes
+
+
+def other_size(num_classes: int) -> nn.Module:
+    return checkpoint(num_classes + 1)
+
+
+def broken(num_classes: int) -> nn.Module:
+    raise FileNotFoundError("weights.pt is not here")
+
+
+HERE = "tests.test_start"
+
+
+@pytest.fixture(scope="module")
+def start(digits: Dataset) -> Start:
+    return start_of(f"{HERE}:checkpoint", digits.image_shape, digits.num_classes)
+
+
+def planner(digits: Dataset, start: Start | None, references: int = 32) -> Planner:
+    zoo = ZooConfig(references=references, start=start, accuracy_floor=0.5, training=TrainConfig(epochs=60))
+    return Planner(zoo, digits.digest, shape_of(digits), 0)
+
+
+@pytest.mark.usefixtures("same_global_rng")
+def test_a_start_is_known_by_the_weights_that_it_always_gives(digits: Dataset, start: Start) -> None:
+    again = start_of(f"{HERE}:checkpoint", digits.image_shape, digits.num_classes)
+    assert again == start and len(start.weights) == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("all_new", "gives other weights each time"),
+        ("nothing_new", "the same last layer each time"),
+        ("no_module", "returned a int; expected a torch.nn.Module"),
+        ("other_size", r"expected \(2, 10\)"),
+        ("broken", "FileNotFoundError: weights.pt is not here"),
+        ("missing", "has no attribute 'missing'"),
+    ],
+)
+def test_what_is_no_start_is_refused(name: str, says: str, digits: Dataset) -> None:
+    with pytest.raises(ModelError, match=says):
+        start_of(f"{HERE}:{name}", digits.image_shape, digits.num_classes)
+
+
+def test_a_quarter_of_the_references_begin_with_it(digits: Dataset, start: Start) -> None:
+    specs = planner(digits, start).references()
+    begin = [s for s in specs if s.start == start]
+    assert len(specs) == 32 and len(begin) == 8 and len({s.id for s in specs}) == 32
+    assert {s.optimiser for s in begin} == {"sgd", "adam", "rmsprop"} and begin[0].id.startswith("reference-start-")
+    assert begin[0].training.lr_adam == planner(digits, None).zoo.training.lr_adam / 10
+    assert reference(begin[0]).kind == "fine-tuned from the victim's start"
+    assert ModelSpec.from_json(begin[0].to_json()) == begin[0]
+
+
+def test_without_one_no_model_has_another_id(digits: Dataset) -> None:
+    spec = planner(digits, None).references()[0]
+    assert "start" not in spec.to_json() and spec.start is None
+
+
+def test_another_checkpoint_gives_other_models(digits: Dataset, start: Start) -> None:
+    other = dataclasses.replace(start, weights="0" * 64)
+    ids = [{s.id for s in planner(digits, one).references() if s.start} for one in (start, other)]
+    assert not ids[0] & ids[1]
+
+
+def test_it_is_trained_stored_and_read_again(digits: Dataset, start: Start) -> None:
+    spec = next(s for s in planner(digits, start).references() if s.start and s.optimiser == "sgd")
+    built = build(spec, digits, None)
+    assert built.record.status is Status.LEARNT, built.record
+    assert not torch.equal(built.weights["1.weight"], body().weight), "all layers learn"
+    artifacts = open_store("memory:")
+    save_built(artifacts, built)
+    module = load_module(artifacts, spec.id)
+    assert torch.equal(module.state_dict()["1.weight"], built.weights["1.weight"])
+    assert torch.equal(build(spec, digits, None).weights["1.weight"], built.weights["1.weight"]), "the same again"
+
+
+def test_the_new_layer_follows_the_seed() -> None:
+    weights = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        weights.append(begun(f"{HERE}:checkpoint", 5).state_dict()["3.weight"])
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
