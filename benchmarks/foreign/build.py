@@ -5,10 +5,11 @@ import multiprocessing
 import queue
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -22,6 +23,7 @@ from benchmarks.foreign.nets import build
 from benchmarks.foreign.plan import plan
 
 START_EPOCHS = 5
+Maker = Callable[[Path, Job], dict[str, Any]]
 
 
 def main() -> None:
@@ -66,11 +68,11 @@ def prepare(out: Path, dataset: str, folders: dict[str, Path]) -> None:
     print(f"{dataset}: data and the public checkpoint are ready", flush=True)
 
 
-def run(out: Path, waiting: list[Job], workers: int, total: int) -> None:
+def run(out: Path, waiting: list[Job], workers: int, total: int, maker: Maker = make) -> None:
     """Hand jobs whose parents are there to the workers, in the order of the list."""
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
-    processes = [context.Process(target=work, args=(out, todo, done), daemon=True) for _ in range(workers)]
+    processes = [context.Process(target=work, args=(out, todo, done, maker), daemon=True) for _ in range(workers)]
     for process in processes:
         process.start()
     started, finished, running = time.monotonic(), 0, 0
@@ -98,12 +100,12 @@ def run(out: Path, waiting: list[Job], workers: int, total: int) -> None:
     print(f"finished: {first + finished}/{total}; failed: {lost or 'none'}", flush=True)
 
 
-def work(out: Path, todo: "Queue[Job | None]", done: "Queue[tuple[str, str]]") -> None:
+def work(out: Path, todo: "Queue[Job | None]", done: "Queue[tuple[str, str]]", maker: Maker) -> None:
     """One worker: makes what it is handed, on one core."""
     torch.set_num_threads(1)
     for job in iter(partial(handed, todo), None):
         try:
-            about = make(out, job)
+            about = maker(out, job)
             recovery = f", recovery {about['recovery']:.3f}" if about["recovery"] else ""
             done.put((job.id, f"accuracy {about['accuracy']:.3f}{recovery}, {about['seconds']:.1f} s"))
         except Exception:  # noqa: BLE001 -- one model's failure must not stop the rest

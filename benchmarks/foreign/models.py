@@ -103,13 +103,17 @@ def answers(model: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([told(part.float() / 255) for part in images.split(BATCH)])
 
 
-def commit(folder: Path, about: dict[str, Any], told: dict[str, Tensor], model: object) -> None:
+def commit(
+    folder: Path, about: dict[str, Any], told: dict[str, Tensor], model: object, behind: dict[str, np.ndarray] | None = None
+) -> None:
     """Write a model's files beside their place and move them there whole."""
     scratch = folder / f".{about['id']}-{os.getpid()}"
     scratch.mkdir(parents=True, exist_ok=True)
     np.savez(scratch / "answers.npz", **{k: v.numpy().astype(np.float32) for k, v in told.items()})
     if isinstance(model, nn.Module) and not isinstance(model, Interface):
         save_file({k: v.detach().contiguous().clone() for k, v in model.state_dict().items()}, scratch / "weights.safetensors")
+    if behind:
+        np.savez(scratch / "behind.npz", **behind)
     (scratch / "about.json").write_text(json.dumps(about, indent=1))
     target = folder / about["id"]
     if target.exists():
