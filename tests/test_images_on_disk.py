@@ -1,6 +1,7 @@
 """Images that are decoded when they are asked for: the same pixels as in memory, whoever asks, whatever was there before."""
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,60 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.makers import png
+from tests.zoos import TINY
+from zooaudit.config import OwnTraining
 from zooaudit.data.decode import decode_image
-from zooaudit.data.on_disk import Files, ImagesOnDisk, content_digest
+from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.on_disk import Files, ImagesOnDisk, ahead, content_digest
 from zooaudit.errors import DataError
+from zooaudit.farm import SerialFarm
+from zooaudit.pipeline import run_audit
+from zooaudit.storage.artifacts import open_store
+from zooaudit.zoo.own_training import train
 
 COUNT = 12
+
+
+def as_files(images: Tensor, folder: Path) -> ImagesOnDisk:
+    """The images as PNG files, which nobody has decoded yet."""
+    folder.mkdir(parents=True)
+    for i, image in enumerate(images.numpy()):
+        (folder / f"{i:05}.png").write_bytes(png(image))
+    c, h, w = images.shape[1:]
+    return ImagesOnDisk(Files(sorted(folder.glob("*.png"))), decode_image, (c, h, w), folder / "kept")
+
+
+def test_an_audit_of_data_on_disk_is_that_of_data_in_memory_to_the_bit(digits: Dataset, tmp_path: Path) -> None:
+    parts = {name: ImageSet(as_files(part.images, tmp_path / name), part.labels) for name, part in vars(digits).items() if name in PARTS}
+    on_disk = replace(digits, **parts)
+    assert on_disk.digest != digits.digest and on_disk.channel_stats == digits.channel_stats
+    vars(on_disk)["digest"] = digits.digest  # what ids and seeds follow from
+    recipe = replace(TINY, zoo=replace(TINY.zoo, twins=2, references=4))
+    first, second = (run_audit(recipe, data, open_store("memory:"), SerialFarm(), lambda _: None) for data in (digits, on_disk))
+    assert [s.verdict for s in first.suspects] == [s.verdict for s in second.suspects]
+    assert [s.examined.verdict for s in first.suspects] == [s.examined.verdict for s in second.suspects]
+
+
+def test_batches_are_read_ahead_in_order(folder: Path, tmp_path: Path) -> None:
+    lazy, expected = images(folder, tmp_path / "kept"), whole(folder)
+    batches = list(torch.randperm(COUNT).split(2))
+    for way in (lazy, expected):
+        assert all(torch.equal(found, expected[batch]) for found, batch in zip(ahead(way, batches), batches, strict=True))
+    assert not list(ahead(lazy, []))
+
+
+def test_a_function_that_takes_the_images_is_not_given_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
+    part = ImageSet(images(folder, tmp_path / "kept"), torch.zeros(COUNT, dtype=torch.int64))
+    own = OwnTraining("tests.makers:Affine", "", function=f"{__name__}:takes_images")
+    trained = train(own, 1, Dataset("d", part, part, ("a",), ""))
+    assert trained.module is None and "these do not fit in memory; expected function(seed), or --train-command" in trained.reason
+
+
+def takes_images(images: Tensor, labels: Tensor, seed: int) -> None:
+    """Never called."""
+
+
+PARTS = ("train", "test")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +106,7 @@ def test_it_acts_as_a_tensor(folder: Path, tmp_path: Path) -> None:
     assert torch.equal(torch.cat(list(lazy.split(5))), expected)
     rows = torch.tensor([7, 1, 1])
     assert torch.equal(lazy.take(rows)[torch.tensor([2, 0])], expected[rows][[2, 0]])
-    with pytest.raises(IndexError, match="int64"):
+    with pytest.raises(TypeError, match="int64"):
         lazy[torch.zeros(2, 2, dtype=torch.int64)]
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,6 +36,10 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 TENSORS = "tensors.safetensors"
 ANSWERS = "answers.parquet"
+CRAFTED_ON = 2**28
+"""Pixels that a UAP is crafted on, of images on disk: they are held as floats."""
+CHOSEN_FROM, CHOICES = 10_000, 3
+"""Of images on disk, datapoints are chosen from so many at least, and from so many times what is needed."""
 
 
 class Scored(Protocol):
@@ -139,20 +143,33 @@ def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) 
 
 def crafted(recipe: Recipe, victim: Victim, dataset: Dataset) -> Uap:
     """As ``uap``, made anew: the recipe's seed decides it."""
-    images = dataset.train.images[victim.training_indices]
-    return craft_uap(victim.module, images, dataset.test.images, recipe.uap, derive(recipe.seed, "uap"))
+    images, config = dataset.train.take(victim.training_indices).images, recipe.uap
+    if not isinstance(images, Tensor):
+        config = replace(config, points=min(config.points, CRAFTED_ON // images[:1].nbytes))
+    return craft_uap(victim.module, images, dataset.test.images, config, derive(recipe.seed, "uap"))
 
 
 def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) -> Tensor:
     """The datapoints of every view, uint8 ``[views, N, c, h, w]``, from the victim's training images."""
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        images = dataset.train.images[victim.training_indices]
+        rows = _to_choose_from(recipe, victim, dataset)
+        images = dataset.train.take(rows).images
         chosen = choose_points(representation(victim.module, images), recipe.fingerprint, derive(recipe.seed, "points"))
-        return {"points": images[chosen].cpu(), "indices": victim.training_indices[chosen]}, {}
+        points = torch.stack([images[view] for view in chosen])
+        return {"points": points.cpu(), "indices": rows[chosen]}, {}
 
     inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed]
     return kept_tensors(artifacts, "points", inputs, make)[0]["points"]
+
+
+def _to_choose_from(recipe: Recipe, victim: Victim, dataset: Dataset) -> Tensor:
+    """The victim's training images, or of those on disk as many as give every cluster enough."""
+    rows, config = victim.training_indices, recipe.fingerprint
+    if isinstance(dataset.train.images, Tensor):
+        return rows
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(derive(recipe.seed, "to choose from")))
+    return rows[order[: max(CHOSEN_FROM, CHOICES * config.points * config.views)].sort().values]
 
 
 def questions(uap: Uap, points: Tensor) -> Tensor:

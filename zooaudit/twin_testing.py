@@ -8,6 +8,7 @@ from torch import Tensor
 
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, ImageSet, to_unit
+from zooaudit.data.on_disk import in_memory
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
 from zooaudit.seeds import derive
@@ -63,13 +64,13 @@ def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
         raise DataError(
             f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on"
         )
-    return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most])
+    return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]).loaded()
 
 
 def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources) -> Pools:
     """All images that candidates and references are asked."""
     natural = natural_images(dataset, seed, config.pool)
-    parts = {NATURAL: natural.images}
+    parts = {NATURAL: in_memory(natural.images)}
     if config.foreign:
         foreign = sources.foreign
         parts[FOREIGN] = textures(config.pool // 2, dataset.image_shape, seed) if foreign is None else _drawn(foreign, config.pool, seed)
@@ -169,7 +170,7 @@ def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) 
     Raises:
         DataError: a question is none of them, or the test's lessons are of another number of images.
     """
-    pool = natural_images(dataset, seed, config.pool).images
+    pool = in_memory(natural_images(dataset, seed, config.pool).images)
     known = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
     rows = [known.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(test.images, test.families, strict=True)]
     if -1 in rows or (test.lessons is not None and len(pool) != test.lessons.shape[1]):
@@ -190,7 +191,7 @@ def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed:
     asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
     if lessons is None:
         return asked
-    rows, pool = places(test, config, seed, dataset), natural_images(dataset, seed, config.pool).images
+    rows, pool = places(test, config, seed, dataset), in_memory(natural_images(dataset, seed, config.pool).images)
     return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
 
 

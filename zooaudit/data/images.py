@@ -7,7 +7,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from zooaudit.data.on_disk import Images, in_memory
 from zooaudit.errors import DataError
+
+SAMPLE = 2000
+"""Images on disk that statistics are taken of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,11 +19,11 @@ class ImageSet:
     """Images and their labels.
 
     Attributes:
-        images: uint8 ``[n, channels, height, width]``, values 0 to 255.
+        images: uint8 ``[n, channels, height, width]``, values 0 to 255; of data that does not fit in memory, what acts as such a tensor.
         labels: int64 ``[n]``, each in ``[0, num_classes)``.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
 
     def __post_init__(self) -> None:
@@ -39,7 +43,12 @@ class ImageSet:
 
     def take(self, indices: Tensor) -> "ImageSet":
         """The images at ``indices`` (int64 ``[k]``), as a new set."""
-        return ImageSet(self.images[indices], self.labels[indices])
+        images = self.images[indices] if isinstance(self.images, Tensor) else self.images.take(indices)
+        return ImageSet(images, self.labels[indices])
+
+    def loaded(self) -> "ImageSet":
+        """The same in memory."""
+        return ImageSet(in_memory(self.images), self.labels)
 
     def to(self, device: str | torch.device) -> "ImageSet":
         """The same set on another device."""
@@ -84,19 +93,21 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shapes, pixels and labels: another image, another digest."""
+        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files) and labels: another image, another
+        digest."""
         sha = hashlib.sha256()
         for part in (self.train, self.test):
             sha.update(str(tuple(part.images.shape)).encode())
-            sha.update(part.images.cpu().contiguous().numpy().data)
+            images = part.images
+            sha.update(images.cpu().contiguous().numpy().data if isinstance(images, Tensor) else images.digest.encode())
             sha.update(part.labels.cpu().contiguous().numpy().data)
         return sha.hexdigest()[:16]
 
     @cached_property
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits."""
-        channels = self.train.images.shape[1]
-        flat = [self.train.images[:, c].flatten().cpu() for c in range(channels)]
+        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits; of images on disk, of a sample."""
+        images = self.train.images if isinstance(self.train.images, Tensor) else self.train.images[_sample(len(self.train))]
+        flat = [images[:, c].flatten().cpu() for c in range(images.shape[1])]
         histograms = [torch.bincount(f, minlength=256).double() for f in flat]
         levels = torch.arange(256, dtype=torch.float64) / 255
         mean, std = [], []
@@ -106,6 +117,10 @@ class Dataset:
             mean.append(round(m, 4))
             std.append(round(max(float((p * (levels - m) ** 2).sum()) ** 0.5, 1e-3), 4))
         return tuple(mean), tuple(std)
+
+
+def _sample(count: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:SAMPLE]
 
 
 def to_unit(images: Tensor) -> Tensor:

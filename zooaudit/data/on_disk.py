@@ -21,6 +21,8 @@ from zooaudit.errors import DataError
 
 THREADS = 4
 """That decode at once in a process; Pillow's decoders let others run."""
+AHEAD = 3
+"""Batches that are read while one is used."""
 Decode = Callable[[bytes, str], Tensor]
 
 
@@ -77,6 +79,7 @@ class ImagesOnDisk:
         rows: which of the images these are, in order; all by default.
     """
 
+    __iter__ = None
     dtype = torch.uint8
     ndim = 4
 
@@ -98,6 +101,11 @@ class ImagesOnDisk:
     def size(self) -> torch.Size:
         return self.shape
 
+    @property
+    def digest(self) -> str:
+        """Changes with the content of the encoded images, with their order, and with the shape that they are decoded to."""
+        return hashlib.sha256(f"{content_digest(self._encoded)} {tuple(self.shape)}".encode()).hexdigest()
+
     def to(self, device: torch.device | str) -> "ImagesOnDisk":
         """The same, batches of which are put there."""
         return self._with(self._rows, torch.device(device))
@@ -111,9 +119,11 @@ class ImagesOnDisk:
         return (self[start : start + size] for start in range(0, len(self), size))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
+        if not isinstance(index, Tensor | slice):  # never IndexError: a loop over this would end there without a word
+            raise TypeError(f"images on disk are indexed by int64 [k] or a slice, not by a {type(index).__name__}")
         rows = self._rows[index.cpu() if isinstance(index, Tensor) else index]
         if rows.ndim != 1:
-            raise IndexError(f"images on disk are indexed by int64 [k] or a slice, not by what gives {tuple(rows.shape)}")
+            raise TypeError(f"images on disk are indexed by int64 [k] or a slice, not by what gives {tuple(rows.shape)}")
         out = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
         _Kept.of(self._kept, len(self._encoded), out[:1].nbytes or 1).fill(out, rows.numpy(), self._decoded)
         return torch.from_numpy(out).to(self.device)
@@ -129,6 +139,29 @@ class ImagesOnDisk:
     def _with(self, rows: Tensor, device: torch.device) -> "ImagesOnDisk":
         c, h, w = self.shape[1:]
         return ImagesOnDisk(self._encoded, self._decode, (c, h, w), self._kept, device, rows)
+
+
+Images = Tensor | ImagesOnDisk
+"""uint8 ``[n, c, h, w]``, in memory or not."""
+
+
+def in_memory(images: Images) -> Tensor:
+    """All of them."""
+    return images if isinstance(images, Tensor) else images[:]
+
+
+def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    """``images[batch]`` for each batch of numbers; of images on disk, the next ones are read while one is used."""
+    if isinstance(images, Tensor):
+        yield from (images[batch] for batch in batches)
+        return
+    with ThreadPoolExecutor(1) as reader:
+        waiting = [reader.submit(images.__getitem__, batch) for batch in batches[:AHEAD]]
+        for i in range(len(batches)):
+            found = waiting.pop(0).result()
+            if i + AHEAD < len(batches):
+                waiting.append(reader.submit(images.__getitem__, batches[i + AHEAD]))
+            yield found
 
 
 class _Kept:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from zooaudit.data.decode import decode_image, guard, short
+from zooaudit.data.on_disk import in_memory
 from zooaudit.data.readers import images_in, images_of, read_dataset
 from zooaudit.errors import DataError
 
@@ -54,7 +55,7 @@ def _read(path: Path, what: str) -> list[Tensor]:
         found = _parquet([path] if path.is_file() else sorted(path.glob("*.parquet")))
     elif path.is_dir():
         files = images_in(path)
-        found = [decode_image(p.read_bytes(), str(p)) for p in files] if files else list(read_dataset(path, what).test.images)
+        found = [decode_image(p.read_bytes(), str(p)) for p in files] if files else list(in_memory(read_dataset(path, what).test.images))
     else:
         state = "is no folder, .parquet or .npz" if path.exists() else "does not exist"
         raise DataError(f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, or .npz")

@@ -30,6 +30,7 @@ from zooaudit import errors
 from zooaudit.compute import pick_device
 from zooaudit.config import check
 from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.on_disk import Images
 from zooaudit.distributed import reservations
 from zooaudit.distributed.cluster import cluster
 from zooaudit.distributed.metrics import RayCollector
@@ -87,7 +88,7 @@ class RayFarm:
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
         if artifacts.url == "memory:":
             raise errors.ConfigError("Ray workers cannot reach a store in this process's memory; use --farm serial or a folder")
-        pixels = dataset.train.images.numel() + dataset.test.images.numel()
+        pixels = sum(part.images.numel() for part in (dataset.train, dataset.test) if isinstance(part.images, torch.Tensor))
         folder = os.getcwd()  # before Ray unpacks the same working directory for another node on this machine
         shared = [s for s in specs if self.victim_workers > 1 and s.role in (Role.VICTIM, Role.OTHER_VICTIM)]
         rest = [s for s in specs if s.id not in {s.id for s in shared}]
@@ -291,7 +292,8 @@ def _scratch() -> Any:
 def _packed(dataset: Dataset) -> dict[str, Any]:
     """Arrays that all workers of a node share through Ray's object store, without a copy each."""
     parts = {"train": dataset.train.to("cpu"), "test": dataset.test.to("cpu")}
-    arrays = {f"{name}_{what}": getattr(part, what).numpy() for name, part in parts.items() for what in ("images", "labels")}
+    arrays = {f"{name}_labels": part.labels.numpy() for name, part in parts.items()}
+    arrays |= {f"{name}_images": _array(part.images) for name, part in parts.items()}
     return arrays | {"name": dataset.name, "classes": dataset.classes, "source": dataset.source}
 
 
@@ -300,7 +302,14 @@ def _unpacked(packed: dict[str, Any]) -> Dataset:
     return Dataset(packed["name"], train, test, packed["classes"], packed["source"])
 
 
-def _shared(array: np.ndarray) -> torch.Tensor:
+def _array(images: Images) -> Any:
+    return images.numpy() if isinstance(images, torch.Tensor) else images
+
+
+def _shared(array: Any) -> Any:
+    """An array as a tensor; images on disk as they are: every node decodes for itself."""
+    if not isinstance(array, np.ndarray):
+        return array
     with warnings.catch_warnings():  # the memory is read-only, and nobody writes to it
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)

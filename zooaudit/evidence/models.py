@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from zooaudit import steps
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
+from zooaudit.data.on_disk import in_memory
 from zooaudit.errors import DataError, InputError
 from zooaudit.evidence import parts
 from zooaudit.evidence.checks import Finding, as_one_of
@@ -151,7 +152,7 @@ def _fresh(
     plain, behind = (asked(ids, test.images, dataset, artifacts) for asked in (answered, answered_behind))
     theirs = replace(
         test, references=tuple(reference(s) for s in references), reference_answers=plain, reference_behind=behind,
-        lessons=answered(ids, natural_images(dataset, recipe.seed, recipe.twin_test.pool).images, dataset, artifacts),
+        lessons=answered(ids, in_memory(natural_images(dataset, recipe.seed, recipe.twin_test.pool).images), dataset, artifacts),
     )  # fmt: skip
     return Fresh(by_kits, _among(candidates, theirs, recipe, dataset, artifacts))
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from zooaudit import steps
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
+from zooaudit.data.on_disk import Images
 from zooaudit.data.textures import textures
 from zooaudit.evidence.checks import Finding
 from zooaudit.evidence.packs import Opened
@@ -71,12 +71,12 @@ def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
     return Finding("victim", same, told)
 
 
-def _keys(images: Tensor, labels: Iterable[int] = ()) -> set[tuple[bytes, ...]]:
+def _keys(images: Images, labels: Iterable[int] = ()) -> set[tuple[bytes, ...]]:
     return set(_listed(images, labels))
 
 
-def _listed(images: Tensor, labels: Iterable[int] = ()) -> list[tuple[bytes, ...]]:
+def _listed(images: Images, labels: Iterable[int] = ()) -> list[tuple[bytes, ...]]:
     """Images, with their labels if there are any, as something that can be looked up."""
-    content = [image.cpu().numpy().tobytes() for image in images]
+    content = [image.cpu().numpy().tobytes() for part in images.split(500) for image in part]
     named = [str(label).encode() for label in labels]
     return list(zip(content, named, strict=True)) if named else [(c,) for c in content]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from zooaudit.config import FingerprintConfig
 from zooaudit.data.images import to_unit
+from zooaudit.data.on_disk import Images
 from zooaudit.errors import ConfigError, DataError
 
 BATCH = 500
@@ -14,7 +15,7 @@ MAX_ROUNDS = 10
 
 
 @torch.no_grad()
-def representation(model: nn.Module, images: Tensor) -> Tensor:
+def representation(model: nn.Module, images: Images) -> Tensor:
     """The last-layer representation float32 ``[n, d]`` of uint8 images: the input of the model's last ``nn.Linear``,
     or its outputs if it has none (an exported graph, say)."""
     linear = [m for m in model.modules() if isinstance(m, nn.Linear)]

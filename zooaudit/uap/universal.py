@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from zooaudit.config import Norm, UapConfig
 from zooaudit.data.images import to_unit
+from zooaudit.data.on_disk import Images
 from zooaudit.uap.deepfool import deepfool
 
 EVALUATION_BATCH = 500
@@ -35,7 +36,7 @@ class Uap:
     steps: int
 
 
-def craft_uap(model: nn.Module, images: Tensor, held_out: Tensor, config: UapConfig, seed: int) -> Uap:
+def craft_uap(model: nn.Module, images: Images, held_out: Images, config: UapConfig, seed: int) -> Uap:
     """Craft a UAP of ``model`` and measure it on images it has not seen.
 
     Args:
@@ -49,7 +50,7 @@ def craft_uap(model: nn.Module, images: Tensor, held_out: Tensor, config: UapCon
     v, steps = craft(model, chosen, config, generator)
     return Uap(
         v, config.epsilon, config.norm, config.method,
-        fooling_rate(model, to_unit(held_out), v), fooling_rate(model, chosen, v), steps,
+        fooling_rate(model, held_out, v), fooling_rate(model, chosen, v), steps,
     )  # fmt: skip
 
 
@@ -103,9 +104,13 @@ def project(v: Tensor, norm: Norm, epsilon: float) -> Tensor:
     return v * min(1.0, epsilon / max(float(v.norm()), 1e-12))
 
 
-def fooling_rate(model: nn.Module, images: Tensor, v: Tensor) -> float:
-    """Share of float images ``[n, c, h, w]`` whose label changes when ``v`` is added and the sum clipped to [0, 1]."""
-    return float((predict(model, images) != predict(model, (images + v).clamp(0, 1))).float().mean())
+def fooling_rate(model: nn.Module, images: Images, v: Tensor) -> float:
+    """Share of images ``[n, c, h, w]``, uint8 or float in [0, 1], whose label changes when ``v`` is added and the sum clipped to [0, 1]."""
+    changed = []
+    for part in images.split(EVALUATION_BATCH):
+        x = part if part.is_floating_point() else to_unit(part)
+        changed.append(predict(model, x) != predict(model, (x + v).clamp(0, 1)))
+    return float(torch.cat(changed).float().mean())
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zooaudit.compute import resolve_precision, seeded
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.on_disk import Images
 from zooaudit.data.splits import complement, overlapping_part, random_part, seed_set, tuning_part
 from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -190,7 +191,7 @@ def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, vic
     extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain, spec.training.precision)
 
 
-def _fit(model: nn.Module, spec: ModelSpec, images: Tensor, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:
+def _fit(model: nn.Module, spec: ModelSpec, images: Images, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:
     assert spec.optimiser != OWN, f"{spec.id} is trained by its owner's procedure"
     fit(
         model, images, targets,

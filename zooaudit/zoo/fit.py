@@ -11,6 +11,7 @@ from zooaudit.compute import autocast, seeded
 from zooaudit.config import Optimiser, TrainConfig
 from zooaudit.data.augment import Draws, augment
 from zooaudit.data.images import ImageSet, to_unit
+from zooaudit.data.on_disk import Images, ahead
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
 from zooaudit.zoo.ranks import ALONE, Ranks
@@ -24,7 +25,7 @@ class DivergedError(ArithmeticError):
 
 
 def fit(
-    model: nn.Module, images: Tensor, targets: Tensor, *,
+    model: nn.Module, images: Images, targets: Tensor, *,
     optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int, ranks: Ranks = ALONE,
 ) -> None:  # fmt: skip
     """Train ``model`` in place by cross-entropy, with warm-up and linear decay.
@@ -53,9 +54,10 @@ def fit(
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=generator).to(images.device)
             loss = torch.zeros((), device=images.device)
-            for batch in order[: per_epoch * batch_size].split(batch_size):
-                mine = ranks.share(batch)
-                x = to_unit(images[mine])
+            batches = order[: per_epoch * batch_size].split(batch_size)
+            shares = [ranks.share(batch) for batch in batches]
+            for batch, mine, pixels in zip(batches, shares, ahead(images, shares), strict=True):
+                x = to_unit(pixels)
                 drawn = Draws.make(len(batch), training.mirror, training.shift, generator)
                 x = augment(x, *(None if d is None else ranks.share(d) for d in (drawn.mirrored, drawn.shifts)))
                 with autocast(training.precision, images.device):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
@@ -68,6 +68,10 @@ def _filled(command: str, seed: int, out: Path) -> list[str]:
 def _call(function: str, seed: int, images: ImageSet, out: Path) -> list[str]:
     data = "-"
     if takes_data(imported(function), function):
+        if not isinstance(images.images, Tensor):
+            raise ConfigError(
+                f"{function} takes images and labels, but these do not fit in memory; expected function(seed), or --train-command"
+            )
         data = str(out.with_name("data.safetensors"))
         save_file({"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}, data)
     return [sys.executable, "-P", "-m", "zooaudit.zoo.call_training", function, str(seed), str(torch.get_num_threads()), data, str(out)]
