@@ -22,7 +22,7 @@ from tests import owners
 from tests.farms import quiet
 from tests.owners import FACTORY, by_script, called, make
 from tests.zoos import TINY
-from zooaudit import own_victim, steps
+from zooaudit import chosen_recipe, own_victim, steps
 from zooaudit.cli import main, make_parser
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
@@ -518,7 +518,7 @@ def test_options_become_a_procedure(weights: Path, digits: Dataset) -> None:
     own = own_victim.own_victim(args, digits)
     assert own is not None and own.training == by_function("tests.owners:train", FACTORY, 7.0)
     assert own.id == OwnModel(weights, FACTORY, digits.image_shape, 10).id, "the procedure is no part of the victim"
-    recipe = own_victim.with_twins(TINY, args)
+    recipe = chosen_recipe.with_twins(TINY, args)
     assert (recipe.zoo.twins, recipe.zoo.references) == (4, TINY.zoo.references)
     plan = steps.plan(recipe, digits, open_store("memory:"), own)
     assert [s.own_training for s in plan.of(Role.TWIN, Group.VERDICT)] == [own.training] * 4

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from zooaudit import (
     __version__,
+    chosen_recipe,
     commands,
     evidence_commands,
     explain_commands,
@@ -109,7 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
         add("--fallback", help=argparse.SUPPRESS)
 
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
-    planning.add_arguments(subcommands.choices["plan"], sorted(RECIPES))
+    planning.add_arguments(subcommands.choices["plan"])
 
     add = _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
     kit_commands.add_arguments(subcommands.choices["kit"])
@@ -140,10 +141,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
 
     _adder(subcommands, "study", study_commands.study, study_commands.EXAMPLE)
-    study_commands.add_arguments(subcommands.choices["study"], sorted(RECIPES))
+    study_commands.add_arguments(subcommands.choices["study"])
 
     _adder(subcommands, "sweep", study_commands.sweep, study_commands.SWEEP_EXAMPLE)
-    study_commands.add_sweep_arguments(subcommands.choices["sweep"], sorted(RECIPES))
+    study_commands.add_sweep_arguments(subcommands.choices["sweep"])
 
     _add_store(_adder(subcommands, "store", store_commands.store, "zooaudit store copy --store ./store --to s3://bucket/audits --run mine"))
     _adder(subcommands, "doctor", commands.doctor, "zooaudit doctor")
@@ -183,7 +184,7 @@ def _adder(
 
 
 def _add_recipe(add: Callable[..., argparse.Action]) -> None:
-    add("--recipe", default="fmnist-quick", metavar="NAME", help=f"one of {', '.join(sorted(RECIPES))} (default: %(default)s)")
+    chosen_recipe.add_arguments(add, "fmnist-quick")
     add("--seed", type=int, help="run the recipe with another seed: other splits, other models")
     add(
         "--data",

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from zooaudit import doctor as doctors
 from zooaudit import pipeline
+from zooaudit.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
 from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
@@ -21,7 +22,7 @@ from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
-from zooaudit.own_victim import own_victim, with_start, with_twins
+from zooaudit.own_victim import own_victim, with_start
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run, load_report, save_report
@@ -43,7 +44,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         artifacts, own = open_store(args.store), own_victim(args, dataset)
         sources = _sources(args, dataset)
         run = begin_run(
-            artifacts, args.run or recipe.name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            artifacts, args.run or recipe.run_name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
             sources.digests,
         )  # fmt: skip
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
@@ -158,9 +159,9 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
-    recipe = with_twins(get_recipe(args.recipe), args)
-    if args.seed is not None:
-        recipe = replace(recipe, seed=args.seed)
+    recipe = chosen_recipe(args)
+    if args.fallback and args.settings:
+        raise ConfigError("--set changes --recipe, but with --fallback another may be run; expected one of --set and --fallback")
     folder = Path(args.data) if args.data else None
     try:
         dataset = resolve(recipe.dataset, folder, say=tell).to(pick_device())

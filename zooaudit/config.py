@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +22,10 @@ Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversar
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
 MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap")
+
+
+LONGEST_NAME = 200
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def check(ok: bool, owner: object, name: str, expected: str) -> None:
@@ -47,19 +52,27 @@ class TrainConfig:
     warm-up, then linear decay to zero."""
 
     epochs: int = 4
+    """Passes over the training images."""
     lr_sgd: float = 0.1
+    """Largest learning rate of SGD."""
     lr_adam: float = 4e-3
+    """Largest learning rate of Adam."""
     lr_rmsprop: float = 4e-3
+    """Largest learning rate of RMSprop."""
     momentum: float = 0.9
+    """Nesterov momentum of SGD."""
     weight_decay_sgd: float = 5e-4
+    """L2 penalty on weights, with SGD only."""
     clip_norm: float = 2.0
     """Gradients longer than this (L2, over all weights) are shortened to it."""
     warmup_fraction: float = 0.15
+    """Share of all steps in which the learning rate rises."""
     mirror: bool = False
     """Mirror about half of each batch left to right; of extracted models only if the attack says so."""
     shift: int = 0
     """Move each image by up to this many pixels each way, black coming in at the edges; under the same condition."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the forward pass; auto takes bfloat16 where the processor has it in hardware."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, self, "epochs", "at least 1")
@@ -78,13 +91,21 @@ class ExtractConfig:
     """A model-extraction attack: a seed set, then rounds of synthetic points labelled by the victim."""
 
     attack: Attack = "cloudleak"
+    """CloudLeak adds points near the substitute's decision boundary, JBDA points along the Jacobian."""
     labels: Labels = "soft"
+    """What the victim tells the thief: probabilities (soft) or the most probable class (hard)."""
     seed_size: int = 6000
+    """Images that the thief starts with, none of them of the victim's training half."""
     rounds: int = 2
+    """Rounds of synthetic points; CloudLeak adds as many as there are seeds each time, JBDA doubles what there is."""
     round_epochs: int = 2
+    """Epochs of the substitute in each round."""
     final_epochs: int = 6
+    """Epochs on everything at the end."""
     step_linf: float = 0.1
+    """How far one step moves a pixel of a synthetic point at most, in the image range [0, 1]."""
     epsilon_linf: float = 0.15
+    """CloudLeak: how far a pixel of a synthetic point may be from its seed's, in the image range [0, 1]."""
     augment: bool = False
     """Mirror and shift the attacker's images as the architecture's training does, keeping the victim's answers."""
 
@@ -104,6 +125,7 @@ class ModifyConfig:
     """What a thief does to a finished model to hide where it came from (paper figure 8)."""
 
     kind: Modification
+    """Which modification."""
     strength: float
     """Fine-tuning: epochs; pruning: share of weights or channels set to zero; adversarial training, also on
     the model's own UAPs: iterations; INT8: 8, always."""
@@ -112,6 +134,7 @@ class ModifyConfig:
     lr: float = 0.01
     """Of fine-tuning and both kinds of adversarial training, which take plain SGD steps."""
     batch_size: int = 128
+    """Images in a batch, where it trains."""
 
     def __post_init__(self) -> None:
         for name in ("strength", "start"):  # 8 and 8.0 are the same, and must give a model the same id
@@ -178,24 +201,34 @@ class ZooConfig:
     """Which models the zoo holds (paper section 5.1 and table 1)."""
 
     victim_architecture: str = "A"
+    """Of the victim (if it is not your own), its twins, and the strangers that look-alikes are extracted from."""
     twins: int = 19
     """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
     references: int = 32
     """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other kinds than
     the zoo's, three in ten extracted from strangers."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
+    """Of the suspects: each with every optimiser, extracted from the victim and trained independently."""
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
+    """Of the suspects; the first is the victim's."""
     batch_sizes: tuple[int, ...] = (64, 128, 256)
+    """Each model draws one of these, in images."""
     suspects_per_cell: int = 1
+    """Extracted suspects, and as many independent ones, for each architecture and optimiser."""
     encoder_architectures: tuple[str, ...] = ("E",)
     """Architectures that the encoder's training models take in turn; the paper has one."""
     encoder_per_role: int = 5
+    """Models that the encoder learns from: so many extracted from the victim, and so many independent."""
     other_victims: int = 2
+    """Strangers' models that look-alikes are extracted from."""
     look_alikes_per_victim: int = 4
+    """Look-alikes extracted from each of these: innocent, though made like a stolen model."""
     taken: tuple[ModifyConfig, ...] = ()
     """What is done to the victim's own weights, each for one more suspect that is stolen; not of the user's own victim."""
     data_fraction: float = 0.5
+    """Share of the training images that each model is trained on, drawn for each anew."""
     training: TrainConfig = field(default_factory=TrainConfig)
+    """How each model is trained."""
     epochs: tuple[tuple[str, int], ...] = ()
     """Epochs for named architectures, where they differ from ``training.epochs``."""
     mirrored: tuple[str, ...] = ()
@@ -206,10 +239,14 @@ class ZooConfig:
     hidden: int = 256
     """Of A to E; torchvision's nets have no hidden layer."""
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
+    """The attack that extracted models are made by."""
     second_attack: ExtractConfig | None = None
     """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
     accuracy_floor: float = 0.80
+    """Test accuracy below which a model did not learn, and enters no statistic; references of other kinds need half of it, and
+    your own victim must reach it."""
     recovery_floor: float = 0.90
+    """The same of extracted models: their accuracy over that of the model that they are extracted from."""
     start: Start | None = None
     """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
 
@@ -224,6 +261,7 @@ class ZooConfig:
         check(len(set(self.architectures)) == len(self.architectures), self, "architectures", "each once")
         check(len(set(self.optimisers)) == len(self.optimisers), self, "optimisers", "each once")
         check(all(e >= 1 for _, e in self.epochs), self, "epochs", "at least 1 each")
+        check(len(dict(self.epochs)) == len(self.epochs), self, "epochs", "each architecture once")
         check(0 <= self.twins <= 999, self, "twins", "0 to 999")
         check(0 <= self.references <= 999, self, "references", "0 to 999")
         check(self.suspects_per_cell >= 1, self, "suspects_per_cell", "at least 1")
@@ -246,13 +284,17 @@ class UapConfig:
     """The universal perturbation (paper section 3.1, equation 3)."""
 
     method: Literal["gradient", "deepfool"] = "gradient"
+    """Gradient of the capped cross-entropy over minibatches, or DeepFool, the paper's way."""
     norm: Norm = "linf"
+    """Which norm bounds the perturbation."""
     epsilon: float = 0.17
     """Radius of the ball, in the image range [0, 1] (for L2: of the whole image)."""
     points: int = 5000
     """Victim's training points that it is crafted on; the fooling rate is measured on held-out ones."""
     max_steps: int = 150
+    """Steps of the gradient method, or batches that DeepFool is run on."""
     batch_size: int = 128
+    """Images in a step."""
     loss_cap: float = 4.0
     """Cross-entropy beyond which a point counts as fooled enough and stops pulling."""
 
@@ -275,6 +317,7 @@ class FingerprintConfig:
     points: int = 100
     """N: datapoints in one fingerprint, one from each of N clusters."""
     views: int = 20
+    """Fingerprints of one model, each of other datapoints from the same clusters."""
     small_clusters: Literal["recluster", "error"] = "recluster"
     """A cluster with fewer members than views: ``recluster`` sets its points aside and clusters the rest again
     (at most ten times); ``error`` stops."""
@@ -301,12 +344,19 @@ class EncoderConfig:
     """
 
     name: str = "paper"
+    """paper, hellinger or autoencoder."""
     hidden: tuple[int, int] = (50, 20)
+    """Widths of the two hidden layers; similarity is measured on the second."""
     output: int = 4
+    """Width of the last layer."""
     temperature: float = 0.2
+    """Of the contrastive loss."""
     lr: float = 5e-4
+    """Learning rate of Adam."""
     batch_size: int = 512
+    """Fingerprints in a batch."""
     steps: int = 400
+    """Optimiser steps."""
     architectures: tuple[str, ...] = ()
     """Only the encoder models of these architectures train it; empty: all of them."""
 
@@ -325,8 +375,11 @@ class VerdictConfig:
     """The decision (paper section 5.2)."""
 
     level: float = 0.05
+    """A mean p-value below it is called piracy."""
     fingerprints: int = 20
+    """Of the suspect's views, how many each test draws."""
     repeats: int = 30
+    """Tests whose p-values are averaged."""
     min_reference_models: int = 3
     """Fewest homologous reference models that a verdict may rest on."""
 
@@ -350,9 +403,11 @@ class TwinTestConfig:
     pool: int = 3000
     """Images of a family that every candidate and reference is asked, for the questions to be chosen from."""
     foreign: int = 1
+    """Questions are shared among the families at hand as so many parts: images of another task (or textures) get this many."""
     log: int = 4
+    """Parts for images that the victim was asked, if there is a query log."""
     natural: int = 3
-    """How the questions are shared among the families at hand: as so many parts."""
+    """Parts for images of the victim's task."""
 
     def __post_init__(self) -> None:
         check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
@@ -370,19 +425,33 @@ class Recipe:
     """One named, complete audit. The same recipe on the same data gives the same models and verdicts."""
 
     name: str
+    """What runs, reports and kits call it."""
     dataset: str
+    """digits, fashion-mnist, cifar10, tiny-imagenet or tiny-imagenet-50; any name for your own --data."""
     seed: int = 0
+    """Decides all that chance decides: splits, weights, questions."""
     zoo: ZooConfig = field(default_factory=ZooConfig)
+    """Which models are trained."""
     uap: UapConfig = field(default_factory=UapConfig)
+    """The universal perturbation."""
     fingerprint: FingerprintConfig = field(default_factory=FingerprintConfig)
+    """Datapoints and views of the paper's fingerprints."""
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    """The encoder that the paper's method judges by."""
     paper_encoder: EncoderConfig = field(default_factory=EncoderConfig)
     """The paper's own, which every audit by another encoder is also judged by."""
     verdict: VerdictConfig = field(default_factory=VerdictConfig)
+    """The paper's decision."""
     twin_test: TwinTestConfig = field(default_factory=TwinTestConfig)
+    """What a suspect is asked, and whom the verdict may accuse."""
 
     def __post_init__(self) -> None:
-        check(bool(self.name), self, "name", "a name")
+        check(
+            bool(self.name) and self.name.isprintable() and len(self.name) <= LONGEST_NAME,
+            self,
+            "name",
+            "a printable name of 1 to 200 characters",
+        )
         check(0 <= self.seed < 2**63, self, "seed", "an integer in [0, 2**63)")
         check(self.paper_encoder.name == "paper", self, "paper_encoder", "an EncoderConfig named paper")
         for used in (self.encoder, self.paper_encoder):
@@ -396,6 +465,15 @@ class Recipe:
     def digest(self) -> str:
         """16 hex digits that change with any field."""
         return digest_of(self)
+
+    @property
+    def run_name(self) -> str:
+        """What its runs and folders are called unless the user says: its name; where that can be no file's name, the name's first words
+        and a part of the digest."""
+        if FILE_NAME.fullmatch(self.name):
+            return self.name
+        first = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name.partition(" with ")[0]).strip("-._")[:80]
+        return f"{first or 'recipe'}-{self.digest[:8]}"
 
 
 def check_views(recipe: Recipe) -> None:

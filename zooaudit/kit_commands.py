@@ -113,6 +113,7 @@ def _facts(found: Kit) -> dict[str, Any]:
         "points": points,
         "queries": views * points * 2,
         "paper_references": len(found.reference_ids),
+        "recipe": found.facts.get("recipe", {}).get("name", "unknown"),
         **shown,
         "checked": wording.checked(test.exchangeability, test.hub()),
     }

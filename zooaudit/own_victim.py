@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from zooaudit.config import OwnTraining, Recipe
+from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.storage.models import OwnModel
@@ -51,12 +50,6 @@ def add_training(add: Callable[..., argparse.Action]) -> None:
         help=f"longest that --train or --train-command may take for one twin (default: {OwnTraining.timeout_s}); twins that failed are "
         "tried again when the same command is run again",
     )
-
-
-def with_twins(recipe: Recipe, args: argparse.Namespace) -> Recipe:
-    """The recipe with as many twins as ``--twins`` says, if it does."""
-    count = getattr(args, "twins", None)
-    return recipe if count is None else replace(recipe, zoo=replace(recipe.zoo, twins=count))
 
 
 def own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:

@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import TextIO
 
+from zooaudit import chosen_recipe
 from zooaudit.config import Recipe
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import InputError
 from zooaudit.footprint import OPEN, PROBE, Requests
 from zooaudit.measured import DOMAINS, Domain
-from zooaudit.own_victim import with_twins
-from zooaudit.recipes import get_recipe
+from zooaudit.recipes import RECIPES
 from zooaudit.sizing import Devices, Estimate, OwnVictim, as_json, estimate, scaled
 
 SIZES = (200, 1_000, 10_000)
@@ -23,7 +23,7 @@ EXAMPLE = "zooaudit plan --recipe fmnist-paper --models 1000 --cpus 64"
 def plan(args: argparse.Namespace, out: TextIO) -> int:
     """Say what an audit will take, before anything is run: models, hours, storage, requests, queries."""
     devices = _devices(args)
-    recipe, own = with_twins(get_recipe(args.recipe), args), _own(args)
+    recipe, own = chosen_recipe.chosen_recipe(args), _own(args)
     domain = _domain(recipe, args.data)
     if args.sizing:
         print(sizing_table(recipe, domain, devices, own), file=out)
@@ -63,6 +63,10 @@ def _own(args: argparse.Namespace) -> OwnVictim | None:
 
 def _domain(recipe: Recipe, folder: str | None) -> Domain:
     if folder is None:
+        if recipe.dataset not in DOMAINS:
+            raise InputError(
+                f"recipe {recipe.name} is for {recipe.dataset}, which is not one of {', '.join(DOMAINS)}; say where it is: --data DIR"
+            )
         return DOMAINS[recipe.dataset]
     found = resolve(recipe.dataset, Path(folder))
     return Domain(folder, len(found.train), len(found.test), found.image_shape, found.num_classes)
@@ -116,7 +120,8 @@ def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None,
         cells += [f"{first.audit_queries:,}", f"{first.attackers_queries:,}"]
         rows.append(cells)
     table = [heads, ["---"] * len(heads), *rows]
-    caption = f"Recipe `{recipe.name}` with fewer or more suspects (`zooaudit plan --recipe {recipe.name} --sizing`). "
+    command = f" (`zooaudit plan --recipe {recipe.name} --sizing`)" if recipe.name in RECIPES else ""
+    caption = f"Recipe `{recipe.name}` with fewer or more suspects{command}. "
     caption += ". ".join(n[0].upper() + n[1:] for n in first.notes) + "."
     if not devices:
         caption += " F is not known: there is no measurement on a GPU yet."
@@ -160,10 +165,10 @@ def counted(requests: Requests) -> str:
     return ", ".join(f"{n:,.0f} {name.upper()}" for name, n in vars(requests).items() if n)
 
 
-def add_arguments(parser: argparse.ArgumentParser, recipes: list[str]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``zooaudit plan``."""
     add = parser.add_argument
-    add("--recipe", default="fmnist-quick", metavar="NAME", help=f"one of {', '.join(recipes)} (default: %(default)s)")
+    chosen_recipe.add_arguments(add, "fmnist-quick")
     add("--models", type=int, metavar="N", help="scale the recipe to about N models, with more suspects and look-alikes")
     add("--data", metavar="DIR", help="your own data instead of the recipe's: the plan follows its size and image shape")
     add("--twins", type=int, metavar="N", help="how many twins the victim has (default: the recipe's, 19)")

@@ -71,9 +71,9 @@ class Victim:
 
 def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None) -> Plan:
     """The plan of the zoo; the user's own victim, if given, is measured and committed first."""
-    _check_sizes(recipe, len(dataset.train), own)
+    check_sizes(recipe, len(dataset.train), own is not None)
     planned = plan_for(recipe, dataset, own.id if own else None, own.training if own else None)
-    if own is not None and not artifacts.has(KIND, own.id):
+    if own is not None:
         _commit_own(own, recipe, dataset, artifacts)
     return planned
 
@@ -85,8 +85,16 @@ def plan_for(recipe: Recipe, dataset: Dataset, own_victim: str | None, own_train
     return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own_victim, own_training)
 
 
-def _check_sizes(recipe: Recipe, images: int, own: OwnModel | None) -> None:
-    """Refuse before any training what the data is too small for."""
+def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
+    """Refuse before any training what the data is too small for.
+
+    Args:
+        images: how many the training set has.
+        own: whether the victim is the user's own, which may have seen all of them.
+
+    Raises:
+        ConfigError, DataError: it is.
+    """
     held = images if own else round(images * recipe.zoo.data_fraction)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     if n * views > held:
@@ -104,13 +112,16 @@ def _check_sizes(recipe: Recipe, images: int, own: OwnModel | None) -> None:
 
 
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
-    reached = accuracy(own.load().to(dataset.test.images.device), dataset.test)
+    """Keep the user's own victim, unless it is there; by a recipe with a higher floor it may be refused all the same."""
+    there = artifacts.has(KIND, own.id)
+    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(dataset.test.images.device), dataset.test)
     if reached < recipe.zoo.accuracy_floor:
         raise ModelError(
             f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; "
             "is it the right model for this data, and are inputs in [0, 1] what it expects?"
         )
-    save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
+    if not there:
+        save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
 
 
 def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:

@@ -2,10 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from zooaudit import chosen_recipe
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
@@ -26,30 +26,34 @@ SWEEP_EXAMPLE = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe 
 ALL = "all"
 
 
-def add_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the study subcommand takes."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
-    _add_zoo(parser, recipes)
+    _add_zoo(parser)
     add = parser.add_argument
     add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
-    add("--models", metavar="DIR", help="validity and power: models that somebody else trained, and their answers")
+    add(
+        "--models",
+        metavar="DIR",
+        help="validity and power: models that somebody else trained, and their answers; --set dev (the "
+        "default) or --set report says which victims",
+    )
     add("--load", metavar="MODULE:FUNCTION", help="baselines: function(folder, id) that gives a model of --models as a torch module")
-    add("--set", default="dev", choices=("dev", "report"), help="with --models: which victims (default: %(default)s)")
 
 
-def add_sweep_arguments(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     """What the sweep subcommand takes."""
     add = parser.add_argument
     add("space", nargs="*", metavar="AXIS=V,V", help="what to vary, or a preset; without any, axes and presets are listed")
-    _add_zoo(parser, recipes)
+    _add_zoo(parser)
     add("--metric", default="auc", help="what the sweep is judged by; without a space they are listed (default: %(default)s)")
     add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
     add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
 
 
-def _add_zoo(parser: argparse.ArgumentParser, recipes: Sequence[str]) -> None:
+def _add_zoo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--recipe", default="fmnist-paper", metavar="NAME", help=f"whose zoo: one of {', '.join(recipes)} (default: %(default)s)")
+    chosen_recipe.add_arguments(add, "fmnist-paper", "whose zoo: ")
     add("--seed", type=int, help="run the recipe with another seed")
     add("--data", metavar="DIR", help="your own data instead of the recipe's")
     add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
@@ -70,6 +74,10 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if ALL in args.names and len(args.names) > 1:
         raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
+    if not args.models and (victims := {"dev", "report"} & set(args.settings)):
+        raise ConfigError(
+            f"--set {victims.pop()} says which victims of --models; without --models expected FIELD=VALUE, to change the recipe"
+        )
     zoo, on_models = _chosen(args)
     return _on_models(on_models, args, out) if on_models else _on_zoo(zoo, args, out)
 
@@ -95,6 +103,14 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
     return {"command": facts.command, "commit": commit(), "hardware": facts.hardware, "versions": facts.versions, "date": facts.finished}
 
 
+def _victims(args: argparse.Namespace) -> str:
+    """Which victims of ``--models`` are looked at: no recipe is changed there, so ``--set`` says it."""
+    given = args.settings or ["dev"]
+    if len(given) > 1 or given[0] not in ("dev", "report"):
+        raise ConfigError(f"--set {' '.join(given)}; with --models expected dev or report: which victims")
+    return str(given[0])
+
+
 def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextIO) -> int:
     """Studies of the twin test on a folder of models."""
     from zooaudit.studies.collected import read
@@ -105,14 +121,15 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     load = imported(args.load) if args.load else None
     if lacking := [s.name for s in chosen if s.loads and load is None]:
         raise ConfigError(f"{', '.join(lacking)} asks models about new images: say how they are loaded, --load package.module:function")
-    found, left_out = owners(read(Path(args.models)), args.set)
+    victims = _victims(args)
+    found, left_out = owners(read(Path(args.models)), victims)
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
-    folder = Path(args.out) if args.out else Path("studies") / args.set
+    folder = Path(args.out) if args.out else Path("studies") / victims
     results: list[Result] = []
     for number, one in enumerate(chosen, 1):
         tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims", "study", name=one.name)
-        provenance = _provenance(args) | {"set": args.set}
+        provenance = _provenance(args) | {"set": victims}
         results.append(run_on_models(one, found, left_out, store, provenance, load, lambda name: tell(f"  {name}", "owner", name=name)))
         results[-1].write(folder)
         if not args.json and args.log == "text":
@@ -129,7 +146,7 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     tell = voice(args)
     bench = _bench(args, tell)
     provenance = _provenance(args)
-    folder = Path(args.out) if args.out else Path("studies") / bench.recipe.name
+    folder = Path(args.out) if args.out else Path("studies") / bench.recipe.run_name
     results: list[Result] = []
     lacking: dict[str, str] = {}
     for number, one in enumerate(chosen, 1):
@@ -179,7 +196,7 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     bench = _bench(args, tell)
     swept = _swept(space, bench, args, tell)
     rows = swept.rows
-    folder = Path(args.out) if args.out else Path("sweeps") / bench.recipe.name
+    folder = Path(args.out) if args.out else Path("sweeps") / bench.recipe.run_name
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"  # another grid over the same axes is another file
     (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
