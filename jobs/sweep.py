@@ -2,7 +2,8 @@
 
     ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/sweep.py answers --recipe fmnist-paper --store s3://bucket/prefix
 
-Takes the arguments of ``zooaudit sweep`` (try --help): a preset, or axes such as points=10,50,100 top_k=0,1,all. Finished trials are in the
+Takes the arguments of ``zooaudit sweep`` (try --help): a preset, or axes such as points=10,50,100 top_k=0,1,all; a recipe file
+(--recipe mine.toml) travels in the working directory. Finished trials are in the
 store: the same command goes on with the rest. Fetch table and picture with the same ``zooaudit sweep`` from anywhere: nothing is run again.
 
 Exit codes: 0 done; 2 bad input, or packages missing on the head node; 3 the store cannot be used; 4 models are missing (add --build);

@@ -10,8 +10,8 @@ from zooaudit.recipe_files.read import recipe_of
 from zooaudit.recipes import RECIPES
 
 SETTING = (
-    'change one field of the recipe, for example zoo.suspects_per_cell=5, zoo.epochs.A=6 or zoo.architectures=\'["B", "C"]\'; the value as in '
-    "TOML, words without quotes; repeatable. 'zooaudit recipe show NAME' lists the fields"
+    'change one field of the recipe, for example zoo.suspects_per_cell=5, zoo.epochs.A=6 or \'zoo.architectures=["B", "C"]\'; the value '
+    "as in TOML, words without quotes; repeatable. 'zooaudit recipe show NAME' lists the fields"
 )
 
 

@@ -18,6 +18,7 @@ from zooaudit import (
     kit_commands,
     own_victim,
     planning,
+    recipe_commands,
     score_commands,
     serve_commands,
     store_commands,
@@ -112,6 +113,9 @@ def make_parser() -> argparse.ArgumentParser:
     _adder(subcommands, "plan", planning.plan, planning.EXAMPLE)
     planning.add_arguments(subcommands.choices["plan"])
 
+    _adder(subcommands, "recipe", recipe_commands.recipe, recipe_commands.EXAMPLE)
+    recipe_commands.add_arguments(subcommands.choices["recipe"])
+
     add = _adder(subcommands, "kit", kit_commands.kit, kit_commands.EXAMPLE)
     kit_commands.add_arguments(subcommands.choices["kit"])
     _add_farm(add)
@@ -173,7 +177,7 @@ def _adder(
         default="text",
         help="text for people, or one line an event with the time and key=value (default: %(default)s)",
     )
-    if name not in ("data", "plan", "key"):
+    if name not in ("data", "plan", "key", "recipe"):
         parser.add_argument(
             "--store",
             metavar="PLACE",

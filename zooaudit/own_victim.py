@@ -14,14 +14,19 @@ from zooaudit.zoo.start import start_of
 
 def add_arguments(add: Callable[..., argparse.Action]) -> None:
     """``--victim`` and what goes with it."""
-    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    add_model(add)
     add_training(add)
     add_start(add)
 
 
-def add_training(add: Callable[..., argparse.Action]) -> None:
-    """``--train`` and what goes with it."""
+def add_model(add: Callable[..., argparse.Action]) -> None:
+    """``--victim`` and ``--factory``."""
+    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
+    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+
+
+def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> None:
+    """``--train`` and what goes with it, ``--twins`` too unless told."""
     add(
         "--train",
         metavar="MODULE:NAME",
@@ -37,12 +42,13 @@ def add_training(add: Callable[..., argparse.Action]) -> None:
         "with that seed, an integer below 2**31, and writes safetensors weights that fit --factory's module to that file. Run without a "
         "shell; what it prints is kept with the twin",
     )
-    add(
-        "--twins",
-        type=int,
-        metavar="N",
-        help="how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N + 1)",
-    )
+    if twins:
+        add(
+            "--twins",
+            type=int,
+            metavar="N",
+            help="how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N + 1)",
+        )
     add(
         "--train-timeout",
         type=float,

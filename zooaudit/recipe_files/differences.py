@@ -1,6 +1,5 @@
 """In what two recipes differ."""
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import itertools
 import types
 import typing
 from collections.abc import Iterator
@@ -38,7 +39,6 @@ class Field:
     """Whether its value is a tuple of ``table``."""
 
 
-@cache
 def fields_of(owner: type) -> dict[str, Field]:
     """The fields of one dataclass by name, in order."""
     hints, meanings = typing.get_type_hints(owner), _meanings(owner)
@@ -60,6 +60,21 @@ def walk(owner: type = Recipe, path: str = "") -> Iterator[tuple[str, Field]]:
             yield here, one
         if one.table is not None:
             yield from walk(one.table, f"{here}[]." if one.many else f"{here}.")
+
+
+def tables() -> dict[type, list[str]]:
+    """By dataclass, the tables of a recipe that it makes: ``{ZooConfig: ["zoo"], ...}``, ``[]`` after those in lists."""
+    found: dict[type, list[str]] = {}
+
+    def look(owner: type, path: str) -> None:
+        for name, one in fields_of(owner).items():
+            if one.table is not None:
+                here = f"{path}{name}{'[]' if one.many else ''}"
+                found.setdefault(one.table, []).append(here)
+                look(one.table, f"{here}.")
+
+    look(Recipe, "")
+    return found
 
 
 def optional(hint: Any) -> tuple[Any, bool]:
@@ -116,9 +131,10 @@ def _meanings(owner: type) -> dict[str, str]:
     """The docstrings under the fields of a class: the interpreter forgets them, so they are read from the source."""
     body = next((n.body for n in _module().body if isinstance(n, ast.ClassDef) and n.name == owner.__name__), [])
     found = {}
-    for field, text in zip(body, body[1:], strict=False):
-        named = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if named and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
+    for field, text in itertools.pairwise(body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
             found[field.target.id] = " ".join(text.value.value.split()).replace("``", "")
     return found
 

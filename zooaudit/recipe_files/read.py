@@ -27,7 +27,7 @@ def recipe_of(named: str, settings: Sequence[str] = ()) -> Recipe:
     A changed recipe is called after what was changed, ``fmnist-quick with zoo.references=8``, unless ``name`` is set too.
 
     Raises:
-        ConfigError: there is none; or a file or a setting is wrong: says which, the table and the field, what was found and what was expected.
+        ConfigError: there is none; or a file or a setting is wrong: says which, the field, what was found and what was expected.
     """
     base = named_recipe(named)
     if not settings:
@@ -77,7 +77,7 @@ def _read(path: Path, behind: tuple[Path, ...]) -> Recipe:
     own = {"name": path.stem} | {k: v for k, v in table.items() if k != INHERIT}
     if base is None and "dataset" not in own:
         raise ConfigError(
-            f'{path}: it has neither {INHERIT} nor dataset; expected {INHERIT} = "NAME", to change a recipe, or dataset = "NAME", for a new one'
+            f'{path}: it has neither {INHERIT} nor dataset; expected {INHERIT} = "NAME", to change a recipe, or dataset = "NAME"'
         )
     made: Recipe = changed(base, Recipe, own, Place(str(path)))
     return _own_name(made, f"{path}: name")

@@ -14,9 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zooaudit.config import Recipe
 from zooaudit.errors import ConfigError
-from zooaudit.recipe_files.fields import NONE, fields_of, is_mapping, optional, said, walk
+from zooaudit.recipe_files.fields import NONE, fields_of, is_mapping, optional, said, tables, walk
 from zooaudit.zoo.arch import KNOWN
 
 NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored")
@@ -101,12 +100,13 @@ def _value(hint: Any, raw: Any, now: Any, place: Place, name: str) -> Any:
         return _items(hint, raw, place, name)
     if typing.get_origin(hint) is typing.Literal:
         return _literal(hint, raw, place, name)
-    right = {int: int, float: (int, float), str: str, bool: bool}[hint]
-    if not isinstance(raw, right) or (isinstance(raw, bool) and hint is not bool):
+    if isinstance(raw, bool) is not (hint is bool) or not isinstance(raw, (int, float) if hint is float else hint):
         raise _mistyped(hint, raw, place, name)
-    if hint is float and not math.isfinite(raw):
+    if hint is not float:
+        return raw
+    if not math.isfinite(raw):
         raise place.error(name, f" is {raw}; expected a finite number")
-    return float(raw) if hint is float else raw
+    return float(raw)
 
 
 def _items(hint: Any, raw: Any, place: Place, name: str) -> tuple[Any, ...]:
@@ -177,21 +177,7 @@ def _placed(error: ConfigError, owner: type, place: Place) -> ConfigError:
     message = str(error)
     if match := re.match(rf"{owner.__name__}\.(\w+)", message):
         return place.error(match[1], message[match.end() :])
-    for class_, paths in _tables().items():
+    for made, paths in tables().items():
         where = " or ".join(f"[{p}]" for p in paths)
-        message = re.sub(rf"\b{class_}\.(\w+)", rf"{where} \1", message)
+        message = re.sub(rf"\b{made.__name__}\.(\w+)", rf"{where} \1", message)
     return ConfigError(f"{place.source}: {message}")
-
-
-def _tables() -> dict[str, list[str]]:
-    """By class, the tables of a recipe that it makes."""
-    found_: dict[str, list[str]] = {}
-
-    def look(owner: type, path: str) -> None:
-        for name, one in fields_of(owner).items():
-            if one.table is not None:
-                found_.setdefault(one.table.__name__, []).append(f"{path}{name}")
-                look(one.table, f"{path}{name}.")
-
-    look(Recipe, "")
-    return found_

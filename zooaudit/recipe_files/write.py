@@ -10,8 +10,8 @@ from zooaudit.recipe_files.text import toml_value
 
 WIDTH = 110
 HEADER = (
-    "A recipe of zooaudit: zooaudit audit --recipe FILE. Lines that begin with # and a field's name have its default; remove the # to change it. "
-    'Instead of everything, a file may have inherit = "NAME" (or another file\'s name) and only what it changes.'
+    "A recipe of zooaudit: zooaudit audit --recipe FILE. Lines that begin with # and a field's name have its default; remove the # to "
+    'change it. Instead of everything, a file may have inherit = "NAME" (or another file\'s name) and only what it changes.'
 )
 NO_NOTES: Mapping[str, str] = {}
 
