@@ -2,7 +2,8 @@
 
     ray job submit --address http://HEAD:8265 --working-dir . -- python jobs/audit.py --recipe fmnist-quick --store s3://bucket/prefix
 
-Takes the options of ``zooaudit audit`` (try --help); a recipe file (--recipe mine.toml) travels in the working directory. The report goes into the store; fetch it from anywhere with
+Takes the options of ``zooaudit audit`` (try --help); a recipe file (--recipe mine.toml) travels in the working directory.
+The report goes into the store; fetch it from anywhere with
 ``zooaudit report --store s3://bucket/prefix --run NAME``. A job that was stopped, killed or failed goes on when it is submitted again.
 
 Exit codes: 0 done; 2 bad input, or packages missing on the head node; 3 the store cannot be used; 4 too few models learnt for a verdict;

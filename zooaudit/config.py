@@ -425,7 +425,7 @@ class Recipe:
     """One named, complete audit. The same recipe on the same data gives the same models and verdicts."""
 
     name: str
-    """What runs, reports and kits call it."""
+    """What runs, reports and kits call it; a changed recipe needs another."""
     dataset: str
     """digits, fashion-mnist, cifar10, tiny-imagenet or tiny-imagenet-50; any name for your own --data."""
     seed: int = 0

@@ -36,7 +36,10 @@ def _compared(before: Any, after: Any, owner: type, path: str) -> list[Differenc
         elif is_mapping(one.hint) and list(dict(b))[: len(a)] == list(dict(a)):  # entries were changed or added
             there = dict(a)
             changed = {n: v for n, v in b if there.get(n) != v}
-            found += [Difference(f"{path}{name}.{key(n)}", toml_value(there.get(n)), toml_value(v)) for n, v in changed.items()]
+            found += [
+                Difference(f"{path}{name}.{key(n)}", toml_value(there[n]) if n in there else "not there", toml_value(v))
+                for n, v in changed.items()
+            ]
         else:
             found.append(Difference(f"{path}{name}", toml_value(a, one.hint), toml_value(b, one.hint)))
     return found

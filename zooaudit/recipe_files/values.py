@@ -73,10 +73,10 @@ def _unknown(name: str, known: Iterable[str], place: Place) -> str:
     near = nearest(name, known)
     told = f" is no field{f' of [{place.path}]' if place.path else ''}; "
     elsewhere = [path for path, _ in walk() if path.rpartition(".")[2] == name and "[]" not in path]
-    if near:
-        return f"{told}did you mean {near}?"
     if elsewhere:
         return f"{told}there is {' and '.join(elsewhere)}"
+    if near:
+        return f"{told}did you mean {near}?"
     return f"{told}expected one of {', '.join(known)}"
 
 

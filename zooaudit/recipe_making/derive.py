@@ -15,6 +15,7 @@ from zooaudit.zoo.vision_nets import HALVED_FROM, SMALLEST
 
 Reasoned = dict[str, tuple[Any, str]]
 """By path: a value, as in a TOML file, and from what it was derived."""
+MOST_EPOCHS = 40
 TINY, SMALL_TASK = 144, 2000
 """Pixels of an image that smaller nets do for, and training images for each model below which two architectures of suspects must do."""
 
@@ -55,9 +56,10 @@ class Task:
 
     @property
     def largest_batch(self) -> int:
-        most = max(8, 2 ** int(math.log2(max(1, self.half / 4))))
-        wanted = max(2 ** int(math.log2(max(8, min(128, self.half / 10)))), min(256, 2 ** math.ceil(math.log2(self.data.classes / 2))))
-        return min(wanted, most)
+        """A tenth of a model's images, or half as many as there are classes if that is more, but no more than a third of its images."""
+        images = 2 ** int(math.log2(max(16, min(128, self.half / 10))))
+        classes = 2 ** math.ceil(math.log2(max(2, min(512, self.data.classes)) / 2))
+        return min(max(images, classes), max(4, 2 ** int(math.log2(self.half / 3))))
 
     @property
     def optimiser_steps(self) -> int:
@@ -119,12 +121,15 @@ def _nets(task: Task) -> Reasoned:
 def _training(task: Task) -> Reasoned:
     largest, data = task.largest_batch, task.data
     mean = 0.75 * largest
-    epochs = min(60, max(2, math.ceil(task.optimiser_steps * mean / task.half)))
+    epochs = min(MOST_EPOCHS, max(2, math.ceil(task.optimiser_steps * mean / task.half)))
     crowded = f", and {data.classes} classes to see in a batch" if data.classes > 64 else ""
     found: Reasoned = {
         "zoo.optimisers": (["sgd", "adam"], "two of three, to save time"),
         "zoo.batch_sizes": ([largest // 2, largest], f"{task.half:,} training images a model{crowded}"),
-        "zoo.training.epochs": (epochs, f"about {task.optimiser_steps:,} steps with batches of {mean:g} of {task.half:,} images; 2 to 60"),
+        "zoo.training.epochs": (
+            epochs,
+            f"about {task.optimiser_steps:,} steps with batches of {mean:g} of {task.half:,} images; 2 to {MOST_EPOCHS}",
+        ),
     }
     if min(data.image[1:]) >= SMALLEST:
         found["zoo.training.shift"] = (min(4, min(data.image[1:]) // 16), f"a sixteenth of {min(data.image[1:])} pixels, 4 at most")
@@ -156,9 +161,9 @@ def _floors(task: Task) -> Reasoned:
 def _attacks(task: Task) -> Reasoned:
     left = task.data.train - task.half
     seeds = max(10, min(5000, int(0.6 * left)))
-    final = min(60, max(4, math.ceil(1.5 * task.optimiser_steps * 0.75 * task.largest_batch / (2 * seeds))))
+    final = min(MOST_EPOCHS, max(4, math.ceil(1.5 * task.optimiser_steps * 0.75 * task.largest_batch / (2 * seeds))))
     of_seeds = f"three in five of the {left:,} training images that a stranger's model leaves, 5,000 at most"
-    of_final = f"about {1.5 * task.optimiser_steps:,.0f} steps on {2 * seeds:,} seeds and synthetic points; 4 to 60"
+    of_final = f"about {1.5 * task.optimiser_steps:,.0f} steps on {2 * seeds:,} seeds and synthetic points; 4 to {MOST_EPOCHS}"
     one: Reasoned = {
         "seed_size": (seeds, of_seeds),
         "rounds": (1, "one round, to save time"),
