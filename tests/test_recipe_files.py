@@ -19,9 +19,9 @@ from tests.zoos import TINY
 from zooaudit import steps
 from zooaudit.chosen_recipe import chosen_recipe
 from zooaudit.cli import main, make_parser
-from zooaudit.config import ConfigError, ModifyConfig, Recipe
+from zooaudit.config import ModifyConfig, Recipe, Start
 from zooaudit.data.images import Dataset
-from zooaudit.errors import ModelError
+from zooaudit.errors import ConfigError, ModelError
 from zooaudit.measured import DOMAINS
 from zooaudit.recipe_files.differences import differences
 from zooaudit.recipe_files.fields import fields_of, walk
@@ -45,6 +45,10 @@ def ids(recipe: Recipe) -> list[str]:
     return [s.id for s in planned(recipe, DOMAINS[recipe.dataset]).specs]
 
 
+OPTIONAL = ("zoo.second_attack.", "zoo.start.")
+"""Tables that a recipe may do without."""
+
+
 # there and back
 
 
@@ -54,7 +58,7 @@ def test_every_recipe_is_written_whole_and_reads_back_the_same(name: str, tmp_pa
     back = read_recipe(written(tmp_path, text, "another-name.toml"))
     assert back == RECIPES[name] and back.digest == RECIPES[name].digest and ids(back) == ids(RECIPES[name])
     for path, one in walk():
-        if "[]" not in path and not path.startswith("zoo.second_attack."):
+        if "[]" not in path and not path.startswith(OPTIONAL):
             assert f"\n{one.name} = " in text or f"\n#{one.name} = " in text, path
 
 
@@ -91,6 +95,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoo.epochs": st.dictionaries(st.sampled_from(["A", "B", "ferns"]), POSITIVE).map(lambda d: tuple(d.items())),
     "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]), "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
     "zoo.hidden": POSITIVE, "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),
+    "zoo.start": st.one_of(st.none(), st.builds(Start, st.text(max_size=9).filter(str.isprintable), st.just("ab" * 32))),
     "zoo.accuracy_floor": SHARE, "zoo.recovery_floor": SHARE,
     "zoo.training.epochs": POSITIVE, "zoo.training.lr_sgd": SHARE, "zoo.training.lr_adam": st.floats(1e-30, 1e-5),
     "zoo.training.lr_rmsprop": SHARE, "zoo.training.momentum": SHARE, "zoo.training.weight_decay_sgd": SHARE,
@@ -120,9 +125,8 @@ def roomy(recipe: Recipe) -> Recipe:
 
 
 def test_random_changes_are_of_every_field() -> None:
-    assert set(VALUES) == {path for path, _ in walk() if "[]" not in path and not path.startswith("zoo.second_attack.")} | {
-        "zoo.second_attack"
-    }
+    plain = {path for path, _ in walk() if "[]" not in path and not path.startswith(OPTIONAL)}
+    assert set(VALUES) == plain | {table.removesuffix(".") for table in OPTIONAL}
 
 
 @given(st.sampled_from(sorted(RECIPES)), st.data())
@@ -181,12 +185,13 @@ def test_without_inherit_what_is_left_out_has_its_default(tmp_path: Path) -> Non
     assert made.zoo.second_attack == replace(Recipe("x", "y").zoo.extraction, attack="jbda")
 
 
-@pytest.mark.parametrize("names", [("mine",), ("mine", "other"), ("mine", "b", "c")])
+@pytest.mark.parametrize("names", [("mine",), ("mine", "../sub/other"), ("mine", "b", "c")])
 def test_a_circle_of_files_is_named(names: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
     for name, next_ in zip(names, (*names[1:], names[0]), strict=True):
-        written(tmp_path, f'inherit = "./{next_}.toml"\n', f"{name}.toml")
+        written(tmp_path / "sub", f'inherit = "./{next_}.toml"\n', f"{name}.toml")
     with pytest.raises(ConfigError, match="inherits from") as caught:
-        read_recipe(tmp_path / "mine.toml")
+        read_recipe(tmp_path / "sub" / "mine.toml")
     assert str(caught.value).count("mine.toml") >= 2 and "expected no circle" in str(caught.value)
 
 
@@ -221,7 +226,9 @@ WRONG = {
     "string for a list": (f'{BASED}[zoo]\narchitectures = "B"\n', '[zoo] architectures is "B", a string; expected a list of strings'),
     "string for a table": (f'{BASED}zoo = "B"\n', 'zoo is "B", a string; expected a table'),
     "table for an integer": (f"{BASED}[zoo.twins]\na = 1\n", "[zoo] twins is a table; expected an integer"),
-    "list for a table of names": (f'{BASED}[zoo]\nepochs = [["A", 3]]\n', "a table of names, each with an integer"),
+    "number for a table of names": (f"{BASED}[zoo]\nepochs = 3\n", "epochs is 3, an integer; expected a table of names, each with an int"),
+    "pairs that are none": (f'{BASED}[zoo]\nepochs = [["A"]]\n', '[zoo] epochs[0] is [\'A\'], a list; expected a list of 2: a string, an integer'),
+    "a name twice": (f'{BASED}[zoo]\nepochs = [["A", 3], ["A", 4]]\n', "expected each architecture once"),
     "wrong item": (f"{BASED}[zoo]\nbatch_sizes = [8, 16.5]\n", "[zoo] batch_sizes[1] is 16.5, a floating-point number; expected an"),
     "wrong length": (f"{BASED}[encoder]\nhidden = [5]\n", "expected a list of 2 integers"),
     "wrong choice": (f'{BASED}[zoo.extraction]\nattack = "jdba"\n', 'expected one of "cloudleak", "jbda"; did you mean jbda?'),

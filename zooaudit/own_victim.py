@@ -2,9 +2,10 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from zooaudit.config import OwnTraining
+from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.storage.models import OwnModel

@@ -41,7 +41,7 @@ def _compared(before: Any, after: Any, owner: type, path: str) -> list[Differenc
                 for n, v in changed.items()
             ]
         else:
-            found.append(Difference(f"{path}{name}", toml_value(a, one.hint), toml_value(b, one.hint)))
+            found.append(Difference(f"{path}{name}", toml_value(a), toml_value(b)))  # of names a list, which replaces all
     return found
 
 

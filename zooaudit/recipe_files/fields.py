@@ -105,6 +105,8 @@ def said(hint: Any) -> str:
         words = "one of " + ", ".join(f'"{a}"' for a in arguments)
     elif is_mapping(hint):
         words = f"a table of names, each with {said(typing.get_args(arguments[0])[1])}"
+    elif typing.get_origin(hint) is tuple and len({*arguments} - {...}) > 1:
+        words = f"a list of {len(arguments)}: {', '.join(said(a) for a in arguments)}"
     elif typing.get_origin(hint) is tuple:
         words = f"a list of {_plural(arguments[0])}" if arguments[-1] is ... else f"a list of {len(arguments)} {_plural(arguments[0])}"
     else:

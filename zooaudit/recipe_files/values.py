@@ -120,9 +120,9 @@ def _items(hint: Any, raw: Any, place: Place, name: str) -> tuple[Any, ...]:
 
 
 def _pairs(hint: Any, raw: Any, now: Any, place: Place, name: str) -> tuple[tuple[str, Any], ...]:
-    """A table of names, whose entries are put among those that are there; or an empty list, which leaves none."""
-    if raw == []:
-        return ()
+    """A table of names, whose entries are put among those that are there; or a list of pairs, which takes the place of all."""
+    if isinstance(raw, list):
+        return _items(hint, raw, place, name)
     if not isinstance(raw, Mapping):
         raise _mistyped(hint, raw, place, name)
     type_ = typing.get_args(typing.get_args(hint)[0])[1]

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.data.images import Dataset, ImageSet, to_unit
+from zooaudit.data.on_disk import Images, in_memory
 from zooaudit.errors import DataError, ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.twin_testing import LEAST_POOL
@@ -117,12 +118,12 @@ def linear_accuracy(dataset: Dataset) -> float:
 
 def _some(images: ImageSet) -> ImageSet:
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:MOST_LOOKED_AT]
-    return images.take(chosen.to(images.images.device))
+    return images.take(chosen.to(images.labels.device))
 
 
-def _features(images: Tensor) -> Tensor:
+def _features(images: Images) -> Tensor:
     height, width = (min(LINEAR_SIDE, n) for n in images.shape[2:])
-    return F.adaptive_avg_pool2d(to_unit(images.cpu()), (height, width)).flatten(1)
+    return F.adaptive_avg_pool2d(to_unit(in_memory(images).cpu()), (height, width)).flatten(1)
 
 
 def look_at_victim(own: OwnModel, dataset: Dataset, data: DataFacts, trial: bool) -> VictimFacts:
