@@ -29,13 +29,13 @@ def begin_run(
     if sources:
         asked["sources"] = dict(sources)
     found = artifacts.save(RUN, name, {}, asked).meta
-    if digest_of(found) != digest_of(asked):
-        differs = ", ".join(_differences(found, asked))
-        raise ConfigError(f"run {name} is in {artifacts.url} already with other settings ({differs}); choose another name with --run")
+    if differs := _differences(found, asked):
+        raise ConfigError(f"run {name} is in {artifacts.url} already with other settings ({', '.join(differs)}); choose another name with --run")
     return name
 
 
 def _differences(found: Mapping[str, object], asked: Mapping[str, object], path: str = "") -> list[str]:
+    """A field that is missing is None: fields that came later do not part a run from its start."""
     listed = []
     for key in sorted(found.keys() | asked.keys()):
         a, b = found.get(key), asked.get(key)
