@@ -22,8 +22,9 @@ from zooaudit.suspects.pace import Pace
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
 
-LOADING_S = 10.0
-"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told."""
+LOADING_S, LOADING_DOUBLINGS = 10.0, 5
+"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
+double so often."""
 Item = tuple[str, int]
 """An image's name and its place."""
 Halted = Callable[[], bool]
@@ -86,11 +87,11 @@ class Tries:
                 )
             estimated = f", says for {wait_s:.0f} s" if wait_s else ""
             self._say(f"{remote.url}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
-            return min(wait_s or LOADING_S, LOADING_S, max(0.0, remote.patience_s - elapsed))
+            return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
         if wait_s > remote.patience_s:
             raise SuspectError(f"{remote.url} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
         if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
-            tried = f"{self.failures} times in {elapsed:.0f} s"
+            tried = f"{self.failures} times in {elapsed:.0f} s" + (f" ({refusal.said})" if refusal.said else "")
             raise SuspectError(f"{remote.url} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
         return wait_s
 
@@ -182,7 +183,8 @@ class ApiBlackBox:
         c, h, w = shape
         tries = Tries(self._remote, self._say)
         while isinstance(told := self._transport.learn((c, h, w)), Refusal):
-            self._pause(tries, told, 0, halted)
+            self._pause(tries, told)
+            self._take_turn(0, halted)
         if told.columns:
             self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
         if told.most:
@@ -199,15 +201,14 @@ class ApiBlackBox:
         batch, asked, message = self._packed(asking, batch)
         tries: Tries | None = None
         while True:
-            if not self._pace.take(asked, asking.halted):
-                raise SuspectError("the audit was stopped; answers so far are kept")
+            self._take_turn(asked, asking.halted)
             tries = tries or Tries(self._remote, self._say)
             refusal = self._send(batch, asked, message)
             if refusal is None:
                 return None
             if refusal.most:
                 return self._smaller(asking, batch, refusal)
-            self._pause(tries, refusal, None, asking.halted)
+            self._pause(tries, refusal)
 
     def _packed(self, asking: Asking, batch: list[Item]) -> tuple[list[Item], int, Message]:
         """A request that is not too long, with the questions in it and how many images it has: those of another length than the suspect
@@ -251,8 +252,12 @@ class ApiBlackBox:
         if self._sizes.at_most(min(refusal.most, len(batch) - 1)):
             self._say(f"{self._remote.url} {refusal.reason}; it is asked {self._sizes.now} images a request from here on")
 
-    def _pause(self, tries: Tries, refusal: Refusal, images: int | None, halted: Halted) -> None:
-        """Let everybody wait before the next attempt; with ``images`` until it may be made, else that is for whoever makes it."""
-        self._pace.back_off(tries.failures + 1, tries.wait_after(refusal))
-        if images is not None and not self._pace.take(images, halted):
+    def _pause(self, tries: Tries, refusal: Refusal) -> None:
+        """Let everybody wait before the next attempt."""
+        wait_s = tries.wait_after(refusal)
+        self._pace.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+
+    def _take_turn(self, images: int, halted: Halted) -> None:
+        """Wait until so many images may be asked."""
+        if not self._pace.take(images, halted):
             raise SuspectError("the audit was stopped; answers so far are kept")

@@ -18,13 +18,13 @@ from zooaudit.suspects.protobuf import CONFIG, INFER, METADATA, config_of, infer
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
+from zooaudit.suspects.statuses import SAID
 from zooaudit.suspects.tensors import answers, raw
 from zooaudit.suspects.transport import Message, Refusal, Takes
 from zooaudit.suspects.waiting import is_loading, wait_of
 
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""
-SAID = 300
 PROTOBUF = "application/grpc"
 UNREACHED = ("failed to connect", "connections to all backends failing", "name resolution", "dns resolution")
 """What gRPC says itself, of a request that never left."""

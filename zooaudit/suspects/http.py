@@ -17,7 +17,7 @@ from zooaudit.suspects.oauth import Fetch
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
-from zooaudit.suspects.statuses import refusal_of, text_of
+from zooaudit.suspects.statuses import SAID, refusal_of, text_of
 from zooaudit.suspects.tensors import answers
 from zooaudit.suspects.transport import Message, Refusal, Takes
 from zooaudit.suspects.v2 import HEADER_LENGTH, infer_message, read_outputs
@@ -25,8 +25,6 @@ from zooaudit.suspects.waiting import object_of
 
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""
-SAID = 300
-"""Characters of what a suspect says that are told."""
 LATE = (425, 429, 503)
 """Of metadata: it may tell later."""
 

@@ -12,6 +12,8 @@ BUSY = (425, 429, 503, 521, 523, 525, 526)
 """The suspect says that it did not answer, or a gateway that it did not reach it: such a request is not charged."""
 PASSING = (408, 500, 502, 504, 520, 522, 524, 527, 529, 530, 598, 599)
 """May pass, and may have been answered behind a gateway: charged."""
+SAID = 200
+"""Characters of what a suspect says that are told."""
 THROTTLED = ("ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "ServiceUnavailable", "ModelNotReadyException")
 """AWS says so with status 400 too."""
 
@@ -32,13 +34,13 @@ def refusal_of(status: int, headers: Mapping[str, str], text: str, count: int) -
     """
     reason, status = f"answers {status}", _inner(status, text)
     if most := most_of(status, text, count):
-        return Refusal(f"{reason}: {text[:200]}", REFUSED, most=most)
+        return Refusal(f"{reason}: {text[:SAID]}", REFUSED, most=most)
     if status == 400 and any(t in headers.get("x-amzn-errortype", "") + text for t in THROTTLED):
         return Refusal(reason, REFUSED, wait_of(429, headers, text))
     if status not in BUSY and status not in PASSING:
         return None
-    loading = is_loading(status, text)
-    return Refusal(reason, REFUSED if status in BUSY else LOST, wait_of(status, headers, text), loading=loading)
+    outcome, said = REFUSED if status in BUSY else LOST, "" if "<html" in text.lower() else text[:SAID]
+    return Refusal(reason, outcome, wait_of(status, headers, text), said=said, loading=is_loading(status, text))
 
 
 def _inner(status: int, text: str) -> int:

@@ -31,6 +31,7 @@ class Refusal:
         outcome: the ledger's ``REFUSED`` if it surely was not answered, else ``LOST``.
         wait_s: for how long it wants to be let alone; 0 if it does not say.
         most: images that it takes a request, if these were too many; 0 if they were not.
+        said: what it said itself, "" if that tells nothing.
         loading: whether its model is on the way, so that waiting helps however often it was asked.
     """
 
@@ -38,6 +39,7 @@ class Refusal:
     outcome: str = REFUSED
     wait_s: float = 0.0
     most: int = 0
+    said: str = ""
     loading: bool = False
 
 
