@@ -1,5 +1,8 @@
 """A real HTTP server that answers as a test says, byte for byte: what no framework can be made to send."""
 
+import contextlib
+import socket
+import socketserver
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -35,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_GET = do_POST = answer  # noqa: N815  as the base class wants it
+    do_GET = do_POST = answer
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -54,3 +57,26 @@ def scripted(script: Script) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def spoken(speak: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Address of a server that does with each connection as a test says, with nothing between."""
+
+    class Bare(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # whoever asked may have left
+                speak(self.request)
+
+    class Server(socketserver.ThreadingTCPServer):
+        daemon_threads, allow_reuse_address = True, True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Bare) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -13,6 +13,7 @@ import torch
 from tests.asking import CLASSES, MODEL, asking, questions, truth
 from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
+from zooaudit.suspects.opening import opened
 from zooaudit.suspects.protobuf import fields, metadata_of, outputs_of, varint
 from zooaudit.suspects.remote import remote_of
 from zooaudit.suspects.tensors import Output, answers
@@ -73,9 +74,9 @@ def test_tensors_are_binary_where_the_server_takes_them(tmp_path: Path) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "size": ({"shape": [-1, 3, 224, 224]}, {}, r"'pixels' FP32 \[-1, 3, 224, 224\] takes no images of 1 x 4 x 4 .* resize .* metadata = false"),
+    "size": ({"shape": [-1, 3, 224, 224]}, {}, r"'pixels' FP32 \[-1, 3, 224, 224\] takes no images of 1 x 4 x 4 .*metadata = false"),
     "layout": ({"shape": [-1, 4, 4, 1]}, {"layout": "nchw"}, "in the layout nchw; give layout = 'nhwc'"),
-    "datatype": ({"datatype": "UINT8"}, {"datatype": "FP32"}, "datatype is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or none"),
+    "datatype": ({"datatype": "UINT8"}, {"datatype": "FP32"}, "is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or none"),
     "scale": ({"datatype": "UINT8"}, {"scale": 1.0}, "pixels would be 0 or 1; give scale = 255"),
     "INT8": ({"datatype": "INT8"}, {}, "INT8, and its metadata does not tell of which pixels; give scale and offset"),
     "range": ({"datatype": "UINT8"}, {"scale": 512.0}, r"pixels from .* to 4\d\d.* do not fit UINT8 \(0 to 255\); give another scale"),
@@ -166,8 +167,7 @@ def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.M
         with asking(tmp_path, {"url": url, "key_env": "SUSPECT_KEY"}) as asked:
             assert len(asked.box.ask(questions(4))) == 4
         with pytest.raises(ConfigError, match="gRPC in plain text, and the key would be readable on the way; use grpcs"):
-            with asking(tmp_path, {"url": "grpc://models.example:8001/m", "key_env": "SUSPECT_KEY"}):
-                pass
+            opened(remote_of({"url": "grpc://models.example:8001/m", "key_env": "SUSPECT_KEY"}, CLASSES))
 
 
 @pytest.mark.parametrize(

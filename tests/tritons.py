@@ -133,7 +133,9 @@ class Triton:
             values = tensor["data"]
         self.bodies.append(bool(length))
         wanted = head.get("outputs", [])
-        packed = head.get("parameters", {}).get("binary_data_output", False) or any(o.get("parameters", {}).get("binary_data") for o in wanted)
+        packed = head.get("parameters", {}).get("binary_data_output", False) or any(
+            o.get("parameters", {}).get("binary_data") for o in wanted
+        )
         outputs, raws = [], []
         for name, kind, values_ in self.infer(tensor["name"], tensor["datatype"], tensor["shape"], values, [o["name"] for o in wanted]):
             one: dict[str, Any] = {"name": name, "datatype": kind, "shape": list(values_.shape)}
