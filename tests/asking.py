@@ -1,5 +1,6 @@
 """Suspects behind APIs, asked as ``zooaudit score`` asks them: by the door's own transport, a ledger of the test's."""
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,9 +22,14 @@ CLASSES = ("ankle boot", "bag", "coat", "dress")
 MODEL = near(seed=1, copy=1)
 
 
+@functools.cache
+def _all() -> torch.Tensor:
+    return (make_twin_test().questions() * 255).round() / 255
+
+
 def questions(count: int = 24) -> torch.Tensor:
     """Float images ``[count, 1, 4, 4]`` of 256 grey levels, so that 8 bits hold them."""
-    return (make_twin_test().questions()[:count] * 255).round() / 255
+    return _all()[:count]
 
 
 def truth(images: torch.Tensor) -> torch.Tensor:

@@ -225,6 +225,7 @@ WAITS: dict[str, tuple[int, Mapping[str, str], str, float]] = {
     "a date of ISO 8601": (429, {"retry-after": "2027-01-15T08:00:30Z"}, "", 30),
     "a date that is past": (503, {"retry-after": formatdate(NOW - 90, usegmt=True)}, "", 0),
     "milliseconds": (429, {"retry-after-ms": "1500"}, "", 1.5),
+    "Azure's": (429, {"x-ms-retry-after-ms": "700"}, "", 0.7),
     "milliseconds before seconds": (429, {"retry-after-ms": "250", "retry-after": "1"}, "", 0.25),
     "a limit's end, from now": (429, {"x-ratelimit-reset": "12"}, "", 12),
     "a limit's end, since 1970": (429, {"x-ratelimit-reset": str(NOW + 20)}, "", 20),

@@ -233,6 +233,10 @@ def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, mon
     tokens = Tokens(trouble=[(503, {}, b""), (429, {"Retry-After": "0.2"}, b"")])
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, budget=4) as asked:
         assert len(asked.box.ask(questions(4))) == 4 and len(tokens.asked) == 3
+    with places(tokens, monkeypatch, oauth_url="http://127.0.0.1:9/token", retries=1) as settings:
+        away = pytest.raises(SuspectError, match=r"is not asked: the token server http://127.0.0.1:9/token does not answer .*, 2 times")
+        with asking(tmp_path, settings, name="away.sqlite") as asked, away:
+            asked.box.ask(questions(4))
     for number, (reply, says) in enumerate(
         (
             (

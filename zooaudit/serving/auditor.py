@@ -115,7 +115,7 @@ class Auditor:
             raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
         for name, most in MOST.items():
             if getattr(remote, name) > most:
-                raise ConfigError(f"{name} is {getattr(remote, name):g}; this service takes {most:g} at most")
+                raise ConfigError(f"{name} is {getattr(remote, name):,}; this service takes {most:,} at most")
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])

@@ -187,7 +187,9 @@ class ApiBlackBox:
             self._take_turn(0, halted)
         if told.columns:
             self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
-        if told.most:
+        if told.exact:
+            self._sizes = Sizes(told.exact, self._remote.largest_request)
+        elif told.most:
             self._sizes.at_most(told.most)
         if told.notes:
             self._say(f"{self._remote.url} tells how it is asked: {'; '.join(told.notes)}")

@@ -1,5 +1,7 @@
 """Questions to a suspect over HTTP."""
 
+import functools
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -25,6 +27,8 @@ from zooaudit.suspects.waiting import object_of
 
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""
+READ = 2**16
+"""Bytes of a refusal that are looked at."""
 LATE = (425, 429, 503)
 """Of metadata: it may tell later."""
 
@@ -90,7 +94,7 @@ class HttpTransport:
                 later = "; it was taken for later, and asynchronous suspects are not asked" if status == 202 else ""
                 raise AnswersError.of(f"nothing in them (status {status})", f"a body with answers{later}")
             return self._read(response.headers, content, kind, count)
-        text = text_of(content, kind)
+        text = text_of(content[:READ], kind)
         if refusal := refusal_of(status, response.headers, self._hidden(text), count):
             return refusal
         raise SuspectError(f"{self._remote.url} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
@@ -170,9 +174,7 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         ConfigError: no such certificates.
     """
     try:
-        verify: Any = httpx.create_ssl_context(verify=True)
-        if remote.ca:
-            verify.load_verify_locations(cafile=remote.ca)
+        verify = _trusted(remote.ca)
     except OSError as error:
         raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
     limits = httpx.Limits(max_connections=remote.concurrency)
@@ -186,6 +188,15 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _trusted(ca: str) -> ssl.SSLContext:
+    """What is trusted; read once, for it takes a while."""
+    trusted = httpx.create_ssl_context(verify=True)
+    if ca:
+        trusted.load_verify_locations(cafile=ca)
+    return trusted
 
 
 def fetch_of(remote: Remote) -> Fetch:

@@ -64,7 +64,10 @@ class OAuth:
         else:
             pair = f"{quote(self._id, safe='')}:{quote(self._secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-        status, told, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
+        try:
+            status, told, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
+        except SuspectError as error:
+            return Refusal(f"is not asked: {error}")
         if status == 429 or status >= 500:
             return Refusal(f"is not asked: the token server answers {status}", wait_s=seconds_of(told.get("retry-after", ""), time.time()))
         found = object_of(text)

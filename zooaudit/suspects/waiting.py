@@ -9,9 +9,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 RESETS = re.compile(r"^(?:x-)?(?:[a-z]+-)?ratelimit(?:-[a-z]+)?-reset(?:-[a-z]+)?$")
 """``x-ratelimit-reset``, ``ratelimit-reset``, ``x-ratelimit-reset-requests``, ``anthropic-ratelimit-requests-reset`` and the like."""
 SPAN = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$")
+LOOKED_AT = 4096
+"""Characters of what a suspect says in which words are looked for."""
 UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 EPOCH_S, EPOCH_MS = 1e9, 1e12
 """A number beyond is a time since 1970 and no span: thirty years are no wait."""
@@ -56,8 +59,9 @@ def wait_of(status: int, headers: Mapping[str, str], text: str) -> float:
         text: the body.
     """
     now = seconds_now(headers)
-    if wait := seconds_of(headers.get("retry-after-ms", "") or "0", now) / 1000:
-        return wait
+    for name in MILLISECONDS:
+        if wait := seconds_of(headers.get(name, ""), now) / 1000:
+            return wait
     if wait := seconds_of(headers.get("retry-after", ""), now):
         return wait
     if wait := _in_body(text, now):
@@ -76,7 +80,7 @@ def seconds_now(headers: Mapping[str, str]) -> float:
 def is_loading(status: int, text: str) -> bool:
     """Whether a suspect says that its model is on the way."""
     told = object_of(text)
-    return status in (0, 429, 503) and (isinstance(told.get("estimated_time"), int | float) or bool(LOADING.search(text)))
+    return status in (0, 429, 503) and (isinstance(told.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT])))
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float:
