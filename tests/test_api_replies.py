@@ -279,10 +279,10 @@ LOADING = {
 @pytest.mark.parametrize("who", LOADING)
 def test_a_model_that_loads_is_waited_for_beyond_the_retries(who: str, tmp_path: Path) -> None:
     status, text = LOADING[who]
-    serving, images = Serving(refusing(status, text, times=7)), questions(4)
+    serving, images = Serving(refusing(status, text, times=4)), questions(4)
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, "retries": 1}, budget=4) as asked:
         assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 4
-        assert asked.told.count("its model is loading") == 7 and "of 20 s so far" in asked.told
+        assert asked.told.count("its model is loading") == 4 and "of 20 s so far" in asked.told
 
 
 def test_a_model_that_never_loads_is_left_when_patience_ends_and_not_before(tmp_path: Path) -> None:

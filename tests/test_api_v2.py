@@ -1,6 +1,7 @@
 """Models behind the Open Inference Protocol, over HTTP and gRPC: what they tell of themselves is heeded before the first question."""
 
 import dataclasses
+import datetime
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 import grpc
 import pytest
 import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.asking import CLASSES, MODEL, asking, questions, truth
 from tests.tritons import Triton, over_grpc, over_http
@@ -184,6 +189,34 @@ def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.M
 def test_grpc_addresses_say_what_is_right(url: str, more: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says), asking(tmp_path, {"url": url, **more}):
         pass
+
+
+def certificates(folder: Path) -> tuple[bytes, bytes]:
+    """Key and certificate of localhost, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    today = datetime.datetime.now(datetime.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    made = made.not_valid_before(today - datetime.timedelta(1)).not_valid_after(today + datetime.timedelta(1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+    signed = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    (folder / "ca.pem").write_bytes(signed)
+    plain = serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain), signed
+
+
+def test_keys_go_over_an_encrypted_channel_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUSPECT_KEY", "right-key")
+    triton, images = Triton(MODEL, key="right-key"), questions(4)
+    settings = {"key_env": "SUSPECT_KEY", "retries": 0, "timeout_s": 5.0}
+    with over_grpc(triton, grpc.ssl_server_credentials([certificates(tmp_path)])) as url:
+        with asking(tmp_path, {"url": url, "ca": str(tmp_path / "ca.pem"), **settings}) as asked:
+            assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        away = pytest.raises(SuspectError, match="cannot be reached")
+        with asking(tmp_path, {"url": url, **settings, "metadata": False}, name="2.sqlite") as asked, away:
+            asked.box.ask(images)
+        assert asked.ledger.budget == 10_000 and sum(triton.batches) == 4
 
 
 @pytest.mark.parametrize("broken", [b"\x2a\xff\xff\xff\xff\x0f", b"\x2a", b"\x0b", b"\xff" * 12, b"\x2a\x03\x1a\x01\xff", b"\x2d\x00"])

@@ -25,11 +25,16 @@ import torch
 from PIL import Image
 
 from tests.asking import CLASSES, MODEL, K, asking, questions, truth
+from tests.makers import near
 from tests.manifests import ROOT
 from tests.scripted import Asked
 from tests.strangers import Stranger, read_png, serving
+from tests.test_kit import make_kit
 from tests.tritons import Triton, over_grpc, over_http
+from zooaudit.cli import main
 from zooaudit.errors import ConfigError
+from zooaudit.kit import save_kit
+from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects import http, opening
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 from zooaudit.suspects.signing import Signing
@@ -319,6 +324,20 @@ def test_an_audit_that_is_killed_goes_on_over_http_and_grpc(tmp_path: Path) -> N
                 assert 0 < kept <= seen < 60 and seen - kept <= asked.ledger.lost, "all but what was under way, which is charged"
                 assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
                 assert sum(triton.batches) == seen + 60 - kept
+
+
+@pytest.mark.parametrize("log", ["plain", "events"])
+def test_a_command_asks_over_grpc_and_tells_what_it_found(
+    log: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    id_ = save_kit(open_store("store"), make_kit()).id
+    with over_grpc(Triton(near(0, 70), most=9)) as url:
+        asked = ["--suspect", url, "--ledger", "ledger", "--json", *(["--log", "events"] if log == "events" else [])]
+        assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["call"] == "stolen"
+    assert "a request has 9 images at most" in told.err and ("event=suspect" in told.err) == (log == "events")
 
 
 def test_signing_is_for_the_command_line_alone() -> None:
