@@ -1,27 +1,33 @@
 """Models behind the Open Inference Protocol, over HTTP and gRPC: what they tell of themselves is heeded before the first question."""
 
+import contextlib
 import dataclasses
 import datetime
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import hypothesis
 import pytest
 import torch
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import strategies as st
 
 from tests.asking import CLASSES, MODEL, asking, questions, truth
 from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
+from zooaudit.suspects.metadata import model_of
 from zooaudit.suspects.opening import opened
-from zooaudit.suspects.protobuf import fields, metadata_of, outputs_of, varint
+from zooaudit.suspects.protobuf import config_of, fields, metadata_of, outputs_of, varint
 from zooaudit.suspects.remote import remote_of
 from zooaudit.suspects.tensors import Output, answers
+from zooaudit.suspects.v2 import read_outputs
 
 Over = Callable[[Triton], AbstractContextManager[str]]
 OVER: dict[str, Over] = {"http": over_http, "grpc": over_grpc}
@@ -225,6 +231,34 @@ def test_bytes_that_are_no_protobuf_are_an_error_of_one_line(broken: bytes) -> N
         outputs_of(broken)
         metadata_of(broken)
         list(fields(broken))
+
+
+def read_or_refused(read: Callable[[], object]) -> None:
+    with contextlib.suppress(AnswersError):
+        read()
+
+
+LENGTHS = st.sampled_from(["", "0", "2", "17", "-1", "1e3", "99999999999999999999"])
+TENSORS = st.fixed_dictionaries({}, optional={
+    "name": st.text(max_size=3), "datatype": st.sampled_from(["FP32", "BYTES", "BF16", "FP99"]),
+    "shape": st.lists(st.integers(-2, 2**70), max_size=3),
+    "data": st.recursive(st.none() | st.floats() | st.text(max_size=2), lambda inner: st.lists(inner, max_size=4), max_leaves=8),
+    "parameters": st.dictionaries(st.just("binary_data_size"), st.integers(-1, 40) | st.text(max_size=2)),
+})  # fmt: skip
+
+
+@hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
+@hypothesis.given(packed=st.binary(max_size=60), told=st.lists(TENSORS, max_size=3), length=LENGTHS, count=st.integers(1, 3))
+def test_whatever_is_sent_is_read_or_refused(packed: bytes, told: list[Any], length: str, count: int) -> None:
+    tensor = varint(5 << 3 | 2) + varint(len(packed)) + packed  # an output whose fields are anything
+    read_or_refused(lambda: answers(outputs_of(packed), "", count))
+    read_or_refused(lambda: answers(outputs_of(tensor), "", count))
+    read_or_refused(lambda: metadata_of(packed))
+    read_or_refused(lambda: config_of(packed))
+    body = json.dumps({"outputs": told}).encode() + packed
+    for at in (length, str(len(body) - len(packed)), ""):
+        read_or_refused(lambda at=at: answers(read_outputs(body if at else body[: len(body) - len(packed)], at, ""), "", count))  # type: ignore[misc]
+    model_of({"inputs": told, "outputs": told}, {"max_batch_size": length}, {"extensions": told})
 
 
 def test_numbers_are_written_as_protobuf_does() -> None:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, SuspectError
-from zooaudit.suspects.addresses import guard_plain
 from zooaudit.suspects.batches import most_of
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
@@ -48,8 +47,6 @@ class GrpcTransport:
         self._model, _, self._version = parts.path.strip("/").partition("/")
         if not self._model or "/" in self._version or parts.query:
             raise ConfigError(f"url is {remote.url}; expected grpc(s)://host:port/model, or .../model/version")
-        if remote.headers:
-            guard_plain(remote.url, "what is in headers")
         self._signer = signer_of(remote.signing, remote.url, fetch)
         self._channel = self._opened(parts.netloc, parts.scheme == "grpcs")
         self._fitted: Fitted | None = None

@@ -138,7 +138,9 @@ class HttpTransport:
             text = text_of(content, response.headers.get("Content-Type", ""))
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return Refusal(f"cannot be reached ({first_line(error)})")
-        except (httpx.HTTPError, InputError):
+        except httpx.HTTPError as error:
+            return Refusal(f"does not tell of itself ({first_line(error)}; metadata = false asks without)")
+        except InputError:
             return {}
         if response.status_code in LATE and (refusal := refusal_of(response.status_code, response.headers, self._hidden(text), 1)):
             return refusal
