@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from tests.asking import MODEL, asking, questions, truth
 from tests.scripted import Asked, Reply, scripted, spoken
 from zooaudit.errors import AnswersError, SuspectError
 from zooaudit.suspects.batches import most_of
+from zooaudit.suspects.codings import unpacked
 from zooaudit.suspects.waiting import wait_of
 
 PREDICT = "/v1/models/m:predict"
@@ -373,6 +375,18 @@ def test_a_body_that_is_no_answer_is_bounded_and_an_error_of_one_line(name: str,
         with pytest.raises(AnswersError, match=says) as error:
             asked.box.ask(questions(1))
         assert "\n" not in str(error.value) and asked.ledger.lost == 1
+
+
+@pytest.mark.parametrize(("coding", "pack"), [("gzip", lambda: gzip.compress(BOMB, 1)), ("br", lambda: brotli.compress(BOMB, quality=1))])
+def test_a_bomb_is_never_whole_in_memory(coding: str, pack: Callable[[], bytes]) -> None:
+    packed = pack()
+    tracemalloc.start()
+    try:
+        with pytest.raises(AnswersError, match="more than 1,000,000 bytes"):
+            list(unpacked(coding, [packed], 1_000_000))
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def answering(body: bytes) -> Callable[[socket.socket], None]:

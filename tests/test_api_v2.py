@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from cryptography import x509
@@ -24,6 +25,7 @@ from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
 from zooaudit.suspects.metadata import model_of
 from zooaudit.suspects.opening import opened
+from zooaudit.suspects.pictures import cast
 from zooaudit.suspects.protobuf import config_of, fields, metadata_of, outputs_of, varint
 from zooaudit.suspects.remote import remote_of
 from zooaudit.suspects.tensors import Output, answers
@@ -288,6 +290,13 @@ def test_outputs_of_every_type_are_read() -> None:
     assert answers([Output("a", "BF16", (2, 1), b"\x80\x3f\x00\x40")], "", 2) == [1.0, 2.0]
     assert answers([Output("a", "BYTES", (2,), b"\x03\0\0\0bag\x04\0\0\0coat")], "", 2) == ["bag", "coat"]
     assert answers([Output("a", "FP32", (2, 2, 1, 1), [1.0, 2.0, 3.0, 4.0])], "", 2) == [[1.0, 2.0], [3.0, 4.0]]
+
+
+def test_numbers_become_the_nearest_ones_of_a_type() -> None:
+    values = np.array([0.4, 0.6, 254.7, 1.5], np.float32)
+    assert cast(values, "UINT8").tolist() == [0, 1, 255, 2] and cast(values - 128, "INT8").tolist() == [-128, -127, 127, -126]
+    assert cast(np.array([1.0, -2.5], np.float32), "BF16").tobytes() == b"\x80\x3f\x20\xc0"
+    assert cast(values, "FP16").dtype == np.float16 and cast(values, "INT64").tolist() == [0, 1, 255, 2]
 
 
 def test_settings_that_are_not_used_do_not_rename_a_ledger() -> None:
