@@ -14,10 +14,12 @@ import torch
 from tests.makers import make_twin_test, near
 from tests.strangers import Stranger, serving
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError
+from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.http import HttpBlackBox, client_of
+from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import ANSWERED, LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Naming
+from zooaudit.suspects.opening import opened
 from zooaudit.suspects.pace import Pace
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
@@ -46,7 +48,7 @@ def stranger() -> Iterator[Stranger]:
         yield served
 
 
-Asking = Callable[..., HttpBlackBox]
+Asking = Callable[..., ApiBlackBox]
 
 
 @pytest.fixture
@@ -54,13 +56,13 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
     """A suspect at an address, with the ledger of this test."""
     opened: list[Any] = []
 
-    def make(url: str, budget: int = 10_000, ledger: str = "l.sqlite", **settings: Any) -> HttpBlackBox:
+    def make(url: str, budget: int = 10_000, ledger: str = "l.sqlite", **settings: Any) -> ApiBlackBox:
         while opened:
             opened.pop().close()
         remote = remote_of({"url": url, "batch": 8, "patience_s": 20, **settings}, CLASSES)
         opened.append(Ledger(tmp_path / ledger, remote.about, budget))
         opened.append(client_of(remote))
-        return HttpBlackBox(remote, opened[0], opened[1], pace=Pace(remote.rate, first_s=0.01))
+        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), pace=Pace(remote.rate, first_s=0.01))
 
     yield make
     while opened:
@@ -134,7 +136,7 @@ def test_a_cancelled_audit_asks_no_more(images: torch.Tensor, stranger: Stranger
     threading.Timer(0.3, stop.set).start()
     with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, client_of(remote) as client:
         with pytest.raises(SuspectError, match="was stopped"):
-            HttpBlackBox(remote, ledger, client, cancelled=stop.is_set).ask(images)
+            ApiBlackBox(remote, ledger, HttpTransport(remote, client), cancelled=stop.is_set).ask(images)
         assert 0 < ledger.spent < len(images)
 
 
@@ -171,10 +173,10 @@ def test_a_key_does_not_go_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SUSPECT_KEY", "k1")
     remote = remote_of({"url": "http://models.example/v2/models/m/infer", "key_env": "SUSPECT_KEY"}, CLASSES)
     with pytest.raises(ConfigError, match="plain HTTP, and the key would be readable"):
-        client_of(remote)
+        opened(remote)
     monkeypatch.delenv("SUSPECT_KEY")
     with pytest.raises(ConfigError, match="SUSPECT_KEY, which is not set"):
-        client_of(remote)
+        opened(remote)
 
 
 def test_a_ledger_is_of_one_suspect_and_one_process(tmp_path: Path) -> None:
@@ -241,7 +243,8 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({"url": "http://a/infer", "rate": 1e-6}, "rate is 1e-06"),
         ({"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}}, "no JSON"),
         ({"url": "http://a/ask"}, "does not show its protocol"),
-        ({"url": "http://a/infer", "colour": 1}, "'colour' is unknown; expected some of answers, batch"),
+        ({"url": "http://a/infer", "colour": 1}, "'colour' is unknown; expected some of answers, aws_profile"),
+        ({"url": "http://a/infer", "time_out": 1}, "'time_out' is unknown; did you mean timeout_s"),
         ({"url": "http://a/infer", "batch": "many"}, "batch is 'many'; expected a whole number"),
         ({"url": "http://a/infer", "batch": 0}, "batch is 0"),
         ({"url": "http://a/infer", "rate": -1}, "rate is -1"),
@@ -289,10 +292,10 @@ def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
     return httpx.MockTransport(answer)
 
 
-def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, HttpBlackBox]:
+def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, ApiBlackBox]:
     remote = remote_of({"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES)
     ledger = Ledger(tmp_path / "l.sqlite", remote.about, 1000)
-    return ledger, HttpBlackBox(remote, ledger, httpx.Client(transport=transport), pace=Pace(first_s=0.01))
+    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), pace=Pace(first_s=0.01))
 
 
 HOSTILE = {
@@ -372,7 +375,7 @@ def test_a_long_wait_ends_when_the_audit_is_stopped(images: torch.Tensor, tmp_pa
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
     with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, pytest.raises(SuspectError, match="was stopped"):
-        HttpBlackBox(remote, ledger, httpx.Client(transport=replies(busy)), cancelled=stop.is_set).ask(images[:2])
+        ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=replies(busy))), cancelled=stop.is_set).ask(images[:2])
     assert time.monotonic() - started < 5
 
 

@@ -46,8 +46,8 @@ def model_folder(folder: Path, name: str, model: Affine) -> None:
 
 
 @pytest.fixture(scope="module")
-def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server with both models."""
+def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Where a server has its models, over HTTP and gRPC: addresses with a place for the name."""
     folder = tmp_path_factory.mktemp("mlserver")
     command = installed(folder / "venv")
     for name, model in SUSPECTS.items():
@@ -60,7 +60,7 @@ def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         process = subprocess.Popen([command, "start", str(folder)], env=environment, cwd=folder, stdout=log, stderr=log)
     try:
         wait(f"http://127.0.0.1:{http}/v2/health/ready", process, folder / "log")
-        yield f"http://127.0.0.1:{http}"
+        yield {"http": f"http://127.0.0.1:{http}/v2/models/{{}}/infer", "grpc": f"grpc://127.0.0.1:{grpc}/{{}}"}
     finally:
         process.terminate()
         try:
@@ -81,12 +81,19 @@ def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             time.sleep(0.2)
 
 
+@pytest.mark.parametrize("over", ["http", "grpc"])
 @pytest.mark.parametrize(("name", "call"), [("taken", "stolen"), ("own", "not shown")])
 def test_a_model_behind_mlserver_is_judged(
-    name: str, call: str, mlserver: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    call: str,
+    over: str,
+    mlserver: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     id_ = save_kit(open_store("store"), make_kit()).id
-    asked = ["--suspect", f"{mlserver}/v2/models/{name}/infer", "--ledger", "ledger", "--json"]
+    asked = ["--suspect", mlserver[over].format(name), "--ledger", "ledger", "--json"]
     assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
     assert json.loads(capsys.readouterr().out)["call"] == call

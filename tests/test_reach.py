@@ -34,6 +34,13 @@ def test_others_may_not(url: str) -> None:
         refuse_unless_named(url, ())
 
 
+@pytest.mark.parametrize("url", ["grpc://models.example:8001/m", "grpcs://models.example/m", "ftp://models.example/", "file:///etc/passwd"])
+def test_what_cannot_be_held_to_one_address_is_not_asked_though_its_host_is_named(url: str) -> None:
+    for named in (NAMED, ()):
+        with pytest.raises(ConfigError, match="by http and https only"):
+            refuse_unless_named(url, named)
+
+
 Look = Callable[..., list[Any]]
 
 

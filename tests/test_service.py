@@ -387,8 +387,17 @@ def test_an_audit_that_cannot_be_says_why(place: Place, stranger: Stranger) -> N
         ({"url": stranger.url + "/ask"}, "does not show its protocol"),
         ({"url": stranger.url + "/v2/models/m/infer", "key_env": "HOME"}, "key_env"),
         ({"url": stranger.url + "/v2/models/m/infer", "headers": {"Host": "inner"}}, "which the service sets itself"),
+        ({"url": stranger.url + "/v2/models/m/infer", "headers": {"Accept-Encoding": "br"}}, "which the service sets itself"),
+        ({"url": stranger.url.replace("http", "grpc") + "/m"}, "by http and https only, not by grpc"),
+        ({"url": stranger.url + "/v2/models/m/infer", "largest_request": 2**30}, "this service takes 32,000,000 at most"),
+        (
+            {"url": stranger.url + "/v2/models/m/infer", "sign": "oauth", "oauth_url": "http://169.254.169.254/token",
+             "oauth_id_env": "HOME", "oauth_secret_env": "HOME"},
+            "the suspect has oauth_id_env, oauth_secret_env, oauth_url, sign, which are for the command line",
+        ),
+        ({"url": stranger.url + "/v2/models/m/infer", "sign": "aws", "aws_region": "a"}, "aws_region, sign, which are for"),
         ({}, "has no url"),
-    ):
+    ):  # fmt: skip
         problem(submitted(place, suspect), 422, says)
     problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, level=0.9), 422, "level")
     problem(submitted(place, {"url": stranger.url + "/v2/models/m/infer"}, access="top"), 422, "unknown")

@@ -131,6 +131,7 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
+        lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
     )  # fmt: skip
     case.door = stack.enter_context(Door.to(case.name, how))
     if case.door.ledger:

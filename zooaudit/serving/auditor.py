@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,9 +20,11 @@ from zooaudit.serving.scoring import twin_verdict
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
-from zooaudit.suspects.http import HttpBlackBox, client_of
+from zooaudit.suspects.api import ApiBlackBox
+from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
+from zooaudit.suspects.signing import Signing
 from zooaudit.verdict.decision import check_level
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain
@@ -32,10 +35,13 @@ AT_ONCE = 4
 """Audits under way; the others wait."""
 LOCKED_S = 60.0
 """How long an audit that another process still holds (a replica that is being replaced) is waited for."""
-NOT_OURS = ("key_env", "ca", "key_header", "key_prefix")
-"""Settings that would reach into the service's own environment and files."""
-MOST_S = {"timeout_s": 120.0, "patience_s": 900.0}
-FRAMING = ("host", "content-length", "content-type", "transfer-encoding", "connection", "te", "upgrade")
+NOT_OURS = ("ca", *(f.name for f in fields(Signing)))
+"""Settings that would reach into the service's own environment and files, or that lead to another host than the suspect's."""
+MOST = {"timeout_s": 120.0, "patience_s": 900.0, "largest_request": 32_000_000}
+FRAMING = (
+    "host", "content-length", "content-type", "content-encoding", "accept-encoding", "transfer-encoding", "connection", "te", "upgrade",
+    "inference-header-content-length",
+)  # fmt: skip
 
 
 class Auditor:
@@ -107,9 +113,9 @@ class Auditor:
         remote = remote_of(suspect, kit.named(asked.get("suspect_classes")))
         if taboo := sorted(h for h in remote.headers if h.lower() in FRAMING):
             raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
-        for name, most in MOST_S.items():
+        for name, most in MOST.items():
             if getattr(remote, name) > most:
-                raise ConfigError(f"{name} is {getattr(remote, name):g}; this service waits {most:g} s at most")
+                raise ConfigError(f"{name} is {getattr(remote, name):,}; this service takes {most:,} at most")
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])
@@ -158,7 +164,8 @@ class Auditor:
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         stopped = self._cancelled[id_]
         with client, self._ledger(about, budget) as ledger:
-            box = HttpBlackBox(remote, ledger, client, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
+            transport = HttpTransport(remote, client)
+            box = ApiBlackBox(remote, ledger, transport, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
             found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, told=told)
             charged = {"charged": ledger.spent, "lost": ledger.lost}

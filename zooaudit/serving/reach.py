@@ -17,11 +17,13 @@ def refuse_unless_named(url: str, named: Sequence[str]) -> None:
     """Refuse a host that is not on the list, as ``host`` (any port) or ``host:port``.
 
     Raises:
-        ConfigError: it is not, or there is no list.
+        ConfigError: it is not, there is no list, or the scheme is another.
     """
     parts = urlsplit(url)
+    if parts.scheme not in PORTS:  # what looks up names by itself cannot be held to one address
+        raise ConfigError(f"this service asks suspects by http and https only, not by {parts.scheme}; ask this one from the command line")
     try:
-        host, port = (parts.hostname or "").lower(), parts.port or PORTS.get(parts.scheme, 0)
+        host, port = (parts.hostname or "").lower(), parts.port or PORTS[parts.scheme]
     except ValueError as error:
         raise ConfigError(f"the url has no port that can be: {error}") from error
     if not named:

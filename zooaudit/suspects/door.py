@@ -1,6 +1,7 @@
 """The one place where a suspect's name becomes something to ask: a file, an address, a description, or answers that came back."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from torch import Tensor
 
 from zooaudit.config import digest_of
 from zooaudit.errors import InputError, first_line
+from zooaudit.suspects.addresses import is_address_of_suspects
+from zooaudit.suspects.api import ApiBlackBox, silent
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
-from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import load_model
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers
+from zooaudit.suspects.opening import opened
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
 ANSWERS = "answers"
@@ -29,6 +32,7 @@ class How:
         kit: id of the kit whose questions are asked.
         classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
         others: whether the suspect's classes are not the kit's, so that their order says nothing.
+        say: is told what is found out about an API and what is waited for.
         told: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
@@ -44,6 +48,7 @@ class How:
     ledger: Path | None = None
     kind: str = ""
     others: bool = False
+    say: Callable[[str], None] = silent
 
 
 class Door:
@@ -85,7 +90,7 @@ class Door:
             reading: Reading = "guess" if form == "list" and not how.told else "told"
             answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)
             return Door(None, answers, _sha256(path))
-        if name.startswith(("http://", "https://")):
+        if is_address_of_suspects(name):
             return _remote(remote_of({"url": name}, how.classes), how)
         if path.suffix == ".toml":
             return _remote(read_remote(path, how.classes), how)
@@ -117,12 +122,12 @@ class Door:
 
 
 def _remote(remote: Remote, how: How) -> Door:
-    client = client_of(remote)
+    transport, closing = opened(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
-    door = Door(HttpBlackBox(remote, ledger, client, told=how.told), ledger=ledger)
-    door._closing.append(client)
+    door = Door(ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say), ledger=ledger)
+    door._closing.append(closing)
     door.in_order = list(remote.naming.columns) == list(range(len(how.classes)))
     return door
 

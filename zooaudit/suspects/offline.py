@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zooaudit.errors import AnswersError, InputError
 from zooaudit.suspects.naming import Form, Naming
-from zooaudit.suspects.wire import png
+from zooaudit.suspects.pictures import png
 
 FORMATS = (".parquet", ".zip")
 ANSWER_FORMATS = (".parquet", ".csv", ".json")

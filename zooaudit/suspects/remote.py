@@ -1,23 +1,32 @@
 """A suspect behind an API, described: by its address alone, or by a TOML file."""
 
+import difflib
 import hashlib
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from zooaudit.config import canonical_json, check
 from zooaudit.errors import ConfigError, InputError
+from zooaudit.suspects.addresses import GRPC, is_address
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.wire import Layout, Protocol, Wire
+from zooaudit.suspects.pictures import Layout
+from zooaudit.suspects.signing import Signing
+from zooaudit.suspects.wire import LATER, PROTOCOLS, Protocol, Wire
 
 Settings = Mapping[str, Any]
 LEAST = 0.01
 """Of rates and of times."""
+NEAR = 0.7
+"""How alike two names are, from 0 to 1, where one may have been meant by the other."""
+ADDRESS = "http(s)://host/path, or grpc(s)://host:port/model"
+HUGGING_FACE = (".endpoints.huggingface.cloud", "api-inference.huggingface.co", "router.huggingface.co")
+"""Hosts that take an image as the body, and tell labels with scores."""
 EXAMPLE = """url = "https://models.example/v2/models/shirts/infer"
-protocol = "v2"              # or tensorflow, torchserve, template
+protocol = "v2"              # or tensorflow, torchserve, raw, form, template
 layout = "nchw"              # or nhwc, flat
 classes = ["top", "trousers"] # its names of the kit's classes, in the kit's order
 key_env = "SUSPECT_KEY"
@@ -30,15 +39,17 @@ class Remote:
     """Where a suspect is and how it is asked.
 
     Attributes:
-        url: http or https, of its prediction route.
-        batch: images a request.
+        url: http or https, of its prediction route; or ``grpc[s]://host:port/model[/version]``.
+        signing: how its requests are signed.
+        batch: images a request at most.
+        largest_request: bytes a request at most, unless a single image has more.
         concurrency: requests at once.
         rate: images a second at most; 0 is no limit.
-        retries: of one request.
+        retries: of one request; while its model loads, as many as there is patience for.
         timeout_s: of one request, from the first byte sent to the last one read.
         patience_s: how long one request is tried in all.
-        key_env: environment variable with its key; the key itself is never in a file, a ledger or a log.
         ca: PEM file of certificates to trust beside the usual ones.
+        said: names of the settings that were given.
 
     Raises:
         ConfigError: a value out of range.
@@ -47,21 +58,22 @@ class Remote:
     url: str
     wire: Wire
     naming: Naming
+    signing: Signing = field(default_factory=Signing)
     batch: int = 32
+    largest_request: int = 4_000_000
     concurrency: int = 4
     rate: float = 0.0
     retries: int = 8
     timeout_s: float = 30.0
     patience_s: float = 300.0
-    key_env: str = ""
-    key_header: str = "Authorization"
-    key_prefix: str = "Bearer"
     headers: Mapping[str, str] = field(default_factory=dict)
     ca: str = ""
+    said: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        check(_is_address(self.url), self, "url", "http(s)://host/path, plain ASCII")
-        for name, least, most in (("batch", 1, 10_000), ("concurrency", 1, 64), ("retries", 0, 1_000)):
+        check(is_address(self.url), self, "url", f"{ADDRESS}, plain ASCII")
+        limits = (("batch", 1, 10_000), ("largest_request", 1_000, 2**31 - 1), ("concurrency", 1, 64), ("retries", 0, 1_000))
+        for name, least, most in limits:
             value = getattr(self, name)
             check(isinstance(value, int) and least <= value <= most, self, name, f"a whole number, {least} to {most:,}")
         for name, longest in (("rate", 1e6), ("timeout_s", 3600.0), ("patience_s", 86_400.0)):
@@ -72,32 +84,24 @@ class Remote:
         plain = all(isinstance(v, str) and (k + v).isascii() and (k + v).isprintable() and k for k, v in self.headers.items())
         if not plain:  # values are not shown: one may be a key
             raise ConfigError(f"headers are {', '.join(map(str, self.headers))}; expected texts of printable ASCII")
+        if self.is_grpc and (self.wire.protocol != "v2" or self.signing.sign == "aws"):
+            wrong = f"protocol {self.wire.protocol}" if self.wire.protocol != "v2" else "sign aws"
+            raise ConfigError(f"{self.url} is gRPC, which does not go with {wrong}; expected v2, signed by key or oauth")
+
+    @property
+    def is_grpc(self) -> bool:
+        return urlsplit(self.url).scheme in GRPC
 
     @property
     def about(self) -> dict[str, Any]:
         """What its answers depend on: a ledger is of one suspect asked in one way. Headers may choose a model, or whose account it is; the
         key of ``key_env`` may change meanwhile."""
         wire, naming = self.wire, self.naming
-        asked = {f.name: getattr(wire, f.name) for f in fields(wire)} | {f.name: getattr(naming, f.name) for f in fields(naming)}
+        later = {f.name for f in fields(wire) if f.name in LATER and getattr(wire, f.name) == getattr(Wire(), f.name)}
+        asked = {f.name: getattr(wire, f.name) for f in fields(wire) if f.name not in later}
+        asked |= {f.name: getattr(naming, f.name) for f in fields(naming)}
         headers = hashlib.sha256(canonical_json(sorted(self.headers.items())).encode()).hexdigest() if self.headers else ""
         return {"url": self.url, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
-
-    def described(self, metadata: Any) -> Wire:
-        """The wire to a ``v2`` model that tells of its inputs: by the first one's name."""
-        inputs = metadata.get("inputs") if isinstance(metadata, dict) else None
-        first = inputs[0] if isinstance(inputs, list) and inputs and isinstance(inputs[0], dict) else {}
-        name = first.get("name")
-        return replace(self.wire, input=name if isinstance(name, str) else "input")
-
-
-def _is_address(url: Any) -> bool:
-    try:
-        parts = urlsplit(url)
-        return (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and "@" not in parts.netloc and url.isascii() and url.isprintable()
-        )
-    except (ValueError, TypeError, AttributeError):
-        return False
 
 
 def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
@@ -117,36 +121,42 @@ def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
 
 
 def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
-    """A suspect from plain settings, the fields of ``Remote``, ``Wire`` and ``Naming`` together; the protocol is what the address shows
-    unless it is said."""
+    """A suspect from plain settings, the fields of ``Remote``, ``Wire``, ``Signing`` and ``Naming`` together; the protocol is what the
+    address shows unless it is said."""
     own = _split(settings)
     url = own[Remote].get("url", "")
     if not url:
         raise ConfigError("the suspect has no url; expected the address of its prediction route")
-    if not _is_address(url):
-        raise ConfigError(f"url is {ascii(url)[:200]}; expected http(s)://host/path, plain ASCII, without a password")
+    if not is_address(url):
+        raise ConfigError(f"url is {ascii(url)[:200]}; expected {ADDRESS}, plain ASCII, without a password")
     wire = _usual(url, settings) | own[Wire]
     if wire.get("protocol") is None:
         raise ConfigError(
-            f"{url} does not show its protocol (.../infer, ...:predict, /predictions/...); say protocol = one of "
-            "v2, tensorflow, torchserve, template"
+            f"{url} does not show its protocol (.../infer, ...:predict, /predictions/...); say protocol = one of {', '.join(PROTOCOLS)}"
         )
     naming = {"classes": classes} | {k: tuple(v) if isinstance(v, list) else v for k, v in own[Naming].items()}
     if len(naming["classes"]) != len(classes):
         raise ConfigError(f"classes names {len(naming['classes'])}; the kit has {len(classes)}: {', '.join(classes)}")
-    return Remote(wire=Wire(**wire), naming=Naming(**naming), **own[Remote])
+    return Remote(
+        wire=Wire(**wire), naming=Naming(**naming), signing=Signing(**own[Signing]), said=frozenset(settings), **own[Remote]
+    )  # fmt: skip
 
 
 def _usual(url: str, settings: Settings) -> dict[str, Any]:
     """What an address shows."""
-    path = urlsplit(url).path
+    parts = urlsplit(url)
+    path, host = parts.path, parts.hostname or ""
     shown = (
-        "tensorflow"
+        "v2"
+        if parts.scheme in GRPC
+        else "tensorflow"
         if path.endswith(":predict")
         else "v2"
         if path.endswith("/infer")
         else "torchserve"
         if "/predictions/" in path
+        else "raw"
+        if host.endswith(HUGGING_FACE)
         else None
     )
     protocol = settings.get("protocol", shown)
@@ -155,11 +165,13 @@ def _usual(url: str, settings: Settings) -> dict[str, Any]:
 
 def _split(settings: Settings) -> dict[type, dict[str, Any]]:
     """Settings by whose they are, each of its field's type."""
-    own: dict[type, dict[str, Any]] = {Remote: {}, Wire: {}, Naming: {}}
+    own: dict[type, dict[str, Any]] = {Remote: {}, Wire: {}, Signing: {}, Naming: {}}
     kinds = {f.name: (owner, KINDS[f.type]) for owner in own for f in fields(owner) if f.type in KINDS}
     for name, value in settings.items():
         if name not in kinds:
-            raise ConfigError(f"the setting {str(name)[:80]!r} is unknown; expected some of {', '.join(sorted(kinds))}")
+            near = difflib.get_close_matches(str(name)[:80], kinds, 1, NEAR)
+            meant = f"did you mean {near[0]}? Expected" if near else "expected"
+            raise ConfigError(f"the setting {str(name)[:80]!r} is unknown; {meant} some of {', '.join(sorted(kinds))}")
         owner, kind = kinds[name]
         inner = value if isinstance(value, list) and kind.inner else ()
         if not _is(value, kind.outer) or not all(_is(v, kind.inner) for v in inner):
@@ -169,7 +181,7 @@ def _split(settings: Settings) -> dict[type, dict[str, Any]]:
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and (object in kinds or not isinstance(value, bool))
+    return isinstance(value, kinds) and (object in kinds or isinstance(value, bool) == (bool in kinds))
 
 
 @dataclass(frozen=True)
@@ -183,6 +195,7 @@ class Kind:
 
 KINDS: dict[Any, Kind] = {
     str: Kind((str,), "a text"),
+    bool: Kind((bool,), "true or false"),
     Protocol: Kind((str,), "a text"),
     Layout: Kind((str,), "a text"),
     int: Kind((int,), "a whole number"),

@@ -1,33 +1,35 @@
 """How images become the body of a request, and the body of a response answers: the prediction APIs that suspects speak.
 
 Pure: bytes in, bytes out. ``v2`` is the Open Inference Protocol (KServe, Triton, MLServer, OpenVINO), ``tensorflow`` TensorFlow Serving's
-REST API, ``torchserve`` TorchServe's, ``template`` anything else that takes and gives JSON.
+REST API, ``torchserve`` TorchServe's, ``raw`` one image as the body, ``form`` a form with files, ``template`` anything else that takes and
+gives JSON.
 """
 
-import base64
-import io
 import json
 import math
+import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import jmespath
-import numpy as np
 from jmespath.exceptions import JMESPathError
-from PIL import Image
 from torch import Tensor
 
 from zooaudit.config import check
 from zooaudit.errors import AnswersError, ConfigError
+from zooaudit.suspects.pictures import JPEG, LAYOUTS, MEDIA, NPY, NUMBERS, PNG, Layout, jpeg, npy, numbers, png
+from zooaudit.suspects.templates import MANY, SINGLE, filled, placeholders
+from zooaudit.suspects.transport import Message
 
-Protocol = Literal["v2", "tensorflow", "torchserve", "template"]
-Layout = Literal["nchw", "nhwc", "flat"]
-PROTOCOLS: tuple[Protocol, ...] = ("v2", "tensorflow", "torchserve", "template")
-LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc", "flat")
-JSON, PNG = "application/json", "image/png"
-SINGLE, MANY = ("$image", "$png"), ("$images", "$pngs")
-"""Stand in a template for one image and for all of a request: numbers in the layout, or PNG as base64."""
+Protocol = Literal["v2", "tensorflow", "torchserve", "raw", "form", "template"]
+PROTOCOLS: tuple[Protocol, ...] = ("v2", "tensorflow", "torchserve", "raw", "form", "template")
+FILES = ("torchserve", "raw")
+"""Protocols whose body is the image itself."""
+JSON = "application/json"
 USUAL_ANSWERS = {"tensorflow": "predictions || outputs", "template": "predictions"}
+LATER = ("datatype", "offset", "tensors", "metadata", "media", "form_file", "form", "form_many")
+"""Settings that came after ledgers were first written: a ledger is named after them only where they are used."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,17 @@ class Wire:
 
     Attributes:
         layout: of an image's numbers: channels first, channels last, or one row.
-        scale: pixels are multiplied by it: 1 gives values in [0, 1], 255 in [0, 255].
+        scale, offset: pixels are multiplied by the one, then the other is added: 1 and 0 give values in [0, 1], 255 and 0 in [0, 255].
         input, output: names of tensors (``v2``); an empty one is the only or first there is.
+        datatype: of the input (``v2``); "" is what its metadata say, or FP32.
+        tensors: ``json`` or ``binary`` (``v2`` over HTTP); "" is binary where the server says that it takes it, or the type needs it.
+        metadata: whether what a ``v2`` model tells of itself is heeded.
         request: JSON with placeholders (``template``).
-        answers: JMESPath to the list of answers, one an image (``tensorflow``, ``template``).
+        answers: JMESPath to the list of answers, one an image; of ``v2`` nothing.
+        media: of an image (``raw``, ``torchserve``, ``form``): PNG, JPEG, or a batch of numbers as ``.npy``.
+        form_file: the field of a form that takes the images.
+        form: other fields of the form.
+        form_many: whether a form takes many images, each in a field of that name.
 
     Raises:
         ConfigError: a value out of range, or a template without images.
@@ -52,12 +61,24 @@ class Wire:
     output: str = ""
     request: Any = field(default_factory=lambda: {"instances": "$images"})
     answers: str = ""
+    datatype: str = ""
+    offset: float = 0.0
+    tensors: str = ""
+    metadata: bool = True
+    media: str = PNG
+    form_file: str = "file"
+    form: Mapping[str, str] = field(default_factory=dict)
+    form_many: bool = False
 
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, self, "protocol", f"one of {', '.join(PROTOCOLS)}")
         check(self.layout in LAYOUTS, self, "layout", f"one of {', '.join(LAYOUTS)}")
         check(isinstance(self.scale, int | float) and math.isfinite(self.scale) and self.scale > 0, self, "scale", "a positive number")
-        if self.protocol == "template" and not self._placeholders(self.request):
+        check(isinstance(self.offset, int | float) and math.isfinite(self.offset), self, "offset", "a number")
+        check(self.datatype in ("", *NUMBERS, "BYTES"), self, "datatype", f"one of {', '.join(NUMBERS)}, BYTES")
+        check(self.tensors in ("", "json", "binary"), self, "tensors", "json or binary")
+        check(self.media in MEDIA and (self.media != NPY or self.protocol == "raw"), self, "media", f"{PNG}, {JPEG}, or for raw {NPY}")
+        if self.protocol == "template" and not placeholders(self.request):
             raise ConfigError(f"the request template has no place for images; expected one of {', '.join((*MANY, *SINGLE))} in it")
         try:
             json.dumps(self.request, allow_nan=False)
@@ -67,61 +88,55 @@ class Wire:
             jmespath.compile(self.answers or "@")
         except JMESPathError as error:
             raise ConfigError(f"answers is {self.answers!r}, which is no JMESPath: {str(error).splitlines()[0]}") from error
+        if not all(n and (n + t).isprintable() and '"' not in n for n, t in ({self.form_file: ""} | dict(self.form)).items()):
+            raise ConfigError("the form has a name or a text that no form can have; expected names without quotes, and printable texts")
 
     @property
     def one_by_one(self) -> bool:
         """Whether a request holds a single image."""
-        return self.protocol == "torchserve" or (self.protocol == "template" and bool(self._placeholders(self.request) & set(SINGLE)))
+        if self.protocol == "template":
+            return bool(placeholders(self.request) & set(SINGLE))
+        return (self.protocol in FILES and self.media != NPY) or (self.protocol == "form" and not self.form_many)
 
-    def body(self, images: Tensor) -> tuple[str, bytes]:
-        """Media type and body of a request for float images ``[n, c, h, w]`` in [0, 1]."""
-        if self.protocol == "torchserve":
-            return PNG, png(images[0])
-        return JSON, json.dumps(self._json(images)).encode()
+    def message(self, images: Tensor) -> Message:
+        """A request for float images ``[n, c, h, w]`` in [0, 1]; not of ``v2``, whose tensors are in ``tensors.py``."""
+        if self.protocol in FILES:
+            return Message(self.media, npy(self._numbers(images)) if self.media == NPY else self._file(images[0]))
+        if self.protocol == "form":
+            return self._form([self._file(image) for image in images])
+        template = {"instances": "$images"} if self.protocol == "tensorflow" else self.request
+        return Message(JSON, json.dumps(filled(template, images, self._numbers)).encode())
 
-    def _json(self, images: Tensor) -> Any:
-        if self.protocol == "v2":
-            numbers = self._numbers(images)
-            tensor = {"name": self.input or "input", "shape": list(numbers.shape), "datatype": "FP32", "data": numbers.ravel().tolist()}
-            wanted = {"outputs": [{"name": self.output}]} if self.output else {}
-            return {"inputs": [tensor], **wanted}
-        return self._filled({"instances": "$images"} if self.protocol == "tensorflow" else self.request, images)
+    def _numbers(self, images: Tensor) -> Any:
+        return numbers(images, self.layout, self.scale, self.offset)
 
-    def _numbers(self, images: Tensor) -> np.ndarray:
-        scaled = (images * self.scale).cpu().numpy().astype(np.float32)
-        if self.layout == "nhwc":
-            return scaled.transpose(0, 2, 3, 1)
-        return scaled.reshape(len(scaled), -1) if self.layout == "flat" else scaled
+    def _file(self, image: Tensor) -> bytes:
+        return jpeg(image) if self.media == JPEG else png(image)
 
-    def _filled(self, template: Any, images: Tensor) -> Any:
-        if isinstance(template, dict):
-            return {k: self._filled(v, images) for k, v in template.items()}
-        if isinstance(template, list):
-            return [self._filled(v, images) for v in template]
-        if template in MANY or template in SINGLE:
-            as_png = template in ("$png", "$pngs")
-            all_ = [base64.b64encode(png(i)).decode() for i in images] if as_png else self._numbers(images).tolist()
-            return all_[0] if template in SINGLE else all_
-        return template
+    def _form(self, files: list[bytes]) -> Message:
+        """As ``multipart/form-data``, RFC 7578."""
+        border = secrets.token_hex(16)
+        ending = self.media.removeprefix("image/")
+        parts = [f'"{name}"\r\n\r\n'.encode() + text.encode() for name, text in self.form.items()]
+        for number, file in enumerate(files):
+            named = f'"{self.form_file}"; filename="{number}.{ending}"\r\nContent-Type: {self.media}\r\n\r\n'
+            parts.append(named.encode() + file)
+        start = f"--{border}\r\nContent-Disposition: form-data; name=".encode()
+        body = b"".join(start + part + b"\r\n" for part in parts) + f"--{border}--\r\n".encode()
+        return Message(f"multipart/form-data; boundary={border}", body)
 
-    def _placeholders(self, template: Any) -> set[str]:
-        inner = template.values() if isinstance(template, dict) else template if isinstance(template, list) else ()
-        found = {template} if isinstance(template, str) and template in (*MANY, *SINGLE) else set()
-        return found.union(*(self._placeholders(v) for v in inner))
-
-    def read(self, body: bytes, count: int) -> list[Any]:
-        """The answers in a response, one an image, in whatever form.
+    def read(self, text: str, count: int) -> list[Any]:
+        """The answers in a response, one an image, in whatever form; not of ``v2``.
 
         Raises:
             AnswersError: no JSON, or not ``count`` answers.
         """
+        told = json_of(text)
         try:
-            told = json.loads(body)
-            found = self._v2(told, count) if self.protocol == "v2" else self._found(told)
-        except AnswersError:
-            raise
-        except (ValueError, TypeError, RecursionError, OverflowError, JMESPathError) as error:
-            raise AnswersError.of(f"{body[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
+            path = self.answers or USUAL_ANSWERS.get(self.protocol, "")
+            found = jmespath.search(path, told) if path else told
+        except (ValueError, TypeError, RecursionError, JMESPathError) as error:
+            raise AnswersError.of(f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
         if self.one_by_one and not (isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict | str)):
             found = [found]
         if not isinstance(found, list) or len(found) != count:
@@ -129,29 +144,14 @@ class Wire:
             raise AnswersError.of(f"{what} in {str(told)[:120]}", f"{count}, one an image")
         return found
 
-    def _found(self, told: Any) -> Any:
-        path = self.answers or USUAL_ANSWERS.get(self.protocol, "")
-        return jmespath.search(path, told) if path else told
 
-    def _v2(self, told: Any, count: int) -> Any:
-        outputs = told.get("outputs") if isinstance(told, dict) else None
-        named = [
-            o
-            for o in (outputs if isinstance(outputs, list) else [])
-            if isinstance(o, dict) and (not self.output or o.get("name") == self.output)
-        ]
-        if not named or not isinstance(named[0].get("data"), list):
-            raise AnswersError.of(str(told)[:120], f"an output{f' named {self.output!r}' if self.output else ''} with its data")
-        data = np.array(named[0]["data"], dtype=object).ravel()
-        each = len(data) // count if count and len(data) % count == 0 else 0
-        if each == 0:
-            raise AnswersError.of(f"{len(data)} values for {count} images", "as many for each image")
-        return data.tolist() if each == 1 else data.reshape(count, each).tolist()
+def json_of(text: str) -> Any:
+    """A response's JSON. NaN and infinite numbers are read, and refused where answers are.
 
-
-def png(image: Tensor) -> bytes:
-    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is no multiple of 1 / 255 is rounded."""
-    pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-    packed = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(packed, "PNG")
-    return packed.getvalue()
+    Raises:
+        AnswersError: it is none.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise AnswersError.of(f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error

@@ -1,0 +1,265 @@
+"""A suspect behind a prediction API: asked in batches by several threads, as fast as it wants to be asked, every answer in a ledger.
+
+Here is all that does not depend on what is spoken: batches, ledger, budget, pace, patience. A transport carries the questions.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from zooaudit.errors import AnswersError, InputError, SuspectError
+from zooaudit.suspects.batches import Sizes
+from zooaudit.suspects.blackbox import Reading, to_probabilities
+from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
+from zooaudit.suspects.naming import Form
+from zooaudit.suspects.pace import Pace
+from zooaudit.suspects.remote import Remote
+from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
+
+LOADING_S, LOADING_DOUBLINGS = 10.0, 5
+"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
+double so often."""
+Item = tuple[str, int]
+"""An image's name and its place."""
+Halted = Callable[[], bool]
+
+
+def silent(text: str) -> None:
+    """Tell nobody."""
+
+
+@dataclass
+class Asking:
+    """The questions of one call that have no answer yet, shared by the threads that ask them."""
+
+    images: Tensor
+    left: deque[Item]
+    cancelled: Halted
+    stop: threading.Event = field(default_factory=threading.Event)
+    trouble: list[BaseException] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def halted(self) -> bool:
+        return self.stop.is_set() or self.cancelled()
+
+    def take(self, count: int) -> list[Item]:
+        with self.lock:
+            return [self.left.popleft() for _ in range(min(count, len(self.left)))]
+
+    def back(self, items: Sequence[Item]) -> None:
+        with self.lock:
+            self.left.extendleft(reversed(items))
+
+    def fail(self, error: BaseException) -> None:
+        with self.lock:
+            self.trouble.append(error)
+        self.stop.set()
+
+
+class Tries:
+    """How often and for how long one request was tried, and when it is no use to go on."""
+
+    def __init__(self, remote: Remote, say: Callable[[str], None]) -> None:
+        self._remote, self._say = remote, say
+        self.failures = 0
+        self._since = time.monotonic()
+
+    def wait_after(self, refusal: Refusal) -> float:
+        """Seconds that the suspect is let alone before the next attempt, at least.
+
+        Raises:
+            SuspectError: there shall be none.
+        """
+        remote, wait_s = self._remote, refusal.wait_s
+        self.failures += 1
+        elapsed = time.monotonic() - self._since
+        if refusal.loading:
+            if elapsed >= remote.patience_s:
+                raise SuspectError(
+                    f"{remote.url} {refusal.reason}: its model was still loading after {elapsed:.0f} s (patience_s = "
+                    f"{remote.patience_s:g}); answers so far are kept, the same command goes on from there"
+                )
+            estimated = f", says for {wait_s:.0f} s" if wait_s else ""
+            self._say(f"{remote.url}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
+            return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
+        if wait_s > remote.patience_s:
+            raise SuspectError(f"{remote.url} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
+        if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
+            tried = f"{self.failures} times in {elapsed:.0f} s" + (f" ({refusal.said})" if refusal.said else "")
+            raise SuspectError(f"{remote.url} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
+        return wait_s
+
+
+class ApiBlackBox:
+    """Args:
+    remote: where it is and how it is asked.
+    ledger: of this suspect; answers in it are not asked for again.
+    transport: carries the questions; closed by whoever made it.
+    told: whether its interface was described, so that its values are taken as they are.
+    pace: by ``remote.rate`` unless given.
+    cancelled: looked at before every request; true ends the asking.
+    say: is told what is found out about the suspect and what is waited for, a line each.
+    """
+
+    def __init__(
+        self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, pace: Pace | None = None,
+        cancelled: Halted = lambda: False, say: Callable[[str], None] = silent,
+    ) -> None:  # fmt: skip
+        self._remote, self._ledger, self._transport, self._told = remote, ledger, transport, told
+        self._cancelled, self._say = cancelled, say
+        self._pace = pace or Pace(remote.rate)
+        self._naming = remote.naming
+        self._takes: Takes | None = None
+        self._sizes = Sizes(remote.batch, remote.largest_request)
+        self._queries = 0
+
+    @property
+    def queries(self) -> int:
+        return self._queries
+
+    @property
+    def batch(self) -> int:
+        """Images a request, as far as it is known by now."""
+        return self._sizes.now
+
+    def ask(self, images: Tensor) -> Tensor:
+        """Answer float images ``[n, c, h, w]`` in [0, 1] with probabilities float32 ``[n, K]`` in the kit's order of classes.
+
+        Raises:
+            SuspectError: it refuses, does not answer, or the budget is spent; what came is in the ledger.
+            AnswersError: it answers something else.
+            ConfigError: it cannot be asked as it is described; nothing was charged.
+        """
+        names = [name_of(image) for image in images]
+        known = self._ledger.known(names)
+        missing = list({n: i for i, n in enumerate(names) if n not in known}.items())
+        if missing:
+            self._ask_all(Asking(images, deque(missing), self._cancelled))
+            known = self._ledger.known(names)
+        self._queries += len(images)
+        return self._read([known[n] for n in names])
+
+    def _read(self, rows: Sequence[tuple[Tensor, Form]]) -> Tensor:
+        forms = {form for _, form in rows}
+        if len(forms) > 1:
+            raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms))}", "all of one form")
+        reading: Reading = "guess" if forms == {"list"} and not self._told else "told"
+        return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.url, reading)
+
+    def _ask_all(self, asking: Asking) -> None:
+        """All that are left: the first batch by itself, lest a wrong setting be paid for several times, then several at once; trouble with
+        one stops those that have not been sent."""
+        self._learn(tuple(asking.images.shape[1:]), asking.halted)
+        before = len(asking.left)
+        while len(asking.left) == before:
+            self._ask_batch(asking)
+        with ThreadPoolExecutor(self._remote.concurrency) as pool:
+            try:
+                wait([pool.submit(self._work, asking) for _ in range(min(self._remote.concurrency, len(asking.left)))])
+            except BaseException:
+                asking.stop.set()
+                raise
+        if asking.trouble:
+            raise asking.trouble[0]
+
+    def _work(self, asking: Asking) -> None:
+        try:
+            while asking.left and not asking.stop.is_set():
+                self._ask_batch(asking)
+        except BaseException as error:
+            asking.fail(error)
+            raise
+
+    def _learn(self, shape: tuple[int, ...], halted: Halted) -> None:
+        """What the suspect tells of itself, before the first question."""
+        if self._takes is not None:
+            return
+        c, h, w = shape
+        tries = Tries(self._remote, self._say)
+        while isinstance(told := self._transport.learn((c, h, w)), Refusal):
+            self._pause(tries, told)
+            self._take_turn(0, halted)
+        if told.columns:
+            self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
+        if told.exact:
+            self._sizes = Sizes(told.exact, self._remote.largest_request)
+        elif told.most:
+            self._sizes.at_most(told.most)
+        if told.notes:
+            self._say(f"{self._remote.url} tells how it is asked: {'; '.join(told.notes)}")
+        self._takes = told
+
+    def _ask_batch(self, asking: Asking) -> None:
+        """Take some of the questions that are left and get them answered, or put back those that are too many for a request."""
+        batch = asking.take(self._sizes.now)
+        if not batch:
+            return None
+        batch, asked, message = self._packed(asking, batch)
+        tries: Tries | None = None
+        while True:
+            self._take_turn(asked, asking.halted)
+            tries = tries or Tries(self._remote, self._say)
+            refusal = self._send(batch, asked, message)
+            if refusal is None:
+                return None
+            if refusal.most:
+                return self._smaller(asking, batch, refusal)
+            self._pause(tries, refusal)
+
+    def _packed(self, asking: Asking, batch: list[Item]) -> tuple[list[Item], int, Message]:
+        """A request that is not too long, with the questions in it and how many images it has: those of another length than the suspect
+        takes are filled up with the last one."""
+        exact = self._takes.exact if self._takes else 0
+        if exact:
+            places = [i for _, i in batch]
+            places += [places[-1]] * (exact - len(places))
+            return batch, exact, self._transport.message(asking.images[places])
+        while True:
+            sample = self._sizes.guessed(len(batch))
+            message = self._transport.message(asking.images[[i for _, i in batch[:sample]]])
+            fits = self._sizes.within(sample, len(message.body), len(batch))
+            if sample == fits == len(batch):
+                return batch, len(batch), message
+            if fits < len(batch):
+                asking.back(batch[fits:])
+                batch = batch[:fits]
+                if self._sizes.at_most(fits):
+                    self._say(f"{self._remote.url} is asked {fits} images a request, for at most {self._remote.largest_request:,} bytes")
+
+    def _send(self, batch: list[Item], asked: int, message: Message) -> Refusal | None:
+        """One attempt, charged before it is made."""
+        number = self._ledger.charge(asked)
+        try:
+            outcome = self._transport.send(message, asked)
+            if not isinstance(outcome, Refusal):
+                rows, form = self._naming.rows(outcome)
+                self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
+                return None
+        except (InputError, SuspectError) as error:  # it answered, though not what was asked; or it never will
+            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError) else REFUSED)
+            raise
+        self._ledger.not_answered(number, outcome.outcome)
+        return outcome
+
+    def _smaller(self, asking: Asking, batch: list[Item], refusal: Refusal) -> None:
+        if len(batch) == 1:
+            raise SuspectError(f"{self._remote.url} {refusal.reason}; a request of one image is too much for it already")
+        asking.back(batch)
+        if self._sizes.at_most(min(refusal.most, len(batch) - 1)):
+            self._say(f"{self._remote.url} {refusal.reason}; it is asked {self._sizes.now} images a request from here on")
+
+    def _pause(self, tries: Tries, refusal: Refusal) -> None:
+        """Let everybody wait before the next attempt."""
+        wait_s = tries.wait_after(refusal)
+        self._pace.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+
+    def _take_turn(self, images: int, halted: Halted) -> None:
+        """Wait until so many images may be asked."""
+        if not self._pace.take(images, halted):
+            raise SuspectError("the audit was stopped; answers so far are kept")

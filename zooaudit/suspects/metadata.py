@@ -1,0 +1,218 @@
+"""What a v2 model tells of itself, heeded before it is asked: datatype, shape, names, largest batch. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from zooaudit.errors import ConfigError
+from zooaudit.suspects.pictures import LAYOUTS, NUMBERS, Layout, is_whole
+from zooaudit.suspects.tensors import USUAL, Shaped
+from zooaudit.suspects.transport import Takes
+from zooaudit.suspects.wire import Wire
+
+BINARY = ("FP16", "BF16")
+"""Types that some servers take in the binary form only."""
+LONGEST = 64
+"""Tensors, and dimensions of one, that are looked at."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """A tensor as a model tells of it; "" and None are what it does not tell."""
+
+    name: str
+    datatype: str = ""
+    shape: tuple[int, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.name!r} {self.datatype} {list(self.shape or ())}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model as it tells of itself.
+
+    Attributes:
+        most: largest batch; None if it does not say, 0 if it knows of no batches.
+        binary: whether it takes the binary form over HTTP.
+    """
+
+    inputs: tuple[Told, ...] = ()
+    outputs: tuple[Told, ...] = ()
+    most: int | None = None
+    binary: bool = False
+
+
+def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
+    """From JSON that may be anything: a model's metadata, its configuration (Triton), its server's metadata."""
+    metadata, config, server = (v if isinstance(v, dict) else {} for v in (metadata, config, server))
+    most, extensions = config.get("max_batch_size"), server.get("extensions")
+    return Model(
+        _tensors(metadata.get("inputs")),
+        _tensors(metadata.get("outputs")),
+        most if isinstance(most, int) and not isinstance(most, bool) and most >= 0 else None,
+        isinstance(extensions, list) and "binary_tensor_data" in extensions,
+    )
+
+
+def _tensors(found: Any) -> tuple[Told, ...]:
+    return (
+        tuple(_told(t) for t in found[:LONGEST] if isinstance(t, dict) and isinstance(t.get("name"), str))
+        if isinstance(found, list)
+        else ()
+    )
+
+
+def _told(tensor: dict[str, Any]) -> Told:
+    kind, shape = tensor.get("datatype"), tensor.get("shape")
+    whole = isinstance(shape, list) and 0 < len(shape) <= LONGEST and all(isinstance(s, int) and not isinstance(s, bool) for s in shape)
+    return Told(tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a suspect is asked, by its description and by what it told; ``binary``: with tensors in the binary form, over HTTP."""
+
+    wire: Wire
+    shaped: Shaped
+    takes: Takes
+    binary: bool
+
+
+def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int, int], columns: int) -> Fitted:
+    """Bring together what was described and what the model told.
+
+    Args:
+        said: settings that the description has itself.
+        image: (channels, height, width) of the questions.
+        columns: numbers that an answer is expected to have.
+
+    Raises:
+        ConfigError: they contradict each other; names the setting that settles it.
+    """
+    chosen = _input(wire, model.inputs, image)
+    shaped, batch = _shaped(wire, said, chosen, image, model.most == 0)
+    output = _output(wire, model.outputs, columns)
+    exact = batch if batch > 1 else 0
+    most = 1 if not shaped.batched or batch == 1 else exact or (model.most or 0)
+    whole = output.shape[1:] if output and output.shape and shaped.batched else ()
+    count = math.prod(whole) if whole and all(d > 0 for d in whole) and output and output.datatype in NUMBERS else 0
+    notes = tuple(_notes(wire, shaped, model, chosen, output, most))
+    named = replace(wire, input=chosen.name, output=output.name if output else wire.output)
+    return Fitted(named, shaped, Takes(most, exact, count if count > 1 else 0, notes), _binary(wire, model, shaped))
+
+
+def _input(wire: Wire, inputs: Sequence[Told], image: tuple[int, int, int]) -> Told:
+    if not inputs:
+        return Told(wire.input or "input")
+    there = ", ".join(map(str, inputs))
+    if wire.input:
+        found = [t for t in inputs if t.name == wire.input]
+        if not found:
+            raise ConfigError(
+                f"input is {wire.input!r}, but the model has the inputs {there}; give one of them: input = {inputs[0].name!r}"
+            )
+        return found[0]
+    fitting = inputs if len(inputs) == 1 else [t for t in inputs if t.shape is None or _fits(t.shape, image) or t.datatype == "BYTES"]
+    if len(fitting) != 1:
+        raise ConfigError(f"the model has the inputs {there}; say which takes the images: input = {(fitting or inputs)[0].name!r}")
+    return fitting[0]
+
+
+def _output(wire: Wire, outputs: Sequence[Told], columns: int) -> Told | None:
+    if not outputs:
+        return None
+    there = ", ".join(map(str, outputs))
+    if wire.output:
+        found = [t for t in outputs if t.name == wire.output]
+        if not found:
+            raise ConfigError(f"output is {wire.output!r}, but the model has the outputs {there}; give one: output = {outputs[0].name!r}")
+        return found[0]
+    fitting = outputs if len(outputs) == 1 else [t for t in outputs if t.shape and t.shape[-1] == columns and t.datatype in NUMBERS]
+    if len(fitting) != 1:
+        raise ConfigError(f"the model has the outputs {there}; say which tells the classes: output = {(fitting or outputs)[0].name!r}")
+    return fitting[0]
+
+
+def _dims(image: tuple[int, int, int]) -> list[tuple[Layout, tuple[int, ...]]]:
+    c, h, w = image
+    grey: list[tuple[Layout, tuple[int, ...]]] = [("nchw", (h, w))] if c == 1 else []
+    return [("nchw", (c, h, w)), ("nhwc", (h, w, c)), ("flat", (c * h * w,)), *grey]
+
+
+def _same(shape: Sequence[int], dims: Sequence[int]) -> bool:
+    return len(shape) == len(dims) and all(s in (-1, d) for s, d in zip(shape, dims, strict=True))
+
+
+def _fits(shape: tuple[int, ...], image: tuple[int, int, int]) -> bool:
+    return any(_same(shape[1:], dims) or _same(shape, dims) for _, dims in _dims(image))
+
+
+def _shaped(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
+    """How images are shaped, and the batch if it is fixed (else -1)."""
+    datatype = _datatype(wire, told)
+    if datatype == "BYTES":
+        rank = len(told.shape or (0,))
+        batch = told.shape[0] if told.shape and rank > 1 else -1
+        return Shaped(datatype=datatype, column=rank > 1), batch
+    plain = Shaped(wire.layout, _scale(wire, said, datatype), wire.offset, datatype)
+    if told.shape is None:
+        return plain, -1
+    asked = [(layout, dims) for layout, dims in _dims(image) if layout == wire.layout or "layout" not in said]
+    asked.sort(key=lambda one: one[0] != wire.layout)
+    for layout, dims in asked:
+        if _same(told.shape[1:], dims):
+            return replace(plain, layout=layout, dims=dims), told.shape[0]
+    for layout, dims in asked:
+        if _same(told.shape, dims) and (bare or told.shape[0] > 0):
+            return replace(plain, layout=layout, dims=dims, batched=False), -1
+    raise ConfigError(_unfit(wire, said, told, image))
+
+
+def _unfit(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int, int]) -> str:
+    found = f"the model's input {told} takes no images of {' x '.join(map(str, image))} (channels, height, width)"
+    other = [layout for layout, dims in _dims(image) if told.shape and (_same(told.shape[1:], dims) or _same(told.shape, dims))]
+    if "layout" in said and other:
+        return f"{found} in the layout {wire.layout}; give layout = {other[0]!r}, or none"
+    return f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata = false if it tells a wrong one"
+
+
+def _datatype(wire: Wire, told: Told) -> str:
+    if wire.datatype and told.datatype and wire.datatype != told.datatype:
+        raise ConfigError(f"datatype is {wire.datatype!r}, but the model's input is {told}; give datatype = {told.datatype!r}, or none")
+    datatype = wire.datatype or told.datatype or USUAL
+    if datatype not in (*NUMBERS, "BYTES"):
+        raise ConfigError(f"the model's input {told} takes no images; say which does: input = ..., or give datatype = {USUAL!r}")
+    return datatype
+
+
+def _scale(wire: Wire, said: frozenset[str], datatype: str) -> float:
+    if not is_whole(datatype) or "scale" in said:
+        if is_whole(datatype) and wire.scale <= 1:
+            raise ConfigError(f"scale is {wire.scale:g}, but the model takes {datatype}, of which pixels would be 0 or 1; give scale = 255")
+        return wire.scale
+    if datatype == "INT8":
+        raise ConfigError("the model takes INT8, and its metadata does not tell of which pixels; give scale and offset, as in 255 and -128")
+    return 255.0
+
+
+def _binary(wire: Wire, model: Model, shaped: Shaped) -> bool:
+    return wire.tensors == "binary" or (not wire.tensors and (model.binary or shaped.datatype in BINARY))
+
+
+def _notes(wire: Wire, shaped: Shaped, model: Model, chosen: Told, output: Told | None, most: int) -> list[str]:
+    notes = []
+    if shaped.datatype == "BYTES":
+        notes.append("images go as PNG files (BYTES), over HTTP without the binary form as base64")
+    elif shaped.datatype != USUAL:
+        notes.append(f"pixels go as {shaped.datatype}" + (f", times {shaped.scale:g}" if shaped.scale != wire.scale else ""))
+    if shaped.layout != wire.layout:
+        notes.append(f"the layout is {shaped.layout}")
+    if len(model.inputs) > 1 and not wire.input:
+        notes.append(f"the input is {chosen.name!r}")
+    if output and len(model.outputs) > 1 and not wire.output:
+        notes.append(f"the output is {output.name!r}")
+    if most:
+        notes.append(f"a request has {most} image{'s' if most > 1 else ''} at most")
+    return notes

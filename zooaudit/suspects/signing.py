@@ -1,0 +1,118 @@
+"""How requests to a suspect are signed: an API key, OAuth2 client credentials, or AWS Signature Version 4.
+
+Secrets come from the environment (of AWS from where its tools look), go into requests, and into nothing else: no ledger, log or error.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from zooaudit.config import check
+from zooaudit.errors import ConfigError
+from zooaudit.suspects.addresses import guard_plain, is_address
+from zooaudit.suspects.transport import Refusal
+
+WAYS = ("key", "oauth", "aws")
+SHORTEST = 6
+"""Characters of a secret that is looked for in what is told: shorter ones would be found everywhere."""
+Headers = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How a suspect's requests are signed.
+
+    Attributes:
+        sign: ``key``, ``oauth`` or ``aws``.
+        key_env: environment variable with its key; "" for none.
+        key_header, key_prefix: where the key goes.
+        oauth_url: of the token server.
+        oauth_id_env, oauth_secret_env: environment variables with the client's id and secret.
+        oauth_scope, oauth_audience: what the token is asked for; "" for what the server gives.
+        oauth_body: whether id and secret go in the body, rather than as basic authentication.
+        aws_region, aws_service: "" is what the address shows.
+        aws_profile: of AWS's configuration; "" for the usual one.
+
+    Raises:
+        ConfigError: a way that is none, or that lacks a setting.
+    """
+
+    sign: str = "key"
+    key_env: str = ""
+    key_header: str = "Authorization"
+    key_prefix: str = "Bearer"
+    oauth_url: str = ""
+    oauth_id_env: str = ""
+    oauth_secret_env: str = ""
+    oauth_scope: str = ""
+    oauth_audience: str = ""
+    oauth_body: bool = False
+    aws_region: str = ""
+    aws_service: str = ""
+    aws_profile: str = ""
+
+    def __post_init__(self) -> None:
+        check(self.sign in WAYS, self, "sign", f"one of {', '.join(WAYS)}")
+        if self.sign == "oauth":
+            check(is_address(self.oauth_url, ("http", "https")), self, "oauth_url", "the token server's http(s)://host/path")
+            for name in ("oauth_id_env", "oauth_secret_env"):
+                check(bool(getattr(self, name)), self, name, "the name of an environment variable")
+        if self.sign != "key" and self.key_env:
+            raise ConfigError(f'key_env is {self.key_env}, but sign is "{self.sign}"; give one of them')
+
+
+class Signer(Protocol):
+    """Gives each request what shows who asks; for many threads."""
+
+    @property
+    def secrets(self) -> Iterable[str]:
+        """What must not be told to anybody."""
+        ...
+
+    def headers(self, method: str, url: str, kind: str, body: bytes) -> Headers | Refusal:
+        """Headers for a request of a media type; a refusal if there are none just now."""
+        ...
+
+    def renewed(self, sent: Headers) -> bool:
+        """After a 401 to these headers: whether another attempt may go better."""
+        ...
+
+
+def secret(name: str, what: str) -> str:
+    """The value of an environment variable.
+
+    Raises:
+        ConfigError: it is not set, or no header can have it.
+    """
+    field, value = what.partition(" ")[0], os.environ.get(name, "")
+    if not value:
+        raise ConfigError(f"{field} is {name}, which is not set; export {what.partition(' ')[2]} in it")
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigError(f"the key in {name} has characters that no header can have; expected printable ASCII")
+    return value
+
+
+class Key:
+    """A fixed key in a header, or none."""
+
+    def __init__(self, signing: Signing, url: str) -> None:
+        self._headers: Headers = {}
+        self.secrets: tuple[str, ...] = ()
+        if signing.key_env:
+            key = secret(signing.key_env, "key_env the suspect's key")
+            guard_plain(url, "the key")
+            self._headers, self.secrets = {signing.key_header: f"{signing.key_prefix} {key}".strip()}, (key,)
+
+    def headers(self, method: str, url: str, kind: str, body: bytes) -> Headers | Refusal:
+        return dict(self._headers)
+
+    def renewed(self, sent: Headers) -> bool:
+        return False
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """A text on one line, printable, without secrets: servers echo what they were sent."""
+    for one in sorted((s for s in secrets if len(s) >= SHORTEST), key=len, reverse=True):
+        text = text.replace(one, "***")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
