@@ -12,6 +12,7 @@ from zooaudit.commands import voice
 from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import Kit, answers_digest
+from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
@@ -153,14 +154,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
     add(
         "--suspect", metavar="WHAT", nargs="+",
-        help="the suspect: .safetensors weights (with --factory), a torch.export .pt2, an .onnx graph, the address of a prediction API, or "
-        "a .toml that describes one; several are asked everything and judged together",
+        help="the suspect: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, an .onnx graph, a "
+        "folder of transformers' or timm's, the same as s3://bucket/key, hf://owner/name, models:/ or runs:/ of MLflow; the address of a "
+        "prediction API; or a .toml that describes any of them; several are asked everything and judged together",
     )  # fmt: skip
     add(
         "--answers", metavar="FILE", nargs="+",
         help="answers that came back to 'zooaudit kit queries': Parquet, CSV or JSON with the columns query and probabilities, or label",
     )  # fmt: skip
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the suspects' module")
+    add("--factory", metavar="MODULE:NAME", help=f"what builds the suspects' module: {FACTORIES}")
+    add_contract(add, "suspects that are files are")
     add(
         "--suspect-classes", type=int, metavar="N",
         help="how many classes the suspects have, where that is not as many as the victim has: then how alike their answers to each two "

@@ -303,7 +303,7 @@ def kit(
 
 def settled(training: OwnTraining) -> dict[str, Any]:
     """What a training procedure is known by, as a kit keeps it: not how long a twin may take."""
-    return {k: v for k, v in asdict(training).items() if k != "timeout_s"}
+    return training.to_json()
 
 
 def commit_kit(
@@ -325,8 +325,14 @@ def commit_kit(
         "data": dataset.digest,
         "classes": list(dataset.classes),
         "training": settled(training) if training else None,
-    }
+    } | _contract(kit.victim, artifacts)
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
+
+
+def _contract(victim: str, artifacts: Artifacts) -> dict[str, Any]:
+    """How the user's own victim is asked: what was said and what was seen; nothing where nothing was."""
+    meta = artifacts.load(KIND, victim).meta
+    return {"contract": {"said": meta["contract"], "seen": meta.get("seen", [])}} if "contract" in meta else {}
 
 
 Made = tuple[dict[str, Tensor], dict[str, Any]]

@@ -1,18 +1,21 @@
 """The one place where a suspect's name becomes something to ask: a file, an address, a description, or answers that came back."""
 
-import hashlib
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from zooaudit.config import digest_of
-from zooaudit.errors import InputError, first_line
+from zooaudit.errors import ConfigError, InputError, first_line
+from zooaudit.suspects import files
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
+from zooaudit.suspects.contract import Classes, Contract, contract_of
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
-from zooaudit.suspects.load import load_model
+from zooaudit.suspects.load import Asked, Loaded, load
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
@@ -28,11 +31,13 @@ class How:
     Attributes:
         kit: id of the kit whose questions are asked.
         classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
-        others: whether the suspect's classes are not the kit's, so that their order says nothing.
         told: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
         kind: ``ANSWERS`` if the name is of a file of answers.
+        others: whether the suspect's classes are not the kit's, so that their order says nothing.
+        contract: how a file is asked, as far as that is said.
+        local: brings a model that lies elsewhere to this machine's disk.
     """
 
     kit: str
@@ -44,6 +49,8 @@ class How:
     ledger: Path | None = None
     kind: str = ""
     others: bool = False
+    contract: Contract = field(default_factory=Contract)
+    local: Callable[[str], Path] = Path
 
 
 class Door:
@@ -54,9 +61,13 @@ class Door:
         answers: float32 ``[n, K]`` to the first n questions; None if it can be asked.
         sha256: of its file, "" of an API.
         in_order: whether its columns are taken as the kit's.
+        loaded: a file's model, as it is asked; None of anything else.
+        said: its contract as far as it was said.
     """
 
     in_order = True
+    loaded: Loaded | None = None
+    said = Contract()
 
     def __init__(self, box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
         self._box, self.answers, self.sha256, self._ledger = box, answers, sha256, ledger
@@ -88,9 +99,10 @@ class Door:
         if name.startswith(("http://", "https://")):
             return _remote(remote_of({"url": name}, how.classes), how)
         if path.suffix == ".toml":
+            if "file" in (settings := _settings(path)):
+                return _described(path, settings, how)
             return _remote(read_remote(path, how.classes), how)
-        module = load_model(path, how.factory, how.image_shape, len(how.classes))
-        return Door(TorchBlackBox(module, len(how.classes), name, "told" if how.told else "guess"), sha256=_sha256(path))
+        return _file(how.local(name), how)
 
     @property
     def box(self) -> BlackBox:
@@ -127,5 +139,41 @@ def _remote(remote: Remote, how: How) -> Door:
     return door
 
 
+def _file(path: Path, how: How) -> Door:
+    """To a model in a file or a folder."""
+    if how.others and how.contract.classes != Classes():
+        raise ConfigError("--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one")
+    reading: Reading = "told" if how.told else "guess"
+    classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
+    loaded = load(path, how.factory, Asked(how.image_shape, classes, how.contract, reading))
+    door = Door(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
+    door.loaded, door.said, door.in_order = loaded, how.contract, how.contract.classes == Classes()
+    return door
+
+
+FIELDS = ("file", "factory", "input", "output", "classes")
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        return {}  # whoever reads it next says so
+
+
+def _described(path: Path, settings: dict[str, Any], how: How) -> Door:
+    """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and the contract's tables."""
+    if unknown := [name for name in settings if name not in FIELDS]:
+        raise ConfigError(f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}")
+    for name in ("file", "factory"):
+        if not isinstance(settings.get(name, ""), str):
+            raise ConfigError(f"{path}: {name} is {str(settings[name])[:80]!r}; expected a text")
+    tables = {name: value for name, value in settings.items() if name in ("input", "output", "classes")}
+    name = settings["file"]
+    place = how.local(name) if "://" in name or ":/" in name else path.parent / name
+    own = replace(how, factory=settings.get("factory", how.factory), contract=contract_of(tables, str(path)).over(how.contract))
+    return _file(place, own)
+
+
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return files.sha256(path)
