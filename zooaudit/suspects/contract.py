@@ -276,13 +276,17 @@ def _value(table: str, name: str, value: Any) -> Any:
         single = isinstance(value, int) and name in ("size", "resize_to")
         items = [value] if single else value
         if not isinstance(items, list | tuple) or not all(_is(item, LISTS[key]) for item in items):
-            raise ConfigError(f"{table}.{name} is {str(value)[:80]!r}; expected {TOLD[LISTS[key]]}")
+            raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {TOLD[LISTS[key]]}")
         both = single and name == "size"
         return tuple(items) * 2 if both else tuple(items)
     kinds, told = PLAIN[key]
     if not _is(value, kinds):
-        raise ConfigError(f"{table}.{name} is {str(value)[:80]!r}; expected {told}")
+        raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {told}")
     return value
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80]
 
 
 def _is(value: Any, kinds: tuple[type, ...]) -> bool:

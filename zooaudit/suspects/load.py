@@ -108,7 +108,7 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
     module = call_factory(factory, weights)
     put_weights(module, weights, str(path))
     if is_named(factory) and factory.startswith("timm:"):
-        return Raw(module, timm_seen(module), notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",))
+        return Raw(module, timm_seen(module, said), notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",))
     return Raw(module)
 
 
@@ -117,7 +117,7 @@ def _folder(path: Path, asked: Asked) -> Raw:
         raise ModelError(f"{path} is a folder without config.json; expected {KINDS}")
     told = files.read_json(path / "config.json")
     if "model_type" not in told and "architecture" in told:
-        return timm_folder(path)
+        return timm_folder(path, asked.contract.input)
     return read_folder(path, asked.contract.input, asked.image_shape)
 
 

@@ -95,15 +95,21 @@ def _fitting(make: Make, weights: Mapping[str, Tensor] | None, num_classes: int 
         return make(**options)
 
 
-def timm_seen(module: nn.Module) -> Contract:
+def timm_seen(module: nn.Module, said: Input) -> Contract:
     """What timm's own evaluation transform does for a net, as its ``pretrained_cfg`` says.
 
     Raises:
-        ModelError: it pads, or draws its filter by chance.
+        ModelError: it pads, or draws its filter by chance; or it is of colours, the net of grey, and ``said`` has no mean.
     """
     data = library("timm.data", "timm")
     told = data.resolve_model_data_config(module)
-    channels, height, width = told["input_size"]
+    _, height, width = told["input_size"]
+    channels = next((t.shape[1] for t in module.state_dict().values() if t.ndim == 4), 3)
+    if channels != len(told["mean"]) and not (said.mean or said.range):
+        raise ModelError(
+            f"timm's pretrained_cfg has mean {told['mean']}, and the net takes {channels} channel; say how its images are normalised: "
+            "--contract 'input.mean=[0.5]' 'input.std=[0.5]'"
+        )
     mode, filter_ = told.get("crop_mode", "center"), told["interpolation"]
     if mode not in ("center", "squash") or filter_ not in FILTERS:
         raise ModelError(
@@ -120,7 +126,7 @@ def timm_seen(module: nn.Module) -> Contract:
     )  # fmt: skip
 
 
-def timm_folder(folder: Path) -> Raw:
+def timm_folder(folder: Path, said: Input) -> Raw:
     """A folder as timm writes it for the hub: ``config.json`` with ``architecture``, and safetensors.
 
     Raises:
@@ -148,7 +154,7 @@ def timm_folder(folder: Path) -> Raw:
     put_weights(module, read_weights(path), str(path))
     labels = told.get("label_names") or config.get("label_names") or ()
     labels = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
-    return Raw(module, timm_seen(module), labels, notes=(f"config.json: timm's {name} and its preprocessing",))
+    return Raw(module, timm_seen(module, said), labels, notes=(f"config.json: timm's {name} and its preprocessing",))
 
 
 KNOWN = (

@@ -49,8 +49,10 @@ def kernel(size: int, out: int, filter_: str, antialias: bool) -> Tensor:
     """The matrix float32 ``[out, size]`` that resizes a line of pixels."""
     ratio = size / out
     weights = torch.zeros(out, size, dtype=torch.float64)
-    if filter_ == "nearest":
-        weights[torch.arange(out), ((torch.arange(out, dtype=torch.float64) + 0.5) * ratio).floor().long().clamp(max=size - 1)] = 1
+    if filter_ == "nearest":  # step by step as Pillow, whose rounding decides where a pixel lies between two
+        places = torch.full((out,), ratio, dtype=torch.float64)
+        places[0] = ratio * 0.5
+        weights[torch.arange(out), places.cumsum(0).long().clamp(max=size - 1)] = 1
         return weights.float()
     shape, support = FILTERS[filter_]
     widened = max(ratio, 1.0) if antialias else 1.0
