@@ -17,7 +17,8 @@ from zooaudit.config import OwnTraining
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
 from zooaudit.fingerprint.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.contract import Classes, Contract, Input, Output, contract_of, read_contract
+from zooaudit.suspects.contract import Classes, Contract, Input, Output
+from zooaudit.suspects.contract_files import contract_of, read_contract
 from zooaudit.suspects.contracted import Contracted, contracted_box
 from zooaudit.suspects.outputs import chosen, settle, valued
 from zooaudit.suspects.preprocess import Preprocess
@@ -68,9 +69,9 @@ def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
         (tmp_path / "c.toml").write_bytes(content)
         with pytest.raises(InputError, match=words):
             read_contract([str(tmp_path / "c.toml")])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"cannot be read"):
         read_contract([str(tmp_path / "none.toml")])
-    with pytest.raises(ConfigError, match="input.range"):
+    with pytest.raises(ConfigError, match=r"input.range"):
         read_contract(["input.range=[1"])
 
 
@@ -104,9 +105,9 @@ def test_without_antialias_as_torch_does() -> None:
 
 
 def test_images_of_another_shape_are_not_squashed_unasked() -> None:
-    with pytest.raises(ConfigError, match="input.resize=squash or input.resize=shorter"):
+    with pytest.raises(ConfigError, match=r"input.resize=squash or input.resize=shorter"):
         Preprocess(Input(size=(16, 16)), (3, 30, 36))
-    with pytest.raises(ConfigError, match="cannot be cut out of 30 x 36"):
+    with pytest.raises(ConfigError, match=r"cannot be cut out of 30 x 36"):
         Preprocess(Input(size=(32, 32), resize="crop"), (3, 30, 36))
     assert Preprocess(Input(size=(16, 16)), (3, 30, 30))(blobs(1, 30, 30)).shape == (1, 3, 16, 16)
 
@@ -198,7 +199,7 @@ def test_a_missing_class_is_never_answered() -> None:
     found = chosen(LOGITS, [4, -1, 0], "m", "any")
     assert (found[:, 1] == 0).all()
     torch.testing.assert_close(found[:, [0, 2]], LOGITS[:, [4, 0]].softmax(1))
-    with pytest.raises(ColumnsError, match="expected column 7"):
+    with pytest.raises(ColumnsError, match=r"expected column 7"):
         chosen(LOGITS, [7, 0], "m")
 
 
@@ -211,7 +212,8 @@ def test_what_values_are_said_to_be_they_are() -> None:
         found = valued(scores, Output(values), "m")  # type: ignore[arg-type]
         torch.testing.assert_close(found if values in ("percentages", "probabilities") else found.softmax(1), WHOLE)
     for values, scores, words in (
-        ("percentages", WHOLE, "percentages"), ("probabilities", LOGITS, "probabilities"), ("log-probabilities", LOGITS, "log-probabilities"),
+        ("percentages", WHOLE, "percentages"), ("probabilities", LOGITS, "probabilities"),
+        ("log-probabilities", LOGITS, "log-probabilities"),
         ("probabilities", torch.round(WHOLE + 0.04, decimals=1), "--access"),
     ):  # fmt: skip
         with pytest.raises(AnswersError, match=words):
@@ -242,9 +244,9 @@ def test_which_output_is_the_answers() -> None:
     assert settle({"main": a.view(2, 3, 1, 1)}, Output(), 2, 3, "m") == Output(name="main")
     with pytest.raises(InputError, match=r"head1, head2 could each be the answers; say which: --contract output.name=head1"):
         settle({"head1": a, "head2": a + b[:, :3]}, Output(), 2, 3, "m")
-    with pytest.raises(InputError, match="expected an output named 'q'"):
+    with pytest.raises(InputError, match=r"expected an output named 'q'"):
         settle({"p": a}, Output(name="q"), 2, 3, "m")
-    with pytest.raises(InputError, match="output.index 4 is none of them"):
+    with pytest.raises(InputError, match=r"output.index 4 is none of them"):
         settle((a, b), Output(index=4), 2, 3, "m")
 
 

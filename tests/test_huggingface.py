@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zooaudit.errors import ConfigError, InputError, ModelError
 from zooaudit.suspects import files
-from zooaudit.suspects.contract import contract_of
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.load import Asked, Loaded, load
 
@@ -32,7 +32,8 @@ def vit(folder: Path, size: int = 24, labels: tuple[str, ...] = CLASSES, **optio
 def resnet(folder: Path, labels: tuple[str, ...] = CLASSES) -> nn.Module:
     torch.manual_seed(1)
     config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", id2label=dict(enumerate(labels)), downsample_in_first_stage=True,
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", id2label=dict(enumerate(labels)),
+        downsample_in_first_stage=True,
     )  # fmt: skip
     model = transformers.ResNetForImageClassification(config).eval()
     model.save_pretrained(folder)
@@ -72,7 +73,7 @@ def test_probabilities_are_those_of_its_own_pipeline(name: str, shape: tuple[int
     processor.save_pretrained(tmp_path)
     loaded = load(tmp_path, None, asked((3, *shape)))
     images = blobs(6, *shape)
-    given = processor([i for i in (images * 255).to(torch.uint8)], return_tensors="pt", input_data_format="channels_first")
+    given = processor(list((images * 255).to(torch.uint8)), return_tensors="pt", input_data_format="channels_first")
     with torch.no_grad():
         theirs = model(given["pixel_values"]).logits.softmax(1)
     pixels, span = loaded.module.prepare(images), given["pixel_values"].std() * 4  # type: ignore[operator,union-attr]

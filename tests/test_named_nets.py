@@ -121,7 +121,8 @@ def test_a_net_by_name_is_a_factory() -> None:
     ("factory", "words"),
     [
         ("timm:test_resnext", "timm has no net of that name"), ("torchvision:alexnet9", "torchvision has no classifier of that name"),
-        ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no classifier"), ("timm:hf-hub:timm/resnet18", "timm has no net of that name"),
+        ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no classifier"),
+        ("timm:hf-hub:timm/resnet18", "timm has no net of that name"),
     ],
 )  # fmt: skip
 def test_what_is_no_net_is_said(factory: str, words: str) -> None:
@@ -131,7 +132,7 @@ def test_what_is_no_net_is_said(factory: str, words: str) -> None:
 
 def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
     path = saved(torchvision.models.squeezenet1_1(num_classes=3), tmp_path / "w.safetensors")
-    with pytest.raises(ModelError, match="lacks"):
+    with pytest.raises(ModelError, match=r"lacks"):
         load(path, f"timm:{NET}", asked((3, 64, 64)))
 
 
@@ -150,5 +151,5 @@ def test_a_timm_folder_downloads_nothing_and_names_what_is_unknown(tmp_path: Pat
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(ModelError, match="needs the package timm .*pip install timm"):
+    with pytest.raises(ModelError, match=r"needs the package timm .*pip install timm"):
         load(saved(nn.Linear(2, 2), tmp_path / "w.safetensors"), "timm:resnet18", asked((3, 8, 8)))

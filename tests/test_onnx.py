@@ -14,7 +14,7 @@ from tests.makers import Affine
 from zooaudit.errors import ColumnsError, ConfigError, ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
-from zooaudit.suspects.contract import contract_of
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.load import Asked, Loaded, load, load_model
 
@@ -66,7 +66,7 @@ def test_what_is_no_suspect_is_refused(tmp_path: Path) -> None:
         load_model(graph(tmp_path / "d.onnx", Affine(), kind=TensorProto.INT32), None, SHAPE, 4)
     with pytest.raises(ModelError, match=r"expected \(2, 9\)"):
         load_model(graph(tmp_path / "m.onnx", Affine()), None, SHAPE, 9)
-    with pytest.raises(ModelError, match="has no gradients"):
+    with pytest.raises(ModelError, match=r"has no gradients"):
         OwnModel(tmp_path / "m.onnx", None, SHAPE, 4).load()
 
 
@@ -77,7 +77,8 @@ def rows(weights: np.ndarray, inputs: str = "x0", softmax: bool = True, out: str
 
 def stranger(
     path: Path, shape: list[int | str], kind: int = TensorProto.FLOAT, before: list[onnx.NodeProto] | None = None,
-    nodes: list[onnx.NodeProto] | None = None, outputs: dict[str, list[int | str]] | None = None, more: dict[str, list[int | str]] | None = None,
+    nodes: list[onnx.NodeProto] | None = None, outputs: dict[str, list[int | str]] | None = None,
+    more: dict[str, list[int | str]] | None = None,
     weights: np.ndarray = W_, constants: dict[str, np.ndarray] | None = None,
 ) -> Path:  # fmt: skip
     """A graph as another team exported it: one matrix, softmax, and whatever comes before."""
@@ -119,13 +120,13 @@ def test_channels_last_are_seen(tmp_path: Path) -> None:
     last = stranger(tmp_path / "c.onnx", ["N", 4, 4, 3], weights=np.tile(W_, (3, 1)))
     expected = (colours.permute(0, 2, 3, 1).flatten(1) @ torch.from_numpy(np.tile(W_, (3, 1)))).softmax(1)
     torch.testing.assert_close(seen(last, (3, 4, 4)).module(colours), expected)
-    with pytest.raises(ModelError, match="--contract input.layout=nchw, or nhwc"):
+    with pytest.raises(ModelError, match=r"--contract input.layout=nchw, or nhwc"):
         seen(stranger(tmp_path / "both.onnx", ["N", 3, 3, 3], weights=np.ones((27, 4), np.float32)), (3, 3, 3))
 
 
 def test_one_row_an_image_is_seen(tmp_path: Path) -> None:
     torch.testing.assert_close(seen(stranger(tmp_path / "m.onnx", ["N", 16])).module(IMAGES), answers(IMAGES))
-    with pytest.raises(ModelError, match="takes 25 numbers an image, and these have 16"):
+    with pytest.raises(ModelError, match=r"takes 25 numbers an image, and these have 16"):
         seen(stranger(tmp_path / "m.onnx", ["N", 25], weights=np.ones((25, 4), np.float32)))
 
 
@@ -158,11 +159,11 @@ def test_colours_and_another_size_are_adapted_to_and_said(tmp_path: Path) -> Non
     larger = torch.nn.functional.interpolate(IMAGES, (8, 8), mode="bilinear", antialias=True)
     torch.testing.assert_close(loaded.module(IMAGES), answers(torch.nn.functional.avg_pool2d(larger, 2)), atol=1e-5, rtol=0)
     assert loaded.notes == ("takes images of 8 x 8: those of 4 x 4 are resized by a bilinear filter",)
-    with pytest.raises(ConfigError, match="input.resize=squash or input.resize=shorter"):
+    with pytest.raises(ConfigError, match=r"input.resize=squash or input.resize=shorter"):
         seen(tmp_path / "big.onnx", (1, 6, 4))
-    with pytest.raises(ModelError, match="takes images of 8 x 8, but input.size is 4 x 4"):
+    with pytest.raises(ModelError, match=r"takes images of 8 x 8, but input.size is 4 x 4"):
         seen(tmp_path / "big.onnx", input={"size": [4, 4]})
-    with pytest.raises(ModelError, match="takes 5 channels, and is given 1"):
+    with pytest.raises(ModelError, match=r"takes 5 channels, and is given 1"):
         seen(stranger(tmp_path / "five.onnx", ["N", 5, 4, 4], weights=np.ones((80, 4), np.float32)))
 
 
@@ -197,7 +198,7 @@ def test_more_classes_than_the_kits(columns: int, tmp_path: Path) -> None:
 def test_one_of_several_outputs(tmp_path: Path) -> None:
     both = [*rows(W_), helper.make_node("Neg", ["logit"], ["other"])]
     path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], nodes=both, outputs={"other": ["N", 4], "p": ["N", 4]})
-    with pytest.raises(ModelError, match="other, p could each be the answers; say which: --contract output.name=other"):
+    with pytest.raises(ModelError, match=r"other, p could each be the answers; say which: --contract output.name=other"):
         seen(path)
     torch.testing.assert_close(seen(path, output={"name": "p"}).module(IMAGES), answers(IMAGES))
     torch.testing.assert_close(seen(path, output={"index": 1}).module(IMAGES), answers(IMAGES))
@@ -239,7 +240,7 @@ def test_several_inputs_are_refused_by_name(tmp_path: Path) -> None:
     path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], more={"mask": ["N", 1]})
     with pytest.raises(ModelError, match=r"takes x: tensor\(float\) .*, mask: .*; expected one input, images"):
         seen(path)
-    with pytest.raises(ModelError, match="expected an input named 'pixels', as input.name says"):
+    with pytest.raises(ModelError, match=r"expected an input named 'pixels', as input.name says"):
         seen(path, input={"name": "pixels"})
 
 
@@ -293,10 +294,10 @@ def test_weights_outside_the_folder_are_refused(location: str, tmp_path: Path) -
     model = onnx.load(path, load_external_data=False)
     model.graph.initializer[0].external_data[0].value = location
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="lies outside its folder; put it beside m.onnx"):
+    with pytest.raises(ModelError, match=r"lies outside its folder; put it beside m.onnx"):
         seen(path)
     (folder / "m.onnx.data").unlink()
     model.graph.initializer[0].external_data[0].value = "m.onnx.data"
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match="m.onnx needs .*m.onnx.data, which is not there"):
+    with pytest.raises(ModelError, match=r"m.onnx needs .*m.onnx.data, which is not there"):
         seen(path)

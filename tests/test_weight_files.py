@@ -17,7 +17,7 @@ from tests.test_huggingface import vit
 from zooaudit.errors import ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
-from zooaudit.suspects.contract import contract_of
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.load import Asked, load, load_model
 
 SHAPE = (1, 4, 4)
@@ -133,7 +133,7 @@ def test_what_is_not_let_in_is_named_without_suspicion(tmp_path: Path) -> None:
             return torch.cond(x.sum() > 0, lambda x: x.flatten(1)[:, :4] + 1, lambda x: x.flatten(1)[:, :4] - 1, (x,))
 
     with pytest.raises(
-        ModelError, match="target is 'torch.ops.higher_order.cond', which is not let in; expected an operator of torch.ops.aten"
+        ModelError, match=r"target is 'torch.ops.higher_order.cond', which is not let in; expected an operator of torch.ops.aten"
     ) as caught:
         load_model(exported(Sorted(), tmp_path / "m.pt2"), None, SHAPE, 4)
     assert "attack" not in str(caught.value) and "could run code" not in str(caught.value)
@@ -161,7 +161,7 @@ def test_a_tree_of_outputs_imports_nothing(tmp_path: Path, monkeypatch: pytest.M
         }
         graph["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, tree])
 
-    with pytest.raises(ModelError, match="expected tensors, or tuples and dicts of tensors with plain names"):
+    with pytest.raises(ModelError, match=r"expected tensors, or tuples and dicts of tensors with plain names"):
         load_model(rewrite(path, tmp_path / "bad.pt2", {GRAPH: edit(worse)}), None, SHAPE, 4)
 
 
@@ -171,7 +171,7 @@ def test_a_victim_without_gradients_is_refused(tmp_path: Path) -> None:
             with torch.no_grad():
                 return super().forward(x)
 
-    with pytest.raises(ModelError, match="has no gradients to craft a UAP with: is all of it in a no_grad block"):
+    with pytest.raises(ModelError, match=r"has no gradients to craft a UAP with: is all of it in a no_grad block"):
         OwnModel(exported(Closed(), tmp_path / "m.pt2"), None, SHAPE, 4).load()
     rounded = contract_of({"input": {"dtype": "uint8", "scale": 0.01}})
     save_file(Affine().double().state_dict(), tmp_path / "m.safetensors")

@@ -10,7 +10,8 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.places import local
-from zooaudit.suspects.contract import Classes, Contract, read_contract
+from zooaudit.suspects.contract import Classes, Contract
+from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.files import read_json
 from zooaudit.suspects.huggingface import PREFIX

@@ -16,7 +16,8 @@ from zooaudit.kit import Kit, asked_as, find_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
-from zooaudit.suspects.contract import Contract, read_contract
+from zooaudit.suspects.contract import Contract
+from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.door import ANSWERS, Door, How
 from zooaudit.verdict.decision import TwinVerdict, check_level
 from zooaudit.verdict.twin_test import Examined

@@ -14,6 +14,7 @@ from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
+from zooaudit.score_control import objection
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
@@ -66,9 +67,10 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
             case.facts["evidence"] = keep(
-                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256
+                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256, case.door.how
             )
-            case.facts |= _hint(scoring.kit, case.examined) if case.door.in_order else {}
+            if case.door.in_order and "hint" not in case.facts:
+                case.facts |= _hint(scoring.kit, case.examined)
 
 
 def _examine(scoring: Scoring, case: Case) -> None:
@@ -84,7 +86,7 @@ def _examine(scoring: Scoring, case: Case) -> None:
     if door.answers is not None:
         case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
         told(case.examined)
-    elif why := test.barred(args.level, args.p_value):
+    elif why := test.barred(args.level, args.p_value) or objection(scoring, case):
         case.verdict = _not_judged(scoring, case, why)
         return
     else:

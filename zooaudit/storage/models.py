@@ -14,7 +14,8 @@ from zooaudit.errors import DamagedArtifactError, ModelError
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
 from zooaudit.suspects import files
-from zooaudit.suspects.contract import Contract, contract_of
+from zooaudit.suspects.contract import Contract
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.load import Asked, Loaded, fitted, gradients, load
 from zooaudit.suspects.raw import Raw

@@ -12,7 +12,8 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, first_line
 from zooaudit.suspects import files
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
-from zooaudit.suspects.contract import Classes, Contract, contract_of
+from zooaudit.suspects.contract import Classes, Contract
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import Asked, Loaded, load
@@ -61,12 +62,13 @@ class Door:
         answers: float32 ``[n, K]`` to the first n questions; None if it can be asked.
         sha256: of its file, "" of an API.
         in_order: whether its columns are taken as the kit's.
-        loaded: a file's model, as it is asked; None of anything else.
+        loaded, asked: a file's model, as it is asked, and what it is asked; None of anything else.
         said: its contract as far as it was said.
     """
 
     in_order = True
     loaded: Loaded | None = None
+    asked: Asked | None = None
     said = Contract()
 
     def __init__(self, box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
@@ -95,7 +97,7 @@ class Door:
             rows, form = read_answers(path, Naming(how.classes), how.kit)
             reading: Reading = "guess" if form == "list" and not how.told else "told"
             answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)
-            return Door(None, answers, _sha256(path))
+            return Door(None, answers, files.sha256(path))
         if name.startswith(("http://", "https://")):
             return _remote(remote_of({"url": name}, how.classes), how)
         if path.suffix == ".toml":
@@ -113,6 +115,12 @@ class Door:
     @property
     def ledger(self) -> Path | None:
         return self._ledger.path if self._ledger else None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How a file was asked, for the record: what was said and what was seen; empty where neither is anything."""
+        seen = self.loaded.notes if self.loaded else ()
+        return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
     def told(self) -> dict[str, Any]:
         """What an API was charged."""
@@ -145,8 +153,10 @@ def _file(path: Path, how: How) -> Door:
         raise ConfigError("--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one")
     reading: Reading = "told" if how.told else "guess"
     classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
-    loaded = load(path, how.factory, Asked(how.image_shape, classes, how.contract, reading))
+    asked = Asked(how.image_shape, classes, how.contract, reading)
+    loaded = load(path, how.factory, asked)
     door = Door(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
+    door.asked = asked
     door.loaded, door.said, door.in_order = loaded, how.contract, how.contract.classes == Classes()
     return door
 
@@ -173,7 +183,3 @@ def _described(path: Path, settings: dict[str, Any], how: How) -> Door:
     place = how.local(name) if "://" in name or ":/" in name else path.parent / name
     own = replace(how, factory=settings.get("factory", how.factory), contract=contract_of(tables, str(path)).over(how.contract))
     return _file(place, own)
-
-
-def _sha256(path: Path) -> str:
-    return files.sha256(path)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, ModelError, first_line
-from zooaudit.suspects.contract import contract_of
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.load import Asked, fitted
 from zooaudit.suspects.raw import Raw
