@@ -14,7 +14,7 @@ from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
-from zooaudit.score_control import objection
+from zooaudit.score_control import noticed
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
@@ -86,13 +86,23 @@ def _examine(scoring: Scoring, case: Case) -> None:
     if door.answers is not None:
         case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
         told(case.examined)
-    elif why := test.barred(args.level, args.p_value) or objection(scoring, case):
+    elif why := test.barred(args.level, args.p_value) or _objection(scoring, case):
         case.verdict = _not_judged(scoring, case, why)
         return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
         case.examined = test.examine(door.box, args.level, scoring.access, args.p_value, args.queries, early, told)
     case.verdict = case.examined.verdict
+
+
+def _objection(scoring: Scoring, case: Case) -> str:
+    """Why asking a suspect makes no sense after its first answers; what is worth saying beside a verdict goes into its facts."""
+    if scoring.args.suspect_classes not in (None, scoring.kit.num_classes):
+        return ""
+    assert case.door is not None
+    found = noticed(scoring.kit.twin_test, case.door, case.name, scoring.args.ask_everything)
+    case.facts |= {"hint": found.hint} if found.hint else {}
+    return found.objection
 
 
 def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:

@@ -1,71 +1,78 @@
-"""A wrong contract is noticed before it costs: on the first questions, whose answers everybody knows."""
+"""A wrong contract is noticed before it costs: on the first questions, whose right answers everybody knows."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from zooaudit.errors import InputError
-from zooaudit.score_cases import Case, Scoring
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.variants import variants
+from zooaudit.suspects.door import Door
+from zooaudit.suspects.variants import Variant, variants
 from zooaudit.verdict.control import Control, control, control_questions
+from zooaudit.verdict.twin_test import TwinTest
+
+SAME = {"range": "'input.range=[0,1]'", "mean": "'input.mean=[0]'", "channels": "input.channels=rgb", "layout": "input.layout=nchw"}
+"""How it is said that what was not said is meant."""
 
 
-def objection(scoring: Scoring, case: Case) -> str:
-    """Why asking a suspect any further makes no sense; empty if it does. What is worth saying beside that goes into the case's facts.
+@dataclass(frozen=True)
+class Noticed:
+    """What the control questions showed.
 
-    Nothing is ever asked otherwise than was said: the flag that would is named. Of a file, other contracts are tried on the control
-    questions. Of an API, which may cost money, asking ends here where its answers are no better than chance.
+    Attributes:
+        objection: why asking any further makes no sense; "" if it does.
+        hint: what is worth saying beside a verdict; "" if nothing is.
     """
-    test, door = scoring.kit.twin_test, case.door
-    assert door is not None
-    if scoring.args.suspect_classes not in (None, test.num_classes):
-        return ""
+
+    objection: str = ""
+    hint: str = ""
+
+
+def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False) -> Noticed:
+    """Ask a suspect the control questions and see whether its answers make sense. A file is asked behind other contracts, too, to find the
+    flag that makes sense of it; nothing is ever asked otherwise than was said. Of an API, which may cost money, asking ends where answers
+    are no better than by chance, unless ``ask_everything``.
+
+    Raises:
+        InputError, SuspectError: it cannot be asked.
+    """
     answers = door.box.ask(control_questions(test)).cpu()
+    if answers.shape[1] != test.num_classes:
+        return Noticed()
     found = control(test, answers)
     if not found.poor:
-        return ""
+        return Noticed()
     told = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
+    paid = door.loaded is None and not ask_everything
     if columns := test.other_order(answers):
-        case.facts["hint"] = _order(columns, door.loaded is not None)
-        return f"{told}; {case.facts['hint']}" if door.ledger and not scoring.args.ask_everything else ""
+        flag = "" if door.loaded is None else "--contract classes."
+        hint = f"its answers fit the images much better in another order of classes: {flag}columns = {list(columns)}"
+        return Noticed(f"{told}; {hint}" if paid and found.at_chance else "", hint)
     if door.loaded is not None:
-        return _otherwise(scoring, case, found, told)
-    if found.at_chance and not scoring.args.ask_everything:
-        how = "see docs/models.md for what a contract may say, or give --ask-everything"
-        return f"{told}: it may want its images in another form, or know another task; nothing more was asked: {how}"
-    return ""
+        return _otherwise(test, door, name, found, told)
+    if not (found.at_chance and paid):
+        return Noticed()
+    why = "it may want its images in another form, or know another task; nothing more was asked"
+    return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything")
 
 
-def _order(columns: tuple[int, ...], is_file: bool) -> str:
-    flag = "--contract classes." if is_file else ""
-    return f"its answers fit the images much better in another order of classes: {flag}columns = {list(columns)}"
-
-
-def _otherwise(scoring: Scoring, case: Case, found: Control, told: str) -> str:
+def _otherwise(test: TwinTest, door: Door, name: str, found: Control, told: str) -> Noticed:
     """Of a file: the one change to its contract that would make sense of it."""
-    door, test, images = case.door, scoring.kit.twin_test, control_questions(scoring.kit.twin_test)
-    assert door is not None and door.loaded is not None and door.asked is not None
-    best: tuple[int, Any] = (0, None)
+    best: tuple[Variant, Control] | None = None
+    assert door.loaded is not None and door.asked is not None
     for variant in variants(door.loaded, door.asked):
+        box = TorchBlackBox(variant.module, test.num_classes, name, door.asked.reading)
         try:
-            other = control(test, TorchBlackBox(variant.module, test.num_classes, case.name, door.asked.reading).ask(images).cpu())
+            other = control(test, box.ask(control_questions(test)).cpu())
         except InputError:  # it does not take that
             continue
-        if found.mended_by(other) and other.right > best[0]:
-            best = (other.right, variant)
-    right, variant = best
-    if variant is None:
-        if found.at_chance:
-            case.facts["hint"] = f"it is {told}, and no one change of range, normalisation, channel order or layout makes sense of it"
-        return ""
-    hint = f"it is {told}, with {variant.flag} on {right}"
-    if variant.said:  # it was said otherwise, and stays so
-        case.facts["hint"] = hint
-        return ""
-    return f"{hint}: its contract seems to be wrong; give that, or say that it is as it was: --contract {_as_it_was(variant.flag)}"
-
-
-def _as_it_was(flag: str) -> str:
-    name = flag.partition("input.")[2].partition("=")[0]
-    return {
-        "range": "'input.range=[0,1]'", "mean": "'input.mean=[0]'", "channels": "input.channels=rgb", "layout": "input.layout=nchw",
-    }.get(name, "input.range=[0,1]")  # fmt: skip
+        if found.mended_by(other) and (best is None or other.right > best[1].right):
+            best = variant, other
+    if best is None:
+        none = f"it is {told}, and no one change of range, normalisation, channel order or layout makes sense of it"
+        return Noticed(hint=none if found.at_chance else "")
+    variant, other = best
+    hint = f"it is {told}, with {variant.flag} on {other.right}"
+    if variant.said:  # otherwise, and so it stays
+        return Noticed(hint=hint)
+    return Noticed(
+        f"{hint}: its contract seems to be wrong; give that, or say that it is right by --contract {SAME[variant.changed]}", hint
+    )

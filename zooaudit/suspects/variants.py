@@ -22,11 +22,13 @@ class Variant:
 
     Attributes:
         flag: of the command line, that says so.
+        changed: the field that it changes first.
         said: whether what it changes was said by the user, not seen or left at its default.
     """
 
     module: nn.Module
     flag: str
+    changed: str
     said: bool
 
 
@@ -42,7 +44,9 @@ def variants(loaded: Loaded, asked: Asked) -> Iterator[Variant]:
         except InputError:  # it does not take that
             continue
         said = any(getattr(asked.contract.input, name) != getattr(Input(), name) for name in changes)
-        yield Variant(other.module, "--contract " + " ".join(f"'input.{n}={_toml(v)}'" for n, v in changes.items()), said)
+        yield Variant(
+            other.module, "--contract " + " ".join(f"'input.{n}={_toml(v)}'" for n, v in changes.items()), next(iter(changes)), said
+        )
 
 
 def _changes(now: Input, colours: bool) -> Iterator[dict[str, Any]]:
