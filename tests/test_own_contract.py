@@ -1,6 +1,7 @@
 """The owner's victim behind a contract, and its twins behind the same: kept, loaded again, named by what differs from the default."""
 
 import argparse
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,10 @@ from typing import Any
 import pytest
 import timm
 import torch
-import transformers
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import save_file
 
 from tests.makers import Affine
+from tests.own_nets import Odd, train
 from tests.owners import called
 from tests.test_huggingface import CLASSES, PROCESSORS, blobs, vit
 from zooaudit.cli import make_parser
@@ -30,29 +30,7 @@ from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.planner import OwnTraining as Planned
 
 RECORD = ModelRecord(Status.LEARNT, 0.9, None, 0, 0.0, 0, "own")
-FACTORY = "tests.test_own_contract:make"
-
-
-def make() -> nn.Module:
-    """Takes pixels from 0 to 255 and gives a dict of ten classes, the data's three among them."""
-    return Odd()
-
-
-class Odd(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = Affine(3 * 8 * 8, 10, 4)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"logits": self.inner(x / 255)}
-
-
-def train(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    model = Odd()
-    with torch.no_grad():
-        model.inner.linear.bias += torch.randn(10)
-    return model
+FACTORY = "tests.own_nets:Odd"
 
 
 def dataset(size: int = 8) -> Dataset:
@@ -86,20 +64,13 @@ def test_a_contract_is_in_the_id_and_comes_back_with_the_victim(store: Artifacts
 
 
 def test_what_has_no_contract_is_kept_as_ever(store: Artifacts, tmp_path: Path) -> None:
-    import hashlib
-
     save_file(Affine(192, 3).state_dict(), tmp_path / "v.safetensors")
-    (tmp_path / "own_affine.py").write_text("")
-    own = OwnModel(tmp_path / "v.safetensors", "tests.test_own_contract:affine", (3, 8, 8), 3, classes=CLASSES)
+    own = OwnModel(tmp_path / "v.safetensors", "tests.own_nets:affine", (3, 8, 8), 3, classes=CLASSES)
     content = (tmp_path / "v.safetensors").read_bytes()
-    assert own.id == "victim-own-" + hashlib.sha256(content + b"tests.test_own_contract:affine").hexdigest()[:16]
+    assert own.id == "victim-own-" + hashlib.sha256(content + b"tests.own_nets:affine").hexdigest()[:16]
     save_own(store, own, RECORD)
     assert store.load(KIND, own.id).meta.keys() == {"factory", "image_shape", "num_classes", "record"}
     assert isinstance(load_module(store, own.id), Affine)
-
-
-def affine() -> nn.Module:
-    return Affine(192, 3)
 
 
 def test_a_folder_is_a_victim(store: Artifacts, tmp_path: Path) -> None:
@@ -125,20 +96,18 @@ def test_the_command_line_reads_a_folder_and_tells_what_it_saw(tmp_path: Path) -
     assert any("ViTImageProcessor" in line for line in told)
     given = contract_of(own.training.given).input
     assert given.size == (24, 24) and given.range == (0.0, 2.0) and given.mean == (1.0, 1.0, 1.0)
-    assert "input.mean" in own_error(parsed("--contract", "input.mean=[0.5]"))
+    with pytest.raises(ConfigError, match=r"--contract says how a model is asked, but --victim with its weights is missing"):
+        own_victim(parsed("--contract", "input.mean=[0.5]"), dataset())
     with pytest.raises(ConfigError, match=r"has a field .maen., which is unknown; expected mean"):
         own_victim(parsed("--victim", str(tmp_path / "f"), "--contract", "input.maen=[0.5]"), dataset(24))
 
 
-def own_error(args: argparse.Namespace) -> str:
-    with pytest.raises(ConfigError) as caught:
-        own_victim(args, dataset())
-    return str(caught.value).replace("--contract says how a model is asked", "input.mean")
-
-
 def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
     save_file(Odd().state_dict(), tmp_path / "v.safetensors")
-    options = ["--victim", str(tmp_path / "v.safetensors"), "--factory", FACTORY, "--train", "tests.test_own_contract:train"]
+    twin = train(5)
+    save_file(twin.state_dict(), tmp_path / "twin.safetensors")
+    command = f"cp {tmp_path / 'twin.safetensors'} {{out}} --suffix={{seed}}"
+    options = ["--victim", str(tmp_path / "v.safetensors"), "--factory", FACTORY, "--train-command", command]
     names = "classes.names=[" + ",".join(f'"c{i}"' for i in range(7)) + ',"dog","owl","cat"]'
     own = own_victim(parsed(*options, "--contract", "input.range=[0,255]", names), dataset())
     assert own is not None and own.training is not None
@@ -148,7 +117,7 @@ def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
     trained = own_training.train(own.training, 5, dataset())
     assert trained.module is not None, trained.reason
     images = blobs(3, 8, 8)
-    expected = train(images, images, 5)(images * 255)["logits"][:, [9, 7, 8]]
+    expected = twin(images * 255)["logits"][:, [9, 7, 8]]
     torch.testing.assert_close(trained.module(images), expected)
     assert isinstance(trained.module, Contracted)
 
@@ -194,4 +163,3 @@ def test_nothing_of_a_manifest_becomes_a_path(store: Artifacts, tmp_path: Path) 
     store.save(KIND, "victim-own-2", {"weights.safetensors": content}, meta | {"contract": {"input": {"evil": 1}}})
     with pytest.raises(ConfigError, match="has a field 'evil'"):
         load_module(store, "victim-own-2")
-    assert load_file(tmp_path / "v.safetensors") and transformers

@@ -117,6 +117,8 @@ def test_another_order_of_classes_is_named(test_: TwinTest, tmp_path: Path) -> N
     assert found.objection == "" and found.hint.endswith("--contract classes.columns = [1, 3, 0, 2]")
     mended = door(Scaled(1, 0, (2, 0, 3, 1)), tmp_path, classes={"columns": [1, 3, 0, 2]})
     assert noticed(test_, mended, "m").hint == ""
+    wrong = door(Scaled(1, 0, (2, 0, 3, 1)), tmp_path, classes={"columns": [0, 3, 2, 1]})
+    assert noticed(test_, wrong, "m").hint.endswith("--contract classes.columns = [1, 3, 0, 2]"), "among its own columns"
 
 
 def test_what_nothing_makes_sense_of_is_said(test_: TwinTest, tmp_path: Path) -> None:

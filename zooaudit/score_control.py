@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from zooaudit.errors import InputError
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.door import Door
 from zooaudit.suspects.variants import Variant, variants
 from zooaudit.verdict.control import Control, control, control_questions
@@ -42,7 +45,7 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
         return Noticed()
     told = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
     paid = door.loaded is None and not ask_everything
-    if columns := test.other_order(answers):
+    if columns := _order(test, answers, door):
         flag = "" if door.loaded is None else "--contract classes."
         hint = f"its answers fit the images much better in another order of classes: {flag}columns = {list(columns)}"
         return Noticed(f"{told}; {hint}" if paid and found.at_chance else "", hint)
@@ -52,6 +55,14 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
         return Noticed()
     why = "it may want its images in another form, or know another task; nothing more was asked"
     return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything")
+
+
+def _order(test: TwinTest, answers: Tensor, door: Door) -> tuple[int, ...]:
+    """Where the suspect seems to have each class, among its own columns; empty if it is as was said, or nobody knows."""
+    if door.loaded is None:
+        return test.other_order(answers) if door.in_order else ()
+    now = door.loaded.module.columns if isinstance(door.loaded.module, Contracted) else ()
+    return tuple(now[c] if now else c for c in test.other_order(answers))
 
 
 def _otherwise(test: TwinTest, door: Door, name: str, found: Control, told: str) -> Noticed:

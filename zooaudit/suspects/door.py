@@ -12,13 +12,14 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, first_line
 from zooaudit.suspects import files
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
-from zooaudit.suspects.contract import Classes, Contract
+from zooaudit.suspects.contract import Classes, Contract, Input
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.http import HttpBlackBox, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import Asked, Loaded, load
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.offline import read_answers
+from zooaudit.suspects.offline import read_answers, width
+from zooaudit.suspects.outputs import chosen, valued
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
 ANSWERS = "answers"
@@ -94,10 +95,7 @@ class Door:
     def _opened(name: str, how: How) -> "Door":
         path = Path(name)
         if how.kind == ANSWERS:
-            rows, form = read_answers(path, Naming(how.classes), how.kit)
-            reading: Reading = "guess" if form == "list" and not how.told else "told"
-            answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)
-            return Door(None, answers, files.sha256(path))
+            return _answers(path, how)
         if name.startswith(("http://", "https://")):
             return _remote(remote_of({"url": name}, how.classes), how)
         if path.suffix == ".toml":
@@ -118,7 +116,7 @@ class Door:
 
     @property
     def how(self) -> dict[str, Any]:
-        """How a file was asked, for the record: what was said and what was seen; empty where neither is anything."""
+        """How a file was asked, or its answers read, for the record: what was said and what was seen; empty where neither is anything."""
         seen = self.loaded.notes if self.loaded else ()
         return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
@@ -136,7 +134,32 @@ class Door:
             one.close()
 
 
+def _answers(path: Path, how: How) -> Door:
+    """To answers that came back, of the kit's classes or of those among which the contract finds them."""
+    said = how.contract
+    if said.input != Input():
+        raise ConfigError(f"{path} holds answers, and the contract's input says how to ask; give its output and classes alone")
+    if how.others and said.classes != Classes():
+        raise ConfigError(BOTH)
+    columns = said.classes.of(how.classes)
+    wide = said.classes.names or (tuple(map(str, range(width(path) or 0))) if columns else ()) or how.classes
+    rows, form = read_answers(path, Naming(wide), how.kit)
+    reading: Reading = "guess" if form == "list" and not how.told else "told"
+    rows = valued(rows, said.output, str(path), reading == "told")
+    rows = chosen(rows, columns, str(path), reading) if columns else rows
+    door = Door(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
+    door.said = said
+    return door
+
+
+BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one"
+
+
 def _remote(remote: Remote, how: How) -> Door:
+    if how.contract != Contract():
+        raise ConfigError(
+            f"{remote.url} is an API, and --contract is of files and answers; say how it is asked in a .toml that describes it"
+        )
     client = client_of(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
@@ -150,7 +173,7 @@ def _remote(remote: Remote, how: How) -> Door:
 def _file(path: Path, how: How) -> Door:
     """To a model in a file or a folder."""
     if how.others and how.contract.classes != Classes():
-        raise ConfigError("--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one")
+        raise ConfigError(BOTH)
     reading: Reading = "told" if how.told else "guess"
     classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
     asked = Asked(how.image_shape, classes, how.contract, reading)
