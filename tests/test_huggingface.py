@@ -189,6 +189,8 @@ def test_pickles_code_and_missing_heads_are_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(evil))
     refused(tmp_path, "no image classifier that transformers can load")
     assert not (tmp_path / "marker").exists()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"}))
+    refused(tmp_path, "expected one of timm.list_models()")
 
 
 def test_a_preprocessor_that_does_something_else_is_refused(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from tests.makers import Affine
 from tests.own_nets import Odd, train
 from tests.owners import called
 from tests.test_huggingface import CLASSES, PROCESSORS, blobs, vit
+from tests.test_weight_files import exported
 from zooaudit.cli import make_parser
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
@@ -25,6 +27,7 @@ from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.models import KIND, OwnModel, load_module, save_own
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.contracted import Contracted
+from zooaudit.victim_control import remedy
 from zooaudit.zoo import own_training
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.planner import OwnTraining as Planned
@@ -163,3 +166,34 @@ def test_nothing_of_a_manifest_becomes_a_path(store: Artifacts, tmp_path: Path) 
     store.save(KIND, "victim-own-2", {"weights.safetensors": content}, meta | {"contract": {"input": {"evil": 1}}})
     with pytest.raises(ConfigError, match="has a field 'evil'"):
         load_module(store, "victim-own-2")
+
+
+def learnt(scale: float, shift: float, order: list[int] | None = None) -> nn.Module:
+    """Tells three classes by the mean of the image's first channel, taken from a range of its own."""
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("centres", torch.tensor([0.2, 0.5, 0.8])[order or [0, 1, 2]])
+
+        def forward(self, x: Tensor) -> Tensor:
+            mean = ((x[:, 0].mean((1, 2)) - shift) / scale)[:, None]
+            return -50 * (mean - self.get_buffer("centres")).square()
+
+    return Mean()
+
+
+@pytest.mark.parametrize(
+    ("model", "flag"),
+    [
+        (learnt(255, 0), "with --contract 'input.range=[0,255]' it reaches 1.000 on 12 of them"),
+        (learnt(2, -1), "with --contract 'input.range=[-1,1]' it reaches 1.000"), (learnt(1, 0, [2, 0, 1]), "'classes.columns=[1, 2, 0]'"),
+        (learnt(1, 0), ""),
+    ],
+)  # fmt: skip
+def test_a_victim_that_seems_to_know_nothing_is_made_sense_of(model: nn.Module, flag: str, tmp_path: Path) -> None:
+    labels = torch.arange(12) % 3
+    images = torch.tensor([51, 128, 204], dtype=torch.uint8)[labels].view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    own = OwnModel(exported(model, tmp_path / "v.pt2", (3, 8, 8)), None, (3, 8, 8), 3, classes=CLASSES)
+    told = remedy(own.loaded(), own.asked, ImageSet(images, labels))
+    assert flag in told and bool(flag) == bool(told)

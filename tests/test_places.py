@@ -13,7 +13,7 @@ from tests.makers import Affine
 from tests.test_huggingface import PROCESSORS, asked, blobs, vit
 from tests.test_weight_files import sharded
 from zooaudit.errors import InputError, StoreError
-from zooaudit.storage.places import local
+from zooaudit.storage.places import flavour, local
 from zooaudit.suspects.load import load, load_model
 
 
@@ -91,3 +91,21 @@ def test_a_missing_package_is_named(place: str, package: str, monkeypatch: pytes
 def test_a_path_is_a_path(tmp_path: Path) -> None:
     save_file(Affine().state_dict(), tmp_path / "m.safetensors")
     assert local(str(tmp_path / "m.safetensors")) == tmp_path / "m.safetensors"
+
+
+def test_what_mlflow_keeps_around_a_model(tmp_path: Path) -> None:
+    """A model of MLflow's is a folder with a description; here as its flavours write it."""
+    (tmp_path / "onnx").mkdir()
+    for name in ("MLmodel", "model.onnx", "model.onnx.data", "requirements.txt"):
+        (tmp_path / "onnx" / name).write_bytes(b"")
+    assert flavour(tmp_path / "onnx", "models:/a/1") == tmp_path / "onnx" / "model.onnx"
+    vit(tmp_path / "transformers" / "model")
+    (tmp_path / "transformers" / "MLmodel").write_bytes(b"")
+    assert flavour(tmp_path / "transformers", "models:/a/1") == tmp_path / "transformers" / "model"
+    (tmp_path / "pytorch" / "data").mkdir(parents=True)
+    (tmp_path / "pytorch" / "data" / "model.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"):
+        flavour(tmp_path / "pytorch", "models:/a/1")
+    (tmp_path / "onnx" / "other.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"expected one .onnx"):
+        flavour(tmp_path / "onnx", "models:/a/1")

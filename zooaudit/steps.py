@@ -28,6 +28,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
 from zooaudit.verdict.paper import Decision, Verdict
 from zooaudit.verdict.twin_test import TwinTest
+from zooaudit.victim_control import remedy
 from zooaudit.zoo.build import ModelRecord, Status, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -40,6 +41,8 @@ CRAFTED_ON = 2**28
 """Pixels that a UAP is crafted on, of images on disk: they are held as floats."""
 CHOSEN_FROM, CHOICES = 10_000, 3
 """Of images on disk, datapoints are chosen from so many at least, and from so many times what is needed."""
+SAMPLE = 500
+"""Test images on which other contracts of a victim are tried."""
 
 
 class Scored(Protocol):
@@ -114,11 +117,13 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
     """Keep the user's own victim, unless it is there; by a recipe with a higher floor it may be refused all the same."""
     there = artifacts.has(KIND, own.id)
-    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(dataset.test.images.device), dataset.test)
+    device = dataset.test.images.device
+    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
     if reached < recipe.zoo.accuracy_floor:
+        sample = dataset.test.take(torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE])
+        told = remedy(own.loaded(), own.asked, sample) or "is it the right model for this data, and is it asked as it expects? see --contract"
         raise ModelError(
-            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; "
-            "is it the right model for this data, and are inputs in [0, 1] what it expects?"
+            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {told}"
         )
     if not there:
         save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))

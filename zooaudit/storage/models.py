@@ -58,11 +58,16 @@ class OwnModel:
         """
         if self.path.suffix == ".onnx":
             raise ModelError(f"{self.path} is an ONNX graph, which has no gradients to craft a UAP with; expected .safetensors or .pt2")
-        loaded = load(self.path, self.factory, _asked(self.image_shape, self.classes, self.num_classes, self.contract))
+        loaded = load(self.path, self.factory, self.asked)
         if -1 in self.contract.classes.columns or self.contract.classes.missing:
             raise ModelError(f"{self.path} lacks some of the data's classes; a victim has all of them")
         gradients(loaded.module, self.image_shape, str(self.path))
         return loaded
+
+    @property
+    def asked(self) -> Asked:
+        """What it will be asked."""
+        return _asked(self.image_shape, self.classes, self.num_classes, self.contract)
 
     @property
     def id(self) -> str:

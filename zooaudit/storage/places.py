@@ -93,10 +93,10 @@ def _mlflow(place: str) -> Path:
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(_scratch()))
     except Exception as error:  # MLflow raises many kinds
         raise StoreError(f"{place} cannot be fetched ({type(error).__name__}: {first_line(error)[:200]})") from error
-    return _flavour(Path(fetched), place)
+    return flavour(Path(fetched), place)
 
 
-def _flavour(folder: Path, place: str) -> Path:
+def flavour(folder: Path, place: str) -> Path:
     """The model's own file or folder in what MLflow keeps around it."""
     if not folder.is_dir() or (folder / "config.json").is_file():
         return folder

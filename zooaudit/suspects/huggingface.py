@@ -44,6 +44,7 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
     if (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} holds an adapter; expected a whole model: merge it by model.merge_and_unload() and save that")
     transformers = library("transformers", str(folder))
+    _check_named(read_json(folder / "config.json"), folder)
     with _quiet(transformers), torch.random.fork_rng([]):
         try:
             module, info = transformers.AutoModelForImageClassification.from_pretrained(
@@ -64,7 +65,7 @@ def empty(folder: Path) -> nn.Module:
         ModelError: there is none that transformers knows.
     """
     transformers = library("transformers", str(folder))
-    read_json(folder / "config.json")
+    _check_named(read_json(folder / "config.json"), folder)
     with _quiet(transformers), torch.random.fork_rng([]):
         try:
             config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
@@ -78,20 +79,29 @@ def empty(folder: Path) -> nn.Module:
             raise ModelError(f"{folder} is no image classifier that transformers can build ({_reason(error)})") from error
 
 
+def _check_named(told: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a net of timm's by an address: it would be downloaded."""
+    name = told.get("architecture")
+    if told.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
+        raise ModelError(f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of timm.list_models()")
+
+
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {first_line(error)[:300]}"
 
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without its warnings and bars; what they say of missing weights is an error here."""
-    logging = transformers.utils.logging
+    """Without warnings and bars, which say of missing weights what is an error here; and without the network, whatever a folder names."""
+    logging, hub = transformers.utils.logging, library("huggingface_hub.constants", "transformers")
+    online, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, True
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         yield
     finally:
+        hub.HF_HUB_OFFLINE = online
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
