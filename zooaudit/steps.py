@@ -121,7 +121,9 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
     reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
     if reached < recipe.zoo.accuracy_floor:
         sample = dataset.test.take(torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE])
-        told = remedy(own.loaded(), own.asked, sample) or "is it the right model for this data, and is it asked as it expects? see --contract"
+        told = (
+            remedy(own.loaded(), own.asked, sample) or "is it the right model for this data, and is it asked as it expects? see --contract"
+        )
         raise ModelError(
             f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {told}"
         )

@@ -11,6 +11,7 @@ from zooaudit.suspects.load import Asked, Loaded
 from zooaudit.suspects.variants import variants
 from zooaudit.zoo.fit import accuracy
 
+BATCH = 100
 BETTER = 0.2
 """Accuracy that a change must add."""
 
@@ -34,7 +35,7 @@ def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
 @torch.no_grad()
 def _ordered(module: nn.Module, sample: ImageSet) -> tuple[float, str]:
     """The accuracy in the order of classes that fits best, and the flag that says so."""
-    outputs = module(to_unit(sample.images)).cpu()
+    outputs = torch.cat([module(to_unit(x)).cpu() for x in sample.images.split(BATCH)])
     given, labels = outputs.argmax(1), sample.labels.cpu()
     counts = torch.zeros(outputs.shape[1], outputs.shape[1]).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
     columns = [int(c) for c in linear_sum_assignment(counts.numpy(), maximize=True)[1]]
