@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
-from zooaudit.errors import AnswersError, InputError
+from tests.makers import Affine
+from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
+from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.door import ANSWERS, Door, How
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers, write_questions
 
@@ -110,3 +115,59 @@ def test_what_is_no_file_of_answers(name: str, content: bytes, tmp_path: Path) -
         read_answers(tmp_path / name, NAMING, "kit1")
     with pytest.raises(InputError, match=r"gone\.csv cannot be read"):
         read_answers(tmp_path / "gone.csv", NAMING, "kit1")
+
+
+WIDE = torch.softmax(torch.randn(12, 11, generator=torch.Generator().manual_seed(2)), 1)
+
+
+def opened(path: Path, told: bool = False, **tables: Any) -> torch.Tensor:
+    with Door.to(str(path), How("kit1", (3, 5, 4), CLASSES, told, kind=ANSWERS, contract=contract_of(tables))) as door:
+        assert door.answers is not None
+        return door.answers
+
+
+def test_answers_of_a_model_with_more_classes(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"query": range(12), "probabilities": WIDE.tolist()}), tmp_path / "a.parquet")
+    with pytest.raises(ColumnsError, match="11 numbers for image 0; expected 3"):
+        opened(tmp_path / "a.parquet")
+    some = WIDE[:, [10, 2, 4]]
+    torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"columns": [10, 2, 4]}), some / some.sum(1, keepdim=True))
+    names = ["x0", "x1", "bag", "x3", "coat", *(f"x{i}" for i in range(5, 10)), "ankle boot"]
+    torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"names": names}), some / some.sum(1, keepdim=True))
+    assert torch.equal(opened(tmp_path / "a.parquet", told=True, classes={"names": names}), some), "what is told is taken as it is"
+    with pytest.raises(ColumnsError, match="expected column 11"):
+        opened(tmp_path / "a.parquet", classes={"columns": [11, 2, 4]})
+
+
+def test_labels_of_a_model_with_more_classes(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("query,label\n0,bag\n1,dress\n2,ankle boot\n")
+    found = opened(tmp_path / "a.csv", classes={"names": ["bag", "dress", "ankle boot", "coat"]})
+    assert found.tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_answers_in_percent(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"query": range(12), "probabilities": (ROWS * 100).tolist()}), tmp_path / "a.parquet")
+    torch.testing.assert_close(opened(tmp_path / "a.parquet", output={"values": "percentages"}), ROWS)
+    with pytest.raises(ConfigError, match="give its output and classes alone"):
+        opened(tmp_path / "a.parquet", input={"mean": [0.5]})
+
+
+def test_an_api_is_not_asked_by_a_contract_of_files() -> None:
+    with pytest.raises(ConfigError, match="is an API, and --contract is of files and answers"):
+        Door.to("http://127.0.0.1:9/v2/models/m/infer", How("k", (1, 4, 4), CLASSES, contract=contract_of({"input": {"mean": [0.5]}})))
+
+
+def test_a_file_described_by_toml(tmp_path: Path) -> None:
+    save_file(Affine().state_dict(), tmp_path / "m.safetensors")
+    described = tmp_path / "theirs.toml"
+    described.write_text(
+        'file = "m.safetensors"\nfactory = "tests.makers:Affine"\n[input]\nrange = [-1, 1]\n[classes]\ncolumns = [3, 0, 1]\n'
+    )
+    images = torch.rand(2, 1, 4, 4)
+    expected = Affine()(images * 2 - 1)[:, [3, 0, 1]].softmax(1).detach()
+    with Door.to(str(described), How("k", (1, 4, 4), CLASSES)) as door:
+        torch.testing.assert_close(door.box.ask(images), expected)
+        assert door.how["said"] == {"input": {"range": [-1, 1]}, "classes": {"columns": [3, 0, 1]}}
+    described.write_text('file = "m.safetensors"\nfactori = "x"\n')
+    with pytest.raises(ConfigError, match="'factori' is unknown; expected some of file, factory, input, output, classes"):
+        Door.to(str(described), How("k", (1, 4, 4), CLASSES))

@@ -16,7 +16,8 @@ from tests.makers import Affine
 from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError, ModelError
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
-from zooaudit.suspects.load import load_model, put_weights
+from zooaudit.suspects.load import load_model
+from zooaudit.suspects.weights import put_weights
 
 SHAPE = (1, 4, 4)
 FACTORY = "user_models:affine"
@@ -33,8 +34,6 @@ def leaving(): raise SystemExit(3)
 def number(): return 42
 class Rows(Affine):
     def forward(self, x): return super().forward(x)[:, :3]
-class Pair(Affine):
-    def forward(self, x): return super().forward(x), x
 class Nan(Affine):
     def forward(self, x): return super().forward(x) * float("nan")
 class Picky(Affine):
@@ -167,7 +166,6 @@ def test_the_current_folder_is_searched_for_the_factory(tmp_path: Path, weights:
         ("user_models:leaving", "factory user_models:leaving failed"),
         ("user_models:number", "returned a int; expected a torch.nn.Module"),
         ("user_models:Rows", "gave a tensor of shape (2, 3) for 2 images; expected (2, 4)"),
-        ("user_models:Pair", "gave a tuple for 2 images; expected (2, 4)"),
         ("user_models:Nan", "gave NaN or infinite values for 2 of 2 images"),
         ("user_models:Picky", "failed on 2 float images of shape (1, 4, 4)"),
         ("user_models:Lookup", "failed on 2 float images of shape (1, 4, 4)"),

@@ -41,7 +41,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         recipe, dataset = recipe_and_data(args, tell)
         data_s = time.perf_counter() - started
         farm = TimedFarm(chosen_farm(args))
-        artifacts, own = open_store(args.store), own_victim(args, dataset)
+        artifacts, own = open_store(args.store), own_victim(args, dataset, tell)
         sources = _sources(args, dataset)
         run = begin_run(
             artifacts, args.run or recipe.run_name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
@@ -94,7 +94,7 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     recipe, dataset = recipe_and_data(args, tell)
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
-    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset))
+    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
     _tell_failed(built, tell)
     tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
@@ -116,7 +116,7 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     tell = voice(args)
     recipe, dataset = recipe_and_data(args, tell)
-    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, own_victim(args, dataset))
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0

@@ -180,10 +180,28 @@ class OwnTraining:
     """For example ``python train.py --seed {seed} --out {out}``."""
     timeout_s: float = 6 * 3600
     """Longest that one twin may take. It decides no weights, and so no model's id."""
+    contract: str = ""
+    """JSON of the contract that the victim, and so each twin, is asked behind; "" where it says nothing, which is no part of an id."""
 
     def __post_init__(self) -> None:
         check(bool(self.function) != bool(self.command), self, "function", "a function or a command, one of the two")
         check(0 < self.timeout_s < math.inf, self, "timeout_s", "a positive number of seconds")
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The contract's tables."""
+        try:
+            told = json.loads(self.contract or "{}")
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"OwnTraining.contract is {self.contract[:80]!r}, which is no JSON ({error})") from error
+        check(isinstance(told, dict), self, "contract", "a JSON object of tables")
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides a twin's weights and answers: not how long it may take."""
+        plain = dataclasses.asdict(self)
+        del plain["timeout_s"]
+        return plain if self.contract else {k: v for k, v in plain.items() if k != "contract"}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import secrets
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -115,7 +115,8 @@ def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTrai
             f"{given[0]} needs --factory: what builds the module that a twin's weights go into, {committed.factory!r} in the kit"
         )
     seconds = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
-    return (by_function if args.train else by_command)(args.train or args.train_command, args.factory, seconds)
+    allowed = (by_function if args.train else by_command)(args.train or args.train_command, args.factory, seconds)
+    return replace(allowed, contract=committed.contract)  # plain values, which run nothing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

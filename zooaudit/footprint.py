@@ -20,7 +20,7 @@ from zooaudit.storage.artifacts import MARKER, Artifacts, table_to_bytes, tensor
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
-from zooaudit.suspects.load import call_factory
+from zooaudit.suspects.factories import call_factory
 from zooaudit.twin_testing import Pools, order, procedure, reference
 from zooaudit.verdict.grouping import MOST
 from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
@@ -134,7 +134,8 @@ def _model_bytes(spec: ModelSpec) -> int:
 def _weights_bytes(architecture: str, shape: ModelShape, factory: str, quantised: bool) -> int:
     with torch.random.fork_rng([]):
         if factory:
-            module = begun(factory, shape.num_classes) if architecture == STARTED else call_factory(factory)
+            known = shape.num_classes
+            module = begun(factory, known) if architecture == STARTED else call_factory(factory, num_classes=known)
         else:
             with torch.device("meta"):
                 module = build_architecture(architecture, shape)

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -84,8 +85,10 @@ def _as_it_is_now(committed: OwnTraining | None, timeout_s: float | None) -> Own
         return None
     seconds = OwnTraining.timeout_s if timeout_s is None else timeout_s
     if committed.function:
-        return by_function(committed.function, committed.factory, seconds)
-    return by_command(committed.command, committed.factory, seconds)
+        found = by_function(committed.function, committed.factory, seconds)
+    else:
+        found = by_command(committed.command, committed.factory, seconds)
+    return replace(found, contract=committed.contract)
 
 
 def _facts(found: Kit) -> dict[str, Any]:

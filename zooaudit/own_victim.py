@@ -5,10 +5,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from zooaudit.config import OwnTraining, Recipe
+from zooaudit.config import OwnTraining, Recipe, canonical_json
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.storage.models import OwnModel
+from zooaudit.storage.places import local
+from zooaudit.suspects.contract import Classes, Contract
+from zooaudit.suspects.contract_files import read_contract
+from zooaudit.suspects.contracted import Contracted
+from zooaudit.suspects.files import read_json
+from zooaudit.suspects.huggingface import PREFIX
+from zooaudit.suspects.load import Loaded
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.start import start_of
 
@@ -21,9 +28,29 @@ def add_arguments(add: Callable[..., argparse.Action]) -> None:
 
 
 def add_model(add: Callable[..., argparse.Action]) -> None:
-    """``--victim`` and ``--factory``."""
-    add("--victim", metavar="FILE", help="your own victim: .safetensors weights (with --factory) or a torch.export .pt2")
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the victim's module")
+    """``--victim``, ``--factory`` and ``--contract``."""
+    add(
+        "--victim",
+        metavar="FILE",
+        help="your own victim: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, a folder of "
+        "transformers' or timm's; also s3://bucket/key, hf://owner/name, models:/ and runs:/ of MLflow",
+    )
+    add("--factory", metavar="MODULE:NAME", help=f"what builds the victim's module: {FACTORIES}")
+    add_contract(add, "the victim and its twins are")
+
+
+FACTORIES = "a callable without arguments, timm:NAME, torchvision:NAME, or hf:FOLDER with a config.json of transformers'"
+
+
+def add_contract(add: Callable[..., argparse.Action], whose: str) -> None:
+    """``--contract``."""
+    add(
+        "--contract",
+        metavar="FILE or FIELD=VALUE",
+        nargs="+",
+        help=f"how {whose} asked, where the model does not show it: a TOML file with tables input, output and classes, or fields of it "
+        "such as input.size=[224,224] input.mean=[0.485,0.456,0.406] output.name=logits (docs/models.md lists them)",
+    )
 
 
 def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> None:
@@ -59,23 +86,50 @@ def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> Non
     )
 
 
-def own_victim(args: argparse.Namespace, dataset: Dataset) -> OwnModel | None:
+def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object] = lambda _: None) -> OwnModel | None:
     """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure; None without ``--victim``.
+
+    Args:
+        tell: is told what was seen of its contract.
 
     Raises:
         ConfigError: options that do not go together, or a procedure that cannot be run.
-        ModelError: see :func:`~zooaudit.suspects.load.load_model`.
+        ModelError: see :func:`~zooaudit.suspects.load.load`.
     """
+    if args.victim is not None:
+        args.victim = str(local(args.victim))
+        args.factory = args.factory or _own_factory(Path(args.victim))
     training = training_of(args)
     if args.victim is None:
-        if args.factory:
-            raise ConfigError("--factory says how to build a model, but --victim with its weights is missing")
+        for option, what in (("factory", "how to build a model"), ("contract", "how a model is asked")):
+            if getattr(args, option):
+                raise ConfigError(f"--{option} says {what}, but --victim with its weights is missing")
         return None
     if args.twins is not None and training is None:
         raise ConfigError("--twins needs --train or --train-command: only what trained your own victim can train its twins")
-    own = OwnModel(Path(args.victim), args.factory, dataset.image_shape, dataset.num_classes, training)
-    own.load()
-    return own
+    path, contract = Path(args.victim), read_contract(args.contract) if args.contract else Contract()
+    own = OwnModel(
+        path, None if path.is_dir() else args.factory, dataset.image_shape, dataset.num_classes, training, contract, dataset.classes
+    )
+    loaded = own.loaded()
+    for note in loaded.notes:
+        tell(f"{args.victim}: {note}")
+    return own if training is None else replace(own, training=replace(training, contract=_for_twins(loaded)))
+
+
+def _own_factory(path: Path) -> str | None:
+    """What builds twins of a victim that is a folder, if nobody says."""
+    told = read_json(path / "config.json") if (path / "config.json").is_file() else {}
+    if "model_type" in told:
+        return f"{PREFIX}:{path}"
+    return f"timm:{told['architecture']}" if "architecture" in told else None
+
+
+def _for_twins(loaded: Loaded) -> str:
+    """The victim's contract for models that are built by other code, as JSON; its classes by their places. "" if it says nothing."""
+    columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
+    told = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
+    return canonical_json(told) if told else ""
 
 
 def add_start(add: Callable[..., argparse.Action]) -> None:

@@ -144,7 +144,7 @@ def _new(args: argparse.Namespace, out: TextIO) -> int:
     if args.trial and not (args.train or args.train_command):
         raise ConfigError("--try trains one twin to see how long it takes, but neither --train nor --train-command says how")
     dataset = resolve(args.dataset or Path(args.data).resolve().name, Path(args.data) if args.data else None, say=tell)
-    own = own_victim.own_victim(args, dataset)
+    own = own_victim.own_victim(args, dataset, tell)
     tell(f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes} classes")
     data = look_at_data(dataset)
     victim = look_at_victim(own, dataset, data, args.trial) if own is not None else None

@@ -15,6 +15,9 @@ from zooaudit.fingerprint.access import EXPECTED, Access
 from zooaudit.kit import Kit, asked_as, find_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.places import local
+from zooaudit.suspects.contract import Contract
+from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.door import ANSWERS, Door, How
 from zooaudit.verdict.decision import TwinVerdict, check_level
 from zooaudit.verdict.twin_test import Examined
@@ -118,7 +121,10 @@ class Scoring:
         """The error, and how a suspect with other classes is asked."""
         if not isinstance(error, ColumnsError) or self.args.suspect_classes is not None or self.args.method != "twins":
             return error
-        message = f"{error}; if its classes are not the victim's, give --suspect-classes {error.columns}"
+        message = (
+            f"{error}; if the victim's classes are among its own, say where: --contract classes.columns=[...] or classes.names=[...]; "
+            f"if its classes are not the victim's, give --suspect-classes {error.columns}"
+        )
         return ColumnsError.counted(error.columns, message, error.found, error.expected)
 
 
@@ -127,13 +133,17 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
     args, kit = scoring.args, scoring.kit
     scoring.tell("", "started", suspect=case.name, kit=case.kit, store=args.store, method=args.method, budget=scoring.budget)
     others = args.suspect_classes not in (None, kit.num_classes)
+    contract = read_contract(args.contract) if args.contract else Contract()
     how = How(
         asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
-        lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
+        contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
     )  # fmt: skip
     case.door = stack.enter_context(Door.to(case.name, how))
+    if case.door.loaded:
+        for note in case.door.loaded.notes:
+            scoring.tell(f"{case.name}: {note}", "seen", suspect=case.name, seen=note)
     if case.door.ledger:
         told = str(case.door.ledger)
         scoring.tell(f"{case.name}: answers are kept in {told}", "ledger", suspect=case.name, ledger=told)

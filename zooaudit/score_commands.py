@@ -12,7 +12,9 @@ from zooaudit.commands import voice
 from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import Kit, answers_digest
+from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
+from zooaudit.score_control import noticed
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
@@ -65,9 +67,10 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
             case.facts["evidence"] = keep(
-                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256
+                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256, case.door.how
             )
-            case.facts |= _hint(scoring.kit, case.examined) if case.door.in_order else {}
+            if case.door.in_order and "hint" not in case.facts:
+                case.facts |= _hint(scoring.kit, case.examined)
 
 
 def _examine(scoring: Scoring, case: Case) -> None:
@@ -83,13 +86,23 @@ def _examine(scoring: Scoring, case: Case) -> None:
     if door.answers is not None:
         case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
         told(case.examined)
-    elif why := test.barred(args.level, args.p_value):
+    elif why := test.barred(args.level, args.p_value) or _objection(scoring, case):
         case.verdict = _not_judged(scoring, case, why)
         return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
         case.examined = test.examine(door.box, args.level, scoring.access, args.p_value, args.queries, early, told)
     case.verdict = case.examined.verdict
+
+
+def _objection(scoring: Scoring, case: Case) -> str:
+    """Why asking a suspect makes no sense after its first answers; what is worth saying beside a verdict goes into its facts."""
+    if scoring.args.suspect_classes not in (None, scoring.kit.num_classes):
+        return ""
+    assert case.door is not None
+    found = noticed(scoring.kit.twin_test, case.door, case.name, scoring.args.ask_everything)
+    case.facts |= {"hint": found.hint} if found.hint else {}
+    return found.objection
 
 
 def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:
@@ -153,14 +166,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
     add(
         "--suspect", metavar="WHAT", nargs="+",
-        help="the suspect: .safetensors weights (with --factory), a torch.export .pt2, an .onnx graph, the address of a prediction API, or "
-        "a .toml that describes one; several are asked everything and judged together",
+        help="the suspect: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, an .onnx graph, a "
+        "folder of transformers' or timm's, the same as s3://bucket/key, hf://owner/name, models:/ or runs:/ of MLflow; the address of a "
+        "prediction API; or a .toml that describes any of them; several are asked everything and judged together",
     )  # fmt: skip
     add(
         "--answers", metavar="FILE", nargs="+",
         help="answers that came back to 'zooaudit kit queries': Parquet, CSV or JSON with the columns query and probabilities, or label",
     )  # fmt: skip
-    add("--factory", metavar="MODULE:NAME", help="callable without arguments that builds the suspects' module")
+    add("--factory", metavar="MODULE:NAME", help=f"what builds the suspects' module: {FACTORIES}")
+    add_contract(add, "suspects that are files are")
     add(
         "--suspect-classes", type=int, metavar="N",
         help="how many classes the suspects have, where that is not as many as the victim has: then how alike their answers to each two "

@@ -28,6 +28,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.uap.universal import Uap, craft_uap
 from zooaudit.verdict.paper import Decision, Verdict
 from zooaudit.verdict.twin_test import TwinTest
+from zooaudit.victim_control import remedy
 from zooaudit.zoo.build import ModelRecord, Status, training_half
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan, plan_zoo
@@ -40,6 +41,8 @@ CRAFTED_ON = 2**28
 """Pixels that a UAP is crafted on, of images on disk: they are held as floats."""
 CHOSEN_FROM, CHOICES = 10_000, 3
 """Of images on disk, datapoints are chosen from so many at least, and from so many times what is needed."""
+SAMPLE = 500
+"""Test images on which other contracts of a victim are tried."""
 
 
 class Scored(Protocol):
@@ -114,11 +117,15 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
     """Keep the user's own victim, unless it is there; by a recipe with a higher floor it may be refused all the same."""
     there = artifacts.has(KIND, own.id)
-    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(dataset.test.images.device), dataset.test)
+    device = dataset.test.images.device
+    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
     if reached < recipe.zoo.accuracy_floor:
+        sample = dataset.test.take(torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE])
+        told = (
+            remedy(own.loaded(), own.asked, sample) or "is it the right model for this data, and is it asked as it expects? see --contract"
+        )
         raise ModelError(
-            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; "
-            "is it the right model for this data, and are inputs in [0, 1] what it expects?"
+            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {told}"
         )
     if not there:
         save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
@@ -303,7 +310,7 @@ def kit(
 
 def settled(training: OwnTraining) -> dict[str, Any]:
     """What a training procedure is known by, as a kit keeps it: not how long a twin may take."""
-    return {k: v for k, v in asdict(training).items() if k != "timeout_s"}
+    return training.to_json()
 
 
 def commit_kit(
@@ -325,8 +332,14 @@ def commit_kit(
         "data": dataset.digest,
         "classes": list(dataset.classes),
         "training": settled(training) if training else None,
-    }
+    } | _contract(kit.victim, artifacts)
     return save_kit(artifacts, Kit(**(vars(kit) | {"facts": facts}))).id
+
+
+def _contract(victim: str, artifacts: Artifacts) -> dict[str, Any]:
+    """How the user's own victim is asked: what was said and what was seen; nothing where nothing was."""
+    meta = artifacts.load(KIND, victim).meta
+    return {"contract": {"said": meta["contract"], "seen": meta.get("seen", [])}} if "contract" in meta else {}
 
 
 Made = tuple[dict[str, Tensor], dict[str, Any]]

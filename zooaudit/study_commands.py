@@ -11,7 +11,7 @@ from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.storage.artifacts import open_store, table_to_bytes
-from zooaudit.suspects.load import imported
+from zooaudit.suspects.factories import imported
 
 if TYPE_CHECKING:
     from zooaudit.studies.bench import Bench

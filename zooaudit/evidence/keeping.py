@@ -78,7 +78,7 @@ class Together:
 
 def keep(
     artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
-    call: TwinVerdict | None = None, sha256: str = "",
+    call: TwinVerdict | None = None, sha256: str = "", contract: Mapping[str, Any] | None = None,
 ) -> str:  # fmt: skip
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
@@ -86,7 +86,8 @@ def keep(
         access: as it was committed to.
         together: the suspects that it was judged with; by default it was alone.
         call: the verdict as one of them.
-        sha256: of the suspect's file, if there is one.
+        sha256: of the suspect's files, if there are any.
+        contract: how it was asked: what was ``said`` and what was ``seen``; nothing where neither is anything.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
     meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {
@@ -98,6 +99,7 @@ def keep(
         "together": asdict(together or alone),
         "verdict": wording.plain(call or found.verdict),
     }
+    meta |= {"contract": dict(contract)} if contract else {}
     return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
 
 

@@ -30,7 +30,9 @@ def begin_run(
         asked["sources"] = dict(sources)
     found = artifacts.save(RUN, name, {}, asked).meta
     if differs := _differences(found, asked):
-        raise ConfigError(f"run {name} is in {artifacts.url} already with other settings ({', '.join(differs)}); choose another name with --run")
+        raise ConfigError(
+            f"run {name} is in {artifacts.url} already with other settings ({', '.join(differs)}); choose another name with --run"
+        )
     return name
 
 

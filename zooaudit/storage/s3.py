@@ -58,13 +58,14 @@ class S3Store:
         url: bucket and prefix.
         client: a boto3 S3 client that alone does everything, for tests; made from the environment if not given.
         backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
+        probe: False for a place that is only read from: it is not tried out whether it can be written to.
 
     Raises:
         StoreError: it cannot be reached, lacks a permission, or does not honour conditional writes.
         InputError: the URL is not one, or credentials would cross a network in plain text.
     """
 
-    def __init__(self, url: str, client: Any = None, backoff: Backoff | None = None) -> None:
+    def __init__(self, url: str, client: Any = None, backoff: Backoff | None = None, probe: bool = True) -> None:
         self._url = url.rstrip("/")
         found = URL.fullmatch(self._url)
         if not found:
@@ -72,7 +73,8 @@ class S3Store:
         self._bucket, self._prefix = found["bucket"], (found["prefix"] or "").strip("/")
         self.backoff = backoff or Backoff(env_number(DEADLINE, 120.0, "seconds, a positive number"))
         self._client = client or make_client()
-        self._probe()
+        if probe:
+            self._probe()
         self._bulk = None if client else BulkReader(self._client, self._bucket)
 
     @property

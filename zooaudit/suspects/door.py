@@ -1,23 +1,27 @@
 """The one place where a suspect's name becomes something to ask: a file, an address, a description, or answers that came back."""
 
-import hashlib
+import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from zooaudit.config import digest_of
-from zooaudit.errors import InputError, first_line
+from zooaudit.errors import ConfigError, InputError, first_line
+from zooaudit.suspects import files
 from zooaudit.suspects.addresses import is_address_of_suspects
 from zooaudit.suspects.api import ApiBlackBox, silent
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
+from zooaudit.suspects.contract import Classes, Contract, Input
+from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.ledger import Ledger
-from zooaudit.suspects.load import load_model
+from zooaudit.suspects.load import Asked, Loaded, load
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.offline import read_answers
+from zooaudit.suspects.offline import read_answers, width
 from zooaudit.suspects.opening import opened
+from zooaudit.suspects.outputs import chosen, valued
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
 ANSWERS = "answers"
@@ -31,12 +35,14 @@ class How:
     Attributes:
         kit: id of the kit whose questions are asked.
         classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
-        others: whether the suspect's classes are not the kit's, so that their order says nothing.
         say: is told what is found out about an API and what is waited for.
         told: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
         kind: ``ANSWERS`` if the name is of a file of answers.
+        others: whether the suspect's classes are not the kit's, so that their order says nothing.
+        contract: how a file is asked, as far as that is said.
+        local: brings a model that lies elsewhere to this machine's disk.
     """
 
     kit: str
@@ -48,6 +54,8 @@ class How:
     ledger: Path | None = None
     kind: str = ""
     others: bool = False
+    contract: Contract = field(default_factory=Contract)
+    local: Callable[[str], Path] = Path
     say: Callable[[str], None] = silent
 
 
@@ -59,9 +67,14 @@ class Door:
         answers: float32 ``[n, K]`` to the first n questions; None if it can be asked.
         sha256: of its file, "" of an API.
         in_order: whether its columns are taken as the kit's.
+        loaded, asked: a file's model, as it is asked, and what it is asked; None of anything else.
+        said: its contract as far as it was said.
     """
 
     in_order = True
+    loaded: Loaded | None = None
+    asked: Asked | None = None
+    said = Contract()
 
     def __init__(self, box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
         self._box, self.answers, self.sha256, self._ledger = box, answers, sha256, ledger
@@ -86,16 +99,14 @@ class Door:
     def _opened(name: str, how: How) -> "Door":
         path = Path(name)
         if how.kind == ANSWERS:
-            rows, form = read_answers(path, Naming(how.classes), how.kit)
-            reading: Reading = "guess" if form == "list" and not how.told else "told"
-            answers = to_probabilities(rows, len(rows), len(how.classes), name, reading)
-            return Door(None, answers, _sha256(path))
+            return _answers(path, how)
         if is_address_of_suspects(name):
             return _remote(remote_of({"url": name}, how.classes), how)
         if path.suffix == ".toml":
+            if "file" in (settings := _settings(path)):
+                return _described(path, settings, how)
             return _remote(read_remote(path, how.classes), how)
-        module = load_model(path, how.factory, how.image_shape, len(how.classes))
-        return Door(TorchBlackBox(module, len(how.classes), name, "told" if how.told else "guess"), sha256=_sha256(path))
+        return _file(how.local(name), how)
 
     @property
     def box(self) -> BlackBox:
@@ -106,6 +117,12 @@ class Door:
     @property
     def ledger(self) -> Path | None:
         return self._ledger.path if self._ledger else None
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How a file was asked, or its answers read, for the record: what was said and what was seen; empty where neither is anything."""
+        seen = self.loaded.notes if self.loaded else ()
+        return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
     def told(self) -> dict[str, Any]:
         """What an API was charged."""
@@ -121,7 +138,32 @@ class Door:
             one.close()
 
 
+def _answers(path: Path, how: How) -> Door:
+    """To answers that came back, of the kit's classes or of those among which the contract finds them."""
+    said = how.contract
+    if said.input != Input():
+        raise ConfigError(f"{path} holds answers, and the contract's input says how to ask; give its output and classes alone")
+    if how.others and said.classes != Classes():
+        raise ConfigError(BOTH)
+    columns = said.classes.of(how.classes)
+    wide = said.classes.names or (tuple(map(str, range(width(path) or 0))) if columns else ()) or how.classes
+    rows, form = read_answers(path, Naming(wide), how.kit)
+    reading: Reading = "guess" if form == "list" and not how.told else "told"
+    rows = valued(rows, said.output, str(path), reading == "told")
+    rows = chosen(rows, columns, str(path), reading) if columns else rows
+    door = Door(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
+    door.said = said
+    return door
+
+
+BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one"
+
+
 def _remote(remote: Remote, how: How) -> Door:
+    if how.contract != Contract():
+        raise ConfigError(
+            f"{remote.url} is an API, and --contract is of files and answers; say how it is asked in a .toml that describes it"
+        )
     transport, closing = opened(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
@@ -132,5 +174,39 @@ def _remote(remote: Remote, how: How) -> Door:
     return door
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _file(path: Path, how: How) -> Door:
+    """To a model in a file or a folder."""
+    if how.others and how.contract.classes != Classes():
+        raise ConfigError(BOTH)
+    reading: Reading = "told" if how.told else "guess"
+    classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
+    asked = Asked(how.image_shape, classes, how.contract, reading)
+    loaded = load(path, how.factory, asked)
+    door = Door(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
+    door.asked = asked
+    door.loaded, door.said, door.in_order = loaded, how.contract, how.contract.classes == Classes()
+    return door
+
+
+FIELDS = ("file", "factory", "input", "output", "classes")
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
+        return {}  # whoever reads it next says so
+
+
+def _described(path: Path, settings: dict[str, Any], how: How) -> Door:
+    """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and the contract's tables."""
+    if unknown := [name for name in settings if name not in FIELDS]:
+        raise ConfigError(f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}")
+    for name in ("file", "factory"):
+        if not isinstance(settings.get(name, ""), str):
+            raise ConfigError(f"{path}: {name} is {str(settings[name])[:80]!r}; expected a text")
+    tables = {name: value for name, value in settings.items() if name in ("input", "output", "classes")}
+    name = settings["file"]
+    place = how.local(name) if "://" in name or ":/" in name else path.parent / name
+    own = replace(how, factory=settings.get("factory", how.factory), contract=contract_of(tables, str(path)).over(how.contract))
+    return _file(place, own)

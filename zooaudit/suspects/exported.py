@@ -3,7 +3,8 @@
 ``torch.export.load`` unpickles sample inputs, custom objects and some weights, evaluates sizes as Python and pastes names into source:
 any of these runs code of the file's author. Here the archive is first copied in memory, member by member, keeping the graph (JSON) and
 plain tensors only: sample inputs are left empty, compiled code and extra files dropped. An archive whose tensors need a pickle is refused,
-and so is a graph with any text that is not a name, a plain operator or a size.
+and so is a graph with any text that is not a name, a plain operator or a size. The tree of its outputs, which may name types to import,
+is not let in but made anew, of tuples and dicts.
 """
 
 import io
@@ -17,15 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ModelError
+from zooaudit.suspects.seen import Described
 
 METADATA = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
 TENSOR_FOLDERS = ("data/weights/", "data/constants/")
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 GRAPH = "models/model.json"
 WORD = re.compile(r"[A-Za-z0-9_.+]*")
+LAYER = re.compile(r"[A-Za-z0-9_.+-]*")
+"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and pastes them nowhere else."""
 SYMBOL = r"Symbol\('[A-Za-z0-9_]+'(?:, (?:positive|nonnegative|integer)=True)*\)"
 OPERATOR = (
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(?:max|min|not|int|float)"
+    r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)"  # no_grad and autocast blocks; their graph is looked at too
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|mod|neg|eq|ne|ge|le|gt|lt)"
 )
 TREE = r'(?:"type"|"context"|"children_spec"|"builtins\.(?:tuple|list|dict)"|"null"|"\[\]"|null|\d+|[\[\]{}:, ])*'
@@ -33,19 +38,29 @@ ALLOWED = {
     "expr_str": re.compile(rf"(?:{SYMBOL}|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|\d+|[ ,()+*-])*"),
     "target": re.compile(OPERATOR),
     "in_spec": re.compile(TREE),
-    "out_spec": re.compile(TREE),
     "guards_code": re.compile(""),
+    "parameter_name": LAYER,
+    "buffer_name": LAYER,
+    "tensor_constant_name": LAYER,
+    "fqn": LAYER,
+}
+EXPECTED = {
+    "expr_str": "a size",
+    "target": "an operator of torch.ops.aten, or a no_grad or autocast block",
+    "in_spec": "plain arguments: one tensor",
+    "out_spec": "tensors, or tuples and dicts of tensors with plain names",
 }
 
 
 class ExportedModule(nn.Module):
     """An exported graph that can be told ``eval()`` like any module; a graph was frozen in one mode, and itself refuses."""
 
-    def __init__(self, graph: nn.Module) -> None:
+    def __init__(self, graph: nn.Module, described: Described = Described()) -> None:  # noqa: B008  frozen
         super().__init__()
-        self.graph = graph
+        self.graph, self.described = graph, described
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
+        """A tensor, or a tuple or dict of tensors."""
         return self.graph(x)
 
     def train(self, mode: bool = True) -> "ExportedModule":
@@ -58,12 +73,23 @@ def load_exported(path: Path) -> nn.Module:
     """Load the model named ``model`` (torch.export.save's default) of a .pt2 archive, or raise ModelError."""
     try:
         clean = _without_pickles(path)
-        return ExportedModule(torch.export.load(clean).module())
+        program = torch.export.load(clean)
+        return ExportedModule(program.module(), _described(program))
     except ModelError:
         raise
     except Exception as error:  # torch.export raises many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} is not a readable torch.export file ({reason}); write it with torch.export.save") from error
+
+
+def _described(program: Any) -> Described:
+    """The only input of a program: its shape and type."""
+    names = set(program.graph_signature.user_inputs)
+    given = [n.meta["val"] for n in program.graph.nodes if n.op == "placeholder" and n.name in names]
+    if len(given) != 1 or not isinstance(given[0], Tensor):
+        return Described()
+    shape = tuple(d if isinstance(d, int) else None for d in given[0].shape)
+    return Described(shape, str(given[0].dtype).removeprefix("torch."), "x")
 
 
 def _without_pickles(path: Path) -> io.BytesIO:
@@ -96,11 +122,47 @@ def _without_code(path: Path, value: Any, within: str = "") -> Any:
 
 
 def _word(path: Path, text: str, within: str = "") -> str:
+    if within == "out_spec" and text:
+        return _tree_anew(path, text)
     if not ALLOWED.get(within, WORD).fullmatch(text):
-        raise ModelError(
-            f"{path}: {within or 'a name'} is {text[:80]!r}, which could run code; expected a plain graph of torch.ops.aten operators"
-        )
+        raise _unknown(path, text, within)
     return text
+
+
+def _unknown(path: Path, text: str, within: str) -> ModelError:
+    """Of a text that nobody knows what torch would make of; most are harmless, and none of them is let in."""
+    expected = EXPECTED.get(within, "letters, digits, '_', '.' and '+'" + (", '-'" if ALLOWED.get(within) is LAYER else ""))
+    hint = "rename it" if within not in EXPECTED else "leave out what is not needed to answer"
+    return ModelError(
+        f"{path}: {within or 'a name'} is {text[:80]!r}, which is not let in; expected {expected}: {hint}, and export it again"
+    )
+
+
+def _tree_anew(path: Path, text: str) -> str:
+    """The tree of a program's outputs, of tuples and dicts alone, whatever types it names: torch would import these."""
+    try:
+        protocol, tree = json.loads(text)
+        return json.dumps([int(protocol), _branch(tree)])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _unknown(path, text, "out_spec") from error
+
+
+def _branch(tree: dict[str, Any]) -> dict[str, Any]:
+    children = [_branch(child) for child in tree["children_spec"]]
+    if tree["type"] is None:
+        if children:
+            raise ValueError
+        return {"type": None, "context": None, "children_spec": []}
+    try:
+        names = json.loads(tree["context"])
+    except (ValueError, TypeError):
+        names = None
+    named = isinstance(names, list) and len(names) == len(children) and len(set(map(str, names))) == len(names) > 0
+    if named and all(isinstance(n, str) and LAYER.fullmatch(n) for n in names):
+        return {"type": "builtins.dict", "context": json.dumps(names), "children_spec": children}
+    if tree["type"] == "builtins.dict":
+        raise ValueError  # names that are not plain
+    return {"type": "builtins.tuple", "context": "null", "children_spec": children}
 
 
 def _refuse_pickled(path: Path, name: str, content: bytes) -> None:

@@ -1,163 +1,207 @@
-"""Load a user's model: safetensors weights with a factory, a torch.export .pt2 file, or an ONNX graph. Nothing is ever unpickled."""
+"""Load a user's model, of whatever kind its files are, and put it behind its contract. Nothing is ever unpickled.
 
-import importlib
-import struct
-import sys
-import zipfile
-from collections.abc import Callable
+Kinds: safetensors weights, sharded or not, with a factory (:mod:`zooaudit.suspects.factories`); a torch.export ``.pt2``; an ``.onnx``
+graph; a folder of transformers' or timm's. What the files say of preprocessing and classes is taken and told; what the user says wins.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from zooaudit.errors import ModelError, first_line
-from zooaudit.suspects.blackbox import to_probabilities
-from zooaudit.suspects.exported import load_exported
+from zooaudit.errors import ConfigError, ModelError, first_line
+from zooaudit.suspects import files
+from zooaudit.suspects.blackbox import Reading, to_probabilities
+from zooaudit.suspects.contract import MISSING, Classes, Contract
+from zooaudit.suspects.contracted import Contracted
+from zooaudit.suspects.exported import ExportedModule, load_exported
+from zooaudit.suspects.factories import call_factory
+from zooaudit.suspects.huggingface import PREFIX, read_folder
+from zooaudit.suspects.named_nets import is_named, timm_folder, timm_seen
 from zooaudit.suspects.onnx import OnnxModule
+from zooaudit.suspects.outputs import settle
+from zooaudit.suspects.preprocess import Preprocess
+from zooaudit.suspects.raw import Raw
+from zooaudit.suspects.seen import seen_input
+from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
+
+KINDS = "a .safetensors, .pt2 or .onnx file, a .safetensors.index.json, or a folder of transformers' or timm's"
 
 
-def load_model(path: Path, factory: str | None, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
-    """Load a model and try it on two blank images.
+@dataclass(frozen=True)
+class Asked:
+    """What a model will be asked, and how it is to be understood.
+
+    Attributes:
+        image_shape: (channels, height, width) of the images.
+        classes: the kit's names of its classes; their numbers where they have none.
+        contract: as it is said; what is not said may be seen from the model.
+        reading: of its outputs, see :class:`~zooaudit.suspects.blackbox.TorchBlackBox`.
+    """
+
+    image_shape: tuple[int, int, int]
+    classes: tuple[str, ...]
+    contract: Contract = Contract()  # noqa: RUF009  frozen
+    reading: Reading = "any"
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model that gives logits or probabilities ``[n, K]`` of the kit's classes for images ``[n, c, h, w]`` in [0, 1].
+
+    Attributes:
+        contract: what is done: what was said and what was seen.
+        notes: what was seen of it, a line each.
+        raw: the model before its contract, to try others on.
+    """
+
+    module: nn.Module
+    contract: Contract
+    notes: tuple[str, ...]
+    raw: Raw
+
+
+def load_model(
+    path: Path, factory: str | None, image_shape: tuple[int, int, int], num_classes: int, contract: Contract = Contract()  # noqa: B008
+) -> nn.Module:  # fmt: skip
+    """As ``load``, of a model whose classes have no names: the module alone."""
+    return load(path, factory, Asked(image_shape, tuple(map(str, range(num_classes))), contract)).module
+
+
+def load(path: Path, factory: str | None, asked: Asked) -> Loaded:
+    """Load a model and try it on a few images.
 
     Args:
-        path: ``.safetensors`` (with ``factory``), ``.pt2`` or ``.onnx``.
-        factory: import path ``package.module:factory`` of a callable without arguments that returns the ``nn.Module``; the current
-            directory is searched too.
-        image_shape: (channels, height, width) of the images that it will be asked.
-        num_classes: K.
+        path: a file or a folder.
+        factory: of weights: what builds the module that they go into.
 
     Raises:
         ModelError: what is wrong with the file, the factory, the weights or the output, and what was expected.
+        ConfigError: the contract does not fit the model, the images or the classes.
     """
+    return fitted(read(path, factory, asked), asked, str(path))
+
+
+def read(path: Path, factory: str | None, asked: Asked) -> Raw:
+    """The model as its files have it, before any contract."""
+    said = asked.contract.input
+    if path.is_dir():
+        return _folder(path, asked)
     if not path.is_file():
-        raise ModelError(f"{path} does not exist; expected a .safetensors, .pt2 or .onnx file")
+        raise ModelError(f"{path} does not exist; expected {KINDS}")
     if path.suffix == ".pt2":
         module = load_exported(path)
-    elif path.suffix == ".onnx":
-        module = OnnxModule(path, num_classes)
-    else:
-        refuse_pickle(path)
-        if factory is None:
-            raise ModelError(f"{path} holds weights only; say how to build the model: --factory package.module:factory")
-        module = call_factory(factory)
-        put_weights(module, read_weights(path), str(path))
-    module.eval().requires_grad_(False)
-    try_out(module, image_shape, num_classes, str(path))
-    return module
-
-
-def refuse_pickle(path: Path) -> None:
-    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's code."""
-    with path.open("rb") as file:
-        head = file.read(9)
-    archived = zipfile.is_zipfile(path)
-    if archived or (head[:1] == b"\x80" and head[8:] != b"{"):  # safetensors: eight bytes of length, then a brace
-        kind = "a torch.save archive (a pickle inside a zip)" if archived else "a pickle"
+        return Raw(module, described=module.described) if isinstance(module, ExportedModule) else Raw(module)
+    if path.suffix == ".onnx":
+        files.external(path)  # refused before anything is read from elsewhere
+        graph = OnnxModule(path, said.name, asked.contract.classes.names or asked.classes)
+        return Raw(graph, described=graph.described)
+    refuse_pickle(path)
+    if factory is None:
         raise ModelError(
-            f"{path} is {kind}; expected safetensors. Pickles can run code and are never opened: "
-            "convert it where you trust it with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            f"{path} holds weights only; say how to build the model: --factory package.module:factory, timm:NAME, torchvision:NAME, or "
+            "hf:FOLDER with its config.json"
         )
+    weights = read_weights(path)
+    module = call_factory(factory, weights)
+    put_weights(module, weights, str(path))
+    if is_named(factory) and factory.startswith("timm:"):
+        return Raw(module, timm_seen(module, said), notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",))
+    return Raw(module)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name."""
+def _folder(path: Path, asked: Asked) -> Raw:
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path} is a folder without config.json; expected {KINDS}")
+    told = files.read_json(path / "config.json")
+    if "model_type" not in told and "architecture" in told:
+        return timm_folder(path, asked.contract.input)
+    return read_folder(path, asked.contract.input, asked.image_shape)
+
+
+def fitted(raw: Raw, asked: Asked, name: str) -> Loaded:
+    """A model behind its contract, tried on a few images."""
+    raw.module.eval().requires_grad_(False)
+    contract, seen, notes = asked.contract, raw.seen, raw.notes
+    if contract.input.size and seen.input.size and contract.input.size != seen.input.size:
+        notes += ("what was said of size and resizing is done instead",)
+    shape, more = seen_input(raw.described, asked.image_shape, contract.over(seen).input, name)
+    contract = contract.over(seen).over(Contract(shape))
+    columns, labelled = _columns(raw, asked, name)
+    prepare = Preprocess(contract.input, asked.image_shape)
+    output = replace(contract.output, **_settled(raw, prepare, contract, columns, asked, name))
+    contract = replace(contract, output=output)
+    trivial = not prepare.changes and not columns and output == type(output)() and not isinstance(raw.module, OnnxModule)
+    module = raw.module if trivial else Contracted(raw.module, prepare, contract, columns, name, asked.reading)
+    module.eval()
+    try_out(module, asked.image_shape, len(asked.classes), name, asked.reading)
+    return Loaded(module, contract, (*notes, *more, *labelled), raw)
+
+
+def _settled(raw: Raw, prepare: Preprocess, contract: Contract, columns: tuple[int, ...], asked: Asked, name: str) -> dict[str, Any]:
+    """Which of several outputs is the answers: name or number."""
+    count = prepare.input.batch or 2
+    images = torch.rand(count, *asked.image_shape, generator=torch.Generator().manual_seed(0))
+    outputs = _outputs(raw.module, lambda: prepare(images), count, asked.image_shape, name)
+    wide = len(contract.classes.names) or len(raw.labels) or (None if columns else len(asked.classes))
+    found = settle(outputs, contract.output, count, wide, name)
+    return {"name": found.name, "index": found.index}
+
+
+def _columns(raw: Raw, asked: Asked, name: str) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Where the model has the kit's classes: as is said, or by its own names of them."""
+    said, kit = asked.contract.classes, asked.classes
+    if said != Classes():
+        if said.missing and raw.labels and not said.names:
+            said = replace(said, names=raw.labels)
+        return said.of(kit), ()
+    if not raw.labels:
+        return (), ()
+    places = [Classes(names=raw.labels).place(k) for k in kit]
+    found = sum(p != MISSING for p in places)
+    if found == len(kit):
+        moved = places != list(range(len(kit)))
+        note = f"its classes are found by name, in another order or among {len(raw.labels)}" if moved or len(raw.labels) > len(kit) else ""
+        return (tuple(places) if note else ()), ((note,) if note else ())
+    if found == 0 and len(raw.labels) == len(kit):
+        return (), (f"its names of classes ({raw.labels[0]}, ...) are not the kit's ({kit[0]}, ...): taken to be in the kit's order",)
+    lost = [k for k, p in zip(kit, places, strict=True) if p == MISSING]
+    raise ConfigError(
+        f"{name} has {len(raw.labels)} classes ({', '.join(raw.labels[:3])}, ...), and of the kit's {len(kit)} lacks {len(lost)} by name: "
+        f"{', '.join(lost[:3])}; say where it has each: --contract classes.columns=[...], or classes.missing=[...]"
+    )
+
+
+def _outputs(module: nn.Module, images: Any, count: int, image_shape: tuple[int, int, int], name: str) -> Any:
     try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError, struct.error) as error:
-        raise ModelError(f"{path} is not a readable safetensors file ({error}); save it again") from error
+        with torch.no_grad():
+            return module(images())
+    except (ModelError, ConfigError):
+        raise
+    except Exception as error:  # the user's code may raise anything
+        hint = "if it wants other images, say so by --contract"
+        raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}; {hint}") from error
 
 
-def call_factory(factory: str) -> nn.Module:
-    """Import ``package.module:factory`` and call it."""
-    made = imported(factory, "factory")
-    try:
-        module = made()
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"factory {factory} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(module, nn.Module):
-        raise ModelError(f"factory {factory} returned a {type(module).__name__}; expected a torch.nn.Module")
-    return module
-
-
-def imported(path: str, what: str = "function") -> Callable[..., Any]:
-    """The user's ``package.module:function``; the current folder is searched too.
-
-    Raises:
-        ModelError: no such path, or importing it fails.
-    """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute:
-        raise ModelError(f"{what} {path!r} is not of the form package.module:{what}")
-    if "" not in sys.path and str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        target: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"{what} {path} failed: {type(error).__name__}: {error}") from error
-    if not callable(target):
-        raise ModelError(f"{what} {path} is a {type(target).__name__}; expected something to call")
-    return target
-
-
-WRAPPERS = ("module.", "_orig_mod.")
-"""What DataParallel, DistributedDataParallel and torch.compile put before the names of a model's weights."""
-EXACT = (torch.float16, torch.bfloat16)
-"""Every value of these is one of float32."""
-
-
-def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the model's names: without what wrappers put before all of them, and with those that share memory with another,
-    of which safetensors keeps one only; half precision as float32, where the model has that."""
-    while weights and not weights.keys() & expected.keys():
-        prefix = next((p for p in WRAPPERS if all(name.startswith(p) for name in weights)), None)
-        if prefix is None:
-            break
-        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
-    kept = {(t.data_ptr(), t.shape): name for name, t in expected.items() if name in weights and t.numel()}
-    shared = {name: kept.get((t.data_ptr(), t.shape)) for name, t in expected.items() if name not in weights}
-    weights = weights | {name: weights[other] for name, other in shared.items() if other is not None}
-
-    def widened(name: str, tensor: Tensor) -> Tensor:
-        single = name in expected and expected[name].dtype is torch.float32
-        return tensor.float() if single and tensor.dtype in EXACT else tensor
-
-    return {name: widened(name, tensor) for name, tensor in weights.items()}
-
-
-def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError with path, expected and found."""
-    expected = module.state_dict()
-    weights = unwrapped(weights, expected)
-    if missing := sorted(expected.keys() - weights.keys()):
-        raise ModelError(f"{where} lacks {_some(missing)}; expected the {len(expected)} tensors of the model")
-    if extra := sorted(weights.keys() - expected.keys()):
-        raise ModelError(f"{where} holds {_some(extra)}, which the model does not have; expected {len(expected)} tensors")
-    for name, tensor in expected.items():
-        found = weights[name]
-        if found.shape != tensor.shape or found.dtype != tensor.dtype:
-            raise ModelError(f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype} {tuple(tensor.shape)}")
-        if found.is_floating_point() and not torch.isfinite(found).all():
-            raise ModelError(f"{where}: {name} holds NaN or infinite values; expected finite weights")
-    module.load_state_dict(weights)
-
-
-def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str) -> None:
+def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str, reading: Reading = "any") -> None:
     """Ask a module for the labels of a few blank images; raise ModelError if it does not give probabilities or logits for each."""
     for count in (2, 3):
         images = torch.full((count, *image_shape), 0.5)
-        try:
-            with torch.no_grad():
-                outputs = module(images)
-        except Exception as error:  # the user's code may raise anything
-            hint = "; export it with a dynamic batch dimension" if name.endswith((".pt2", ".onnx")) else ""
-            raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}{hint}") from error
+        outputs: Tensor = _outputs(module, lambda given=images: given, count, image_shape, name)
         to_probabilities(outputs, count, num_classes, name)
 
 
-def _some(names: list[str], limit: int = 3) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+def gradients(module: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
+    """Raise ModelError if a victim's answers have no gradients for its images, which its UAP is crafted by."""
+    images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    with torch.enable_grad():
+        outputs = module(images)
+    if not outputs.requires_grad:
+        raise ModelError(
+            f"{name} has no gradients to craft a UAP with: is all of it in a no_grad block, or its input rounded? Export it without"
+        )
+
+
+__all__ = ["KINDS", "PREFIX", "Asked", "Loaded", "fitted", "gradients", "load", "load_model", "read", "try_out"]

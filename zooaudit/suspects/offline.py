@@ -81,6 +81,17 @@ def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
     return naming.rows([r.get(column) for r in _in_order(rows)])
 
 
+def width(path: Path) -> int | None:
+    """How many numbers the first answer of a file is; None if it is something else than a list of numbers.
+
+    Raises:
+        InputError: no such file, or it cannot be read.
+    """
+    rows = _rows(path)
+    answer = next((rows[0][c] for c in ANSWERS if c in rows[0]), None) if rows else None
+    return len(answer) if isinstance(answer, list) and answer and all(isinstance(n, int | float) for n in answer) else None
+
+
 def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     numbers = [r.get("query") for r in rows]
     for number in numbers:

@@ -1,31 +1,38 @@
 """An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients: it can be a suspect, not a victim."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ModelError, first_line
+from zooaudit.suspects.seen import Described
+
+TYPES = {
+    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(uint8)": "uint8", "tensor(int8)": "int8",
+}  # fmt: skip
 
 
 class OnnxModule(nn.Module):
-    """A graph with one float input ``[n, c, h, w]`` and, among its outputs, one of float ``[n, K]``: the first of K columns counts.
+    """A graph with one input; it gives its outputs by name. Operators of somebody's own are not loaded, since that would run his code.
 
     Args:
-        num_classes: K.
-        path: of the ``.onnx`` file. Operators of somebody's own are not loaded, since that would run his code.
+        path: of the ``.onnx`` file.
+        input_name: of the input that takes the images, where the graph has several.
+        columns: names of the columns, for graphs that give an object of names and scores for each image.
 
     Raises:
         ModelError: no onnxruntime, no such graph, or other inputs.
     """
 
-    def __init__(self, path: Path, num_classes: int) -> None:
+    def __init__(self, path: Path, input_name: str = "", columns: tuple[str, ...] = ()) -> None:
         super().__init__()
         try:
             import onnxruntime
         except ImportError as error:
-            raise ModelError(f"{path} needs onnxruntime: pip install 'zooaudit[onnx]'") from error
+            raise ModelError(f"{path} needs onnxruntime and onnx: pip install 'zooaudit[onnx]'") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3
@@ -33,17 +40,42 @@ class OnnxModule(nn.Module):
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception of its own for each kind of trouble
             raise ModelError(f"{path} is not a readable ONNX graph ({first_line(error)})") from error
-        inputs = self._session.get_inputs()
-        if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-            found = ", ".join(f"{i.name}: {i.type}" for i in inputs) or "none"
-            raise ModelError(f"{path} takes {found}; expected one input, float images in [0, 1]")
-        self._input, self._num_classes = inputs[0].name, num_classes
+        found = _input(self._session.get_inputs(), input_name, path)
+        self._columns = columns
+        shape = tuple(d if isinstance(d, int) and d > 0 else None for d in found.shape)
+        self.described = Described(shape, TYPES.get(found.type, found.type), found.name)
 
-    def forward(self, x: Tensor) -> Tensor:
-        outputs = self._session.run(None, {self._input: x.cpu().numpy()})
-        floats = [o for o in outputs if isinstance(o, np.ndarray) and o.ndim == 2 and o.dtype.kind == "f"]
-        if not floats:
-            found = ", ".join(f"{o.dtype} {o.shape}" if isinstance(o, np.ndarray) else type(o).__name__ for o in outputs)
-            raise ModelError(f"it gives {found}; expected float [images, classes]")
-        fit = [o for o in floats if o.shape[1] == self._num_classes]  # an embedding may come first
-        return torch.from_numpy((fit or floats)[0]).float()
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Every output that is a tensor or a list of names with scores, by name."""
+        outputs = self._session.run(None, {self.described.name: x.cpu().numpy()})
+        names = [o.name for o in self._session.get_outputs()]
+        found = {name: self._tensor(value) for name, value in zip(names, outputs, strict=True)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _tensor(self, value: Any) -> Tensor | None:
+        if isinstance(value, np.ndarray):
+            return torch.from_numpy(np.ascontiguousarray(value)) if value.dtype.kind in "fiu" else None
+        if isinstance(value, list) and value and all(isinstance(row, dict) and row for row in value):
+            return self._scores(value)
+        return None
+
+    def _scores(self, rows: list[dict[Any, float]]) -> Tensor | None:
+        """A list of names and scores, as scikit-learn's converters give: in the order of the names, or of the numbers of classes."""
+        keys = set(rows[0])
+        if any(set(row) != keys for row in rows):
+            return None
+        if all(isinstance(key, int) for key in keys):
+            order: list[Any] = sorted(keys)
+        else:
+            order = [name for name in self._columns if name in keys]
+        return torch.tensor([[float(row[key]) for key in order] for row in rows]) if len(order) == len(keys) else None
+
+
+def _input(inputs: Any, name: str, path: Path) -> Any:
+    told = ", ".join(f"{i.name}: {i.type} {list(i.shape)}" for i in inputs) or "none"
+    if name and name not in [i.name for i in inputs]:
+        raise ModelError(f"{path} takes {told}; expected an input named {name!r}, as input.name says")
+    if len(inputs) != 1:
+        why = "the others would have no value" if name else "nobody knows what the others want"
+        raise ModelError(f"{path} takes {told}; expected one input, images ({why}): export it with constants in place of the others")
+    return inputs[0]

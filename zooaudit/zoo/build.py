@@ -16,6 +16,7 @@ from zooaudit.data.on_disk import Images
 from zooaudit.data.splits import complement, overlapping_part, random_part, seed_set, tuning_part
 from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.suspects.contracted import bare
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.extract import extract
 from zooaudit.zoo.fit import DivergedError, accuracy, fit
@@ -143,7 +144,7 @@ def _build_own(spec: ModelSpec, own: OwnTraining, dataset: Dataset) -> BuiltMode
     trained = train(own, spec.seed, dataset)
     reached, weights = 0.0, dict[str, Tensor]()
     if trained.module is not None:
-        weights = {k: v.clone().contiguous() for k, v in trained.module.state_dict().items()}
+        weights = {k: v.clone().contiguous() for k, v in bare(trained.module).state_dict().items()}
         reached = accuracy(trained.module.to(dataset.test.images.device), dataset.test)
     reason = trained.reason or _shortfall(spec, reached, None)
     status = Status.FAILED if reason else Status.LEARNT

@@ -20,7 +20,11 @@ from torch import Tensor, nn
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, ModelError, first_line
-from zooaudit.suspects.load import call_factory, put_weights, read_weights, refuse_pickle, try_out
+from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.factories import call_factory
+from zooaudit.suspects.load import Asked, fitted
+from zooaudit.suspects.raw import Raw
+from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
 from zooaudit.zoo.procedure import OUT, SEED, imported, split, takes_data
 from zooaudit.zoo.watched import Limits, run
 
@@ -56,8 +60,8 @@ def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
         if code != 0:
             return Trained(None, told, reason or _why(code or 0, out, told))
         try:
-            return Trained(_read(own.factory, out, dataset), told)
-        except ModelError as error:
+            return Trained(_read(own, out, dataset), told)
+        except (ModelError, ConfigError) as error:
             return Trained(None, told, first_line(error).replace(str(out), OUT if own.command else "its model"))
 
 
@@ -92,8 +96,8 @@ def _why(code: int, out: Path, log: bytes) -> str:
     return f"{ended}: {last[:300]}"
 
 
-def _read(factory: str, out: Path, dataset: Dataset) -> nn.Module:
-    """The module that the run's weights belong to.
+def _read(own: OwnTraining, out: Path, dataset: Dataset) -> nn.Module:
+    """The module that the run's weights belong to, behind the victim's contract.
 
     Raises:
         ModelError: there is no such file, it is no safetensors, or not of the factory's module; or this does not answer the images.
@@ -103,12 +107,11 @@ def _read(factory: str, out: Path, dataset: Dataset) -> nn.Module:
     if out.stat().st_size == 0:
         raise ModelError(f"{out} is empty, though it ended without an error; expected safetensors")
     refuse_pickle(out)
+    weights = read_weights(out)
     with torch.random.fork_rng([]):
-        module = call_factory(factory)
-    put_weights(module, read_weights(out), str(out))
-    module.eval().requires_grad_(False)
-    try_out(module, dataset.image_shape, dataset.num_classes, str(out))
-    return module
+        module = call_factory(own.factory, weights)
+    put_weights(module, weights, str(out))
+    return fitted(Raw(module), Asked(dataset.image_shape, dataset.classes, contract_of(own.given)), str(out)).module
 
 
 def _last(log: Path) -> bytes:

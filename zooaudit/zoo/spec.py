@@ -90,7 +90,7 @@ class ModelSpec:
         plain = self.to_json()
         if self.own_training is None:
             return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(plain)}"
-        del plain["own_training"]["timeout_s"]
+        plain["own_training"] = self.own_training.to_json()
         return f"{self.role}-{OWN}-{digest_of(plain)}"
 
     @property
@@ -103,7 +103,10 @@ class ModelSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain values. A field that came after version 2 is left out where it is None: models from before keep their ids."""
         plain = dataclasses.asdict(self)
-        return {k: v for k, v in plain.items() if v is not None or k not in ("own_training", "start")}
+        plain = {k: v for k, v in plain.items() if v is not None or k not in ("own_training", "start")}
+        if self.own_training is not None and not self.own_training.contract:
+            del plain["own_training"]["contract"]
+        return plain
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":

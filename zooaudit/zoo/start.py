@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from zooaudit.config import Start, TrainConfig
 from zooaudit.errors import ModelError
-from zooaudit.suspects.load import imported, try_out
+from zooaudit.suspects.factories import imported
+from zooaudit.suspects.load import try_out
 
 SLOWER = 10.0
 """Learning rates are those of training from nothing, divided by this."""

@@ -1,0 +1,111 @@
+"""Models that lie elsewhere: in S3, in the hub's cache, in an MLflow store."""
+
+import sys
+from pathlib import Path
+
+import boto3
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from cluster.seaweed import Seaweed
+from tests.makers import Affine
+from tests.test_huggingface import PROCESSORS, asked, blobs, vit
+from tests.test_weight_files import sharded
+from zooaudit.errors import InputError, StoreError
+from zooaudit.storage.places import flavour, local
+from zooaudit.suspects.load import load, load_model
+
+
+def put(bucket: str, folder: Path, prefix: str = "") -> None:
+    """A folder's files under an S3 prefix."""
+    name, _, key = bucket.removeprefix("s3://").partition("/")
+    client = boto3.client("s3", region_name="us-east-1")
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        client.put_object(Bucket=name, Key=f"{key}/{prefix}{path.relative_to(folder)}", Body=path.read_bytes())
+
+
+@pytest.mark.s3
+def test_models_in_s3(seaweed: Seaweed, bucket: str, tmp_path: Path) -> None:
+    model = vit(tmp_path / "f")
+    PROCESSORS["squashed"]().save_pretrained(tmp_path / "f")
+    (tmp_path / "f" / "pytorch_model.bin").write_bytes(b"\x80never fetched")
+    put(bucket, tmp_path / "f", "folder/")
+    (tmp_path / "s").mkdir()
+    sharded(tmp_path / "s", Affine(seed=3))
+    put(bucket, tmp_path / "s", "shards/")
+    found = local(f"{bucket}/folder")
+    assert sorted(p.name for p in found.iterdir()) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    loaded, images = load(found, None, asked((3, 24, 24))), blobs(2, 24, 24)
+    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)  # type: ignore[operator,union-attr]
+    index = local(f"{bucket}/shards/model.safetensors.index.json")
+    given = torch.rand(3, 1, 4, 4)
+    assert torch.equal(load_model(index, "tests.makers:Affine", (1, 4, 4), 4)(given), Affine(seed=3)(given))
+    single = local(f"{bucket}/folder/model.safetensors")
+    assert single.read_bytes() == (tmp_path / "f" / "model.safetensors").read_bytes()
+    for missing in ("folde", "folder/model", "nothing.onnx"):
+        with pytest.raises(InputError, match="does not exist; expected s3://bucket/key of a file, or of a folder"):
+            local(f"{bucket}/{missing}")
+    with pytest.raises(InputError, match="is no model in S3"):
+        local("s3://bucket")
+
+
+def cached(home: Path, repo: str, folder: Path) -> None:
+    """A snapshot in the hub's cache, as its client keeps it: links into blobs."""
+    top = home / "hub" / f"models--{repo.replace('/', '--')}"
+    snapshot = top / "snapshots" / ("a" * 40)
+    for part in (snapshot, top / "refs", top / "blobs"):
+        part.mkdir(parents=True)
+    (top / "refs" / "main").write_text("a" * 40)
+    for path in sorted(folder.iterdir()):
+        (top / "blobs" / path.name).write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(Path("../../blobs") / path.name)
+
+
+def test_models_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    model = vit(tmp_path / "f")
+    PROCESSORS["squashed"]().save_pretrained(tmp_path / "f")
+    cached(tmp_path / "home", "birds/vit", tmp_path / "f")
+    loaded, images = load(local("hf://birds/vit"), None, asked((3, 24, 24))), blobs(2, 24, 24)
+    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)  # type: ignore[operator,union-attr]
+    assert local("hf://birds/vit@main/model.safetensors").name == "model.safetensors"
+    with pytest.raises(StoreError, match=r"hf://birds/none cannot be fetched"):
+        local("hf://birds/none")
+    for wrong in ("hf://birds", "hf://birds/../x"):
+        with pytest.raises(InputError, match="is no model of the hub"):
+            local(wrong)
+
+
+@pytest.mark.parametrize(("place", "package"), [("hf://a/b", "huggingface_hub"), ("models:/shirts/1", "mlflow"), ("runs:/1/m", "mlflow")])
+def test_a_missing_package_is_named(place: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    local.cache_clear()
+    with pytest.raises(InputError, match=f"needs the package {package}: pip install {package}"):
+        local(place)
+
+
+def test_a_path_is_a_path(tmp_path: Path) -> None:
+    save_file(Affine().state_dict(), tmp_path / "m.safetensors")
+    assert local(str(tmp_path / "m.safetensors")) == tmp_path / "m.safetensors"
+
+
+def test_what_mlflow_keeps_around_a_model(tmp_path: Path) -> None:
+    """A model of MLflow's is a folder with a description; here as its flavours write it."""
+    (tmp_path / "onnx").mkdir()
+    for name in ("MLmodel", "model.onnx", "model.onnx.data", "requirements.txt"):
+        (tmp_path / "onnx" / name).write_bytes(b"")
+    assert flavour(tmp_path / "onnx", "models:/a/1") == tmp_path / "onnx" / "model.onnx"
+    vit(tmp_path / "transformers" / "model")
+    (tmp_path / "transformers" / "MLmodel").write_bytes(b"")
+    assert flavour(tmp_path / "transformers", "models:/a/1") == tmp_path / "transformers" / "model"
+    (tmp_path / "pytorch" / "data").mkdir(parents=True)
+    (tmp_path / "pytorch" / "data" / "model.pth").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"):
+        flavour(tmp_path / "pytorch", "models:/a/1")
+    (tmp_path / "onnx" / "other.onnx").write_bytes(b"")
+    with pytest.raises(InputError, match=r"expected one .onnx"):
+        flavour(tmp_path / "onnx", "models:/a/1")

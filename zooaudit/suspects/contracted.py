@@ -1,0 +1,98 @@
+"""A model behind its contract: asked with images in [0, 1] ``[n, c, h, w]``, it gives logits or probabilities of the kit's classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from zooaudit.suspects.blackbox import BlackBox, Reading
+from zooaudit.suspects.contract import Contract
+from zooaudit.suspects.outputs import chosen, taken, valued
+from zooaudit.suspects.preprocess import Preprocess
+
+NUMBERS_AT_ONCE = 2**24
+"""Of prepared images: 111 of 224 x 224 in colours, 64 MiB."""
+
+
+class Contracted(nn.Module):
+    """Any module behind its contract; gradients pass through, but not through inputs that are rounded.
+
+    Args:
+        inner: takes what ``prepare`` gives.
+        contract: the effective one: its output says which of several it is.
+        columns: where the model has each of the kit's classes; empty if as they are.
+        reading: of what it gives, see :class:`~zooaudit.suspects.blackbox.TorchBlackBox`.
+    """
+
+    def __init__(
+        self, inner: nn.Module, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "model",
+        reading: Reading = "any",
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.inner, self.prepare, self.contract = inner, prepare, contract
+        self.columns, self.name, self.reading = tuple(columns), name, reading
+
+    def forward(self, images: Tensor) -> Tensor:
+        batch = self.prepare.input.batch
+        size = batch or max(1, NUMBERS_AT_ONCE // self.prepare.pixels)
+        if len(images) <= size and not batch:
+            return self._scores(images)
+        return torch.cat([self._scores(part, batch) for part in images.split(size)]) if len(images) else self._scores(images)
+
+    def _scores(self, images: Tensor, batch: int = 0) -> Tensor:
+        """Of one batch; where it must be of one size, the last image fills it up."""
+        count = len(images)
+        if 0 < count < batch:
+            images = torch.cat([images, images[-1:].expand(batch - count, -1, -1, -1)])
+        told = self.reading == "told"
+        scores = taken(self.inner(self.prepare(images)), self.contract.output, self.name)[:count]
+        scores = valued(scores, self.contract.output, self.name, told) if scores.ndim == 2 else scores
+        return chosen(scores, self.columns, self.name, self.reading) if self.columns else scores
+
+
+def bare(module: nn.Module) -> nn.Module:
+    """The model itself, whose weights bear the names that its files use."""
+    return module.inner if isinstance(module, Contracted) else module
+
+
+class ContractedBox:
+    """A black box behind a contract, for what is asked over a wire: the same preprocessing, the same choice of columns.
+
+    Args:
+        box: takes what ``prepare`` gives and answers with scores of all its classes.
+        geometry_only: channels and size are changed, and pixels stay in [0, 1]: what is sent as PNG has no other numbers.
+    """
+
+    def __init__(
+        self, box: BlackBox, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "suspect",
+        reading: Reading = "guess", geometry_only: bool = False,
+    ) -> None:  # fmt: skip
+        self._box, self._prepare, self._contract = box, prepare, contract
+        self._columns, self._name, self._reading = tuple(columns), name, reading
+        self._form = prepare.geometry if geometry_only else prepare
+
+    @property
+    def queries(self) -> int:
+        return self._box.queries
+
+    def ask(self, images: Tensor) -> Tensor:
+        """As :meth:`BlackBox.ask`."""
+        told: Reading = self._reading
+        scores = valued(self._box.ask(self._form(images)), self._contract.output, self._name, told == "told")
+        return chosen(scores, self._columns, self._name, told) if self._columns else scores
+
+
+def contracted_box(
+    box: BlackBox, contract: Contract, image_shape: tuple[int, int, int], classes: Sequence[str], name: str = "suspect",
+    reading: Reading = "guess", geometry_only: bool = False,
+) -> BlackBox:  # fmt: skip
+    """``box`` behind a contract; ``box`` itself where the contract says nothing.
+
+    Raises:
+        ConfigError: the contract does not fit the images or the kit's classes.
+    """
+    if contract == Contract():
+        return box
+    prepare, columns = Preprocess(replace(contract.input, batch=0), image_shape), contract.classes.of(classes)
+    return ContractedBox(box, prepare, contract, columns, name, reading, geometry_only)

@@ -1,0 +1,225 @@
+"""A folder as transformers writes it: an image classifier (``config.json``, safetensors) with its own preprocessing.
+
+Local files only, no code of the folder's, no pickles. What ``preprocessor_config.json`` says becomes a contract, and is held against the
+processor itself on images by chance: one that does anything else is refused.
+"""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from zooaudit.errors import ConfigError, ModelError, first_line
+from zooaudit.suspects.contract import Contract, Input
+from zooaudit.suspects.files import read_json, weights_in
+from zooaudit.suspects.named_nets import library
+from zooaudit.suspects.preprocess import Preprocess
+from zooaudit.suspects.raw import Raw
+from zooaudit.suspects.weights import refuse_pickle
+
+PREPROCESSOR = "preprocessor_config.json"
+PREFIX = "hf"
+RESAMPLE: tuple[Any, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
+"""By Pillow's number."""
+ROUNDED = 4 / 255
+"""Of pixels, at most, that an 8-bit pipeline's rounding makes."""
+
+
+def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) -> Raw:
+    """The classifier in a folder.
+
+    Args:
+        said: of its input; where it is given, a folder without a preprocessor is taken.
+        image_shape: of the images that it will be asked.
+
+    Raises:
+        ModelError: what is wrong with the folder, and what was expected.
+    """
+    for path in weights_in(folder):
+        if path.suffix == ".safetensors":
+            refuse_pickle(path)
+    if (folder / "adapter_config.json").is_file():
+        raise ModelError(f"{folder} holds an adapter; expected a whole model: merge it by model.merge_and_unload() and save that")
+    transformers = library("transformers", str(folder))
+    _check_named(read_json(folder / "config.json"), folder)
+    with _quiet(transformers), torch.random.fork_rng([]):
+        try:
+            module, info = transformers.AutoModelForImageClassification.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
+                attn_implementation="eager", output_loading_info=True,
+            )  # fmt: skip
+        except Exception as error:  # transformers raises many kinds
+            raise ModelError(f"{folder} is no image classifier that transformers can load ({_reason(error)})") from error
+    _check_whole(module, info, folder)
+    seen, notes = _preprocessing(folder, said, image_shape)
+    return Raw(module, seen, _labels(module.config), notes=(f"config.json: transformers' {type(module).__name__}", *notes))
+
+
+def empty(folder: Path) -> nn.Module:
+    """The net that a folder's ``config.json`` describes, with any weights: a factory for twins.
+
+    Raises:
+        ModelError: there is none that transformers knows.
+    """
+    transformers = library("transformers", str(folder))
+    _check_named(read_json(folder / "config.json"), folder)
+    with _quiet(transformers), torch.random.fork_rng([]):
+        try:
+            config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            return cast(
+                nn.Module,
+                transformers.AutoModelForImageClassification.from_config(
+                    config, trust_remote_code=False, attn_implementation="eager", dtype=torch.float32
+                ),
+            )
+        except Exception as error:  # transformers raises many kinds
+            raise ModelError(f"{folder} is no image classifier that transformers can build ({_reason(error)})") from error
+
+
+def _check_named(told: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a net of timm's by an address: it would be downloaded."""
+    name = told.get("architecture")
+    if told.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
+        raise ModelError(f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of timm.list_models()")
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {first_line(error)[:300]}"
+
+
+@contextlib.contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """Without warnings and bars, which say of missing weights what is an error here; and without the network, whatever a folder names."""
+    logging, hub = transformers.utils.logging, library("huggingface_hub.constants", "transformers")
+    online, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, True
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = online
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> None:
+    """Transformers fills what is missing with numbers by chance."""
+    missing, other = sorted(info.get("missing_keys", ())), sorted(map(str, info.get("mismatched_keys", ())))
+    if missing or other:
+        lacks = f"lack {missing[0]}" if missing else f"hold {other[0]} in another shape"
+        more = f" and {len(missing) + len(other) - 1} more" if len(missing) + len(other) > 1 else ""
+        raise ModelError(f"{folder}: its weights {lacks}{more}; expected those of the whole {type(module).__name__}, its head included")
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{folder}: {name} holds NaN or infinite values; expected finite weights")
+
+
+def _labels(config: Any) -> tuple[str, ...]:
+    told = getattr(config, "id2label", None) or {}
+    names = tuple(str(told[key]) for key in sorted(told, key=int))
+    return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names  # transformers' words for no names
+
+
+def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int]) -> tuple[Contract, tuple[str, ...]]:
+    """The contract that a folder's processor comes to."""
+    if said.size and (said.mean or said.range):
+        return Contract(), ()  # all of it is said
+    if not (folder / PREPROCESSOR).is_file():
+        if said != Input():
+            return Contract(), ()
+        raise ModelError(
+            f"{folder} has no {PREPROCESSOR}, so nobody knows how it wants its images; say so, for example "
+            "--contract 'input.size=[224, 224]' input.resize=shorter 'input.mean=[0.5]' 'input.std=[0.5]'"
+        )
+    transformers = library("transformers", str(folder))
+    with _quiet(transformers):
+        try:
+            processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        except Exception as error:  # transformers raises many kinds
+            raise ModelError(f"{folder / PREPROCESSOR} is no image processor that transformers knows ({_reason(error)})") from error
+    seen = _seen(processor, folder)
+    apart = _apart(processor, seen, image_shape, folder)
+    note = f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by {apart:.2g} of the range at most"
+    return Contract(seen), (note,)
+
+
+def _seen(processor: Any, folder: Path) -> Input:
+    def told(name: str, default: Any = None) -> Any:
+        value = getattr(processor, name, default)
+        return default if value is None else value
+
+    fields: dict[str, Any] = _resizing(told, folder)
+    low, high = 0.0, 255.0 * float(told("rescale_factor", 1 / 255)) if told("do_rescale", False) else 255.0
+    if told("rescale_offset", False) and told("do_rescale", False):
+        low, high = low - 1, high - 1
+    if abs(low) > 1e-6 or abs(high - 1) > 1e-6:
+        fields["range"] = (low, high)
+    if told("do_normalize", False):
+        fields |= {name: tuple(map(float, told(f"image_{name}"))) for name in ("mean", "std")}
+    bgr = told("do_flip_channel_order", False)
+    return Input(**fields, channels="bgr" if bgr else "rgb")
+
+
+def _resizing(told: Any, folder: Path) -> dict[str, Any]:
+    size, crop = _sides(told("size")), _sides(told("crop_size")) if told("do_center_crop", False) else None
+    if not told("do_resize", False):
+        return {"size": crop, "resize": "crop", "cut": "floor"} if crop else {}
+    number = int(told("resample", 2))
+    filter_ = RESAMPLE[number] if 0 <= number < len(RESAMPLE) else ""
+    if size is None or not filter_:
+        raise ModelError(f"{folder / PREPROCESSOR} has size {told('size')}, resample {number}; say what it does: --contract input.size=...")
+    if len(size) == 1 and told("crop_pct") is not None and told("do_center_crop") is None:  # ConvNeXt's
+        side, share = size[0], float(told("crop_pct"))
+        if side < 384:
+            return {"size": (side, side), "resize": "shorter", "resize_to": (int(side / share),), "filter": filter_, "cut": "floor"}
+        return {"size": (side, side), "resize": "squash", "filter": filter_}
+    if len(size) == 1:
+        return {"size": crop or (size[0], size[0]), "resize": "shorter", "resize_to": size, "filter": filter_, "cut": "floor"}
+    return {"size": crop or size, "resize": "squash", "resize_to": size, "filter": filter_, "cut": "floor"}
+
+
+def _sides(size: Any) -> tuple[int, ...] | None:
+    """Height and width, or the shorter side alone."""
+    if isinstance(size, int):
+        return (size,)
+    told = dict(size) if isinstance(size, Mapping) else {k: v for k, v in vars(size or object).items() if not k.startswith("_")}
+    told = {k: v for k, v in told.items() if v is not None}
+    if {"height", "width"} <= told.keys():
+        return int(told["height"]), int(told["width"])
+    return (int(told["shortest_edge"]),) if "shortest_edge" in told and "longest_edge" not in told else None
+
+
+def _apart(processor: Any, seen: Input, image_shape: tuple[int, int, int], folder: Path) -> float:
+    """How far the processor's pixels are from ours on images by chance, as a share of the range of pixels.
+
+    Raises:
+        ModelError: farther than rounding explains.
+    """
+    _, height, width = image_shape
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.randint(0, 256, (2, 3, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator)
+    images = torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bilinear").round().to(torch.uint8)
+    try:
+        theirs = processor(list(images), return_tensors="pt", input_data_format="channels_first")["pixel_values"]
+        ours = Preprocess(seen, (3, height, width))(images.float() / 255)
+    except ConfigError:
+        raise
+    except Exception as error:  # transformers raises many kinds
+        raise ModelError(f"{folder / PREPROCESSOR} fails on images of {height} x {width} ({_reason(error)})") from error
+    if theirs.shape != ours.shape:
+        found = f"gives {tuple(theirs.shape)} where its settings, as we read them, give {tuple(ours.shape)}"
+        raise ModelError(f"{folder / PREPROCESSOR} {found}; say what it does: --contract input.size=... input.resize=...")
+    low, high = seen.range or (0.0, 1.0)
+    unit = (high - low) / (torch.tensor(seen.std).view(-1, 1, 1) if seen.std else torch.ones(1))
+    apart = float(((theirs - ours).abs() / unit).max())
+    if apart > ROUNDED:
+        raise ModelError(
+            f"{folder / PREPROCESSOR} gives pixels that differ by {apart:.2g} of their range from what its settings say, as we read them; "
+            "say what it does: --contract input.size=... input.mean=..."
+        )
+    return apart

@@ -1,0 +1,187 @@
+"""Images in [0, 1] as a model wants them: a differentiable module made from the input part of a contract.
+
+Resizing is by the filters that Pillow has, in floating point: where a pipeline resizes 8-bit images, as Pillow does, it rounds twice, so
+that its pixels are up to 2 / 255 from these.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from zooaudit.errors import ConfigError
+from zooaudit.suspects.contract import Input
+
+GREY = (0.299, 0.587, 0.114)
+"""ITU-R 601, as Pillow's ``L`` and torchvision's ``Grayscale``."""
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64, "uint8": torch.uint8, "int8": torch.int8}
+BOUNDS = {"uint8": (0, 255), "int8": (-128, 127)}
+
+
+def _triangle(x: float) -> float:
+    return max(0.0, 1 - abs(x))
+
+
+def _cubic(x: float, a: float = -0.5) -> float:
+    x = abs(x)
+    if x < 1:
+        return ((a + 2) * x - (a + 3)) * x * x + 1
+    return (((x - 5) * x + 8) * x - 4) * a if x < 2 else 0.0
+
+
+def _sinc(x: float) -> float:
+    return 1.0 if x == 0 else math.sin(math.pi * x) / (math.pi * x)
+
+
+FILTERS: dict[str, tuple[Callable[[float], float], float]] = {
+    "bilinear": (_triangle, 1.0),
+    "bicubic": (_cubic, 2.0),
+    "lanczos": (lambda x: _sinc(x) * _sinc(x / 3) if abs(x) < 3 else 0.0, 3.0),
+    "box": (lambda x: 1.0 if -0.5 < x <= 0.5 else 0.0, 0.5),
+    "hamming": (lambda x: _sinc(x) * (0.54 + 0.46 * math.cos(math.pi * x)) if abs(x) < 1 else 0.0, 1.0),
+}
+"""Kernel and half its width, as in Pillow's Resample.c."""
+OVERSHOOTS = ("bicubic", "lanczos")
+
+
+def kernel(size: int, out: int, filter_: str, antialias: bool) -> Tensor:
+    """The matrix float32 ``[out, size]`` that resizes a line of pixels."""
+    ratio = size / out
+    weights = torch.zeros(out, size, dtype=torch.float64)
+    if filter_ == "nearest":  # step by step as Pillow, whose rounding decides where a pixel lies between two
+        places = torch.full((out,), ratio, dtype=torch.float64)
+        places[0] = ratio * 0.5
+        weights[torch.arange(out), places.cumsum(0).long().clamp(max=size - 1)] = 1
+        return weights.float()
+    shape, support = FILTERS[filter_]
+    widened = max(ratio, 1.0) if antialias else 1.0
+    for i in range(out):
+        centre = (i + 0.5) * ratio
+        first, last = max(0, int(centre - support * widened + 0.5)), min(size, int(centre + support * widened + 0.5))
+        line = torch.tensor([shape((j - centre + 0.5) / widened) for j in range(first, last)], dtype=torch.float64)
+        weights[i, first:last] = line / line.sum()
+    return weights.float()
+
+
+class Preprocess(nn.Module):
+    """As the contract's ``Input`` describes.
+
+    Args:
+        input_: with all that is to be applied.
+        image_shape: (channels, height, width) of the images.
+
+    Raises:
+        ConfigError: the images and the contract do not go together.
+    """
+
+    def __init__(self, input_: Input, image_shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.input, self.image_shape = input_, image_shape
+        channels, height, width = image_shape
+        self.grey = input_.channels == "grey" and channels == 3
+        self.colours = input_.channels in ("rgb", "bgr") and channels == 1
+        self.wanted = 1 if self.grey else 3 if self.colours else channels
+        self._across(height, width)
+        low, high = input_.range or ((0.0, 255.0) if input_.dtype == "uint8" and not input_.scale else (0.0, 1.0))
+        self.low, self.high = float(low), float(high)
+        for name in ("mean", "std"):
+            values = getattr(input_, name)
+            if len(values) not in (0, 1, self.wanted):
+                raise ConfigError(f"input.{name} has {len(values)} numbers; expected 1 or {self.wanted}, as the model is given channels")
+            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) if values else None, persistent=False)
+        self.mean: Tensor | None
+        self.std: Tensor | None
+
+    def _across(self, height: int, width: int) -> None:
+        """The matrices that resize, and the middle that is cut out."""
+        size, said = self.input.size, self.input
+        self.size = (size[0], size[-1]) if size else (height, width)
+        to = said.resize_to or self.size
+        if said.resize == "crop" or (not said.resize and not said.resize_to and self.size == (height, width)):
+            between = (height, width)
+        elif said.resize == "shorter" or (said.resize == "" and height * to[-1] == width * to[0]):
+            between = shorter(height, width, min(to))
+        elif said.resize == "squash":
+            between = (to[0], to[-1])
+        else:
+            raise ConfigError(
+                f"images of {height} x {width} become {self.size[0]} x {self.size[1]} by squashing them or by cutting out the middle; say "
+                "which by --contract input.resize=squash or input.resize=shorter"
+            )
+        self.between = between
+        if between[0] < self.size[0] or between[1] < self.size[1]:
+            found = f"{between[0]} x {between[1]}"
+            raise ConfigError(f"input.size {self.size[0]} x {self.size[1]} cannot be cut out of {found}; make input.resize_to larger")
+        filter_, antialias = said.filter or "bilinear", said.antialias is not False
+        for name, old, new in (("down", height, between[0]), ("along", width, between[1])):
+            self.register_buffer(name, kernel(old, new, filter_, antialias) if old != new else None, persistent=False)
+        self.down: Tensor | None
+        self.along: Tensor | None
+        self.top, self.left = (
+            (b - s) // 2 if said.cut == "floor" else round((b - s) / 2.0) for b, s in zip(between, self.size, strict=True)
+        )
+
+    @property
+    def changes(self) -> bool:
+        """Whether images are given in another form than float32 ``[n, c, h, w]`` in [0, 1] as they are."""
+        said = self.input
+        plain = said.layout in ("", "nchw") and said.dtype in ("", "float32") and not said.batch
+        same = (self.low, self.high) == (0.0, 1.0) and self.mean is None and self.std is None
+        size = self.down is None and self.along is None and self.size == self.image_shape[1:]
+        return not (plain and same and size and not self.grey and not self.colours and not (said.channels == "bgr" and self.wanted == 3))
+
+    @property
+    def pixels(self) -> int:
+        """Numbers an image, as the model is given it."""
+        return self.wanted * self.size[0] * self.size[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Float images ``[n, c, h, w]`` in [0, 1] as the model's input, of its layout and dtype."""
+        return self.numbers(self.geometry(images))
+
+    def geometry(self, images: Tensor) -> Tensor:
+        """Channels and size only: still float ``[n, c', h', w']`` in [0, 1], as a PNG could hold it."""
+        x = images
+        if self.grey:
+            x = (x * x.new_tensor(GREY).view(1, 3, 1, 1)).sum(1, keepdim=True)
+        elif self.colours:
+            x = x.expand(-1, 3, -1, -1)
+        elif self.input.channels == "bgr" and self.wanted == 3:
+            x = x.flip(1)
+        if self.along is not None:
+            x = x @ self.along.T
+        if self.down is not None:
+            x = self.down @ x
+        if (self.along is not None or self.down is not None) and self.input.filter in OVERSHOOTS:
+            x = x.clamp(0, 1)
+        height, width = self.size
+        return x[..., self.top : self.top + height, self.left : self.left + width]
+
+    def numbers(self, x: Tensor) -> Tensor:
+        """What ``geometry`` gave, in the model's range, dtype and layout."""
+        if (self.low, self.high) != (0.0, 1.0):
+            x = x * (self.high - self.low) + self.low
+        if self.mean is not None:
+            x = x - self.mean
+        if self.std is not None:
+            x = x / self.std
+        x = self._typed(x)
+        if self.input.layout == "nhwc":
+            return x.permute(0, 2, 3, 1).contiguous()
+        return x.flatten(1) if self.input.layout == "flat" else x
+
+    def _typed(self, x: Tensor) -> Tensor:
+        dtype = self.input.dtype
+        if dtype in BOUNDS:
+            low, high = BOUNDS[dtype]
+            scaled = x / self.input.scale + self.input.zero_point if self.input.scale else x
+            return scaled.round().clamp(low, high).to(DTYPES[dtype])
+        return x if dtype in ("", "float32") else x.to(DTYPES[dtype])
+
+
+def shorter(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width when the shorter side becomes ``side``, rounded down as torchvision and transformers do."""
+    if height <= width:
+        return side, int(side * width / height)
+    return int(side * height / width), side

@@ -1,0 +1,62 @@
+"""Whether a suspect is asked as it wants to be: how many of the control questions, images of the victim's task, it gets right."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binom
+from torch import Tensor
+
+from zooaudit.verdict.twin_test import POORER, TwinTest
+
+CHANCE = 0.05
+"""P of as many right answers by guessing, over which they are called no better than chance."""
+BETTER = 0.2
+"""Share of right answers that another contract must add to make sense of a suspect."""
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a suspect's answers to the control questions come to.
+
+    Attributes:
+        right: how many of them are right.
+        asked: how many there are.
+        classes: K.
+        usual: the share that the poorest candidate or reference gets right, less what may be chance.
+    """
+
+    right: int
+    asked: int
+    classes: int
+    usual: float
+
+    @property
+    def share(self) -> float:
+        return self.right / self.asked
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether guessing may well do as well."""
+        return float(binom.sf(self.right - 1, self.asked, 1 / self.classes)) > CHANCE
+
+    @property
+    def poor(self) -> bool:
+        """Whether it is far worse than every model of the kit's."""
+        return self.share < self.usual
+
+    def mended_by(self, other: "Control") -> bool:
+        """Whether the answers by another contract make the sense that these lack."""
+        return self.poor and not other.at_chance and other.share >= self.share + BETTER
+
+
+def control_questions(test: TwinTest) -> Tensor:
+    """Float images ``[checks, c, h, w]`` in [0, 1], the first that every suspect is asked."""
+    return test.questions()[: test.checks]
+
+
+def control(test: TwinTest, answers: Tensor) -> Control:
+    """Of answers ``[checks or more, K]`` in the kit's order of classes."""
+    labels, given = test.labels[: test.checks], answers[: test.checks].argmax(1)
+    known = torch.cat([test.answers, test.reference_answers])[:, : test.checks]
+    usual = float((known.argmax(-1) == labels).double().mean(-1).min()) - POORER
+    return Control(int((given == labels).sum()), len(labels), test.num_classes, usual)
