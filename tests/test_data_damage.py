@@ -17,7 +17,7 @@ from PIL import Image
 from tests.makers import idx_bytes, pixels, png, write_idx, write_parquet
 from zooaudit.data.decode import decode_image
 from zooaudit.data.images import ImageSet
-from zooaudit.data.readers import read_dataset, read_npz, read_parquet
+from zooaudit.data.readers import read_dataset
 from zooaudit.errors import DataError
 
 IMAGES, LABELS = pixels(4), [0, 1, 2, 0]
@@ -34,8 +34,9 @@ def flip(raw: bytes, where: float, bit: int) -> bytes:
 
 
 def refused(path: Path, *expected: str) -> None:
+    np.savez(path.parent / "test.npz", images=IMAGES, labels=LABELS)
     with pytest.raises(DataError) as caught:
-        read_parquet([path]) if path.suffix == ".parquet" else read_npz(path)
+        read_dataset(path.parent, "mine")
     for text in (str(path), *expected):
         assert text in str(caught.value), str(caught.value)
 
@@ -51,9 +52,12 @@ def test_parquet_that_is_something_else(tmp_path: Path) -> None:
     refused(tmp_path / "train.parquet", "not a readable Parquet file")
 
 
-@pytest.mark.parametrize("bad", [{"bytes": None, "path": "x.png"}, None])
-def test_null_image_names_its_row(bad: object, tmp_path: Path) -> None:
-    refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1], bad], [0, 1, 2]), "row 2", "null", "expected both")
+@pytest.mark.parametrize(
+    ("bad", "told"),
+    [({"bytes": None, "path": None}, "image is null"), (None, "image is null"), ({"bytes": None, "path": "x.png"}, "there is no x.png in")],
+)
+def test_null_image_names_its_row(bad: object, told: str, tmp_path: Path) -> None:
+    refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1], bad], [0, 1, 2]), "row 2", told)
 
 
 def test_null_label_names_its_row(tmp_path: Path) -> None:
@@ -66,11 +70,13 @@ def test_corrupt_image_in_a_row_names_the_row(tmp_path: Path) -> None:
 
 def test_parquet_columns_that_do_not_fit(tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
-    pq.write_table(pa.table({"img": [b"x"], "label": [1]}), path)
-    refused(path, "['img', 'label']", "expected image (struct<bytes, path>) and label (integer)")
-    pq.write_table(pa.table({"image": [b"x"], "label": [1]}), path)
-    refused(path, "image is binary", "expected struct<bytes, path> and an integer")
-    refused(write_parquet(path, PNGS[:1], ["cat"], label_type=pa.string()), "label string")
+    pq.write_table(pa.table({"pixels": [[1, 2]], "label": [1]}), path)
+    refused(path, "has columns pixels, label, and none of them holds encoded images", "--image-column NAME")
+    pq.write_table(pa.table({"image": [b"x"], "a": [1], "b": [1]}), path)
+    refused(path, "a, b may all be labels", "--label-column NAME")
+    refused(write_parquet(path, PNGS[:1], [[1]], label_type=pa.list_(pa.int64())), "label is list<", "one class for every image")
+    pq.write_table(pa.table({"one": [b"x"], "two": [b"x"], "label": [1]}), path)
+    refused(path, "one, two may all be images", "--image-column NAME")
 
 
 def test_parquet_whose_image_bytes_are_text(tmp_path: Path) -> None:
@@ -83,7 +89,8 @@ def test_parquet_with_broken_class_names(metadata: str, tmp_path: Path) -> None:
     """Unreadable metadata is either passed over, and classes are numbered, or named in a DataError."""
     path = write_parquet(tmp_path / "train.parquet", PNGS, LABELS, metadata)
     try:
-        assert read_parquet([path])[2] == ("0", "1", "2")
+        np.savez(tmp_path / "test.npz", images=IMAGES, labels=LABELS)
+        assert read_dataset(tmp_path, "mine").classes == ("0", "1", "2")
     except DataError as error:
         assert str(path) in str(error)
 

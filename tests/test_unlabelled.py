@@ -62,17 +62,20 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         read_log(tmp_path / "text.txt", GREY)
     with pytest.raises(DataError, match="holds 3 images of another task; expected 20 at least"):
         read_foreign(folder_of(tmp_path / "few", pixels(3)), GREY)
-    np.savez(tmp_path / "bad.npz", images=pixels(24).astype(np.float32))
-    with pytest.raises(DataError, match="images are float32"):
+    np.savez(tmp_path / "bad.npz", images=pixels(24).astype(np.float32) / 4)
+    with pytest.raises(
+        DataError,
+        match=r"images are float32 from 0 to 63.75, which may stand for more than one range; say what black and white are: --value-range",
+    ):
         read_log(tmp_path / "bad.npz", GREY)
-    pq.write_table(pa.table({"picture": [b""]}), tmp_path / "named.parquet")
-    with pytest.raises(DataError, match="has columns picture; expected image"):
+    pq.write_table(pa.table({"drawing": [0.5]}), tmp_path / "named.parquet")
+    with pytest.raises(DataError, match=r"has columns drawing, and none of them holds encoded images .*--image-column NAME"):
         read_log(tmp_path / "named.parquet", GREY)
     pq.write_table(pa.table({"image": [1] * 30}), tmp_path / "numbers.parquet")
-    with pytest.raises(DataError, match="row 0: image is int; expected the bytes"):
+    with pytest.raises(DataError, match="has columns image, and none of them holds encoded images"):
         read_log(tmp_path / "numbers.parquet", GREY)
     pq.write_table(pa.table({"image": [None, png(pixels(1)[0])]}), tmp_path / "null.parquet")
-    with pytest.raises(DataError, match="row 0: image is NoneType"):
+    with pytest.raises(DataError, match="row 0: image is null; expected the bytes"):
         read_log(tmp_path / "null.parquet", GREY)
 
 

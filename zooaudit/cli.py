@@ -13,9 +13,11 @@ from zooaudit import (
     __version__,
     chosen_recipe,
     commands,
+    data_commands,
     evidence_commands,
     explain_commands,
     kit_commands,
+    own_data,
     own_victim,
     planning,
     recipe_commands,
@@ -140,9 +142,8 @@ def make_parser() -> argparse.ArgumentParser:
     add("--run", metavar="NAME", required=True, help="the finished run")
     add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
 
-    add = _adder(subcommands, "data", commands.data, "zooaudit data --dataset fashion-mnist")
-    add("--dataset", default="fashion-mnist", help="digits, fashion-mnist, or any name for your own --data (default: %(default)s)")
-    add("--data", metavar="DIR", help="your own data: a class folder, Parquet, .npz or IDX for each of train and test")
+    _adder(subcommands, "data", data_commands.data, data_commands.EXAMPLE)
+    data_commands.add_arguments(subcommands.choices["data"])
 
     _adder(subcommands, "study", study_commands.study, study_commands.EXAMPLE)
     study_commands.add_arguments(subcommands.choices["study"])
@@ -190,11 +191,7 @@ def _adder(
 def _add_recipe(add: Callable[..., argparse.Action]) -> None:
     chosen_recipe.add_arguments(add, "fmnist-quick")
     add("--seed", type=int, help="run the recipe with another seed: other splits, other models")
-    add(
-        "--data",
-        metavar="DIR",
-        help="your own data instead of the recipe's: a class folder, Parquet, .npz or IDX for each of train and test",
-    )
+    own_data.add_arguments(add)
     own_victim.add_arguments(add)
 
 

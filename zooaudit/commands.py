@@ -22,6 +22,7 @@ from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
+from zooaudit.own_data import data_of, reading_of
 from zooaudit.own_victim import own_victim, with_start
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
@@ -69,8 +70,9 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
 
 def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
     """Images beside the data: of another task, and those that the victim was asked."""
-    foreign = read_foreign(Path(args.foreign), dataset.image_shape) if args.foreign else None
-    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape) if args.query_log else None)
+    reading, tell = reading_of(args), voice(args)
+    foreign = read_foreign(Path(args.foreign), dataset.image_shape, reading, tell) if args.foreign else None
+    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape, reading, tell) if args.query_log else None)
 
 
 def voice(args: argparse.Namespace) -> Voice:
@@ -129,22 +131,6 @@ def report(args: argparse.Namespace, out: TextIO) -> int:
     return 0
 
 
-def data(args: argparse.Namespace, out: TextIO) -> int:
-    """Find a dataset and describe it."""
-    found = resolve(args.dataset, Path(args.data) if args.data else None, say=voice(args))
-    facts = {
-        "name": found.name,
-        "source": found.source,
-        "train": len(found.train),
-        "test": len(found.test),
-        "image_shape": list(found.image_shape),
-        "classes": list(found.classes),
-        "digest": found.digest,
-    }
-    print(json.dumps(facts) if args.json else "\n".join(f"{k:<12} {v}" for k, v in facts.items()), file=out)
-    return 0
-
-
 def doctor(args: argparse.Namespace, out: TextIO) -> int:
     """Say what this machine can do and what is missing."""
     findings = doctors.examine(args.store)
@@ -162,9 +148,8 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
     recipe = chosen_recipe(args)
     if args.fallback and args.settings:
         raise ConfigError("--set changes --recipe, but with --fallback another may be run; expected one of --set and --fallback")
-    folder = Path(args.data) if args.data else None
     try:
-        dataset = resolve(recipe.dataset, folder, say=tell).to(pick_device())
+        dataset = data_of(args, recipe.dataset, tell).to(pick_device())
     except DatasetUnavailableError as error:
         if not args.fallback:
             raise

@@ -7,11 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TextIO
 
+from zooaudit import own_data
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining, Start
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
@@ -70,7 +70,7 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
     if not pack.has("model", opened.kit.victim):
         raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --with-models")
     stated = opened.kit.facts.get("recipe", {})
-    dataset = resolve(recipe_from(stated).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
+    dataset = own_data.data_of(args, recipe_from(stated).dataset, tell).to(pick_device())
     _refuse_factory(args, opened, pack)
     training = _allowed_training(args, opened)
     trial = Trial(args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed, _start(args, dataset))
@@ -141,7 +141,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="references of the checker's own to train, beside the kit's, which are the owner's word; 0: none (default: as many as the "
         "kit's recipe has)",
     )  # fmt: skip
-    add("--data", metavar="DIR", help="with --with-models: the victim's data, where it is not one that zooaudit finds by name")
+    own_data.add_arguments(add, "with --with-models: the victim's data, where it is not one that zooaudit finds by name")
     add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim, and its twins, to be built by this callable")
     add("--train", metavar="MODULE:NAME", help="with --with-models: the owner's training function, whose code you have looked at")
     add(

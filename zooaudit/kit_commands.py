@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from zooaudit import own_data
 from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining
-from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError
 from zooaudit.evidence.keeping import commitment
 from zooaudit.kit import KIND, Kit, asked_as, find_kit, read_kit
@@ -73,7 +73,7 @@ def _add_twins(args: argparse.Namespace, artifact: Artifact, artifacts: Artifact
         raise ConfigError("--twins is missing: how many twins the kit is to have in all")
     found, tell = read_kit(artifact), voice(args)
     training = _as_it_is_now(committed_training(found.facts), args.train_timeout)
-    dataset = resolve(recipe_from(found.facts["recipe"]).dataset, Path(args.data) if args.data else None, say=tell).to(pick_device())
+    dataset = own_data.data_of(args, recipe_from(found.facts["recipe"]).dataset, tell).to(pick_device())
     made = add_twins(artifact, args.twins, dataset, artifacts, chosen_farm(args), tell.watch, training)
     now = read_kit(made).twin_test.twins
     return {"kit": made.id, "twins": now, "added": now - found.twin_test.twins, "smallest_p": smallest_p(now), "made_from": artifact.id}
@@ -150,5 +150,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="with queries: those of the paper's test, so many views of them; without, those of the twin test",
     )  # fmt: skip
     add("--twins", type=int, metavar="N", help="with add-twins: how many there are to be in all; N of them give p-values from 1 / (N + 1)")
-    add("--data", metavar="DIR", help="with add-twins: the victim's data, where it is not one that zooaudit finds by name")
+    own_data.add_arguments(add, "with add-twins: the victim's data, where it is not one that zooaudit finds by name")
     add("--train-timeout", type=float, metavar="SECONDS", help="with add-twins: longest that the owner's procedure may take for one twin")

@@ -2,12 +2,10 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import TextIO
 
-from zooaudit import chosen_recipe
+from zooaudit import chosen_recipe, own_data
 from zooaudit.config import Recipe
-from zooaudit.data.resolve import resolve
 from zooaudit.errors import InputError
 from zooaudit.footprint import OPEN, PROBE, Requests
 from zooaudit.measured import DOMAINS, Domain
@@ -24,7 +22,7 @@ def plan(args: argparse.Namespace, out: TextIO) -> int:
     """Say what an audit will take, before anything is run: models, hours, storage, requests, queries."""
     devices = _devices(args)
     recipe, own = chosen_recipe.chosen_recipe(args), _own(args)
-    domain = _domain(recipe, args.data)
+    domain = _domain(recipe, args)
     if args.sizing:
         print(sizing_table(recipe, domain, devices, own), file=out)
         return 0
@@ -61,15 +59,15 @@ def _own(args: argparse.Namespace) -> OwnVictim | None:
     return None
 
 
-def _domain(recipe: Recipe, folder: str | None) -> Domain:
-    if folder is None:
+def _domain(recipe: Recipe, args: argparse.Namespace) -> Domain:
+    if args.data is None:
         if recipe.dataset not in DOMAINS:
             raise InputError(
                 f"recipe {recipe.name} is for {recipe.dataset}, which is not one of {', '.join(DOMAINS)}; say where it is: --data DIR"
             )
         return DOMAINS[recipe.dataset]
-    found = resolve(recipe.dataset, Path(folder))
-    return Domain(folder, len(found.train), len(found.test), found.image_shape, found.num_classes)
+    found = own_data.data_of(args, recipe.dataset, lambda _: None)
+    return Domain(args.data, len(found.train), len(found.test), found.image_shape, found.num_classes)
 
 
 def lines(found: Estimate, changed: str) -> list[str]:
@@ -170,7 +168,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     chosen_recipe.add_arguments(add, "fmnist-quick")
     add("--models", type=int, metavar="N", help="scale the recipe to about N models, with more suspects and look-alikes")
-    add("--data", metavar="DIR", help="your own data instead of the recipe's: the plan follows its size and image shape")
+    own_data.add_arguments(add, f"{own_data.HELP}; the plan follows its size and image shape")
     add("--twins", type=int, metavar="N", help="how many twins the victim has (default: the recipe's, 19)")
     add(
         "--own-victim",

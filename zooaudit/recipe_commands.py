@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit import own_victim, planning
+from zooaudit import own_data, own_victim, planning
 from zooaudit.chosen_recipe import SETTING
 from zooaudit.commands import voice
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError
 from zooaudit.measured import DOMAINS, Domain
 from zooaudit.recipe_files.differences import Difference, differences
@@ -106,7 +105,7 @@ def _base(name: str, checked: Recipe) -> tuple[Recipe, str]:
 def _domain(checked: Recipe, args: argparse.Namespace) -> Domain:
     """The data that it is for, if that is known; else any of the size that every net can take, to count models on."""
     if args.data is not None:
-        found = resolve(checked.dataset, Path(args.data), say=voice(args))
+        found = own_data.data_of(args, checked.dataset, voice(args))
         check_sizes(checked, len(found.train), own=False)
         return _domain_of(found)
     if checked.dataset in DOMAINS:
@@ -143,7 +142,7 @@ def _new(args: argparse.Namespace, out: TextIO) -> int:
     target = _target(args)
     if args.trial and not (args.train or args.train_command):
         raise ConfigError("--try trains one twin to see how long it takes, but neither --train nor --train-command says how")
-    dataset = resolve(args.dataset or Path(args.data).resolve().name, Path(args.data) if args.data else None, say=tell)
+    dataset = own_data.data_of(args, args.dataset or own_data.name_of(args.data), tell)
     own = own_victim.own_victim(args, dataset, tell)
     tell(f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes} classes")
     data = look_at_data(dataset)
@@ -221,6 +220,7 @@ def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
 def _next(args: argparse.Namespace, target: Path) -> str:
     given = {"data": args.data, "victim": args.victim, "factory": args.factory, "train": args.train, "train-command": args.train_command}
     options = " ".join(f"--{name} {value if ' ' not in value else repr(value)}" for name, value in given.items() if value)
+    options = " ".join(filter(None, [options, *own_data.options_of(args)]))
     return f"zooaudit audit --recipe {target} --store ./store {options}".rstrip()
 
 
@@ -237,7 +237,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("name", nargs="?", metavar="NAME|FILE", help="show, check: a recipe's name, or a TOML file")
     add("--toml", action="store_true", help="show: as TOML, which is the default; --json for JSON")
     add("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings", help=f"show, check: {SETTING}")
-    add("--data", metavar="DIR", help="check, new: your data, a class folder, Parquet, .npz or IDX for each of train and test")
+    own_data.add_arguments(add, "check, new: " + own_data.HELP.replace(" instead of the recipe's", ""))
     add("--dataset", metavar="NAME", help="new: what the data is called (default: the folder's name), or without --data a known one")
     own_victim.add_model(add)
     own_victim.add_training(add, twins=False)

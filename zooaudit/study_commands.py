@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zooaudit import chosen_recipe
+from zooaudit import chosen_recipe, own_data
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
@@ -55,7 +55,7 @@ def _add_zoo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     chosen_recipe.add_arguments(add, "fmnist-paper", "whose zoo: ")
     add("--seed", type=int, help="run the recipe with another seed")
-    add("--data", metavar="DIR", help="your own data instead of the recipe's")
+    own_data.add_arguments(add)
     add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
     add("--farm", choices=("ray", "serial"), default="ray", help="with --build: who trains (default: %(default)s)")
     add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")

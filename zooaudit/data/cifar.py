@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.data.decode import Labelled
+from zooaudit.data.arrays import Arrays
+from zooaudit.data.classes import Targets
 from zooaudit.errors import DataError
 
 BINARY, PICKLED = "cifar-10-batches-bin", "cifar-10-batches-py"
@@ -45,7 +46,7 @@ def find_cifar(folder: Path) -> Path | None:
     return None
 
 
-def read_cifar(folder: Path) -> tuple[Labelled, Labelled]:
+def read_cifar(folder: Path) -> tuple[Arrays, Arrays]:
     """Training and test images of a folder with the five training batches, the test batch and the names of the classes."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; expected all files of CIFAR-10's binary version: unpack it again")
@@ -53,7 +54,8 @@ def read_cifar(folder: Path) -> tuple[Labelled, Labelled]:
     parts = []
     for names in (TRAIN, TEST):
         batches = [_batch(folder / name, len(classes)) for name in names]
-        parts.append((torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches]), classes))
+        images, labels = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
+        parts.append(Arrays(str(folder), images.numpy(), Targets(labels.tolist(), classes)))
     return parts[0], parts[1]
 
 

@@ -1,94 +1,151 @@
 """What every reader needs: encoded images to one tensor, and errors that name the file."""
 
+import contextlib
+import functools
 import io
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TypeVar
+import warnings
+from collections.abc import Iterable, Iterator
 
 import numpy as np
+import psutil
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from zooaudit.data.met import Met
+from zooaudit.data.pixels import as_colour, plain_pixels
+from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.sizes import sized
+from zooaudit.data.words import short
 from zooaudit.errors import DataError, first_line
 
-T = TypeVar("T")
-Labelled = tuple[Tensor, Tensor, tuple[str, ...]]
-"""uint8 ``[n, c, h, w]``, int64 ``[n]`` and class names."""
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
+"""What Pillow may open: others run programs (EPS), or are no images of a data set."""
+MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
+"""Kinds that may hold several images; in MPO, a camera's JPEG, the others are previews."""
+MOST_PIXELS = 2**30 // 12
+"""As Pillow has it: it refuses twice as many."""
+LARGEST = 256 * 2**20
+"""Bytes of one encoded image."""
 
 
-def decode_image(raw: bytes, where: str) -> Tensor:
+def decode_image(raw: bytes, where: str, reading: Reading = PLAIN, met: Met | None = None) -> Tensor:
     """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, turned as its EXIF orientation says; ``where`` names it in the error.
 
     Raises:
         DataError: it cannot be read, or only by a guess: what its numbers mean, or what is behind its transparent pixels.
     """
+    met = Met() if met is None else met
+    if len(raw) > LARGEST:
+        raise DataError(f"{where}: {len(raw) / 2**20:,.0f} MiB; expected an image of at most {LARGEST / 2**20:g} MiB")
     try:
-        with Image.open(io.BytesIO(raw)) as opened:
-            array = _pixels(_upright(opened), where)
+        with Image.open(io.BytesIO(raw), formats=_formats()) as opened:
+            array = _decoded(opened, where, reading, met)
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{where}: not a readable image (none of {', '.join(FORMATS)}); remove or replace it") from error
     except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{where}: not a readable image ({error}); remove or replace it") from error
-    tensor = torch.from_numpy(array.copy())
+        raise DataError(f"{where}: not a readable image ({first_line(error)}); remove or replace it") from error
+    tensor = torch.from_numpy(array)
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
 
-def _upright(image: Image.Image) -> Image.Image:
+@contextlib.contextmanager
+def strictly() -> Iterator[None]:
+    """Pillow as it comes, whatever a user's own code has set: no truncated images, no bombs; and without its warnings of odd tags."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = before
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of ``FORMATS`` that this Pillow was built with."""
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _decoded(opened: Image.Image, where: str, reading: Reading, met: Met) -> np.ndarray:
+    met.formats[opened.format or "?"] += 1
+    met.modes[opened.mode] += 1
+    if opened.format in MANY_FRAMES and getattr(opened, "is_animated", False):
+        met.done["hold several frames; the first of each is taken, as common loaders do"] += 1
+    image = opened if reading.ignore_exif else _upright(opened, met)
+    image = as_colour(plain_pixels(image, opened, where, reading, met), reading.colour)
+    met.sizes[image.height, image.width] += 1
+    return np.array(fitted(image, reading, met))
+
+
+def fitted(image: Image.Image, reading: Reading, met: Met) -> Image.Image:
+    """An ``L`` or ``RGB`` image as ``--size`` asks for."""
+    if reading.sizing is None:
+        return image
+    made = sized(image, reading.sizing)
+    met.sized += made is not image
+    return made
+
+
+def _upright(image: Image.Image, met: Met) -> Image.Image:
     """As its EXIF orientation says; as it is, where that cannot be read."""
     try:
-        return ImageOps.exif_transpose(image) if image.getexif().get(ExifTags.Base.Orientation, 1) != 1 else image
+        if image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9):
+            return image
+        turned = ImageOps.exif_transpose(image)
     except Exception:  # noqa: BLE001 -- broken EXIF raises many kinds, and says nothing of the pixels
         return image
+    if image.format != "TIFF":  # Pillow itself turns these, for every loader
+        met.done["were turned as their EXIF says; a loader that leaves them (torchvision's ImageFolder) is met by --ignore-exif"] += 1
+    return turned
 
 
-def _pixels(image: Image.Image, where: str) -> np.ndarray:
-    if image.mode.startswith("I;16"):
-        return (np.asarray(image).astype(np.uint32) // 257).astype(np.uint8)
-    if image.mode in ("I", "F"):
-        kind = "floating-point" if image.mode == "F" else "32-bit"
-        raise DataError(f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a channel")
-    if image.has_transparency_data:
-        whole = image.convert("RGBA")
-        if int(np.asarray(whole)[..., 3].min()) < 255:
-            raise DataError(f"{where}: it has transparent pixels; expected none: put it on the background that the victim was trained with")
-        image = whole if image.mode not in ("LA", "La") else image.convert("L")
-    return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
-
-
-def decode_all(encoded: Iterable[tuple[bytes, str]], count: int, where: str) -> Tensor:
+def decode_all(encoded: Iterable[tuple[bytes, str]], count: int, where: str, reading: Reading = PLAIN, met: Met | None = None) -> Tensor:
     """Decode ``count`` images, each with its name for errors, to uint8 ``[count, c, h, w]``; grey ones among coloured become coloured.
 
     They are decoded into the one tensor, so that no more than one image is held beside it.
+
+    Raises:
+        DataError: an image that cannot be read, none at all, several sizes, or more than this machine's memory.
     """
+    met = Met() if met is None else met
     together = torch.empty(0)
     sizes: set[tuple[int, ...]] = set()
+    row = -1
     for row, (raw, name) in enumerate(encoded):
-        image = decode_image(raw, name)
+        image = decode_image(raw, name, reading, met)
         sizes.add(tuple(image.shape[1:]))
         if row == 0:
+            refuse_too_much(count * image.numel(), f"{where}: {count:,} images of {short(image.shape)}")
             together = torch.empty((count, *image.shape), dtype=torch.uint8)
         if len(sizes) > 1:  # nothing will come of it, but the error shall list every size
             continue
         if len(image) > together.shape[1]:
+            refuse_too_much(count * image.numel(), f"{where}: {count:,} images of {short(image.shape)}")
             together = together.expand(-1, len(image), -1, -1).clone()
         together[row] = image
     if not sizes:
         raise DataError(f"{where} holds no images")
     if len(sizes) > 1:
-        raise DataError(f"{where}: images have sizes {short(sorted(sizes))}; expected one size, resize them first")
+        raise DataError(
+            f"{where}: images have sizes {short(sorted(sizes))}; expected one size: --size HEIGHTxWIDTH brings them to one "
+            "(as the victim's own loader does: see --fit, --shorter-side and --filter)"
+        )
+    if row + 1 != count:
+        raise DataError(f"{where}: {row + 1:,} images were read of {count:,}; expected all: read it again when nothing writes to it")
     return together
 
 
-def guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
-    """What ``read`` makes of the file, or DataError naming it."""
-    try:
-        return read(path)
-    except Exception as error:  # readers of damaged files raise many kinds
-        raise DataError(f"{path}: not a readable {kind} file ({first_line(error)}); fetch or write it again") from error
+def refuse_too_much(size: int, what: str) -> None:
+    """Refuse what this machine's free memory cannot hold, before it is asked for.
 
-
-def short(items: Iterable[object], limit: int = 6) -> str:
-    """The first few of many things, for an error."""
-    listed = list(items)
-    return ", ".join(map(str, listed[:limit])) + (f", ... ({len(listed)} in all)" if len(listed) > limit else "")
+    Raises:
+        DataError: ``size`` bytes are more than that.
+    """
+    free = psutil.virtual_memory().available
+    if size > free:
+        raise DataError(f"{what} take {size / 2**30:,.1f} GiB, this machine has {free / 2**30:,.1f} GiB free; --size makes images smaller")

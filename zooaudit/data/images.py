@@ -1,12 +1,13 @@
 """Labelled images in memory: uint8 on one device, checked once when made."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from zooaudit.data.met import Found
 from zooaudit.data.on_disk import Images, in_memory
 from zooaudit.errors import DataError
 
@@ -64,11 +65,15 @@ class Dataset:
     test: ImageSet
     classes: tuple[str, ...]
     source: str
+    found: Found | None = None
+    """What the reader met, for those who want to see that it read what they meant."""
 
     def __post_init__(self) -> None:
         shapes = {tuple(s.images.shape[1:]) for s in (self.train, self.test)}
         if len(shapes) != 1:
-            raise DataError(f"{self.name}: train and test images differ in shape {sorted(shapes)}; expected one shape")
+            raise DataError(
+                f"{self.name}: train and test images differ in shape {sorted(shapes)}; expected one shape: --size HxW, --colour rgb"
+            )
         for part, images in (("train", self.train), ("test", self.test)):
             low, high = int(images.labels.min()), int(images.labels.max())
             if low < 0 or high >= self.num_classes:
@@ -79,7 +84,7 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> "Dataset":
         """The same data on another device."""
-        return Dataset(self.name, self.train.to(device), self.test.to(device), self.classes, self.source)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
     @property
     def num_classes(self) -> int:
@@ -93,14 +98,16 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files) and labels: another image, another
-        digest."""
+        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files), labels, and how images were resized if
+        they were: another image, another digest."""
         sha = hashlib.sha256()
         for part in (self.train, self.test):
             sha.update(str(tuple(part.images.shape)).encode())
             images = part.images
             sha.update(images.cpu().contiguous().numpy().data if isinstance(images, Tensor) else images.digest.encode())
             sha.update(part.labels.cpu().contiguous().numpy().data)
+        if self.found and self.found.sizing:
+            sha.update(self.found.sizing.encode())
         return sha.hexdigest()[:16]
 
     @cached_property

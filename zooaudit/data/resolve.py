@@ -9,6 +9,7 @@ import tarfile
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from zooaudit.data import cifar, tiny_imagenet
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.readers import read_dataset
+from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.data.splits import random_part
 from zooaudit.errors import ConfigError, DataError
 
@@ -46,13 +48,16 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zooaudit"
 
 
-def resolve(name: str, folder: Path | None = None, cache: Path | None = None, say: Say = lambda _: None) -> Dataset:
+def resolve(
+    name: str, folder: Path | None = None, cache: Path | None = None, say: Say = lambda _: None, reading: Reading = PLAIN
+) -> Dataset:  # fmt: skip
     """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for it of downloads and Debian packages.
 
     Args:
         name: one of ``DATASETS`` or ``SUBSETS``; any name will do for the user's own ``folder``.
         folder: the user's data; if given nothing else is tried, so that an audit never runs on other data than asked for.
-        say: told each thing tried and how it went.
+        say: told each thing tried and how it went, and what the reader of the user's folder has to say.
+        reading: what the user says of his folder; of no use without one.
 
     Raises:
         DataError: the user's folder cannot be read.
@@ -61,10 +66,12 @@ def resolve(name: str, folder: Path | None = None, cache: Path | None = None, sa
     """
     if name in SUBSETS:
         whole, count = SUBSETS[name]
-        return first_classes(resolve(whole, folder, cache, say), count, name)
+        return first_classes(resolve(whole, folder, cache, say, reading), count, name)
     if folder is not None:
         say(f"data: reading {folder}")
-        return read_dataset(folder, name)
+        return _told(read_dataset(folder, name, reading), say)
+    if reading != PLAIN:
+        raise ConfigError(f"options that say how images are read go with --data; {name} is read as it is published")
     if name not in DATASETS:
         raise ConfigError(f"unknown dataset {name!r}; known: {', '.join((*DATASETS, *SUBSETS))}; or give your own with --data FOLDER")
     if name == "digits":
@@ -73,10 +80,18 @@ def resolve(name: str, folder: Path | None = None, cache: Path | None = None, sa
     return _known(name, (cache or default_cache()) / name, say)
 
 
+def _told(dataset: Dataset, say: Say) -> Dataset:
+    for note in dataset.found.notes if dataset.found else ():
+        say(f"data: {note}")
+    if dataset.found and dataset.found.sizing:
+        say(f"data: images are {dataset.found.sizing}")
+    return dataset
+
+
 def first_classes(dataset: Dataset, count: int, name: str) -> Dataset:
     """The images of the first ``count`` classes, or all of them if there are no more."""
     parts = [part.take((part.labels < count).nonzero().flatten()) for part in (dataset.train, dataset.test)]
-    return Dataset(name, parts[0], parts[1], dataset.classes[:count], dataset.source)
+    return replace(dataset, name=name, train=parts[0], test=parts[1], classes=dataset.classes[:count])
 
 
 def load_digits() -> Dataset:

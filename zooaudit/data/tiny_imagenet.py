@@ -9,11 +9,12 @@
 Its test images have no labels and are not read: ``val`` is the test set.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
-from zooaudit.data.decode import Labelled, decode_all, guard, short
+from zooaudit.data.classes import Targets
+from zooaudit.data.folders import Encoded
+from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
 FOLDER = "tiny-imagenet-200"
@@ -26,7 +27,7 @@ def find_tiny_imagenet(folder: Path) -> Path | None:
     return next((place for place in (folder, folder / FOLDER) if (place / IDS).is_file()), None)
 
 
-def read_tiny_imagenet(folder: Path) -> tuple[Labelled, Labelled]:
+def read_tiny_imagenet(folder: Path) -> tuple[Encoded, Encoded]:
     """Training and validation images; a class is called by its id and its first word, for example ``n02124075 Egyptian cat``."""
     ids = _text(folder / IDS).split()
     if not ids:
@@ -55,9 +56,11 @@ def _validation(folder: Path, label: dict[str, int]) -> list[tuple[Path, int]]:
     return listed
 
 
-def _read(listed: list[tuple[Path, int]], folder: Path, classes: tuple[str, ...]) -> Labelled:
-    encoded = ((guard(path, "JPEG", Path.read_bytes), str(path)) for path, _ in listed)
-    return decode_all(encoded, len(listed), str(folder)), torch.tensor([label for _, label in listed]), classes
+def _read(listed: list[tuple[Path, int]], folder: Path, classes: tuple[str, ...]) -> Encoded:
+    def items() -> Iterator[tuple[bytes, str]]:
+        return ((guard(path, "JPEG", Path.read_bytes), str(path)) for path, _ in listed)
+
+    return Encoded(str(folder), items, len(listed), Targets([label for _, label in listed], classes))
 
 
 def _text(path: Path) -> str:

@@ -1,81 +1,102 @@
 """Images without labels that a user has beside the data: of another task, or those that the victim was asked.
 
-A folder of image files (at any depth), a Parquet file or folder with a column ``image``, an ``.npz`` with ``images`` uint8, or a data
-folder with ``train`` and ``test`` as :func:`~zooaudit.data.readers.read_dataset` takes it, of which the test images are taken.
+A folder of image files (at any depth), a zip of one, Parquet files with a column of images, an ``.npz`` or ``.npy``, WebDataset tar files,
+or a data folder with ``train`` and ``test`` as :func:`~zooaudit.data.readers.read_dataset` takes it, of which the test images are taken.
 """
 
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zooaudit.data.decode import decode_image, guard, short
+from zooaudit.data.arrays import images_of
+from zooaudit.data.decode import decode_image, strictly
+from zooaudit.data.folders import images_in
+from zooaudit.data.met import Met, found
 from zooaudit.data.on_disk import in_memory
-from zooaudit.data.readers import images_in, images_of, read_dataset
+from zooaudit.data.parquet import encoded, likely_image, open_parquet
+from zooaudit.data.pixels import refuse_dark_sixteen
+from zooaudit.data.readers import read_dataset
+from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.tars import images_of_tars
+from zooaudit.data.words import guard, short
+from zooaudit.data.zips import unpacked
 from zooaudit.errors import DataError
 
 LEAST = 20
 """Fewest images that questions can be chosen from."""
+Say = Callable[[str], None]
 
 
-def read_foreign(path: Path, shape: tuple[int, int, int]) -> Tensor:
+def read_foreign(path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None) -> Tensor:
     """Images of another task, made to fit: uint8 ``[n, c, h, w]`` of ``shape``, resized (bilinear, antialiased), grey or coloured as it is.
 
     Raises:
         DataError: nothing that can be read, or too few.
     """
-    found = [_fitted(image, shape) for image in _read(path, "another task")]
-    return torch.stack(found)
+    sizes_left = replace(reading, sizing=None, colour="auto", classes="")  # it is made to fit anyway
+    return torch.stack([_fitted(image, shape) for image in _read(path, "another task", sizes_left, say)])
 
 
-def read_log(path: Path, shape: tuple[int, int, int]) -> Tensor:
+def read_log(path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None) -> Tensor:
     """Images that the victim was asked, as it was asked them: uint8 ``[n, c, h, w]``, each of ``shape``.
 
     Raises:
         DataError: nothing that can be read, too few, or images of another shape.
     """
-    found = _read(path, "the query log")
-    strange = sorted({tuple(image.shape) for image in found} - {shape})
+    images = _read(path, "the query log", replace(reading, classes=""), say)
+    if shape[0] == 3:  # as in the data itself, grey images among coloured ones are coloured
+        images = [image.expand(3, -1, -1) for image in images]
+    strange = sorted({tuple(image.shape) for image in images} - {shape})
     if strange:
         raise DataError(
             f"{path}: the query log holds images of {short(strange)} (channels, height, width); the victim takes {shape}: "
-            "give them as the victim was asked them"
+            "give them as the victim was asked them, or bring them to one size and colour as the data: --size, --colour"
         )
-    return torch.stack(found)
+    return torch.stack(images)
 
 
-def _read(path: Path, what: str) -> list[Tensor]:
+def _read(path: Path, what: str, reading: Reading, say: Say) -> list[Tensor]:
     """Every image, uint8 ``[c, h, w]``, of whatever shapes."""
-    if path.suffix == ".npz":
-        found = list(images_of(path))
-    elif path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet")) and not (path / "train").exists()):
-        found = _parquet([path] if path.is_file() else sorted(path.glob("*.parquet")))
-    elif path.is_dir():
-        files = images_in(path)
-        found = [decode_image(p.read_bytes(), str(p)) for p in files] if files else list(in_memory(read_dataset(path, what).test.images))
-    else:
+    if path.suffix.lower() == ".zip" and path.is_file():
+        with unpacked(path) as folder:
+            return _read(folder, what, reading, say)
+    met = Met()
+    with strictly():
+        images = _images(path, what, reading, met)
+    refuse_dark_sixteen(met, str(path))
+    for note in found(met, "").notes:
+        say(f"{path}: {note}")
+    if len(images) < LEAST:
+        raise DataError(f"{path} holds {len(images)} images of {what}; expected {LEAST} at least")
+    return images
+
+
+def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
+    if not path.exists() or not (path.is_dir() or path.suffix.lower() in (".npz", ".npy", ".parquet", ".tar")):
         state = "is no folder, .parquet or .npz" if path.exists() else "does not exist"
-        raise DataError(f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, or .npz")
-    if len(found) < LEAST:
-        raise DataError(f"{path} holds {len(found)} images of {what}; expected {LEAST} at least")
-    return found
+        raise DataError(
+            f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, .npz, .npy, .tar or .zip"
+        )
+    if path.suffix.lower() in (".npz", ".npy") and path.is_file():
+        return list(images_of(path, reading, met))
+    found_in = [path] if path.is_file() else [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
+    for suffix, read in ((".parquet", _parquet), (".tar", images_of_tars)):
+        files = [p for p in found_in if p.suffix.lower() == suffix]
+        if files and not (path / "train").exists():
+            return [decode_image(raw, where, reading, met) for raw, where in read(files, reading, met)]
+    if files := images_in(path, met):
+        return [decode_image(guard(p, "image", Path.read_bytes), str(p), reading, met) for p in files]
+    return list(in_memory(read_dataset(path, what, reading).test.images))
 
 
-def _parquet(paths: list[Path]) -> list[Tensor]:
-    found = []
-    for path in paths:
-        table = guard(path, "Parquet", pq.read_table)
-        if "image" not in table.column_names:
-            raise DataError(f"{path} has columns {short(table.column_names)}; expected image (struct<bytes, path>, or bytes)")
-        for row, cell in enumerate(table.column("image")):
-            raw = cell.as_py().get("bytes") if pa.types.is_struct(cell.type) and cell.is_valid else cell.as_py()
-            if not isinstance(raw, bytes):
-                raise DataError(f"{path} row {row}: image is {type(raw).__name__}; expected the bytes of an image")
-            found.append(decode_image(raw, f"{path} row {row}"))
-    return found
+def _parquet(paths: list[Path], reading: Reading, _: Met) -> Iterator[tuple[bytes, str]]:
+    files = [open_parquet(path) for path in paths]
+    image = likely_image(files[0], reading.image_column)
+    return encoded(files, image, paths[0].parent, reading.outside)
 
 
 def _fitted(image: Tensor, shape: tuple[int, int, int]) -> Tensor:

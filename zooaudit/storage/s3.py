@@ -5,13 +5,16 @@ Credentials come from boto3's default chain only (environment, shared files, ins
 environment variables and config file: nothing of it is ever in an argument, a log or the store.
 """
 
+import hashlib
 import os
 import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -49,6 +52,15 @@ REMEDIES = {
     "RequestTimeTooSkewed": "this machine's clock is wrong by many minutes; set it",
     "ExpiredToken": "the session's credentials have expired; renew them",
 }
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An object as the bucket lists it: key below the prefix, bytes, and the ETag of its content."""
+
+    key: str
+    size: int
+    etag: str
 
 
 class S3Store:
@@ -121,16 +133,50 @@ class S3Store:
         return True
 
     def keys(self, prefix: str) -> Iterator[str]:
-        names: list[str] = []
+        return iter(sorted(entry.key for entry in self.listing(prefix)))
+
+    def listing(self, prefix: str) -> list["Listed"]:
+        """What is there under keys that start with ``prefix``, but for marks of folders."""
+        found: list[Listed] = []
+        start = len(self._name(""))
         place = {"Bucket": self._bucket, "Prefix": self._name(prefix)}
         while True:
             page = self._call("list", partial(self._list, place))
-            names += [entry["Key"] for entry in page.get("Contents", []) if not entry["Key"].endswith("/")]
+            entries = (entry for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
+            found += [Listed(e["Key"][start:], int(e["Size"]), str(e.get("ETag", "")).strip('"')) for e in entries]
             if not page.get("IsTruncated"):
                 break
             place = place | {"ContinuationToken": page["NextContinuationToken"]}
-        start = len(self._name(""))
-        return iter(sorted(name[start:] for name in names))
+        return found
+
+    def download(self, entry: "Listed", target: Path) -> str:
+        """Write an object as it was listed to the file ``target``, which nobody else may read yet; its SHA-256.
+
+        Raises:
+            StoreError: it cannot be read, or is not what was listed: of another size, MD5 or ETag.
+        """
+        return self._call(f"read {entry.key}", lambda _: self._download(entry, target))
+
+    def _download(self, entry: "Listed", target: Path) -> str:
+        answer = self._client.get_object(**self._at(entry.key))
+        sha, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+        with target.open("wb") as file:
+            for chunk in answer["Body"].iter_chunks(2**20):
+                sha.update(chunk)
+                md5.update(chunk)
+                size += len(chunk)
+                file.write(chunk)
+        if size != answer["ContentLength"]:
+            raise boto.IncompleteReadError(actual_bytes=size, expected_bytes=answer["ContentLength"])
+        tag = str(answer.get("ETag", "")).strip('"')
+        plain = (
+            re.fullmatch(r"[0-9a-f]{32}", tag)
+            and answer.get("ServerSideEncryption", "AES256") == "AES256"
+            and "SSECustomerAlgorithm" not in answer
+        )  # any other is no MD5
+        if (tag, size) != (entry.etag, entry.size) or (plain and tag != md5.hexdigest()):
+            raise StoreError(f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again")
+        return sha.hexdigest()
 
     def age_s(self, key: str) -> float:
         found = self._call(f"look for {key}", lambda _: self._client.head_object(**self._at(key)))

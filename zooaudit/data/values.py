@@ -1,0 +1,70 @@
+"""What the numbers of arrays, and of images with more than 8 bits, stand for: scaled to 0 to 255 where that is certain, else refused."""
+
+import numpy as np
+
+from zooaudit.errors import DataError
+
+FLAG = "say what black and white are: --value-range BLACK WHITE, for example 0 1, 0 255, -1 1 or 0 4095"
+ROWS = 1024
+"""Images scaled at a time: floats of all at once would be many times the result."""
+
+
+def to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
+    """Numbers from ``black`` to ``white`` as uint8 0 to 255, rounded; of any shape.
+
+    Raises:
+        DataError: some lie outside.
+    """
+    if numbers.size:
+        low, high = float(numbers.min()), float(numbers.max())
+        slack = (white - black) * 1e-4
+        if not (np.isfinite([low, high]).all() and low >= black - slack and high <= white + slack):
+            raise DataError(f"{where}: its numbers lie in [{low:g}, {high:g}]; expected [{black:g}, {white:g}]; {FLAG}")
+    scaled = (numbers.astype(np.float64) - black) * (255.0 / (white - black))
+    return np.asarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
+
+
+def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
+    """As :func:`to_bytes`, a few images at a time."""
+    made = np.empty(numbers.shape, np.uint8)
+    for start in range(0, len(numbers), ROWS):
+        made[start : start + ROWS] = to_bytes(numbers[start : start + ROWS], black, white, where)
+    return made
+
+
+def certain_range(arrays: list[np.ndarray], where: str) -> tuple[float, float]:
+    """What black and white must be in arrays of one data set, all parts of it together.
+
+    Raises:
+        DataError: more than one range would do, or none; or there are numbers that are none.
+    """
+    kind = arrays[0].dtype
+    if len({array.dtype.kind for array in arrays}) > 1:
+        kinds = " and ".join(f"{array.dtype} {array.shape}" for array in arrays)
+        raise DataError(f"{where}: images are {kinds}; expected one type in train and test")
+    if kind == np.bool_:
+        return 0.0, 1.0
+    if kind.kind not in "uif":
+        raise DataError(f"{where}: images are {kind}; expected numbers")
+    full = [array for array in arrays if array.size]
+    if not full:
+        return 0.0, 255.0
+    low, high = min(float(a.min()) for a in full), max(float(a.max()) for a in full)
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{where}: images hold numbers that are not finite; expected none: mend or leave out these images")
+    for black, white in _plausible(kind, low, high):
+        return black, white
+    raise DataError(f"{where}: images are {kind} from {low:g} to {high:g}, which may stand for more than one range; {FLAG}")
+
+
+def _plausible(kind: np.dtype, low: float, high: float) -> list[tuple[float, float]]:
+    """The one range that fills what it has, or nothing."""
+    if kind.kind == "f" and low >= 0 and low < 0.1 and 0.9 < high <= 1:
+        return [(0.0, 1.0)]
+    if kind.kind == "f" and low == -1 and high == 1:
+        return [(-1.0, 1.0)]
+    if 0 <= low < 56 and 199 < high <= 255:
+        return [(0.0, 255.0)]
+    if kind == np.uint16 and high > 60_000:
+        return [(0.0, 65535.0)]
+    return []
