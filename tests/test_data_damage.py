@@ -3,6 +3,7 @@
 import gzip
 import io
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.makers import idx_bytes, pixels, png, write_idx, write_parquet
+from tests.test_data_archives import tar, zipped
+from tests.test_data_parquet import saved
+from tests.test_data_readers import class_folders
+from tests.test_data_tables import rows, table
 from zooaudit.data.decode import decode_image
 from zooaudit.data.images import ImageSet
 from zooaudit.data.readers import read_dataset
@@ -206,3 +211,57 @@ def test_a_flipped_bit_is_harmless_or_refused(tmp_path_factory: pytest.TempPathF
         read_dataset(folder, "mine")
     except DataError as error:
         assert len(str(error)) > 20
+
+
+def npy_pair(folder: Path) -> Path:
+    for part in ("train", "test"):
+        np.save(folder / f"x_{part}.npy", IMAGES)
+        np.save(folder / f"y_{part}.npy", LABELS)
+    return folder / "x_train.npy"
+
+
+def keras(folder: Path) -> Path:
+    np.savez_compressed(folder / "k.npz", x_train=IMAGES, y_train=LABELS, x_test=IMAGES, y_test=LABELS)
+    return folder / "k.npz"
+
+
+def tars(folder: Path) -> Path:
+    for part in ("train", "test"):
+        tar(folder / f"{part}.tar", [m for i, raw in enumerate(PNGS) for m in ((f"{i}.png", raw), (f"{i}.cls", str(LABELS[i]).encode()))])
+    return folder / "train.tar"
+
+
+def arrow(folder: Path) -> Path:
+    saved(saved(folder, "train"), "test")
+    return folder / "train" / "data-00000-of-00002.arrow"
+
+
+def csvs(folder: Path) -> Path:
+    return table(folder, rows("path", "label")) / "train.csv"
+
+
+def zip_of_folders(folder: Path) -> Path:
+    return zipped(class_folders(folder / "in"), folder / "data.zip")
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=60)
+@given(st.sampled_from([npy_pair, keras, tars, arrow, csvs, zip_of_folders]), DAMAGE, st.one_of(st.just(1.0), st.floats(0.1, 1)))
+def test_damage_of_every_other_kind_is_harmless_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, write: Callable[[Path], Path], damage: tuple[float, int], keep: float
+) -> None:
+    """Never another exception; and what is cut short is never taken for whole."""
+    folder = tmp_path_factory.mktemp("damaged")
+    path = write(folder)
+    whole, rows_before = path.read_bytes(), len(read_dataset(place_of(path, folder), "mine").train)
+    path.write_bytes(flip(whole, *damage)[: int(len(whole) * keep)])
+    try:
+        found = read_dataset(place_of(path, folder), "mine")
+    except DataError as error:
+        assert len(str(error)) > 20 and "0x" not in str(error)
+    else:
+        assert write is csvs or len(found.train) == rows_before
+
+
+def place_of(path: Path, folder: Path) -> Path:
+    return path if path.suffix == ".zip" else folder

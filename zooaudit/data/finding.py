@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zooaudit.data.arrays import Arrays, part_of_npz, part_of_pair
-from zooaudit.data.folders import Encoded, class_folders, of_the_system, read_class_folder
+from zooaudit.data.folders import Undecoded, class_folders, of_the_system, read_class_folder
 from zooaudit.data.met import Met
 from zooaudit.data.parquet import open_arrow, open_parquet, read_columns, saved_files
 from zooaudit.data.reading import Reading
@@ -15,7 +15,7 @@ from zooaudit.data.tars import read_tars
 from zooaudit.data.words import short
 from zooaudit.errors import DataError
 
-Part = Encoded | Arrays
+Part = Undecoded | Arrays
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation", "eval", "dev")
 WORDS = {

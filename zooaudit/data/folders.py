@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zooaudit.data.classes import Targets
 from zooaudit.data.met import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
+from zooaudit.data.on_disk import Files
 from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
@@ -27,19 +28,21 @@ SYSTEM_NAMES = frozenset(
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Undecoded:
     """One part of a data set before its images are decoded.
 
     Attributes:
         where: names it in errors.
         items: gives every image's bytes and name, in order, each time it is called.
         count: how many there are.
+        files: the same images by number, where every one has a file of its own.
     """
 
     where: str
     items: Callable[[], Iterator[tuple[bytes, str]]]
     count: int
     targets: Targets
+    files: Files | None = None
 
 
 def of_the_system(name: str) -> bool:
@@ -94,7 +97,7 @@ def class_folders(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.is_dir() and not of_the_system(p.name)), key=lambda p: p.name)
 
 
-def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Encoded:
+def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecoded:
     """One subfolder per class, images inside (at any depth). Hidden and system folders and files, such as ``.ipynb_checkpoints``,
     ``__MACOSX`` and ``._0.png``, are left alone.
 
@@ -136,6 +139,7 @@ def _refuse_one_above_all(folder: Path, classes: list[Path]) -> None:
     raise DataError(f"{folder} has one folder, {classes[0].name}, with {names} in it; expected one per class: move these into {folder}")
 
 
-def from_files(where: str, files: list[Path], targets: Targets) -> Encoded:
+def from_files(where: str, paths: list[Path], targets: Targets) -> Undecoded:
     """Image files as a part of a data set."""
-    return Encoded(where, lambda: ((guard(path, "image", Path.read_bytes), str(path)) for path in files), len(files), targets)
+    files = Files(paths)
+    return Undecoded(where, lambda: map(files.read, range(len(files))), len(files), targets, files)

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import IMAGE_NAMES, PATH_NAMES, image_column, label_column, whole_numbers
 from zooaudit.data.decode import refuse_too_much
-from zooaudit.data.folders import Encoded
+from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
@@ -88,7 +88,7 @@ def _check_end(path: Path) -> None:
             raise DataError(f"{path} has no end: not a readable Arrow file, or one that is cut short; fetch or save it again")
 
 
-def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -> Encoded:
+def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -> Undecoded:
     """The files of one part together.
 
     Args:
@@ -108,7 +108,7 @@ def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -
     count = sum(file.rows for file in files)
     refuse_too_much(8 * count, f"{first.path}: {count:,} labels")
     targets = Targets(_all_labels(files, label), _class_names(first.schema, label))
-    return Encoded(str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets)
+    return Undecoded(str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets)
 
 
 def _all_labels(files: list[Columns], label: str) -> list[int] | list[str]:

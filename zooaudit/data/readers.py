@@ -15,7 +15,7 @@ from zooaudit.data.cifar import find_cifar, read_cifar
 from zooaudit.data.classes import numbered
 from zooaudit.data.decode import decode_all, strictly
 from zooaudit.data.finding import TRAIN_NAMES, WORDS, Part, candidates, parts, split_names
-from zooaudit.data.folders import Encoded
+from zooaudit.data.folders import Undecoded
 from zooaudit.data.idx import has_idx, read_idx
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.met import Met, found
@@ -98,7 +98,7 @@ def _images(both: list[Part], reading: Reading, met: Met) -> list[Tensor]:
     """Pixels of train and test, uint8 ``[n, c, h, w]``, grey or coloured alike."""
     arrays = [part for part in both if isinstance(part, Arrays)]
     ready = iter(to_tensors(arrays, reading, met) if arrays else ())
-    made = [decode_all(part.items(), part.count, part.where, reading, met) if isinstance(part, Encoded) else next(ready) for part in both]
+    made = [decode_all(part.items(), part.count, part.where, reading, met) if isinstance(part, Undecoded) else next(ready) for part in both]
     if {image.shape[1] for image in made} == {1, 3}:
         met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")
         made = [image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1).contiguous() for image in made]

@@ -9,7 +9,7 @@ from pathlib import Path
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import IMAGE_NAMES, LABEL_NAMES, PATH_NAMES, as_labels, image_column, label_column
 from zooaudit.data.decode import refuse_too_much
-from zooaudit.data.folders import IMAGE_SUFFIXES, Encoded, from_files
+from zooaudit.data.folders import IMAGE_SUFFIXES, Undecoded, from_files
 from zooaudit.data.met import Met
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
@@ -21,7 +21,7 @@ Row = tuple[str, dict[str, str]]
 """Where the row is, and its cells by column."""
 
 
-def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading, met: Met) -> Encoded:
+def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading, met: Met) -> Undecoded:
     """One part: a row for every image, with its path and its class.
 
     Args:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import LABEL_NAMES, as_labels
 from zooaudit.data.decode import LARGEST
-from zooaudit.data.folders import IMAGE_SUFFIXES, Encoded, of_the_system
+from zooaudit.data.folders import IMAGE_SUFFIXES, Undecoded, of_the_system
 from zooaudit.data.met import OTHER, SYSTEM, Met
 from zooaudit.data.reading import Reading
 from zooaudit.data.words import guard, short
@@ -40,7 +40,7 @@ Sample = dict[str, Member]
 """Members of one sample by what follows the first dot of their names, in small letters."""
 
 
-def read_tars(paths: list[Path], reading: Reading, met: Met) -> Encoded:
+def read_tars(paths: list[Path], reading: Reading, met: Met) -> Undecoded:
     """The samples of one part, in the order of the files.
 
     Raises:
@@ -49,7 +49,7 @@ def read_tars(paths: list[Path], reading: Reading, met: Met) -> Encoded:
     samples = _samples(paths, met)
     images = [_image(key, sample, reading) for key, sample in samples.items()]
     texts = [_label(key, sample, reading, met) for key, sample in samples.items()]
-    return Encoded(str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)))
+    return Undecoded(str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)))
 
 
 def images_of_tars(paths: list[Path], reading: Reading, met: Met) -> Iterator[tuple[bytes, str]]:

@@ -9,11 +9,10 @@
 Its test images have no labels and are not read: ``val`` is the test set.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from zooaudit.data.classes import Targets
-from zooaudit.data.folders import Encoded
+from zooaudit.data.folders import Undecoded, from_files
 from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
@@ -27,7 +26,7 @@ def find_tiny_imagenet(folder: Path) -> Path | None:
     return next((place for place in (folder, folder / FOLDER) if (place / IDS).is_file()), None)
 
 
-def read_tiny_imagenet(folder: Path) -> tuple[Encoded, Encoded]:
+def read_tiny_imagenet(folder: Path) -> tuple[Undecoded, Undecoded]:
     """Training and validation images; a class is called by its id and its first word, for example ``n02124075 Egyptian cat``."""
     ids = _text(folder / IDS).split()
     if not ids:
@@ -56,11 +55,8 @@ def _validation(folder: Path, label: dict[str, int]) -> list[tuple[Path, int]]:
     return listed
 
 
-def _read(listed: list[tuple[Path, int]], folder: Path, classes: tuple[str, ...]) -> Encoded:
-    def items() -> Iterator[tuple[bytes, str]]:
-        return ((guard(path, "JPEG", Path.read_bytes), str(path)) for path, _ in listed)
-
-    return Encoded(str(folder), items, len(listed), Targets([label for _, label in listed], classes))
+def _read(listed: list[tuple[Path, int]], folder: Path, classes: tuple[str, ...]) -> Undecoded:
+    return from_files(str(folder), [path for path, _ in listed], Targets([label for _, label in listed], classes))
 
 
 def _text(path: Path) -> str:
