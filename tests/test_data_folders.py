@@ -97,11 +97,13 @@ def test_natural_order_and_order_by_a_file(tmp_path: Path) -> None:
         ('{"ant": 1, "bee": 2, "cat": 3}', "classes are numbered 1, 2, 3; expected 0 to 2"),
         ('["ant", 3]', "expected a JSON list of names, or a mapping"),
         ("{broken", "not a readable JSON file"),
+        (None, "classes: not a readable text file (No such file or directory)"),
     ],
 )
-def test_a_file_of_classes_that_does_not_fit_names_the_difference(text: str, expected: str, tmp_path: Path) -> None:
+def test_a_file_of_classes_that_does_not_fit_names_the_difference(text: str | None, expected: str, tmp_path: Path) -> None:
     folder, file = class_folders(tmp_path / "data"), tmp_path / "classes"
-    file.write_text(text)
+    if text is not None:
+        file.write_text(text)
     refused(folder, expected.format(file=file, folder=folder), reading=Reading(classes=str(file)))
 
 

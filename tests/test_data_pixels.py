@@ -179,6 +179,12 @@ def test_a_stated_range_settles_deep_pixels(numbers: np.ndarray, given: tuple[fl
     refused(raw, r"its numbers lie in \[.*expected \[0, 0.5\]", Reading(value_range=(0, 0.5)))
 
 
+def test_a_range_that_nothing_needs_is_refused(tmp_path: Path) -> None:
+    folder = folders_of(tmp_path, [encoded(Image.fromarray(GREY))] * 2, ".png")
+    with pytest.raises(DataError, match="all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out"):
+        read_dataset(folder, "mine", Reading(value_range=(0, 4095)))
+
+
 def test_numbers_that_are_none_are_refused() -> None:
     numbers = np.linspace(0, 1, 36).reshape(6, 6).astype(np.float32)
     numbers[0, 0] = np.nan

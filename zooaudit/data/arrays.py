@@ -182,6 +182,7 @@ def to_tensors(parts: list[Arrays], reading: Reading, met: Met) -> list[Tensor]:
         met.modes[f"array of {part.images.dtype}"] += len(part.images)
     if reading.value_range is not None or any(images.dtype != np.uint8 for images in scaled):
         black, white = reading.value_range or certain_range(scaled, where)
+        met.ranged += sum(map(len, scaled))
         if (black, white, scaled[0].dtype) != (0, 255, np.dtype(np.uint8)):
             met.note(f"numbers of arrays are scaled: {black:g} becomes 0, {white:g} becomes 255, rounded")
             scaled = [all_to_bytes(images, black, white, part.where) for images, part in zip(scaled, parts, strict=True)]

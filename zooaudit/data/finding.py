@@ -78,7 +78,7 @@ def find_split(folder: Path, root: Path, names: tuple[str, ...], reading: Readin
     if not by_name:
         listed = sorted(p.name for p in folder.iterdir())
         raise DataError(
-            f"{folder} holds {short(listed)}; expected {names[0]}.npz, {names[0]}*.parquet, {names[0]}*.tar, {names[0]}.csv, "
+            f"{folder} holds {short(listed) or 'nothing'}; expected {names[0]}.npz, {names[0]}*.parquet, {names[0]}*.tar, {names[0]}.csv, "
             f"{names[0]}/ with a folder per class, x_train and y_train in one .npz, IDX files, CIFAR-10's binary version, or "
             "tiny-imagenet-200; a split of another name: --train-split, --test-split"
         )

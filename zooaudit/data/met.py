@@ -20,6 +20,7 @@ class Met:
         highest: the largest number in images of 16 bits; -1 if there were none.
         ordered: how classes were numbered; "" where the data says.
         sized: how many images were brought to another size.
+        ranged: how many images ``--value-range`` was used for.
         notes: what else there is to say.
     """
 
@@ -32,6 +33,7 @@ class Met:
     highest: int = -1
     ordered: str = ""
     sized: int = 0
+    ranged: int = 0
     notes: list[str] = field(default_factory=list)
 
     def skip(self, why: str, name: str) -> None:

@@ -46,6 +46,7 @@ def _deep(image: Image.Image, opened: Image.Image, where: str, reading: Reading,
     hidden = numbers == image.info["transparency"] if "transparency" in image.info else np.zeros(numbers.shape, bool)
     if reading.value_range is not None:
         grey = to_bytes(numbers, *reading.value_range, where)
+        met.ranged += 1
     elif image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):  # Pillow scales PGM to 65,535
         grey = _sixteen(numbers, opened, met)
     else:

@@ -51,7 +51,10 @@ def _validation(folder: Path, label: dict[str, int]) -> list[tuple[Path, int]]:
         name, id_ = [*line.split("\t"), ""][:2]
         if id_ not in label:
             raise DataError(f"{folder / ANNOTATIONS} line {number}: class {id_!r} is not in {IDS}; expected one of {short(label)}")
-        listed.append((folder / "images" / name, label[id_]))
+        path = folder / "images" / name
+        if not path.is_file():
+            raise DataError(f"{path}: not a readable JPEG file (there is none); expected what {ANNOTATIONS} lists: fetch it again")
+        listed.append((path, label[id_]))
     return listed
 
 

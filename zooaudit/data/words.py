@@ -16,7 +16,8 @@ def guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
     except DataError:
         raise
     except Exception as error:  # readers of damaged files raise many kinds
-        raise DataError(f"{path}: not a readable {kind} file ({first_line(error)}); fetch or write it again") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+        raise DataError(f"{path}: not a readable {kind} file ({reason}); fetch or write it again") from error
 
 
 def short(items: Iterable[object], limit: int = 6) -> str:
