@@ -26,8 +26,8 @@ def unpacked(path: Path) -> Iterator[Path]:
         DataError: it is damaged, encrypted, too large for the disk or a bomb, or holds links or names that lead elsewhere.
     """
     with tempfile.TemporaryDirectory(prefix="zooaudit-data-") as scratch:
-        guard(path, "zip", lambda p: _unpack(p, Path(scratch)))
         try:
+            guard(path, "zip", lambda p: _unpack(p, Path(scratch)))
             yield Path(scratch)
         except DataError as error:
             raise DataError(str(error).replace(scratch, str(path))) from error
