@@ -118,6 +118,16 @@ def test_a_file_of_classes_names_numbers(tmp_path: Path) -> None:
     assert read_classes(tmp_path / "names") == ("ant", "bee")
 
 
+def test_a_file_of_classes_numbers_named_ones_anew(tmp_path: Path) -> None:
+    for part, images, labels in PARTS:
+        np.savez(tmp_path / f"{part}.npz", images=images, labels=labels, classes=["ant", "bee", "cat"])
+    (tmp_path / "names").write_text("cat\nant\nbee")
+    data = read_dataset(tmp_path, "mine", Reading(classes=str(tmp_path / "names")))
+    assert data.classes == ("cat", "ant", "bee")
+    assert data.train.labels.tolist() == [(1, 2, 0)[label] for label in PARTS[0][2]]
+    assert data.test.labels.tolist() == [(1, 2, 0)[label] for label in PARTS[1][2]]
+
+
 def test_both_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     plain, split = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
     data = read_dataset(tree(tmp_path / "a", ["bar", split], ["bar", plain]), "mine")
