@@ -1,6 +1,7 @@
 """``zooaudit data`` and the options that say how data is read; data in a bucket."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from tests.test_cli import one_line
 from tests.test_data_archives import zipped
 from tests.test_data_folders import tree
 from tests.test_data_readers import class_folders
-from zooaudit.cli import main
+from zooaudit.cli import main, make_parser
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading, Sizing
 from zooaudit.data.resolve import resolve
 from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError, DataError, InputError, StoreError
+from zooaudit.own_data import options_of, reading_of
 from zooaudit.storage import s3
 from zooaudit.storage.fetched import fetched
 from zooaudit.storage.s3 import make_client
@@ -217,3 +219,12 @@ def test_what_is_wrong_with_a_bucket_is_said(bucket: str, cache: Path, tmp_path:
 def test_options_need_data(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="digits is read as it is published"):
         resolve("digits", reading=Reading(colour="grey"))
+
+
+def test_options_are_told_again_as_they_were_given() -> None:
+    given = ["--classes", "my names.txt", "--size", "64", "--no-antialias", "--value-range", "-1.0", "1.0", "--label-column", "kind"]
+    args = make_parser().parse_args(["audit", "--data", "x", *given])
+    told = shlex.split(" ".join(options_of(args)))
+    again = make_parser().parse_args(["audit", "--data", "x", *told])
+    assert reading_of(again) == reading_of(args) != Reading() and len(told) == len(given)
+    assert options_of(make_parser().parse_args(["audit"])) == []
