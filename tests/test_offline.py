@@ -152,11 +152,6 @@ def test_answers_in_percent(tmp_path: Path) -> None:
         opened(tmp_path / "a.parquet", input={"mean": [0.5]})
 
 
-def test_an_api_is_not_asked_by_a_contract_of_files() -> None:
-    with pytest.raises(ConfigError, match="is an API, and --contract is of files and answers"):
-        Door.to("http://127.0.0.1:9/v2/models/m/infer", How("k", (1, 4, 4), CLASSES, contract=contract_of({"input": {"mean": [0.5]}})))
-
-
 def test_a_file_described_by_toml(tmp_path: Path) -> None:
     save_file(Affine().state_dict(), tmp_path / "m.safetensors")
     described = tmp_path / "theirs.toml"

@@ -16,6 +16,7 @@ from zooaudit.suspects.api import ApiBlackBox, silent
 from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
 from zooaudit.suspects.contract import Classes, Contract, Input
 from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.contracted import contracted_box
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import Asked, Loaded, load
 from zooaudit.suspects.naming import Naming
@@ -101,11 +102,11 @@ class Door:
         if how.kind == ANSWERS:
             return _answers(path, how)
         if is_address_of_suspects(name):
-            return _remote(remote_of({"url": name}, how.classes), how)
+            return _remote(remote_of({"url": name}, _named(how)), how)
         if path.suffix == ".toml":
             if "file" in (settings := _settings(path)):
                 return _described(path, settings, how)
-            return _remote(read_remote(path, how.classes), how)
+            return _remote(read_remote(path, _named(how)), how)
         return _file(how.local(name), how)
 
     @property
@@ -160,18 +161,37 @@ BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and
 
 
 def _remote(remote: Remote, how: How) -> Door:
-    if how.contract != Contract():
-        raise ConfigError(
-            f"{remote.url} is an API, and --contract is of files and answers; say how it is asked in a .toml that describes it"
-        )
+    reading: Reading = "told" if how.told else "guess"
     transport, closing = opened(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
-    door = Door(ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say), ledger=ledger)
+    api = ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say)
+    door = Door(contracted_box(api, how.contract, how.image_shape, how.classes, remote.url, reading), ledger=ledger)
     door._closing.append(closing)
-    door.in_order = list(remote.naming.columns) == list(range(len(how.classes)))
+    door.said = how.contract
+    door.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(range(len(how.classes)))
     return door
+
+
+def _named(how: How) -> tuple[str, ...]:
+    """The classes that an API is said to have: those of its contract, or the kit's.
+
+    Raises:
+        ConfigError: the contract says what is a setting of the API's own description.
+    """
+    said, classes = how.contract, how.contract.classes
+    if how.others and classes != Classes():
+        raise ConfigError(BOTH)
+    own = {"layout": said.input.layout, "dtype": said.input.dtype, "batch": said.input.batch, "name": said.input.name}
+    if given := next((name for name, value in own.items() if value), None):
+        settings = "layout, scale, datatype, batch and input"
+        raise ConfigError(f"--contract input.{given} is of files; an API's description has its own settings for it: {settings}")
+    if said.output.name or said.output.index is not None:
+        raise ConfigError("--contract output.name and output.index are of files; an API's description has the settings output and answers")
+    if classes.columns:
+        raise ConfigError("--contract classes.columns is of files; of an API, name all of its classes, in its order: classes.names=[...]")
+    return classes.names or how.classes
 
 
 def _file(path: Path, how: How) -> Door:

@@ -14,6 +14,8 @@ Layout = Literal["nchw", "nhwc", "flat"]
 LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc", "flat")
 PNG, JPEG, NPY = "image/png", "image/jpeg", "application/x-npy"
 MEDIA = (PNG, JPEG, NPY)
+SLACK = 1e-3
+"""Beyond [0, 1], by rounding."""
 QUALITY = 95
 """Of JPEGs: colours are not subsampled, but what is sent is no longer quite what was asked."""
 DTYPES = {
@@ -43,6 +45,11 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def _packed(image: Tensor, kind: str, **options: int) -> bytes:
+    if float(image.min()) < -SLACK or float(image.max()) > 1 + SLACK:
+        span = f"from {float(image.min()):.3g} to {float(image.max()):.3g}"
+        raise ConfigError(
+            f"images have numbers {span}, which no {kind} can hold; expected [0, 1]: leave mean, std and range to the suspect"
+        )
     pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     packed = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(packed, kind, **options)
