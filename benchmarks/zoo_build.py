@@ -24,7 +24,8 @@ from measure import RESULTS, context, save, spread
 
 from zooaudit import steps
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import default_cache, resolve
+from zooaudit.data.places import default_cache
+from zooaudit.data.resolve import resolve
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module

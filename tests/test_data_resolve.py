@@ -22,7 +22,8 @@ from torchvision.datasets import FashionMNIST
 from tests.makers import cifar_files, pixels, write_idx
 from zooaudit.data import cifar
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import DEBIAN_PACKAGE, DatasetUnavailableError, default_cache, first_classes, load_digits, resolve
+from zooaudit.data.places import default_cache
+from zooaudit.data.resolve import DEBIAN_PACKAGE, DatasetUnavailableError, first_classes, load_digits, resolve
 from zooaudit.errors import ConfigError, DataError
 
 IMAGES, LABELS = pixels(20, seed=4)[:, 0], np.arange(20) % 10

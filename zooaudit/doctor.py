@@ -13,7 +13,8 @@ import torch
 
 from zooaudit import __version__
 from zooaudit.compute import resolve_precision
-from zooaudit.data.resolve import DATASETS, default_cache
+from zooaudit.data.places import default_cache
+from zooaudit.data.resolve import DATASETS
 from zooaudit.distributed.cluster import cores
 from zooaudit.errors import ZooauditError
 from zooaudit.storage.artifacts import open_store

@@ -42,6 +42,10 @@ class Files:
     def __init__(self, paths: Sequence[str | Path]) -> None:
         self._paths = tuple(map(str, paths))
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return self._paths
+
     def __len__(self) -> int:
         return len(self._paths)
 
@@ -77,6 +81,7 @@ class ImagesOnDisk:
         kept: where decoded images are kept: a file of this name, and one beside it.
         device: where batches are put.
         rows: which of the images these are, in order; all by default.
+        how: what else than the files decides the pixels, for the digest.
     """
 
     __iter__ = None
@@ -85,9 +90,9 @@ class ImagesOnDisk:
 
     def __init__(
         self, encoded: Encoded, decode: Decode, shape: tuple[int, int, int], kept: Path,
-        device: torch.device | str = "cpu", rows: Tensor | None = None,
+        device: torch.device | str = "cpu", rows: Tensor | None = None, how: str = "",
     ) -> None:  # fmt: skip
-        self._encoded, self._decode, self._kept = encoded, decode, kept
+        self._encoded, self._decode, self._kept, self._how = encoded, decode, kept, how
         self._rows = torch.arange(len(encoded)) if rows is None else rows
         self.device = torch.device(device)
         self.shape = torch.Size((len(self._rows), *shape))
@@ -103,8 +108,9 @@ class ImagesOnDisk:
 
     @property
     def digest(self) -> str:
-        """Changes with the content of the encoded images, with their order, and with the shape that they are decoded to."""
-        return hashlib.sha256(f"{content_digest(self._encoded)} {tuple(self.shape)}".encode()).hexdigest()
+        """Changes with the content of the encoded images, with their order, and with how they are decoded."""
+        rows = hashlib.sha256(self._rows.numpy().tobytes()).hexdigest()
+        return hashlib.sha256(f"{content_digest(self._encoded)} {tuple(self.shape)} {rows} {self._how}".encode()).hexdigest()
 
     def to(self, device: torch.device | str) -> "ImagesOnDisk":
         """The same, batches of which are put there."""
@@ -138,7 +144,7 @@ class ImagesOnDisk:
 
     def _with(self, rows: Tensor, device: torch.device) -> "ImagesOnDisk":
         c, h, w = self.shape[1:]
-        return ImagesOnDisk(self._encoded, self._decode, (c, h, w), self._kept, device, rows)
+        return ImagesOnDisk(self._encoded, self._decode, (c, h, w), self._kept, device, rows, self._how)
 
 
 Images = Tensor | ImagesOnDisk

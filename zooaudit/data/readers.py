@@ -18,8 +18,11 @@ from zooaudit.data.finding import TRAIN_NAMES, WORDS, Part, candidates, parts, s
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.idx import has_idx, read_idx
 from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.large import left_on_disk
 from zooaudit.data.met import Met, found
+from zooaudit.data.on_disk import Images
 from zooaudit.data.pixels import refuse_dark_sixteen
+from zooaudit.data.places import default_cache
 from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.data.tiny_imagenet import find_tiny_imagenet, read_tiny_imagenet
 from zooaudit.data.words import short
@@ -43,8 +46,10 @@ def _read(folder: Path, place: Path, name: str, reading: Reading) -> Dataset:
     met = Met()
     train, test = _parts(folder, reading, met)
     labels = numbered(train.targets, test.targets, str(folder), reading, met)
-    with strictly():
-        images = _images([train, test], reading, met)
+    images: Sequence[Images] | None = left_on_disk([train, test], reading, met, default_cache()) if folder == place else None
+    if images is None:
+        with strictly():
+            images = _images([train, test], reading, met)
     refuse_dark_sixteen(met, str(folder))
     if reading.value_range and not met.ranged:
         raise DataError(f"{folder}: all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out")
@@ -109,4 +114,5 @@ def _images(both: list[Part], reading: Reading, met: Met) -> list[Tensor]:
 
 def memory(dataset: Dataset) -> int:
     """Bytes that the images of train and test take in memory."""
-    return sum(part.images.numel() * torch.uint8.itemsize for part in (dataset.train, dataset.test))
+    images = [part.images for part in (dataset.train, dataset.test)]
+    return sum(i.numel() * torch.uint8.itemsize for i in images if isinstance(i, Tensor))

@@ -1,7 +1,6 @@
 """Find a dataset: the user's folder, a cache, a download; say what is tried, and keep nothing partial."""
 
 import hashlib
-import os
 import shutil
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import torch
 
 from zooaudit.data import cifar, tiny_imagenet
 from zooaudit.data.images import Dataset, ImageSet
+from zooaudit.data.places import default_cache
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.data.splits import random_part
@@ -39,13 +39,6 @@ WAYS_OUT = {
 
 class DatasetUnavailableError(DataError):
     """Every source of a known dataset was tried and none had it."""
-
-
-def default_cache() -> Path:
-    """``$ZOOAUDIT_CACHE``, else ``$XDG_CACHE_HOME/zooaudit``, else ``~/.cache/zooaudit``."""
-    if "ZOOAUDIT_CACHE" in os.environ:
-        return Path(os.environ["ZOOAUDIT_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zooaudit"
 
 
 def resolve(

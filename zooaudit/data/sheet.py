@@ -23,7 +23,7 @@ def sheet(dataset: Dataset) -> Image.Image:
         top = cls * (tall + GAP)
         draw.text((GAP, top + GAP), f"{cls} {dataset.classes[cls]}"[:24], fill="black")
         for column, row in enumerate((labels == cls).nonzero().flatten()[:COLUMNS].tolist()):
-            picture = _picture(dataset.train.images[row]).resize((wide, tall), Image.Resampling.NEAREST)
+            picture = _picture(dataset.train.images[row : row + 1][0]).resize((wide, tall), Image.Resampling.NEAREST)
             page.paste(picture, (NAME_WIDTH + column * (wide + GAP), top))
     return page
 

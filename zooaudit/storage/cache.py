@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zooaudit.data.resolve import default_cache
+from zooaudit.data.places import default_cache
 from zooaudit.errors import first_line
 from zooaudit.storage.port import Store
 from zooaudit.storage.settings import env_number

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from zooaudit.data.resolve import default_cache
+from zooaudit.data.places import default_cache
 from zooaudit.errors import InputError, StoreError
 from zooaudit.storage.cache import FOLDER
 from zooaudit.storage.many import at_once

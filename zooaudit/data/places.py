@@ -1,0 +1,11 @@
+"""Where data is kept that was fetched or decoded."""
+
+import os
+from pathlib import Path
+
+
+def default_cache() -> Path:
+    """``$ZOOAUDIT_CACHE``, else ``$XDG_CACHE_HOME/zooaudit``, else ``~/.cache/zooaudit``."""
+    if "ZOOAUDIT_CACHE" in os.environ:
+        return Path(os.environ["ZOOAUDIT_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zooaudit"
