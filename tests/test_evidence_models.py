@@ -10,16 +10,21 @@ from torch import Tensor
 
 from tests.cases import Capture, copied, exported, kit_of, verified
 from zooaudit.cli import main
-from zooaudit.config import OwnTraining
+from zooaudit.config import OwnTraining, Start
+from zooaudit.data.resolve import load_digits
+from zooaudit.evidence import models
 from zooaudit.evidence.keeping import commitment, keep
+from zooaudit.evidence.models import Trial
 from zooaudit.evidence.stated import stated_twins
 from zooaudit.kit import Kit, load_kit, save_kit
+from zooaudit.recipes import recipe_from
 from zooaudit.steps import settled
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
+from zooaudit.zoo.spec import ModelSpec
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +199,23 @@ def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
     pack = packed(case_store, tmp_path, replace(kit, victim="victim-A-evil"), "spec", thief(case_store, kit))
     assert main([*verify, str(pack)]) == 2
     assert "expected the victim of one of our recipes" in capsys.readouterr().err
+
+
+def test_a_packs_start_never_runs(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
+    """Neither as the victim's, though the id fits, nor as the references' of the checker."""
+    artifacts = open_store(str(case_store))
+    own = artifacts.load("model", kit.victim)
+    evil = Start("os:abort", "c0de")
+    spec = replace(ModelSpec.from_json(own.meta["spec"]), start=evil)
+    artifacts.save("model", spec.id, {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec.to_json(), "record": own.meta["record"]})
+    pack = packed(case_store, tmp_path, replace(kit, victim=spec.id), "start", thief(case_store, kit))
+    verify = ["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]
+    assert main(verify) == 2
+    assert "expected the victim of one of our recipes" in capsys.readouterr().err
+    recipe = recipe_from(kit.facts["recipe"])
+    recipe = replace(recipe, zoo=replace(recipe.zoo, start=evil))
+    specs = models._specs(recipe, kit.victim, load_digits(), None, Trial(twins=3, references=8, seed=5))
+    assert specs and not any(s.start for s in specs)
 
 
 def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
