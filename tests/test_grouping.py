@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,12 +12,13 @@ from zooaudit.data.images import to_unit
 from zooaudit.fingerprint.access import Access
 from zooaudit.reporting.explained import explained
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.control import control
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.grouping import MOST, grouped, groups, kept, named_groups, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.statistic import features
 from zooaudit.verdict.stored import described, read, tensors_of
-from zooaudit.verdict.twin_test import NATURAL, Candidate, Examined, Reference, TwinTest
+from zooaudit.verdict.twin_test import NATURAL, POORER, Candidate, Examined, Reference, TwinTest
 
 
 @pytest.mark.parametrize("classes", [2, 10, MOST])
@@ -115,6 +117,16 @@ def test_no_order_of_classes_is_believed_that_fits_by_chance(test_: TwinTest) ->
     """Of 200 classes and 20 checks, nearly any answers can be put in order."""
     answers = torch.rand(QUESTIONS, CLASSES, generator=torch.Generator().manual_seed(1))
     assert test_.other_order(answers / answers.sum(1, keepdim=True)) == ()
+
+
+def test_controls_are_right_where_the_group_is(test_: TwinTest) -> None:
+    """Candidates and references are known by groups; a suspect by its classes."""
+    right = torch.nn.functional.one_hot(groups(CLASSES)[test_.labels], MOST).float()
+    able = replace(test_, answers=right.expand_as(test_.answers), reference_answers=right.expand_as(test_.reference_answers))
+    told = torch.nn.functional.one_hot(test_.labels, CLASSES).float()
+    found = control(able, told)
+    assert (found.right, found.asked, found.usual) == (CHECKS, CHECKS, 1 - POORER) and not found.poor
+    assert control(able, told.roll(1, 1)).poor
 
 
 def test_an_explanation_names_groups(test_: TwinTest) -> None:

@@ -6,6 +6,7 @@ import torch
 from scipy.stats import binom
 from torch import Tensor
 
+from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.twin_test import POORER, TwinTest
 
 CHANCE = 0.05
@@ -58,5 +59,5 @@ def control(test: TwinTest, answers: Tensor) -> Control:
     """Of answers ``[checks or more, K]`` in the kit's order of classes."""
     labels, given = test.labels[: test.checks], answers[: test.checks].argmax(1)
     known = torch.cat([test.answers, test.reference_answers])[:, : test.checks]
-    usual = float((known.argmax(-1) == labels).double().mean(-1).min()) - POORER
+    usual = float((known.argmax(-1) == groups(test.num_classes)[labels]).double().mean(-1).min()) - POORER
     return Control(int((given == labels).sum()), len(labels), test.num_classes, usual)
