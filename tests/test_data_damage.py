@@ -3,6 +3,8 @@
 import gzip
 import io
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -211,6 +213,27 @@ def test_a_flipped_bit_is_harmless_or_refused(tmp_path_factory: pytest.TempPathF
         read_dataset(folder, "mine")
     except DataError as error:
         assert len(str(error)) > 20
+
+
+def test_a_footer_that_contradicts_itself_ends_no_process(tmp_path: Path) -> None:
+    """Arrow throws where nobody catches if it is asked for one column of such a file (a histogram of another size)."""
+    for part in ("train", "test"):
+        write_parquet(tmp_path / f"{part}.parquet", list(PNGS), LABELS, NAMES)
+    raw = (tmp_path / "train.parquet").read_bytes()
+    footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
+    code = "import sys; from pathlib import Path; from zooaudit.data.readers import read_dataset\n"
+    code += "for place in sys.argv[1:]:\n  try: read_dataset(Path(place), 'mine')\n  except Exception as error: print(type(error).__name__)"
+    places = []
+    for byte in range(30, 60):
+        place = tmp_path / str(byte)
+        place.mkdir()
+        (place / "test.parquet").write_bytes(raw)
+        changed = bytearray(raw)
+        changed[footer + byte] ^= 8
+        (place / "train.parquet").write_bytes(changed)
+        places.append(str(place))
+    done = subprocess.run([sys.executable, "-c", code, *places], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and set(done.stdout.split()) <= {"DataError"}, done.stderr[-500:]
 
 
 def npy_pair(folder: Path) -> Path:

@@ -50,20 +50,20 @@ def open_parquet(path: Path) -> Columns:
         return pq.ParquetFile(path, memory_map=True, buffer_size=READ_AHEAD, pre_buffer=False)
 
     file = guard(path, "Parquet", lambda _: opened())
-    meta = file.metadata
+    meta, schema = file.metadata, file.schema_arrow
 
     def batches(names: list[str]) -> Iterator[pa.RecordBatch]:
-        rows = max(1, min(MOST_ROWS, BATCH_BYTES // max(_largest(meta, names), 1)))
+        plain = all(pa.types.is_primitive(schema.field(name).type) for name in names)
+        rows = MOST_ROWS if plain else max(1, min(MOST_ROWS, BATCH_BYTES // max(_largest(meta), 1)))
         return opened().iter_batches(batch_size=rows, columns=names, use_threads=False)
 
-    return Columns(path, file.schema_arrow, meta.num_rows, batches)
+    return Columns(path, schema, meta.num_rows, batches)
 
 
-def _largest(meta: pq.FileMetaData, names: list[str]) -> int:
-    """What one value of these columns may at most take: a dictionary can hold a large one that every row repeats."""
-    groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
-    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
-    return max((c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in names), default=0)
+def _largest(meta: pq.FileMetaData) -> int:
+    """What one value may at most take, a row group's size: a dictionary can hold a large one that all rows repeat. Columns by themselves
+    are not looked at: Arrow ends the whole process where a damaged footer contradicts itself about one."""
+    return max((meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), default=0)
 
 
 def open_arrow(path: Path) -> Columns:
