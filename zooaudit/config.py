@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from zooaudit.errors import ConfigError
@@ -481,8 +481,11 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change with any field."""
-        return digest_of(self)
+        """16 hex digits that change with any field; one that came later counts only where it says something."""
+        plain = asdict(self)
+        if self.zoo.start is None:
+            del plain["zoo"]["start"]
+        return digest_of(plain)
 
     @property
     def run_name(self) -> str:
