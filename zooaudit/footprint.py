@@ -93,7 +93,7 @@ OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
 FOUND = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there."""
 ONCE = FOUND + loaded(0) * 2 + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
-"""Beside that: victim, how it is asked, and its answers to the twin test's questions once more, as a suspect; UAP, datapoints; kit, report."""
+"""Beside that: victim, how it is asked, its answers to the twin test's questions once more, as a suspect; UAP, datapoints; kit; report."""
 
 
 def audit_requests(trained: int, extracted: int, answered: int, encoders: int) -> Requests:
