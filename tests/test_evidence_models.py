@@ -12,6 +12,7 @@ from tests.cases import Capture, copied, exported, kit_of, verified
 from zooaudit.cli import main
 from zooaudit.config import OwnTraining, Start
 from zooaudit.data.resolve import load_digits
+from zooaudit.errors import InputError
 from zooaudit.evidence import models
 from zooaudit.evidence.keeping import commitment, keep
 from zooaudit.evidence.models import Trial
@@ -216,6 +217,16 @@ def test_a_packs_start_never_runs(case_store: Path, kit: Kit, tmp_path: Path, ca
     recipe = replace(recipe, zoo=replace(recipe.zoo, start=evil))
     specs = models._specs(recipe, kit.victim, load_digits(), None, Trial(twins=3, references=8, seed=5))
     assert specs and not any(s.start for s in specs)
+
+
+def test_a_packs_checkpoint_is_the_checkers_own_file(kit: Kit) -> None:
+    """Which file is read is not for the pack to say; its content must be what the kit's models began with."""
+    net, theirs = "timm:test_resnet", Start("timm:test_resnet=/etc/theirs", "ab" * 32)
+    recipe, digits = recipe_from(kit.facts["recipe"]), load_digits()
+    zoo = replace(recipe.zoo, victim_architecture=net, architectures=("B",), checkpoints=(theirs,))
+    for given in ((), (replace(theirs, weights="cd" * 32),)):
+        with pytest.raises(InputError, match=f"begin with a checkpoint of {net}, SHA-256 abababababababab; .*--checkpoint {net}=FILE"):
+            models._specs(replace(recipe, zoo=zoo), kit.victim, digits, None, Trial(twins=3, seed=5, checkpoints=given))
 
 
 def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:

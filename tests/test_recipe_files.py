@@ -96,10 +96,12 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]), "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
     "zoo.hidden": POSITIVE, "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),
     "zoo.start": st.one_of(st.none(), st.builds(Start, st.text(max_size=9).filter(str.isprintable), st.just("ab" * 32))),
-    "zoo.accuracy_floor": SHARE, "zoo.recovery_floor": SHARE,
+    "zoo.accuracy_floor": SHARE, "zoo.recovery_floor": SHARE, "zoo.step_gib": st.floats(0.1, 1e6),
+    "zoo.checkpoints": st.just(()),  # those that there may be depend on other fields; see test_published_nets.py
     "zoo.training.epochs": POSITIVE, "zoo.training.lr_sgd": SHARE, "zoo.training.lr_adam": st.floats(1e-30, 1e-5),
     "zoo.training.lr_rmsprop": SHARE, "zoo.training.momentum": SHARE, "zoo.training.weight_decay_sgd": SHARE,
     "zoo.training.clip_norm": st.floats(0.1, 1e30), "zoo.training.warmup_fraction": SHARE, "zoo.training.mirror": st.booleans(),
+    "zoo.training.schedule": st.sampled_from(["linear", "cosine"]), "zoo.training.crop": st.floats(1e-30, 1),
     "zoo.training.shift": SMALL, "zoo.training.precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     **{f"zoo.extraction.{n}": v for n, v in ATTACKS.items()},
     "uap.method": st.sampled_from(["gradient", "deepfool"]), "uap.norm": st.sampled_from(["linf", "l2"]), "uap.epsilon": SHARE,

@@ -9,10 +9,10 @@ from zooaudit.data.images import Dataset
 from zooaudit.recipes import get_recipe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
+from zooaudit.zoo.counted import counted
 from zooaudit.zoo.fit import accuracy, fit
 from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.reference_nets import FERNS, REFERENCE_NETS, TESTS, Ferns, Kernel, ReferenceNet
-from zooaudit.zoo.schedule import counted_work
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import ModelSpec
 
@@ -101,8 +101,8 @@ def test_the_kernels_cosines_have_nearly_a_gaussians_inner_products() -> None:
 
 @pytest.mark.parametrize("name", REFERENCE_NETS)
 def test_work_is_counted_without_drawing(name: str, same_global_rng: None) -> None:
-    assert 0 < counted_work(name, shape((1, 28, 28))) < 2 * counted_work("residual", shape((1, 28, 28)))
+    assert 0 < counted(name, shape((1, 28, 28))).work < 2 * counted("residual", shape((1, 28, 28))).work
 
 
 def test_a_linear_model_is_counted_by_its_weights() -> None:
-    assert counted_work("linear", shape((1, 28, 28))) == 28 * 28 * 10
+    assert counted("linear", shape((1, 28, 28))).work == 28 * 28 * 10

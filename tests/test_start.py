@@ -125,5 +125,5 @@ def test_the_new_layer_follows_the_seed() -> None:
     weights = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        weights.append(begun(f"{HERE}:checkpoint", 5).state_dict()["3.weight"])
+        weights.append(begun(Start(f"{HERE}:checkpoint", ""), 5).state_dict()["3.weight"])
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])

@@ -14,7 +14,7 @@ from zooaudit.compute import seeded
 from zooaudit.errors import ConfigError
 from zooaudit.fingerprint.points import representation
 from zooaudit.zoo.arch import build_architecture
-from zooaudit.zoo.schedule import NORMALISED, counted_work
+from zooaudit.zoo.counted import NORMALISED, counted
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.vision_nets import VISION_NETS, WIDTH_STEPS
 
@@ -144,13 +144,13 @@ def test_work_of_a_net_is_counted_by_its_layers() -> None:
             multiplications += channels * size * size * taken
             normalised += channels * size * size
     expected = multiplications + 64 * 10 + NORMALISED * normalised
-    assert counted_work("resnet18", narrowest("resnet18", width=8)) == expected
+    assert counted("resnet18", narrowest("resnet18", width=8)).work == expected
 
 
 @pytest.mark.parametrize("name", VISION_NETS)
 def test_work_grows_with_the_width_and_not_with_64_pixels(name: str, same_global_rng: None) -> None:
     narrow, wider, large = (
-        counted_work(name, narrowest(name, image=image, width=width))
+        counted(name, narrowest(name, image=image, width=width)).work
         for image, width in (((3, 32, 32), 8), ((3, 32, 32), 16), ((3, 64, 64), 8))
     )
     assert 2 * narrow < wider < 4 * narrow
@@ -158,5 +158,5 @@ def test_work_grows_with_the_width_and_not_with_64_pixels(name: str, same_global
 
 
 def test_nets_are_ordered_by_their_work() -> None:
-    work = {name: counted_work(name, narrowest(name, width=16)) for name in VISION_NETS}
+    work = {name: counted(name, narrowest(name, width=16)).work for name in VISION_NETS}
     assert all(work[a] < work[b] for a, b in pairwise(("vgg16", "resnet18", "resnet34")))

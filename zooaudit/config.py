@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zooaudit.errors import ConfigError
@@ -46,10 +46,24 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(plain).encode()).hexdigest()[:16]
 
 
+LATER = {"later": True}
+"""Metadata of a field that came after digests were first made of its dataclass."""
+
+
+def stated(value: Any) -> Any:
+    """A dataclass as plain values, as ``asdict`` gives them, without the later fields that say nothing: what was made before they came
+    keeps its digest."""
+    if isinstance(value, list | tuple):
+        return [stated(v) for v in value]
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return value
+    fields = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+    return {f.name: stated(v) for f, v in fields if not (f.metadata.get("later") and v == f.default)}
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one model learns. Learning rates are for a batch of 128 and scale with the square root of the batch size;
-    warm-up, then linear decay to zero."""
+    """How one model learns. Learning rates are for a batch of 128 and scale with the square root of the batch size."""
 
     epochs: int = 4
     """Passes over the training images."""
@@ -73,6 +87,11 @@ class TrainConfig:
     """Move each image by up to this many pixels each way, black coming in at the edges; under the same condition."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the forward pass; auto takes bfloat16 where the processor has it in hardware."""
+    schedule: Literal["linear", "cosine"] = field(default="linear", metadata=LATER)
+    """How the learning rate falls to zero after the warm-up."""
+    crop: float = field(default=1.0, metadata=LATER)
+    """Cut a piece out of each image and stretch it over the whole, as is usual for photographs: this share of the area at least, 0.08
+    in many papers; 1 cuts nothing. Of extracted models as ``mirror``."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, self, "epochs", "at least 1")
@@ -84,6 +103,8 @@ class TrainConfig:
         check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
         check(0 <= self.shift <= 64, self, "shift", "0 to 64 pixels")
         check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
+        check(self.schedule in ("linear", "cosine"), self, "schedule", "linear or cosine")
+        check(0 < self.crop <= 1, self, "crop", "a share in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -180,7 +201,7 @@ class OwnTraining:
     """For example ``python train.py --seed {seed} --out {out}``."""
     timeout_s: float = 6 * 3600
     """Longest that one twin may take. It decides no weights, and so no model's id."""
-    contract: str = ""
+    contract: str = field(default="", metadata=LATER)
     """JSON of the contract that the victim, and so each twin, is asked behind; "" where it says nothing, which is no part of an id."""
 
     def __post_init__(self) -> None:
@@ -199,19 +220,23 @@ class OwnTraining:
 
     def to_json(self) -> dict[str, Any]:
         """What decides a twin's weights and answers: not how long it may take."""
-        plain = dataclasses.asdict(self)
-        del plain["timeout_s"]
-        return plain if self.contract else {k: v for k, v in plain.items() if k != "contract"}
+        return {name: value for name, value in stated(self).items() if name != "timeout_s"}
 
 
 @dataclass(frozen=True)
 class Start:
-    """A public checkpoint that references are fine-tuned from; see :mod:`zooaudit.zoo.start`."""
+    """A public checkpoint that models are fine-tuned from; see :mod:`zooaudit.zoo.start`."""
 
     factory: str
-    """``package.module:callable``, called with the number of classes."""
+    """``package.module:callable``, called with the number of classes; or ``timm:NAME=FILE`` or ``torchvision:NAME=FILE``, a library's net
+    and its weights as a safetensors file."""
     weights: str
-    """SHA-256 of the weights that it always gives: another checkpoint gives other references."""
+    """SHA-256 of the file; or of the weights that the callable always gives. Another checkpoint gives other models."""
+
+    @property
+    def net(self) -> str:
+        """What is built, without the file that its weights are read from."""
+        return self.factory.partition("=")[0]
 
 
 @dataclass(frozen=True)
@@ -265,8 +290,12 @@ class ZooConfig:
     your own victim must reach it."""
     recovery_floor: float = 0.90
     """The same of extracted models: their accuracy over that of the model that they are extracted from."""
-    start: Start | None = None
+    start: Start | None = field(default=None, metadata=LATER)
     """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
+    checkpoints: tuple[Start, ...] = field(default=(), metadata=LATER)
+    """Public checkpoints that nets of timm and torchvision begin with, wherever the zoo has them; the others begin with nothing."""
+    step_gib: float = field(default=8.0, metadata=LATER)
+    """GiB that one training step may take, as counted from the net's layers: a model whose batch would take more gets a smaller one."""
 
     def __post_init__(self) -> None:
         for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):
@@ -289,6 +318,23 @@ class ZooConfig:
         check(0 < self.data_fraction < 1, self, "data_fraction", "a number in (0, 1)")
         check(0 <= self.accuracy_floor < 1, self, "accuracy_floor", "a number in [0, 1)")
         check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
+        check(0 < self.step_gib < math.inf, self, "step_gib", "a positive number of GiB")
+        self._check_checkpoints()
+
+    def _check_checkpoints(self) -> None:
+        """One for a net that the zoo does not have would change nothing, without a word."""
+        nets = [c.net for c in self.checkpoints]
+        used = tuple(dict.fromkeys((self.victim_architecture, *self.architectures, *self.encoder_architectures)))
+        check(len(set(nets)) == len(nets), self, "checkpoints", "one a net")
+        if unused := [n for n in nets if n not in used]:
+            raise ConfigError(
+                f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures ({', '.join(used)}); "
+                f'expected it among them, as in zoo.architectures = ["{unused[0]}"]'
+            )
+
+    def checkpoint_of(self, architecture: str) -> Start | None:
+        """What models of one architecture begin with; None for nothing."""
+        return next((c for c in self.checkpoints if c.net == architecture), None)
 
     def training_of(self, architecture: str) -> TrainConfig:
         """The training of one architecture: ``training`` with its own number of epochs, and mirrored or not."""
@@ -482,10 +528,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """16 hex digits that change with any field; one that came later counts only where it says something."""
-        plain = asdict(self)
-        if self.zoo.start is None:
-            del plain["zoo"]["start"]
-        return digest_of(plain)
+        return digest_of(stated(self))
 
     @property
     def run_name(self) -> str:

@@ -16,8 +16,10 @@ from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
+from zooaudit.own_victim import add_checkpoint, checkpoints_of
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
 from zooaudit.zoo.start import start_of
@@ -73,7 +75,10 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
     dataset = own_data.data_of(args, recipe_from(stated).dataset, tell).to(pick_device())
     _refuse_factory(args, opened, pack)
     training = _allowed_training(args, opened)
-    trial = Trial(args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed, _start(args, dataset))
+    trial = Trial(
+        args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed, _start(args, dataset),
+        checkpoints_of(args.checkpoint, dataset),
+    )  # fmt: skip
     tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
     return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training)
 
@@ -91,7 +96,7 @@ def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifa
             spec = ModelSpec.from_json(meta["spec"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise InputError(f"the pack's victim cannot be read ({error}); expected one that this version exported") from error
-        if spec.id != opened.kit.victim or spec.own_training or spec.start:
+        if spec.id != opened.kit.victim or spec.own_training or (spec.start and not is_named(spec.start.factory)):
             raise InputError(f"the pack's victim {opened.kit.victim} is described as {spec.id}; expected the victim of one of our recipes")
     if factory and factory != args.factory:
         raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
@@ -149,6 +154,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="with --with-models: the public checkpoint that references begin with, too; see 'zooaudit audit'",
     )
+    add_checkpoint(add)
     add("--train-command", metavar="COMMAND", help="with --with-models: the owner's training command, whose code you have looked at")
     add("--train-timeout", type=float, metavar="SECONDS", help="with --with-models: longest that --train or --train-command may take once")
     add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.config import ExtractConfig, Recipe, digest_of
+from zooaudit.config import ExtractConfig, Recipe, Start, digest_of
 from zooaudit.encoder.network import Encoder
 from zooaudit.kit import Kit, save_kit
 from zooaudit.steps import ANSWERS, TENSORS, answers_schema, answers_table
@@ -29,8 +29,8 @@ from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.int8 import int8_skeleton
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import STARTED, Group, ModelSpec, Role
-from zooaudit.zoo.start import begun
+from zooaudit.zoo.spec import Group, ModelSpec, Role
+from zooaudit.zoo.start import unlearnt
 
 
 @dataclass(frozen=True)
@@ -127,16 +127,17 @@ def _model_bytes(spec: ModelSpec) -> int:
     if spec.own_training is not None and not spec.own_training.factory:
         return around
     quantised = spec.modification is not None and spec.modification.kind == "int8"
-    factory = spec.own_training.factory if spec.own_training else spec.start.factory if spec.start else ""
-    return around + _weights_bytes(spec.architecture, spec.shape, factory, quantised)
+    factory = spec.own_training.factory if spec.own_training else ""
+    return around + _weights_bytes(spec.architecture, spec.shape, factory, spec.start, quantised)
 
 
 @cache
-def _weights_bytes(architecture: str, shape: ModelShape, factory: str, quantised: bool) -> int:
+def _weights_bytes(architecture: str, shape: ModelShape, factory: str, start: Start | None, quantised: bool) -> int:
     with torch.random.fork_rng([]):
-        if factory:
-            known = shape.num_classes
-            module = begun(factory, known) if architecture == STARTED else call_factory(factory, num_classes=known)
+        if start:
+            module = unlearnt(start, shape.num_classes)
+        elif factory:
+            module = call_factory(factory, num_classes=shape.num_classes)
         else:
             with torch.device("meta"):
                 module = build_architecture(architecture, shape)

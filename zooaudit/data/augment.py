@@ -1,41 +1,76 @@
 """Augmentation on the device that the images lie on: whole batches at a time, no worker processes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+STRETCHED = 4 / 3
+"""Most that one side of a piece is longer than the other, measured in the image's own sides."""
 
 
 @dataclass(frozen=True)
 class Draws:
-    """Random draws for one batch: whether each image is mirrored, bool ``[n]``, and its shift down and right in pixels, int64 ``[n, 2]``.
+    """Random draws for one batch. None where that augmentation is off.
 
-    None where that augmentation is off.
+    Attributes:
+        mirrored: whether each image is mirrored, bool ``[n]``.
+        shifts: how far it is moved down and right, in pixels, int64 ``[n, 2]``.
+        pieces: which piece is cut out of it: centre (down, right) and size (down, right), float ``[n, 4]`` in shares of the image.
     """
 
     mirrored: Tensor | None
     shifts: Tensor | None
+    pieces: Tensor | None = None
 
     @staticmethod
-    def make(count: int, mirror: bool, shift: int, generator: torch.Generator) -> "Draws":
-        """Each image is mirrored with probability 1/2 and moved by up to ``shift`` pixels, evenly; drawn on the CPU, where runs repeat."""
+    def make(count: int, mirror: bool, shift: int, crop: float, generator: torch.Generator) -> "Draws":
+        """Each image is mirrored with probability 1/2 and moved by up to ``shift`` pixels, evenly, and a piece of at least the share
+        ``crop`` of its area cut out of it; drawn on the CPU, where runs repeat."""
         mirrored = torch.rand(count, generator=generator) < 0.5 if mirror else None
         shifts = torch.randint(-shift, shift + 1, (count, 2), generator=generator) if shift else None
-        return Draws(mirrored, shifts)
+        return Draws(mirrored, shifts, _pieces(count, crop, generator) if crop < 1 else None)
+
+    def share(self, part: Callable[[Tensor], Tensor]) -> "Draws":
+        """Those of a part of the batch."""
+        return Draws(*(None if d is None else part(d) for d in (self.mirrored, self.shifts, self.pieces)))
 
 
-def augment(x: Tensor, mirrored: Tensor | None, shifts: Tensor | None) -> Tensor:
-    """Mirror and move float images ``[n, c, h, w]`` as drawn; what comes in at the edges is black."""
-    if mirrored is not None:
-        x = torch.where(mirrored.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
-    return x if shifts is None else moved(x, shifts.to(x.device))
+def augment(x: Tensor, drawn: Draws) -> Tensor:
+    """Mirror, move and cut float images ``[n, c, h, w]`` as drawn; what comes in at the edges is black."""
+    if drawn.mirrored is not None:
+        x = torch.where(drawn.mirrored.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
+    if drawn.shifts is not None:
+        x = moved(x, drawn.shifts.to(x.device))
+    return x if drawn.pieces is None or not len(x) else cut(x, drawn.pieces.to(x.device))
+
+
+def _pieces(count: int, least: float, generator: torch.Generator) -> Tensor:
+    """Areas evenly from ``least`` to 1, sides from 3:4 to 4:3, evenly in the logarithm, as torchvision's RandomResizedCrop; a piece that
+    would be longer than the image is as long as it."""
+    area, ratio, down, right = torch.rand(4, count, generator=generator)
+    area, ratio = least + (1 - least) * area, (STRETCHED ** (2 * ratio - 1)).sqrt()
+    sizes = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp(max=1)
+    return torch.cat([sizes / 2 + torch.stack([down, right], 1) * (1 - sizes), sizes], 1)
+
+
+def cut(x: Tensor, pieces: Tensor) -> Tensor:
+    """Of each of the images ``[n, c, h, w]`` one piece, float ``[n, 4]`` as in :class:`Draws`, stretched over the whole, bilinear."""
+    centre, size = 2 * pieces[:, :2] - 1, pieces[:, 2:]
+    theta = torch.zeros(len(x), 2, 3, device=x.device, dtype=x.dtype)
+    theta[:, 0, 0], theta[:, 1, 1] = size[:, 1], size[:, 0]
+    theta[:, 0, 2], theta[:, 1, 2] = centre[:, 1], centre[:, 0]
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def moved(x: Tensor, shifts: Tensor) -> Tensor:
     """Each of the images ``[n, c, h, w]`` moved down and right by its row of ``shifts``, int64 ``[n, 2]``."""
     count, _, height, width = x.shape
     most = int(shifts.abs().max()) if len(shifts) else 0
-    padded = torch.nn.functional.pad(x, (most, most, most, most))
+    padded = functional.pad(x, (most, most, most, most))
     rows = most - shifts[:, :1] + torch.arange(height, device=x.device)
     columns = most - shifts[:, 1:] + torch.arange(width, device=x.device)
     number = torch.arange(count, device=x.device).view(-1, 1, 1)

@@ -40,6 +40,7 @@ class Trial:
         twins: fresh twins of the victim.
         references: models of other procedures, None for as many as the kit's recipe has; 0 takes the kit's word for its own alone.
         start: the public checkpoint that his references begin with, as he allows it; None for none.
+        checkpoints: those that the recipe's nets begin with, as he has them.
         seed: nobody but he may know it beforehand: a victim could be made that stands out among just his twins.
     """
 
@@ -47,6 +48,7 @@ class Trial:
     references: int | None = None
     seed: int = 0
     start: Start | None = None
+    checkpoints: tuple[Start, ...] = ()
 
     def __post_init__(self) -> None:
         if self.twins < 3:
@@ -125,7 +127,13 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
 
 def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
     """Fresh twins, and references."""
-    zoo = replace(recipe.zoo, twins=1, start=trial.start)  # a pack never chooses which code runs here
+    if lacking := [c for c in recipe.zoo.checkpoints if (c.net, c.weights) not in {(t.net, t.weights) for t in trial.checkpoints}]:
+        first = lacking[0]
+        raise InputError(
+            f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256 {first.weights[:16]}; expected the same file of "
+            f"yours: --checkpoint {first.net}=FILE"
+        )
+    zoo = replace(recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints)  # a pack never chooses what is run or read here
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]

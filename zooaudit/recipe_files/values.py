@@ -16,7 +16,7 @@ from typing import Any
 
 from zooaudit.errors import ConfigError
 from zooaudit.recipe_files.fields import NONE, fields_of, is_mapping, optional, said, tables, walk
-from zooaudit.zoo.arch import KNOWN
+from zooaudit.zoo.arch import EXPECTED, KNOWN, is_known
 
 NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored")
 """Fields of a zoo that name architectures. The planner looks at some; in a field that it does not look at, a name that no net has would
@@ -166,9 +166,9 @@ def _check_nets(values: Mapping[str, Any], place: Place) -> None:
     for name in NETS:
         value = values.get(name, ())
         named = [value] if isinstance(value, str) else [v if isinstance(v, str) else v[0] for v in value]
-        if unknown := [n for n in named if n not in KNOWN]:
+        if unknown := [n for n in named if not is_known(n)]:
             near = nearest(unknown[0], KNOWN)
-            told = f"did you mean {near}?" if near else f"expected some of {', '.join(KNOWN)}"
+            told = f"did you mean {near}?" if near else f"expected some of {EXPECTED}"
             raise place.error(name, f' names the architecture "{unknown[0]}", which there is not; {told}')
 
 

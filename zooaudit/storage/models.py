@@ -24,7 +24,7 @@ from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord
 from zooaudit.zoo.int8 import int8_skeleton
 from zooaudit.zoo.spec import ModelSpec
-from zooaudit.zoo.start import begun
+from zooaudit.zoo.start import unlearnt
 
 KIND = "model"
 WEIGHTS = "weights.safetensors"
@@ -160,7 +160,7 @@ def skeleton(spec: ModelSpec, weights: dict[str, Tensor]) -> nn.Module:
     """A module of the kind that ``spec`` names, for these weights; the owner's own code builds that of his own procedure."""
     if spec.own_training is not None:
         return call_factory(spec.own_training.factory, weights)
-    module = begun(spec.start.factory, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
+    module = unlearnt(spec.start, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
     if spec.modification is not None and spec.modification.kind == "int8":
         return int8_skeleton(module)
     return module.to(memory_format=torch.channels_last)  # answers in a quarter of the time

@@ -50,12 +50,21 @@ def build_named(factory: str, weights: Mapping[str, Tensor] | None = None, num_c
     Raises:
         ModelError: no such package or net.
     """
-    which, _, name = factory.partition(":")
-    make = _timm(name, factory) if which == "timm" else _torchvision(name, factory)
+    make = maker(factory)
     try:
-        return _fitting(make, weights, num_classes, which == "timm")
+        return _fitting(make, weights, num_classes, factory.startswith("timm:"))
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(f"factory {factory} failed: {type(error).__name__}: {first_line(error)}") from error
+
+
+def maker(factory: str) -> Make:
+    """What builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with the library's options.
+
+    Raises:
+        ModelError: no such package or net.
+    """
+    which, _, name = factory.partition(":")
+    return _timm(name, factory) if which == "timm" else _torchvision(name, factory)
 
 
 def _timm(name: str, factory: str) -> Make:

@@ -1,5 +1,5 @@
 """The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py, and
-what references beside these are in reference_nets.py.
+what references beside these are in reference_nets.py. ``timm:NAME`` and ``torchvision:NAME`` are these libraries' own, published_nets.py.
 
 The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer,
 inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E)
@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ConfigError
+from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.activations import ACTIVATIONS, Dropout
 from zooaudit.zoo.pooling import MaxPool2x2
+from zooaudit.zoo.published_nets import PublishedNet
 from zooaudit.zoo.reference_nets import REFERENCE_NETS, ReferenceNet
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.vision_nets import VISION_NETS, VisionNet
@@ -93,17 +95,28 @@ class ConvNet(nn.Module):
 
 
 KNOWN = (*ARCHITECTURES, *VISION_NETS, *REFERENCE_NETS)
-"""Names of all architectures."""
+"""Names of all architectures but the libraries'."""
 
 
-def build_architecture(name: str, shape: ModelShape) -> ConvNet | VisionNet | ReferenceNet:
+EXPECTED = f"{', '.join(KNOWN)}, timm:NAME, torchvision:NAME"
+
+
+def is_known(name: str) -> bool:
+    """Whether there is such an architecture; a library is not asked for its nets yet."""
+    return name in KNOWN or is_named(name)
+
+
+def build_architecture(name: str, shape: ModelShape) -> nn.Module:
     """A freshly initialised model of architecture ``name``; draws from torch's global generator.
 
     Raises:
         ConfigError: the name is unknown, the images are too small, or a torchvision net cannot be had in this width.
+        ModelError: a library is not installed, or has no such net.
     """
+    if is_named(name):
+        return PublishedNet(name, shape.num_classes, shape.mean, shape.std)
     if name not in KNOWN:
-        raise ConfigError(f"unknown architecture {name!r}; known: {', '.join(KNOWN)}")
+        raise ConfigError(f"unknown architecture {name!r}; known: {EXPECTED}")
     if name in REFERENCE_NETS:
         return ReferenceNet(name, shape)
     return VisionNet(name, shape) if name in VISION_NETS else ConvNet(ARCHITECTURES[name], shape)

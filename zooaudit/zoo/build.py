@@ -162,7 +162,7 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
         except DivergedError as error:
             return parent.module, 0, str(error)
     with seeded(derive(seed, "init"), device):
-        model = begun(spec.start.factory, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
+        model = begun(spec.start, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
         model.to(device)
     victim = None
     try:

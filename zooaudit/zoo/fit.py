@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ def fit(
     model: nn.Module, images: Images, targets: Tensor, *,
     optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int, ranks: Ranks = ALONE,
 ) -> None:  # fmt: skip
-    """Train ``model`` in place by cross-entropy, with warm-up and linear decay.
+    """Train ``model`` in place by cross-entropy, with warm-up, then decay to zero.
 
     Args:
         images: uint8 ``[n, c, h, w]`` on the model's device.
@@ -58,8 +59,8 @@ def fit(
             shares = [ranks.share(batch) for batch in batches]
             for batch, mine, pixels in zip(batches, shares, ahead(images, shares), strict=True):
                 x = to_unit(pixels)
-                drawn = Draws.make(len(batch), training.mirror, training.shift, generator)
-                x = augment(x, *(None if d is None else ranks.share(d) for d in (drawn.mirrored, drawn.shifts)))
+                drawn = Draws.make(len(batch), training.mirror, training.shift, training.crop, generator)
+                x = augment(x, drawn.share(ranks.share))
                 with autocast(training.precision, images.device):
                     logits = joined(x)
                 weight = len(mine) * ranks.count / len(batch)  # an image counts the same in a share that is one larger
@@ -92,12 +93,25 @@ def make_optimiser(
         optimiser = torch.optim.Adam(parameters, training.lr_adam * scale, fused=True)
     else:
         optimiser = torch.optim.RMSprop(parameters, training.lr_rmsprop * scale, foreach=True)
-    factor = functools.partial(_warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps)
+    decay = DECAYS[training.schedule]
+    factor = functools.partial(_warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps, decay=decay)
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
-def _warm_up_then_decay(step: int, warm: float, steps: int) -> float:
-    return min((step + 1) / warm, max(0.0, steps - step) / max(1.0, steps - warm))
+def _linear(left: float) -> float:
+    return left
+
+
+def _cosine(left: float) -> float:
+    return (1 - math.cos(math.pi * min(1.0, left))) / 2
+
+
+DECAYS = {"linear": _linear, "cosine": _cosine}
+"""From the share of the steps after the warm-up that is left, to the share of the largest learning rate."""
+
+
+def _warm_up_then_decay(step: int, warm: float, steps: int, decay: Callable[[float], float]) -> float:
+    return min((step + 1) / warm, decay(max(0.0, steps - step) / max(1.0, steps - warm)))
 
 
 @torch.no_grad()

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from zooaudit.config import ExtractConfig, Optimiser, Overlap, OwnTraining, TrainConfig, ZooConfig
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
-from zooaudit.zoo.arch import KNOWN
+from zooaudit.suspects.named_nets import is_named
+from zooaudit.zoo.arch import EXPECTED, is_known
+from zooaudit.zoo.counted import largest_batch
+from zooaudit.zoo.published_nets import check_published
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import OWN, STARTED, Group, ModelSpec, Role
@@ -44,29 +47,39 @@ class Planner:
 
     def __post_init__(self) -> None:
         named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
-        if unknown := sorted(named - set(KNOWN)):
-            raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {', '.join(KNOWN)}")
+        if unknown := sorted(n for n in named if not is_known(n)):
+            raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {EXPECTED}")
         for name in sorted(named & VISION_NETS.keys()):
             check_net(name, self.shape)
+        for name in sorted(filter(is_named, named)):
+            check_published(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
-        """A model trained on a random half of the data."""
+        """A model trained on a random half of the data, or fine-tuned on it if the zoo has a checkpoint for its architecture."""
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]
         seed = derive(self.seed, role, group, architecture, name, index)
-        sizes = self.zoo.batch_sizes
+        sizes, start, training = self.zoo.batch_sizes, self.zoo.checkpoint_of(architecture), self.zoo.training_of(architecture)
         return ModelSpec(
             role=role,
             group=group,
             architecture=architecture,
             optimiser=name,
-            batch_size=sizes[derive(seed, "batch-size") % len(sizes)],
+            batch_size=self._fitting(architecture, sizes[derive(seed, "batch-size") % len(sizes)]),
             data=self.data,
             data_fraction=self.zoo.data_fraction,
             seed=seed,
-            training=self.zoo.training_of(architecture),
+            training=fine_tuning(training) if start else training,
             shape=self.shape,
             floor=self.zoo.accuracy_floor,
+            start=start,
         )
+
+    def _fitting(self, architecture: str, drawn: int) -> int:
+        """The batch size that was drawn, halved until a step fits: the same on every machine, as ids must be."""
+        most = largest_batch(architecture, self.shape, self.zoo.step_gib) if architecture != STARTED else drawn
+        while drawn > most:
+            drawn //= 2
+        return drawn
 
     def extracted(
         self, role: Role, group: Group, architecture: str, optimiser: int, index: int,
@@ -77,7 +90,7 @@ class Planner:
         return dataclasses.replace(
             spec,
             seed=derive(spec.seed, parent),
-            training=spec.training if attack.augment else dataclasses.replace(spec.training, mirror=False, shift=0),
+            training=spec.training if attack.augment else dataclasses.replace(spec.training, mirror=False, shift=0, crop=1.0),
             extraction=attack,
             parent=parent,
             parent_split_seed=parent_seed,

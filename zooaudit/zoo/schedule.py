@@ -1,16 +1,11 @@
 """Which model is trained next. Pure: knows specs, costs and what is done; nothing of workers or time."""
 
 from functools import cache
-from typing import Any
-
-import torch
-from torch import nn
 
 from zooaudit.config import ModifyConfig
-from zooaudit.zoo.arch import ARCHITECTURES, build_architecture, channels_after
-from zooaudit.zoo.reference_nets import Ferns, Kernel
-from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.arch import ARCHITECTURES, channels_after
+from zooaudit.zoo.counted import counted
+from zooaudit.zoo.spec import STARTED, ModelSpec
 
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
@@ -20,8 +15,6 @@ OWN_WORK = 30 * 2e7
 """Of an own procedure, for each image that it is given: we do not know it, so thirty epochs of a net twice as dear as any of A to E."""
 START_WORK = 2e8
 """Multiplications of one image in what begins with a public checkpoint: we do not know it, so a small net for photographs."""
-NORMALISED = 128
-"""Normalising and activating one value, or pooling it, in multiplications: as long as it takes on a CPU."""
 
 
 def relative_cost(spec: ModelSpec, train_size: int) -> float:
@@ -49,10 +42,10 @@ def _images_modifying(change: ModifyConfig) -> float:
 
 
 def _work_per_image(spec: ModelSpec) -> float:
-    if spec.start is not None:
+    if spec.architecture == STARTED:
         return START_WORK
     if spec.architecture not in ARCHITECTURES:
-        return counted_work(spec.architecture, spec.shape)
+        return counted(spec.architecture, spec.shape).work
     arch, shape = ARCHITECTURES[spec.architecture], spec.shape
     channels, height, width = shape.image
     work = 0.0
@@ -63,32 +56,6 @@ def _work_per_image(spec: ModelSpec) -> float:
         if i in arch.pool_after:
             height, width = height // 2, width // 2
     return work + channels * height * width * shape.hidden
-
-
-@cache
-def counted_work(name: str, shape: ModelShape) -> float:
-    """Multiplications of one image in a net that is none of A to E, by a forward pass of shapes without values."""
-    work = 0.0
-
-    def count(layer: nn.Module, inputs: Any, output: Any) -> None:
-        nonlocal work
-        if isinstance(layer, nn.Conv2d):
-            work += output.numel() * layer.weight[0].numel()
-        elif isinstance(layer, nn.Linear):
-            work += output.numel() * layer.in_features
-        elif isinstance(layer, Kernel):
-            work += layer.directions.numel()
-        elif isinstance(layer, Ferns):
-            work += NORMALISED * layer.pixels.numel()
-        elif isinstance(layer, nn.BatchNorm2d | nn.LayerNorm | nn.MaxPool2d):
-            work += NORMALISED * inputs[0].numel()
-
-    with torch.device("meta"):
-        net = build_architecture(name, shape).eval()
-        for layer in net.modules():
-            layer.register_forward_hook(count)
-        net(torch.empty(1, *shape.image))
-    return work
 
 
 def by_longest_path(specs: tuple[ModelSpec, ...], train_size: int) -> list[ModelSpec]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from zooaudit.config import ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, Start, TrainConfig, digest_of
+from zooaudit.config import LATER, ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, Start, TrainConfig, digest_of, stated
 from zooaudit.zoo.shape import ModelShape
 
 
@@ -78,9 +78,9 @@ class ModelSpec:
     """Of a model whose overlap with the victim's training half is not left to chance."""
     version: int = 2
     """Of the networks' and the training's code: raised when the same fields would give another model."""
-    own_training: OwnTraining | None = None
+    own_training: OwnTraining | None = dataclasses.field(default=None, metadata=LATER)
     """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and ``data_fraction`` say nothing."""
-    start: Start | None = None
+    start: Start | None = dataclasses.field(default=None, metadata=LATER)
     """Of a model that begins with a public checkpoint."""
 
     @functools.cached_property
@@ -88,8 +88,10 @@ class ModelSpec:
         """For example ``piracy-C-sgd-0f3a...``; derived from every field that decides weights, once: a plan of thousands is asked for it
         again and again."""
         plain = self.to_json()
+        if self.start is not None:
+            plain["start"]["factory"] = self.start.net  # wherever its file lies
         if self.own_training is None:
-            return f"{self.role}-{self.architecture}-{self.optimiser}-{digest_of(plain)}"
+            return f"{self.role}-{self.architecture.replace(':', '-')}-{self.optimiser}-{digest_of(plain)}"
         plain["own_training"] = self.own_training.to_json()
         return f"{self.role}-{OWN}-{digest_of(plain)}"
 
@@ -101,11 +103,8 @@ class ModelSpec:
         return self.parent if made_of_another and self.parent is not None else self.id
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values. A field that came after version 2 is left out where it is None: models from before keep their ids."""
-        plain = dataclasses.asdict(self)
-        plain = {k: v for k, v in plain.items() if v is not None or k not in ("own_training", "start")}
-        if self.own_training is not None and not self.own_training.contract:
-            del plain["own_training"]["contract"]
+        """Plain values; of fields that came after version 2 those that say something: models from before keep their ids."""
+        plain: dict[str, Any] = stated(self)
         return plain
 
     @staticmethod

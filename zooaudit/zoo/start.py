@@ -1,10 +1,12 @@
-"""The public checkpoint that a victim was fine-tuned from, as its owner's code builds it: references begin with it, too.
+"""Public checkpoints: the one that a victim was fine-tuned from, which references begin with, too; those that nets of the zoo begin with.
 
 Everything that was fine-tuned from one checkpoint has much in common, whoever did it. References that were are how the verdict learns what.
+A checkpoint is what the owner's code builds, or a file of weights for a net of timm or torchvision.
 """
 
 import hashlib
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +15,31 @@ from zooaudit.config import Start, TrainConfig
 from zooaudit.errors import ModelError
 from zooaudit.suspects.factories import imported
 from zooaudit.suspects.load import try_out
+from zooaudit.suspects.named_nets import is_named
+from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle, unwrapped
+from zooaudit.zoo.published_nets import COLOURS, head_of, pretrained
 
+HEADS_LEFT_OUT = ("aux1.", "aux2.", "AuxLogits.")
+"""Auxiliary heads of torchvision's files, which our nets do not have."""
 SLOWER = 10.0
 """Learning rates are those of training from nothing, divided by this."""
 
 
-def begun(factory: str, num_classes: int) -> nn.Module:
-    """What ``factory`` builds: the checkpoint with a new last layer for so many classes, which draws from torch's global generator.
+def begun(start: Start, num_classes: int) -> nn.Module:
+    """The checkpoint with a new last layer for so many classes, which draws from torch's global generator.
 
     Raises:
-        ModelError: it fails, or gives no module.
+        ModelError: the owner's code fails, or gives no module; the file is not there, has other content than it had, or does not fit.
     """
+    return _loaded(start, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
+
+
+def unlearnt(start: Start, num_classes: int) -> nn.Module:
+    """A module of the same kind, for weights that are at hand already: no file is read."""
+    return pretrained(start.net, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
+
+
+def _called(factory: str, num_classes: int) -> nn.Module:
     made = imported(factory, "start")
     try:
         module = made(num_classes)
@@ -34,21 +50,68 @@ def begun(factory: str, num_classes: int) -> nn.Module:
     return module.requires_grad_(True)
 
 
+def _loaded(start: Start, num_classes: int) -> nn.Module:
+    path = _file(start.factory)
+    if (found := _sha256(path)) != start.weights:
+        raise ModelError(f"checkpoint {path} has SHA-256 {found[:16]}; expected {start.weights[:16]}, as when the audit began")
+    model = pretrained(start.net, num_classes)
+    expected, head = model.net.state_dict(), head_of(start.net)
+    weights = unwrapped(read_weights(path), expected)
+    body = {n: t for n, t in weights.items() if n not in head and not n.startswith(HEADS_LEFT_OUT)}
+    put_weights(model.net, body | {n: expected[n] for n in head}, f"checkpoint {path}")
+    return model
+
+
+def _file(factory: str) -> Path:
+    net, _, name = factory.partition("=")
+    path = Path(name)
+    if not name or not path.is_file():
+        raise ModelError(
+            f"checkpoint {factory}: there is no file {name or 'named'}; expected {net}=FILE.safetensors, on every node that trains"
+        )
+    refuse_pickle(path)
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checkpoint_of(said: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
+    """The checkpoint ``timm:NAME=FILE`` or ``torchvision:NAME=FILE``, tried out.
+
+    Raises:
+        ModelError: it is none, cannot be loaded, or takes no images of this shape.
+    """
+    if not is_named(said):
+        raise ModelError(f"checkpoint {said!r} is not of a library's net; expected timm:NAME=FILE or torchvision:NAME=FILE")
+    start = Start(said, _sha256(_file(said)))
+    if image_shape[0] not in (1, COLOURS):
+        raise ModelError(f"{start.net} takes images of 3 channels, or grey ones; these have {image_shape[0]}")
+    with torch.random.fork_rng([]):
+        module = begun(start, num_classes)
+    try_out(module.eval(), image_shape, num_classes, f"checkpoint {start.net}")
+    return start
+
+
 def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
     """A start, tried out: called twice with different seeds, to see which of its weights are the checkpoint's and which are new.
 
     Args:
         factory: ``package.module:callable``, called with the number of classes. The module takes float images in [0, 1] of the data's
-            own size: normalising and resizing are its own affair.
+            own size: normalising and resizing are its own affair. Or as for :func:`checkpoint_of`.
 
     Raises:
         ModelError: it fails, answers something else, or all of its weights are new each time.
     """
+    if is_named(factory):
+        return checkpoint_of(factory, image_shape, num_classes)
     with torch.random.fork_rng([]):
         weights = []
         for seed in (0, 1):
             torch.manual_seed(seed)
-            module = begun(factory, num_classes)
+            module = _called(factory, num_classes)
             weights.append(module.state_dict())
     same = [name for name, tensor in weights[0].items() if tensor.numel() and torch.equal(tensor, weights[1][name])]
     learnt = [name for name in same if weights[0][name].ndim > 1]
