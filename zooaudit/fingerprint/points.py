@@ -1,14 +1,18 @@
 """Datapoints and views: K-means on the victim's last-layer representation (paper section 4.2)."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
 from zooaudit.config import FingerprintConfig
 from zooaudit.data.images import to_unit
 from zooaudit.data.on_disk import Images
 from zooaudit.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
 
 BATCH = 500
 MAX_ROUNDS = 10
@@ -52,6 +56,8 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
             f"but the victim's training set has {len(features):,}; "
             "lower FingerprintConfig.points or views"
         )
+    from sklearn.cluster import KMeans  # takes a second, which few commands need
+
     rows = features.cpu().numpy()
     kept = np.arange(len(rows))
     for round_ in range(MAX_ROUNDS):
@@ -75,7 +81,7 @@ def _too_small(sizes: np.ndarray, config: FingerprintConfig) -> str:
     )
 
 
-def _views(rows: np.ndarray, kept: np.ndarray, found: KMeans, config: FingerprintConfig) -> np.ndarray:
+def _views(rows: np.ndarray, kept: np.ndarray, found: "KMeans", config: FingerprintConfig) -> np.ndarray:
     chosen = np.empty((config.views, config.points), dtype=np.int64)
     for cluster in range(config.points):
         members = kept[found.labels_ == cluster]

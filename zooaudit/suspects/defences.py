@@ -9,7 +9,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.functional import gaussian_blur
 
 from zooaudit.seeds import derive
 
@@ -52,6 +51,8 @@ def noisy(answers: Tensor, deviation: float, seed: int) -> Tensor:
 
 def blurred(images: Tensor, deviation: float) -> Tensor:
     """Gaussian blur of so many pixels."""
+    from torchvision.transforms.functional import gaussian_blur  # takes seconds, which few commands need
+
     return gaussian_blur(images, [5, 5], [deviation, deviation])
 
 
