@@ -12,6 +12,8 @@ from torch import Tensor
 
 from zooaudit.data.arrays import Arrays
 from zooaudit.data.classes import Targets
+from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.stored import Stored
 from zooaudit.errors import DataError
 
 BINARY, PICKLED = "cifar-10-batches-bin", "cifar-10-batches-py"
@@ -50,12 +52,13 @@ def read_cifar(folder: Path) -> tuple[Arrays, Arrays]:
     """Training and test images of a folder with the five training batches, the test batch and the names of the classes."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
         raise DataError(f"{folder} lacks {', '.join(missing)}; expected all files of CIFAR-10's binary version: unpack it again")
+    refuse_too_much(2 * sum((folder / name).stat().st_size for name in FILES), f"{folder}: its images, twice while they are put together,")
     classes = tuple((folder / NAMES).read_text().split())
     parts = []
     for names in (TRAIN, TEST):
         batches = [_batch(folder / name, len(classes)) for name in names]
         images, labels = (torch.cat(tensors) for tensors in zip(*batches, strict=True))
-        parts.append(Arrays(str(folder), images.numpy(), Targets(labels.tolist(), classes)))
+        parts.append(Arrays(str(folder), Stored.held(images.numpy()), Targets(labels.tolist(), classes)))
     return parts[0], parts[1]
 
 

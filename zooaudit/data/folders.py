@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zooaudit.data.classes import Targets
 from zooaudit.data.met import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
-from zooaudit.data.on_disk import Files
+from zooaudit.data.on_disk import Encoded, Files
 from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
@@ -35,14 +35,14 @@ class Undecoded:
         where: names it in errors.
         items: gives every image's bytes and name, in order, each time it is called.
         count: how many there are.
-        files: the same images by number, where every one has a file of its own.
+        encoded: the same images by number, or what makes them so in a cache folder.
     """
 
     where: str
     items: Callable[[], Iterator[tuple[bytes, str]]]
     count: int
     targets: Targets
-    files: Files | None = None
+    encoded: Encoded | Callable[[Path], Encoded]
 
 
 def of_the_system(name: str) -> bool:

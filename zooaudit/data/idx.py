@@ -2,17 +2,24 @@
 
 import gzip
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, TypeVar, cast
 
 import numpy as np
 
 from zooaudit.data.arrays import Arrays
 from zooaudit.data.classes import Targets
+from zooaudit.data.copies import Sink
 from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.stored import READ_ON, Rows, Stored, copied
 from zooaudit.data.words import guard
 from zooaudit.errors import DataError
 
+T = TypeVar("T")
+HEADER = 4
+"""Bytes of the magic number; then come four for every axis."""
 FMNIST_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
@@ -21,14 +28,14 @@ def has_idx(folder: Path) -> bool:
 
 
 def read_idx(folder: Path, part: str) -> Arrays:
-    """``part`` of the four files: ``train`` or ``t10k``."""
-    arrays = []
+    """``part`` of the four files: ``train`` or ``t10k``; of the images, only the header is read yet."""
+    found = []
     for kind, magic in (("images", 2051), ("labels", 2049)):
         path = _idx_path(folder, f"{part}-{kind}")
         if path is None:
             raise DataError(f"{folder} has no {part}-{kind}-idx*-ubyte[.gz]; expected MNIST's four IDX files")
-        arrays.append(_read_idx_file(path, magic))
-    images, labels = arrays
+        found.append(_stored(path, magic))
+    images, labels = found[0], found[1].load()
     if not len(labels):
         raise DataError(f"{folder} holds no images in {part}")
     if len(images) != len(labels):
@@ -40,30 +47,72 @@ def _idx_path(folder: Path, stem: str) -> Path | None:
     return next(iter(sorted(folder.glob(f"{stem}-idx?-ubyte*"))), None)
 
 
-def _read_idx_file(path: Path, magic: int) -> np.ndarray:
-    return guard(path, "IDX", lambda p: _parsed(p, magic))
+def _stored(path: Path, magic: int) -> Stored:
+    shape = _opened(path, lambda file: _header(file, path, magic))
+    size = int(np.prod(shape, dtype=object))
+
+    def rows(cache: Path) -> Rows:
+        if path.suffix == ".gz":
+            copy = copied(path, "IDX", str(path), size, partial(_unpack, path, magic), cache)
+            return Rows(str(path), shape, np.dtype(np.uint8), copy, 0, (str(path),), "IDX")
+        start = HEADER + 4 * len(shape)
+        _check_length(path, shape, path.stat().st_size - start)
+        return Rows(str(path), shape, np.dtype(np.uint8), str(path), start, (str(path),), "")
+
+    return Stored(shape, np.dtype(np.uint8), lambda: _opened(path, lambda file: _read(file, path, magic)), rows)
 
 
-def _parsed(path: Path, magic: int) -> np.ndarray:
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        try:
-            return _read(cast(BinaryIO, file), path, magic)
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DataError(f"{path}: not a readable IDX file ({error}); fetch or write it again") from error
+def _opened(path: Path, read: Callable[[BinaryIO], T]) -> T:
+    def parsed(p: Path) -> T:
+        with gzip.open(p) if p.suffix == ".gz" else p.open("rb") as file:
+            try:
+                return read(cast(BinaryIO, file))
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise DataError(f"{p}: not a readable IDX file ({error}); fetch or write it again") from error
+
+    return guard(path, "IDX", parsed)
 
 
-def _read(file: BinaryIO, path: Path, magic: int) -> np.ndarray:
-    """No more than the header says, and one byte to see that there is no more."""
-    start = file.read(4)
+def _header(file: BinaryIO, path: Path, magic: int) -> tuple[int, ...]:
+    start = file.read(HEADER)
     found = int.from_bytes(start, "big")
     if found != magic:
         raise DataError(f"{path} starts with {found}; expected the IDX magic number {magic}")
     sizes = file.read(4 * start[3])
     shape = tuple(int.from_bytes(sizes[i : i + 4], "big") for i in range(0, len(sizes) - len(sizes) % 4, 4))
+    if len(sizes) < 4 * start[3]:
+        _check_length(path, shape, 0, whole=False)
+    return shape
+
+
+def _check_length(path: Path, shape: tuple[int, ...], found: int, whole: bool = True) -> None:
+    size = int(np.prod(shape, dtype=object))
+    if found != size or not whole:
+        more = "at least " if found > size else ""
+        raise DataError(f"{path} holds {more}{min(found, size + 1)} bytes; its header says {shape}: the file is cut short, fetch it again")
+
+
+def _read(file: BinaryIO, path: Path, magic: int) -> np.ndarray:
+    """No more than the header says, and one byte to see that there is no more."""
+    shape = _header(file, path, magic)
     size = int(np.prod(shape, dtype=object))
     refuse_too_much(size, f"{path}: {shape} bytes")
     body = file.read(size + 1)
-    if len(sizes) < 4 * start[3] or len(body) != size:
-        more = "at least " if len(body) > size else ""
-        raise DataError(f"{path} holds {more}{len(body)} bytes; its header says {shape}: the file is cut short, fetch it again")
+    _check_length(path, shape, len(body))
     return np.frombuffer(bytearray(body), np.uint8).reshape(shape)
+
+
+def _unpack(path: Path, magic: int, sink: Sink) -> None:
+    """As :func:`_read`, without the header, to a file."""
+
+    def write(file: BinaryIO) -> None:
+        shape = _header(file, path, magic)
+        left = int(np.prod(shape, dtype=object)) + 1
+        while block := file.read(min(READ_ON, left)):
+            left -= len(block)
+            if not left:
+                break
+            sink.write(block)
+        _check_length(path, shape, int(np.prod(shape, dtype=object)) + 1 - left)
+
+    _opened(path, write)

@@ -4,20 +4,23 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from PIL import ImageFile
 from torch import Tensor
 
+from zooaudit.data import array_pixels
+from zooaudit.data.arrays import Arrays
 from zooaudit.data.decode import decode_image, strictly
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
-from zooaudit.data.on_disk import Files, ImagesOnDisk
+from zooaudit.data.on_disk import Decode, Encoded, Files, ImagesOnDisk
 from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.data.words import short
+from zooaudit.data.zips import Zipped
 from zooaudit.errors import DataError
 
 IN_MEMORY = 2 * 2**30
@@ -26,36 +29,138 @@ SAMPLE = 100
 """Images of each split that are looked at."""
 KEPT = "decoded"
 """Folder of decoded images in the cache."""
+Part = Undecoded | Arrays
+Shape = tuple[int, int, int]
 
 
-def left_on_disk(both: Sequence[object], reading: Reading, met: Met, cache: Path) -> list[ImagesOnDisk] | None:
-    """Train and test as images that are decoded when they are asked for; None if they fit in memory, or have no file each.
+@dataclass(frozen=True)
+class Source:
+    """Where data is read.
+
+    Attributes:
+        place: what the user gave.
+        folder: the same, or what a zip is unpacked to for as long as it is read.
+        cache: where what is made of the data is kept.
+    """
+
+    place: Path
+    folder: Path
+    cache: Path
+
+    @property
+    def lasts(self) -> bool:
+        return self.place == self.folder
+
+
+@dataclass(frozen=True)
+class _Left:
+    """One part as it is left.
+
+    Attributes:
+        decode: makes an image of what is encoded, given the channels that all have.
+        how: what else decides the pixels.
+        keep: decoded images are kept, too; else they are as quickly made again.
+    """
+
+    encoded: Encoded
+    decode: Callable[[int], Decode]
+    shape: Shape
+    how: str
+    keep: bool
+
+
+def left_on_disk(both: Sequence[Part], reading: Reading, met: Met, source: Source) -> list[ImagesOnDisk] | None:
+    """Train and test as images that are read when they are asked for; None if they fit in memory, or can only be had there.
 
     Raises:
-        DataError: the sample has several sizes, or the disk cannot hold what is decoded.
+        DataError: the sample has several sizes, numbers may mean several things, or the disk cannot hold what is made of the data.
     """
-    parts = [(part, part.files) for part in both if isinstance(part, Undecoded) and part.files is not None]
-    if len(parts) < len(both):
+    count = sum(part.count if isinstance(part, Undecoded) else len(part.images) for part in both)
+    if not all(_can_stay(part, source) for part in both):
         return None
-    looked = Met()
-    first = _decoded(parts[0][1], 0, reading, looked)
-    count = sum(part.count for part, _ in parts)
-    if count * first.numel() <= IN_MEMORY:
+    if not count or count * torch.Size(_first_shape(both[0], reading)).numel() <= IN_MEMORY:
         return None
-    shape = _shape([files for _, files in parts], reading, met, parts[0][0].where)
-    total = count * torch.Size(shape).numel()
-    decode = functools.partial(_as_all, reading=reading, channels=shape[0])
-    kept = [cache / KEPT / _name(files, reading, shape) for _, files in parts]
-    _check_space(cache, total - sum(p.stat().st_blocks * 512 for p in kept if p.exists()), count)
-    met.note(
-        f"{count:,} images of {short(shape)} are too many for memory: each is decoded when first asked for and kept in {cache / KEPT} "
-        f"({total / 1e9:.1f} GB); sizes and kinds are of a sample of {sum(met.sizes.values()):,}"
+    files = iter(_files([part for part in both if isinstance(part, Undecoded)], reading, met, source))
+    arrays = iter(_arrays([part for part in both if isinstance(part, Arrays)], reading, met, source.cache))
+    return _made([next(files) if isinstance(part, Undecoded) else next(arrays) for part in both], met, source.cache)
+
+
+def _can_stay(part: Part, source: Source) -> bool:
+    """Whether its images can be had one by one once this is over: of a zip, only files are."""
+    if isinstance(part, Arrays):
+        return source.lasts and part.images.rows is not None
+    if source.lasts:
+        return True
+    return isinstance(part.encoded, Files) and all(Path(p).absolute().is_relative_to(source.folder) for p in part.encoded.paths)
+
+
+def _first_shape(part: Part, reading: Reading) -> Shape:
+    if isinstance(part, Arrays):
+        return array_pixels.row_shape(part.images.shape, part.where, reading)
+    with strictly():
+        channels, height, width = decode_image(*next(iter(part.items())), reading).shape
+    return channels, height, width
+
+
+def _files(parts: Sequence[Undecoded], reading: Reading, met: Met, source: Source) -> list[_Left]:
+    """Parts whose images have to be decoded."""
+    if not parts:
+        return []
+    encoded = [_by_number(part, source) for part in parts]
+    shape = _shape(encoded, reading, met, parts[0].where)
+    return [_Left(each, lambda c: functools.partial(_as_all, reading=reading, channels=c), shape, repr(_of_pixels(reading)), True)
+            for each in encoded]  # fmt: skip
+
+
+def _by_number(part: Undecoded, source: Source) -> Encoded:
+    if source.lasts:
+        return part.encoded(source.cache) if callable(part.encoded) else part.encoded
+    assert isinstance(part.encoded, Files)
+    return Zipped(source.place, [os.path.relpath(path, source.folder) for path in part.encoded.paths])
+
+
+def _arrays(parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path) -> list[_Left]:
+    """Parts that are arrays, of which every number is looked at."""
+    if not parts:
+        return []
+    numbers = [array_pixels.numbers(part, cache, whole=-1) for part in parts]
+    scale = array_pixels.settled(numbers, reading, met)
+    left = []
+    for part in numbers:
+        assert part.rows is not None
+        array_pixels.look(part, scale, reading, met)
+        shape = array_pixels.row_shape(part.shape, part.where, reading)
+        decode = functools.partial(array_pixels.one_image, kind=part.kind, shape=part.shape[1:], scale=scale, reading=reading)
+        plain = scale is None and reading.sizing is None and reading.colour == "auto" and 4 not in part.shape[1:]
+        how = f"{_of_pixels(reading)} {reading.layout} {part.kind} {part.shape[1:]} {scale}"
+        left.append(_Left(part.rows, lambda c, d=decode: functools.partial(d, channels=c), shape, how, not plain))  # type: ignore[misc]
+    return left
+
+
+def _made(left: Sequence[_Left], met: Met, cache: Path) -> list[ImagesOnDisk]:
+    """All with as many channels as the one that has most."""
+    depths = {part.shape[0] for part in left}
+    if depths == {1, 3}:
+        met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")
+        left = [replace(part, shape=(3, *part.shape[1:])) for part in left]
+    count, total = sum(len(part.encoded) for part in left), 0
+    kept = [cache / KEPT / _name(part) if part.keep else None for part in left]
+    needed = sum(len(part.encoded) * torch.Size(part.shape).numel() for part in left if part.keep)
+    if needed:
+        _check_space(cache, needed - sum(p.stat().st_blocks * 512 for p in kept if p and p.exists()), count)
+    how = (
+        f"each is decoded when first asked for and kept in {cache / KEPT} ({needed / 1e9:.1f} GB)"
+        if needed
+        else "each is read when asked for"
     )
-    how = repr(_of_pixels(reading))
-    return [ImagesOnDisk(files, decode, shape, path, how=how) for (_, files), path in zip(parts, kept, strict=True)]
+    met.note(f"{count:,} images of {short(left[0].shape)} are too many for memory: {how}")
+    return [
+        ImagesOnDisk(part.encoded, part.decode(part.shape[0]), part.shape, path, how=part.how)
+        for part, path in zip(left, kept, strict=True)
+    ]
 
 
-def _shape(splits: Sequence[Files], reading: Reading, met: Met, where: str) -> tuple[int, int, int]:
+def _shape(splits: Sequence[Encoded], reading: Reading, met: Met, where: str) -> tuple[int, int, int]:
     """What all images seem to have: sizes must be alike, and all are coloured if one is."""
     shapes = set()
     for files in splits:
@@ -71,7 +176,7 @@ def _shape(splits: Sequence[Files], reading: Reading, met: Met, where: str) -> t
     return max(shape[0] for shape in shapes), height, width
 
 
-def _decoded(files: Files, index: int, reading: Reading, met: Met) -> Tensor:
+def _decoded(files: Encoded, index: int, reading: Reading, met: Met) -> Tensor:
     with strictly():
         return decode_image(*files.read(index), reading, met)
 
@@ -95,10 +200,10 @@ def _of_pixels(reading: Reading) -> Reading:
     )  # fmt: skip
 
 
-def _name(files: Files, reading: Reading, shape: tuple[int, int, int]) -> str:
+def _name(part: _Left) -> str:
     """Other files, times, or ways of reading have another place to be kept."""
-    sha = hashlib.sha256(f"{_of_pixels(reading)} {shape}".encode())
-    for path in files.paths:
+    sha = hashlib.sha256(f"{part.how} {part.shape}{part.encoded.key}".encode())
+    for path in part.encoded.paths:
         found = os.stat(path)
         sha.update(f"{os.path.abspath(path)} {found.st_size} {found.st_mtime_ns}\n".encode())
     return sha.hexdigest()[:24]

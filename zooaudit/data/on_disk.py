@@ -27,7 +27,17 @@ Decode = Callable[[bytes, str], Tensor]
 
 
 class Encoded(Protocol):
-    """Encoded images by number; small enough to be sent to other processes."""
+    """Images by number, as they are encoded; small enough to be sent to other processes."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The user's files that hold them."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What else tells these images from others in the same files."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -38,6 +48,8 @@ class Encoded(Protocol):
 
 class Files:
     """An image a file."""
+
+    key = ""
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
         self._paths = tuple(map(str, paths))
@@ -78,7 +90,7 @@ class ImagesOnDisk:
         encoded: the images.
         decode: gives uint8 ``[c, h, w]`` of one; picklable.
         shape: (c, h, w), which all have to have.
-        kept: where decoded images are kept: a file of this name, and one beside it.
+        kept: where decoded images are kept: a file of this name, and one beside it; None where they are made again each time.
         device: where batches are put.
         rows: which of the images these are, in order; all by default.
         how: what else than the files decides the pixels, for the digest.
@@ -89,7 +101,7 @@ class ImagesOnDisk:
     ndim = 4
 
     def __init__(
-        self, encoded: Encoded, decode: Decode, shape: tuple[int, int, int], kept: Path,
+        self, encoded: Encoded, decode: Decode, shape: tuple[int, int, int], kept: Path | None,
         device: torch.device | str = "cpu", rows: Tensor | None = None, how: str = "",
     ) -> None:  # fmt: skip
         self._encoded, self._decode, self._kept, self._how = encoded, decode, kept, how
@@ -131,7 +143,10 @@ class ImagesOnDisk:
         if rows.ndim != 1:
             raise TypeError(f"images on disk are indexed by int64 [k] or a slice, not by what gives {tuple(rows.shape)}")
         out = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
-        _Kept.of(self._kept, len(self._encoded), out[:1].nbytes or 1).fill(out, rows.numpy(), self._decoded)
+        if self._kept is None:
+            _fill(out, rows.tolist(), self._decoded)
+        else:
+            _Kept.of(self._kept, len(self._encoded), out[:1].nbytes or 1).fill(out, rows.numpy(), self._decoded)
         return torch.from_numpy(out).to(self.device)
 
     def _decoded(self, index: int) -> np.ndarray:
@@ -145,6 +160,18 @@ class ImagesOnDisk:
     def _with(self, rows: Tensor, device: torch.device) -> "ImagesOnDisk":
         c, h, w = self.shape[1:]
         return ImagesOnDisk(self._encoded, self._decode, (c, h, w), self._kept, device, rows, self._how)
+
+
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(THREADS)
+
+
+def _fill(out: np.ndarray, rows: Sequence[int], decoded: Callable[[int], np.ndarray]) -> None:
+    def make(i: int) -> None:
+        out[i] = decoded(rows[i])
+
+    list(_pool().map(make, range(len(rows))))
 
 
 Images = Tensor | ImagesOnDisk
@@ -182,7 +209,6 @@ class _Kept:
             if file.tell() < 4 * count:
                 file.truncate(4 * count)
         self._sums = np.memmap(sums, dtype=np.uint32, mode="r+", shape=(count,))
-        self._pool = ThreadPoolExecutor(THREADS)
 
     @staticmethod
     @functools.cache
@@ -197,7 +223,7 @@ class _Kept:
             out[i] = decoded(int(rows[i]))
             self._write(int(rows[i]), out[i])
 
-        list(self._pool.map(make, missing))
+        list(_pool().map(make, missing))
 
     def _read(self, row: int, into: np.ndarray) -> bool:
         expected = int(self._sums[row])

@@ -1,7 +1,7 @@
 """Parquet and Arrow files as Hugging Face writes them: a column of encoded images (or paths to them), a column of labels.
 
 Images are read a few rows at a time, whatever the row groups: memory holds the labels, one small batch of rows, and the page of the
-file that they are in (writers make them of a few MiB, or of 1,024 rows).
+file that they are in (writers make them of a few MiB, or of 1,024 rows). By number they are read from a copy (``packed``).
 """
 
 import json
@@ -20,6 +20,8 @@ from zooaudit.data.columns import IMAGE_NAMES, PATH_NAMES, image_column, label_c
 from zooaudit.data.decode import refuse_too_much
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
+from zooaudit.data.on_disk import Encoded, Files
+from zooaudit.data.packed import packed
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
 from zooaudit.data.words import guard, short
@@ -30,17 +32,19 @@ BATCH_BYTES = 32 * 2**20
 MOST_ROWS = 4096
 READ_AHEAD = 2**20
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
+ALIKE = "expected one or the other, as the images are too large for memory: write them alike, or give a smaller --size"
 IMAGE_KINDS = "encoded images (struct<bytes, path>, or binary) or paths to them"
 
 
 @dataclass(frozen=True)
 class Columns:
-    """One file: what it has, and its columns a few rows at a time."""
+    """One file: what it has, its columns a few rows at a time, and what opened it."""
 
     path: Path
     schema: pa.Schema
     rows: int
     batches: Batches
+    opened: "Callable[[Path], Columns]"
 
 
 def open_parquet(path: Path) -> Columns:
@@ -57,7 +61,7 @@ def open_parquet(path: Path) -> Columns:
         rows = MOST_ROWS if plain else max(1, min(MOST_ROWS, BATCH_BYTES // max(_largest(meta), 1)))
         return opened().iter_batches(batch_size=rows, columns=names, use_threads=False)
 
-    return Columns(path, schema, meta.num_rows, batches)
+    return Columns(path, schema, meta.num_rows, batches, open_parquet)
 
 
 def _largest(meta: pq.FileMetaData) -> int:
@@ -77,7 +81,7 @@ def open_arrow(path: Path) -> Columns:
 
     guard(path, "Arrow", _check_end)
     rows = guard(path, "Arrow", lambda _: sum(batch.num_rows for batch in opened()))
-    return Columns(path, guard(path, "Arrow", lambda _: opened().schema), rows, batches)
+    return Columns(path, guard(path, "Arrow", lambda _: opened().schema), rows, batches, open_arrow)
 
 
 def _check_end(path: Path) -> None:
@@ -108,7 +112,8 @@ def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -
     count = sum(file.rows for file in files)
     refuse_too_much(8 * count, f"{first.path}: {count:,} labels")
     targets = Targets(_all_labels(files, label), _class_names(first.schema, label))
-    return Undecoded(str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets)
+    by_number = partial(_by_number, files, image, root, reading.outside)
+    return Undecoded(str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets, by_number)
 
 
 def _all_labels(files: list[Columns], label: str) -> list[int] | list[str]:
@@ -126,13 +131,42 @@ def _all_labels(files: list[Columns], label: str) -> list[int] | list[str]:
 def encoded(files: list[Columns], image: str, root: Path, outside: bool) -> Iterator[tuple[bytes, str]]:
     """Each row's encoded image, one at a time, and its name."""
     for file in files:
-        row = 0
         places = Places((file.path.parent, root), root, outside)
-        for batch in guarded(file, image):
-            for cell in plain(batch.column(0)):
-                where = f"{file.path} row {row}"
-                yield _bytes(cell.as_py(), image, where, places), where
-                row += 1
+        for found, where in _cells(file, image):
+            yield (found if isinstance(found, bytes) else places.read(found, where)), where
+
+
+def _cells(file: Columns, image: str) -> Iterator[tuple[bytes | str, str]]:
+    """Each row's encoded image, or the path of it."""
+    row = 0
+    for batch in guarded(file, image):
+        for cell in plain(batch.column(0)):
+            where = f"{file.path} row {row}"
+            yield _cell(cell.as_py(), image, where), where
+            row += 1
+
+
+def _by_number(files: list[Columns], image: str, root: Path, outside: bool, cache: Path) -> Encoded:
+    """The images by number: the files that the rows name, or a copy of the images that are in the rows."""
+    if isinstance(next((found for file in files for found, _ in _cells(file, image)), b""), str):
+        return Files([path for file in files for path in _paths(file, image, Places((file.path.parent, root), root, outside))])
+    paths = [str(file.path) for file in files]
+    return packed(paths, [file.rows for file in files], image, partial(_within, paths, files[0].opened, image), cache)
+
+
+def _paths(file: Columns, image: str, places: Places) -> Iterator[Path]:
+    for found, where in _cells(file, image):
+        if isinstance(found, bytes):
+            raise DataError(f"{where}: {image} is the image itself, in rows before it is a path; {ALIKE}")
+        yield places.find(found, where)
+
+
+def _within(paths: list[str], opened: Callable[[Path], Columns], image: str) -> Iterator[tuple[bytes, str]]:
+    for path in paths:
+        for found, where in _cells(opened(Path(path)), image):
+            if isinstance(found, str):
+                raise DataError(f"{where}: {image} is a path, in rows before it is the image itself; {ALIKE}")
+            yield found, where
 
 
 def guarded(file: Columns, name: str) -> Iterator[pa.RecordBatch]:
@@ -142,7 +176,7 @@ def guarded(file: Columns, name: str) -> Iterator[pa.RecordBatch]:
         yield batch
 
 
-def _bytes(found: object, column: str, where: str, places: Places) -> bytes:
+def _cell(found: object, column: str, where: str) -> bytes | str:
     path: object = found if isinstance(found, str) else None
     if isinstance(found, dict):
         cell: dict[str, object] = found
@@ -150,7 +184,7 @@ def _bytes(found: object, column: str, where: str, places: Places) -> bytes:
     if isinstance(found, bytes) and found:
         return found
     if isinstance(path, str) and path:
-        return places.read(path, where)
+        return path
     kind = "null" if found is None else "empty" if found == b"" else type(found).__name__
     raise DataError(f"{where}: {column} is {kind}; expected the bytes of an image, or a path to one")
 

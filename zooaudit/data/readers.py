@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from zooaudit.data.arrays import Arrays, parts_of_keras, to_tensors
+from zooaudit.data.array_pixels import to_tensors
+from zooaudit.data.arrays import Arrays, parts_of_keras
 from zooaudit.data.cifar import find_cifar, read_cifar
 from zooaudit.data.classes import numbered
 from zooaudit.data.decode import decode_all, strictly
@@ -18,7 +19,7 @@ from zooaudit.data.finding import TRAIN_NAMES, WORDS, Part, candidates, parts, s
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.idx import has_idx, read_idx
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.data.large import left_on_disk
+from zooaudit.data.large import Source, left_on_disk
 from zooaudit.data.met import Met, found
 from zooaudit.data.on_disk import Images
 from zooaudit.data.pixels import refuse_dark_sixteen
@@ -46,10 +47,11 @@ def _read(folder: Path, place: Path, name: str, reading: Reading) -> Dataset:
     met = Met()
     train, test = _parts(folder, reading, met)
     labels = numbered(train.targets, test.targets, str(folder), reading, met)
-    images: Sequence[Images] | None = left_on_disk([train, test], reading, met, default_cache()) if folder == place else None
+    source = Source(place, folder, default_cache())
+    images: Sequence[Images] | None = left_on_disk([train, test], reading, met, source)
     if images is None:
         with strictly():
-            images = _images([train, test], reading, met)
+            images = _images([train, test], reading, met, source)
     refuse_dark_sixteen(met, str(folder))
     if reading.value_range and not met.ranged:
         raise DataError(f"{folder}: all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out")
@@ -101,10 +103,10 @@ def _keras(files: list[Path], met: Met) -> Sequence[Part] | None:
     return next(iter(pairs.values()), None)
 
 
-def _images(both: list[Part], reading: Reading, met: Met) -> list[Tensor]:
+def _images(both: list[Part], reading: Reading, met: Met, source: Source) -> list[Tensor]:
     """Pixels of train and test, uint8 ``[n, c, h, w]``, grey or coloured alike."""
     arrays = [part for part in both if isinstance(part, Arrays)]
-    ready = iter(to_tensors(arrays, reading, met) if arrays else ())
+    ready = iter(to_tensors(arrays, reading, met, source.cache if source.lasts else None) if arrays else ())
     made = [decode_all(part.items(), part.count, part.where, reading, met) if isinstance(part, Undecoded) else next(ready) for part in both]
     if {image.shape[1] for image in made} == {1, 3}:
         met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")

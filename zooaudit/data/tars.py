@@ -3,9 +3,10 @@
 A tar file that is cut short between two members looks whole to most readers; here its end must be there.
 """
 
+import hashlib
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +24,7 @@ LARGEST_LABEL = 2**20
 BLOCK = 512
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Member:
     """A file in a tar: where its bytes are."""
 
@@ -34,6 +35,36 @@ class Member:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.name}"
+
+
+class Members:
+    """The members' contents by number, an :class:`~zooaudit.data.on_disk.Encoded`."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self._members = tuple(members)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(str(member.path) for member in self._members))
+
+    @property
+    def key(self) -> str:
+        sha = hashlib.sha256()
+        for member in self._members:
+            sha.update(f"{member} {member.start} {member.size}\n".encode())
+        return sha.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def read(self, index: int) -> tuple[bytes, str]:
+        """The content of one, and its name for errors."""
+        member = self._members[index]
+        try:
+            with member.path.open("rb") as file:
+                return _bytes(member, file), str(member)
+        except OSError as error:
+            raise DataError(f"{member.path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
 
 
 Sample = dict[str, Member]
@@ -49,7 +80,7 @@ def read_tars(paths: list[Path], reading: Reading, met: Met) -> Undecoded:
     samples = _samples(paths, met)
     images = [_image(key, sample, reading) for key, sample in samples.items()]
     texts = [_label(key, sample, reading, met) for key, sample in samples.items()]
-    return Undecoded(str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)))
+    return Undecoded(str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)), Members(images))
 
 
 def images_of_tars(paths: list[Path], reading: Reading, met: Met) -> Iterator[tuple[bytes, str]]:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from zooaudit.data.arrays import images_of
+from zooaudit.data.array_pixels import to_tensors
+from zooaudit.data.arrays import images_in_file
 from zooaudit.data.decode import decode_image, strictly
 from zooaudit.data.folders import images_in
 from zooaudit.data.met import Met, found
@@ -82,7 +83,7 @@ def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
             f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, .npz, .npy, .tar or .zip"
         )
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
-        return list(images_of(path, reading, met))
+        return list(to_tensors([images_in_file(path)], reading, met)[0])
     found_in = [path] if path.is_file() else [p for p in sorted(path.iterdir()) if not p.name.startswith(".")]
     for suffix, read in ((".parquet", _parquet), (".tar", images_of_tars)):
         files = [p for p in found_in if p.suffix.lower() == suffix]

@@ -1,5 +1,8 @@
 """What the numbers of arrays, and of images with more than 8 bits, stand for: scaled to 0 to 255 where that is certain, else refused."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from zooaudit.errors import DataError
@@ -16,12 +19,21 @@ def to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.
         DataError: some lie outside.
     """
     if numbers.size:
-        low, high = float(numbers.min()), float(numbers.max())
-        slack = (white - black) * 1e-4
-        if not (np.isfinite([low, high]).all() and low >= black - slack and high <= white + slack):
-            raise DataError(f"{where}: its numbers lie in [{low:g}, {high:g}]; expected [{black:g}, {white:g}]; {FLAG}")
+        refuse_outside((float(numbers.min()), float(numbers.max())), black, white, where)
     scaled = (numbers.astype(np.float64) - black) * (255.0 / (white - black))
     return np.asarray(np.rint(scaled).clip(0, 255).astype(np.uint8))
+
+
+def refuse_outside(ends: tuple[float, float], black: float, white: float, where: str) -> None:
+    """Refuse numbers beyond black and white.
+
+    Raises:
+        DataError: ``ends``, the lowest and the highest, lie outside.
+    """
+    low, high = ends
+    slack = (white - black) * 1e-4
+    if not (np.isfinite([low, high]).all() and low >= black - slack and high <= white + slack):
+        raise DataError(f"{where}: its numbers lie in [{low:g}, {high:g}]; expected [{black:g}, {white:g}]; {FLAG}")
 
 
 def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
@@ -32,24 +44,39 @@ def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) ->
     return made
 
 
-def certain_range(arrays: list[np.ndarray], where: str) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Extent:
+    """The numbers of one array: their type, how many images of which shape, the lowest and the highest; None where there are none."""
+
+    kind: np.dtype
+    shape: tuple[int, ...]
+    ends: tuple[float, float] | None
+
+
+def extent(kind: np.dtype, shape: tuple[int, ...], blocks: Iterable[np.ndarray]) -> Extent:
+    """Of an array that comes in ``blocks``; a number that is none makes both ends so."""
+    ends = np.array([(float(block.min()), float(block.max())) for block in blocks if block.size])
+    return Extent(kind, shape, (float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else None)
+
+
+def certain_range(arrays: Sequence[Extent], where: str) -> tuple[float, float]:
     """What black and white must be in arrays of one data set, all parts of it together.
 
     Raises:
         DataError: more than one range would do, or none; or there are numbers that are none.
     """
-    kind = arrays[0].dtype
-    if len({array.dtype.kind for array in arrays}) > 1:
-        kinds = " and ".join(f"{array.dtype} {array.shape}" for array in arrays)
+    kind = arrays[0].kind
+    if len({array.kind.kind for array in arrays}) > 1:
+        kinds = " and ".join(f"{array.kind} {array.shape}" for array in arrays)
         raise DataError(f"{where}: images are {kinds}; expected one type in train and test")
     if kind == np.bool_:
         return 0.0, 1.0
     if kind.kind not in "uif":
         raise DataError(f"{where}: images are {kind}; expected numbers")
-    full = [array for array in arrays if array.size]
+    full = [array.ends for array in arrays if array.ends]
     if not full:
         return 0.0, 255.0
-    low, high = min(float(a.min()) for a in full), max(float(a.max()) for a in full)
+    low, high = (float(end) for end in (np.min(full, 0)[0], np.max(full, 0)[1]))
     if not np.isfinite([low, high]).all():
         raise DataError(f"{where}: images hold numbers that are not finite; expected none: mend or leave out these images")
     for black, white in _plausible(kind, low, high):

@@ -1,13 +1,22 @@
-"""A zip of a data folder, unpacked beside the system's temporary files for as long as it is read."""
+"""A zip of a data folder, unpacked beside the system's temporary files for as long as it is read.
+
+Image files that are too large for memory together are read from the zip itself afterwards, each by its place.
+"""
 
 import contextlib
+import hashlib
+import os
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from zooaudit.data.decode import LARGEST
 from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
@@ -67,3 +76,89 @@ def _check(path: Path, members: list[zipfile.ZipInfo], target: Path) -> None:
             raise DataError(f"{path}: {member.filename} is encrypted; unpack it yourself")
         if not member.flag_bits & UTF8 and not member.orig_filename.isascii():
             raise DataError(f"{path}: {member.filename} is a name in an unknown encoding; expected UTF-8: unpack it, and give the folder")
+
+
+class _Member(NamedTuple):
+    name: str
+    start: int
+    packed: int
+    size: int
+    sum: int
+    method: int
+
+
+LOCAL = struct.Struct("<4s22xHH")
+"""What stands before a member's name: a mark, and at its end the lengths of name and extra field."""
+
+
+class Zipped:
+    """Image files in a zip by number, an :class:`~zooaudit.data.on_disk.Encoded`.
+
+    Args:
+        path: the zip.
+        names: of the members, in order.
+
+    Raises:
+        DataError: a member is not there, or is packed in a way that is not read by place.
+    """
+
+    def __init__(self, path: Path, names: list[str]) -> None:
+        self._path = str(path)
+        with zipfile.ZipFile(path) as archive:
+            members = {plain_name(member.filename): member for member in archive.infolist()}
+            self._members = tuple(_place(path, members, name) for name in names)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return (self._path,)
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(repr(self._members).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    def read(self, index: int) -> tuple[bytes, str]:
+        """The content of one, and its name for errors."""
+        member = self._members[index]
+        where = f"{self._path}/{member.name}"
+        if member.size > LARGEST:
+            raise DataError(f"{where}: {member.size / 2**20:,.0f} MiB; expected an image of at most {LARGEST / 2**20:g} MiB")
+        try:
+            raw = _content(self._path, member)
+        except OSError as error:
+            raise DataError(f"{self._path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
+        except (struct.error, zlib.error):
+            raw = b""
+        if len(raw) != member.size or zlib.crc32(raw) != member.sum:
+            raise DataError(f"{where}: it is damaged, or the zip changed since it was read first; expected the data to stay as it was")
+        return raw, where
+
+
+def plain_name(name: str) -> str:
+    """As a member is called when it is unpacked."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
+def _place(path: Path, members: dict[str, zipfile.ZipInfo], name: str) -> _Member:
+    found = members[name]
+    if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError(
+            f"{path}: {name} is packed by method {found.compress_type}, and the images are too large for memory together; expected members "
+            "that are stored or deflated: unpack it, and give the folder"
+        )
+    return _Member(name, found.header_offset, found.compress_size, found.file_size, found.CRC, found.compress_type)
+
+
+def _content(path: str, member: _Member) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(member.start)
+        mark, name, extra = LOCAL.unpack(file.read(LOCAL.size))
+        if mark != b"PK\3\4":
+            return b""
+        file.seek(name + extra, os.SEEK_CUR)
+        raw = file.read(member.packed)
+    if member.method == zipfile.ZIP_STORED:
+        return raw
+    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(raw, member.size + 1)
