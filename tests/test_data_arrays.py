@@ -209,9 +209,10 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch:
     refused(folder, "images: its header says 64,000,000,000,000 bytes of uint8", "there are 100")
     with zipfile.ZipFile(folder / "train.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", header((300_000, 8, 8)) + bytes(300_000 * 64))
+        archive.writestr("labels.npy", header((300_000,)) + bytes(300_000))
     monkeypatch.setattr("zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 2**20})())
     assert (folder / "train.npz").stat().st_size < 50_000
-    refused(folder, "train.npz: its arrays take", "this machine has")
+    refused(folder, "train.npz: the numbers of images take", "this machine has")
 
 
 def test_gzipped_idx_that_unpacks_to_more_than_it_says_is_refused(tmp_path: Path) -> None:

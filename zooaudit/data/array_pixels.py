@@ -38,7 +38,7 @@ class Numbers:
     rows: Rows | None
 
 
-def numbers(part: Arrays, cache: Path | None, whole: int = WHOLE) -> Numbers:
+def numbers(part: Arrays, cache: Path | None, whole: int) -> Numbers:
     """Those of one part: held in memory, unless they take more than ``whole`` bytes and can be had by row.
 
     Args:
@@ -58,7 +58,7 @@ def to_tensors(parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path 
     Raises:
         DataError: numbers or shapes that may mean several things, or more than this machine's memory.
     """
-    held = [numbers(part, cache) for part in parts]
+    held = [numbers(part, cache, WHOLE) for part in parts]
     scale = settled(held, reading, met)
     return [_tensor(part, scale, reading, met) for part in held]
 

@@ -47,7 +47,8 @@ class Sink:
         self.size += len(raw)
         if self.size > self._most:
             raise DataError(
-                f"{self._where} holds more than {self._most / 2**30:,.1f} GiB unpacked, as no images do; expected less: give the images as files"
+                f"{self._where} holds more than {self._most / 2**30:,.1f} GiB unpacked, as no images of a file of this size do; expected "
+                "less: give the images as files"
             )
         if self.size >= self._checked:
             self._checked = self.size + CHECKED_EVERY

@@ -75,10 +75,10 @@ def left_on_disk(both: Sequence[Part], reading: Reading, met: Met, source: Sourc
     Raises:
         DataError: the sample has several sizes, numbers may mean several things, or the disk cannot hold what is made of the data.
     """
-    count = sum(part.count if isinstance(part, Undecoded) else len(part.images) for part in both)
-    if not all(_can_stay(part, source) for part in both):
+    counts = [part.count if isinstance(part, Undecoded) else len(part.images) for part in both]
+    if not all(counts) or not all(_can_stay(part, source) for part in both):
         return None
-    if not count or count * torch.Size(_first_shape(both[0], reading)).numel() <= IN_MEMORY:
+    if sum(counts) * torch.Size(_first_shape(both[0], reading)).numel() <= IN_MEMORY:
         return None
     files = iter(_files([part for part in both if isinstance(part, Undecoded)], reading, met, source))
     arrays = iter(_arrays([part for part in both if isinstance(part, Arrays)], reading, met, source.cache))
@@ -143,7 +143,7 @@ def _made(left: Sequence[_Left], met: Met, cache: Path) -> list[ImagesOnDisk]:
     if depths == {1, 3}:
         met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")
         left = [replace(part, shape=(3, *part.shape[1:])) for part in left]
-    count, total = sum(len(part.encoded) for part in left), 0
+    count = sum(len(part.encoded) for part in left)
     kept = [cache / KEPT / _name(part) if part.keep else None for part in left]
     needed = sum(len(part.encoded) * torch.Size(part.shape).numel() for part in left if part.keep)
     if needed:

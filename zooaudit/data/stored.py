@@ -149,7 +149,7 @@ def in_npy(path: Path) -> Stored:
 
     def whole(p: Path) -> np.ndarray:
         with p.open("rb") as file:
-            refuse_too_much(p.stat().st_size, f"{p}: its array" + found.order)
+            refuse_too_much(p.stat().st_size, f"{p}: its numbers" + found.order)
             return np.asarray(npy.read_array(file, allow_pickle=False))
 
     found = guard(path, ".npy", header)
@@ -170,7 +170,7 @@ def in_npz(path: Path, name: str) -> Stored:
             return read_header(file, size, f"{p}: {name}"), size
 
     def whole(p: Path) -> np.ndarray:
-        refuse_too_much(size, f"{p}: its array {name}" + found.order)
+        refuse_too_much(size, f"{p}: the numbers of {name}" + found.order)
         with zipfile.ZipFile(p) as archive, archive.open(member) as file:
             return np.asarray(npy.read_array(file, allow_pickle=False))
 
