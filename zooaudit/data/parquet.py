@@ -50,8 +50,8 @@ class Columns:
 def open_parquet(path: Path) -> Columns:
     """A Parquet file; only its footer is read yet."""
 
-    def opened() -> pq.ParquetFile:
-        return pq.ParquetFile(path, memory_map=True, buffer_size=READ_AHEAD, pre_buffer=False)
+    def opened() -> pq.ParquetFile:  # read, not mapped: what was read of a mapped file counts as this process's memory
+        return pq.ParquetFile(path, memory_map=False, buffer_size=READ_AHEAD, pre_buffer=False)
 
     file = guard(path, "Parquet", lambda _: opened())
     meta, schema = file.metadata, file.schema_arrow
