@@ -23,7 +23,7 @@ from tests.test_data_archives import shards
 from tests.test_data_large import class_folder
 from tests.test_data_parquet import saved, written
 from zooaudit.cli import main
-from zooaudit.data import array_pixels, copies, large, parquet
+from zooaudit.data import array_pixels, copies, large
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import ImagesOnDisk, in_memory
 from zooaudit.data.readers import read_dataset
@@ -233,3 +233,208 @@ def test_arrays_that_are_large_and_become_small(make: Make, reading: Reading, tm
 
 def _by_row(made: array_pixels.Numbers) -> None:
     assert made.rows is not None
+
+
+def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 500})())
+
+
+@pytest.mark.parametrize("inside", [tables, npy(COLOURED), shards])
+def test_in_a_zip_only_files_stay_on_disk(inside: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others are read into memory, or it is said what to do."""
+    place = zipped(zipfile.ZIP_DEFLATED, inside)(tmp_path)
+    monkeypatch.setattr(array_pixels, "WHOLE", 100)
+    assert isinstance(read_dataset(place, "d").train.images, torch.Tensor) and not (tmp_path / "cache").exists()
+    no_memory(monkeypatch)
+    with pytest.raises(DataError, match=r"data\.zip: 24 images of .* \(they could .* if the zip were unpacked, .*\) take .*; --size"):
+        read_dataset(place, "d")
+
+
+def test_numbers_by_column_are_held_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = npy(np.asfortranarray(COLOURED))(tmp_path / "data")
+    assert np.array_equal(read_dataset(place, "d").train.images[:].numpy(), COLOURED)
+    no_memory(monkeypatch)
+    with pytest.raises(DataError, match=r"24 images of 3, 9, 9 \(they could stay on disk as \.npy in C order: .*\) take"):
+        read_dataset(place, "d")
+
+
+def test_rows_that_are_images_and_paths_are_not_mixed(tmp_path: Path) -> None:
+    folder = table_of_paths(tmp_path / "data")
+    for path in folder.glob("*.csv"):
+        path.unlink()
+    for first, said in (("bytes", "image is a path, in rows before it is the image itself"), ("path", "the image itself, in rows before")):
+        rows = [
+            {"bytes": raw, "path": None} if (i < 5) == (first == "bytes") else {"bytes": None, "path": f"images/{i}.png"}
+            for i, raw in enumerate(PNGS)
+        ]
+        with pytest.raises(DataError, match=f"train.parquet row 5: .*{said}.*; expected one or the other, .*write them alike"):
+            read_dataset(written(folder, {"image": rows, "label": LABELS.tolist()}), "d")
+
+
+def test_a_damaged_member_of_a_zip_names_itself(tmp_path: Path) -> None:
+    place = zipped(zipfile.ZIP_STORED, class_folder)(tmp_path)
+    images = read_dataset(place, "d").train.images
+    with zipfile.ZipFile(place) as archive:
+        info = archive.getinfo("train/c1/04.png")
+    for at in (info.header_offset + 80, info.header_offset):
+        raw = bytearray(place.read_bytes())
+        raw[at] ^= 1
+        place.write_bytes(raw)
+        with pytest.raises(DataError, match=r"data\.zip/train/c1/04\.png: it is damaged, or the zip changed"):
+            images[12:24]
+    place.unlink()
+    with pytest.raises(DataError, match=r"data\.zip cannot be read any more"):
+        images[12:24]
+
+
+def test_a_zip_packed_otherwise_is_unpacked_by_its_owner(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"packed by method 12, .* expected members that are stored or deflated: unpack it"):
+        read_dataset(zipped(zipfile.ZIP_BZIP2, class_folder)(tmp_path), "d")
+
+
+@pytest.mark.parametrize("make", [tables, keras, idx, gzipped_idx, zipped(zipfile.ZIP_STORED, table_of_paths)])
+def test_other_data_in_the_same_place_takes_nothing_of_the_first(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read_dataset(make(tmp_path / "data"), "d")
+    whole = in_memory(first.train.images).clone()
+    shutil.rmtree(tmp_path / "data")
+    turn_round(monkeypatch)
+    again = read_dataset(make(tmp_path / "data"), "d")
+    assert again.digest != first.digest and torch.equal(in_memory(again.train.images), whole.flip(0))
+
+
+def turn_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, images in (("PNGS", PNGS), ("NHWC", NHWC), ("GREY", GREY)):
+        monkeypatch.setattr(f"tests.test_data_beyond_memory.{name}", images[::-1])
+
+
+@pytest.mark.parametrize("make", [tables, arrow, keras, gzipped_idx])
+def test_a_copy_that_is_not_whole_is_made_again(make: Make, tmp_path: Path) -> None:
+    place = make(tmp_path / "data")
+    whole = in_memory(read_dataset(place, "d").train.images)
+    shutil.rmtree(tmp_path / "cache" / "decoded", ignore_errors=True)
+    for path in (tmp_path / "cache" / "encoded").glob("*"):
+        if not path.name.endswith(".lock"):
+            raw = path.read_bytes()
+            path.write_bytes(raw[:100])
+            path.with_name(path.name + ".part").write_bytes(raw[:200])
+    copies._opened.cache_clear()
+    assert torch.equal(in_memory(read_dataset(place, "d").train.images), whole)
+    assert not list((tmp_path / "cache").rglob("*.part"))
+
+
+@pytest.mark.parametrize("make", [tables, keras, gzipped_idx])
+def test_another_machine_makes_its_own_copy_of_the_same(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make(tmp_path / "data")
+    images = read_dataset(place, "d").train.images
+    whole, sent = in_memory(images).clone(), pickle.dumps(images)
+    shutil.rmtree(tmp_path / "cache")
+    copies._opened.cache_clear()
+    there = pickle.loads(sent)  # noqa: S301
+    there._kept = there._kept and tmp_path / "there"
+    assert torch.equal(in_memory(there), whole) and list((tmp_path / "cache" / "encoded").glob("*"))
+    shutil.rmtree(tmp_path / "cache")
+    copies._opened.cache_clear()
+    turn_round(monkeypatch)
+    shutil.rmtree(tmp_path / "data")
+    make(tmp_path / "data")
+    there = pickle.loads(sent)  # noqa: S301
+    there._kept = there._kept and tmp_path / "elsewhere"
+    with pytest.raises(DataError, match="holds other data here than where it was read first"):
+        in_memory(there)
+
+
+def test_damage_in_a_copy_is_seen(tmp_path: Path) -> None:
+    images = read_dataset(tables(tmp_path / "data"), "d").train.images
+    for path in (tmp_path / "cache" / "encoded").glob("*"):
+        raw = bytearray(path.read_bytes())
+        raw[40:41] = bytes([raw[40] ^ 1]) if raw else b""
+        path.write_bytes(raw)
+    with pytest.raises(DataError, match=r"train\.parquet row 0: its copy in .* is damaged; delete that file"):
+        images[:1]
+
+
+@pytest.mark.parametrize("make", [tables, keras, gzipped_idx])
+def test_a_disk_without_room_is_noticed(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = make(tmp_path / "data")
+    usage = type(shutil.disk_usage("."))(100, 50, 2**28)
+    monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(DataError, match=r"is too large for memory, .* has 0\.3 GB left; expected room for .* ZOOAUDIT_CACHE"):
+        read_dataset(place, "d")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+
+def test_a_small_file_of_a_huge_value_that_all_rows_repeat_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zooaudit.data.packed.LARGE", 2**20)
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG")
+    table = pa.table({"image": pa.array([buffer.getvalue()] * 3000).dictionary_encode(), "label": [i % 2 for i in range(3000)]})
+    for part in ("train", "test"):
+        pq.write_table(table, tmp_path / f"{part}.parquet")
+    with pytest.raises(DataError, match=r"train\.parquet holds more than 0\.0 GiB unpacked, as no images of a file of this size do"):
+        read_dataset(tmp_path, "d")
+
+
+@pytest.mark.parametrize(
+    ("make", "reading", "said"),
+    [
+        (npy(COLOURED.astype(np.float32) * 3), PLAIN, "images are float32 from 0 to 765, which may stand for more than one range"),
+        (npy(np.where(COLOURED == 7, np.nan, COLOURED / 255)), PLAIN, "numbers that are not finite"),
+        (npy(COLOURED.astype(np.uint16)), Reading(value_range=(0, 100)), r"its numbers lie in \[0, 255\]; expected \[0, 100\]"),
+        (npy(CLEAR), PLAIN, "image 2 has transparent pixels"),
+        (npy(pixels(COUNT, channels=3, size=3)), PLAIN, "both layouts fit"),
+        (npz(COLOURED, (COLOURED / 255).astype(np.float32)), PLAIN, "expected one type in train and test"),
+    ],
+)
+def test_what_memory_would_refuse_is_refused_before_it_is_used(
+    make: Make, reading: Reading, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zooaudit.data.stored.BLOCK", 300)
+    place = make(tmp_path / "data")
+    for limit in (100, 2**30):
+        monkeypatch.setattr(large, "IN_MEMORY", limit)
+        with pytest.raises(DataError, match=said):
+            read_dataset(place, "d", reading)
+
+
+def test_files_that_are_cut_short_are_refused(tmp_path: Path) -> None:
+    for make, name, said in (
+        (idx, "train-images-idx3-ubyte", "holds 900 bytes; its header says"),
+        (gzipped_idx, "train-images-idx3-ubyte.gz", "IDX file"),
+    ):
+        place = make(tmp_path / name)
+        path = place / name
+        path.write_bytes(path.read_bytes()[: 916 if make is idx else 700])
+        with pytest.raises(DataError, match=said):
+            read_dataset(place, "d")
+    place = npz(COLOURED)(tmp_path / "npz")
+    raw = bytearray((place / "train.npz").read_bytes())
+    raw[600] ^= 1
+    (place / "train.npz").write_bytes(raw)
+    with pytest.raises(DataError, match=r"train\.npz: not a readable \.npz file \(Bad CRC-32"):
+        read_dataset(place, "d")
+
+
+def test_an_array_that_shrinks_while_it_is_used_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    place = npy(COLOURED)(tmp_path / "data")
+    images = read_dataset(place, "d").train.images
+    os.truncate(place / "x_train.npy", 1000)
+    with pytest.raises(DataError, match=r"x_train\.npy is shorter than when it was read first"):
+        images[:]
+    (place / "x_train.npy").unlink()
+    with pytest.raises(DataError, match=r"x_train\.npy cannot be read any more"):
+        images[:]
+
+
+@pytest.mark.parametrize("make", [snapshot, shards, zipped(zipfile.ZIP_DEFLATED, class_folder), keras, gzipped_idx, npy(NHWC)])
+def test_the_whole_command(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    place = make(tmp_path / "data")
+    told, sheets = [], []
+    for limit in (100, 2**30):
+        monkeypatch.setattr(large, "IN_MEMORY", limit)
+        assert main(["data", "--data", str(place), "--json", "--out", str(tmp_path / str(limit))]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+        sheets.append((tmp_path / str(limit) / "examples.png").read_bytes())
+    same = ("train", "test", "image_shape", "classes", "class_counts", "kind", "sizes", "modes", "formats")
+    assert {k: told[0][k] for k in same} == {k: told[1][k] for k in same} and sheets[0] == sheets[1]
+    assert (told[0]["memory_bytes"], told[1]["memory_bytes"] > 0) == (0, True)
+    assert any("too many for memory" in note for note in told[0]["notes"])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from zooaudit.data import array_pixels
 from zooaudit.data.arrays import Arrays
-from zooaudit.data.decode import decode_image, strictly
+from zooaudit.data.decode import decode_image, refuse_too_much, strictly
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
 from zooaudit.data.on_disk import Decode, Encoded, Files, ImagesOnDisk
@@ -76,22 +76,30 @@ def left_on_disk(both: Sequence[Part], reading: Reading, met: Met, source: Sourc
         DataError: the sample has several sizes, numbers may mean several things, or the disk cannot hold what is made of the data.
     """
     counts = [part.count if isinstance(part, Undecoded) else len(part.images) for part in both]
-    if not all(counts) or not all(_can_stay(part, source) for part in both):
+    if not all(counts):
         return None
-    if sum(counts) * torch.Size(_first_shape(both[0], reading)).numel() <= IN_MEMORY:
+    shape = _first_shape(both[0], reading)
+    total = sum(counts) * torch.Size(shape).numel()
+    if total <= IN_MEMORY:
+        return None
+    if ways_out := [way for part in both if (way := _way_out(part, source))]:
+        refuse_too_much(total, f"{source.place}: {sum(counts):,} images of {short(shape)} ({ways_out[0]})")
         return None
     files = iter(_files([part for part in both if isinstance(part, Undecoded)], reading, met, source))
     arrays = iter(_arrays([part for part in both if isinstance(part, Arrays)], reading, met, source.cache))
     return _made([next(files) if isinstance(part, Undecoded) else next(arrays) for part in both], met, source.cache)
 
 
-def _can_stay(part: Part, source: Source) -> bool:
-    """Whether its images can be had one by one once this is over: of a zip, only files are."""
-    if isinstance(part, Arrays):
-        return source.lasts and part.images.rows is not None
-    if source.lasts:
-        return True
-    return isinstance(part.encoded, Files) and all(Path(p).absolute().is_relative_to(source.folder) for p in part.encoded.paths)
+def _way_out(part: Part, source: Source) -> str:
+    """What would let the part's images stay on disk; "" if they can: of a zip, only files are there once this is over."""
+    if isinstance(part, Arrays) and part.images.rows is None:
+        return "they could stay on disk as .npy in C order: numpy.save of numpy.ascontiguousarray"
+    inside = not source.lasts and not (
+        isinstance(part, Undecoded)
+        and isinstance(part.encoded, Files)
+        and all(Path(os.path.abspath(path)).is_relative_to(source.folder) for path in part.encoded.paths)
+    )
+    return "they could stay on disk if the zip were unpacked, and its folder given" if inside else ""
 
 
 def _first_shape(part: Part, reading: Reading) -> Shape:

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.words import short
 from zooaudit.errors import DataError
 
 THREADS = 4
@@ -179,8 +181,15 @@ Images = Tensor | ImagesOnDisk
 
 
 def in_memory(images: Images) -> Tensor:
-    """All of them."""
-    return images if isinstance(images, Tensor) else images[:]
+    """All of them.
+
+    Raises:
+        DataError: they are more than this machine's memory.
+    """
+    if isinstance(images, Tensor):
+        return images
+    refuse_too_much(images.numel(), f"{len(images):,} images of {short(images.shape[1:])}, all at once,")
+    return images[:]
 
 
 def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 
 from zooaudit.data.array_pixels import to_tensors
 from zooaudit.data.arrays import images_in_file
-from zooaudit.data.decode import decode_image, strictly
+from zooaudit.data.decode import decode_image, refuse_too_much, strictly
 from zooaudit.data.folders import images_in
 from zooaudit.data.met import Met, found
 from zooaudit.data.on_disk import in_memory
@@ -29,6 +29,8 @@ from zooaudit.errors import DataError
 
 LEAST = 20
 """Fewest images that questions can be chosen from."""
+STEP = 64 * 2**20
+"""Bytes of images after which it is seen whether memory has room for more."""
 Say = Callable[[str], None]
 
 
@@ -88,10 +90,22 @@ def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
     for suffix, read in ((".parquet", _parquet), (".tar", images_of_tars)):
         files = [p for p in found_in if p.suffix.lower() == suffix]
         if files and not (path / "train").exists():
-            return [decode_image(raw, where, reading, met) for raw, where in read(files, reading, met)]
+            return _held((decode_image(raw, where, reading, met) for raw, where in read(files, reading, met)), path, what)
     if files := images_in(path, met):
-        return [decode_image(guard(p, "image", Path.read_bytes), str(p), reading, met) for p in files]
+        return _held((decode_image(guard(p, "image", Path.read_bytes), str(p), reading, met) for p in files), path, what)
     return list(in_memory(read_dataset(path, what, reading).test.images))
+
+
+def _held(images: Iterator[Tensor], path: Path, what: str) -> list[Tensor]:
+    """All of them, as long as memory has room for as much again, which putting them together takes."""
+    held, size, checked = [], 0, 0
+    for image in images:
+        held.append(image)
+        size += image.numel()
+        if size >= checked:
+            refuse_too_much(size + STEP, f"{path}: more than {len(held):,} images of {what} (fewer do, too), put together,")
+            checked = size + STEP
+    return held
 
 
 def _parquet(paths: list[Path], reading: Reading, _: Met) -> Iterator[tuple[bytes, str]]:

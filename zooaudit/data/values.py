@@ -8,8 +8,8 @@ import numpy as np
 from zooaudit.errors import DataError
 
 FLAG = "say what black and white are: --value-range BLACK WHITE, for example 0 1, 0 255, -1 1 or 0 4095"
-ROWS = 1024
-"""Images scaled at a time: floats of all at once would be many times the result."""
+STEP = 2**21
+"""Numbers scaled at a time: floats of all at once would be many times the result."""
 
 
 def to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
@@ -39,8 +39,9 @@ def refuse_outside(ends: tuple[float, float], black: float, white: float, where:
 def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
     """As :func:`to_bytes`, a few images at a time."""
     made = np.empty(numbers.shape, np.uint8)
-    for start in range(0, len(numbers), ROWS):
-        made[start : start + ROWS] = to_bytes(numbers[start : start + ROWS], black, white, where)
+    rows = max(1, STEP // max(1, made[:1].size))
+    for start in range(0, len(numbers), rows):
+        made[start : start + rows] = to_bytes(numbers[start : start + rows], black, white, where)
     return made
 
 
