@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from tests.makers import pixels, png, write_idx
-from tests.test_data_archives import shards
+from tests.test_data_archives import shards, tar
 from tests.test_data_large import class_folder
 from tests.test_data_parquet import saved, written
 from zooaudit.cli import main
@@ -38,6 +38,8 @@ NHWC = np.ascontiguousarray(COLOURED.transpose(0, 2, 3, 1))
 CLEAR = np.concatenate(
     [NHWC, np.where(np.arange(COUNT) % 4 == 2, 100, 255).astype(np.uint8)[:, None, None, None].repeat(9, 1).repeat(9, 2)], 3
 )
+LATE = COLOURED // 4 / np.float32(255)
+LATE[5, 0, 3, 3] = 1  # only one image in the middle tells what white is
 LABELS = np.arange(COUNT) % 3
 PNGS = [png(image) for image in COLOURED]
 Make = Callable[[Path], Path]
@@ -186,6 +188,8 @@ ARRAYS: list[tuple[Make, Reading]] = [
     (npy(GREY), Reading(colour="rgb")),
     (npy((COLOURED / 255).astype(np.float32)), PLAIN),
     (npy((COLOURED / 255).astype(np.float16)), PLAIN),
+    (npy(LATE), PLAIN),
+    (npz(COLOURED // 8, np.where(np.arange(COUNT)[:, None, None, None] == 7, COLOURED, COLOURED // 8)), PLAIN),
     (npy((NHWC / 127.5 - 1).astype(">f8")), PLAIN),
     (npy(COLOURED.astype(np.uint16) * 257), PLAIN),
     (npy(COLOURED.astype(np.int32) * 16), Reading(value_range=(0, 4095), sizing=Sizing(4, 4, "squash"))),
@@ -300,6 +304,18 @@ def test_other_data_in_the_same_place_takes_nothing_of_the_first(make: Make, tmp
     turn_round(monkeypatch)
     again = read_dataset(make(tmp_path / "data"), "d")
     assert again.digest != digest and torch.equal(in_memory(again.train.images), whole.flip(0))
+
+
+def test_another_column_or_ending_has_a_copy_of_its_own(tmp_path: Path) -> None:
+    rows = [{"bytes": raw, "path": None} for raw in PNGS]
+    table = written(tmp_path / "table", {"a": rows, "b": rows[::-1], "label": LABELS.tolist()})
+    members = [m for i in range(COUNT) for m in ((f"{i}.a.png", PNGS[i]), (f"{i}.b.png", PNGS[-1 - i]), (f"{i}.cls", b"%d" % LABELS[i]))]
+    for part in ("train", "test"):
+        tar(tmp_path / "tar" / f"{part}.tar", members)
+    for place, ending in ((table, ""), (tmp_path / "tar", ".png")):
+        for name, expected in (("a", COLOURED), ("b", COLOURED[::-1]), ("a", COLOURED)):
+            images = read_dataset(place, "d", Reading(image_column=name + ending)).train.images
+            assert np.array_equal(in_memory(images).numpy(), expected)
 
 
 def turn_round(monkeypatch: pytest.MonkeyPatch) -> None:
