@@ -28,6 +28,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import ImagesOnDisk, in_memory
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import PLAIN, Reading, Sizing
+from zooaudit.data.unlabelled import read_foreign
 from zooaudit.errors import DataError
 
 COUNT = 12
@@ -454,3 +455,14 @@ def test_the_whole_command(make: Make, tmp_path: Path, monkeypatch: pytest.Monke
     assert {k: told[0][k] for k in same} == {k: told[1][k] for k in same} and sheets[0] == sheets[1]
     assert (told[0]["memory_bytes"], told[1]["memory_bytes"] > 0) == (0, True)
     assert any("too many for memory" in note for note in told[0]["notes"])
+
+
+def test_unlabelled_images_and_all_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = class_folder(tmp_path / "data")
+    images = read_dataset(place, "d").train.images
+    assert len(read_foreign(place / "train", (3, 8, 8))) == 36
+    no_memory(monkeypatch)
+    with pytest.raises(DataError, match=r"more than 1 images of another task \(fewer do, too\), put together, take .*, this machine has"):
+        read_foreign(place / "train", (3, 8, 8))
+    with pytest.raises(DataError, match=r"36 images of 3, 8, 8, all at once, take"):
+        in_memory(images)
