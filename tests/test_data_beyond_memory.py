@@ -6,8 +6,10 @@ import json
 import os
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,7 @@ def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN)
         left, right = getattr(lazy, name), getattr(whole, name)
         assert isinstance(left.images, ImagesOnDisk) and isinstance(right.images, torch.Tensor)
         shuffled = torch.randperm(len(right), generator=torch.Generator().manual_seed(1))
+        assert torch.equal(left.take(shuffled).images[:], right.images[shuffled]) and torch.equal(left.images[-3:], right.images[-3:])
         assert torch.equal(left.images[shuffled], right.images[shuffled]) and torch.equal(in_memory(left.images), right.images)
         assert torch.equal(pickle.loads(pickle.dumps(left.images))[:], right.images) and torch.equal(left.labels, right.labels)  # noqa: S301
     assert lazy.classes == whole.classes and lazy.found and whole.found
@@ -358,6 +361,33 @@ def test_another_machine_makes_its_own_copy_of_the_same(make: Make, tmp_path: Pa
     there._kept = there._kept and tmp_path / "elsewhere"
     with pytest.raises(DataError, match="holds other data here than where it was read first"):
         in_memory(there)
+
+
+def test_who_comes_second_waits_and_finds_it_made(tmp_path: Path) -> None:
+    written: list[int] = []
+
+    def write(sink: copies.Sink) -> None:
+        written.append(1)
+        time.sleep(0.1)
+        sink.write(b"abc")
+
+    copy = copies.Copy(tmp_path / "copy", "data", write, 3)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: copy.made(), range(4)))
+    assert len(set(made)) == 1 and len(written) == 1 and made[0].read(1, 2) == b"bc"
+    with pytest.raises(DataError, match="was cut short"):
+        made[0].read(2, 100)
+    other = copies.Copy(tmp_path / "other", "data", lambda sink: sink.write(b"xyz"), 3).made()
+    os.replace(other.path, copy.path)
+    copies._opened.cache_clear()
+    with pytest.raises(DataError, match="data holds other data here than where it was read first"):
+        made[0].read(1, 2)
+
+
+def test_what_cannot_be_written_says_where_else(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(DataError, match=r"cannot be written or read \(.*\); expected a place for .*train\.parquet holds: set ZOO"):
+        read_dataset(tables(tmp_path / "data"), "d")
 
 
 def test_damage_in_a_copy_is_seen(tmp_path: Path) -> None:

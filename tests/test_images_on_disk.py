@@ -15,8 +15,9 @@ from tests.makers import png
 from tests.zoos import TINY
 from zooaudit.config import OwnTraining
 from zooaudit.data.decode import decode_image
+from zooaudit.data.encoded import Files, content_digest
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.data.on_disk import Files, ImagesOnDisk, ahead, content_digest
+from zooaudit.data.on_disk import ImagesOnDisk, ahead
 from zooaudit.errors import DataError
 from zooaudit.farm import SerialFarm
 from zooaudit.pipeline import run_audit

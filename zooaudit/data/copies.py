@@ -102,10 +102,10 @@ class Copy:
         """So many bytes from there on."""
         with self._faults():
             try:
-                file = _opened(self.path, self.sha)
+                file = _opened(self.path, self.size, self.sha)
             except FileNotFoundError:  # another machine, or the cache was emptied
                 self.made()
-                file = _opened(self.path, self.sha)
+                file = _opened(self.path, self.size, self.sha)
             raw = os.pread(file, size, start)
         if len(raw) != size:
             raise DataError(f"{self.path} was cut short; expected what was made of {self.where}: delete it, it is made again")
@@ -134,12 +134,14 @@ class Copy:
         except OSError as error:
             raise DataError(
                 f"{self.path} cannot be written or read ({error.strerror}); expected a place for what {self.where} holds: set "
-                "ZOOAUDIT_CACHE to a folder on a larger disk"
+                "ZOOAUDIT_CACHE to another folder, on a disk with room for it"
             ) from error
 
 
 @functools.cache
-def _opened(path: Path, _: str) -> int:
+def _opened(path: Path, size: int, sha: str) -> int:
+    if _end(path) != (size, sha):
+        raise FileNotFoundError(path)
     return os.open(path, os.O_RDONLY)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zooaudit.data.classes import Targets
+from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.met import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
-from zooaudit.data.on_disk import Encoded, Files
 from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 

@@ -15,9 +15,10 @@ from torch import Tensor
 from zooaudit.data import array_pixels
 from zooaudit.data.arrays import Arrays
 from zooaudit.data.decode import decode_image, refuse_too_much, strictly
+from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
-from zooaudit.data.on_disk import Decode, Encoded, Files, ImagesOnDisk
+from zooaudit.data.on_disk import Decode, ImagesOnDisk
 from zooaudit.data.reading import PLAIN, Reading
 from zooaudit.data.words import short
 from zooaudit.data.zips import Zipped

@@ -11,78 +11,19 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.encoded import THREADS, Encoded, content_digest
 from zooaudit.data.words import short
 from zooaudit.errors import DataError
 
-THREADS = 4
-"""That decode at once in a process; Pillow's decoders let others run."""
 AHEAD = 3
 """Batches that are read while one is used."""
 Decode = Callable[[bytes, str], Tensor]
-
-
-class Encoded(Protocol):
-    """Images by number, as they are encoded; small enough to be sent to other processes."""
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The user's files that hold them."""
-        ...
-
-    @property
-    def key(self) -> str:
-        """What else tells these images from others in the same files."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def read(self, index: int) -> tuple[bytes, str]:
-        """The content of one, and its name for errors."""
-        ...
-
-
-class Files:
-    """An image a file."""
-
-    key = ""
-
-    def __init__(self, paths: Sequence[str | Path]) -> None:
-        self._paths = tuple(map(str, paths))
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        return self._paths
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def read(self, index: int) -> tuple[bytes, str]:
-        path = self._paths[index]
-        try:
-            with open(path, "rb") as file:
-                return file.read(), path
-        except OSError as error:
-            raise DataError(f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
-
-
-def content_digest(encoded: Encoded) -> str:
-    """SHA-256 over all encoded images, in order."""
-
-    def one(index: int) -> bytes:
-        return hashlib.sha256(encoded.read(index)[0]).digest()
-
-    sha = hashlib.sha256()
-    with ThreadPoolExecutor(THREADS) as pool:
-        for digest in pool.map(one, range(len(encoded)), chunksize=256):
-            sha.update(digest)
-    return sha.hexdigest()
 
 
 class ImagesOnDisk:

@@ -24,7 +24,7 @@ ENTRY = np.dtype([("end", "<u8"), ("sum", "<u4")])
 
 @dataclass(frozen=True)
 class Packed:
-    """Images by number, of files that can only be read from the front; an :class:`~zooaudit.data.on_disk.Encoded`.
+    """Images by number, of files that can only be read from the front; an :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
         copy: the file in the cache.

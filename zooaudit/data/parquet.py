@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import IMAGE_NAMES, PATH_NAMES, image_column, label_column, whole_numbers
 from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.met import Met
-from zooaudit.data.on_disk import Encoded, Files
 from zooaudit.data.packed import packed
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading

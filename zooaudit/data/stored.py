@@ -26,7 +26,7 @@ READ_ON = 2**20
 
 @dataclass(frozen=True)
 class Rows:
-    """Images of an array by number, as the bytes of their numbers: an :class:`~zooaudit.data.on_disk.Encoded`.
+    """Images of an array by number, as the bytes of their numbers: an :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
         where: names the array in errors.

@@ -38,7 +38,7 @@ class Member:
 
 
 class Members:
-    """The members' contents by number, an :class:`~zooaudit.data.on_disk.Encoded`."""
+    """The members' contents by number, an :class:`~zooaudit.data.encoded.Encoded`."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = tuple(members)

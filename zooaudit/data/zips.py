@@ -92,7 +92,7 @@ LOCAL = struct.Struct("<4s22xHH")
 
 
 class Zipped:
-    """Image files in a zip by number, an :class:`~zooaudit.data.on_disk.Encoded`.
+    """Image files in a zip by number, an :class:`~zooaudit.data.encoded.Encoded`.
 
     Args:
         path: the zip.
