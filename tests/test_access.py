@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from zooaudit.errors import ConfigError
-from zooaudit.fingerprint.access import LADDER, Access
+from zooaudit.suspects.access import LADDER, Access
 
 ANSWER = torch.tensor([[0.61, 0.27, 0.08, 0.04]])
 

@@ -15,7 +15,7 @@ from tests.makers import Affine
 from tests.test_huggingface import blobs
 from zooaudit.config import OwnTraining
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
-from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract import Classes, Contract, Input, Output
 from zooaudit.suspects.contract_files import contract_of, read_contract

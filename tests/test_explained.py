@@ -14,9 +14,9 @@ from torch import Tensor
 from tests.makers import LOOKS, QUESTIONS, make_twin_test, near, peer
 from tests.reports import HOSTILE, Page, no_constant, words
 from zooaudit.data.images import to_unit
-from zooaudit.fingerprint.access import Access
 from zooaudit.reporting.explained import Explanation, explained, plain
 from zooaudit.reporting.explained_page import render
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.many import corrected

@@ -12,7 +12,9 @@ from zooaudit.config import ExtractConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.zoo.arch import build_architecture
-from zooaudit.zoo.extract import ask_labels, extract, jacobian_step, least_certain, move_to_boundary
+from zooaudit.zoo.attacks.asking import ask_labels
+from zooaudit.zoo.attacks.crafted import jacobian_step, least_certain, move_to_boundary
+from zooaudit.zoo.attacks.extract import extract
 from zooaudit.zoo.fit import accuracy, fit
 
 CPU = torch.device("cpu")

@@ -9,8 +9,8 @@ import torch
 
 from tests.makers import Affine
 from zooaudit.data.images import to_unit
-from zooaudit.fingerprint.access import Access
 from zooaudit.reporting.explained import explained
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.control import control
 from zooaudit.verdict.decision import Call

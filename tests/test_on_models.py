@@ -18,7 +18,6 @@ from torch import nn
 from tests.foreign import TWINS, change, collection, load
 from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.errors import ConfigError, ModelError
-from zooaudit.fingerprint.access import Access
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import power, rivals, validity
 from zooaudit.studies.collected import read
@@ -29,6 +28,7 @@ from zooaudit.studies.runner import Result, run_on_models
 from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
 from zooaudit.studies.validity import leaning_of, of, total, worst_of
 from zooaudit.study_commands import _chosen
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.zoo.planner import shares
 

@@ -26,7 +26,7 @@ from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from tests.test_kit import K, make_kit
 from zooaudit.errors import AnswersError
-from zooaudit.fingerprint.answers import ask, top_k
+from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import FIRST, Kit, answers_digest, save_kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.serving import keys
@@ -38,6 +38,7 @@ from zooaudit.serving.scoring import Job, score_all
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.access import top_k
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.verdict.wording import checked, plain, promise, standing
 

@@ -14,12 +14,12 @@ import torch
 from tests.makers import make_twin_test, near, peer
 from tests.test_kit import K, make_kit
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.fingerprint.access import Access
 from zooaudit.kit import save_kit
 from zooaudit.serving import settings as names
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.twin_test import READINGS, Candidate, Reference, TwinTest
 

@@ -10,7 +10,7 @@ from tests.makers import Affine
 from zooaudit.baselines.ipguard import IpGuard
 from zooaudit.baselines.scores import matching_rate
 from zooaudit.errors import ConfigError
-from zooaudit.fingerprint.answers import top_k
+from zooaudit.suspects.access import top_k
 from zooaudit.uap.border import border_points, confidence_gap
 from zooaudit.uap.subspace import inconsistency, profile, subspace
 

@@ -13,7 +13,7 @@ from tests.makers import CHECKS, LOOKS, QUESTIONS, Affine, make_twin_test, near,
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import AnswersError, ConfigError, DataError
-from zooaudit.fingerprint.access import LADDER, Access
+from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.twin_testing import Pools, natural_images, order
 from zooaudit.verdict import wording

@@ -16,11 +16,13 @@ from zooaudit.errors import ConfigError
 
 Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
-Attack = Literal["cloudleak", "jbda"]
-Labels = Literal["soft", "hard"]
+Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme"]
+Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
 Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap"]
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
+ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme")
+LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
 MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap")
 
 
@@ -109,16 +111,19 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    """A model-extraction attack: a seed set, then rounds of synthetic points labelled by the victim."""
+    """A model-extraction attack: images that the victim is asked about, then rounds of more."""
 
     attack: Attack = "cloudleak"
-    """CloudLeak adds points near the substitute's decision boundary, JBDA points along the Jacobian."""
+    """CloudLeak adds points near the substitute's decision boundary, JBDA points along the Jacobian; distill asks about all images that
+    it has; knockoff draws from them, with rounds by a policy that learns; activethief adds those that the substitute knows least; dfme
+    makes all images itself."""
     labels: Labels = "soft"
-    """What the victim tells the thief: probabilities (soft) or the most probable class (hard)."""
+    """What the victim tells the thief: probabilities (soft), the most probable class (hard), the likeliest classes with theirs (top-3), or
+    so many decimals (rounded-1)."""
     seed_size: int = 6000
-    """Images that the thief starts with, none of them of the victim's training half."""
+    """Images that the thief starts with."""
     rounds: int = 2
-    """Rounds of synthetic points; CloudLeak adds as many as there are seeds each time, JBDA doubles what there is."""
+    """Rounds of more; each adds as many as there are seeds, but JBDA's doubles what there is. distill and dfme have none."""
     round_epochs: int = 2
     """Epochs of the substitute in each round."""
     final_epochs: int = 6
@@ -129,16 +134,60 @@ class ExtractConfig:
     """CloudLeak: how far a pixel of a synthetic point may be from its seed's, in the image range [0, 1]."""
     augment: bool = False
     """Mirror and shift the attacker's images as the architecture's training does, keeping the victim's answers."""
+    images: Literal["domain", "own", "textures"] = field(default="domain", metadata=LATER)
+    """The thief's images: of the victim's task but not what it was trained on; the victim's own training images; or made-up textures,
+    another domain."""
+    choice: Literal["uncertainty", "k-centre", "deepfool"] = field(default="uncertainty", metadata=LATER)
+    """activethief's rule for what the substitute knows least."""
+    pool_size: int = field(default=0, metadata=LATER)
+    """Images that activethief, and knockoff with rounds, choose among; 0: four times as many as they ask about."""
+    queries: int = field(default=1_000_000, metadata=LATER)
+    """dfme: images that the victim is asked about."""
 
     def __post_init__(self) -> None:
-        check(self.attack in ("cloudleak", "jbda"), self, "attack", "cloudleak or jbda")
-        check(self.labels in ("soft", "hard"), self, "labels", "soft or hard")
+        check(self.attack in ATTACKS, self, "attack", ", ".join(ATTACKS))
+        check(self.labels in LABELS, self, "labels", ", ".join(LABELS))
+        check(self.attack != "dfme" or self.labels == "soft", self, "labels", "soft: dfme estimates gradients from probabilities")
+        check(self.images in ("domain", "own", "textures"), self, "images", "domain, own or textures")
+        check(self.choice in ("uncertainty", "k-centre", "deepfool"), self, "choice", "uncertainty, k-centre or deepfool")
+        check(0 <= self.pool_size <= 10_000_000, self, "pool_size", "0 to 10,000,000 images")
+        check(100 <= self.queries <= 1_000_000_000, self, "queries", "100 to 1,000,000,000")
         check(self.seed_size >= 10, self, "seed_size", "at least 10 images")
         check(0 <= self.rounds <= 20, self, "rounds", "0 to 20")
         check(self.round_epochs >= 1, self, "round_epochs", "at least 1")
         check(self.final_epochs >= 1, self, "final_epochs", "at least 1")
         check(0 < self.step_linf <= 1, self, "step_linf", "a number in (0, 1]")
         check(0 < self.epsilon_linf <= 1, self, "epsilon_linf", "a number in (0, 1]")
+        if self.pool_size and self.images_needed < self.most_queries:
+            raise ConfigError(
+                f"ExtractConfig.pool_size is {self.pool_size}, but it asks about {self.most_queries}; expected at least as many"
+            )
+
+    @property
+    def most_queries(self) -> int:
+        """Images that the victim labels, at most."""
+        if self.attack == "dfme":
+            return self.queries
+        if self.attack == "distill":
+            return self.seed_size
+        return self.seed_size * (2**self.rounds if self.attack == "jbda" else 1 + self.rounds)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it has more images than it asks about."""
+        return self.attack == "activethief" or (self.attack == "knockoff" and self.rounds > 0)
+
+    @property
+    def images_needed(self) -> int:
+        """Images that the thief must have; dfme looks at one, for its shape."""
+        if self.attack == "dfme":
+            return 1
+        return (self.pool_size or 4 * self.most_queries) if self.chooses else self.seed_size
+
+    @property
+    def told(self) -> str:
+        """In a few words: for example ``cloudleak, hard`` or ``knockoff, soft, textures``."""
+        return ", ".join([self.attack, self.labels, *([self.images] if self.images != "domain" else [])])
 
 
 @dataclass(frozen=True)
@@ -283,6 +332,8 @@ class ZooConfig:
     """Of A to E; torchvision's nets have no hidden layer."""
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
     """The attack that extracted models are made by."""
+    thieves: tuple[ExtractConfig, ...] = field(default=(), metadata=LATER)
+    """More attacks on the victim: each for one more suspect that is stolen."""
     second_attack: ExtractConfig | None = None
     """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
     accuracy_floor: float = 0.80

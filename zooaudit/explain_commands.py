@@ -13,10 +13,10 @@ from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactEr
 from zooaudit.evidence.checks import as_one_of
 from zooaudit.evidence.keeping import ANSWERS, KIND, Together, schema
 from zooaudit.evidence.packs import Opened
-from zooaudit.fingerprint.access import Access
 from zooaudit.kit import find_kit, read_kit
 from zooaudit.reporting.explained import Explanation, Look, Placed, Question, Said, explained, plain
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 
 EXAMPLE = "zooaudit explain 9c01 --store ./store --out why.html"

@@ -11,11 +11,11 @@ from typing import Any
 from zooaudit.console import Voice
 from zooaudit.errors import ColumnsError, ConfigError, InputError, SuspectError
 from zooaudit.evidence.keeping import SEEN
-from zooaudit.fingerprint.access import EXPECTED, Access
 from zooaudit.kit import Kit, asked_as, find_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
+from zooaudit.suspects.access import EXPECTED, Access
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.door import ANSWERS, Door, How

@@ -175,8 +175,8 @@ def training_span(work: float, path: float, devices: int) -> tuple[float, float]
 
 
 def attack_queries(attack: ExtractConfig) -> int:
-    """Images that a victim labels for one extraction: the seeds, as many again in each CloudLeak round, doubled in each JBDA round."""
-    return attack.seed_size * (2**attack.rounds if attack.attack == "jbda" else 1 + attack.rounds)
+    """Images that a victim labels for one extraction."""
+    return attack.most_queries
 
 
 def by_role(specs: Iterable[ModelSpec]) -> dict[str, dict[str, int]]:

@@ -106,11 +106,11 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
             "lower FingerprintConfig.points or views"
         )
     left = images if own else images - held
-    for attack in (recipe.zoo.extraction, recipe.zoo.second_attack):
-        if attack and attack.seed_size > left:
+    for attack in (recipe.zoo.extraction, recipe.zoo.second_attack, *recipe.zoo.thieves):
+        if attack and attack.images == "domain" and attack.images_needed > left:
             raise DataError(
-                f"the attack's seed set asks for {attack.seed_size} images outside the victim's training set, which leaves {left}; "
-                "lower seed_size or data_fraction"
+                f"the attack's seed set asks for {attack.images_needed} images outside the victim's training set, which leaves {left}; "
+                "lower seed_size (of an attack that chooses, pool_size) or data_fraction"
             )
 
 

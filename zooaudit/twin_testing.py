@@ -231,7 +231,7 @@ def reference(spec: ModelSpec) -> Reference:
     if spec.start:
         made = "fine-tuned from the victim's start"
     if spec.extraction:
-        made = f"{spec.extraction.attack}, {spec.extraction.labels}"
+        made = spec.extraction.told
     return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
 
 

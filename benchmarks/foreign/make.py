@@ -21,7 +21,7 @@ from benchmarks.foreign.jobs import Job
 from benchmarks.foreign.nets import begin_with, build
 from zooaudit.config import ExtractConfig
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.zoo.extract import extract
+from zooaudit.zoo.attacks.extract import extract
 
 OWNER_IMAGES = {"fashion-mnist": 8000, "cifar10": 9000}
 

@@ -56,5 +56,12 @@ def seed_set(size: int, taken: Tensor, count: int, seed: int) -> Tensor:
     return candidates[_permutation(len(candidates), seed)[:count]]
 
 
+def own_set(held: Tensor, count: int, seed: int) -> Tensor:
+    """``count`` of the indices ``held``: the victim's own training images, in a thief's hands."""
+    if count > len(held):
+        raise DataError(f"the attack asks about {count} of the victim's training images, of which there are {len(held)}; lower seed_size")
+    return held[_permutation(len(held), seed)[:count]]
+
+
 def _permutation(size: int, seed: int) -> Tensor:
     return torch.randperm(size, generator=torch.Generator().manual_seed(seed))

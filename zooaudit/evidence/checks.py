@@ -7,7 +7,7 @@ import numpy as np
 
 from zooaudit.evidence.keeping import CODE, SEEN, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
-from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.many import corrected

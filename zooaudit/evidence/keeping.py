@@ -14,9 +14,9 @@ from zooaudit import __version__
 from zooaudit.code import code_digest
 from zooaudit.config import canonical_json
 from zooaudit.errors import ConfigError
-from zooaudit.fingerprint.access import Access
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import By, TwinVerdict, check_level
 from zooaudit.verdict.many import Correction

@@ -13,13 +13,13 @@ from zooaudit.evidence.checks import Finding, as_one_of
 from zooaudit.evidence.packs import Opened
 from zooaudit.evidence.stated import stated_twins
 from zooaudit.farm import Farm, Watch
-from zooaudit.fingerprint.access import Access
 from zooaudit.more_twins import committed_training, twin_specs
 from zooaudit.recipes import recipe_from
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
+from zooaudit.suspects.access import Access
 from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, places, reference
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken

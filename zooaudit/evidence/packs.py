@@ -16,13 +16,13 @@ from torch import Tensor
 
 from zooaudit.errors import InputError, MissingArtifactError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
-from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, load_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
 from zooaudit.verdict.grouping import MOST as GROUPS
 from zooaudit.verdict.many import CORRECTIONS

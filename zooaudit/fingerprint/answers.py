@@ -49,18 +49,6 @@ def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
             raise AnswersError.of(f"{what} in {count:,} of {len(rows):,} rows", expected)
 
 
-def top_k(answers: Tensor, k: int) -> Tensor:
-    """What a suspect that tells only its ``k`` likeliest classes would have answered (paper figure 6b).
-
-    Args:
-        answers: probabilities ``[..., K]``.
-        k: how many of them are told, the others become 0; 0 is label-only: 1 for the likeliest class.
-    """
-    kept = answers.topk(min(max(k, 1), answers.shape[-1]), dim=-1)
-    values = torch.ones_like(kept.values) if k == 0 else kept.values
-    return torch.zeros_like(answers).scatter_(-1, kept.indices, values)
-
-
 def fingerprints(answers: Tensor) -> Tensor:
     """Equation 6: ``[f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v)]``, one row a view: float ``[views, 2 N K]``."""
     return answers.flatten(1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Call, TwinVerdict, cannot_tell, decide
 from zooaudit.verdict.grouping import grouped, named_groups

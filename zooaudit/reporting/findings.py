@@ -79,7 +79,10 @@ def way(spec: ModelSpec) -> str:
         strength = UNITS.get(spec.modification.kind, "{:g} iterations").format(spec.modification.strength)
         strength = strength.removesuffix("s") if spec.modification.strength == 1 else strength
         return ", ".join(filter(None, (spec.modification.kind, strength)))
-    return f"{spec.extraction.attack}, {spec.extraction.labels} labels" if spec.extraction else "trained"
+    if spec.extraction is None:
+        return "trained"
+    images = f", {spec.extraction.images} images" if spec.extraction.images != "domain" else ""
+    return f"{spec.extraction.attack}, {spec.extraction.labels} labels{images}"
 
 
 def family(audit: Judgement, role: Role) -> Family:

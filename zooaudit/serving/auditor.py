@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, SuspectError, ZooauditError
 from zooaudit.evidence.keeping import SEEN, keep
-from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
@@ -20,6 +19,7 @@ from zooaudit.serving.scoring import twin_verdict
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from zooaudit.errors import ZooauditError
 from zooaudit.evidence.keeping import SEEN
-from zooaudit.fingerprint.access import Access
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import FIRST
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
@@ -23,6 +22,7 @@ from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unpacking import read_parquet
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.offline import questions_table, write_questions
 from zooaudit.verdict.decision import By, check_level
 from zooaudit.verdict.ranking import smallest_p

@@ -8,13 +8,13 @@ from collections import OrderedDict
 from pydantic import ValidationError
 
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.fingerprint.access import Access
 from zooaudit.kit import KIND, Kit, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.runs import REPORT
+from zooaudit.suspects.access import Access
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from zooaudit.errors import ZooauditError
-from zooaudit.fingerprint.access import Access
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit, answers_digest
+from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain, promise, standing

@@ -11,8 +11,9 @@ from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.fingerprint.answers import fingerprints, top_k
+from zooaudit.fingerprint.answers import fingerprints
 from zooaudit.seeds import derive
+from zooaudit.suspects.access import top_k
 from zooaudit.verdict.metrics import auc
 from zooaudit.verdict.paper import mean_p_value
 from zooaudit.verdict.similarity import similarities

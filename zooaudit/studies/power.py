@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
-from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, spread, unclaimed
 from zooaudit.studies.owners import Owner
@@ -12,6 +11,7 @@ from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import shown
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, decided, draws, last
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
+from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.ranking import smallest_p
 from zooaudit.zoo.planner import shares

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from zooaudit.baselines.methods import METHODS, Crafted, Method
 from zooaudit.errors import ModelError, first_line
-from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
@@ -19,6 +18,7 @@ from zooaudit.studies.power import WEIGHTS
 from zooaudit.studies.rates import shown, worst
 from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, last
 from zooaudit.studies.validity import Row, by
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Asked, Call, Standing, decide
 from zooaudit.verdict.ranking import ranked

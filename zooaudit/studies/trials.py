@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from zooaudit.config import TwinTestConfig
-from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
+from zooaudit.suspects.access import Access
 from zooaudit.twin_testing import Asked, assembled, foreseen, how_telling, order
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.grouping import kept

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.fingerprint.access import Access
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import leaning, luck, shown, worst
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
+from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked

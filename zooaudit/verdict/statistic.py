@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.access import Access
 from zooaudit.verdict.grouping import MOST, grouped
 
 RIDGE = 0.1

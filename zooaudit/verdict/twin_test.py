@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError, ConfigError
-from zooaudit.fingerprint.access import Access
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, hindrance, too_few
 from zooaudit.verdict.exchangeable import Check, examined, spoken

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.compute import resolve_precision, seeded
-from zooaudit.config import OwnTraining
+from zooaudit.config import ExtractConfig, OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.on_disk import Images
-from zooaudit.data.splits import complement, overlapping_part, random_part, seed_set, tuning_part
+from zooaudit.data.splits import complement, overlapping_part, own_set, random_part, seed_set, tuning_part
+from zooaudit.data.textures import textures
 from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contracted import bare
 from zooaudit.zoo.arch import build_architecture
-from zooaudit.zoo.extract import extract
+from zooaudit.zoo.attacks.extract import extract
 from zooaudit.zoo.fit import DivergedError, accuracy, fit
 from zooaudit.zoo.modify import TUNED, modify
 from zooaudit.zoo.own_training import train
@@ -180,16 +181,26 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
 
 def _extract(model: nn.Module, spec: ModelSpec, seed: int, dataset: Dataset, victim: TorchBlackBox) -> None:
     assert spec.extraction is not None
-    size = len(dataset.train)
-    taken = torch.empty(0, dtype=torch.int64)
-    if spec.parent_split_seed is not None:
-        taken = random_part(size, spec.data_fraction, derive(spec.parent_split_seed, "split"))
-    seeds = seed_set(size, taken, spec.extraction.seed_size, derive(spec.seed, "seed-set"))
+    images = _thiefs_images(spec, spec.extraction, dataset)
 
     def retrain(images: Tensor, targets: Tensor, epochs: int, round_: int) -> None:
         _fit(model, spec, images, targets, epochs, derive(seed, "round", round_))
 
-    extract(model, victim, dataset.train.images[seeds], spec.extraction, retrain, spec.training.precision)
+    extract(model, victim, images, spec.extraction, retrain, spec.training.precision, seed)
+
+
+def _thiefs_images(spec: ModelSpec, attack: ExtractConfig, dataset: Dataset) -> Tensor:
+    """uint8 ``[n, c, h, w]`` on the data's device."""
+    count, seed = attack.images_needed, derive(spec.seed, "seed-set")
+    if attack.images == "textures":
+        return textures(count, dataset.image_shape, seed).to(dataset.train.images.device)
+    size = len(dataset.train)
+    held = torch.empty(0, dtype=torch.int64)
+    if spec.parent_split_seed is not None:
+        held = random_part(size, spec.data_fraction, derive(spec.parent_split_seed, "split"))
+    if attack.images == "own":  # of the user's own victim, all images of --data
+        return dataset.train.images[own_set(held if len(held) else torch.arange(size), count, seed)]
+    return dataset.train.images[seed_set(size, held, count, seed)]
 
 
 def _fit(model: nn.Module, spec: ModelSpec, images: Images, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:

@@ -7,6 +7,9 @@ from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
+MORE_THIEVES = 10_000
+"""From this index on, other seeds than those of the suspects in cells."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -50,6 +53,9 @@ def plan_zoo(
                 attack = planner.attack(a + o + i)
                 specs.append(planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, o, i, victim_id, victim_seed, attack))
                 specs.append(planner.trained(Role.HOMOLOGOUS, Group.SUSPECT, architecture, o, i))
+    for i, attack in enumerate(zoo.thieves):
+        architecture = zoo.architectures[i % len(zoo.architectures)]
+        specs.append(planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, i, MORE_THIEVES + i, victim_id, victim_seed, attack))
     for v, stranger in enumerate(strangers):
         for i in range(zoo.look_alikes_per_victim):
             architecture = zoo.architectures[i % len(zoo.architectures)]

@@ -2,13 +2,15 @@
 
 from functools import cache
 
-from zooaudit.config import ModifyConfig
+from zooaudit.config import ExtractConfig, ModifyConfig
 from zooaudit.zoo.arch import ARCHITECTURES, channels_after
 from zooaudit.zoo.counted import counted
 from zooaudit.zoo.spec import STARTED, ModelSpec
 
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
+INVENTED = 1.5
+"""Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute."""
 TUNING_IMAGES = 5000.0
 """About as many as a thief tunes on, or a model is measured on."""
 OWN_WORK = 30 * 2e7
@@ -26,10 +28,18 @@ def relative_cost(spec: ModelSpec, train_size: int) -> float:
     elif spec.extraction is None:
         images = spec.training.epochs * spec.data_fraction * train_size
     else:
-        e = spec.extraction
-        growth = [2.0**r if e.attack == "jbda" else 1.0 + r for r in range(e.rounds + 1)]
-        images = e.seed_size * (e.round_epochs * sum(growth[:-1]) + e.final_epochs * growth[-1])
+        images = _images_extracting(spec.extraction)
     return images * _work_per_image(spec)
+
+
+def _images_extracting(e: ExtractConfig) -> float:
+    """Images that a substitute is trained on, each as often as it is."""
+    if e.attack == "dfme":
+        return INVENTED * e.queries
+    if e.attack == "distill":
+        return float(e.final_epochs * e.seed_size)
+    growth = [2.0**r if e.attack == "jbda" else 1.0 + r for r in range(e.rounds + 1)]
+    return e.seed_size * (e.round_epochs * sum(growth[:-1]) + e.final_epochs * growth[-1])
 
 
 def _images_modifying(change: ModifyConfig) -> float:

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from zooaudit.config import check
 from zooaudit.errors import ConfigError
-from zooaudit.fingerprint.answers import top_k
 
 Kind = Literal["probabilities", "top", "rounded", "label"]
 EXPECTED = "probabilities, top-K (top-3: the three likeliest classes), rounded-D (rounded-2: two decimals) or label"
@@ -73,6 +72,18 @@ class Access:
         if self.kind == "label":
             return top_k(answers, 0)
         return torch.round(answers, decimals=self.detail) if self.kind == "rounded" else answers
+
+
+def top_k(answers: Tensor, k: int) -> Tensor:
+    """What a suspect that tells only its ``k`` likeliest classes would have answered (paper figure 6b).
+
+    Args:
+        answers: probabilities ``[..., K]``.
+        k: how many of them are told, the others become 0; 0 is label-only: 1 for the likeliest class.
+    """
+    kept = answers.topk(min(max(k, 1), answers.shape[-1]), dim=-1)
+    values = torch.ones_like(kept.values) if k == 0 else kept.values
+    return torch.zeros_like(answers).scatter_(-1, kept.indices, values)
 
 
 LADDER = (Access(), Access("top", 3), Access("top", 1), Access("rounded", 2), Access("rounded", 1), Access("label"))

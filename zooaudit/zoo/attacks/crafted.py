@@ -1,4 +1,4 @@
-"""Model extraction: a substitute trained on the answers of a victim that can only be asked.
+"""Attacks that make new questions out of those they have.
 
 CloudLeak (Yu et al., NDSS 2020): adversarial active learning. The attacker picks the points it is least sure of,
 moves them onto the substitute's decision boundary, has the victim label them, and trains again. JBDA (Papernot et al., ASIA CCS 2017):
@@ -6,50 +6,33 @@ every point held is moved a step along the sign of the substitute's gradient for
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.compute import autocast
-from zooaudit.config import ExtractConfig, Labels
 from zooaudit.data.images import to_unit
-from zooaudit.suspects.blackbox import BlackBox
+from zooaudit.zoo.attacks.asking import BATCH, Thief
 
-Retrain = Callable[[Tensor, Tensor, int, int], None]
-CRAFT_BATCH = 250
 BOUNDARY_STEPS = 3
 
 
-def extract(
-    substitute: nn.Module, victim: BlackBox, seeds: Tensor, config: ExtractConfig, retrain: Retrain, precision: str = "auto"
-) -> None:
-    """Train ``substitute`` in place on the victim's answers to ``seeds`` and to points crafted from them.
-
-    Args:
-        seeds: uint8 ``[n, c, h, w]``, the attacker's unlabelled in-domain images.
-        victim: counts the queries spent: ``n`` for the seeds and at most ``n`` for each CloudLeak round; JBDA doubles each round.
-        retrain: ``(images, targets, epochs, round)`` trains the substitute.
-        precision: as in TrainConfig, of the substitute's gradients.
-    """
-    images, targets = seeds, ask_labels(victim, seeds, config.labels)
+def crafting(substitute: nn.Module, thief: Thief) -> None:
+    """Rounds of points that are crafted from those that are held: CloudLeak adds as many as there are seeds each time, JBDA doubles."""
+    config = thief.config
+    seeds, precision = thief.images, thief.precision
+    images, targets = seeds, thief.ask(seeds)
     for round_ in range(config.rounds):
-        retrain(images, targets, config.round_epochs, round_)
+        thief.retrain(images, targets, config.round_epochs, round_)
         if config.attack == "cloudleak":
             chosen = least_certain(substitute, images, len(seeds), precision)
             crafted = move_to_boundary(substitute, images[chosen], config.step_linf, config.epsilon_linf, precision)
         else:
             crafted = jacobian_step(substitute, images, targets, config.step_linf, precision)
         images = torch.cat([images, crafted])
-        targets = torch.cat([targets, ask_labels(victim, crafted, config.labels)])
-    retrain(images, targets, config.final_epochs, config.rounds)
-
-
-def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
-    """The victim's answers to uint8 images: probabilities ``[n, K]``, or its top labels ``[n]`` if ``hard``."""
-    answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(CRAFT_BATCH)])
-    return answers.argmax(1) if labels == "hard" else answers
+        targets = torch.cat([targets, thief.ask(crafted)])
+    thief.retrain(images, targets, config.final_epochs, config.rounds)
 
 
 @torch.no_grad()
@@ -57,14 +40,14 @@ def least_certain(substitute: nn.Module, images: Tensor, count: int, precision: 
     """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
     substitute.eval()
     with autocast(precision, images.device):
-        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(CRAFT_BATCH)]
+        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(BATCH)]
     return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
 
 
 def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float, precision: str = "auto") -> Tensor:
     """Newton steps on the margin of the two likeliest classes, each pixel moved by at most ``epsilon_linf``; uint8 again."""
     substitute.eval()
-    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(CRAFT_BATCH)])
+    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(BATCH)])
 
 
 def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float, precision: str) -> Tensor:
@@ -87,7 +70,7 @@ def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_l
     substitute.eval()
     labels = targets if targets.ndim == 1 else targets.argmax(1)
     moved = []
-    for part, y in zip(images.split(CRAFT_BATCH), labels.split(CRAFT_BATCH), strict=True):
+    for part, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
         x = to_unit(part).requires_grad_()
         with autocast(precision, x.device):
             score = F.softmax(substitute(x).float(), 1).gather(1, y.unsqueeze(1)).sum()

@@ -1,0 +1,1 @@
+"""What thieves do to a victim that they can only ask."""

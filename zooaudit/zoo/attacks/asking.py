@@ -1,0 +1,55 @@
+"""What a thief has, and how he asks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zooaudit.config import ExtractConfig, Labels
+from zooaudit.data.images import to_unit
+from zooaudit.suspects.access import Access
+from zooaudit.suspects.blackbox import BlackBox
+
+Retrain = Callable[[Tensor, Tensor, int, int], None]
+"""``(images, targets, epochs, round)`` trains the substitute."""
+BATCH = 250
+
+
+@dataclass(frozen=True)
+class Thief:
+    """All that an attack may use beside the substitute.
+
+    Attributes:
+        victim: counts what it is asked.
+        images: uint8 ``[n, c, h, w]``, without labels: what he may ask about. Of an attack that makes its own, one, for the shape.
+        retrain: trains the substitute on images and the victim's answers, deterministically for each round's number.
+        precision: as in TrainConfig, of the substitute's gradients.
+        seed: of whatever he draws.
+    """
+
+    victim: BlackBox
+    images: Tensor
+    config: ExtractConfig
+    retrain: Retrain
+    precision: str
+    seed: int
+
+    def ask(self, images: Tensor) -> Tensor:
+        """The victim's answers to uint8 images, as far as it tells them."""
+        return ask_labels(self.victim, images, self.config.labels)
+
+
+def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
+    """The victim's answers to uint8 images: probabilities ``[n, K]`` (of ``top-k`` and ``rounded-d`` what is told, made to sum to 1), or
+    its top labels ``[n]`` if ``hard``."""
+    answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(BATCH)])
+    if labels == "hard":
+        return answers.argmax(1)
+    return answers if labels == "soft" else _summing_to_one(Access.named(labels).told(answers))
+
+
+def _summing_to_one(told: Tensor) -> Tensor:
+    """Where nothing was told, no class is likelier than another."""
+    told = torch.where(told.sum(1, keepdim=True) > 0, told, torch.ones_like(told))
+    return told / told.sum(1, keepdim=True)

@@ -1,0 +1,39 @@
+"""Model extraction: a substitute trained on the answers of a victim that can only be asked. Each attack is one function."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from zooaudit.config import Attack, ExtractConfig
+from zooaudit.suspects.blackbox import BlackBox
+from zooaudit.zoo.attacks.asking import Retrain, Thief
+from zooaudit.zoo.attacks.chosen import distilling, knocking_off, stealing_actively
+from zooaudit.zoo.attacks.crafted import crafting
+from zooaudit.zoo.attacks.data_free import inventing
+
+ATTACKS: dict[Attack, Callable[[nn.Module, Thief], None]] = {
+    "cloudleak": crafting,
+    "jbda": crafting,
+    "distill": distilling,
+    "knockoff": knocking_off,
+    "activethief": stealing_actively,
+    "dfme": inventing,
+}
+
+
+def extract(
+    substitute: nn.Module, victim: BlackBox, images: Tensor, config: ExtractConfig, retrain: Retrain, precision: str = "auto", seed: int = 0
+) -> None:
+    """Train ``substitute`` in place on the victim's answers.
+
+    Args:
+        images: uint8 ``[n, c, h, w]``, the attacker's unlabelled images: ``config.images_needed`` of them.
+        victim: counts the queries spent: ``config.most_queries`` at most.
+        retrain: ``(images, targets, epochs, round)`` trains the substitute.
+        precision: as in TrainConfig, of the substitute's gradients.
+        seed: of what the attack draws.
+
+    Raises:
+        DivergedError: the substitute's loss became NaN or infinite.
+    """
+    ATTACKS[config.attack](substitute, Thief(victim, images, config, retrain, precision, seed))
