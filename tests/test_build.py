@@ -63,6 +63,21 @@ def test_recovery_rate_is_a_share_of_the_parents_accuracy(digits: Dataset, built
     assert record.queries == ATTACK.seed_size * (1 + ATTACK.rounds)
 
 
+def test_agreement_is_of_labels_and_of_the_parents_errors(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+    """Against a count image by image."""
+    made = build(extracted_spec(digits, built.spec), digits, parent)
+    module = build_architecture(made.spec.architecture, made.spec.shape)
+    module.load_state_dict(made.weights)
+    rows = list(zip(digits.test.images, digits.test.labels.tolist(), strict=True))
+    with torch.no_grad():
+        ours, theirs = ([int(m.eval()((x / 255)[None]).argmax()) for x, _ in rows] for m in (module, parent.module))
+    errors = [i for i, (_, y) in enumerate(rows) if theirs[i] != y]
+    assert errors
+    assert made.record.agreement == pytest.approx(sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(rows))
+    assert made.record.agreement_on_errors == pytest.approx(sum(ours[i] == theirs[i] for i in errors) / len(errors))
+    assert built.record.agreement is None and ModelRecord.from_json(made.record.to_json()) == made.record
+
+
 @pytest.mark.parametrize(("attack", "rounds", "queries"), [("cloudleak", 2, 120), ("jbda", 2, 160)])
 def test_queries_are_counted(attack: str, rounds: int, queries: int, digits: Dataset, built: BuiltModel, parent: Parent) -> None:
     extraction = replace(ATTACK, attack=attack, rounds=rounds)  # type: ignore[arg-type]

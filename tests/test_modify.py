@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.makers import extracted_spec, trained_spec
-from zooaudit.config import ModifyConfig, Overlap
-from zooaudit.data.images import Dataset
+from zooaudit.config import Modification, ModifyConfig, Overlap
+from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.splits import complement, overlapping_part, random_part, tuning_part
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.artifacts import open_store
@@ -25,7 +25,9 @@ from zooaudit.zoo.variants import hardened, modified, overlapping, weaker
 
 EVERY = [
     ModifyConfig("fine-tune", 2), ModifyConfig("prune", 0.5), ModifyConfig("prune-channels", 0.25), ModifyConfig("int8", 8),
-    ModifyConfig("adversarial", 3), ModifyConfig("uap", 3),
+    ModifyConfig("adversarial", 3), ModifyConfig("uap", 3), ModifyConfig("last-layer", 2), ModifyConfig("new-head", 2),
+    ModifyConfig("retrain", 2), ModifyConfig("prune-tune", 0.5), ModifyConfig("float16", 16), ModifyConfig("distil", 2),
+    ModifyConfig("removal", 3),
 ]  # fmt: skip
 
 
@@ -237,3 +239,57 @@ def test_half_of_each_batch_has_the_models_own_uap_on_it(learnt: nn.Module, digi
     modify(learnt, ModifyConfig("uap", modifying.UAP_EVERY + 1), digits.test, 0)
     assert len(crafted) == 2 and len(seen) == modifying.UAP_EVERY + 1
     assert all((x[::2] == 1).all() and (x[1::2] < 1).any() for x in seen)
+
+
+def body_and_head(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights of all layers but the last, and of the last."""
+    layers = [m.weight.detach().flatten() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    return torch.cat(layers[:-1]), layers[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body_stays", "head_is_new"),
+    [("fine-tune", False, False), ("last-layer", True, False), ("new-head", True, True), ("retrain", False, True), ("distil", False, True)],
+)
+def test_which_layers_learn_and_which_begin_anew(
+    kind: Modification, body_stays: bool, head_is_new: bool, learnt: nn.Module, digits: Dataset
+) -> None:
+    """Of a new last layer little is left of the old; of an old one nearly all, after an epoch."""
+    before, head = body_and_head(learnt)
+    body, after = body_and_head(modify(learnt, ModifyConfig(kind, 1), digits.test, 0))
+    assert torch.equal(body, before) == body_stays
+    alike = float(torch.nn.functional.cosine_similarity(head, after, dim=0))
+    assert alike < 0.5 if head_is_new else 0.9 < alike < 1
+
+
+def test_fine_pruning_brings_weights_back(learnt: nn.Module, digits: Dataset) -> None:
+    pruned, tuned = (modify(learnt, ModifyConfig(kind, 0.6), digits.test, 0) for kind in ("prune", "prune-tune"))  # type: ignore[arg-type]
+    assert float((weights(pruned) == 0).float().mean()) == pytest.approx(0.6, abs=0.01)
+    assert float((weights(tuned) == 0).float().mean()) < 0.5
+    assert accuracy(tuned, digits.train) > accuracy(pruned, digits.train)
+
+
+def test_float16_rounds_every_weight(learnt: nn.Module, digits: Dataset) -> None:
+    found = modify(learnt, ModifyConfig("float16", 16), digits.test, 0)
+    assert torch.equal(weights(found), weights(learnt).half().float()) and not torch.equal(weights(found), weights(learnt))
+
+
+def test_a_distilled_model_learns_from_the_weights_alone(learnt: nn.Module, digits: Dataset) -> None:
+    wrong = ImageSet(digits.test.images, torch.zeros_like(digits.test.labels))  # whoever learnt from these would answer with one class
+    found = modify(learnt, ModifyConfig("distil", 60, batch_size=16), wrong, 0)
+    assert accuracy(found, digits.train) > 0.7
+
+
+def test_removal_takes_the_likeness_away_and_keeps_the_accuracy(learnt: nn.Module, digits: Dataset) -> None:
+    found = modify(learnt, ModifyConfig("removal", 150, lr=0.02), digits.test, 0)
+    x = digits.train.images[:200].float() / 255
+    with torch.no_grad():
+        (_, before), (_, after) = (modifying._with_features(m.eval(), x) for m in (learnt, found))
+    assert float(torch.nn.functional.cosine_similarity(before, after).mean()) < 0.5
+    assert accuracy(found, digits.train) > accuracy(learnt, digits.train) - 0.05
+
+
+def test_what_is_done_or_not_has_one_strength() -> None:
+    for kind, strength in (("float16", 8), ("int8", 16), ("removal", 0), ("new-head", 1.5), ("prune-tune", 1)):
+        with pytest.raises(ConfigError, match=f"strength is {float(strength)}; expected"):
+            ModifyConfig(kind, strength)  # type: ignore[arg-type]

@@ -73,9 +73,10 @@ SHARE = st.floats(0.01, 0.49)
 NETS = st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=4, unique=True).map(tuple)
 POSITIVE, SMALL = st.integers(1, 1000), st.integers(2, 20)
 ATTACKS: dict[str, st.SearchStrategy[Any]] = {
-    "attack": st.sampled_from(["cloudleak", "jbda"]), "labels": st.sampled_from(["soft", "hard"]), "seed_size": st.integers(10, 9999),
+    "attack": st.sampled_from(["cloudleak", "jbda"]), "labels": st.sampled_from(["soft", "top-3"]), "seed_size": st.integers(10, 9999),
     "rounds": st.integers(0, 20), "round_epochs": POSITIVE, "final_epochs": POSITIVE, "step_linf": SHARE, "epsilon_linf": SHARE,
-    "augment": st.booleans(),
+    "augment": st.booleans(), "images": st.sampled_from(["domain", "own", "textures"]), "choice": st.sampled_from(["k-centre", "deepfool"]),
+    "pool_size": st.just(0), "queries": st.integers(100, 10**9),
 }  # fmt: skip
 ENCODERS: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["paper", "hellinger"]), "hidden": st.tuples(POSITIVE, POSITIVE), "output": POSITIVE, "temperature": SHARE,
@@ -92,6 +93,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoo.suspects_per_cell": POSITIVE, "zoo.encoder_architectures": NETS, "zoo.encoder_per_role": SMALL,
     "zoo.other_victims": SMALL, "zoo.look_alikes_per_victim": SMALL, "zoo.taken": st.lists(MODIFICATIONS, max_size=3).map(tuple),
     "zoo.data_fraction": SHARE,
+    "zoo.thieves": st.lists(st.builds(type(DIGITS.zoo.extraction), **ATTACKS), max_size=2).map(tuple),
     "zoo.epochs": st.dictionaries(st.sampled_from(["A", "B", "ferns"]), POSITIVE).map(lambda d: tuple(d.items())),
     "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]), "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
     "zoo.hidden": POSITIVE, "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),
@@ -233,7 +235,7 @@ WRONG = {
     "a name twice": (f'{BASED}[zoo]\nepochs = [["A", 3], ["A", 4]]\n', "expected each architecture once"),
     "wrong item": (f"{BASED}[zoo]\nbatch_sizes = [8, 16.5]\n", "[zoo] batch_sizes[1] is 16.5, a floating-point number; expected an"),
     "wrong length": (f"{BASED}[encoder]\nhidden = [5]\n", "expected a list of 2 integers"),
-    "wrong choice": (f'{BASED}[zoo.extraction]\nattack = "jdba"\n', 'expected one of "cloudleak", "jbda"; did you mean jbda?'),
+    "wrong choice": (f'{BASED}[zoo.extraction]\nattack = "jdba"\n', '"activethief", "dfme"; did you mean jbda?'),
     "wrong choice in a list": (f'{BASED}[zoo]\noptimisers = ["sdg"]\n', '[zoo] optimisers[0] is "sdg", a string; expected one of "sgd"'),
     "unknown architecture": (f'{BASED}[zoo]\narchitectures = ["resnet19"]\n', '[zoo] architectures names the architecture "resnet19"'),
     "epochs of no architecture": (f"{BASED}[zoo.epochs]\nresnet8 = 3\n", "did you mean resnet"),

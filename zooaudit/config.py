@@ -18,12 +18,20 @@ Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
 Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
-Modification = Literal["fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap"]
+Modification = Literal[
+    "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
+    "distil", "removal",
+]  # fmt: skip
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
 ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
-MODIFICATIONS: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap")
+MODIFICATIONS: tuple[Modification, ...] = (
+    "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
+    "distil", "removal",
+)  # fmt: skip
+EXACT_STRENGTH = {"int8": 8, "float16": 16}
+"""Modifications that are done or not."""
 
 
 LONGEST_NAME = 200
@@ -192,13 +200,15 @@ class ExtractConfig:
 
 @dataclass(frozen=True)
 class ModifyConfig:
-    """What a thief does to a finished model to hide where it came from (paper figure 8)."""
+    """What a thief does to a model whose weights he has, to hide where it came from (paper figure 8, and other papers' ways)."""
 
     kind: Modification
-    """Which modification."""
+    """Which: fine-tune all layers, or the last-layer alone; with a new-head that alone, or retrain all; prune weights or channels,
+    prune-tune the rest for three epochs; int8 and float16; distil a new model from it; adversarial training, also on the model's own
+    UAPs; removal, which keeps the accuracy and trains the likeness away."""
     strength: float
-    """Fine-tuning: epochs; pruning: share of weights or channels set to zero; adversarial training, also on
-    the model's own UAPs: iterations; INT8: 8, always."""
+    """Epochs of what learns from all images; pruning: share of weights or channels set to zero; adversarial training and removal:
+    iterations; INT8: 8, float16: 16."""
     start: float = 0.0
     """Adversarial training: iterations that the parent has behind it already."""
     lr: float = 0.01
@@ -212,9 +222,10 @@ class ModifyConfig:
         check(math.isfinite(self.strength) and math.isfinite(self.start), self, "strength", "a number")
         check(self.kind in MODIFICATIONS, self, "kind", f"one of {', '.join(MODIFICATIONS)}")
         pruned = self.kind.startswith("prune")
-        allowed = "8" if self.kind == "int8" else "a share in [0, 1)" if pruned else "a whole number above start"
+        exact = EXACT_STRENGTH.get(self.kind)
+        allowed = str(exact) if exact else "a share in [0, 1)" if pruned else "a whole number above start"
         whole = self.strength > self.start and self.strength == int(self.strength)
-        right = self.strength == 8 if self.kind == "int8" else 0 <= self.strength < 1 if pruned else whole
+        right = self.strength == exact if exact else 0 <= self.strength < 1 if pruned else whole
         check(right, self, "strength", allowed)
         check(self.start == 0 or (self.start > 0 and self.kind == "adversarial"), self, "start", "0, or adversarial training's iterations")
         check(0 < self.lr < 10, self, "lr", "a number in (0, 10)")

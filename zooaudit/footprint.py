@@ -122,7 +122,9 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 
 @cache
 def _model_bytes(spec: ModelSpec) -> int:
-    record = ModelRecord(Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16")
+    record = ModelRecord(
+        Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16", "", *([0.98765] * 2 if spec.parent else [])
+    )
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
     if spec.own_training is not None and not spec.own_training.factory:
         return around

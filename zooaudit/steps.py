@@ -110,7 +110,7 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
         if attack and attack.images == "domain" and attack.images_needed > left:
             raise DataError(
                 f"the attack's seed set asks for {attack.images_needed} images outside the victim's training set, which leaves {left}; "
-                "lower seed_size (of an attack that chooses, pool_size) or data_fraction"
+                f"lower {'pool_size, ' if attack.chooses else ''}seed_size or data_fraction"
             )
 
 

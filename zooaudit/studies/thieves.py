@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.config import MODIFICATIONS, ExtractConfig, Modification, ModifyConfig
+from zooaudit.config import ExtractConfig, Modification, ModifyConfig
 from zooaudit.storage.models import load_module
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Scores, Variant
@@ -31,7 +31,7 @@ PRUNED = (0.2, 0.4, 0.6, 0.8, 0.9)
 PRUNED_CHANNELS = (0.1, 0.2, 0.4)
 ITERATIONS = tuple(range(30, 271, 30))
 ADVERSARIAL = ModifyConfig("adversarial", 30, lr=0.05)
-OF_PAPER: tuple[Modification, ...] = tuple(kind for kind in MODIFICATIONS if kind != "uap")
+OF_PAPER: tuple[Modification, ...] = ("fine-tune", "prune", "prune-channels", "int8", "adversarial")
 
 
 def weak_attack(recipe_attack: ExtractConfig, share: float) -> ExtractConfig:

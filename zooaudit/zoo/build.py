@@ -20,7 +20,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contracted import bare
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.attacks.extract import extract
-from zooaudit.zoo.fit import DivergedError, accuracy, fit
+from zooaudit.zoo.fit import DivergedError, accuracy, agreement, fit
 from zooaudit.zoo.modify import TUNED, modify
 from zooaudit.zoo.own_training import train
 from zooaudit.zoo.ranks import ALONE, Ranks
@@ -53,6 +53,10 @@ class ModelRecord:
     precision: str
     reason: str = ""
     """Why it failed."""
+    agreement: float | None = None
+    """Share of the test images to which it gives its parent's label; None for a model without one."""
+    agreement_on_errors: float | None = None
+    """The same of those that its parent gets wrong: what was taken of the parent, and not of the task."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -104,6 +108,7 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:
             break
+    alike, alike_wrong = agreement(model, parent.module, held_out(spec, dataset)) if parent else (None, None)
     record = ModelRecord(
         status=Status.FAILED if reason else Status.LEARNT,
         accuracy=reached,
@@ -113,6 +118,8 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         attempts=attempt,
         precision=resolve_precision(spec.training.precision, dataset.test.images.device.type),
         reason=reason,
+        agreement=alike,
+        agreement_on_errors=alike_wrong,
     )
     return BuiltModel(spec, {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, record)
 

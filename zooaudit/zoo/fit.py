@@ -115,6 +115,20 @@ def _warm_up_then_decay(step: int, warm: float, steps: int, decay: Callable[[flo
 
 
 @torch.no_grad()
+def agreement(model: nn.Module, other: nn.Module, images: ImageSet) -> tuple[float, float | None]:
+    """Share of the images to which both give one label, in [0, 1]; and of those that ``other`` gets wrong, None if it gets all right."""
+    model.eval()
+    other.eval()
+    same = wrong = same_wrong = 0
+    for x, y in zip(images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True):
+        ours, theirs = model(to_unit(x)).argmax(1), other(to_unit(x)).argmax(1)
+        same += int((ours == theirs).sum())
+        wrong += int((theirs != y).sum())
+        same_wrong += int(((ours == theirs) & (theirs != y)).sum())
+    return same / len(images), same_wrong / wrong if wrong else None
+
+
+@torch.no_grad()
 def accuracy(model: nn.Module, images: ImageSet) -> float:
     """Top-1 accuracy in [0, 1], in float32."""
     model.eval()

@@ -9,6 +9,7 @@ from zooaudit.zoo.spec import STARTED, ModelSpec
 
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
+EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil")
 INVENTED = 1.5
 """Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute."""
 TUNING_IMAGES = 5000.0
@@ -48,7 +49,9 @@ def _images_modifying(change: ModifyConfig) -> float:
         return (change.strength - change.start) * change.batch_size * DEEPFOOL_PASSES
     if change.kind == "uap":
         return change.strength * change.batch_size * 2  # and about as much for the UAPs
-    return TUNING_IMAGES * (change.strength if change.kind == "fine-tune" else 1.0)
+    if change.kind == "removal":
+        return change.strength * change.batch_size * 2
+    return TUNING_IMAGES * (change.strength if change.kind in EPOCHS_OF_ALL else 1.0)
 
 
 def _work_per_image(spec: ModelSpec) -> float:
