@@ -54,7 +54,8 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
         except Exception as error:  # transformers raises many kinds
             raise ModelError(f"{folder} is no image classifier that transformers can load ({_reason(error)})") from error
     _check_whole(module, info, folder)
-    seen, notes = _preprocessing(folder, said, image_shape)
+    grey = getattr(module.config, "num_channels", 3) == 1
+    seen, notes = _preprocessing(folder, said, image_shape, grey)
     return Raw(module, seen, _labels(module.config), notes=(f"config.json: transformers' {type(module).__name__}", *notes))
 
 
@@ -125,13 +126,14 @@ def _labels(config: Any) -> tuple[str, ...]:
     return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names  # transformers' words for no names
 
 
-def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int]) -> tuple[Contract, tuple[str, ...]]:
-    """The contract that a folder's processor comes to."""
+def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int], grey: bool) -> tuple[Contract, tuple[str, ...]]:
+    """The contract that a folder's processor comes to; ``grey``: of a net that takes one channel."""
+    channels = Contract(Input(channels="grey" if grey else ""))
     if said.size and (said.mean or said.range):
-        return Contract(), ()  # all of it is said
+        return channels, ()  # all the rest is said
     if not (folder / PREPROCESSOR).is_file():
         if said != Input():
-            return Contract(), ()
+            return channels, ()
         raise ModelError(
             f"{folder} has no {PREPROCESSOR}, so nobody knows how it wants its images; say so, for example "
             "--contract 'input.size=[224, 224]' input.resize=shorter 'input.mean=[0.5]' 'input.std=[0.5]'"
@@ -142,13 +144,14 @@ def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int])
             processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # transformers raises many kinds
             raise ModelError(f"{folder / PREPROCESSOR} is no image processor that transformers knows ({_reason(error)})") from error
-    seen = _seen(processor, folder)
-    apart = _apart(processor, seen, image_shape, folder)
+    seen = _seen(processor, folder, grey)
+    apart = _apart(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
     note = f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by {apart:.2g} of the range at most"
-    return Contract(seen), (note,)
+    more = ("takes 1 channel: colours become grey by .299, .587, .114",) if grey and image_shape[0] == 3 else ()
+    return Contract(seen), (note, *more)
 
 
-def _seen(processor: Any, folder: Path) -> Input:
+def _seen(processor: Any, folder: Path, grey: bool) -> Input:
     def told(name: str, default: Any = None) -> Any:
         value = getattr(processor, name, default)
         return default if value is None else value
@@ -162,7 +165,7 @@ def _seen(processor: Any, folder: Path) -> Input:
     if told("do_normalize", False):
         fields |= {name: tuple(map(float, told(f"image_{name}"))) for name in ("mean", "std")}
     bgr = told("do_flip_channel_order", False)
-    return Input(**fields, channels="bgr" if bgr else "rgb")
+    return Input(**fields, channels="grey" if grey else "bgr" if bgr else "rgb")
 
 
 def _resizing(told: Any, folder: Path) -> dict[str, Any]:
@@ -200,13 +203,13 @@ def _apart(processor: Any, seen: Input, image_shape: tuple[int, int, int], folde
     Raises:
         ModelError: farther than rounding explains.
     """
-    _, height, width = image_shape
+    channels, height, width = image_shape
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (2, 3, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator)
+    coarse = torch.randint(0, 256, (2, channels, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator)
     images = torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bilinear").round().to(torch.uint8)
     try:
         theirs = processor(list(images), return_tensors="pt", input_data_format="channels_first")["pixel_values"]
-        ours = Preprocess(seen, (3, height, width))(images.float() / 255)
+        ours = Preprocess(seen, (channels, height, width))(images.float() / 255)
     except ConfigError:
         raise
     except Exception as error:  # transformers raises many kinds
