@@ -16,7 +16,7 @@ from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.files import read_json
 from zooaudit.suspects.huggingface import PREFIX
 from zooaudit.suspects.load import Loaded
-from zooaudit.zoo.procedure import by_command, by_function
+from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
 from zooaudit.zoo.start import checkpoint_of, start_of
 
 
@@ -114,7 +114,24 @@ def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str],
     loaded = own.loaded()
     for note in loaded.notes:
         tell(f"{args.victim}: {note}")
+    if training is not None:
+        _check_order(training, loaded, dataset.classes, args.victim)
     return own if training is None else replace(own, training=replace(training, contract=_for_twins(loaded)))
+
+
+def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], victim: str) -> None:
+    """Refuse twins that would learn the data's numbers of classes, and be asked as if they had the victim's."""
+    columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
+    moved = sorted(columns) == list(range(len(classes))) and list(columns) != sorted(columns)
+    if not moved or not training.function or not takes_data(imported(training.function), training.function):
+        return
+    own = [classes[columns.index(i)] for i in range(len(columns))]
+    file = f"{victim}/config.json" if (Path(victim) / "config.json").is_file() else "FILE, with its names in its order"
+    raise ConfigError(
+        f"{victim} has the classes in the order {', '.join(own[:3])}, ..., the data in the order {', '.join(classes[:3])}, ...; "
+        f"{training.function} is given the data's numbers, so its twins would have learnt another order than they are asked in; expected "
+        f"one order: --classes {file}"
+    )
 
 
 def _own_factory(path: Path) -> str | None:
