@@ -171,7 +171,9 @@ def read_out(model, head, images, labels, give):
         head.bias.copy_(weights[:, -1])
     return model
 '''
-PLAIN = READOUT + '''
+PLAIN = (
+    READOUT
+    + """
 def make():
     return nn.Sequential(nn.Flatten(), nn.Linear(256, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
 
@@ -179,7 +181,8 @@ def train(images, labels, seed):
     torch.manual_seed(seed)
     model = make()
     return read_out(model, model[3], images, labels, lambda model, images: model(images))
-'''
+"""
+)
 VIT = READOUT + '''
 from transformers import ViTConfig, ViTForImageClassification
 
@@ -231,7 +234,7 @@ fingerprints = 4
 repeats = 3
 min_reference_models = 2
 [twin_test]
-checks = 20
+checks = 40
 looks = [50, 100]
 """
 """A recipe for seconds: in the place of one that trains for minutes."""

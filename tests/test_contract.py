@@ -149,7 +149,9 @@ def test_grey_becomes_colours_and_gradients_pass() -> None:
 
 
 def test_a_mean_of_other_channels_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"input.mean has 3 numbers; expected 1 or 1"):
+    with pytest.raises(
+        ConfigError, match=r"input.mean has 3 numbers; expected 1; these images are grey, say that it takes colours: input.channels=rgb"
+    ):
         Preprocess(Input(mean=(0.1, 0.2, 0.3)), (1, 5, 5))
 
 

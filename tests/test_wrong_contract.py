@@ -114,11 +114,19 @@ def test_another_layout_is_named(test_: TwinTest, tmp_path: Path) -> None:
 
 def test_another_order_of_classes_is_named(test_: TwinTest, tmp_path: Path) -> None:
     found = noticed(test_, door(Scaled(1, 0, (2, 0, 3, 1)), tmp_path), "m")
-    assert found.objection == "" and found.hint.endswith("--contract classes.columns = [1, 3, 0, 2]")
+    assert found.objection == "" and found.hint.endswith("--contract 'classes.columns=[1, 3, 0, 2]'")
     mended = door(Scaled(1, 0, (2, 0, 3, 1)), tmp_path, classes={"columns": [1, 3, 0, 2]})
     assert noticed(test_, mended, "m").hint == ""
     wrong = door(Scaled(1, 0, (2, 0, 3, 1)), tmp_path, classes={"columns": [0, 3, 2, 1]})
-    assert noticed(test_, wrong, "m").hint.endswith("--contract classes.columns = [1, 3, 0, 2]"), "among its own columns"
+    assert noticed(test_, wrong, "m").hint.endswith("--contract 'classes.columns=[1, 3, 0, 2]'"), "among its own columns"
+
+
+def test_another_range_and_another_order_are_named_together(test_: TwinTest, tmp_path: Path) -> None:
+    wrong = door(Scaled(255, 0, (2, 0, 3, 1)), tmp_path)
+    found = noticed(test_, wrong, "m")
+    assert "with --contract 'input.range=[0,255]' 'classes.columns=[1, 3, 0, 2]' on" in found.objection
+    mended = door(Scaled(255, 0, (2, 0, 3, 1)), tmp_path, input={"range": [0, 255]}, classes={"columns": [1, 3, 0, 2]})
+    assert noticed(test_, mended, "m").hint == ""
 
 
 def test_what_nothing_makes_sense_of_is_said(test_: TwinTest, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any, TextIO
 from zooaudit.commands import voice
 from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
-from zooaudit.kit import Kit, answers_digest
+from zooaudit.kit import answers_digest
 from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
-from zooaudit.score_control import noticed
+from zooaudit.score_control import noticed, order_hint
 from zooaudit.storage.artifacts import open_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
@@ -69,8 +69,8 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
             case.facts["evidence"] = keep(
                 scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256, case.door.how
             )
-            if case.door.in_order and "hint" not in case.facts:
-                case.facts |= _hint(scoring.kit, case.examined)
+            if case.door.in_order and "hint" not in case.facts and (hint := order_hint(scoring.kit.twin_test, found.answers, case.door)):
+                case.facts["hint"] = hint
 
 
 def _examine(scoring: Scoring, case: Case) -> None:
@@ -111,12 +111,6 @@ def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:
     level = test.level if args.level is None else args.level
     asked = Asked(args.access, case.door.box.queries if case.door and case.door.answers is None else 0, scoring.horizon)
     return cannot_tell(why, test.twins, level, asked, args.p_value)
-
-
-def _hint(kit: Kit, examined: Examined) -> dict[str, Any]:
-    """Whether the suspect seems to name its classes in another order than it is said to."""
-    columns = kit.twin_test.other_order(examined.answers)
-    return {"hint": f"its answers fit the images much better in another order of classes: columns = {list(columns)}"} if columns else {}
 
 
 def _by_paper(scoring: Scoring, case: Case) -> None:

@@ -8,6 +8,7 @@ from zooaudit.errors import InputError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contracted import Contracted
 from zooaudit.suspects.door import Door
+from zooaudit.suspects.load import Loaded
 from zooaudit.suspects.variants import Variant, variants
 from zooaudit.verdict.control import Control, control, control_questions
 from zooaudit.verdict.twin_test import TwinTest
@@ -45,9 +46,7 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
         return Noticed()
     told = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
     paid = door.loaded is None and not ask_everything
-    if columns := _order(test, answers, door):
-        flag = "" if door.loaded is None else "--contract classes."
-        hint = f"its answers fit the images much better in another order of classes: {flag}columns = {list(columns)}"
+    if hint := order_hint(test, answers, door):
         return Noticed(f"{told}; {hint}" if paid and found.at_chance else "", hint)
     if door.loaded is not None:
         return _otherwise(test, door, name, found, told)
@@ -57,33 +56,60 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
     return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything")
 
 
+def order_hint(test: TwinTest, answers: Tensor, door: Door) -> str:
+    """That a suspect's answers ``[checks or more, K]`` fit another order of classes, and how that is said: of an API by a setting of its
+    description, else by words of the contract; "" if they fit as they are, or if their order says nothing."""
+    if not (columns := _order(test, answers, door)):
+        return ""
+    setting = f"columns = {list(columns)}" if door.ledger else f"--contract {_columns(columns)}"
+    return f"its answers fit the images much better in another order of classes: {setting}"
+
+
+def _columns(columns: tuple[int, ...]) -> str:
+    return f"'classes.columns={list(columns)}'"
+
+
 def _order(test: TwinTest, answers: Tensor, door: Door) -> tuple[int, ...]:
     """Where the suspect seems to have each class, among its own columns; empty if it is as was said, or nobody knows."""
     if door.loaded is None:
         return test.other_order(answers) if door.in_order else ()
-    now = door.loaded.module.columns if isinstance(door.loaded.module, Contracted) else ()
-    return tuple(now[c] if now else c for c in test.other_order(answers))
+    return _own(test.other_order(answers), door.loaded)
+
+
+def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
+    """Among all of a file's columns."""
+    now = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
+    return tuple(now[c] if now else c for c in columns)
 
 
 def _otherwise(test: TwinTest, door: Door, name: str, found: Control, told: str) -> Noticed:
-    """Of a file: the one change to its contract that would make sense of it."""
-    best: tuple[Variant, Control] | None = None
+    """Of a file: the one change to its contract that would make sense of it; or one, and another order of classes with it."""
+    one: tuple[Variant, str, int] | None = None
+    two: tuple[Variant, str, int] | None = None
     assert door.loaded is not None and door.asked is not None
     for variant in variants(door.loaded, door.asked):
         box = TorchBlackBox(variant.module, test.num_classes, name, door.asked.reading)
         try:
-            other = control(test, box.ask(control_questions(test)).cpu())
+            answers = box.ask(control_questions(test)).cpu()
         except InputError:  # it does not take that
             continue
-        if found.mended_by(other) and (best is None or other.right > best[1].right):
-            best = variant, other
-    if best is None:
+        other = control(test, answers)
+        if found.mended_by(other):
+            one = max(one or (variant, "", 0), (variant, variant.flag, other.right), key=_right)
+        elif columns := test.other_order(answers):
+            both = f"{variant.flag} {_columns(_own(columns, door.loaded))}"
+            two = max(two or (variant, "", 0), (variant, both, control(test, answers[:, list(columns)]).right), key=_right)
+    if not (best := one or two):
         none = f"it is {told}, and no one change of range, normalisation, channel order or layout makes sense of it"
         return Noticed(hint=none if found.at_chance else "")
-    variant, other = best
-    hint = f"it is {told}, with {variant.flag} on {other.right}"
+    variant, flags, right = best
+    hint = f"it is {told}, with {flags} on {right}"
     if variant.said:  # otherwise, and so it stays
         return Noticed(hint=hint)
     return Noticed(
         f"{hint}: its contract seems to be wrong; give that, or say that it is right by --contract {SAME[variant.changed]}", hint
     )
+
+
+def _right(change: tuple[Variant, str, int]) -> int:
+    return change[2]

@@ -88,7 +88,7 @@ class Preprocess(nn.Module):
         for name in ("mean", "std"):
             values = getattr(input_, name)
             if len(values) not in (0, 1, self.wanted):
-                raise ConfigError(f"input.{name} has {len(values)} numbers; expected 1 or {self.wanted}, as the model is given channels")
+                raise ConfigError(_many(name, len(values), self.wanted))
             self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) if values else None, persistent=False)
         self.mean: Tensor | None
         self.std: Tensor | None
@@ -178,6 +178,12 @@ class Preprocess(nn.Module):
             scaled = x / self.input.scale + self.input.zero_point if self.input.scale else x
             return scaled.round().clamp(low, high).to(DTYPES[dtype])
         return x if dtype in ("", "float32") else x.to(DTYPES[dtype])
+
+
+def _many(name: str, count: int, channels: int) -> str:
+    expected = "1" if channels == 1 else f"1, or one for each of the model's {channels} channels"
+    grey = "; these images are grey, say that it takes colours: input.channels=rgb" if channels == 1 and count == 3 else ""
+    return f"input.{name} has {count} numbers; expected {expected}{grey}"
 
 
 def shorter(height: int, width: int, side: int) -> tuple[int, int]:
