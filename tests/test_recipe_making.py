@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from safetensors.torch import save_file
 
 from tests import owners
 from zooaudit import steps
-from zooaudit.cli import main
-from zooaudit.config import Recipe
+from zooaudit.cli import main, make_parser
+from zooaudit.config import Recipe, Start
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import resolve
-from zooaudit.errors import DataError, ModelError
+from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.farm import SerialFarm
 from zooaudit.measured import Domain
+from zooaudit.own_start import with_start
 from zooaudit.recipe_files.differences import differences
 from zooaudit.recipe_files.read import read_recipe
 from zooaudit.recipe_files.write import to_toml
@@ -31,6 +33,7 @@ from zooaudit.sizing import Devices, estimate, planned
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel, load_record
 from zooaudit.zoo.plan import Plan
+from zooaudit.zoo.start import start_of
 
 Capture = pytest.CaptureFixture[str]
 
@@ -308,6 +311,36 @@ def test_an_audit_by_a_made_recipe_finds_the_thieves(tmp_path: Path, capsys: Cap
         "mine with zoo.references=6, zoo.encoder_per_role=2, zoo.second_attack=&#34;none&#34;"
         in (tmp_path / "report" / "report.html").read_text()
     )
+
+
+def test_the_start_is_written_as_the_audit_records_it(digits: Dataset, tmp_path: Path, capsys: Capture) -> None:
+    file, factory = tmp_path / "mine.toml", "tests.test_start:checkpoint"
+    assert main([*new(file), "--start", factory, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    recipe, start = read_recipe(file), start_of(factory, digits.image_shape, 10)
+    assert recipe.zoo.start == start and plan["models"]["reference"]["start"] == round(recipe.zoo.references / 4)
+    assert "# From: --start: what the victim was fine-tuned from" in file.read_text()
+    audit = make_parser().parse_args(["audit", "--recipe", str(file)])
+    assert with_start(recipe, audit, digits.image_shape, 10) == recipe, "the recipe is enough"
+    audit = make_parser().parse_args(["audit", "--start", factory])
+    assert with_start(replace(recipe, zoo=replace(recipe.zoo, start=None)), audit, digits.image_shape, 10) == recipe
+    assert main(["plan", "--recipe", "digits", "--start", factory, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"]["reference"]["start"] == 8
+    assert (
+        main(["recipe", "check", str(file), "--start", factory]) == 2 and "--start says nothing to recipe check" in capsys.readouterr().err
+    )
+
+
+def test_a_recipe_whose_checkpoint_is_another_now_is_refused(digits: Dataset) -> None:
+    stated = Start("tests.test_start:checkpoint", "ab" * 32)
+    recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, start=stated))
+    for options, says in (
+        ([], r"gives other weights \([0-9a-f]{12}...\) than the recipe says \(zoo.start.weights abababababab...\)"),
+        (["--start", stated.factory], "gives other weights"),
+        (["--start", "my:other"], "--start is my:other, but the recipe's zoo.start.factory is tests.test_start:checkpoint"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            with_start(recipe, make_parser().parse_args(["audit", *options]), digits.image_shape, 10)
 
 
 def test_the_estimate_is_of_the_data_that_was_looked_at() -> None:

@@ -23,7 +23,8 @@ from zooaudit.errors import ConfigError
 from zooaudit.farm import Farm, SerialFarm
 from zooaudit.meter import MemoryMeter
 from zooaudit.own_data import data_of, reading_of
-from zooaudit.own_victim import own_victim, with_checkpoints
+from zooaudit.own_start import with_checkpoints
+from zooaudit.own_victim import own_victim
 from zooaudit.recipes import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run, load_report, save_report
@@ -156,7 +157,7 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
         tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
         recipe = with_twins(get_recipe(args.fallback), args)
         dataset = resolve(recipe.dataset, say=tell).to(pick_device())
-    return with_checkpoints(recipe, args, dataset), dataset
+    return with_checkpoints(recipe, args, dataset, tell), dataset
 
 
 def chosen_farm(args: argparse.Namespace) -> Farm:

@@ -16,7 +16,7 @@ from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
-from zooaudit.own_victim import add_checkpoint, checkpoints_of
+from zooaudit.own_start import add_checkpoint, checkpoints_of
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.named_nets import is_named

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from zooaudit.config import OwnTraining, Recipe, Start, canonical_json
+from zooaudit.config import OwnTraining, canonical_json
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
+from zooaudit.own_start import add_checkpoints
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.places import local
 from zooaudit.suspects.contract import Classes, Contract
@@ -17,7 +18,6 @@ from zooaudit.suspects.files import read_json
 from zooaudit.suspects.huggingface import PREFIX
 from zooaudit.suspects.load import Loaded
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
-from zooaudit.zoo.start import checkpoint_of, start_of
 
 
 def add_arguments(add: Callable[..., argparse.Action]) -> None:
@@ -147,54 +147,6 @@ def _for_twins(loaded: Loaded) -> str:
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     told = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
     return canonical_json(told) if told else ""
-
-
-NAMED_CHECKPOINT = "timm:NAME=FILE or torchvision:NAME=FILE, a library's net and its published weights as safetensors"
-
-
-def add_checkpoints(add: Callable[..., argparse.Action]) -> None:
-    """``--start`` and ``--checkpoint``."""
-    add(
-        "--start",
-        metavar="CHECKPOINT",
-        help=f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is given the number of classes "
-        "and returns the public checkpoint as a module with a new last layer, for images in [0, 1] of the data's size. A quarter of the "
-        "references are then fine-tuned from it, so that what all its descendants have in common is known, and not taken for yours",
-    )
-    add_checkpoint(add)
-
-
-def add_checkpoint(add: Callable[..., argparse.Action]) -> None:
-    """``--checkpoint``."""
-    add(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="NET=FILE",
-        help=f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The recipe must have the net, as in "
-        "--set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable, once a net",
-    )
-
-
-def with_checkpoints(recipe: Recipe, args: argparse.Namespace, dataset: Dataset) -> Recipe:
-    """The recipe with the public checkpoints that ``--start`` and ``--checkpoint`` name, if they name any.
-
-    Raises:
-        ConfigError: the recipe does not have the net.
-        ModelError: see :func:`~zooaudit.zoo.start.start_of`.
-    """
-    start, named = getattr(args, "start", None), getattr(args, "checkpoint", None)
-    zoo = recipe.zoo
-    if start is not None:
-        zoo = replace(zoo, start=start_of(start, dataset.image_shape, dataset.num_classes))
-    if named:
-        zoo = replace(zoo, checkpoints=checkpoints_of(named, dataset))
-    return replace(recipe, zoo=zoo)
-
-
-def checkpoints_of(named: Sequence[str], dataset: Dataset) -> tuple[Start, ...]:
-    """What ``--checkpoint`` names."""
-    return tuple(checkpoint_of(one, dataset.image_shape, dataset.num_classes) for one in named)
 
 
 NEEDED = {"victim": "the victim that it trained", "factory": "what builds the module that a twin's weights go into"}

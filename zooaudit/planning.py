@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import TextIO
 
-from zooaudit import chosen_recipe, own_data
+from zooaudit import chosen_recipe, own_data, own_start
 from zooaudit.config import Recipe
 from zooaudit.errors import InputError
 from zooaudit.footprint import OPEN, PROBE, Requests
@@ -23,6 +23,7 @@ def plan(args: argparse.Namespace, out: TextIO) -> int:
     devices = _devices(args)
     recipe, own = chosen_recipe.chosen_recipe(args), _own(args)
     domain = _domain(recipe, args)
+    recipe = own_start.with_start(recipe, args, domain.image, domain.num_classes)
     if args.sizing:
         print(sizing_table(recipe, domain, devices, own), file=out)
         return 0
@@ -177,6 +178,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--twin-seconds", type=float, metavar="S", help="with --own-victim: that your procedure takes for one twin, on one of the devices")
     add("--factory", metavar="MODULE:NAME", help="with --own-victim: callable that builds its module, for its size")
+    own_start.add_start(add)
     devices = parser.add_mutually_exclusive_group()
     devices.add_argument("--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)")
     devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit import own_data, own_victim, planning
+from zooaudit import own_data, own_start, own_victim, planning
 from zooaudit.chosen_recipe import SETTING
 from zooaudit.commands import voice
 from zooaudit.config import Recipe
@@ -17,7 +17,7 @@ from zooaudit.measured import DOMAINS, Domain
 from zooaudit.recipe_files.differences import Difference, differences
 from zooaudit.recipe_files.read import INHERIT, base_of, is_file, recipe_of
 from zooaudit.recipe_files.write import HEADER, to_toml
-from zooaudit.recipe_making.derive import derived, made, reasons
+from zooaudit.recipe_making.derive import begun_with, derived, made, reasons
 from zooaudit.recipe_making.look import DataFacts, VictimFacts, look_at_data, look_at_victim
 from zooaudit.recipes import RECIPES
 from zooaudit.reporting.pages import put
@@ -28,7 +28,7 @@ EXAMPLE = """zooaudit recipe show fmnist-quick > mine.toml
   zooaudit recipe check mine.toml --data ./my-images
   zooaudit recipe new --data ./my-images --victim mine.safetensors --factory nets:make --train training:train --out mine.toml"""
 ACTIONS = ("list", "show", "check", "new")
-OF_NEW = ("victim", "factory", "train", "train_command", "train_timeout", "out", "dataset")
+OF_NEW = ("victim", "factory", "train", "train_command", "train_timeout", "start", "out", "dataset")
 
 
 def recipe(args: argparse.Namespace, out: TextIO) -> int:
@@ -147,7 +147,8 @@ def _new(args: argparse.Namespace, out: TextIO) -> int:
     tell(f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes} classes")
     data = look_at_data(dataset)
     victim = look_at_victim(own, dataset, data, args.trial) if own is not None else None
-    reasoned = derived(data, victim)
+    start = own_start.tried_start(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
+    reasoned = derived(data, victim) | (begun_with(start) if start else {})
     found = made(target.stem if target else "mine", reasoned)
     own_sized = OwnVictim(victim.twin_seconds, args.factory or "") if victim is not None else None
     planned(found, _domain_of(dataset), own_sized)
@@ -241,6 +242,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--dataset", metavar="NAME", help="new: what the data is called (default: the folder's name), or without --data a known one")
     own_victim.add_model(add)
     own_victim.add_training(add, twins=False)
+    own_start.add_start(add)
     add("--try", action="store_true", dest="trial", help="new: train one twin, to see how long it takes and how good it is")
     add("--out", metavar="FILE", help="new: the TOML file to write (default: standard output)")
     add("--cpus", type=int, metavar="N", help="check, new: CPU cores that train, for the rough time (default: 1)")

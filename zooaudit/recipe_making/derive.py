@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from zooaudit.config import Recipe
+from zooaudit.config import Recipe, Start
 from zooaudit.recipe_files.values import Place, changed
 from zooaudit.recipe_making.look import DataFacts, VictimFacts
 from zooaudit.zoo.vision_nets import HALVED_FROM, SMALLEST
@@ -76,6 +76,14 @@ def derived(data: DataFacts, victim: VictimFacts | None) -> Reasoned:
     task = Task(data, victim)
     parts = (_nets, _training, _floors, _attacks, _counts, _uap, _fingerprint, _twin_test)
     return {path: one for part in parts for path, one in part(task).items()}
+
+
+def begun_with(start: Start) -> Reasoned:
+    """What a recipe says of the public checkpoint that the victim was fine-tuned from."""
+    return {
+        "zoo.start.factory": (start.factory, "--start: what the victim was fine-tuned from"),
+        "zoo.start.weights": (start.weights, "the weights that it always gives; an audit that finds others there stops"),
+    }
 
 
 def made(name: str, reasoned: Reasoned) -> Recipe:

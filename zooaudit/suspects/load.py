@@ -28,6 +28,7 @@ from zooaudit.suspects.seen import seen_input
 from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
 
 KINDS = "a .safetensors, .pt2 or .onnx file, a .safetensors.index.json, or a folder of transformers' or timm's"
+BY_CONTRACT = "if it wants other images, say so by --contract"
 
 
 @dataclass(frozen=True)
@@ -181,8 +182,7 @@ def _outputs(module: nn.Module, images: Any, count: int, image_shape: tuple[int,
     except (ModelError, ConfigError):
         raise
     except Exception as error:  # the user's code may raise anything
-        hint = "if it wants other images, say so by --contract"
-        raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}; {hint}") from error
+        raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}; {BY_CONTRACT}") from error
 
 
 def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str, reading: Reading = "any") -> None:
@@ -204,4 +204,4 @@ def gradients(module: nn.Module, image_shape: tuple[int, int, int], name: str) -
         )
 
 
-__all__ = ["KINDS", "PREFIX", "Asked", "Loaded", "fitted", "gradients", "load", "load_model", "read", "try_out"]
+__all__ = ["BY_CONTRACT", "KINDS", "PREFIX", "Asked", "Loaded", "fitted", "gradients", "load", "load_model", "read", "try_out"]

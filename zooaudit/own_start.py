@@ -1,0 +1,111 @@
+"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, and those that nets of the zoo begin with."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from zooaudit.config import Recipe, Start
+from zooaudit.data.images import Dataset
+from zooaudit.errors import ConfigError, ModelError
+from zooaudit.suspects.load import BY_CONTRACT
+from zooaudit.suspects.named_nets import is_named
+from zooaudit.zoo.start import checkpoint_of, start_of
+
+NAMED_CHECKPOINT = "timm:NAME=FILE or torchvision:NAME=FILE, a library's net and its published weights as safetensors"
+
+
+def add_checkpoints(add: Callable[..., argparse.Action]) -> None:
+    """``--start`` and ``--checkpoint``."""
+    add_start(add)
+    add_checkpoint(add)
+
+
+def add_start(add: Callable[..., argparse.Action]) -> None:
+    """``--start``."""
+    add(
+        "--start",
+        metavar="CHECKPOINT",
+        help=f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is given the number of classes "
+        "and returns the public checkpoint as a module with a new last layer, for images in [0, 1] of the data's size (--contract does not "
+        "hold for it: resizing and normalising are its own affair). A quarter of the references are then fine-tuned from it, so that what "
+        "all its descendants have in common is known, and not taken for yours",
+    )
+
+
+def add_checkpoint(add: Callable[..., argparse.Action]) -> None:
+    """``--checkpoint``."""
+    add(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NET=FILE",
+        help=f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The recipe must have the net, as in "
+        "--set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable, once a net",
+    )
+
+
+def with_checkpoints(recipe: Recipe, args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object]) -> Recipe:
+    """The recipe with the public checkpoints that ``--start`` and ``--checkpoint`` name, if they name any.
+
+    Raises:
+        ConfigError: the recipe does not have the net, or see :func:`with_start`.
+        ModelError: see :func:`~zooaudit.zoo.start.start_of`.
+    """
+    recipe = with_start(recipe, args, dataset.image_shape, dataset.num_classes, tell)
+    named = getattr(args, "checkpoint", None)
+    return replace(recipe, zoo=replace(recipe.zoo, checkpoints=checkpoints_of(named, dataset))) if named else recipe
+
+
+def checkpoints_of(named: Sequence[str], dataset: Dataset) -> tuple[Start, ...]:
+    """What ``--checkpoint`` names."""
+    return tuple(checkpoint_of(one, dataset.image_shape, dataset.num_classes) for one in named)
+
+
+def with_start(
+    recipe: Recipe, args: argparse.Namespace, image_shape: tuple[int, int, int], num_classes: int,
+    tell: Callable[[str], object] = lambda _: None,
+) -> Recipe:  # fmt: skip
+    """The recipe with the public checkpoint that ``--start`` or itself names, if one does, tried out.
+
+    Args:
+        tell: is told how the checkpoint's module is asked.
+
+    Raises:
+        ConfigError: the recipe names another than ``--start``, or its code or file gives other weights now than the recipe says.
+        ModelError: see :func:`tried_start`.
+    """
+    factory, stated = getattr(args, "start", None), recipe.zoo.start
+    if factory is None and stated is None:
+        return recipe
+    if factory is not None and stated is not None and factory != stated.factory:
+        raise ConfigError(f"--start is {factory}, but the recipe's zoo.start.factory is {stated.factory}; expected one of them")
+    found = tried_start(factory or (stated.factory if stated else ""), image_shape, num_classes)
+    if stated is not None and found != stated:
+        raise ConfigError(
+            f"start {found.factory} gives other weights ({found.weights[:12]}...) than the recipe says (zoo.start.weights "
+            f"{stated.weights[:12]}...): its references would begin with another checkpoint; expected the same checkpoint, or a recipe "
+            f"with --set zoo.start.weights={found.weights}"
+        )
+    tell(f"start {found.factory}: {_asked(found.factory, image_shape)}")
+    return replace(recipe, zoo=replace(recipe.zoo, start=found))
+
+
+def tried_start(factory: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
+    """The start that ``--start`` names; an error says how it is asked, since no ``--contract`` holds for it.
+
+    Raises:
+        ModelError: see :func:`~zooaudit.zoo.start.start_of`.
+    """
+    try:
+        return start_of(factory, image_shape, num_classes)
+    except ModelError as error:
+        raise ModelError(f"{str(error).removesuffix(f'; {BY_CONTRACT}')}; {_asked(factory, image_shape)}") from error
+
+
+def _asked(factory: str, image_shape: tuple[int, int, int]) -> str:
+    """How a start is asked, whatever the victim's contract is."""
+    size = " x ".join(map(str, image_shape))
+    told = f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
+    if is_named(factory):
+        return f"{told}: a library's net is normalised as it was published"
+    return f"{told}: what it says of size, range, normalisation, channels and classes has to be done by the module that --start builds"
