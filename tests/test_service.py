@@ -25,6 +25,7 @@ from tests.makers import Affine, make_twin_test, near, peer
 from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from tests.test_kit import K, make_kit
+from zooaudit.cli import main
 from zooaudit.errors import AnswersError
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import FIRST, Kit, answers_digest, save_kit
@@ -452,6 +453,53 @@ def test_an_audit_of_a_suspect_with_classes_of_its_own(place: Place, stranger: S
             time.sleep(0.02)
         auditor.close()
     assert told["state"] == "done" and told["result"]["call"] == "stolen", told
+
+
+@pytest.fixture
+def odd(stranger: Stranger) -> Iterator[Stranger]:
+    """The stranger, as it was again afterwards."""
+    model = stranger.model
+    yield stranger
+    stranger.model, stranger.order = model, ()
+
+
+def test_an_audit_of_a_suspect_in_another_order_says_what_score_says(
+    place: Place, odd: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    odd.order, before = (3, 2, 1, 0), odd.computed
+    url = odd.url + "/v2/models/m/infer"
+    told = ended(place, submitted(place, {"url": url, "scale": 1.0000002}).json()["id"])["result"]
+    assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", url, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert told["call"] == said["call"] == "cannot tell" and told["evidence"] is None
+    assert (told["reason"], told["hint"]) == (said["reason"], said["hint"]) and told["hint"].endswith("columns = [3, 2, 1, 0]")
+    checks = place.kit.twin_test.checks
+    assert told["charged"] == told["queries"] == checks and odd.computed == before + 2 * checks
+    asked = submitted(place, {"url": url, "scale": 1.0000002}, ask_everything=True).json()["id"]
+    told = ended(place, asked)["result"]
+    assert told["call"] != "stolen" and told["hint"] == said["hint"] and told["queries"] == place.kit.twin_test.budget
+    mended = {"url": url, "scale": 1.0000002, "columns": [3, 2, 1, 0]}
+    assert ended(place, submitted(place, mended).json()["id"])["result"]["call"] == "stolen"
+
+
+def test_an_audit_of_a_suspect_that_knows_nothing_ends_early(place: Place, odd: Stranger) -> None:
+    odd.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, K))
+    torch.nn.init.zeros_(odd.model[1].weight)
+    told = ended(place, submitted(place, {"url": odd.url + "/v2/models/m/infer", "scale": 1.0000003}).json()["id"])
+    result, checks = told["result"], place.kit.twin_test.checks
+    assert told["state"] == "done" and result["call"] == "cannot tell" and result["charged"] == checks
+    assert "control images, no better than by chance" in result["reason"] and "ask_everything" in result["reason"]
+    assert (result["p_value"], result["statistics"], result["standing"], result["evidence"]) == (None, [], "", None)
+
+
+def test_an_audit_that_can_accuse_nobody_asks_nobody(place: Place, stranger: Stranger) -> None:
+    before = stranger.computed
+    told = ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0000004}, level=0.01).json()["id"])[
+        "result"
+    ]
+    assert told["call"] == "cannot tell" and "level 0.01 needs 99" in told["reason"] and stranger.computed == before
+    assert told["charged"] == told["queries"] == 0
 
 
 def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger: Stranger, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
     if not (found.at_chance and paid):
         return Noticed()
     why = "it may want its images in another form, or know another task; nothing more was asked"
-    return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything")
+    return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP ask_everything)")
 
 
 def order_hint(test: TwinTest, answers: Tensor, door: Door) -> str:

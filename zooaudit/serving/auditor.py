@@ -13,19 +13,21 @@ from zooaudit.errors import ConfigError, SuspectError, ZooauditError
 from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
+from zooaudit.score_control import Noticed, noticed, order_hint
 from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
-from zooaudit.serving.scoring import twin_verdict
+from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
+from zooaudit.suspects.door import Door
 from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
-from zooaudit.verdict.decision import check_level
+from zooaudit.verdict.decision import Asked, cannot_tell, check_level
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain
 
@@ -66,7 +68,7 @@ class Auditor:
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
-                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``.
+                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``.
 
         Raises:
             InputError: it cannot be done, and why.
@@ -167,13 +169,18 @@ class Auditor:
             transport = HttpTransport(remote, client)
             box = ApiBlackBox(remote, ledger, transport, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
-            found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, told=told)
-            charged = {"charged": ledger.spent, "lost": ledger.lost}
+            door = Door(box, ledger=ledger)
+            door.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
+            seen = _noticed(kit, door, remote.url, asked)
+            found = None
+            if not seen.objection:
+                early = not asked.get("ask_everything")
+                found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, told)
+            facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
+        if found is None:
+            return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
         kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
-        shown = twin_verdict(kit, found)
-        if list(remote.naming.columns) != list(range(kit.num_classes)):
-            shown["hint"] = ""  # it would be relative to the order that was given
-        return shown | charged | {"evidence": kept, "kit": artifact.id, "digest": artifact.digest}
+        return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
 
     def _ledger(self, about: dict[str, Any], budget: int) -> Ledger:
         path, end = self._data / "ledgers" / f"{digest_of(about)}.sqlite", time.monotonic() + LOCKED_S
@@ -183,3 +190,21 @@ class Auditor:
             except SuspectError:
                 if time.monotonic() > end or self._closing.wait(1.0):
                     raise
+
+
+def _noticed(kit: Kit, door: Door, url: str, asked: dict[str, Any]) -> Noticed:
+    """Whether there is any use in asking a suspect, by the kit and by the control questions, in the words of ``zooaudit score``. Nothing is
+    asked where nobody can be accused."""
+    if why := kit.twin_test.barred(asked.get("level"), asked.get("p_value") or "rank"):
+        return Noticed(why)
+    if asked.get("suspect_classes") not in (None, kit.num_classes):
+        return Noticed()
+    return noticed(kit.twin_test, door, url, bool(asked.get("ask_everything")))
+
+
+def _not_judged(kit: Kit, seen: Noticed, asked: dict[str, Any], queries: int) -> dict[str, Any]:
+    """The verdict on a suspect that there was no use in asking any further."""
+    test = kit.twin_test
+    level = test.level if asked.get("level") is None else asked["level"]
+    counted = Asked(asked.get("access") or SEEN, queries, test.stops(asked.get("queries"))[-1])
+    return rendered(cannot_tell(seen.objection, test.twins, level, counted, asked.get("p_value") or "rank"), seen.hint)

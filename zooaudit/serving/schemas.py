@@ -187,6 +187,8 @@ class AuditRequest(BaseModel):
     p_value: Literal["rank", "normal"] = "rank"
     suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
     """How many classes the suspect has, where they are not the kit's."""
+    ask_everything: bool = False
+    """Ask all questions, even when the call is settled, or when the first answers are no better than by chance."""
 
 
 class Audit(BaseModel):

@@ -12,7 +12,7 @@ from zooaudit.errors import ZooauditError
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.suspects.access import Access
-from zooaudit.verdict.decision import By
+from zooaudit.verdict.decision import By, TwinVerdict
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain, promise, standing
 
@@ -64,13 +64,15 @@ def _tried(job: Job) -> Result:
 
 def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
     """A verdict of the twin test as callers get it: as it is rendered everywhere, and what else the answers show."""
-    verdict = examined.verdict
     columns = kit.twin_test.other_order(examined.answers)
-    return plain(verdict) | {
-        "standing": "" if verdict.rank is None else standing(verdict),
-        "promise": promise(verdict),
-        "hint": f"the answers fit the images much better in another order of classes: {list(columns)}" if columns else "",
-    }
+    hint = f"the answers fit the images much better in another order of classes: {list(columns)}" if columns else ""
+    return rendered(examined.verdict, hint)
+
+
+def rendered(verdict: TwinVerdict, hint: str = "") -> dict[str, Any]:
+    """A verdict of the twin test as callers get it."""
+    standing_ = "" if verdict.rank is None else standing(verdict)
+    return plain(verdict) | {"standing": standing_, "promise": promise(verdict), "hint": hint}
 
 
 def _by_paper(jobs: Sequence[Job]) -> list[Result]:

@@ -140,7 +140,7 @@ async function watch(id) {
     $("bar").value = progress.budget ? progress.queries / progress.budget : 0;
     if (ENDED.includes(audit.state)) {
       state.watching = null;
-      if (audit.state === "done") showVerdict(audit.result, { Kit: audit.kit, Evidence: audit.result.evidence, Charged: `${audit.result.charged} queries, ${audit.result.lost} lost on the way` });
+      if (audit.state === "done") showVerdict(audit.result, { Kit: audit.kit, Evidence: audit.result.evidence ?? "none: it was not judged", Charged: `${audit.result.charged} queries, ${audit.result.lost} lost on the way` });
       else $("verdict").replaceChildren(make("p", { class: "call cannot-tell" }, audit.state), make("p", {}, audit.error || "It was stopped; answers so far are kept."));
       await showAudits();
       return;
