@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from hypothesis import strategies as st
 
-from tests.asking import CLASSES, MODEL, asking, questions, truth
+from tests.asking import CLASSES, MODEL, K, asking, questions, truth
 from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
-from zooaudit.suspects.metadata import model_of
+from zooaudit.suspects.metadata import fitted, model_of
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.pictures import cast
 from zooaudit.suspects.protobuf import config_of, fields, metadata_of, outputs_of, varint
@@ -67,6 +67,37 @@ def test_what_a_model_tells_of_itself_is_heeded_and_said(kind: str, over: str, t
         assert says in asked.told and bool(says) == bool(asked.said)
         assert triton.batches and max(triton.batches) <= (40 if kind == "a batch of forty" else triton.most or 8)
         assert asked.ledger.spent == sum(triton.batches)
+
+
+@pytest.mark.parametrize("over", OVER)
+def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -> None:
+    triton, images = Triton(MODEL, "UINT8", [-1, 4, 4, 1], divide=255.0, most=5), questions()
+    first = (
+        "metadata: input 'pixels' UINT8 [-1, 4, 4, 1]; output 'p' FP32 [-1, 4]; max_batch_size 5",
+        "pixels go as UINT8, times 255, plus 0, layout nhwc",
+    )
+    with OVER[over](triton) as url:
+        with asking(tmp_path, {"url": url}) as asked:
+            asked.box.ask(images[:8])
+            assert asked.ledger.seen == first
+        with asking(tmp_path, {"url": url}) as asked:
+            asked.box.ask(images[:8])
+            assert asked.ledger.seen == first and not asked.said, "all answers are there, and nobody is asked anything"
+        triton.datatype, triton.divide = "FP32", 1.0
+        with asking(tmp_path, {"url": url}) as asked:
+            asked.box.ask(images)
+            assert asked.ledger.seen[:2] == first and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
+            assert "tells of itself otherwise than when it was first asked" in asked.told
+        with asking(tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite") as asked:
+            asked.box.ask(images)
+            assert asked.ledger.seen == ()
+
+
+def test_what_a_stranger_calls_its_tensors_is_kept_on_one_short_line() -> None:
+    model = model_of({"inputs": [{"name": "a\n\x1b[31m" + "b" * 9000, "datatype": "FP32", "shape": [-1, 1, 4, 4]}]})
+    remote = remote_of({"url": "http://a/v2/models/m/infer"}, CLASSES)
+    seen = fitted(remote.wire, remote.said, model, (1, 4, 4), K).takes.seen
+    assert all(line.isprintable() and len(line) < 600 for line in seen) and len(seen) == 2
 
 
 def test_images_that_fill_up_a_batch_are_charged_but_change_no_answer(tmp_path: Path) -> None:

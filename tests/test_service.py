@@ -455,6 +455,24 @@ def test_an_audit_of_a_suspect_with_classes_of_its_own(place: Place, stranger: S
     assert told["state"] == "done" and told["result"]["call"] == "stolen", told
 
 
+def test_evidence_says_how_a_suspect_was_asked(
+    place: Place, stranger: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store(str(place.folder / "store"))
+    url = stranger.url + "/v2/models/m/infer"
+    kept = ended(place, submitted(place, {"url": url, "scale": 1.0000005}).json()["id"])["result"]["evidence"]
+    told = ["metadata: input 'pixels' FP32 [-1, 1, 4, 4]", "pixels go as FP32, times 1, plus 0, layout nchw"]
+    assert store.load("evidence", kept).meta["contract"] == {"said": {}, "seen": told}
+    for _ in range(2):  # the second asks nobody anything
+        assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", url, "--json"]) == 0
+        found = store.load("evidence", json.loads(capsys.readouterr().out)["evidence"]).meta
+        assert found["contract"] == {"said": {}, "seen": told}
+    (tmp_path / "theirs.toml").write_text(f'url = "{stranger.url}/v1/models/m:predict"')
+    assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", "theirs.toml", "--json"]) == 0
+    assert "contract" not in store.load("evidence", json.loads(capsys.readouterr().out)["evidence"]).meta
+
+
 @pytest.fixture
 def odd(stranger: Stranger) -> Iterator[Stranger]:
     """The stranger, as it was again afterwards."""

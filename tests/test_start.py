@@ -7,9 +7,12 @@ import torch
 from torch import nn
 
 from tests.makers import shape_of
+from zooaudit.cli import make_parser
 from zooaudit.config import Start, TrainConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ModelError
+from zooaudit.own_start import with_start
+from zooaudit.recipes import DIGITS
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.twin_testing import reference
@@ -127,3 +130,24 @@ def test_the_new_layer_follows_the_seed() -> None:
         torch.manual_seed(seed)
         weights.append(begun(Start(f"{HERE}:checkpoint", ""), 5).state_dict()["3.weight"])
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def wide(num_classes: int) -> nn.Module:
+    """It takes colours of another size, as its victim does behind --contract."""
+    return nn.Sequential(nn.Conv2d(3, 4, 3), checkpoint(num_classes))
+
+
+def test_a_start_is_not_behind_the_contract_and_says_so(digits: Dataset) -> None:
+    """--contract is the victim's and its twins'; the start's module does by itself what the contract says."""
+    options = ["audit", "--contract", "input.size=[16,16]", "input.channels=rgb"]
+    args = make_parser().parse_args([*options, "--start", f"{HERE}:wide"])
+    with pytest.raises(
+        ModelError, match=r"expected input.* to have 3 channels, .*; a start is given images of 1 x 8 x 8 in \[0, 1\]"
+    ) as error:
+        with_start(DIGITS, args, digits.image_shape, digits.num_classes)
+    assert "--contract is for the victim and its twins, not for it" in str(error.value) and "say so by --contract" not in str(error.value)
+    said: list[str] = []
+    args = make_parser().parse_args([*options, "--start", f"{HERE}:checkpoint"])
+    found = with_start(DIGITS, args, digits.image_shape, digits.num_classes, said.append)
+    assert found.zoo.start == start_of(f"{HERE}:checkpoint", digits.image_shape, digits.num_classes)
+    assert len(said) == 1 and "images of 1 x 8 x 8 in [0, 1]" in said[0] and "not for it" in said[0]

@@ -16,13 +16,12 @@ from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
-from zooaudit.own_start import add_checkpoint, checkpoints_of
+from zooaudit.own_start import add_checkpoint, checkpoints_of, tried_start
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
-from zooaudit.zoo.start import start_of
 
 REJECTED = 6
 EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
@@ -84,7 +83,7 @@ def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts
 
 
 def _start(args: argparse.Namespace, dataset: Dataset) -> Start | None:
-    return start_of(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
+    return tried_start(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
 
 
 def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> None:

@@ -1,4 +1,4 @@
-"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, and those that nets of the zoo begin with."""
+"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, those that nets of the zoo begin with."""
 
 import argparse
 from collections.abc import Callable, Sequence

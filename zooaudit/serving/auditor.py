@@ -176,10 +176,11 @@ class Auditor:
             if not seen.objection:
                 early = not asked.get("ask_everything")
                 found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, told)
+            how = door.how
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
             return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
-        kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN)
+        kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN, contract=how)
         return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
 
     def _ledger(self, about: dict[str, Any], budget: int) -> Ledger:

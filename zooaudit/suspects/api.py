@@ -193,6 +193,8 @@ class ApiBlackBox:
             self._sizes.at_most(told.most)
         if told.notes:
             self._say(f"{self._remote.url} tells how it is asked: {'; '.join(told.notes)}")
+        if self._ledger.saw(told.seen):
+            self._say(f"{self._remote.url} tells of itself otherwise than when it was first asked; both are kept with its answers")
         self._takes = told
 
     def _ask_batch(self, asking: Asking) -> None:

@@ -121,8 +121,9 @@ class Door:
 
     @property
     def how(self) -> dict[str, Any]:
-        """How a file was asked, or its answers read, for the record: what was said and what was seen; empty where neither is anything."""
-        seen = self.loaded.notes if self.loaded else ()
+        """How it was asked, or its answers read, for the record: what was said and what was seen, of an API what it told of itself; empty
+        where neither is anything."""
+        seen = self.loaded.notes if self.loaded else self._ledger.seen if self._ledger else ()
         return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
     def told(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, form TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
 """Outcomes of a request. What is sent or lost may have been answered, and paid for: it counts. What was refused does not."""
@@ -101,6 +102,23 @@ class Ledger:
             return int(
                 self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)).fetchone()[0]
             )
+
+    def saw(self, told: Sequence[str]) -> bool:
+        """Keep what the suspect told of itself before it was asked, a line each. Returns whether it told something else in a run before:
+        its answers then came about behind several readings, and ``seen`` has all of them."""
+        with self._lock, self._transaction():
+            before = self._seen()
+            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in told])
+            return bool(before) and self._seen() != before
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """All that the suspect told of itself, in the order in which it did."""
+        with self._lock:
+            return self._seen()
+
+    def _seen(self) -> tuple[str, ...]:
+        return tuple(str(row[0]) for row in self._db.execute("SELECT told FROM seen ORDER BY rowid"))
 
     def known(self, names: list[str]) -> dict[str, tuple[Tensor, Form]]:
         """Answers there are: a row float32 ``[K]``, and its form, as told by ``Naming``."""

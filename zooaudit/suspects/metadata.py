@@ -15,6 +15,8 @@ BINARY = ("FP16", "BF16")
 """Types that some servers take in the binary form only."""
 LONGEST = 64
 """Tensors, and dimensions of one, that are looked at."""
+RECORDED = 500
+"""Characters of what was told that are kept."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,21 @@ def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int
     count = math.prod(whole) if whole and all(d > 0 for d in whole) and output and output.datatype in NUMBERS else 0
     notes = tuple(_notes(wire, shaped, model, chosen, output, most))
     named = replace(wire, input=chosen.name, output=output.name if output else wire.output)
-    return Fitted(named, shaped, Takes(most, exact, count if count > 1 else 0, notes), _binary(wire, model, shaped))
+    seen = _record(shaped, model, chosen, output) if model.inputs else ()
+    return Fitted(named, shaped, Takes(most, exact, count if count > 1 else 0, notes, seen), _binary(wire, model, shaped))
+
+
+def _record(shaped: Shaped, model: Model, chosen: Told, output: Told | None) -> tuple[str, ...]:
+    """What was told of the tensors that are used, and how pixels go: behind which reading answers came about."""
+    told = [f"input {chosen}", f"output {output}" if output else "", f"max_batch_size {model.most}" if model.most is not None else ""]
+    pixels = f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout {shaped.layout}"
+    files = "images go as PNG files (BYTES)"
+    return ("metadata: " + _printable("; ".join(filter(None, told))), files if shaped.datatype == "BYTES" else pixels)
+
+
+def _printable(text: str) -> str:
+    """Of somebody else's text, on one line and no longer than a record needs."""
+    return "".join(c if c.isprintable() else "?" for c in text)[:RECORDED]
 
 
 def _input(wire: Wire, inputs: Sequence[Told], image: tuple[int, int, int]) -> Told:

@@ -52,12 +52,14 @@ class Takes:
         exact: images that every request must have; 0 for any number.
         columns: numbers in an answer; 0 if it does not say.
         notes: what was taken from it, in words.
+        seen: for the record: what it told, and how pixels go to it because of that; empty if it told nothing.
     """
 
     most: int = 0
     exact: int = 0
     columns: int = 0
     notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
 
 
 class Transport(Protocol):
