@@ -96,6 +96,29 @@ def test_a_resnet_of_grey_images_and_its_gradients(tmp_path: Path) -> None:
     assert gradient.abs().sum() > 0
 
 
+def test_a_net_of_one_channel_is_given_grey_images(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=24, patch_size=8, num_channels=1,
+        id2label=dict(enumerate(CLASSES)), label2id={n: i for i, n in enumerate(CLASSES)},
+    )  # fmt: skip
+    model = transformers.ViTForImageClassification(config).eval()
+    model.save_pretrained(tmp_path)
+    processor = transformers.ViTImageProcessor(size={"height": 24, "width": 24}, image_mean=[0.5], image_std=[0.25])
+    processor.save_pretrained(tmp_path)
+    grey = blobs(3, 24, 24, 1)
+    with torch.no_grad():
+        expected = model((grey - 0.5) / 0.25).logits
+    loaded = load(tmp_path, None, asked((1, 24, 24)))
+    torch.testing.assert_close(loaded.module(grey), expected)
+    colours = load(tmp_path, None, asked((3, 24, 24)))
+    torch.testing.assert_close(colours.module(grey.expand(-1, 3, -1, -1)), expected)
+    assert "takes 1 channel: colours become grey by .299, .587, .114" in colours.notes and len(loaded.notes) == 2
+    (tmp_path / "preprocessor_config.json").unlink()
+    said = load(tmp_path, None, asked((1, 24, 24), input={"mean": [0.5], "std": [0.25]}))
+    torch.testing.assert_close(said.module(grey), expected)
+
+
 def test_classes_are_found_by_name(tmp_path: Path) -> None:
     model = vit(tmp_path, labels=("Owl", "background", "cat", "dog"))
     PROCESSORS["squashed"]().save_pretrained(tmp_path)

@@ -105,6 +105,17 @@ def test_the_command_line_reads_a_folder_and_tells_what_it_saw(tmp_path: Path) -
         own_victim(parsed("--victim", str(tmp_path / "f"), "--contract", "input.maen=[0.5]"), dataset(24))
 
 
+def test_a_victim_in_another_order_than_the_labels_of_its_twins_is_refused(tmp_path: Path) -> None:
+    vit(tmp_path / "f", labels=("owl", "cat", "dog"))
+    PROCESSORS["squashed"]().save_pretrained(tmp_path / "f")
+    options = ["--victim", str(tmp_path / "f"), "--train"]
+    says = r"has the classes in the order owl, cat, dog, ..., the data in the order cat, dog, owl, .*one order: --classes .*config\.json"
+    with pytest.raises(ConfigError, match=says):
+        own_victim(parsed(*options, "tests.owners:train"), dataset(24))
+    assert own_victim(parsed(*options, "tests.owners:train_alone"), dataset(24)), "it reads its own data, and knows its own order"
+    assert own_victim(parsed(*options, "tests.owners:train"), replace(dataset(24), classes=("owl", "cat", "dog")))
+
+
 def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
     save_file(Odd().state_dict(), tmp_path / "v.safetensors")
     twin = train(5)
