@@ -5,12 +5,12 @@ from collections import Counter
 import pytest
 import torch
 
-from benchmarks.foreign import learners, owners
+from benchmarks.foreign import learners, owners, plan_attacks
 from benchmarks.foreign.jobs import SET_OF, SHORT
 from benchmarks.foreign.nets import NETS, build
 from benchmarks.foreign.plan import VICTIMS, part, plan
 from benchmarks.foreign.references import specs
-from zooaudit.config import ZooConfig
+from zooaudit.config import ExtractConfig, ModifyConfig, ZooConfig
 from zooaudit.zoo.spec import Role
 
 FEW = 300
@@ -73,3 +73,19 @@ def test_every_loop_learns_what_can_be_learnt(loop: str) -> None:
     bright = (60 + labels * 130).to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 28, 28).contiguous()
     model = learners.LOOPS[loop](build("mlp", bright), bright, labels, "adam", 10)
     assert float((model(bright.float() / 255).argmax(1) == labels).float().mean()) > 0.95
+
+
+@pytest.mark.parametrize("dataset", SHORT)
+def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(dataset: str) -> None:
+    jobs = plan_attacks.plan(dataset)
+    ids = [job.id for job in jobs]
+    assert len(set(ids)) == len(ids) and all(parent in ids[: ids.index(job.id)] for job in jobs for parent in job.parents)
+    made = [job for job in jobs if job.maker in ("attacked", "changed")]
+    kinds = Counter(job.family for job in made if job.role == "thief")
+    assert {f"of a stranger: {kind}" for kind in kinds} == {job.family for job in made if job.role == "innocent"}
+    assert min(n for kind, n in kinds.items() if kind != "float16") == 3 * len(VICTIMS["fresh", dataset])
+    for job in made:
+        if job.maker == "attacked":
+            assert ExtractConfig(job.attack, job.labels, **job.options["config"]).most_queries <= 500_000  # type: ignore[arg-type]
+        else:
+            assert ModifyConfig(job.attack, job.options["strength"], **job.options["how"])  # type: ignore[arg-type]

@@ -19,9 +19,11 @@ from benchmarks.foreign.classical import Classical, fitted
 from benchmarks.foreign.data import ASKED, Data
 from benchmarks.foreign.jobs import Job
 from benchmarks.foreign.nets import begin_with, build
-from zooaudit.config import ExtractConfig
+from zooaudit.config import ExtractConfig, ModifyConfig
+from zooaudit.data.images import ImageSet
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.zoo.attacks.extract import extract
+from zooaudit.zoo.modify import modify
 
 OWNER_IMAGES = {"fashion-mnist": 8000, "cifar10": 9000}
 
@@ -139,6 +141,31 @@ def active(bench: Bench, count: int, epochs: int, from_start: bool = False) -> M
     return Made(model.eval(), victim.queries, pool)
 
 
+def attacked(bench: Bench, source: str, part: str, config: dict[str, Any]) -> Made:
+    """One of zooaudit's attacks around a loop of ours; of data-free ones the loop is zooaudit's, too."""
+    job, model = bench.job, bench.fresh()
+    images = bench.data.foreign_thief if source == "foreign" else bench.training(part)[0] if source == "own" else bench.data.attacker
+    pool = torch.from_numpy(stored.shuffled(len(images), job.id))
+    attack = ExtractConfig(job.attack, job.labels, final_epochs=8 if len(images[0]) == 1 else 12, **config)
+    if not attack.chooses:
+        pool = pool[: attack.images_needed]
+    victim, asked = TorchBlackBox(bench.parent(), 10), set[bytes]()
+
+    def retrain(images: Tensor, targets: Tensor, epochs: int, round_: int) -> None:
+        asked.update(image.numpy().tobytes() for image in images)
+        learners.imitate(model, images, targets, epochs, "adam" if job.seed % 2 else "sgd")
+
+    extract(model, victim, images[pool], attack, retrain, seed=job.seed)
+    logged = [int(i) for i in pool if source == "attacker" and images[i].numpy().tobytes() in asked]
+    return Made(model.eval(), victim.queries, torch.tensor(logged, dtype=torch.int64))
+
+
+def changed(bench: Bench, strength: float, how: dict[str, Any]) -> Made:
+    """The parent's weights, changed by zooaudit's own code, on the thieves' own labelled images."""
+    own = ImageSet(bench.data.own, bench.data.own_labels)
+    return Made(modify(bench.parent(), ModifyConfig(bench.job.attack, strength, **how), own, bench.job.seed))
+
+
 def interface(bench: Bench) -> Made:
     return Made(models.Interface(bench.parent(), bench.job.interface).eval())
 
@@ -152,7 +179,8 @@ def reference(bench: Bench, index: int) -> Made:
 
 
 MAKERS: dict[str, Callable[..., Made]] = {
-    f.__name__: f for f in (owner, independent, adversarial, classical, taken, mixed, imitated, active, interface, reference)
+    f.__name__: f
+    for f in (owner, independent, adversarial, classical, taken, mixed, imitated, active, attacked, changed, interface, reference)
 }
 
 
