@@ -233,7 +233,11 @@ Wrong = Callable[[], ExtractConfig]
         (lambda: ExtractConfig("dfme", "hard"), "soft: dfme estimates gradients from probabilities"),
         (lambda: ExtractConfig("distil"), "attack is 'distil'; expected cloudleak, jbda, distill"),
         (lambda: ExtractConfig(labels="top-5"), "labels is 'top-5'; expected soft, hard, top-1"),
-        (lambda: ExtractConfig("activethief", seed_size=100, rounds=3, pool_size=300), "pool_size is 300, but it asks about 400"),
+        (lambda: ExtractConfig("distill", pool_size=9000), "pool_size is 9000; expected 0: only activethief"),
+        (
+            lambda: ExtractConfig("activethief", seed_size=100, rounds=3, pool_size=300),
+            "pool_size is 300; expected the 400 asked about, or more",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong: Wrong, says: str) -> None:

@@ -139,8 +139,8 @@ def test_digest_changes_with_every_field() -> None:
             value = getattr(config, field.name)
             if isinstance(value, tuple) or value is None:
                 continue
-            if field.name == "pool_size":  # 0, or no less than is asked about
-                value = 10**6
+            if field.name == "pool_size":  # of attacks that choose alone
+                continue
             others = variants(value) if dataclasses.is_dataclass(value) else other_values(value)
             found += [dataclasses.replace(config, **{field.name: other}) for other in others]
         return found

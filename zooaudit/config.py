@@ -166,10 +166,8 @@ class ExtractConfig:
         check(self.final_epochs >= 1, self, "final_epochs", "at least 1")
         check(0 < self.step_linf <= 1, self, "step_linf", "a number in (0, 1]")
         check(0 < self.epsilon_linf <= 1, self, "epsilon_linf", "a number in (0, 1]")
-        if self.pool_size and self.images_needed < self.most_queries:
-            raise ConfigError(
-                f"ExtractConfig.pool_size is {self.pool_size}, but it asks about {self.most_queries}; expected at least as many"
-            )
+        check(self.chooses or not self.pool_size, self, "pool_size", "0: only activethief, and knockoff with rounds, choose among a pool")
+        check(not self.pool_size or self.pool_size >= self.most_queries, self, "pool_size", f"the {self.most_queries} asked about, or more")
 
     @property
     def most_queries(self) -> int:
