@@ -26,7 +26,7 @@ ASKED: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("active-uncertainty", "activethief", "soft", "attacker", CHOSEN | {"choice": "uncertainty"}),
     ("active-k-centre", "activethief", "hard", "attacker", CHOSEN | {"choice": "k-centre"}),
     ("active-deepfool", "activethief", "soft", "attacker", CHOSEN | {"choice": "deepfool"}),
-    ("data-free", "dfme", "soft", "none", {"queries": 500_000}),
+    ("data-free", "dfme", "soft", "none", {"queries": 300_000}),
 )
 """Family, attack, labels, whose images, and what else the attack is told."""
 CHANGED: tuple[tuple[str, str, float, dict[str, Any]], ...] = (

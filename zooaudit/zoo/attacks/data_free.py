@@ -26,7 +26,7 @@ FEWEST = 1e-7
 class Generator(nn.Module):
     """Noise ``[n, LATENT]`` to images ``[n, c, h, w]`` in [-1, 1]: a linear layer, then two doublings, as in the paper, narrower."""
 
-    def __init__(self, shape: tuple[int, int, int], width: int = 64) -> None:
+    def __init__(self, shape: tuple[int, int, int], width: int = 32) -> None:
         super().__init__()
         channels, height, width_ = shape
         self.start = (width, -(-height // 4), -(-width_ // 4))
