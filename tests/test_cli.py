@@ -1,6 +1,8 @@
 """The command line as a user meets it: exit codes, one-line errors, JSON on standard output, nothing changed by bad input."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -264,3 +266,14 @@ def test_doctor_names_what_it_finds(tmp_path: Path, capsys: Capture) -> None:
     found = {f["what"]: f for f in json.loads(capsys.readouterr().out)}
     assert {"zooaudit", "torch", "ray", "CPU", "GPU", "memory", "disk", "data: digits"} <= found.keys()
     assert not (tmp_path / "not").exists()
+
+
+@pytest.mark.processes
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    """``zooaudit recipe show ... | head -1``."""
+    command = [sys.executable, "-m", "zooaudit", "recipe", "show", "fmnist-paper"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141

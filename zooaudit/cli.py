@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -32,6 +33,8 @@ from zooaudit.events import event_line
 from zooaudit.recipes import RECIPES
 
 INTERRUPTED = 130
+NO_READER = 141
+"""What shells say of a command that writes into a closed pipe."""
 Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
@@ -50,7 +53,12 @@ def main(argv: list[str] | None = None) -> int:
     aside = Asides(EventLog()) if args.log == "events" else sys.stderr  # Ray prints a worker's death to standard output,
     try:
         with _sigterm_interrupts(), contextlib.redirect_stdout(aside):  # which is for results only
-            return command(args, out)
+            code = command(args, out)
+            out.flush()
+            return code
+    except BrokenPipeError:  # whoever read the output has seen enough, as head does; Python must not complain of it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
+        return NO_READER
     except ZooauditError as error:
         if args.debug:
             raise
