@@ -11,6 +11,7 @@ from scipy.spatial.distance import cosine, jensenshannon
 from torch import Tensor, nn
 
 from zooaudit.baselines.adversarial import pgd
+from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.scores import (
     decision_distance,
     jensen_shannon,
@@ -19,6 +20,7 @@ from zooaudit.baselines.scores import (
     robustness_distance,
     sample_correlation,
 )
+from zooaudit.baselines.trajectory import FIRST, SHORTER, trajectories
 from zooaudit.data.images import Dataset, to_unit
 
 SCORES = (matching_rate, sample_correlation, jensen_shannon, decision_distance, raw_cosine)
@@ -73,3 +75,33 @@ def test_pgd_stays_in_its_ball_and_costs_the_model_its_accuracy(learnt: nn.Modul
         before, after = ((learnt(x).argmax(1) == labels).float().mean() for x in (images, moved))
     assert after < before - 0.5
     assert torch.equal(pgd(learnt, images, labels, 0.2), moved)
+
+
+def test_a_trajectory_is_the_way_to_another_class(learnt: nn.Module, digits: Dataset) -> None:
+    images = to_unit(digits.test.images[:20])
+    points = trajectories(learnt, images, seed=3, length=30).view(20, 30, *images.shape[1:])
+    with torch.no_grad():
+        before, after = learnt(images).argmax(1), learnt(points[:, -1]).argmax(1)
+    assert float((before != after).float().mean()) > 0.8, "most arrive"
+    assert float(points.min()) >= 0 and float(points.max()) <= 1
+    lengths = torch.cat([(points[:, :1] - images.unsqueeze(1)), points[:, 1:] - points[:, :-1]], 1).abs().flatten(2).amax((0, 2))
+    assert lengths.tolist() == pytest.approx([FIRST * SHORTER**i for i in range(30)], abs=1e-5)
+    assert torch.equal(points, trajectories(learnt, images, seed=3, length=30).view_as(points))
+
+
+def test_points_where_all_classes_meet(learnt: nn.Module, digits: Dataset) -> None:
+    """A margin of the target over the others, which lie close together; natural images are far from that."""
+    images = to_unit(digits.test.images[:10])
+    iris = Iris(samples=3, steps=300)
+    points = iris.points(learnt, images, seed=1)
+    assert points.shape == (30, *images.shape[1:]) and float(points.min()) >= 0 and float(points.max()) <= 1
+
+    def spread(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits = learnt(x).sort(1).values
+        return logits[:, :-1].std(1)
+
+    assert float(spread(points).mean()) < float(spread(images).mean()) / 2
+    assert torch.equal(points, iris.points(learnt, images, seed=1))
+    first = points.view(10, 3, -1)
+    assert not torch.equal(first[:, 0], first[:, 1]), "samples of one fingerprint differ"

@@ -6,7 +6,9 @@ Under a twin test every candidate is treated in the same way: its own questions,
   (SAC's surrogates, the paper's contrastive encoder) is left out: SAC-w asks about images that the candidate gets wrong, the paper's
   fingerprints are compared as they are, on natural images at random;
 - adversarial examples are PGD's, of 20 steps; ModelDiff's pairs are an image and its PGD example, not the result of a search;
-- IPGuard's points move for at most 100 steps, towards labels at random.
+- IPGuard's points move for at most 100 steps, towards labels at random;
+- IrisFP's fingerprints are not chosen by reference models that are known to be pirated, nor do they have a threshold each: samples that
+  answer alike are counted. ADV-TRA's steps have fixed lengths.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.baselines.adversarial import pgd
+from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.ipguard import IpGuard
 from zooaudit.baselines.scores import (
     decision_distance,
@@ -26,6 +29,7 @@ from zooaudit.baselines.scores import (
     robustness_distance,
     sample_correlation,
 )
+from zooaudit.baselines.trajectory import LENGTH, trajectories
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
 from zooaudit.uap.universal import craft_uap
@@ -91,12 +95,23 @@ class Crafted:
         uap = craft_uap(self.module, self.images, self.images[:MADE], UAP, self.seed)
         return (to_unit(self.images[: MADE // 2]) + uap.v).clamp(0, 1)
 
+    @cached_property
+    def trajectory(self) -> Tensor:
+        """Of the first natural images, as many as give ``MADE`` points."""
+        return trajectories(self.module, to_unit(self.images[: MADE // LENGTH]), self.seed)
+
+    @cached_property
+    def intersection(self) -> Tensor:
+        """Of the first natural images, as many as give ``MADE`` points."""
+        iris = Iris()
+        return iris.points(self.module, to_unit(self.images[: MADE // iris.samples]), self.seed)
+
     def made(self) -> dict[str, Tensor]:
         """Everything, by name."""
         return {name: getattr(self, name) for name in MADE_BY}
 
 
-MADE_BY = ("adversarial", "border", "perturbed")
+MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection")
 
 
 @dataclass(frozen=True)
@@ -132,5 +147,7 @@ METHODS = (
     Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon)),
     Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance),
     Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: MADE // 2], "adversarial", _plain(decision_distance), MADE // 2),
+    Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate)),
+    Method("IrisFP", "label", _none, "intersection", _plain(matching_rate)),
     Method("UAP fingerprints", "probabilities", lambda c: torch.arange(MADE // 2), "perturbed", _plain(raw_cosine), MADE // 2),
 )
