@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from benchmarks.foreign import data as stored
 from benchmarks.foreign import learners, models, owners, references, weights
@@ -166,6 +167,15 @@ def changed(bench: Bench, strength: float, how: dict[str, Any]) -> Made:
     return Made(modify(bench.parent(), ModifyConfig(bench.job.attack, strength, **how), own, bench.job.seed))
 
 
+def forewarned(bench: Bench, epochs: int) -> Made:
+    """The parent's weights, by somebody who has seen all natural questions: on these it learns to answer as a model of his own does."""
+    data = bench.data
+    own = learners.LOOPS["smooth"](bench.fresh(), data.own, data.own_labels, "adamw", epochs)
+    labels = F.one_hot(data.own_labels, 10).float()
+    images, told = torch.cat([data.own, data.natural]), torch.cat([labels, models.answers(own, data.natural)])
+    return Made(learners.imitate(bench.parent(), images, told, epochs))
+
+
 def interface(bench: Bench) -> Made:
     return Made(models.Interface(bench.parent(), bench.job.interface).eval())
 
@@ -180,7 +190,21 @@ def reference(bench: Bench, index: int) -> Made:
 
 MAKERS: dict[str, Callable[..., Made]] = {
     f.__name__: f
-    for f in (owner, independent, adversarial, classical, taken, mixed, imitated, active, attacked, changed, interface, reference)
+    for f in (
+        owner,
+        independent,
+        adversarial,
+        classical,
+        taken,
+        mixed,
+        imitated,
+        active,
+        attacked,
+        changed,
+        forewarned,
+        interface,
+        reference,
+    )
 }
 
 

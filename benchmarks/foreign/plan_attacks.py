@@ -79,6 +79,11 @@ def done_to(base: "partial[Job]", name: str, part: str, architecture: str, copie
                     seed=7000 + 100 * k + i, architecture=architecture, options={"strength": strength, "how": options},
                 )  # fmt: skip
 
+        yield base(
+            f"{name}-forewarned-{i}", family=_family(base, "has seen the questions"), maker="forewarned", attack="forewarned",
+            seed=9000 + i, architecture=architecture, options={"epochs": 8},
+        )  # fmt: skip
+
 
 def _family(base: "partial[Job]", family: str) -> str:
     return family if base.keywords["role"] == "thief" else f"of a stranger: {family}"
