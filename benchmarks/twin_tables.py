@@ -169,6 +169,9 @@ def baselines_table() -> str:
         k, n = rivals.counts(innocents)
         most, of_, p = rivals.worst_candidate(innocents)
         span = f"{min(asked):,}" + (f" to {max(asked):,}" if max(asked) > min(asked) else "")
-        lines.append([method, access, span, *shares, f"{n}: {shown(k, n)}", f"{most} of {of_} (p {p:.2g})"])
+        told = [r["over_references"] for r in innocents if "over_references" in r]
+        over = f"{len(told)}: {shown(sum(told), len(told))}" if told else "-"
+        lines.append([method, access, span, *shares, f"{n}: {shown(k, n)}", f"{most} of {of_} (p {p:.2g})", over])
     columns = ["method", "access", "images asked in all", "weights taken: found", "answers learnt: found", "innocents accused"]
-    return _table(head, [*columns, "worst candidate as the victim: first for"], lines)
+    columns += ["worst candidate as the victim: first for", "innocents over a threshold set by references"]
+    return _table(head, columns, lines)

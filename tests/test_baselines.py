@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
+from zooaudit.baselines.mixed import cut_and_mixed
 from zooaudit.baselines.scores import (
     decision_distance,
     jensen_shannon,
@@ -105,3 +106,13 @@ def test_points_where_all_classes_meet(learnt: nn.Module, digits: Dataset) -> No
     assert torch.equal(points, iris.points(learnt, images, seed=1))
     first = points.view(10, 3, -1)
     assert not torch.equal(first[:, 0], first[:, 1]), "samples of one fingerprint differ"
+
+
+def test_a_quarter_of_a_mixed_image_is_the_other() -> None:
+    images, others = torch.zeros(50, 3, 8, 6), torch.ones(50, 3, 8, 6)
+    found = cut_and_mixed(images, others, 0)
+    assert torch.equal(found.sum((2, 3)), torch.full((50, 3), 12.0)), "4 x 3 pixels of every channel"
+    for image in found[:, 0]:
+        rows, columns = image.any(1).nonzero().flatten(), image.any(0).nonzero().flatten()
+        assert (len(rows), len(columns)) == (4, 3) and rows[-1] - rows[0] == 3 and columns[-1] - columns[0] == 2
+    assert len({tuple(i.flatten().tolist()) for i in found[:, 0]}) > 10

@@ -227,6 +227,21 @@ def test_every_method_ranks_the_victim_of_a_copy(contest: list[Row]) -> None:
     assert all(not r["stolen"] or r["first"] == 0 for r in contest)
 
 
+def test_a_threshold_on_references_catches_copies(contest: list[Row]) -> None:
+    """It is of the victim alone, so of no use to us; it shows what others' rules accuse."""
+    rows = [r for r in contest if r["method"] == "DeepJudge JSD"]
+    assert all(r["over_references"] for r in rows if r["taken"]), "a copy is nearer than any reference"
+    assert not any("over_references" in r for r in contest if r["method"].startswith("twin test"))
+
+
+def test_few_references_give_no_threshold(owner: Owner) -> None:
+    few = rivals._Contest(replace(owner, references=owner.references[: rivals.FEWEST - 1]), load, [])
+    assert rivals._threshold(METHODS[0], few, {}) == float("inf")
+    enough = rivals._Contest(owner, load, [])
+    scores = np.array([rivals._score(METHODS[0], enough, 0, {}, {}, enough.natural(r)) for r in owner.references])
+    assert rivals._threshold(METHODS[0], enough, {}) == pytest.approx(scores.mean() + 2.326348 * scores.std(ddof=1))
+
+
 def test_methods_treat_candidates_alike(tmp_path: Path, contest: list[Row]) -> None:
     swapped = rivals.rows(owner_of(collection(tmp_path / "swapped", swapped=7)), load)
     there = {(r["suspect"], r["method"], r["access"]): r["first"] for r in swapped if not r["thief"]}

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.ipguard import IpGuard
+from zooaudit.baselines.mixed import cut_and_mixed
 from zooaudit.baselines.scores import (
     decision_distance,
     jensen_shannon,
@@ -96,6 +97,12 @@ class Crafted:
         return (to_unit(self.images[: MADE // 2]) + uap.v).clamp(0, 1)
 
     @cached_property
+    def mixed(self) -> Tensor:
+        """Of the first natural images and the next: the same for all candidates."""
+        count = min(MADE, len(self.images) // 2)
+        return cut_and_mixed(to_unit(self.images[:count]), to_unit(self.images[count : 2 * count]), self.seed)
+
+    @cached_property
     def trajectory(self) -> Tensor:
         """Of the first natural images, as many as give ``MADE`` points."""
         return trajectories(self.module, to_unit(self.images[: MADE // LENGTH]), self.seed)
@@ -111,7 +118,7 @@ class Crafted:
         return {name: getattr(self, name) for name in MADE_BY}
 
 
-MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection")
+MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection", "mixed")
 
 
 @dataclass(frozen=True)
@@ -143,6 +150,7 @@ METHODS = (
     Method("label agreement", "label", lambda c: torch.arange(min(EVERYBODY, len(c.images))), "", _plain(matching_rate)),
     Method("AKH", "label", lambda c: c.wrong, "", _plain(matching_rate)),
     Method("SAC-w", "probabilities", lambda c: c.wrong, "", _plain(sample_correlation)),
+    Method("SAC-m", "probabilities", _none, "mixed", _plain(sample_correlation)),
     Method("IPGuard", "label", _none, "border", _plain(matching_rate)),
     Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon)),
     Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance),

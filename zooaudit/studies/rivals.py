@@ -1,12 +1,13 @@
 """Other methods' power under the same valid test: each scores a suspect against every candidate, and the victim's rank is the p-value."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor, nn
 
 from zooaudit.baselines.methods import METHODS, Crafted, Method
@@ -28,6 +29,8 @@ Load = Callable[[Path, str], nn.Module]
 """Of the folder of a data set's models and an id, a module in evaluation mode that gives logits; FileNotFoundError where there is none."""
 INNOCENTS = 40
 """Of an owner, at most, families in turn: they have to be asked 20 candidates' images."""
+FEWEST = 5
+"""References that a threshold may rest on."""
 OURS = ("500 natural", "500", "2,000")
 BATCH = 500
 
@@ -73,6 +76,7 @@ class _Contest:
     owner: Owner
     load: Load
     suspects: Sequence[About]
+    _to_victims: dict[str, dict[str, Tensor] | None] = field(default_factory=dict, init=False)
 
     @cached_property
     def crafted(self) -> list[Crafted]:
@@ -101,6 +105,14 @@ class _Contest:
     def own(self, index: int) -> dict[str, Tensor]:
         """A candidate's answers to its own images."""
         return {name: _asked(self.crafted[index].module, images, self.classes) for name, images in self.made[index].items()}
+
+    def answers_to_victims(self, model: About) -> dict[str, Tensor] | None:
+        """A model's answers to the images that are made from the victim; None of one without weights."""
+        if model.id not in self._to_victims:
+            module = load_one(self.load, self.owner.collection.folder / "models", model.id)
+            answers = None if module is None else {n: _asked(module, images, self.classes) for n, images in self.made[0].items()}
+            self._to_victims[model.id] = answers
+        return self._to_victims[model.id]
 
     def answers(self, suspect: About) -> list[dict[str, Tensor]] | None:
         """A suspect's answers to all candidates' images; None of one without weights."""
@@ -135,13 +147,28 @@ def _asked(module: nn.Module, images: Tensor, classes: int) -> Tensor:
 def _theirs(contest: _Contest) -> Iterator[Row]:
     owner = contest.owner
     own = [contest.own(i) for i in range(len(owner.candidates))]
+    most = {method.name: _threshold(method, contest, own[0]) for method in METHODS}
     for suspect in contest.suspects:
         given = contest.answers(suspect)
         for method in METHODS:
             if given is None and method.made:
                 continue
             scores = [_score(method, contest, i, own[i], given[i] if given else {}, contest.natural(suspect)) for i in range(len(own))]
-            yield _row(owner, suspect) | _judged(method, np.array(scores), _count(method, contest))
+            judged = _judged(method, np.array(scores), _count(method, contest))
+            yield _row(owner, suspect) | judged | {"over_references": scores[0] > most[method.name]}
+
+
+def _threshold(method: Method, contest: _Contest, own: dict[str, Tensor]) -> float:
+    """What 99 % of independent models' scores against the victim lie under, were they normal, as the references' are: how DeepJudge's paper
+    sets its thresholds, and others theirs in one way or another. Infinite where too few references can be asked."""
+    scores = []
+    for reference in contest.owner.references:
+        given = contest.answers_to_victims(reference) if method.made else {}
+        if given is not None:
+            scores.append(_score(method, contest, 0, own, given, contest.natural(reference)))
+    if len(scores) < FEWEST:
+        return float("inf")
+    return float(np.mean(scores) + stats.norm.ppf(0.99) * np.std(scores, ddof=1))
 
 
 def _score(method: Method, contest: _Contest, index: int, own: dict[str, Tensor], given: dict[str, Tensor], natural: Tensor) -> float:
@@ -196,9 +223,12 @@ def _findings(found: Sequence[Row]) -> Iterator[Finding]:
         thieves, innocents = [r for r in part if r["thief"]], [r for r in part if not r["thief"]]
         taken, learnt = [r for r in thieves if r["taken"]], [r for r in thieves if not r["taken"]]
         asked = sorted({r["asked"] for r in part})
+        over = [[r for r in some if "over_references" in r] for some in (taken, learnt, innocents)]
+        by_threshold = [shown(sum(r["over_references"] for r in some), len(some)) for some in over]
+        told = "; by a threshold on references {}, {}, {}".format(*by_threshold) if any(over) else ""
         yield unclaimed(
             f"{method} ranks the victim first ({access})",
-            f"weights taken {shown(*counts(taken))}, answers learnt {shown(*counts(learnt))}, innocent {shown(*counts(innocents))}",
+            f"weights taken {shown(*counts(taken))}, answers learnt {shown(*counts(learnt))}, innocent {shown(*counts(innocents))}{told}",
             f"{len(thieves)} thieves, {len(innocents)} innocents of {len(by(part, 'owner'))} victims",
             f"asked {asked[0]:,}"
             + (f" to {asked[-1]:,}" if len(asked) > 1 else "")
