@@ -14,6 +14,7 @@ from tests.zoos import TINY
 from zooaudit.cli import main
 from zooaudit.recipes import DIGITS, RECIPES
 from zooaudit.storage.artifacts import open_store
+from zooaudit.subcommands import SUBCOMMANDS, found
 from zooaudit.zoo.build import BuiltModel
 
 Capture = pytest.CaptureFixture[str]
@@ -277,3 +278,54 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], [], ["adit"], ["audit", "--help"]])
+def test_only_what_is_needed_is_imported(arguments: list[str]) -> None:
+    """Counted in modules, not in seconds. Help of one subcommand needs its options alone."""
+    code = (
+        "import sys; from zooaudit.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    modules = set(done.stderr.split())
+    heavy = {"torch", "ray", "pyarrow", "scipy", "numpy"}
+    assert "zooaudit.cli" in modules
+    assert ("zooaudit.serving" in modules, heavy & modules) == (False, set()) or arguments[:1] == ["audit"]
+    assert not {"zooaudit.serve_commands", "zooaudit.study_commands"} & modules
+
+
+def test_what_subcommands_say_of_themselves_is_what_their_functions_say() -> None:
+    for name, one in SUBCOMMANDS.items():
+        summary = (found(one.run).__doc__ or "").strip().rstrip(".")
+        assert " ".join(summary.split()) == one.summary, name
+        assert (
+            found(one.example)
+            if one.example.partition(":")[0].isidentifier()
+            else one.example.startswith(f"zooaudit {name} ") or one.example == f"zooaudit {name}"
+        )
+
+
+def test_alone_it_shows_its_help(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 0 and "Audit a victim from end to end" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says", "usage"),
+    [
+        (["adit", "--recipe", "digits"], "there is no subcommand 'adit'; did you mean audit?", "usage: zooaudit [-h]"),
+        (["qqqq"], "there is no subcommand 'qqqq'; zooaudit --help lists them", "usage: zooaudit [-h]"),
+        (
+            ["score", "--kit", "4f2a", "--acess", "label"],
+            "unrecognized arguments: --acess label; did you mean --access?",
+            "usage: zooaudit score",
+        ),
+        (["doctor", "now"], "unrecognized arguments: now", "usage: zooaudit doctor"),
+    ],
+)
+def test_a_mistyped_word_is_answered_with_the_nearest(arguments: list[str], says: str, usage: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    told = capsys.readouterr().err
+    assert caught.value.code == 2 and says in told and told.startswith(usage)
