@@ -112,6 +112,12 @@ def test_a_knockoff_thief_comes_back_to_what_paid() -> None:
     assert 0.35 < shares[0] < 0.65 and shares[-1] > 0.8
 
 
+def test_a_victim_that_says_one_class_only_is_no_error(substitute: nn.Module, digits: Dataset) -> None:
+    """As of textures it may, by labels."""
+    rewards = chosen._rewards(substitute, digits.train.images[:20], torch.zeros(20, dtype=torch.int64))
+    assert rewards.shape == (20,) and bool(torch.isfinite(rewards).all())
+
+
 @pytest.mark.parametrize("labels", ["top-1", "top-3", "rounded-1", "rounded-2"])
 def test_a_thief_learns_no_more_than_is_told(labels: Any, learnt: nn.Module, digits: Dataset) -> None:
     box = TorchBlackBox(learnt, 10)

@@ -181,12 +181,14 @@ def test_a_file_of_another_net_is_refused(changed: object, says: str, weights: P
         checkpoint_of(f"{SMALL}={path}", coloured.image_shape, 4)
 
 
-def test_no_file_and_no_pickle(tmp_path: Path, coloured: Dataset) -> None:
+def test_no_file_no_net_and_no_pickle(weights: Path, tmp_path: Path, coloured: Dataset) -> None:
     torch.save({"weight": torch.ones(1)}, path := tmp_path / "resnet18.pth")
     for said, says in (
         (f"{SMALL}={path}", "Pickles can run code and are never opened: convert it"),
         (f"{SMALL}={tmp_path}/none.safetensors", "there is no file"),
         (SMALL, f"expected {SMALL}=FILE.safetensors"),
+        (f"timm:nonsense={weights}", "factory timm:nonsense: timm has no net of that name"),
+        (f"torchvision:nonsense={weights}", "factory torchvision:nonsense: torchvision has no classifier of that name"),
         ("resnet18=here.safetensors", "expected timm:NAME=FILE or torchvision:NAME=FILE"),
     ):
         with pytest.raises(ModelError, match=re.escape(says)):

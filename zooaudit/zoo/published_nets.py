@@ -46,7 +46,12 @@ class PublishedNet(nn.Module):
 
 
 def pretrained(name: str, num_classes: int) -> PublishedNet:
-    """A net that takes images as its published weights do, in the usual mean and deviation of each colour."""
+    """A net that takes images as its published weights do, in the usual mean and deviation of each colour.
+
+    Raises:
+        ModelError: the package is not installed, has no such net, or cannot build it.
+    """
+    maker(name)  # for its error: asked for the weights of a net that there is not, the libraries raise their own
     kind, _, short = name.partition(":")
     if kind == "timm":
         told = library("timm", name).get_pretrained_cfg(short)
@@ -86,7 +91,8 @@ def check_published(name: str, shape: ModelShape) -> None:
 
 def _made(name: str, num_classes: int) -> nn.Module:
     options: dict[str, Any] = {"aux_logits": False} if name in AUXILIARY else {}
+    make = maker(name)
     try:
-        return maker(name)(num_classes=num_classes, **options)
+        return make(num_classes=num_classes, **options)
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(f"{name} cannot be built: {type(error).__name__}: {first_line(error)}") from error

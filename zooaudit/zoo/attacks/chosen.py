@@ -82,13 +82,13 @@ def _drawn(wanted: Tensor, kinds: Tensor, left: Tensor, count: int, generator: t
 def _rewards(substitute: nn.Module, images: Tensor, told: Tensor) -> Tensor:
     """float ``[n]``: how sure the victim is (margin), how different its answers are from the mean, and how wrong the substitute is; each
     brought to [0, 1] over the round."""
-    answers = F.one_hot(told, int(told.max()) + 1).float() if told.ndim == 1 else told
-    top = answers.topk(2, 1).values
-    margin = top[:, 0] - top[:, 1]
-    unlike = (answers - answers.mean(0)).clamp(min=0).sum(1)
     substitute.eval()
     with torch.no_grad():
         logits = torch.cat([substitute(to_unit(x)).float() for x in images.split(BATCH)])
+    answers = F.one_hot(told, logits.shape[1]).float() if told.ndim == 1 else told
+    top = answers.topk(2, 1).values
+    margin = top[:, 0] - top[:, 1]
+    unlike = (answers - answers.mean(0)).clamp(min=0).sum(1)
     loss = F.cross_entropy(logits, told, reduction="none")
     return torch.stack([_to_unit_range(r) for r in (margin, unlike, loss)]).mean(0).cpu()
 
