@@ -16,6 +16,7 @@ from tests.finished import finished, own_store  # noqa: F401  fixtures
 from tests.left_out import LeftOut
 from tests.makers import FAST, trained_spec
 from tests.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
+from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
@@ -135,3 +136,10 @@ def artifacts(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         return open_store("memory:" if request.param == "memory" else str(tmp_path / "store"))
     monkeypatch.setenv(cache.SIZE, "0" if request.param == "s3" else "1")
     return open_store(request.getfixturevalue("bucket"))
+
+
+@pytest.fixture
+def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing fits; and the cache is the test's own."""
+    monkeypatch.setattr(large, "IN_MEMORY", 100)
+    monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))

@@ -33,6 +33,8 @@ from zooaudit.data.reading import PLAIN, Reading, Sizing
 from zooaudit.data.unlabelled import read_foreign
 from zooaudit.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("small_memory")
+
 COUNT = 12
 GREY, COLOURED = pixels(COUNT, size=9, seed=4), pixels(COUNT, channels=3, size=9, seed=5)
 for _images in (GREY, COLOURED):
@@ -46,13 +48,6 @@ LATE[5, 0, 3, 3] = 1  # only one image in the middle tells what white is
 LABELS = np.arange(COUNT) % 3
 PNGS = [png(image) for image in COLOURED]
 Make = Callable[[Path], Path]
-
-
-@pytest.fixture(autouse=True)
-def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing fits; and the cache is the test's own."""
-    monkeypatch.setattr(large, "IN_MEMORY", 100)
-    monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))
 
 
 def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN) -> tuple[Dataset, Dataset]:

@@ -15,6 +15,8 @@ from zooaudit.data.readers import memory, read_dataset
 from zooaudit.data.reading import PLAIN, Reading, Sizing
 from zooaudit.errors import DataError
 
+pytestmark = pytest.mark.usefixtures("small_memory")
+
 
 def class_folder(place: Path, sizes: tuple[tuple[int, int], ...] = ((8, 8),), channels: tuple[int, ...] = (3,)) -> Path:
     dice = np.random.default_rng(0)
@@ -25,13 +27,6 @@ def class_folder(place: Path, sizes: tuple[tuple[int, int], ...] = ((8, 8),), ch
                 size, depth = sizes[i % len(sizes)], channels[i % len(channels)]
                 (place / part / f"c{label}" / f"{i:02}.png").write_bytes(png(dice.integers(0, 256, (depth, *size), dtype=np.uint8)))
     return place
-
-
-@pytest.fixture(autouse=True)
-def small_memory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing fits; and the cache is the test's own."""
-    monkeypatch.setattr(large, "IN_MEMORY", 100)
-    monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))
 
 
 def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN) -> tuple[Dataset, Dataset]:
