@@ -1,16 +1,20 @@
 """Models that lie elsewhere: in S3, in the hub's cache, in an MLflow store."""
 
+import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 import boto3
+import onnx
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from cluster.seaweed import Seaweed
 from tests.makers import Affine
-from tests.test_huggingface import PROCESSORS, asked, blobs, vit
+from tests.test_huggingface import CLASSES, PROCESSORS, asked, blobs, vit
 from tests.test_weight_files import sharded
 from zooaudit.errors import InputError, StoreError
 from zooaudit.storage.places import flavour, local
@@ -93,6 +97,15 @@ def test_a_path_is_a_path(tmp_path: Path) -> None:
     assert local(str(tmp_path / "m.safetensors")) == tmp_path / "m.safetensors"
 
 
+@pytest.fixture
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MLflow, with an empty registry in a folder."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "registry").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    local.cache_clear()
+    return importlib.import_module("mlflow")
+
+
 def test_what_mlflow_keeps_around_a_model(tmp_path: Path) -> None:
     """A model of MLflow's is a folder with a description; here as its flavours write it."""
     (tmp_path / "onnx").mkdir()
@@ -109,3 +122,30 @@ def test_what_mlflow_keeps_around_a_model(tmp_path: Path) -> None:
     (tmp_path / "onnx" / "other.onnx").write_bytes(b"")
     with pytest.raises(InputError, match=r"expected one .onnx"):
         flavour(tmp_path / "onnx", "models:/a/1")
+
+
+def test_models_in_an_mlflow_registry(registry: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, len(CLASSES)))
+    torch.onnx.export(net, (torch.zeros(1, 3, 4, 4),), str(tmp_path / "m.onnx"), input_names=["x"], output_names=["y"], dynamo=False)
+    with registry.start_run() as run:
+        made = registry.onnx.log_model(onnx.load(tmp_path / "m.onnx"), name="m", registered_model_name="shirts")
+    capfd.readouterr()
+    images = blobs(2, 4, 4)
+    for place in ("models:/shirts/1", "models:/shirts/latest", made.model_uri, f"runs:/{run.info.run_id}/m"):
+        found = local(place)
+        assert found.name == "model.onnx"
+        loaded = load(found, None, asked((3, 4, 4)))
+        torch.testing.assert_close(loaded.module(images), net(images))  # type: ignore[operator]
+    assert capfd.readouterr().err == ""
+    with pytest.raises(StoreError, match=r"models:/shirts/2 cannot be fetched \(MlflowException: .*version.* not found"):
+        local("models:/shirts/2")
+    with pytest.raises(StoreError, match=r"models:/hats/1 cannot be fetched"):
+        local("models:/hats/1")
+
+
+def test_a_pickle_in_an_mlflow_registry_is_never_opened(registry: Any, tmp_path: Path) -> None:
+    (tmp_path / "model.pth").write_bytes(b"\x80")
+    with registry.start_run() as run:
+        registry.log_artifact(str(tmp_path / "model.pth"), "m/data")
+    with pytest.raises(InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"):
+        local(f"runs:/{run.info.run_id}/m")

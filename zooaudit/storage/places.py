@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import importlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -89,6 +90,7 @@ def _owner_name(place: str) -> tuple[str, str]:
 
 def _mlflow(place: str) -> Path:
     mlflow = _package("mlflow", place)
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(_scratch()))
     except Exception as error:  # MLflow raises many kinds
