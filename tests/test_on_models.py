@@ -326,5 +326,5 @@ def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
     with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
         _chosen(asked("verdict", models="somewhere"))
     zoo, on_models = _chosen(asked("all", models="somewhere"))
-    assert not zoo and [s.name for s in on_models] == ["validity", "power", "baselines"]
+    assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines"]
     assert not _chosen(asked("all"))[1]

@@ -35,10 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--models",
         metavar="DIR",
-        help="validity and power: models that somebody else trained, and their answers; --set dev (the "
+        help="validity, power, disguises, baselines: models that somebody else trained, and their answers; --set dev (the "
         "default) or --set report says which victims",
     )
-    add("--load", metavar="MODULE:FUNCTION", help="baselines: function(folder, id) that gives a model of --models as a torch module")
+    add(
+        "--load",
+        metavar="MODULE:FUNCTION",
+        help="baselines and disguises: function(folder, id) that gives a model of --models as a torch module",
+    )
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from zooaudit.errors import ConfigError
-from zooaudit.studies import ablations, accuracy, borders, bystanders, perturbations, power, rivals, similarity, thieves, validity
+from zooaudit.studies import (
+    ablations,
+    accuracy,
+    borders,
+    bystanders,
+    disguises,
+    perturbations,
+    power,
+    rivals,
+    similarity,
+    thieves,
+    validity,
+)
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Outcome
 from zooaudit.studies.owners import Owner
@@ -76,6 +88,7 @@ ON_MODELS = {
     for s in (
         ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
         ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows_of(owner), power.outcome),
+        ModelsStudy("disguises", "Thieves who change questions and answers on the way", disguises.rows, disguises.outcome, loads=True),
         ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True),
     )
 }

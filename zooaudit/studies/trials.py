@@ -76,6 +76,11 @@ class Trial:
         telling = how_telling(self.owner.answers(self.references, self.families))
         return order(self.asking.config, self.owner.pools(self.families), telling)
 
+    @property
+    def rows(self) -> Tensor:
+        """int64 ``[n]``: the questions, as rows of the pools of these families."""
+        return self._chosen[0]
+
     @cached_property
     def test(self) -> TwinTest:
         own, others = (self._asked(models) for models in (self.candidates, self.references))
@@ -89,19 +94,23 @@ class Trial:
 
     def _asked(self, models: Sequence[About]) -> Asked:
         """What models answer to the chosen questions."""
-        rows, behind = self._chosen[0], self.owner.answers_behind(models, self.families)
+        rows, behind = self.rows, self.owner.answers_behind(models, self.families)
         return Asked(kept(self.owner.answers(models, self.families)[:, rows]), None if behind is None else kept(behind[:, :, rows]))
 
     def compared(self, models: Sequence[About], access: Access) -> list[Compared]:
         """What models come to that tell no more than ``access``; each is read as it looks, like any suspect."""
-        shown = access.told(self.owner.answers(models, self.families)[:, self._chosen[0]])
+        return self.compared_answers(self.owner.answers(models, self.families)[:, self.rows], access)
+
+    def compared_answers(self, answers: Tensor, access: Access) -> list[Compared]:
+        """The same of what suspects answered to the questions, float32 ``[suspects, n, K]``."""
+        told = access.told(answers)
         groups: dict[Access, list[int]] = {}
-        for row, answers in enumerate(shown):
-            groups.setdefault(self.test.read_as(None, answers), []).append(row)
+        for row, given in enumerate(told):
+            groups.setdefault(self.test.read_as(None, given), []).append(row)
         found: dict[int, Compared] = {}
         for seen, rows in groups.items():
-            found |= dict(zip(rows, self.test.compared(shown[rows], seen), strict=True))
-        return [found[row] for row in range(len(models))]
+            found |= dict(zip(rows, self.test.compared(told[rows], seen), strict=True))
+        return [found[row] for row in range(len(answers))]
 
 
 def last(compared: Compared) -> Compared:

@@ -35,6 +35,10 @@ class Defence:
     questions: Change = _same
     answers: Disguise = _as_they_are
 
+    @property
+    def changes_questions(self) -> bool:
+        return self.questions is not _same
+
 
 def tempered(answers: Tensor, temperature: float) -> Tensor:
     """Softmax at another temperature: over 1 softens, under 1 sharpens; labels stay."""
