@@ -17,6 +17,7 @@ from benchmarks.checkpoint.loops import LOOPS, owners, trained
 from benchmarks.checkpoint.nets import build
 from benchmarks.checkpoint.plan import specs
 from benchmarks.foreign import models, weights
+from benchmarks.foreign.data import shuffled
 from benchmarks.foreign.jobs import Job
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.storage.models import skeleton
@@ -56,8 +57,9 @@ class Bench:
     def loaded(self, id_: str) -> nn.Sequential:
         """A finished model, in evaluation mode."""
         about = models.about_of(self.folder, id_)
-        model = skeleton(specs()[about["index"]]) if about["role"] == "reference" else build(about["architecture"], CLASSES)
-        model.load_state_dict(load_file(self.folder / id_ / "weights.safetensors"))
+        weights = load_file(self.folder / id_ / "weights.safetensors")
+        model = skeleton(specs()[about["index"]], weights) if about["role"] == "reference" else build(about["architecture"], CLASSES)
+        model.load_state_dict(weights)
         return model.eval()  # type: ignore[return-value]
 
     def fresh(self) -> nn.Sequential:
@@ -94,7 +96,7 @@ def mixed(bench: Bench, share: float) -> Made:
 
 def imitated(bench: Bench, count: int, loop: str) -> Made:
     """Fitted to the parent's answers to ``count`` of the attackers' images."""
-    pool = torch.from_numpy(stored.shuffled(len(bench.data.attacker), bench.job.id)[:count])
+    pool = torch.from_numpy(shuffled(len(bench.data.attacker), bench.job.id)[:count])
     images = bench.data.attacker[pool]
     told = answers(bench.loaded(bench.job.parent), images)
     return Made(trained(bench.fresh(), images, told.argmax(1) if bench.job.labels == "hard" else told, LOOPS[loop]), pool)
@@ -113,7 +115,7 @@ def reference(bench: Bench, index: int) -> Made:
     built = build_reference(spec, Dataset(NAME, train, test, names, "benchmarks.checkpoint"), parent)
     if built.record.status is Status.FAILED:
         raise ArithmeticError(f"{spec.id} did not learn: {built.record.reason}")
-    model = skeleton(spec)
+    model = skeleton(spec, built.weights)
     model.load_state_dict(built.weights)
     return Made(model.eval(), NOTHING)
 

@@ -111,7 +111,8 @@ def mixed(bench: Bench, share: float, epochs: int = 0) -> Made:
     if bench.job.partner:
         second = models.load(bench.folder, bench.job.partner)
     else:
-        second = weights.tune(copy.deepcopy(model), *(x[:3000] for x in bench.training("partner")), epochs)
+        images, labels = bench.training("partner")
+        second = weights.tune(copy.deepcopy(model), images[:3000], labels[:3000], epochs)
     return Made(weights.averaged(model, second, share, bench.data.own))
 
 
