@@ -18,18 +18,29 @@ from zooaudit.recipes import get_recipe
 from zooaudit.studies.outcome import Holds
 
 sys.path.insert(0, str(Path(__file__).parent))
+from large_tables import large_table
 from serving_tables import serving_table, steady_table, time_table
-from twin_tables import baselines_table, curves_table, power_short, power_table, validity_table, victims_table
+from twin_tables import (
+    baselines_table,
+    checkpoint_table,
+    curves_table,
+    disguises_table,
+    power_short,
+    power_table,
+    validity_table,
+    victims_table,
+)
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+PAGES = ("README.md", "cluster/README.md", "docs/statistics.md", "docs/service.md", "docs/data.md")
 PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.881, 0.885)}
 """Test accuracies of the paper's table 4, normal and extracted."""
 
 
 def main() -> int:
     stale = 0
-    for page in (ROOT / "README.md", ROOT / "cluster" / "README.md", ROOT / "docs" / "statistics.md", ROOT / "docs" / "service.md"):
+    for page in (ROOT / name for name in PAGES):
         before = page.read_text() if page.exists() else ""
         after = filled(before)
         stale += after != before
@@ -205,6 +216,11 @@ TABLES = {
     "power-short": power_short,
     "power-curves": curves_table,
     "baselines": baselines_table,
+    "checkpoint": checkpoint_table,
+    "disguises": disguises_table,
+    "large": lambda: large_table(
+        load("large_data"), load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None
+    ),
     "sweep": sweep_table,
     "serving": lambda: serving_table(load("serving"), spread),
     "serving-time": lambda: time_table(load("serving")),

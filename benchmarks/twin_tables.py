@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from zooaudit.studies import rivals
+from zooaudit.studies import disguises, rivals
 from zooaudit.studies.power import WEIGHTS, found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
 from zooaudit.verdict.decision import Call
 
-RESULTS = Path(__file__).parent.parent / "docs" / "verdict"
+DOCS = Path(__file__).parent.parent / "docs"
 Row = dict[str, Any]
 CELLS = (
     ("500", ONCE, "probabilities"), (SHOWN, ONCE, "probabilities"), (SHOWN, ONCE, "label"), (SHOWN, EARLY, "probabilities"),
@@ -24,14 +24,15 @@ POWER_CELLS = (("500", "probabilities"), ("500", "label"), ("2,000", "probabilit
 POWER_CELLS += (("1,000 with the query log", "probabilities"), ("1,000 with the query log", "label"))
 
 
-def _load(name: str) -> tuple[list[Row], str]:
+def _load(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
     """Rows, and where they come from in a line; nothing where a study was not run yet."""
-    if not (RESULTS / f"{name}.json").exists():
+    results = DOCS / folder
+    if not (results / f"{name}.json").exists():
         return [], f"`zooaudit study {name}` has not been run."
-    told = json.loads((RESULTS / f"{name}.json").read_text())
+    told = json.loads((results / f"{name}.json").read_text())
     place = f"commit {told['commit'][:12]}, {told['hardware']}"
     head = f"`{told['command']}`: {told['models']} models, victims {', '.join(told['owners'])}; {place}:"
-    return pq.read_table(RESULTS / f"{name}.parquet").to_pylist(), head
+    return pq.read_table(results / f"{name}.parquet").to_pylist(), head
 
 
 def _table(head: str, columns: Sequence[str], lines: Sequence[Sequence[object]]) -> str:
@@ -175,3 +176,41 @@ def baselines_table() -> str:
     columns = ["method", "access", "images asked in all", "weights taken: found", "answers learnt: found", "innocents accused"]
     columns += ["worst candidate as the victim: first for", "innocents over a threshold set by references"]
     return _table(head, columns, lines)
+
+
+CHECKPOINT_CELLS = tuple((q, a) for q in ("500", SHOWN, "2,000") for a in ("probabilities", "label"))
+
+
+def checkpoint_table() -> str:
+    """One public checkpoint and its descendants: innocents and thieves called stolen, by family."""
+    innocent, head = _load("validity", "checkpoint")
+    thieves, _ = _load("power", "checkpoint")
+    if not innocent or not thieves:
+        return head
+    true, main = of(innocent, true=True, rule=ONCE), of(thieves, curve="", rule=ONCE)
+    lines = []
+    for family, part in [*by(true, "family").items(), ("**all innocents**", true)]:
+        counts = [total(of(part, questions=q, access=a), "stolen") for q, a in CHECKPOINT_CELLS]
+        lines.append([family if family.startswith("**") else f"innocent: {family}", *(f"{k} of {n}" for k, n in counts)])
+    for family, part in [*by(main, "family").items(), ("**all thieves**", main)]:
+        counts = [found(of(part, questions=q, access=a)) for q, a in CHECKPOINT_CELLS]
+        lines.append([family if family.startswith("**") else f"thief: {family}", *(f"{k} of {n}" for k, n in counts)])
+    titles = [f"{q}, {a}" for q, a in CHECKPOINT_CELLS]
+    return _table(f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines)
+
+
+def disguises_table() -> str:
+    """Thieves who change something on the way: found at each access, and what it costs them."""
+    rows, head = _load("disguises")
+    if not rows:
+        return head
+    accesses = list(dict.fromkeys(r["access"] for r in rows))
+    lines = []
+    for name, part in by(rows, "disguise").items():
+        for taken in (True, False):
+            mine = [r for r in part if r["taken"] is taken]
+            once = of(mine, access=accesses[0])
+            cells = [shown(*disguises.found(of(mine, access=a))) for a in accesses]
+            lines.append([name, "taken" if taken else "learnt", len(once), f"{disguises.cost(once):.1f}", *cells])
+    columns = ["on the way", "weights or answers", "thieves", "points of accuracy lost (median)", *accesses]
+    return _table(f"{head} share called stolen at level .05 [95 % interval], {disguises.ASKED} questions.", columns, lines)
