@@ -27,6 +27,7 @@ from twin_tables import (
     disguises_table,
     power_short,
     power_table,
+    thieves_table,
     validity_table,
     victims_table,
 )
@@ -218,6 +219,7 @@ TABLES = {
     "baselines": baselines_table,
     "checkpoint": checkpoint_table,
     "disguises": disguises_table,
+    "thieves": thieves_table,
     "large": lambda: large_table(
         load("large_data"), load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from zooaudit.studies import disguises, rivals
-from zooaudit.studies.power import WEIGHTS, found
+from zooaudit.studies.power import found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
 from zooaudit.verdict.decision import Call
@@ -94,7 +94,7 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
     learnt = [r for r in rows if not r["taken"]]
     full = [r for r in learnt if r["family"] in ("distilled", "cloudleak", "jbda")]
     groups = dict(by(rows, "family"))
-    groups["**all with weights taken**"] = [r for r in rows if r["family"] in WEIGHTS]
+    groups["**all with weights taken**"] = [r for r in rows if r["taken"]]
     groups["**CloudLeak, JBDA, distilled; recovery .95 and more**"] = [r for r in full if r["recovery"] >= 0.95]
     groups["**extracted; recovery .85 to .95**"] = [r for r in learnt if 0.85 <= r["recovery"] < 0.95]
     groups["**all extracted**"] = learnt
@@ -214,3 +214,25 @@ def disguises_table() -> str:
             lines.append([name, "taken" if taken else "learnt", len(once), f"{disguises.cost(once):.1f}", *cells])
     columns = ["on the way", "weights or answers", "thieves", "points of accuracy lost (median)", *accesses]
     return _table(f"{head} share called stolen at level .05 [95 % interval], {disguises.ASKED} questions.", columns, lines)
+
+
+THIEVES_CELLS = (("1,000", "probabilities"), ("1,000", "label"), ("1,000 with the query log", "probabilities"))
+
+
+def thieves_table() -> str:
+    """Every attack: what it costs the thief, and how often he is found; those of both collections of models."""
+    rows, head = _load("power", "thieves")
+    if not rows:
+        return head
+    before, head_before = _load("power")
+    main = of([*before, *rows], curve="", rule=ONCE)
+    lines = []
+    for family, part in sorted(by(main, "family").items(), key=lambda kv: (not kv[1][0]["taken"], kv[0])):
+        thieves = list({r["thief"]: r for r in part}.values())
+        asked = [r["asked"] for r in thieves]
+        cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
+        recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
+        cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
+        lines.append([family, len(thieves), cost, recovery, agreement, *cells])
+    columns = ["attack", "thieves", "cost", "recovery", "agreement", *(f"{q}, {a}" for q, a in THIEVES_CELLS)]
+    return _table(f"{head_before} {head} share called stolen at level .05 [95 % interval].", columns, lines)

@@ -72,6 +72,11 @@ class About:
     agreement: float | None
     recovery: float | None
 
+    @property
+    def took_weights(self) -> bool:
+        """Of a thief: he had the victim's weights; all others learnt from its answers."""
+        return not self.labels
+
 
 @dataclass(frozen=True, eq=False)
 class Collection:

@@ -17,7 +17,6 @@ from zooaudit.errors import ModelError
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
-from zooaudit.studies.power import WEIGHTS
 from zooaudit.studies.rates import shown
 from zooaudit.studies.rivals import Load, load_one
 from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, decided, last
@@ -112,7 +111,7 @@ class _Scene:
         labels = self.owner.collection.labels[:USUAL]
         before, after = (float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, told.usual))
         return {
-            "owner": self.owner.name, "thief": thief.id, "family": thief.family, "taken": thief.family in WEIGHTS,
+            "owner": self.owner.name, "thief": thief.id, "family": thief.family, "taken": thief.took_weights,
             "accuracy": after, "cost": before - after,
         }  # fmt: skip
 

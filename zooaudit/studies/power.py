@@ -25,8 +25,6 @@ LEVELS = (0.05, 0.1)
 TIMES = 3
 """Random choices of some of the references or twins."""
 LINES = {"extracted": "--", "convolutional": ":", "other kinds": "-."}
-WEIGHTS = ("fine-tuned", "new head", "pruned", "pruned and fine-tuned", "INT8", "weights averaged")
-"""Families that had the victim's weights; all others had its answers."""
 
 
 def rows_of(owner: Owner) -> list[Row]:
@@ -92,7 +90,7 @@ def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], lev
 
 def _of(thief: About) -> Row:
     return {
-        "thief": thief.id, "family": thief.family, "taken": thief.family in WEIGHTS, "labels": thief.labels, "asked": thief.queries,
+        "thief": thief.id, "family": thief.family, "taken": thief.took_weights, "labels": thief.labels, "asked": thief.queries,
         "recovery": thief.recovery, "agreement": thief.agreement,
     }  # fmt: skip
 

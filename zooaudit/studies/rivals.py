@@ -15,7 +15,6 @@ from zooaudit.errors import ModelError, first_line
 from zooaudit.studies.collected import About
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
-from zooaudit.studies.power import WEIGHTS
 from zooaudit.studies.rates import shown, worst
 from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, last
 from zooaudit.studies.validity import Row, by
@@ -66,7 +65,7 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
 def _row(owner: Owner, suspect: About) -> Row:
     stolen = suspect in owner.thieves
     told = {"owner": owner.name, "suspect": suspect.id, "thief": stolen, "family": suspect.family}
-    return told | {"taken": suspect.family in WEIGHTS, "candidates": len(owner.candidates)}
+    return told | {"taken": suspect.took_weights, "candidates": len(owner.candidates)}
 
 
 @dataclass(eq=False)
