@@ -74,8 +74,8 @@ class About:
 
     @property
     def took_weights(self) -> bool:
-        """Of a thief: he had the victim's weights; all others learnt from its answers."""
-        return not self.labels
+        """Whether it is a thief who had the victim's weights; all others learnt from its answers."""
+        return self.role == THIEF and not self.labels
 
 
 @dataclass(frozen=True, eq=False)
