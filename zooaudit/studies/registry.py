@@ -19,9 +19,9 @@ from zooaudit.studies import (
     validity,
 )
 from zooaudit.studies.bench import Bench
+from zooaudit.studies.contest import Load
 from zooaudit.studies.outcome import Outcome
 from zooaudit.studies.owners import Owner
-from zooaudit.studies.rivals import Load
 
 
 @dataclass(frozen=True)
