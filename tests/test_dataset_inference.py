@@ -127,9 +127,8 @@ def test_a_model_that_never_changes_its_mind_shows_nothing(learnt: Pair) -> None
     def ask(images: Tensor) -> Tensor:
         return torch.eye(3)[:1].expand(len(images), 3)
 
-    alike, other = (learnt[0], torch.zeros_like(learnt[1])), (drawn(2)[0], torch.zeros_like(learnt[1]))
+    alike = learnt[0], torch.zeros_like(learnt[1])
     assert Arbiter.of(ask, alike, alike).p_value(ask) == pytest.approx(0.5), "both are the same images"
-    assert Arbiter.of(ask, alike, other).p_value(ask) > LEVEL
 
 
 def test_p_by_hand() -> None:

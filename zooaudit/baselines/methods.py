@@ -133,9 +133,14 @@ class Crafted:
         copies = changed_copies(self.module, self.images[-LESSONS:], self.labels[-LESSONS:], self.seed)
         return MetaFinger().points(copies, self.strangers, to_unit(self.images[:STARTED]), MADE, self.seed)
 
+    @property
+    def names(self) -> list[str]:
+        """Of ``MADE_BY``, what can be made: nothing that takes strangers where there are too few."""
+        return [name for name in MADE_BY if name != "meta" or len(self.strangers) >= LEAST]
+
     def made(self) -> dict[str, Tensor]:
-        """Everything, by name; nothing that takes strangers where there are too few."""
-        return {name: getattr(self, name) for name in MADE_BY if name != "meta" or len(self.strangers) >= LEAST}
+        """Everything, by name."""
+        return {name: getattr(self, name) for name in self.names}
 
 
 MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection", "mixed", "meta")

@@ -46,7 +46,7 @@ class Contest:
     @property
     def methods(self) -> list[Method]:
         """Those whose questions can be made."""
-        return [m for m in METHODS if not m.made or m.made in self.made[0]]
+        return [m for m in METHODS if not m.made or m.made in self.crafted[0].names]
 
     @cached_property
     def made(self) -> list[dict[str, Tensor]]:
