@@ -106,7 +106,7 @@ def run_on_models(
     started, rows, fresh = time.perf_counter(), [], False
     for owner in owners:
         told(owner.name)
-        digest = owner.collection.digest(owner.ids, owner.name if study.loads else "")
+        digest = owner.collection.digest(owner.ids, owner.name if study.trained else "")
         id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, digest])}"
         if not artifacts.has(OWNERS, id_):
             fresh = True
