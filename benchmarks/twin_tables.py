@@ -164,17 +164,17 @@ def baselines_table() -> str:
         return head
     lines = []
     for (method, access), part in by(rows, lambda r: (r["method"], r["access"])).items():
-        thieves, innocents = [r for r in part if r["thief"]], [r for r in part if not r["thief"]]
-        asked = [r["asked"] for r in part]
-        shares = [f"{n}: {shown(k, n)}" for k, n in (rivals.counts([r for r in thieves if r["taken"] is t]) for t in (True, False))]
-        k, n = rivals.counts(innocents)
-        most, of_, p = rivals.worst_candidate(innocents)
+        some, asked = rivals.kinds(part), [r["asked"] for r in part]
+        ranked = any(r["stolen"] is not None for r in part)  # Dataset Inference is not
+        most, of_, p = rivals.worst_candidate(some[2])
         span = f"{min(asked):,}" + (f" to {max(asked):,}" if max(asked) > min(asked) else "")
-        told = [r["over_references"] for r in innocents if "over_references" in r]
-        over = f"{len(told)}: {shown(sum(told), len(told))}" if told else "-"
-        lines.append([method, access, span, *shares, f"{n}: {shown(k, n)}", f"{most} of {of_} (p {p:.2g})", over])
+        lines.append([
+            method, access, span, *(_share(*rivals.counts(kind)) for kind in some), f"{most} of {of_} (p {p:.2g})" if ranked else "-",
+            _share(*rivals.counts(some[2], "over_references")), *(_share(*rivals.counts(kind, "own_rule")) for kind in some),
+        ])  # fmt: skip
     columns = ["method", "access", "images asked in all", "weights taken: found", "answers learnt: found", "innocents accused"]
     columns += ["worst candidate as the victim: first for", "innocents over a threshold set by references"]
+    columns += [f"{whom} by the paper's own rule" for whom in ("weights taken: found", "answers learnt: found", "innocents accused")]
     return _table(head, columns, lines)
 
 
@@ -236,3 +236,7 @@ def thieves_table() -> str:
         lines.append([family, len(thieves), cost, recovery, agreement, *cells])
     columns = ["attack", "thieves", "cost", "recovery", "agreement", *(f"{q}, {a}" for q, a in THIEVES_CELLS)]
     return _table(f"{head_before} {head} share called stolen at level .05 [95 % interval].", columns, lines)
+
+
+def _share(count: int, n: int) -> str:
+    return f"{n}: {shown(count, n)}" if n else "-"

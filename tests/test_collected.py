@@ -147,6 +147,54 @@ def test_answers_that_do_not_fit_are_refused_when_they_are_read(folder: Path, na
     assert "\n" not in str(error.value) and "copy-0" in str(error.value)
 
 
+def learnt(folder: Path, **arrays: object) -> Path:
+    path = folder / "squares" / "trained" / f"{VICTIM}.npz"
+    path.parent.mkdir(exist_ok=True)
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 1, 4, 4)
+    np.savez(path, **({"images": images, "labels": np.array([0, 3, 1])} | arrays))  # type: ignore[arg-type]
+    return path
+
+
+def test_training_images_are_read_where_there_are_any(folder: Path) -> None:
+    (found,) = read(folder)
+    assert found.trained(VICTIM, 4) is None
+    learnt(folder)
+    images, labels = found.trained(VICTIM, 4) or pytest.fail("there are some")
+    assert images.shape == (3, 1, 4, 4) and images.dtype == torch.uint8 and int(images[2, 0, 3, 3]) == 47
+    assert labels.tolist() == [0, 3, 1] and found.trained("another", 4) is None
+    learnt(folder, images=np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4))  # grey, without channels
+    again = found.trained(VICTIM, 4)
+    assert again is not None and torch.equal(again[0], images)
+
+
+TRAINED: dict[str, tuple[dict[str, object], str]] = {
+    "no labels": ({"labels": np.array([])}, r"labels is float64 \[0\]; expected integers \[3\]"),
+    "few labels": ({"labels": np.array([0, 1])}, r"labels is int64 \[2\]; expected integers \[3\]"),
+    "floating labels": ({"labels": np.zeros(3)}, r"labels is float64"),
+    "classes that there are not": ({"labels": np.array([0, 4, 1])}, "from 0 to 4; expected 0 to 3"),
+    "negative classes": ({"labels": np.array([-1, 2, 1])}, "from -1 to 2"),
+    "floating images": ({"images": np.zeros((3, 1, 4, 4))}, "images is float64"),
+    "images of another size": ({"images": np.zeros((3, 1, 4, 5), np.uint8)}, r"shape \[1, 4, 5\]; expected \[1, 4, 4\]"),
+    "pickles": ({"images": np.array([{}], dtype=object)}, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_images_that_do_not_fit_are_refused(folder: Path, name: str) -> None:
+    arrays, said = TRAINED[name]
+    learnt(folder, **arrays)
+    with pytest.raises(DataError, match=said) as error:
+        read(folder)[0].trained(VICTIM, 4)
+    assert "\n" not in str(error.value) and "expected" in str(error.value) and f"{VICTIM}.npz" in str(error.value)
+
+
+def test_training_images_cut_short_are_refused(folder: Path) -> None:
+    path = learnt(folder)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="cannot be read"):
+        read(folder)[0].trained(VICTIM, 4)
+
+
 def test_rounded_answers_need_not_sum_to_one(folder: Path) -> None:
     change_arrays(folder / "squares" / "models" / "copy-0" / "answers.npz", natural=np.full((200, 4), 0.2, np.float32))
     assert read(folder)[0].answers("copy-0")["natural"].sum() == pytest.approx(160)

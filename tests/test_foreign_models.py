@@ -1,11 +1,15 @@
 """The models that strangers' code trains for the studies: what is planned, and that owners' procedures are procedures."""
 
 from collections import Counter
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from benchmarks.foreign import learners, owners, plan_attacks
+from benchmarks.foreign import data as stored
+from benchmarks.foreign import learners, owners, plan_attacks, trained
+from benchmarks.foreign.attacks import linked
 from benchmarks.foreign.jobs import SET_OF, SHORT
 from benchmarks.foreign.nets import NETS, build
 from benchmarks.foreign.plan import VICTIMS, part, plan
@@ -89,3 +93,32 @@ def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(datase
             assert ExtractConfig(job.attack, job.labels, **job.options["config"]).most_queries <= 500_000  # type: ignore[arg-type]
         elif job.maker == "changed":
             assert ModifyConfig(job.attack, job.options["strength"], **job.options["how"])  # type: ignore[arg-type]
+
+
+def prepared(out: Path) -> Path:
+    """A data set's arrays, as small as can be: image i of the training set has the value i everywhere, and the label i % 10."""
+    folder = out / "fashion-mnist"
+    (folder / "arrays").mkdir(parents=True)
+    values = np.arange(200, dtype=np.uint8)
+    for name in (f for f in stored.Data.__dataclass_fields__ if f != "name"):
+        array = values % 10 if name.endswith("labels") else np.broadcast_to(values[:, None, None, None], (200, 1, 2, 2))
+        np.save(folder / "arrays" / f"{name}.npy", array)
+    np.savez(folder / "pools.npz")
+    (folder / "start.safetensors").touch()
+    return folder
+
+
+def test_training_images_of_owners_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "COUNT", 50)
+    monkeypatch.setattr(trained, "OWNER_IMAGES", {"fashion-mnist": 80, "cifar10": 80})
+    folder = prepared(tmp_path)
+    made = trained.write(tmp_path, plan("all"))
+    assert {p.name for p in made} == {f"fmnist-P{i}.npz" for i in range(1, 10)}, "of the data set that is there"
+    owned = stored.load(tmp_path, "fashion-mnist").part("fmnist-P6", 80)[0][:, 0, 0, 0].tolist()
+    with np.load(folder / "trained" / "fmnist-P6.npz") as file:
+        images, labels = file["images"], file["labels"]
+    assert images.dtype == np.uint8 and images.shape == (50, 1, 2, 2) and images[:, 0, 0, 0].tolist() == owned[:50]
+    assert labels.tolist() == [i % 10 for i in owned[:50]]
+    assert trained.write(tmp_path, plan("all")) == [] and not list((folder / "trained").glob("*.tmp*"))
+    linked(folder, tmp_path / "thieves" / "fashion-mnist", [])
+    assert (tmp_path / "thieves" / "fashion-mnist" / "trained" / "fmnist-P6.npz").samefile(folder / "trained" / "fmnist-P6.npz")

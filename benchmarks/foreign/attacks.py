@@ -30,7 +30,8 @@ def main() -> None:
 
 def linked(source: Path, target: Path, jobs: list[Job]) -> None:
     """The data, and of the jobs those models that are finished there."""
-    names = [p.relative_to(source) for p in (source / "arrays").iterdir()] + [Path("pools.npz"), Path("start.safetensors")]
+    names = [p.relative_to(source) for folder in ("arrays", "trained") for p in sorted((source / folder).glob("*.np*"))]
+    names += [Path("pools.npz"), Path("start.safetensors")]
     for job in jobs:
         files = sorted((source / "models" / job.id).glob("*"), key=lambda p: p.name == "about.json")  # written last
         names += [p.relative_to(source) for p in files]

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from benchmarks.foreign import data as stored
-from benchmarks.foreign import learners
+from benchmarks.foreign import learners, trained
 from benchmarks.foreign.data import derive
 from benchmarks.foreign.jobs import SHORT, Job
 from benchmarks.foreign.make import make
@@ -36,6 +36,7 @@ def main() -> None:
     for dataset in SHORT:
         if any(job.dataset == dataset for job in waiting):
             prepare(options.out, dataset, folders)
+    trained.write(options.out, unique.values())
     run(options.out, waiting, options.workers, len(unique))
 
 

@@ -8,10 +8,18 @@ Under a twin test every candidate is treated in the same way: its own questions,
 - adversarial examples are PGD's, of 20 steps; ModelDiff's pairs are an image and its PGD example, not the result of a search;
 - IPGuard's points move for at most 100 steps, towards labels at random;
 - IrisFP's fingerprints are not chosen by reference models that are known to be pirated, nor do they have a threshold each: samples that
-  answer alike are counted. ADV-TRA's steps have fixed lengths.
+  answer alike are counted. ADV-TRA's steps have fixed lengths;
+- MetaFinger's copies are six, noisy, pruned or tuned in a second, and screen the images themselves; its independent models are half of the
+  owner's references, the same for every candidate and made from none, and the other half tells what independent models score. Candidates
+  do not serve: each would then be told from the others, whom the test has to treat as it treats the victim;
+- Dataset Inference (``dataset_inference.py``) has fewer directions and images, and ends its walks by bisection. It asks who learnt certain
+  images; twins learnt the victim's, so no rank tells the victim from them, by design. It is judged by its own p-value alone;
+- NaturalFinger is left out: its questions come from a GAN that is trained for each data set, which does not fit here.
+
+Papers that state their decision in numbers have it in ``rules.py``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,7 +29,9 @@ from torch import Tensor, nn
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.ipguard import IpGuard
+from zooaudit.baselines.meta import LEAST, LESSONS, MetaFinger, changed_copies
 from zooaudit.baselines.mixed import cut_and_mixed
+from zooaudit.baselines.rules import Rule, adv_tra, deepjudge
 from zooaudit.baselines.scores import (
     decision_distance,
     jensen_shannon,
@@ -45,6 +55,8 @@ PGD_BALL = 0.03
 """L-inf radius of public codes' adversarial examples."""
 MARGIN, STEPS = 0.01, 100
 """IPGuard's."""
+STARTED = 70
+"""Images of which MetaFinger keeps ``MADE``."""
 UAP = UapConfig(points=1000, max_steps=40, batch_size=64)
 
 
@@ -57,6 +69,7 @@ class Crafted:
         images: natural, uint8 ``[n, c, h, w]``, in random order; ``labels`` int64 ``[n]``.
         answers: the candidate's, float32 ``[n, K]``.
         seed: the same for all candidates.
+        strangers: independent models that give logits; the same for all candidates, and made from none of them.
     """
 
     module: nn.Module
@@ -64,6 +77,7 @@ class Crafted:
     labels: Tensor
     answers: Tensor
     seed: int = 0
+    strangers: Sequence[nn.Module] = ()
 
     @property
     def right(self) -> Tensor:
@@ -113,12 +127,23 @@ class Crafted:
         iris = Iris()
         return iris.points(self.module, to_unit(self.images[: MADE // iris.samples]), self.seed)
 
+    @cached_property
+    def meta(self) -> Tensor:
+        """Of the first natural images; copies are tuned on the last."""
+        copies = changed_copies(self.module, self.images[-LESSONS:], self.labels[-LESSONS:], self.seed)
+        return MetaFinger().points(copies, self.strangers, to_unit(self.images[:STARTED]), MADE, self.seed)
+
+    @property
+    def names(self) -> list[str]:
+        """Of ``MADE_BY``, what can be made: nothing that takes strangers where there are too few."""
+        return [name for name in MADE_BY if name != "meta" or len(self.strangers) >= LEAST]
+
     def made(self) -> dict[str, Tensor]:
         """Everything, by name."""
-        return {name: getattr(self, name) for name in MADE_BY}
+        return {name: getattr(self, name) for name in self.names}
 
 
-MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection", "mixed")
+MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection", "mixed", "meta")
 
 
 @dataclass(frozen=True)
@@ -128,6 +153,8 @@ class Method:
     made: which of the images made from the candidate, one of ``MADE_BY``; "" of a method that asks natural images only.
     count: how many of these, at most.
     score: of the candidate's and a suspect's answers, natural images first, and the classes of the candidate's surest images.
+    rule: the paper's own decision, where it states one in numbers.
+    learns: whether ``Crafted.strangers`` took part in making the images, so that they are no yardstick of its scores.
     """
 
     name: str
@@ -136,6 +163,8 @@ class Method:
     made: str
     score: Callable[[Tensor, Tensor, Tensor], float]
     count: int = MADE
+    rule: Rule | None = None
+    learns: bool = False
 
 
 def _none(crafted: Crafted) -> Tensor:
@@ -152,10 +181,11 @@ METHODS = (
     Method("SAC-w", "probabilities", lambda c: c.wrong, "", _plain(sample_correlation)),
     Method("SAC-m", "probabilities", _none, "mixed", _plain(sample_correlation)),
     Method("IPGuard", "label", _none, "border", _plain(matching_rate)),
-    Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon)),
-    Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance),
+    Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon), rule=deepjudge),
+    Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance, rule=deepjudge),
     Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: MADE // 2], "adversarial", _plain(decision_distance), MADE // 2),
-    Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate)),
+    Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate), rule=adv_tra),
     Method("IrisFP", "label", _none, "intersection", _plain(matching_rate)),
+    Method("MetaFinger", "label", _none, "meta", _plain(matching_rate), learns=True),
     Method("UAP fingerprints", "probabilities", lambda c: torch.arange(MADE // 2), "perturbed", _plain(raw_cosine), MADE // 2),
 )

@@ -7,6 +7,9 @@ Layout, for each data set a folder::
         natural_labels  integers [n]
         foreign         uint8 [f, ...]                    of another task
         attacker        uint8 [a, ...]                    of which thieves asked a victim some
+    DIR/<dataset>/trained/<victim>.npz             optional, for Dataset Inference: images that the victim named so, and its twins, learnt
+        images          uint8 [t, ...]                    of an owner's training set, drawn at random; a few hundred
+        labels          integers [t]
     DIR/<dataset>/models/<id>/answers.npz          float32 [n, K], [f, K], [a, K]: probabilities, under the names of the pools
     DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: victims', twins' and references' answers behind each of
                                                    zooaudit.suspects.defences.TREATMENTS; of all of an owner's, or of none
@@ -127,6 +130,30 @@ class Collection:
             found[name] = torch.stack([_probabilities(path, name, one, len(self.pools[name])) for one in rows])
         return found
 
+    def trained_path(self, owner: str) -> Path:
+        """Where images of an owner's training set are, if any."""
+        return self.folder / "trained" / f"{owner}.npz"
+
+    def trained(self, owner: str, classes: int) -> tuple[Tensor, Tensor] | None:
+        """Images of an owner's training set, uint8 ``[t, c, h, w]``, and their labels int64 ``[t]``; None where there are none.
+
+        Raises:
+            DataError: the file is damaged, or does not fit the pools or the number of classes.
+        """
+        path = self.trained_path(owner)
+        if not path.is_file():
+            return None
+        arrays = _arrays(path, ("images", "labels"))
+        images, labels = _images(path, "images", arrays["images"]), arrays["labels"]
+        if images.shape[1:] != self.pools["natural"].shape[1:]:
+            one, other = (list(x.shape[1:]) for x in (images, self.pools["natural"]))
+            raise DataError(f"{path}: images have shape {one}; expected {other}, as in {self.folder}/pools.npz")
+        if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+            raise DataError(f"{path}: labels is {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]")
+        if not 0 <= labels.min() <= labels.max() < classes:
+            raise DataError(f"{path}: labels reach from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
+        return images, torch.from_numpy(labels.astype(np.int64))
+
     def ancestors(self, id_: str) -> set[str]:
         """Ids of everything that a model was made from."""
         found: set[str] = set()
@@ -142,11 +169,14 @@ class Collection:
             seen.add(id_)
         return id_
 
-    def digest(self, ids: list[str]) -> str:
-        """16 hex digits that change with the pools, or with what some models are and answer."""
+    def digest(self, ids: list[str], trained: str = "") -> str:
+        """16 hex digits that change with the pools, with what some models are and answer, or with ``trained``'s training images."""
         sha = hashlib.sha256()
         files = [self.folder / "models" / i / name for i in sorted(ids) for name in ("about.json", "answers.npz", "behind.npz")]
-        for path in (self.folder / "pools.npz", *(f for f in files if f.name != "behind.npz" or f.is_file())):
+        files = [f for f in files if f.name != "behind.npz" or f.is_file()]
+        if trained and self.trained_path(trained).is_file():
+            files.append(self.trained_path(trained))
+        for path in (self.folder / "pools.npz", *files):
             sha.update(str(path.relative_to(self.folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
         return sha.hexdigest()[:16]
 

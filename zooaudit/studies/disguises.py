@@ -15,10 +15,10 @@ from torch import Tensor
 from zooaudit.data.images import to_unit
 from zooaudit.errors import ModelError
 from zooaudit.studies.collected import About
+from zooaudit.studies.contest import Load, load_one
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.rates import shown
-from zooaudit.studies.rivals import Load, load_one
 from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, decided, last
 from zooaudit.studies.validity import Row, by
 from zooaudit.suspects.access import LADDER

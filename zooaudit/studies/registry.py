@@ -19,9 +19,9 @@ from zooaudit.studies import (
     validity,
 )
 from zooaudit.studies.bench import Bench
+from zooaudit.studies.contest import Load
 from zooaudit.studies.outcome import Outcome
 from zooaudit.studies.owners import Owner
-from zooaudit.studies.rivals import Load
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,8 @@ class ModelsStudy:
     source: str = "ours"
     loads: bool = False
     """Whether it asks models about new images, and so needs a function that loads them."""
+    trained: bool = False
+    """Whether it uses images of owners' training sets, where there are any."""
 
 
 STUDIES = {
@@ -89,7 +91,7 @@ ON_MODELS = {
         ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
         ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows_of(owner), power.outcome),
         ModelsStudy("disguises", "Thieves who change questions and answers on the way", disguises.rows, disguises.outcome, loads=True),
-        ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True),
+        ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True, trained=True),
     )
 }
 

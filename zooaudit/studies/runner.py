@@ -16,10 +16,10 @@ from zooaudit.code import code_digest
 from zooaudit.config import digest_of
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.studies.bench import Bench
+from zooaudit.studies.contest import Load
 from zooaudit.studies.outcome import Finding, Outcome, findings_from
 from zooaudit.studies.owners import Owner
 from zooaudit.studies.registry import ModelsStudy, Study
-from zooaudit.studies.rivals import Load
 
 KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
 CODE = code_digest("studies", "baselines", "uap", "fingerprint", "encoder", "verdict")
@@ -106,7 +106,8 @@ def run_on_models(
     started, rows, fresh = time.perf_counter(), [], False
     for owner in owners:
         told(owner.name)
-        id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, owner.collection.digest(owner.ids)])}"
+        digest = owner.collection.digest(owner.ids, owner.name if study.trained else "")
+        id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, digest])}"
         if not artifacts.has(OWNERS, id_):
             fresh = True
             table = pa.Table.from_pylist(study.rows(owner, load))
