@@ -17,6 +17,7 @@ from zooaudit.errors import ConfigError
 Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
 Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme"]
+Defence = Literal["none", "reverse-sigmoid", "mad", "mad-argmax"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
 Modification = Literal[
     "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
@@ -25,6 +26,7 @@ Modification = Literal[
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
 ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme")
+DEFENCES: tuple[Defence, ...] = ("none", "reverse-sigmoid", "mad", "mad-argmax")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
 MODIFICATIONS: tuple[Modification, ...] = (
     "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
@@ -151,6 +153,11 @@ class ExtractConfig:
     """Images that activethief, and knockoff with rounds, choose among; 0: four times as many as they ask about."""
     queries: int = field(default=1_000_000, metadata=LATER)
     """dfme: images that the victim is asked about."""
+    defence: Defence = field(default="none", metadata=LATER)
+    """What the victim does to its answers before ``labels`` are told of them: reverse-sigmoid blurs how sure it is; mad turns what the
+    thief learns from an answer away from what it should learn; mad-argmax does so and keeps the most probable class."""
+    defence_budget: float = field(default=1.0, metadata=LATER)
+    """mad and mad-argmax: how far an answer may be moved, the sum of the changes of its probabilities; 2 allows any answer."""
 
     def __post_init__(self) -> None:
         check(self.attack in ATTACKS, self, "attack", ", ".join(ATTACKS))
@@ -160,6 +167,10 @@ class ExtractConfig:
         check(self.choice in ("uncertainty", "k-centre", "deepfool"), self, "choice", "uncertainty, k-centre or deepfool")
         check(0 <= self.pool_size <= 10_000_000, self, "pool_size", "0 to 10,000,000 images")
         check(100 <= self.queries <= 1_000_000_000, self, "queries", "100 to 1,000,000,000")
+        check(self.defence in DEFENCES, self, "defence", ", ".join(DEFENCES))
+        check(0 < self.defence_budget <= 2, self, "defence_budget", "a number in (0, 2]")
+        bounded = self.defence in ("mad", "mad-argmax")
+        check(bounded or self.defence_budget == 1, self, "defence_budget", "1: only the defences mad and mad-argmax have a budget")
         check(self.seed_size >= 10, self, "seed_size", "at least 10 images")
         check(0 <= self.rounds <= 20, self, "rounds", "0 to 20")
         check(self.round_epochs >= 1, self, "round_epochs", "at least 1")
@@ -193,7 +204,14 @@ class ExtractConfig:
     @property
     def told(self) -> str:
         """In a few words: for example ``cloudleak, hard`` or ``knockoff, soft, textures``."""
-        return ", ".join([self.attack, self.labels, *([self.images] if self.images != "domain" else [])])
+        images = [self.images] if self.images != "domain" else []
+        return ", ".join([self.attack, self.labels, *images, *self.resisted])
+
+    @property
+    def resisted(self) -> tuple[str, ...]:
+        """The victim's defence in words, for example ``against mad of 0.5``; empty without one."""
+        budget = f" of {self.defence_budget:g}" if self.defence in ("mad", "mad-argmax") else ""
+        return (f"against {self.defence}{budget}",) if self.defence != "none" else ()
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def way(spec: ModelSpec) -> str:
     if spec.extraction is None:
         return "trained"
     images = f", {spec.extraction.images} images" if spec.extraction.images != "domain" else ""
-    return f"{spec.extraction.attack}, {spec.extraction.labels} labels{images}"
+    return ", ".join([f"{spec.extraction.attack}, {spec.extraction.labels} labels{images}", *spec.extraction.resisted])
 
 
 def family(audit: Judgement, role: Role) -> Family:

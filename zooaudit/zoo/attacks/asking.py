@@ -21,7 +21,7 @@ class Thief:
     """All that an attack may use beside the substitute.
 
     Attributes:
-        victim: counts what it is asked.
+        victim: counts what it is asked, and tells what its defence leaves of its answers.
         images: uint8 ``[n, c, h, w]``, without labels: what he may ask about. Of an attack that makes its own, one, for the shape.
         retrain: trains the substitute on images and the victim's answers, deterministically for each round's number.
         precision: as in TrainConfig, of the substitute's gradients.

@@ -10,6 +10,7 @@ from zooaudit.zoo.attacks.asking import Retrain, Thief
 from zooaudit.zoo.attacks.chosen import distilling, knocking_off, stealing_actively
 from zooaudit.zoo.attacks.crafted import crafting
 from zooaudit.zoo.attacks.data_free import inventing
+from zooaudit.zoo.attacks.defended import defended
 
 ATTACKS: dict[Attack, Callable[[nn.Module, Thief], None]] = {
     "cloudleak": crafting,
@@ -28,7 +29,7 @@ def extract(
 
     Args:
         images: uint8 ``[n, c, h, w]``, the attacker's unlabelled images: ``config.images_needed`` of them.
-        victim: counts the queries spent: ``config.most_queries`` at most.
+        victim: counts the queries spent: ``config.most_queries`` at most. What it tells is its answer after ``config.defence``.
         retrain: ``(images, targets, epochs, round)`` trains the substitute.
         precision: as in TrainConfig, of the substitute's gradients.
         seed: of what the attack draws.
@@ -36,4 +37,4 @@ def extract(
     Raises:
         DivergedError: the substitute's loss became NaN or infinite.
     """
-    ATTACKS[config.attack](substitute, Thief(victim, images, config, retrain, precision, seed))
+    ATTACKS[config.attack](substitute, Thief(defended(victim, config), images, config, retrain, precision, seed))

@@ -1,0 +1,113 @@
+"""A victim that defends itself while it is asked: it changes its answers, so that who learns from them learns worse.
+
+Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD, maximising angular deviation
+(Orekondy et al., ICLR 2020): within a budget, the answer is told whose gradient, in a surrogate of the thief's model, has the largest angle
+with the gradient of the true answer; MAD-argmax keeps the most probable class.
+
+*Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients those of the last layer are
+looked at. They are (surrogate's answer - told answer) times what the layer sees, so that the angle is that of the first factors alone: no
+Jacobian is needed. The paper searches among the corners of all answers that are allowed; with MAD-argmax we look at those corners only
+in which the most probable class is alone, or shares with one other.
+
+The auditor's side needs none of this: the owner's kit holds the answers of the victim without its defence, and a thief's model is
+compared with these, though what it learnt from was something else.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from zooaudit.config import ExtractConfig
+from zooaudit.seeds import derive
+from zooaudit.suspects.blackbox import BlackBox
+
+BETA, GAMMA = 1.0, 0.2
+"""Of the reverse sigmoid: how much is taken off, and how fast that grows with the logit."""
+CERTAIN = 1e-7
+"""Probabilities this near to 0 or 1 have the same logit."""
+SHARED = 0.49
+"""Of an answer that two classes share, the other's part: rounding to two decimals does not make it a tie."""
+SIDE, HIDDEN = 8, 64
+"""The surrogate sees means on a grid of so many cells a side, and has one hidden layer of this width."""
+NUMBERS_AT_ONCE = 4_000_000
+
+
+class Defended:
+    """A black box that changes its answers before it tells them; the queries are those of the victim behind it."""
+
+    def __init__(self, victim: BlackBox, config: ExtractConfig) -> None:
+        self._victim, self._config = victim, config
+
+    @property
+    def queries(self) -> int:
+        return self._victim.queries
+
+    def ask(self, images: Tensor) -> Tensor:
+        """As :meth:`BlackBox.ask`."""
+        answers = self._victim.ask(images)
+        if self._config.defence == "reverse-sigmoid":
+            return reverse_sigmoid(answers)
+        surrogate = beginner(images, answers.shape[1])
+        return mad(answers, surrogate, self._config.defence_budget, self._config.defence == "mad-argmax")
+
+
+def defended(victim: BlackBox, config: ExtractConfig) -> BlackBox:
+    """The victim behind ``config.defence``; itself without one."""
+    return victim if config.defence == "none" else Defended(victim, config)
+
+
+def reverse_sigmoid(answers: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
+    """``y - beta * (sigmoid(gamma * logit(y)) - 1/2)``, made to sum to 1 again.
+
+    Of probabilities ``[n, K]``. The most probable class usually stays so; where the victim is unsure it may not, as in the paper.
+    """
+    logits = answers.clamp(CERTAIN, 1 - CERTAIN).logit()
+    changed = (answers - beta * ((gamma * logits).sigmoid() - 0.5)).clamp(min=0)
+    return changed / changed.sum(1, keepdim=True)
+
+
+def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = False) -> Tensor:
+    """Of all corners, the answer on the way to it, as far as the budget reaches, that deviates most.
+
+    Args:
+        answers: the victim's probabilities ``[n, K]``.
+        surrogate: those of the surrogate, of the same images.
+        budget: L1 distance between the told and the true answer at most, in (0, 2].
+        keep_label: whether the most probable class must stay so.
+    """
+    rows = max(1, NUMBERS_AT_ONCE // answers.shape[1] ** 2)
+    parts = zip(answers.split(rows), surrogate.split(rows), strict=True)
+    return torch.cat([_turned(a, s, budget, _corners(a, keep_label)) for a, s in parts])
+
+
+def deviation(surrogate: Tensor, true: Tensor, told: Tensor) -> Tensor:
+    """Angle in radians between the gradients that two answers give the surrogate's last layer, over the last dimension."""
+    return F.cosine_similarity(surrogate - true, surrogate - told, dim=-1).clamp(-1, 1).acos()
+
+
+def beginner(images: Tensor, classes: int) -> Tensor:
+    """The surrogate's probabilities ``[n, classes]`` of float images ``[n, c, h, w]`` in [0, 1]."""
+    seen = F.adaptive_avg_pool2d(images, SIDE).flatten(1) - 0.5
+    generator = torch.Generator().manual_seed(derive(0, "surrogate"))
+    first, last = (_layer(inputs, outputs, generator).to(images) for inputs, outputs in ((seen.shape[1], HIDDEN), (HIDDEN, classes)))
+    return ((seen @ first).relu() @ last).softmax(1)
+
+
+def _layer(inputs: int, outputs: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(inputs, outputs, generator=generator) * (2 / inputs) ** 0.5
+
+
+def _corners(answers: Tensor, keep_label: bool) -> Tensor:
+    """``[n, K, K]``: for each row K answers of one class, or of the most probable one with each other."""
+    one = torch.eye(answers.shape[1], device=answers.device, dtype=answers.dtype)
+    if not keep_label:
+        return one.expand(len(answers), -1, -1)
+    return (1 - SHARED) * one[answers.argmax(1)].unsqueeze(1) + SHARED * one
+
+
+def _turned(answers: Tensor, surrogate: Tensor, budget: float, corners: Tensor) -> Tensor:
+    true = answers.unsqueeze(1)
+    share = (budget / (corners - true).abs().sum(2, keepdim=True).clamp(min=CERTAIN)).clamp(max=1)
+    reached = true + share * (corners - true)
+    best = deviation(surrogate.unsqueeze(1), true, reached).argmax(1)
+    return reached[torch.arange(len(answers), device=answers.device), best]
