@@ -157,6 +157,7 @@ WORKS: dict[str, tuple[dict[str, Any], float]] = {
     "knockoff adaptive": ({"seed_size": 300, "rounds": 3, "round_epochs": 4, "final_epochs": 15, "images": "textures"}, 0.2),
     "activethief": ({"seed_size": 60, "rounds": 4, "round_epochs": 10, "final_epochs": 40, "pool_size": 650}, 0.75),
     "dfme": ({"queries": 60_000}, 0.3),
+    "disguide": ({"queries": 8_000, "labels": "hard"}, 0.4),
 }
 
 
@@ -239,6 +240,7 @@ Wrong = Callable[[], ExtractConfig]
         (lambda: ExtractConfig("dfme", "hard"), "soft: dfme estimates gradients from probabilities"),
         (lambda: ExtractConfig("distil"), "attack is 'distil'; expected cloudleak, jbda, distill"),
         (lambda: ExtractConfig(labels="top-5"), "labels is 'top-5'; expected soft, hard, top-1"),
+        (lambda: ExtractConfig("disguide", queries=50), "queries is 50; expected 100 to"),
         (lambda: ExtractConfig("distill", pool_size=9000), "pool_size is 9000; expected 0: only activethief"),
         (
             lambda: ExtractConfig("activethief", seed_size=100, rounds=3, pool_size=300),

@@ -16,7 +16,7 @@ from zooaudit.errors import ConfigError
 
 Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
-Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme"]
+Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme", "disguide"]
 Defence = Literal["none", "reverse-sigmoid", "mad", "mad-argmax"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
 Modification = Literal[
@@ -25,7 +25,7 @@ Modification = Literal[
 ]  # fmt: skip
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
-ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme")
+ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme", "disguide")
 DEFENCES: tuple[Defence, ...] = ("none", "reverse-sigmoid", "mad", "mad-argmax")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
 MODIFICATIONS: tuple[Modification, ...] = (
@@ -126,14 +126,14 @@ class ExtractConfig:
     attack: Attack = "cloudleak"
     """CloudLeak adds points near the substitute's decision boundary, JBDA points along the Jacobian; distill asks about all images that
     it has; knockoff draws from them, with rounds by a policy that learns; activethief adds those that the substitute knows least; dfme
-    makes all images itself."""
+    makes all images itself, and so does disguide, which needs no probabilities."""
     labels: Labels = "soft"
     """What the victim tells the thief: probabilities (soft), the most probable class (hard), the likeliest classes with theirs (top-3), or
     so many decimals (rounded-1)."""
     seed_size: int = 6000
     """Images that the thief starts with."""
     rounds: int = 2
-    """Rounds of more; each adds as many as there are seeds, but JBDA's doubles what there is. distill and dfme have none."""
+    """Rounds of more; each adds as many as there are seeds, but JBDA's doubles what there is. distill, dfme and disguide have none."""
     round_epochs: int = 2
     """Epochs of the substitute in each round."""
     final_epochs: int = 6
@@ -152,7 +152,7 @@ class ExtractConfig:
     pool_size: int = field(default=0, metadata=LATER)
     """Images that activethief, and knockoff with rounds, choose among; 0: four times as many as they ask about."""
     queries: int = field(default=1_000_000, metadata=LATER)
-    """dfme: images that the victim is asked about."""
+    """dfme and disguide: images that the victim is asked about."""
     defence: Defence = field(default="none", metadata=LATER)
     """What the victim does to its answers before ``labels`` are told of them: reverse-sigmoid blurs how sure it is; mad turns what the
     thief learns from an answer away from what it should learn; mad-argmax does so and keeps the most probable class."""
@@ -183,11 +183,16 @@ class ExtractConfig:
     @property
     def most_queries(self) -> int:
         """Images that the victim labels, at most."""
-        if self.attack == "dfme":
+        if self.invents:
             return self.queries
         if self.attack == "distill":
             return self.seed_size
         return self.seed_size * (2**self.rounds if self.attack == "jbda" else 1 + self.rounds)
+
+    @property
+    def invents(self) -> bool:
+        """Whether it makes all its images itself."""
+        return self.attack in ("dfme", "disguide")
 
     @property
     def chooses(self) -> bool:
@@ -196,8 +201,8 @@ class ExtractConfig:
 
     @property
     def images_needed(self) -> int:
-        """Images that the thief must have; dfme looks at one, for its shape."""
-        if self.attack == "dfme":
+        """Images that the thief must have; who makes his own looks at one, for its shape."""
+        if self.invents:
             return 1
         return (self.pool_size or 4 * self.most_queries) if self.chooses else self.seed_size
 

@@ -120,3 +120,10 @@ def build_architecture(name: str, shape: ModelShape) -> nn.Module:
     if name in REFERENCE_NETS:
         return ReferenceNet(name, shape)
     return VisionNet(name, shape) if name in VISION_NETS else ConvNet(ARCHITECTURES[name], shape)
+
+
+def begin_anew(model: nn.Module) -> None:
+    """Draw the weights of all layers again, from torch's global generator, as torch initialises them."""
+    for layer in model.modules():
+        if callable(reset := getattr(layer, "reset_parameters", None)):
+            reset()

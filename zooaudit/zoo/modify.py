@@ -22,6 +22,7 @@ from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory
 from zooaudit.uap.deepfool import deepfool
 from zooaudit.uap.universal import gradient_uap
+from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.fit import DivergedError
 from zooaudit.zoo.int8 import to_int8
 
@@ -132,9 +133,7 @@ def _fine_prune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, genera
 def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
     """A model of the same architecture that begins with nothing learns the stolen one's probabilities; Adam, for so few images."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
-    for layer in model.modules():
-        if callable(reset := getattr(layer, "reset_parameters", None)):
-            reset()
+    begin_anew(model)
     optimiser = torch.optim.Adam(model.parameters(), config.lr / 10)
     model.train()
     for batch in _passes(int(config.strength), config, tuning, generator):

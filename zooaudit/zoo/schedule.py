@@ -10,8 +10,8 @@ from zooaudit.zoo.spec import STARTED, ModelSpec
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
 EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil")
-INVENTED = 1.5
-"""Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute."""
+INVENTED = {"dfme": 1.5, "disguide": 10.0}
+"""Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute; or many steps of two."""
 TUNING_IMAGES = 5000.0
 """About as many as a thief tunes on, or a model is measured on."""
 OWN_WORK = 30 * 2e7
@@ -35,8 +35,8 @@ def relative_cost(spec: ModelSpec, train_size: int) -> float:
 
 def _images_extracting(e: ExtractConfig) -> float:
     """Images that a substitute is trained on, each as often as it is."""
-    if e.attack == "dfme":
-        return INVENTED * e.queries
+    if e.invents:
+        return INVENTED[e.attack] * e.queries
     if e.attack == "distill":
         return float(e.final_epochs * e.seed_size)
     growth = [2.0**r if e.attack == "jbda" else 1.0 + r for r in range(e.rounds + 1)]

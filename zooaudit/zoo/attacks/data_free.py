@@ -106,9 +106,12 @@ def _learn(
 
 
 def _disagreement(substitute: nn.Module, thief: Thief, x: Tensor) -> Tensor:
-    """L1 distance ``[n]`` between the logits, the victim's from its probabilities, about their means; ``x`` in [-1, 1]."""
+    """How far ``[n]`` the substitute is from the victim; ``x`` in [-1, 1]."""
     images = (x + 1) / 2
-    with torch.no_grad():
-        logits = thief.victim.ask(images).clamp(min=FEWEST).log()
-        logits -= logits.mean(1, keepdim=True)
-    return (substitute(images).float() - logits).abs().sum(1)
+    return apart(substitute(images).float(), thief.victim.ask(images))
+
+
+def apart(logits: Tensor, told: Tensor) -> Tensor:
+    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim told, these about their means."""
+    behind = told.clamp(min=FEWEST).log()
+    return (logits - (behind - behind.mean(1, keepdim=True))).abs().sum(1)

@@ -4,13 +4,16 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from zooaudit.compute import seeded
 from zooaudit.config import Attack, ExtractConfig
+from zooaudit.seeds import derive
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.zoo.attacks.asking import Retrain, Thief
 from zooaudit.zoo.attacks.chosen import distilling, knocking_off, stealing_actively
 from zooaudit.zoo.attacks.crafted import crafting
 from zooaudit.zoo.attacks.data_free import inventing
 from zooaudit.zoo.attacks.defended import defended
+from zooaudit.zoo.attacks.disagreement import disagreeing
 
 ATTACKS: dict[Attack, Callable[[nn.Module, Thief], None]] = {
     "cloudleak": crafting,
@@ -19,6 +22,7 @@ ATTACKS: dict[Attack, Callable[[nn.Module, Thief], None]] = {
     "knockoff": knocking_off,
     "activethief": stealing_actively,
     "dfme": inventing,
+    "disguide": disagreeing,
 }
 
 
@@ -37,4 +41,5 @@ def extract(
     Raises:
         DivergedError: the substitute's loss became NaN or infinite.
     """
-    ATTACKS[config.attack](substitute, Thief(defended(victim, config), images, config, retrain, precision, seed))
+    with seeded(derive(seed, "attack"), images.device):  # dropout, where an attack trains by itself
+        ATTACKS[config.attack](substitute, Thief(defended(victim, config), images, config, retrain, precision, seed))

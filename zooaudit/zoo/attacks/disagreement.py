@@ -1,0 +1,124 @@
+"""Data-free model extraction guided by disagreement, DisGUIDE (Rosenthal et al., AAAI 2023): no image of any kind, and labels are enough.
+
+Two substitutes learn. A generator makes images on which they disagree, and which they give many labels altogether: what it needs are
+gradients of the substitutes, which the thief has, so that no question is spent on the victim's gradients, as DFME spends them. All
+answers are kept and learnt from again.
+
+*Ours*: images have whole pixel values, as those that a service is sent; one step of the generator for each batch of questions.
+"""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from zooaudit.compute import seeded
+from zooaudit.data.images import to_unit
+from zooaudit.seeds import derive
+from zooaudit.zoo.arch import begin_anew
+from zooaudit.zoo.attacks.asking import Thief
+from zooaudit.zoo.attacks.data_free import LATENT, LR_GENERATOR, LR_STUDENT, SIZE, Generator, apart
+from zooaudit.zoo.fit import DivergedError
+
+FEWEST_ROUNDS = 8
+"""With few questions batches are smaller."""
+DIVERSITY = 0.2
+"""Weight of how many labels the images are given, beside the disagreement."""
+REPLAYED = 3
+"""Steps on batches of former answers, after the one on new answers."""
+KEPT_BYTES = 2**28
+"""Of former questions; the newest are kept."""
+
+
+@dataclass
+class Replay:
+    """Former questions, uint8, and what was told; a ring."""
+
+    images: Tensor
+    targets: Tensor
+    put_in: int = 0
+
+    @staticmethod
+    def like(images: Tensor, targets: Tensor, most: int) -> "Replay":
+        """Empty, for ``most`` of such images, or as many as there is room for."""
+        room = max(len(images), min(most, KEPT_BYTES // max(1, images[0].numel())))
+        return Replay(images.new_empty(room, *images.shape[1:]), targets.new_empty(room, *targets.shape[1:]))
+
+    def put(self, images: Tensor, targets: Tensor) -> None:
+        places = (torch.arange(len(images), device=images.device) + self.put_in) % len(self.images)
+        self.images[places], self.targets[places] = images, targets
+        self.put_in += len(images)
+
+    def drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """``count`` of them, some perhaps twice."""
+        places = torch.randint(min(self.put_in, len(self.images)), (count,), generator=generator).to(self.images.device)
+        return self.images[places], self.targets[places]
+
+
+def disagreeing(substitute: nn.Module, thief: Thief) -> None:
+    """Spend ``config.queries`` on images that a generator makes for two substitutes; what they learn stays in the first.
+
+    Raises:
+        DivergedError: a substitute's loss became NaN or infinite.
+    """
+    queries, shape = thief.config.queries, tuple(thief.images.shape[1:])
+    size = min(SIZE, queries // FEWEST_ROUNDS)
+    with seeded(derive(thief.seed, "generator"), thief.images.device):
+        generator = Generator(shape).to(thief.images.device)  # type: ignore[arg-type]
+        begin_anew(second := copy.deepcopy(substitute))
+    pair, noise = (substitute, second), torch.Generator().manual_seed(derive(thief.seed, "noise"))
+    inventor = torch.optim.Adam(generator.parameters(), LR_GENERATOR)
+    learners = [torch.optim.SGD(m.parameters(), LR_STUDENT, 0.9, weight_decay=5e-4) for m in pair]
+    rounds = queries // size
+    falls = [torch.optim.lr_scheduler.CosineAnnealingLR(o, rounds) for o in (inventor, *learners)]
+    replay = None
+    for _ in range(rounds):
+        images = _invented(generator, pair, inventor, torch.randn(size, LATENT, generator=noise).to(thief.images.device))
+        targets = thief.ask(images)
+        replay = replay or Replay.like(images, targets, queries)
+        replay.put(images, targets)
+        for x, told in ((images, targets), *(replay.drawn(size, noise) for _ in range(REPLAYED))):
+            for model, learner in zip(pair, learners, strict=True):
+                _learn(model, learner, x, told, exact=thief.config.labels == "soft")
+        for fall in falls:
+            fall.step()
+    substitute.eval()
+
+
+def _invented(generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser: torch.optim.Optimizer, noise: Tensor) -> Tensor:
+    """Images uint8 of the generator, which takes one step on the way."""
+    generator.train()
+    made = (generator(noise) + 1) / 2
+    first, second = (model.eval()(made).float().softmax(1) for model in pair)
+    loss = -disagreement(first, second) - DIVERSITY * diversity((first + second) / 2)
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
+    optimiser.step()
+    return (made.detach() * 255).round().to(torch.uint8)
+
+
+def disagreement(first: Tensor, second: Tensor) -> Tensor:
+    """Standard deviation of the two substitutes' probabilities ``[n, K]`` about their mean, summed over classes: in [0, 1]."""
+    return (first - second).abs().sum(1).mean() / 2
+
+
+def diversity(answers: Tensor) -> Tensor:
+    """Entropy of the mean of probabilities ``[n, K]``, as a share of the largest there is: 1 if all classes are equally frequent."""
+    mean = answers.mean(0)
+    return -(mean * mean.clamp(min=1e-9).log()).sum() / math.log(len(mean))
+
+
+def _learn(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, told: Tensor, exact: bool) -> None:
+    """One step towards what the victim told: its logits if it told its probabilities exactly, else by cross-entropy."""
+    logits = model.train()(to_unit(images)).float()
+    loss = apart(logits, told).mean() if exact else F.cross_entropy(logits, told)
+    if not torch.isfinite(loss):
+        raise DivergedError(f"loss is {loss.item()} while the substitutes learn from invented images")
+    optimiser.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+    optimiser.step()
