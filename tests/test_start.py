@@ -1,6 +1,7 @@
 """References that begin with the public checkpoint that the victim began with."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,17 +9,21 @@ from torch import nn
 
 from tests.makers import shape_of
 from zooaudit.cli import make_parser
-from zooaudit.config import Start, TrainConfig, ZooConfig
+from zooaudit.config import ExtractConfig, Start, TrainConfig, ZooConfig
 from zooaudit.data.images import Dataset
-from zooaudit.errors import ModelError
+from zooaudit.errors import ConfigError, ModelError
 from zooaudit.own_start import with_start
+from zooaudit.recipe_files.read import recipe_of
 from zooaudit.recipes import DIGITS
+from zooaudit.sizing import scaled
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.twin_testing import reference
-from zooaudit.zoo.build import Status, build
+from zooaudit.zoo.build import Parent, Status, build
+from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.planner import Planner
-from zooaudit.zoo.spec import ModelSpec
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.start import begun, start_of
 
 
@@ -57,6 +62,7 @@ def broken(num_classes: int) -> nn.Module:
 
 
 HERE = "tests.test_start"
+SHAPE = ModelShape((1, 8, 8), 10, (0.5,), (0.5,), (4, 8), 16)
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +157,88 @@ def test_a_start_is_not_behind_the_contract_and_says_so(digits: Dataset) -> None
     found = with_start(DIGITS, args, digits.image_shape, digits.num_classes, said.append)
     assert found.zoo.start == start_of(f"{HERE}:checkpoint", digits.image_shape, digits.num_classes)
     assert len(said) == 1 and "images of 1 x 8 x 8 in [0, 1]" in said[0] and "not for it" in said[0]
+
+
+def plan(digits: Dataset, **zoo: object) -> Plan:
+    made = ZooConfig(
+        **(
+            {
+                "training": TrainConfig(epochs=5, precision="float32"),
+                "optimisers": ("adam",),
+                "accuracy_floor": 0.1,
+                "recovery_floor": 0.0,
+                "batch_sizes": (32,),
+            }
+            | zoo
+        )
+    )  # type: ignore[arg-type]
+    return plan_zoo(made, digits.digest, shape_of(digits), 0)
+
+
+def test_a_thief_may_begin_with_the_checkpoint(digits: Dataset, start: Start) -> None:
+    """CloudLeak as its paper has it; beside it thieves of the zoo's architectures, as without it."""
+    cloudleak = ExtractConfig("cloudleak", seed_size=100, rounds=1, final_epochs=10, architecture="start")
+    found = plan(
+        digits, start=start, thieves=(cloudleak, ExtractConfig("distill", seed_size=50), ExtractConfig("distill", architecture="A"))
+    )
+    before = {s.id for s in plan(digits, start=start).specs}
+    thief, second, third = (s for s in found.specs if s.id not in before)
+    assert (thief.architecture, thief.start, thief.role, thief.group) == ("start", start, Role.PIRACY, Group.SUSPECT)
+    assert thief.extraction == dataclasses.replace(cloudleak, architecture="") and thief.training.lr_adam == TrainConfig().lr_adam / 10
+    assert (second.architecture, second.start, third.architecture, third.start) == ("C", None, "A", None)
+    victim = build(found.of(Role.VICTIM)[0], digits, None)
+    artifacts = open_store("memory:")
+    save_built(artifacts, victim)
+    built = build(thief, digits, Parent(load_module(artifacts, victim.spec.id), victim.record.accuracy))
+    assert built.record.status is Status.LEARNT and built.record.queries == 200, built.record
+    assert not torch.equal(built.weights["1.weight"], body().weight)
+    assert float(torch.cosine_similarity(built.weights["1.weight"].detach().flatten(), body().weight.detach().flatten(), dim=0)) > 0.7, (
+        "it began there"
+    )
+    save_built(artifacts, built)
+    assert torch.equal(load_module(artifacts, thief.id).state_dict()["1.weight"], built.weights["1.weight"])
+
+
+def test_a_whole_zoo_may_begin_with_it(digits: Dataset, start: Start) -> None:
+    found = plan(digits, start=start, architectures=("start",), victim_architecture="start", encoder_architectures=("C",))
+    assert len({s.id for s in found.specs}) == len(found.specs) and len({s.seed for s in found.specs if s.role is not Role.TWIN}) == 55
+    made = [s for s in found.specs if s.role in (Role.VICTIM, Role.TWIN, Role.OTHER_VICTIM) or s.group is Group.SUSPECT]
+    assert all((s.architecture, s.start) == ("start", start) for s in made)
+    victim = build(found.of(Role.VICTIM)[0], digits, None)
+    assert victim.record.status is Status.LEARNT, victim.record
+
+
+def test_thieves_of_a_zoo_without_a_checkpoint_cannot_begin_with_it(digits: Dataset) -> None:
+    for zoo in ({"thieves": (ExtractConfig(architecture="start"),)}, {"architectures": ("start",)}):
+        with pytest.raises(
+            ConfigError, match=r"architecture 'start', which begins with the public checkpoint of zoo.start, and zoo.start is"
+        ):
+            plan(digits, **zoo)
+    with pytest.raises(ConfigError, match="unknown architecture 'Z'"):
+        plan(digits, thieves=(ExtractConfig(architecture="Z"),))
+    with pytest.raises(ConfigError, match=r"ExtractConfig.architecture is 'start'; expected \"\": only an attack of \[\[zoo.thieves\]\]"):
+        ZooConfig(extraction=ExtractConfig(architecture="start"))
+
+
+def test_a_file_may_name_it(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = f'''inherit = "digits"\nname = "mine"\n[zoo.start]\nfactory = "{start.factory}"\nweights = "{start.weights}"\n
+[[zoo.thieves]]\nattack = "cloudleak"\narchitecture = "start"\n'''
+    path.write_text(text)
+    (thief,) = recipe_of(str(path), []).zoo.thieves
+    assert thief == ExtractConfig(architecture="start")
+    path.write_text(text.replace('architecture = "start"', 'architecture = "stat"'))
+    with pytest.raises(ConfigError, match='thieves names the architecture "stat", which there is not'):
+        recipe_of(str(path), [])
+
+
+def test_a_thief_of_a_librarys_net_may_have_its_own_checkpoint() -> None:
+    there = Start("timm:resnet18=there.safetensors", "0" * 64)
+    zoo = ZooConfig(checkpoints=(there,), thieves=(ExtractConfig(architecture="timm:resnet18"),))
+    assert zoo.checkpoint_of("timm:resnet18") == there and "timm:resnet18" in zoo.nets
+
+
+def test_scaling_counts_thieves(start: Start) -> None:
+    more = dataclasses.replace(DIGITS, zoo=dataclasses.replace(DIGITS.zoo, thieves=(ExtractConfig("dfme"),) * 30))
+    sizes = [len(plan_zoo(scaled(r, 400)[0].zoo, "data", SHAPE, 0).specs) for r in (DIGITS, more)]
+    assert abs(sizes[0] - sizes[1]) < 25, sizes

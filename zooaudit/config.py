@@ -158,6 +158,9 @@ class ExtractConfig:
     thief learns from an answer away from what it should learn; mad-argmax does so and keeps the most probable class."""
     defence_budget: float = field(default=1.0, metadata=LATER)
     """mad and mad-argmax: how far an answer may be moved, the sum of the changes of its probabilities; 2 allows any answer."""
+    architecture: str = field(default="", metadata=LATER)
+    """Of the substitute, in [[zoo.thieves]] only: one that a zoo may have, or start, which begins with the public checkpoint of
+    zoo.start; "": the zoo's architectures in turn."""
 
     def __post_init__(self) -> None:
         check(self.attack in ATTACKS, self, "attack", ", ".join(ATTACKS))
@@ -402,18 +405,26 @@ class ZooConfig:
         check(0 <= self.accuracy_floor < 1, self, "accuracy_floor", "a number in [0, 1)")
         check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
         check(0 < self.step_gib < math.inf, self, "step_gib", "a positive number of GiB")
+        for attack in filter(None, (self.extraction, self.second_attack)):
+            check(not attack.architecture, attack, "architecture", '"": only an attack of [[zoo.thieves]] names its architecture')
         self._check_checkpoints()
 
     def _check_checkpoints(self) -> None:
         """One for a net that the zoo does not have would change nothing, without a word."""
         nets = [c.net for c in self.checkpoints]
-        used = tuple(dict.fromkeys((self.victim_architecture, *self.architectures, *self.encoder_architectures)))
+        used = self.nets
         check(len(set(nets)) == len(nets), self, "checkpoints", "one a net")
         if unused := [n for n in nets if n not in used]:
             raise ConfigError(
                 f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures ({', '.join(used)}); "
                 f'expected it among them, as in zoo.architectures = ["{unused[0]}"]'
             )
+
+    @property
+    def nets(self) -> tuple[str, ...]:
+        """Every architecture that it names, each once."""
+        thieves = (t.architecture for t in self.thieves if t.architecture)
+        return tuple(dict.fromkeys((self.victim_architecture, *self.architectures, *self.encoder_architectures, *thieves)))
 
     def checkpoint_of(self, architecture: str) -> Start | None:
         """What models of one architecture begin with; None for nothing."""

@@ -196,7 +196,7 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
     strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
     victim = 0 if own else 1 + len(zoo.taken)
-    fixed = victim + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    fixed = victim + len(zoo.thieves) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
     if models < fixed + cells + strangers:
         raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
     factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)

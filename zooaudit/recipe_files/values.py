@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from zooaudit.config import ExtractConfig
 from zooaudit.errors import ConfigError
 from zooaudit.recipe_files.fields import NONE, fields_of, is_mapping, optional, said, tables, walk
 from zooaudit.zoo.arch import EXPECTED, KNOWN, is_known
+from zooaudit.zoo.spec import STARTED
 
-NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored")
+NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored", "thieves")
 """Fields of a zoo that name architectures. The planner looks at some; in a field that it does not look at, a name that no net has would
 change nothing, without a word."""
 SHOWN = 60
@@ -165,11 +167,18 @@ def _check_nets(values: Mapping[str, Any], place: Place) -> None:
         return
     for name in NETS:
         value = values.get(name, ())
-        named = [value] if isinstance(value, str) else [v if isinstance(v, str) else v[0] for v in value]
-        if unknown := [n for n in named if not is_known(n)]:
+        named = [value] if isinstance(value, str) else [_net_of(v) for v in value]
+        if unknown := [n for n in named if n and n != STARTED and not is_known(n)]:
             near = nearest(unknown[0], KNOWN)
             told = f"did you mean {near}?" if near else f"expected some of {EXPECTED}"
             raise place.error(name, f' names the architecture "{unknown[0]}", which there is not; {told}')
+
+
+def _net_of(value: Any) -> str:
+    """The architecture that an entry of a list names: itself, the first of a pair, or a thief's."""
+    if isinstance(value, ExtractConfig):
+        return value.architecture
+    return str(value if isinstance(value, str) else value[0])
 
 
 def _placed(error: ConfigError, owner: type, place: Place) -> ConfigError:

@@ -1,5 +1,6 @@
 """From a recipe to the ordered list of models to train. Pure: no data, no training, no store."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from zooaudit.config import OwnTraining, ZooConfig
@@ -54,7 +55,8 @@ def plan_zoo(
                 specs.append(planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, o, i, victim_id, victim_seed, attack))
                 specs.append(planner.trained(Role.HOMOLOGOUS, Group.SUSPECT, architecture, o, i))
     for i, attack in enumerate(zoo.thieves):
-        architecture = zoo.architectures[i % len(zoo.architectures)]
+        architecture = attack.architecture or zoo.architectures[i % len(zoo.architectures)]
+        attack = dataclasses.replace(attack, architecture="")  # the spec says it already: equal models have equal ids
         specs.append(planner.extracted(Role.PIRACY, Group.SUSPECT, architecture, i, MORE_THIEVES + i, victim_id, victim_seed, attack))
     for v, stranger in enumerate(strangers):
         for i in range(zoo.look_alikes_per_victim):

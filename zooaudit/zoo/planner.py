@@ -21,6 +21,8 @@ OTHERS, EXTRACTED = 0.5, 0.3
 """Of the references, the share that are nets of other kinds than the zoo's, and the share that are extracted from strangers."""
 BEGUN = 0.25
 """Of the references, the share that begin with the public checkpoint that the victim began with, if there is one."""
+MORE_BEGUN = 10_000
+"""From this index on, other seeds than those of the references above, where the zoo's own architectures begin with that checkpoint, too."""
 OTHERS_OPTIMISERS: tuple[Optimiser, ...] = ("adam", "rmsprop", "sgd")
 OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
@@ -46,8 +48,13 @@ class Planner:
     seed: int
 
     def __post_init__(self) -> None:
-        named = {self.zoo.victim_architecture, *self.zoo.encoder_architectures, *self.zoo.architectures}
-        if unknown := sorted(n for n in named if not is_known(n)):
+        named = set(self.zoo.nets)
+        if STARTED in named and self.zoo.start is None:
+            raise ConfigError(
+                f"the recipe has the architecture {STARTED!r}, which begins with the public checkpoint of zoo.start, and zoo.start is "
+                "none; expected one: --start, or [zoo.start] with factory and weights"
+            )
+        if unknown := sorted(n for n in named - {STARTED} if not is_known(n)):
             raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {EXPECTED}")
         for name in sorted(named & VISION_NETS.keys()):
             check_net(name, self.shape)
@@ -55,10 +62,11 @@ class Planner:
             check_published(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
-        """A model trained on a random half of the data, or fine-tuned on it if the zoo has a checkpoint for its architecture."""
+        """A model trained on a random half of the data, or fine-tuned on it if its architecture begins with a checkpoint."""
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]
         seed = derive(self.seed, role, group, architecture, name, index)
-        sizes, start, training = self.zoo.batch_sizes, self.zoo.checkpoint_of(architecture), self.zoo.training_of(architecture)
+        start = self.zoo.start if architecture == STARTED else self.zoo.checkpoint_of(architecture)
+        sizes, training = self.zoo.batch_sizes, self.zoo.training_of(architecture)
         return ModelSpec(
             role=role,
             group=group,
@@ -151,7 +159,8 @@ class Planner:
             if optimisers == 1 or (name, (a + turn) % optimisers) != (self.zoo.victim_architecture, 0)
         ]
         architecture, optimiser = cells[i % len(cells)]
-        return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, i // len(cells))
+        turn = i // len(cells) + (MORE_BEGUN if architecture == STARTED else 0)
+        return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, turn)
 
     def _other_reference(self, i: int) -> ModelSpec:
         """Over the kinds in turn; each kind learns by another optimiser the next time. Some cannot learn hard tasks well."""
@@ -163,9 +172,7 @@ class Planner:
 
     def _begun_reference(self, i: int) -> ModelSpec:
         """From the public checkpoint, by each optimiser in turn."""
-        optimisers = self.zoo.optimisers
-        spec = self.trained(Role.REFERENCE, Group.VERDICT, STARTED, i, i // len(optimisers))
-        return dataclasses.replace(spec, training=fine_tuning(spec.training), start=self.zoo.start)
+        return self.trained(Role.REFERENCE, Group.VERDICT, STARTED, i, i // len(self.zoo.optimisers))
 
     def _extracted_reference(self, i: int, stranger: ModelSpec) -> ModelSpec:
         """By both attacks in turn, if there are two, and by soft labels and hard ones."""
