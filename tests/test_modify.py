@@ -27,7 +27,7 @@ EVERY = [
     ModifyConfig("fine-tune", 2), ModifyConfig("prune", 0.5), ModifyConfig("prune-channels", 0.25), ModifyConfig("int8", 8),
     ModifyConfig("adversarial", 3), ModifyConfig("uap", 3), ModifyConfig("last-layer", 2), ModifyConfig("new-head", 2),
     ModifyConfig("retrain", 2), ModifyConfig("prune-tune", 0.5), ModifyConfig("float16", 16), ModifyConfig("distil", 2),
-    ModifyConfig("removal", 3),
+    ModifyConfig("removal", 3), ModifyConfig("transfer", 2),
 ]  # fmt: skip
 
 

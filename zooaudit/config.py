@@ -21,7 +21,7 @@ Defence = Literal["none", "reverse-sigmoid", "mad", "mad-argmax"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
 Modification = Literal[
     "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
-    "distil", "removal",
+    "distil", "removal", "averaged", "transfer",
 ]  # fmt: skip
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
@@ -30,7 +30,7 @@ DEFENCES: tuple[Defence, ...] = ("none", "reverse-sigmoid", "mad", "mad-argmax")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
 MODIFICATIONS: tuple[Modification, ...] = (
     "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
-    "distil", "removal",
+    "distil", "removal", "averaged", "transfer",
 )  # fmt: skip
 EXACT_STRENGTH = {"int8": 8, "float16": 16}
 """Modifications that are done or not."""
@@ -229,10 +229,11 @@ class ModifyConfig:
     kind: Modification
     """Which: fine-tune all layers, or the last-layer alone; with a new-head that alone, or retrain all; prune weights or channels,
     prune-tune the rest for three epochs; int8 and float16; distil a new model from it; adversarial training, also on the model's own
-    UAPs; removal, which keeps the accuracy and trains the likeness away."""
+    UAPs; removal, which keeps the accuracy and trains the likeness away; averaged with a model that the thief fine-tuned from the public
+    checkpoint that the victim began with; transfer to the first half of the classes, with a new last layer."""
     strength: float
-    """Epochs of what learns from all images; pruning: share of weights or channels set to zero; adversarial training and removal:
-    iterations; INT8: 8, float16: 16."""
+    """Epochs of what learns from all images; pruning: share of weights or channels set to zero; averaged: the victim's share, 0.1 to 0.9;
+    adversarial training and removal: iterations; INT8: 8, float16: 16."""
     start: float = 0.0
     """Adversarial training: iterations that the parent has behind it already."""
     lr: float = 0.01
@@ -247,10 +248,15 @@ class ModifyConfig:
         check(self.kind in MODIFICATIONS, self, "kind", f"one of {', '.join(MODIFICATIONS)}")
         pruned = self.kind.startswith("prune")
         exact = EXACT_STRENGTH.get(self.kind)
-        allowed = str(exact) if exact else "a share in [0, 1)" if pruned else "a whole number above start"
         whole = self.strength > self.start and self.strength == int(self.strength)
-        right = self.strength == exact if exact else 0 <= self.strength < 1 if pruned else whole
-        check(right, self, "strength", allowed)
+        if exact:
+            check(self.strength == exact, self, "strength", str(exact))
+        elif self.kind == "averaged":
+            check(0.1 <= self.strength <= 0.9, self, "strength", "the victim's share of the weights, 0.1 to 0.9")
+        elif pruned:
+            check(0 <= self.strength < 1, self, "strength", "a share in [0, 1)")
+        else:
+            check(whole, self, "strength", "a whole number above start")
         check(self.start == 0 or (self.start > 0 and self.kind == "adversarial"), self, "start", "0, or adversarial training's iterations")
         check(0 < self.lr < 10, self, "lr", "a number in (0, 10)")
         check(self.batch_size >= 2, self, "batch_size", "at least 2")

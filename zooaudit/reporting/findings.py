@@ -73,6 +73,7 @@ EPOCHS = "{:g} epochs"
 UNITS = {
     "fine-tune": EPOCHS, "last-layer": EPOCHS, "new-head": EPOCHS, "retrain": EPOCHS, "distil": EPOCHS, "int8": "", "float16": "",
     "prune": "{:.0%} of the weights", "prune-tune": "{:.0%} of the weights", "prune-channels": "{:.0%} of the channels",
+    "averaged": "{:.0%} of the weights", "transfer": EPOCHS,
 }  # fmt: skip
 """How a modification's strength is said; of the others, in iterations."""
 

@@ -1,6 +1,7 @@
 """Build one model from its spec: train or extract, measure, retry once, or mark failed."""
 
 import dataclasses
+import functools
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -26,6 +27,7 @@ from zooaudit.zoo.own_training import train
 from zooaudit.zoo.ranks import ALONE, Ranks
 from zooaudit.zoo.spec import OWN, ModelSpec
 from zooaudit.zoo.start import begun
+from zooaudit.zoo.transferred import of_kept
 
 ATTEMPTS = 2
 
@@ -136,9 +138,12 @@ def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
 
 
 def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
-    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this model was tuned."""
-    tuned = spec.modification is not None and spec.modification.kind in TUNED
-    return untuned(dataset) if tuned else dataset.test
+    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this model was tuned, and
+    without classes that it does not know."""
+    kind = spec.modification.kind if spec.modification is not None else ""
+    if kind == "transfer":
+        return of_kept(untuned(dataset), dataset.num_classes)
+    return untuned(dataset) if kind in TUNED else dataset.test
 
 
 def untuned(dataset: Dataset) -> ImageSet:
@@ -165,8 +170,9 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
     if spec.modification is not None:
         assert parent is not None, f"{spec.id} needs its parent"
         tuning = dataset.test.take(tuning_part(len(dataset.test)))
+        checkpoint = functools.partial(begun, spec.start, spec.shape.num_classes) if spec.start else None
         try:
-            return modify(parent.module, spec.modification, tuning, derive(seed, "modify")), 0, ""
+            return modify(parent.module, spec.modification, tuning, derive(seed, "modify"), checkpoint), 0, ""
         except DivergedError as error:
             return parent.module, 0, str(error)
     with seeded(derive(seed, "init"), device):

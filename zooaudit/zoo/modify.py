@@ -2,7 +2,8 @@
 
 Beside the paper's: fine-tuning the last layer or all, after a new last layer or without (FTLL, RTLL, RTAL of Adi et al., USENIX Security
 2018); fine-pruning; float16; distillation of the weights into a new model; removal, after RemovalNet (Yao et al., 2022): what the last
-layer sees is driven away from the victim's, at the same accuracy. *Ours* drives it away by its cosine, image by image.
+layer sees is driven away from the victim's, at the same accuracy. *Ours* drives it away by its cosine, image by image. Weights averaged
+with those of an independent model from the same public checkpoint; transfer to other classes (as the pairs of Li et al., ModelDiff, 2021).
 
 None of these asks the victim. Fine-tuning, adversarial training and the calibration of INT8 use test images, as in the paper: an
 attacker's own. *Ours*: they see one half of them, and accuracy after fine-tuning and adversarial training is measured on the other.
@@ -23,10 +24,14 @@ from zooaudit.data.on_disk import in_memory
 from zooaudit.uap.deepfool import deepfool
 from zooaudit.uap.universal import gradient_uap
 from zooaudit.zoo.arch import begin_anew
+from zooaudit.zoo.averaging import averaged
 from zooaudit.zoo.fit import DivergedError
 from zooaudit.zoo.int8 import to_int8
+from zooaudit.zoo.transferred import for_kept, of_kept
 
-TUNED = ("fine-tune", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "distil", "removal")
+TUNED = (
+    "fine-tune", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "distil", "removal", "averaged", "transfer",
+)  # fmt: skip
 """Kinds that learn from the tuning images' labels."""
 CALIBRATION_IMAGES = 512
 DEEPFOOL_STEPS = 10
@@ -39,16 +44,22 @@ AFTER_PRUNING = 3
 """Epochs of fine-tuning."""
 REMOVED = 2.0
 """Weight of the likeness beside the cross-entropy, in removal."""
+OWN_EPOCHS = 10
+"""Of the model that a thief fine-tunes himself, to average the stolen one with."""
 
 
-def modify(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int) -> nn.Module:
+def modify(
+    model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int, checkpoint: Callable[[], nn.Module] | None = None
+) -> nn.Module:
     """A modified copy of ``model``, in evaluation mode; the model itself stays as it is.
 
     Args:
         tuning: the attacker's labelled images, on the model's device.
         seed: order of the images.
+        checkpoint: builds the public checkpoint that the model began with, for ``averaged``.
 
     Raises:
+        ModelError: the last layer or the checkpoint does not fit.
         DivergedError: the loss became NaN or infinite.
     """
     if config.kind == "int8":
@@ -56,6 +67,8 @@ def modify(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int) 
     if config.kind == "float16":
         return copy.deepcopy(model).half().float().eval()
     changed = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # torch's pruning takes no other
+    if config.kind == "averaged":
+        return _averaged(changed, config, tuning, seed, checkpoint)
     if config.kind in PRUNERS:
         PRUNERS[config.kind](changed, config.strength)
     if config.kind in TUNERS:
@@ -130,6 +143,21 @@ def _fine_prune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, genera
     _tune(model, AFTER_PRUNING, config, tuning, generator)
 
 
+def _averaged(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int, checkpoint: Callable[[], nn.Module] | None) -> nn.Module:
+    """Averaged with what the thief fine-tunes from the same checkpoint: its last layer is another, drawn anew."""
+    assert checkpoint is not None, "only what began with a checkpoint is averaged"
+    with seeded(seed, tuning.images.device):
+        other = checkpoint().to(tuning.images.device, memory_format=torch.contiguous_format).requires_grad_(True)
+        _tune(other, OWN_EPOCHS, config, tuning, torch.Generator().manual_seed(seed))
+    return averaged(model, other, config.strength, tuning).eval().requires_grad_(False)
+
+
+def _transfer(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+    """All layers learn the classes that are kept, the last from the beginning."""
+    for_kept(head := last_layer(model))
+    _tune(model, int(config.strength), config, of_kept(tuning, head.out_features), generator)
+
+
 def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
     """A model of the same architecture that begins with nothing learns the stolen one's probabilities; Adam, for so few images."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
@@ -198,6 +226,7 @@ PRUNERS: dict[str, Callable[[nn.Module, float], None]] = {
 TUNERS: dict[str, Tuner] = {
     "fine-tune": _fine_tune, "adversarial": _train_adversarially, "uap": _train_on_uaps, "last-layer": _tune_last_layer,
     "new-head": _train_new_head, "retrain": _retrain, "prune-tune": _fine_prune, "distil": _distil, "removal": _remove,
+    "transfer": _transfer,
 }  # fmt: skip
 
 

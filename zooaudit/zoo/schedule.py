@@ -5,11 +5,12 @@ from functools import cache
 from zooaudit.config import ExtractConfig, ModifyConfig
 from zooaudit.zoo.arch import ARCHITECTURES, channels_after
 from zooaudit.zoo.counted import counted
+from zooaudit.zoo.modify import OWN_EPOCHS
 from zooaudit.zoo.spec import STARTED, ModelSpec
 
 DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
-EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil")
+EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil", "transfer")
 INVENTED = {"dfme": 1.5, "disguide": 10.0}
 """Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute; or many steps of two."""
 TUNING_IMAGES = 5000.0
@@ -51,6 +52,8 @@ def _images_modifying(change: ModifyConfig) -> float:
         return change.strength * change.batch_size * 2  # and about as much for the UAPs
     if change.kind == "removal":
         return change.strength * change.batch_size * 2
+    if change.kind == "averaged":
+        return TUNING_IMAGES * OWN_EPOCHS
     return TUNING_IMAGES * (change.strength if change.kind in EPOCHS_OF_ALL else 1.0)
 
 

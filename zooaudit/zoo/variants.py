@@ -4,12 +4,25 @@ import dataclasses
 from collections.abc import Sequence
 
 from zooaudit.config import ExtractConfig, ModifyConfig, Overlap
+from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
 from zooaudit.zoo.spec import Group, ModelSpec
+from zooaudit.zoo.transferred import FEWEST
 
 
 def modified(base: ModelSpec, config: ModifyConfig, parent: ModelSpec | None = None) -> ModelSpec:
-    """``base`` after a thief's modification; of ``parent``, an earlier stage of the same modification, if it goes on from there."""
+    """``base`` after a thief's modification; of ``parent``, an earlier stage of the same modification, if it goes on from there.
+
+    Raises:
+        ConfigError: it cannot be done to this model.
+    """
+    if config.kind == "averaged" and base.start is None:
+        raise ConfigError(
+            f"averaged: {base.id} ({base.architecture}) began with nothing; expected a model that began with a public checkpoint, "
+            'which the thief fine-tunes, too: zoo.victim_architecture = "start" and [zoo.start], or a net with one of [[zoo.checkpoints]]'
+        )
+    if config.kind == "transfer" and base.shape.num_classes < FEWEST:
+        raise ConfigError(f"transfer keeps half of the classes; {base.id} has {base.shape.num_classes}, expected {FEWEST} or more")
     return dataclasses.replace(
         base,
         group=Group.STUDY,
