@@ -71,12 +71,14 @@ def test_what_has_its_default_is_a_comment_that_can_be_used(tmp_path: Path) -> N
 
 SHARE = st.floats(0.01, 0.49)
 NETS = st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=4, unique=True).map(tuple)
+THIEVES_NETS = st.sampled_from(["", "A", "start"])
 POSITIVE, SMALL = st.integers(1, 1000), st.integers(2, 20)
 ATTACKS: dict[str, st.SearchStrategy[Any]] = {
     "attack": st.sampled_from(["cloudleak", "jbda"]), "labels": st.sampled_from(["soft", "top-3"]), "seed_size": st.integers(10, 9999),
     "rounds": st.integers(0, 20), "round_epochs": POSITIVE, "final_epochs": POSITIVE, "step_linf": SHARE, "epsilon_linf": SHARE,
     "augment": st.booleans(), "images": st.sampled_from(["domain", "own", "textures"]), "choice": st.sampled_from(["k-centre", "deepfool"]),
-    "pool_size": st.just(0), "queries": st.integers(100, 10**9),
+    "pool_size": st.just(0), "queries": st.integers(100, 10**9), "defence": st.sampled_from(["none", "reverse-sigmoid", "mad"]),
+    "defence_budget": st.just(1.0), "architecture": st.just(""),
 }  # fmt: skip
 ENCODERS: dict[str, st.SearchStrategy[Any]] = {
     "name": st.sampled_from(["paper", "hellinger"]), "hidden": st.tuples(POSITIVE, POSITIVE), "output": POSITIVE, "temperature": SHARE,
@@ -93,7 +95,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "zoo.suspects_per_cell": POSITIVE, "zoo.encoder_architectures": NETS, "zoo.encoder_per_role": SMALL,
     "zoo.other_victims": SMALL, "zoo.look_alikes_per_victim": SMALL, "zoo.taken": st.lists(MODIFICATIONS, max_size=3).map(tuple),
     "zoo.data_fraction": SHARE,
-    "zoo.thieves": st.lists(st.builds(type(DIGITS.zoo.extraction), **ATTACKS), max_size=2).map(tuple),
+    "zoo.thieves": st.lists(st.builds(type(DIGITS.zoo.extraction), **ATTACKS | {"architecture": THIEVES_NETS}), max_size=2).map(tuple),
     "zoo.epochs": st.dictionaries(st.sampled_from(["A", "B", "ferns"]), POSITIVE).map(lambda d: tuple(d.items())),
     "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]), "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
     "zoo.hidden": POSITIVE, "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),

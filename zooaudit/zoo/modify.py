@@ -147,7 +147,7 @@ def _averaged(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: in
     """Averaged with what the thief fine-tunes from the same checkpoint: its last layer is another, drawn anew."""
     assert checkpoint is not None, "only what began with a checkpoint is averaged"
     with seeded(seed, tuning.images.device):
-        other = checkpoint().to(tuning.images.device, memory_format=torch.contiguous_format).requires_grad_(True)
+        other = checkpoint().to(tuning.images.device).requires_grad_(True)
         _tune(other, OWN_EPOCHS, config, tuning, torch.Generator().manual_seed(seed))
     return averaged(model, other, config.strength, tuning).eval().requires_grad_(False)
 
