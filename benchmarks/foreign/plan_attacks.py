@@ -27,6 +27,9 @@ ASKED: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("active-k-centre", "activethief", "hard", "attacker", CHOSEN | {"choice": "k-centre"}),
     ("active-deepfool", "activethief", "soft", "attacker", CHOSEN | {"choice": "deepfool"}),
     ("data-free", "dfme", "soft", "none", {"queries": 300_000}),
+    ("data-free, disagreement", "disguide", "hard", "none", {"queries": 100_000}),
+    ("distilled, reverse sigmoid", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "reverse-sigmoid"}),
+    ("distilled, MAD", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "mad", "defence_budget": 1.0}),
 )
 """Family, attack, labels, whose images, and what else the attack is told."""
 CHANGED: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
@@ -38,6 +41,7 @@ CHANGED: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
     ("distilled from the weights", "distil", 30, {"batch_size": 64}),
     ("removal, short", "removal", 200, {"lr": 0.02}),
     ("removal, long", "removal", 1000, {"lr": 0.02}),
+    ("transferred to half of the classes", "transfer", 10, {"lr": 0.05}),
 )
 """Family, modification, strength, and how else it is done."""
 
@@ -68,14 +72,14 @@ def done_to(base: "partial[Job]", name: str, part: str, architecture: str, copie
     for i in range(copies):
         for k, (family, attack, labels, source, options) in enumerate(ASKED):
             yield base(
-                f"{name}-{family}-{i}", family=_family(base, family), maker="attacked", attack=attack, labels=labels,
+                f"{name}-{_word(family)}-{i}", family=_family(base, family), maker="attacked", attack=attack, labels=labels,
                 seed=5000 + 100 * k + i, architecture=other if i % 2 else architecture,
                 options={"source": source, "part": part, "config": options},
             )  # fmt: skip
         for k, (family, kind, strength, options) in enumerate(CHANGED):
             if i == 0 or kind != "float16":
                 yield base(
-                    f"{name}-{family.replace(', ', '-').replace(' ', '-')}-{i}", family=_family(base, family), maker="changed", attack=kind,
+                    f"{name}-{_word(family)}-{i}", family=_family(base, family), maker="changed", attack=kind,
                     seed=7000 + 100 * k + i, architecture=architecture, options={"strength": strength, "how": options},
                 )  # fmt: skip
 
@@ -83,6 +87,11 @@ def done_to(base: "partial[Job]", name: str, part: str, architecture: str, copie
             f"{name}-forewarned-{i}", family=_family(base, "has seen the questions"), maker="forewarned", attack="forewarned",
             seed=9000 + i, architecture=architecture, options={"epochs": 8},
         )  # fmt: skip
+
+
+def _word(family: str) -> str:
+    """For ids."""
+    return family.replace(", ", "-").replace(" ", "-")
 
 
 def _family(base: "partial[Job]", family: str) -> str:
