@@ -27,7 +27,7 @@ ASKED: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("active-k-centre", "activethief", "hard", "attacker", CHOSEN | {"choice": "k-centre"}),
     ("active-deepfool", "activethief", "soft", "attacker", CHOSEN | {"choice": "deepfool"}),
     ("data-free", "dfme", "soft", "none", {"queries": 300_000}),
-    ("data-free, disagreement", "disguide", "hard", "none", {"queries": 100_000}),
+    ("data-free, disagreement", "disguide", "hard", "none", {"queries": 40_000}),
     ("distilled, reverse sigmoid", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "reverse-sigmoid"}),
     ("distilled, MAD", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "mad", "defence_budget": 1.0}),
 )
