@@ -1,29 +1,37 @@
 """QuRD's protocol on published models, out of a download made here: real safetensors of real nets, and what may be wrong with it."""
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
+from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from tests.downloads import INNOCENTS, MEAN, MISSING, PRUNED, STD, TINY, TUNED, VICTIM, download, masked, net, put
+from tests.makers import png
 from zooaudit.baselines import methods
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
 from zooaudit.cli import main
 from zooaudit.config import UapConfig
+from zooaudit.data.reading import Reading, Sizing
 from zooaudit.errors import DataError, ModelError, NotEnoughModelsError
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.studies import cuts, published, published_models, published_names, qurd
 from zooaudit.studies.published import run_published
+from zooaudit.studies.published_images import read_images
 from zooaudit.studies.published_models import checked, find, in_one_row, load, opened, quantised, unmasked
 from zooaudit.studies.published_names import BENCHMARKS, Benchmark, Pair, architecture, hub_name, stored
 from zooaudit.studies.registry import ON_MODELS
@@ -109,7 +117,7 @@ def test_a_score_is_that_of_the_very_answers(whole: Path, done: Result, store: A
     victim, innocent = net(0), net(1)
     with torch.no_grad():
         expected = float((victim(x).argmax(1) == innocent(x).argmax(1)).float().mean())
-    pairs = pq.read_table(__import__("io").BytesIO(done.files["qurd-pairs.parquet"])).to_pylist()
+    pairs = pq.read_table(io.BytesIO(done.files["qurd-pairs.parquet"])).to_pylist()
     (row,) = of(pairs, method="label agreement", suspect=INNOCENTS[0], budget=8)
     assert row["score"] == pytest.approx(expected) and row["asked"] == 8
 
@@ -230,6 +238,32 @@ def test_classes_in_another_order_are_noticed(place: Path) -> None:
     path.write_bytes(records.numpy().tobytes())
     with pytest.raises(DataError, match=r"gets \d+% of the test images of CIFAR10 right; expected 50% at least: .*--classes FILE"):
         run(place, open_store("memory:"))
+
+
+def photographs(folder: Path) -> Path:
+    """Two classes of photographs of several sizes."""
+    for part in ("train", "test"):
+        for label in ("rose", "tulip"):
+            (folder / part / label).mkdir(parents=True)
+            for i, size in enumerate(((300, 260), (256, 400))):
+                pixels = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
+                (folder / part / label / f"{i}.png").write_bytes(png(pixels.numpy()))
+    return folder
+
+
+def test_photographs_are_scaled_and_cut_as_the_nets_saw_them(tmp_path: Path) -> None:
+    folder, benchmark = photographs(tmp_path / "Flower102"), replace(REUSE, classes=2)
+    found = read_images(tmp_path, benchmark)
+    assert found.images.shape == (4, 3, 224, 224) and sorted(found.labels.tolist()) == [0, 0, 1, 1]
+    seen = Compose([Resize(256, InterpolationMode.BICUBIC), CenterCrop(224)])
+    expected = [numpy.asarray(seen(Image.open(p))) for p in sorted(folder.glob("test/*/*.png"))]
+    for image in found.images.permute(0, 2, 3, 1).numpy():
+        assert min(int(abs(image.astype(int) - other.astype(int)).max()) for other in expected) <= 1
+    with pytest.raises(DataError, match=r"has 2 classes and images of shape \(3, 224, 224\); expected 102 and"):
+        read_images(tmp_path, REUSE)
+    sized = Reading(sizing=Sizing(64, 64))
+    with pytest.raises(DataError, match=r"shape \(3, 64, 64\); expected 2 and \(3, 224, 224\)"):
+        read_images(tmp_path, benchmark, sized)
 
 
 # weights
