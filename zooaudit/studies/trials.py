@@ -112,7 +112,8 @@ class Trial:
 
     def cosines(self, models: Sequence[About], access: Access) -> list[float]:
         """The victim's statistic on natural images, before it is standardised, of models read as in ``compared``."""
-        answers, found = self.owner.answers(models, self.families)[:, self.rows], {}
+        answers = self.owner.answers(models, self.families)[:, self.rows]
+        found: dict[int, float] = {}
         for seen, rows, told in self._read(answers, access):
             found |= dict(zip(rows, self.test.cosines(told, seen, self.test.looks[-1])[:, 0].tolist(), strict=True))
         return [found[row] for row in range(len(models))]
