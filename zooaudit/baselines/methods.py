@@ -196,5 +196,12 @@ METHODS = (
     Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate), rule=adv_tra),
     Method("IrisFP", "label", _none, "intersection", _plain(matching_rate)),
     Method("MetaFinger", "label", _none, "meta", _plain(matching_rate), learns=True),
-    Method("UAP fingerprints", "probabilities", lambda c: torch.arange(min(c.many // 2, len(c.images))), "perturbed", _plain(raw_cosine), MADE // 2),
+    Method(
+        "UAP fingerprints",
+        "probabilities",
+        lambda c: torch.arange(min(c.many // 2, len(c.images))),
+        "perturbed",
+        _plain(raw_cosine),
+        MADE // 2,
+    ),
 )

@@ -17,11 +17,11 @@ import numpy as np
 from zooaudit.baselines.methods import Crafted
 from zooaudit.errors import ModelError
 from zooaudit.studies.collected import About
+from zooaudit.studies.contest import Load, asked_all, load_one
 from zooaudit.studies.cuts import BUDGETS, Cut, Natural, cuts
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.owners import LEARNT, Owner
 from zooaudit.studies.pictures import panels
-from zooaudit.studies.contest import Load, asked_all, load_one
 from zooaudit.studies.roc import FPRS, Measured, Scored, Share, measured
 from zooaudit.studies.trials import Asking, Trial, last
 from zooaudit.studies.validity import Row, by, of
