@@ -189,7 +189,7 @@ def test_more_than_one_part_is_made_of_all_images(owner: Owner) -> None:
     pool = one.images[:130].float().flatten(1) / 255
     for points, each in ((one.border, 1), (one.trajectory, LENGTH), (one.intersection, Iris().samples)):
         nearest = torch.cdist(points.flatten(1), pool).argmin(1)
-        assert float((nearest == torch.arange(len(points)) // each).float().mean()) > 0.9
+        assert float((nearest == torch.arange(len(points)) // each).float().mean()) > 0.8
 
 
 def test_a_victim_without_weights_is_refused_and_a_suspect_is_asked_what_it_has_answered(tmp_path: Path) -> None:
