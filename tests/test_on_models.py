@@ -417,7 +417,7 @@ def test_sources_that_lean_together_are_told_from_one_large_source() -> None:
 
 
 def asked(*names: str, models: str = "") -> argparse.Namespace:
-    return argparse.Namespace(names=list(names), models=models or None)
+    return argparse.Namespace(names=list(names), models=models or None, data=None)
 
 
 def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
@@ -428,5 +428,5 @@ def test_a_study_is_asked_for_what_it_is_tried_on() -> None:
     with pytest.raises(ConfigError, match=r"unknown study 'verdict'; known studies: .*validity"):
         _chosen(asked("verdict", models="somewhere"))
     zoo, on_models = _chosen(asked("all", models="somewhere"))
-    assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines"]
+    assert not zoo and [s.name for s in on_models] == ["validity", "power", "disguises", "baselines", "qurd"]
     assert not _chosen(asked("all"))[1]

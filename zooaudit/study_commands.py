@@ -10,6 +10,7 @@ from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
+from zooaudit.own_data import reading_of
 from zooaudit.storage.artifacts import open_store, table_to_bytes
 from zooaudit.suspects.factories import imported
 
@@ -35,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--models",
         metavar="DIR",
-        help="validity, power, disguises, baselines: models that somebody else trained, and their answers; --set dev (the "
+        help="validity, power, disguises, baselines, qurd: models that somebody else trained, and their answers; --set dev (the "
         "default) or --set report says which victims",
     )
     add(
         "--load",
         metavar="MODULE:FUNCTION",
-        help="baselines and disguises: function(folder, id) that gives a model of --models as a torch module",
+        help="disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch module",
     )
 
 
@@ -78,6 +79,8 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         return 0
     if ALL in args.names and len(args.names) > 1:
         raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
+    if args.names == ["qurd"] and args.data and not args.models:
+        return _on_published(args, out)
     if not args.models and (victims := {"dev", "report"} & set(args.settings)):
         raise ConfigError(
             f"--set {victims.pop()} says which victims of --models; without --models expected FIELD=VALUE, to change the recipe"
@@ -96,7 +99,10 @@ def _chosen(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]"
     if zoo and args.models:
         raise ConfigError(f"--models is for {', '.join(ON_MODELS)}; {zoo[0].name} is tried on a zoo: leave --models out")
     if on_models and not args.models:
-        raise ConfigError(f"{on_models[0].name} is tried on models that somebody else trained: say where they are, --models DIR")
+        or_data = "; or alone on a download of the published models: --data DIR" if on_models[0].downloads else ""
+        raise ConfigError(f"{on_models[0].name} is tried on models that somebody else trained: say where they are, --models DIR{or_data}")
+    if on_models and args.data:
+        raise ConfigError(f"--models and --data: {on_models[0].name} is tried on one of them; leave one out")
     return zoo, on_models
 
 
@@ -140,6 +146,28 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
             _print_study(results[-1], out)
     _print_all(results, {}, folder, args, out)
     tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), out=str(folder))
+    return 0
+
+
+def _on_published(args: argparse.Namespace, out: TextIO) -> int:
+    """QuRD's protocol on the models that it publishes."""
+    from zooaudit.studies.published import run_published
+    from zooaudit.studies.registry import ON_MODELS
+
+    if args.settings or args.load:
+        raise ConfigError(f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read from --data")
+    tell, folder, one = voice(args), Path(args.out) if args.out else Path("studies") / "qurd", ON_MODELS["qurd"]
+    tell(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
+    result = run_published(
+        one, Path(args.data), open_store(args.store), _provenance(args), reading_of(args), lambda step: tell(f"  {step}", "step", step=step)
+    )
+    for name, why in result.facts["excluded_models"].items():
+        tell(f"  left out: {name}: {why}", "model_left_out", name=name, why=why)
+    result.write(folder)
+    if not args.json and args.log == "text":
+        _print_study(result, out)
+    _print_all([result], {}, folder, args, out)
+    tell("", "done", studies=1, findings=len(result.findings), out=str(folder))
     return 0
 
 

@@ -46,7 +46,9 @@ from zooaudit.data.images import to_unit
 from zooaudit.uap.universal import craft_uap
 
 MADE = 60
-"""Images of each kind that are made from one candidate."""
+"""Images of each kind that are made from one candidate, unless it is asked for more."""
+AT_ONCE = 64
+"""Images that are made at a time: gradients of many take much memory."""
 WRONG = 500
 """Of the images that a candidate gets wrong, at most so many are asked."""
 EVERYBODY = 2000
@@ -70,6 +72,7 @@ class Crafted:
         answers: the candidate's, float32 ``[n, K]``.
         seed: the same for all candidates.
         strangers: independent models that give logits; the same for all candidates, and made from none of them.
+        many: images of each kind that are made.
     """
 
     module: nn.Module
@@ -78,6 +81,7 @@ class Crafted:
     answers: Tensor
     seed: int = 0
     strangers: Sequence[nn.Module] = ()
+    many: int = MADE
 
     @property
     def right(self) -> Tensor:
@@ -92,40 +96,45 @@ class Crafted:
     def surest(self) -> Tensor:
         """Rows of the images that it gets right with the largest sum of squared probabilities: DeepJudge's seeds."""
         certainty = self.answers.square().sum(1).masked_fill(~self.right, -1.0)
-        return certainty.argsort(descending=True, stable=True)[: min(MADE, int(self.right.sum()))]
+        return certainty.argsort(descending=True, stable=True)[: min(self.many, int(self.right.sum()))]
 
     @cached_property
     def adversarial(self) -> Tensor:
-        """Of the surest images: float ``[MADE, c, h, w]``."""
-        return pgd(self.module, to_unit(self.images[self.surest]), self.labels[self.surest], PGD_BALL)
+        """Of the surest images: float ``[many, c, h, w]``."""
+        parts = self.surest.split(AT_ONCE)
+        return torch.cat([pgd(self.module, to_unit(self.images[rows]), self.labels[rows], PGD_BALL) for rows in parts])
 
     @cached_property
     def border(self) -> Tensor:
         """Of the first natural images."""
-        return IpGuard(MARGIN, STEPS).points(self.module, to_unit(self.images[:MADE]), self.seed)
+        return self._in_parts(self.many, IpGuard(MARGIN, STEPS).points)
 
     @cached_property
     def perturbed(self) -> Tensor:
         """The first natural images, half as many, with the candidate's own UAP added."""
-        uap = craft_uap(self.module, self.images, self.images[:MADE], UAP, self.seed)
-        return (to_unit(self.images[: MADE // 2]) + uap.v).clamp(0, 1)
+        uap = craft_uap(self.module, self.images, self.images[: self.many], UAP, self.seed)
+        return (to_unit(self.images[: self.many // 2]) + uap.v).clamp(0, 1)
 
     @cached_property
     def mixed(self) -> Tensor:
         """Of the first natural images and the next: the same for all candidates."""
-        count = min(MADE, len(self.images) // 2)
+        count = min(self.many, len(self.images) // 2)
         return cut_and_mixed(to_unit(self.images[:count]), to_unit(self.images[count : 2 * count]), self.seed)
 
     @cached_property
     def trajectory(self) -> Tensor:
-        """Of the first natural images, as many as give ``MADE`` points."""
-        return trajectories(self.module, to_unit(self.images[: MADE // LENGTH]), self.seed)
+        """Of the first natural images, as many as give ``many`` points."""
+        return self._in_parts(self.many // LENGTH, trajectories)
 
     @cached_property
     def intersection(self) -> Tensor:
-        """Of the first natural images, as many as give ``MADE`` points."""
+        """Of the first natural images, as many as give ``many`` points."""
         iris = Iris()
-        return iris.points(self.module, to_unit(self.images[: MADE // iris.samples]), self.seed)
+        return self._in_parts(self.many // iris.samples, iris.points)
+
+    def _in_parts(self, count: int, make: Callable[[nn.Module, Tensor, int], Tensor]) -> Tensor:
+        """What is made of the first ``count`` natural images, some at a time."""
+        return torch.cat([make(self.module, to_unit(part), self.seed) for part in self.images[:count].split(AT_ONCE)])
 
     @cached_property
     def meta(self) -> Tensor:
@@ -183,9 +192,16 @@ METHODS = (
     Method("IPGuard", "label", _none, "border", _plain(matching_rate)),
     Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon), rule=deepjudge),
     Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance, rule=deepjudge),
-    Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: MADE // 2], "adversarial", _plain(decision_distance), MADE // 2),
+    Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: c.many // 2], "adversarial", _plain(decision_distance), MADE // 2),
     Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate), rule=adv_tra),
     Method("IrisFP", "label", _none, "intersection", _plain(matching_rate)),
     Method("MetaFinger", "label", _none, "meta", _plain(matching_rate), learns=True),
-    Method("UAP fingerprints", "probabilities", lambda c: torch.arange(MADE // 2), "perturbed", _plain(raw_cosine), MADE // 2),
+    Method(
+        "UAP fingerprints",
+        "probabilities",
+        lambda c: torch.arange(min(c.many // 2, len(c.images))),
+        "perturbed",
+        _plain(raw_cosine),
+        MADE // 2,
+    ),
 )

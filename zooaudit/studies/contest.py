@@ -72,13 +72,13 @@ class Contest:
 
     def own(self, index: int) -> dict[str, Tensor]:
         """A candidate's answers to its own images."""
-        return {name: _asked(self.crafted[index].module, images, self.classes) for name, images in self.made[index].items()}
+        return {name: asked_all(self.crafted[index].module, images, self.classes) for name, images in self.made[index].items()}
 
     def answers_to_victims(self, model: About) -> dict[str, Tensor] | None:
         """A model's answers to the images that are made from the victim; None of one without weights."""
         if model.id not in self._to_victims:
             module = self.module(model)
-            answers = None if module is None else {n: _asked(module, images, self.classes) for n, images in self.made[0].items()}
+            answers = None if module is None else {n: asked_all(module, images, self.classes) for n, images in self.made[0].items()}
             self._to_victims[model.id] = answers
         return self._to_victims[model.id]
 
@@ -87,7 +87,7 @@ class Contest:
         module = self.module(suspect)
         if module is None:
             return None
-        return [{name: _asked(module, images, self.classes) for name, images in made.items()} for made in self.made]
+        return [{name: asked_all(module, images, self.classes) for name, images in made.items()} for made in self.made]
 
     def score(self, method: Method, index: int, own: dict[str, Tensor], given: dict[str, Tensor], natural: Tensor) -> float:
         """Of one suspect, by what it answers, against one candidate."""
@@ -136,6 +136,7 @@ def load_one(load: Load, folder: Path, id_: str) -> nn.Module | None:
     return found.eval().requires_grad_(False)
 
 
-def _asked(module: nn.Module, images: Tensor, classes: int) -> Tensor:
+def asked_all(module: nn.Module, images: Tensor, classes: int) -> Tensor:
+    """A model's answers float32 ``[n, classes]`` to float images, some at a time."""
     box = TorchBlackBox(module, classes)
     return torch.cat([box.ask(part) for part in images.split(BATCH)])

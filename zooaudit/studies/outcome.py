@@ -59,12 +59,14 @@ class Outcome:
         rows: the numbers behind the pictures, one dictionary a row, all with the same keys.
         pictures: file content by file name.
         excluded: models that did not learn or diverged, with the reason; they are in no number.
+        tables: more rows by name, each written beside the others as ``STUDY-NAME.parquet``.
     """
 
     rows: Sequence[Mapping[str, Any]]
     findings: Sequence[Finding]
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     excluded: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
 
     @property
     def table(self) -> pa.Table:

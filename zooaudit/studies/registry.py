@@ -13,6 +13,7 @@ from zooaudit.studies import (
     disguises,
     perturbations,
     power,
+    qurd,
     rivals,
     similarity,
     thieves,
@@ -58,6 +59,8 @@ class ModelsStudy:
     """Whether it asks models about new images, and so needs a function that loads them."""
     trained: bool = False
     """Whether it uses images of owners' training sets, where there are any."""
+    downloads: bool = False
+    """Whether it is also tried on models that were published, in a folder of ``--data``."""
 
 
 STUDIES = {
@@ -92,6 +95,7 @@ ON_MODELS = {
         ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows_of(owner), power.outcome),
         ModelsStudy("disguises", "Thieves who change questions and answers on the way", disguises.rows, disguises.outcome, loads=True),
         ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True, trained=True),
+        ModelsStudy("qurd", "QuRD's protocol: raw scores of pairs", qurd.rows, qurd.outcome, loads=True, downloads=True),
     )
 }
 

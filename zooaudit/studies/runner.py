@@ -87,9 +87,9 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
             "encoders": {n: list(e.architectures or recipe.zoo.encoder_architectures) for n, e in bench.encoders.items()},
             **provenance,
         }
-        bench.artifacts.save(KIND, id_, _files(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
+        bench.artifacts.save(KIND, id_, files_of(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
     artifact = bench.artifacts.load(KIND, id_)
-    return _result(study, {name: artifact.read(name) for name in artifact.files}, fresh)
+    return result_of(study, {name: artifact.read(name) for name in artifact.files}, fresh)
 
 
 def run_on_models(
@@ -120,15 +120,17 @@ def run_on_models(
         **provenance,
     }  # fmt: skip
     outcome = replace(outcome, excluded=dict(left_out))
-    return _result(study, _files(study.name, outcome, facts), fresh)
+    return result_of(study, files_of(study.name, outcome, facts), fresh)
 
 
-def _result(study: Study | ModelsStudy, files: Mapping[str, bytes], fresh: bool) -> Result:
+def result_of(study: Study | ModelsStudy, files: Mapping[str, bytes], fresh: bool) -> Result:
+    """Of a finished study's files."""
     read = json.loads(files[f"{study.name}.json"])
     return Result(study, read, findings_from(json.dumps(read["findings"])), files, fresh)
 
 
-def _files(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, bytes]:
+def files_of(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """What is kept and written of an outcome: content by file name."""
     told = {
         **facts,
         "findings": outcome.findings_json(),
@@ -137,4 +139,5 @@ def _files(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, b
         "excluded_models": dict(sorted(outcome.excluded.items())),
     }
     body = json.dumps(told, indent=2, allow_nan=False).encode() + b"\n"
-    return {f"{name}.json": body, f"{name}.parquet": table_to_bytes(outcome.table), **outcome.pictures}
+    more = {f"{name}-{table}.parquet": table_to_bytes(pa.Table.from_pylist(list(rows))) for table, rows in outcome.tables.items()}
+    return {f"{name}.json": body, f"{name}.parquet": table_to_bytes(outcome.table), **more, **outcome.pictures}

@@ -27,15 +27,17 @@ class Asking:
     name: for tables.
     looks: after how many questions the statistic is looked at.
     families: of questions, shared as an audit's are.
+    checks: images of the victim's task at random, asked first.
     """
 
     name: str
     looks: tuple[int, ...]
     families: tuple[str, ...] = (NATURAL, FOREIGN)
+    checks: int = TwinTestConfig.checks
 
     @property
     def config(self) -> TwinTestConfig:
-        return TwinTestConfig(level=LEVEL, looks=self.looks)
+        return TwinTestConfig(level=LEVEL, looks=self.looks, checks=self.checks)
 
 
 ASKINGS = (
@@ -103,14 +105,26 @@ class Trial:
 
     def compared_answers(self, answers: Tensor, access: Access) -> list[Compared]:
         """The same of what suspects answered to the questions, float32 ``[suspects, n, K]``."""
+        found: dict[int, Compared] = {}
+        for seen, rows, told in self._read(answers, access):
+            found |= dict(zip(rows, self.test.compared(told, seen), strict=True))
+        return [found[row] for row in range(len(answers))]
+
+    def cosines(self, models: Sequence[About], access: Access) -> list[float]:
+        """The victim's statistic on natural images, before it is standardised, of models read as in ``compared``."""
+        answers = self.owner.answers(models, self.families)[:, self.rows]
+        found: dict[int, float] = {}
+        for seen, rows, told in self._read(answers, access):
+            found |= dict(zip(rows, self.test.cosines(told, seen, self.test.looks[-1])[:, 0].tolist(), strict=True))
+        return [found[row] for row in range(len(models))]
+
+    def _read(self, answers: Tensor, access: Access) -> list[tuple[Access, list[int], Tensor]]:
+        """How suspects' answers are read; which suspects; and what those tell, ``[suspects, n, K]``."""
         told = access.told(answers)
         groups: dict[Access, list[int]] = {}
         for row, given in enumerate(told):
             groups.setdefault(self.test.read_as(None, given), []).append(row)
-        found: dict[int, Compared] = {}
-        for seen, rows in groups.items():
-            found |= dict(zip(rows, self.test.compared(told[rows], seen), strict=True))
-        return [found[row] for row in range(len(answers))]
+        return [(seen, rows, told[rows]) for seen, rows in groups.items()]
 
 
 def last(compared: Compared) -> Compared:

@@ -307,6 +307,19 @@ class TwinTest:
             found.append(comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns)))
         return self._combined(self._families(queries), found)
 
+    def cosines(self, answers: Tensor, access: Access, queries: int, family: str = NATURAL) -> np.ndarray:
+        """The statistic of one family's questions among the first so many answers ``[..., n, K]``, before it is standardised: ``[..., C]``,
+        each in [-1, 1]; the victim first. It says how much of a candidate is in the answers; a verdict compares candidates.
+
+        Raises:
+            ConfigError: too few of these questions are that family's.
+        """
+        if family not in (at := self._families(queries)):
+            raise ConfigError(f"of {queries} questions too few are {family}; expected one of {', '.join(at) or 'more questions'}")
+        by_columns = answers.shape[-1] == self.num_classes
+        comparison = self._comparisons(access, by_columns, queries)[at.index(family)]
+        return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
+
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
         """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins: ``[queries]``, shares of it.
         Of the family that speaks most for the victim, as that is what is ranked; the others add nothing. Their sum is 1 if there is a lead,
