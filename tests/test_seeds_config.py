@@ -127,7 +127,7 @@ def other_values(value: Any) -> list[Any]:
         return [value * 0.9 or 1.0]
     others = {
         "auto": "float32", "soft": "hard", "cloudleak": "jbda", "gradient": "deepfool", "recluster": "error", "linear": "cosine",
-        "domain": "own", "uncertainty": "k-centre",
+        "domain": "own", "uncertainty": "k-centre", "none": "reverse-sigmoid",
     }  # fmt: skip
     return [others[value]] if value in others else []
 
@@ -139,7 +139,7 @@ def test_digest_changes_with_every_field() -> None:
             value = getattr(config, field.name)
             if isinstance(value, tuple) or value is None:
                 continue
-            if field.name == "pool_size":  # of attacks that choose alone
+            if field.name in ("pool_size", "defence_budget"):  # of attacks that choose alone, of defences that have one
                 continue
             others = variants(value) if dataclasses.is_dataclass(value) else other_values(value)
             found += [dataclasses.replace(config, **{field.name: other}) for other in others]
