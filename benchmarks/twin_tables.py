@@ -178,6 +178,8 @@ def baselines_table() -> str:
     return _table(head, columns, lines)
 
 
+OF_USE = 0.5
+"""Share of the victim's accuracy under which nobody would use what a thief has."""
 CHECKPOINT_CELLS = tuple((q, a) for q in ("500", SHOWN, "2,000") for a in ("probabilities", "label"))
 
 
@@ -192,9 +194,13 @@ def checkpoint_table() -> str:
     for family, part in [*by(true, "family").items(), ("**all innocents**", true)]:
         counts = [total(of(part, questions=q, access=a), "stolen") for q, a in CHECKPOINT_CELLS]
         lines.append([family if family.startswith("**") else f"innocent: {family}", *(f"{k} of {n}" for k, n in counts)])
-    for family, part in [*by(main, "family").items(), ("**all thieves**", main)]:
+    of_use = [r for r in main if r["recovery"] >= OF_USE]
+    groups = {f"thief: {family}": part for family, part in by(of_use, "family").items()} | {"**all thieves**": of_use}
+    for row in (r for r in main if r["recovery"] < OF_USE):
+        groups.setdefault(f"in no sum: {row['family']}, with {row['recovery']:.2f} of the victim's accuracy", []).append(row)
+    for name, part in groups.items():
         counts = [found(of(part, questions=q, access=a)) for q, a in CHECKPOINT_CELLS]
-        lines.append([family if family.startswith("**") else f"thief: {family}", *(f"{k} of {n}" for k, n in counts)])
+        lines.append([name, *(f"{k} of {n}" for k, n in counts)])
     titles = [f"{q}, {a}" for q, a in CHECKPOINT_CELLS]
     return _table(f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines)
 
