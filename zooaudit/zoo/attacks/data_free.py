@@ -96,9 +96,17 @@ def _learn(
     substitute.train()
     with torch.no_grad():
         x = generator(torch.randn(size, LATENT, generator=noise).to(thief.images.device))
-    loss = _disagreement(substitute, thief, x).mean()
+    stepped(substitute, optimiser, _disagreement(substitute, thief, x).mean())
+
+
+def stepped(substitute: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step down the loss.
+
+    Raises:
+        DivergedError: it is NaN or infinite.
+    """
     if not torch.isfinite(loss):
-        raise DivergedError(f"loss is {loss.item()} while the substitute learns from invented images")
+        raise DivergedError(f"loss is {loss.item()} while the substitutes learn from invented images")
     optimiser.zero_grad()
     loss.backward()
     nn.utils.clip_grad_norm_(substitute.parameters(), 2.0)

@@ -20,8 +20,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.seeds import derive
 from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.attacks.asking import Thief
-from zooaudit.zoo.attacks.data_free import LATENT, LR_GENERATOR, LR_STUDENT, SIZE, Generator, apart
-from zooaudit.zoo.fit import DivergedError
+from zooaudit.zoo.attacks.data_free import LATENT, LR_GENERATOR, LR_STUDENT, SIZE, Generator, apart, stepped
 
 FEWEST_ROUNDS = 8
 """With few questions batches are smaller."""
@@ -115,10 +114,4 @@ def diversity(answers: Tensor) -> Tensor:
 def _learn(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, told: Tensor, exact: bool) -> None:
     """One step towards what the victim told: its logits if it told its probabilities exactly, else by cross-entropy."""
     logits = model.train()(to_unit(images)).float()
-    loss = apart(logits, told).mean() if exact else F.cross_entropy(logits, told)
-    if not torch.isfinite(loss):
-        raise DivergedError(f"loss is {loss.item()} while the substitutes learn from invented images")
-    optimiser.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), 2.0)
-    optimiser.step()
+    stepped(model, optimiser, apart(logits, told).mean() if exact else F.cross_entropy(logits, told))
