@@ -4,6 +4,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import nn
 
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.errors import InputError
 from zooaudit.suspects.contracted import Contracted
@@ -35,7 +36,7 @@ def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
 @torch.no_grad()
 def _ordered(module: nn.Module, sample: ImageSet) -> tuple[float, str]:
     """The accuracy in the order of classes that fits best, and the flag that says so."""
-    outputs = torch.cat([module(to_unit(x)).cpu() for x in sample.images.split(BATCH)])
+    outputs = torch.cat([module(to_unit(x)).cpu() for x in sample.images.split(images_at_once(sample.images.shape, BATCH))])
     given, labels = outputs.argmax(1), sample.labels.cpu()
     counts = torch.zeros(outputs.shape[1], outputs.shape[1]).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
     columns = [int(c) for c in linear_sum_assignment(counts.numpy(), maximize=True)[1]]

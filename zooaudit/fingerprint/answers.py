@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from zooaudit.data.batches import images_at_once
 from zooaudit.errors import AnswersError
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 
@@ -25,7 +26,7 @@ def queries(points: Tensor, v: Tensor) -> Tensor:
 def ask(suspect: BlackBox, asked: Tensor) -> Tensor:
     """Raw answers float32 ``[views, N, 2, K]`` to ``asked`` ``[views, N, 2, c, h, w]``; costs views x N x 2 queries."""
     flat = asked.flatten(0, 2)
-    answers = torch.cat([suspect.ask(x) for x in flat.split(BATCH)])
+    answers = torch.cat([suspect.ask(x) for x in flat.split(images_at_once(flat.shape, BATCH))])
     return answers.view(*asked.shape[:3], -1)
 
 

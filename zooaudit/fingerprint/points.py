@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.config import FingerprintConfig
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
 from zooaudit.data.on_disk import Images
 from zooaudit.errors import ConfigError, DataError
@@ -26,7 +27,7 @@ def representation(model: nn.Module, images: Images) -> Tensor:
     seen: list[Tensor] = []
     handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear else None
     try:
-        outputs = [model(to_unit(x)) for x in images.split(BATCH)]
+        outputs = [model(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))]
     finally:
         if handle:
             handle.remove()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.config import Norm, UapConfig
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
 from zooaudit.data.on_disk import Images
 from zooaudit.uap.deepfool import deepfool
@@ -45,7 +46,7 @@ def craft_uap(model: nn.Module, images: Images, held_out: Images, config: UapCon
         held_out: uint8 ``[m, c, h, w]``, for the fooling rate.
     """
     generator = torch.Generator().manual_seed(seed)
-    chosen = to_unit(images[torch.randperm(len(images), generator=generator)[: config.points]])
+    chosen = images[torch.randperm(len(images), generator=generator)[: config.points]]
     craft = gradient_uap if config.method == "gradient" else deepfool_uap
     v, steps = craft(model, chosen, config, generator)
     return Uap(
@@ -57,13 +58,13 @@ def craft_uap(model: nn.Module, images: Images, held_out: Images, config: UapCon
 def gradient_uap(model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator) -> tuple[Tensor, int]:
     """Maximise the capped cross-entropy of f(x + v) against f(x)'s own label by Adam over minibatches, projecting after each step."""
     labels = predict(model, images)
-    v = torch.zeros_like(images[0]).requires_grad_()
+    v = torch.zeros(images.shape[1:], device=images.device).requires_grad_()
     radius = config.epsilon if config.norm == "linf" else config.epsilon / v.numel() ** 0.5
     optimiser = torch.optim.Adam([v], ADAM_STEP * radius)
     for step in range(config.max_steps):
         optimiser.param_groups[0]["lr"] = ADAM_STEP * radius * (1 - 0.9 * step / config.max_steps)
         batch = torch.randint(len(images), (min(config.batch_size, len(images)),), generator=generator)
-        logits = model((images[batch] + v).clamp(0, 1))
+        logits = model((unit(images[batch]) + v).clamp(0, 1))
         loss = -F.cross_entropy(logits, labels[batch], reduction="none").clamp(max=config.loss_cap).mean()
         (v.grad,) = torch.autograd.grad(loss, v)
         optimiser.step()
@@ -80,14 +81,14 @@ def deepfool_uap(model: nn.Module, images: Tensor, config: UapConfig, generator:
     Capped at ``max_steps`` batches.
     """
     labels = predict(model, images)
-    v = torch.zeros_like(images[0])
+    v = torch.zeros(images.shape[1:], device=images.device)
     steps = 0
     while steps < config.max_steps:
         before = steps
         for batch in torch.randperm(len(images), generator=generator).split(config.batch_size):
             if steps == config.max_steps:
                 break
-            shifted = (images[batch] + v).clamp(0, 1)
+            shifted = (unit(images[batch]) + v).clamp(0, 1)
             unfooled = predict(model, shifted) == labels[batch]
             if unfooled.any():
                 v = project(v + deepfool(model, shifted[unfooled], config.norm).sum(0), config.norm, config.epsilon)
@@ -107,20 +108,25 @@ def project(v: Tensor, norm: Norm, epsilon: float) -> Tensor:
 def fooling_rate(model: nn.Module, images: Images, v: Tensor) -> float:
     """Share of images ``[n, c, h, w]``, uint8 or float in [0, 1], whose label changes when ``v`` is added and the sum clipped to [0, 1]."""
     changed = []
-    for part in images.split(EVALUATION_BATCH):
-        x = part if part.is_floating_point() else to_unit(part)
+    for part in images.split(images_at_once(images.shape, EVALUATION_BATCH)):
+        x = unit(part)
         changed.append(predict(model, x) != predict(model, (x + v).clamp(0, 1)))
     return float(torch.cat(changed).float().mean())
 
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
-    """Labels int64 ``[n]`` of float images ``[n, c, h, w]``."""
-    return torch.cat([model(x).argmax(1) for x in images.split(EVALUATION_BATCH)])
+    """Labels int64 ``[n]`` of images ``[n, c, h, w]``, uint8 or float in [0, 1]."""
+    return torch.cat([model(unit(x)).argmax(1) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))])
+
+
+def unit(images: Tensor) -> Tensor:
+    """Float in [0, 1]; uint8 is kept until then, for it takes a quarter of the memory."""
+    return images if images.is_floating_point() else to_unit(images)
 
 
 def local_perturbations(model: nn.Module, images: Tensor, norm: Norm, epsilon: float) -> Tensor:
     """LAP (paper figure 7): each image's own DeepFool perturbation, scaled to norm ``epsilon``, the UAP's. Float ``[n, c, h, w]``."""
-    steps = torch.cat([deepfool(model, x, norm) for x in images.split(EVALUATION_BATCH)])
+    steps = torch.cat([deepfool(model, x, norm) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))])
     length = steps.flatten(1).norm(p=float("inf") if norm == "linf" else 2, dim=1).clamp(min=1e-12)
     return steps * (epsilon / length).view(-1, 1, 1, 1)

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zooaudit.compute import autocast, seeded
 from zooaudit.config import Optimiser, TrainConfig
 from zooaudit.data.augment import Draws, augment
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.data.on_disk import Images, ahead
 from zooaudit.errors import ConfigError
@@ -120,7 +121,7 @@ def agreement(model: nn.Module, other: nn.Module, images: ImageSet) -> tuple[flo
     model.eval()
     other.eval()
     same = wrong = same_wrong = 0
-    for x, y in zip(images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True):
+    for x, y in _batches(images):
         ours, theirs = model(to_unit(x)).argmax(1), other(to_unit(x)).argmax(1)
         same += int((ours == theirs).sum())
         wrong += int((theirs != y).sum())
@@ -133,6 +134,11 @@ def accuracy(model: nn.Module, images: ImageSet) -> float:
     """Top-1 accuracy in [0, 1], in float32."""
     model.eval()
     hits = 0
-    for x, y in zip(images.images.split(EVALUATION_BATCH), images.labels.split(EVALUATION_BATCH), strict=True):
+    for x, y in _batches(images):
         hits += int((model(to_unit(x)).argmax(1) == y).sum())
     return hits / len(images)
+
+
+def _batches(images: ImageSet) -> Iterator[tuple[Tensor, Tensor]]:
+    size = images_at_once(images.images.shape, EVALUATION_BATCH)
+    return zip(images.images.split(size), images.labels.split(size), strict=True)

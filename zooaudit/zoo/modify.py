@@ -213,7 +213,7 @@ def _train_on_uaps(model: nn.Module, config: ModifyConfig, tuning: ImageSet, gen
     for i, batch in enumerate(_batches(len(tuning), config, generator)):
         if i % UAP_EVERY == 0:
             model.eval().requires_grad_(False)
-            v, _ = gradient_uap(model, to_unit(in_memory(tuning.images)), UAP, generator)
+            v, _ = gradient_uap(model, in_memory(tuning.images), UAP, generator)
             model.train().requires_grad_(True)
         x = to_unit(tuning.images[batch])
         x[::2] = (x[::2] + v).clamp(0, 1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.config import ExtractConfig, Labels
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import BlackBox
@@ -43,7 +44,7 @@ class Thief:
 def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
     """The victim's answers to uint8 images: probabilities ``[n, K]`` (of ``top-k`` and ``rounded-d`` what is told, made to sum to 1), or
     its top labels ``[n]`` if ``hard``."""
-    answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(BATCH)])
+    answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))])
     if labels == "hard":
         return answers.argmax(1)
     return answers if labels == "soft" else _summing_to_one(Access.named(labels).told(answers))

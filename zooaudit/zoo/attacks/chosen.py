@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.compute import autocast
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
 from zooaudit.seeds import derive
 from zooaudit.uap.deepfool import deepfool
@@ -84,7 +85,7 @@ def _rewards(substitute: nn.Module, images: Tensor, told: Tensor) -> Tensor:
     brought to [0, 1] over the round."""
     substitute.eval()
     with torch.no_grad():
-        logits = torch.cat([substitute(to_unit(x)).float() for x in images.split(BATCH)])
+        logits = torch.cat([substitute(to_unit(x)).float() for x in images.split(images_at_once(images.shape, BATCH))])
     answers = F.one_hot(told, logits.shape[1]).float() if told.ndim == 1 else told
     top = answers.topk(2, 1).values
     margin = top[:, 0] - top[:, 1]
@@ -119,13 +120,13 @@ def _least_known(substitute: nn.Module, thief: Thief, chosen: Tensor, rest: Tens
 def _answers(substitute: nn.Module, images: Tensor, precision: str) -> Tensor:
     substitute.eval()
     with autocast(precision, images.device):
-        return torch.cat([substitute(to_unit(x)).float().softmax(1) for x in images.split(BATCH)])
+        return torch.cat([substitute(to_unit(x)).float().softmax(1) for x in images.split(images_at_once(images.shape, BATCH))])
 
 
 def _nearest_to_the_boundary(substitute: nn.Module, images: Tensor) -> Tensor:
     """float ``[n]``: how far DeepFool moves each image until the substitute's label changes."""
     substitute.eval()
-    parts = [to_unit(x) for x in images.split(BATCH)]
+    parts = [to_unit(x) for x in images.split(images_at_once(images.shape, BATCH))]
     return torch.cat([deepfool(substitute, x, "l2", DEEPFOOL_STEPS).flatten(1).norm(dim=1) for x in parts]).cpu()
 
 

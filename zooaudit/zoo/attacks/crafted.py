@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.compute import autocast
+from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
 from zooaudit.zoo.attacks.asking import BATCH, Thief
 
@@ -40,14 +41,15 @@ def least_certain(substitute: nn.Module, images: Tensor, count: int, precision: 
     """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
     substitute.eval()
     with autocast(precision, images.device):
-        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(BATCH)]
+        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(images_at_once(images.shape, BATCH))]
     return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
 
 
 def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float, precision: str = "auto") -> Tensor:
     """Newton steps on the margin of the two likeliest classes, each pixel moved by at most ``epsilon_linf``; uint8 again."""
     substitute.eval()
-    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(BATCH)])
+    size = images_at_once(images.shape, BATCH)
+    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(size)])
 
 
 def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float, precision: str) -> Tensor:
@@ -69,8 +71,8 @@ def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_l
     """``x + step * sign(dF_y(x)/dx)``, F_y the substitute's score of the victim's label y; uint8 again."""
     substitute.eval()
     labels = targets if targets.ndim == 1 else targets.argmax(1)
-    moved = []
-    for part, y in zip(images.split(BATCH), labels.split(BATCH), strict=True):
+    moved, size = [], images_at_once(images.shape, BATCH)
+    for part, y in zip(images.split(size), labels.split(size), strict=True):
         x = to_unit(part).requires_grad_()
         with autocast(precision, x.device):
             score = F.softmax(substitute(x).float(), 1).gather(1, y.unsqueeze(1)).sum()
