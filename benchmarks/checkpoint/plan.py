@@ -107,9 +107,14 @@ def thieves() -> Iterator[Job]:
         f"{VICTIM}-thief-averaged-50", family="weights averaged", maker="mixed", options={"share": 0.5}, attack="averaged-50",
         partner="tin-sibling-0", seed=550,
     )  # fmt: skip
-    asked = (("soft", LITE, "sgd"), ("hard", LITE, "sgd"), ("soft", "shufflenet", "scratch"))
-    for i, (labels, net, loop) in enumerate(asked):
+    asked = (
+        ("soft", LITE, "sgd", 5000),
+        ("hard", LITE, "sgd", 5000),
+        ("soft", "shufflenet", "scratch", 5000),
+        ("soft", "hybrid", "scratch", 6000),
+    )
+    for i, (labels, net, loop, count) in enumerate(asked):
         yield make(
-            f"{VICTIM}-thief-distilled-{labels}-{net}", family="distilled", maker="imitated", options={"count": 5000, "loop": loop},
+            f"{VICTIM}-thief-distilled-{labels}-{net}", family="distilled", maker="imitated", options={"count": count, "loop": loop},
             architecture=net, attack="distilled", labels=labels, seed=600 + i,
         )  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.foreign.build import run, there
 from benchmarks.foreign.jobs import SHORT, Job
-from benchmarks.foreign.plan_attacks import plan
+from benchmarks.foreign.plan_attacks import SLOW, plan
 
 
 def main() -> None:
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     jobs = [job for dataset in args.dataset or SHORT for job in plan(dataset)]
+    jobs.sort(key=lambda job: job.attack in SLOW)
     for dataset in {job.dataset for job in jobs}:
         linked(args.models / dataset, args.out / dataset, [job for job in jobs if job.dataset == dataset])
     run(args.out, [job for job in jobs if not there(args.out, job)], args.workers, len(jobs))
