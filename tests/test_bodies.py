@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zooaudit.errors import AnswersError
+from zooaudit.data import limited_parquet
+from zooaudit.data.limited_parquet import Reader
 from zooaudit.serving import unpacking
 from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, careful_json, most_bytes, plain_json, questions_json, read_rows
 from zooaudit.serving.problems import Refused
-from zooaudit.serving.unpacking import Reader, read_parquet
+from zooaudit.serving.unpacking import read_parquet
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 K, MOST = 4, 60
@@ -241,7 +243,8 @@ def test_questions_in_json_are_exact() -> None:
 
 
 def test_a_reader_that_does_not_start_is_no_fault_of_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking.sys, "executable", "/bin/false")
+    monkeypatch.setattr(limited_parquet.sys, "executable", "/bin/false")
+    monkeypatch.setattr(unpacking, "reader", Reader())
     with pytest.raises(Refused, match="does not start") as caught:
-        Reader().rows(b"", 4, 10)
+        read_parquet(b"", 4, 10)
     assert caught.value.status == 503 and caught.value.headers

@@ -14,7 +14,8 @@ from cluster.seaweed import Seaweed
 from zooaudit.errors import MissingArtifactError, StoreError
 from zooaudit.storage import bulk
 from zooaudit.storage.bulk import BulkReader, place
-from zooaudit.storage.s3 import S3Store, make_client
+from zooaudit.storage.s3 import S3Store
+from zooaudit.storage.s3_client import make_client
 
 pytestmark = pytest.mark.s3
 

@@ -28,9 +28,9 @@ class Counting(MemoryStore):
         super().__init__()
         self.reads: list[str] = []
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         self.reads.append(key)
-        return super().read(key)
+        return super().read(key, most)
 
 
 def key_of(content: bytes) -> str:

@@ -24,7 +24,7 @@ from zooaudit.errors import ConfigError, DataError, InputError, StoreError
 from zooaudit.own_data import options_of, reading_of
 from zooaudit.storage import s3
 from zooaudit.storage.fetched import fetched
-from zooaudit.storage.s3 import make_client
+from zooaudit.storage.s3_client import make_client
 
 Capture = pytest.CaptureFixture[str]
 S3 = pytest.mark.s3

@@ -227,7 +227,7 @@ class Vanishing(MemoryStore):
     def age_s(self, key: str) -> float:
         raise MissingArtifactError(key)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         raise MissingArtifactError(key)
 
 

@@ -16,7 +16,8 @@ from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactErr
 from zooaudit.storage import s3
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.retry import Backoff
-from zooaudit.storage.s3 import S3Store, make_client
+from zooaudit.storage.s3 import S3Store
+from zooaudit.storage.s3_client import make_client
 
 pytestmark = pytest.mark.s3
 

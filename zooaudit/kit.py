@@ -14,11 +14,12 @@ from torch import Tensor
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import to_unit
 from zooaudit.encoder.network import Encoder
-from zooaudit.errors import AnswersError, ConfigError, MissingArtifactError
+from zooaudit.errors import AnswersError, ConfigError, DamagedArtifactError, MissingArtifactError
 from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.seeds import derive
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.manifest import NAME
 from zooaudit.suspects.blackbox import BlackBox
 from zooaudit.verdict.paper import Verdict, decide
 from zooaudit.verdict.similarity import similarities
@@ -36,7 +37,11 @@ REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(
 
 def asked_as(kit: Artifact) -> str:
     """The kit id that ledgers of APIs and files of questions bear: the same whatever twins were added, since the questions are."""
-    return str(kit.meta["facts"].get(FIRST, kit.id))
+    facts = kit.meta.get("facts")
+    told = facts.get(FIRST, kit.id) if isinstance(facts, dict) else kit.id
+    if not isinstance(told, str) or not NAME.fullmatch(told):  # it becomes a part of a file's name
+        raise DamagedArtifactError(f"kit {kit.id} says that it is asked as {str(told)[:80]!r}; expected a kit's id")
+    return told
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from contextlib import suppress
 from dataclasses import asdict
 from typing import TextIO
 
@@ -40,10 +41,14 @@ def _show(artifacts: Artifacts, kind: str | None, id_: str | None, out: TextIO) 
 
 
 def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
+    if repair:
+        with suppress(DamagedArtifactError):  # a manifest, which is told below
+            for key in artifacts.put_back():
+                print(f"put back: {key}, which a gc that was stopped had put aside", file=out)
     damaged = list(artifacts.check())
     for kind, id_, error in damaged:
         print(f"damaged: {error}", file=out)
-        if repair:
+        if repair and kind:
             artifacts.remove(kind, id_)
             print(f"removed: {kind} {id_}; the next run rebuilds it", file=out)
     try:

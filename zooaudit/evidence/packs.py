@@ -84,7 +84,7 @@ def opened(path: Path) -> Iterator[Artifacts]:
             raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error
         except OSError as error:
             raise StoreError(f"{path} cannot be unpacked in {scratch}: {error.strerror}; free some space, or set TMPDIR") from error
-        yield open_store(scratch)
+        yield open_store(scratch, writes=False, limited=True)
 
 
 @dataclass(frozen=True, eq=False)

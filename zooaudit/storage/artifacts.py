@@ -10,6 +10,7 @@ Layout (docs/artifacts.md)::
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,30 +22,32 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.config import canonical_json
-from zooaudit.errors import DamagedArtifactError, InputError, StoreError
+from zooaudit.errors import DamagedArtifactError, StoreError
 from zooaudit.storage.artifact import REPAIR, Artifact, object_key
 from zooaudit.storage.cache import CachedStore, cached
+from zooaudit.storage.collecting import collect, put_back, unnamed
 from zooaudit.storage.leases import Job, Leases, dead_leases
 from zooaudit.storage.local import LocalStore
+from zooaudit.storage.manifest import MOST_BYTES, NAME, check_name, digest_of_body, read_manifest
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.observed import ObservedStore
 from zooaudit.storage.port import Store
 from zooaudit.storage.retry import Backoff
 
 FORMAT = 1
-MARKER = "zooaudit.json"
-COLLECTED_AT_ONCE = 100
-"""Files held in memory while it is made sure that nobody has come to name them."""
+MARKER, MARKER_BYTES = "zooaudit.json", 4096
 _MARK = canonical_json({"format": FORMAT}).encode()
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+MANIFEST = re.compile(rf"manifests/({NAME.pattern})/({NAME.pattern})\.json")
 
 
-def open_store(url: str, cache: bool = True, deadline_s: float | None = None) -> "Artifacts":
+def open_store(url: str, cache: bool = True, deadline_s: float | None = None, writes: bool = True, limited: bool = False) -> "Artifacts":
     """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
 
     Args:
         cache: keep content that comes over a network in this machine's cache as well.
         deadline_s: seconds for which a request over a network is tried again; None for ZOOAUDIT_S3_DEADLINE_S.
+        writes: False for who only reads: nothing is written to try the store out, and no right to write or delete is needed.
+        limited: its tables are a stranger's, and read in a process that may take so much memory and no more.
 
     Raises:
         StoreError: it cannot be made, reached or trusted, or was written by a newer zooaudit.
@@ -55,29 +58,32 @@ def open_store(url: str, cache: bool = True, deadline_s: float | None = None) ->
     if url.startswith("s3:"):
         from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
 
-        store = ObservedStore(S3Store(url, backoff=Backoff(deadline_s) if deadline_s else None))
-        return Artifacts(cached(store) if cache else store)
+        store = ObservedStore(S3Store(url, backoff=Backoff(deadline_s) if deadline_s else None, probe=writes))
+        return Artifacts(cached(store) if cache else store, limited)
     if "://" in url:
         raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
-    return Artifacts(ObservedStore(LocalStore(Path(url))))
+    return Artifacts(ObservedStore(LocalStore(Path(url), make=writes)), limited)
 
 
 class Artifacts:
     """Typed artifacts on a store.
 
+    Args:
+        limited: see ``open_store``.
+
     Attributes:
         used: kind and id of every artifact read or saved through this object: what a run needs, once it has finished.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, limited: bool = False) -> None:
+        self._store, self._limited = store, limited
         self._bare = store.behind if isinstance(store, CachedStore) else store
         self.used: set[tuple[str, str]] = set()
         self._marked = False
         if store.exists(MARKER):
             try:
-                found = json.loads(store.read(MARKER))["format"]
-            except (ValueError, KeyError, TypeError) as error:
+                found = json.loads(store.read(MARKER, MARKER_BYTES))["format"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise StoreError(f"{MARKER} in store {store.url} is damaged ({error}); expected format {FORMAT}") from error
             if found != FORMAT:
                 raise StoreError(
@@ -104,7 +110,13 @@ class Artifacts:
         return Leases(self._store, job)
 
     def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
-        """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned."""
+        """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned.
+
+        Raises:
+            InputError: kind, id or the name of a file is more than a plain name.
+        """
+        for name in (kind, *files):
+            check_name(name)
         if self.has(kind, id_):
             return self.load(kind, id_)
         self._mark()
@@ -114,7 +126,7 @@ class Artifacts:
             self._store.create(object_key(sha), content)
             listed[name] = {"sha256": sha, "bytes": len(content)}
         body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
-        digest = _digest(body)
+        digest = digest_of_body(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
         for name, content in files.items():  # content that lay there unnamed may have been collected before the manifest named it
@@ -131,10 +143,10 @@ class Artifacts:
             self._store.create(MARKER, _MARK)
             self._marked = True
 
-    def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
+    def save_bydigest_of_body(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
         """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata: other content, another id."""
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        return self.save(kind, _digest({"files": digests, "meta": dict(meta)})[:16], files, meta)
+        return self.save(kind, digest_of_body({"files": digests, "meta": dict(meta)})[:16], files, meta)
 
     def adopt(self, artifact: Artifact) -> int:
         """Take over another store's artifact to the bit, files first, manifest last; returns how many bytes were not there yet.
@@ -176,40 +188,36 @@ class Artifacts:
 
         Raises:
             MissingArtifactError: there is none.
-            DamagedArtifactError: it does not match its own digest.
+            DamagedArtifactError: it does not match its own digest, or names what no artifact has; see ``read_manifest``.
+            InputError: kind or id is more than a plain name.
         """
-        key = _manifest_key(kind, check_name(id_))
+        key = _manifest_key(kind, id_)
         try:
-            raw = self._store.read(key)
-            manifest = json.loads(raw)
-            stated = manifest.pop("sha256")
-            found = _digest(manifest)
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
-            raise DamagedArtifactError(f"{key} in {self.url} is not a manifest ({error}); {REPAIR}") from error
-        if found != stated or (manifest["kind"], manifest["id"]) != (kind, id_):
-            raise DamagedArtifactError(f"{key} in {self.url} does not match its own SHA-256; {REPAIR}")
+            raw = self._store.read(key, MOST_BYTES)
+            found = read_manifest(raw, kind, id_)
+        except ValueError as error:
+            raise DamagedArtifactError(f"{key} in {self.url} is no sound manifest: {error}; {REPAIR}") from error
         self.used.add((kind, id_))
-        return Artifact(kind, id_, manifest["meta"], manifest["files"], stated, raw, self._store)
+        return Artifact(kind, id_, found.meta, found.files, found.digest, raw, self._store, self._limited)
 
     def has(self, kind: str, id_: str) -> bool:
         """Whether the artifact is there, complete."""
-        return self._store.exists(_manifest_key(kind, check_name(id_)))
+        return self._store.exists(_manifest_key(kind, id_))
 
     def ids(self, kind: str) -> list[str]:
         """Ids of all artifacts of a kind."""
-        prefix = f"manifests/{kind}/"
-        return [k.removeprefix(prefix).removesuffix(".json") for k in self._store.keys(prefix)]
+        return [found[2] for key in self._store.keys(f"manifests/{check_name(kind)}/") if (found := MANIFEST.fullmatch(key))]
 
     def kinds(self) -> dict[str, int]:
         """How many artifacts there are of each kind."""
-        counts: dict[str, int] = {}
-        for key in self._store.keys("manifests/"):
-            kind = key.split("/")[1]
-            counts[kind] = counts.get(kind, 0) + 1
-        return counts
+        return dict(Counter(found[1] for key in self._store.keys("manifests/") if (found := MANIFEST.fullmatch(key))))
 
     def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
-        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged artifact."""
+        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged artifact, "" and the key of what
+        lies among the manifests and cannot be one."""
+        for key in self._store.keys("manifests/"):
+            if not MANIFEST.fullmatch(key):
+                yield "", key, DamagedArtifactError(f"{key[:200]!r} in {self.url} is no manifest's name; nobody reads it: remove it yourself")
         bare = Artifacts(self._bare)
         for kind in self.kinds():
             for id_ in self.ids(kind):
@@ -226,25 +234,15 @@ class Artifacts:
         Raises:
             DamagedArtifactError: a manifest cannot be read, so that nobody knows what it names.
         """
-        named = self._named()
-        return [k for k in self._store.keys("objects/") if k not in named and self._store.age_s(k) >= grace_s]
+        return unnamed(self._store, self._named(), grace_s)
 
     def collect(self, grace_s: float) -> list[str]:
-        """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed.
+        """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed. See :mod:`zooaudit.storage.collecting`."""
+        return collect(self._store, self._named, grace_s)
 
-        Safe beside running jobs: content that a manifest came to name meanwhile is put back, and ``save`` looks again after its manifest.
-        """
-        removed: list[str] = []
-        unnamed = self.unnamed(grace_s)
-        for start in range(0, len(unnamed), COLLECTED_AT_ONCE):
-            some = unnamed[start : start + COLLECTED_AT_ONCE]
-            taken = {key: self._bare.read(key) for key in some}
-            for key in some:
-                self._store.delete(key)
-            for key in self._named() & taken.keys():
-                self._store.create(key, taken.pop(key))
-            removed += taken
-        return removed
+    def put_back(self) -> list[str]:
+        """Bring back content that is named, and that a ``collect`` which was stopped had put aside; returns its keys."""
+        return put_back(self._store, self._named())
 
     def dead_leases(self, grace_s: float) -> list[str]:
         """Keys of what killed jobs left of their claims, ``grace_s`` seconds ago at least."""
@@ -261,7 +259,7 @@ class Artifacts:
 
     def remove(self, kind: str, id_: str) -> None:
         """Remove an artifact's manifest, and those of its files that are damaged, so that it can be built again."""
-        key = _manifest_key(kind, check_name(id_))
+        key = _manifest_key(kind, id_)
         try:
             files = self.load(kind, id_).files
         except DamagedArtifactError:
@@ -271,15 +269,6 @@ class Artifacts:
             blob = object_key(entry["sha256"])
             if self._store.exists(blob) and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]:
                 self._store.delete(blob)
-
-
-def check_name(name: str) -> str:
-    """Return ``name`` if it can name an artifact: letters, digits, ``.``, ``_``, ``-``; at most 200."""
-    if not NAME.fullmatch(name):
-        raise InputError(
-            f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign"
-        )
-    return name
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -294,9 +283,5 @@ def table_to_bytes(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
-
-
 def _manifest_key(kind: str, id_: str) -> str:
-    return f"manifests/{kind}/{id_}.json"
+    return f"manifests/{check_name(kind)}/{check_name(id_)}.json"

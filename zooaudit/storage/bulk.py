@@ -45,12 +45,14 @@ class BulkReader:
         self._credentials = session.get_credentials()
         self._certificates = session.get_config_variable("ca_bundle") or get_cert_path(True)
 
-    def read(self, name: str) -> bytes | None:
-        """The whole object, or None: it is not there, or could not be read this way just now."""
+    def read(self, name: str, most: int | None = None) -> bytes | None:
+        """The whole object, or None: it is not there, larger than ``most`` bytes, or could not be read this way just now."""
         if time.monotonic() < self._rests_until:
             return None
         try:
             with self._connected().open_input_file(f"{self._bucket}/{name}") as file:
+                if most is not None and file.size() > most:
+                    return None  # boto3 says so
                 content = bytes(file.read())
                 return content if len(content) == file.size() else None  # cut short: boto3 says so, and tries again
         except FileNotFoundError:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from zooaudit.data.places import default_cache
 from zooaudit.errors import first_line
-from zooaudit.storage.port import Store
+from zooaudit.storage.port import Store, check_size
 from zooaudit.storage.settings import env_number
 
 FOLDER = "ZOOAUDIT_STORE_CACHE"
@@ -71,11 +71,12 @@ class CachedStore:
             self._keep(key, content)
         return made
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         content = self._kept(key)
         if content is None:
-            content = self.behind.read(key)
+            content = self.behind.read(key, most)
             self._keep(key, content)
+        check_size(self.url, key, len(content), most)
         return content
 
     def exists(self, key: str) -> bool:
@@ -89,6 +90,13 @@ class CachedStore:
 
     def delete(self, key: str) -> None:
         self.behind.delete(key)
+        self._forget(key)
+
+    def move(self, key: str, to: str) -> None:
+        self.behind.move(key, to)
+        self._forget(key)
+
+    def _forget(self, key: str) -> None:
         if KEY.fullmatch(key):
             with self._said_once():
                 self._path(key).unlink(missing_ok=True)

@@ -2,22 +2,31 @@
 
 import errno
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zooaudit.errors import MissingArtifactError, StoreError
+from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
+from zooaudit.storage.port import check_size
 
 SCRATCH = ".partial-"
 
 
 class LocalStore:
     """The store port on a folder. A file appears under its name only when it is whole and on disk: it is written
-    under a scratch name, synced, and hard-linked to its own, which fails if that exists."""
+    under a scratch name, synced, and hard-linked to its own, which fails if that exists.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        make: make it if it is not there; otherwise it is empty until something is written.
+    """
+
+    def __init__(self, root: Path, make: bool = True) -> None:
         self._root = root.absolute()
+        if not make:
+            return
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -57,9 +66,16 @@ class LocalStore:
             )
         return StoreError(f"store {self._root}: cannot write {key}: {error.strerror}")
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         try:
-            return (self._root / key).read_bytes()
+            with open(os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe must not make us wait
+                found = os.fstat(file.fileno())
+                if stat.S_ISDIR(found.st_mode):
+                    raise IsADirectoryError
+                if not stat.S_ISREG(found.st_mode):
+                    raise DamagedArtifactError(f"store {self._root}: {key} is no plain file; remove it")
+                check_size(self.url, key, found.st_size, most)
+                return file.read() if most is None else file.read(most)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             raise MissingArtifactError(f"store {self._root} has no {key}") from None
         except OSError as error:
@@ -84,3 +100,13 @@ class LocalStore:
             (self._root / key).unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"store {self._root}: cannot delete {key}: {error.strerror}") from error
+
+    def move(self, key: str, to: str) -> None:
+        try:
+            (self._root / to).parent.mkdir(parents=True, exist_ok=True)
+            os.utime(self._root / key)
+            os.replace(self._root / key, self._root / to)
+        except FileNotFoundError:
+            raise MissingArtifactError(f"store {self._root} has no {key}") from None
+        except OSError as error:
+            raise StoreError(f"store {self._root}: cannot move {key}: {error.strerror}") from error

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 
 from zooaudit.errors import MissingArtifactError
+from zooaudit.storage.port import check_size
 
 
 class MemoryStore:
@@ -25,11 +26,13 @@ class MemoryStore:
             self._written[key] = time.monotonic()
             return True
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         try:
-            return self._content[key]
+            content = self._content[key]
         except KeyError:
             raise MissingArtifactError(f"memory: has no {key}") from None
+        check_size(self.url, key, len(content), most)
+        return content
 
     def exists(self, key: str) -> bool:
         return key in self._content
@@ -44,3 +47,10 @@ class MemoryStore:
 
     def delete(self, key: str) -> None:
         self._content.pop(key, None)
+
+    def move(self, key: str, to: str) -> None:
+        with self._lock:
+            if key not in self._content:
+                raise MissingArtifactError(f"memory: has no {key}")
+            self._content[to] = self._content.pop(key)
+            self._written[to] = time.monotonic()

@@ -22,9 +22,9 @@ class ObservedStore:
         with _timed("create"):
             return self._store.create(key, content)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         with _timed("read"):
-            return self._store.read(key)
+            return self._store.read(key, most)
 
     def exists(self, key: str) -> bool:
         with _timed("exists"):
@@ -41,6 +41,10 @@ class ObservedStore:
     def delete(self, key: str) -> None:
         with _timed("delete"):
             self._store.delete(key)
+
+    def move(self, key: str, to: str) -> None:
+        with _timed("move"):
+            self._store.move(key, to)
 
 
 @contextlib.contextmanager

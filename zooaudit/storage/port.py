@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from zooaudit.errors import DamagedArtifactError
+
 
 class Store(Protocol):
     """Where artifacts live. Keys are ``/``-separated names; every backend passes the same contract tests."""
@@ -20,11 +22,15 @@ class Store(Protocol):
         """
         ...
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         """The content of ``key``.
+
+        Args:
+            most: bytes; what is larger is refused before it is read.
 
         Raises:
             MissingArtifactError: there is no such key.
+            DamagedArtifactError: it has more than ``most`` bytes, or is no plain content.
         """
         ...
 
@@ -45,3 +51,22 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove ``key``; nothing happens if it is not there."""
         ...
+
+    def move(self, key: str, to: str) -> None:
+        """Give content another name, in place of what is there under that; no copy of it passes through memory, and its age begins anew.
+        At no moment is it under neither name.
+
+        Raises:
+            MissingArtifactError: there is no such key.
+        """
+        ...
+
+
+def check_size(url: str, key: str, size: int, most: int | None) -> None:
+    """Refuse content that is larger than it may be.
+
+    Raises:
+        DamagedArtifactError: it is.
+    """
+    if most is not None and size > most:
+        raise DamagedArtifactError(f"store {url}: {key} has {size:,} bytes; expected {most:,} at most")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from zooaudit.config import OwnTraining, Recipe, digest_of
-from zooaudit.errors import ConfigError, MissingArtifactError
+from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 
@@ -67,6 +67,8 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
         MissingArtifactError: the run is not there or not finished; says which are.
     """
     artifact = _report(artifacts, run)
+    if others := sorted(artifact.files.keys() - set(REPORT_FILES)):
+        raise DamagedArtifactError(f"the report of run {run} in {artifacts.url} holds {others[0]}; expected only {', '.join(REPORT_FILES)}")
     folder.mkdir(parents=True, exist_ok=True)
     for name in artifact.files:
         (folder / name).write_bytes(artifact.read(name))

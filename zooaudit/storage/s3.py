@@ -1,13 +1,13 @@
 """A store in an S3-compatible bucket.
 
-Every write says If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused when the store is opened.
-Credentials come from boto3's default chain only (environment, shared files, instance role), endpoint, region and TLS from its
-environment variables and config file: nothing of it is ever in an argument, a log or the store.
+Every write says If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused before anything is written.
+Where settings and credentials come from: :mod:`zooaudit.storage.s3_client`.
 """
 
 import hashlib
-import os
+import logging
 import re
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,15 +16,15 @@ from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import boto3
 import botocore.exceptions as boto
-from botocore.config import Config
 
 from zooaudit.errors import InputError, MissingArtifactError, StoreError, first_line
 from zooaudit.storage.bulk import BulkReader
+from zooaudit.storage.port import check_size
 from zooaudit.storage.retry import Backoff
+from zooaudit.storage.s3_client import CHECKSUMS, READ_CHECKSUMS, SSE, checksums_said, encryption, make_client
+from zooaudit.storage.s3_errors import ABSENT, BARE, EXPIRED, NO_CHECKSUMS, code_of, may_pass, remedy, status
 from zooaudit.storage.settings import env_number
 
 Result = TypeVar("Result")
@@ -33,25 +33,10 @@ URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<pref
 PART_BYTES = 64 * 2**20
 WRITER = "zooaudit-writer"
 IMMUTABLE = ("objects/", "manifests/")
-LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
-
-ADDRESSING = "ZOOAUDIT_S3_ADDRESSING"
 DEADLINE = "ZOOAUDIT_S3_DEADLINE_S"
-ALLOW_HTTP = "ZOOAUDIT_S3_ALLOW_HTTP"
+TRIED = b"probe"
 
-BUSY = {429, 500, 502, 503, 504}
-BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests"}
-ABSENT = {"404", "NoSuchKey", "NotFound"}
-RESETS = (boto.ConnectionError, boto.HTTPClientError, boto.ReadTimeoutError, boto.IncompleteReadError, boto.ResponseStreamingError)
-
-REMEDIES = {
-    "NoSuchBucket": "there is no such bucket; make it, or mend the URL",
-    "InvalidAccessKeyId": "the access key is not known there; see AWS_ACCESS_KEY_ID or the profile",
-    "SignatureDoesNotMatch": "the secret key is wrong; see AWS_SECRET_ACCESS_KEY or the profile",
-    "AccessDenied": "these credentials may not do that; allow s3:GetObject, PutObject, DeleteObject and ListBucket on the prefix",
-    "RequestTimeTooSkewed": "this machine's clock is wrong by many minutes; set it",
-    "ExpiredToken": "the session's credentials have expired; renew them",
-}
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,11 +55,12 @@ class S3Store:
         url: bucket and prefix.
         client: a boto3 S3 client that alone does everything, for tests; made from the environment if not given.
         backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
-        probe: False for a place that is only read from: it is not tried out whether it can be written to.
+        probe: False for a place that is only read from: one listing shows that it is there; whether it can be written to is tried out when
+            something is written.
 
     Raises:
         StoreError: it cannot be reached, lacks a permission, or does not honour conditional writes.
-        InputError: the URL is not one, or credentials would cross a network in plain text.
+        InputError: the URL is not one, a setting is none, or credentials would cross a network in plain text.
     """
 
     def __init__(self, url: str, client: Any = None, backoff: Backoff | None = None, probe: bool = True) -> None:
@@ -84,9 +70,16 @@ class S3Store:
             raise InputError(f"{url!r} is not an S3 location; expected s3://bucket/prefix")
         self._bucket, self._prefix = found["bucket"], (found["prefix"] or "").strip("/")
         self.backoff = backoff or Backoff(env_number(DEADLINE, 120.0, "seconds, a positive number"))
+        self._sse = encryption()
+        self._given = client is not None
         self._client = client or make_client()
+        self._checksums: str | None = None
+        self._lock, self._probing = threading.RLock(), threading.RLock()
+        self._tried = False
         if probe:
-            self._probe()
+            self._try_out()
+        else:
+            self._call("list", partial(self._list, {"Bucket": self._bucket, "Prefix": self._name(""), "MaxKeys": 1}))
         self._bulk = None if client else BulkReader(self._client, self._bucket)
 
     @property
@@ -94,6 +87,10 @@ class S3Store:
         return self._url
 
     def create(self, key: str, content: bytes) -> bool:
+        self._try_out()
+        return self._create(key, content)
+
+    def _create(self, key: str, content: bytes) -> bool:
         token = uuid.uuid4().hex
         write = self._put if len(content) <= PART_BYTES else self._put_in_parts
 
@@ -101,29 +98,43 @@ class S3Store:
             try:
                 write(key, content, token)
             except boto.ClientError as error:
-                if _status(error) != 412:
+                if status(error) != 412:
                     raise
                 return number > 0 and self._writer(key) == token  # an attempt whose answer was lost may have been ours
             return True
 
         return self._call(f"write {key}", attempt)
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         if self._bulk and key.startswith(IMMUTABLE):  # it asks for the size first: no way to read what may change in between
-            content = self._bulk.read(self._name(key))
+            content = self._bulk.read(self._name(key), most)
             if content is not None:
                 return content
-        return self._read_one(key)
+        return self._read_one(key, most)
 
-    def _read_one(self, key: str) -> bytes:
-        def attempt(_: int) -> bytes:
+    def _read_one(self, key: str, most: int | None = None) -> bytes:
+        def attempt(number: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
-            content: bytes = answer["Body"].read()
+            with answer["Body"] as body:
+                check_size(self._url, key, answer["ContentLength"], most)
+                content: bytes = self._checked(key, body.read, number)
             if len(content) != answer["ContentLength"]:
                 raise boto.IncompleteReadError(actual_bytes=len(content), expected_bytes=answer["ContentLength"])
             return content
 
         return self._call(f"read {key}", attempt)
+
+    def _checked(self, key: str, read: Callable[[], bytes], number: int) -> bytes:
+        """What is read; boto3 compares it with the checksum that the store sent along."""
+        try:
+            return read()
+        except boto.FlexibleChecksumError as error:
+            if number == 0:  # damaged on the way: it may arrive whole the next time
+                raise boto.ResponseStreamingError(error=error) from error
+            raise StoreError(
+                f"store {self._url}: {key} does not match the checksum that the store sent with it: it is damaged there, or the store's "
+                f"checksums are wrong; with {READ_CHECKSUMS}=when_required it is compared with our own SHA-256 alone"
+            ) from error
 
     def exists(self, key: str) -> bool:
         try:
@@ -139,7 +150,7 @@ class S3Store:
         """What is there under keys that start with ``prefix``, but for marks of folders."""
         found: list[Listed] = []
         start = len(self._name(""))
-        place = {"Bucket": self._bucket, "Prefix": self._name(prefix)}
+        place: dict[str, Any] = {"Bucket": self._bucket, "Prefix": self._name(prefix)}
         while True:
             page = self._call("list", partial(self._list, place))
             entries = (entry for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
@@ -178,6 +189,12 @@ class S3Store:
             raise StoreError(f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again")
         return sha.hexdigest()
 
+    def move(self, key: str, to: str) -> None:
+        source = {"Bucket": self._bucket, "Key": self._name(key)}
+        where = {"Bucket": self._bucket, "Key": self._name(to)}
+        self._call(f"move {key}", lambda _: self._client.copy(CopySource=source, **where, ExtraArgs=dict(self._sse)))
+        self.delete(key)
+
     def age_s(self, key: str) -> float:
         found = self._call(f"look for {key}", lambda _: self._client.head_object(**self._at(key)))
         now = parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"])
@@ -187,10 +204,10 @@ class S3Store:
         self._call(f"delete {key}", lambda _: self._client.delete_object(**self._at(key)))
 
     def _put(self, key: str, content: bytes, token: str) -> None:
-        self._client.put_object(**self._at(key), Body=content, IfNoneMatch="*", Metadata={WRITER: token})
+        self._client.put_object(**self._at(key), Body=content, IfNoneMatch="*", Metadata={WRITER: token}, **self._sse)
 
     def _put_in_parts(self, key: str, content: bytes, token: str) -> None:
-        upload = self._client.create_multipart_upload(**self._at(key), Metadata={WRITER: token})["UploadId"]
+        upload = self._client.create_multipart_upload(**self._at(key), Metadata={WRITER: token}, **self._sse)["UploadId"]
         try:
             parts = []
             for number, start in enumerate(range(0, len(content), PART_BYTES), 1):
@@ -203,7 +220,7 @@ class S3Store:
                 self._client.abort_multipart_upload(**self._at(key), UploadId=upload)
             raise
 
-    def _list(self, place: dict[str, str], _: int) -> Any:
+    def _list(self, place: dict[str, Any], _: int) -> Any:
         return self._client.list_objects_v2(**place)
 
     def _upload_part(self, key: str, upload: str, number: int, body: bytes, _: int) -> Any:
@@ -213,43 +230,128 @@ class S3Store:
         found: str | None = self._client.head_object(**self._at(key))["Metadata"].get(WRITER)
         return found
 
+    def _try_out(self) -> None:
+        """Once, before anything is written: whether all that a run will need can be done here. A store that knows no checksums of writes is
+        written to without, unless the user said what holds."""
+        with self._probing:
+            if self._tried:
+                return
+            self._tried = True  # what is written to try it out asks for this too
+            try:
+                self._probe_with_and_without_checksums()
+            except BaseException:
+                self._tried = False
+                raise
+
+    def _probe_with_and_without_checksums(self) -> None:
+        try:
+            return self._probe()
+        except StoreError as error:
+            cause = error.__cause__
+            other = isinstance(error, _Altered) or (isinstance(cause, boto.ClientError) and code_of(cause) in NO_CHECKSUMS)
+            if not other or self._given or checksums_said():
+                raise
+            first, before = error, self._client
+        self._checksums, self._client = "when_required", make_client("when_required")
+        try:
+            self._probe()
+        except StoreError:  # it was not that
+            self._checksums, self._client = None, before
+            raise first from first.__cause__
+        log.warning("S3: %s refuses checksums of writes; writing without (%s=when_required says so from the start)", self._url, CHECKSUMS)
+
     def _probe(self) -> None:
         """Write twice, read, list, delete: what a run will need, found out before it starts."""
         key = f".probe/{uuid.uuid4().hex}"
-        if not self.create(key, b"probe"):
+        if not self._create(key, TRIED):
             raise StoreError(f"store {self._url}: a new key is said to exist already; it cannot be trusted")
         try:
-            if self.create(key, b"second"):
+            if self._create(key, b"second"):
                 raise StoreError(
                     f"store {self._url} ignores If-None-Match: * (a second write replaced the first): two jobs would overwrite "
-                    "each other's models; use a store that honours conditional writes (AWS S3, SeaweedFS, R2, B2)"
+                    "each other's models; use a store that honours conditional writes"
                 )
-            self._read_one(key)
+            if (found := self._read_one(key)) != TRIED:
+                raise _Altered(
+                    f"store {self._url} kept {found[:40]!r} of {TRIED!r}: it takes a write's checksum for content; see {CHECKSUMS}"
+                )
+            self._check_encryption(key)
             list(self.keys(".probe/"))
         finally:
             self.delete(key)
 
+    def _check_encryption(self, key: str) -> None:
+        """Raise StoreError if a store does not encrypt as it was told."""
+        if not self._sse:
+            return
+        found = self._call(f"look for {key}", lambda _: self._client.head_object(**self._at(key)))
+        told = str(found.get("ServerSideEncryption", ""))
+        if told != self._sse["ServerSideEncryption"]:
+            raise StoreError(
+                f"store {self._url} says that it encrypts by {told or 'nothing'}; expected {self._sse['ServerSideEncryption']}, as {SSE} "
+                "says: set that to what the store does, or use another store"
+            )
+
     def _call(self, doing: str, attempt: Callable[[int], Result]) -> Result:
         try:
-            return self.backoff.call(attempt, _again)
+            return self._tried_for_long(doing, attempt)
         except boto.ClientError as error:
             raise self._explained(doing, error) from error
         except boto.NoCredentialsError as error:
             raise StoreError(
                 f"store {self._url}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
             ) from error
+        except (boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError, boto.CredentialRetrievalError) as error:
+            raise StoreError(f"store {self._url}: cannot {doing}: no valid credentials ({first_line(error)}); renew them") from error
         except boto.BotoCoreError as error:
             raise StoreError(
                 f"store {self._url}: cannot {doing} within {self.backoff.deadline_s:g} s: {first_line(error)}; "
                 "see AWS_ENDPOINT_URL_S3 and that the server runs; finished models are kept"
             ) from error
 
+    def _tried_for_long(self, doing: str, attempt: Callable[[int], Result]) -> Result:
+        """The attempt, again with newer credentials if those that it went with have expired."""
+        client = self._client
+        try:
+            return self.backoff.call(attempt, may_pass)
+        except boto.ClientError as bare:
+            error = self._with_body(doing, bare)
+            if code_of(error) not in EXPIRED or not self._renewed(client):
+                raise error from bare
+        return self.backoff.call(lambda number: attempt(number + 1), may_pass)  # a write may have been ours already
+
+    def _with_body(self, doing: str, error: boto.ClientError) -> boto.ClientError:
+        """What the store has to say. HEAD is answered without a body, where expired credentials look like any bad request: so it is asked
+        by GET."""
+        if code_of(error) not in BARE or error.operation_name != "HeadObject":
+            return error
+        try:
+            self._client.get_object(**self._at(doing.rpartition(" ")[2]), Range="bytes=0-0")["Body"].close()
+        except boto.ClientError as told:
+            return error if code_of(told) in ABSENT else told
+        except boto.BotoCoreError:
+            return error
+        return error
+
+    def _renewed(self, used: Any) -> bool:
+        """Whether there are other credentials than those of the client that was used: from a file that was written anew, or a process or
+        role that gives some. What runs out by itself boto3 has renewed before."""
+        if self._given:
+            return False
+        with self._lock:
+            if self._client is not used:  # another thread was faster
+                return True
+            fresh = make_client(self._checksums) if self._checksums else make_client()
+            if _keys(fresh) == _keys(used):
+                return False
+            self._client, self._bulk = fresh, BulkReader(fresh, self._bucket)
+            return True
+
     def _explained(self, doing: str, error: boto.ClientError) -> StoreError:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = code_of(error)
         if code in ABSENT and not doing.startswith(("list", "write")):
             return MissingArtifactError(f"store {self._url} has no {doing.rpartition(' ')[2]}")
-        remedy = REMEDIES.get("AccessDenied" if code in ("403", "Forbidden") else code, "")
-        return StoreError(f"store {self._url}: cannot {doing}: {code}; {remedy or first_line(error)}")
+        return StoreError(f"store {self._url}: cannot {doing}: {code}; {remedy(error)}")
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}/{key}" if self._prefix else key
@@ -258,44 +360,14 @@ class S3Store:
         return {"Bucket": self._bucket, "Key": self._name(key)}
 
 
-def make_client() -> Any:
-    """A boto3 client from the environment; its own retries are off, ours have the deadline.
-
-    Raises:
-        InputError: a setting is out of range, or credentials would go over plain HTTP to another host.
-        StoreError: boto3's own settings are wrong (an unknown profile, for example).
-    """
-    addressing = os.environ.get(ADDRESSING, "auto")
-    if addressing not in ("auto", "path", "virtual"):
-        raise InputError(f"{ADDRESSING} is {addressing!r}; expected auto, path or virtual")
-    config = Config(
-        retries={"total_max_attempts": 1},
-        s3={"addressing_style": addressing},
-        connect_timeout=10,
-        read_timeout=60,
-        max_pool_connections=16,
-    )
-    try:
-        session = boto3.Session()
-        region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"  # boto3 knows only AWS_DEFAULT_REGION
-        client = session.client("s3", config=config, region_name=region)
-    except (boto.BotoCoreError, ValueError) as error:
-        raise StoreError(f"S3 settings cannot be used: {first_line(error)}") from error
-    endpoint = urlsplit(client.meta.endpoint_url)
-    if endpoint.scheme == "http" and endpoint.hostname not in LOCAL_HOSTS and os.environ.get(ALLOW_HTTP) != "1":
-        raise InputError(
-            f"{client.meta.endpoint_url} is plain HTTP on another host: models and signed requests could be read on the way; "
-            f"use https, or set {ALLOW_HTTP}=1 on a network that you trust"
-        )
-    return client
+class _Altered(StoreError):
+    """What is read is not what was written."""
 
 
-def _again(error: Exception) -> bool:
-    """Whether another attempt may succeed: busy servers, lost connections, a write that met another one (409)."""
-    if isinstance(error, boto.ClientError):
-        return _status(error) in BUSY | {409} or error.response.get("Error", {}).get("Code") in BUSY_CODES
-    return isinstance(error, RESETS)
-
-
-def _status(error: boto.ClientError) -> int:
-    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+def _keys(client: Any) -> tuple[str, str | None] | None:
+    """Which credentials a client has: id and session token."""
+    found = client._get_credentials()
+    if found is None:
+        return None
+    keys = found.get_frozen_credentials()
+    return keys.access_key, keys.token

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from zooaudit import steps
 from zooaudit.code import code_digest
 from zooaudit.config import digest_of
+from zooaudit.errors import DamagedArtifactError
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.contest import Load
@@ -89,6 +90,8 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
         }
         bench.artifacts.save(KIND, id_, files_of(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
     artifact = bench.artifacts.load(KIND, id_)
+    if strange := [n for n in artifact.files if not n.endswith((".json", ".parquet", ".svg"))]:
+        raise DamagedArtifactError(f"{KIND} {id_} holds {strange[0]}; expected tables, pictures and findings")
     return result_of(study, {name: artifact.read(name) for name in artifact.files}, fresh)
 
 

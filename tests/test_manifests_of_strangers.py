@@ -1,0 +1,231 @@
+"""What somebody else's manifest names is looked at before anything is read or written by it: names, digests, sizes, and what Parquet holds."""
+
+import hashlib
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zooaudit.cli import main
+from zooaudit.config import canonical_json
+from zooaudit.data import limited_parquet
+from zooaudit.data.limited_parquet import Reader
+from zooaudit.errors import DamagedArtifactError, DataError, InputError, ZooauditError
+from zooaudit.kit import asked_as
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.local import LocalStore
+from zooaudit.storage.manifest import read_manifest
+
+CONTENT = b"theirs"
+SHA = hashlib.sha256(CONTENT).hexdigest()
+SOUND = {"sha256": SHA, "bytes": len(CONTENT)}
+
+
+def manifest(kind: str = "report", id_: str = "r", **changes: Any) -> bytes:
+    """With a right digest of itself, as anybody can write one."""
+    body = {"format": 1, "kind": kind, "id": id_, "code": "0", "files": {}, "meta": {}} | changes
+    return canonical_json(body | {"sha256": hashlib.sha256(canonical_json(body).encode()).hexdigest()}).encode()
+
+
+def forged(root: Path, kind: str = "report", id_: str = "r", **changes: Any) -> Artifacts:
+    """A store with the one forged manifest."""
+    store = LocalStore(root)
+    store.create("zooaudit.json", b'{"format":1}')
+    store.create(f"objects/{SHA[:2]}/{SHA}", CONTENT)
+    store.create(f"manifests/{kind}/{id_}.json", manifest(kind, id_, **changes))
+    return open_store(str(root))
+
+
+@pytest.mark.parametrize("name", ["{abs}", "../../escaped.txt", "a/b", "..", ".", "", "x" * 300, "a\x00b", "a\n", ".bashrc", "-rf", "Makefile"])
+def test_a_report_writes_no_path_that_a_manifest_names(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "escaped.txt"
+    forged(tmp_path / "store", files={name.replace("{abs}", str(target)): SOUND})
+    out = tmp_path / "x" / "out"
+    assert main(["report", "--store", str(tmp_path / "store"), "--run", "r", "--out", str(out)]) == 3
+    assert "expected" in capsys.readouterr().err
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.is_relative_to(tmp_path / "x")] and not target.exists()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"sha256": "../../../../../../dev/zero", "bytes": 5}, {"sha256": "/dev/zero", "bytes": 5}, {"sha256": SHA.upper(), "bytes": 6},
+        {"sha256": SHA[:-1], "bytes": 6}, {"sha256": SHA + "\n", "bytes": 6}, {"sha256": 5, "bytes": 6}, {"sha256": SHA}, {"bytes": 6}, [],
+        {"sha256": SHA, "bytes": -1}, {"sha256": SHA, "bytes": True}, {"sha256": SHA, "bytes": 1e9}, {"sha256": SHA, "bytes": 2**60},
+    ],
+)  # fmt: skip
+def test_digests_are_64_hex_digits_and_sizes_are_numbers(entry: Any, tmp_path: Path) -> None:
+    store = forged(tmp_path, files={"report.html": entry})
+    with pytest.raises(DamagedArtifactError, match=r"manifests/report/r.json.* expected"):
+        store.load("report", "r")
+    assert [(kind, id_) for kind, id_, _ in store.check()] == [("report", "r")]
+
+
+@pytest.mark.parametrize("kind", ["../../etc", "/etc", "a/b", "", "..", ".x"])
+def test_a_kind_is_a_plain_name_too(kind: str, tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for use in (lambda: store.load(kind, "x"), lambda: store.has(kind, "x"), lambda: store.ids(kind), lambda: store.save(kind, "x", {}, {})):
+        with pytest.raises(InputError, match="cannot name a run or artifact"):
+            use()
+
+
+def test_a_run_that_used_what_no_store_has_is_refused(tmp_path: Path) -> None:
+    forged(tmp_path / "store", meta={"used": {"../../..": ["passwd"]}})
+    assert main(["store", "copy", "--store", str(tmp_path / "store"), "--to", str(tmp_path / "to"), "--run", "r"]) == 2
+
+
+def test_nothing_that_cannot_be_read_again_is_saved(artifacts: Artifacts) -> None:
+    with pytest.raises(InputError, match=r"'\.\./x' cannot name"):
+        artifacts.save("thing", "one", {"../x": b""}, {})
+
+
+def test_content_is_not_read_beyond_its_stated_size(artifacts: Artifacts) -> None:
+    artifact = artifacts.save("thing", "one", {"a": CONTENT}, {})
+    store = artifacts._store
+    store.delete(f"objects/{SHA[:2]}/{SHA}")
+    store.create(f"objects/{SHA[:2]}/{SHA}", CONTENT * 1000)
+    with pytest.raises(DamagedArtifactError, match=r"thing one: a: .*has 6,000 bytes; expected 6 at most"):
+        artifact.read("a")
+    with pytest.raises(DamagedArtifactError, match="expected 10 at most"):
+        store.read(f"objects/{SHA[:2]}/{SHA}", 10)
+
+
+def test_a_store_of_devices_and_pipes_is_damaged_and_holds_nobody_up(tmp_path: Path) -> None:
+    store = forged(tmp_path, files={"report.html": SOUND})
+    path = tmp_path / "objects" / SHA[:2] / SHA
+    for make in (lambda: path.symlink_to("/dev/zero"), lambda: os.mkfifo(path)):
+        path.unlink()
+        make()
+        with pytest.raises(DamagedArtifactError, match=r"report\.html.* is no plain file"):
+            store.load("report", "r").read("report.html")
+    (tmp_path / "zooaudit.json").unlink()
+    (tmp_path / "zooaudit.json").symlink_to(tmp_path / "large")
+    with open(tmp_path / "large", "wb") as large:
+        large.truncate(2**40)
+    with pytest.raises(DamagedArtifactError, match="expected 4,096 at most"):
+        open_store(str(tmp_path))
+
+
+def test_what_lies_among_the_manifests_and_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = forged(tmp_path)
+    for stray in (".DS_Store", "a b.json", "deep/er.json"):
+        path = tmp_path / "manifests" / "report" / stray
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"?")
+    assert store.ids("report") == ["r"] and store.kinds() == {"report": 1}
+    assert main(["store", "check", "--store", str(tmp_path), "--repair"]) == 0
+    said = capsys.readouterr().out
+    assert said.count("is no manifest's name") == 3 and "1 artifacts" in said
+
+
+def test_a_kit_cannot_say_where_its_ledger_lies(artifacts: Artifacts) -> None:
+    kit = artifacts.save("kit", "k", {}, {"facts": {"asked_as": "../../../tmp/x"}})
+    with pytest.raises(DamagedArtifactError, match="asked as '../../../tmp/x'; expected a kit's id"):
+        asked_as(kit)
+    assert asked_as(artifacts.save("kit", "l", {}, {"facts": {"asked_as": "0a1b"}})) == "0a1b"
+    assert asked_as(artifacts.save("kit", "m", {}, {"facts": {}})) == "m"
+
+
+# Parquet
+
+
+def bomb(rows: int) -> bytes:
+    values = pa.array(np.zeros(rows, np.float32))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"p": pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), values)}), sink, compression="zstd")
+    return sink.getvalue()
+
+
+SCHEMA = pa.schema([("p", pa.list_(pa.float32()))])
+
+
+def test_a_strangers_parquet_bomb_goes_off_elsewhere(artifacts: Artifacts) -> None:
+    body = bomb(300_000_000)
+    assert len(body) < 200_000
+    artifacts.save("thing", "bomb", {"a.parquet": body}, {})
+    artifacts.save("thing", "good", {"a.parquet": bomb(3)}, {})
+    theirs = Artifacts(artifacts._store, limited=True)
+    with pytest.raises(DamagedArtifactError, match=r"thing bomb: a\.parquet is not Parquet that can be read"):
+        theirs.load("thing", "bomb").table("a.parquet", SCHEMA)
+    good = theirs.load("thing", "good")
+    assert good.table("a.parquet", SCHEMA).to_pylist() == [{"p": [0.0, 0.0, 0.0]}] == good.table("a.parquet", SCHEMA, ["p"]).to_pylist()
+    with pytest.raises(DamagedArtifactError, match=r"has columns \['p'\]; expected \['q'\]"):
+        good.table("a.parquet", pa.schema([("q", pa.int8())]))
+
+
+def test_a_larger_table_is_read_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 32 * 2**20)
+    body, one = bomb(10_000_000), Reader()
+    with pytest.raises(DataError, match="it unpacks to .* expected 1,000 at most"):
+        one.table(bomb(1000), most_bytes=1000)
+    with pytest.raises(DataError, match="unpack|memory|alloc"):
+        one.table(body, most_bytes=2**20)
+    table, rows = one.table(body, most_bytes=60 * 2**20)
+    assert rows == 1 and len(table.column("p")[0]) == 10_000_000
+    table, rows = one.table(body, most_rows=0)
+    assert rows == 1 and len(table) == 0 and table.schema.names == ["p"]
+
+
+# Any bytes
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([SHA, "report", "r"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["files", "meta", "kind", "id", "sha256", "bytes", "x"]), inner),
+    max_leaves=8,
+)
+
+
+@given(raw=st.binary(max_size=60) | JSON.map(lambda v: repr(v).encode()), files=JSON, meta=JSON, bytes_=JSON)
+def test_any_manifest_is_sound_or_refused(raw: bytes, files: Any, meta: Any, bytes_: Any) -> None:
+    whole: list[bytes] = [raw]
+    for body in ({"files": files, "meta": meta}, {"files": {"a": {"sha256": SHA, "bytes": bytes_}}}, {"kind": files}, {"meta": meta}):
+        try:
+            whole.append(manifest(**body))
+        except ValueError:  # NaN, which no manifest has
+            continue
+    for one in whole:
+        try:
+            found = read_manifest(one, "report", "r")
+        except ValueError:
+            continue
+        assert isinstance(found.meta, dict) and all(len(f["sha256"]) == 64 and f["bytes"] >= 0 for f in found.files.values())
+
+
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe", b'"\\ud800"', b'{"sha256":"\\ud800"}', b"NaN"])
+def test_no_json_is_deeper_or_larger_than_an_error(raw: bytes) -> None:
+    with pytest.raises(ValueError, match="JSON|SHA-256|holds a"):
+        read_manifest(raw, "report", "r")
+
+
+@given(damage=st.binary(min_size=1, max_size=12), place=st.integers(0, 10**6), name=st.sampled_from(["manifest", "t.safetensors", "t.parquet"]))
+def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place: int, name: str) -> None:
+    """The loader on damaged content whose digests a stranger made right."""
+    import torch
+
+    from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
+
+    good = {"t.safetensors": tensors_to_bytes({"v": torch.rand(3)}), "t.parquet": table_to_bytes(pa.table({"n": [1, 2]}))}
+    store = open_store("memory:")
+    if name == "manifest":
+        store.save("thing", "one", good, {"n": 1})
+        raw = store.load("thing", "one").manifest
+        at = place % len(raw)
+        store._store.delete("manifests/thing/one.json")
+        store._store.create("manifests/thing/one.json", raw[:at] + damage + raw[at + len(damage) :])
+    else:
+        content = good[name]
+        at = place % len(content)
+        store.save("thing", "one", good | {name: content[:at] + damage + content[at + len(damage) :]}, {"n": 1})
+    try:
+        found = store.load("thing", "one")
+        found.tensors("t.safetensors")
+        found.table("t.parquet", pa.schema([("n", pa.int64())]))
+    except ZooauditError:
+        pass

@@ -1,0 +1,158 @@
+"""Parquet from strangers, read in a process of its own: of a file of a few bytes nobody can tell beforehand what it unpacks to. That
+process may take so much memory and time and no more; if it dies, the file is refused and another process takes its place.
+
+What comes back is an Arrow stream, whose size is known before it is read.
+"""
+
+import contextlib
+import os
+import resource
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pyarrow as pa
+
+from zooaudit.errors import DataError, ZooauditError
+
+MEMORY_BYTES = 512 * 2**20
+"""Beyond what the process has once its libraries are loaded."""
+MOST_MEMORY_BYTES = 2**34
+SECONDS, START_S = 10.0, 60.0
+"""To unpack one file of the usual size, and before that for the process to start."""
+OK, NO_PARQUET = 0, 1
+HEADER = struct.Struct("<BQQ")
+"""Of an answer: status, rows that the file has, bytes that follow."""
+ASKED = struct.Struct("<QQQQ")
+"""Bytes of the file, rows and bytes of the table at most, memory."""
+ROWS_ANY = 2**63 - 1
+
+
+class NotStarted(ZooauditError):
+    """The process that reads Parquet cannot be started: no fault of the file's."""
+
+
+class Reader:
+    """The process, started when it is first needed; one file at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def table(self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int = MEMORY_BYTES) -> tuple[pa.Table, int]:
+        """A Parquet file's table and how many rows it has; where these are more than ``most_rows``, the table has none of them.
+
+        Args:
+            body: the file.
+            most_bytes: of the table in memory.
+
+        Raises:
+            DataError: no Parquet, or a file that unpacks to more, or for longer.
+            NotStarted: there is nothing to read it with.
+        """
+        memory = max(MEMORY_BYTES, 3 * most_bytes)  # as it is unpacked, as a table, and as what is sent
+        seconds = SECONDS * memory / MEMORY_BYTES
+        with self._lock:
+            process = self._started()
+            try:
+                asked = ASKED.pack(len(body), most_rows, most_bytes, memory)
+                status, rows, told = self._exchanged(process, (asked, body), seconds)
+            except (OSError, struct.error):
+                self._ended(process)
+                raise DataError(f"it takes more than {memory >> 20} MiB or {seconds:g} s to unpack") from None
+        if status != OK:
+            raise DataError(told.decode(errors="replace"))
+        return pa.ipc.open_stream(pa.py_buffer(told)).read_all(), rows
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        """The process, whose libraries are loaded: that is no file's fault, however long it takes on a busy machine."""
+        if self._process is None or self._process.poll() is not None:
+            root = str(Path(__file__).parents[2])
+            path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+            # -P: the folder that the user is in may be a stranger's, with a pyarrow of its own
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path},
+            )  # fmt: skip
+            try:
+                self._exchanged(self._process, (), START_S)
+            except (OSError, struct.error) as error:
+                self._ended(self._process)
+                raise NotStarted("what reads Parquet does not start; try again later") from error
+        return self._process
+
+    @staticmethod
+    def _exchanged(process: "subprocess.Popen[bytes]", asked: tuple[bytes, ...], seconds: float) -> tuple[int, int, bytes]:
+        """Send bytes, and wait so long for status, rows and answer; the process is killed if they do not come."""
+        assert process.stdin and process.stdout
+        clock = threading.Timer(seconds, process.kill)
+        clock.daemon = True
+        clock.start()
+        try:
+            for part in asked:
+                process.stdin.write(part)
+            process.stdin.flush()
+            status, rows, size = HEADER.unpack(process.stdout.read(HEADER.size))
+            told = process.stdout.read(size)
+            if len(told) != size:
+                raise BrokenPipeError
+            return status, rows, told
+        finally:
+            clock.cancel()
+
+    def _ended(self, process: "subprocess.Popen[bytes]") -> None:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):  # what was not written goes nowhere
+                if pipe:
+                    pipe.close()
+        self._process = None
+
+
+reader = Reader()
+
+
+def _unpacked(body: bytes, most_rows: int, most_bytes: int) -> tuple[int, bytes]:
+    import pyarrow.parquet as pq
+
+    file = pq.ParquetFile(pa.BufferReader(body))
+    rows = file.metadata.num_rows
+    if rows > most_rows:
+        table = file.schema_arrow.empty_table()
+    else:
+        table = file.read(use_threads=False)
+        if table.nbytes > most_bytes:
+            raise DataError(f"it unpacks to {table.nbytes:,} bytes; expected {most_bytes:,} at most")
+        table.validate(full=True)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return rows, sink.getvalue().to_pybytes()
+
+
+def main() -> None:
+    """Read files from standard input until it ends."""
+    import pyarrow.parquet  # noqa: F401  before the limit
+
+    own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 2**31
+    resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY_BYTES, own + MOST_MEMORY_BYTES))
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sink.write(HEADER.pack(OK, 0, 0))
+    sink.flush()
+    while asked := source.read(ASKED.size):
+        size, most_rows, most_bytes, memory = ASKED.unpack(asked)
+        resource.setrlimit(resource.RLIMIT_AS, (own + min(memory, MOST_MEMORY_BYTES), own + MOST_MEMORY_BYTES))
+        rows = 0
+        try:
+            (rows, told), status = _unpacked(source.read(size), most_rows, most_bytes), OK
+        except Exception as error:  # noqa: BLE001  whatever an attacker's file makes the library raise, MemoryError too
+            status, told = NO_PARQUET, (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
+        sink.write(HEADER.pack(status, rows, len(told)) + told)
+        sink.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Manifests: written by anybody who can write a store or a pack, so that nothing in one is used before it was looked at here.
+
+Names in it become names of files, digests become keys, sizes become memory: a name is one plain word, a digest 64 lower-case hex digits.
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from zooaudit.config import canonical_json
+from zooaudit.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+MOST_BYTES = 64 * 2**20
+"""Of a manifest: the largest kits' have a few MiB."""
+MOST_FILES = 10_000
+MOST_FILE_BYTES = 2**44
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was found to be sound.
+
+    Attributes:
+        files: by name: ``sha256`` and ``bytes`` of the content.
+        digest: SHA-256 of all that it says.
+    """
+
+    meta: dict[str, Any]
+    files: dict[str, dict[str, Any]]
+    digest: str
+
+
+def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
+    """The manifest of ``kind`` and ``id_``.
+
+    Raises:
+        ValueError: it is none, or holds what no zooaudit writes; says what.
+    """
+    try:
+        told = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON that can be read: {str(error).splitlines()[0][:200]}") from error
+    if not isinstance(told, dict):
+        raise ValueError(f"it holds a {type(told).__name__}; expected a JSON object")
+    stated = told.pop("sha256", None)
+    if not is_sha256(stated) or _digest(told) != stated:
+        raise ValueError("it does not match its own SHA-256")
+    if (told.get("kind"), told.get("id")) != (kind, id_):
+        raise ValueError(f"it is of {_short(told.get('kind'))} {_short(told.get('id'))}; expected {kind} {id_}")
+    meta = told.get("meta")
+    if not isinstance(meta, dict):
+        raise ValueError(f"its meta is {_short(meta)}; expected an object")
+    return Manifest(meta, _files(told.get("files")), stated)
+
+
+def _files(found: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(found, dict) or len(found) > MOST_FILES:
+        raise ValueError(f"its files are {_short(found)}; expected an object with {MOST_FILES:,} names at most")
+    for name, entry in found.items():
+        if not NAME.fullmatch(name):
+            raise ValueError(f"it names the file {_short(name)}; expected a plain name of letters, digits, '.', '_' and '-'")
+        if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
+            raise ValueError(f"the SHA-256 of {name} is {_short(entry)}; expected 64 lower-case hex digits")
+        size = entry.get("bytes")
+        if type(size) is not int or not 0 <= size <= MOST_FILE_BYTES:
+            raise ValueError(f"the size of {name} is {_short(size)}; expected a number of bytes")
+    return found
+
+
+def is_sha256(value: object) -> bool:
+    """Whether a value is a SHA-256 as we write it."""
+    return isinstance(value, str) and SHA256.fullmatch(value) is not None
+
+
+def check_name(name: str) -> str:
+    """Return ``name`` if it can name an artifact: letters, digits, ``.``, ``_``, ``-``; at most 200.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign"
+        )
+    return name
+
+
+def digest_of_body(body: dict[str, Any]) -> str:
+    """SHA-256 of what a manifest says, but for that line itself."""
+    return hashlib.sha256(canonical_json(body).encode()).hexdigest()
+
+
+def _digest(body: dict[str, Any]) -> str:
+    """Likewise of somebody else's; "" if it holds what cannot be written as JSON."""
+    try:
+        return digest_of_body(body)
+    except (ValueError, TypeError, RecursionError):
+        return ""
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]
