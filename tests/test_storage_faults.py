@@ -273,9 +273,9 @@ class Meddling:
     def __getattr__(self, name: str) -> object:
         return getattr(self._store, name)
 
-    def delete(self, key: str) -> None:
-        self._moments.pop("before_delete", lambda: None)()
-        self._store.delete(key)
+    def move(self, key: str, to: str) -> None:
+        self._moments.pop("before_move", lambda: None)()
+        self._store.move(key, to)
 
     def create(self, key: str, content: bytes) -> bool:
         made = self._store.create(key, content)
@@ -293,7 +293,7 @@ def test_content_that_is_named_while_it_is_collected_is_put_back(littered: Artif
     def another_job_saves() -> None:
         littered.save("thing", "three", {"c.bin": content}, {})
 
-    collector = Artifacts(Meddling(store, before_delete=another_job_saves))  # type: ignore[arg-type]
+    collector = Artifacts(Meddling(store, before_move=another_job_saves))  # type: ignore[arg-type]
     assert key not in collector.collect(0.0)
     assert littered.load("thing", "three").read("c.bin") == content
 

@@ -19,14 +19,16 @@ from typing import Any, Literal, TypeVar
 import httpx
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel
 
+from zooaudit.data.limited_parquet import reader
 from zooaudit.errors import InputError, ServiceError, first_line
 from zooaudit.serving import schemas
 
 ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM = "application/problem+json"
+MOST_REPLY_BYTES, MOST_QUERY_BYTES = 2**31, 2**32
+"""Of a reply, and of the questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
 NOT_TAKEN = (429, 503)
 """The service says that it did nothing."""
 AGAIN = (*NOT_TAKEN, 502, 504)
@@ -89,10 +91,13 @@ class Client:
     def queries(self, id_: str, method: Method = "twins") -> Questions:
         """What a suspect has to be asked."""
         reply = self._asked("GET", f"/kits/{id_}/queries", params={"method": method})
-        table = pq.read_table(io.BytesIO(reply.content))
-        told = table.schema.metadata
-        images = table.column("image").combine_chunks().flatten().to_numpy()
-        return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
+        try:
+            table, _ = reader.table(reply.content, most_bytes=MOST_QUERY_BYTES)
+            told = table.schema.metadata
+            images = table.column("image").combine_chunks().flatten().to_numpy()
+            return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
+            raise ServiceError(f"the service's questions cannot be read ({first_line(error)}); is it a scoring service?") from error
 
     def score(
         self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "twins",
@@ -163,13 +168,20 @@ class Client:
     def _get(self, model: type[Model], path: str) -> Model:
         return model.model_validate_json(self._asked("GET", path).content)
 
+    def _bounded(self, request: httpx.Request) -> httpx.Response:
+        reply = self._http.send(request, stream=True)
+        try:
+            return _whole(reply)
+        finally:
+            reply.close()
+
     def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
         """Try until there is an answer, or for so long. A new audit is not asked for twice unless the service said that it took none."""
         end, failures = time.monotonic() + self._patience_s, 0
         while True:
             wait, trouble, status = 0.0, "", 0
             try:
-                reply = self._http.request(method, path, **how)
+                reply = self._bounded(self._http.build_request(method, path, **how))
             except httpx.ConnectError as error:
                 trouble = f"the service cannot be reached ({first_line(error)})"
             except httpx.HTTPError as error:
@@ -188,6 +200,20 @@ class Client:
             if time.monotonic() + wait > end:
                 raise ServiceError(f"{trouble}, {failures} times", status)
             time.sleep(wait)
+
+
+def _whole(reply: httpx.Response) -> httpx.Response:
+    """A reply that is being received, once it has come; no more than so much of it."""
+    size, parts = 0, []
+    for part in reply.iter_bytes():
+        size += len(part)
+        if size > MOST_REPLY_BYTES:
+            raise ServiceError(
+                f"the service answers with more than {MOST_REPLY_BYTES:,} bytes; is it a scoring service?", reply.status_code
+            )
+        parts.append(part)
+    headers = [(k, v) for k, v in reply.headers.multi_items() if k.lower() not in ("content-encoding", "content-length")]
+    return httpx.Response(reply.status_code, headers=headers, content=b"".join(parts), request=reply.request)
 
 
 def arrow_body(answers: np.ndarray) -> bytes:

@@ -128,7 +128,7 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
 def report(args: argparse.Namespace, out: TextIO) -> int:
     """Copy a finished run's report out of the store."""
     folder = Path(args.out) if args.out else Path("reports") / args.run
-    print(load_report(open_store(args.store), args.run, folder), file=out)
+    print(load_report(open_store(args.store, writes=False), args.run, folder), file=out)
     return 0
 
 

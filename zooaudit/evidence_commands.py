@@ -36,7 +36,7 @@ def evidence(args: argparse.Namespace, out: TextIO) -> int:
 def _export(args: argparse.Namespace, out: TextIO) -> int:
     if not args.evidence:
         raise ConfigError("--evidence is missing: the id that 'zooaudit score' printed")
-    packed = packs.export(open_store(args.store), args.evidence, Path(args.pack), args.with_victim)
+    packed = packs.export(open_store(args.store, writes=False), args.evidence, Path(args.pack), args.with_victim)
     facts = {"pack": str(packed), "bytes": packed.stat().st_size, "with_victim": args.with_victim}
     print(json.dumps(facts) if args.json else f"{packed}: {facts['bytes']:,} bytes", file=out)
     return 0

@@ -29,7 +29,7 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
     """Explain the verdict of a piece of evidence: the victim among its twins, and the questions that weighed most."""
     if args.questions < 1:
         raise ConfigError(f"--questions {args.questions}; expected 1 or more")
-    opened = _opened(open_store(args.store), args.evidence)
+    opened = _opened(open_store(args.store, writes=False), args.evidence)
     found = _explained(opened, args.questions)
     told = {
         "evidence": opened.evidence.id,

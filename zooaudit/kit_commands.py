@@ -34,7 +34,7 @@ MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins":
 
 def kit(args: argparse.Namespace, out: TextIO) -> int:
     """List the kits of a store, show one, commit to one before a suspect is asked, write its questions, or add twins to it."""
-    artifacts = open_store(args.store)
+    artifacts = open_store(args.store, writes=args.action == "add-twins")
     if not args.kit:
         if args.action != "show":
             raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")

@@ -139,6 +139,7 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
         contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
+        frozenset(args.allow_key_env or ()),
     )  # fmt: skip
     case.door = stack.enter_context(Door.to(case.name, how))
     if case.door.loaded:

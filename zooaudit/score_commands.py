@@ -189,6 +189,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where an API's answers are kept as they come, so that none is paid twice (default: ./ledgers/KIT-SUSPECT.sqlite)",
     )  # fmt: skip
     add(
+        "--allow-key-env", metavar="NAME", action="append",
+        help="an environment variable that a suspect's .toml may name, and have its value sent to the address in it; AWS: the credentials "
+        "of AWS's tools; once for each (default: none, since whoever wrote the file would get to read what it names)",
+    )  # fmt: skip
+    add(
         "--correction", choices=CORRECTIONS, default="holm",
         help="of several suspects: holm bounds the chance that any innocent is accused, and takes so many twins that twins + 1 >= "
         "suspects / level; bh bounds the share of innocents among the accused (default: %(default)s)",

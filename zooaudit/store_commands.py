@@ -15,7 +15,7 @@ from zooaudit.storage.runs import artifacts_of_run
 
 def store(args: argparse.Namespace, out: TextIO) -> int:
     """List, show, check or copy what a store holds."""
-    artifacts = open_store(args.store, cache=False)
+    artifacts = open_store(args.store, cache=False, writes=args.repair or args.delete)
     if args.action == "ls":
         names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
         print("\n".join(names) or "empty", file=out)

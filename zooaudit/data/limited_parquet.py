@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
@@ -19,6 +20,8 @@ from zooaudit.errors import DataError, ZooauditError
 
 MEMORY_BYTES = 512 * 2**20
 """Beyond what the process has once its libraries are loaded."""
+TABLE_BYTES = 256 * 2**20
+"""Of a table, unless more is allowed."""
 MOST_MEMORY_BYTES = 2**34
 SECONDS, START_S = 10.0, 60.0
 """To unpack one file of the usual size, and before that for the process to start."""
@@ -41,19 +44,20 @@ class Reader:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def table(self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int = MEMORY_BYTES) -> tuple[pa.Table, int]:
+    def table(self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int | None = None) -> tuple[pa.Table, int]:
         """A Parquet file's table and how many rows it has; where these are more than ``most_rows``, the table has none of them.
 
         Args:
             body: the file.
-            most_bytes: of the table in memory.
+            most_bytes: of the table in memory; None for ``TABLE_BYTES``.
 
         Raises:
             DataError: no Parquet, or a file that unpacks to more, or for longer.
             NotStarted: there is nothing to read it with.
         """
-        memory = max(MEMORY_BYTES, 3 * most_bytes)  # as it is unpacked, as a table, and as what is sent
-        seconds = SECONDS * memory / MEMORY_BYTES
+        most_bytes = TABLE_BYTES if most_bytes is None else most_bytes
+        memory = MEMORY_BYTES + 3 * most_bytes  # as pages, as a table that grows
+        seconds = SECONDS * (1 + most_bytes / TABLE_BYTES)
         with self._lock:
             process = self._started()
             try:
@@ -115,7 +119,7 @@ class Reader:
 reader = Reader()
 
 
-def _unpacked(body: bytes, most_rows: int, most_bytes: int) -> tuple[int, bytes]:
+def _unpacked(body: bytes, most_rows: int, most_bytes: int) -> tuple[int, pa.Table]:
     import pyarrow.parquet as pq
 
     file = pq.ParquetFile(pa.BufferReader(body))
@@ -127,10 +131,21 @@ def _unpacked(body: bytes, most_rows: int, most_bytes: int) -> tuple[int, bytes]
         if table.nbytes > most_bytes:
             raise DataError(f"it unpacks to {table.nbytes:,} bytes; expected {most_bytes:,} at most")
         table.validate(full=True)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    return rows, table
+
+
+def _sent(table: pa.Table, rows: int, sink: BinaryIO) -> None:
+    """Write an answer: how long it is, then the table, of which no second copy is made."""
+    counted = pa.MockOutputStream()
+    _streamed(table, counted)
+    sink.write(HEADER.pack(OK, rows, counted.size()))
+    _streamed(table, sink)
+    sink.flush()
+
+
+def _streamed(table: pa.Table, out: Any) -> None:
+    with pa.ipc.new_stream(out, table.schema) as writer:
         writer.write_table(table)
-    return rows, sink.getvalue().to_pybytes()
 
 
 def main() -> None:
@@ -145,13 +160,14 @@ def main() -> None:
     while asked := source.read(ASKED.size):
         size, most_rows, most_bytes, memory = ASKED.unpack(asked)
         resource.setrlimit(resource.RLIMIT_AS, (own + min(memory, MOST_MEMORY_BYTES), own + MOST_MEMORY_BYTES))
-        rows = 0
         try:
-            (rows, told), status = _unpacked(source.read(size), most_rows, most_bytes), OK
+            rows, table = _unpacked(source.read(size), most_rows, most_bytes)
         except Exception as error:  # noqa: BLE001  whatever an attacker's file makes the library raise, MemoryError too
-            status, told = NO_PARQUET, (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
-        sink.write(HEADER.pack(status, rows, len(told)) + told)
-        sink.flush()
+            told = (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
+            sink.write(HEADER.pack(NO_PARQUET, 0, len(told)) + told)
+            sink.flush()
+        else:
+            _sent(table, rows, sink)
 
 
 if __name__ == "__main__":

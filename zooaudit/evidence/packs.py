@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import InputError, MissingArtifactError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kit import KIND as KIT
@@ -31,6 +32,8 @@ from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
 MOST_COLUMNS = 1_000_000
+MOST_MEMBERS = 1000
+"""Of a pack: a dozen are needed."""
 
 
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
@@ -75,10 +78,9 @@ def opened(path: Path) -> Iterator[Artifacts]:
         raise InputError(f"{path} does not exist; expected a pack that 'zooaudit evidence export' made")
     with tempfile.TemporaryDirectory() as scratch:
         try:
+            check_listing(path, MOST_MEMBERS)
             with zipfile.ZipFile(path) as pack:
-                size = sum(entry.file_size for entry in pack.infolist())
-                if size > MOST_BYTES:
-                    raise InputError(f"{path} unpacks to {size:,} bytes; expected {MOST_BYTES:,} at most")
+                check_members(path, pack.infolist(), MOST_MEMBERS, MOST_BYTES)
                 pack.extractall(scratch)
         except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
             raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error

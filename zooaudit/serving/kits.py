@@ -139,7 +139,7 @@ class Kits:
             raise StoreError(f"store {self._store}: another request has been waiting for it for {DEADLINE_S:g} s")
         try:
             if self._artifacts is None:
-                self._artifacts = open_store(self._store, deadline_s=DEADLINE_S)
+                self._artifacts = open_store(self._store, deadline_s=DEADLINE_S, writes=False)
             artifacts = self._artifacts
         finally:
             self._opening.release()

@@ -143,7 +143,7 @@ class Artifacts:
             self._store.create(MARKER, _MARK)
             self._marked = True
 
-    def save_bydigest_of_body(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
+    def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
         """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata: other content, another id."""
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         return self.save(kind, digest_of_body({"files": digests, "meta": dict(meta)})[:16], files, meta)
@@ -217,7 +217,11 @@ class Artifacts:
         lies among the manifests and cannot be one."""
         for key in self._store.keys("manifests/"):
             if not MANIFEST.fullmatch(key):
-                yield "", key, DamagedArtifactError(f"{key[:200]!r} in {self.url} is no manifest's name; nobody reads it: remove it yourself")
+                yield (
+                    "",
+                    key,
+                    DamagedArtifactError(f"{key[:200]!r} in {self.url} is no manifest's name; nobody reads it: remove it yourself"),
+                )
         bare = Artifacts(self._bare)
         for kind in self.kinds():
             for id_ in self.ids(kind):

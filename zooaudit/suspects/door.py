@@ -24,6 +24,7 @@ from zooaudit.suspects.offline import read_answers, width
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.outputs import chosen, valued
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
+from zooaudit.suspects.signing import check_allowed
 
 ANSWERS = "answers"
 LEDGERS = Path("ledgers")
@@ -44,6 +45,7 @@ class How:
         others: whether the suspect's classes are not the kit's, so that their order says nothing.
         contract: how a file is asked, as far as that is said.
         local: brings a model that lies elsewhere to this machine's disk.
+        allowed: environment variables whose values a description in a file may have sent to its address; ``AWS`` for AWS's credentials.
     """
 
     kit: str
@@ -58,6 +60,7 @@ class How:
     contract: Contract = field(default_factory=Contract)
     local: Callable[[str], Path] = Path
     say: Callable[[str], None] = silent
+    allowed: frozenset[str] = frozenset()
 
 
 class Door:
@@ -106,7 +109,9 @@ class Door:
         if path.suffix == ".toml":
             if "file" in (settings := _settings(path)):
                 return _described(path, settings, how)
-            return _remote(read_remote(path, _named(how)), how)
+            remote = read_remote(path, _named(how))
+            check_allowed(remote.signing, remote.url, name, how.allowed)
+            return _remote(remote, how)
         return _file(how.local(name), how)
 
     @property

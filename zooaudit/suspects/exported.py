@@ -3,8 +3,8 @@
 ``torch.export.load`` unpickles sample inputs, custom objects and some weights, evaluates sizes as Python and pastes names into source:
 any of these runs code of the file's author. Here the archive is first copied in memory, member by member, keeping the graph (JSON) and
 plain tensors only: sample inputs are left empty, compiled code and extra files dropped. An archive whose tensors need a pickle is refused,
-and so is a graph with any text that is not a name, a plain operator or a size. The tree of its outputs, which may name types to import,
-is not let in but made anew, of tuples and dicts.
+and so are one that unpacks to far more than it has, and a graph with any text that is not a name, a plain operator or a size. The tree of
+its outputs, which may name types to import, is not let in but made anew, of tuples and dicts.
 """
 
 import io
@@ -17,9 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import ModelError
 from zooaudit.suspects.seen import Described
 
+MOST_MEMBERS = 50_000
+MOST_BYTES, MOST_JSON_BYTES = 64 * 2**30, 2**28
+"""Of all members together, and of the graph: GPT-sized ones have some ten MiB."""
 METADATA = ("archive_format", "archive_version", "byteorder", ".data/version", ".data/serialization_id")
 TENSOR_FOLDERS = ("data/weights/", "data/constants/")
 SAMPLE_INPUTS = "data/sample_inputs/model.pt"
@@ -94,8 +98,13 @@ def _described(program: Any) -> Described:
 
 def _without_pickles(path: Path) -> io.BytesIO:
     clean = io.BytesIO()
+    check_listing(path, MOST_MEMBERS)
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(clean, "w", zipfile.ZIP_STORED) as target:
-        for member in source.namelist():
+        check_members(path, source.infolist(), MOST_MEMBERS, MOST_BYTES)
+        for info in source.infolist():
+            member = info.filename
+            if info.filename.endswith(".json") and info.file_size > MOST_JSON_BYTES:
+                raise ModelError(f"{path}: {member} has {info.file_size:,} bytes; expected {MOST_JSON_BYTES:,} at most")
             _, _, name = member.partition("/")
             if name == SAMPLE_INPUTS:
                 target.writestr(member, b"")

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import stat
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
+from zooaudit.data.limited_parquet import reader
 from zooaudit.errors import AnswersError, InputError
 from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.pictures import png
@@ -19,6 +22,8 @@ from zooaudit.suspects.pictures import png
 FORMATS = (".parquet", ".zip")
 ANSWER_FORMATS = (".parquet", ".csv", ".json")
 KIT = "kit"
+MOST_BYTES = 2**30
+"""Of a file of answers: 10,000 questions and 1,000 classes in JSON take a fifth of it."""
 ANSWERS = ("probabilities", "answer", "label")
 """Columns that may hold the answers: lists of numbers, anything that ``Naming`` knows, or bare labels."""
 README = """Ask your model each image, in any order, and send back a table (Parquet, CSV or JSON) with the columns
@@ -110,20 +115,29 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} ends in {path.suffix!r}; expected answers as {', '.join(ANSWER_FORMATS)}")
     try:
         if path.suffix == ".parquet":
-            table = pq.read_table(path)
+            table, _ = reader.table(_content(path))
             said = (table.schema.metadata or {}).get(KIT.encode(), b"").decode()
             return [{KIT: said, **row} for row in table.to_pylist()]
-        text = path.read_text()
+        text = _content(path).decode()
         if path.suffix == ".csv":
             return [{str(k): _plain(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(text))]
         found = json.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, pa.ArrowException, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError, pa.ArrowException, csv.Error) as error:  # DataError is a ValueError
         raise InputError(
             f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {', '.join(ANSWER_FORMATS)}"
         ) from error
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise InputError(f'{path} holds no list of objects; expected [{{"query": 0, "probabilities": [...]}}, ...]')
     return found
+
+
+def _content(path: Path) -> bytes:
+    """A plain file's, if it is no larger than answers can be."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe must not make us wait
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            raise ValueError(f"it is no plain file of {MOST_BYTES:,} bytes at most")
+        return file.read(MOST_BYTES)
 
 
 def _plain(value: Any) -> Any:

@@ -4,9 +4,10 @@ Secrets come from the environment (of AWS from where its tools look), go into re
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from zooaudit.config import check
 from zooaudit.errors import ConfigError
@@ -60,6 +61,30 @@ class Signing:
                 check(bool(getattr(self, name)), self, name, "the name of an environment variable")
         if self.sign != "key" and self.key_env:
             raise ConfigError(f'key_env is {self.key_env}, but sign is "{self.sign}"; give one of them')
+
+
+AWS = "AWS"
+"""Stands for whatever AWS's own tools would sign by."""
+
+
+def asked_of_the_environment(signing: Signing) -> dict[str, str]:
+    """By field: the secrets of this machine that a description wants to have sent to its address: names of variables, or ``AWS``."""
+    named = {f: getattr(signing, f) for f in ("key_env", "oauth_id_env", "oauth_secret_env") if getattr(signing, f)}
+    return named | ({"sign": AWS} if signing.sign == "aws" else {})
+
+
+def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[str]) -> None:
+    """Refuse a description that names secrets which the user did not allow: whoever wrote the file gets to read what it names.
+
+    Raises:
+        ConfigError: it does; shows the flag that allows it.
+    """
+    asked = asked_of_the_environment(signing)
+    if lacking := [name for name in asked.values() if name not in allowed]:
+        host = urlsplit(signing.oauth_url or url).hostname
+        what = "AWS's credentials to be used for" if lacking[0] == AWS else f"the value of {', '.join(lacking)} to be sent to"
+        flags = " ".join(f"--allow-key-env {name}" for name in lacking)
+        raise ConfigError(f"{where} wants {what} {host}; where you trust it with that, and wrote or read it yourself, give {flags}")
 
 
 class Signer(Protocol):

@@ -10,8 +10,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from zooaudit.data.zip_limits import check_listing
 from zooaudit.errors import ModelError
 from zooaudit.suspects.files import INDEX, inside, placed
+
+MOST_MEMBERS = 50_000
 
 
 def refuse_pickle(path: Path) -> None:
@@ -34,6 +37,10 @@ def refuse_pickle(path: Path) -> None:
 
 
 def _scripted(path: Path) -> bool:
+    try:
+        check_listing(path, MOST_MEMBERS)
+    except ValueError:
+        return False  # some pickle or other, which is refused as such
     with zipfile.ZipFile(path) as archive:
         return any(name.partition("/")[2].startswith("code/") for name in archive.namelist())
 
