@@ -10,7 +10,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -115,7 +115,7 @@ class S3Store:
     def _read_one(self, key: str, most: int | None = None) -> bytes:
         def attempt(number: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:  # not the body itself, which would hand out the stream beneath, unchecked
                 check_size(self._url, key, answer["ContentLength"], most)
                 content: bytes = self._checked(key, body.read, number)
             if len(content) != answer["ContentLength"]:
