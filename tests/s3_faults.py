@@ -117,7 +117,9 @@ class Handler(BaseHTTPRequestHandler):
     def _list(self, prefix: str) -> None:
         keys = [k for k in sorted(self.bucket.content) if k.startswith(prefix)]
         entries = "".join(f"<Contents><Key>{k}</Key><Size>{len(self.bucket.content[k])}</Size></Contents>" for k in keys)
-        self._answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode(), Content_Type="application/xml")
+        self._answer(
+            200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode(), Content_Type="application/xml"
+        )
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _any
 

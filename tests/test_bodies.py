@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zooaudit.errors import AnswersError
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
+from zooaudit.errors import AnswersError
 from zooaudit.serving import unpacking
 from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, careful_json, most_bytes, plain_json, questions_json, read_rows
 from zooaudit.serving.problems import Refused

@@ -1,4 +1,4 @@
-"""What somebody else's manifest names is looked at before anything is read or written by it: names, digests, sizes, and what Parquet holds."""
+"""What a stranger's manifest names is looked at before anything is read or written by it: names, digests, sizes, and what Parquet holds."""
 
 import hashlib
 import io
@@ -79,7 +79,7 @@ def test_a_kind_is_a_plain_name_too(kind: str, tmp_path: Path) -> None:
         lambda: store.ids(kind),
         lambda: store.save(kind, "x", {}, {}),
     ):
-        with pytest.raises(InputError, match="cannot name a run or artifact"):
+        with pytest.raises(InputError, match=r"cannot name a run or artifact"):
             use()
 
 
@@ -100,7 +100,7 @@ def test_content_is_not_read_beyond_its_stated_size(artifacts: Artifacts) -> Non
     store.create(f"objects/{SHA[:2]}/{SHA}", CONTENT * 1000)
     with pytest.raises(DamagedArtifactError, match=r"thing one: a: .*has 6,000 bytes; expected 6 at most"):
         artifact.read("a")
-    with pytest.raises(DamagedArtifactError, match="expected 10 at most"):
+    with pytest.raises(DamagedArtifactError, match=r"expected 10 at most"):
         store.read(f"objects/{SHA[:2]}/{SHA}", 10)
 
 
@@ -116,7 +116,7 @@ def test_a_store_of_devices_and_pipes_is_damaged_and_holds_nobody_up(tmp_path: P
     (tmp_path / "zooaudit.json").symlink_to(tmp_path / "large")
     with open(tmp_path / "large", "wb") as large:
         large.truncate(2**40)
-    with pytest.raises(DamagedArtifactError, match="expected 4,096 at most"):
+    with pytest.raises(DamagedArtifactError, match=r"expected 4,096 at most"):
         open_store(str(tmp_path))
 
 
@@ -134,7 +134,7 @@ def test_what_lies_among_the_manifests_and_is_none_is_told(tmp_path: Path, capsy
 
 def test_a_kit_cannot_say_where_its_ledger_lies(artifacts: Artifacts) -> None:
     kit = artifacts.save("kit", "k", {}, {"facts": {"asked_as": "../../../tmp/x"}})
-    with pytest.raises(DamagedArtifactError, match="asked as '../../../tmp/x'; expected a kit's id"):
+    with pytest.raises(DamagedArtifactError, match=r"asked as '../../../tmp/x'; expected a kit's id"):
         asked_as(kit)
     assert asked_as(artifacts.save("kit", "l", {}, {"facts": {"asked_as": "0a1b"}})) == "0a1b"
     assert asked_as(artifacts.save("kit", "m", {}, {"facts": {}})) == "m"
@@ -175,9 +175,9 @@ def test_a_strangers_parquet_bomb_goes_off_elsewhere(monkeypatch: pytest.MonkeyP
 def test_a_larger_table_is_read_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 32 * 2**20)
     body, one = bomb(2_000_000, 10), Reader()
-    with pytest.raises(DataError, match="it unpacks to .* expected 1,000 at most"):
+    with pytest.raises(DataError, match=r"it unpacks to .* expected 1,000 at most"):
         one.table(bomb(1000), most_bytes=1000)
-    with pytest.raises(DataError, match="unpack|memory|alloc"):
+    with pytest.raises(DataError, match=r"unpack|memory|alloc"):
         one.table(body, most_bytes=2**20)
     table, rows = one.table(body, most_bytes=2**28)
     assert rows == len(table) == 10 and len(table.column("p")[9]) == 2_000_000
@@ -216,7 +216,7 @@ def test_any_manifest_is_sound_or_refused(raw: bytes, files: Any, meta: Any, byt
     "raw", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe", b'"\\ud800"', b'{"sha256":"\\ud800"}', b"NaN"]
 )
 def test_no_json_is_deeper_or_larger_than_an_error(raw: bytes) -> None:
-    with pytest.raises(ValueError, match="JSON|SHA-256|holds a"):
+    with pytest.raises(ValueError, match=r"JSON|SHA-256|holds a"):
         read_manifest(raw, "report", "r")
 
 

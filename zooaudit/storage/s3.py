@@ -245,7 +245,8 @@ class S3Store:
 
     def _probe_with_and_without_checksums(self) -> None:
         try:
-            return self._probe()
+            self._probe()
+            return
         except StoreError as error:
             cause = error.__cause__
             other = isinstance(error, _Altered) or (isinstance(cause, boto.ClientError) and code_of(cause) in NO_CHECKSUMS)

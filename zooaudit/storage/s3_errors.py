@@ -29,8 +29,8 @@ EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Inv
 BARE = {"400", "403", "Bad Request", "Forbidden"}
 """Codes of an answer without a body, as HEAD has it: boto3 makes one of the status."""
 NO_CHECKSUMS = {
-    "NotImplemented", "InvalidArgument", "InvalidRequest", "MissingContentLength", "XAmzContentSHA256Mismatch", "InvalidDigest", "BadDigest",
-    "AuthorizationHeaderMalformed", "SignatureDoesNotMatch", "UnsupportedHeader", "MalformedTrailerError", "411", "501", "400",
+    "NotImplemented", "InvalidArgument", "InvalidRequest", "MissingContentLength", "XAmzContentSHA256Mismatch", "InvalidDigest",
+    "BadDigest", "AuthorizationHeaderMalformed", "SignatureDoesNotMatch", "UnsupportedHeader", "MalformedTrailerError", "411", "501", "400",
 }  # fmt: skip
 """What stores answer that know no checksums in headers and trailers of a write; some of it says other things, too."""
 

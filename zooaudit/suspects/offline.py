@@ -22,8 +22,8 @@ from zooaudit.suspects.pictures import png
 FORMATS = (".parquet", ".zip")
 ANSWER_FORMATS = (".parquet", ".csv", ".json")
 KIT = "kit"
-MOST_BYTES = 2**30
-"""Of a file of answers: 10,000 questions and 1,000 classes in JSON take a fifth of it."""
+MOST_BYTES, MOST_TABLE_BYTES = 2**29, 2**27
+"""Of a file of answers, and of a table in memory: 10,000 questions and 1,000 classes take half of either."""
 ANSWERS = ("probabilities", "answer", "label")
 """Columns that may hold the answers: lists of numbers, anything that ``Naming`` knows, or bare labels."""
 README = """Ask your model each image, in any order, and send back a table (Parquet, CSV or JSON) with the columns
@@ -115,7 +115,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
         raise InputError(f"{path} ends in {path.suffix!r}; expected answers as {', '.join(ANSWER_FORMATS)}")
     try:
         if path.suffix == ".parquet":
-            table, _ = reader.table(_content(path))
+            table, _ = reader.table(_content(path), most_bytes=MOST_TABLE_BYTES)
             said = (table.schema.metadata or {}).get(KIT.encode(), b"").decode()
             return [{KIT: said, **row} for row in table.to_pylist()]
         text = _content(path).decode()
