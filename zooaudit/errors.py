@@ -13,6 +13,8 @@
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
     ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
+    │   ├── StoppedError                         asking it was stopped by whoever had it asked
+    │   └── BusyError                            another audit is asking it by the same ledger
     └── ServiceError                      8      the scoring service refused a request of the client
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
@@ -112,6 +114,14 @@ class SuspectError(ZooauditError):
     """A suspect behind an API does not answer, or its budget is spent; what it answered is kept and not asked again."""
 
     exit_code = 7
+
+
+class StoppedError(SuspectError):
+    """An audit was stopped while a suspect was being asked; it may have answered, and charged for, what was under way."""
+
+
+class BusyError(SuspectError):
+    """Another audit holds the ledger of this suspect."""
 
 
 class ServiceError(ZooauditError):

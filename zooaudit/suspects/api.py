@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, InputError, SuspectError
+from zooaudit.errors import AnswersError, InputError, StoppedError, SuspectError
 from zooaudit.suspects.batches import Sizes
 from zooaudit.suspects.blackbox import Reading, to_probabilities
+from zooaudit.suspects.exchange import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
 from zooaudit.suspects.pace import Pace
@@ -27,7 +28,6 @@ LOADING_S, LOADING_DOUBLINGS = 10.0, 5
 double so often."""
 Item = tuple[str, int]
 """An image's name and its place."""
-Halted = Callable[[], bool]
 
 
 def silent(text: str) -> None:
@@ -182,9 +182,10 @@ class ApiBlackBox:
             return
         c, h, w = shape
         tries = Tries(self._remote, self._say)
-        while isinstance(told := self._transport.learn((c, h, w)), Refusal):
-            self._pause(tries, told)
-            self._take_turn(0, halted)
+        with heeding(halted):
+            while isinstance(told := self._transport.learn((c, h, w)), Refusal):
+                self._pause(tries, told)
+                self._take_turn(0, halted)
         if told.columns:
             self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
         if told.exact:
@@ -207,7 +208,8 @@ class ApiBlackBox:
         while True:
             self._take_turn(asked, asking.halted)
             tries = tries or Tries(self._remote, self._say)
-            refusal = self._send(batch, asked, message)
+            with heeding(asking.halted):
+                refusal = self._send(batch, asked, message)
             if refusal is None:
                 return None
             if refusal.most:
@@ -244,7 +246,7 @@ class ApiBlackBox:
                 self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
                 return None
         except (InputError, SuspectError) as error:  # it answered, though not what was asked; or it never will
-            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError) else REFUSED)
+            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError | StoppedError) else REFUSED)
             raise
         self._ledger.not_answered(number, outcome.outcome)
         return outcome
@@ -264,4 +266,4 @@ class ApiBlackBox:
     def _take_turn(self, images: int, halted: Halted) -> None:
         """Wait until so many images may be asked."""
         if not self._pace.take(images, halted):
-            raise SuspectError("the audit was stopped; answers so far are kept")
+            raise StoppedError("the audit was stopped; answers so far are kept")

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, ConfigError, SuspectError
+from zooaudit.errors import AnswersError, ConfigError, StoppedError, SuspectError
 from zooaudit.suspects.batches import most_of
+from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
@@ -98,11 +99,28 @@ class GrpcTransport:
             if isinstance(signed, Refusal):
                 return signed
             try:
-                return self._channel.unary_unary(method)(body, timeout=self._remote.timeout_s, metadata=self._metadata(signed))
+                call = self._channel.unary_unary(method).future(body, timeout=self._remote.timeout_s, metadata=self._metadata(signed))
+                return self._awaited(call)
             except self._grpc.RpcError as error:
                 if not (again and error.code().name == "UNAUTHENTICATED" and self._signer.renewed(signed)):
                     return self._refusal(error, count)
         raise AssertionError("the second attempt returns")
+
+    def _awaited(self, call: Any) -> bytes:
+        """What a call gives; gRPC itself keeps its deadline."""
+        while True:
+            try:
+                found: bytes = call.result(timeout=SLICE_S)
+                return found
+            except self._grpc.FutureTimeoutError:
+                try:
+                    refuse_if_halted()
+                except StoppedError:
+                    call.cancel()
+                    raise
+            except BaseException:
+                call.cancel()
+                raise
 
     def _metadata(self, signed: Headers) -> list[tuple[str, str]]:
         return [(name.lower(), value) for name, value in {**self._remote.headers, **signed}.items()]
@@ -139,6 +157,8 @@ class GrpcTransport:
         try:
             found = self._called(method, asked, 1)
             return found if isinstance(found, Refusal) and (found.outcome != LOST) else read(found) if isinstance(found, bytes) else {}
+        except StoppedError:
+            raise
         except (SuspectError, AnswersError):
             return {}
 

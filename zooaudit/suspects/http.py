@@ -2,17 +2,18 @@
 
 import functools
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError, first_line
 from zooaudit.suspects.codings import unpacked
+from zooaudit.suspects.exchange import Clocked, within
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
@@ -150,18 +151,10 @@ class HttpTransport:
 def exchanged(
     client: httpx.Client, timeout_s: float, method: str, url: str, most: int, signed: Headers, message: Message
 ) -> tuple[httpx.Response, bytes]:
-    """A response and its body in the clear: at most so many bytes, all of them within the time."""
-    end = time.monotonic() + timeout_s
+    """A response and its body in the clear: at most so many bytes, all of it within the time, from the look-up of the name on."""
     headers = {"Accept-Encoding": "identity", **message.headers, **signed} | ({"Content-Type": message.kind} if message.kind else {})
-    with client.stream(method, url, content=message.body or None, headers=headers) as response:
-
-        def parts() -> Any:
-            for part in response.iter_raw():
-                if time.monotonic() > end:
-                    raise httpx.ReadTimeout(f"not all of the answer within {timeout_s:g} s")
-                yield part
-
-        return response, b"".join(unpacked(response.headers.get("Content-Encoding", ""), parts(), most))
+    with within(timeout_s), client.stream(method, url, content=message.body or None, headers=headers) as response:
+        return response, b"".join(unpacked(response.headers.get("Content-Encoding", ""), response.iter_raw(), most))
 
 
 TransportOf = Callable[[Any, httpx.Limits], httpx.BaseTransport]
@@ -181,7 +174,7 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
     limits = httpx.Limits(max_connections=remote.concurrency)
     own = transport(verify, limits) if transport else None
-    return httpx.Client(
+    client = httpx.Client(
         headers=dict(remote.headers),
         timeout=remote.timeout_s,
         verify=verify,
@@ -190,6 +183,11 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
+    for one in (client._transport, *client._mounts.values()):  # httpx has no setting for it; what no longer fits is an AttributeError
+        if isinstance(one, httpx.HTTPTransport):
+            assert isinstance(one._pool._network_backend, httpcore.NetworkBackend)
+            one._pool._network_backend = Clocked()
+    return client
 
 
 @functools.lru_cache(maxsize=4)
