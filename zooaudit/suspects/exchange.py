@@ -90,6 +90,10 @@ def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
         OSError: the name is not known.
         StoppedError, or what the clock raises: it took too long.
     """
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)  # an address needs no look-up
+    except (OSError, UnicodeError):
+        pass
     found: list[list[Any] | OSError] = []
     done = threading.Event()
 
