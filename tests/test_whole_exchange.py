@@ -1,4 +1,4 @@
-"""One deadline is about the whole exchange with a suspect, whatever it does in between, and an audit that is stopped does not wait for it."""
+"""One deadline is about the whole exchange with a suspect, whatever it does; an audit that is stopped does not wait for its end."""
 
 import socket
 import ssl
@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.asking import CLASSES, questions, truth
-from tests.scripted import spoken
+from tests.scripted import Asked, Reply, scripted, spoken
 from tests.strangers import Stranger, serving
 from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects import exchange
@@ -171,6 +171,25 @@ def test_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> N
         with pytest.raises(httpx.ConnectTimeout), within(TIMEOUT_S):
             client.get("http://slow.example/", timeout=50)
         assert time.monotonic() - begun < SOON_S
+
+
+def test_trouble_with_one_request_does_not_throw_away_the_answers_to_others(tmp_path: Path) -> None:
+    """What is under way is paid for: it is waited for, unless whoever asks has stopped the audit."""
+    seen: list[int] = []
+
+    def one_bad(asked: Asked) -> Reply:
+        number = len(seen)
+        seen.append(number)
+        if number == 1:
+            time.sleep(0.2)
+            return 400, {}, b"no"
+        time.sleep(0.8 if number else 0)
+        return 200, {}, b'{"predictions": [[0.1, 0.2, 0.3, 0.4]]}'
+
+    with scripted(one_bad) as url, asked(tmp_path, url + "/v1/models/m:predict", batch=1, concurrency=2, timeout_s=20) as box:
+        with pytest.raises(SuspectError, match="answers 400"):
+            box.ask(questions(6))
+        assert len(seen) == 3 and box._ledger.spent == 2 and box._ledger.lost == 0
 
 
 def test_grpc_is_stopped_too(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, StoppedError, SuspectError
+from zooaudit.suspects.addresses import keys_of
 from zooaudit.suspects.batches import most_of
 from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
 from zooaudit.suspects.ledger import LOST
@@ -47,7 +48,7 @@ class GrpcTransport:
         self._remote, parts = remote, urlsplit(remote.url)
         self._model, _, self._version = parts.path.strip("/").partition("/")
         if not self._model or "/" in self._version or parts.query:
-            raise ConfigError(f"url is {remote.url}; expected grpc(s)://host:port/model, or .../model/version")
+            raise ConfigError(f"url is {remote.shown}; expected grpc(s)://host:port/model, or .../model/version")
         self._signer = signer_of(remote.signing, remote.url, fetch)
         self._channel = self._opened(parts.netloc, parts.scheme == "grpcs")
         self._fitted: Fitted | None = None
@@ -132,7 +133,10 @@ class GrpcTransport:
             SuspectError: it will never answer this.
             AnswersError: it answered at too great a length.
         """
-        code, text = error.code().name, hidden(error.details() or "", [*self._signer.secrets, *self._remote.headers.values()])
+        code, text = (
+            error.code().name,
+            hidden(error.details() or "", [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)]),
+        )
         trailers = {k.lower(): v for k, v in error.trailing_metadata() or () if isinstance(v, str)}
         reason = f"answers {code}" + (f" ({text[:SAID]})" if text else "")
         if text.startswith(TOO_LONG):
@@ -150,7 +154,7 @@ class GrpcTransport:
             return Refusal(reason, LOST, wait_s)
         key = self._remote.signing.key_env
         hint = f"; is the key in {key}?" if key and code in ("UNAUTHENTICATED", "PERMISSION_DENIED") else ""
-        raise SuspectError(f"{self._remote.url} {reason}{hint}")
+        raise SuspectError(f"{self._remote.shown} {reason}{hint}")
 
     def _told(self, method: str, asked: bytes, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any] | Refusal:
         """What it tells of itself; {} if it does not, which it need not."""

@@ -1,6 +1,7 @@
 """Questions to a suspect over HTTP."""
 
 import functools
+import logging
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ import httpx
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError, first_line
+from zooaudit.suspects.addresses import keys_of, without_keys
 from zooaudit.suspects.codings import unpacked
 from zooaudit.suspects.exchange import Clocked, within
 from zooaudit.suspects.ledger import LOST
@@ -83,7 +85,7 @@ class HttpTransport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Refusal(f"cannot be reached ({first_line(error)})")
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
-            raise ConfigError(f"{self._remote.url} cannot be asked: {self._hidden(first_line(error))}") from error
+            raise ConfigError(f"{self._remote.shown} cannot be asked: {self._hidden(first_line(error))}") from error
         except httpx.HTTPError as error:
             return Refusal(f"did not answer ({first_line(error)})", LOST)
         return self._understood(response, content, count)
@@ -98,7 +100,7 @@ class HttpTransport:
         text = text_of(content[:READ], kind)
         if refusal := refusal_of(status, response.headers, self._hidden(text), count):
             return refusal
-        raise SuspectError(f"{self._remote.url} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
+        raise SuspectError(f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
 
     def _read(self, headers: Mapping[str, str], content: bytes, kind: str, count: int) -> list[Any]:
         if self._fitted is None:
@@ -109,7 +111,7 @@ class HttpTransport:
     def _hint(self, response: httpx.Response) -> str:
         status, signing = response.status_code, self._remote.signing
         if 300 <= status < 400:
-            target = self._hidden(response.headers.get("Location", "nowhere"))[:200]
+            target = without_keys(self._hidden(response.headers.get("Location", "nowhere")))[:200]
             return f"; it points to {target}, which is not followed: if that is the suspect too, give it as url"
         if status not in (401, 403):
             return ""
@@ -120,7 +122,7 @@ class HttpTransport:
         return f"; is the key in {signing.key_env}?" if signing.key_env else ""
 
     def _hidden(self, text: str) -> str:
-        return hidden(text, [*self._signer.secrets, *self._remote.headers.values()])
+        return hidden(text, [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)])
 
     def _signed(self, method: str, url: str, message: Message) -> Headers | Refusal:
         return self._signer.headers(method, url, message.kind, message.body)
@@ -174,6 +176,9 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
     limits = httpx.Limits(max_connections=remote.concurrency)
     own = transport(verify, limits) if transport else None
+    if keys_of(remote.url):
+        for name in ("httpx", "httpcore"):  # which log whole addresses
+            logging.getLogger(name).setLevel(logging.WARNING)
     client = httpx.Client(
         headers=dict(remote.headers),
         timeout=remote.timeout_s,
@@ -208,7 +213,7 @@ def fetch_of(remote: Remote) -> Fetch:
             with client_of(replace(remote, headers={})) as client:
                 response, content = exchanged(client, remote.timeout_s, "POST", url, BYTES_A_RESPONSE, headers, message)
         except httpx.HTTPError as error:
-            raise SuspectError(f"the token server {url} does not answer ({first_line(error)})") from error
+            raise SuspectError(f"the token server {without_keys(url)} does not answer ({first_line(error)})") from error
         return response.status_code, response.headers, text_of(content, response.headers.get("Content-Type", ""))
 
     return fetch
