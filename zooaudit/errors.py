@@ -5,11 +5,13 @@
     │   ├── ConfigError                          a recipe's value is unknown or out of range
     │   ├── DataError                            images or labels that cannot be used
     │   ├── ModelError                           a model file, factory or output that does not fit
+    │   ├── LimitError                           a caller of the service has, or spent, as much as it may
     │   ├── AnswersError                         a suspect's answers are not what was asked for
     │   └── ColumnsError                         both: another number of columns than there are classes
     ├── StoreError                        3      the store cannot be reached, written or trusted
     │   ├── MissingArtifactError                 nothing under that name
-    │   └── DamagedArtifactError                 content and manifest disagree
+    │   ├── DamagedArtifactError                 content and manifest disagree
+    │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
     ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
@@ -48,6 +50,10 @@ class DataError(InputError):
 
 class ModelError(InputError):
     """A model file, its factory or its outputs do not fit what was declared."""
+
+
+class LimitError(InputError):
+    """A caller of the service has as much under way, or spent as much, as it may."""
 
 
 class AnswersError(InputError):
@@ -96,6 +102,10 @@ class MissingArtifactError(StoreError):
 
 class DamagedArtifactError(StoreError):
     """Stored content does not match the SHA-256, shape or type that its manifest states."""
+
+
+class NotWrittenError(StoreError):
+    """The service's own data cannot be written: its disk is full, or read-only."""
 
 
 class NotEnoughModelsError(ZooauditError):

@@ -2,6 +2,7 @@
 and never more than its budget."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.errors import BusyError, InputError, SuspectError
+from zooaudit.errors import BusyError, InputError, NotWrittenError, SuspectError
 from zooaudit.suspects.naming import Form
 
 TABLES = """
@@ -30,6 +31,7 @@ CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
 """Outcomes of a request. What is sent or lost may have been answered, and paid for: it counts. What was refused does not."""
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
 ADD_TIME = "ALTER TABLE answers ADD COLUMN at REAL"
 """Of ledgers of before: when their answers came is not known."""
@@ -38,6 +40,10 @@ Counted = Callable[[int], None]
 
 def uncounted(images: int) -> None:
     """Count nothing."""
+
+
+def nothing() -> None:
+    """Tell nobody."""
 
 
 def name_of(image: Tensor) -> str:
@@ -55,6 +61,7 @@ class Ledger:
         budget: images that may be charged at most, over all runs.
         counted: is told of images before they are charged, and may raise to keep them from being sent; of those that were refused it is
             told with a minus.
+        got_on: is told of each request that was answered.
         called: in errors, by whom may not know where it is; "" for its path.
 
     Raises:
@@ -62,8 +69,17 @@ class Ledger:
         BusyError: another process is asking this suspect.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, Any], budget: int, counted: Counted = uncounted, called: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        budget: int,
+        counted: Counted = uncounted,
+        called: str = "",
+        got_on: Callable[[], None] = nothing,
+    ) -> None:
         self.path, self.budget, self._counted = path, budget, counted
+        self._got_on = got_on
         self._called = called or f"the ledger {path}"
         self._else, self._more = ("", "") if called else ("; give another --ledger", "raise --budget to go on")
         self._lock = threading.Lock()
@@ -71,6 +87,8 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._held = path.with_name(path.name + ".lock").open("a")
         except OSError as error:
+            if error.errno in NO_ROOM:
+                raise NotWrittenError(f"{self._called} cannot be written: {error.strerror}") from error
             raise InputError(f"{self._called} cannot be written ({error.strerror}){self._else}") from error
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +146,7 @@ class Ledger:
     def saw(self, told: Sequence[str]) -> bool:
         """Keep what the suspect told of itself before it was asked, a line each. Returns whether it told something else in a run before:
         its answers then came about behind several readings, and ``seen`` has all of them."""
-        with self._lock, self._transaction():
+        with self._lock, self._writing(), self._transaction():
             before = self._seen()
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in told])
             return bool(before) and self._seen() != before
@@ -162,8 +180,9 @@ class Ledger:
 
         Raises:
             SuspectError: they are more than the budget leaves.
+        NotWrittenError: there is no room to write them down.
         """
-        with self._lock:
+        with self._lock, self._writing():
             spent = self._spent()
             if spent + images > self.budget:
                 (answered,) = self._db.execute("SELECT count(*) FROM answers").fetchone()
@@ -180,17 +199,25 @@ class Ledger:
         """A request's answers have come."""
         now = time.time()
         packed = [(n, r.numpy().astype("<f4").tobytes(), form, now) for n, r in zip(names, rows, strict=True)]
-        with self._lock, self._transaction():
+        with self._lock, self._writing(), self._transaction():
             self._db.executemany("INSERT OR REPLACE INTO answers (image, row, form, at) VALUES (?, ?, ?, ?)", packed)
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (ANSWERED, number))
+        self._got_on()
 
     def not_answered(self, number: int, outcome: str) -> None:
         """A request was ``REFUSED``, or is ``LOST``."""
-        with self._lock:
+        with self._lock, self._writing():
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (outcome, number))
             if outcome == REFUSED:
                 (images,) = self._db.execute("SELECT images FROM requests WHERE number = ?", (number,)).fetchone()
                 self._counted(-images)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise NotWrittenError(f"{self._called} cannot be written: {error}; answers so far are kept") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -198,7 +225,8 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 
@@ -206,4 +234,4 @@ class Ledger:
 def _unusable(error: sqlite3.DatabaseError, otherwise: str) -> Exception:
     """A full disk, or one that cannot be read, is no damage to the file: it goes on as what it is."""
     passing = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in PASSING
-    return error if passing else InputError(otherwise)
+    return NotWrittenError(f"a ledger cannot be written: {error}") if passing else InputError(otherwise)
