@@ -46,7 +46,7 @@ class Remote:
         concurrency: requests at once.
         rate: images a second at most; 0 is no limit.
         retries: of one request; while its model loads, as many as there is patience for.
-        timeout_s: of one request, from the first byte sent to the last one read.
+        timeout_s: of one exchange, from the look-up of the name to the last byte read.
         patience_s: how long one request is tried in all.
         ca: PEM file of certificates to trust beside the usual ones.
         said: names of the settings that were given.
