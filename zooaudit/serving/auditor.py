@@ -33,7 +33,7 @@ from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.door import Door, between
@@ -91,6 +91,7 @@ class Auditor:
         self._line = Line(OF_A_KEY)
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
+        self._artifacts: Artifacts | None = None
         self._closing, self._away_until = threading.Event(), 0.0
         self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
         for audit in self._book.open():
@@ -168,14 +169,26 @@ class Auditor:
         if time.monotonic() < self._away_until:
             raise StoreError("the store did not answer a moment ago")
         try:
-            store = open_store(self._settings.store, deadline_s=STORE_S)
-            store.check_there()
-            return store.load(KIND, id_)
+            return self._there().load(KIND, id_)
         except (MissingArtifactError, DamagedArtifactError):
             raise
         except StoreError:
             self._away_until = time.monotonic() + AWAY_S
             raise
+
+    def _there(self) -> Artifacts:
+        """The store, which has just answered; opened once, since a folder that has gone would be made again.
+
+        Raises:
+            StoreError: it did not.
+        """
+        place = self._settings.store
+        if self._artifacts is None:
+            if ":" not in place and not Path(place).is_dir():
+                raise StoreError(f"store {place} is not there")
+            self._artifacts = open_store(place, deadline_s=STORE_S)
+        self._artifacts.check_there()
+        return self._artifacts
 
     def _understood(self, asked: dict[str, Any], kit: Kit) -> tuple[Remote, Access | None, int]:
         suspect = asked["suspect"]
@@ -296,7 +309,7 @@ class Auditor:
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
             return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
-        store, access_ = open_store(self._settings.store, deadline_s=STORE_S), asked.get("access") or SEEN
+        store, access_ = self._there(), asked.get("access") or SEEN
         kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(box.came))
         return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
 
