@@ -133,11 +133,18 @@ def test_a_cancelled_audit_asks_no_more(images: torch.Tensor, stranger: Stranger
     stranger.slow_s = 0.05
     remote = remote_of({"url": stranger.url + "/v2/models/m/infer", "batch": 2, "concurrency": 1}, CLASSES)
     stop = threading.Event()
-    threading.Timer(0.3, stop.set).start()
     with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, client_of(remote) as client:
+        threading.Thread(target=lambda: stop.set() if _until(lambda: stranger.computed > 4) else None).start()
         with pytest.raises(SuspectError, match="was stopped"):
             ApiBlackBox(remote, ledger, HttpTransport(remote, client), cancelled=stop.is_set).ask(images)
         assert 0 < ledger.spent < len(images)
+
+
+def _until(seen: Callable[[], bool], seconds: float = 20.0) -> bool:
+    end = time.monotonic() + seconds
+    while not seen() and time.monotonic() < end:
+        time.sleep(0.01)
+    return True
 
 
 def test_a_suspect_that_stays_away_is_left(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:

@@ -1,5 +1,6 @@
 """Which addresses the service asks, and which never."""
 
+import ipaddress
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -62,6 +63,20 @@ def leads_to(*addresses: str) -> Look:
         "fe80::1",
         "fd00::1",
         "::ffff:10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "::10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::1",
+        "64:ff9b:1:a00:0:100::",
+        "2002:a00:1::",
+        "2002:a9fe:a9fe::1",
+        "2001:0:a00:1::",
+        "2001:db8::5efe:10.0.0.1",
+        "2600::5efe:10.0.0.1",
+        "2600::200:5efe:192.168.0.1",
+        "fec0::1",
+        "ff02::1",
     ],
 )
 def test_a_name_must_not_lead_to_what_only_this_machine_reaches(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,9 +97,45 @@ def test_a_public_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> Non
         resolved("https://models.example/infer")
 
 
+@pytest.mark.parametrize("address", ["64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1111", "::ffff:8.8.8.8"])
+def test_a_public_address_within_another_is_one(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", leads_to(address))
+    assert resolved("https://models.example/infer") == str(ipaddress.ip_address(address))
+
+
+PREFIXES = ("https://models.example/team/v2", "http://10.0.0.7:8080/v2/models/m/")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://models.example/team/v2", "https://MODELS.example:443/team/v2/models/m/infer?a=b", "http://10.0.0.7:8080/v2/models/m/infer"],
+)
+def test_addresses_below_a_named_one_may_be_asked(url: str) -> None:
+    refuse_unless_named(url, PREFIXES)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://models.example/team/v2/infer", "https://models.example:444/team/v2/infer", "https://models.example/team/v2x/infer",
+     "https://models.example/Team/v2/infer", "https://models.example/other", "https://models.example/team/v2/../../admin",
+     "https://models.example/team/v2/%2e%2E/admin", "https://models.example/team/v2/..%2fadmin", "https://models.example/team/v2/..;/admin",
+     "https://models.example//team/v2/infer", "https://models.example/team/v2/..%5cadmin", "https://models.example/team/v2/%252e%252e/admin",
+     "https://models.example.evil/team/v2/infer", "http://10.0.0.7:8080/v2"],
+)  # fmt: skip
+def test_addresses_beside_it_may_not(url: str) -> None:
+    with pytest.raises(ConfigError, match="may not ask"):
+        refuse_unless_named(url, PREFIXES)
+
+
 def test_an_address_that_the_operator_wrote_out_may_be_private_but_not_link_local() -> None:
     assert resolved("http://10.0.0.7:8080/x") == "10.0.0.7" and resolved("http://[::1]:9000/x") == "::1"
-    for url in ("http://169.254.169.254/latest", "http://[fe80::1]/", "http://0.0.0.0/"):
+    for url in (
+        "http://169.254.169.254/latest",
+        "http://[fe80::1]/",
+        "http://[64:ff9b::a9fe:a9fe]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://0.0.0.0/",
+    ):
         with pytest.raises(ConfigError, match="not public"):
             resolved(url)
 

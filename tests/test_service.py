@@ -543,7 +543,7 @@ def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger
 
 
 def test_a_service_without_a_place_for_audits_asks_nobody(place: Place) -> None:
-    with TestClient(make_app(Settings(str(place.folder / "store")))) as client:
+    with TestClient(make_app(Settings(str(place.folder / "store"))), base_url="http://localhost") as client:
         problem(client.post("/audits", json={"kit": place.id, "suspect": {"url": "http://a/infer"}}), 403, "asks no suspects")
         assert client.get("/kits").status_code == 200, "it is open to all"
 
@@ -584,11 +584,10 @@ def test_settings_of_another_kind_are_refused_and_not_entered(suspect: dict[str,
 def test_a_suspects_key_is_forgotten_when_the_audit_ends(place: Place, stranger: Stranger) -> None:
     made = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "headers": {"X-Secret": "hush-hush"}}).json()
     assert ended(place, made["id"])["state"] == "done"
-    kept = b"".join(p.read_bytes() for p in (place.folder / "data").glob("audits.sqlite*") if not p.name.endswith("-wal"))
     row = (
         sqlite3.connect(place.folder / "data" / "audits.sqlite").execute("SELECT asked FROM audits WHERE id = ?", (made["id"],)).fetchone()
     )
-    assert "hush" not in row[0] and kept and (place.folder / "data").stat().st_mode & 0o077 == 0
+    assert "hush" not in row[0] and (place.folder / "data").stat().st_mode & 0o077 == 0
 
 
 def test_keys_that_cannot_be_read_are_said_where_it_is_watched(tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -128,6 +128,7 @@ class Client:
     def audit(
         self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None,
         queries: int | None = None, p_value: By = "rank", suspect_classes: int | None = None, ask_everything: bool = False,
+        fresh: bool = False,
     ) -> schemas.Audit:  # fmt: skip
         """Have the service ask a suspect behind a prediction API.
 
@@ -135,17 +136,18 @@ class Client:
             suspect: ``{"url": ...}``, and how it is asked where that does not show it.
             budget: queries that the suspect may charge for, over all audits of it by this kit.
             queries, p_value, suspect_classes: as of ``score``.
+            fresh: use no answers of the audits before.
             ask_everything: even when the call is settled, or when the first answers make no sense.
         """
         asked = schemas.AuditRequest(
             kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value,
-            suspect_classes=suspect_classes, ask_everything=ask_everything,
+            suspect_classes=suspect_classes, ask_everything=ask_everything, fresh=fresh,
         )  # fmt: skip
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers={"Content-Type": "application/json"})
         return schemas.Audit.model_validate_json(reply.content)
 
     def audits(self) -> list[schemas.Audit]:
-        """The last audits of this key, the newest first."""
+        """The last audits of this key: those that have not ended first, the newest first among them."""
         return self._get(schemas.Audits, "/audits").audits
 
     def progress(self, audit: str) -> schemas.Audit:

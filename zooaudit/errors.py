@@ -5,14 +5,18 @@
     │   ├── ConfigError                          a recipe's value is unknown or out of range
     │   ├── DataError                            images or labels that cannot be used
     │   ├── ModelError                           a model file, factory or output that does not fit
+    │   ├── LimitError                           a caller of the service has, or spent, as much as it may
     │   ├── AnswersError                         a suspect's answers are not what was asked for
     │   └── ColumnsError                         both: another number of columns than there are classes
     ├── StoreError                        3      the store cannot be reached, written or trusted
     │   ├── MissingArtifactError                 nothing under that name
-    │   └── DamagedArtifactError                 content and manifest disagree
+    │   ├── DamagedArtifactError                 content and manifest disagree
+    │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
     ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
+    │   ├── StoppedError                         asking it was stopped by whoever had it asked
+    │   └── BusyError                            another audit is asking it by the same ledger
     └── ServiceError                      8      the scoring service refused a request of the client
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
@@ -46,6 +50,10 @@ class DataError(InputError):
 
 class ModelError(InputError):
     """A model file, its factory or its outputs do not fit what was declared."""
+
+
+class LimitError(InputError):
+    """A caller of the service has as much under way, or spent as much, as it may."""
 
 
 class AnswersError(InputError):
@@ -96,6 +104,10 @@ class DamagedArtifactError(StoreError):
     """Stored content does not match the SHA-256, shape or type that its manifest states."""
 
 
+class NotWrittenError(StoreError):
+    """The service's own data cannot be written: its disk is full, or read-only."""
+
+
 class NotEnoughModelsError(ZooauditError):
     """Too few models learnt their task: a verdict would rest on nothing."""
 
@@ -112,6 +124,14 @@ class SuspectError(ZooauditError):
     """A suspect behind an API does not answer, or its budget is spent; what it answered is kept and not asked again."""
 
     exit_code = 7
+
+
+class StoppedError(SuspectError):
+    """An audit was stopped while a suspect was being asked; it may have answered, and charged for, what was under way."""
+
+
+class BusyError(SuspectError):
+    """Another audit holds the ledger of this suspect."""
 
 
 class ServiceError(ZooauditError):

@@ -16,6 +16,7 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
 from zooaudit.suspects.access import EXPECTED, Access
+from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.door import ANSWERS, Door, How
@@ -36,7 +37,12 @@ class Case:
     facts: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.facts |= {"suspect": self.name, "kit": self.kit}
+        self.facts |= {"suspect": self.shown, "kit": self.kit}
+
+    @property
+    def shown(self) -> str:
+        """Its name without the keys that an address may have: in messages, logs and evidence."""
+        return without_keys(self.name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +121,7 @@ class Scoring:
             if len(self.names) == 1:
                 raise case.trouble from error
             told = case.facts["error"] = " ".join(str(case.trouble).split())
-            self.tell(f"{case.name}: {told}", "failed", suspect=case.name, code=error.exit_code, reason=told)
+            self.tell(f"{case.shown}: {told}", "failed", suspect=case.shown, code=error.exit_code, reason=told)
 
     def _hinting(self, error: InputError | SuspectError) -> InputError | SuspectError:
         """The error, and how a suspect with other classes is asked."""
@@ -131,23 +137,27 @@ class Scoring:
 def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
     """Find out how a suspect is asked."""
     args, kit = scoring.args, scoring.kit
-    scoring.tell("", "started", suspect=case.name, kit=case.kit, store=args.store, method=args.method, budget=scoring.budget)
+    scoring.tell("", "started", suspect=case.shown, kit=case.kit, store=args.store, method=args.method, budget=scoring.budget)
     others = args.suspect_classes not in (None, kit.num_classes)
     contract = read_contract(args.contract) if args.contract else Contract()
     how = How(
         asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
+<<<<<<< HEAD
         contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
         frozenset(args.allow_key_env or ()),
+=======
+        contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.shown, told=text),
+>>>>>>> p5-f2
     )  # fmt: skip
     case.door = stack.enter_context(Door.to(case.name, how))
     if case.door.loaded:
         for note in case.door.loaded.notes:
-            scoring.tell(f"{case.name}: {note}", "seen", suspect=case.name, seen=note)
+            scoring.tell(f"{case.shown}: {note}", "seen", suspect=case.shown, seen=note)
     if case.door.ledger:
         told = str(case.door.ledger)
-        scoring.tell(f"{case.name}: answers are kept in {told}", "ledger", suspect=case.name, ledger=told)
+        scoring.tell(f"{case.shown}: answers are kept in {told}", "ledger", suspect=case.shown, ledger=told)
 
 
 def add_settings(add: Any) -> None:

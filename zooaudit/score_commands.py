@@ -67,7 +67,16 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
             case.facts["evidence"] = keep(
-                scoring.artifacts, scoring.artifact, case.name, found, access, together, verdict, case.door.sha256, case.door.how
+                scoring.artifacts,
+                scoring.artifact,
+                case.shown,
+                found,
+                access,
+                together,
+                verdict,
+                case.door.sha256,
+                case.door.how,
+                case.door.answered,
             )
             if case.door.in_order and "hint" not in case.facts and (hint := order_hint(scoring.kit.twin_test, found.answers, case.door)):
                 case.facts["hint"] = hint
@@ -81,7 +90,7 @@ def _examine(scoring: Scoring, case: Case) -> None:
 
     def told(so_far: Examined) -> None:
         verdict = so_far.verdict
-        scoring.tell("", "look", suspect=case.name, queries=so_far.queries, call=verdict.call, p=verdict.p_value)
+        scoring.tell("", "look", suspect=case.shown, queries=so_far.queries, call=verdict.call, p=verdict.p_value)
 
     if door.answers is not None:
         case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
@@ -100,7 +109,7 @@ def _objection(scoring: Scoring, case: Case) -> str:
     if scoring.args.suspect_classes not in (None, scoring.kit.num_classes):
         return ""
     assert case.door is not None
-    found = noticed(scoring.kit.twin_test, case.door, case.name, scoring.args.ask_everything)
+    found = noticed(scoring.kit.twin_test, case.door, case.shown, scoring.args.ask_everything)
     case.facts |= {"hint": found.hint} if found.hint else {}
     return found.objection
 
@@ -117,7 +126,7 @@ def _by_paper(scoring: Scoring, case: Case) -> None:
     kit, door = scoring.kit, case.door
     assert door is not None
     answers = ask(door.box, kit.questions()) if door.answers is None else kit.shaped(door.answers)
-    _, verdict = kit.score_answers(case.name, answers)
+    _, verdict = kit.score_answers(case.shown, answers)
     told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
     case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution}
 
@@ -134,7 +143,7 @@ def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) 
         print(json.dumps(facts[0] if len(facts) == 1 else {"correction": args.correction, "suspects": facts}), file=out)
     elif args.log == "text":
         for case in cases:
-            print("\n".join([case.name] * (len(cases) > 1) + _lines(case)), file=out)
+            print("\n".join([case.shown] * (len(cases) > 1) + _lines(case)), file=out)
 
 
 def _lines(case: Case) -> list[str]:

@@ -79,6 +79,7 @@ class Together:
 def keep(
     artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
     call: TwinVerdict | None = None, sha256: str = "", contract: Mapping[str, Any] | None = None,
+    answered: Mapping[str, str | None] | None = None,
 ) -> str:  # fmt: skip
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
@@ -88,6 +89,7 @@ def keep(
         call: the verdict as one of them.
         sha256: of the suspect's files, if there are any.
         contract: how it was asked: what was ``said`` and what was ``seen``; nothing where neither is anything.
+        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None where that is not known.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
     meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {
@@ -100,6 +102,7 @@ def keep(
         "verdict": wording.plain(call or found.verdict),
     }
     meta |= {"contract": dict(contract)} if contract else {}
+    meta |= {"answered": dict(answered)} if answered else {}
     return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
 
 

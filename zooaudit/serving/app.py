@@ -5,19 +5,26 @@
 On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubernetes/rayservice.yaml.
 """
 
+import logging
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from starlette.concurrency import run_in_threadpool
 
 from zooaudit.distributed.metrics import RayCollector
-from zooaudit.errors import ConfigError
+from zooaudit.errors import ConfigError, first_line
 from zooaudit.metrics import collect_with
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
+from zooaudit.serving.problems import RETRY_AFTER_S, Refused
 from zooaudit.serving.scoring import Job, Result, one_thread, score_all
 from zooaudit.serving.settings import Settings
+
+log = logging.getLogger(__name__)
 
 AT_ONCE, WAITING = 64, 64
 """Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a replica takes fewer than there
@@ -38,7 +45,12 @@ class Handle:
         self._handle = handle
 
     async def _ask(self, method: str, *args: Any) -> Any:
-        done, found = await self._handle.tried.remote(method, *args)
+        try:
+            done, found = await self._handle.tried.remote(method, *args)
+        except (RayError, RayServeException, TimeoutError) as error:
+            log.warning("the auditor does not answer: %s", first_line(error))
+            later = {"Retry-After": str(RETRY_AFTER_S)}
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "what runs audits does not answer; try again later", headers=later) from error
         if not done:
             raise found
         return found

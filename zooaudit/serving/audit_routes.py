@@ -8,14 +8,18 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from zooaudit.serving import schemas
+from zooaudit.serving.bodies import JSON
 from zooaudit.serving.keys import Key
 from zooaudit.serving.kit_routes import PROBLEM
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.service import Shared, needs, read_body
+from zooaudit.suspects.addresses import without_keys
 
 router = APIRouter(responses=PROBLEM)
 Auditing = Annotated[Key, needs("audit")]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
+HELD = ("asked", "starts")
+"""Of an audit: not shown."""
 MOST_BYTES = 65536
 """Of what describes a suspect."""
 BODY: dict[str, Any] = {
@@ -28,8 +32,11 @@ PAGE = {"Content-Security-Policy": POLICY}
 @router.post("/audits", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
 async def submit(request: Request, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
     """Have the service ask a suspect behind a prediction API."""
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
+        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an audit is asked for as JSON", kind[:100] or "no Content-Type", JSON)
     try:  # read here, so that nothing is read for whoever has no key
-        asked = schemas.AuditRequest.model_validate_json(await read_body(request, MOST_BYTES))
+        asked = schemas.AuditRequest.model_validate_json(await read_body(request, MOST_BYTES, service, key))
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
@@ -69,7 +76,9 @@ def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
 
 def _shown(found: dict[str, Any]) -> schemas.Audit:
     """Without the suspect's settings, which may hold its key."""
-    return schemas.Audit(suspect=str(found["asked"]["suspect"].get("url", "")), **{k: v for k, v in found.items() if k != "asked"})
+    return schemas.Audit(
+        suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))), **{k: v for k, v in found.items() if k not in HELD}
+    )
 
 
 @router.get("/reports", dependencies=[needs("read")])

@@ -1,28 +1,42 @@
 """Audits that run in the background: the service asks a suspect itself. Whatever is under way goes on after a restart."""
 
+import contextlib
 import logging
+import sqlite3
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from zooaudit.config import digest_of
-from zooaudit.errors import ConfigError, SuspectError, ZooauditError
+from zooaudit.errors import (
+    BusyError,
+    ConfigError,
+    DamagedArtifactError,
+    LimitError,
+    MissingArtifactError,
+    NotWrittenError,
+    StoppedError,
+    StoreError,
+    SuspectError,
+    ZooauditError,
+)
 from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.score_control import Noticed, noticed, order_hint
-from zooaudit.serving.book import CANCELLED, DONE, FAILED, OPEN, RUNNING, Book
+from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, OPEN, Book
+from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
-from zooaudit.suspects.door import Door
+from zooaudit.suspects.door import Door, between
 from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
@@ -35,15 +49,32 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 """Audits under way; the others wait."""
-LOCKED_S = 60.0
-"""How long an audit that another process still holds (a replica that is being replaced) is waited for."""
+OF_A_KEY = AT_ONCE - 1
+"""Of one key."""
+STARTS = 3
+"""An audit that did not get on in so many starts, because the service ended each time, is not started again."""
+STORE_S, BUSY_S, AWAY_S, LONGEST_S = 5.0, 2.0, 3.0, 60.0
+"""How long a store is asked; after how long an audit is tried again whose suspect another one is asking, or, twice as long each time, whose
+store or disk is away; and for how long a store that did not answer is not asked for the sake of somebody who waits."""
 NOT_OURS = ("ca", *(f.name for f in fields(Signing)))
 """Settings that would reach into the service's own environment and files, or that lead to another host than the suspect's."""
-MOST = {"timeout_s": 120.0, "patience_s": 900.0, "largest_request": 32_000_000}
+MOST = {"timeout_s": 120.0, "patience_s": 900.0, "largest_request": 32_000_000, "batch": 256, "concurrency": 16}
+TOO_OFTEN = (
+    f"it was started {STARTS} times, and each time the service ended before another answer had come: it takes too much memory, say. "
+    "It is not started again; ask for it with a smaller batch, or with a simpler request and answers, or have a look at the service's log"
+)
 FRAMING = (
     "host", "content-length", "content-type", "content-encoding", "accept-encoding", "transfer-encoding", "connection", "te", "upgrade",
     "inference-header-content-length",
 )  # fmt: skip
+
+
+class Later(Exception):
+    """An audit cannot go on now, through no fault of its own; why, in words for callers, and when it is tried again."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        super().__init__(why)
+        self.why, self.seconds = why, seconds
 
 
 class Auditor:
@@ -57,27 +88,38 @@ class Auditor:
         assert settings.data is not None
         self._settings, self._data = settings, settings.data
         self._book = Book(self._data / "audits.sqlite")
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="audit")
-        self._cancelled: dict[str, threading.Event] = {}
-        self._closing = threading.Event()
-        for id_ in self._book.open():
-            self._start(id_)
+        self._line = Line(OF_A_KEY)
+        self._stopped: dict[str, threading.Event] = {}
+        self._waits: dict[str, int] = {}
+        self._artifacts: Artifacts | None = None
+        self._closing, self._away_until = threading.Event(), 0.0
+        self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
+        for audit in self._book.open():
+            self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
+        for thread in self._threads:
+            thread.start()
 
     def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Take an audit on.
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
-                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``.
+                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``, ``fresh``.
 
         Raises:
             InputError: it cannot be done, and why.
-            StoreError: no such kit, or the store does not answer.
+            LimitError: its key has as much under way, or has spent as much, as it may.
+            StoreError: no such kit, or the store does not answer; ``NotWrittenError``: there is no room to write it down.
         """
+        if (open_ := len(self._book.open(by))) >= self._settings.open_audits:
+            raise LimitError(
+                f"the key {by} has {open_} audits that have not ended; this service takes {self._settings.open_audits} at once"
+            )
         artifact = self._kit(asked["kit"])
-        self._understood(asked, read_kit(artifact))
+        remote, *_ = self._understood(asked, read_kit(artifact))
+        self._within_limits(by, host_of(remote.url), 1)
         id_ = self._book.enter(by, artifact.id, asked)
-        self._start(id_)
+        self._start(id_, by)
         return self.get(id_) or {}
 
     def get(self, id_: str) -> dict[str, Any] | None:
@@ -90,23 +132,63 @@ class Auditor:
 
     def cancel(self, id_: str) -> dict[str, Any] | None:
         """Stop an audit; answers so far stay in its ledger."""
-        if id_ in self._cancelled:
-            self._cancelled[id_].set()
+        if stopped := self._stopped.get(id_):
+            stopped.set()
         self._book.note(id_, state=CANCELLED)
         return self.get(id_)
 
     def close(self) -> None:
         """Let go of what is under way: it goes on at the next start."""
         self._closing.set()
-        self._pool.shutdown(cancel_futures=True)
+        self._line.close()
+        for thread in self._threads:
+            thread.join()
         self._book.close()
 
-    def _start(self, id_: str) -> None:
-        self._cancelled[id_] = threading.Event()
-        self._pool.submit(self._run, id_)
+    def _start(self, id_: str, by: str, seconds: float = 0.0, suspected: bool = False) -> None:
+        self._stopped.setdefault(id_, threading.Event())
+        self._line.put(Waiting(id_, by, time.monotonic() + seconds, suspected))
+
+    def _work(self) -> None:
+        while one := self._line.take():
+            again: Later | None = None
+            try:
+                again = self._run(one.id)
+            except Exception:
+                log.exception("audit %s", one.id)
+                again = Later("the service's data cannot be read or written", self._longer(one.id))
+            finally:
+                self._line.done(one.id)
+            if again and not self._closing.is_set():
+                self._start(one.id, one.by, again.seconds, one.suspected)
 
     def _kit(self, id_: str) -> Artifact:
-        return open_store(self._settings.store).load(KIND, id_)
+        """Raises:
+        MissingArtifactError, DamagedArtifactError, StoreError: no such kit, or no store; at once if there was none a moment ago.
+        """
+        if time.monotonic() < self._away_until:
+            raise StoreError("the store did not answer a moment ago")
+        try:
+            return self._there().load(KIND, id_)
+        except (MissingArtifactError, DamagedArtifactError):
+            raise
+        except StoreError:
+            self._away_until = time.monotonic() + AWAY_S
+            raise
+
+    def _there(self) -> Artifacts:
+        """The store, which has just answered; opened once, since a folder that has gone would be made again.
+
+        Raises:
+            StoreError: it did not.
+        """
+        place = self._settings.store
+        if self._artifacts is None:
+            if ":" not in place and not Path(place).is_dir():
+                raise StoreError(f"store {place} is not there")
+            self._artifacts = open_store(place, deadline_s=STORE_S)
+        self._artifacts.check_there()
+        return self._artifacts
 
     def _understood(self, asked: dict[str, Any], kit: Kit) -> tuple[Remote, Access | None, int]:
         suspect = asked["suspect"]
@@ -125,38 +207,84 @@ class Auditor:
         access = asked.get("access") or SEEN
         return remote, None if access == SEEN else Access.named(access), asked.get("budget") or kit.twin_test.budget
 
-    def _run(self, id_: str) -> None:
-        audit = self._book.get(id_)
+    def _within_limits(self, by: str, host: str, images: int) -> None:
+        """Raises:
+        LimitError: a key, or all of them of a host, would spend more than they may in 24 hours.
+        """
+        settings = self._settings
+        queries, seconds = self._book.spent(by=by)
+        if queries + images > settings.queries_a_day:
+            raise LimitError(
+                f"the audits of the key {by} charged {queries:,} queries in 24 hours, and {images:,} more are needed; this service lets a "
+                f"key charge {settings.queries_a_day:,}"
+            )
+        if seconds >= settings.hours_a_day * HOUR_S:
+            raise LimitError(
+                f"the audits of the key {by} took {seconds / HOUR_S:.1f} h in 24; this service gives a key {settings.hours_a_day:g}"
+            )
+        if self._book.spent(host=host)[0] + images > settings.host_queries_a_day:
+            raise LimitError(
+                f"this service asks {host} no more than {settings.host_queries_a_day:,} queries in 24 hours, over all its callers"
+            )
+
+    def _run(self, id_: str) -> Later | None:
+        """One audit, to its end, or until it has to be tried again."""
+        audit, stopped = self._book.get(id_), self._stopped[id_]
+        if audit is None or audit["state"] not in OPEN or stopped.is_set():
+            return None
+        again: Later | None = None
         try:
-            if audit is None or self._cancelled[id_].is_set():
-                return
-            self._book.note(id_, state=RUNNING)
-            result = self._examined(id_, audit)
+            if self._book.begin(id_) > STARTS:
+                raise SuspectError(TOO_OFTEN)
+            result = self._examined(id_, audit, stopped)
+        except StoppedError:
+            if not stopped.is_set() and not self._closing.is_set():
+                self._book.note(
+                    id_, state=FAILED, error=f"its key's audits took {self._settings.hours_a_day:g} h in 24; answers so far are kept"
+                )
+            again = Later("", 0.0)
+        except BusyError:
+            again = Later("another audit of this suspect is under way", BUSY_S)
+        except MissingArtifactError:
+            self._book.note(id_, state=FAILED, error="the store has no such kit any more")
+        except DamagedArtifactError as error:
+            log.error("audit %s: %s", id_, error)
+            self._book.note(id_, state=FAILED, error="the kit is damaged in the store; the service's log says where")
+        except (NotWrittenError, sqlite3.OperationalError, OSError) as error:
+            log.warning("audit %s: %s", id_, error)
+            again = Later("the service's data cannot be written; it goes on when there is room again", self._longer(id_))
+        except StoreError as error:  # its message names the store, which is for the operator only
+            log.warning("audit %s: %s", id_, error)
+            again = Later("the store does not answer; it goes on when it does", self._longer(id_))
         except ZooauditError as error:
-            self._failed(id_, str(error))
+            self._book.note(id_, state=FAILED, error=str(error))
         except Exception:
             log.exception("audit %s", id_)
-            self._failed(id_, "an error that the service did not foresee; its log says more")
+            self._book.note(id_, state=FAILED, error="an error that the service did not foresee; its log says more")
         else:
             self._book.note(id_, state=DONE, result=result)
-        finally:
-            self._cancelled.pop(id_, None)
-            ended = self._book.get(id_)
-            if ended and ended["state"] not in OPEN:
-                record(SERVICE_AUDITS, state=ended["state"])
+        if again:
+            self._book.wait(id_, again.why)
+            return again if again.why else None
+        self._waits.pop(id_, None)
+        if (ended := self._book.get(id_)) and ended["state"] not in OPEN:
+            self._stopped.pop(id_, None)
+            record(SERVICE_AUDITS, state=ended["state"])
+        return None
 
-    def _failed(self, id_: str, error: str) -> None:
-        if not self._closing.is_set():  # else it goes on at the next start
-            self._book.note(id_, state=FAILED, error=error)
+    def _longer(self, id_: str) -> float:
+        """Seconds until an audit is tried again: longer each time."""
+        self._waits[id_] = self._waits.get(id_, -1) + 1
+        return min(LONGEST_S, self._settings.retry_s * 2.0 ** min(self._waits[id_], 10))
 
-    def _examined(self, id_: str, audit: dict[str, Any]) -> dict[str, Any]:
+    def _examined(self, id_: str, audit: dict[str, Any], stopped: threading.Event) -> dict[str, Any]:
         """Ask the suspect, keep the evidence."""
         artifact, asked = self._kit(audit["kit"]), audit["asked"]
         kit = read_kit(artifact)
         test, horizon = kit.twin_test, asked.get("queries")
         remote, access, budget = self._understood(asked, kit)
         host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
-        client = client_of(remote, lambda verify, limits: Pinned(host, address, verify, limits))
+        client = client_of(remote, lambda verify, limits: Pinned(host, address, verify, limits, self._settings.suspects))
 
         def told(found: Examined) -> None:
             so_far = plain(found.verdict)
@@ -164,14 +292,15 @@ class Auditor:
             self._book.note(id_, progress=progress | {"charged": ledger.spent})
 
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
-        stopped = self._cancelled[id_]
-        with client, self._ledger(about, budget) as ledger:
-            transport = HttpTransport(remote, client)
-            box = ApiBlackBox(remote, ledger, transport, access is not None, cancelled=lambda: stopped.is_set() or self._closing.is_set())
+        spending = Spending(self, id_, audit["by"], host_of(remote.url))
+        ledger = Ledger(self._path(about, id_, audit), about, budget, spending.queries, "the ledger of this suspect", spending.answered)
+        with client, ledger, spending:
+            halted = lambda: stopped.is_set() or self._closing.is_set() or spending.time_is_up  # noqa: E731
+            box = ApiBlackBox(remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted)
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
             door = Door(box, ledger=ledger)
             door.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
-            seen = _noticed(kit, door, remote.url, asked)
+            seen = _noticed(kit, door, remote.shown, asked)
             found = None
             if not seen.objection:
                 early = not asked.get("ask_everything")
@@ -180,17 +309,54 @@ class Auditor:
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
             return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
-        kept = keep(open_store(self._settings.store), artifact, remote.url, found, asked.get("access") or SEEN, contract=how)
+        store, access_ = self._there(), asked.get("access") or SEEN
+        kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(box.came))
         return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
 
-    def _ledger(self, about: dict[str, Any], budget: int) -> Ledger:
-        path, end = self._data / "ledgers" / f"{digest_of(about)}.sqlite", time.monotonic() + LOCKED_S
-        while True:
-            try:
-                return Ledger(path, about, budget)
-            except SuspectError:
-                if time.monotonic() > end or self._closing.wait(1.0):
-                    raise
+    def _path(self, about: dict[str, Any], id_: str, audit: dict[str, Any]) -> Path:
+        """Of a ledger: a key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh, its own."""
+        own = f"-{id_}" if audit["asked"].get("fresh") else ""
+        return self._data / "ledgers" / digest_of(audit["by"]) / f"{digest_of(about)}{own}.sqlite"
+
+
+class Spending:
+    """What one audit charges and how long it takes, counted for its key and its suspect's host as it happens."""
+
+    def __init__(self, auditor: Auditor, id_: str, by: str, host: str) -> None:
+        self._auditor, self._id, self._by, self._host = auditor, id_, by, host
+        self._book, self._got_on = auditor._book, False
+        self._since = time.monotonic()
+        self._end = self._since + auditor._settings.hours_a_day * HOUR_S - self._book.spent(by=by)[1]
+
+    @property
+    def time_is_up(self) -> bool:
+        return time.monotonic() > self._end
+
+    def queries(self, images: int) -> None:
+        """Before a request is sent; with a minus after it was refused."""
+        if images > 0:
+            self._auditor._within_limits(self._by, self._host, images)
+        now = time.monotonic()
+        taken, self._since = now - self._since, now
+        self._book.spend(self._by, self._host, images, taken)
+
+    def answered(self) -> None:
+        """An answer came: the audit gets on."""
+        if not self._got_on:
+            self._book.got_on(self._id)
+            self._got_on = True
+
+    def __enter__(self) -> "Spending":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(NotWrittenError):
+            self.queries(0)
+
+
+def host_of(url: str) -> str:
+    """Whose budget it is."""
+    return (urlsplit(url).hostname or "").lower().rstrip(".")
 
 
 def _noticed(kit: Kit, door: Door, url: str, asked: dict[str, Any]) -> Noticed:

@@ -1,34 +1,49 @@
-"""The book of audits that the service was given: what was asked for, how far it is, what came of it. A SQLite file, so that it outlives
-the service."""
+"""The book of audits that the service was given: what was asked for, how far it is, what came of it, what each key spent. A SQLite file, so
+that it outlives the service."""
 
 import json
 import sqlite3
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from zooaudit.errors import StoreError
+from zooaudit.errors import NotWrittenError, StoreError
+from zooaudit.suspects.addresses import without_keys
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 OPEN = (QUEUED, RUNNING)
-TABLE = """
+TABLES = """
+PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS audits (
     id TEXT PRIMARY KEY, made REAL NOT NULL, changed REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, asked TEXT NOT NULL,
     state TEXT NOT NULL, progress TEXT NOT NULL, result TEXT, error TEXT NOT NULL
-)
+);
+CREATE TABLE IF NOT EXISTS spent (
+    by TEXT NOT NULL, host TEXT NOT NULL, hour INTEGER NOT NULL, queries INTEGER NOT NULL, seconds REAL NOT NULL,
+    PRIMARY KEY (by, host, hour)
+);
 """
-COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "result", "error")
+ADD_STARTS = "ALTER TABLE audits ADD COLUMN starts INTEGER NOT NULL DEFAULT 0"
+COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "result", "error", "starts")
 JSONS = ("asked", "progress", "result")
 MOST_LISTED = 200
+HOUR_S, DAY = 3600, 24
+KEPT = ("url", "protocol", "batch", "classes", "columns", "answers")
+"""Settings of a suspect that are kept once its audit has ended; others may hold its key."""
 
 
 class Book:
-    """For many threads of one process.
+    """For many threads of one process. What cannot be written for want of room raises ``NotWrittenError``.
 
     Args:
         path: made if it is not there.
+
+    Raises:
+        StoreError: it is no book.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,26 +52,78 @@ class Book:
         self._lock = threading.Lock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLE}")
+            self._db.executescript(TABLES)
+            if "starts" not in [row[1] for row in self._db.execute("PRAGMA table_info(audits)")]:
+                self._db.execute(ADD_STARTS)
+            self._forget()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the book of audits {path} cannot be used: {error}") from error
 
     def enter(self, by: str, kit: str, asked: dict[str, Any]) -> str:
         """A new audit, queued; returns its id."""
         id_, now = uuid.uuid4().hex[:16], time.time()
-        row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "")
-        with self._lock:
-            self._db.execute(f"INSERT INTO audits VALUES ({', '.join('?' * len(row))})", row)
+        row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
+        with self._writing():
+            self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
         return id_
 
     def note(self, id_: str, **changes: Any) -> None:
         """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has ended stays as it is."""
-        if changes.get("state") not in (None, *OPEN):
+        ended = changes.get("state") not in (None, *OPEN)
+        if ended:
             changes["asked"] = _without_secrets((self.get(id_) or {}).get("asked", {}))
         plain = {k: json.dumps(v) if k in JSONS else v for k, v in changes.items()} | {"changed": time.time()}
         names = ", ".join(f"{k} = ?" for k in plain)
-        with self._lock:
+        with self._writing():
             self._db.execute(f"UPDATE audits SET {names} WHERE id = ? AND state IN (?, ?)", (*plain.values(), id_, *OPEN))
+            if ended:
+                self._forget()
+
+    def begin(self, id_: str) -> int:
+        """An audit starts to run. Returns how often it has since it last got on, this time with them; 0 if it has ended. Written before
+        anything is done: a start that ends the process counts."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE audits SET state = ?, starts = starts + 1, changed = ? WHERE id = ? AND state IN (?, ?)",
+                (RUNNING, time.time(), id_, *OPEN),
+            )
+        found = self.get(id_)
+        return int(found["starts"]) if found and found["state"] == RUNNING else 0
+
+    def got_on(self, id_: str) -> None:
+        """An audit got an answer that it did not have."""
+        with self._writing():
+            self._db.execute("UPDATE audits SET starts = 0 WHERE id = ?", (id_,))
+
+    def wait(self, id_: str, why: str) -> None:
+        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends."""
+        progress = ((self.get(id_) or {}).get("progress") or {}) | ({"waiting": why} if why else {})
+        with self._writing():
+            self._db.execute(
+                "UPDATE audits SET state = ?, starts = max(starts - 1, 0), progress = ?, changed = ? WHERE id = ? AND state IN (?, ?)",
+                (QUEUED, json.dumps(progress), time.time(), id_, *OPEN),
+            )
+
+    def spend(self, by: str, host: str, queries: int, seconds: float) -> None:
+        """Count what a key's audits charged and how long they took; ``queries`` may be negative, of what was refused."""
+        hour = int(time.time() // HOUR_S)
+        with self._writing():
+            self._db.execute("DELETE FROM spent WHERE hour < ?", (hour - 2 * DAY,))
+            self._db.execute(
+                "INSERT INTO spent VALUES (?, ?, ?, ?, ?) ON CONFLICT (by, host, hour) DO UPDATE SET "
+                "queries = queries + excluded.queries, seconds = seconds + excluded.seconds",
+                (by, host, hour, queries, seconds),
+            )
+
+    def spent(self, by: str = "", host: str = "") -> tuple[int, float]:
+        """Queries and seconds of the last 24 hours, of a key or of a host."""
+        column, value = ("by", by) if by else ("host", host)
+        since = int(time.time() // HOUR_S) - DAY
+        with self._lock:
+            row = self._db.execute(
+                f"SELECT coalesce(sum(queries), 0), coalesce(sum(seconds), 0) FROM spent WHERE {column} = ? AND hour > ?", (value, since)
+            ).fetchone()
+        return int(row[0]), float(row[1])
 
     def get(self, id_: str) -> dict[str, Any] | None:
         """One audit, or None."""
@@ -64,13 +131,13 @@ class Book:
         return found[0] if found else None
 
     def by(self, name: str | None) -> list[dict[str, Any]]:
-        """The last ``MOST_LISTED`` audits, the newest first, of one caller or of all."""
+        """The last ``MOST_LISTED`` audits of one caller or of all: those that are open first, the newest first among them."""
         where, of = ("", ()) if name is None else ("WHERE by = ? ", (name,))
-        return self._rows(f"{where}ORDER BY made DESC LIMIT {MOST_LISTED}", *of)
+        return self._rows(f"{where}ORDER BY state IN (?, ?) DESC, made DESC LIMIT {MOST_LISTED}", *of, *OPEN)
 
-    def open(self) -> list[str]:
-        """Ids of those that are queued or running, the oldest first."""
-        return [a["id"] for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN)]
+    def open(self, by: str = "") -> list[dict[str, Any]]:
+        """Those that are queued or running, the oldest first; of one caller, or of all."""
+        return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]
 
     def _rows(self, rest: str, *values: str) -> list[dict[str, Any]]:
         with self._lock:
@@ -78,10 +145,26 @@ class Book:
         found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
         return [{k: json.loads(v) if k in JSONS and v else v for k, v in one.items()} for one in found]
 
+    def _forget(self) -> None:
+        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. (What is freed in the file itself is
+        overwritten: ``secure_delete``.)"""
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._lock:
+            try:
+                yield
+            except sqlite3.OperationalError as error:
+                raise NotWrittenError(f"the book of audits cannot be written: {error}") from error
+
     def close(self) -> None:
-        self._db.close()
+        with self._lock:
+            self._db.close()
 
 
 def _without_secrets(asked: dict[str, Any]) -> dict[str, Any]:
-    """What an audit that has ended was asked for: headers may hold a suspect's key, which nobody needs any more."""
-    return asked | {"suspect": {k: v for k, v in asked.get("suspect", {}).items() if k != "headers"}}
+    """What an audit that has ended was asked for: headers, request, form and address may hold a suspect's key, which nobody needs any
+    more."""
+    suspect = {k: v for k, v in asked.get("suspect", {}).items() if k in KEPT}
+    return asked | {"suspect": suspect | {"url": without_keys(str(suspect.get("url", "")))}}

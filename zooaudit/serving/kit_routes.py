@@ -1,5 +1,6 @@
 """Routes about kits: what there is, their questions, and scores of answers."""
 
+import math
 import tempfile
 import time
 from collections import Counter
@@ -13,11 +14,13 @@ from torch import Tensor
 from zooaudit.errors import ZooauditError
 from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.answers import check_answers
-from zooaudit.kit import FIRST
+from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
+from zooaudit.serving.keys import Key
 from zooaudit.serving.problems import MEDIA_TYPE, Refused
+from zooaudit.serving.room import refuse_if_full
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
@@ -40,6 +43,9 @@ PROBLEM: dict[int | str, dict[str, Any]] = {
     for status in ("4XX", "5XX")
 }
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: {}, JSON: {}, ZIP: {}}}}
+JSON_BYTES, MOST_JSON = 12, 64 * 2**20
+"""Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory several times over."""
+Scorer = Annotated[Key, needs("score")]
 public = APIRouter(responses=PROBLEM)
 router = APIRouter(responses=PROBLEM)
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
@@ -58,8 +64,9 @@ async def health() -> schemas.Status:
 
 @public.get("/ready")
 def ready(service: Shared) -> schemas.Status:
-    """The store answers too, and the keys can be read."""
+    """The store answers too, the keys can be read, and data can be written."""
     service.kits.ready()
+    refuse_if_full(service.settings.data)
     if service.keyring.checked():  # what is wrong is in the log: callers need not know
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more")
     return schemas.Status(status="ready")
@@ -100,7 +107,7 @@ def kit(id_: str, service: Shared) -> schemas.KitDetail:
 
 
 @router.get("/kits/{id_}/queries", response_class=Response, responses=FILES, dependencies=[needs("read")])
-def queries(
+async def queries(
     id_: str, service: Shared, method: Method = "twins", format_: Format = "parquet"
 ) -> Response:  # fmt: skip
     """Every image that a suspect has to be asked, in order. Those of the twin test are test images that no model of the zoo was trained on,
@@ -108,8 +115,19 @@ def queries(
     the victim's training images, and are handed out only if the operator allows it."""
     if method == "paper" and not service.settings.training_images:
         raise Refused(HTTPStatus.FORBIDDEN, "this service does not hand out training images", expected=f"a service with {QUERIES}=1")
-    _, found = service.kits.get(id_)
+    _, found = await service.kit(id_)
+    return await service.sending(_questions, id_, found, method, format_)
+
+
+def _questions(id_: str, found: Kit, method: Method, format_: str) -> Response:
     asked_as = str(found.facts.get(FIRST, id_))
+    if format_ == "json":
+        (shape, count) = (found.image_shape, found.points.shape[:2].numel() * 2 if method == "paper" else found.twin_test.budget)
+        if (size := count * math.prod(shape) * JSON_BYTES) > MOST_JSON:
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY, "the questions are too large for JSON", f"about {size >> 20:,} MiB",
+                f"{MOST_JSON >> 20} MiB at most; format=parquet, or format=zip",
+            )  # fmt: skip
     images = found.questions().flatten(0, 2) if method == "paper" else found.twin_test.questions()
     if format_ == "json":
         return Response(questions_json(images), media_type=JSON)
@@ -121,9 +139,9 @@ def queries(
         return Response(path.read_bytes(), media_type=ZIP)
 
 
-@router.post("/kits/{id_}/score", openapi_extra=BODY, dependencies=[needs("score")])
+@router.post("/kits/{id_}/score", openapi_extra=BODY)
 async def score(
-    id_: str, request: Request, service: Shared, suspect: Suspect, method: Method = "twins",
+    id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, method: Method = "twins",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
     queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspect_classes: Classes = None,
 ) -> schemas.Score:  # fmt: skip
@@ -147,7 +165,7 @@ async def score(
     classes = found.named(suspect_classes)
     if method == "paper" and classes != found.classes:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the paper's test", f"{len(classes)} classes", f"the kit's {found.num_classes}")
-    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))))
+    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key)
     started = time.perf_counter()
     answers = await _parsed(service, kind, body, classes, most)
     if rung is None:

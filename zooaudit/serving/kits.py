@@ -18,6 +18,8 @@ from zooaudit.suspects.access import Access
 
 log = logging.getLogger(__name__)
 
+AWAY_S = 2.0
+"""For how long a store that did not answer is taken to be away, without asking it again for each caller."""
 DEADLINE_S = 5.0
 """How long a store that does not answer is asked again: a caller waits for it."""
 
@@ -36,6 +38,7 @@ class Kits:
         self._artifacts: Artifacts | None = None
         self._held: OrderedDict[str, tuple[KitSummary, Kit, int]] = OrderedDict()
         self._opening, self._holding, self._asking = threading.Lock(), threading.Lock(), threading.Lock()
+        self._away: tuple[float, str] | None = None
         self._trouble = "it has not been asked yet"
 
     def get(self, id_: str) -> tuple[KitSummary, Kit]:
@@ -135,6 +138,15 @@ class Kits:
         Raises:
             StoreError: it did not.
         """
+        if (away := self._away) and time.monotonic() < away[0]:
+            raise StoreError(away[1])  # at once: it did not answer a moment ago
+        try:
+            return self._asked()
+        except StoreError as error:
+            self._away = time.monotonic() + AWAY_S, str(error)
+            raise
+
+    def _asked(self) -> Artifacts:
         if not self._opening.acquire(timeout=DEADLINE_S):
             raise StoreError(f"store {self._store}: another request has been waiting for it for {DEADLINE_S:g} s")
         try:

@@ -12,15 +12,17 @@ from zooaudit.errors import (
     AnswersError,
     DamagedArtifactError,
     InputError,
+    LimitError,
     MissingArtifactError,
     NotEnoughModelsError,
+    NotWrittenError,
     StoreError,
     SuspectError,
 )
 from zooaudit.serving.schemas import Problem
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_AFTER_S = 5
+RETRY_AFTER_S, LIMITED_S = 5, 60
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,8 @@ def _refusal(error: Exception) -> Refused:
         return error
     if isinstance(error, AnswersError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.found, error.expected)
+    if isinstance(error, LimitError):
+        return Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": str(LIMITED_S)})
     if isinstance(error, NotEnoughModelsError | InputError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     if isinstance(error, SuspectError):
@@ -60,6 +64,10 @@ def _refusal(error: Exception) -> Refused:
     if isinstance(error, DamagedArtifactError):
         log.error("%s", error)
         return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where")
+    if isinstance(error, NotWrittenError):
+        log.error("%s", error)
+        later = {"Retry-After": str(RETRY_AFTER_S)}
+        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the service's data cannot be written just now; try again later", headers=later)
     if isinstance(error, StoreError):  # its message names the store, which is for the operator only
         log.warning("%s", error)
         later = {"Retry-After": str(RETRY_AFTER_S)}

@@ -1,6 +1,7 @@
 """Which suspects the service may ask: only hosts that the operator named, at the address that they had when the audit began."""
 
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,16 @@ import httpx
 from zooaudit.errors import ConfigError, SuspectError
 
 PORTS = {"http": 80, "https": 443}
+ODD = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;]|$)|//|\\|%2f|%5c|%25|%00", re.IGNORECASE)
+"""In a path: what one server reads as a step up, or as a slash, and another does not."""
+WELL_KNOWN, LOCAL_USE = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48")
+"""NAT64, RFC 6052 and RFC 8215."""
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def refuse_unless_named(url: str, named: Sequence[str]) -> None:
-    """Refuse a host that is not on the list, as ``host`` (any port) or ``host:port``.
+    """Refuse a host that is not on the list, as ``host`` (any port), ``host:port``, or ``http(s)://host[:port]/path``: addresses there, and
+    below it.
 
     Raises:
         ConfigError: it is not, there is no list, or the scheme is another.
@@ -29,8 +36,46 @@ def refuse_unless_named(url: str, named: Sequence[str]) -> None:
     if not named:
         raise ConfigError("this service asks no suspects; its operator can name hosts that it may ask (ZOOAUDIT_SERVE_SUSPECTS)")
     shown = f"[{host}]" if ":" in host else host
+    if any(_below(parts.scheme, f"{shown}:{port}", parts.path, one) for one in named if "://" in one):
+        return
     if shown not in named and f"{shown}:{port}" not in named:
         raise ConfigError(f"this service may not ask the host {shown}:{port}; its operator can name it (ZOOAUDIT_SERVE_SUSPECTS)")
+
+
+def _below(scheme: str, host: str, path: str, named: str) -> bool:
+    """Whether an address is a named one, or below it. A path that a server may read as another one is below nothing."""
+    other = urlsplit(named)
+    name = f"[{other.hostname}]" if ":" in (other.hostname or "") else other.hostname
+    if (scheme, host) != (other.scheme, f"{name}:{other.port or PORTS[other.scheme]}") or ODD.search(path):
+        return False
+    prefix = other.path.rstrip("/")
+    return path == prefix or path.startswith(f"{prefix}/")
+
+
+def meant_by(address: IPAddress) -> list[IPAddress]:
+    """An address, and those within it that a gateway or tunnel between here and there would go to: of IPv4 in IPv6."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return [address]
+    number, low = int(address), ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    found: list[IPAddress] = [address.ipv4_mapped] if address.ipv4_mapped else [address]
+    if address.sixtofour:
+        found.append(address.sixtofour)
+    if address.teredo:
+        found += address.teredo
+    isatap = (number >> 32) & 0xFFFFFFFF in (0x00005EFE, 0x02005EFE)
+    compatible = number >> 32 == 0 and number > 0xFFFF  # ::a.b.c.d; not :: and ::1
+    if isatap or compatible or address in WELL_KNOWN or number >> 32 == 0xFFFF0000:  # ::ffff:0:a.b.c.d, RFC 2765
+        found.append(low)
+    if address in LOCAL_USE:
+        found += [low, *_in_prefixes(number)]
+    return found
+
+
+def _in_prefixes(number: int) -> list[IPAddress]:
+    """IPv4 within 64:ff9b:1::/48 by the lengths of prefix that RFC 6052 knows there: /48, /56, /64, whose bits 64 to 71 are left out."""
+    bits = f"{number:0128b}"
+    plain = bits[:64] + bits[72:]
+    return [ipaddress.IPv4Address(int(plain[length : length + 32], 2)) for length in (48, 56, 64)]
 
 
 def resolved(url: str) -> str:
@@ -45,7 +90,7 @@ def resolved(url: str) -> str:
     """
     host = urlsplit(url).hostname or ""
     try:
-        literal: Any = ipaddress.ip_address(host)
+        literal: IPAddress | None = ipaddress.ip_address(host)
     except ValueError:
         literal = None
     try:
@@ -53,10 +98,18 @@ def resolved(url: str) -> str:
     except OSError as error:
         raise SuspectError(f"the host {host} is not known: {error}") from error
     for address in found:
-        plain = getattr(address, "ipv4_mapped", None) or address
-        if plain.is_link_local or plain.is_multicast or plain.is_unspecified or (literal is None and not plain.is_global):
+        if any(_never(one) or (literal is None and not _public(one)) for one in meant_by(address)):
             raise ConfigError(f"the host {host} leads to {address}, an address that is not public; expected a public one")
     return str(found[0])
+
+
+def _never(address: IPAddress) -> bool:
+    return address.is_link_local or address.is_multicast or address.is_unspecified
+
+
+def _public(address: IPAddress) -> bool:
+    local = isinstance(address, ipaddress.IPv6Address) and (address.is_site_local or address in LOCAL_USE)
+    return address.is_global and not local
 
 
 class Pinned(httpx.HTTPTransport):
@@ -65,15 +118,18 @@ class Pinned(httpx.HTTPTransport):
     Args:
         host: the name.
         address: as ``resolved``.
+        named: as of ``refuse_unless_named``, of every request; None if that was seen to.
     """
 
-    def __init__(self, host: str, address: str, verify: Any, limits: httpx.Limits) -> None:
+    def __init__(self, host: str, address: str, verify: Any, limits: httpx.Limits, named: Sequence[str] | None = None) -> None:
         super().__init__(verify=verify, limits=limits, trust_env=False)
-        self._host, self._address = host, address
+        self._host, self._address, self._named = host, address, named
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         if request.url.host != self._host:
             raise SuspectError(f"the suspect points to {request.url.host}; only {self._host} is asked")
+        if self._named is not None:
+            refuse_unless_named(str(request.url), self._named)
         request.url = request.url.copy_with(host=self._address)  # the Host header is of the name
         request.extensions = {**request.extensions, "sni_hostname": self._host}
         return super().handle_request(request)

@@ -190,6 +190,9 @@ class AuditRequest(BaseModel):
     ask_everything: bool = False
     """Ask all questions, even when the call is settled, or when the first answers are no better than by chance."""
 
+    fresh: bool = False
+    """Ask everything anew: use no answers of the audits before, and leave them as they are."""
+
 
 class Audit(BaseModel):
     """An audit, how far it is, and what came of it."""
@@ -209,7 +212,7 @@ class Audit(BaseModel):
 
 
 class Audits(BaseModel):
-    """The last audits, the newest first."""
+    """The last audits: those that have not ended first, the newest first among them."""
 
     audits: list[Audit]
 

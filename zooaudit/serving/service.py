@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
 import anyio.to_thread
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from torch import Tensor
@@ -15,13 +15,16 @@ from zooaudit.kit import Kit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
 from zooaudit.serving.kits import Kits
+from zooaudit.serving.origins import refuse_strangers
 from zooaudit.serving.problems import Refused, not_authorised
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
+from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
 
 BODY_S = 30.0
 """How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
+DOWNLOADS = 2
 READERS = 4
 """Bodies that are read at once, and kits that are loaded, other than those which take no time."""
 Run = Callable[[Job], Awaitable[Result]]
@@ -71,11 +74,17 @@ class Service:
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
+        self.uploads = Uploads()
+        self._downloads = anyio.CapacityLimiter(DOWNLOADS)
         self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
 
     async def reading(self, read: Callable[..., Tensor], *args: Any) -> Tensor:
         """``read`` in a thread, beside a few others: a body's numbers take many times its bytes."""
         return await anyio.to_thread.run_sync(read, *args, limiter=self._readers)
+
+    async def sending(self, make: Callable[..., Response], *args: Any) -> Response:
+        """``make`` in a thread, beside another one or so: what is downloaded is in memory several times over."""
+        return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def kit(self, id_: str) -> tuple[KitSummary, Kit]:
         """As :meth:`Kits.get`; loaded beside a few others, which may be waiting for a store that is down."""
@@ -94,6 +103,7 @@ class Service:
     def caller(self, request: Request) -> Key:
         """Whose key a request has, whatever it may do."""
         if self.keyring.open:
+            refuse_strangers(request, self.settings.hosts)
             return EVERYBODY
         scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
         key = self.keyring.find(presented.strip()) if scheme.lower() == "bearer" else None
@@ -103,6 +113,11 @@ class Service:
         if key.expired(today()):
             raise not_authorised(f"the key {key.name} expired on {key.expires}")
         return key
+
+
+def _who(request: Request, key: Key) -> str:
+    """Whose uploads are counted together: a key's; where there are none, an address's."""
+    return request.client.host if key is EVERYBODY and request.client else key.name
 
 
 async def shared(request: Request) -> Service:
@@ -130,8 +145,8 @@ def needs(scope: str) -> Any:
     return Depends(check)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; what is larger than ``limit`` bytes is refused without being held."""
+async def read_body(request: Request, limit: int, service: Service, key: Key) -> bytes:
+    """The whole body; what is larger than ``limit`` bytes is refused without being held, and so is what comes too slowly."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity"):
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read", coding[:40], "no Content-Encoding")
@@ -142,14 +157,21 @@ async def read_body(request: Request, limit: int) -> bytes:
         raise too_large
     size = 0
     try:
-        async with asyncio.timeout(BODY_S):
-            async for part in request.stream():
-                size += len(part)
-                if size > limit:
-                    raise too_large
-                parts.append(part)
+        with service.uploads.of(_who(request, key)) as upload:
+            started = asyncio.get_running_loop().time()
+            async with asyncio.timeout(GRACE_S) as clock:
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        raise too_large
+                    upload.refuse_if_one_too_many()
+                    clock.reschedule(started + min(BODY_S, GRACE_S + size / LEAST))
+                    parts.append(part)
     except TimeoutError as error:
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, f"the body was not there within {BODY_S:g} s") from error
+        raise Refused(
+            HTTPStatus.REQUEST_TIMEOUT, "the body comes too slowly", f"{size:,} bytes so far",
+            f"the first within {GRACE_S:g} s, then {LEAST:,} bytes a second, and all of them within {BODY_S:g} s",
+        ) from error  # fmt: skip
     except ClientDisconnect as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "the caller has gone") from error
     return b"".join(parts)

@@ -4,9 +4,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from zooaudit.errors import ConfigError
 from zooaudit.storage.settings import env_number
+from zooaudit.suspects.addresses import is_address
 
 STORE = "ZOOAUDIT_STORE"
 KEYS_FILE = "ZOOAUDIT_SERVE_KEYS"
@@ -17,6 +19,9 @@ BODY_MIB = "ZOOAUDIT_SERVE_BODY_MIB"
 KITS_MIB = "ZOOAUDIT_SERVE_KITS_MIB"
 DATA = "ZOOAUDIT_SERVE_DATA"
 SUSPECTS = "ZOOAUDIT_SERVE_SUSPECTS"
+HOSTS = "ZOOAUDIT_SERVE_HOSTS"
+OPEN_AUDITS, HOURS = "ZOOAUDIT_SERVE_OPEN_AUDITS", "ZOOAUDIT_SERVE_HOURS_A_DAY"
+QUERIES_A_DAY, HOST_QUERIES_A_DAY = "ZOOAUDIT_SERVE_QUERIES_A_DAY", "ZOOAUDIT_SERVE_HOST_QUERIES_A_DAY"
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,12 @@ class Settings:
         body_bytes: the largest request.
         kits_bytes: kits held in memory; one is held whatever its size.
         data: where audits, their ledgers and the log of who asked what are kept; None for a service that asks no suspects.
-        suspects: hosts, or host:port, that it may ask; none unless they are named.
+        suspects: hosts, host:port, or addresses that theirs must begin with, that it may ask; none unless they are named.
+        hosts: names under which a service that is open to all is reached, beside those of this machine.
+        open_audits: of one key that have not ended, at most.
+        queries_a_day, hours_a_day: that the audits of one key charge and take in 24 hours at most.
+        host_queries_a_day: that all audits charge at one suspect's host in 24 hours at most.
+        retry_s: after how long an audit whose store or disk is away is tried again first.
     """
 
     store: str
@@ -42,6 +52,12 @@ class Settings:
     kits_bytes: int = 512 * 2**20
     data: Path | None = None
     suspects: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    open_audits: int = 16
+    queries_a_day: int = 100_000
+    hours_a_day: float = 24.0
+    host_queries_a_day: int = 200_000
+    retry_s: float = 5.0
 
     @classmethod
     def from_environment(cls) -> "Settings":
@@ -62,7 +78,7 @@ class Settings:
                 f"{KEYS_FILE} (or {KEYS}) and {OPEN}=1: found {found}; expected one: the keys that are accepted, or a service open to all"
             )
         data = os.environ.get(DATA, "")
-        suspects = tuple(h.strip().lower() for h in os.environ.get(SUSPECTS, "").split(",") if h.strip())
+        suspects = tuple(named_suspect(h.strip()) for h in os.environ.get(SUSPECTS, "").split(",") if h.strip())
         if suspects and not data:
             raise ConfigError(f"{SUSPECTS} names hosts to ask, but {DATA} is not set; expected a folder for audits and their ledgers")
         return cls(
@@ -74,7 +90,26 @@ class Settings:
             kits_bytes=int(env_number(KITS_MIB, 512.0, "MiB, a positive number") * 2**20),
             data=Path(data).absolute() if data else None,
             suspects=suspects,
+            hosts=tuple(h.strip().lower() for h in os.environ.get(HOSTS, "").split(",") if h.strip()),
+            open_audits=int(env_number(OPEN_AUDITS, 16.0, "audits of a key at once, a positive number")),
+            queries_a_day=int(env_number(QUERIES_A_DAY, 100_000.0, "queries of a key in 24 hours, a positive number")),
+            hours_a_day=env_number(HOURS, 24.0, "hours of a key's audits in 24, a positive number"),
+            host_queries_a_day=int(env_number(HOST_QUERIES_A_DAY, 200_000.0, "queries at one host in 24 hours, a positive number")),
         )
+
+
+def named_suspect(entry: str) -> str:
+    """An entry of the list of suspects: a host or host:port in lower case, or the beginning of an address.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    if "://" not in entry:
+        return entry.lower()
+    parts = urlsplit(entry)
+    if not is_address(entry, ("http", "https")) or parts.query or parts.fragment:
+        raise ConfigError(f"{SUSPECTS} has {entry[:200]!r}; expected a host, host:port, or http(s)://host[:port]/path without a query")
+    return parts._replace(netloc=parts.netloc.lower()).geturl()
 
 
 def _keys() -> tuple[str, ...]:

@@ -1,13 +1,23 @@
 """Which addresses a suspect may have, and what must not travel to them in plain text."""
 
 import os
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from zooaudit.errors import ConfigError
 
 HTTP, GRPC = ("http", "https"), ("grpc", "grpcs")
 PLAIN = ("http", "grpc")
+HIDDEN = "***"
+SETTING = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
+SECRET = re.compile(
+    r"key|token|secret|passw|pwd|passphrase|credential|signature|\bsig\b|\bauth|bearer|jwt|\bcode\b|session|\bsas\b|\bpin\b|\bpat\b|\baccess\b",
+    re.IGNORECASE,
+)
+"""In the name of a setting in an address: its value is a key."""
+KEY = re.compile(r"[A-Za-z0-9+/=]{20,}")
+"""A value that looks like a key, if it has letters and digits both."""
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 ALLOW_HTTP = "ZOOAUDIT_SUSPECT_ALLOW_HTTP"
 
@@ -27,6 +37,26 @@ def is_address_of_suspects(name: str) -> bool:
     return name.startswith(tuple(f"{scheme}://" for scheme in (*HTTP, *GRPC)))
 
 
+def without_keys(text: str) -> str:
+    """An address as it may be told and kept: what is a key in it, by its name or its looks, is ``***``. Other texts stay as they are."""
+    if "://" not in text:
+        return text
+    text = re.sub(r"(://)[^/?#@\s]*(?:@[^/?#@\s]*)*@", r"\1***@", text)
+    return SETTING.sub(lambda m: m[0] if not _is_key(m[2], m[3]) else f"{m[1]}{m[2]}={HIDDEN}", text)
+
+
+def keys_of(url: str) -> tuple[str, ...]:
+    """The keys in an address, as they are written in it and as they are meant: what ``without_keys`` leaves out."""
+    found = [m[3] for m in SETTING.finditer(url) if _is_key(m[2], m[3])]
+    return tuple(dict.fromkeys(form for one in found for form in (one, unquote(one), unquote_plus(one))))
+
+
+def _is_key(name: str, value: str) -> bool:
+    plain = unquote_plus(value)
+    looks = bool(KEY.fullmatch(plain)) and any(map(str.isdigit, plain)) and any(map(str.isalpha, plain))
+    return value not in ("", HIDDEN) and (bool(SECRET.search(unquote_plus(name))) or looks)
+
+
 def guard_plain(url: str, what: str) -> None:
     """Refuse to send a secret in plain text, but to this machine.
 
@@ -38,5 +68,6 @@ def guard_plain(url: str, what: str) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme in PLAIN and parts.hostname not in LOOPBACK and os.environ.get(ALLOW_HTTP) != "1":
+        shown = without_keys(url)
         plain = "plain HTTP" if parts.scheme == "http" else "gRPC in plain text"
-        raise ConfigError(f"{url} is {plain}, and {what} would be readable on the way; use {parts.scheme}s, or set {ALLOW_HTTP}=1")
+        raise ConfigError(f"{shown} is {plain}, and {what} would be readable on the way; use {parts.scheme}s, or set {ALLOW_HTTP}=1")

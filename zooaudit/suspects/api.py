@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, InputError, SuspectError
+from zooaudit.errors import AnswersError, InputError, StoppedError, SuspectError
 from zooaudit.suspects.batches import Sizes
 from zooaudit.suspects.blackbox import Reading, to_probabilities
+from zooaudit.suspects.exchange import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
 from zooaudit.suspects.pace import Pace
@@ -27,7 +28,6 @@ LOADING_S, LOADING_DOUBLINGS = 10.0, 5
 double so often."""
 Item = tuple[str, int]
 """An image's name and its place."""
-Halted = Callable[[], bool]
 
 
 def silent(text: str) -> None:
@@ -42,11 +42,16 @@ class Asking:
     left: deque[Item]
     cancelled: Halted
     stop: threading.Event = field(default_factory=threading.Event)
+    interrupted: threading.Event = field(default_factory=threading.Event)
     trouble: list[BaseException] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def halted(self) -> bool:
         return self.stop.is_set() or self.cancelled()
+
+    def abandoned(self) -> bool:
+        """Whether what is under way is not waited for either. Trouble with another request is no reason: this one is paid for."""
+        return self.interrupted.is_set() or self.cancelled()
 
     def take(self, count: int) -> list[Item]:
         with self.lock:
@@ -82,17 +87,17 @@ class Tries:
         if refusal.loading:
             if elapsed >= remote.patience_s:
                 raise SuspectError(
-                    f"{remote.url} {refusal.reason}: its model was still loading after {elapsed:.0f} s (patience_s = "
+                    f"{remote.shown} {refusal.reason}: its model was still loading after {elapsed:.0f} s (patience_s = "
                     f"{remote.patience_s:g}); answers so far are kept, the same command goes on from there"
                 )
             estimated = f", says for {wait_s:.0f} s" if wait_s else ""
-            self._say(f"{remote.url}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
+            self._say(f"{remote.shown}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
             return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
         if wait_s > remote.patience_s:
-            raise SuspectError(f"{remote.url} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
+            raise SuspectError(f"{remote.shown} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
         if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
             tried = f"{self.failures} times in {elapsed:.0f} s" + (f" ({refusal.said})" if refusal.said else "")
-            raise SuspectError(f"{remote.url} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
+            raise SuspectError(f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
         return wait_s
 
 
@@ -118,10 +123,17 @@ class ApiBlackBox:
         self._takes: Takes | None = None
         self._sizes = Sizes(remote.batch, remote.largest_request)
         self._queries = 0
+        self._came: list[float | None] = []
 
     @property
     def queries(self) -> int:
         return self._queries
+
+    @property
+    def came(self) -> tuple[float | None, float | None]:
+        """When the first and the last of all answers so far came, seconds since 1970, this time or in a run before; None if that of one of
+        them is not known, or if there are none."""
+        return (self._came[0], self._came[-1]) if self._came else (None, None)
 
     @property
     def batch(self) -> int:
@@ -143,6 +155,8 @@ class ApiBlackBox:
             self._ask_all(Asking(images, deque(missing), self._cancelled))
             known = self._ledger.known(names)
         self._queries += len(images)
+        times = self._ledger.came(names)
+        self._came = _ends([*self._came, *times])
         return self._read([known[n] for n in names])
 
     def _read(self, rows: Sequence[tuple[Tensor, Form]]) -> Tensor:
@@ -150,7 +164,7 @@ class ApiBlackBox:
         if len(forms) > 1:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms))}", "all of one form")
         reading: Reading = "guess" if forms == {"list"} and not self._told else "told"
-        return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.url, reading)
+        return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.shown, reading)
 
     def _ask_all(self, asking: Asking) -> None:
         """All that are left: the first batch by itself, lest a wrong setting be paid for several times, then several at once; trouble with
@@ -164,6 +178,7 @@ class ApiBlackBox:
                 wait([pool.submit(self._work, asking) for _ in range(min(self._remote.concurrency, len(asking.left)))])
             except BaseException:
                 asking.stop.set()
+                asking.interrupted.set()
                 raise
         if asking.trouble:
             raise asking.trouble[0]
@@ -182,9 +197,10 @@ class ApiBlackBox:
             return
         c, h, w = shape
         tries = Tries(self._remote, self._say)
-        while isinstance(told := self._transport.learn((c, h, w)), Refusal):
-            self._pause(tries, told)
-            self._take_turn(0, halted)
+        with heeding(halted):
+            while isinstance(told := self._transport.learn((c, h, w)), Refusal):
+                self._pause(tries, told)
+                self._take_turn(0, halted)
         if told.columns:
             self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
         if told.exact:
@@ -192,9 +208,9 @@ class ApiBlackBox:
         elif told.most:
             self._sizes.at_most(told.most)
         if told.notes:
-            self._say(f"{self._remote.url} tells how it is asked: {'; '.join(told.notes)}")
+            self._say(f"{self._remote.shown} tells how it is asked: {'; '.join(told.notes)}")
         if self._ledger.saw(told.seen):
-            self._say(f"{self._remote.url} tells of itself otherwise than when it was first asked; both are kept with its answers")
+            self._say(f"{self._remote.shown} tells of itself otherwise than when it was first asked; both are kept with its answers")
         self._takes = told
 
     def _ask_batch(self, asking: Asking) -> None:
@@ -207,7 +223,8 @@ class ApiBlackBox:
         while True:
             self._take_turn(asked, asking.halted)
             tries = tries or Tries(self._remote, self._say)
-            refusal = self._send(batch, asked, message)
+            with heeding(asking.abandoned):
+                refusal = self._send(batch, asked, message)
             if refusal is None:
                 return None
             if refusal.most:
@@ -232,7 +249,7 @@ class ApiBlackBox:
                 asking.back(batch[fits:])
                 batch = batch[:fits]
                 if self._sizes.at_most(fits):
-                    self._say(f"{self._remote.url} is asked {fits} images a request, for at most {self._remote.largest_request:,} bytes")
+                    self._say(f"{self._remote.shown} is asked {fits} images a request, for at most {self._remote.largest_request:,} bytes")
 
     def _send(self, batch: list[Item], asked: int, message: Message) -> Refusal | None:
         """One attempt, charged before it is made."""
@@ -244,17 +261,17 @@ class ApiBlackBox:
                 self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
                 return None
         except (InputError, SuspectError) as error:  # it answered, though not what was asked; or it never will
-            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError) else REFUSED)
+            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError | StoppedError) else REFUSED)
             raise
         self._ledger.not_answered(number, outcome.outcome)
         return outcome
 
     def _smaller(self, asking: Asking, batch: list[Item], refusal: Refusal) -> None:
         if len(batch) == 1:
-            raise SuspectError(f"{self._remote.url} {refusal.reason}; a request of one image is too much for it already")
+            raise SuspectError(f"{self._remote.shown} {refusal.reason}; a request of one image is too much for it already")
         asking.back(batch)
         if self._sizes.at_most(min(refusal.most, len(batch) - 1)):
-            self._say(f"{self._remote.url} {refusal.reason}; it is asked {self._sizes.now} images a request from here on")
+            self._say(f"{self._remote.shown} {refusal.reason}; it is asked {self._sizes.now} images a request from here on")
 
     def _pause(self, tries: Tries, refusal: Refusal) -> None:
         """Let everybody wait before the next attempt."""
@@ -264,4 +281,10 @@ class ApiBlackBox:
     def _take_turn(self, images: int, halted: Halted) -> None:
         """Wait until so many images may be asked."""
         if not self._pace.take(images, halted):
-            raise SuspectError("the audit was stopped; answers so far are kept")
+            raise StoppedError("the audit was stopped; answers so far are kept")
+
+
+def _ends(times: Sequence[float | None]) -> list[float | None]:
+    """The first and the last; all of it is unknown where one is."""
+    known = [t for t in times if t is not None]
+    return [None] if len(known) < len(times) else [min(known), max(known)]

@@ -1,5 +1,6 @@
 """The one place where a suspect's name becomes something to ask: a file, an address, a description, or answers that came back."""
 
+import datetime
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -73,12 +74,14 @@ class Door:
         in_order: whether its columns are taken as the kit's.
         loaded, asked: a file's model, as it is asked, and what it is asked; None of anything else.
         said: its contract as far as it was said.
+        api: an API behind its contract; None of anything else.
     """
 
     in_order = True
     loaded: Loaded | None = None
     asked: Asked | None = None
     said = Contract()
+    api: ApiBlackBox | None = None
 
     def __init__(self, box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
         self._box, self.answers, self.sha256, self._ledger = box, answers, sha256, ledger
@@ -131,6 +134,11 @@ class Door:
         seen = self.loaded.notes if self.loaded else self._ledger.seen if self._ledger else ()
         return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
+    @property
+    def answered(self) -> dict[str, str | None]:
+        """When an API's first and last answer came, UTC, null where that is not known; empty of anything else."""
+        return between(self.api.came) if self.api else {}
+
     def told(self) -> dict[str, Any]:
         """What an API was charged."""
         if not self._ledger:
@@ -143,6 +151,12 @@ class Door:
     def __exit__(self, *_: object) -> None:
         for one in self._closing:
             one.close()
+
+
+def between(came: tuple[float | None, float | None]) -> dict[str, str | None]:
+    """Times of a first and a last answer, for the record."""
+    told = [t if t is None else datetime.datetime.fromtimestamp(t, datetime.UTC).isoformat(timespec="seconds") for t in came]
+    return {"first": told[0], "last": told[1]}
 
 
 def _answers(path: Path, how: How) -> Door:
@@ -173,8 +187,9 @@ def _remote(remote: Remote, how: How) -> Door:
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
     api = ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say)
-    door = Door(contracted_box(api, how.contract, how.image_shape, how.classes, remote.url, reading), ledger=ledger)
+    door = Door(contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger)
     door._closing.append(closing)
+    door.api = api
     door.said = how.contract
     door.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(range(len(how.classes)))
     return door

@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 
 from torch import Tensor
 
-from zooaudit.errors import AnswersError, ConfigError, SuspectError
+from zooaudit.errors import AnswersError, ConfigError, StoppedError, SuspectError
+from zooaudit.suspects.addresses import keys_of
 from zooaudit.suspects.batches import most_of
+from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
@@ -46,7 +48,7 @@ class GrpcTransport:
         self._remote, parts = remote, urlsplit(remote.url)
         self._model, _, self._version = parts.path.strip("/").partition("/")
         if not self._model or "/" in self._version or parts.query:
-            raise ConfigError(f"url is {remote.url}; expected grpc(s)://host:port/model, or .../model/version")
+            raise ConfigError(f"url is {remote.shown}; expected grpc(s)://host:port/model, or .../model/version")
         self._signer = signer_of(remote.signing, remote.url, fetch)
         self._channel = self._opened(parts.netloc, parts.scheme == "grpcs")
         self._fitted: Fitted | None = None
@@ -98,11 +100,28 @@ class GrpcTransport:
             if isinstance(signed, Refusal):
                 return signed
             try:
-                return self._channel.unary_unary(method)(body, timeout=self._remote.timeout_s, metadata=self._metadata(signed))
+                call = self._channel.unary_unary(method).future(body, timeout=self._remote.timeout_s, metadata=self._metadata(signed))
+                return self._awaited(call)
             except self._grpc.RpcError as error:
                 if not (again and error.code().name == "UNAUTHENTICATED" and self._signer.renewed(signed)):
                     return self._refusal(error, count)
         raise AssertionError("the second attempt returns")
+
+    def _awaited(self, call: Any) -> bytes:
+        """What a call gives; gRPC itself keeps its deadline."""
+        while True:
+            try:
+                found: bytes = call.result(timeout=SLICE_S)
+                return found
+            except self._grpc.FutureTimeoutError:
+                try:
+                    refuse_if_halted()
+                except StoppedError:
+                    call.cancel()
+                    raise
+            except BaseException:
+                call.cancel()
+                raise
 
     def _metadata(self, signed: Headers) -> list[tuple[str, str]]:
         return [(name.lower(), value) for name, value in {**self._remote.headers, **signed}.items()]
@@ -114,7 +133,10 @@ class GrpcTransport:
             SuspectError: it will never answer this.
             AnswersError: it answered at too great a length.
         """
-        code, text = error.code().name, hidden(error.details() or "", [*self._signer.secrets, *self._remote.headers.values()])
+        code, text = (
+            error.code().name,
+            hidden(error.details() or "", [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)]),
+        )
         trailers = {k.lower(): v for k, v in error.trailing_metadata() or () if isinstance(v, str)}
         reason = f"answers {code}" + (f" ({text[:SAID]})" if text else "")
         if text.startswith(TOO_LONG):
@@ -132,13 +154,15 @@ class GrpcTransport:
             return Refusal(reason, LOST, wait_s)
         key = self._remote.signing.key_env
         hint = f"; is the key in {key}?" if key and code in ("UNAUTHENTICATED", "PERMISSION_DENIED") else ""
-        raise SuspectError(f"{self._remote.url} {reason}{hint}")
+        raise SuspectError(f"{self._remote.shown} {reason}{hint}")
 
     def _told(self, method: str, asked: bytes, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any] | Refusal:
         """What it tells of itself; {} if it does not, which it need not."""
         try:
             found = self._called(method, asked, 1)
             return found if isinstance(found, Refusal) and (found.outcome != LOST) else read(found) if isinstance(found, bytes) else {}
+        except StoppedError:
+            raise
         except (SuspectError, AnswersError):
             return {}
 

@@ -1,18 +1,21 @@
 """Questions to a suspect over HTTP."""
 
 import functools
+import logging
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpcore
 import httpx
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError, first_line
+from zooaudit.suspects.addresses import keys_of, without_keys
 from zooaudit.suspects.codings import unpacked
+from zooaudit.suspects.exchange import Clocked, within
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
@@ -82,7 +85,7 @@ class HttpTransport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Refusal(f"cannot be reached ({first_line(error)})")
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
-            raise ConfigError(f"{self._remote.url} cannot be asked: {self._hidden(first_line(error))}") from error
+            raise ConfigError(f"{self._remote.shown} cannot be asked: {self._hidden(first_line(error))}") from error
         except httpx.HTTPError as error:
             return Refusal(f"did not answer ({first_line(error)})", LOST)
         return self._understood(response, content, count)
@@ -97,7 +100,7 @@ class HttpTransport:
         text = text_of(content[:READ], kind)
         if refusal := refusal_of(status, response.headers, self._hidden(text), count):
             return refusal
-        raise SuspectError(f"{self._remote.url} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
+        raise SuspectError(f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
 
     def _read(self, headers: Mapping[str, str], content: bytes, kind: str, count: int) -> list[Any]:
         if self._fitted is None:
@@ -108,7 +111,7 @@ class HttpTransport:
     def _hint(self, response: httpx.Response) -> str:
         status, signing = response.status_code, self._remote.signing
         if 300 <= status < 400:
-            target = self._hidden(response.headers.get("Location", "nowhere"))[:200]
+            target = without_keys(self._hidden(response.headers.get("Location", "nowhere")))[:200]
             return f"; it points to {target}, which is not followed: if that is the suspect too, give it as url"
         if status not in (401, 403):
             return ""
@@ -119,7 +122,7 @@ class HttpTransport:
         return f"; is the key in {signing.key_env}?" if signing.key_env else ""
 
     def _hidden(self, text: str) -> str:
-        return hidden(text, [*self._signer.secrets, *self._remote.headers.values()])
+        return hidden(text, [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)])
 
     def _signed(self, method: str, url: str, message: Message) -> Headers | Refusal:
         return self._signer.headers(method, url, message.kind, message.body)
@@ -150,18 +153,10 @@ class HttpTransport:
 def exchanged(
     client: httpx.Client, timeout_s: float, method: str, url: str, most: int, signed: Headers, message: Message
 ) -> tuple[httpx.Response, bytes]:
-    """A response and its body in the clear: at most so many bytes, all of them within the time."""
-    end = time.monotonic() + timeout_s
+    """A response and its body in the clear: at most so many bytes, all of it within the time, from the look-up of the name on."""
     headers = {"Accept-Encoding": "identity", **message.headers, **signed} | ({"Content-Type": message.kind} if message.kind else {})
-    with client.stream(method, url, content=message.body or None, headers=headers) as response:
-
-        def parts() -> Any:
-            for part in response.iter_raw():
-                if time.monotonic() > end:
-                    raise httpx.ReadTimeout(f"not all of the answer within {timeout_s:g} s")
-                yield part
-
-        return response, b"".join(unpacked(response.headers.get("Content-Encoding", ""), parts(), most))
+    with within(timeout_s), client.stream(method, url, content=message.body or None, headers=headers) as response:
+        return response, b"".join(unpacked(response.headers.get("Content-Encoding", ""), response.iter_raw(), most))
 
 
 TransportOf = Callable[[Any, httpx.Limits], httpx.BaseTransport]
@@ -181,7 +176,10 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
     limits = httpx.Limits(max_connections=remote.concurrency)
     own = transport(verify, limits) if transport else None
-    return httpx.Client(
+    if keys_of(remote.url):
+        for name in ("httpx", "httpcore"):  # which log whole addresses
+            logging.getLogger(name).setLevel(logging.WARNING)
+    client = httpx.Client(
         headers=dict(remote.headers),
         timeout=remote.timeout_s,
         verify=verify,
@@ -190,6 +188,11 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
+    for one in (client._transport, *client._mounts.values()):  # httpx has no setting for it; what no longer fits is an AttributeError
+        if isinstance(one, httpx.HTTPTransport):
+            assert isinstance(one._pool._network_backend, httpcore.NetworkBackend)
+            one._pool._network_backend = Clocked()
+    return client
 
 
 @functools.lru_cache(maxsize=4)
@@ -210,7 +213,7 @@ def fetch_of(remote: Remote) -> Fetch:
             with client_of(replace(remote, headers={})) as client:
                 response, content = exchanged(client, remote.timeout_s, "POST", url, BYTES_A_RESPONSE, headers, message)
         except httpx.HTTPError as error:
-            raise SuspectError(f"the token server {url} does not answer ({first_line(error)})") from error
+            raise SuspectError(f"the token server {without_keys(url)} does not answer ({first_line(error)})") from error
         return response.status_code, response.headers, text_of(content, response.headers.get("Content-Type", ""))
 
     return fetch

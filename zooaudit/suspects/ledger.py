@@ -2,12 +2,14 @@
 and never more than its budget."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.errors import InputError, SuspectError
+from zooaudit.errors import BusyError, InputError, NotWrittenError, SuspectError
 from zooaudit.suspects.naming import Form
 
 TABLES = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, form TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, form TEXT NOT NULL, at REAL);
 CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
 """Outcomes of a request. What is sent or lost may have been answered, and paid for: it counts. What was refused does not."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
+ADD_TIME = "ALTER TABLE answers ADD COLUMN at REAL"
+"""Of ledgers of before: when their answers came is not known."""
+Counted = Callable[[int], None]
+
+
+def uncounted(images: int) -> None:
+    """Count nothing."""
+
+
+def nothing() -> None:
+    """Tell nobody."""
 
 
 def name_of(image: Tensor) -> str:
@@ -43,38 +59,62 @@ class Ledger:
         path: made if it is not there.
         about: whose answers these are (kit, address, settings). A ledger of others is refused.
         budget: images that may be charged at most, over all runs.
+        counted: is told of images before they are charged, and may raise to keep them from being sent; of those that were refused it is
+            told with a minus.
+        got_on: is told of each request that was answered.
+        called: in errors, by whom may not know where it is; "" for its path.
 
     Raises:
         InputError: the file is no ledger, or another suspect's.
-        SuspectError: another process is asking this suspect.
+        BusyError: another process is asking this suspect.
     """
 
-    def __init__(self, path: Path, about: Mapping[str, Any], budget: int) -> None:
-        self.path, self.budget = path, budget
+    def __init__(
+        self,
+        path: Path,
+        about: Mapping[str, Any],
+        budget: int,
+        counted: Counted = uncounted,
+        called: str = "",
+        got_on: Callable[[], None] = nothing,
+    ) -> None:
+        self.path, self.budget, self._counted = path, budget, counted
+        self._got_on = got_on
+        self._called = called or f"the ledger {path}"
+        self._else, self._more = ("", "") if called else ("; give another --ledger", "raise --budget to go on")
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._held = path.with_name(path.name + ".lock").open("a")
         except OSError as error:
-            raise InputError(f"the ledger {path} cannot be written ({error.strerror}); give another --ledger") from error
+            if error.errno in NO_ROOM:
+                raise NotWrittenError(f"{self._called} cannot be written: {error.strerror}") from error
+            raise InputError(f"{self._called} cannot be written ({error.strerror}){self._else}") from error
         try:
             fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise SuspectError(f"another audit is asking by the ledger {path}; wait for it, or stop it") from error
+            self._held.close()
+            raise BusyError(f"another audit is asking by {self._called}; wait for it, or stop it") from error
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.executescript(TABLES)
+            if "at" not in [row[1] for row in self._db.execute("PRAGMA table_info(answers)")]:
+                self._db.execute(ADD_TIME)
             self._of(json.dumps(about, sort_keys=True))
             self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))  # under way when a run ended
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{path} is no ledger ({error}); give another --ledger") from error
+            self._held.close()
+            raise _unusable(error, f"{called or path} is no ledger ({error}){self._else}") from error
+        except BaseException:
+            self._held.close()
+            raise
 
     def _of(self, about: str) -> None:
         (known,) = self._db.execute("SELECT max(told) FROM about").fetchone()
         if known is None:
             self._db.execute("INSERT INTO about VALUES (?)", (about,))
         elif known != about:
-            raise InputError(f"the ledger {self.path} is of {known}; expected {about}: give another --ledger")
+            raise InputError(f"{self._called} is of {known}; expected {about}{self._else}")
 
     def close(self) -> None:
         self._db.close()
@@ -106,7 +146,7 @@ class Ledger:
     def saw(self, told: Sequence[str]) -> bool:
         """Keep what the suspect told of itself before it was asked, a line each. Returns whether it told something else in a run before:
         its answers then came about behind several readings, and ``seen`` has all of them."""
-        with self._lock, self._transaction():
+        with self._lock, self._writing(), self._transaction():
             before = self._seen()
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in told])
             return bool(before) and self._seen() != before
@@ -129,35 +169,55 @@ class Ledger:
                     found[name] = torch.from_numpy(np.frombuffer(row[0], "<f4").astype(np.float32)), row[1]
         return found
 
+    def came(self, names: Iterable[str]) -> list[float | None]:
+        """When the answers to these came, seconds since 1970; None where that is not known."""
+        with self._lock:
+            rows = (self._db.execute("SELECT at FROM answers WHERE image = ?", (name,)).fetchone() for name in names)
+            return [row[0] for row in rows if row]
+
     def charge(self, images: int) -> int:
         """Before a request is sent: count its images. Returns the request's number.
 
         Raises:
             SuspectError: they are more than the budget leaves.
+        NotWrittenError: there is no room to write them down.
         """
-        with self._lock:
+        with self._lock, self._writing():
             spent = self._spent()
             if spent + images > self.budget:
                 (answered,) = self._db.execute("SELECT count(*) FROM answers").fetchone()
                 raise SuspectError(
                     f"the budget is {self.budget} queries, {spent} are spent ({answered} answered, the others lost on the way) and "
-                    f"{images} more are needed; raise --budget to go on"
+                    f"{images} more are needed; {self._more or 'ask for a larger budget to go on'}"
                 )
+            self._counted(images)
             number = self._db.execute("INSERT INTO requests (images, outcome) VALUES (?, ?)", (images, SENT)).lastrowid
             assert number is not None
             return number
 
     def answered(self, number: int, names: list[str], rows: Tensor, form: Form) -> None:
         """A request's answers have come."""
-        packed = [(n, r.numpy().astype("<f4").tobytes(), form) for n, r in zip(names, rows, strict=True)]
-        with self._lock, self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?)", packed)
+        now = time.time()
+        packed = [(n, r.numpy().astype("<f4").tobytes(), form, now) for n, r in zip(names, rows, strict=True)]
+        with self._lock, self._writing(), self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO answers (image, row, form, at) VALUES (?, ?, ?, ?)", packed)
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (ANSWERED, number))
+        self._got_on()
 
     def not_answered(self, number: int, outcome: str) -> None:
         """A request was ``REFUSED``, or is ``LOST``."""
-        with self._lock:
+        with self._lock, self._writing():
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (outcome, number))
+            if outcome == REFUSED:
+                (images,) = self._db.execute("SELECT images FROM requests WHERE number = ?", (number,)).fetchone()
+                self._counted(-images)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise NotWrittenError(f"{self._called} cannot be written: {error}; answers so far are kept") from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -165,6 +225,13 @@ class Ledger:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            with contextlib.suppress(sqlite3.OperationalError):  # a full disk has ended it already
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _unusable(error: sqlite3.DatabaseError, otherwise: str) -> Exception:
+    """A full disk, or one that cannot be read, is no damage to the file: it goes on as what it is."""
+    passing = isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF in PASSING
+    return NotWrittenError(f"a ledger cannot be written: {error}") if passing else InputError(otherwise)

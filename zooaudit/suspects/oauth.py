@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from zooaudit.errors import SuspectError
-from zooaudit.suspects.addresses import guard_plain
+from zooaudit.suspects.addresses import guard_plain, without_keys
 from zooaudit.suspects.signing import Headers, Signing, secret
 from zooaudit.suspects.transport import Refusal
 from zooaudit.suspects.waiting import object_of, seconds_of
@@ -73,7 +73,7 @@ class OAuth:
         found = object_of(text)
         token, kind, life = found.get("access_token"), found.get("token_type", "bearer"), found.get("expires_in")
         if status != 200 or not isinstance(token, str) or not token.isprintable() or not token.isascii() or str(kind).lower() != "bearer":
-            raise SuspectError(f"{signing.oauth_url} gives no token{self._why(status, found)}")
+            raise SuspectError(f"{without_keys(signing.oauth_url)} gives no token{self._why(status, found)}")
         seconds = seconds_of(str(life), 0.0) if isinstance(life, int | float | str) else 0.0
         self._until = self._clock() + (seconds - min(EARLY_S, EARLY * seconds) if seconds else float("inf"))
         self._token = token

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from zooaudit.config import canonical_json, check
 from zooaudit.errors import ConfigError, InputError
-from zooaudit.suspects.addresses import GRPC, is_address
+from zooaudit.suspects.addresses import GRPC, is_address, without_keys
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.pictures import Layout
 from zooaudit.suspects.signing import Signing
@@ -46,7 +46,7 @@ class Remote:
         concurrency: requests at once.
         rate: images a second at most; 0 is no limit.
         retries: of one request; while its model loads, as many as there is patience for.
-        timeout_s: of one request, from the first byte sent to the last one read.
+        timeout_s: of one exchange, from the look-up of the name to the last byte read.
         patience_s: how long one request is tried in all.
         ca: PEM file of certificates to trust beside the usual ones.
         said: names of the settings that were given.
@@ -71,7 +71,8 @@ class Remote:
     said: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        check(is_address(self.url), self, "url", f"{ADDRESS}, plain ASCII")
+        if not is_address(self.url):
+            raise ConfigError(f"url is {ascii(self.shown)[:200]}; expected {ADDRESS}, plain ASCII, without a password")
         limits = (("batch", 1, 10_000), ("largest_request", 1_000, 2**31 - 1), ("concurrency", 1, 64), ("retries", 0, 1_000))
         for name, least, most in limits:
             value = getattr(self, name)
@@ -86,11 +87,16 @@ class Remote:
             raise ConfigError(f"headers are {', '.join(map(str, self.headers))}; expected texts of printable ASCII")
         if self.is_grpc and (self.wire.protocol != "v2" or self.signing.sign == "aws"):
             wrong = f"protocol {self.wire.protocol}" if self.wire.protocol != "v2" else "sign aws"
-            raise ConfigError(f"{self.url} is gRPC, which does not go with {wrong}; expected v2, signed by key or oauth")
+            raise ConfigError(f"{self.shown} is gRPC, which does not go with {wrong}; expected v2, signed by key or oauth")
 
     @property
     def is_grpc(self) -> bool:
         return urlsplit(self.url).scheme in GRPC
+
+    @property
+    def shown(self) -> str:
+        """Its address without keys: in messages, records and evidence."""
+        return without_keys(self.url)
 
     @property
     def about(self) -> dict[str, Any]:
@@ -101,7 +107,8 @@ class Remote:
         asked = {f.name: getattr(wire, f.name) for f in fields(wire) if f.name not in later}
         asked |= {f.name: getattr(naming, f.name) for f in fields(naming)}
         headers = hashlib.sha256(canonical_json(sorted(self.headers.items())).encode()).hexdigest() if self.headers else ""
-        return {"url": self.url, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
+        told = {"url": self.shown, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
+        return told | ({"url_sha256": hashlib.sha256(self.url.encode()).hexdigest()} if self.shown != self.url else {})
 
 
 def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
@@ -128,11 +135,12 @@ def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
     if not url:
         raise ConfigError("the suspect has no url; expected the address of its prediction route")
     if not is_address(url):
-        raise ConfigError(f"url is {ascii(url)[:200]}; expected {ADDRESS}, plain ASCII, without a password")
+        raise ConfigError(f"url is {ascii(without_keys(str(url)))[:200]}; expected {ADDRESS}, plain ASCII, without a password")
     wire = _usual(url, settings) | own[Wire]
     if wire.get("protocol") is None:
         raise ConfigError(
-            f"{url} does not show its protocol (.../infer, ...:predict, /predictions/...); say protocol = one of {', '.join(PROTOCOLS)}"
+            f"{without_keys(url)} does not show its protocol (.../infer, ...:predict, /predictions/...); "
+            f"say protocol = one of {', '.join(PROTOCOLS)}"
         )
     naming = {"classes": classes} | {k: tuple(v) if isinstance(v, list) else v for k, v in own[Naming].items()}
     if len(naming["classes"]) != len(classes):

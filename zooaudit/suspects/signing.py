@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from zooaudit.config import check
 from zooaudit.errors import ConfigError
-from zooaudit.suspects.addresses import guard_plain, is_address
+from zooaudit.suspects.addresses import guard_plain, is_address, without_keys
 from zooaudit.suspects.transport import Refusal
 
 WAYS = ("key", "oauth", "aws")
@@ -56,7 +56,8 @@ class Signing:
     def __post_init__(self) -> None:
         check(self.sign in WAYS, self, "sign", f"one of {', '.join(WAYS)}")
         if self.sign == "oauth":
-            check(is_address(self.oauth_url, ("http", "https")), self, "oauth_url", "the token server's http(s)://host/path")
+            if not is_address(self.oauth_url, ("http", "https")):
+                raise ConfigError(f"Signing.oauth_url is {without_keys(self.oauth_url)!r}; expected the token server's http(s)://host/path")
             for name in ("oauth_id_env", "oauth_secret_env"):
                 check(bool(getattr(self, name)), self, name, "the name of an environment variable")
         if self.sign != "key" and self.key_env:

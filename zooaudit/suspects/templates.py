@@ -1,12 +1,14 @@
 """Requests described by a template: JSON in which placeholders stand for images. Pure."""
 
 import base64
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
+from zooaudit.errors import ConfigError
 from zooaudit.suspects.pictures import jpeg, png
 
 SINGLE, MANY = ("$image", "$png", "$jpeg"), ("$images", "$pngs", "$jpegs")
@@ -14,8 +16,46 @@ SINGLE, MANY = ("$image", "$png", "$jpeg"), ("$images", "$pngs", "$jpegs")
 text before them, as in ``data:image/png;base64,$png``."""
 EACH = "$each"
 """An object with this one key is a list: what stands under it once for each image of the request, where ``$image`` is that image."""
+LARGEST = 2**63
 FILES = {"$png": png, "$jpeg": jpeg}
 Numbers = Callable[[Tensor], Any]
+MOST_PLACES, MOST_VALUES, MOST_CHARACTERS, DEEPEST = 4, 10_000, 100_000, 32
+"""A template's placeholders, values, characters and levels: a request is at most so many times its images, and so much more."""
+
+
+def check_template(template: Any) -> None:
+    """Refuse a template that would make far more of a request than its images, before anything is made of it.
+
+    Raises:
+        ConfigError: too many places for images, values, characters or levels, or something that is no JSON.
+    """
+    places = values = characters = 0
+    pending = [(template, 1)]
+    while pending:
+        one, level = pending.pop()
+        values += 1
+        if isinstance(one, dict | list) and level > DEEPEST:
+            raise ConfigError(f"the request template has more than {DEEPEST} levels; expected fewer")
+        if isinstance(one, dict):
+            if wrong := next((k for k in one if not isinstance(k, str)), None):
+                raise ConfigError(f"the request template is no JSON (the name {str(wrong)[:40]!r}); expected texts as names")
+            characters += sum(map(len, one))
+            pending += [(inner, level + 1) for inner in one.values()]
+        elif isinstance(one, list):
+            pending += [(inner, level + 1) for inner in one]
+        elif isinstance(one, str):
+            places, characters = places + bool(_placeholder(one)), characters + len(one)
+        elif isinstance(one, float) and not math.isfinite(one):
+            raise ConfigError(f"the request template is no JSON ({one}); expected finite numbers")
+        elif isinstance(one, int) and abs(one) > LARGEST:
+            raise ConfigError("the request template has a number of more than 64 bits; expected smaller ones")
+        elif one is not None and not isinstance(one, int | float):
+            raise ConfigError(f"the request template is no JSON (a {type(one).__name__}); expected texts, numbers, lists and tables")
+        for what, found, most in (("places for images", places, MOST_PLACES), ("values", values, MOST_VALUES)):
+            if found > most:
+                raise ConfigError(f"the request template has more than {most:,} {what}; expected {most:,} at most")
+        if characters > MOST_CHARACTERS:
+            raise ConfigError(f"the request template has more than {MOST_CHARACTERS:,} characters; expected {MOST_CHARACTERS:,} at most")
 
 
 def placeholders(template: Any) -> set[str]:

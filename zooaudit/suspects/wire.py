@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import jmespath
 from jmespath.exceptions import JMESPathError
 from torch import Tensor
 
 from zooaudit.config import check
 from zooaudit.errors import AnswersError, ConfigError
+from zooaudit.suspects.paths import check_path, found_by
 from zooaudit.suspects.pictures import JPEG, LAYOUTS, MEDIA, NPY, NUMBERS, PNG, Layout, jpeg, npy, numbers, png
-from zooaudit.suspects.templates import MANY, SINGLE, filled, placeholders
+from zooaudit.suspects.templates import MANY, MOST_CHARACTERS, SINGLE, check_template, filled, placeholders
 from zooaudit.suspects.transport import Message
 
 Protocol = Literal["v2", "tensorflow", "torchserve", "raw", "form", "template"]
@@ -28,6 +28,8 @@ FILES = ("torchserve", "raw")
 """Protocols whose body is the image itself."""
 JSON = "application/json"
 USUAL_ANSWERS = {"tensorflow": "predictions || outputs", "template": "predictions"}
+MOST_FIELDS = 64
+"""Of a form."""
 LATER = ("datatype", "offset", "tensors", "metadata", "media", "form_file", "form", "form_many")
 """Settings that came after ledgers were first written: a ledger is named after them only where they are used."""
 
@@ -78,16 +80,12 @@ class Wire:
         check(self.datatype in ("", *NUMBERS, "BYTES"), self, "datatype", f"one of {', '.join(NUMBERS)}, BYTES")
         check(self.tensors in ("", "json", "binary"), self, "tensors", "json or binary")
         check(self.media in MEDIA and (self.media != NPY or self.protocol == "raw"), self, "media", f"{PNG}, {JPEG}, or for raw {NPY}")
+        check_template(self.request)
         if self.protocol == "template" and not placeholders(self.request):
             raise ConfigError(f"the request template has no place for images; expected one of {', '.join((*MANY, *SINGLE))} in it")
-        try:
-            json.dumps(self.request, allow_nan=False)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"the request template is no JSON ({error})") from error
-        try:
-            jmespath.compile(self.answers or "@")
-        except JMESPathError as error:
-            raise ConfigError(f"answers is {self.answers!r}, which is no JMESPath: {str(error).splitlines()[0]}") from error
+        check_path(self.answers)
+        if len(self.form) > MOST_FIELDS or sum(len(n) + len(t) for n, t in self.form.items()) > MOST_CHARACTERS:
+            raise ConfigError(f"the form has {len(self.form)} fields; expected {MOST_FIELDS} and {MOST_CHARACTERS:,} characters at most")
         if not all(n and (n + t).isprintable() and '"' not in n for n, t in ({self.form_file: ""} | dict(self.form)).items()):
             raise ConfigError("the form has a name or a text that no form can have; expected names without quotes, and printable texts")
 
@@ -134,7 +132,9 @@ class Wire:
         told = json_of(text)
         try:
             path = self.answers or USUAL_ANSWERS.get(self.protocol, "")
-            found = jmespath.search(path, told) if path else told
+            found = found_by(path, told) if path else told
+        except AnswersError:
+            raise
         except (ValueError, TypeError, RecursionError, JMESPathError) as error:
             raise AnswersError.of(f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
         if self.one_by_one and not (isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict | str)):

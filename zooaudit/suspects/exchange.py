@@ -1,0 +1,289 @@
+"""One deadline about a whole exchange with a suspect: look-up, connection, handshake, question, headers, body. A time-out for each read, as
+clients have it, is outlasted by whoever sends a byte now and then; and no read ends because an audit was stopped.
+
+Whoever asks says until when (``within``) and what stops it (``heeding``); the sockets of :class:`Clocked` heed both, whatever is between.
+"""
+
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+import httpcore
+
+from zooaudit.errors import StoppedError
+
+SLICE_S = 0.2
+"""Longest wait before it is looked whether the audit was stopped."""
+RECORD = 2**14
+"""Bytes of TLS that are read at once."""
+Halted = Callable[[], bool]
+Result = TypeVar("Result")
+_halted: ContextVar[Halted] = ContextVar("halted", default=lambda: False)
+_deadline: ContextVar[tuple[float, float]] = ContextVar("deadline", default=(float("inf"), float("inf")))
+"""When it is, and how many seconds there were."""
+
+
+@contextmanager
+def heeding(halted: Halted) -> Iterator[None]:
+    """Exchanges of this thread end with ``StoppedError`` once ``halted`` gives true."""
+    token = _halted.set(halted)
+    try:
+        yield
+    finally:
+        _halted.reset(token)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Exchanges of this thread end after so many seconds."""
+    token = _deadline.set((time.monotonic() + seconds, seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def refuse_if_halted() -> None:
+    """Raises:
+    StoppedError: the audit was stopped.
+    """
+    if _halted.get()():
+        raise StoppedError("the audit was stopped; answers so far are kept")
+
+
+class Clock:
+    """Of one operation: its own time-out, and the deadline of the exchange that it is part of.
+
+    Args:
+        late: what is raised when time is up.
+    """
+
+    def __init__(self, timeout: float | None, late: type[Exception]) -> None:
+        own = (float("inf") if timeout is None else time.monotonic() + timeout, timeout or 0.0)
+        self._end, self._seconds = min(_deadline.get(), own)
+        self._late = late
+
+    def slice_s(self) -> float:
+        """How long may be waited now.
+
+        Raises:
+            StoppedError: the audit was stopped.
+        """
+        refuse_if_halted()
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self._late(f"not all of the answer within {self._seconds:g} s")
+        return min(left, SLICE_S)
+
+
+def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
+    """Addresses of a name, as ``getaddrinfo`` gives them; the system's own look-up knows no time-out.
+
+    Raises:
+        OSError: the name is not known.
+        StoppedError, or what the clock raises: it took too long.
+    """
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)  # an address needs no look-up
+    except (OSError, UnicodeError):
+        pass
+    found: list[list[Any] | OSError] = []
+    done = threading.Event()
+
+    def look() -> None:
+        try:
+            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            found.append(error)
+        except UnicodeError as error:  # no name that a host can have
+            found.append(OSError(str(error)))
+        finally:
+            done.set()
+
+    threading.Thread(target=look, daemon=True).start()
+    while not done.wait(clock.slice_s()):
+        pass
+    if not found or isinstance(found[0], OSError):
+        raise found[0] if found and isinstance(found[0], OSError) else OSError(f"{host} cannot be looked up")
+    return found[0]
+
+
+class Clocked(httpcore.NetworkBackend):
+    """Connections whose every wait heeds the deadline."""
+
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:  # fmt: skip
+        clock, trouble = Clock(timeout, httpcore.ConnectTimeout), OSError(f"{host} has no address")
+        try:
+            for family, kind, protocol, _, address in looked_up(host, port, clock):
+                try:
+                    return _connected(family, kind, protocol, address, local_address, socket_options or (), clock)
+                except OSError as error:
+                    trouble = error
+        except OSError as error:
+            trouble = error
+        raise httpcore.ConnectError(str(trouble)) from trouble
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def _connected(
+    family: int, kind: int, protocol: int, address: Any, local: str | None, options: Iterable[Any], clock: Clock
+) -> "Plain":  # fmt: skip
+    own = socket.socket(family, kind, protocol)
+    try:
+        for option in (*options, (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)):
+            own.setsockopt(*option)
+        if local:
+            own.bind((local, 0))
+        own.setblocking(False)
+        try:
+            own.connect(address)
+        except BlockingIOError:
+            _ready(own, select.POLLOUT, clock)
+            if number := own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                raise OSError(number, os.strerror(number)) from None
+    except BaseException:
+        own.close()
+        raise
+    return Plain(own)
+
+
+def _ready(own: socket.socket, event: int, clock: Clock) -> None:
+    """Wait until a socket can be read or written."""
+    poll = select.poll()
+    poll.register(own, event)
+    while not poll.poll(clock.slice_s() * 1000):
+        pass
+
+
+class Plain(httpcore.NetworkStream):
+    """A connection in plain text."""
+
+    def __init__(self, own: socket.socket) -> None:
+        self._socket = own
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        clock = Clock(timeout, httpcore.ReadTimeout)
+        while True:
+            clock.slice_s()  # even of a suspect that always has more to say
+            try:
+                return self._socket.recv(max_bytes)
+            except BlockingIOError:
+                _ready(self._socket, select.POLLIN, clock)
+            except OSError as error:
+                raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        clock, left = Clock(timeout, httpcore.WriteTimeout), memoryview(buffer)
+        while left:
+            clock.slice_s()
+            try:
+                left = left[self._socket.send(left) :]
+            except BlockingIOError:
+                _ready(self._socket, select.POLLOUT, clock)
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return Encrypted(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "client_addr":
+            return self._socket.getsockname()
+        if info == "server_addr":
+            return self._socket.getpeername()
+        if info == "socket":
+            return self._socket
+        if info == "is_readable":
+            poll = select.poll()
+            poll.register(self._socket, select.POLLIN)
+            return bool(poll.poll(0))
+        return None
+
+
+class Encrypted(httpcore.NetworkStream):
+    """A connection in TLS over any other, which may be encrypted itself (a proxy's)."""
+
+    def __init__(self, under: httpcore.NetworkStream, context: ssl.SSLContext, name: str | None, timeout: float | None) -> None:
+        self._under, self._in, self._out = under, ssl.MemoryBIO(), ssl.MemoryBIO()
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+            self._through(self._tls.do_handshake, end)
+        except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
+            under.close()
+            raise httpcore.ConnectTimeout("the handshake took too long") from error
+        except (OSError, ValueError, httpcore.NetworkError) as error:  # ValueError: no name that a host can have
+            under.close()
+            raise httpcore.ConnectError(str(error)) from error
+        except BaseException:
+            under.close()
+            raise
+
+    def _through(self, step: Callable[[], Result], end: float | None) -> Result:
+        """A step of TLS, with what it has to send and to read for it."""
+        while True:
+            wanted = False
+            try:
+                result = step()
+            except ssl.SSLWantReadError:
+                wanted = True
+            finally:
+                if told := self._out.read():  # an alert, too
+                    self._under.write(told, _left(end))
+            if not wanted:
+                return result
+            if got := self._under.read(RECORD, _left(end)):
+                self._in.write(got)
+            else:
+                self._in.write_eof()
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        end = None if timeout is None else time.monotonic() + timeout
+        try:
+            return self._through(lambda: self._tls.read(max_bytes), end)
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return b""
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from error
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        end, left = None if timeout is None else time.monotonic() + timeout, memoryview(buffer)
+        while left:
+            piece = left[:RECORD]
+            try:
+                sent = self._through(lambda piece=piece: self._tls.write(piece), end)  # type: ignore[misc]
+            except OSError as error:
+                raise httpcore.WriteError(str(error)) from error
+            left = left[sent:]
+
+    def close(self) -> None:
+        self._under.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return Encrypted(self, ssl_context, server_hostname, timeout)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._tls if info == "ssl_object" else self._under.get_extra_info(info)
+
+
+def _left(end: float | None) -> float | None:
+    return None if end is None else max(0.0, end - time.monotonic())
