@@ -144,12 +144,8 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
-<<<<<<< HEAD
-        contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.name, told=text),
-        frozenset(args.allow_key_env or ()),
-=======
         contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.shown, told=text),
->>>>>>> p5-f2
+        frozenset(args.allow_key_env or ()),
     )  # fmt: skip
     case.door = stack.enter_context(Door.to(case.name, how))
     if case.door.loaded:
