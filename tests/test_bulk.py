@@ -35,9 +35,9 @@ def by_boto3(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     asked: list[str] = []
     real = store._read_one
 
-    def noted(key: str) -> bytes:
+    def noted(key: str, most: int | None = None) -> bytes:
         asked.append(key)
-        return real(key)
+        return real(key, most)
 
     monkeypatch.setattr(store, "_read_one", noted)
     return asked
