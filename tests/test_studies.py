@@ -23,7 +23,7 @@ from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.farm import SerialFarm
 from zooaudit.pipeline import run_audit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import perturbations, runner, similarity, thieves
+from zooaudit.studies import runner, similarity, subspaces, thieves
 from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
@@ -40,8 +40,7 @@ def few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"PER_SHARE": 1, "ITERATIONS": (1, 2), "EPOCHS": (1, 2), "PRUNED": (0.2,), "PRUNED_CHANNELS": (0.2,)}.items():
             patch.setattr(thieves, name, value)
-        patch.setattr(perturbations, "UAPS", 3)
-        patch.setattr(perturbations, "UAP_STEPS", 3)
+        patch.setattr(subspaces, "ARMS", tuple(dataclasses.replace(arm, most=3, steps=3, points=20) for arm in subspaces.ARMS))
         yield
 
 

@@ -16,6 +16,7 @@ from zooaudit.studies import (
     qurd,
     rivals,
     similarity,
+    subspaces,
     thieves,
     validity,
 )
@@ -69,7 +70,7 @@ STUDIES = {
         Study("similarity", "Similarity and p by architecture and optimiser", "tables 2, 3", similarity.tables),
         Study("accuracy", "Test accuracies", "table 4", accuracy.accuracies),
         Study("auc", "Telling piracy models from innocent ones", "section 5.3", similarity.ranking),
-        Study("subspace", "UAP subspaces", "figure 2", perturbations.uap_subspaces),
+        Study("subspace", "UAP subspaces", "figure 2", subspaces.uap_subspaces),
         Study("maps", "Maps of raw fingerprints", "figure 3", perturbations.maps),
         Study("cdf", "Distributions of similarities", "figure 5", similarity.distributions),
         Study("datapoints", "Datapoints in a fingerprint", "figure 6a", ablations.datapoints),
