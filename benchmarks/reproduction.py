@@ -24,6 +24,10 @@ paper says is in its tables and figures as named; a claim is
 - **not decidable at this scale** if too few models were there, or if it is about how an encoder's separation changes and that encoder
   does not separate to begin with (median AUC under .9).
 
+**These outcomes are older than the studies.** The paper was read again line by line, and the studies of the encoder, figures 2, 8, 9 and
+13, views and p were changed ([how, with the rules, before any number](decisions/0021-the-papers-claims-read-again.md)); they have not run
+yet on a fresh zoo.
+
 Some rules were changed after a first pass, when its numbers had been seen: [which, and which verdicts fell](log.md).
 
 A number that the paper does not give, but an audit must know, is in the table without a verdict.

@@ -165,5 +165,5 @@ def test_hellinger_sets_innocents_apart_on_the_layer_that_is_measured() -> None:
 def test_an_encoder_without_a_name_is_the_papers() -> None:
     """Kits written before there was a second one say nothing."""
     assert EncoderConfig().name == "paper"
-    with pytest.raises(ConfigError, match=r"EncoderConfig.name is 'best'; expected one of paper, hellinger"):
+    with pytest.raises(ConfigError, match=r"EncoderConfig.name is 'best'; expected one of paper, paper-b, hellinger"):
         EncoderConfig("best")

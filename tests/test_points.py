@@ -1,4 +1,4 @@
-"""Datapoints and views: K-means clusters, the nearest neighbours inside them, and no image twice."""
+"""Datapoints and views: K-means clusters, images drawn from them, and none twice."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from tests.oracles.views import views as brute_force
+from tests.oracles.views import datapoints
 from zooaudit.config import FingerprintConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import ConfigError, DataError
@@ -25,13 +25,33 @@ def blobs(sizes: list[int], seed: int = 0) -> Tensor:
     return torch.cat([torch.randn(n, 4, generator=generator) * 0.1 + 20 * torch.eye(4)[i % 4] * (1 + i // 4) for i, n in enumerate(sizes)])
 
 
-def test_views_are_those_of_brute_force() -> None:
+def test_the_first_view_is_the_datapoints_and_the_others_are_of_their_clusters() -> None:
     rows = features()
-    chosen = choose_points(rows, FingerprintConfig(points=12, views=5), seed=3)
+    chosen = choose_points(rows, FingerprintConfig(points=12, views=5), seed=3).numpy()
     labels = KMeans(12, n_init=1, random_state=3).fit(rows.numpy()).labels_
-    expected = brute_force(rows.numpy(), labels, 12, 5)
-    order = {int(labels[row[0]]): row for row in chosen.numpy().T}
-    assert {cluster: list(row) for cluster, row in order.items()} == {c: list(expected[:, c]) for c in range(12)}
+    assert (labels[chosen] == labels[chosen[0]]).all()
+    assert {int(labels[i]): int(i) for i in chosen[0]} == dict(enumerate(datapoints(rows.numpy(), labels, 12)))
+
+
+def test_views_are_drawn_and_not_sorted_by_distance() -> None:
+    """A view's distance to the datapoint has nothing to do with its number."""
+    rows = features(3000)
+    chosen = choose_points(rows, FingerprintConfig(points=20, views=40), seed=0)
+    distance = (rows[chosen[1:]] - rows[chosen[0]]).norm(dim=2).mean(1)
+    number = torch.arange(len(distance), dtype=torch.float32)
+    assert abs(float(torch.corrcoef(torch.stack([number, distance]))[0, 1])) < 0.5
+    early, late = distance[:13].mean(), distance[-13:].mean()
+    assert float(abs(early - late)) < 0.1 * float(distance.mean())
+
+
+def test_a_small_cluster_gives_its_images_again_where_the_rule_says_so() -> None:
+    sizes = [30, 30, 30, 4]
+    chosen = choose_points(blobs(sizes), FingerprintConfig(points=4, views=40, small_clusters="repeat"), 0)
+    cluster = torch.repeat_interleave(torch.arange(4), torch.tensor(sizes))
+    for column in chosen.T:
+        (mine,) = set(cluster[column].tolist())
+        counts = torch.bincount(column, minlength=sum(sizes))[cluster == mine]
+        assert counts.sum() == 40 and counts.max() - counts.min() <= 1, "each before any a second time"
 
 
 @settings(max_examples=25)
@@ -44,10 +64,7 @@ def test_views_share_no_image_and_stay_in_their_cluster(points: int, views: int,
     assert chosen.dtype == torch.int64
     assert len(chosen.unique()) == views * points
     assert torch.equal(chosen, choose_points(rows, config, seed))
-    datapoints, distances = rows[chosen[0]], (rows[chosen] - rows[chosen[0]]).norm(dim=2)
-    assert (distances.diff(dim=0) >= -1e-5).all(), "view j must take the j-th nearest"
-    assert (distances[0] == 0).all()
-    assert len(datapoints.unique(dim=0)) == points
+    assert len(rows[chosen[0]].unique(dim=0)) == points
 
 
 def test_separate_clusters_give_one_point_each_to_every_view() -> None:

@@ -13,17 +13,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.zoos import TINY, bench
+from tests import zoos
 from zooaudit.cli import main
 from zooaudit.code import code_digest
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.autoencoder import fit_autoencoder
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.farm import SerialFarm
+from zooaudit.farm import Farm, SerialFarm
 from zooaudit.pipeline import run_audit
-from zooaudit.storage.artifacts import open_store
-from zooaudit.studies import perturbations, runner, similarity, thieves
+from zooaudit.seeds import derive
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.studies import encoders, extractions, runner, similarity, strengths, subspaces, thieves, under_twins
 from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
@@ -31,7 +32,14 @@ from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
 from zooaudit.studies.registry import ON_MODELS, STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
 from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.paper import mean_p_value
 from zooaudit.zoo.spec import Role
+
+TINY = dataclasses.replace(zoos.TINY, zoo=dataclasses.replace(zoos.TINY.zoo, twins=2))
+
+
+def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None) -> Bench:
+    return zoos.bench(dataset, artifacts, farm, TINY)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +48,17 @@ def few() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"PER_SHARE": 1, "ITERATIONS": (1, 2), "EPOCHS": (1, 2), "PRUNED": (0.2,), "PRUNED_CHANNELS": (0.2,)}.items():
             patch.setattr(thieves, name, value)
-        patch.setattr(perturbations, "UAPS", 3)
-        patch.setattr(perturbations, "UAP_STEPS", 3)
+        for name, value in {"STARTS": 2, "FEW": 2, "MANY": 10}.items():
+            patch.setattr(encoders, name, value)
+        for module, changed in (
+            (extractions, {"PER_CELL": 1, "SEED_SHARES": (0.02, 0.05), "ROUNDS": (0, 1)}),
+            (strengths, {"TIMES": (0.5, 1.0), "PER_CELL": 2}),
+            (under_twins, {"VIEWS": 2, "PAIRS": 10}),
+        ):
+            for name, value in changed.items():
+                patch.setattr(module, name, value)
+        patch.setattr(strengths, "DEEPFOOL", {"batch_size": 8, "points": 20, "max_steps": 4})
+        patch.setattr(subspaces, "ARMS", tuple(dataclasses.replace(arm, most=3, steps=3, points=20) for arm in subspaces.ARMS))
         yield
 
 
@@ -102,7 +119,7 @@ def test_a_second_run_only_reads(done: tuple[Bench, dict[str, Result]], digits: 
 
 
 def test_a_study_that_lacks_models_says_which(digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]) -> None:
-    with pytest.raises(NotEnoughModelsError, match=r"lacks 13 models .*1 victim.*5 piracy.* --build"):
+    with pytest.raises(NotEnoughModelsError, match=r"lacks 15 models .*1 victim.*5 piracy.* --build"):
         run_study(STUDIES["auc"], bench(digits, open_store("memory:")), {})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(thieves, "PRUNED", (0.2, 0.7))
@@ -185,6 +202,18 @@ def test_a_models_p_rests_on_the_other_references(done: tuple[Bench, dict[str, R
     own = next(iter(scores.of(Role.HOMOLOGOUS).by_spec))
     raised = Scores({s: v + (5.0 if s == own else 0.0) for s, v in scores.by_spec.items()})
     assert raised.p_values(TINY.verdict, 1, Role.HOMOLOGOUS)[own] < 0.05, "far above the others, and not compared with itself"
+
+
+def test_a_p_of_the_cell_rests_on_models_of_that_architecture_and_optimiser(done: tuple[Bench, dict[str, Result]]) -> None:
+    scores = cohort(done).scores(Variant(TINY.encoder))
+    first, *others = scores.of(Role.HOMOLOGOUS).by_spec
+    elsewhere = {s: dataclasses.replace(s, optimiser="adam") for s in others}
+    moved = Scores({elsewhere.get(s, s): v + (5.0 if s in elsewhere else 0.0) for s, v in scores.by_spec.items()})
+    p = moved.p_values(TINY.verdict, 1, Role.PIRACY, of_cell=True)
+    alone = Scores({s: v for s, v in moved.by_spec.items() if s not in elsewhere.values()})
+    own = mean_p_value(alone.by_spec[next(iter(p))], np.stack([moved.by_spec[first]]), TINY.verdict, derive(1, "verdict", next(iter(p)).id))
+    assert p[next(iter(p))] == own, "the raised ones are of another cell"
+    assert np.isnan(moved.p_values(TINY.verdict, 1, Role.HOMOLOGOUS, of_cell=True)[first]), "nobody is left to compare it with"
 
 
 @given(seed=st.integers(0, 20))

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from tests.makers import Affine
 from zooaudit.baselines.ipguard import IpGuard
 from zooaudit.baselines.scores import matching_rate
-from zooaudit.errors import ConfigError
+from zooaudit.data.images import Dataset, to_unit
+from zooaudit.errors import ConfigError, ModelError
 from zooaudit.suspects.access import top_k
-from zooaudit.uap.border import border_points, confidence_gap
+from zooaudit.uap.border import border_points, confidence_gap, last_layer_border
 from zooaudit.uap.subspace import inconsistency, profile, subspace
 
 
@@ -96,3 +97,41 @@ def test_top_k_keeps_the_likeliest_and_nothing_else(k: int, seed: int) -> None:
         likeliest = sorted(range(5), key=lambda i: -row[i])[: max(k, 1)]
         expected = [(1.0 if k == 0 else row[i]) if i in likeliest else 0.0 for i in range(5)]
         assert told == expected
+
+
+def test_images_at_the_last_layers_border_are_found_again(learnt: torch.nn.Module, digits: Dataset) -> None:
+    first, second = to_unit(digits.train.images[:30]), to_unit(digits.train.images[30:60])
+    points, apart = last_layer_border(learnt, first, second)
+    assert torch.equal(apart, learnt(first).argmax(1) != learnt(second).argmax(1)) and 10 < int(apart.sum()) < 30
+    assert float(points.min()) >= 0 and float(points.max()) <= 1 and not points.requires_grad
+    middle = ((first + second) / 2)[apart]
+    found, before = (float(confidence_gap(learnt(x).softmax(1)).mean()) for x in (points, middle))
+    assert found < 0.35 and found < before, (found, before)
+    assert not learnt.hidden[1]._forward_pre_hooks and not list(learnt.modules())[-1]._forward_pre_hooks
+
+
+def test_a_model_without_a_linear_layer_has_no_such_border() -> None:
+    with pytest.raises(ModelError, match="no linear layer"):
+        last_layer_border(torch.nn.Flatten(), torch.rand(2, 1, 2, 2), torch.rand(2, 1, 2, 2))
+
+
+def turned(angle: float, seed: int, noise: float) -> torch.Tensor:
+    """A full-rank set of UAPs around one direction, turned towards another by ``angle``, and noise."""
+    angle_, axes = torch.tensor(angle), torch.eye(64)
+    return torch.cos(angle_) * axes[0] + torch.sin(angle_) * axes[7] + noise * drawn(64, 64, seed=seed)
+
+
+@pytest.mark.parametrize("built", [1.0, 2.0, 3.0])
+def test_the_ratio_of_inconsistencies_is_as_built(built: float) -> None:
+    victim, again = turned(0, 1, 0.01), turned(0, 2, 0.01)
+    near, far = (inconsistency(victim, turned(angle, 3, 0.01), again) for angle in (0.4, 0.4 * built))
+    assert far / near == pytest.approx(built, rel=0.1)
+
+
+def test_a_victim_is_far_from_its_own_other_uaps_and_that_floor_can_be_taken_out() -> None:
+    victim, again, third = (turned(0, seed, 0.05) for seed in (1, 2, 3))
+    near, far = turned(0.1, 4, 0.05), turned(0.3, 5, 0.05)
+    assert inconsistency(victim, again) > 0.7 * inconsistency(victim, near), "nearly all of it is floor"
+    assert inconsistency(victim, far) / inconsistency(victim, near) < 1.5, "three times as far"
+    assert inconsistency(victim, far, again) / inconsistency(victim, near, again) > 2.5
+    assert inconsistency(victim, third, again) < 0.4 * inconsistency(victim, again)

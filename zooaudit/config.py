@@ -16,6 +16,7 @@ from zooaudit.errors import ConfigError
 
 Optimiser = Literal["sgd", "adam", "rmsprop"]
 Norm = Literal["linf", "l2"]
+UapMethod = Literal["gradient", "deepfool"]
 Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme", "disguide"]
 Defence = Literal["none", "reverse-sigmoid", "mad", "mad-argmax"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
@@ -447,7 +448,7 @@ class ZooConfig:
 class UapConfig:
     """The universal perturbation (paper section 3.1, equation 3)."""
 
-    method: Literal["gradient", "deepfool"] = "gradient"
+    method: UapMethod = "gradient"
     """Gradient of the capped cross-entropy over minibatches, or DeepFool, the paper's way."""
     norm: Norm = "linf"
     """Which norm bounds the perturbation."""
@@ -482,17 +483,17 @@ class FingerprintConfig:
     """N: datapoints in one fingerprint, one from each of N clusters."""
     views: int = 20
     """Fingerprints of one model, each of other datapoints from the same clusters."""
-    small_clusters: Literal["recluster", "error"] = "recluster"
+    small_clusters: Literal["recluster", "error", "repeat"] = "recluster"
     """A cluster with fewer members than views: ``recluster`` sets its points aside and clusters the rest again
-    (at most ten times); ``error`` stops."""
+    (at most ten times); ``error`` stops; ``repeat`` takes its members more than once."""
 
     def __post_init__(self) -> None:
         check(1 <= self.points <= 10_000, self, "points", "N in 1 to 10,000")
         check(2 <= self.views <= 1_000, self, "views", "2 to 1,000")
-        check(self.small_clusters in ("recluster", "error"), self, "small_clusters", "recluster or error")
+        check(self.small_clusters in ("recluster", "error", "repeat"), self, "small_clusters", "recluster, error or repeat")
 
 
-ENCODERS = ("paper", "hellinger", "autoencoder")
+ENCODERS = ("paper", "paper-b", "hellinger", "autoencoder")
 
 
 @dataclass(frozen=True)
@@ -502,13 +503,14 @@ class EncoderConfig:
     ``name`` says which:
 
     - ``paper``: probabilities go in; the loss acts on the ``output``-wide layer, similarity is measured on the one before.
+    - ``paper-b``: probabilities go in, and the loss acts on the layer on which similarity is measured: the other way to read the text.
     - ``hellinger``, ours: square roots of probabilities go in, and the loss acts on the layer on which similarity is measured
       (docs/decisions/0006).
     - ``autoencoder``: the paper's network trained without labels, to rebuild its input; for figure 11 only.
     """
 
     name: str = "paper"
-    """paper, hellinger or autoencoder."""
+    """paper, paper-b, hellinger or autoencoder."""
     hidden: tuple[int, int] = (50, 20)
     """Widths of the two hidden layers; similarity is measured on the second."""
     output: int = 4

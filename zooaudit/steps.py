@@ -177,7 +177,7 @@ def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifact
         points = torch.stack([images[view] for view in chosen])
         return {"points": points.cpu(), "indices": rows[chosen]}, {}
 
-    inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed]
+    inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed, "views drawn from their clusters"]
     return kept_tensors(artifacts, "points", inputs, make)[0]["points"]
 
 

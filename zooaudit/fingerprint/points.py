@@ -37,21 +37,22 @@ def representation(model: nn.Module, images: Images) -> Tensor:
 def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Tensor:
     """Choose the datapoints of every view.
 
-    One datapoint per cluster: the member nearest to the centre. View j takes the j-th nearest neighbour of each
-    cluster's datapoint inside the cluster, so views share no image.
+    View 0 has the member of each cluster that is nearest to its centre; the others draw from the rest of the cluster, without
+    replacement, so that views share no image. Only where ``small_clusters`` is ``repeat`` is a cluster that has been used up drawn from
+    anew.
 
     Args:
         features: float ``[n, d]``, one row a candidate image.
 
     Returns:
-        int64 ``[views, N]``, indices into the rows, all different.
+        int64 ``[views, N]``, indices into the rows, all different unless clusters repeat.
 
     Raises:
         ConfigError: N x views is more than the candidates.
         DataError: a cluster is smaller than the number of views, and the recipe's rule does not mend it.
     """
     needed = config.points * config.views
-    if needed > len(features):
+    if config.points > len(features) or (needed > len(features) and config.small_clusters != "repeat"):
         raise ConfigError(
             f"{config.points} datapoints x {config.views} views need {needed:,} images, "
             f"but the victim's training set has {len(features):,}; "
@@ -64,8 +65,8 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
     for round_ in range(MAX_ROUNDS):
         found = KMeans(config.points, n_init=1, random_state=(seed + round_) % 2**32).fit(rows[kept])
         sizes = np.bincount(found.labels_, minlength=config.points)
-        if sizes.min() >= config.views:
-            return torch.from_numpy(_views(rows, kept, found, config))
+        if sizes.min() >= config.views or config.small_clusters == "repeat":
+            return torch.from_numpy(_views(rows, kept, found, config, np.random.default_rng(seed)))
         if config.small_clusters == "error":
             raise DataError(_too_small(sizes, config) + "; lower N or views, or set small_clusters to recluster")
         remaining = kept[sizes[found.labels_] >= config.views]
@@ -82,12 +83,16 @@ def _too_small(sizes: np.ndarray, config: FingerprintConfig) -> str:
     )
 
 
-def _views(rows: np.ndarray, kept: np.ndarray, found: "KMeans", config: FingerprintConfig) -> np.ndarray:
+def _views(
+    rows: np.ndarray, kept: np.ndarray, found: "KMeans", config: FingerprintConfig, generator: np.random.Generator
+) -> np.ndarray:  # fmt: skip
     chosen = np.empty((config.views, config.points), dtype=np.int64)
     for cluster in range(config.points):
         members = kept[found.labels_ == cluster]
         from_centre = np.linalg.norm(rows[members] - found.cluster_centers_[cluster], axis=1)
-        datapoint = rows[members[from_centre.argmin()]]
-        nearest = np.linalg.norm(rows[members] - datapoint, axis=1).argsort(kind="stable")
-        chosen[:, cluster] = members[nearest[: config.views]]
+        datapoint = from_centre.argmin()
+        order = [datapoint, *generator.permutation(np.delete(np.arange(len(members)), datapoint))]
+        while len(order) < config.views:
+            order += list(generator.permutation(len(members)))
+        chosen[:, cluster] = members[order[: config.views]]
     return chosen

@@ -3,7 +3,7 @@
 import statistics
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -119,8 +119,9 @@ class Bench:
 
     @property
     def encoders(self) -> dict[str, EncoderConfig]:
-        """The paper's own and, beside it, the recipe's; by name."""
-        return {e.name: e for e in (self.recipe.paper_encoder, self.recipe.encoder)}
+        """The paper's own, in both readings of where its loss acts, and, beside it, the recipe's; by name."""
+        papers = self.recipe.paper_encoder
+        return {e.name: e for e in (papers, replace(papers, name="paper-b"), self.recipe.encoder)}
 
     @cached_property
     def cohort(self) -> Cohort:

@@ -108,7 +108,8 @@ def other_victims(bench: Bench) -> list[ModelSpec]:
 
 
 def transfer(bench: Bench) -> Outcome:
-    """Figure 13: the encoder that was trained for this victim, used on fingerprints of other victims, with their UAPs and datapoints."""
+    """Figure 13: the encoder that was trained for this victim, used on fingerprints of other victims, with their UAPs on this victim's
+    datapoints."""
     rows: list[dict[str, Any]] = []
     for other in other_victims(bench):
         cohort = _of_other_victim(bench, other)
@@ -140,7 +141,7 @@ def _of_other_victim(bench: Bench, other: ModelSpec) -> Cohort:
     """Its piracy models (our look-alikes) and the homologous suspects, asked about it."""
     victim = steps.Victim.load(other.id, bench.artifacts, bench.dataset)
     uap = steps.uap(bench.recipe, victim, bench.dataset, bench.artifacts)
-    questions = steps.questions(uap, steps.points(bench.recipe, victim, bench.dataset, bench.artifacts))
+    questions = steps.questions(uap, bench.points)  # the encoder's inputs stay what it learnt: answers about these very images
     pirated = [replace(s, role=Role.PIRACY) for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id]
     independent = [s for s in bench.suspects if s.role is Role.HOMOLOGOUS]
     stored = {s.id: s for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id}

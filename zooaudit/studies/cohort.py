@@ -135,13 +135,19 @@ class Scores:
         """Mean similarity of piracy models less that of homologous ones."""
         return float(self.of(Role.PIRACY).means.mean() - self.of(Role.HOMOLOGOUS).means.mean())
 
-    def p_values(self, config: VerdictConfig, seed: int, role: Role) -> dict[ModelSpec, float]:
-        """The paper's mean p (section 5.2) of each suspect of a role, against the homologous suspects but itself."""
+    def p_values(self, config: VerdictConfig, seed: int, role: Role, of_cell: bool = False) -> dict[ModelSpec, float]:
+        """The paper's mean p (section 5.2) of each suspect of a role, against the homologous suspects but itself: all of them, or those of
+        its architecture and optimiser. NaN if there are too few of these for one draw."""
         homologous = self.of(Role.HOMOLOGOUS).by_spec
         if len(homologous) < 2:
             raise NotEnoughModelsError(f"{len(homologous)} homologous suspects learnt; a p needs two at least, to compare one with another")
         found = {}
         for spec, views in self.of(role).by_spec.items():
-            references = np.stack([v for other, v in homologous.items() if other.id != spec.id])
-            found[spec] = mean_p_value(views, references, config, derive(seed, "verdict", spec.id))
+            peers = [v for other, v in homologous.items() if other.id != spec.id and (not of_cell or _one_cell(other, spec))]
+            enough = sum(map(len, peers)) >= config.fingerprints
+            found[spec] = mean_p_value(views, np.stack(peers), config, derive(seed, "verdict", spec.id)) if enough else float("nan")
         return found
+
+
+def _one_cell(a: ModelSpec, b: ModelSpec) -> bool:
+    return (a.architecture, a.optimiser) == (b.architecture, b.optimiser)

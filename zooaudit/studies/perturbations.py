@@ -1,7 +1,6 @@
-"""Why a universal perturbation: figures 2 (UAP subspaces), 3 (maps of raw fingerprints) and 7 (UAP or LAP)."""
+"""Why a universal perturbation: figures 3 (maps of raw fingerprints) and 7 (UAP or LAP)."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,81 +8,19 @@ import torch
 from torch import Tensor
 
 from zooaudit.code import code_digest
-from zooaudit.data.images import to_unit
-from zooaudit.reporting.canvas import LOOKS, rendered
+from zooaudit.reporting.canvas import LOOKS
 from zooaudit.reporting.projection import MOST_ROWS, principal, tsne
-from zooaudit.seeds import derive
 from zooaudit.steps import kept_tensors
-from zooaudit.storage.models import load_module
-from zooaudit.studies.bench import DRAWS, FAMILIES, Bench
+from zooaudit.studies.bench import DRAWS, Bench
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.studies.pictures import COLOURS, MARKERS, panels
-from zooaudit.uap.subspace import inconsistency
-from zooaudit.uap.universal import gradient_uap, local_perturbations
+from zooaudit.uap.universal import local_perturbations
 from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import ModelSpec, Role
 
-UAPS = 10
-"""d: UAPs of each model."""
-MODELS_PER_CELL = 2
-"""Suspects of each role and architecture whose UAPs are made: it takes the model itself, which an auditor has not."""
-UAP_STEPS, UAP_POINTS = 60, 1000
 NEIGHBOURS = 5
 CODE = code_digest("uap")
-
-
-def uap_subspaces(bench: Bench) -> Outcome:
-    """Figure 2: inconsistency D(V, S) of homologous and of piracy models with the victim."""
-    victim = _uaps(bench, bench.zoo.plan.victim)
-    rows: list[dict[str, Any]] = []
-    for role in FAMILIES:
-        for architecture in bench.recipe.zoo.architectures:
-            for spec in [s for s in bench.suspects if s.role is role and s.architecture == architecture][:MODELS_PER_CELL]:
-                distance = inconsistency(victim, _uaps(bench, spec.id))
-                rows.append({"role": str(role), "architecture": architecture, "model": spec.id, "inconsistency": distance})
-    means = {role: float(np.mean([r["inconsistency"] for r in rows if r["role"] == str(role)] or [np.nan])) for role in FAMILIES}
-    ratio = means[Role.HOMOLOGOUS] / means[Role.PIRACY]
-    known = "3" if bench.dataset.name == "fashion-mnist" else "greater"
-    counts = " + ".join(str(sum(r["role"] == str(role) for r in rows)) for role in FAMILIES)
-    finding = Finding(
-        "UAPs of homologous models lie farther from the victim's UAP subspace than those of piracy models",
-        "figure 2, section 4.1",
-        f"D homologous / D piracy = {known}",
-        f"{ratio:.2f} (D {', '.join(f'{role} {mean:.3f}' for role, mean in means.items())})",
-        f"{counts} models, {UAPS} UAPs each",
-        Holds.of(ratio >= 2, ratio),
-        "the distance of the two profiles is ours (L2); counted as reproduced from a ratio of 2",
-    )
-
-    def paint(axes: Any) -> None:
-        for y, role in enumerate(FAMILIES):
-            values = sorted(r["inconsistency"] for r in rows if r["role"] == str(role))
-            offsets = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
-            axes.plot(values, y + np.asarray(offsets), LOOKS[role].marker, color=LOOKS[role].colour)
-        axes.set_yticks(range(len(FAMILIES)), [str(r) for r in FAMILIES])
-        axes.set(xlabel="inconsistency D(V, S), one mark a model", xlim=(0, 1.08 * max(r["inconsistency"] for r in rows)))
-        axes.invert_yaxis()
-
-    return Outcome(rows, [finding], {"subspace.svg": rendered(paint)}, bench.excluded)
-
-
-def _uaps(bench: Bench, id_: str) -> Tensor:
-    """``UAPS`` UAPs of a model, float ``[d, p]``, each from another seed and other images than any other's; kept in the store."""
-    config = replace(bench.recipe.uap, method="gradient", max_steps=UAP_STEPS, points=UAP_POINTS)
-    images = bench.dataset.train.images
-
-    def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
-        model = load_module(bench.artifacts, id_).to(images.device)
-        made = []
-        for i in range(UAPS):
-            generator = torch.Generator().manual_seed(derive(bench.recipe.seed, "subspace", id_, i))
-            chosen = to_unit(images[torch.randperm(len(images), generator=generator)[: config.points].to(images.device)])
-            made.append(gradient_uap(model, chosen, config, generator)[0].flatten().cpu())
-        return {"uaps": torch.stack(made)}, {}
-
-    inputs = [CODE, id_, bench.dataset.digest, vars(config), UAPS, bench.recipe.seed]
-    return kept_tensors(bench.artifacts, "subspace", inputs, make)[0]["uaps"]
 
 
 def local_questions(bench: Bench) -> Tensor:
@@ -139,7 +76,7 @@ def universal_or_local(bench: Bench) -> Outcome:
 
     def paint(axes: Any, what: str) -> None:
         for x, kind in enumerate(("UAP", "LAP")):
-            for offset, name in zip((-0.1, 0.1), bench.encoders, strict=False):
+            for offset, name in zip((-0.15, 0.0, 0.15), bench.encoders, strict=False):
                 found = values(name, kind, what)
                 axes.plot([x + offset] * len(found), found, MARKERS[name], color=COLOURS[name], label=name if not x else None)
         axes.set_xticks([0, 1], ["UAP", "LAP"])

@@ -7,8 +7,8 @@ import numpy as np
 
 from zooaudit.reporting.canvas import rendered
 
-COLOURS = {"paper": "#d55e00", "hellinger": "#0072b2", "autoencoder": "#777777"}
-MARKERS = {"paper": "o", "hellinger": "s", "autoencoder": "x"}
+COLOURS = {"paper": "#d55e00", "paper-b": "#009e73", "hellinger": "#0072b2", "autoencoder": "#777777"}
+MARKERS = {"paper": "o", "paper-b": "^", "hellinger": "s", "autoencoder": "x"}
 MOST_IN_A_ROW = 3
 Points = Mapping[float, Sequence[float]]
 """By x: the values there."""

@@ -11,12 +11,17 @@ from zooaudit.studies import (
     borders,
     bystanders,
     disguises,
+    encoders,
+    extractions,
     perturbations,
     power,
     qurd,
     rivals,
     similarity,
+    strengths,
+    subspaces,
     thieves,
+    under_twins,
     validity,
 )
 from zooaudit.studies.bench import Bench
@@ -67,9 +72,12 @@ STUDIES = {
     s.name: s
     for s in (
         Study("similarity", "Similarity and p by architecture and optimiser", "tables 2, 3", similarity.tables),
+        Study("encoders", "Two readings of the encoder, and what each learns from", "section 4.3", encoders.encoders),
         Study("accuracy", "Test accuracies", "table 4", accuracy.accuracies),
+        Study("extractions", "Extracted in other ways", "table 4", extractions.extractions, builds=True),
         Study("auc", "Telling piracy models from innocent ones", "section 5.3", similarity.ranking),
-        Study("subspace", "UAP subspaces", "figure 2", perturbations.uap_subspaces),
+        Study("subspace", "UAP subspaces", "figure 2", subspaces.uap_subspaces),
+        Study("strengths", "UAPs of other radii", "section 3.1", strengths.strengths),
         Study("maps", "Maps of raw fingerprints", "figure 3", perturbations.maps),
         Study("cdf", "Distributions of similarities", "figure 5", similarity.distributions),
         Study("datapoints", "Datapoints in a fingerprint", "figure 6a", ablations.datapoints),
@@ -84,6 +92,7 @@ STUDIES = {
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
         Study("ipguard", "IPGuard", "section 5.4", borders.ipguard),
         Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
+        Study("under-twins", "The paper's measures under the twin test", "ours", under_twins.under_twins),
     )
 }
 

@@ -19,13 +19,15 @@ def profile(uaps: Tensor, basis: Tensor) -> Tensor:
     return (unit @ basis.double().T).abs().mean(0)
 
 
-def inconsistency(victim: Tensor, suspect: Tensor) -> float:
+def inconsistency(victim: Tensor, suspect: Tensor, again: Tensor | None = None) -> float:
     """D(V, S) of equation 5: how far the suspect's projections on the victim's UAP subspace are from the victim's own.
 
     *Ours*: the L2 distance of the two profiles, which the paper leaves open.
 
     Args:
         victim, suspect: UAPs ``[d, p]`` of each, made with different seeds and images.
+        again: other UAPs of the victim, whose profile then stands for its own. Those that the basis was made of lie on it by
+            construction, so that the victim is far even from itself: a floor under every D, which this takes out.
     """
     basis = subspace(victim)
-    return float((profile(victim, basis) - profile(suspect, basis)).norm())
+    return float((profile(victim if again is None else again, basis) - profile(suspect, basis)).norm())

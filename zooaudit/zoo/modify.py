@@ -193,14 +193,24 @@ def _with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _train_adversarially(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """Each iteration: a batch of DeepFool examples of the model as it is now, with their true labels, and one step on them."""
+    """Each iteration: DeepFool examples of a batch of images that had no turn yet are added to the set, with their true labels; then a
+    step on these, and one on as many drawn from the set.
+
+    *Ours*: how much is learnt of the set in an iteration. A model that goes on from another's stage begins the set anew.
+    """
     optimiser = torch.optim.SGD(model.parameters(), config.lr)
-    for batch in _batches(len(tuning), config, generator):
-        x = to_unit(tuning.images[batch])
+    crafted: list[Tensor] = []
+    labels: list[Tensor] = []
+    for batch in _new_batches(len(tuning), config, generator):
+        x, y = to_unit(tuning.images[batch]), tuning.labels[batch]
         model.eval().requires_grad_(False)
-        crafted = (x + deepfool(model, x, "l2", DEEPFOOL_STEPS)).clamp(0, 1)
+        new = (x + deepfool(model, x, "l2", DEEPFOOL_STEPS)).clamp(0, 1)
         model.train().requires_grad_(True)
-        _step(model, optimiser, crafted, tuning.labels[batch])
+        crafted += new
+        labels += y
+        _step(model, optimiser, new, y)
+        rows = torch.randint(len(crafted), (len(batch),), generator=generator).tolist()
+        _step(model, optimiser, torch.stack([crafted[i] for i in rows]), torch.stack([labels[i] for i in rows]))
 
 
 def _train_on_uaps(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
@@ -233,6 +243,16 @@ TUNERS: dict[str, Tuner] = {
 def _batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
     for _ in range(int(config.strength - config.start)):
         yield torch.randperm(count, generator=generator)[: config.batch_size]
+
+
+def _new_batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:
+    """None twice before all had their turn."""
+    size, left = min(config.batch_size, count), torch.empty(0, dtype=torch.int64)
+    for _ in range(int(config.strength - config.start)):
+        if len(left) < size:
+            left = torch.randperm(count, generator=generator)
+        yield left[:size]
+        left = left[size:]
 
 
 def _step(model: nn.Module, optimiser: torch.optim.Optimizer, x: Tensor, labels: Tensor) -> None:
