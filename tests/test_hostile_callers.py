@@ -32,7 +32,7 @@ from zooaudit.errors import LimitError, NotWrittenError, StoreError
 from zooaudit.kit import save_kit
 from zooaudit.metrics import SERVICE_AUDITS
 from zooaudit.serving import auditor as auditing
-from zooaudit.serving import kit_routes, service, uploads
+from zooaudit.serving import kit_routes, room, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.book import OPEN, Book
@@ -433,6 +433,25 @@ def test_ready_tells_whether_data_can_be_written(store: tuple[str, str], tmp_pat
         assert reply.status_code == 503 and "cannot be written" in reply.text and str(tmp_path) not in reply.text
         assert client.get("/health").status_code == 200
     assert list((tmp_path / "data").glob("tmp*")) == []
+
+
+def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, there, goes_on = room.Room(), threading.Event(), threading.Event()
+
+    def hangs(_: int) -> None:
+        there.set()
+        goes_on.wait(30)
+
+    monkeypatch.setattr(room.os, "fsync", hangs)
+    first = threading.Thread(target=made.check, args=(tmp_path,))
+    first.start()
+    assert there.wait(10)
+    begun = time.monotonic()
+    for _ in range(50):
+        made.check(tmp_path)
+    assert time.monotonic() - begun < 5
+    goes_on.set()
+    first.join()
 
 
 def test_another_sites_page_can_do_nothing_to_an_open_service(store: tuple[str, str], settings: Settings) -> None:
