@@ -4,10 +4,13 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +21,7 @@ from zooaudit.cli import main
 from zooaudit.client import Client
 from zooaudit.data import limited_parquet
 from zooaudit.data.zip_limits import check_listing
-from zooaudit.errors import ConfigError, InputError, ModelError, ServiceError
+from zooaudit.errors import ConfigError, DataError, InputError, ModelError, ServiceError
 from zooaudit.evidence.packs import opened
 from zooaudit.suspects import exported as exporting
 from zooaudit.suspects import offline
@@ -112,6 +115,55 @@ def test_questions_come_through(tmp_path: Path) -> None:
     pq.write_table(offline.questions_table(images, "k", CLASSES), sink)
     asked = answering(sink.getvalue()).queries("k")
     assert torch.equal(torch.from_numpy(asked.images.copy()), images) and asked.classes == CLASSES
+
+
+def parquet(table: pa.Table) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def test_a_large_table_leaves_room_for_a_small_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where less is allowed for the second, by the same process."""
+    monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 64 * 2**20)
+    made = limited_parquet.Reader()
+    many, few = (parquet(pa.table({"a": np.zeros(n)})) for n in (30_000_000, 100_000))
+    assert made.table(many, most_bytes=2**28)[0].num_rows == 30_000_000
+    assert made.table(few, most_bytes=2**20)[0].num_rows == 100_000
+
+
+def test_a_file_that_was_given_up_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while one is unpacked; and one whose bytes do not fit, in which whatever follows would be the next question."""
+    made = limited_parquet.Reader()
+    first, second = (parquet(pa.table({"a": [n]})) for n in (1, 2))
+    made.table(first)
+    process = made._process
+    assert process and process.stdout
+    read = process.stdout.read
+
+    def interrupted(_: int) -> bytes:
+        process.stdout.read = read  # type: ignore[method-assign, union-attr]
+        raise KeyboardInterrupt
+
+    process.stdout.read = interrupted  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        made.table(first)
+    assert made.table(second)[0].to_pydict() == {"a": [2]}
+    monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 32 * 2**20)
+    inner = limited_parquet.ASKED.pack(len(first), 10, 2**20, 2**26) + first
+    with pytest.raises(DataError, match="it takes more than 32 MiB"):
+        made.table(inner * (2**27 // len(inner)), most_bytes=1)
+    assert made.table(second)[0].to_pydict() == {"a": [2]}
+
+
+def test_parquet_is_read_under_a_limit_of_the_users_own() -> None:
+    """As batch systems set it."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33));"
+        "from zooaudit.data.limited_parquet import reader; print(reader.table(sys.stdin.buffer.read())[0].to_pydict())"
+    )
+    told = subprocess.run([sys.executable, "-c", code], input=parquet(pa.table({"a": [1]})), capture_output=True, timeout=60, check=False)
+    assert told.stdout.decode().strip() == "{'a': [1]}", told.stderr.decode()
 
 
 def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

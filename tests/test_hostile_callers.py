@@ -20,6 +20,8 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from tests.collecting import Notebook
+from tests.collecting import key as counted
 from tests.makers import near
 from tests.manifests import ROOT
 from tests.scripted import Asked, Reply, scripted
@@ -28,8 +30,9 @@ from tests.strangers import Stranger, serving
 from tests.test_kit import make_kit
 from zooaudit.errors import LimitError, NotWrittenError, StoreError
 from zooaudit.kit import save_kit
+from zooaudit.metrics import SERVICE_AUDITS
 from zooaudit.serving import auditor as auditing
-from zooaudit.serving import kit_routes, service, uploads
+from zooaudit.serving import kit_routes, room, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.book import OPEN, Book
@@ -104,6 +107,44 @@ def test_a_key_has_so_many_open_audits_and_the_others_come_first(store: tuple[st
         assert listed == sorted(listed, reverse=True) and not listed[-1], "those that have not ended are listed first"
         stranger.slow_s = 0.0
         assert {ended(made, i)["state"] for i in many} == {"done"}
+
+
+def test_many_audits_that_are_sent_at_once_are_no_more_than_may_be(
+    store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger.slow_s = 5.0
+    together, refused = threading.Barrier(8), []
+    with auditor(replace(settings, open_audits=2)) as made:
+        monkeypatch.setattr(made, "_within_limits", lambda *_: together.wait())
+
+        def one(number: int) -> None:
+            try:
+                made.submit("greedy", asked(store[1], stranger.url, scale=1 + number * 1e-6))
+            except LimitError as error:
+                refused.append(str(error))
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(refused) == 6 and len(made.all("greedy")) == 2
+
+
+@pytest.mark.parametrize("under_way", [True, False])
+def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
+    under_way: bool, store: tuple[str, str], settings: Settings, stranger: Stranger, notebook: Notebook
+) -> None:
+    stranger.slow_s = 0.2
+    with auditor(settings) as made:
+        ids = [made.submit("a", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(4)]
+        until(lambda: (made.get(ids[0]) or {})["state"] == "running" and (made.get(ids[2]) or {})["state"] == "running")
+        one = ids[0] if under_way else ids[3]
+        made.cancel(one)
+        stranger.slow_s = 0.0
+        until(lambda: one not in made._stopped)
+        until(lambda: notebook.times[counted(SERVICE_AUDITS, state="cancelled")])
+    assert notebook.times[counted(SERVICE_AUDITS, state="cancelled")] == 1
 
 
 def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
@@ -394,6 +435,25 @@ def test_ready_tells_whether_data_can_be_written(store: tuple[str, str], tmp_pat
     assert list((tmp_path / "data").glob("tmp*")) == []
 
 
+def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, there, goes_on = room.Room(), threading.Event(), threading.Event()
+
+    def hangs(_: int) -> None:
+        there.set()
+        goes_on.wait(30)
+
+    monkeypatch.setattr(room.os, "fsync", hangs)
+    first = threading.Thread(target=made.check, args=(tmp_path,))
+    first.start()
+    assert there.wait(10)
+    begun = time.monotonic()
+    for _ in range(50):
+        made.check(tmp_path)
+    assert time.monotonic() - begun < 5
+    goes_on.set()
+    first.join()
+
+
 def test_another_sites_page_can_do_nothing_to_an_open_service(store: tuple[str, str], settings: Settings) -> None:
     with auditor(settings) as made, auditor_client(made, settings) as client:
         body = json.dumps(asked(store[1], "http://127.0.0.1:9"))
@@ -401,7 +461,8 @@ def test_another_sites_page_can_do_nothing_to_an_open_service(store: tuple[str, 
             reply = client.post("/audits", content=body, headers={"Content-Type": kind} if kind else {})
             assert reply.status_code == 415, "what a form can send without asking first"
         for headers in ({"Host": "evil.example"}, {"Host": "localhost.evil.example"}, {"Host": "10.0.0.1"}, {"Host": ""},
-                        {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "http://localhost:8080"}):  # fmt: skip
+                        {"Origin": "http://["}, {"Origin": "http://evil.example"}, {"Origin": "null"},
+                        {"Origin": "http://localhost:8080"}):  # fmt: skip
             for method, path in (("GET", "/kits"), ("GET", "/audits"), ("POST", "/audits"), ("DELETE", "/audits/a")):
                 reply = client.request(method, path, headers={"Content-Type": "application/json"} | headers)
                 assert reply.status_code == 403 and reply.headers["Content-Type"] == "application/problem+json", (headers, path)

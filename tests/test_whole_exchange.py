@@ -153,6 +153,10 @@ def test_a_name_that_leads_to_many_addresses_has_one_deadline(monkeypatch: pytes
         with pytest.raises(httpx.ConnectTimeout), within(TIMEOUT_S):
             client.get("http://many.example/", timeout=50)
         assert time.monotonic() - begun < SOON_S
+        with socket.create_server(("127.0.0.1", 0)) as good:  # the last of three is reached all the same
+            many[2:] = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", good.getsockname())]
+            with within(3 * TIMEOUT_S), pytest.raises(httpx.ReadTimeout):
+                client.get("http://some.example/", timeout=50)
     for one in (deaf, *queued):
         one.close()
 

@@ -66,6 +66,9 @@ class Reader:
             except (OSError, struct.error):
                 self._ended(process)
                 raise DataError(f"it takes more than {memory >> 20} MiB or {seconds:g} s to unpack") from None
+            except BaseException:  # Ctrl-C, say: its answer would be taken for the next file's
+                self._ended(process)
+                raise
         if status != OK:
             raise DataError(told.decode(errors="replace"))
         return pa.ipc.open_stream(pa.py_buffer(told)).read_all(), rows
@@ -75,10 +78,12 @@ class Reader:
         if self._process is None or self._process.poll() is not None:
             root = str(Path(__file__).parents[2])
             path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+            # Arrow's usual pools keep what a large file took, which would then be missing where less is allowed
+            env = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
             # -P: the folder that the user is in may be a stranger's, with a pyarrow of its own
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": path},
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env,
             )  # fmt: skip
             try:
                 self._exchanged(self._process, (), START_S)
@@ -148,26 +153,42 @@ def _streamed(table: pa.Table, out: Any) -> None:
         writer.write_table(table)
 
 
+def _limited(memory: int, most: int) -> int:
+    """Limit this process's memory, within the limit that it was born with; returns how much it may ever be. macOS, where a process begins
+    with more than any limit, refuses: there the table's size and the time are what is limited."""
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (min(memory, most), most))
+    except (ValueError, OSError):
+        if sys.platform == "linux":
+            raise
+    return most
+
+
 def main() -> None:
     """Read files from standard input until it ends."""
     import pyarrow.parquet  # noqa: F401  before the limit
 
     own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 2**31
-    resource.setrlimit(resource.RLIMIT_AS, (own + MEMORY_BYTES, own + MOST_MEMORY_BYTES))
+    most = _limited(own + MEMORY_BYTES, own + MOST_MEMORY_BYTES)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sink.write(HEADER.pack(OK, 0, 0))
     sink.flush()
     while asked := source.read(ASKED.size):
         size, most_rows, most_bytes, memory = ASKED.unpack(asked)
-        resource.setrlimit(resource.RLIMIT_AS, (own + min(memory, MOST_MEMORY_BYTES), own + MOST_MEMORY_BYTES))
+        _limited(own + min(memory, MOST_MEMORY_BYTES), most)
+        body = source.read(size)  # too large for the memory, it ends the process: what is left of it must not be read as the next question
         try:
-            rows, table = _unpacked(source.read(size), most_rows, most_bytes)
+            rows, table = _unpacked(body, most_rows, most_bytes)
         except Exception as error:  # noqa: BLE001  whatever an attacker's file makes the library raise, MemoryError too
             told = (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
             sink.write(HEADER.pack(NO_PARQUET, 0, len(told)) + told)
             sink.flush()
         else:
             _sent(table, rows, sink)
+            del table
+        del body
 
 
 if __name__ == "__main__":

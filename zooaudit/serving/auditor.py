@@ -92,7 +92,7 @@ class Auditor:
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
         self._artifacts: Artifacts | None = None
-        self._closing, self._away_until = threading.Event(), 0.0
+        self._closing, self._away_until, self._entering = threading.Event(), 0.0, threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
         for audit in self._book.open():
             self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
@@ -111,16 +111,21 @@ class Auditor:
             LimitError: its key has as much under way, or has spent as much, as it may.
             StoreError: no such kit, or the store does not answer; ``NotWrittenError``: there is no room to write it down.
         """
+        self._refuse_if_many(by)
+        artifact = self._kit(asked["kit"])
+        remote, *_ = self._understood(asked, read_kit(artifact))
+        self._within_limits(by, host_of(remote.url), 1)
+        with self._entering:  # of many that are sent at once each saw few
+            self._refuse_if_many(by)
+            id_ = self._book.enter(by, artifact.id, asked)
+        self._start(id_, by)
+        return self.get(id_) or {}
+
+    def _refuse_if_many(self, by: str) -> None:
         if (open_ := len(self._book.open(by))) >= self._settings.open_audits:
             raise LimitError(
                 f"the key {by} has {open_} audits that have not ended; this service takes {self._settings.open_audits} at once"
             )
-        artifact = self._kit(asked["kit"])
-        remote, *_ = self._understood(asked, read_kit(artifact))
-        self._within_limits(by, host_of(remote.url), 1)
-        id_ = self._book.enter(by, artifact.id, asked)
-        self._start(id_, by)
-        return self.get(id_) or {}
 
     def get(self, id_: str) -> dict[str, Any] | None:
         """How far an audit is; None if there is none of that id."""
@@ -230,8 +235,21 @@ class Auditor:
     def _run(self, id_: str) -> Later | None:
         """One audit, to its end, or until it has to be tried again."""
         audit, stopped = self._book.get(id_), self._stopped[id_]
-        if audit is None or audit["state"] not in OPEN or stopped.is_set():
-            return None
+        again: Later | None = None
+        if audit and audit["state"] in OPEN and not stopped.is_set():
+            again = self._tried(id_, audit, stopped)
+        if again:
+            self._book.wait(id_, again.why)
+        if again and again.why:
+            return again
+        self._waits.pop(id_, None)
+        if (ended := self._book.get(id_)) and ended["state"] not in OPEN:
+            self._stopped.pop(id_, None)
+            record(SERVICE_AUDITS, state=ended["state"])
+        return None
+
+    def _tried(self, id_: str, audit: dict[str, Any], stopped: threading.Event) -> Later | None:
+        """What came of it is noted in the book; otherwise why and when it is tried again."""
         again: Later | None = None
         try:
             if self._book.begin(id_) > STARTS:
@@ -263,14 +281,7 @@ class Auditor:
             self._book.note(id_, state=FAILED, error="an error that the service did not foresee; its log says more")
         else:
             self._book.note(id_, state=DONE, result=result)
-        if again:
-            self._book.wait(id_, again.why)
-            return again if again.why else None
-        self._waits.pop(id_, None)
-        if (ended := self._book.get(id_)) and ended["state"] not in OPEN:
-            self._stopped.pop(id_, None)
-            record(SERVICE_AUDITS, state=ended["state"])
-        return None
+        return again
 
     def _longer(self, id_: str) -> float:
         """Seconds until an audit is tried again: longer each time."""

@@ -20,7 +20,6 @@ from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
 from zooaudit.serving.keys import Key
 from zooaudit.serving.problems import MEDIA_TYPE, Refused
-from zooaudit.serving.room import refuse_if_full
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
@@ -66,7 +65,7 @@ async def health() -> schemas.Status:
 def ready(service: Shared) -> schemas.Status:
     """The store answers too, the keys can be read, and data can be written."""
     service.kits.ready()
-    refuse_if_full(service.settings.data)
+    service.room.check(service.settings.data)
     if service.keyring.checked():  # what is wrong is in the log: callers need not know
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more")
     return schemas.Status(status="ready")

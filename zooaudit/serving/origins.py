@@ -31,10 +31,18 @@ def refuse_strangers(request: Request, named: Sequence[str]) -> None:
             HTTPStatus.FORBIDDEN, "this service is open to all, and answers under this machine's own names only", host[:100], expected
         )
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    foreign = origin is not None and _place(origin) != host.lower()
     if foreign or (site and site not in SAME and request.method not in ("GET", "HEAD")):
         found = f"Origin {origin}" if foreign else f"Sec-Fetch-Site {site}"
         raise Refused(HTTPStatus.FORBIDDEN, "another site's page sent this", found[:200], "a page of this service, or no page")
+
+
+def _place(origin: str) -> str:
+    """Host and port; "" where there is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _is_own(host: str, named: Sequence[str]) -> bool:

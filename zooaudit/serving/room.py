@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 from zooaudit.errors import NotWrittenError
@@ -29,3 +30,25 @@ def refuse_if_full(folder: Path | None) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise NotWrittenError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+class Room:
+    """For many callers: one at a time tries it out, the others hear what was found last. A disk that hangs takes one place, not all."""
+
+    def __init__(self) -> None:
+        self._asking, self._trouble = threading.Lock(), ""
+
+    def check(self, folder: Path | None) -> None:
+        """Raises:
+        NotWrittenError: as ``refuse_if_full``.
+        """
+        if self._asking.acquire(blocking=False):
+            try:
+                refuse_if_full(folder)
+                self._trouble = ""
+            except NotWrittenError as error:
+                self._trouble = str(error)
+            finally:
+                self._asking.release()
+        if self._trouble:
+            raise NotWrittenError(self._trouble)

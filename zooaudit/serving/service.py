@@ -17,6 +17,7 @@ from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.origins import refuse_strangers
 from zooaudit.serving.problems import Refused, not_authorised
+from zooaudit.serving.room import Room
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
@@ -74,7 +75,7 @@ class Service:
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
-        self.uploads = Uploads()
+        self.uploads, self.room = Uploads(), Room()
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
         self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
 

@@ -10,7 +10,7 @@ from zooaudit.errors import ConfigError
 HTTP, GRPC = ("http", "https"), ("grpc", "grpcs")
 PLAIN = ("http", "grpc")
 HIDDEN = "***"
-SETTING = re.compile(r"([?&;])([^=&;#\s]+)=([^&;#\s]*)")
+SETTING = re.compile(r"([?&;])([^=&;#?\s]+)=([^&;#\s]*)")
 SECRET = re.compile(
     r"key|token|secret|passw|pwd|passphrase|credential|signature|\bsig\b|\bauth|bearer|jwt|\bcode\b|session|\bsas\b|\bpin\b|\bpat\b|\baccess\b",
     re.IGNORECASE,

@@ -70,6 +70,12 @@ class Clock:
         self._end, self._seconds = min(_deadline.get(), own)
         self._late = late
 
+    def part(self, places: int) -> "Clock":
+        """Of one of so many that are tried one after the other: its share of the time that is left."""
+        share = Clock(max(0.0, self._end - time.monotonic()) / places if self._end != float("inf") else None, self._late)
+        share._seconds = self._seconds
+        return share
+
     def slice_s(self) -> float:
         """How long may be waited now.
 
@@ -122,15 +128,20 @@ class Clocked(httpcore.NetworkBackend):
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:  # fmt: skip
-        clock, trouble = Clock(timeout, httpcore.ConnectTimeout), OSError(f"{host} has no address")
+        clock = Clock(timeout, httpcore.ConnectTimeout)
+        trouble: Exception = OSError(f"{host} has no address")
         try:
-            for family, kind, protocol, _, address in looked_up(host, port, clock):
-                try:
-                    return _connected(family, kind, protocol, address, local_address, socket_options or (), clock)
-                except OSError as error:
-                    trouble = error
+            found = looked_up(host, port, clock)
         except OSError as error:
-            trouble = error
+            raise httpcore.ConnectError(str(error)) from error
+        for number, (family, kind, protocol, _, address) in enumerate(found):
+            own = clock.part(len(found) - number)  # one that is not answered (IPv6 that leads nowhere) leaves time for the others
+            try:
+                return _connected(family, kind, protocol, address, local_address, socket_options or (), own)
+            except (OSError, httpcore.ConnectTimeout) as error:
+                trouble = error
+        if isinstance(trouble, httpcore.ConnectTimeout):
+            raise trouble
         raise httpcore.ConnectError(str(trouble)) from trouble
 
     def sleep(self, seconds: float) -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.errors import BusyError, InputError, NotWrittenError, SuspectError
+from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.naming import Form
 
 TABLES = """
@@ -114,7 +115,7 @@ class Ledger:
         if known is None:
             self._db.execute("INSERT INTO about VALUES (?)", (about,))
         elif known != about:
-            raise InputError(f"{self._called} is of {known}; expected {about}{self._else}")
+            raise InputError(f"{self._called} is of {without_keys(known)}; expected {about}{self._else}")
 
     def close(self) -> None:
         self._db.close()
