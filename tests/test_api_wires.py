@@ -345,4 +345,4 @@ def test_signing_is_for_the_command_line_alone() -> None:
     from zooaudit.serving.auditor import MOST, NOT_OURS
 
     assert set(NOT_OURS) == {"ca"} | set(Signing.__dataclass_fields__)
-    assert json.dumps(sorted(MOST)) == '["largest_request", "patience_s", "timeout_s"]'
+    assert sorted(MOST) == ["batch", "concurrency", "largest_request", "patience_s", "timeout_s"]

@@ -20,7 +20,7 @@ from tests.test_weight_files import exported
 from zooaudit.cli import make_parser
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.errors import ConfigError, ModelError
+from zooaudit.errors import ConfigError, InputError, ModelError
 from zooaudit.own_victim import own_victim
 from zooaudit.steps import settled
 from zooaudit.storage.artifacts import Artifacts, open_store
@@ -171,9 +171,8 @@ def test_nothing_of_a_manifest_becomes_a_path(store: Artifacts, tmp_path: Path) 
     save_file(Odd().state_dict(), tmp_path / "v.safetensors")
     content = (tmp_path / "v.safetensors").read_bytes()
     meta: dict[str, Any] = {"factory": FACTORY, "image_shape": [3, 8, 8], "num_classes": 10, "record": RECORD.to_json()}
-    store.save(KIND, "victim-own-1", {"weights.safetensors": content, "../evil": b"x"}, meta)
-    assert load_module(store, "victim-own-1")(blobs(1, 8, 8)).shape == (1, 10)
-    assert not (tmp_path / "evil").exists()
+    with pytest.raises(InputError, match=r"'\.\./evil' cannot name"):
+        store.save(KIND, "victim-own-1", {"weights.safetensors": content, "../evil": b"x"}, meta)
     store.save(KIND, "victim-own-2", {"weights.safetensors": content}, meta | {"contract": {"input": {"evil": 1}}})
     with pytest.raises(ConfigError, match="has a field 'evil'"):
         load_module(store, "victim-own-2")

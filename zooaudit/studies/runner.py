@@ -90,7 +90,7 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
         }
         bench.artifacts.save(KIND, id_, files_of(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
     artifact = bench.artifacts.load(KIND, id_)
-    if strange := [n for n in artifact.files if not n.endswith((".json", ".parquet", ".svg"))]:
+    if strange := [n for n in artifact.files if not n.endswith((".json", ".parquet", ".svg", ".png"))]:
         raise DamagedArtifactError(f"{KIND} {id_} holds {strange[0]}; expected tables, pictures and findings")
     return result_of(study, {name: artifact.read(name) for name in artifact.files}, fresh)
 
