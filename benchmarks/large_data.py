@@ -2,7 +2,7 @@
 
     python benchmarks/large_data_make.py --tiny-imagenet DIR --out large
     python benchmarks/large_data.py --data large [--batches 150]
-    python benchmarks/large_data.py --data large --kit      # an audit with a small net, on Ray: an hour or so on 2 cores
+    python benchmarks/large_data.py --data large --kit      # an audit with a small net, on Ray: half an hour or so on 2 cores
 
 Measured, each in a process of its own: seconds from the start to the first batch, with all that is done before (finding the files, a
 sample, the digest of all of them); images a second in the first pass, which decodes, and in the second, which reads what was kept; the
@@ -126,6 +126,7 @@ def kit(folder: Path) -> dict[str, Any]:
             for name, size in memory(driver):
                 most[name] = max(most.get(name, 0), size)
             time.sleep(1)
+        print(f"most bytes at once: {most}", file=sys.stderr)
         if driver.returncode:
             raise SystemExit(driver.returncode)
         models = len(list(Path(scratch, "store").glob("model/*")))
