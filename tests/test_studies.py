@@ -261,7 +261,7 @@ def test_a_spread_says_median_and_range() -> None:
 
 
 def test_an_unknown_study_names_the_known() -> None:
-    with pytest.raises(ConfigError, match="known studies: similarity, accuracy"):
+    with pytest.raises(ConfigError, match="known studies: similarity, encoders, accuracy"):
         get_study("everything")
 
 
