@@ -6,6 +6,7 @@ import sqlite3
 import threading
 import time
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -295,7 +296,7 @@ class Auditor:
         test, horizon = kit.twin_test, asked.get("queries")
         remote, access, budget = self._understood(asked, kit)
         host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
-        client = client_of(remote, lambda verify, limits: Pinned(host, address, verify, limits, self._settings.suspects))
+        pinned = partial(Pinned, host, address, named=self._settings.suspects)
 
         def told(found: Examined) -> None:
             so_far = plain(found.verdict)
@@ -305,7 +306,7 @@ class Auditor:
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         spending = Spending(self, id_, audit["by"], host_of(remote.url))
         ledger = Ledger(self._path(about, id_, audit), about, budget, spending.queries, "the ledger of this suspect", spending.answered)
-        with client, ledger, spending:
+        with ledger, client_of(remote, pinned) as client, spending:  # a ledger that is in use opens no client
             halted = lambda: stopped.is_set() or self._closing.is_set() or spending.time_is_up  # noqa: E731
             box = ApiBlackBox(remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted)
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})

@@ -11,7 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
@@ -96,29 +96,29 @@ def looked_up(host: str, port: int, clock: Clock) -> list[Any]:
         OSError: the name is not known.
         StoppedError, or what the clock raises: it took too long.
     """
-    try:
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)  # an address needs no look-up
-    except (OSError, UnicodeError):
-        pass
-    found: list[list[Any] | OSError] = []
+    with suppress(OSError, UnicodeError):  # it is a name, then; an address needs no look-up
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    found: list[Any] = []
+    trouble = OSError(f"{host} cannot be looked up")
     done = threading.Event()
 
     def look() -> None:
+        nonlocal trouble
         try:
-            found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except OSError as error:
-            found.append(error)
+            trouble = error
         except UnicodeError as error:  # no name that a host can have
-            found.append(OSError(str(error)))
+            trouble = OSError(str(error))
         finally:
             done.set()
 
     threading.Thread(target=look, daemon=True).start()
     while not done.wait(clock.slice_s()):
         pass
-    if not found or isinstance(found[0], OSError):
-        raise found[0] if found and isinstance(found[0], OSError) else OSError(f"{host} cannot be looked up")
-    return found[0]
+    if not found:
+        raise trouble
+    return found
 
 
 class Clocked(httpcore.NetworkBackend):

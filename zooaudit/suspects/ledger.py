@@ -181,7 +181,7 @@ class Ledger:
 
         Raises:
             SuspectError: they are more than the budget leaves.
-        NotWrittenError: there is no room to write them down.
+            NotWrittenError: there is no room to write them down.
         """
         with self._lock, self._writing():
             spent = self._spent()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from zooaudit.errors import SuspectError
+from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects.addresses import guard_plain, without_keys
 from zooaudit.suspects.signing import Headers, Signing, secret
 from zooaudit.suspects.transport import Refusal
@@ -66,6 +66,8 @@ class OAuth:
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         try:
             status, told, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
+        except StoppedError:
+            raise
         except SuspectError as error:
             return Refusal(f"is not asked: {error}")
         if status == 429 or status >= 500:
