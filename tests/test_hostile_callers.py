@@ -24,7 +24,6 @@ from tests.collecting import Notebook
 from tests.collecting import key as counted
 from tests.makers import near
 from tests.manifests import ROOT
-from tests.scripted import Asked, Reply, scripted
 from tests.serving import listening
 from tests.strangers import Stranger, serving
 from tests.test_kit import make_kit
@@ -564,20 +563,6 @@ def test_refusals_do_not_fill_the_access_log(tmp_path: Path) -> None:
     lines = [json.loads(line) for f in tmp_path.iterdir() for line in f.read_text().splitlines()]
     assert len(lines) == REFUSALS_A_MINUTE + 2 and lines[-2]["refusals_left_out"] == 50 and lines[-2]["key"] == "a"
     assert not any("hush" in str(line) for line in lines) and "api_key=***" in lines[0]["query"]
-
-
-def test_a_suspects_answers_cannot_stop_the_service_from_ending(store: tuple[str, str], settings: Settings) -> None:
-    def slow(_: Asked) -> Reply:
-        time.sleep(30)
-        return 200, {}, b""
-
-    with scripted(slow) as url:
-        made = Auditor(settings)
-        made.submit("a", asked(store[1], url, "/v1/models/m:predict"))
-        time.sleep(0.5)
-        begun = time.monotonic()
-        made.close()
-        assert time.monotonic() - begun < 5
 
 
 def test_the_client_can_ask_afresh(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from tests.makers import near
 from tests.strangers import Stranger, serving
-from zooaudit.errors import ConfigError, SuspectError
+from zooaudit.errors import ConfigError, StoppedError, SuspectError
+from zooaudit.serving import reach
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
+from zooaudit.suspects.exchange import heeding
 
 NAMED = ("models.example", "10.0.0.7:8080", "[::1]:9000")
 
@@ -95,6 +98,23 @@ def test_a_public_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(socket, "getaddrinfo", fails)
     with pytest.raises(SuspectError, match=r"models\.example is not known"):
         resolved("https://models.example/infer")
+
+
+def test_a_name_that_is_looked_up_for_ever_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: Any, flags: int = 0, **__: Any) -> list[Any]:
+        if flags:
+            raise socket.gaierror("no address")
+        time.sleep(5)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(reach, "LOOK_UP_S", 0.3)
+    begun = time.monotonic()
+    with pytest.raises(SuspectError, match=r"models\.example could not be looked up within 0\.3 s"):
+        resolved("https://models.example/infer")
+    with pytest.raises(StoppedError), heeding(lambda: True):
+        resolved("https://models.example/infer")
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("address", ["64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1111", "::ffff:8.8.8.8"])

@@ -162,10 +162,11 @@ def test_a_name_that_leads_to_many_addresses_has_one_deadline(monkeypatch: pytes
 
 
 def test_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: object, flags: int = 0, **__: object) -> None:
+    def slow(*_: object, flags: int = 0, **__: object) -> list[object]:
         if flags:
             raise socket.gaierror("no address")
         time.sleep(20)
+        return []
 
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setattr(exchange.socket, "getaddrinfo", slow)

@@ -38,6 +38,7 @@ from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.door import Door, between
+from zooaudit.suspects.exchange import heeding
 from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
@@ -57,6 +58,8 @@ STARTS = 3
 STORE_S, BUSY_S, AWAY_S, LONGEST_S = 5.0, 2.0, 3.0, 60.0
 """How long a store is asked; after how long an audit is tried again whose suspect another one is asking, or, twice as long each time, whose
 store or disk is away; and for how long a store that did not answer is not asked for the sake of somebody who waits."""
+ENDING_S = 3.0
+"""For so long what is under way is waited for when the service ends: it is paid for."""
 NOT_OURS = ("ca", *(f.name for f in fields(Signing)))
 """Settings that would reach into the service's own environment and files, or that lead to another host than the suspect's."""
 MOST = {"timeout_s": 120.0, "patience_s": 900.0, "largest_request": 32_000_000, "batch": 256, "concurrency": 16}
@@ -93,7 +96,8 @@ class Auditor:
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
         self._artifacts: Artifacts | None = None
-        self._closing, self._away_until, self._entering = threading.Event(), 0.0, threading.Lock()
+        self._closing, self._closed_at = threading.Event(), 0.0
+        self._away_until, self._entering = 0.0, threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
         for audit in self._book.open():
             self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
@@ -144,7 +148,8 @@ class Auditor:
         return self.get(id_)
 
     def close(self) -> None:
-        """Let go of what is under way: it goes on at the next start."""
+        """Wait for the answers that are under way, for ``ENDING_S`` at most. Audits go on at the next start."""
+        self._closed_at = time.monotonic()
         self._closing.set()
         self._line.close()
         for thread in self._threads:
@@ -295,8 +300,6 @@ class Auditor:
         kit = read_kit(artifact)
         test, horizon = kit.twin_test, asked.get("queries")
         remote, access, budget = self._understood(asked, kit)
-        host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
-        pinned = partial(Pinned, host, address, named=self._settings.suspects)
 
         def told(found: Examined) -> None:
             so_far = plain(found.verdict)
@@ -305,10 +308,19 @@ class Auditor:
 
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         spending = Spending(self, id_, audit["by"], host_of(remote.url))
+
+        def abandoned() -> bool:
+            return stopped.is_set() or spending.time_is_up or (self._closing.is_set() and time.monotonic() > self._closed_at + ENDING_S)
+
+        def halted() -> bool:
+            return self._closing.is_set() or abandoned()
+
+        with heeding(halted):
+            host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
+        pinned = partial(Pinned, host, address, named=self._settings.suspects)
         ledger = Ledger(self._path(about, id_, audit), about, budget, spending.queries, "the ledger of this suspect", spending.answered)
         with ledger, client_of(remote, pinned) as client, spending:  # a ledger that is in use opens no client
-            halted = lambda: stopped.is_set() or self._closing.is_set() or spending.time_is_up  # noqa: E731
-            box = ApiBlackBox(remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted)
+            box = ApiBlackBox(remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned)
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
             door = Door(box, ledger=ledger)
             door.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given

@@ -5,6 +5,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+HELD_BACK_S = 300.0
+"""For so long all others go before an audit that is suspected."""
+
 
 @dataclass(frozen=True)
 class Waiting:
@@ -64,7 +67,7 @@ class Line:
             w for w in self._waiting
             if w.at <= now and w.id not in self._running and of_key[w.by] < self._most and not (w.suspected and one_suspected)
         ]  # fmt: skip
-        return min(free, key=lambda w: (w.suspected, of_key[w.by], self._last.get(w.by, 0.0)), default=None)
+        return min(free, key=lambda w: (w.suspected and now - w.at < HELD_BACK_S, of_key[w.by], self._last.get(w.by, 0.0)), default=None)
 
     def done(self, id_: str) -> None:
         """It is no longer under way."""

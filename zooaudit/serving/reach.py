@@ -2,7 +2,6 @@
 
 import ipaddress
 import re
-import socket
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from zooaudit.errors import ConfigError, SuspectError
+from zooaudit.suspects.exchange import Clock, looked_up
 
 PORTS = {"http": 80, "https": 443}
 ODD = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;]|$)|//|\\|%2f|%5c|%25|%00", re.IGNORECASE)
@@ -17,6 +17,7 @@ ODD = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/;]|$)|//|\\|%2f|%5c|%25|%00", re.I
 WELL_KNOWN, LOCAL_USE = ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48")
 """NAT64, RFC 6052 and RFC 8215."""
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+LOOK_UP_S = 10.0
 
 
 def refuse_unless_named(url: str, named: Sequence[str]) -> None:
@@ -85,8 +86,9 @@ def resolved(url: str) -> str:
     machine reaches. An address that the operator wrote out himself may, unless it is link-local, where clouds keep their credentials.
 
     Raises:
-        SuspectError: the name is not known.
+        SuspectError: the name is not known, or is not found out within ``LOOK_UP_S``.
         ConfigError: it leads where it must not.
+        StoppedError: the audit was stopped meanwhile (``exchange.heeding``).
     """
     host = urlsplit(url).hostname or ""
     try:
@@ -94,7 +96,11 @@ def resolved(url: str) -> str:
     except ValueError:
         literal = None
     try:
-        found = [literal] if literal else [ipaddress.ip_address(a[4][0]) for a in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+        found = [literal] if literal else [ipaddress.ip_address(a[4][0]) for a in looked_up(host, 0, Clock(LOOK_UP_S, TimeoutError))]
+    except TimeoutError as error:
+        raise SuspectError(
+            f"the host {host} could not be looked up within {LOOK_UP_S:g} s; is the name server of this service there?"
+        ) from error
     except OSError as error:
         raise SuspectError(f"the host {host} is not known: {error}") from error
     for address in found:

@@ -41,6 +41,7 @@ class Asking:
     images: Tensor
     left: deque[Item]
     cancelled: Halted
+    let_go: Halted
     stop: threading.Event = field(default_factory=threading.Event)
     interrupted: threading.Event = field(default_factory=threading.Event)
     trouble: list[BaseException] = field(default_factory=list)
@@ -51,7 +52,7 @@ class Asking:
 
     def abandoned(self) -> bool:
         """Whether what is under way is not waited for either. Trouble with another request is no reason: this one is paid for."""
-        return self.interrupted.is_set() or self.cancelled()
+        return self.interrupted.is_set() or self.let_go()
 
     def take(self, count: int) -> list[Item]:
         with self.lock:
@@ -109,15 +110,16 @@ class ApiBlackBox:
     told: whether its interface was described, so that its values are taken as they are.
     pace: by ``remote.rate`` unless given.
     cancelled: looked at before every request; true ends the asking.
+    abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
     say: is told what is found out about the suspect and what is waited for, a line each.
     """
 
     def __init__(
         self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, pace: Pace | None = None,
-        cancelled: Halted = lambda: False, say: Callable[[str], None] = silent,
+        cancelled: Halted = lambda: False, abandoned: Halted | None = None, say: Callable[[str], None] = silent,
     ) -> None:  # fmt: skip
         self._remote, self._ledger, self._transport, self._told = remote, ledger, transport, told
-        self._cancelled, self._say = cancelled, say
+        self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
         self._pace = pace or Pace(remote.rate)
         self._naming = remote.naming
         self._takes: Takes | None = None
@@ -152,7 +154,7 @@ class ApiBlackBox:
         known = self._ledger.known(names)
         missing = list({n: i for i, n in enumerate(names) if n not in known}.items())
         if missing:
-            self._ask_all(Asking(images, deque(missing), self._cancelled))
+            self._ask_all(Asking(images, deque(missing), self._cancelled, self._abandoned))
             known = self._ledger.known(names)
         self._queries += len(images)
         times = self._ledger.came(names)
@@ -287,4 +289,6 @@ class ApiBlackBox:
 def _ends(times: Sequence[float | None]) -> list[float | None]:
     """The first and the last; all of it is unknown where one is."""
     known = [t for t in times if t is not None]
+    if not times:
+        return []
     return [None] if len(known) < len(times) else [min(known), max(known)]

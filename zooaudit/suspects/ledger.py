@@ -96,18 +96,20 @@ class Ledger:
         except OSError as error:
             self._held.close()
             raise BusyError(f"another audit is asking by {self._called}; wait for it, or stop it") from error
+        opened: sqlite3.Connection | None = None
         try:
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db = opened = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.executescript(TABLES)
             if "at" not in [row[1] for row in self._db.execute("PRAGMA table_info(answers)")]:
                 self._db.execute(ADD_TIME)
             self._of(json.dumps(about, sort_keys=True))
             self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))  # under way when a run ended
-        except sqlite3.DatabaseError as error:
+        except BaseException as error:
+            if opened:
+                opened.close()
             self._held.close()
-            raise _unusable(error, f"{called or path} is no ledger ({error}){self._else}") from error
-        except BaseException:
-            self._held.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise _unusable(error, f"{called or path} is no ledger ({error}){self._else}") from error
             raise
 
     def _of(self, about: str) -> None:
