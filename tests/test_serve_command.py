@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import pytest
 from cluster.seaweed import free_ports
 from tests.makers import near
 from tests.manifests import ROOT
+from tests.scripted import Asked, Reply, scripted
 from tests.test_kit import K, make_kit
 from zooaudit.cli import main
 from zooaudit.client import Client
@@ -29,6 +31,9 @@ from zooaudit.kit import Kit, save_kit
 from zooaudit.serving.keys import read_keys
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
+
+CLASSES = ("ankle boot", "bag", "coat", "dress")
+ENDS_S = 10.0
 
 
 @dataclass
@@ -44,8 +49,9 @@ class Started:
 
 
 @contextlib.contextmanager
-def started(folder: Path, *options: str) -> Iterator[Started]:
-    kit = make_kit()
+def starting(folder: Path, *options: str) -> Iterator[Started]:
+    """A service that may not be ready yet."""
+    kit = make_kit(facts={"classes": list(CLASSES)})
     id_ = save_kit(open_store(str(folder / "store")), kit).id
     (port,) = free_ports(1)
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ZOOAUDIT_SERVE", "AWS_"))} | {"PYTHONPATH": str(ROOT)}
@@ -53,12 +59,7 @@ def started(folder: Path, *options: str) -> Iterator[Started]:
     log = (folder / "log").open("w")
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
     try:
-        assert process.stdout
-        line = process.stdout.readline()
-        said = (folder / "log").read_text()
-        assert line == f"ready: http://127.0.0.1:{port}\n", said
-        key = re.search(r"it is in no file: ([0-9a-f]{64})", said)
-        yield Started(process, f"http://127.0.0.1:{port}", key.group(1) if key else "", folder, kit, id_)
+        yield Started(process, f"http://127.0.0.1:{port}", "", folder, kit, id_)
     finally:
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGINT)
@@ -69,6 +70,56 @@ def started(folder: Path, *options: str) -> Iterator[Started]:
                 one.kill()
         process.kill()
         log.close()
+
+
+@contextlib.contextmanager
+def started(folder: Path, *options: str) -> Iterator[Started]:
+    with starting(folder, *options) as service:
+        assert service.process.stdout
+        line = service.process.stdout.readline()
+        said = (folder / "log").read_text()
+        assert line == f"ready: {service.url}\n", said
+        key = re.search(r"it is in no file: ([0-9a-f]{64})", said)
+        service.key = key.group(1) if key else ""
+        yield service
+
+
+def ends(service: Started, asked: signal.Signals) -> None:
+    """As a user would have it: soon, without complaint, and with nothing left behind."""
+    family = psutil.Process(service.process.pid).children(recursive=True)
+    begun = time.monotonic()
+    service.process.send_signal(asked)
+    assert service.process.wait(60) == 0, (service.folder / "log").read_text()
+    assert time.monotonic() - begun < ENDS_S
+    _, alive = psutil.wait_procs(family, timeout=5)
+    assert alive == []
+
+
+@pytest.mark.serve
+def test_it_ends_soon_while_an_audit_and_a_request_are_under_way(tmp_path: Path) -> None:
+    def never(_: Asked) -> Reply:
+        time.sleep(30)
+        return 200, {}, b""
+
+    with scripted(never) as url, started(tmp_path, "--open", "--suspects", "127.0.0.1") as service:
+        with Client(service.url) as client:
+            audit = client.audit(service.id, {"url": f"{url}/v1/models/m:predict"})
+            end = time.monotonic() + 20
+            while client.progress(audit.id).state != "running" and time.monotonic() < end:
+                time.sleep(0.1)
+        with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1]))) as upload:
+            upload.sendall(b"POST /audits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+            time.sleep(0.5)
+            ends(service, signal.SIGINT)
+
+
+@pytest.mark.serve
+def test_it_ends_soon_while_it_starts(tmp_path: Path) -> None:
+    with starting(tmp_path, "--open") as service:
+        family = psutil.Process(service.process.pid)
+        while not any("raylet" in p.name() for p in family.children(recursive=True)):
+            time.sleep(0.02)
+        ends(service, signal.SIGINT)
 
 
 @pytest.mark.serve
@@ -97,8 +148,7 @@ def test_a_service_from_one_command_with_keys_of_its_own(
                     time.sleep(0.5)
             with pytest.raises(ServiceError, match="scope score"):
                 reader.score(service.id, answers, suspect="s")
-        service.process.send_signal(signal.SIGINT)
-        assert service.process.wait(60) == 0
+        ends(service, signal.SIGTERM)
         assert "audits under way go on at the next start" in (tmp_path / "log").read_text()
     assert [k.name for k in read_keys(tmp_path / "serve-data" / "keys.toml")] == ["first", "team-a"]
     assert (tmp_path / "serve-data" / "keys.toml").stat().st_mode & 0o077 == 0, "the file is its owner's alone"

@@ -1,22 +1,30 @@
 """What the subcommands around the service do: run it on this machine, make keys for it."""
 
 import argparse
+import contextlib
 import datetime
 import json
 import logging
 import os
+import signal
+import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+import psutil
+
 from zooaudit.commands import voice
 from zooaudit.console import Voice
-from zooaudit.distributed.cluster import QUIET, cores
+from zooaudit.distributed.cluster import QUIET, cores, own_sigterm
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
 from zooaudit.serving import settings as names
 from zooaudit.serving.keys import SCOPES, new_key, read_keys
 
 DATA = Path("serve-data")
+ENDING_S = 6.0
+"""For so long replicas may finish what they are doing when the service ends."""
 KEYS = "keys.toml"
 EXAMPLE = """zooaudit serve --store ./store
   zooaudit serve --store s3://bucket/audits --suspects models.example,10.0.0.7:8080"""
@@ -34,20 +42,65 @@ def serve(args: argparse.Namespace, out: TextIO) -> int:
     except ImportError as error:
         raise InputError(f"the service needs Ray Serve ({first_line(error)}): pip install -c constraints.txt '.[serve]'") from error
     made = application({})
-    _start(args)
-    try:
-        ray_serve.run(made, name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})
-        shown = f"http://{args.host}:{args.port}"
-        tell(f"serving {args.store} at {shown} until Ctrl-C", "serving", url=shown, store=args.store)
-        print(json.dumps({"url": shown}) if args.json else f"ready: {shown}", file=out, flush=True)
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        tell("stopping: audits under way go on at the next start", "stopping")
-    except RuntimeError as error:
-        raise FarmError(f"the service does not start: {first_line(error)}") from error
-    finally:
-        ray_serve.shutdown()
+    with _ended_in_time():
+        try:
+            _start(args)
+            ray_serve.run(made, name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})
+            shown = f"http://{args.host}:{args.port}"
+            tell(f"serving {args.store} at {shown} until Ctrl-C", "serving", url=shown, store=args.store)
+            print(json.dumps({"url": shown}) if args.json else f"ready: {shown}", file=out, flush=True)
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            tell("stopping: audits under way go on at the next start", "stopping")
+        except RuntimeError as error:
+            raise FarmError(f"the service does not start: {first_line(error)}") from error
+        finally:
+            _shut_down()
     return 0
+
+
+@contextlib.contextmanager
+def _ended_in_time() -> Iterator[None]:
+    """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, whatever it waits for then, and at once after a second
+    one: no answer is lost, they are on disk as they come. Python itself hears a signal only between two of its own steps, and one of Ray's
+    can take long; a thread that reads the wake-up socket hears it at once."""
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+
+    def next_signal() -> bool:
+        """Waits for one that asks to end; false once there is no use in it."""
+        while number := heard.recv(1):
+            if number[0] in (signal.SIGINT, signal.SIGTERM):
+                return True
+        return False
+
+    def watch() -> None:
+        if next_signal():
+            heard.settimeout(ENDING_S)
+            with contextlib.suppress(TimeoutError):
+                if not next_signal():
+                    return
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            os._exit(0)
+
+    threading.Thread(target=watch, name="ending", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        told.close()
+
+
+def _shut_down() -> None:
+    import ray
+    from ray import serve as ray_serve
+
+    if ray.is_initialized():  # or else Serve would start one, to end it
+        ray_serve.shutdown()
+    ray.shutdown()
 
 
 def _prepare(args: argparse.Namespace, data: Path, tell: Voice) -> None:
@@ -78,7 +131,8 @@ def _start(args: argparse.Namespace) -> None:
         os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        ray.init(include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=args.debug)
+        with own_sigterm():
+            ray.init(include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=args.debug)
         ray_serve.start(http_options={"host": args.host, "port": args.port, "request_timeout_s": 60})
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise FarmError(f"Ray does not start: {first_line(error)}; see 'zooaudit doctor'") from error

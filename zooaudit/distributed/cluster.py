@@ -52,7 +52,7 @@ def cluster(object_store_bytes: int) -> Iterator[None]:
         "object_store_memory": max(object_store_bytes, 100 * 2**20),
     }  # fmt: skip
     try:
-        with _own_sigterm():
+        with own_sigterm():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise FarmError(f"Ray does not start: {str(error).splitlines()[0]}; see 'zooaudit doctor', or use --farm serial") from error
@@ -66,7 +66,7 @@ def cluster(object_store_bytes: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
+def own_sigterm() -> Iterator[None]:
     """Keep the program's own answer to SIGTERM, which ray.init replaces."""
     before = signal.getsignal(signal.SIGTERM)
     try:
