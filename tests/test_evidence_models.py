@@ -1,5 +1,6 @@
 """A kit on trial, on twins that the checker trains: what is honest passes, and an owner who frames somebody is caught."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,15 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     committed = commitment(kit_of(case_store))["commitment"]
     code, checks, told = with_models(capsys, pack, checker, "--commitment", committed)
     assert code == 0 and False not in checks.values(), told
-    assert {c for c, passed in checks.items() if passed is None} == {"answers"}, told
-    made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references"}
+    assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, told
+    made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references", "accuracies"}
     assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
     assert "among 19 fresh twins, with the kit's 32 references, stolen" in told["fresh twins"]
+    assert re.fullmatch(
+        r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+, median \S+ \(19\); fresh twins .* "
+        r"\(19\); the kit's references .* \(32\); the checker's references .* \(\d+\)",
+        told["accuracies"],
+    ), told
 
 
 def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(

@@ -1,11 +1,13 @@
 """Ray farms whose workers share a victim, or a GPU: who gets a place, and that the models are those of the in-process farm."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,7 +19,7 @@ from tests.farms import quiet, with_zoo
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, processes, wait_for
 from zooaudit.cli import main
-from zooaudit.config import TrainConfig
+from zooaudit.config import Start, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.distributed.cluster import QUIET
@@ -28,7 +30,8 @@ from zooaudit.steps import plan
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.models import KIND, load_module, load_record
 from zooaudit.workqueue import FarmStatus
-from zooaudit.zoo.spec import ModelSpec, Role
+from zooaudit.zoo.build import Status
+from zooaudit.zoo.spec import STARTED, ModelSpec, Role
 
 
 def family(dataset: Dataset, artifacts: Artifacts, epochs: int = 8) -> list[ModelSpec]:
@@ -97,6 +100,22 @@ def test_a_worker_killed_while_it_shares_a_victim(digits: Dataset, tmp_path: Pat
     two = open_store(str(tmp_path / "two"))
     accuracies = [load_record(artifacts, specs[0].id).accuracy for artifacts in (one, two)]
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
+
+
+@pytest.mark.chaos
+@pytest.mark.ray
+def test_a_model_that_kills_its_worker_and_one_that_hangs_are_failed_and_the_others_built(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZOOAUDIT_STALL_SECONDS", "20")
+    good = [trained_spec(digits, seed=seed) for seed in range(3)]
+    bad = [replace(good[0], architecture=STARTED, start=Start(f"tests.poison:{name}", "0" * 64)) for name in ("ends_the_process", "hangs")]
+    artifacts = open_store(str(tmp_path))
+    assert RayFarm(workers=2).build([*bad, *good], digits, artifacts, quiet) == len(good) + len(bad)
+    assert {load_record(artifacts, s.id).status for s in good} == {Status.LEARNT}
+    for spec in bad:
+        record = load_record(artifacts, spec.id)
+        assert record.status is Status.FAILED and re.match(r"its training ended \d worker processes, the last while it was", record.reason)
 
 
 @pytest.mark.parametrize(("gpu_share", "models"), [(1, 1), (0.6, 1), (0.5, 2), (0.3, 3), (0.25, 4), (0.2, 5), (1 / 7, 7), (0.1, 10)])

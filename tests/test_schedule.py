@@ -1,6 +1,7 @@
 """The order of the work, and the queue that hands it out to workers that may die."""
 
 from dataclasses import replace
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from tests.makers import trained_spec
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.distributed.queue_actor import QueueActor
+from zooaudit.distributed.queue_actor import RESTARTS, QueueActor
 from zooaudit.farm import ordered_tasks
 from zooaudit.storage.artifacts import open_store
 from zooaudit.workqueue import Task, WorkQueue
@@ -77,6 +78,83 @@ def test_what_a_dead_worker_held_comes_first() -> None:
     assert (queue.draw(0), queue.draw(1)) == (Task("a", None), Task("b", None))
     queue.join(1, 3)
     assert queue.draw(2) == Task("b", None)
+
+
+def test_what_was_in_hand_when_a_worker_died_comes_last_and_alone() -> None:
+    queue = WorkQueue([Task(i, None) for i in "abcd"], set())
+    for worker in range(2):
+        queue.join(worker, 2)
+    assert [(queue.draw(w) or Task("", None)).id for w in range(2)] == ["a", "b"]
+    for worker in range(2):
+        queue.join(worker, 2)
+    assert [(queue.draw(w) or Task("", None)).id for w in range(2)] == ["c", "d"]
+    queue.finish(0, "c")
+    assert queue.draw(0) is None, "what is suspected is not trained beside others"
+    queue.finish(1, "d")
+    assert queue.draw(0) == Task("a", None) and queue.draw(1) is None
+    assert not queue.deadly("a")
+    queue.join(0, 2)
+    queue.join(1, 2)
+    assert queue.deadly("a") == 2 and not queue.deadly("b")
+    assert queue.draw(1) == Task("b", None), "it had its turn; the other one is still to have it"
+    queue.finish(1, "b")
+    assert queue.draw(1) == Task("a", None)
+
+
+def test_a_group_that_grows_or_shrinks_makes_nobody_suspected() -> None:
+    queue = WorkQueue([Task("a", None), Task("b", None)], set())
+    for workers in (1, 2, 1, 3, 1):
+        queue.join(0, workers)
+        assert queue.draw(0) == Task("a", None) and not queue.deadly("a")
+
+
+@settings(max_examples=150)
+@given(st.integers(1, 9), st.integers(1, 20), st.sets(st.integers(0, 19), max_size=3), st.randoms(use_true_random=False))
+def test_what_kills_workers_is_found_and_nothing_else(workers: int, count: int, poison: set[int], random: Random) -> None:
+    queue = WorkQueue([Task(str(i), None) for i in range(count)], set())
+    deadly = {str(i) for i in poison if i < count}
+    at: dict[int, str] = {}
+    finished, given_up, without_progress = set[str](), set[str](), 0
+    for worker in range(workers):
+        queue.join(worker, workers)
+    while not (queue.empty and not at):
+        killers = [i for i in at.values() if i in deadly]
+        if killers and random.random() < 0.5:  # Ray ends all of them, and starts as many
+            at, without_progress = {}, without_progress + 1
+            assert without_progress <= 6, "it takes a few deaths to single out one of up to nine"
+            for worker in range(workers):
+                queue.join(worker, workers)
+            continue
+        worker = random.randrange(workers)
+        if worker not in at:
+            if drawn := queue.draw(worker):
+                at[worker] = drawn.id
+                if queue.deadly(drawn.id):
+                    given_up.add(at.pop(worker))
+                    queue.finish(worker, drawn.id)
+                    without_progress = 0
+        elif at[worker] not in deadly:
+            queue.finish(worker, at[worker])
+            finished.add(at.pop(worker))
+            without_progress = 0
+    assert given_up == deadly and finished == {str(i) for i in range(count)} - deadly
+
+
+def test_workers_that_die_without_end_stop_the_farm() -> None:
+    actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
+    groups = 0
+    while actor.join(0, 2) and actor.join(1, 2):
+        groups += 1
+        for worker in range(2):
+            actor.draw(worker)
+    assert groups == RESTARTS + 1 and actor.draw(0).over
+    kind, told = actor.error() or ("", "")
+    assert kind == "FarmError" and f"workers died {RESTARTS + 1} times in a row" in told
+    actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
+    for _ in range(10):
+        assert actor.join(0, 2) and actor.join(1, 2)
+        drawn = [actor.draw(worker).id or "" for worker in range(2)]
+        actor.finish(0, drawn[0], failed=False, ours=True)  # one model a group is progress
 
 
 def test_what_a_lost_machine_held_is_done_by_the_smaller_group() -> None:
@@ -151,15 +229,15 @@ def test_a_late_word_of_a_worker_thought_dead_leaves_its_heirs_claim() -> None:
     queue = WorkQueue([Task("a", None), Task("b", None)], set())
     queue.join(0, 1)
     assert queue.draw(0) == Task("a", None)
-    queue.join(0, 1)  # its node was thought dead; the heir draws the same, and after that the other
-    assert queue.draw(0) == Task("a", None)
-    queue.finish(0, "a")
+    queue.join(0, 1)  # its node was thought dead; the heir draws the other first, and then the same
     assert queue.draw(0) == Task("b", None)
-    queue.finish(0, "a")
-    queue.postpone(0, "a")
-    assert queue.claimed == ("b",)
+    queue.finish(0, "b")
+    assert queue.draw(0) == Task("a", None)
+    queue.finish(0, "b")
+    queue.postpone(0, "b")
+    assert queue.claimed == ("a",)
     queue.join(0, 1)
-    assert queue.draw(0) == Task("b", None), "a model was lost"
+    assert queue.draw(0) == Task("a", None), "a model was lost"
 
 
 def test_postponed_models_come_up_after_all_others_and_are_told() -> None:

@@ -118,6 +118,16 @@ def leading(specs: Sequence[ModelSpec], ranks: Ranks) -> Build:
     return together
 
 
+def given_up(deaths: int) -> Build:
+    """How a model is built whose training ended so many workers: not at all."""
+
+    def failed(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
+        reason = f"its training ended {deaths} worker processes, the last while it was trained alone: out of memory, or a fault in its code"
+        return BuiltModel(spec, {}, ModelRecord(Status.FAILED, 0.0, None, 0, 0.0, deaths, "none", reason))
+
+    return failed
+
+
 def follow(specs: Sequence[ModelSpec], dataset: Dataset, ranks: Ranks) -> None:
     """What the other ranks do: train what rank 0 names, until it says :func:`dismiss`. ``specs`` in the same order on every rank."""
     while (number := int(ranks.agreed(OVER))) != OVER:

@@ -1,7 +1,11 @@
 """Who builds which model next, and how far it all is. Imports nothing heavy, so that the process that holds it stays small."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+DEATHS = 2
+"""A model that was being trained, at last by itself, when so many workers died is taken to have ended them."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,20 @@ class FarmStatus:
     """Models that another job on the same store is building."""
 
 
+@dataclass(frozen=True)
+class Claim:
+    """A task in a worker's hands: how many workers there were when it was drawn, and whether it shall be the only one that is trained."""
+
+    task: Task
+    workers: int
+    alone: bool
+
+
 class WorkQueue:
     """Tasks to do and who has claimed which. Not for several threads at once.
+
+    Ray ends all workers when one dies, so that nobody knows which of the models in their hands was to blame. Those are suspected: they are
+    drawn after all others, and in ever smaller company (half of the workers, a quarter, one), until what kills workers does so alone.
 
     Args:
         ordered: tasks in the order in which they should be drawn.
@@ -35,39 +51,65 @@ class WorkQueue:
 
     def __init__(self, ordered: Iterable[Task], ready: Iterable[str]) -> None:
         self._pending = {t.id: t for t in ordered}
-        self._claims: dict[int, Task] = {}
+        self._claims: dict[int, Claim] = {}
         self._ready = set(ready)
         self._postponed: set[str] = set()
+        self._workers = 1
+        self._deaths: Counter[str] = Counter()
+        self._died_alone: set[str] = set()
 
     def join(self, worker: int, workers: int) -> None:
         """Worker number ``worker`` of ``workers`` starts or restarts: what its dead predecessor had claimed is to be done again.
 
-        So are the claims of numbers that no longer are: a group that has lost a machine comes back smaller.
+        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a larger one has grown: no
+        model is to blame for that, and what it was is done first.
         """
+        self._workers = workers
         for number in [n for n in self._claims if n == worker or n >= workers]:
-            task = self._claims.pop(number)
-            self._pending = {task.id: task, **self._pending}
+            claim = self._claims.pop(number)
+            if claim.workers == workers:
+                self._deaths[claim.task.id] += 1
+                if claim.alone:
+                    self._died_alone.add(claim.task.id)
+                self._pending[claim.task.id] = claim.task
+            else:
+                self._pending = {claim.task.id: claim.task, **self._pending}
 
     def draw(self, worker: int) -> Task | None:
         """Claim the next task whose parent is there; None if there is none now (see ``empty``)."""
         for task in self._pending.values():
-            if task.parent is None or task.parent in self._ready:
+            if (task.parent is None or task.parent in self._ready) and self._has_room(task):
                 del self._pending[task.id]
-                self._claims[worker] = task
+                self._claims[worker] = Claim(task, self._workers, alone=self._most_beside(task) == 1)
                 return task
         return None
 
+    def _has_room(self, task: Task) -> bool:
+        """Whether one more model may be trained now, and this one."""
+        held = [claim.task for claim in self._claims.values()]
+        return len(held) < min(self._most_beside(t) for t in (task, *held))
+
+    def _most_beside(self, task: Task) -> int:
+        """How many models are trained at once while ``task`` is one of them."""
+        deaths = self._deaths[task.id]
+        return max(1, self._workers >> deaths) if deaths else max(self._workers, len(self._claims) + 1)
+
+    def deadly(self, id_: str) -> int:
+        """How many workers died while they trained a model, if it is taken to have been the reason; 0 if not."""
+        deaths = self._deaths[id_]
+        return deaths if deaths >= DEATHS and id_ in self._died_alone else 0
+
     def postpone(self, worker: int, id_: str) -> None:
         """Worker ``worker`` found model ``id_`` being built by another job: it comes up again after all others."""
-        task = self._claims.get(worker)
-        if task is not None and task.id == id_:
+        claim = self._claims.get(worker)
+        if claim is not None and claim.task.id == id_:
             del self._claims[worker]
-            self._pending[id_] = task
+            self._pending[id_] = claim.task
             self._postponed.add(id_)
 
     def finish(self, worker: int, id_: str) -> None:
         """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not know that it had drawn)."""
-        if worker in self._claims and self._claims[worker].id == id_:  # a worker thought dead may be late: its heir's claim stays
+        if worker in self._claims and self._claims[worker].task.id == id_:  # a worker thought dead may be late: its heir's claim stays
             del self._claims[worker]
         self._pending.pop(id_, None)
         self._postponed.discard(id_)
@@ -76,7 +118,7 @@ class WorkQueue:
     @property
     def claimed(self) -> tuple[str, ...]:
         """Ids of the models being built."""
-        return tuple(t.id for t in self._claims.values())
+        return tuple(claim.task.id for claim in self._claims.values())
 
     @property
     def elsewhere(self) -> tuple[str, ...]:

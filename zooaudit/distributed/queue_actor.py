@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from zooaudit.events import event_line
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 
+RESTARTS = 10
+"""How often in a row the group may be restarted without a model having been finished in between: of 256 workers' models it takes eight to
+single out the one that kills them."""
+
 
 @dataclass(frozen=True)
 class Draw:
-    """What a worker gets when it asks for work: the id of a model, or None for now, or the end."""
+    """What a worker gets when it asks for work: the id of a model, or None for now, or the end; and how many workers the model has ended
+    (see :meth:`WorkQueue.deadly`): it is not trained again, but marked as failed."""
 
     id: str | None
     over: bool
+    deaths: int = 0
 
 
 class QueueActor:
@@ -26,11 +32,17 @@ class QueueActor:
         self._total, self._finished, self._failed, self._built = len(tasks), set[str](), set[str](), set[str]()
         self._error: tuple[str, str] | None = None
         self._started = time.perf_counter()
+        self._groups = 0
 
-    def join(self, worker: int, workers: int) -> None:
-        """See :meth:`WorkQueue.join`."""
+    def join(self, worker: int, workers: int) -> bool:
+        """See :meth:`WorkQueue.join`. Returns whether there is any use in going on."""
         self._queue.join(worker, workers)
         _note("joined", worker=worker, workers=workers)
+        self._groups += worker == 0  # one of these is in each group
+        if self._groups > 1 + RESTARTS:
+            died = f"workers died {RESTARTS + 1} times in a row, and no model was finished in between; Ray's logs of the workers say more"
+            self.abort("FarmError", f"{died}. Finished models are kept: run again to go on")
+        return self._error is None
 
     def draw(self, worker: int) -> Draw:
         """The next model for a worker."""
@@ -40,7 +52,7 @@ class QueueActor:
         task = self._queue.draw(worker)
         if task:
             _note("drawn", worker=worker, model=task.id)
-        return Draw(task.id if task else None, over=False)
+        return Draw(task.id, over=False, deaths=self._queue.deadly(task.id)) if task else Draw(None, over=False)
 
     def postpone(self, worker: int, id_: str) -> None:
         """See :meth:`WorkQueue.postpone`."""
@@ -50,7 +62,7 @@ class QueueActor:
     def finish(self, worker: int, id_: str, failed: bool, ours: bool) -> None:
         """A model is in the store; ``ours`` if the worker put it there."""
         self._queue.finish(worker, id_)
-        self._waited = 0
+        self._waited, self._groups = 0, 1
         self._finished.add(id_)
         if failed:
             self._failed.add(id_)
@@ -64,7 +76,7 @@ class QueueActor:
 
     def rested(self) -> bool:
         """Whether anything is left to do after the workers have gone; they may come and wait for other jobs again."""
-        self._waited = 0
+        self._waited, self._groups = 0, 0
         return not (self._error or self._queue.empty)
 
     def abort(self, kind: str, message: str) -> None:

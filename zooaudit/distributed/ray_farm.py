@@ -35,7 +35,8 @@ from zooaudit.distributed import reservations
 from zooaudit.distributed.cluster import cluster
 from zooaudit.distributed.metrics import RayCollector
 from zooaudit.distributed.queue_actor import QueueActor
-from zooaudit.farm import BUSY_ELSEWHERE_S, THREADS_PER_MODEL, Watch, build_and_commit, dismiss, follow, leading, ordered_tasks
+from zooaudit.distributed.stalled import Clock
+from zooaudit.farm import BUSY_ELSEWHERE_S, THREADS_PER_MODEL, Watch, build_and_commit, dismiss, follow, given_up, leading, ordered_tasks
 from zooaudit.metrics import collect_with
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
@@ -48,7 +49,6 @@ POLL_S = 0.5
 POLLS_A_LOOK = 20
 REST_S = 10.0
 WAIT_FOR_PARENT_S = 0.2
-MAX_GROUP_RESTARTS = 5
 GROW_EVERY_S = 300.0
 """How often the group may grow onto new machines: growing restarts it, and models that are being trained begin anew."""
 KEEP_FREED_MEMORY = {
@@ -153,7 +153,8 @@ class RayFarm:
             run_config=RunConfig(
                 name="zoo",
                 storage_path=config["scratch"],
-                failure_config=FailureConfig(max_failures=MAX_GROUP_RESTARTS),
+                # restarted as often as it takes: the queue counts, and knows which of them got on
+                failure_config=FailureConfig(max_failures=-1),
                 worker_runtime_env={"env_vars": KEEP_FREED_MEMORY},
             ),
         )
@@ -166,6 +167,11 @@ def work(config: dict[str, Any]) -> None:
     """
     context = ray.train.get_context()
     place = Ranks(context.get_world_rank(), context.get_world_size())
+    drawer = not (config["together"] and place.rank)
+    if drawer and not ray.get(config["queue"].join.remote(place.rank, place.count)):  # before anything that may end this process
+        if config["together"]:
+            dismiss(place)
+        return
     torch.set_num_threads(THREADS_PER_MODEL)
     collect_with(RayCollector())
     if config["path"] not in sys.path:  # the user's victim may be built by a module there
@@ -176,18 +182,17 @@ def work(config: dict[str, Any]) -> None:
     device = pick_device() if config["gpu"] else torch.device("cpu")  # Ray lets a worker see GPUs that it was given nothing of
     dataset = _unpacked(ray.get(config["data"])).to(device)
     if not config["together"]:
-        _draw(config, specs, dataset, place, ALONE)
+        _draw(config, specs, dataset, place.rank, ALONE)
     elif place.rank:
         follow(list(specs.values()), dataset, place)
     else:
-        _draw(config, specs, dataset, ALONE, place)
+        _draw(config, specs, dataset, 0, place)
         dismiss(place)
 
 
-def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset, worker: Ranks, ranks: Ranks) -> None:
-    """Build what the queue has for ``worker``, of all that draw; ``ranks`` train each model together."""
-    queue, rank = config["queue"], worker.rank
-    ray.get(queue.join.remote(rank, worker.count))
+def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset, rank: int, ranks: Ranks) -> None:
+    """Build what the queue has for the worker number ``rank``, of all that draw; ``ranks`` train each model together."""
+    queue, clock = config["queue"], Clock(len(dataset.train))
     try:
         artifacts = open_store(config["store"])
         leases = artifacts.leases(config["job"])
@@ -196,7 +201,9 @@ def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset,
             if drawn.id is None:
                 time.sleep(WAIT_FOR_PARENT_S)
                 continue
-            commit = build_and_commit(specs[drawn.id], dataset, artifacts, leases, builder)
+            spec = specs[drawn.id]
+            with clock.watching(spec):
+                commit = build_and_commit(spec, dataset, artifacts, leases, given_up(drawn.deaths) if drawn.deaths else builder)
             if commit is None:
                 ray.get(queue.postpone.remote(rank, drawn.id))
                 time.sleep(BUSY_ELSEWHERE_S)
@@ -268,9 +275,7 @@ def _run(trainer: TorchTrainer, queue: Any, name: str, watch: Watch) -> None:
         raise errors.FarmError("a worker died while its group was starting; finished models are kept: run again to go on") from error
     except TrainingFailedError as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise errors.FarmError(
-            f"Ray Train gave up after {MAX_GROUP_RESTARTS} restarts ({reason}); finished models are kept: run again to go on"
-        ) from error
+        raise errors.FarmError(f"Ray Train gave up ({reason}); finished models are kept: run again to go on") from error
 
 
 def _raise_aborted(aborted: tuple[str, str] | None) -> None:

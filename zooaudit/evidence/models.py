@@ -9,6 +9,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory
 from zooaudit.errors import DataError, InputError
 from zooaudit.evidence import parts
+from zooaudit.evidence.accuracies import accuracies
 from zooaudit.evidence.checks import Finding, as_one_of
 from zooaudit.evidence.packs import Opened
 from zooaudit.evidence.stated import stated_twins
@@ -185,6 +186,7 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
         stated_twins(opened.kit.twin_test, with_kits.candidates, with_kits.answers),
         _ranked(opened, with_kits, "fresh twins", "the kit's"),
     ]
+    found.append(accuracies(opened, with_kits, fresh.by_theirs))
     if fresh.by_theirs is not None:
         found.append(_ranked(opened, fresh.by_theirs, "fresh references", "the checker's"))
     return found

@@ -16,6 +16,7 @@ from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.data.on_disk import Images, ahead
 from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
+from zooaudit.zoo import heartbeat
 from zooaudit.zoo.ranks import ALONE, Ranks
 
 REFERENCE_BATCH = 128
@@ -70,6 +71,7 @@ def fit(
                 loss.backward()
                 nn.utils.clip_grad_norm_(model.parameters(), training.clip_norm, foreach=True)
                 stepper.step()
+                heartbeat.beat()
                 schedule.step()
             last = ranks.mean(loss.detach()).item()  # all ranks see the same and stop together
             if not math.isfinite(last):

@@ -23,6 +23,7 @@ from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory
 from zooaudit.uap.deepfool import deepfool
 from zooaudit.uap.universal import gradient_uap
+from zooaudit.zoo import heartbeat
 from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.averaging import averaged
 from zooaudit.zoo.fit import DivergedError
@@ -266,3 +267,4 @@ def _stepped(model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor) -
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
     optimiser.step()
+    heartbeat.beat()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.seeds import derive
+from zooaudit.zoo import heartbeat
 from zooaudit.zoo.attacks.asking import Thief
 from zooaudit.zoo.fit import DivergedError
 
@@ -86,6 +87,7 @@ def _invent(
     made.backward(-estimate)
     nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
     optimiser.step()
+    heartbeat.beat()
 
 
 def _learn(
@@ -111,6 +113,7 @@ def stepped(substitute: nn.Module, optimiser: torch.optim.Optimizer, loss: Tenso
     loss.backward()
     nn.utils.clip_grad_norm_(substitute.parameters(), 2.0)
     optimiser.step()
+    heartbeat.beat()
 
 
 def _disagreement(substitute: nn.Module, thief: Thief, x: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from zooaudit.compute import seeded
 from zooaudit.data.images import to_unit
 from zooaudit.seeds import derive
+from zooaudit.zoo import heartbeat
 from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.attacks.asking import Thief
 from zooaudit.zoo.attacks.data_free import LATENT, LR_GENERATOR, LR_STUDENT, SIZE, Generator, apart, stepped
@@ -97,6 +98,7 @@ def _invented(generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser
     loss.backward()
     nn.utils.clip_grad_norm_(generator.parameters(), 1.0)
     optimiser.step()
+    heartbeat.beat()
     return (made.detach() * 255).round().to(torch.uint8)
 
 
