@@ -6,7 +6,7 @@ STORE ?= store
 RECIPE ?= fmnist-quick
 ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
 
-.PHONY: help install audit paper test unit check format s3 serve clean
+.PHONY: help install audit paper test quick unit check format s3 serve clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -29,8 +29,12 @@ test: install ## all tests that this machine can run, first those that two proce
 	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not ($(ALONE))"
 	$(PYTHON) -m pytest -m "$(ALONE)"
 
+quick: install ## the same without the long ones: what CI runs
+	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not ($(ALONE))"
+	$(PYTHON) -m pytest --quick -m "$(ALONE)"
+
 unit: install ## the tests that need no server, no Ray and no processes of their own: a minute and a half on 2 cores
-	$(PYTHON) -m pytest -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
+	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
 
 check: install ## format, lint, types, layer contract
 	.venv/bin/ruff format --check .

@@ -22,10 +22,14 @@ import urllib.request
 from pathlib import Path
 
 START_S = 60.0
+SECURITY = "security.toml"
+SIGNED = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+"""Ports beside that of S3: without keys whoever reaches them reads and writes every bucket."""
 
 
 class Seaweed:
-    """One ``weed server`` with an S3 front, on 127.0.0.1 only.
+    """One ``weed server`` with an S3 front, on 127.0.0.1 only. Its other HTTP ports answer nobody without a token; its gRPC ports do, so
+    let nobody else have an account on a machine where it runs.
 
     Args:
         folder: data, keys and log; a server started again on the same folder has the same objects and keys.
@@ -33,12 +37,15 @@ class Seaweed:
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        self.folder = folder
+        self.folder = folder.resolve()
         self.port = port or free_ports(1)[0]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.access_key, self.secret_key = self._keys()
+        if not (path := self.folder / SECURITY).exists():
+            path.touch(mode=0o600)
+            path.write_text("".join(f'[{name}]\nkey = "{secrets.token_urlsafe(30)}"\n' for name in SIGNED))
 
     @property
     def environment(self) -> dict[str, str]:
@@ -57,7 +64,8 @@ class Seaweed:
             RuntimeError: no weed on this machine, or it did not come up; the log's end says why.
         """
         with (self.folder / "weed.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True)
+            # it looks for security.toml where it starts
+            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True, cwd=self.folder)
         end = time.monotonic() + START_S
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > end:

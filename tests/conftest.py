@@ -13,12 +13,13 @@ from cluster.seaweed import Seaweed, make_bucket
 from tests.cases import case_store, scored  # noqa: F401  fixtures
 from tests.collecting import notebook  # noqa: F401  fixture
 from tests.finished import finished, own_store  # noqa: F401  fixtures
-from tests.left_out import LeftOut
+from tests.left_out import LeftOut, add_option
 from tests.makers import FAST, trained_spec
 from tests.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
+from zooaudit.distributed.token import guard_token
 from zooaudit.storage import cache
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.cache import CachedStore
@@ -33,6 +34,10 @@ settings.register_profile(
 settings.load_profile("zooaudit")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut())
 
@@ -43,6 +48,14 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.FOLDER, str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_token() -> None:
+    """Ray made its token readable for all where a test, or this user, started it before zooaudit did."""
+    if (token := Path.home() / ".ray" / "auth_token").exists():
+        token.chmod(0o600)
+    guard_token()
 
 
 @pytest.fixture(scope="session", autouse=True)

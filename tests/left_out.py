@@ -44,7 +44,12 @@ def no_browser() -> str:
 
 
 CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "browser": no_browser, "network": no_network, "s3": no_s3_server}
-KINDS = ("processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network")
+QUICK = "--quick"
+KINDS = ("long", "processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network")
+
+
+def add_option(parser: pytest.Parser) -> None:
+    parser.addoption(QUICK, action="store_true", help="leave out the tests marked long")
 
 
 class LeftOut:
@@ -61,6 +66,8 @@ class LeftOut:
         for kind in KINDS:
             marked = [i for i in items if i.get_closest_marker(kind)]
             reason = CANNOT[kind]() if marked and kind in CANNOT else ""
+            if kind == "long" and config.getoption(QUICK):
+                reason = f"{QUICK}: without it, and by make test, they run"
             self.counts[kind] = len(marked)
             if reason:
                 self.reasons[kind] = reason

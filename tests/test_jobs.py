@@ -157,6 +157,7 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
     assert (done["rank"], done["twins"]) == (str(here["rank"]), str(here["twins"]))
 
 
+@pytest.mark.long
 def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
     submit(nodes, "stopped", *audit(bucket), wait=False)
     wait_for_models(bucket, 2)
@@ -178,18 +179,19 @@ def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str]
 
 
 @pytest.mark.chaos
+@pytest.mark.long
 def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
-    """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. A job behind it does not wait for long."""
+    """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. A job behind it gets the room that it had
+    reserved; without that it would wait for longer than ``TIMEOUT_S``."""
     lease = {"ZOOAUDIT_LEASE_SECONDS": "4"}
     submit(nodes, "doomed", *audit(bucket), wait=False, env=lease)
-    workers, finished = hold(nodes, bucket)  # or they finish all sixteen while Ray is still noticing that the driver is gone
+    workers, finished = hold(nodes, bucket)  # or they finish all while Ray is still noticing that the driver is gone
     drivers = nodes.processes("jobs/audit.py")
     submit(nodes, "heir", *audit(bucket), wait=False, env=lease)
     while "models" not in [e["event"] for e in events(nodes, "heir")]:
         time.sleep(0.5)  # it waits for room already
     for driver in drivers:
         driver.kill()
-    killed = time.time()
     assert ended(nodes, "doomed") != 0 and info(nodes, "doomed")["status"] == "FAILED"
     for worker in psutil.wait_procs(workers, timeout=10)[1]:
         worker.resume()
@@ -197,13 +199,11 @@ def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, st
     assert not alive, "the dead job's workers are still there"
     assert 2 <= len(finished) < MODELS
     assert ended(nodes, "heir") == 0, events(nodes, "heir")
-    print(f"done {time.time() - killed:.0f} s after the driver was killed")
     done = events(nodes, "heir")[-1]
     assert int(done["trained"]) + int(done["reused"]) == MODELS and int(done["reused"]) >= len(finished)
     assert not {e["model"] for e in queue_log(nodes) if e["event"] == "drawn"} & finished
     assert fetched(bucket, tmp_path) == serial
     assert list(open_store(bucket).check()) == []
-    assert time.time() - killed < 150, "the next job waited for what the dead one had reserved"
 
 
 def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_path: Path) -> None:
@@ -241,6 +241,7 @@ def test_a_run_name_that_stands_for_something_else_is_refused_with_the_differenc
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "not replaced"])  # Ray takes a while to count a new node in
+@pytest.mark.long
 def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
     """The group of two comes back with what is there; what the lost node had claimed is done by another."""
     name = f"killed-{'replaced' if replaced else 'alone'}"

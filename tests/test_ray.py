@@ -43,6 +43,7 @@ def test_on_s3_the_same_and_again_without_training(finished: Finished, bucket: s
 
 @pytest.mark.s3
 @pytest.mark.chaos
+@pytest.mark.long
 def test_a_server_killed_while_models_are_committed(finished: Finished, own_server: Seaweed, tmp_path: Path) -> None:
     """It is gone for a while and comes back: the run goes on, and nothing is different."""
     run = start("s3://zoo/x", out=tmp_path / "report")
@@ -60,6 +61,7 @@ def test_a_server_killed_while_models_are_committed(finished: Finished, own_serv
 
 @pytest.mark.s3
 @pytest.mark.chaos
+@pytest.mark.long
 def test_a_server_that_never_returns_ends_the_run_with_code_3(own_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "5")
     run = start("s3://zoo/x", out=tmp_path / "report")
@@ -90,6 +92,7 @@ def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Pat
 
 
 @pytest.mark.chaos
+@pytest.mark.long
 def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", "4")  # what the dead one had claimed is waited for
     store = tmp_path / "store"

@@ -82,6 +82,7 @@ def share(store: str) -> None:
 
 @pytest.mark.chaos
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_worker_killed_while_it_shares_a_victim(digits: Dataset, tmp_path: Path) -> None:
     """The other one does not wait for it for ever: they begin the victim anew."""
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
@@ -104,6 +105,7 @@ def test_a_worker_killed_while_it_shares_a_victim(digits: Dataset, tmp_path: Pat
 
 @pytest.mark.chaos
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_model_that_kills_its_worker_and_one_that_hangs_are_failed_and_the_others_built(
     digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,14 +1,18 @@
 """The S3 store against a real server, and what it says when something is wrong."""
 
+import http.client
 import io
 import json
 import os
 import threading
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions as boto
+import psutil
 import pytest
 
 from cluster.seaweed import Seaweed, make_bucket
@@ -254,3 +258,25 @@ def test_a_server_that_never_returns_is_given_up_at_the_deadline(own_server: Sea
 def test_missing_is_missing_and_not_an_outage(store: S3Store) -> None:
     with pytest.raises(MissingArtifactError, match=r"has no a/b"):
         store.read("a/b")
+
+
+def test_the_servers_other_ports_give_and_take_nothing(seaweed: Seaweed, store: S3Store, bucket: str) -> None:
+    """SeaweedFS has a filer and a volume server behind its S3 front, for whom S3's keys mean nothing."""
+    secret = os.urandom(20_000)
+    store.create("secret", secret)
+    inside = f"/buckets/{bucket.removeprefix('s3://')}/secret"
+    assert seaweed._process
+    ports = {c.laddr.port for c in psutil.Process(seaweed._process.pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert len(ports) >= 7
+    refused = 0
+    for port in ports:
+        for method, body in (("GET", None), ("PUT", b"evil"), ("DELETE", None)):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}{inside}", body, method=method)
+            try:
+                with urllib.request.urlopen(request, timeout=5) as reply:
+                    assert reply.read() != secret and method == "GET", f"port {port} takes {method}"
+            except urllib.error.HTTPError as error:
+                refused += error.code == 401
+            except (urllib.error.URLError, OSError, http.client.HTTPException):
+                pass  # gRPC
+    assert refused >= 3 and store.read("secret") == secret

@@ -173,6 +173,7 @@ def test_keys_are_made_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 @pytest.mark.serve
 @pytest.mark.chaos
+@pytest.mark.long
 def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path) -> None:
     with started(tmp_path, "--open") as service:
         answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()

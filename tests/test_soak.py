@@ -60,6 +60,7 @@ def private_mib(served: Served) -> float:
 
 @pytest.mark.serve
 @pytest.mark.soak
+@pytest.mark.long
 def test_a_soak_at_four_fifths_of_what_it_can_take(tmp_path: Path) -> None:
     store = str(tmp_path / "store")
     id_ = save_kit(open_store(store), make_kit()).id
@@ -99,6 +100,7 @@ def paced(ask: Callable[[], Reply], rate: float, seconds: float) -> list[int]:
 @pytest.mark.serve
 @pytest.mark.s3
 @pytest.mark.chaos
+@pytest.mark.long
 def test_a_store_that_is_down_under_load_costs_only_cold_kits(own_server: Seaweed, tmp_path: Path) -> None:
     place = "s3://zoo/kits"
     artifacts, kit = open_store(place), make_kit()
@@ -134,6 +136,7 @@ def test_a_store_that_is_down_under_load_costs_only_cold_kits(own_server: Seawee
 
 
 @pytest.mark.serve
+@pytest.mark.long
 def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
     """A new kit is served without a restart, and each caller gets the verdict of the kit he named: no victim's copy is another's."""
     store, victims = str(tmp_path / "store"), (0, 200, 300)

@@ -222,6 +222,7 @@ def command(place: str, out: Path, *words: str) -> list[str]:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None:
     """Trials run on Ray Tune; after kill -9 of the driver only those are run that have no result."""
     words = ["points=2,3,4,5,6,7,8", "top_k=0,1,3,all"]

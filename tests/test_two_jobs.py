@@ -20,7 +20,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.leases import Job
 from zooaudit.workqueue import FarmStatus
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]
 
 
 def leases_left(url: str) -> list[str]:

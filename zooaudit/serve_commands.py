@@ -18,6 +18,7 @@ import psutil
 from zooaudit.commands import voice
 from zooaudit.console import Voice
 from zooaudit.distributed.cluster import QUIET, cores, own_sigterm
+from zooaudit.distributed.token import guard_token
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
 from zooaudit.serving import settings as names
 from zooaudit.serving.keys import SCOPES, new_key, read_keys
@@ -130,6 +131,7 @@ def _start(args: argparse.Namespace) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    guard_token()
     try:
         with own_sigterm():
             ray.init(include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=args.debug)

@@ -13,6 +13,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zooaudit.distributed.metrics import RayCollector
+from zooaudit.distributed.token import guard_token
 from zooaudit.errors import FarmError, InputError, first_line
 from zooaudit.metrics import collect_with
 
@@ -51,6 +52,8 @@ def cluster(object_store_bytes: int) -> Iterator[None]:
         "num_cpus": cores(),
         "object_store_memory": max(object_store_bytes, 100 * 2**20),
     }  # fmt: skip
+    if local:
+        guard_token()
     try:
         with own_sigterm():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **local)
