@@ -55,10 +55,10 @@ def kit_of(case_store: Path) -> Artifact:
 def suspect(case_store: Path, folder: Path, role: str) -> list[str]:
     """Options of ``score`` for a model of the zoo, as a stranger's file."""
     artifacts = open_store(str(case_store))
-    specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(f"{role}-C")}
+    specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(f"{role}-B")}
     id_ = next(i for i, spec in specs.items() if spec["group"] == "suspect")
     (folder / f"{role}.safetensors").write_bytes(artifacts.load("model", id_).read(WEIGHTS))
-    (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="C"))
+    (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="B"))
     return ["--suspect", str(folder / f"{role}.safetensors"), "--factory", "strangers_nets:make"]
 
 

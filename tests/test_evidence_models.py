@@ -66,10 +66,10 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, told
     made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references", "accuracies"}
     assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
-    assert "among 19 fresh twins, with the kit's 32 references, stolen" in told["fresh twins"]
+    assert "among 19 fresh twins, with the kit's 16 references, stolen" in told["fresh twins"]
     assert re.fullmatch(
         r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+, median \S+ \(19\); fresh twins .* "
-        r"\(19\); the kit's references .* \(32\); the checker's references .* \(\d+\)",
+        r"\(19\); the kit's references .* \(16\); the checker's references .* \(\d+\)",
         told["accuracies"],
     ), told
 

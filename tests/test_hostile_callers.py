@@ -158,7 +158,7 @@ def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
     assert line.take() is None
     line = Line(3)
     for name in "xyz":
-        line.put(Waiting(name, name, suspected=name != "z"))
+        line.put(Waiting(name, name, time.monotonic(), suspected=name != "z"))
     taken = [found.id for _ in range(2) if (found := line.take())]
     assert taken == ["z", "x"]
     threading.Timer(0.1, line.done, ("x",)).start()

@@ -124,7 +124,7 @@ def test_the_stored_kit_judges_as_the_audit_did(local: tuple[Artifacts, Audit]) 
 
 def test_measures_are_over_models_and_not_over_views(audit: Audit) -> None:
     assert audit.uap.fooling_rate > 0.5
-    for role, count in ((Role.PIRACY, 4), (Role.HOMOLOGOUS, 4), (Role.LOOK_ALIKE, 6)):
+    for role, count in ((Role.PIRACY, 4), (Role.HOMOLOGOUS, 4), (Role.LOOK_ALIKE, 2)):
         found = [s for s in audit.suspects if s.spec.role is role]
         assert len(found) == len(audit.scores(role)) == count
         assert audit.scores(role) == [s.verdict.similarity for s in found]

@@ -447,7 +447,7 @@ def test_what_does_not_go_together_is_refused(case: str, capsys: Capture) -> Non
 def test_recipe_list_and_show(tmp_path: Path, capsys: Capture) -> None:
     assert main(["recipe", "list", "--json"]) == 0
     listed = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert set(listed) == set(RECIPES) and listed["digits"]["models"] == 77
+    assert set(listed) == set(RECIPES) and listed["digits"]["models"] == 54
     assert main(["recipe", "show", "digits"]) == 0
     shown = capsys.readouterr().out
     assert shown == to_toml(DIGITS)
@@ -461,8 +461,8 @@ def test_recipe_check_says_what_differs_and_what_it_takes(tmp_path: Path, capsys
     assert main(["recipe", "check", str(path)]) == 0
     told = capsys.readouterr().out
     for line in (
-        "recipe mine is in order", "compared with digits: 3 differences", "zoo.references                   32 -> 8",
-        "recipe mine: 53 models", "training ",
+        "recipe mine is in order", "compared with digits: 3 differences", "zoo.references                   16 -> 8",
+        "recipe mine: 46 models", "training ",
         'zoo.epochs.A                     not there -> 3', "note: zoo.training.epochs does not change A", f"  {'twin':<13}{19:>7,}  A 19",
     ):  # fmt: skip
         assert line in told, (line, told)
@@ -507,7 +507,7 @@ def test_an_edited_file_takes_over_nothing(tmp_path: Path, monkeypatch: pytest.M
     begin_run(store, first.run_name, first, "data", None)
     second = read_recipe(written(tmp_path, f"{BASED}[zoo]\nreferences = 8\n"))
     assert second.run_name == first.run_name == "mine"
-    with pytest.raises(ConfigError, match=r"recipe\.zoo\.references: 32 there, 8 asked\); choose another name with --run"):
+    with pytest.raises(ConfigError, match=r"recipe\.zoo\.references: 16 there, 8 asked\); choose another name with --run"):
         begin_run(store, second.run_name, second, "data", None)
 
 

@@ -325,7 +325,7 @@ def test_the_start_is_written_as_the_audit_records_it(digits: Dataset, tmp_path:
     audit = make_parser().parse_args(["audit", "--start", factory])
     assert with_start(replace(recipe, zoo=replace(recipe.zoo, start=None)), audit, digits.image_shape, 10) == recipe
     assert main(["plan", "--recipe", "digits", "--start", factory, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["models"]["reference"]["start"] == 8
+    assert json.loads(capsys.readouterr().out)["models"]["reference"]["start"] == 4
     assert (
         main(["recipe", "check", str(file), "--start", factory]) == 2 and "--start says nothing to recipe check" in capsys.readouterr().err
     )
