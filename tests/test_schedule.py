@@ -155,6 +155,9 @@ def test_workers_that_die_without_end_stop_the_farm() -> None:
         assert actor.join(0, 2) and actor.join(1, 2)
         drawn = [actor.draw(worker).id or "" for worker in range(2)]
         actor.finish(0, drawn[0], failed=False, ours=True)  # one model a group is progress
+    actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
+    for group in range(30):  # machines come and go
+        assert actor.join(0, 2 + group % 2)
 
 
 def test_what_a_lost_machine_held_is_done_by_the_smaller_group() -> None:

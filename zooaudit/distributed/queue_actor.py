@@ -32,13 +32,15 @@ class QueueActor:
         self._total, self._finished, self._failed, self._built = len(tasks), set[str](), set[str](), set[str]()
         self._error: tuple[str, str] | None = None
         self._started = time.perf_counter()
-        self._groups = 0
+        self._groups, self._workers = 0, 0
 
     def join(self, worker: int, workers: int) -> bool:
         """See :meth:`WorkQueue.join`. Returns whether there is any use in going on."""
         self._queue.join(worker, workers)
         _note("joined", worker=worker, workers=workers)
-        self._groups += worker == 0  # one of these is in each group
+        if worker == 0:  # one of these is in each group; one that has grown, or lost a machine, was not ended by a model
+            self._groups = self._groups + 1 if workers == self._workers else 1
+            self._workers = workers
         if self._groups > 1 + RESTARTS:
             died = f"workers died {RESTARTS + 1} times in a row, and no model was finished in between; Ray's logs of the workers say more"
             self.abort("FarmError", f"{died}. Finished models are kept: run again to go on")
