@@ -198,6 +198,7 @@ def bomb(rows: int) -> bytes:
     return as_parquet(pa.table({"query": pa.array([0], pa.int64()), "probabilities": lists}), compression="zstd")
 
 
+@pytest.mark.long
 def test_a_parquet_bomb_goes_off_elsewhere() -> None:
     body = bomb(300_000_000)
     assert len(body) < 200_000

@@ -228,6 +228,7 @@ def answers(address: str) -> bool:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_on_a_shared_cluster_the_drivers_own_queries_are_exported_too(shared_head: tuple[str, str], tmp_path: Path) -> None:
     ray_address, address = shared_head
     command = [

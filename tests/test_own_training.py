@@ -373,6 +373,7 @@ RayFarm(workers=1).build(specs, digits, open_store(str(folder / "store")), quiet
 
 @pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.long
 def test_a_command_ends_when_the_ray_farm_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
     environment = dict(os.environ) | {"PYTHONPATH": str(OURS)}
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL)

@@ -183,6 +183,7 @@ def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digi
     assert len(same) > 20
 
 
+@pytest.mark.long
 def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those of SGD and Adam do not."""
     training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)

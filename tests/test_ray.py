@@ -24,6 +24,7 @@ from zooaudit.storage.artifacts import open_store
 pytestmark = pytest.mark.ray
 
 
+@pytest.mark.long
 def test_same_numbers_as_the_serial_farm(finished: Finished, tmp_path: Path) -> None:
     found = result(start(tmp_path / "store"))
     assert found["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
@@ -32,6 +33,7 @@ def test_same_numbers_as_the_serial_farm(finished: Finished, tmp_path: Path) -> 
 
 
 @pytest.mark.s3
+@pytest.mark.long
 def test_on_s3_the_same_and_again_without_training(finished: Finished, bucket: str, tmp_path: Path) -> None:
     found = result(start(bucket, out=tmp_path / "one"))
     assert found["verdicts"] == finished.told["verdicts"] and found["auc"] == finished.told["auc"]

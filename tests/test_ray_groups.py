@@ -57,6 +57,7 @@ def assert_same_but_for_rounding(specs: list[ModelSpec], one: Artifacts, two: Ar
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_victims_shared_by_two_workers(digits: Dataset, tmp_path: Path) -> None:
     one, two = open_store(str(tmp_path / "one")), open_store(str(tmp_path / "two"))
     specs, seen = family(digits, one), list[FarmStatus]()
@@ -139,6 +140,7 @@ def one_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_workers_that_share_a_gpu(digits: Dataset, tmp_path: Path, one_gpu: None) -> None:
     artifacts, at_once = open_store(str(tmp_path)), [0]
     specs = [trained_spec(digits, seed=seed) for seed in range(8)]

@@ -156,6 +156,7 @@ def some_of_each_kind(plan: Plan) -> Plan:
     [(3, (20, 20), 16, "L"), (4, (50, 25), 32, "RGB")],
     ids=["three classes, few images", "32 x 32, colour"],
 )
+@pytest.mark.long
 def test_a_made_recipe_trains_models_that_learn(
     classes: int, each: tuple[int, int], side: int, mode: str, tmp_path: Path, capsys: Capture
 ) -> None:
@@ -284,6 +285,7 @@ def test_what_cannot_be_made_is_refused(case: str, tmp_path: Path, monkeypatch: 
     assert message in err and out == "" and (tmp_path / "there.toml").read_text() == "mine"
 
 
+@pytest.mark.long
 def test_an_audit_by_a_made_recipe_finds_the_thieves(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "mine.toml"
     assert main(new(file, "--json")) == 0
