@@ -129,7 +129,7 @@ def kit(folder: Path) -> dict[str, Any]:
         print(f"most bytes at once: {most}", file=sys.stderr)
         if driver.returncode:
             raise SystemExit(driver.returncode)
-        models = len(list(Path(scratch, "store").glob("model/*")))
+        models = len(list(Path(scratch, "store").glob("manifests/model/*")))
     return {"seconds": time.perf_counter() - started, "models": models, "most_bytes": most}
 
 
