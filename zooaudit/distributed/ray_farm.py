@@ -53,7 +53,7 @@ GROW_EVERY_S = 300.0
 """How often the group may grow onto new machines: growing restarts it, and models that are being trained begin anew."""
 KEEP_FREED_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(2**31),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
 """For glibc's malloc in a worker: a training step frees and asks for the same megabytes again, and fresh pages cost more than the sums."""
