@@ -358,5 +358,5 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
 def tensor_digest(tensor: Tensor) -> str:
     """Of shape and values, without a copy of them: a pool of photographs has gigabytes."""
     digest = hashlib.sha256(str(tuple(tensor.shape)).encode())
-    digest.update(tensor.contiguous().numpy().reshape(-1))
+    digest.update(tensor.contiguous().numpy().reshape(-1).data)
     return digest.hexdigest()[:16]
