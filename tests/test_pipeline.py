@@ -14,7 +14,8 @@ from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.finished import Finished
 from tests.makers import trained_spec
 from tests.zoos import TINY
-from zooaudit.data.images import Dataset
+from zooaudit import steps
+from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.farm import SerialFarm, Watch
 from zooaudit.kit import load_kit
@@ -230,3 +231,15 @@ def test_a_listing_that_lags_behind_costs_no_model(tiny: Audit, digits: Dataset)
     again = run_audit(TINY, digits, Artifacts(store), SerialFarm(), quiet)
     assert again.zoo.trained == 0, "models that the listing does not show yet were trained again"
     assert numbers(again) == numbers(tiny)
+
+
+def test_questions_are_the_same_as_bytes_and_as_floats(built: BuiltModel, digits: Dataset) -> None:
+    """A pool of photographs is never floats as a whole; answers that a store holds from before are found all the same."""
+    artifacts, images = open_store("memory:"), digits.test.images[:150]
+    save_built(artifacts, built)
+    (as_floats,) = steps.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
+    assert len(kept := artifacts.ids("answers")) == 1
+    assert not steps.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
+    artifacts.remove("answers", kept[0])
+    (as_bytes,) = steps.clean_answers([built.spec.id], images, digits, artifacts).values()
+    assert torch.equal(as_floats, as_bytes) and artifacts.ids("answers") == kept

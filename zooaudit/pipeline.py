@@ -147,12 +147,10 @@ def run_audit(
     victim = steps.Victim.load(zoo.plan.victim, artifacts, dataset)
     uap = steps.uap(recipe, victim, dataset, artifacts)
     points = steps.points(recipe, victim, dataset, artifacts)
-    questions = steps.questions(uap, points)
-
     encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
     suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
-    answers = steps.answers(asked, questions, dataset, artifacts)
+    answers = steps.answers(asked, steps.questions(uap, points), dataset, artifacts)
 
     test = twin_test(recipe, zoo, dataset, artifacts, sources)
     clean = steps.clean_answers(asked, test.questions(), dataset, artifacts)

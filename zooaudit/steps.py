@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zooaudit.compute import threads
 from zooaudit.config import OwnTraining, Recipe, digest_of
-from zooaudit.data.images import Dataset
+from zooaudit.data.images import Dataset, to_unit
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError
@@ -37,6 +37,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 TENSORS = "tensors.safetensors"
 ANSWERS = "answers.parquet"
+DIGESTED = 64
+"""Images whose values are hashed at once."""
 CRAFTED_ON = 2**28
 """Pixels that a UAP is crafted on, of images on disk: they are held as floats."""
 CHOSEN_FROM, CHOICES = 10_000, 3
@@ -198,7 +200,8 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
 def answers(
     models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once.
+    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once. What is asked is
+    float in [0, 1], or uint8, which is the same questions.
 
     Args:
         of: what is wanted of each model's; what is not is let go of before the next are read.
@@ -218,7 +221,7 @@ def answers(
 def clean_answers(
     models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
 ) -> dict[str, Tensor]:  # fmt: skip
-    """As ``answers``, of float images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
+    """As ``answers``, of images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
     given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts, of)
     return {id_: rows.flatten(0, 2) for id_, rows in given.items()}
 
@@ -234,7 +237,7 @@ def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> li
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
     """By model: the id that its answers to these questions are kept under."""
-    digest = tensor_digest(asked)
+    digest = tensor_digest(asked) if asked.dtype != torch.uint8 else _digest_of_unit(asked)
     return {model: f"{model}.{digest}" for model in models}
 
 
@@ -242,7 +245,7 @@ def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artif
     device = dataset.train.images.device
     box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
     with threads(1):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
-        given = ask(box, asked.to(device)).cpu()
+        given = ask(box, asked, device).cpu()
     record(QUERIES, box.queries, asker="auditor")
     table = answers_table(given, answers_schema(dataset.num_classes))
     artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})
@@ -353,6 +356,14 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
         artifacts.save(kind, id_, {TENSORS: tensors_to_bytes(tensors)}, meta)
     artifact = artifacts.load(kind, id_)
     return artifact.tensors(TENSORS), artifact.meta
+
+
+def _digest_of_unit(images: Tensor) -> str:
+    """``tensor_digest`` of uint8 images as floats in [0, 1], some at a time: as floats they take four times the memory."""
+    digest = hashlib.sha256(str(tuple(images.shape)).encode())
+    for part in images.flatten(0, 2).split(DIGESTED):
+        digest.update(to_unit(part).contiguous().numpy().reshape(-1).data)
+    return digest.hexdigest()[:16]
 
 
 def tensor_digest(tensor: Tensor) -> str:

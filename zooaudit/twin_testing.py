@@ -210,7 +210,7 @@ def assembled(
 
 def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
     """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of many classes by groups."""
-    given = clean_answers(ids, to_unit(images), dataset, artifacts, kept)
+    given = clean_answers(ids, images, dataset, artifacts, kept)
     return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), min(dataset.num_classes, MOST))
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.data.batches import images_at_once
+from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 
@@ -23,11 +24,22 @@ def queries(points: Tensor, v: Tensor) -> Tensor:
     return torch.stack([points, (points + v).clamp(0, 1)], dim=2)
 
 
-def ask(suspect: BlackBox, asked: Tensor) -> Tensor:
-    """Raw answers float32 ``[views, N, 2, K]`` to ``asked`` ``[views, N, 2, c, h, w]``; costs views x N x 2 queries."""
+def ask(suspect: BlackBox, asked: Tensor, device: torch.device | None = None) -> Tensor:
+    """Raw answers float32 ``[views, N, 2, K]`` to ``asked`` ``[views, N, 2, c, h, w]``, float in [0, 1] or uint8; costs views x N x 2
+    queries.
+
+    Args:
+        device: where the suspect is asked, if not where the images are.
+    """
     flat = asked.flatten(0, 2)
-    answers = torch.cat([suspect.ask(x) for x in flat.split(images_at_once(flat.shape, BATCH))])
+    batches = (as_asked(x).to(device) for x in flat.split(images_at_once(flat.shape, BATCH)))
+    answers = torch.cat([suspect.ask(x) for x in batches])
     return answers.view(*asked.shape[:3], -1)
+
+
+def as_asked(images: Tensor) -> Tensor:
+    """Float images in [0, 1], where they are: another device may divide otherwise in the last bit."""
+    return to_unit(images) if images.dtype == torch.uint8 else images
 
 
 def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
