@@ -238,7 +238,8 @@ def test_questions_are_the_same_as_bytes_and_as_floats(built: BuiltModel, digits
     artifacts, images = open_store("memory:"), digits.test.images[:150]
     save_built(artifacts, built)
     (as_floats,) = steps.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
-    assert len(kept := artifacts.ids("answers")) == 1
+    kept = artifacts.ids("answers")
+    assert len(kept) == 1
     assert not steps.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
     artifacts.remove("answers", kept[0])
     (as_bytes,) = steps.clean_answers([built.spec.id], images, digits, artifacts).values()
