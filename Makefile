@@ -33,7 +33,7 @@ quick: install ## the same without the long ones: what CI runs
 	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not ($(ALONE))"
 	$(PYTHON) -m pytest --quick -m "$(ALONE)"
 
-unit: install ## the tests that need no server, no Ray and no processes of their own: a minute and a half on 2 cores
+unit: install ## the tests that need no server, no Ray and no processes of their own
 	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
 
 check: install ## format, lint, types, layer contract

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,3 +81,11 @@ def spoken(speak: Callable[[socket.socket], None]) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def looked_up_for_ever(*_: object, flags: int = 0, **__: object) -> list[object]:
+    """A ``getaddrinfo`` whose name server does not answer for as long as a test may wait."""
+    if flags:  # whether it is an address
+        raise socket.gaierror("no address")
+    time.sleep(20)
+    return []

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.makers import near
+from tests.scripted import looked_up_for_ever
 from tests.strangers import Stranger, serving
 from zooaudit.errors import ConfigError, StoppedError, SuspectError
 from zooaudit.serving import reach
@@ -101,13 +102,7 @@ def test_a_public_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_name_that_is_looked_up_for_ever_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: Any, flags: int = 0, **__: Any) -> list[Any]:
-        if flags:
-            raise socket.gaierror("no address")
-        time.sleep(5)
-        return []
-
-    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up_for_ever)
     monkeypatch.setattr(reach, "LOOK_UP_S", 0.3)
     begun = time.monotonic()
     with pytest.raises(SuspectError, match=r"models\.example could not be looked up within 0\.3 s"):

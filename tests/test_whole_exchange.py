@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.asking import CLASSES, questions, truth
-from tests.scripted import Asked, Reply, scripted, spoken
+from tests.scripted import Asked, Reply, looked_up_for_ever, scripted, spoken
 from tests.strangers import Stranger, serving
 from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects import exchange
@@ -162,14 +162,8 @@ def test_a_name_that_leads_to_many_addresses_has_one_deadline(monkeypatch: pytes
 
 
 def test_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(*_: object, flags: int = 0, **__: object) -> list[object]:
-        if flags:
-            raise socket.gaierror("no address")
-        time.sleep(20)
-        return []
-
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(exchange.socket, "getaddrinfo", slow)
+    monkeypatch.setattr(exchange.socket, "getaddrinfo", looked_up_for_ever)
     remote = remote_of({"url": "http://a/v1/models/m:predict"}, CLASSES)
     with client_of(remote) as client:
         begun = time.monotonic()

@@ -237,7 +237,7 @@ def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> li
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
     """By model: the id that its answers to these questions are kept under."""
-    digest = tensor_digest(asked) if asked.dtype != torch.uint8 else _digest_of_unit(asked)
+    digest = tensor_digest(asked) if asked.dtype != torch.uint8 else _digest_of_floats(asked)
     return {model: f"{model}.{digest}" for model in models}
 
 
@@ -358,7 +358,7 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
     return artifact.tensors(TENSORS), artifact.meta
 
 
-def _digest_of_unit(images: Tensor) -> str:
+def _digest_of_floats(images: Tensor) -> str:
     """``tensor_digest`` of uint8 images as floats in [0, 1], some at a time: as floats they take four times the memory."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for part in images.flatten(0, 2).split(DIGESTED):

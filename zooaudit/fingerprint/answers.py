@@ -32,12 +32,12 @@ def ask(suspect: BlackBox, asked: Tensor, device: torch.device | None = None) ->
         device: where the suspect is asked, if not where the images are.
     """
     flat = asked.flatten(0, 2)
-    batches = (as_asked(x).to(device) for x in flat.split(images_at_once(flat.shape, BATCH)))
+    batches = (_as_asked(x).to(device) for x in flat.split(images_at_once(flat.shape, BATCH)))
     answers = torch.cat([suspect.ask(x) for x in batches])
     return answers.view(*asked.shape[:3], -1)
 
 
-def as_asked(images: Tensor) -> Tensor:
+def _as_asked(images: Tensor) -> Tensor:
     """Float images in [0, 1], where they are: another device may divide otherwise in the last bit."""
     return to_unit(images) if images.dtype == torch.uint8 else images
 
