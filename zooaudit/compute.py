@@ -1,10 +1,17 @@
 """Devices, precision, threads and torch's global generators: what every stage that trains needs to pin down."""
 
 import contextlib
+import ctypes
 import functools
+import resource
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
+
+HEAP_WORTH_KEEPING = 2**30
+"""Bytes that a process may hold before it gives back what it freed: below, fresh pages would cost more than the memory is worth."""
 
 
 def pick_device() -> torch.device:
@@ -47,3 +54,18 @@ def threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def give_back_freed_memory() -> None:
+    """Return freed heap to the system, if this process is larger than ``HEAP_WORTH_KEEPING``.
+
+    For use between two models: a worker keeps what a training step frees (``KEEP_FREED_MEMORY``), and the pieces that models of different
+    sizes leave between what is in use add up. Does nothing where the C library is not glibc.
+    """
+    if sys.platform != "linux":
+        return
+    resident, shared = (int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()[1:3])
+    if resident - shared > HEAP_WORTH_KEEPING:
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+        if trim is not None:
+            trim(0)

@@ -27,7 +27,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zooaudit import errors
-from zooaudit.compute import pick_device
+from zooaudit.compute import give_back_freed_memory, pick_device
 from zooaudit.config import check
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.on_disk import Images
@@ -204,6 +204,7 @@ def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset,
             spec = specs[drawn.id]
             with clock.watching(spec):
                 commit = build_and_commit(spec, dataset, artifacts, leases, given_up(drawn.deaths) if drawn.deaths else builder)
+            give_back_freed_memory()
             if commit is None:
                 ray.get(queue.postpone.remote(rank, drawn.id))
                 time.sleep(BUSY_ELSEWHERE_S)

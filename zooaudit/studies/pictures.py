@@ -10,6 +10,10 @@ from zooaudit.reporting.canvas import rendered
 COLOURS = {"paper": "#d55e00", "paper-b": "#009e73", "hellinger": "#0072b2", "autoencoder": "#777777"}
 MARKERS = {"paper": "o", "paper-b": "^", "hellinger": "s", "autoencoder": "x"}
 MOST_IN_A_ROW = 3
+PANEL_WIDTH = 4.2
+"""In inches, as are the next two."""
+LETTER_WIDTH, HANDLE_WIDTH = 0.07, 0.6
+"""In a legend: of an average letter, and of a line with the space around it."""
 Points = Mapping[float, Sequence[float]]
 """By x: the values there."""
 
@@ -38,6 +42,8 @@ def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: flo
             for handle, label in zip(*one.get_legend_handles_labels(), strict=True):
                 labelled.setdefault(label, handle)
         if labelled:
-            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=min(len(labelled), 2 * columns))
+            widest = max(map(len, labelled)) * LETTER_WIDTH + HANDLE_WIDTH
+            fitting = max(1, min(len(labelled), int(PANEL_WIDTH * columns / widest)))
+            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=fitting)
 
-    return rendered(paint_all, width=4.2 * columns, height=rows * height, form=form, panels=(rows, columns))
+    return rendered(paint_all, width=PANEL_WIDTH * columns, height=rows * height, form=form, panels=(rows, columns))

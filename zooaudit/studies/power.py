@@ -139,6 +139,9 @@ def _picture(rows: Sequence[Row]) -> bytes:
             axes.plot(list(points), shares, marker="o", markersize=4, label=label, **style)
         if curve == "questions":
             axes.set_xscale("log")
+            asked = [count for count in COUNTS if count <= max(r["budget"] for r in part)]
+            axes.set_xticks(asked, [f"{count:,}" for count in asked])
+            axes.minorticks_off()
         axes.set(xlabel=curve, ylabel="share found", ylim=(-0.02, 1.03))
 
     return panels([f"{curve}, {access.name}" for curve in ("questions", "references") for access in CURVE_ACCESSES], paint)
