@@ -108,6 +108,22 @@ def test_a_group_that_grows_or_shrinks_makes_nobody_suspected() -> None:
         assert queue.draw(0) == Task("a", None) and not queue.deadly("a")
 
 
+@given(st.permutations(range(2)), st.permutations(range(2)))
+def test_a_lost_machine_that_was_replaced_makes_nobody_suspected(first: list[int], then: list[int]) -> None:
+    """Whichever worker of the new group speaks first: on the machine that stayed, or on the new one. Its own deaths count as ever."""
+    queue = WorkQueue([Task("a", None), Task("b", None)], set())
+    for worker in range(2):
+        queue.join(worker, 2, "AB"[worker], "AB")
+        assert queue.draw(worker)
+    for lost, machines, order in (("A", "CB", first), ("B", "CD", then)):
+        said = [queue.join(worker, 2, machines[worker], machines) for worker in order]
+        assert any(said), f"{lost} was lost"
+        assert {(queue.draw(worker) or Task("", None)).id for worker in range(2)} == {"a", "b"}, "both at once: nothing is suspected"
+    for worker in range(2):
+        assert not queue.join(worker, 2, "CD"[worker], "CD")
+    assert queue.draw(0) and not queue.draw(1), "now a worker died with every machine there"
+
+
 @settings(max_examples=150)
 @given(st.integers(1, 9), st.integers(1, 20), st.sets(st.integers(0, 19), max_size=3), st.randoms(use_true_random=False))
 def test_what_kills_workers_is_found_and_nothing_else(workers: int, count: int, poison: set[int], random: Random) -> None:
@@ -158,6 +174,9 @@ def test_workers_that_die_without_end_stop_the_farm() -> None:
     actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
     for group in range(30):  # machines come and go
         assert actor.join(0, 2 + group % 2)
+    actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
+    for group in range(30):  # each time another machine for the one that was lost
+        assert all(actor.join(worker, 2, f"{worker}-{group}", [f"0-{group}", f"1-{group}"]) for worker in range(2))
 
 
 def test_what_a_lost_machine_held_is_done_by_the_smaller_group() -> None:

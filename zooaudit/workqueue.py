@@ -1,7 +1,7 @@
 """Who builds which model next, and how far it all is. Imports nothing heavy, so that the process that holds it stays small."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 DEATHS = 2
@@ -31,11 +31,13 @@ class FarmStatus:
 
 @dataclass(frozen=True)
 class Claim:
-    """A task in a worker's hands: how many workers there were when it was drawn, and whether it shall be the only one that is trained."""
+    """A task in a worker's hands: how many workers there were when it was drawn, whether it shall be the only one that is trained, and
+    which machines had been lost until then."""
 
     task: Task
     workers: int
     alone: bool
+    lost: frozenset[str]
 
 
 class WorkQueue:
@@ -55,32 +57,44 @@ class WorkQueue:
         self._ready = set(ready)
         self._postponed: set[str] = set()
         self._workers = 1
+        self._machines: set[str] = set()
+        self._lost: frozenset[str] = frozenset()
         self._deaths: Counter[str] = Counter()
         self._died_alone: set[str] = set()
 
-    def join(self, worker: int, workers: int) -> None:
+    def join(self, worker: int, workers: int, machine: str = "", alive: Collection[str] = ("",)) -> bool:
         """Worker number ``worker`` of ``workers`` starts or restarts: what its dead predecessor had claimed is to be done again.
 
-        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a larger one has grown: no
-        model is to blame for that, and what it was is done first.
+        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a larger one has grown, and one
+        of the same size may have a new machine for a lost one: no model is to blame for that, and what was in hand is done first.
+
+        Args:
+            machine: where the worker runs, by Ray's id of the node.
+            alive: the machines that are still there.
+
+        Returns:
+            Whether a machine was lost since a worker last joined.
         """
         self._workers = workers
+        self._machines.add(machine)
+        before, self._lost = self._lost, frozenset(self._machines.difference(alive))
         for number in [n for n in self._claims if n == worker or n >= workers]:
             claim = self._claims.pop(number)
-            if claim.workers == workers:
+            if claim.workers == workers and claim.lost == self._lost:
                 self._deaths[claim.task.id] += 1
                 if claim.alone:
                     self._died_alone.add(claim.task.id)
                 self._pending[claim.task.id] = claim.task
             else:
                 self._pending = {claim.task.id: claim.task, **self._pending}
+        return self._lost != before
 
     def draw(self, worker: int) -> Task | None:
         """Claim the next task whose parent is there; None if there is none now (see ``empty``)."""
         for task in self._pending.values():
             if (task.parent is None or task.parent in self._ready) and self._has_room(task):
                 del self._pending[task.id]
-                self._claims[worker] = Claim(task, self._workers, alone=self._most_beside(task) == 1)
+                self._claims[worker] = Claim(task, self._workers, self._most_beside(task) == 1, self._lost)
                 return task
         return None
 

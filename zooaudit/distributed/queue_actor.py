@@ -1,7 +1,7 @@
 """The work queue as a Ray actor. Kept free of torch, which would cost its process 300 MB."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from zooaudit.events import event_line
@@ -34,10 +34,12 @@ class QueueActor:
         self._started = time.perf_counter()
         self._groups, self._workers = 0, 0
 
-    def join(self, worker: int, workers: int) -> bool:
+    def join(self, worker: int, workers: int, machine: str = "", alive: Collection[str] = ("",)) -> bool:
         """See :meth:`WorkQueue.join`. Returns whether there is any use in going on."""
-        self._queue.join(worker, workers)
-        _note("joined", worker=worker, workers=workers)
+        lost = self._queue.join(worker, workers, machine, alive)
+        _note("joined", worker=worker, workers=workers, machine=machine)
+        if lost:
+            self._groups = 0
         if worker == 0:  # one of these is in each group; one that has grown, or lost a machine, was not ended by a model
             self._groups = self._groups + 1 if workers == self._workers else 1
             self._workers = workers

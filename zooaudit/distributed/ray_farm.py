@@ -168,7 +168,7 @@ def work(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     place = Ranks(context.get_world_rank(), context.get_world_size())
     drawer = not (config["together"] and place.rank)
-    if drawer and not ray.get(config["queue"].join.remote(place.rank, place.count)):  # before anything that may end this process
+    if drawer and not _joined(config["queue"], place):  # before anything that may end this process
         if config["together"]:
             dismiss(place)
         return
@@ -188,6 +188,12 @@ def work(config: dict[str, Any]) -> None:
     else:
         _draw(config, specs, dataset, 0, place)
         dismiss(place)
+
+
+def _joined(queue: Any, place: Ranks) -> bool:
+    """Tell the queue that this worker starts, where, and which machines there are; returns whether there is any use in going on."""
+    alive = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    return bool(ray.get(queue.join.remote(place.rank, place.count, ray.get_runtime_context().get_node_id(), alive)))
 
 
 def _draw(config: dict[str, Any], specs: dict[str, ModelSpec], dataset: Dataset, rank: int, ranks: Ranks) -> None:
