@@ -89,7 +89,7 @@ def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(datase
     assert {f"of a stranger: {kind}" for kind in kinds} == {job.family for job in made if job.role == "innocent"}
     slow = {job.family for job in made if job.attack in plan_attacks.SLOW}
     victims = len(VICTIMS["fresh", dataset])
-    assert {n for kind, n in kinds.items() if kind not in slow | {"float16"}} == {plan_attacks.COPIES[dataset] * victims}
+    assert {n for kind, n in kinds.items() if kind not in slow | {"float16"}} == {plan_attacks.COPIES * victims}
     assert {kinds[kind] for kind in slow if kind in kinds} == {plan_attacks.SLOW_COPIES[dataset] * victims}
     for job in made:
         if job.maker == "attacked":
