@@ -4,9 +4,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torchvision.transforms.functional import gaussian_blur
 
 from zooaudit.fingerprint.answers import check_answers
-from zooaudit.suspects.defences import DEFENCES, blurred, jpeg, noisy, tempered
+from zooaudit.suspects.defences import BLURRED, DEFENCES, blurred, jpeg, noisy, tempered
 
 ANSWERS = (2 * torch.randn(12, 5, generator=torch.Generator().manual_seed(1))).softmax(1)
 IMAGES = torch.rand(6, 1, 12, 12, generator=torch.Generator().manual_seed(2))
@@ -47,3 +48,11 @@ def test_every_defence_gives_images_and_answers(defence: object) -> None:
 def test_the_first_is_none() -> None:
     assert torch.equal(DEFENCES[0].answers(ANSWERS, 3), ANSWERS) and torch.equal(DEFENCES[0].questions(IMAGES), IMAGES)
     assert len({d.name for d in DEFENCES}) == len(DEFENCES)
+
+
+@pytest.mark.parametrize("shape", [(150, 1, 28, 28), (70, 3, 32, 32)])
+def test_many_images_are_blurred_some_at_a_time_with_the_same_pixels(shape: tuple[int, ...]) -> None:
+    images = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+    whole = gaussian_blur(images, [5, 5], [0.7, 0.7])
+    assert torch.equal(blurred(images, 0.7), whole)
+    assert len(images) > BLURRED

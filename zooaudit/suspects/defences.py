@@ -12,6 +12,8 @@ from torch.nn.functional import interpolate
 
 from zooaudit.seeds import derive
 
+BLURRED = 64
+"""Images that are blurred at once: the convolution unfolds them to 25 times their size."""
 Change = Callable[[Tensor], Tensor]
 Disguise = Callable[[Tensor, int], Tensor]
 
@@ -57,7 +59,7 @@ def blurred(images: Tensor, deviation: float) -> Tensor:
     """Gaussian blur of so many pixels."""
     from torchvision.transforms.functional import gaussian_blur  # takes seconds, which few commands need
 
-    return gaussian_blur(images, [5, 5], [deviation, deviation])
+    return torch.cat([gaussian_blur(part, [5, 5], [deviation, deviation]) for part in images.split(BLURRED)])
 
 
 def grainy(images: Tensor, deviation: float) -> Tensor:
