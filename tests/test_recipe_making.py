@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,6 +245,14 @@ def test_a_twin_is_tried_where_asked(weights: Path, tmp_path: Path, capsys: Capt
         == 2
     )
     assert "--try: the training procedure gave no twin: ValueError: the learning rate is odd" in capsys.readouterr().err
+
+
+def test_the_next_command_has_all_that_was_said(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    said = [*OWN, "--contract", "input.mean=[0]", "input.range=[0, 1]", "--train-timeout", "90.0"]
+    assert main(new(tmp_path / "mine.toml", "--victim", str(weights), *said)) == 0
+    told = shlex.split(capsys.readouterr().out.rpartition("next: zooaudit ")[2])
+    args = make_parser().parse_args(told)
+    assert args.contract == ["input.mean=[0]", "input.range=[0, 1]"] and args.train_timeout == 90 and args.victim == str(weights)
 
 
 def test_what_is_made_is_the_file_and_says_where_each_number_comes_from(weights: Path, tmp_path: Path, capsys: Capture) -> None:

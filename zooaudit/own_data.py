@@ -79,14 +79,15 @@ def reading_of(args: argparse.Namespace) -> Reading:
     )
 
 
-def options_of(args: argparse.Namespace) -> list[str]:
-    """The options that say how data is read, as they were given, to be given again."""
+def options_of(args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]) -> list[str]:
+    """The options that say how data is read, and those of ``adders``, as they were given, to be given again."""
     parser = argparse.ArgumentParser()
-    add_arguments(parser.add_argument)
+    for add_to in (*adders, add_arguments):
+        add_to(parser.add_argument)
     given = []
     for action in parser._actions:
         value = getattr(args, action.dest, action.default)
-        if action.dest in ("help", "data") or value == action.default:
+        if action.dest == "help" or value == action.default:
             continue
         words = [] if value is True else map(str, value) if isinstance(value, list) else [str(value)]
         given.append(shlex.join([action.option_strings[0], *words]))

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -219,10 +221,9 @@ def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
 
 
 def _next(args: argparse.Namespace, target: Path) -> str:
-    given = {"data": args.data, "victim": args.victim, "factory": args.factory, "train": args.train, "train-command": args.train_command}
-    options = " ".join(f"--{name} {value if ' ' not in value else repr(value)}" for name, value in given.items() if value)
-    options = " ".join(filter(None, [options, *own_data.options_of(args)]))
-    return f"zooaudit audit --recipe {target} --store ./store {options}".rstrip()
+    """The audit by the new recipe, with what was said of data, victim and training. What the victim began with is in the recipe."""
+    given = own_data.options_of(args, own_victim.add_model, partial(own_victim.add_training, twins=False))
+    return shlex.join(["zooaudit", "audit", "--recipe", str(target), "--store", "./store"]) + "".join(f" {option}" for option in given)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
