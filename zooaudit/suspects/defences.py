@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 from zooaudit.seeds import derive
 
-BLURRED = 64
+BLURRED = 16
 """Images that are blurred at once: the convolution unfolds them to 25 times their size."""
 Change = Callable[[Tensor], Tensor]
 Disguise = Callable[[Tensor, int], Tensor]
