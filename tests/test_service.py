@@ -291,7 +291,7 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
     problem(
         place.ask(f"/kits/{place.id}/score?suspect=s", "score", good, **{"Content-Encoding": "gzip"}), 415, "gzip", "no Content-Encoding"
     )
-    problem(place.post(good, JSON, access="probabilities", level=0.49, method="paper"), 422, "rows")
+    problem(place.post(good, JSON, method="paper"), 422, "rows")
 
 
 def test_a_bomb_is_refused(place: Place) -> None:

@@ -55,8 +55,8 @@ class Handle:
             raise found
         return found
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        return dict(await self._ask("submit", by, asked))
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        return dict(await self._ask("submit", by, asked, once))
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("get", id_)

@@ -1,9 +1,11 @@
 """Routes about audits that the service runs itself, and about the reports of finished runs."""
 
+import json
+from collections import Counter
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
@@ -18,7 +20,7 @@ from zooaudit.suspects.addresses import without_keys
 router = APIRouter(responses=PROBLEM)
 Auditing = Annotated[Key, needs("audit")]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
-HELD = ("asked", "starts")
+HELD = ("asked", "starts", "replayed")
 """Of an audit: not shown."""
 MOST_BYTES = 65536
 """Of what describes a suspect."""
@@ -29,21 +31,38 @@ PAGE = {"Content-Security-Policy": POLICY}
 """A report is a page of its own: it may do nothing in the name of whoever looks at it."""
 
 
+Once = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$",
+        description="a name of your own for this request, a UUID say: sent again within 24 hours with the same body it starts nothing, "
+        "and is answered with the audit that came of it; with another body it is refused (409)",
+    ),
+]  # fmt: skip
+
+
 @router.post("/audits", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
-async def submit(request: Request, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
+async def submit(
+    request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
+) -> schemas.Audit:  # fmt: skip
     """Have the service ask a suspect behind a prediction API."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an audit is asked for as JSON", kind[:100] or "no Content-Type", JSON)
-    try:  # read here, so that nothing is read for whoever has no key
-        asked = schemas.AuditRequest.model_validate_json(await read_body(request, MOST_BYTES, service, key))
+    body = await read_body(request, MOST_BYTES, service, key)  # here, so that nothing is read for whoever has no key
+    try:
+        asked = schemas.AuditRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
         place = ".".join(map(str, first["loc"])) or "the body"
         raise Refused(status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it") from error
-    made = _shown(await service.audits.submit(key.name, asked.model_dump()))
+    _refuse_twice(body)
+    found = await service.audits.submit(key.name, asked.model_dump(), idempotency_key or "")
+    made = _shown(found)
     response.headers["Location"] = f"/audits/{made.id}"
+    if found.get("replayed"):
+        response.headers["Idempotency-Replayed"] = "true"
     return made
 
 
@@ -67,6 +86,19 @@ async def cancel(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
     return _shown(_own(await service.audits.cancel(id_), key, id_))
 
 
+def _refuse_twice(body: bytes) -> None:
+    """Raises:
+    Refused: a field is there twice, of which only the last would be heeded.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        for name, times in Counter(name for name, _ in pairs).items():
+            if times > 1:
+                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field {name[:80]} is given twice", f"{times} times", "once")
+
+    json.loads(body, object_pairs_hook=once)
+
+
 def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
     """The audit, if this key may see it; whose it is otherwise is not told."""
     if found is None or (found["by"] != key.name and "admin" not in key.scopes):
@@ -77,7 +109,9 @@ def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
 def _shown(found: dict[str, Any]) -> schemas.Audit:
     """Without the suspect's settings, which may hold its key."""
     return schemas.Audit(
-        suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))), **{k: v for k, v in found.items() if k not in HELD}
+        suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))),
+        level=found["asked"].get("level"),
+        **{k: v for k, v in found.items() if k not in HELD},
     )
 
 

@@ -19,6 +19,7 @@ from zooaudit.errors import (
     LimitError,
     MissingArtifactError,
     NotWrittenError,
+    RepeatedError,
     StoppedError,
     StoreError,
     SuspectError,
@@ -104,27 +105,48 @@ class Auditor:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Take an audit on.
+    def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        """Take an audit on; of a request that was sent before, give the audit that came of it, with ``replayed``.
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
                 ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``, ``fresh``.
+            once: the key by which its caller knows this request.
 
         Raises:
+            RepeatedError: the caller gave that key to another request.
             InputError: it cannot be done, and why.
             LimitError: its key has as much under way, or has spent as much, as it may.
             StoreError: no such kit, or the store does not answer; ``NotWrittenError``: there is no room to write it down.
         """
+        body = digest_of(asked)
+        if before := self._sent_before(by, once, body):
+            return before
         self._refuse_if_many(by)
         artifact = self._kit(asked["kit"])
-        remote, *_ = self._understood(asked, read_kit(artifact))
+        kit = read_kit(artifact)
+        remote, *_ = self._understood(asked, kit)
         self._within_limits(by, host_of(remote.url), 1)
+        level = kit.twin_test.level if asked.get("level") is None else asked["level"]
         with self._entering:  # of many that are sent at once each saw few
+            if before := self._sent_before(by, once, body):
+                return before
             self._refuse_if_many(by)
-            id_ = self._book.enter(by, artifact.id, asked)
+            id_ = self._book.enter(by, artifact.id, asked | {"level": level}, once, body)
         self._start(id_, by)
         return self.get(id_) or {}
+
+    def _sent_before(self, by: str, once: str, body: str) -> dict[str, Any] | None:
+        """The audit that came of the same request."""
+        known = self._book.known(by, once) if once else None
+        if known is None:
+            return None
+        id_, of = known
+        if of != body:
+            raise RepeatedError(
+                f"this Idempotency-Key belongs to the audit {id_}, asked for with another body; give each request a key of its own"
+            )
+        return (self.get(id_) or {}) | {"replayed": True}
 
     def _refuse_if_many(self, by: str) -> None:
         if (open_ := len(self._book.open(by))) >= self._settings.open_audits:

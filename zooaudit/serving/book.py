@@ -26,11 +26,16 @@ CREATE TABLE IF NOT EXISTS spent (
     by TEXT NOT NULL, host TEXT NOT NULL, hour INTEGER NOT NULL, queries INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (by, host, hour)
 );
+CREATE TABLE IF NOT EXISTS once (
+    by TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, audit TEXT NOT NULL, made REAL NOT NULL, PRIMARY KEY (by, key)
+);
 """
 ADD_STARTS = "ALTER TABLE audits ADD COLUMN starts INTEGER NOT NULL DEFAULT 0"
 COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "result", "error", "starts")
 JSONS = ("asked", "progress", "result")
 MOST_LISTED = 200
+ONCE_S = 24 * 3600.0
+"""For so long a request that is sent again with its key is the same request."""
 HOUR_S, DAY = 3600, 24
 KEPT = ("url", "protocol", "batch", "classes", "columns", "answers")
 """Settings of a suspect that are kept once its audit has ended; others may hold its key."""
@@ -59,13 +64,35 @@ class Book:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the book of audits {path} cannot be used: {error}") from error
 
-    def enter(self, by: str, kit: str, asked: dict[str, Any]) -> str:
-        """A new audit, queued; returns its id."""
+    def enter(self, by: str, kit: str, asked: dict[str, Any], once: str = "", body: str = "") -> str:
+        """A new audit, queued; returns its id.
+
+        Args:
+            once, body: the key by which its caller knows this request, and the digest of what was asked; see ``known``.
+        """
         id_, now = uuid.uuid4().hex[:16], time.time()
         row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
         with self._writing():
-            self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+                self._db.execute("DELETE FROM once WHERE made < ?", (now - ONCE_S,))
+                if once:
+                    self._db.execute("INSERT INTO once VALUES (?, ?, ?, ?, ?)", (by, once, body, id_, now))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
         return id_
+
+    def known(self, by: str, once: str) -> tuple[str, str] | None:
+        """The audit that a caller's request of this key was entered as within ``ONCE_S``, and the digest of what was asked; or None."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT audit, body FROM once WHERE by = ? AND key = ? AND made >= ?", (by, once, time.time() - ONCE_S)
+            ).fetchone()
+        return (str(found[0]), str(found[1])) if found else None
 
     def note(self, id_: str, **changes: Any) -> None:
         """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has ended stays as it is."""

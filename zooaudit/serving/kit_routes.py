@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from torch import Tensor
 
 from zooaudit.errors import ZooauditError
@@ -24,6 +24,7 @@ from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unpacking import read_parquet
+from zooaudit.serving.unread import refuse_unread
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.offline import questions_table, write_questions
 from zooaudit.verdict.decision import By, check_level
@@ -44,8 +45,10 @@ PROBLEM: dict[int | str, dict[str, Any]] = {
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: {}, JSON: {}, ZIP: {}}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
 """Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory several times over."""
+OF_TWINS = ("level", "access", "queries", "p_value")
+"""Query parameters that only the twin test reads."""
 Scorer = Annotated[Key, needs("score")]
-public = APIRouter(responses=PROBLEM)
+public = APIRouter(responses=PROBLEM, dependencies=[Depends(refuse_unread)])
 router = APIRouter(responses=PROBLEM)
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
@@ -157,6 +160,9 @@ async def score(
     rung = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
+    if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
+        told = "the paper's test heeds nothing but the kit's own settings"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, told, ", ".join(idle), "method=twins, or none of these")
     summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")

@@ -16,6 +16,7 @@ from zooaudit.errors import (
     MissingArtifactError,
     NotEnoughModelsError,
     NotWrittenError,
+    RepeatedError,
     StoreError,
     SuspectError,
 )
@@ -55,6 +56,8 @@ def _refusal(error: Exception) -> Refused:
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.found, error.expected)
     if isinstance(error, LimitError):
         return Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": str(LIMITED_S)})
+    if isinstance(error, RepeatedError):
+        return Refused(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, NotEnoughModelsError | InputError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     if isinstance(error, SuspectError):

@@ -12,7 +12,8 @@ Labels = Annotated[list[str | int], Field(fail_fast=True)]
 class Answers(BaseModel):
     """A suspect's answers to a method's first questions, in their order: a row of probabilities each, one a class, or a label each."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)  # "forbid" makes an error of each key that is too many
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
+    """Others are refused by who reads these; "forbid" would make an error of each one, of which there may be a million."""
 
     answers: Rows | None = None
     labels: Labels | None = None
@@ -153,6 +154,8 @@ class PaperVerdict(BaseModel):
     reference_above: int
     reason: str
     caution: str
+    level: float
+    """The kit's own for this test."""
 
 
 class Score(BaseModel):
@@ -178,7 +181,7 @@ class AuditRequest(BaseModel):
     suspect: dict[str, Any]
     """``url`` and, where the address does not say it all, how it is asked: protocol, layout, classes, columns, headers, rate, ...: as a
     description for the command line."""
-    level: float | None = None
+    level: float | None = Field(default=None, gt=0, lt=0.5)
     access: str | None = Field(default=None, max_length=40)
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
     """Queries that the suspect may charge for, over all audits of it by this kit."""
@@ -202,6 +205,8 @@ class Audit(BaseModel):
     by: str
     """The name of the key that asked for it."""
     suspect: str
+    level: float | None
+    """What it is judged at; null of audits that were asked for before this was noted."""
     state: Literal["queued", "running", "done", "failed", "cancelled"]
     made: float
     changed: float

@@ -21,6 +21,7 @@ from zooaudit.serving.room import Room
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
+from zooaudit.serving.unread import refuse_unread
 from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
 
 BODY_S = 30.0
@@ -34,7 +35,7 @@ Run = Callable[[Job], Awaitable[Result]]
 class Audits(Protocol):
     """Who runs audits: the methods of :class:`~zooaudit.serving.auditor.Auditor`, wherever it lives."""
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]: ...
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]: ...
     async def get(self, id_: str) -> dict[str, Any] | None: ...
     async def all(self, by: str | None) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
@@ -46,8 +47,8 @@ class InProcess:
     def __init__(self, auditor: Auditor) -> None:
         self._auditor = auditor
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        return await run_in_threadpool(self._auditor.submit, by, asked)
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        return await run_in_threadpool(self._auditor.submit, by, asked, once)
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.get, id_)
@@ -141,6 +142,7 @@ def needs(scope: str) -> Any:
             later = {"Retry-After": str(int(wait) + 1)}
             limit = f"{key.per_minute} a minute"
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, f"the key {key.name} has no requests left", f"more than {limit}", limit, later)
+        await refuse_unread(request)
         return key
 
     return Depends(check)
