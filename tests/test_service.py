@@ -97,6 +97,10 @@ def stranger() -> Iterator[Stranger]:
         yield served
 
 
+async def all_counts() -> bytes:
+    return b"# TYPE ray_zooaudit_scores_total counter\nray_zooaudit_scores_total 3.0\n"
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("service")
@@ -112,7 +116,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Itera
     named = stranger.url.removeprefix("http://")
     settings = Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"))
     auditor = Auditor(settings)
-    with TestClient(make_app(settings, audits=InProcess(auditor)), raise_server_exceptions=False) as client:
+    with TestClient(make_app(settings, audits=InProcess(auditor), metrics=all_counts), raise_server_exceptions=False) as client:
         yield Place(client, kit, id_, made, folder)
     auditor.close()
 
@@ -554,7 +558,7 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
     assert routes == {
         ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"), ("/kits/{id}/queries", "get"),
         ("/kits/{id}/score", "post"), ("/audits", "get"), ("/audits", "post"), ("/audits/{id}", "get"), ("/audits/{id}", "delete"),
-        ("/reports", "get"), ("/reports/{run}", "get"),
+        ("/reports", "get"), ("/reports/{run}", "get"), ("/metrics", "get"),
     }  # fmt: skip
     score = api["paths"]["/kits/{id_}/score"]["post"]
     assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}

@@ -122,9 +122,16 @@ class Book:
         with self._writing():
             self._db.execute("UPDATE audits SET starts = 0 WHERE id = ?", (id_,))
 
-    def wait(self, id_: str, why: str) -> None:
-        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends."""
+    def go_on(self, id_: str, **changes: Any) -> None:
+        """Change parts of an audit's progress; None takes one away."""
+        progress = ((self.get(id_) or {}).get("progress") or {}) | changes
+        self.note(id_, progress={k: v for k, v in progress.items() if v is not None})
+
+    def wait(self, id_: str, why: str, for_: str = "") -> None:
+        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends. ``for_``: another one."""
         progress = ((self.get(id_) or {}).get("progress") or {}) | ({"waiting": why} if why else {})
+        progress |= {"waiting_for": for_} if for_ else {}
+        progress.pop("trouble", None)
         with self._writing():
             self._db.execute(
                 "UPDATE audits SET state = ?, starts = max(starts - 1, 0), progress = ?, changed = ? WHERE id = ? AND state IN (?, ?)",

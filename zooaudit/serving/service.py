@@ -41,6 +41,10 @@ class Audits(Protocol):
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
 
 
+Metrics = Callable[[], Awaitable[bytes]]
+"""Everything that is counted, as Prometheus reads it."""
+
+
 class InProcess:
     """Audits of this very process."""
 
@@ -69,10 +73,13 @@ class Service:
     """Args:
     run: computes one score, maybe with others'.
     audits: None for a service that asks no suspects.
+    metrics: None for one that nobody counts for.
     """
 
-    def __init__(self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None) -> None:
-        self.settings, self.run, self._audits = settings, run, audits
+    def __init__(
+        self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
+    ) -> None:  # fmt: skip
+        self.settings, self.run, self._audits, self.metrics = settings, run, audits, metrics
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
