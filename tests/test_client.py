@@ -39,7 +39,7 @@ def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stra
     seen: list[str] = []
     made = client.audit(place.id, {"url": stranger.url + "/v2/models/m/infer"}, budget=150)
     done = client.wait(made.id, every_s=0.05, told=lambda a: seen.append(a.state))
-    assert done.state == "done" and done.result and done.result["call"] == "stolen" and seen[-1] == "done"
+    assert done.state == "done" and done.result and done.result.call == "stolen" and seen[-1] == "done"
     assert made.id in [a.id for a in client.audits()] and client.cancel(made.id).state == "done"
 
 

@@ -116,13 +116,13 @@ def a_second_service_is_refused(service: Started, folder: Path) -> None:
     assert done.stderr.count("\n") == 2 and not (folder / "other").exists()
 
 
-def ends(service: Started, asked: signal.Signals) -> None:
+def ends(service: Started, asked: signal.Signals, within_s: float = ENDS_S) -> None:
     """As a user would have it: soon, without complaint, and with nothing left behind."""
     family = psutil.Process(service.process.pid).children(recursive=True)
     begun = time.monotonic()
     service.process.send_signal(asked)
     assert service.process.wait(60) == 0, (service.folder / "log").read_text()
-    assert time.monotonic() - begun < ENDS_S
+    assert time.monotonic() - begun < within_s
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
 
@@ -243,3 +243,20 @@ def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path
                 time.sleep(0.1)
             stop.set()
         assert failed == [] and set(done) == {"stolen"}, "the client tries again, and gets there"
+
+
+@pytest.mark.serve
+def test_two_services_on_one_machine_each_serve_their_own(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with started(tmp_path / "first") as first, started(tmp_path / "second", "--open") as second:
+        nobody_else_reaches_ray(first)
+        nobody_else_reaches_ray(second)
+        for _ in range(20):
+            assert httpx.get(f"{first.url}/kits").status_code == 401, "never the open one's answer"
+            assert [k["id"] for k in httpx.get(f"{second.url}/kits").json()["kits"]] == [second.id]
+        metrics_are_the_operators(first)
+        ends(second, signal.SIGTERM, within_s=30)  # with the other one beside it
+        with Client(first.url, first.key) as client:
+            assert [k.id for k in client.kits()] == [first.id], "the other's end is not this one's"
+        ends(first, signal.SIGINT, within_s=30)

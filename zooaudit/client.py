@@ -30,6 +30,8 @@ ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM = "application/problem+json"
 MOST_REPLY_BYTES, MOST_QUERY_BYTES = 2**31, 2**32
 """Of a reply, and of the questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
+MOST = 1000
+"""Entries of a page."""
 AGAIN = (429, 502, 503, 504)
 """Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
@@ -81,7 +83,14 @@ class Client:
 
     def kits(self) -> list[schemas.KitSummary]:
         """All kits."""
-        return self._get(schemas.Kits, "/kits").kits
+        found: list[schemas.KitSummary] = []
+        asked: dict[str, Any] = {}
+        while True:
+            page = self._get(schemas.Kits, "/kits", asked)
+            found += page.kits
+            if page.next is None:
+                return found
+            asked = {"cursor": page.next}
 
     def kit(self, id_: str) -> schemas.KitDetail:
         """One kit, by its whole id."""
@@ -148,9 +157,17 @@ class Client:
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers=headers)
         return schemas.Audit.model_validate_json(reply.content)
 
-    def audits(self) -> list[schemas.Audit]:
-        """The last audits of this key: those that have not ended first, the newest first among them."""
-        return self._get(schemas.Audits, "/audits").audits
+    def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[schemas.Audit]:
+        """The last audits of this key, so many at most: those that have not ended first, the newest first among them."""
+        found: dict[str, schemas.Audit] = {}  # one that ends between two pages may be on both
+        asked: dict[str, Any] = {"state": state} if state else {}
+        while len(found) < limit:
+            page = self._get(schemas.Audits, "/audits", asked | {"limit": min(MOST, limit - len(found))})
+            found |= {a.id: a for a in page.audits}
+            if page.next is None:
+                break
+            asked["cursor"] = page.next
+        return list(found.values())
 
     def progress(self, audit: str) -> schemas.Audit:
         """How far an audit is, or what came of it."""
@@ -169,8 +186,8 @@ class Client:
                 return found
             time.sleep(every_s)
 
-    def _get(self, model: type[Model], path: str) -> Model:
-        return model.model_validate_json(self._asked("GET", path).content)
+    def _get(self, model: type[Model], path: str, params: dict[str, Any] | None = None) -> Model:
+        return model.model_validate_json(self._asked("GET", path, params=params or {}).content)
 
     def _bounded(self, request: httpx.Request) -> httpx.Response:
         reply = self._http.send(request, stream=True)

@@ -6,6 +6,7 @@ On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubern
 """
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -65,8 +66,8 @@ class Handle:
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("get", id_)
 
-    async def all(self, by: str | None) -> list[dict[str, Any]]:
-        return list(await self._ask("all", by))
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+        return list(await self._ask("all", by, state, limit, after))
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("cancel", id_)

@@ -11,13 +11,14 @@ from pydantic import ValidationError
 
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import JSON
+from zooaudit.serving.book import MOST_LISTED, Book
 from zooaudit.serving.keys import Key
-from zooaudit.serving.kit_routes import PROBLEM
+from zooaudit.serving.paging import MOST, Cursor, Limit, cursor_of, page_of, place_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.service import Shared, needs, read_body
 from zooaudit.suspects.addresses import without_keys
 
-router = APIRouter(responses=PROBLEM)
+router = APIRouter()
 Auditing = Annotated[Key, needs("audit")]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
 HELD = ("asked", "starts", "replayed")
@@ -25,7 +26,16 @@ HELD = ("asked", "starts", "replayed")
 MOST_BYTES = 65536
 """Of what describes a suspect."""
 BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.AuditRequest.model_json_schema()}}}
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AuditRequest"}}}}
+}
+TAKEN: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "Location": {"description": "where the audit is", "required": True, "schema": {"type": "string"}},
+            "Idempotency-Replayed": {"description": "true if this request was sent before", "schema": {"type": "string"}},
+        }
+    },
+    409: {},
 }
 PAGE = {"Content-Security-Policy": POLICY}
 """A report is a page of its own: it may do nothing in the name of whoever looks at it."""
@@ -41,7 +51,7 @@ Once = Annotated[
 ]  # fmt: skip
 
 
-@router.post("/audits", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
+@router.post("/audits", tags=["audits"], status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY, responses=TAKEN)
 async def submit(
     request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
 ) -> schemas.Audit:  # fmt: skip
@@ -66,20 +76,25 @@ async def submit(
     return made
 
 
-@router.get("/audits")
-async def audits(service: Shared, key: Auditing) -> schemas.Audits:
-    """The audits that this key asked for; with the scope admin, everybody's."""
-    found = await service.audits.all(None if "admin" in key.scopes else key.name)
-    return schemas.Audits(audits=[_shown(a) for a in found])
+@router.get("/audits", tags=["audits"])
+async def audits(
+    service: Shared, key: Auditing, state: schemas.State | None = None, limit: Limit = MOST_LISTED, cursor: Cursor = None
+) -> schemas.Audits:  # fmt: skip
+    """The audits that this key asked for, or with the scope admin everybody's, in pages: those that have not ended first, the newest first
+    among them. One that ends between two pages may be on both; none is left out."""
+    whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
+    found = await service.audits.all(whose, state or "", limit + 1, after)
+    following = cursor_of(Book.place(found[limit - 1])) if len(found) > limit else None
+    return schemas.Audits(audits=[_shown(a) for a in found[:limit]], next=following)
 
 
-@router.get("/audits/{id_}")
+@router.get("/audits/{id_}", tags=["audits"])
 async def audit(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
     """How far an audit is, or what came of it."""
     return _shown(_own(await service.audits.get(id_), key, id_))
 
 
-@router.delete("/audits/{id_}")
+@router.delete("/audits/{id_}", tags=["audits"])
 async def cancel(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
     """Stop an audit. What the suspect answered is kept: asked again, it is not paid again."""
     _own(await service.audits.get(id_), key, id_)
@@ -115,13 +130,14 @@ def _shown(found: dict[str, Any]) -> schemas.Audit:
     )
 
 
-@router.get("/reports", dependencies=[needs("read")])
-def reports(service: Shared) -> schemas.Reports:
-    """Runs that left a report."""
-    return schemas.Reports(reports=service.kits.reports())
+@router.get("/reports", tags=["reports"], dependencies=[needs("read")])
+def reports(service: Shared, limit: Limit = MOST, cursor: Cursor = None) -> schemas.Reports:
+    """Runs that left a report, by name, in pages."""
+    runs, following = page_of(service.kits.reports(), limit, cursor)
+    return schemas.Reports(reports=runs, next=following)
 
 
-@router.get("/reports/{run}", response_class=HTMLResponse, dependencies=[needs("read")])
+@router.get("/reports/{run}", tags=["reports"], response_class=HTMLResponse, dependencies=[needs("read")])
 def report(run: str, service: Shared) -> HTMLResponse:
     """A run's report, one page."""
     return HTMLResponse(service.kits.report(run), headers=PAGE)

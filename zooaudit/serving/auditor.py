@@ -5,6 +5,7 @@ import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
@@ -29,11 +30,12 @@ from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.score_control import Noticed, noticed, order_hint
-from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, OPEN, QUEUED, Book
+from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, Book
 from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
+from zooaudit.serving.suspects import refuse_idle
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
@@ -162,9 +164,9 @@ class Auditor:
         found = self._book.get(id_)
         return self._with_its_wait(found) if found else None
 
-    def all(self, by: str | None) -> list[dict[str, Any]]:
-        """Audits of one caller, or of all."""
-        return [self._with_its_wait(audit) for audit in self._book.by(by)]
+    def all(self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """As :meth:`Book.by`: audits of one caller, or of all."""
+        return [self._with_its_wait(audit) for audit in self._book.by(by, state, limit, after)]
 
     def _with_its_wait(self, audit: dict[str, Any]) -> dict[str, Any]:
         """An audit that is queued only since others of its key, or of all keys, take all places says so."""
@@ -251,6 +253,7 @@ class Auditor:
         for name, most in MOST.items():
             if getattr(remote, name) > most:
                 raise ConfigError(f"{name} is {getattr(remote, name):,}; this service takes {most:,} at most")
+        refuse_idle(remote, suspect)
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -164,16 +164,33 @@ class Book:
         found = self._rows("WHERE id = ?", id_)
         return found[0] if found else None
 
-    def by(self, name: str | None) -> list[dict[str, Any]]:
-        """The last ``MOST_LISTED`` audits of one caller or of all: those that are open first, the newest first among them."""
-        where, of = ("", ()) if name is None else ("WHERE by = ? ", (name,))
-        return self._rows(f"{where}ORDER BY state IN (?, ?) DESC, made DESC LIMIT {MOST_LISTED}", *of, *OPEN)
+    def by(
+        self, name: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Audits of one caller or of all, at most so many: those that are open first, the newest first among them.
+
+        Args:
+            state: of these only.
+            after: ``place`` of the last one that is known: those that follow. One that ends meanwhile may come again; none is left out.
+        """
+        where: list[tuple[str, tuple[Any, ...]]] = [("TRUE", ())]
+        where += [("by = ?", (name,))] if name is not None else []
+        where += [("state = ?", (state,))] if state else []
+        where += [("(state IN (?, ?), made, id) < (?, ?, ?)", (*OPEN, *after))] if after is not None else []
+        values = [value for _, of in where for value in of]
+        rest = f"WHERE {' AND '.join(one for one, _ in where)} ORDER BY state IN (?, ?) DESC, made DESC, id DESC LIMIT ?"
+        return self._rows(rest, *values, *OPEN, limit)
+
+    @staticmethod
+    def place(audit: Mapping[str, Any]) -> tuple[int, float, str]:
+        """Of an audit among all, by which they are listed, falling."""
+        return int(audit["state"] in OPEN), float(audit["made"]), str(audit["id"])
 
     def open(self, by: str = "") -> list[dict[str, Any]]:
         """Those that are queued or running, the oldest first; of one caller, or of all."""
         return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]
 
-    def _rows(self, rest: str, *values: str) -> list[dict[str, Any]]:
+    def _rows(self, rest: str, *values: Any) -> list[dict[str, Any]]:
         with self._lock:
             rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM audits {rest}", values).fetchall()
         found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]

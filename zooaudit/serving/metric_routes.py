@@ -4,16 +4,16 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Response
 
-from zooaudit.serving.kit_routes import PROBLEM
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.service import Shared, needs
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
-router = APIRouter(responses=PROBLEM)
+router = APIRouter()
 
 
 @router.get(
     "/metrics",
+    tags=["service"],
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     dependencies=[needs("admin")],

@@ -1,7 +1,7 @@
 """What the routes share: settings, kits, keys, and two ports: who computes scores, and who runs audits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
@@ -37,7 +37,7 @@ class Audits(Protocol):
 
     async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]: ...
     async def get(self, id_: str) -> dict[str, Any] | None: ...
-    async def all(self, by: str | None) -> list[dict[str, Any]]: ...
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
 
 
@@ -57,8 +57,8 @@ class InProcess:
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.get, id_)
 
-    async def all(self, by: str | None) -> list[dict[str, Any]]:
-        return await run_in_threadpool(self._auditor.all, by)
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+        return await run_in_threadpool(self._auditor.all, by, state, limit, after)
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.cancel, id_)
@@ -152,6 +152,7 @@ def needs(scope: str) -> Any:
         await refuse_unread(request)
         return key
 
+    check.scope = scope  # type: ignore[attr-defined]  # for /openapi.json
     return Depends(check)
 
 
