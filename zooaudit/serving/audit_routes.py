@@ -35,6 +35,7 @@ TAKEN: dict[int | str, dict[str, Any]] = {
             "Idempotency-Replayed": {"description": "true if this request was sent before", "schema": {"type": "string"}},
         }
     },
+    404: {},
     409: {},
 }
 PAGE = {"Content-Security-Policy": POLICY}

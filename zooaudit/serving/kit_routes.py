@@ -17,7 +17,19 @@ from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
+from zooaudit.serving.bodies import (
+    ACCEPTED,
+    ARROW,
+    JSON,
+    PARQUET,
+    RAW,
+    ZIP,
+    most_bytes,
+    parquet_bytes,
+    questions_json,
+    read_fast,
+    read_rows,
+)
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
@@ -33,12 +45,9 @@ from zooaudit.verdict.ranking import smallest_p
 from zooaudit.verdict.wording import checked
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {kind: {"schema": {"$ref": "#/components/schemas/Answers"}} if kind == JSON else BINARY for kind in ACCEPTED},
-    }
-}
+READ = {JSON: {"schema": {"$ref": "#/components/schemas/Answers"}}, ARROW: BINARY, PARQUET: BINARY, RAW: BINARY}
+"""Generated clients send bytes as the last type that takes them."""
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": READ}}
 QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSON: QUESTIONS, ZIP: BINARY}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20

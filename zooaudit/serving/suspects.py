@@ -11,7 +11,6 @@ from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.pictures import NUMBERS
 from zooaudit.suspects.remote import Remote
 
-Name = Annotated[str, Field(max_length=1000)]
 Texts = dict[str, str]
 Datatype = Literal["", "BYTES", *NUMBERS]  # type: ignore[valid-type]
 
@@ -21,16 +20,16 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    url: Annotated[str, Field(pattern="^https?://", max_length=8000)]
+    url: Annotated[str, Field(pattern="^https?://")]
     """Of its prediction route; on a host that the service may ask."""
     headers: Texts = Field(default_factory=dict)
     """Of every request; its key goes here. Forgotten when the audit has ended."""
-    classes: list[Name] = Field(default_factory=list)
+    classes: list[str] = Field(default_factory=list)
     """Its names of the kit's classes, in the kit's order. By default the kit's."""
     columns: list[int] = Field(default_factory=list)
     """Where its lists have each of the kit's classes."""
-    label: Name = "label"
-    score: Name = "score"
+    label: str = "label"
+    score: str = "score"
     """Keys of a class's name and of its score, where answers are objects."""
     batch: Annotated[int, Field(ge=1, le=256)] = 32
     """Images a request at most."""
@@ -63,8 +62,8 @@ class V2Suspect(Pixels):
     """Open Inference Protocol: KServe, Triton, MLServer, OpenVINO."""
 
     protocol: Literal["v2"]
-    input: Name = ""
-    output: Name = ""
+    input: str = ""
+    output: str = ""
     datatype: Datatype = ""
     tensors: Literal["", "json", "binary"] = ""
     metadata: bool = True
@@ -75,7 +74,7 @@ class TensorflowSuspect(Pixels):
     """TensorFlow Serving's REST API, and KServe v1."""
 
     protocol: Literal["tensorflow"]
-    answers: Name = ""
+    answers: str = ""
     """JMESPath to the list of answers."""
 
 
@@ -84,7 +83,7 @@ class TorchserveSuspect(Asked):
 
     protocol: Literal["torchserve"]
     media: Literal["image/png", "image/jpeg"] = "image/png"
-    answers: Name = ""
+    answers: str = ""
 
 
 class RawSuspect(Pixels):
@@ -92,7 +91,7 @@ class RawSuspect(Pixels):
 
     protocol: Literal["raw"]
     media: Literal["image/png", "image/jpeg", "application/x-npy"] = "image/png"
-    answers: Name = ""
+    answers: str = ""
 
 
 class FormSuspect(Asked):
@@ -100,11 +99,11 @@ class FormSuspect(Asked):
 
     protocol: Literal["form"]
     media: Literal["image/png", "image/jpeg"] = "image/png"
-    form_file: Name = "file"
+    form_file: str = "file"
     form: Texts = Field(default_factory=dict)
     """Other fields."""
     form_many: bool = False
-    answers: Name = ""
+    answers: str = ""
 
 
 class TemplateSuspect(Pixels):
@@ -112,7 +111,7 @@ class TemplateSuspect(Pixels):
 
     protocol: Literal["template"]
     request: Any
-    answers: Name = ""
+    answers: str = ""
 
 
 KINDS: dict[str, type[Asked]] = {
@@ -126,8 +125,8 @@ Suspect: TypeAdapter[Any] = TypeAdapter(AddressSuspect | Described)
 
 
 def schema() -> dict[str, Any]:
-    """Of a suspect, as JSON Schema; its definitions are under ``$defs``. Without defaults, which generated clients would send: what is said of
-    a suspect is held against what it tells of itself."""
+    """Of a suspect, as JSON Schema; its definitions are under ``$defs``. Without defaults, which generated clients would send: what is said
+    of a suspect is held against what it tells of itself."""
     found = Suspect.json_schema(ref_template="#/components/schemas/{model}")
     for kind in found["$defs"].values():
         for setting in kind["properties"].values():
