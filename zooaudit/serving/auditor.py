@@ -101,6 +101,7 @@ class Auditor:
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
         self._asking: dict[Path, str] = {}
+        self._opening = threading.Lock()
         self._artifacts: Artifacts | None = None
         self._closing, self._closed_at = threading.Event(), 0.0
         self._away_until, self._entering = 0.0, threading.Lock()
@@ -389,13 +390,14 @@ class Auditor:
         Raises:
             Later: another one has it.
         """
-        try:
-            ledger = Ledger(path, about, budget, spending.queries, "the ledger of this suspect", spending.answered)
-        except BusyError as error:
-            other = self._asking.get(path, "")
-            which = f"the audit {other}" if other else "another audit"
-            raise Later(f"waiting for {which} of the same suspect to end", BUSY_S, other) from error
-        self._asking[path] = id_  # stays after its end, when nobody asks for it
+        with self._opening:  # who finds it taken finds by whom
+            try:
+                ledger = Ledger(path, about, budget, spending.queries, "the ledger of this suspect", spending.answered)
+            except BusyError as error:
+                other = self._asking.get(path, "")
+                which = f"the audit {other}" if other else "another audit"
+                raise Later(f"waiting for {which} of the same suspect to end", BUSY_S, other) from error
+            self._asking[path] = id_  # stays after its end, when nobody asks for it
         return ledger
 
     def _note_trouble(self, id_: str, trouble: Trouble | None) -> None:
