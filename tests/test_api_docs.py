@@ -38,7 +38,7 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         (tmp_path / name).write_bytes(content)
     open_store(str(place.folder / "store")).save("report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {})
     known = {"URL": address, "KEY": place.keys["all"], "KIT": place.id, "SUSPECT": stranger.url + "/v2/models/m/infer"}
-    assert len(LINES) == 21
+    assert len(LINES) == 22
     for line in LINES:
         if "$AUDIT" in line:
             known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]

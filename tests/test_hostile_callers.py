@@ -233,7 +233,7 @@ def test_two_audits_of_one_suspect_wait_for_each_other(
     with auditor(settings) as made:
         ids = [made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"] for _ in range(2)]
         waiting = until(lambda: next((a for i in ids if (a := made.get(i) or {})["progress"].get("waiting")), None))
-        assert waiting["progress"]["waiting"] == "another audit of this suspect is under way"
+        assert waiting["progress"]["waiting"].startswith("waiting for the audit ")
         found = [ended(made, i) for i in ids]
     assert {f["state"] for f in found} == {"done"} and stranger.computed == found[0]["result"]["charged"]
 
@@ -328,7 +328,8 @@ def test_nothing_of_a_suspects_keys_is_left_in_any_file(store: tuple[str, str], 
     secrets = ("hush-header", "hush-address", "hush-request")
     with auditor(settings) as made:
         suspect = {"headers": {"X-Secret": secrets[0]}, "request": {"instances": "$images", "key": secrets[2]}}
-        id_ = made.submit("a", asked(store[1], stranger.url, f"/v2/models/m/infer?token={secrets[1]}", **suspect))["id"]
+        suspect |= {"protocol": "template", "layout": "nhwc"}
+        id_ = made.submit("a", asked(store[1], stranger.url, f"/v1/models/m:predict?token={secrets[1]}", **suspect))["id"]
         assert ended(made, id_)["state"] == "done"
         files = {p.name: p.read_bytes() for p in (settings.data or Path()).rglob("*") if p.is_file()}
         assert "audits.sqlite" in files and "audits.sqlite-wal" in files, "while it runs, too"
@@ -337,7 +338,7 @@ def test_nothing_of_a_suspects_keys_is_left_in_any_file(store: tuple[str, str], 
             assert found == [] or secret == secrets[2], "a ledger says which request its answers are to"
             assert not any(name.startswith("audits") for name in found)
         evidence = open_store(store[0]).load("evidence", (made.get(id_) or {})["result"]["evidence"]).meta
-        assert evidence["suspect"].endswith("/infer?token=***") and "hush" not in json.dumps(evidence)
+        assert evidence["suspect"].endswith(":predict?token=***") and "hush" not in json.dumps(evidence)
 
 
 def test_a_store_that_is_away_makes_audits_wait(

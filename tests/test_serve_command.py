@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -84,13 +85,44 @@ def started(folder: Path, *options: str) -> Iterator[Started]:
         yield service
 
 
-def ends(service: Started, asked: signal.Signals) -> None:
+def nobody_else_reaches_ray(service: Started) -> None:
+    """Whatever listens, Ray's metrics and its workers included, does so on this machine's own address."""
+    family = [psutil.Process(service.process.pid), *psutil.Process(service.process.pid).children(recursive=True)]
+    places = [(p.name(), c.laddr.ip, c.laddr.port) for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(places) > 5 and [p for p in places if p[1].removeprefix("::ffff:") not in ("127.0.0.1", "::1")] == [], places
+
+
+def metrics_are_the_operators(service: Started) -> None:
+    assert httpx.get(f"{service.url}/metrics").status_code == 401
+    end = time.monotonic() + 60
+    with Client(service.url, service.key) as client:
+        client.kit(service.id)  # its loading is counted
+    while True:
+        told = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {service.key}"}, timeout=30)
+        assert told.status_code == 200 and told.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        if "ray_zooaudit_kit_seconds_bucket" in told.text:
+            return
+        assert time.monotonic() < end, "Ray's agent exports every few seconds"
+        time.sleep(1)
+
+
+def a_second_service_is_refused(service: Started, folder: Path) -> None:
+    """On the same port, before anything starts: callers would get one or the other at random."""
+    port = service.url.rsplit(":", 1)[1]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "zooaudit", "serve", "--store", "store", "--port", port, "--data", "other", "--open"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "") and f"port {port} on 127.0.0.1 is taken by process" in done.stderr
+    assert done.stderr.count("\n") == 2 and not (folder / "other").exists()
+
+
+def ends(service: Started, asked: signal.Signals, within_s: float = ENDS_S) -> None:
     """As a user would have it: soon, without complaint, and with nothing left behind."""
     family = psutil.Process(service.process.pid).children(recursive=True)
     begun = time.monotonic()
     service.process.send_signal(asked)
     assert service.process.wait(60) == 0, (service.folder / "log").read_text()
-    assert time.monotonic() - begun < ENDS_S
+    assert time.monotonic() - begun < within_s
     _, alive = psutil.wait_procs(family, timeout=5)
     assert alive == []
 
@@ -128,6 +160,13 @@ def test_a_service_from_one_command_with_keys_of_its_own(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with started(tmp_path) as service:
+        said = (tmp_path / "log").read_text()
+        phases = ["looking at port", "looking for kits in store", f"1 kit: {service.id}", "a first key", "starting Ray", "Ray's own ports"]
+        assert [line for line in phases if line not in said] == [] and "\x1b" not in said
+        assert httpx.get(f"{service.url}/ready").status_code == 200, "at once"
+        nobody_else_reaches_ray(service)
+        metrics_are_the_operators(service)
+        a_second_service_is_refused(service, tmp_path)
         with Client(service.url, service.key) as client:
             assert [k.id for k in client.kits()] == [service.id]
             answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()
@@ -149,7 +188,8 @@ def test_a_service_from_one_command_with_keys_of_its_own(
             with pytest.raises(ServiceError, match="scope score"):
                 reader.score(service.id, answers, suspect="s")
         ends(service, signal.SIGTERM)
-        assert "audits under way go on at the next start" in (tmp_path / "log").read_text()
+        said = (tmp_path / "log").read_text()
+        assert said.endswith("audits under way go on at the next start\n") and "\x1b" not in said and "Traceback" not in said
     assert [k.name for k in read_keys(tmp_path / "serve-data" / "keys.toml")] == ["first", "team-a"]
     assert (tmp_path / "serve-data" / "keys.toml").stat().st_mode & 0o077 == 0, "the file is its owner's alone"
 
@@ -203,3 +243,20 @@ def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path
                 time.sleep(0.1)
             stop.set()
         assert failed == [] and set(done) == {"stolen"}, "the client tries again, and gets there"
+
+
+@pytest.mark.serve
+def test_two_services_on_one_machine_each_serve_their_own(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    with started(tmp_path / "first") as first, started(tmp_path / "second", "--open") as second:
+        nobody_else_reaches_ray(first)
+        nobody_else_reaches_ray(second)
+        for _ in range(20):
+            assert httpx.get(f"{first.url}/kits").status_code == 401, "never the open one's answer"
+            assert [k["id"] for k in httpx.get(f"{second.url}/kits").json()["kits"]] == [second.id]
+        metrics_are_the_operators(first)
+        ends(second, signal.SIGTERM, within_s=30)  # with the other one beside it
+        with Client(first.url, first.key) as client:
+            assert [k.id for k in client.kits()] == [first.id], "the other's end is not this one's"
+        ends(first, signal.SIGINT, within_s=30)

@@ -12,6 +12,7 @@ import io
 import json
 import random
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -29,9 +30,9 @@ ARROW = "application/vnd.apache.arrow.stream"
 PROBLEM = "application/problem+json"
 MOST_REPLY_BYTES, MOST_QUERY_BYTES = 2**31, 2**32
 """Of a reply, and of the questions in it: 5,000 images of 224 by 224 in colour take 3 GB."""
-NOT_TAKEN = (429, 503)
-"""The service says that it did nothing."""
-AGAIN = (*NOT_TAKEN, 502, 504)
+MOST = 1000
+"""Entries of a page."""
+AGAIN = (429, 502, 503, 504)
 """Statuses that may pass."""
 ENDED = ("done", "failed", "cancelled")
 Method = Literal["twins", "paper"]
@@ -82,7 +83,14 @@ class Client:
 
     def kits(self) -> list[schemas.KitSummary]:
         """All kits."""
-        return self._get(schemas.Kits, "/kits").kits
+        found: list[schemas.KitSummary] = []
+        asked: dict[str, Any] = {}
+        while True:
+            page = self._get(schemas.Kits, "/kits", asked)
+            found += page.kits
+            if page.next is None:
+                return found
+            asked = {"cursor": page.next}
 
     def kit(self, id_: str) -> schemas.KitDetail:
         """One kit, by its whole id."""
@@ -128,9 +136,9 @@ class Client:
     def audit(
         self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None,
         queries: int | None = None, p_value: By = "rank", suspect_classes: int | None = None, ask_everything: bool = False,
-        fresh: bool = False,
+        fresh: bool = False, once: str = "",
     ) -> schemas.Audit:  # fmt: skip
-        """Have the service ask a suspect behind a prediction API.
+        """Have the service ask a suspect behind a prediction API. However often it has to be sent: one audit comes of it.
 
         Args:
             suspect: ``{"url": ...}``, and how it is asked where that does not show it.
@@ -138,17 +146,28 @@ class Client:
             queries, p_value, suspect_classes: as of ``score``.
             fresh: use no answers of the audits before.
             ask_everything: even when the call is settled, or when the first answers make no sense.
+            once: a name of your own for this request. Asked for again with it within 24 hours, in another process too, the same audit is
+                meant. By default each call is a request of its own.
         """
         asked = schemas.AuditRequest(
             kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value,
             suspect_classes=suspect_classes, ask_everything=ask_everything, fresh=fresh,
         )  # fmt: skip
-        reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", "Idempotency-Key": once or str(uuid.uuid4())}
+        reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers=headers)
         return schemas.Audit.model_validate_json(reply.content)
 
-    def audits(self) -> list[schemas.Audit]:
-        """The last audits of this key: those that have not ended first, the newest first among them."""
-        return self._get(schemas.Audits, "/audits").audits
+    def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[schemas.Audit]:
+        """The last audits of this key, so many at most: those that have not ended first, the newest first among them."""
+        found: dict[str, schemas.Audit] = {}  # one that ends between two pages may be on both
+        asked: dict[str, Any] = {"state": state} if state else {}
+        while len(found) < limit:
+            page = self._get(schemas.Audits, "/audits", asked | {"limit": min(MOST, limit - len(found))})
+            found |= {a.id: a for a in page.audits}
+            if page.next is None:
+                break
+            asked["cursor"] = page.next
+        return list(found.values())
 
     def progress(self, audit: str) -> schemas.Audit:
         """How far an audit is, or what came of it."""
@@ -167,8 +186,8 @@ class Client:
                 return found
             time.sleep(every_s)
 
-    def _get(self, model: type[Model], path: str) -> Model:
-        return model.model_validate_json(self._asked("GET", path).content)
+    def _get(self, model: type[Model], path: str, params: dict[str, Any] | None = None) -> Model:
+        return model.model_validate_json(self._asked("GET", path, params=params or {}).content)
 
     def _bounded(self, request: httpx.Request) -> httpx.Response:
         reply = self._http.send(request, stream=True)
@@ -178,7 +197,7 @@ class Client:
             reply.close()
 
     def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """Try until there is an answer, or for so long. A new audit is not asked for twice unless the service said that it took none."""
+        """Try until there is an answer, or for so long. A request that is sent again does nothing twice: an audit's has a key."""
         end, failures = time.monotonic() + self._patience_s, 0
         while True:
             wait, trouble, status = 0.0, "", 0
@@ -188,13 +207,11 @@ class Client:
                 trouble = f"the service cannot be reached ({first_line(error)})"
             except httpx.HTTPError as error:
                 trouble = f"the service did not answer ({first_line(error)})"
-                if path == "/audits" and method == "POST":
-                    raise ServiceError(f"{trouble}; see whether the audit is among the audits before you ask for it again") from error
             else:
                 if reply.is_success:
                     return reply
                 refused = _refused(reply)
-                if not _may_pass(reply, once=path == "/audits" and method == "POST"):
+                if not _may_pass(reply):
                     raise refused
                 wait, trouble, status = _retry_after(reply), str(refused), reply.status_code
             failures += 1
@@ -234,10 +251,10 @@ def arrow_body(answers: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def _may_pass(reply: httpx.Response, once: bool) -> bool:
+def _may_pass(reply: httpx.Response) -> bool:
     """Whether to try again. A 500 without a problem document is not the application's: the replica that worked on it has died."""
     died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
-    return reply.status_code in NOT_TAKEN or (not once and (died or reply.status_code in AGAIN))
+    return died or reply.status_code in AGAIN
 
 
 def _retry_after(reply: httpx.Response) -> float:

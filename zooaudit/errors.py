@@ -6,6 +6,7 @@
     │   ├── DataError                            images or labels that cannot be used
     │   ├── ModelError                           a model file, factory or output that does not fit
     │   ├── LimitError                           a caller of the service has, or spent, as much as it may
+    │   ├── RepeatedError                        a caller of the service gives one Idempotency-Key to two different requests
     │   ├── AnswersError                         a suspect's answers are not what was asked for
     │   └── ColumnsError                         both: another number of columns than there are classes
     ├── StoreError                        3      the store cannot be reached, written or trusted
@@ -54,6 +55,10 @@ class ModelError(InputError):
 
 class LimitError(InputError):
     """A caller of the service has as much under way, or spent as much, as it may."""
+
+
+class RepeatedError(InputError):
+    """A caller of the service gave an Idempotency-Key that it had given to another request."""
 
 
 class AnswersError(InputError):

@@ -128,7 +128,7 @@ def _by_paper(scoring: Scoring, case: Case) -> None:
     answers = ask(door.box, kit.questions()) if door.answers is None else kit.shaped(door.answers)
     _, verdict = kit.score_answers(case.shown, answers)
     told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
-    case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution}
+    case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}
 
 
 def _flat(told: dict[str, Any]) -> dict[str, Any]:

@@ -4,24 +4,24 @@ import argparse
 import contextlib
 import datetime
 import json
-import logging
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
 import psutil
 
-from zooaudit.commands import voice
-from zooaudit.console import Voice
-from zooaudit.distributed.cluster import QUIET, cores, own_sigterm
-from zooaudit.distributed.token import guard_token
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
+from zooaudit.events import event_line
 from zooaudit.serving import settings as names
+from zooaudit.serving.before import kits_in, own_data, own_port
 from zooaudit.serving.keys import SCOPES, new_key, read_keys
+from zooaudit.serving.settings import Settings
+from zooaudit.serving.under_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
 
 DATA = Path("serve-data")
 ENDING_S = 6.0
@@ -34,30 +34,66 @@ KEY_EXAMPLE = "zooaudit key --name team-a --scopes read,score --per-minute 600 -
 
 def serve(args: argparse.Namespace, out: TextIO) -> int:
     """Score suspects over HTTP and show the console, on this machine, until it is stopped."""
-    tell, data = voice(args), Path(args.data)
-    _prepare(args, data, tell)
+    tell = _voice(args.log)
+    tell(f"looking at port {args.port}, {args.data} and the keys", "looking", port=args.port, data=args.data)
+    with own_port(args.host, args.port), own_data(Path(args.data)), _ended_in_time():
+        keys = _environment(args)
+        settings = Settings.from_environment()
+        tell(f"looking for kits in {args.store}", "looking", store=args.store)
+        try:
+            _tell_kits(kits_in(settings.store), args.store, tell)
+            if keys and not keys.exists():
+                _first_key(keys, tell)
+            _run(args, tell, out)
+        except KeyboardInterrupt:
+            tell("stopping: audits under way go on at the next start", "stopping")
+        finally:
+            if "ray" in sys.modules:
+                shut_down(args.debug)
+    return 0
+
+
+Tell = Callable[..., None]
+
+
+def _voice(log: str) -> Tell:
+    """How this command tells what it does: lines, or events. Of its own, since those of commands that work import what they work with."""
+
+    def tell(message: str, event: str, **facts: object) -> None:
+        print(event_line(event, **facts) if log == "events" else message, file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _tell_kits(kits: list[str], store: str, tell: Tell) -> None:
+    if not kits:
+        tell(f"no kits yet: 'zooaudit audit --store {store}' makes one, and the service shows it once it is there", "kits", kits=0)
+        return
+    more = f" and {len(kits) - 5} more" if len(kits) > 5 else ""
+    tell(f"{len(kits)} kit{'s' if len(kits) > 1 else ''}: {', '.join(kits[:5])}{more}", "kits", kits=len(kits))
+
+
+def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
+    """Start everything, say where it is once it is ready, and wait for the end."""
+    shown = f"http://{bracketed(args.host)}:{args.port}"
+    tell("starting Ray", "starting", what="ray")
     try:
+        metrics = start_ray(args.host, args.port, args.debug)
+        tell(f"Ray's own ports are this machine's alone; its metrics, without a key: {metrics}", "ray", metrics=metrics)
         from ray import serve as ray_serve
 
         from zooaudit.serving.app import application
     except ImportError as error:
         raise InputError(f"the service needs Ray Serve ({first_line(error)}): pip install -c constraints.txt '.[serve]'") from error
-    made = application({})
-    with _ended_in_time():
-        try:
-            _start(args)
-            ray_serve.run(made, name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})
-            shown = f"http://{args.host}:{args.port}"
-            tell(f"serving {args.store} at {shown} until Ctrl-C", "serving", url=shown, store=args.store)
-            print(json.dumps({"url": shown}) if args.json else f"ready: {shown}", file=out, flush=True)
-            threading.Event().wait()
-        except KeyboardInterrupt:
-            tell("stopping: audits under way go on at the next start", "stopping")
-        except RuntimeError as error:
-            raise FarmError(f"the service does not start: {first_line(error)}") from error
-        finally:
-            _shut_down()
-    return 0
+    tell("starting the service: a process that answers, and one that asks suspects", "starting", what="service")
+    try:
+        ray_serve.run(application({}), name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})
+    except RuntimeError as error:
+        raise FarmError(f"the service does not start: {last_line(error)}; --debug shows what its processes say") from error
+    wait_until_ready(args.host, args.port, lambda text: tell(text, "waiting", why=text))
+    tell(f"serving {args.store} at {shown} until Ctrl-C; {shown}/metrics with a key of scope admin", "serving", url=shown, store=args.store)
+    print(json.dumps({"url": shown}) if args.json else f"ready: {shown}", file=out, flush=True)
+    threading.Event().wait()
 
 
 @contextlib.contextmanager
@@ -95,49 +131,25 @@ def _ended_in_time() -> Iterator[None]:
         told.close()
 
 
-def _shut_down() -> None:
-    import ray
-    from ray import serve as ray_serve
-
-    if ray.is_initialized():  # or else Serve would start one, to end it
-        ray_serve.shutdown()
-    ray.shutdown()
-
-
-def _prepare(args: argparse.Namespace, data: Path, tell: Voice) -> None:
-    """The environment that the service's processes read; a first key, if there is none."""
-    data.mkdir(parents=True, exist_ok=True, mode=0o700)
-    data.chmod(0o700)  # it may have been made by 'zooaudit key', or by hand
-    os.environ[names.STORE], os.environ[names.DATA] = args.store, str(data)
+def _environment(args: argparse.Namespace) -> Path | None:
+    """Set what the service's processes read. Returns the file of keys, which can be read if it is there; None if nobody needs one."""
+    os.environ[names.STORE], os.environ[names.DATA] = args.store, args.data
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"
     if args.open:
         os.environ[names.OPEN] = "1"
-        return
-    keys = Path(args.keys) if args.keys else data / KEYS
+        return None
+    keys = Path(args.keys) if args.keys else Path(args.data) / KEYS
     os.environ[names.KEYS_FILE] = str(keys)
     if keys.exists():
         read_keys(keys)
-        return
+    return keys
+
+
+def _first_key(keys: Path, tell: Tell) -> None:
     key, entry = new_key("first", SCOPES, 0, None)
     _append(keys, entry)
     tell(f"a first key, which may do everything; keep it, it is in no file: {key}", "key", name="first", key=key)
-
-
-def _start(args: argparse.Namespace) -> None:
-    import ray
-    from ray import serve as ray_serve
-
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("ray.serve").setLevel(logging.WARNING)
-    guard_token()
-    try:
-        with own_sigterm():
-            ray.init(include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=args.debug)
-        ray_serve.start(http_options={"host": args.host, "port": args.port, "request_timeout_s": 60})
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise FarmError(f"Ray does not start: {first_line(error)}; see 'zooaudit doctor'") from error
 
 
 def key(args: argparse.Namespace, out: TextIO) -> int:

@@ -6,9 +6,12 @@ On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubern
 """
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
+import httpx
+import ray
 from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayError
@@ -21,6 +24,7 @@ from zooaudit.metrics import collect_with
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
 from zooaudit.serving.problems import RETRY_AFTER_S, Refused
+from zooaudit.serving.replica_port import bind_to_node
 from zooaudit.serving.scoring import Job, Result, one_thread, score_all
 from zooaudit.serving.settings import Settings
 
@@ -30,6 +34,7 @@ AT_ONCE, WAITING = 64, 64
 """Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a replica takes fewer than there
 are, Serve's router asks it again and again at growing intervals, and cores idle: with 16, half of an empty handler's requests a second.
 Their bodies are in memory; the numbers in them only of a few at a time."""
+METRICS_S = 10.0
 BATCH = 16
 """Scores that are computed together at most; none waits for others to come."""
 INLINE_NUMBERS = 2**20
@@ -55,17 +60,31 @@ class Handle:
             raise found
         return found
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        return dict(await self._ask("submit", by, asked))
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        return dict(await self._ask("submit", by, asked, once))
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("get", id_)
 
-    async def all(self, by: str | None) -> list[dict[str, Any]]:
-        return list(await self._ask("all", by))
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+        return list(await self._ask("all", by, state, limit, after))
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("cancel", id_)
+
+
+async def exported() -> bytes:
+    """What Ray's agent on this machine exports: of all its processes."""
+    here = ray.get_runtime_context().get_node_id()
+    (node,) = [n for n in await run_in_threadpool(ray.nodes) if n["NodeID"] == here]
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=METRICS_S) as client:
+            return (await client.get(url)).raise_for_status().content
+    except httpx.HTTPError as error:
+        log.warning("Ray's metrics at %s: %s", url, first_line(error))
+        later = {"Retry-After": str(RETRY_AFTER_S)}
+        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "what counts does not answer; try again later", headers=later) from error
 
 
 class AuditorReplica:
@@ -73,6 +92,7 @@ class AuditorReplica:
 
     def __init__(self, settings: Settings) -> None:
         one_thread()
+        bind_to_node()
         collect_with(RayCollector())
         self._auditor = Auditor(settings)
 
@@ -104,6 +124,7 @@ def application(arguments: dict[str, str]) -> Any:
     def build() -> FastAPI:
         """Called in each replica."""
         one_thread()
+        bind_to_node()
         collect_with(RayCollector())
 
         @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
@@ -113,7 +134,7 @@ def application(arguments: dict[str, str]) -> Any:
             return await run_in_threadpool(score_all, jobs)
 
         audits = Handle(serve.get_deployment_handle("auditor")) if settings.data else None
-        return make_app(settings, together, audits)
+        return make_app(settings, together, audits, exported)
 
     scoring = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(serve.ingress(build)())
     if settings.data is None:

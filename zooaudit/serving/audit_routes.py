@@ -1,70 +1,118 @@
 """Routes about audits that the service runs itself, and about the reports of finished runs."""
 
+import json
+from collections import Counter
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import JSON
+from zooaudit.serving.book import MOST_LISTED, Book
 from zooaudit.serving.keys import Key
-from zooaudit.serving.kit_routes import PROBLEM
+from zooaudit.serving.paging import MOST, Cursor, Limit, cursor_of, page_of, place_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.service import Shared, needs, read_body
 from zooaudit.suspects.addresses import without_keys
 
-router = APIRouter(responses=PROBLEM)
+router = APIRouter()
 Auditing = Annotated[Key, needs("audit")]
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
-HELD = ("asked", "starts")
+HELD = ("asked", "starts", "replayed")
 """Of an audit: not shown."""
 MOST_BYTES = 65536
 """Of what describes a suspect."""
 BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.AuditRequest.model_json_schema()}}}
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AuditRequest"}}}}
+}
+TAKEN: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "Location": {"description": "where the audit is", "required": True, "schema": {"type": "string"}},
+            "Idempotency-Replayed": {"description": "true if this request was sent before", "schema": {"type": "string"}},
+        }
+    },
+    404: {},
+    409: {},
 }
 PAGE = {"Content-Security-Policy": POLICY}
 """A report is a page of its own: it may do nothing in the name of whoever looks at it."""
 
 
-@router.post("/audits", status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY)
-async def submit(request: Request, service: Shared, key: Auditing, response: Response) -> schemas.Audit:
+Once = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$",
+        description="a name of your own for this request, a UUID say: sent again within 24 hours with the same body it starts nothing, "
+        "and is answered with the audit that came of it; with another body it is refused (409)",
+    ),
+]  # fmt: skip
+
+
+@router.post("/audits", tags=["audits"], status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY, responses=TAKEN)
+async def submit(
+    request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
+) -> schemas.Audit:  # fmt: skip
     """Have the service ask a suspect behind a prediction API."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
         raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an audit is asked for as JSON", kind[:100] or "no Content-Type", JSON)
-    try:  # read here, so that nothing is read for whoever has no key
-        asked = schemas.AuditRequest.model_validate_json(await read_body(request, MOST_BYTES, service, key))
+    body = await read_body(request, MOST_BYTES, service, key)  # here, so that nothing is read for whoever has no key
+    try:
+        asked = schemas.AuditRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
         place = ".".join(map(str, first["loc"])) or "the body"
         raise Refused(status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it") from error
-    made = _shown(await service.audits.submit(key.name, asked.model_dump()))
+    _refuse_twice(body)
+    found = await service.audits.submit(key.name, asked.model_dump(), idempotency_key or "")
+    made = _shown(found)
     response.headers["Location"] = f"/audits/{made.id}"
+    if found.get("replayed"):
+        response.headers["Idempotency-Replayed"] = "true"
     return made
 
 
-@router.get("/audits")
-async def audits(service: Shared, key: Auditing) -> schemas.Audits:
-    """The audits that this key asked for; with the scope admin, everybody's."""
-    found = await service.audits.all(None if "admin" in key.scopes else key.name)
-    return schemas.Audits(audits=[_shown(a) for a in found])
+@router.get("/audits", tags=["audits"])
+async def audits(
+    service: Shared, key: Auditing, state: schemas.State | None = None, limit: Limit = MOST_LISTED, cursor: Cursor = None
+) -> schemas.Audits:  # fmt: skip
+    """The audits that this key asked for, or with the scope admin everybody's, in pages: those that have not ended first, the newest first
+    among them. One that ends between two pages may be on both; none is left out."""
+    whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
+    found = await service.audits.all(whose, state or "", limit + 1, after)
+    following = cursor_of(Book.place(found[limit - 1])) if len(found) > limit else None
+    return schemas.Audits(audits=[_shown(a) for a in found[:limit]], next=following)
 
 
-@router.get("/audits/{id_}")
+@router.get("/audits/{id_}", tags=["audits"])
 async def audit(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
     """How far an audit is, or what came of it."""
     return _shown(_own(await service.audits.get(id_), key, id_))
 
 
-@router.delete("/audits/{id_}")
+@router.delete("/audits/{id_}", tags=["audits"])
 async def cancel(id_: str, service: Shared, key: Auditing) -> schemas.Audit:
     """Stop an audit. What the suspect answered is kept: asked again, it is not paid again."""
     _own(await service.audits.get(id_), key, id_)
     return _shown(_own(await service.audits.cancel(id_), key, id_))
+
+
+def _refuse_twice(body: bytes) -> None:
+    """Raises:
+    Refused: a field is there twice, of which only the last would be heeded.
+    """
+
+    def once(pairs: list[tuple[str, Any]]) -> None:
+        for name, times in Counter(name for name, _ in pairs).items():
+            if times > 1:
+                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field {name[:80]} is given twice", f"{times} times", "once")
+
+    json.loads(body, object_pairs_hook=once)
 
 
 def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
@@ -77,17 +125,20 @@ def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
 def _shown(found: dict[str, Any]) -> schemas.Audit:
     """Without the suspect's settings, which may hold its key."""
     return schemas.Audit(
-        suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))), **{k: v for k, v in found.items() if k not in HELD}
+        suspect=without_keys(str(found["asked"]["suspect"].get("url", ""))),
+        level=found["asked"].get("level"),
+        **{k: v for k, v in found.items() if k not in HELD},
     )
 
 
-@router.get("/reports", dependencies=[needs("read")])
-def reports(service: Shared) -> schemas.Reports:
-    """Runs that left a report."""
-    return schemas.Reports(reports=service.kits.reports())
+@router.get("/reports", tags=["reports"], dependencies=[needs("read")])
+def reports(service: Shared, limit: Limit = MOST, cursor: Cursor = None) -> schemas.Reports:
+    """Runs that left a report, by name, in pages."""
+    runs, following = page_of(service.kits.reports(), limit, cursor)
+    return schemas.Reports(reports=runs, next=following)
 
 
-@router.get("/reports/{run}", response_class=HTMLResponse, dependencies=[needs("read")])
+@router.get("/reports/{run}", tags=["reports"], response_class=HTMLResponse, dependencies=[needs("read")])
 def report(run: str, service: Shared) -> HTMLResponse:
     """A run's report, one page."""
     return HTMLResponse(service.kits.report(run), headers=PAGE)

@@ -5,7 +5,8 @@ import logging
 import sqlite3
 import threading
 import time
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from zooaudit.errors import (
     LimitError,
     MissingArtifactError,
     NotWrittenError,
+    RepeatedError,
     StoppedError,
     StoreError,
     SuspectError,
@@ -28,11 +30,12 @@ from zooaudit.evidence.keeping import SEEN, keep
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.score_control import Noticed, noticed, order_hint
-from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, OPEN, Book
+from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, Book
 from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
+from zooaudit.serving.suspects import refuse_idle
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
@@ -43,6 +46,7 @@ from zooaudit.suspects.http import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
+from zooaudit.suspects.trouble import Trouble
 from zooaudit.verdict.decision import Asked, cannot_tell, check_level
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain
@@ -74,11 +78,12 @@ FRAMING = (
 
 
 class Later(Exception):
-    """An audit cannot go on now, through no fault of its own; why, in words for callers, and when it is tried again."""
+    """An audit cannot go on now, through no fault of its own: why, in words for callers, after how many seconds it is tried again, and for
+    which other audit it waits; "" for none."""
 
-    def __init__(self, why: str, seconds: float) -> None:
+    def __init__(self, why: str, seconds: float, for_: str = "") -> None:
         super().__init__(why)
-        self.why, self.seconds = why, seconds
+        self.why, self.seconds, self.for_ = why, seconds, for_
 
 
 class Auditor:
@@ -95,6 +100,8 @@ class Auditor:
         self._line = Line(OF_A_KEY)
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
+        self._asking: dict[Path, str] = {}
+        self._opening = threading.Lock()
         self._artifacts: Artifacts | None = None
         self._closing, self._closed_at = threading.Event(), 0.0
         self._away_until, self._entering = 0.0, threading.Lock()
@@ -104,27 +111,48 @@ class Auditor:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Take an audit on.
+    def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        """Take an audit on; of a request that was sent before, give the audit that came of it, with ``replayed``.
 
         Args:
             asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
                 ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``, ``fresh``.
+            once: the key by which its caller knows this request.
 
         Raises:
+            RepeatedError: the caller gave that key to another request.
             InputError: it cannot be done, and why.
             LimitError: its key has as much under way, or has spent as much, as it may.
             StoreError: no such kit, or the store does not answer; ``NotWrittenError``: there is no room to write it down.
         """
+        body = digest_of(asked)
+        if before := self._sent_before(by, once, body):
+            return before
         self._refuse_if_many(by)
         artifact = self._kit(asked["kit"])
-        remote, *_ = self._understood(asked, read_kit(artifact))
+        kit = read_kit(artifact)
+        remote, *_ = self._understood(asked, kit)
         self._within_limits(by, host_of(remote.url), 1)
+        level = kit.twin_test.level if asked.get("level") is None else asked["level"]
         with self._entering:  # of many that are sent at once each saw few
+            if before := self._sent_before(by, once, body):
+                return before
             self._refuse_if_many(by)
-            id_ = self._book.enter(by, artifact.id, asked)
+            id_ = self._book.enter(by, artifact.id, asked | {"level": level}, once, body)
         self._start(id_, by)
         return self.get(id_) or {}
+
+    def _sent_before(self, by: str, once: str, body: str) -> dict[str, Any] | None:
+        """The audit that came of the same request."""
+        known = self._book.known(by, once) if once else None
+        if known is None:
+            return None
+        id_, of = known
+        if of != body:
+            raise RepeatedError(
+                f"this Idempotency-Key belongs to the audit {id_}, asked for with another body; give each request a key of its own"
+            )
+        return (self.get(id_) or {}) | {"replayed": True}
 
     def _refuse_if_many(self, by: str) -> None:
         if (open_ := len(self._book.open(by))) >= self._settings.open_audits:
@@ -134,11 +162,26 @@ class Auditor:
 
     def get(self, id_: str) -> dict[str, Any] | None:
         """How far an audit is; None if there is none of that id."""
-        return self._book.get(id_)
+        found = self._book.get(id_)
+        return self._with_its_wait(found) if found else None
 
-    def all(self, by: str | None) -> list[dict[str, Any]]:
-        """Audits of one caller, or of all."""
-        return self._book.by(by)
+    def all(self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+        """As :meth:`Book.by`: audits of one caller, or of all."""
+        return [self._with_its_wait(audit) for audit in self._book.by(by, state, limit, after)]
+
+    def _with_its_wait(self, audit: dict[str, Any]) -> dict[str, Any]:
+        """An audit that is queued only since others of its key, or of all keys, take all places says so."""
+        if audit["state"] != QUEUED or "waiting" in audit["progress"]:
+            return audit
+        running = self._line.under_way()
+        own = sorted(w.id for w in running if w.by == audit["by"] and w.id != audit["id"])
+        if len(own) >= OF_A_KEY:
+            told = f"{len(own)} other audits of this key are under way, as many as may be at once: {', '.join(own)}"
+        elif len(running) >= AT_ONCE:
+            told = f"{len(running)} audits are under way, as many as this service runs at once"
+        else:
+            return audit
+        return audit | {"progress": audit["progress"] | {"waiting": told}}
 
     def cancel(self, id_: str) -> dict[str, Any] | None:
         """Stop an audit; answers so far stay in its ledger."""
@@ -211,6 +254,7 @@ class Auditor:
         for name, most in MOST.items():
             if getattr(remote, name) > most:
                 raise ConfigError(f"{name} is {getattr(remote, name):,}; this service takes {most:,} at most")
+        refuse_idle(remote, suspect)
         refuse_unless_named(remote.url, self._settings.suspects)
         if asked.get("level") is not None:
             check_level(asked["level"])
@@ -245,7 +289,7 @@ class Auditor:
         if audit and audit["state"] in OPEN and not stopped.is_set():
             again = self._tried(id_, audit, stopped)
         if again:
-            self._book.wait(id_, again.why)
+            self._book.wait(id_, again.why, again.for_)
         if again and again.why:
             return again
         self._waits.pop(id_, None)
@@ -267,8 +311,8 @@ class Auditor:
                     id_, state=FAILED, error=f"its key's audits took {self._settings.hours_a_day:g} h in 24; answers so far are kept"
                 )
             again = Later("", 0.0)
-        except BusyError:
-            again = Later("another audit of this suspect is under way", BUSY_S)
+        except Later as later:
+            again = later
         except MissingArtifactError:
             self._book.note(id_, state=FAILED, error="the store has no such kit any more")
         except DamagedArtifactError as error:
@@ -318,9 +362,12 @@ class Auditor:
         with heeding(halted):
             host, address = urlsplit(remote.url).hostname or "", resolved(remote.url)
         pinned = partial(Pinned, host, address, named=self._settings.suspects)
-        ledger = Ledger(self._path(about, id_, audit), about, budget, spending.queries, "the ledger of this suspect", spending.answered)
+        ledger = self._ledger(id_, self._path(about, id_, audit), about, budget, spending)
         with ledger, client_of(remote, pinned) as client, spending:  # a ledger that is in use opens no client
-            box = ApiBlackBox(remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned)
+            box = ApiBlackBox(
+                remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned,
+                troubled=lambda trouble: self._note_trouble(id_, trouble),
+            )  # fmt: skip
             self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
             door = Door(box, ledger=ledger)
             door.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
@@ -336,6 +383,27 @@ class Auditor:
         store, access_ = self._there(), asked.get("access") or SEEN
         kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(box.came))
         return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
+
+    def _ledger(self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending") -> Ledger:
+        """The ledger of a suspect, for one audit at a time.
+
+        Raises:
+            Later: another one has it.
+        """
+        with self._opening:  # who finds it taken finds by whom
+            try:
+                ledger = Ledger(path, about, budget, spending.queries, "the ledger of this suspect", spending.answered)
+            except BusyError as error:
+                other = self._asking.get(path, "")
+                which = f"the audit {other}" if other else "another audit"
+                raise Later(f"waiting for {which} of the same suspect to end", BUSY_S, other) from error
+            self._asking[path] = id_  # stays after its end, when nobody asks for it
+        return ledger
+
+    def _note_trouble(self, id_: str, trouble: Trouble | None) -> None:
+        """That a suspect does not answer just now, for whoever looks at its audit; None once it does."""
+        with contextlib.suppress(NotWrittenError):  # the audit itself will come upon that
+            self._book.go_on(id_, trouble=None if trouble is None else {"told": trouble.told(), **asdict(trouble)})
 
     def _path(self, about: dict[str, Any], id_: str, audit: dict[str, Any]) -> Path:
         """Of a ledger: a key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh, its own."""

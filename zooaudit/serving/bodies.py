@@ -86,6 +86,7 @@ def careful_json(body: bytes, classes: Sequence[str], most: int) -> Tensor:
     Raises:
         Refused, AnswersError: as ``read_rows``.
     """
+    _refuse_twice(body)
     try:
         given = Answers.model_validate_json(body)
     except ValidationError as error:
@@ -98,9 +99,25 @@ def careful_json(body: bytes, classes: Sequence[str], most: int) -> Tensor:
         ) from error
     if (given.answers is None) == (given.labels is None):
         raise AnswersError.of("both answers and labels" if given.answers is not None else "neither answers nor labels", "one of them")
+    if given.model_extra:
+        others = ", ".join(ascii(name)[:40] for name in list(given.model_extra)[:5])
+        raise AnswersError.of(
+            f"other fields than answers or labels: {others}", "one of them, and nothing else: settings are query parameters"
+        )
     if given.labels is not None:
         return _labels(_at_most(given.labels, most), classes)
     return from_lists(_at_most(given.answers or [], most), len(classes))
+
+
+def _refuse_twice(body: bytes) -> None:
+    """Of a field that is there twice only the last would be read."""
+    try:
+        found = simdjson.Parser().parse(body)
+        names = list(found.keys()) if isinstance(found, simdjson.Object) else []
+    except (ValueError, RuntimeError, MemoryError):  # said by who reads it whole
+        return
+    if len(set(names)) < len(names):
+        raise AnswersError.of("a field that is given twice", "answers or labels, once")
 
 
 def plain_json(body: bytes, num_classes: int) -> Tensor | None:

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,16 @@ CREATE TABLE IF NOT EXISTS spent (
     by TEXT NOT NULL, host TEXT NOT NULL, hour INTEGER NOT NULL, queries INTEGER NOT NULL, seconds REAL NOT NULL,
     PRIMARY KEY (by, host, hour)
 );
+CREATE TABLE IF NOT EXISTS once (
+    by TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, audit TEXT NOT NULL, made REAL NOT NULL, PRIMARY KEY (by, key)
+);
 """
 ADD_STARTS = "ALTER TABLE audits ADD COLUMN starts INTEGER NOT NULL DEFAULT 0"
 COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "result", "error", "starts")
 JSONS = ("asked", "progress", "result")
 MOST_LISTED = 200
+ONCE_S = 24 * 3600.0
+"""For so long a request that is sent again with its key is the same request."""
 HOUR_S, DAY = 3600, 24
 KEPT = ("url", "protocol", "batch", "classes", "columns", "answers")
 """Settings of a suspect that are kept once its audit has ended; others may hold its key."""
@@ -59,13 +64,35 @@ class Book:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the book of audits {path} cannot be used: {error}") from error
 
-    def enter(self, by: str, kit: str, asked: dict[str, Any]) -> str:
-        """A new audit, queued; returns its id."""
+    def enter(self, by: str, kit: str, asked: dict[str, Any], once: str = "", body: str = "") -> str:
+        """A new audit, queued; returns its id.
+
+        Args:
+            once, body: the key by which its caller knows this request, and the digest of what was asked; see ``known``.
+        """
         id_, now = uuid.uuid4().hex[:16], time.time()
         row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
         with self._writing():
-            self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+                self._db.execute("DELETE FROM once WHERE made < ?", (now - ONCE_S,))
+                if once:
+                    self._db.execute("INSERT INTO once VALUES (?, ?, ?, ?, ?)", (by, once, body, id_, now))
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
         return id_
+
+    def known(self, by: str, once: str) -> tuple[str, str] | None:
+        """The audit that a caller's request of this key was entered as within ``ONCE_S``, and the digest of what was asked; or None."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT audit, body FROM once WHERE by = ? AND key = ? AND made >= ?", (by, once, time.time() - ONCE_S)
+            ).fetchone()
+        return (str(found[0]), str(found[1])) if found else None
 
     def note(self, id_: str, **changes: Any) -> None:
         """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has ended stays as it is."""
@@ -95,9 +122,16 @@ class Book:
         with self._writing():
             self._db.execute("UPDATE audits SET starts = 0 WHERE id = ?", (id_,))
 
-    def wait(self, id_: str, why: str) -> None:
-        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends."""
+    def go_on(self, id_: str, **changes: Any) -> None:
+        """Change parts of an audit's progress; None takes one away."""
+        progress = ((self.get(id_) or {}).get("progress") or {}) | changes
+        self.note(id_, progress={k: v for k, v in progress.items() if v is not None})
+
+    def wait(self, id_: str, why: str, for_: str = "") -> None:
+        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends. ``for_``: another one."""
         progress = ((self.get(id_) or {}).get("progress") or {}) | ({"waiting": why} if why else {})
+        progress |= {"waiting_for": for_} if for_ else {}
+        progress.pop("trouble", None)
         with self._writing():
             self._db.execute(
                 "UPDATE audits SET state = ?, starts = max(starts - 1, 0), progress = ?, changed = ? WHERE id = ? AND state IN (?, ?)",
@@ -130,16 +164,33 @@ class Book:
         found = self._rows("WHERE id = ?", id_)
         return found[0] if found else None
 
-    def by(self, name: str | None) -> list[dict[str, Any]]:
-        """The last ``MOST_LISTED`` audits of one caller or of all: those that are open first, the newest first among them."""
-        where, of = ("", ()) if name is None else ("WHERE by = ? ", (name,))
-        return self._rows(f"{where}ORDER BY state IN (?, ?) DESC, made DESC LIMIT {MOST_LISTED}", *of, *OPEN)
+    def by(
+        self, name: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """Audits of one caller or of all, at most so many: those that are open first, the newest first among them.
+
+        Args:
+            state: of these only.
+            after: ``place`` of the last one that is known: those that follow. One that ends meanwhile may come again; none is left out.
+        """
+        where: list[tuple[str, tuple[Any, ...]]] = [("TRUE", ())]
+        where += [("by = ?", (name,))] if name is not None else []
+        where += [("state = ?", (state,))] if state else []
+        where += [("(state IN (?, ?), made, id) < (?, ?, ?)", (*OPEN, *after))] if after is not None else []
+        values = [value for _, of in where for value in of]
+        rest = f"WHERE {' AND '.join(one for one, _ in where)} ORDER BY state IN (?, ?) DESC, made DESC, id DESC LIMIT ?"
+        return self._rows(rest, *values, *OPEN, limit)
+
+    @staticmethod
+    def place(audit: Mapping[str, Any]) -> tuple[int, float, str]:
+        """Of an audit among all, by which they are listed, falling."""
+        return int(audit["state"] in OPEN), float(audit["made"]), str(audit["id"])
 
     def open(self, by: str = "") -> list[dict[str, Any]]:
         """Those that are queued or running, the oldest first; of one caller, or of all."""
         return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]
 
-    def _rows(self, rest: str, *values: str) -> list[dict[str, Any]]:
+    def _rows(self, rest: str, *values: Any) -> list[dict[str, Any]]:
         with self._lock:
             rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM audits {rest}", values).fetchall()
         found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]

@@ -3,26 +3,35 @@
 from fastapi import FastAPI
 
 from zooaudit import __version__
-from zooaudit.serving import audit_routes, console_routes, kit_routes
+from zooaudit.serving import audit_routes, console_routes, kit_routes, metric_routes
 from zooaudit.serving.access_log import AccessLog
+from zooaudit.serving.answering import Answering
+from zooaudit.serving.description import describe
 from zooaudit.serving.problems import install
-from zooaudit.serving.service import Audits, Run, Service, one_by_one
+from zooaudit.serving.service import Audits, Metrics, Run, Service, one_by_one
 from zooaudit.serving.settings import Settings
 
+ROUTERS = (console_routes.router, kit_routes.public, kit_routes.router, audit_routes.router, metric_routes.router)
 
-def make_app(settings: Settings, run: Run = one_by_one, audits: Audits | None = None) -> FastAPI:
+
+def make_app(
+    settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
+) -> FastAPI:  # fmt: skip
     """The ASGI application. The pages that would load scripts from elsewhere are off; ``/openapi.json`` says what there is.
 
     Args:
         run: computes a score.
         audits: who asks suspects; None for a service that does not.
+        metrics: gives what is counted; None where nobody counts.
     """
-    app = FastAPI(title="zooaudit", version=__version__, docs_url=None, redoc_url=None)
-    app.state.service = Service(settings, run, audits)
-    app.include_router(console_routes.router)
-    app.include_router(kit_routes.public)
-    app.include_router(kit_routes.router)
-    app.include_router(audit_routes.router)
+    app = FastAPI(
+        title="zooaudit", version=__version__, docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name
+    )
+    app.state.service = Service(settings, run, audits, metrics)
+    for router in ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Answering)
     app.add_middleware(AccessLog, folder=settings.data)
-    install(app)
+    install(app, ROUTERS)
+    describe(app, ROUTERS)
     return app

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from torch import Tensor
 
 from zooaudit.errors import ZooauditError
@@ -17,13 +17,27 @@ from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
+from zooaudit.serving.bodies import (
+    ACCEPTED,
+    ARROW,
+    JSON,
+    PARQUET,
+    RAW,
+    ZIP,
+    most_bytes,
+    parquet_bytes,
+    questions_json,
+    read_fast,
+    read_rows,
+)
 from zooaudit.serving.keys import Key
-from zooaudit.serving.problems import MEDIA_TYPE, Refused
+from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
+from zooaudit.serving.problems import Refused
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unpacking import read_parquet
+from zooaudit.serving.unread import refuse_unread
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.offline import questions_table, write_questions
 from zooaudit.verdict.decision import By, check_level
@@ -31,22 +45,18 @@ from zooaudit.verdict.ranking import smallest_p
 from zooaudit.verdict.wording import checked
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {kind: {"schema": schemas.Answers.model_json_schema()} if kind == JSON else BINARY for kind in ACCEPTED},
-    }
-}
-PROBLEM: dict[int | str, dict[str, Any]] = {
-    status: {"description": "Refused", "content": {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}}
-    for status in ("4XX", "5XX")
-}
-FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: {}, JSON: {}, ZIP: {}}}}
+READ = {JSON: {"schema": {"$ref": "#/components/schemas/Answers"}}, ARROW: BINARY, PARQUET: BINARY, RAW: BINARY}
+"""Generated clients send bytes as the last type that takes them."""
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": READ}}
+QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
+FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSON: QUESTIONS, ZIP: BINARY}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
 """Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory several times over."""
+OF_TWINS = ("level", "access", "queries", "p_value")
+"""Query parameters that only the twin test reads."""
 Scorer = Annotated[Key, needs("score")]
-public = APIRouter(responses=PROBLEM)
-router = APIRouter(responses=PROBLEM)
+public = APIRouter(dependencies=[Depends(refuse_unread)])
+router = APIRouter()
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
 Classes = Annotated[
@@ -55,13 +65,13 @@ Classes = Annotated[
 Horizon = Annotated[int | None, Query(description="questions at most, one of the kit's looks; to be fixed before the first answer is seen")]
 
 
-@public.get("/health")
+@public.get("/health", tags=["service"])
 async def health() -> schemas.Status:
     """The process answers."""
     return schemas.Status(status="alive")
 
 
-@public.get("/ready")
+@public.get("/ready", tags=["service"])
 def ready(service: Shared) -> schemas.Status:
     """The store answers too, the keys can be read, and data can be written."""
     service.kits.ready()
@@ -71,13 +81,14 @@ def ready(service: Shared) -> schemas.Status:
     return schemas.Status(status="ready")
 
 
-@router.get("/kits", dependencies=[needs("read")])
-def kits(service: Shared) -> schemas.Kits:
-    """All kits of the store."""
-    return schemas.Kits(kits=service.kits.summaries())
+@router.get("/kits", tags=["kits"], dependencies=[needs("read")])
+def kits(service: Shared, limit: Limit = MOST, cursor: Cursor = None) -> schemas.Kits:
+    """All kits of the store, by id, in pages."""
+    ids, following = page_of(service.kits.ids(), limit, cursor)
+    return schemas.Kits(kits=service.kits.summaries(ids), next=following)
 
 
-@router.get("/kits/{id_}", dependencies=[needs("read")])
+@router.get("/kits/{id_}", tags=["kits"], dependencies=[needs("read")])
 def kit(id_: str, service: Shared) -> schemas.KitDetail:
     """One kit."""
     summary, found = service.kits.get(id_)
@@ -105,7 +116,7 @@ def kit(id_: str, service: Shared) -> schemas.KitDetail:
     )
 
 
-@router.get("/kits/{id_}/queries", response_class=Response, responses=FILES, dependencies=[needs("read")])
+@router.get("/kits/{id_}/queries", tags=["kits"], response_class=Response, responses=FILES, dependencies=[needs("read")])
 async def queries(
     id_: str, service: Shared, method: Method = "twins", format_: Format = "parquet"
 ) -> Response:  # fmt: skip
@@ -138,7 +149,7 @@ def _questions(id_: str, found: Kit, method: Method, format_: str) -> Response:
         return Response(path.read_bytes(), media_type=ZIP)
 
 
-@router.post("/kits/{id_}/score", openapi_extra=BODY)
+@router.post("/kits/{id_}/score", tags=["scores"], openapi_extra=BODY)
 async def score(
     id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, method: Method = "twins",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
@@ -157,6 +168,9 @@ async def score(
     rung = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
+    if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
+        told = "the paper's test heeds nothing but the kit's own settings"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, told, ", ".join(idle), "method=twins, or none of these")
     summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")

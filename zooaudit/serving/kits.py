@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 
@@ -83,14 +84,22 @@ class Kits:
             self._held.move_to_end(id_)
             return self._held[id_][:2]
 
-    def summaries(self) -> list[KitSummary]:
-        """All kits of the store, by id; without those that are damaged, or have gone meanwhile.
+    def ids(self) -> list[str]:
+        """Of all kits of the store, in order.
+
+        Raises:
+            StoreError: the store does not answer.
+        """
+        return sorted(self.there().ids(KIND))
+
+    def summaries(self, ids: Sequence[str]) -> list[KitSummary]:
+        """Of so many kits; without those that are damaged, or have gone meanwhile.
 
         Raises:
             StoreError: the store does not answer.
         """
         artifacts, found = self.there(), []
-        for id_ in artifacts.ids(KIND):
+        for id_ in ids:
             try:
                 found.append(_summary(artifacts.load(KIND, id_)))
             except (DamagedArtifactError, MissingArtifactError) as error:
@@ -103,7 +112,7 @@ class Kits:
         Raises:
             StoreError: the store does not answer.
         """
-        return self.there().ids(REPORT)
+        return sorted(self.there().ids(REPORT))
 
     def report(self, run: str) -> str:
         """A run's page.

@@ -69,6 +69,11 @@ class Line:
         ]  # fmt: skip
         return min(free, key=lambda w: (w.suspected and now - w.at < HELD_BACK_S, of_key[w.by], self._last.get(w.by, 0.0)), default=None)
 
+    def under_way(self) -> list[Waiting]:
+        """Those that were taken and are not done."""
+        with self._changed:
+            return list(self._running.values())
+
     def done(self, id_: str) -> None:
         """It is no longer under way."""
         with self._changed:

@@ -1,12 +1,14 @@
 """What the service refuses, said as RFC 9457 problem details: what was found, and what was expected."""
 
 import logging
+from collections.abc import Sequence
 from http import HTTPStatus
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from zooaudit.errors import (
     AnswersError,
@@ -16,6 +18,7 @@ from zooaudit.errors import (
     MissingArtifactError,
     NotEnoughModelsError,
     NotWrittenError,
+    RepeatedError,
     StoreError,
     SuspectError,
 )
@@ -42,10 +45,32 @@ class Refused(Exception):
         self.status, self.detail, self.found, self.expected, self.headers = status, detail, found, expected, headers
 
 
-def install(app: FastAPI) -> None:
-    """Let ``app`` answer every error as a problem."""
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Let ``app`` answer every error as a problem.
+
+    Args:
+        routers: all of its routes, for what a path has instead of a method that it has not.
+    """
+
+    def answer(request: Request, error: Exception) -> JSONResponse:
+        refused = _refusal(error)
+        if refused.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            allowed = _methods(request, routers)
+            refused.headers = {"Allow": ", ".join(allowed)}
+            refused.found, refused.expected = request.method[:20], ", ".join(allowed)
+        return _answer(refused)
+
     for kind in (Refused, InputError, NotEnoughModelsError, SuspectError, StoreError, RequestValidationError, HTTPException, Exception):
-        app.add_exception_handler(kind, lambda _, error: _answer(_refusal(error)))
+        app.add_exception_handler(kind, answer)
+
+
+def _methods(request: Request, routers: Sequence[APIRouter]) -> list[str]:
+    """What the path of a request has: all its routes', not only those of the first."""
+    routes = [r for router in routers for r in router.routes if isinstance(r, Route)]
+    found = {m for r in routes if r.matches(request.scope)[0] != Match.NONE for m in r.methods or ()} or {
+        "GET"
+    }  # /openapi.json is no router's
+    return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 
 def _refusal(error: Exception) -> Refused:
@@ -55,6 +80,8 @@ def _refusal(error: Exception) -> Refused:
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error), error.found, error.expected)
     if isinstance(error, LimitError):
         return Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": str(LIMITED_S)})
+    if isinstance(error, RepeatedError):
+        return Refused(HTTPStatus.CONFLICT, str(error))
     if isinstance(error, NotEnoughModelsError | InputError):
         return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
     if isinstance(error, SuspectError):

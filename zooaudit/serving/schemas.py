@@ -9,22 +9,29 @@ Rows = Annotated[list[Row], Field(fail_fast=True)]
 Labels = Annotated[list[str | int], Field(fail_fast=True)]
 
 
-class Answers(BaseModel):
+class Told(BaseModel):
+    """What is written under a field describes it in OpenAPI, too."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+
+class Answers(Told):
     """A suspect's answers to a method's first questions, in their order: a row of probabilities each, one a class, or a label each."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)  # "forbid" makes an error of each key that is too many
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
+    """Others are refused by who reads these; "forbid" would make an error of each one, of which there may be a million."""
 
     answers: Rows | None = None
     labels: Labels | None = None
 
 
-class Status(BaseModel):
+class Status(Told):
     """That the service, or its store, answers."""
 
-    status: str
+    status: Literal["alive", "ready"]
 
 
-class KitSummary(BaseModel):
+class KitSummary(Told):
     """What a kit's manifest says."""
 
     id: str
@@ -40,10 +47,31 @@ class KitSummary(BaseModel):
     """Why it cannot accuse anybody at its level, whatever a suspect answers; "" if it can."""
 
 
-class Kits(BaseModel):
-    """All kits of the store, by id."""
+class Page(Told):
+    """A list, or a part of one."""
+
+    next: str | None = None
+    """The ``cursor`` that gives what follows; null at the end."""
+
+
+class Kits(Page):
+    """Kits of the store, by id."""
 
     kits: list[KitSummary]
+
+
+class Question(Told):
+    """An image that a suspect is asked: its number, and its pixels in [0, 1], channel by channel, row by row."""
+
+    query: int
+    image: list[float]
+
+
+class Questions(Told):
+    """Every image that a suspect has to be asked, in order."""
+
+    image_shape: tuple[int, int, int]
+    queries: list[Question]
 
 
 class KitDetail(KitSummary):
@@ -71,7 +99,7 @@ class KitDetail(KitSummary):
     paper: "PaperTest"
 
 
-class Checked(BaseModel):
+class Checked(Told):
     """One check of what the verdict assumes: that the victim is a draw of the procedure that made its twins."""
 
     check: str
@@ -80,7 +108,7 @@ class Checked(BaseModel):
     told: str
 
 
-class PaperTest(BaseModel):
+class PaperTest(Told):
     """The paper's t-test: how many views of how many datapoints, and what has to be said beside it."""
 
     views: int
@@ -92,21 +120,21 @@ class PaperTest(BaseModel):
     caution: str
 
 
-class Normal(BaseModel):
+class Normal(Told):
     """A p-value beside the rank's, which rests on the twins' statistics being normal; ``normality`` is the p of a test that they are."""
 
     p_value: float | None
     normality: float | None
 
 
-class Beyond(BaseModel):
+class Beyond(Told):
     """Of a victim that many models resemble: how many references, of how many, have as much of it as the suspect has."""
 
     above: int
     references: int
 
 
-class TwinVerdict(BaseModel):
+class TwinVerdict(Told):
     """The verdict by the twin test: where the victim stands among models that were trained as it was but for the seed."""
 
     call: Literal["stolen", "not shown", "cannot tell"]
@@ -138,10 +166,10 @@ class TwinVerdict(BaseModel):
     hint: str
 
 
-class PaperVerdict(BaseModel):
+class PaperVerdict(Told):
     """The paper's test."""
 
-    decision: str
+    decision: Literal["piracy", "inconclusive"]
     encoder: str
     queries: int
     similarity: float
@@ -153,9 +181,11 @@ class PaperVerdict(BaseModel):
     reference_above: int
     reason: str
     caution: str
+    level: float
+    """The kit's own for this test."""
 
 
-class Score(BaseModel):
+class Score(Told):
     """A verdict and what it rests on."""
 
     kit: str
@@ -169,7 +199,7 @@ class Score(BaseModel):
     """Spent on this request once its body was there: kit, parsing, verdict."""
 
 
-class AuditRequest(BaseModel):
+class AuditRequest(Told):
     """A suspect for the service to ask."""
 
     model_config = ConfigDict(extra="forbid")
@@ -178,7 +208,7 @@ class AuditRequest(BaseModel):
     suspect: dict[str, Any]
     """``url`` and, where the address does not say it all, how it is asked: protocol, layout, classes, columns, headers, rate, ...: as a
     description for the command line."""
-    level: float | None = None
+    level: float | None = Field(default=None, gt=0, lt=0.5)
     access: str | None = Field(default=None, max_length=40)
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
     """Queries that the suspect may charge for, over all audits of it by this kit."""
@@ -194,7 +224,56 @@ class AuditRequest(BaseModel):
     """Ask everything anew: use no answers of the audits before, and leave them as they are."""
 
 
-class Audit(BaseModel):
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+class Trouble(Told):
+    """A suspect that does not answer just now."""
+
+    told: str
+    """All of it, in words."""
+    reason: str
+    times: int
+    """How often one request failed in a row; 0 while it is still out."""
+    next_try: float | None
+    gives_up: float
+    """Seconds since 1970; null while a request is still out."""
+    tries: int
+    """After so many it is given up before; 0 for no such limit."""
+
+
+class Progress(Told):
+    """How far an audit is; what is not known yet, or not so, is null."""
+
+    queries: int | None = None
+    budget: int | None = None
+    charged: int | None = None
+    """Queries that the suspect may have charged for, over all audits of it that share answers."""
+    call: Literal["stolen", "not shown", "cannot tell"] | None = None
+    rank: int | None = None
+    twins: int | None = None
+    p_value: float | None = None
+    settled: bool | None = None
+    waiting: str | None = None
+    """For what it waits before it is run, or run again."""
+    waiting_for: str | None = None
+    """The audit that has to end first."""
+    trouble: Trouble | None = None
+
+
+class AuditResult(TwinVerdict):
+    """The verdict on a suspect that the service asked."""
+
+    charged: int
+    lost: int
+    """Queries whose answers were lost on the way."""
+    kit: str
+    digest: str
+    evidence: str | None
+    """Of the store; null where there was no use in asking."""
+
+
+class Audit(Told):
     """An audit, how far it is, and what came of it."""
 
     id: str
@@ -202,28 +281,30 @@ class Audit(BaseModel):
     by: str
     """The name of the key that asked for it."""
     suspect: str
-    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    level: float | None
+    """What it is judged at; null of audits that were asked for before this was noted."""
+    state: State
     made: float
     changed: float
     """Seconds since 1970."""
-    progress: dict[str, Any]
-    result: dict[str, Any] | None
+    progress: Progress
+    result: AuditResult | None
     error: str
 
 
-class Audits(BaseModel):
-    """The last audits: those that have not ended first, the newest first among them."""
+class Audits(Page):
+    """Audits: those that have not ended first, the newest first among them."""
 
     audits: list[Audit]
 
 
-class Reports(BaseModel):
+class Reports(Page):
     """Names of runs."""
 
     reports: list[str]
 
 
-class Problem(BaseModel):
+class Problem(Told):
     """RFC 9457, with what was found and what was expected; "" where there is nothing to compare."""
 
     type: str = "about:blank"

@@ -99,7 +99,10 @@ def _judged(job: Job, answers: Tensor, scores: np.ndarray) -> Result:
     except ZooauditError as error:
         return error
     found = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), "similarities": scores.tolist()}
-    return {"answers_sha256": answers_digest(answers), "paper": found | asdict(verdict) | {"caution": kit.caution}}
+    return {
+        "answers_sha256": answers_digest(answers),
+        "paper": found | asdict(verdict) | {"caution": kit.caution, "level": kit.verdict.level},
+    }
 
 
 def one_thread() -> None:

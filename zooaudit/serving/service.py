@@ -1,7 +1,7 @@
 """What the routes share: settings, kits, keys, and two ports: who computes scores, and who runs audits."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 
@@ -21,6 +21,7 @@ from zooaudit.serving.room import Room
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
+from zooaudit.serving.unread import refuse_unread
 from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
 
 BODY_S = 30.0
@@ -34,10 +35,14 @@ Run = Callable[[Job], Awaitable[Result]]
 class Audits(Protocol):
     """Who runs audits: the methods of :class:`~zooaudit.serving.auditor.Auditor`, wherever it lives."""
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]: ...
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]: ...
     async def get(self, id_: str) -> dict[str, Any] | None: ...
-    async def all(self, by: str | None) -> list[dict[str, Any]]: ...
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
+
+
+Metrics = Callable[[], Awaitable[bytes]]
+"""Everything that is counted, as Prometheus reads it."""
 
 
 class InProcess:
@@ -46,14 +51,14 @@ class InProcess:
     def __init__(self, auditor: Auditor) -> None:
         self._auditor = auditor
 
-    async def submit(self, by: str, asked: dict[str, Any]) -> dict[str, Any]:
-        return await run_in_threadpool(self._auditor.submit, by, asked)
+    async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
+        return await run_in_threadpool(self._auditor.submit, by, asked, once)
 
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.get, id_)
 
-    async def all(self, by: str | None) -> list[dict[str, Any]]:
-        return await run_in_threadpool(self._auditor.all, by)
+    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+        return await run_in_threadpool(self._auditor.all, by, state, limit, after)
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.cancel, id_)
@@ -68,10 +73,13 @@ class Service:
     """Args:
     run: computes one score, maybe with others'.
     audits: None for a service that asks no suspects.
+    metrics: None for one that nobody counts for.
     """
 
-    def __init__(self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None) -> None:
-        self.settings, self.run, self._audits = settings, run, audits
+    def __init__(
+        self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
+    ) -> None:  # fmt: skip
+        self.settings, self.run, self._audits, self.metrics = settings, run, audits, metrics
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
@@ -141,8 +149,10 @@ def needs(scope: str) -> Any:
             later = {"Retry-After": str(int(wait) + 1)}
             limit = f"{key.per_minute} a minute"
             raise Refused(HTTPStatus.TOO_MANY_REQUESTS, f"the key {key.name} has no requests left", f"more than {limit}", limit, later)
+        await refuse_unread(request)
         return key
 
+    check.scope = scope  # type: ignore[attr-defined]  # for /openapi.json
     return Depends(check)
 
 

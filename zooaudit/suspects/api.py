@@ -22,6 +22,7 @@ from zooaudit.suspects.naming import Form
 from zooaudit.suspects.pace import Pace
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
+from zooaudit.suspects.trouble import Telling, Trouble, Troubled, untroubled
 
 LOADING_S, LOADING_DOUBLINGS = 10.0, 5
 """A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
@@ -74,7 +75,12 @@ class Tries:
     def __init__(self, remote: Remote, say: Callable[[str], None]) -> None:
         self._remote, self._say = remote, say
         self.failures = 0
-        self._since = time.monotonic()
+        self._since, self._gives_up = time.monotonic(), time.time() + remote.patience_s
+
+    def trouble(self, refusal: Refusal, wait_s: float) -> Trouble:
+        """What is to be told of a failure after which it is waited for so long."""
+        limit = 0 if refusal.loading else self._remote.retries + 1
+        return Trouble(refusal.reason, self.failures, time.time() + wait_s, self._gives_up, limit)
 
     def wait_after(self, refusal: Refusal) -> float:
         """Seconds that the suspect is let alone before the next attempt, at least.
@@ -112,15 +118,18 @@ class ApiBlackBox:
     cancelled: looked at before every request; true ends the asking.
     abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
     say: is told what is found out about the suspect and what is waited for, a line each.
+    troubled: is told that the suspect does not answer just now, while it is asked on; None once it does.
     """
 
     def __init__(
         self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, pace: Pace | None = None,
         cancelled: Halted = lambda: False, abandoned: Halted | None = None, say: Callable[[str], None] = silent,
+        troubled: Troubled = untroubled,
     ) -> None:  # fmt: skip
         self._remote, self._ledger, self._transport, self._told = remote, ledger, transport, told
         self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
         self._pace = pace or Pace(remote.rate)
+        self._telling = Telling(remote.shown, say, troubled, remote.timeout_s)
         self._naming = remote.naming
         self._takes: Takes | None = None
         self._sizes = Sizes(remote.batch, remote.largest_request)
@@ -154,7 +163,8 @@ class ApiBlackBox:
         known = self._ledger.known(names)
         missing = list({n: i for i, n in enumerate(names) if n not in known}.items())
         if missing:
-            self._ask_all(Asking(images, deque(missing), self._cancelled, self._abandoned))
+            with self._telling.watching():
+                self._ask_all(Asking(images, deque(missing), self._cancelled, self._abandoned))
             known = self._ledger.known(names)
         self._queries += len(images)
         times = self._ledger.came(names)
@@ -200,7 +210,11 @@ class ApiBlackBox:
         c, h, w = shape
         tries = Tries(self._remote, self._say)
         with heeding(halted):
-            while isinstance(told := self._transport.learn((c, h, w)), Refusal):
+            while True:
+                with self._telling.out(0):  # requests of the ledger are counted from 1
+                    told = self._transport.learn((c, h, w))
+                if not isinstance(told, Refusal):
+                    break
                 self._pause(tries, told)
                 self._take_turn(0, halted)
         if told.columns:
@@ -257,8 +271,10 @@ class ApiBlackBox:
         """One attempt, charged before it is made."""
         number = self._ledger.charge(asked)
         try:
-            outcome = self._transport.send(message, asked)
+            with self._telling.out(number):
+                outcome = self._transport.send(message, asked)
             if not isinstance(outcome, Refusal):
+                self._telling.answered()
                 rows, form = self._naming.rows(outcome)
                 self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
                 return None
@@ -278,7 +294,8 @@ class ApiBlackBox:
     def _pause(self, tries: Tries, refusal: Refusal) -> None:
         """Let everybody wait before the next attempt."""
         wait_s = tries.wait_after(refusal)
-        self._pace.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+        waited_s = self._pace.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+        self._telling.failed(tries.trouble(refusal, waited_s), said=refusal.loading)
 
     def _take_turn(self, images: int, halted: Halted) -> None:
         """Wait until so many images may be asked."""

@@ -40,8 +40,10 @@ class Pace:
             self.sleep(min(wait, SLICE_S))
         return not halted()
 
-    def back_off(self, failures: int, asked_s: float = 0.0) -> None:
-        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a row."""
+    def back_off(self, failures: int, asked_s: float = 0.0) -> float:
+        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a row. Returns for how long."""
         wait = max(asked_s, self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(failures, 30)))
         with self._lock:
-            self._not_before = max(self._not_before, self.clock() + wait)
+            now = self.clock()
+            self._not_before = max(self._not_before, now + wait)
+            return self._not_before - now

@@ -1,0 +1,103 @@
+"""What is looked at before the service starts: a port that is taken, a folder that cannot be written, a store that is not there are said at
+once. Imports nothing heavy until the store is opened."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from zooaudit.errors import ConfigError, NotWrittenError, StoreError
+from zooaudit.serving.room import refuse_if_full
+
+LOCK = "serve.lock"
+STORE_S = 10.0
+"""For so long a store that does not answer is tried again."""
+
+
+def own_port(host: str, port: int) -> socket.socket:
+    """A hold on a port, for as long as the socket is open: no other service that asks here gets it, though its own proxies may listen there
+    (Serve's set SO_REUSEPORT, by which two services would share one port, and callers get one or the other at random).
+
+    Raises:
+        ConfigError: something has it already, or this machine does not have such an address.
+    """
+    if not 1 <= port <= 65_535:
+        raise ConfigError(f"--port is {port}; expected 1 to 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise ConfigError(f"--host is {host!r} ({error.strerror}); expected an address of this machine, 127.0.0.1 say") from error
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of a service that has ended takes no port
+            trial.bind(address)
+            trial.listen(1)
+    except PermissionError as error:
+        raise ConfigError(f"port {port} is for root only; choose another --port, of 1024 or more") from error
+    except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ConfigError(f"--host is {host}, which is no address of this machine; expected one, 127.0.0.1 say") from error
+        raise ConfigError(f"port {port} on {host} is taken{_by(port)}; choose another --port, or end that") from error
+    held = socket.socket(family, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    with contextlib.suppress(OSError):  # what another program left behind may still be closing; nothing listens
+        held.bind(address)
+    return held
+
+
+def _by(port: int) -> str:
+    """Who listens on a port, as far as this user may know."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for one in psutil.net_connections("tcp"):
+            if one.laddr and one.laddr.port == port and one.status == psutil.CONN_LISTEN and one.pid:
+                return f" by process {one.pid} ({psutil.Process(one.pid).name()})"
+    return ""
+
+
+@contextlib.contextmanager
+def own_data(folder: Path) -> Iterator[None]:
+    """A folder for data that can be written, made if it is not there, and that no other service uses meanwhile: it would run the audits of
+    this one too.
+
+    Raises:
+        ConfigError: it cannot be written, or another service has it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)  # it may have been made by 'zooaudit key', or by hand
+        refuse_if_full(folder)
+        lock = os.fdopen(os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600), "r+")
+    except NotWrittenError as error:
+        raise ConfigError(f"--data {error}; choose another folder, or make room") from error
+    except OSError as error:
+        raise ConfigError(f"--data {folder} cannot be written ({error.strerror}); choose another folder") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"--data {folder} is used by another service, process {lock.read(20).strip()}; give each its own") from error
+        lock.truncate()
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def kits_in(store: str) -> list[str]:
+    """Ids of the kits that a store has.
+
+    Raises:
+        StoreError: it is not there, does not answer, or is none of ours.
+    """
+    if "://" not in store and not Path(store).is_dir():
+        raise StoreError(f"there is no store at {store}; expected a folder that 'zooaudit audit' made, or s3://bucket/prefix")
+    from zooaudit.kit import KIND
+    from zooaudit.storage.artifacts import open_store
+
+    artifacts = open_store(store, deadline_s=STORE_S, writes=False)
+    artifacts.check_there()
+    return artifacts.ids(KIND)

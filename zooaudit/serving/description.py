@@ -1,0 +1,114 @@
+"""``/openapi.json``: what FastAPI makes of the routes, and what it cannot know of them: who may call each, how each refuses, and the bodies
+that are read by hand."""
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic.json_schema import models_json_schema
+
+from zooaudit.serving import schemas
+from zooaudit.serving.problems import MEDIA_TYPE
+from zooaudit.serving.suspects import schema as suspect_schema
+
+REF = "#/components/schemas/{model}"
+KEY = "key"
+TAGS = {
+    "service": "Whether it is there, and what is counted.",
+    "kits": "What a victim's audits need, and the questions that a suspect is asked.",
+    "scores": "Verdicts on answers that the caller brings.",
+    "audits": "Suspects that the service asks itself.",
+    "reports": "Pages of finished runs.",
+}
+ABOUT = (
+    "Was this suspect model stolen from mine? Answers to a kit's questions give a verdict, at a level that bounds how often a model that "
+    "was made without the victim is called stolen. What is not understood is refused: unknown parameters and fields are 422."
+)
+WHY: dict[int, str] = {
+    400: "The body cannot be read",
+    401: "The key is missing, not known, or has come to its end",
+    403: "The key, or the service, may not do this",
+    404: "There is no such thing, or not for this key",
+    405: "The path does not have this method; Allow says which it has",
+    408: "The body comes too slowly",
+    409: "The Idempotency-Key belongs to another body",
+    413: "The body is too large",
+    415: "The body is of a type, or in a coding, that is not read",
+    422: "A parameter or a field is unknown, missing or out of range",
+    429: "The key has no requests left, or has as much under way as it may; Retry-After says when to ask again",
+    500: "The kit is damaged in the store, or an error that the service did not foresee",
+    502: "A suspect does not answer",
+    503: "The store, the service's data or its auditor cannot be used just now; Retry-After says when to ask again",
+}
+BY_HAND = (schemas.AuditRequest, schemas.Answers, schemas.Questions)
+HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+ALWAYS, WITH_KEY, WITH_BODY = (422, 500, 503), (401, 403, 429), (400, 408, 413, 415)
+
+
+def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Let ``/openapi.json`` say it all."""
+
+    def told() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _described(app, routers)
+        return app.openapi_schema
+
+    app.openapi = told  # type: ignore[method-assign]
+
+
+def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    tags = [{"name": name, "description": about} for name, about in TAGS.items()]
+    told = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes, tags=tags)
+    parts = told.setdefault("components", {})
+    _, read_by_hand = models_json_schema([(one, "validation") for one in BY_HAND], ref_template=REF)
+    suspects = suspect_schema()
+    own = read_by_hand["$defs"] | suspects.pop("$defs") | {"Suspect": suspects, "Problem": schemas.Problem.model_json_schema()}
+    own["AuditRequest"]["properties"]["suspect"] = {"$ref": REF.format(model="Suspect")}
+    parts["schemas"] = {k: v for k, v in parts.get("schemas", {}).items() if k not in ("HTTPValidationError", "ValidationError")} | own
+    parts["securitySchemes"] = {
+        KEY: {"type": "http", "scheme": "bearer", "description": "A key that 'zooaudit key' made; each operation says which scope it needs"}
+    }  # fmt: skip
+    parts["responses"] = {_name(status): _refusal(status) for status in WHY}
+    for route in documented(routers):
+        scope = scope_of(route.dependant)
+        for method in route.methods or ():
+            operation = told["paths"][route.path_format][method.lower()]
+            operation["security"] = [{KEY: [scope]}] if scope else []
+            _refuses(operation, route, scope)
+    return told
+
+
+def documented(routers: Sequence[APIRouter]) -> Iterator[APIRoute]:
+    """The routes that the description has."""
+    for router in routers:
+        yield from (r for r in router.routes if isinstance(r, APIRoute) and r.include_in_schema)
+
+
+def scope_of(dependant: Dependant) -> str:
+    """Which scope a route needs; "" if none."""
+    found = getattr(dependant.call, "scope", "")
+    return found or next((s for d in dependant.dependencies if (s := scope_of(d))), "")
+
+
+def _refuses(operation: dict[str, Any], route: APIRoute, scope: str) -> None:
+    """Name each way in which it is refused."""
+    statuses = [*ALWAYS, *(WITH_KEY if scope else ()), *(WITH_BODY if "requestBody" in operation else ())]
+    statuses += [404] if "{" in route.path_format else []
+    answers = operation["responses"]
+    statuses += [int(s) for s in answers if s.isdecimal() and int(s) in WHY]
+    for status in sorted(set(statuses)):
+        answers[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
+
+
+def _name(status: int) -> str:
+    return HTTPStatus(status).name.title().replace("_", "")
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    content = {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="Problem")}}}
+    headers = {HEADERS[status]: {"schema": {"type": "string"}}} if status in HEADERS else {}
+    return {"description": WHY[status], "content": content} | ({"headers": headers} if headers else {})

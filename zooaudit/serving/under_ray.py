@@ -1,0 +1,113 @@
+"""The service on this machine: a Ray of its own, whose ports nobody else reaches, and the wait until it answers."""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+from zooaudit.errors import FarmError
+
+READY_S, NEWS_S, PAUSE_S = 120.0, 5.0, 0.1
+LOOPBACK = "127.0.0.1"
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+Say = Callable[[str], None]
+
+
+def start_ray(host: str, port: int, debug: bool) -> str:
+    """Start Ray, and Serve's proxy on an address; returns where Ray's metrics are.
+
+    All of Ray's own ports, whose metrics want no key, are on this machine's own address, whatever ``host`` is: only the service is for
+    others.
+
+    Raises:
+        FarmError: it does not start.
+    """
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's one switch for it; read when ray is first imported
+    import ray
+    from ray import serve
+
+    from zooaudit.distributed.cluster import QUIET, cores, own_sigterm
+    from zooaudit.distributed.token import guard_token
+
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    guard_token()
+    try:
+        with own_sigterm():
+            ray.init(
+                "local", include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=debug
+            )  # fmt: skip
+        serve.start(http_options={"host": host, "port": port, "request_timeout_s": 60})
+        (node,) = ray.nodes()
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise FarmError(f"Ray does not start: {last_line(error)}; see 'zooaudit doctor'") from error
+    return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
+
+def last_line(error: BaseException) -> str:
+    """Of what Ray says of an error in another process: its traceback ends with what it was. Without colours."""
+    lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def wait_until_ready(host: str, port: int, say: Say, seconds: float = READY_S) -> None:
+    """Until ``/ready`` says 200; what it says instead is told.
+
+    Raises:
+        FarmError: it does not within so many seconds.
+    """
+    where = {"0.0.0.0": LOOPBACK, "::": "::1"}.get(host, host)
+    url = f"http://{bracketed(where)}:{port}/ready"
+    begun, told_at, found = time.monotonic(), time.monotonic(), ""
+    while (now := time.monotonic()) - begun < seconds:
+        found = _trouble(url)
+        if not found:
+            return
+        if now - told_at > NEWS_S:
+            say(f"not ready yet: {found}")
+            told_at = now
+        time.sleep(PAUSE_S)
+    raise FarmError(f"the service is not ready after {seconds:.0f} s: {found}; --debug shows what its processes say")
+
+
+def _trouble(url: str) -> str:
+    """Why it is not ready; "" if it is."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=10) as reply:
+            return "" if reply.status == 200 else f"it answers {reply.status}"
+    except urllib.error.HTTPError as error:
+        told: Any = {}
+        with contextlib.suppress(ValueError, OSError):
+            told = json.loads(error.read(65536))
+        detail = told.get("detail") if isinstance(told, dict) else None
+        return str(detail or f"it answers {error.code}")
+    except OSError as error:
+        return f"it does not answer ({getattr(error, 'reason', error)})"
+
+
+def bracketed(host: str) -> str:
+    """As in an address."""
+    return f"[{host}]" if ":" in host else host
+
+
+def shut_down(debug: bool) -> None:
+    """End what ``start_ray`` started. What Ray says of its own parts that it ends meanwhile is for ``debug`` only."""
+    import ray
+    from ray import serve
+
+    with contextlib.ExitStack() as quiet:
+        if not debug:
+            quiet.enter_context(contextlib.redirect_stderr(io.StringIO()))
+            quiet.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        if ray.is_initialized():  # or else Serve would start one, to end it
+            serve.shutdown()
+        ray.shutdown()
