@@ -33,6 +33,7 @@ from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
+from zooaudit.serving.verdicts import Verdicts
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
@@ -92,6 +93,7 @@ class Auditor:
         assert settings.data is not None
         self._settings, self._data = settings, settings.data
         self._book = Book(self._data / "audits.sqlite")
+        self._verdicts = Verdicts(self._data, self._book)
         self._line = Line(OF_A_KEY)
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
@@ -140,6 +142,10 @@ class Auditor:
         """Audits of one caller, or of all."""
         return self._book.by(by)
 
+    def kept(self, method: str, *args: Any) -> Any:
+        """What a method of the kept verdicts gives, which live where the audits do."""
+        return getattr(self._verdicts, method)(*args)
+
     def cancel(self, id_: str) -> dict[str, Any] | None:
         """Stop an audit; answers so far stay in its ledger."""
         if stopped := self._stopped.get(id_):
@@ -154,6 +160,7 @@ class Auditor:
         self._line.close()
         for thread in self._threads:
             thread.join()
+        self._verdicts.close()
         self._book.close()
 
     def _start(self, id_: str, by: str, seconds: float = 0.0, suspected: bool = False) -> None:

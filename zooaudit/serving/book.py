@@ -135,11 +135,16 @@ class Book:
         where, of = ("", ()) if name is None else ("WHERE by = ? ", (name,))
         return self._rows(f"{where}ORDER BY state IN (?, ?) DESC, made DESC LIMIT {MOST_LISTED}", *of, *OPEN)
 
+    def before(self, by: str | None, made: float, id_: str, limit: int) -> list[dict[str, Any]]:
+        """Audits that were asked for before one, of one caller or of all, the newest first."""
+        mine, of = ("", ()) if by is None else ("AND by = ? ", (by,))
+        return self._rows(f"WHERE (made, id) < (?, ?) {mine}ORDER BY made DESC, id DESC LIMIT {limit}", made, id_, *of)
+
     def open(self, by: str = "") -> list[dict[str, Any]]:
         """Those that are queued or running, the oldest first; of one caller, or of all."""
         return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]
 
-    def _rows(self, rest: str, *values: str) -> list[dict[str, Any]]:
+    def _rows(self, rest: str, *values: str | float) -> list[dict[str, Any]]:
         with self._lock:
             rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM audits {rest}", values).fetchall()
         found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]

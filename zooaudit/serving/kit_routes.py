@@ -18,6 +18,7 @@ from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, questions_json, read_fast, read_rows
+from zooaudit.serving.keeping import kept
 from zooaudit.serving.keys import Key
 from zooaudit.serving.problems import MEDIA_TYPE, Refused
 from zooaudit.serving.scoring import Job, Method
@@ -169,7 +170,9 @@ async def score(
     answers = await _parsed(service, kind, body, classes, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
-    return await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    judged = await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
+    return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
 
 async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int) -> Tensor:
