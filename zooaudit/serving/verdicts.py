@@ -118,7 +118,8 @@ class Verdicts:
 
     def _scores(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
         """Filtered by the database: there may be millions."""
-        clauses, values = ["(made, id) < (?, ?)"], []
+        clauses: list[str] = ["(made, id) < (?, ?)"]
+        values: list[Any] = []
         for column, value in (("by", wanted.by), ("call", wanted.call or None)):
             if value is not None:
                 clauses, values = [*clauses, f"{column} = ?"], [*values, value]
