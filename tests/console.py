@@ -17,8 +17,8 @@ from tests.makers import make_twin_test
 from tests.serving import listening
 from tests.strangers import Stranger, serving
 from tests.test_bodies import as_parquet, table
-from tests.test_service import CLASSES, COPY, K
 from tests.test_kit import make_kit
+from tests.test_service import CLASSES, COPY, K
 from zooaudit.kit import Kit, save_kit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app

@@ -38,10 +38,12 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         (tmp_path / name).write_bytes(content)
     open_store(str(place.folder / "store")).save("report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {})
     known = {"URL": address, "KEY": place.keys["all"], "KIT": place.id, "SUSPECT": stranger.url + "/v2/models/m/infer"}
-    assert len(LINES) == 21
+    assert len(LINES) == 27
     for line in LINES:
         if "$AUDIT" in line:
             known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]
+        if "$VERDICT" in line:
+            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&call=stolen", "all").content)["verdicts"][0]["id"]
         line = line.replace("queries=500", f"queries={test.looks[1]}")  # as many as the documented kit has, and this one has not
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert done.returncode == 0, (line, done.stderr)

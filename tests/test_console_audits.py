@@ -1,5 +1,7 @@
 """Audits in the console: started once however often it is clicked, watched over a bad network, stopped, waited for."""
 
+# ruff: noqa: F811
+
 import json
 import re
 import time
@@ -17,14 +19,14 @@ SO_FAR = re.compile(r"running: [1-9]\d* of at most 120 queries, [1-9]\d* charged
 SLOW = {"batch": 4, "concurrency": 1}
 
 
-def fill(page: Page, desk: Desk, url: str, **more: object) -> None:  # noqa: F811
+def fill(page: Page, desk: Desk, url: str, **more: object) -> None:
     to(page, desk, f"/kits/{desk.id}/audit", "#audit-form")
     page.fill("#audit-form input[name=url]", url)
     page.click("#audit-form summary")
     page.fill("#audit-form textarea", json.dumps(more))
 
 
-def started(page: Page, desk: Desk, stranger: Stranger, **more: object) -> str:  # noqa: F811
+def started(page: Page, desk: Desk, stranger: Stranger, **more: object) -> str:
     """An audit's id, from its address."""
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", **SLOW, **more)
     page.click("#audit-form button")
@@ -32,14 +34,14 @@ def started(page: Page, desk: Desk, stranger: Stranger, **more: object) -> str: 
     return page.url.rsplit("/", 1)[1]
 
 
-def told(desk: Desk, path: str) -> dict[str, object]:  # noqa: F811
+def told(desk: Desk, path: str) -> dict[str, object]:
     request = urllib.request.Request(desk.address + path, headers={"Authorization": f"Bearer {desk.keys['all']}"})
     found: dict[str, object] = json.loads(urllib.request.urlopen(request).read())
     return found
 
 
 @pytest.fixture(autouse=True)
-def quick(stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def quick(stranger: Stranger, desk: Desk) -> None:
     """Nothing of the test before is under way."""
     stranger.slow_s, stranger.model = 0.0, COPY
     for _ in range(200):
@@ -49,7 +51,7 @@ def quick(stranger: Stranger, desk: Desk) -> None:  # noqa: F811
     raise AssertionError("an audit does not end")
 
 
-def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(page: Page, stranger: Stranger, desk: Desk) -> None:
     stranger.slow_s, stranger.model = 0.1, INNOCENT
     started(page, desk, stranger, scale=1.0000001)
     expect(page.locator("#progress-text")).to_contain_text(SO_FAR)
@@ -65,14 +67,14 @@ def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(page: P
     expect(page.locator(".verdict .call")).to_have_text("not shown")
 
 
-def test_an_audit_is_cancelled(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_an_audit_is_cancelled(page: Page, stranger: Stranger, desk: Desk) -> None:
     stranger.slow_s = 0.2
     started(page, desk, stranger, scale=1.5)
     page.click("text=Cancel")
     expect(page.locator("main .call")).to_have_text("cancelled")
 
 
-def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk: Desk) -> None:
     stranger.slow_s = 0.1
     id_ = started(page, desk, stranger, scale=1.1)
     expect(page.locator("#progress-text")).to_contain_text("running")
@@ -89,7 +91,7 @@ def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk
 
 
 def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what_the_server_says(
-    page: Page, stranger: Stranger, desk: Desk  # noqa: F811
+    page: Page, stranger: Stranger, desk: Desk
 ) -> None:  # fmt: skip
     stranger.slow_s = 0.2
     id_ = started(page, desk, stranger, scale=1.2)
@@ -104,7 +106,7 @@ def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what
     assert told(desk, f"/audits/{id_}")["state"] == "cancelled"
 
 
-def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: Desk) -> None:
     wire, before = Wire(page, "/audits$", "POST"), len(told(desk, "/audits")["audits"])  # type: ignore[arg-type]
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.3)
     page.dblclick("#audit-form button")
@@ -113,7 +115,7 @@ def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: D
     assert re.fullmatch("[0-9a-f]{32}", wire.headers[0]["idempotency-key"])
 
 
-def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Page, stranger: Stranger, desk: Desk) -> None:
     wire = Wire(page, "/audits$", "POST")
     wire.cut = True
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.4)
@@ -132,7 +134,7 @@ def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Pag
     assert wire.headers[-1]["idempotency-key"] not in names, "another audit has another name"
 
 
-def test_why_an_audit_waits_is_shown(page: Page, stranger: Stranger, desk: Desk) -> None:  # noqa: F811
+def test_why_an_audit_waits_is_shown(page: Page, stranger: Stranger, desk: Desk) -> None:
     stranger.slow_s = 0.2
     started(page, desk, stranger, scale=1.6)
     started(page, desk, stranger, scale=1.6)
@@ -142,7 +144,7 @@ def test_why_an_audit_waits_is_shown(page: Page, stranger: Stranger, desk: Desk)
     assert page.locator("#waiting").count() == 0
 
 
-def test_what_is_refused_is_said_beside_the_button(page: Page, desk: Desk) -> None:  # noqa: F811
+def test_what_is_refused_is_said_beside_the_button(page: Page, desk: Desk) -> None:
     fill(page, desk, "http://elsewhere.example/infer")
     page.click("#audit-form button")
     expect(page.locator("#audit-error")).to_contain_text("may not ask the host")
@@ -153,7 +155,7 @@ def test_what_is_refused_is_said_beside_the_button(page: Page, desk: Desk) -> No
     expect(page.locator("#audit-error")).to_contain_text("The settings are no JSON")
 
 
-def test_an_audit_that_fails_says_why(page: Page, desk: Desk, stranger: Stranger) -> None:  # noqa: F811
+def test_an_audit_that_fails_says_why(page: Page, desk: Desk, stranger: Stranger) -> None:
     fill(page, desk, f"{stranger.url}/v2/models/nobody/infer", patience_s=1)
     page.click("#audit-form button")
     expect(page.locator("main .call")).to_have_text("failed")

@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from tests.strangers import Stranger
-from tests.test_service import COPY, INNOCENT, K, SCOPES, Place, ended, place, problem, stranger  # noqa: F401  fixtures
+from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
 from zooaudit.cli import main
 from zooaudit.errors import NotWrittenError
 from zooaudit.serving.book import Book

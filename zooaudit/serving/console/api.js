@@ -46,8 +46,9 @@ export async function ask(path, options = {}) {
   if (reply.ok) return reply;
   let told = {};
   try { told = await reply.json(); } catch { /* not a problem document */ }
-  const parts = [told.detail || `The service answers ${reply.status}`, told.found && `found ${told.found}`, told.expected && `expected ${told.expected}`];
-  throw new Refused(parts.filter(Boolean).join("; "), reply.status, Number(reply.headers.get("Retry-After")) || 0);
+  const detail = told.detail || `The service answers ${reply.status}`, more = ["found", "expected"].map((name) => told[name] && `${name} ${told[name]}`);
+  const parts = [detail, ...more.filter((part) => part && !detail.includes(part))];
+  throw new Refused(parts.join("; "), reply.status, Number(reply.headers.get("Retry-After")) || 0);
 }
 
 export const read = async (path) => (await ask(path)).json();

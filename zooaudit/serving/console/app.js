@@ -1,7 +1,7 @@
 // The console: an address for each page. Everything from outside is set as text, never as markup.
 import { html, render, useEffect, useRef, useState } from "./html.js";
 import { Refused, askOthers, listen, pause, read, session, setKey } from "./api.js";
-import { Alert } from "./parts.js";
+import { Alert, Title } from "./parts.js";
 import { AuditPage, StartPage } from "./audits.js";
 import { Judge } from "./judge.js";
 import { KitPage, Kits } from "./kits.js";
@@ -36,12 +36,12 @@ function page(path, query) {
     const found = pattern.exec(path);
     if (found) return show(found[1] === undefined ? query : decodeURIComponent(found[1]));
   }
-  return html`<h1 tabindex="-1">There is no such page</h1><p><a href="/console">All kits</a></p>`;
+  return html`<${Title}>There is no such page<//><p><a href="/console">All kits</a></p>`;
 }
 
 function KeyForm({ error, use }) {
   const submit = (event) => { event.preventDefault(); use(new FormData(event.target).get("key").trim()); };
-  return html`<h1 tabindex="-1">Which key do you have?</h1><section aria-label="Key"><form id="key-form" onSubmit=${submit}>
+  return html`<${Title}>Which key do you have?<//><section aria-label="Key"><form id="key-form" onSubmit=${submit}>
     <label>Key <input id="key" name="key" type="password" required autocomplete="off" spellcheck=${false} placeholder="of this service" /></label>
     <p class="hint">It is asked for once a browser session and kept in no file. Whoever runs the service makes keys: <code>zooaudit key --name you</code>;
       the first one is printed when the service first starts.</p>
@@ -100,10 +100,8 @@ function App() {
     listen(begin);
     askOthers().then(begin);
   }, []);
-  useEffect(() => {  // whoever came here by a link is taken to the page's name; its first words are its title
-    const name = document.querySelector("h1");
-    document.title = name ? `${name.textContent} – zooaudit` : "zooaudit";
-    if (!quiet.current) { scrollTo(0, 0); name?.focus({ preventScroll: true }); }
+  useEffect(() => {  // whoever came here by a link is taken to the page's name
+    if (!quiet.current) { scrollTo(0, 0); document.querySelector("h1")?.focus({ preventScroll: true }); }
     quiet.current = true;
   }, [place.path, place.query]);
 

@@ -1,7 +1,7 @@
 // Audits of suspects behind an API: started once, watched from anywhere, stopped.
 import { html, useRef, useState } from "./html.js";
 import { ask, may, session, token, useLive } from "./api.js";
-import { Alert, Lacks, Live, Once } from "./parts.js";
+import { Alert, Lacks, Live, Once, Title } from "./parts.js";
 import { Nobody, Steps } from "./kits.js";
 import { HowFields } from "./judge.js";
 import { Sending, Verdict } from "./verdict.js";
@@ -15,7 +15,7 @@ const options = (of) => Object.entries(of).map(([value, name]) => html`<option v
 
 export function StartPage({ id, go }) {
   const live = useLive(`/kits/${encodeURIComponent(id)}`), { me } = session;
-  return html`<h1 tabindex="-1">Audit an API by kit <code>${id}</code></h1><${Steps} id=${id} here="/audit" />
+  return html`<${Title}>Audit an API by kit <code>${id}</code><//><${Steps} id=${id} here="/audit" />
     ${!may("audit") && html`<${Lacks} scope="audit" what="have suspects asked" ...${me} />`}
     ${may("audit") && !me.keeps && html`<p class="note" role="note">This service asks no suspects: its operator sets ZOOAUDIT_SERVE_DATA and names hosts.</p>`}
     <${Live} live=${live}>${(kit) => html`<${StartForm} kit=${kit} go=${go} />`}<//>`;
@@ -100,7 +100,7 @@ function Ended({ audit }) {
 
 export function AuditPage({ id }) {
   const live = useLive(`/audits/${encodeURIComponent(id)}`, { every: EVERY_MS, until: (a) => ENDED.includes(a.state) });
-  return html`<h1 tabindex="-1">Audit${live.data ? ` of ${live.data.suspect}` : ""}</h1>
+  return html`<${Title}>Audit${live.data ? ` of ${live.data.suspect}` : ""}<//>
     <${Live} live=${live}>${(audit) => html`<section aria-label="Audit" aria-live="polite"><p class="hint">Asked for ${when(audit.made)}, with the key ${audit.by}.</p>
       ${ENDED.includes(audit.state) ? html`<${Ended} audit=${audit} />` : html`<${Progress} audit=${audit} again=${live.again} />`}</section>`}<//>`;
 }

@@ -1,7 +1,7 @@
 // Answers that came back: one file or many, judged one after the other, each by itself.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { ask, may, retried, session, useLive } from "./api.js";
-import { Alert, Call, Lacks, Level, Live, Table } from "./parts.js";
+import { Alert, Call, Lacks, Level, Live, Table, Title } from "./parts.js";
 import { Nobody, Steps } from "./kits.js";
 import { Sending, Verdict } from "./verdict.js";
 import { frequency, isWeak, plural, short } from "./words.js";
@@ -70,7 +70,7 @@ function Batch({ batch, kit }) {
 
 export function Judge({ id }) {
   const live = useLive(`/kits/${encodeURIComponent(id)}`);
-  return html`<h1 tabindex="-1">Judge answers by kit <code>${id}</code></h1><${Steps} id=${id} here="/judge" />
+  return html`<${Title}>Judge answers by kit <code>${id}</code><//><${Steps} id=${id} here="/judge" />
     ${!may("score") && html`<${Lacks} scope="score" what="send answers" ...${session.me} />`}
     <${Live} live=${live}>${(kit) => html`<${JudgeForm} kit=${kit} />`}<//>`;
 }

@@ -1,15 +1,15 @@
 // Kits: what there is, and one of them with its questions.
 import { html } from "./html.js";
 import { may, session, useLive } from "./api.js";
-import { Facts, Lacks, Level, Live, Save, Table } from "./parts.js";
+import { Facts, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
 import { counted, short } from "./words.js";
 
 const STATES = { ok: "✓", caution: "!", refused: "✕", "no references": "–" };
 const FORMATS = { parquet: "Parquet", json: "JSON", zip: "PNG images" };
 
 export function Kits() {
-  if (!may("read")) return html`<h1 tabindex="-1">Kits</h1><${Lacks} scope="read" what="see kits" ...${session.me} />`;
-  return html`<h1 tabindex="-1">Kits</h1>
+  if (!may("read")) return html`<${Title}>Kits<//><${Lacks} scope="read" what="see kits" ...${session.me} />`;
+  return html`<${Title}>Kits<//>
     <p class="hint">A kit holds what one victim's audits need: its questions, and what the victim, its twins and others answered.
       ${" "}Choose one to judge suspects by.</p><${KitList} />`;
 }
@@ -59,7 +59,7 @@ export function Nobody({ kit }) {
 
 export function KitPage({ id }) {
   const live = useLive(`/kits/${encodeURIComponent(id)}`);
-  return html`<h1 tabindex="-1">Kit <code>${id}</code></h1><${Steps} id=${id} here="" /><${Live} live=${live}>${(kit) => html`
+  return html`<${Title}>Kit <code>${id}</code><//><${Steps} id=${id} here="" /><${Live} live=${live}>${(kit) => html`
     <section id="kit" aria-label="Kit"><${Nobody} kit=${kit} /><${Facts} of=${factsOf(kit)} /><${Checked} rows=${kit.checked} /></section>
     <section aria-labelledby="questions"><h2 id="questions">Questions to ask a suspect</h2>
       <p class="hint">They are images of the victim's task that no model was trained on, images of anything else, and, if the kit was made with

@@ -1,7 +1,7 @@
 // All that was judged, by this key; reports of runs.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { may, session, useLive } from "./api.js";
-import { Call, Lacks, Level, Live, Save, Table } from "./parts.js";
+import { Call, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
 import { ENDED, short, when } from "./words.js";
 
 const PAGE = 25, EVERY_MS = 3000;
@@ -24,8 +24,8 @@ const emptied = (filtered) => (filtered ? html`<section class="empty"><p>Nothing
 
 /* The filter is in the address, so that Back, reload and a link to somebody else show the same. */
 export function Verdicts({ query, go }) {
-  if (may("score", "audit", "admin")) return html`<h1 tabindex="-1">Verdicts</h1><${Filtered} query=${query} go=${go} />`;
-  return html`<h1 tabindex="-1">Verdicts</h1><${Lacks} scope="score" what="judge anybody" ...${session.me} />`;
+  if (may("score", "audit", "admin")) return html`<${Title}>Verdicts<//><${Filtered} query=${query} go=${go} />`;
+  return html`<${Title}>Verdicts<//><${Lacks} scope="score" what="judge anybody" ...${session.me} />`;
 }
 
 function Filtered({ query, go }) {
@@ -63,8 +63,8 @@ function Listed({ params, filtered, everybody }) {
 }
 
 export function Reports() {
-  if (!may("read")) return html`<h1 tabindex="-1">Reports</h1><${Lacks} scope="read" what="see reports" ...${session.me} />`;
-  return html`<h1 tabindex="-1">Reports</h1><p class="hint">Of whole audits, with all their models. Each is one page, to be saved and opened.</p><${ReportList} />`;
+  if (!may("read")) return html`<${Title}>Reports<//><${Lacks} scope="read" what="see reports" ...${session.me} />`;
+  return html`<${Title}>Reports<//><p class="hint">Of whole audits, with all their models. Each is one page, to be saved and opened.</p><${ReportList} />`;
 }
 
 const named = (run) => html`<li><${Save} path=${`/reports/${encodeURIComponent(run)}`} name=${`${run}.html`}>${`${run}.html`}<//></li>`;

@@ -3,6 +3,13 @@ import { html, useEffect, useRef, useState } from "./html.js";
 import { save } from "./api.js";
 import { isWeak, kind, levelled } from "./words.js";
 
+/* The page's name, which is the window's too. */
+export function Title({ children }) {
+  const node = useRef();
+  useEffect(() => { document.title = `${node.current.textContent} - zooaudit`; });
+  return html`<h1 ref=${node} tabindex="-1">${children}</h1>`;
+}
+
 /* What went wrong, beside what it is about. It is announced, and where a click caused it the focus goes there. */
 export function Alert({ error, focus = false, id }) {
   const node = useRef();

@@ -1,7 +1,7 @@
 // A verdict: the call, what its level means, where the victim stands, what it rests on; one that is kept, why it is so, and to send it.
 import { html } from "./html.js";
 import { may, useLive } from "./api.js";
-import { Call, Facts, Live, Save, Table } from "./parts.js";
+import { Call, Facts, Live, Save, Table, Title } from "./parts.js";
 import { Candidates } from "./picture.js";
 import { isWeak, meaning, short, when } from "./words.js";
 
@@ -50,7 +50,7 @@ export function Sending({ id, at, answers = true, head = "h3" }) {
 
 export function KeptVerdict({ id }) {
   const live = useLive(`/verdicts/${id}`);
-  return html`<h1 tabindex="-1">Verdict${live.data ? ` on ${live.data.score.suspect}` : ""}</h1><${Live} live=${live}>${(kept) => {
+  return html`<${Title}>Verdict${live.data ? ` on ${live.data.score.suspect}` : ""}<//><${Live} live=${live}>${(kept) => {
     const { score } = kept;
     const about = {
       Kit: html`<a href=${`/console/kits/${score.kit}`}>${score.kit}</a>`, "Kit, SHA-256": score.digest, "Answers, SHA-256": score.answers_sha256,
@@ -69,7 +69,7 @@ const said = (answers) => answers.map((a) => `${a.label}: ${a.probability.toFixe
 
 export function Why({ id, back }) {
   const live = useLive(`/verdicts/${id}/explanation`);
-  return html`<h1 tabindex="-1">Why this verdict?</h1><p><a href=${back}>Back to the verdict</a></p><${Live} live=${live}>${(why) => html`
+  return html`<${Title}>Why this verdict?<//><p><a href=${back}>Back to the verdict</a></p><${Live} live=${live}>${(why) => html`
     <section aria-labelledby="among"><h2 id="among">${why.suspect}: <${Call} call=${why.verdict.call} level=${why.verdict.level} /></h2>
       <p class=${isWeak(why.verdict.level) ? "frequency unsure" : "frequency"}>${meaning(why.verdict.level)}</p><p>${why.verdict.reason}</p>
       ${why.candidates.length > 0 && html`<${Candidates} found=${why.verdict} />`}
