@@ -23,7 +23,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 @pytest.fixture(scope="module", autouse=True)
 def keys(place: Place) -> None:  # noqa: F811
     """Two keys more: one may explain, one may only score."""
-    for name, scopes in {"full": (*SCOPES, "evidence"), "mine": ("score", "evidence"), "theirs": ("score",)}.items():
+    for name, scopes in {"full": SCOPES, "mine": ("score", "evidence"), "theirs": ("score",)}.items():
         place.keys[name], entry = new_key(name, scopes, 0, None)
         with (place.folder / "keys.toml").open("a") as file:
             file.write(entry)

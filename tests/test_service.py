@@ -44,7 +44,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.verdict.wording import checked, plain, promise, standing
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
-SCOPES = ("read", "score", "audit", "admin")
+SCOPES = ("read", "score", "audit", "admin", "evidence")
 COPY, INNOCENT = near(seed=0, copy=70), peer(70)
 
 
@@ -554,7 +554,8 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
     assert routes == {
         ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"), ("/kits/{id}/queries", "get"),
         ("/kits/{id}/score", "post"), ("/audits", "get"), ("/audits", "post"), ("/audits/{id}", "get"), ("/audits/{id}", "delete"),
-        ("/reports", "get"), ("/reports/{run}", "get"),
+        ("/reports", "get"), ("/key", "get"), ("/verdicts", "get"), ("/verdicts/{id}", "get"), ("/verdicts/{id}/page", "get"),
+        ("/verdicts/{id}/explanation", "get"), ("/verdicts/{id}/pack", "get"), ("/reports/{run}", "get"),
     }  # fmt: skip
     score = api["paths"]["/kits/{id_}/score"]["post"]
     assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}
