@@ -67,7 +67,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterat
         entries += entry
     (folder / "keys.toml").write_text(entries)
     named = (stranger.url.removeprefix("http://"), "127.0.0.1:9")
-    auditor = Auditor(Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=named))
+    auditor = Auditor(Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=named, model_bytes=2**20))
     app = make_app(auditor._settings, audits=InProcess(auditor))
     with TestClient(app), listening(app) as address:
         yield Desk(address, kit, id_, keys, folder, app)

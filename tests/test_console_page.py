@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.console import Desk, Wire, browser, desk, judge, page, stranger, to, too_few_twins  # noqa: F401  fixtures
 from tests.test_bodies import as_parquet, table
+from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, K
 from zooaudit.cli import main
 from zooaudit.storage.artifacts import open_store
@@ -240,3 +241,16 @@ def test_the_page_may_load_and_do_nothing_from_elsewhere(page: Page, desk: Desk)
         text = reply.text().replace("http://www.w3.org/", "").replace("https://models.example", "")
         assert reply.headers["x-content-type-options"] == "nosniff" and "http://" not in text and "https://" not in text
         assert url.endswith(("preact.js", "htm.js")) or "innerHTML" not in text
+
+
+def test_a_model_file_is_judged_where_it_may_be(page: Page, desk: Desk, tmp_path: Path) -> None:
+    judge(page, desk, export_onnx(COPY, tmp_path / "theirs.onnx"))
+    expect(page.locator(".verdict .call")).to_have_text("stolen", timeout=60_000)
+    page.click("text=This verdict's own page")
+    expect(page.locator("dl")).to_contain_text("Model, SHA-256")
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    (tmp_path / "w.safetensors").write_bytes(b"?")
+    page.set_input_files("#file", tmp_path / "w.safetensors")
+    page.fill("input[name=factory]", "os:getcwd")
+    page.click("#score-form button")
+    expect(page.locator("#score-error")).to_contain_text("expected timm:NAME or torchvision:NAME")

@@ -1,9 +1,13 @@
 """Every score is kept, is its key's own, is listed with the audits, and can be explained and sent to somebody else."""
 
+import hashlib
 import io
 import json
 import sqlite3
+import subprocess
+import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 from torch import Tensor
 
 from tests.strangers import Stranger
+from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
 from zooaudit.cli import main
 from zooaudit.errors import NotWrittenError
@@ -149,3 +154,23 @@ def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: py
     monkeypatch.setattr(Answers, "put", full)
     told = score(place, "unkept")
     assert told["id"] == "" and told["twins"]["call"] == "stolen"
+
+
+def test_a_replica_starts_without_what_only_explanations_need() -> None:
+    code = "import sys, zooaudit.serving.http; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    body = export_onnx(COPY, tmp_path / "m.onnx").read_bytes()
+    path = f"/kits/{place.id}/model?suspect=file&kind=onnx"
+    told = place.ask(path, "mine", body, "application/octet-stream").json()
+    assert told["twins"]["call"] == "stolen" and told["twins"]["queries"] == place.kit.twin_test.budget
+    about = place.ask(f"/verdicts/{told['id']}", "mine").json()["asked"]
+    assert about["model_sha256"] == hashlib.sha256(body).hexdigest()
+    problem(place.ask(path, "mine", b"?", "application/octet-stream"), 422, "not a readable ONNX graph")
+    problem(place.ask(path, "mine", bytes(2**20 + 1), "application/octet-stream"), 413, "1,048,576")
+    problem(place.ask(path, "read", body, "application/octet-stream"), 403, "scope score")
+    service = place.client.app.state.service  # type: ignore[attr-defined]
+    monkeypatch.setattr(service, "settings", replace(service.settings, model_bytes=0))
+    problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "runs no models")

@@ -110,7 +110,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Itera
     made["slow"], slow = new_key("slow", ("read",), 2, None)
     (folder / "keys.toml").write_text(entries + old + slow)
     named = stranger.url.removeprefix("http://")
-    settings = Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"))
+    settings = Settings(
+        str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"), model_bytes=2**20
+    )
     auditor = Auditor(settings)
     with TestClient(make_app(settings, audits=InProcess(auditor)), raise_server_exceptions=False) as client:
         yield Place(client, kit, id_, made, folder)
@@ -555,7 +557,7 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
         ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"), ("/kits/{id}/queries", "get"),
         ("/kits/{id}/score", "post"), ("/audits", "get"), ("/audits", "post"), ("/audits/{id}", "get"), ("/audits/{id}", "delete"),
         ("/reports", "get"), ("/key", "get"), ("/verdicts", "get"), ("/verdicts/{id}", "get"), ("/verdicts/{id}/page", "get"),
-        ("/verdicts/{id}/explanation", "get"), ("/verdicts/{id}/pack", "get"), ("/reports/{run}", "get"),
+        ("/verdicts/{id}/explanation", "get"), ("/verdicts/{id}/pack", "get"), ("/kits/{id}/model", "post"), ("/reports/{run}", "get"),
     }  # fmt: skip
     score = api["paths"]["/kits/{id_}/score"]["post"]
     assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}

@@ -16,8 +16,6 @@ from zooaudit.evidence.keeping import ANSWERS, KIND, SEEN, keep, schema
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.reporting.explained import Explanation, explained, plain
-from zooaudit.reporting.explained_page import render
-from zooaudit.reporting.pictures import png
 from zooaudit.serving.problems import Refused
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
@@ -90,6 +88,8 @@ class Case:
 
     def as_json(self) -> dict[str, Any]:
         """The explanation, with the images of its questions."""
+        from zooaudit.reporting.pictures import png  # and with it matplotlib, which a replica starts without
+
         found = plain(self.explained())
         images = self.kit.twin_test.images
         shown = [q | {"image": png(to_unit(images[q["index"]]))} for q in found["questions"]]
@@ -97,6 +97,8 @@ class Case:
 
     def page(self, questions: int) -> str:
         """One HTML file; without questions it shows nothing that the verdict does not."""
+        from zooaudit.reporting.explained_page import render
+
         return render(self.kit.twin_test, self.explained(questions), self.told)
 
     def pack(self, artifacts: Artifacts) -> bytes:

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from zooaudit import __version__
-from zooaudit.serving import audit_routes, console_routes, kit_routes, verdict_routes
+from zooaudit.serving import audit_routes, console_routes, kit_routes, model_routes, verdict_routes
 from zooaudit.serving.access_log import AccessLog
 from zooaudit.serving.problems import install
 from zooaudit.serving.service import Audits, Run, Service, one_by_one
@@ -22,6 +22,7 @@ def make_app(settings: Settings, run: Run = one_by_one, audits: Audits | None = 
     app.include_router(console_routes.router)
     app.include_router(kit_routes.public)
     app.include_router(kit_routes.router)
+    app.include_router(model_routes.router)
     app.include_router(audit_routes.router)
     app.include_router(verdict_routes.router)
     app.add_middleware(AccessLog, folder=settings.data)

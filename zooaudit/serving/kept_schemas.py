@@ -20,6 +20,8 @@ class Caller(BaseModel):
     """Nobody needs a key."""
     keeps: bool
     """The service keeps verdicts, and asks suspects if it may ask any."""
+    model_bytes: int
+    """The largest model file that it runs; 0 where it runs none."""
     suspects: list[str]
     """Hosts, or beginnings of addresses, that it may ask."""
 

@@ -170,7 +170,7 @@ async def score(
     answers = await _parsed(service, kind, body, classes, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
-    judged = await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
     asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
     return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
@@ -182,7 +182,7 @@ async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, 
     return await service.reading(read_rows, kind, body, classes, most) if answers is None else answers
 
 
-async def _scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:
+async def scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:
     result = await service.run(job)
     if isinstance(result, ZooauditError):
         raise result

@@ -31,7 +31,8 @@ def whose(request: Request, service: Shared) -> Caller:
     key, settings = service.caller(request), service.settings
     return Caller(
         name=key.name, scopes=list(key.scopes), per_minute=key.per_minute, expires=key.expires.isoformat() if key.expires else None,
-        open=service.keyring.open, keeps=settings.data is not None, suspects=list(settings.suspects) if "audit" in key.scopes else [],
+        open=service.keyring.open, keeps=settings.data is not None, model_bytes=settings.model_bytes,
+        suspects=list(settings.suspects) if "audit" in key.scopes else [],
     )  # fmt: skip
 
 

@@ -9,8 +9,11 @@ import { frequency, isWeak, plural, short } from "./words.js";
 export const KINDS = {
   parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json", f32: "application/octet-stream",
 };
+const MODELS = ["onnx", "safetensors"];
 const ACCESS = ["probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"];
 const ending = (file) => file.name.split(".").pop().toLowerCase();
+const isModel = (file) => session.me.model_bytes > 0 && MODELS.includes(ending(file));
+const known = () => [...Object.keys(KINDS), ...(session.me.model_bytes ? MODELS : [])].map((e) => `.${e}`);
 
 export function LevelField({ kit }) {
   const [level, setLevel] = useState(""), at = Number(level || kit.level), ok = at > 0 && at < 0.5;
@@ -31,10 +34,12 @@ function Files({ files, choose }) {
   const dropped = (event) => { on(false)(event); if (event.dataTransfer.files.length) choose([...event.dataTransfer.files]); };
   return html`<label class=${`drop ${over ? "over" : ""}`} id="drop" onDragOver=${on(true)} onDragLeave=${on(false)} onDrop=${dropped}>
       Answers: drop files here, or choose some
-      <input id="file" type="file" multiple accept=".parquet,.arrow,.json,.f32" aria-describedby="formats" onChange=${(e) => choose([...e.target.files])} />
+      <input id="file" type="file" multiple accept=${known().join(",")} aria-describedby="formats" onChange=${(e) => choose([...e.target.files])} />
       ${files.length > 0 && html`<span class="chosen">${plural(files.length, "file")}: ${files.map((f) => f.name).join(", ")}</span>`}</label>
     <p class="hint" id="formats">Parquet or Arrow with <code>query</code> and <code>probabilities</code>; JSON with <code>answers</code> or
-      ${" "}<code>labels</code>; or bare float32 (<code>.f32</code>). Several files are several suspects, named by their files.</p>`;
+      ${" "}<code>labels</code>; or bare float32 (<code>.f32</code>). Several files are several suspects, named by their files.
+      ${session.me.model_bytes > 0 && html`${" "}Or a model itself, <code>.onnx</code> or <code>.safetensors</code> up to ${session.me.model_bytes >> 20} MiB: it is
+        asked here, in a process of its own, and not kept.`}</p>`;
 }
 
 const stem = (file) => file.name.replace(/\.[^.]+$/, "");
@@ -88,11 +93,12 @@ function JudgeForm({ kit }) {
   const choose = (chosen) => { clear(); setFiles(chosen); };
   const change = (index, what) => here.current && setBatch((old) => old.map((one, i) => (i === index ? { ...one, ...what } : one)));
 
-  async function judgeOne(index, file, name, query) {
+  async function judgeOne(index, file, name, query, factory) {
     change(index, { state: "judging" });
     query.set("suspect", name);
-    const options = { method: "POST", body: file, headers: { "Content-Type": KINDS[ending(file)] } };
-    const send = async () => (await ask(`/kits/${kit.id}/score?${query}`, options)).json();
+    const own = isModel(file), headers = { "Content-Type": own ? "application/octet-stream" : KINDS[ending(file)] };
+    const asked = own ? `model?${query}&kind=${ending(file)}${factory && `&factory=${encodeURIComponent(factory)}`}` : `score?${query}`;
+    const send = async () => (await ask(`/kits/${kit.id}/${asked}`, { method: "POST", body: file, headers })).json();
     try {  // may be sent twice: the same answers are the same verdict
       change(index, { state: "done", told: await retried(send, (say) => change(index, { say })), say: "" });
       return null;
@@ -106,9 +112,9 @@ function JudgeForm({ kit }) {
     event.preventDefault();
     if (running.current) return;
     clear();
-    const data = new FormData(event.target), unknown = files.filter((f) => !KINDS[ending(f)]).map((f) => f.name);
+    const data = new FormData(event.target), unknown = files.filter((f) => !KINDS[ending(f)] && !isModel(f)).map((f) => f.name);
     if (!files.length) return setError(new Error("There is no file yet; choose at least one"));
-    if (unknown.length) return setError(new Error(`${unknown.join(", ")}: no known ending; expected .parquet, .arrow, .json or .f32`));
+    if (unknown.length) return setError(new Error(`${unknown.join(", ")}: no known ending; expected ${known().join(", ")}`));
     const query = new URLSearchParams({ access: data.get("access") });
     for (const name of ["level", "queries", "p_value"]) if (data.get(name)) query.set(name, data.get(name));
     const names = files.map((f) => (files.length === 1 && data.get("suspect")) || stem(f));
@@ -118,7 +124,7 @@ function JudgeForm({ kit }) {
     const refused = [];
     for (const [i, file] of files.entries()) {
       if (!here.current) break;
-      const found = await judgeOne(i, file, names[i], query);
+      const found = await judgeOne(i, file, names[i], query, data.get("factory") ?? "");
       if (found) refused.push(found);
     }
     running.current = false;
@@ -138,6 +144,8 @@ function JudgeForm({ kit }) {
           ${ACCESS.map((a) => html`<option>${a}</option>`)}</select></label>
       </div>
       <${Files} files=${files} choose=${choose} />
+      ${files.some((f) => isModel(f) && ending(f) === "safetensors") && html`<div class="fields"><label>Weights go into
+        <input name="factory" required placeholder="timm:resnet18 or torchvision:resnet18" /></label></div>`}
       <button aria-disabled=${busy}>${busy ? "Judging …" : "Judge"}</button><${Alert} error=${error} focus id="score-error" /></fieldset></form></section>
     <${Batch} batch=${batch} kit=${kit} />`;
 }

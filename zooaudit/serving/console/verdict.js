@@ -54,7 +54,7 @@ export function KeptVerdict({ id }) {
     const { score } = kept;
     const about = {
       Kit: html`<a href=${`/console/kits/${score.kit}`}>${score.kit}</a>`, "Kit, SHA-256": score.digest, "Answers, SHA-256": score.answers_sha256,
-      Judged: `${when(kept.made)}, with the key ${kept.by}`,
+      ...(kept.asked.model_sha256 ? { "Model, SHA-256": kept.asked.model_sha256 } : {}), Judged: `${when(kept.made)}, with the key ${kept.by}`,
     };
     return html`<section aria-label="Verdict">${score.twins ? html`<${Verdict} head="h2" found=${score.twins} more=${about} />`
       : html`<p class="large">${score.paper.decision}</p><p>By the paper's test: ${score.paper.reason}</p><p class="note">${score.paper.caution}</p><${Facts} of=${about} />`}
