@@ -85,11 +85,22 @@ def test_a_model_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) -> 
     wide = Boxed(HOW.image_shape, tuple(map(str, range(16))))
     (tmp_path / "a").mkdir()
     assert boxed.ask(hungry(tmp_path / "a" / "m.onnx", 1000), IMAGES, wide).shape == (70, 16), "a small one is answered"
-    with pytest.raises(ModelError, match="(?i)alloc|memory|ended"):
+    with pytest.raises(ModelError, match=r"(?i)alloc|memory|ended"):
         boxed.ask(hungry(tmp_path / "m.onnx", 2**31), IMAGES, wide, Limits(memory_bytes=2**30))
     with pytest.raises(ModelError, match=r"ended before it had answered; expected a model that takes no more than 2048 MiB or 0\.2 s"):
         (tmp_path / "b").mkdir()
         boxed.ask(export_onnx(near(0, 70), tmp_path / "b" / "m.onnx"), IMAGES, HOW, Limits(seconds=0.2))
+
+
+def test_it_gives_up_the_network_before_a_second_thread_is_there() -> None:
+    def printed(code: str) -> list[str]:
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+    told = printed("import sys, zooaudit.suspects.boxed as b; b._alone(); print('torch' in sys.modules)")
+    assert told == ["False"], "torch starts threads"
+    if sys.platform == "linux" and printed(f"import ctypes; print(ctypes.CDLL(None).unshare({boxed.NEW_USER | boxed.NEW_NET}))") == ["0"]:
+        counted = "import zooaudit.suspects.boxed as b; b._alone(); print(open('/proc/self/net/dev').read().count(':'))"
+        assert printed(counted) == ["1"], "there is nothing but a loopback of its own"
 
 
 @pytest.mark.processes

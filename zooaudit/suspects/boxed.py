@@ -13,11 +13,12 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from zooaudit.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor  # not when it runs: torch starts threads, and a process that has some cannot give up its network
 
 QUESTIONS, ASKED, ANSWERS, SAID = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
 KINDS = (".onnx", ".safetensors")
@@ -55,7 +56,7 @@ class Boxed:
     told: bool = False
 
 
-def ask(path: Path, images: Tensor, how: Boxed, limits: Limits = Limits()) -> Tensor:
+def ask(path: Path, images: "Tensor", how: Boxed, limits: Limits = Limits()) -> "Tensor":
     """The answers of the model in ``path``, alone in its folder, to float images ``[n, c, h, w]``: float32 ``[n, K]``.
 
     Raises:
