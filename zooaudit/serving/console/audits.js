@@ -7,7 +7,9 @@ import { HowFields } from "./judge.js";
 import { Sending, Verdict } from "./verdict.js";
 import { ENDED, short, when } from "./words.js";
 
-const PROTOCOLS = { "": "as the address shows", v2: "Open Inference Protocol v2", tensorflow: "TensorFlow Serving", torchserve: "TorchServe", template: "template" };
+const PROTOCOLS = {
+  "": "as the address shows", v2: "Open Inference Protocol v2", tensorflow: "TensorFlow Serving", torchserve: "TorchServe", template: "template",
+};
 const LAYOUTS = { "": "usual", nchw: "channels first", nhwc: "channels last", flat: "one row" };
 const EXAMPLE = '{"classes": ["top", "trousers"], "headers": {"Authorization": "Bearer ..."}}';
 const EVERY_MS = 700;
@@ -17,7 +19,8 @@ export function StartPage({ id, go }) {
   const live = useLive(`/kits/${encodeURIComponent(id)}`), { me } = session;
   return html`<${Title}>Audit an API by kit <code>${id}</code><//><${Steps} id=${id} here="/audit" />
     ${!may("audit") && html`<${Lacks} scope="audit" what="have suspects asked" ...${me} />`}
-    ${may("audit") && !me.keeps && html`<p class="note" role="note">This service asks no suspects: its operator sets ZOOAUDIT_SERVE_DATA and names hosts.</p>`}
+    ${may("audit") && !me.keeps && html`<p class="note" role="note">
+      This service asks no suspects: its operator sets ZOOAUDIT_SERVE_DATA and names hosts.</p>`}
     <${Live} live=${live}>${(kit) => html`<${StartForm} kit=${kit} go=${go} />`}<//>`;
 }
 
@@ -61,7 +64,8 @@ function StartForm({ kit, go }) {
   return html`<section aria-label="Suspect"><${Nobody} kit=${kit} />
     <form id="audit-form" onSubmit=${start} onInput=${() => setError(null)}><fieldset disabled=${!may("audit") || !keeps}>
     <div class="fields">
-      <label class="wide">Address <input name="url" type="url" required aria-describedby="hosts" placeholder="https://models.example/v2/models/shirts/infer" /></label>
+      <label class="wide">Address <input name="url" type="url" required aria-describedby="hosts"
+        placeholder="https://models.example/v2/models/shirts/infer" /></label>
       <p class="hint wide" id="hosts">${hosts}</p>
       <label>Protocol <select name="protocol">${options(PROTOCOLS)}</select></label>
       <label>Layout <select name="layout">${options(LAYOUTS)}</select></label>
@@ -101,6 +105,7 @@ function Ended({ audit }) {
 export function AuditPage({ id }) {
   const live = useLive(`/audits/${encodeURIComponent(id)}`, { every: EVERY_MS, until: (a) => ENDED.includes(a.state) });
   return html`<${Title}>Audit${live.data ? ` of ${live.data.suspect}` : ""}<//>
-    <${Live} live=${live}>${(audit) => html`<section aria-label="Audit" aria-live="polite"><p class="hint">Asked for ${when(audit.made)}, with the key ${audit.by}.</p>
+    <${Live} live=${live}>${(audit) => html`<section aria-label="Audit" aria-live="polite">
+      <p class="hint">Asked for ${when(audit.made)}, with the key ${audit.by}.</p>
       ${ENDED.includes(audit.state) ? html`<${Ended} audit=${audit} />` : html`<${Progress} audit=${audit} again=${live.again} />`}</section>`}<//>`;
 }

@@ -16,9 +16,10 @@ const isModel = (file) => session.me.model_bytes > 0 && MODELS.includes(ending(f
 const known = () => [...Object.keys(KINDS), ...(session.me.model_bytes ? MODELS : [])].map((e) => `.${e}`);
 
 export function LevelField({ kit }) {
-  const [level, setLevel] = useState(""), at = Number(level || kit.level), ok = at > 0 && at < 0.5;
-  return html`<label>Level <input name="level" type="number" min="0.0001" max="0.4999" step="any" placeholder=${`the kit's: ${kit.level}`} onInput=${(e) => setLevel(e.target.value)} />
-    <output class=${`hint ${isWeak(at) ? "unsure" : ""}`}>${ok ? `at most ${frequency(at)} innocents${isWeak(at) ? ": weak" : ""}` : "between 0 and 0.5"}</output></label>`;
+  const [level, setLevel] = useState(""), at = Number(level || kit.level), ok = at > 0 && at < 0.5, weak = isWeak(at);
+  return html`<label>Level <input name="level" type="number" min="0.0001" max="0.4999" step="any"
+      placeholder=${`the kit's: ${kit.level}`} onInput=${(e) => setLevel(e.target.value)} />
+    <output class=${`hint ${weak && "unsure"}`}>${ok ? `at most ${frequency(at)} innocents${weak ? ": weak" : ""}` : "between 0 and 0.5"}</output></label>`;
 }
 
 export function HowFields({ kit }) {
@@ -49,7 +50,9 @@ function Row({ one }) {
   const refused = one.error && html`<span class="refused">refused: ${one.error.message}</span>`;
   const state = one.state === "done" ? html`<${Call} call=${found.call} level=${found.level} />` : refused || one.say || one.state;
   return html`<tr><td>${one.name}</td><td>${state}</td><td class="number">${found ? short(found.p_value) : ""}</td>
-    <td>${found && html`<${Level} level=${found.level} />`}</td><td>${one.told?.id && html`<a href=${`/console/verdicts/${one.told.id}`}>Verdict on ${one.name}</a>`}${one.told && !one.told.id && "not kept"}</td></tr>`;
+    <td>${found && html`<${Level} level=${found.level} />`}</td>
+    <td>${one.told?.id && html`<a href=${`/console/verdicts/${one.told.id}`}>Verdict on ${one.name}</a>`}
+      ${one.told && !one.told.id && "not kept"}</td></tr>`;
 }
 
 function Single({ told }) {
@@ -70,7 +73,8 @@ function Batch({ batch, kit }) {
     ${single ? told && html`<${Single} told=${told} />` : html`<${Table} name="Verdicts" titles=${["Suspect", "Call", "p", "Level", "Page"]}
         rows=${batch.map((one) => html`<${Row} key=${one.name} one=${one} />`)} />
         <p class="hint">Each is judged by itself: of ${batch.length} models made without the victim, up to${" "}
-          ${short(batch.length * (told?.twins?.level ?? kit.level))} would be called stolen on average. To judge them together, with a correction for their number: <code>zooaudit score --answers …</code></p>`}</section>`;
+          ${short(batch.length * (told?.twins?.level ?? kit.level))} would be called stolen on average.
+          ${" "}To judge them together, with a correction for their number: <code>zooaudit score --answers …</code></p>`}</section>`;
 }
 
 export function Judge({ id }) {

@@ -11,7 +11,8 @@ const KINDS = { "": "everything", score: "answers judged", audit: "audits of API
 const href = (row) => `/console/${row.kind === "audit" ? "audits" : "verdicts"}/${row.id}`;
 
 function Row({ row, everybody }) {
-  const state = row.call ? html`<${Call} call=${row.call} level=${row.level} />` : html`<span class=${ENDED.includes(row.state) ? "" : "under-way"}>${row.state}</span>`;
+  const open = html`<span class=${ENDED.includes(row.state) ? "" : "under-way"}>${row.state}</span>`;
+  const state = row.call ? html`<${Call} call=${row.call} level=${row.level} />` : open;
   return html`<tr><td><a href=${href(row)}>${row.suspect}</a></td><td>${state}</td><td class="number">${row.p_value === null ? "" : short(row.p_value)}</td>
     <td>${row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test"}</td><td>${row.kind === "audit" ? "API" : "answers"}</td>
     <td><a href=${`/console/kits/${row.kit}`}><code>${row.kit.slice(0, 12)}</code></a></td>${everybody && html`<td>${row.by}</td>`}
@@ -71,7 +72,8 @@ const named = (run) => html`<li><${Save} path=${`/reports/${encodeURIComponent(r
 
 function ReportList() {
   const live = useLive("/reports");
-  return html`<${Live} live=${live}>${({ reports }) => (reports.length ? html`<section aria-label="Reports"><ul id="reports" class="actions">${reports.map(named)}</ul></section>`
+  return html`<${Live} live=${live}>${({ reports }) => (reports.length
+    ? html`<section aria-label="Reports"><ul id="reports" class="actions">${reports.map(named)}</ul></section>`
     : html`<section class="empty"><p>There are no reports in this store yet; each audit leaves one:
         ${" "}<code>zooaudit audit --recipe digits --store STORE</code></p></section>`)}<//>`;
 }

@@ -27,12 +27,14 @@ function Drawn({ found, width }) {
   const ticks = [];
   for (let n = Math.ceil(low / every) * every; n <= high; n += every) ticks.push(n);
   const at = x(victim), diamond = `M${at} ${line - REACH} L${at + REACH} ${line} L${at} ${line + REACH} L${at - REACH} ${line} Z`;
-  const label = `How much of each candidate is in the suspect, in standard deviations: the victim ${victim.toFixed(2)}, rank ${found.rank} of ${found.statistics.length}; `
-    + `its ${twins.length} twins from ${Math.min(...twins).toFixed(2)} to ${Math.max(...twins).toFixed(2)}.`;
+  const label = `How much of each candidate is in the suspect, in standard deviations: the victim ${victim.toFixed(2)}, `
+    + `rank ${found.rank} of ${found.statistics.length}; its ${twins.length} twins from ${Math.min(...twins).toFixed(2)} to ${Math.max(...twins).toFixed(2)}.`;
   return html`<svg viewBox=${`0 0 ${width} ${last + 6}`} role="img" aria-label=${label}>
     <line x1=${EDGE / 2} x2=${width - EDGE / 2} y1=${line} y2=${line} class="axis" />
-    ${ticks.map((n) => html`<line x1=${x(n)} x2=${x(n)} y1=${line + 12} y2=${line + 17} class="axis" /><text x=${x(n)} y=${line + 46} class="dim" text-anchor="middle">${minus(n)}</text>`)}
-    ${rings.map((r) => html`<circle cx=${r.at} cy=${line - STEP * r.level} r=${RADIUS} class="twin"><title>${`a twin: ${r.value.toFixed(2)}`}</title></circle>`)}
+    ${ticks.map((n) => html`<line x1=${x(n)} x2=${x(n)} y1=${line + 12} y2=${line + 17} class="axis" />
+      <text x=${x(n)} y=${line + 46} class="dim" text-anchor="middle">${minus(n)}</text>`)}
+    ${rings.map((r) => html`<circle cx=${r.at} cy=${line - STEP * r.level} r=${RADIUS} class="twin">
+      <title>${`a twin: ${r.value.toFixed(2)}`}</title></circle>`)}
     <path d=${diamond} class="victim"><title>${`the victim: ${victim.toFixed(2)}`}</title></path>
     <text x=${at} y=${line + 29} class="victim-name" text-anchor=${anchor(at)}>${minus(`victim ${victim.toFixed(2)}`)}</text>
     <text x=${EDGE / 2} y=${last} class="dim">← less of it</text>

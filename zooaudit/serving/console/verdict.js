@@ -35,12 +35,14 @@ export function Verdict({ found, more = {}, head = "h3" }) {
     <${head}>What the level means<//><p class="promise">${found.promise}</p></div>`;
 }
 
-const TRUSTED = "The pack holds the kit, and with it what the victim and its twins answered. It is for whoever must check the verdict: zooaudit evidence verify.";
+const TRUSTED = "The pack holds the kit, and with it what the victim and its twins answered. It is for whoever must check the verdict: "
+  + "zooaudit evidence verify.";
 const NOT_TRUSTED = "The evidence pack and the explanation show what the victim and its twins answered: they take a key with the scope evidence.";
 
 /* To send and to look closer: `at` is the verdict's address in the console. */
 export function Sending({ id, at, answers = true, head = "h3" }) {
-  if (!answers) return html`<p class="note" role="note">The answers to this verdict are not kept any more: send them again to have it explained or packed.</p>`;
+  if (!answers) return html`<p class="note" role="note">
+    The answers to this verdict are not kept any more: send them again to have it explained or packed.</p>`;
   return html`<${head}>Send it, or look closer<//>
     <p class="actions"><${Save} path=${`/verdicts/${id}/page`} name=${`verdict-${id}.html`}>Verdict to print or send (HTML)<//>
     <${Save} disabled=${!may("evidence")} path=${`/verdicts/${id}/pack`} name=${`evidence-${id}.zip`}>Evidence pack (ZIP)<//>
@@ -57,7 +59,8 @@ export function KeptVerdict({ id }) {
       ...(kept.asked.model_sha256 ? { "Model, SHA-256": kept.asked.model_sha256 } : {}), Judged: `${when(kept.made)}, with the key ${kept.by}`,
     };
     return html`<section aria-label="Verdict">${score.twins ? html`<${Verdict} head="h2" found=${score.twins} more=${about} />`
-      : html`<p class="large">${score.paper.decision}</p><p>By the paper's test: ${score.paper.reason}</p><p class="note">${score.paper.caution}</p><${Facts} of=${about} />`}
+      : html`<p class="large">${score.paper.decision}</p><p>By the paper's test: ${score.paper.reason}</p>
+        <p class="note">${score.paper.caution}</p><${Facts} of=${about} />`}
       ${score.twins && html`<${Sending} head="h2" id=${id} at=${`/console/verdicts/${id}`} answers=${kept.answers_kept} />`}</section>`;
   }}<//>`;
 }
@@ -76,7 +79,8 @@ export function Why({ id, back }) {
       <${Facts} of=${identity(why)} /></section>
     ${why.looks.length > 0 && html`<section aria-labelledby="looks"><h2 id="looks">Look by look</h2>
       <${Table} name="Looks" titles=${["Questions", "Victim", "Best twin", "Which"]} rows=${why.looks.map((l) => html`<tr>
-        <td class="number">${l.queries}</td><td class="number">${l.victim.toFixed(2)}</td><td class="number">${l.best.toFixed(2)}</td><td><code>${l.best_twin}</code></td></tr>`)} /></section>`}
+        <td class="number">${l.queries}</td><td class="number">${l.victim.toFixed(2)}</td><td class="number">${l.best.toFixed(2)}</td>
+        <td><code>${l.best_twin}</code></td></tr>`)} /></section>`}
     ${why.questions.length > 0 && html`<section aria-labelledby="asked"><h2 id="asked">The questions that weighed most</h2>
       <p class="hint">Shares are of what the victim is ${why.leads ? "ahead of" : "behind"} the mean of its twins. A negative share speaks against the victim.
         Of each answer the two likeliest classes are shown.</p>
@@ -85,5 +89,6 @@ export function Why({ id, back }) {
         <td><img class="asked" src=${q.image} alt=${`Question ${q.index}${q.true_class && `, ${q.true_class}`}`} /></td>
         <td>${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}</td><td class="number">${(100 * q.share).toFixed(1)} %</td>
         <td>${said(q.victim)}</td><td>${said(q.suspect)}</td><td>${said(q.twins)}</td></tr>`)} /></section>`}
-    <section aria-labelledby="unsaid"><h2 id="unsaid">What is not said, and why</h2><ul>${why.abstained.map((line) => html`<li>${line}.</li>`)}</ul></section>`}<//>`;
+    <section aria-labelledby="unsaid"><h2 id="unsaid">What is not said, and why</h2>
+      <ul>${why.abstained.map((line) => html`<li>${line}.</li>`)}</ul></section>`}<//>`;
 }
