@@ -12,6 +12,7 @@ from tests.manifests import ROOT
 from tests.serving import listening
 from tests.strangers import Stranger
 from tests.test_bodies import as_arrow, as_parquet, table
+from tests.test_boxed import export_onnx
 from tests.test_service import CLASSES, COPY, K, Place, as_json, place, stranger  # noqa: F401  fixtures
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -36,16 +37,19 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         "labels.json": json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(),
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(content)
+    export_onnx(COPY, tmp_path / "theirs.onnx")
     open_store(str(place.folder / "store")).save("report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {})
     known = {"URL": address, "KEY": place.keys["all"], "KIT": place.id, "SUSPECT": stranger.url + "/v2/models/m/infer"}
-    assert len(LINES) == 22
+    assert len(LINES) == 29
     for line in LINES:
         if "$AUDIT" in line:
             known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]
+        if "$VERDICT" in line:
+            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&call=stolen", "all").content)["verdicts"][0]["id"]
         line = line.replace("queries=500", f"queries={test.looks[1]}")  # as many as the documented kit has, and this one has not
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert done.returncode == 0, (line, done.stderr)
-        if "/score" in line:
+        if "/score" in line or "/model?" in line:
             told = json.loads(done.stdout)
             assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["twins"]["call"] == "stolen")
     assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")

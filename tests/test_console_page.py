@@ -1,85 +1,42 @@
-"""The console in a real browser: choosing a kit, judging answers, an audit from start to verdict, keys, phones, keyboards."""
+"""The console in a real browser: a kit, answers judged one by one and many at once, what a verdict says, is refused, is sent on."""
+
+# ruff: noqa: F811
 
 import json
-import re
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-from tests.left_out import chromium
-from tests.makers import make_twin_test
-from tests.serving import listening
-from tests.strangers import Stranger
+from tests.console import Desk, Wire, browser, desk, judge, page, stranger, to, too_few_twins  # noqa: F401  fixtures
 from tests.test_bodies import as_parquet, table
-from tests.test_service import COPY, INNOCENT, K, Place, place, stranger  # noqa: F401  fixtures
-from zooaudit.kit import save_kit
+from tests.test_boxed import export_onnx
+from tests.test_service import COPY, INNOCENT, K
+from zooaudit.cli import main
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.wording import checked, promise
 
 pytestmark = pytest.mark.browser
-SO_FAR = re.compile(r"running: [1-9]\d* of at most 120 queries, [1-9]\d* charged; so far the victim is number \d+ of 20, p \d")
-
-
-@pytest.fixture(scope="module")
-def address(place: Place) -> Iterator[str]:  # noqa: F811
-    with listening(place.client.app) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as tool:
-        found = tool.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-@pytest.fixture
-def page(browser: Browser, address: str, place: Place) -> Iterator[Page]:  # noqa: F811
-    """With a key that may do everything; fails if the page says anything to the browser's console."""
-    complaints: list[str] = []
-    context = browser.new_context(viewport={"width": 1000, "height": 800})
-    made = context.new_page()
-    made.set_default_timeout(60_000)
-    made.on("console", lambda m: complaints.append(m.text))
-    made.on("pageerror", lambda e: complaints.append(str(e)))
-    made.goto(address)
-    made.fill("#key", place.keys["all"])
-    made.click("#key-form button")
-    made.wait_for_selector("#kit:not([hidden])")
-    yield made
-    context.close()
-    assert [c for c in complaints if "the server responded with a status of 4" not in c] == [], "what is refused is said on the page"
-
-
-def answers_file(folder: Path, model: torch.nn.Module, place: Place) -> Path:  # noqa: F811
-    path = folder / "answers.parquet"
-    path.write_bytes(as_parquet(table(TorchBlackBox(model, K).ask(place.kit.twin_test.questions()))))
-    return path
+COLOUR = "(node) => getComputedStyle(node).color"
 
 
 @pytest.mark.parametrize(("model", "call"), [(COPY, "stolen"), (INNOCENT, "not shown")])
 def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
-    model: torch.nn.Module, call: str, page: Page, place: Place, tmp_path: Path  # noqa: F811
+    model: torch.nn.Module, call: str, page: Page, desk: Desk, tmp_path: Path
 ) -> None:  # fmt: skip
-    page.fill("#score-form input[name=suspect]", "<b>theirs</b>")
-    page.set_input_files("#file", answers_file(tmp_path, model, place))
-    page.click("#score-form button")
-    page.wait_for_selector("#verdict .call")
-    assert page.text_content("#verdict .call") == call
+    judge(page, desk, desk.answers(tmp_path, model), suspect="<b>theirs</b>")
+    page.wait_for_selector(".verdict .call")
+    assert page.text_content(".verdict .call") == call
     assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
-    shown = page.text_content("#verdict") or ""
-    expected = place.kit.twin_test.judge(TorchBlackBox(model, K).ask(place.kit.twin_test.questions()))
-    assert expected.verdict.reason in shown and place.id in shown
-    assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content("#promise")
+    shown = page.text_content("#result") or ""
+    expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
+    assert expected.verdict.reason in shown and desk.id in shown
+    assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content(".promise")
     assert page.evaluate("document.activeElement.id") == "result-title", "a screen reader is taken to the verdict"
     shown_as_a_picture(expected.verdict, page)
 
@@ -87,149 +44,213 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
 def shown_as_a_picture(verdict: TwinVerdict, page: Page) -> None:
     """Each twin a ring, the victim a diamond, each where its statistic is; and all of it in words."""
     victim, *twins = verdict.statistics
-    label = page.get_attribute("#verdict svg", "aria-label") or ""
+    label = page.get_attribute(".verdict svg", "aria-label") or ""
     assert f"the victim {victim:.2f}, rank {verdict.rank} of 20; its 19 twins from {min(twins):.2f} to {max(twins):.2f}" in label
     places = (
         "(marks) => marks.map((m) => { const box = m.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })"
     )
-    rings = page.locator("#verdict svg circle.twin").evaluate_all(places)
-    (diamond,) = page.locator("#verdict svg path.victim").evaluate_all(places)
+    rings = page.locator(".verdict svg circle.twin").evaluate_all(places)
+    (diamond,) = page.locator(".verdict svg path.victim").evaluate_all(places)
     assert np.allclose(np.argsort(np.argsort([*(x for x, _ in rings), diamond[0]])), np.argsort(np.argsort([*sorted(twins), victim])))
     apart = [np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate([*rings, diamond]) for b in rings[:i]]
     assert min(apart) > 9, "none hides another"
-    page.click("#verdict figure summary")
-    rows = page.locator("#verdict figure tbody tr").all_text_contents()
+    page.click(".verdict figure summary")
+    rows = page.locator(".verdict figure tbody tr").all_text_contents()
     assert len(rows) == 20 and f"victim{round(victim, 3):g}" in rows
 
 
-def test_what_is_off_with_a_kit_is_said(page: Page, place: Place) -> None:  # noqa: F811
-    assert page.is_hidden("#nobody")
+def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_button(page: Page, desk: Desk, tmp_path: Path) -> None:
+    page.set_viewport_size({"width": 1000, "height": 500})
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="theirs")
+    page.wait_for_selector(".verdict .call")
+    (tmp_path / "a.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
+    page.set_input_files("#file", tmp_path / "a.json")
+    assert page.locator(".verdict").count() == 0, "another file is chosen: what was said is of the one before"
+    page.click("#score-form button")
+    error = page.wait_for_selector("#score-error")
+    assert error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
+    assert page.locator(".verdict").count() == 0 and page.locator("#result").count() == 0
+    assert page.evaluate("document.activeElement.id") == "score-error"
+    button, told = page.locator("#score-form button").bounding_box(), error.bounding_box()
+    assert button and told and 0 <= told["y"] - button["y"] < 60, "beside the button that caused it"
+    assert told["y"] + told["height"] <= 501, "within the window"
+    page.fill("#score-form input[name=suspect]", "other")
+    assert page.locator("#score-error").count() == 0, "what is changed has not been refused"
+
+
+def test_a_file_with_no_known_ending_is_not_sent(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("?")
+    judge(page, desk, tmp_path / "a.txt")
+    expect(page.locator("#score-error")).to_contain_text("a.txt: no known ending; expected .parquet")
+
+
+@pytest.mark.parametrize(
+    ("level", "says", "weak"), [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "1 of 16 cases", True)]
+)
+def test_a_level_is_a_frequency_and_a_weak_one_looks_weak(
+    level: str, says: str, weak: bool, page: Page, desk: Desk, tmp_path: Path
+) -> None:  # fmt: skip
+    judge(page, desk, desk.answers(tmp_path, COPY), level=level, suspect=f"at {level}")
+    expect(page.locator(".verdict .call")).to_contain_text("stolen")
+    assert f"a model made without yours is called stolen in at most {says}" in (page.text_content(".verdict .frequency") or "")
+    assert ("weak" in (page.text_content(".verdict .call") or "")) == weak
+    red = page.locator(".verdict .call").evaluate(COLOUR) == "rgb(163, 38, 15)"
+    assert red != weak, "not the red of what holds at .05"
+    to(page, desk, f"/verdicts?text={'at ' + level}", "tbody tr")
+    assert ("weak" in (page.text_content("tbody tr") or "")) == weak and says.removesuffix(" cases") in (
+        page.text_content("tbody tr") or ""
+    )
+
+
+def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
+    to(page, desk, f"/kits/{desk.id}", "#kit")
+    assert page.locator("#nobody").count() == 0
     page.click("#kit details summary")
     told = page.locator("#checked tbody tr").all_text_contents()
-    rows = checked(place.kit.twin_test.exchangeability, place.kit.twin_test.hub())
+    rows = checked(desk.kit.twin_test.exchangeability, desk.kit.twin_test.hub())
     assert len(told) == len(rows) and all(
         row["check"] in line and row["told"].split(": ")[-1] in line for row, line in zip(rows, told, strict=True)
     )
-    alone = save_kit(open_store(str(place.folder / "store")), replace(place.kit, twin_test=make_twin_test(twins=9)))
+    alone = too_few_twins(desk)
     try:
-        page.reload()
-        page.click(f"#kit-{alone.id} button")
+        to(page, desk, "", f"#kit-{alone}")
+        assert "nobody" in (page.text_content(f"#kit-{alone}") or "")
+        page.click(f"#kit-{alone} a")
         expect(page.locator("#nobody")).to_contain_text("This kit accuses nobody: 9 twins allow no p under 0.1")
-        assert "accuses nobody" in (page.text_content(f"#kit-{alone.id}") or "")
     finally:
-        open_store(str(place.folder / "store")).remove("kit", alone.id)
+        open_store(str(desk.folder / "store")).remove("kit", alone)
 
 
-def test_fewer_questions_and_the_normal_distribution_are_asked_for(page: Page, place: Place, tmp_path: Path) -> None:  # noqa: F811
-    test = place.kit.twin_test
+def test_fewer_questions_and_the_normal_distribution_are_asked_for(page: Page, desk: Desk, tmp_path: Path) -> None:
+    test = desk.kit.twin_test
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
     assert page.locator("#score-form select[name=queries] option").all_text_contents() == ["all", *map(str, test.looks[:-1])]
     given = TorchBlackBox(INNOCENT, K).ask(test.questions()[: test.looks[0]])
     (tmp_path / "answers.parquet").write_bytes(as_parquet(table(given)))
-    page.fill("#score-form input[name=suspect]", "s")
     page.select_option("#score-form select[name=queries]", str(test.looks[0]))
     page.select_option("#score-form select[name=p_value]", "normal")
     page.set_input_files("#file", tmp_path / "answers.parquet")
     page.click("#score-form button")
-    page.wait_for_selector("#verdict .call")
-    shown = page.text_content("#verdict") or ""
+    page.wait_for_selector(".verdict .call")
+    shown = page.text_content("#result") or ""
     assert "by the normal distribution" in shown and f"{test.looks[0]} of at most {test.looks[0]}" in shown
 
 
-def test_questions_are_downloaded(page: Page, place: Place, tmp_path: Path) -> None:  # noqa: F811
+def test_questions_are_downloaded(page: Page, desk: Desk, tmp_path: Path) -> None:
+    to(page, desk, f"/kits/{desk.id}", "#downloads")
     with page.expect_download() as download:
         page.click("#downloads button:has-text('Parquet')")
     download.value.save_as(tmp_path / "q.parquet")
-    assert len(pq.read_table(tmp_path / "q.parquet")) == place.kit.twin_test.budget
+    assert len(pq.read_table(tmp_path / "q.parquet")) == desk.kit.twin_test.budget
 
 
-def test_an_audit_shows_its_progress_and_then_the_verdict(page: Page, stranger: Stranger) -> None:  # noqa: F811
-    stranger.slow_s, stranger.model = 0.1, INNOCENT
-    page.fill("#audit-form input[name=url]", stranger.url + "/v2/models/m/infer")
-    page.click("#audit-form summary")
-    page.fill("#audit-form textarea", json.dumps({"batch": 4, "concurrency": 1, "scale": 1.0000001}))
-    page.click("#audit-form button")
-    page.wait_for_selector("#progress:not([hidden])")
-    expect(page.locator("#progress-text")).to_contain_text(SO_FAR)
-    assert page.evaluate("document.getElementById('bar').value") > 0
-    stranger.slow_s = 0.0
-    page.wait_for_selector("#verdict .call")
-    assert page.text_content("#verdict .call") == "not shown" and page.is_hidden("#progress")
-    assert page.text_content("#audits tbody tr:first-child td:nth-child(3)") == "not shown"
-    stranger.model = COPY
+def test_many_files_give_a_table_and_one_that_is_refused_spoils_no_other(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
+    files = [desk.answers(tmp_path, COPY, "taken"), tmp_path / "broken.json", desk.answers(tmp_path, INNOCENT, "own")]
+    judge(page, desk, files)
+    expect(page.locator("#score-error")).to_contain_text("1 of 3 files were refused")
+    rows = page.locator("#result tbody tr")
+    told = rows.all_text_contents()
+    assert [line.startswith(name) for line, name in zip(told, ("taken", "broken", "own"), strict=True)] == [True] * 3
+    assert "stolen" in told[0] and "refused" in told[1] and "negative values" in told[1] and "not shown" in told[2]
+    assert "of 3 models made without the victim, up to 0.15 would be called stolen on average" in (page.text_content("#result") or "")
+    rows.nth(2).locator("a").click()
+    expect(page.locator("h1")).to_have_text("Verdict on own")
+    page.go_back()
+    expect(page.locator("#score-form")).to_be_visible()
 
 
-def test_an_audit_is_cancelled(page: Page, stranger: Stranger) -> None:  # noqa: F811
-    stranger.slow_s = 0.2
-    page.fill("#audit-form input[name=url]", stranger.url + "/v1/models/m:predict")
-    page.click("#audit-form summary")
-    page.fill("#audit-form textarea", json.dumps({"batch": 4, "concurrency": 1, "scale": 1.5}))
-    page.click("#audit-form button")
-    page.click("#cancel")
-    page.wait_for_selector("#verdict .call")
-    assert page.text_content("#verdict .call") == "cancelled"
-    stranger.slow_s = 0.0
-
-
-def test_what_the_service_refuses_is_said_where_it_is_heard(page: Page, tmp_path: Path) -> None:
-    page.fill("#score-form input[name=suspect]", "s")
-    (tmp_path / "a.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
-    page.set_input_files("#file", tmp_path / "a.json")
-    with page.expect_response("**/score?*"):
-        page.click("#score-form button")
-    page.wait_for_selector("#trouble:not([hidden])")
-    assert "negative values" in (page.text_content("#trouble") or "") and page.get_attribute("#trouble", "role") == "alert"
-    page.fill("#audit-form input[name=url]", "http://elsewhere.example/infer")
-    page.click("#audit-form button")
-    expect(page.locator("#trouble")).to_contain_text("may not ask the host")
-
-
-def test_without_a_key_nothing_is_shown(browser: Browser, address: str) -> None:
-    page = browser.new_page()
-    page.goto(address)
-    page.wait_for_selector("#trouble:not([hidden])")
-    assert "the key is missing" in (page.text_content("#trouble") or "") and page.is_hidden("#kit")
-    page.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_fits_a_phone_and_every_field_has_a_name(scheme: str, browser: Browser, address: str, place: Place, tmp_path: Path) -> None:  # noqa: F811
-    context = browser.new_context(viewport={"width": 360, "height": 740}, color_scheme=scheme)  # type: ignore[arg-type]
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.goto(address)
-    page.fill("#key", place.keys["all"])
-    page.keyboard.press("Enter")
-    page.wait_for_selector("#kit:not([hidden])")
-    page.fill("#score-form input[name=suspect]", "s")
-    page.set_input_files("#file", answers_file(tmp_path, COPY, place))
+def test_files_are_dropped(page: Page, desk: Desk) -> None:
+    answers = TorchBlackBox(COPY, K).ask(desk.kit.twin_test.questions()).tolist()
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    dropped = page.evaluate_handle(
+        "(text) => { const d = new DataTransfer(); for (const n of ['a.json', 'b.json']) d.items.add(new File([text], n)); return d; }",
+        json.dumps({"answers": answers}),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#drop")).to_contain_text("2 files: a.json, b.json")
     page.click("#score-form button")
-    page.wait_for_selector("#verdict svg")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    unnamed = "[...document.querySelectorAll('input, select, textarea')].filter((e) => !e.labels.length).map((e) => e.name)"
-    assert page.evaluate(unnamed) == []
-    background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (background == "rgb(251, 251, 250)") == (scheme == "light")
-    context.close()
+    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "stolen"])
 
 
-def test_it_is_worked_by_keyboard_alone(page: Page) -> None:
+def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    wire.cut = True
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="blip")
+    expect(page.locator("#result")).to_contain_text("The service cannot be reached. Next try in 1 s.")
+    wire.cut = False
+    page.wait_for_selector(".verdict .call")
+    assert wire.seen >= 2
+
+
+def test_judge_is_pressed_twice_and_judges_once(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    page.set_input_files("#file", desk.answers(tmp_path, COPY))
+    page.dblclick("#score-form button")
+    page.wait_for_selector(".verdict .call")
+    assert wire.seen == 1
+
+
+def test_a_verdict_is_sent_as_a_page_and_as_a_pack_that_is_verified(
+    page: Page, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="sent", level="0.2")
+    page.click("text=This verdict's own page")
+    expect(page.locator("h1")).to_have_text("Verdict on sent")
+    shown = page.text_content("main") or ""
+    for name, button in {"verdict.html": "print or send", "case.zip": "Evidence pack"}.items():
+        with page.expect_download() as download:
+            page.click(f"main button:has-text('{button}')")
+        download.value.save_as(tmp_path / name)
+    html = (tmp_path / "verdict.html").read_text()
+    digests = [line for line in shown.split() if len(line) == 64]
+    for digest in page.locator("dd").all_text_contents():
+        assert len(digest) != 64 or digest in html
+    assert "sent: stolen" in html and "<svg" in html, digests
+    assert main(["evidence", "verify", str(tmp_path / "case.zip"), "--store", str(tmp_path / "mine")]) == 0
+    assert "nothing speaks against it" in capsys.readouterr().out
+
+
+def test_a_verdict_is_explained_by_the_victim_among_its_twins(page: Page, desk: Desk, tmp_path: Path) -> None:
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="why")
+    page.click("text=Why this verdict?")
+    page.wait_for_selector("img.asked")
+    assert "/console/verdicts/" in page.url and page.url.endswith("/why")
+    assert page.locator("svg circle.twin").count() == 19 and page.locator("svg path.victim").count() == 1
+    assert page.locator("img.asked").count() == 10 and page.locator("img.asked").first.evaluate("(i) => i.naturalWidth") > 0
+    assert "rank among 20" in (page.text_content("main") or "")
     page.reload()
-    page.wait_for_selector("#kit:not([hidden])")
-    page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    reached = []
-    for _ in range(50):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.name || document.activeElement.id || document.activeElement.textContent"))
-    assert {"suspect", "access", "p_value", "queries", "file", "url", "protocol", "Judge", "Start"} <= set(reached)
+    page.wait_for_selector("img.asked")
+    page.click("text=Back to the verdict")
+    expect(page.locator("h1")).to_have_text("Verdict on why")
 
 
-def test_the_page_may_load_and_do_nothing_from_elsewhere(address: str, place: Place) -> None:  # noqa: F811
-    policy = place.ask("/", "").headers["Content-Security-Policy"]
+def test_the_page_may_load_and_do_nothing_from_elsewhere(page: Page, desk: Desk) -> None:
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    to(page, desk, "", f"#kit-{desk.id}")
+    assert asked and all(url.startswith(desk.address) for url in asked)
+    reply = page.request.get(f"{desk.address}/console")
+    policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
-    for path in ("/", "/draw.js", "/console.js", "/console.css"):
-        text = place.ask(path, "").text
-        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text.replace(
-            "https://models.example", ""
-        )
-        assert "innerHTML" not in text
+    loaded = [url for url in asked if "/console/files/" in url]
+    assert len(loaded) == 15
+    for url in loaded:
+        reply = page.request.get(url)
+        text = reply.text().replace("http://www.w3.org/", "").replace("https://models.example", "")
+        assert reply.headers["x-content-type-options"] == "nosniff" and "http://" not in text and "https://" not in text
+        assert url.endswith(("preact.js", "htm.js")) or "innerHTML" not in text
+
+
+def test_a_model_file_is_judged_where_it_may_be(page: Page, desk: Desk, tmp_path: Path) -> None:
+    judge(page, desk, export_onnx(COPY, tmp_path / "theirs.onnx"))
+    expect(page.locator(".verdict .call")).to_have_text("stolen", timeout=60_000)
+    page.click("text=This verdict's own page")
+    expect(page.locator("dl")).to_contain_text("Model, SHA-256")
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    (tmp_path / "w.safetensors").write_bytes(b"?")
+    page.set_input_files("#file", tmp_path / "w.safetensors")
+    page.fill("input[name=factory]", "os:getcwd")
+    page.click("#score-form button")
+    expect(page.locator("#score-error")).to_contain_text("expected timm:NAME or torchvision:NAME")

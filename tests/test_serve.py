@@ -204,6 +204,13 @@ def test_an_audit_runs_in_the_auditors_replica(place: Place) -> None:
     assert told["state"] == "done" and told["result"]["call"] == "stolen", told
 
 
+def test_a_score_is_kept_by_the_auditors_replica(place: Place) -> None:
+    answers = answers_of(place.kit, next(iter(SUSPECTS.values())), "twins")
+    told = place.score("kept", as_numbers(answers), RAW, "twins").json()
+    assert told["id"] and place.client.ask(f"/verdicts/{told['id']}").json()["score"]["answers_sha256"] == told["answers_sha256"]
+    assert told["id"] in [v["id"] for v in place.client.ask("/verdicts?kind=score&text=kept").json()["verdicts"]]
+
+
 def once_back(client: Client, path: str) -> Reply:
     """The first answer that is no 503: a store that did not answer is not asked again by each caller."""
     end = time.monotonic() + 30

@@ -44,7 +44,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.verdict.wording import checked, plain, promise, standing
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
-SCOPES = ("read", "score", "audit", "admin")
+SCOPES = ("read", "score", "audit", "admin", "evidence")
 COPY, INNOCENT = near(seed=0, copy=70), peer(70)
 
 
@@ -114,7 +114,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Itera
     made["slow"], slow = new_key("slow", ("read",), 2, None)
     (folder / "keys.toml").write_text(entries + old + slow)
     named = stranger.url.removeprefix("http://")
-    settings = Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"))
+    settings = Settings(
+        str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=(named, "127.0.0.1:9"), model_bytes=2**20
+    )
     auditor = Auditor(settings)
     with TestClient(make_app(settings, audits=InProcess(auditor), metrics=all_counts), raise_server_exceptions=False) as client:
         yield Place(client, kit, id_, made, folder)
@@ -558,7 +560,9 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
     assert routes == {
         ("/health", "get"), ("/ready", "get"), ("/kits", "get"), ("/kits/{id}", "get"), ("/kits/{id}/queries", "get"),
         ("/kits/{id}/score", "post"), ("/audits", "get"), ("/audits", "post"), ("/audits/{id}", "get"), ("/audits/{id}", "delete"),
-        ("/reports", "get"), ("/reports/{run}", "get"), ("/metrics", "get"),
+        ("/reports", "get"), ("/key", "get"), ("/verdicts", "get"), ("/verdicts/{id}", "get"), ("/verdicts/{id}/page", "get"),
+        ("/verdicts/{id}/explanation", "get"), ("/verdicts/{id}/pack", "get"), ("/kits/{id}/model", "post"), ("/reports/{run}", "get"),
+        ("/metrics", "get"),
     }  # fmt: skip
     score = api["paths"]["/kits/{id_}/score"]["post"]
     assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}

@@ -72,6 +72,9 @@ class Handle:
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("cancel", id_)
 
+    async def kept(self, method: str, *args: Any) -> Any:
+        return await self._ask("kept", method, *args)
+
 
 async def exported() -> bytes:
     """What Ray's agent on this machine exports: of all its processes."""

@@ -36,6 +36,7 @@ from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import refuse_idle
+from zooaudit.serving.verdicts import Verdicts
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
@@ -97,6 +98,7 @@ class Auditor:
         assert settings.data is not None
         self._settings, self._data = settings, settings.data
         self._book = Book(self._data / "audits.sqlite")
+        self._verdicts = Verdicts(self._data, self._book)
         self._line = Line(OF_A_KEY)
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
@@ -183,6 +185,10 @@ class Auditor:
             return audit
         return audit | {"progress": audit["progress"] | {"waiting": told}}
 
+    def kept(self, method: str, *args: Any) -> Any:
+        """What a method of the kept verdicts gives, which live where the audits do."""
+        return getattr(self._verdicts, method)(*args)
+
     def cancel(self, id_: str) -> dict[str, Any] | None:
         """Stop an audit; answers so far stay in its ledger."""
         if stopped := self._stopped.get(id_):
@@ -197,6 +203,7 @@ class Auditor:
         self._line.close()
         for thread in self._threads:
             thread.join()
+        self._verdicts.close()
         self._book.close()
 
     def _start(self, id_: str, by: str, seconds: float = 0.0, suspected: bool = False) -> None:

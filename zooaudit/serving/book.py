@@ -186,6 +186,11 @@ class Book:
         """Of an audit among all, by which they are listed, falling."""
         return int(audit["state"] in OPEN), float(audit["made"]), str(audit["id"])
 
+    def before(self, by: str | None, made: float, id_: str, limit: int) -> list[dict[str, Any]]:
+        """Audits that were asked for before one, of one caller or of all, the newest first."""
+        mine, of = ("", ()) if by is None else ("AND by = ? ", (by,))
+        return self._rows(f"WHERE (made, id) < (?, ?) {mine}ORDER BY made DESC, id DESC LIMIT {limit}", made, id_, *of)
+
     def open(self, by: str = "") -> list[dict[str, Any]]:
         """Those that are queued or running, the oldest first; of one caller, or of all."""
         return [a for a in self._rows("WHERE state IN (?, ?) ORDER BY made", *OPEN) if by in ("", a["by"])]

@@ -1,8 +1,13 @@
-"""The console: one page and its three files, from the package. They hold no data; what they show they ask for with the caller's key."""
+"""The console: one page for all of its addresses, and its files, from the package. They hold no data; what they show they ask for with the
+caller's key."""
 
+from http import HTTPStatus
 from importlib.resources import files
 
 from fastapi import APIRouter, Response
+from fastapi.responses import RedirectResponse
+
+from zooaudit.serving.problems import Refused
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; "
@@ -14,32 +19,31 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+KINDS = {".js": "text/javascript", ".css": "text/css"}
+FILES = sorted(f.name for f in (files("zooaudit.serving") / "console").iterdir() if f.name.endswith(tuple(KINDS)))
 router = APIRouter(include_in_schema=False)
 
 
 def _file(name: str, kind: str) -> Response:
-    return Response((files("zooaudit.serving") / "console" / name).read_bytes(), media_type=kind, headers=HEADERS)
+    return Response((files("zooaudit.serving") / "console" / name).read_bytes(), media_type=f"{kind}; charset=utf-8", headers=HEADERS)
 
 
 @router.get("/")
+def start() -> Response:
+    """Where a person begins."""
+    return RedirectResponse("/console", HTTPStatus.TEMPORARY_REDIRECT)
+
+
+@router.get("/console/files/{name}")
+def part(name: str) -> Response:
+    """A script, or its looks."""
+    if name not in FILES:
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such file", name[:100], ", ".join(FILES))
+    return _file(name, KINDS[name[name.rindex(".") :]])
+
+
+@router.get("/console")
+@router.get("/console/{_:path}")
 def page() -> Response:
-    """The page."""
-    return _file("index.html", "text/html; charset=utf-8")
-
-
-@router.get("/console.js")
-def script() -> Response:
-    """Its script."""
-    return _file("console.js", "text/javascript; charset=utf-8")
-
-
-@router.get("/draw.js")
-def drawing() -> Response:
-    """What it draws."""
-    return _file("draw.js", "text/javascript; charset=utf-8")
-
-
-@router.get("/console.css")
-def style() -> Response:
-    """Its looks."""
-    return _file("console.css", "text/css; charset=utf-8")
+    """The page; its script shows what its address names."""
+    return _file("index.html", "text/html")

@@ -22,6 +22,7 @@ TAGS = {
     "kits": "What a victim's audits need, and the questions that a suspect is asked.",
     "scores": "Verdicts on answers that the caller brings.",
     "audits": "Suspects that the service asks itself.",
+    "verdicts": "Scores and audits as they were given, why, and what can be sent to others.",
     "reports": "Pages of finished runs.",
 }
 ABOUT = (
@@ -35,7 +36,8 @@ WHY: dict[int, str] = {
     404: "There is no such thing, or not for this key",
     405: "The path does not have this method; Allow says which it has",
     408: "The body comes too slowly",
-    409: "The Idempotency-Key belongs to another body",
+    409: "The Idempotency-Key belongs to another body, or the audit has no evidence",
+    410: "The answers are not kept any more",
     413: "The body is too large",
     415: "The body is of a type, or in a coding, that is not read",
     422: "A parameter or a field is unknown, missing or out of range",
@@ -74,11 +76,11 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     }  # fmt: skip
     parts["responses"] = {_name(status): _refusal(status) for status in WHY}
     for route in documented(routers):
-        scope = scope_of(route.dependant)
+        scopes = scopes_of(route.dependant)
         for method in route.methods or ():
             operation = told["paths"][route.path_format][method.lower()]
-            operation["security"] = [{KEY: [scope]}] if scope else []
-            _refuses(operation, route, scope)
+            operation["security"] = [{KEY: [scope]} for scope in scopes]
+            _refuses(operation, route, bool(scopes))
     return told
 
 
@@ -88,15 +90,15 @@ def documented(routers: Sequence[APIRouter]) -> Iterator[APIRoute]:
         yield from (r for r in router.routes if isinstance(r, APIRoute) and r.include_in_schema)
 
 
-def scope_of(dependant: Dependant) -> str:
-    """Which scope a route needs; "" if none."""
-    found = getattr(dependant.call, "scope", "")
-    return found or next((s for d in dependant.dependencies if (s := scope_of(d))), "")
+def scopes_of(dependant: Dependant) -> tuple[str, ...]:
+    """The scopes of which a route needs one; none if it needs no key."""
+    found: tuple[str, ...] = getattr(dependant.call, "scopes", ())
+    return found or next((s for d in dependant.dependencies if (s := scopes_of(d))), ())
 
 
-def _refuses(operation: dict[str, Any], route: APIRoute, scope: str) -> None:
+def _refuses(operation: dict[str, Any], route: APIRoute, with_key: bool) -> None:
     """Name each way in which it is refused."""
-    statuses = [*ALWAYS, *(WITH_KEY if scope else ()), *(WITH_BODY if "requestBody" in operation else ())]
+    statuses = [*ALWAYS, *(WITH_KEY if with_key else ()), *(WITH_BODY if "requestBody" in operation else ())]
     statuses += [404] if "{" in route.path_format else []
     answers = operation["responses"]
     statuses += [int(s) for s in answers if s.isdecimal() and int(s) in WHY]

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 
 from zooaudit import __version__
-from zooaudit.serving import audit_routes, console_routes, kit_routes, metric_routes
+from zooaudit.serving import audit_routes, console_routes, kit_routes, metric_routes, model_routes, verdict_routes
 from zooaudit.serving.access_log import AccessLog
 from zooaudit.serving.answering import Answering
 from zooaudit.serving.description import describe
@@ -11,7 +11,10 @@ from zooaudit.serving.problems import install
 from zooaudit.serving.service import Audits, Metrics, Run, Service, one_by_one
 from zooaudit.serving.settings import Settings
 
-ROUTERS = (console_routes.router, kit_routes.public, kit_routes.router, audit_routes.router, metric_routes.router)
+ROUTERS = (
+    console_routes.router, kit_routes.public, kit_routes.router, model_routes.router, audit_routes.router, verdict_routes.router,
+    metric_routes.router,
+)  # fmt: skip
 
 
 def make_app(

@@ -3,7 +3,7 @@
 [[key]]                       # of ZOOAUDIT_SERVE_KEYS, a TOML file; 'zooaudit key' writes an entry
 name = "team-a"
 sha256 = "..."                # of the key
-scopes = ["read", "score"]    # of read, score, audit, admin
+scopes = ["read", "score"]    # of read, score, audit, admin, evidence
 per_minute = 600              # requests; more are turned away
 expires = 2027-01-01
 """
@@ -26,8 +26,9 @@ from zooaudit.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-SCOPES = ("read", "score", "audit", "admin")
-"""``read``: kits and their questions; ``score``: answers; ``audit``: have the service ask a suspect; ``admin``: see everybody's audits."""
+SCOPES = ("read", "score", "audit", "admin", "evidence")
+"""``read``: kits and their questions; ``score``: answers; ``audit``: have the service ask a suspect; ``admin``: see everybody's audits and
+verdicts; ``evidence``: explanations and evidence packs, which show what the victim and its twins answered."""
 FRESH_S = 2.0
 """How long a keys file is believed before it is looked at again."""
 KEY_BYTES = 32

@@ -30,6 +30,7 @@ from zooaudit.serving.bodies import (
     read_fast,
     read_rows,
 )
+from zooaudit.serving.keeping import kept
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
@@ -183,7 +184,9 @@ async def score(
     answers = await _parsed(service, kind, body, classes, most)
     if rung is None:
         check_answers(answers, tuple(answers.shape))
-    return await _scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
+    return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
 
 async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int) -> Tensor:
@@ -193,7 +196,7 @@ async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, 
     return await service.reading(read_rows, kind, body, classes, most) if answers is None else answers
 
 
-async def _scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:
+async def scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:
     result = await service.run(job)
     if isinstance(result, ZooauditError):
         raise result

@@ -197,6 +197,8 @@ class Score(Told):
     paper: PaperVerdict | None = None
     seconds: float = Field(ge=0)
     """Spent on this request once its body was there: kit, parsing, verdict."""
+    id: str = ""
+    """Under which the verdict is kept, at /verdicts; "" if this service keeps none, or there is no room for it."""
 
 
 class AuditRequest(Told):

@@ -39,6 +39,7 @@ class Audits(Protocol):
     async def get(self, id_: str) -> dict[str, Any] | None: ...
     async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
+    async def kept(self, method: str, *args: Any) -> Any: ...
 
 
 Metrics = Callable[[], Awaitable[bytes]]
@@ -62,6 +63,9 @@ class InProcess:
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.cancel, id_)
+
+    async def kept(self, method: str, *args: Any) -> Any:
+        return await run_in_threadpool(self._auditor.kept, method, *args)
 
 
 async def one_by_one(job: Job) -> Result:
@@ -93,6 +97,10 @@ class Service:
 
     async def sending(self, make: Callable[..., Response], *args: Any) -> Response:
         """``make`` in a thread, beside another one or so: what is downloaded is in memory several times over."""
+        return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
+
+    async def working(self, make: Callable[..., Any], *args: Any) -> Any:
+        """As ``sending``, of what is not sent as it is."""
         return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def kit(self, id_: str) -> tuple[KitSummary, Kit]:
@@ -138,13 +146,14 @@ async def shared(request: Request) -> Service:
 Shared = Annotated[Service, Depends(shared)]
 
 
-def needs(scope: str) -> Any:
-    """A dependency: a key that may do ``scope``, and has requests left; gives the key."""
+def needs(*scopes: str) -> Any:
+    """A dependency: a key that may do one of ``scopes``, and has requests left; gives the key."""
 
     async def check(request: Request, service: Shared) -> Key:
         key = service.caller(request)
-        if scope not in key.scopes:
-            raise Refused(HTTPStatus.FORBIDDEN, f"the key {key.name} may not do this", f"scopes {', '.join(key.scopes)}", f"scope {scope}")
+        if not set(scopes) & set(key.scopes):
+            expected = f"scope {' or '.join(scopes)}"
+            raise Refused(HTTPStatus.FORBIDDEN, f"the key {key.name} may not do this", f"scopes {', '.join(key.scopes)}", expected)
         if wait := service.limiter.wait_s(key):
             later = {"Retry-After": str(int(wait) + 1)}
             limit = f"{key.per_minute} a minute"
@@ -152,7 +161,7 @@ def needs(scope: str) -> Any:
         await refuse_unread(request)
         return key
 
-    check.scope = scope  # type: ignore[attr-defined]  # for /openapi.json
+    check.scopes = scopes  # type: ignore[attr-defined]  # for /openapi.json
     return Depends(check)
 
 

@@ -17,6 +17,7 @@ OPEN = "ZOOAUDIT_SERVE_OPEN"
 QUERIES = "ZOOAUDIT_SERVE_QUERIES"
 BODY_MIB = "ZOOAUDIT_SERVE_BODY_MIB"
 KITS_MIB = "ZOOAUDIT_SERVE_KITS_MIB"
+MODELS_MIB = "ZOOAUDIT_SERVE_MODELS_MIB"
 DATA = "ZOOAUDIT_SERVE_DATA"
 SUSPECTS = "ZOOAUDIT_SERVE_SUSPECTS"
 HOSTS = "ZOOAUDIT_SERVE_HOSTS"
@@ -35,6 +36,7 @@ class Settings:
         training_images: whether callers may fetch the queries of the paper's test, which show images of the victim's training set.
         body_bytes: the largest request.
         kits_bytes: kits held in memory; one is held whatever its size.
+        model_bytes: the largest suspect that is a file and is run here; 0 where none are.
         data: where audits, their ledgers and the log of who asked what are kept; None for a service that asks no suspects.
         suspects: hosts, host:port, or addresses that theirs must begin with, that it may ask; none unless they are named.
         hosts: names under which a service that is open to all is reached, beside those of this machine.
@@ -50,6 +52,7 @@ class Settings:
     training_images: bool = False
     body_bytes: int = 16 * 2**20
     kits_bytes: int = 512 * 2**20
+    model_bytes: int = 0
     data: Path | None = None
     suspects: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class Settings:
             training_images=os.environ.get(QUERIES) == "1",
             body_bytes=int(env_number(BODY_MIB, 16.0, "MiB, a positive number") * 2**20),
             kits_bytes=int(env_number(KITS_MIB, 512.0, "MiB, a positive number") * 2**20),
+            model_bytes=int(env_number(MODELS_MIB, 0.0, "MiB, or 0 for none", zero=True) * 2**20),
             data=Path(data).absolute() if data else None,
             suspects=suspects,
             hosts=tuple(h.strip().lower() for h in os.environ.get(HOSTS, "").split(",") if h.strip()),

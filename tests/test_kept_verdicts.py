@@ -1,0 +1,176 @@
+"""Every score is kept, is its key's own, is listed with the audits, and can be explained and sent to somebody else."""
+
+import hashlib
+import io
+import json
+import sqlite3
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from tests.strangers import Stranger
+from tests.test_boxed import export_onnx
+from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
+from zooaudit.cli import main
+from zooaudit.errors import NotWrittenError
+from zooaudit.serving.book import Book
+from zooaudit.serving.keys import new_key
+from zooaudit.serving.verdicts import Answers, Verdicts, Wanted
+from zooaudit.suspects.blackbox import TorchBlackBox
+
+
+@pytest.fixture(scope="module", autouse=True)
+def keys(place: Place) -> None:  # noqa: F811
+    """Two keys more: one may explain, one may only score."""
+    for name, scopes in {"full": SCOPES, "mine": ("score", "evidence"), "theirs": ("score",)}.items():
+        place.keys[name], entry = new_key(name, scopes, 0, None)
+        with (place.folder / "keys.toml").open("a") as file:
+            file.write(entry)
+    place.client.app.state.service.keyring._read_at = -1e9  # type: ignore[attr-defined]  now, not in two seconds
+
+
+def answers(place: Place, model: Any = COPY) -> Tensor:  # noqa: F811
+    return TorchBlackBox(model, K).ask(place.kit.twin_test.questions())
+
+
+def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **query: Any) -> dict[str, Any]:  # noqa: F811
+    body = json.dumps({"answers": answers(place, model).tolist()}).encode()
+    reply = place.post(body, "application/json", key, suspect=suspect, **query)
+    assert reply.status_code == 200, reply.content
+    told: dict[str, Any] = reply.json()
+    return told
+
+
+def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_sent(place: Place) -> None:  # noqa: F811
+    told = score(place, "once", level=0.2)
+    found = place.ask(f"/verdicts/{told['id']}", "mine").json()
+    assert found["score"] | {"seconds": 0} == told | {"seconds": 0} and found["answers_kept"] and found["by"] == "mine"
+    assert found["asked"]["level"] == 0.2
+    assert score(place, "once", level=0.2)["id"] == told["id"] != score(place, "once")["id"]
+    assert score(place, "once", key="theirs", level=0.2)["id"] != told["id"]
+
+
+def test_it_is_its_keys_own(place: Place) -> None:  # noqa: F811
+    told = score(place, "own")
+    for path in ("", "/page"):
+        problem(place.ask(f"/verdicts/{told['id']}{path}", "theirs"), 404, "no such verdict")
+        assert place.ask(f"/verdicts/{told['id']}{path}", "full").status_code == 200, "admin sees everybody's"
+    assert told["id"] not in json.dumps(place.ask("/verdicts?limit=200", "theirs").json())
+    problem(place.ask("/verdicts", "read"), 403, "scope score or audit or admin")
+
+
+def test_scores_and_audits_are_listed_together_filtered_and_by_pages(place: Place, stranger: Stranger) -> None:  # noqa: F811
+    for i in range(5):
+        score(place, f"listed-{i}", "full", INNOCENT if i % 2 else COPY)
+    suspect = {"url": f"{stranger.url}/v2/models/m/infer?token=SECRET"}
+    made = place.ask("/audits", "full", json.dumps({"kit": place.id, "suspect": suspect}).encode())
+    assert made.status_code == 202, made.content
+    ended(place, made.json()["id"], "full")
+    listed = place.ask("/verdicts?text=LISTED-", "full").json()
+    assert [v["suspect"] for v in listed["verdicts"]] == [f"listed-{i}" for i in (4, 3, 2, 1, 0)] and listed["next"] is None
+    assert [v["call"] for v in listed["verdicts"]] == ["stolen", "not shown"] * 2 + ["stolen"]
+    cut = "/verdicts?text=listed-&call=stolen&limit=2"
+    first = place.ask(cut, "full").json()
+    rest = place.ask(f"{cut}&cursor={first['next']}", "full").json()
+    assert [v["suspect"] for v in first["verdicts"] + rest["verdicts"]] == ["listed-4", "listed-2", "listed-0"] and rest["next"] is None
+    newest = place.ask("/verdicts?limit=1", "full").json()["verdicts"][0]
+    assert (newest["id"], newest["kind"], newest["call"]) == (made.json()["id"], "audit", "stolen")
+    assert "SECRET" not in json.dumps(place.ask("/verdicts?kind=audit", "full").json())
+    assert place.ask("/verdicts?text=SECRET", "full").json()["verdicts"] == [], "nobody finds out a key by looking for its letters"
+    problem(place.ask("/verdicts?cursor=x", "full"), 422, "the cursor is none")
+
+
+def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(place: Place) -> None:  # noqa: F811
+    told = score(place, "<b>sent</b>", "full", level=0.2)
+    mine, theirs = (score(place, "sent", key)["id"] for key in ("mine", "theirs"))
+    reply = place.ask(f"/verdicts/{told['id']}/page", "full")
+    assert "attachment" in reply.headers["Content-Disposition"] and "sandbox" in reply.headers["Content-Security-Policy"]
+    assert told["digest"] in reply.text and told["answers_sha256"] in reply.text and "&lt;b&gt;sent" in reply.text
+    assert "<img" in reply.text and "<img" in place.ask(f"/verdicts/{mine}/page", "mine").text
+    bare = place.ask(f"/verdicts/{theirs}/page", "theirs").text
+    assert "<img" not in bare and told["answers_sha256"] in bare and "stolen" in bare
+
+
+def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Place) -> None:  # noqa: F811
+    told = score(place, "explained")
+    found = place.ask(f"/verdicts/{told['id']}/explanation", "mine").json()
+    assert [c["victim"] for c in found["candidates"]] == [True] + [False] * 19 and len(found["questions"]) == 10
+    assert all(q["image"].startswith("data:image/png;base64,") for q in found["questions"])
+    assert found["verdict"]["p_value"] == told["twins"]["p_value"] and found["kit_sha256"] == told["digest"]
+    problem(place.ask(f"/verdicts/{told['id']}/explanation", "theirs"), 403, "scope evidence")
+    problem(place.ask(f"/verdicts/{told['id']}/pack", "theirs"), 403, "scope evidence")
+
+
+@pytest.mark.parametrize("kind", ["score", "audit"])
+def test_a_pack_is_verified_by_whoever_gets_it(
+    kind: str, place: Place, stranger: Stranger, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+) -> None:  # fmt: skip
+    if kind == "score":
+        id_ = score(place, "packed", "full")["id"]
+    else:
+        asked = {"kit": place.id, "suspect": {"url": f"{stranger.url}/v2/models/m/infer"}}
+        id_ = place.ask("/audits", "full", json.dumps(asked).encode()).json()["id"]
+        ended(place, id_, "full")
+    reply = place.ask(f"/verdicts/{id_}/pack", "full")
+    assert reply.status_code == 200 and zipfile.is_zipfile(io.BytesIO(reply.content))
+    (tmp_path / "case.zip").write_bytes(reply.content)
+    assert main(["evidence", "verify", str(tmp_path / "case.zip"), "--store", str(tmp_path / "mine")]) == 0
+    assert "nothing speaks against it" in capsys.readouterr().out
+    assert place.ask(f"/verdicts/{id_}/explanation", "full").json()["verdict"]["call"] == "stolen"
+
+
+def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
+    told = place.ask("/key", "theirs").json()
+    assert (told["name"], told["scopes"], told["open"], told["keeps"], told["suspects"]) == ("theirs", ["score"], False, True, [])
+    assert len(place.ask("/key", "full").json()["suspects"]) == 2
+    problem(place.ask("/key", "wrong"), 401, "the key is missing or not known")
+
+
+def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:
+    book = Book(tmp_path / "audits.sqlite")
+    kept = Verdicts(tmp_path, book, answers_bytes=1000)
+    told = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"call": "stolen"}}
+    ids = [kept.keep("a", {}, told | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
+    assert len({*ids}) == 5 and len(kept.listed(Wanted("a"))) == 5 and kept.listed(Wanted("b")) == []
+    assert [kept.answers(f"{i:064}") is not None for i in range(5)] == [False, False, True, True, True]
+    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
+        for change in ("UPDATE scores SET call = 'not shown'", "DELETE FROM scores"):
+            with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+                db.execute(change)
+    kept.close()
+    book.close()
+
+
+def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    def full(*_: Any) -> None:
+        raise NotWrittenError("no room")
+
+    monkeypatch.setattr(Answers, "put", full)
+    told = score(place, "unkept")
+    assert told["id"] == "" and told["twins"]["call"] == "stolen"
+
+
+def test_a_replica_starts_without_what_only_explanations_need() -> None:
+    code = "import sys, zooaudit.serving.http; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    body = export_onnx(COPY, tmp_path / "m.onnx").read_bytes()
+    path = f"/kits/{place.id}/model?suspect=file&kind=onnx"
+    told = place.ask(path, "mine", body, "application/octet-stream").json()
+    assert told["twins"]["call"] == "stolen" and told["twins"]["queries"] == place.kit.twin_test.budget
+    about = place.ask(f"/verdicts/{told['id']}", "mine").json()["asked"]
+    assert about["model_sha256"] == hashlib.sha256(body).hexdigest()
+    problem(place.ask(path, "mine", b"?", "application/octet-stream"), 422, "not a readable ONNX graph")
+    problem(place.ask(path, "mine", bytes(2**20 + 1), "application/octet-stream"), 413, "1,048,576")
+    problem(place.ask(path, "read", body, "application/octet-stream"), 403, "scope score")
+    service = place.client.app.state.service  # type: ignore[attr-defined]
+    monkeypatch.setattr(service, "settings", replace(service.settings, model_bytes=0))
+    problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "runs no models")

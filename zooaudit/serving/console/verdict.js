@@ -1,0 +1,94 @@
+// A verdict: the call, what its level means, where the victim stands, what it rests on; one that is kept, why it is so, and to send it.
+import { html } from "./html.js";
+import { may, useLive } from "./api.js";
+import { Call, Facts, Live, Save, Table, Title } from "./parts.js";
+import { Candidates } from "./picture.js";
+import { isWeak, meaning, short, when } from "./words.js";
+
+function pValue(found) {
+  if (found.p_value === null) return "none";
+  const by = found.by === "rank" ? "by the victim's rank among its twins" : "by the normal distribution";
+  return `${short(found.p_value)} ${by}${found.beyond ? ", or by the suspect's among innocent models: the larger of both" : ""}`;
+}
+
+const normally = (claim) => `p ${short(claim.p_value)}; a test of their normality: p ${short(claim.normality)}`;
+
+function restsOn(found) {
+  return {
+    p: pValue(found), Rank: found.rank === null ? "none" : `${found.rank} of ${found.twins + 1}`,
+    "Smallest p": `${short(found.smallest_p)}, with ${found.twins} twins`,
+    ...(found.normal ? { "If the twins are normal": normally(found.normal) } : {}),
+    ...(found.beyond ? { "Beside innocent models": `${found.beyond.above} of ${found.beyond.references} references have as much of the victim` } : {}),
+    Questions: `${found.queries} of at most ${found.budget}${found.settled ? "" : "; not settled: more may change the call"}`, "Read as": found.access,
+  };
+}
+
+export function Verdict({ found, more = {}, head = "h3" }) {
+  return html`<div class="verdict">
+    <p class="large"><${Call} call=${found.call} level=${found.level} /></p>
+    <p class=${isWeak(found.level) ? "frequency unsure" : "frequency"}>${meaning(found.level)}</p>
+    <p>${found.reason}</p>
+    ${found.hint && html`<p class="hint">Hint: ${found.hint}</p>`}
+    ${found.cautions?.length > 0 && html`<div class="note" role="note"><${head}>Caution<//><ul>${found.cautions.map((c) => html`<li>${c}</li>`)}</ul></div>`}
+    ${found.statistics?.length > 1 && html`<${Candidates} found=${found} />`}
+    <${head}>What it rests on<//><${Facts} of=${{ ...restsOn(found), ...more }} />
+    <${head}>What the level means<//><p class="promise">${found.promise}</p></div>`;
+}
+
+const TRUSTED = "The pack holds the kit, and with it what the victim and its twins answered. It is for whoever must check the verdict: "
+  + "zooaudit evidence verify.";
+const NOT_TRUSTED = "The evidence pack and the explanation show what the victim and its twins answered: they take a key with the scope evidence.";
+
+/* To send and to look closer: `at` is the verdict's address in the console. */
+export function Sending({ id, at, answers = true, head = "h3" }) {
+  if (!answers) return html`<p class="note" role="note">
+    The answers to this verdict are not kept any more: send them again to have it explained or packed.</p>`;
+  return html`<${head}>Send it, or look closer<//>
+    <p class="actions"><${Save} path=${`/verdicts/${id}/page`} name=${`verdict-${id}.html`}>Verdict to print or send (HTML)<//>
+    <${Save} disabled=${!may("evidence")} path=${`/verdicts/${id}/pack`} name=${`evidence-${id}.zip`}>Evidence pack (ZIP)<//>
+    ${may("evidence") && html`<a class="button plain" href=${`${at}/why`}>Why this verdict?</a>`}</p>
+    <p class="hint">${may("evidence") ? TRUSTED : NOT_TRUSTED}</p>`;
+}
+
+export function KeptVerdict({ id }) {
+  const live = useLive(`/verdicts/${id}`);
+  return html`<${Title}>Verdict${live.data ? ` on ${live.data.score.suspect}` : ""}<//><${Live} live=${live}>${(kept) => {
+    const { score } = kept;
+    const about = {
+      Kit: html`<a href=${`/console/kits/${score.kit}`}>${score.kit}</a>`, "Kit, SHA-256": score.digest, "Answers, SHA-256": score.answers_sha256,
+      ...(kept.asked.model_sha256 ? { "Model, SHA-256": kept.asked.model_sha256 } : {}), Judged: `${when(kept.made)}, with the key ${kept.by}`,
+    };
+    return html`<section aria-label="Verdict">${score.twins ? html`<${Verdict} head="h2" found=${score.twins} more=${about} />`
+      : html`<p class="large">${score.paper.decision}</p><p>By the paper's test: ${score.paper.reason}</p>
+        <p class="note">${score.paper.caution}</p><${Facts} of=${about} />`}
+      ${score.twins && html`<${Sending} head="h2" id=${id} at=${`/console/verdicts/${id}`} answers=${kept.answers_kept} />`}</section>`;
+  }}<//>`;
+}
+
+const identity = (why) => ({
+  Kit: why.kit, "Kit, SHA-256": why.kit_sha256, "Answers, SHA-256": why.answers_sha256, Victim: why.victim, "Decided by": why.decided_by.join(", "),
+});
+const said = (answers) => answers.map((a) => `${a.label}: ${a.probability.toFixed(2)}`).join(", ");
+
+export function Why({ id, back }) {
+  const live = useLive(`/verdicts/${id}/explanation`);
+  return html`<${Title}>Why this verdict?<//><p><a href=${back}>Back to the verdict</a></p><${Live} live=${live}>${(why) => html`
+    <section aria-labelledby="among"><h2 id="among">${why.suspect}: <${Call} call=${why.verdict.call} level=${why.verdict.level} /></h2>
+      <p class=${isWeak(why.verdict.level) ? "frequency unsure" : "frequency"}>${meaning(why.verdict.level)}</p><p>${why.verdict.reason}</p>
+      ${why.candidates.length > 0 && html`<${Candidates} found=${why.verdict} />`}
+      <${Facts} of=${identity(why)} /></section>
+    ${why.looks.length > 0 && html`<section aria-labelledby="looks"><h2 id="looks">Look by look</h2>
+      <${Table} name="Looks" titles=${["Questions", "Victim", "Best twin", "Which"]} rows=${why.looks.map((l) => html`<tr>
+        <td class="number">${l.queries}</td><td class="number">${l.victim.toFixed(2)}</td><td class="number">${l.best.toFixed(2)}</td>
+        <td><code>${l.best_twin}</code></td></tr>`)} /></section>`}
+    ${why.questions.length > 0 && html`<section aria-labelledby="asked"><h2 id="asked">The questions that weighed most</h2>
+      <p class="hint">Shares are of what the victim is ${why.leads ? "ahead of" : "behind"} the mean of its twins. A negative share speaks against the victim.
+        Of each answer the two likeliest classes are shown.</p>
+      <${Table} name="Questions" titles=${["Image", "Question", "Share", "Victim", "Suspect", "Twins, mean"]}
+        rows=${why.questions.map((q) => html`<tr>
+        <td><img class="asked" src=${q.image} alt=${`Question ${q.index}${q.true_class && `, ${q.true_class}`}`} /></td>
+        <td>${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}</td><td class="number">${(100 * q.share).toFixed(1)} %</td>
+        <td>${said(q.victim)}</td><td>${said(q.suspect)}</td><td>${said(q.twins)}</td></tr>`)} /></section>`}
+    <section aria-labelledby="unsaid"><h2 id="unsaid">What is not said, and why</h2>
+      <ul>${why.abstained.map((line) => html`<li>${line}.</li>`)}</ul></section>`}<//>`;
+}

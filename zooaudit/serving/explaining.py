@@ -1,0 +1,122 @@
+"""A kept verdict made again from its answers: explained, as a page, and as evidence for somebody else."""
+
+import tempfile
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zooaudit.data.images import to_unit
+from zooaudit.evidence import packs
+from zooaudit.evidence.keeping import ANSWERS, KIND, SEEN, keep, schema
+from zooaudit.kit import KIND as KIT
+from zooaudit.kit import Kit, answers_digest
+from zooaudit.reporting.explained import Explanation, explained, plain
+from zooaudit.serving.problems import Refused
+from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.copy import copy
+from zooaudit.suspects.access import Access
+from zooaudit.verdict.decision import By
+from zooaudit.verdict.twin_test import Examined
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A suspect's answers, and how they were judged.
+
+    Attributes:
+        digest: the kit's.
+        read_as: how the answers were read; ``access``: what was asked for, maybe ``seen``.
+        evidence: id of what the store has on it; "" of a score.
+    """
+
+    kit: Kit
+    kit_id: str
+    digest: str
+    suspect: str
+    answers: Tensor
+    level: float
+    access: str
+    read_as: str
+    by: By
+    horizon: int | None
+    evidence: str = ""
+
+    @staticmethod
+    def of_score(kit: Kit, row: dict[str, Any], content: bytes) -> "Case":
+        """Of a kept score; ``content``: its answers."""
+        told, asked = row["told"], row["asked"]
+        verdict = told["twins"]
+        rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
+        return Case(
+            kit, told["kit"], told["digest"], told["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
+            verdict["by"], asked["queries"],
+        )  # fmt: skip
+
+    @staticmethod
+    def of_audit(kit: Kit, artifacts: Artifacts, evidence: str) -> "Case":
+        """Of an audit that ended with a verdict."""
+        artifact = artifacts.load(KIND, evidence)
+        meta = artifact.meta
+        rows = artifact.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
+        answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
+        return Case(
+            kit, meta["kit"], meta["kit_sha256"], meta["suspect"], answers, meta["level"], meta["access"], meta["read_as"],
+            meta["p_value"], meta["horizon"], artifact.id,
+        )  # fmt: skip
+
+    def examined(self) -> Examined:
+        """Judged once more."""
+        return self.kit.twin_test.judge(self.answers, self.level, Access.named(self.read_as), self.by, self.horizon)
+
+    def explained(self, questions: int = 10) -> Explanation:
+        """As ``zooaudit explain`` does."""
+        access, verdict = Access.named(self.read_as), self.examined().verdict
+        return explained(self.kit.twin_test, self.answers, access, verdict, self.kit.classes, questions)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What identifies it."""
+        return {
+            "suspect": self.suspect, "kit": self.kit_id, "kit_sha256": self.digest, "victim": self.kit.victim, "evidence": self.evidence,
+            "answers_sha256": answers_digest(self.answers),
+        }  # fmt: skip
+
+    def as_json(self) -> dict[str, Any]:
+        """The explanation, with the images of its questions."""
+        from zooaudit.reporting.pictures import png  # and with it matplotlib, which a replica starts without
+
+        found = plain(self.explained())
+        images = self.kit.twin_test.images
+        shown = [q | {"image": png(to_unit(images[q["index"]]))} for q in found["questions"]]
+        return self.told | found | {"questions": shown}
+
+    def page(self, questions: int) -> str:
+        """One HTML file; without questions it shows nothing that the verdict does not."""
+        from zooaudit.reporting.explained_page import render
+
+        return render(self.kit.twin_test, self.explained(questions), self.told)
+
+    def pack(self, artifacts: Artifacts) -> bytes:
+        """Evidence and kit in one file, which 'zooaudit evidence verify' checks."""
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / "pack.zip"
+            if self.evidence:
+                packs.export(artifacts, self.evidence, out)
+                return out.read_bytes()
+            store = open_store(str(Path(scratch) / "store"))
+            copy(artifacts, store, [(KIT, self.kit_id)], lambda _: None)
+            packs.export(store, keep(store, store.load(KIT, self.kit_id), self.suspect, self.examined(), self.access), out)
+            return out.read_bytes()
+
+
+def judged_by_twins(row: dict[str, Any]) -> None:
+    """Raises:
+    Refused: 422, the verdict is the paper's test's.
+    """
+    if not row["told"].get("twins"):
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "verdicts of the paper's test are not explained", "method=paper", "method=twins")

@@ -1,0 +1,67 @@
+"""The route for a suspect that is a file: asked here, in a process of its own, where the operator allows it."""
+
+import hashlib
+import tempfile
+import time
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, Query, Request
+from torch import Tensor
+
+from zooaudit.errors import ModelError
+from zooaudit.evidence.keeping import SEEN
+from zooaudit.kit import Kit
+from zooaudit.serving import schemas
+from zooaudit.serving.keeping import kept
+from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, scored
+from zooaudit.serving.problems import Refused
+from zooaudit.serving.scoring import Job
+from zooaudit.serving.service import Shared, read_body
+from zooaudit.serving.settings import MODELS_MIB
+from zooaudit.suspects import boxed
+from zooaudit.suspects.access import Access
+from zooaudit.verdict.decision import By, check_level
+
+router = APIRouter()
+BODY: dict[str, Any] = {"requestBody": {"required": True, "content": {"application/octet-stream": BINARY}}}
+one_at_a_time = anyio.CapacityLimiter(1)
+
+
+@router.post("/kits/{id_}/model", tags=["scores"], openapi_extra=BODY)
+async def model(
+    id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, kind: Literal["onnx", "safetensors"],
+    factory: Annotated[str, Query(max_length=200, description="of weights: timm:NAME or torchvision:NAME")] = "",
+    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
+    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank",
+) -> schemas.Score:  # fmt: skip
+    """Judge a suspect that is a file, by the twin test: it is asked all questions in a process with limits on memory and time, and not
+    kept."""
+    most = service.settings.model_bytes
+    if not most:
+        raise Refused(HTTPStatus.FORBIDDEN, "this service runs no models of its callers", expected=f"a service with {MODELS_MIB}")
+    rung = None if access == SEEN else Access.named(access)
+    if level is not None:
+        check_level(level)
+    summary, kit = await service.kit(id_)
+    asked = kit.twin_test.stops(queries)[-1]
+    body = await read_body(request, most, service, key)
+    started = time.perf_counter()
+    how = boxed.Boxed(kit.image_shape, kit.classes, factory, rung is not None)
+    answers = await anyio.to_thread.run_sync(_answers, body, kind, kit, asked, how, limiter=one_at_a_time)
+    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, rung, by, queries), started)
+    about = {"method": "twins", "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": None}
+    about |= {"model_sha256": hashlib.sha256(body).hexdigest(), "factory": factory}
+    return await kept(service, key, about, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
+
+
+def _answers(body: bytes, kind: str, kit: Kit, asked: int, how: boxed.Boxed) -> Tensor:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"model.{kind}"
+        path.write_bytes(body)
+        try:
+            return boxed.ask(path, kit.twin_test.questions()[:asked], how)
+        except ModelError as error:
+            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
