@@ -49,7 +49,7 @@ def test_pages_have_addresses_titles_and_a_way_back(page: Page, desk: Desk) -> N
     id_, seen = score(desk, "addressed"), []
     page.click(f"#kit-{desk.id} a")
     expect(page.locator("#kit")).to_be_visible()
-    assert page.evaluate("document.activeElement.tagName") == "H1", "whoever followed a link is told where it led"
+    expect(page.locator("h1")).to_be_focused()  # whoever followed a link is told where it led
     page.click("text=Judge answers")
     expect(page.locator("#score-form")).to_be_visible()
     page.click("nav >> text=Verdicts")
@@ -97,7 +97,8 @@ def test_a_wrong_key_is_said_where_it_was_typed_and_nothing_is_shown(browser: Br
     page.fill("#key", "wrong")
     page.keyboard.press("Enter")
     expect(page.locator("#key-form .alert")).to_contain_text("the key is missing or not known")
-    assert page.evaluate("document.activeElement.className") == "alert" and page.locator("nav a").count() == 0
+    expect(page.locator(".alert")).to_be_focused()
+    assert page.locator("nav a").count() == 0
     sign_in(page, desk)
     expect(page.locator("h1")).to_have_text("Verdicts")
     page.close()
@@ -141,7 +142,7 @@ def test_the_list_is_live_filtered_by_its_address_and_has_pages(page: Page, desk
     page.fill("input[name=text]", "paged-")
     page.wait_for_url("**text=paged-")
     expect(page.locator("tbody tr")).to_have_count(25)
-    assert page.evaluate("document.activeElement.name") == "text", "whoever types goes on typing"
+    expect(page.locator("[name=text]")).to_be_focused()  # whoever types goes on typing
     page.click("text=Older")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.reload()

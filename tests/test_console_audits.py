@@ -121,7 +121,7 @@ def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Pag
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.4)
     page.click("#audit-form button")
     expect(page.locator("#audit-error")).to_contain_text("The service cannot be reached. Press Start again: it is the same audit")
-    assert page.evaluate("document.activeElement.id") == "audit-error"
+    expect(page.locator("#audit-error")).to_be_focused()
     page.click("#audit-form button")
     wire.cut = False
     page.click("#audit-form button")

@@ -37,7 +37,7 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
     assert expected.verdict.reason in shown and desk.id in shown
     assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content(".promise")
-    assert page.evaluate("document.activeElement.id") == "result-title", "a screen reader is taken to the verdict"
+    expect(page.locator("#result-title")).to_be_focused()  # a screen reader is taken to the verdict
     shown_as_a_picture(expected.verdict, page)
 
 
@@ -70,7 +70,7 @@ def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_butt
     error = page.wait_for_selector("#score-error")
     assert error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
     assert page.locator(".verdict").count() == 0 and page.locator("#result").count() == 0
-    assert page.evaluate("document.activeElement.id") == "score-error"
+    expect(page.locator("#score-error")).to_be_focused()
     button, told = page.locator("#score-form button").bounding_box(), error.bounding_box()
     assert button and told and 0 <= told["y"] - button["y"] < 60, "beside the button that caused it"
     assert told["y"] + told["height"] <= 501, "within the window"
