@@ -57,7 +57,7 @@ def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, t
 def test_report_comes_out_of_the_store_again(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
     assert main(["report", "--store", str(finished.store), "--run", "digits", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == (finished.report / "report.html").read_bytes()
-    assert main(["report", "--store", str(finished.store), "--run", "nothing", "--out", str(tmp_path)]) == 3
+    assert main(["report", "--store", str(finished.store), "--run", "nothing", "--out", str(tmp_path)]) == 2
     assert "digits" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ BAD_INPUT = {
     "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
     "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
     "twins of no kit": (["kit", "add-twins"], 2, "which kit do you add twins to?"),
-    "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
+    "no store": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "there is no store at"),
 }
 
 
@@ -227,6 +227,30 @@ def test_bad_input_is_one_line_with_the_exit_code(name: str, tmp_path: Path, mon
     assert message in one_line(capsys)
     store = tmp_path / "store"
     assert not store.exists() or snapshot(store) == {}
+
+
+UNKNOWN = {
+    "kit show": (["kit", "show", "--kit", "zz"], "kit 'zz'"),
+    "kit commit": (["kit", "commit", "--kit", "zz"], "kit 'zz'"),
+    "score": (["score", "--kit", "zz", "--answers", "a.csv"], "kit 'zz'"),
+    "explain": (["explain", "zz"], "evidence 'zz'"),
+    "evidence": (["evidence", "export", "case.zip", "--evidence", "zz"], "evidence 'zz'"),
+    "report": (["report", "--run", "zz"], "run zz is unknown"),
+    "store show": (["store", "show", "kit", "zz"], "has no kit zz"),
+    "store copy": (["store", "copy", "--run", "zz", "--to", "other"], "run zz is unknown"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_name_that_the_store_lacks_is_bad_input(
+    name: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, message = UNKNOWN[name]
+    capsys.readouterr()
+    assert main([*arguments, "--store", str(finished.store)]) == 2
+    assert message in one_line(capsys)
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_option_is_not_taken_for_a_longer_one(capsys: Capture) -> None:

@@ -41,7 +41,8 @@ from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.access import top_k
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
-from zooaudit.verdict.wording import checked, plain, promise, standing
+from zooaudit.verdict.wording import checked, plain
+from zooaudit.verdict.wording import told as in_words
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 SCOPES = ("read", "score", "audit", "admin")
@@ -136,8 +137,7 @@ def test_a_verdict_is_the_twin_tests_to_the_bit(model: Affine, kind: str, place:
     told = reply.json()
     found = told["twins"]
     assert {name: found[name] for name in plain(expected)} == plain(expected)
-    assert found.keys() - plain(expected).keys() == {"standing", "promise", "hint"}
-    assert (found["standing"], found["promise"], found["hint"]) == (standing(expected), promise(expected), "")
+    assert found == in_words(expected) | {"hint": ""}
     assert (told["answers_sha256"], told["suspect"], told["kit"], told["paper"]) == (answers_digest(answers), "theirs", place.id, None)
     assert (found["call"] == "stolen") == (model is COPY) and len(found["statistics"]) == 20
 

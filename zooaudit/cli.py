@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 from zooaudit import __version__
-from zooaudit.errors import ZooauditError
+from zooaudit.errors import InputError, ZooauditError
 from zooaudit.events import event_line
 from zooaudit.subcommands import SUBCOMMANDS, Subcommand, found
 
@@ -51,6 +51,10 @@ def main(argv: list[str] | None = None) -> int:
         if args.debug:
             raise
         return _complain(args, "error", error.exit_code, " ".join(str(error).split()))
+    except OSError as error:  # of a file that nobody looked at beforehand
+        if args.debug or not error.filename:
+            raise
+        return _complain(args, "error", InputError.exit_code, f"{error.filename}: {error.strerror}; --debug shows where")
     except KeyboardInterrupt:
         return _complain(args, "stopped", INTERRUPTED, "interrupted; finished models are kept, the same command goes on from there")
 

@@ -14,6 +14,7 @@ from zooaudit.data.readers import memory
 from zooaudit.data.sheet import sheet
 from zooaudit.data.words import short
 from zooaudit.errors import DataError
+from zooaudit.outputs import check_folder
 from zooaudit.planning import size
 
 EXAMPLE = "zooaudit data --data ./mine --size 64 --out ./look"
@@ -36,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def data(args: argparse.Namespace, out: TextIO) -> int:
     """Find a dataset and show what is read of it: kind, sizes, classes, what was skipped, example images."""
     shown_below = args.data and not args.json and not args.data.startswith("s3://")
+    if args.out:
+        check_folder(Path(args.out))
     name = args.dataset or (own_data.name_of(args.data) if args.data else DEFAULT)
     found = own_data.data_of(args, name, (lambda _: None) if shown_below else voice(args))
     facts = described(found)

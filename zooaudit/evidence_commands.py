@@ -18,7 +18,7 @@ from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
 from zooaudit.own_start import add_checkpoint, checkpoints_of, tried_start
 from zooaudit.recipes import recipe_from
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store, open_store
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
@@ -36,7 +36,7 @@ def evidence(args: argparse.Namespace, out: TextIO) -> int:
 def _export(args: argparse.Namespace, out: TextIO) -> int:
     if not args.evidence:
         raise ConfigError("--evidence is missing: the id that 'zooaudit score' printed")
-    packed = packs.export(open_store(args.store, writes=False), args.evidence, Path(args.pack), args.with_victim)
+    packed = packs.export(existing_store(args.store), args.evidence, Path(args.pack), args.with_victim)
     facts = {"pack": str(packed), "bytes": packed.stat().st_size, "with_victim": args.with_victim}
     print(json.dumps(facts) if args.json else f"{packed}: {facts['bytes']:,} bytes", file=out)
     return 0

@@ -9,13 +9,14 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError
+from zooaudit.errors import ConfigError, DamagedArtifactError
 from zooaudit.evidence.checks import as_one_of
 from zooaudit.evidence.keeping import ANSWERS, KIND, Together, schema
 from zooaudit.evidence.packs import Opened
 from zooaudit.kit import find_kit, read_kit
+from zooaudit.outputs import check_folder
 from zooaudit.reporting.explained import Explanation, Look, Placed, Question, Said, explained, plain
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 
@@ -29,7 +30,9 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
     """Explain the verdict of a piece of evidence: the victim among its twins, and the questions that weighed most."""
     if args.questions < 1:
         raise ConfigError(f"--questions {args.questions}; expected 1 or more")
-    opened = _opened(open_store(args.store, writes=False), args.evidence)
+    if args.out:
+        check_folder(Path(args.out).parent)
+    opened = _opened(existing_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
     told = {
         "evidence": opened.evidence.id,
@@ -52,20 +55,13 @@ def _opened(artifacts: Artifacts, id_: str) -> Opened:
     """Evidence by its id, or the start of it, and the kit that it rests on.
 
     Raises:
-        MissingArtifactError: no evidence, or more than one, has that id; or the store lacks its kit.
+        UnknownNameError: no evidence, or more than one, has that id; or the store lacks its kit.
         DamagedArtifactError: it is not what its manifest says.
     """
-    known = artifacts.ids(KIND)
-    ids = [i for i in known if i.startswith(id_)]
-    if len(ids) != 1:
-        listed = ", ".join(known) or "none; 'zooaudit score' makes some"
-        raise MissingArtifactError(
-            f"{len(ids)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}"
-        )
-    evidence = artifacts.load(KIND, ids[0])
+    evidence = artifacts.named(KIND, id_, "'zooaudit score'")
     meta = evidence.meta
     if "columns" not in meta:
-        raise DamagedArtifactError(f"evidence {ids[0]} is of a version before the twin test; score the suspect again")
+        raise DamagedArtifactError(f"evidence {evidence.id} is of a version before the twin test; score the suspect again")
     kit = find_kit(artifacts, meta["kit"])
     rows = evidence.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
     answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])

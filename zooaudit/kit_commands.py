@@ -18,7 +18,7 @@ from zooaudit.more_twins import add_twins, committed_training
 from zooaudit.recipes import recipe_from
 from zooaudit.score_cases import add_settings
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.offline import write_questions
 from zooaudit.verdict import wording
 from zooaudit.verdict.ranking import smallest_p, suspects_at_once
@@ -34,10 +34,10 @@ MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins":
 
 def kit(args: argparse.Namespace, out: TextIO) -> int:
     """List the kits of a store, show one, commit to one before a suspect is asked, write its questions, or add twins to it."""
-    artifacts = open_store(args.store, writes=args.action == "add-twins")
+    if not args.kit and args.action != "show":
+        raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")
+    artifacts = existing_store(args.store, writes=args.action == "add-twins")
     if not args.kit:
-        if args.action != "show":
-            raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")
         listed = artifacts.ids(KIND)
         print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
         return 0
@@ -105,6 +105,7 @@ def _facts(found: Kit) -> dict[str, Any]:
         "references": len(test.references),
         "reference_kinds": dict(Counter(r.kind for r in test.references)),
         "level": test.level,
+        "frequency": wording.in_cases(test.level),
         "smallest_p": smallest_p(test.twins),
         "suspects_at_once": suspects_at_once(test.twins, test.level),
         "budget": test.budget,

@@ -14,6 +14,7 @@ from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.measured import DOMAINS, Domain
+from zooaudit.outputs import check_folder
 from zooaudit.recipe_files.differences import Difference, differences
 from zooaudit.recipe_files.read import INHERIT, base_of, is_file, recipe_of
 from zooaudit.recipe_files.write import HEADER, to_toml
@@ -182,6 +183,7 @@ def _target(args: argparse.Namespace) -> Path | None:
         raise ConfigError(f"--out {target} is there already; expected another name, or remove it first")
     if not target.parent.is_dir():
         raise ConfigError(f"--out {target}: {target.parent} is not a folder")
+    check_folder(target.parent)
     return target
 
 

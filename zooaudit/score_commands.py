@@ -15,7 +15,7 @@ from zooaudit.kit import answers_digest
 from zooaudit.own_victim import FACTORIES, add_contract
 from zooaudit.score_cases import Case, Scoring, add_settings, open_door
 from zooaudit.score_control import noticed, order_hint
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.artifacts import existing_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
 from zooaudit.verdict.many import CORRECTIONS, corrected
@@ -33,7 +33,7 @@ METHODS = ("twins", "paper", "both")
 
 def score(args: argparse.Namespace, out: TextIO) -> int:
     """Ask suspects a kit's questions and give the verdict: by the twin test, by the paper's test, or both."""
-    scoring = Scoring(args, voice(args), open_store(args.store))
+    scoring = Scoring(args, voice(args), existing_store(args.store, writes=True))
     scoring.check()
     cases = [Case(name, scoring.artifact.id) for name in scoring.names]
     with ExitStack() as stack:
@@ -62,7 +62,7 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
     args, alone = scoring.args, [case.verdict for case in cases if case.verdict]
     for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
         case.verdict = verdict
-        case.facts |= wording.plain(verdict) | {"evidence": None}
+        case.facts |= wording.told(verdict) | {"evidence": None}
         if case.examined and case.door:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access

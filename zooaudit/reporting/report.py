@@ -94,6 +94,8 @@ def _calls(audit: Audit) -> dict[str, Any]:
         "by_way": calls.by_way(audit),
         "picture": calls.picture(audit),
         "nobody": calls.accuses_nobody(test),
+        "frequency": wording.in_cases(test.level),
+        "weak": test.level > wording.WEAK_ABOVE,
         "promise": wording.promise(audit.itself.verdict),
         "standing": wording.standing(audit.itself.verdict) if audit.itself.verdict.rank is not None else "",
         "cautions": calls.shared_cautions(audit),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zooaudit.data.limited_parquet import reader
 from zooaudit.errors import AnswersError, InputError
+from zooaudit.outputs import check_new
 from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.pictures import png
 
@@ -46,12 +47,11 @@ def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ..
     """Write the questions as Parquet, or as a zip of PNGs (8 bits a channel) with a note for whoever asks them.
 
     Raises:
-        InputError: another ending, or there is a file of that name.
+        InputError: another ending, there is a file of that name, or it cannot be written.
     """
     if path.suffix not in FORMATS:
         raise InputError(f"{path} ends in {path.suffix!r}; expected .parquet, or .zip for PNG images")
-    if path.exists():
-        raise InputError(f"{path} is there already; choose another name, nothing was overwritten")
+    check_new(path)
     partial = path.with_name(f".partial-{path.name}")
     if path.suffix == ".parquet":
         pq.write_table(questions_table(images, kit, classes), partial)
