@@ -51,7 +51,16 @@ def test_a_verdict_at_a_lax_level_is_marked_as_weak_wherever_it_is_told(
     case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    asked = ["score", "--store", str(case_store), "--kit", kit_of(case_store).id, "--level", "0.2", *suspect(case_store, tmp_path)]
+    asked = [
+        "score",
+        "--store",
+        str(case_store),
+        "--kit",
+        kit_of(case_store).id,
+        "--level",
+        "0.2",
+        *suspect(case_store, tmp_path, "piracy"),
+    ]
     said = "a model made without yours is called this in at most 1 of 5 cases"
     capsys.readouterr()
     assert main(asked) == 0
@@ -67,7 +76,7 @@ def test_a_verdict_at_a_lax_level_is_marked_as_weak_wherever_it_is_told(
     assert html.count("stolen (weak evidence)") >= 3 and said in html and "<strong>stolen</strong>" not in html
     assert main(["evidence", "export", str(pack), "--evidence", scored["evidence"], "--store", str(case_store)]) == 0
     assert main(["evidence", "verify", str(pack)]) == 0
-    (line,) = [line for line in capsys.readouterr().out.splitlines() if " verdict " in line]
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1:2] == ["verdict"]]
     assert "stolen (weak evidence): " in line and said in line
 
 

@@ -19,6 +19,7 @@ import torch
 from fastapi.testclient import TestClient
 from torch import Tensor
 
+from tests.answer_bodies import WRITERS
 from tests.collecting import Notebook, notebook  # noqa: F401  fixture
 from tests.collecting import key as counted
 from tests.makers import Affine, make_twin_test, near, peer
@@ -32,6 +33,7 @@ from zooaudit.kit import FIRST, Kit, answers_digest, save_kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.serving import keys
 from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.bodies import ACCEPTED
 from zooaudit.serving.book import OPEN
 from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
@@ -40,6 +42,7 @@ from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.access import top_k
+from zooaudit.suspects.answers import BY_ENDING
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.verdict.wording import checked, plain
 from zooaudit.verdict.wording import told as in_words
@@ -87,9 +90,7 @@ def as_json(answers: Tensor) -> bytes:
 
 
 def body_of(answers: Tensor, kind: str) -> bytes:
-    if kind == RAW:
-        return answers.numpy().astype("<f4").tobytes()
-    return as_json(answers) if kind == JSON else (as_arrow if kind == ARROW else as_parquet)(table(answers))
+    return next(write for ending, write in WRITERS.values() if BY_ENDING[ending].media == kind)(answers)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def problem(reply: httpx.Response, status: int, *says: str) -> dict[str, Any]:
     return body
 
 
-@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+@pytest.mark.parametrize("kind", ACCEPTED)
 @pytest.mark.parametrize("model", [COPY, INNOCENT])
 def test_a_verdict_is_the_twin_tests_to_the_bit(model: Affine, kind: str, place: Place) -> None:
     test = place.kit.twin_test
@@ -171,7 +172,7 @@ def test_so_many_questions_at_most_and_a_p_value_by_name(place: Place) -> None:
     problem(place.score(answers, p_value="guess"), 422, "rank", "normal")
 
 
-@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+@pytest.mark.parametrize("kind", ACCEPTED)
 def test_a_suspect_with_classes_of_its_own_is_judged_by_how_alike_its_answers_are(kind: str, place: Place) -> None:
     test = place.kit.twin_test
     answers = TorchBlackBox(COPY, K).ask(test.questions())
@@ -192,7 +193,7 @@ def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
     assert told["call"] != "stolen" and told["hint"].endswith("[3, 2, 1, 0]")
 
 
-@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+@pytest.mark.parametrize("kind", ACCEPTED)
 def test_the_papers_test_is_the_kits_to_the_bit(kind: str, place: Place) -> None:
     answers = ask(TorchBlackBox(INNOCENT, K), place.kit.questions())
     scores, verdict = place.kit.score_answers("theirs", answers)
@@ -260,7 +261,7 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize("name", BAD_ANSWERS)
-@pytest.mark.parametrize("kind", [JSON, RAW, ARROW, PARQUET])
+@pytest.mark.parametrize("kind", ACCEPTED)
 def test_bad_answers_are_a_422_with_what_was_found_and_expected(kind: str, name: str, place: Place) -> None:
     answers, says = BAD_ANSWERS[name]
     found = problem(place.score(answers, kind), 422, *says)
@@ -282,8 +283,8 @@ def test_bad_requests_each_have_a_status_of_their_own(place: Place) -> None:
     problem(place.post(b"{", JSON), 400, "not JSON")
     problem(place.post(b"", JSON), 400, "not JSON")
     problem(place.post(good, RAW), 422, "a multiple of 16")
-    problem(place.post(good, ARROW), 400, "no Arrow stream")
-    problem(place.post(as_parquet(table(GOOD))[:-9], PARQUET), 400, "no Parquet file")
+    problem(place.post(good, ARROW), 400, "no Arrow that can be read")
+    problem(place.post(as_parquet(table(GOOD))[:-9], PARQUET), 400, "no Parquet that can be read")
     problem(place.post(as_arrow(table(GOOD), compression="lz4"), ARROW), 422, "compressed buffers")
     problem(place.post(good, JSON, suspect=place.kit.reference_ids[0], method="paper"), 422, "one of the kit's references")
     problem(place.post(good, "application/x-python-pickle"), 415, "application/x-python-pickle", JSON, RAW)
@@ -557,7 +558,7 @@ def test_openapi_names_every_route_and_every_body(place: Place) -> None:
         ("/reports", "get"), ("/reports/{run}", "get"),
     }  # fmt: skip
     score = api["paths"]["/kits/{id_}/score"]["post"]
-    assert score["requestBody"]["content"].keys() == {JSON, RAW, ARROW, PARQUET}
+    assert score["requestBody"]["content"].keys() == set(ACCEPTED)
     assert score["responses"].keys() >= {"200", "4XX", "5XX"}
 
 

@@ -56,7 +56,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
 
 def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[str, Any]:
     if not args.out:
-        raise ConfigError("--out is missing: a .parquet file, or a .zip of PNG images")
+        raise ConfigError("--out is missing: a .parquet or .json file, or a .zip of PNG images")
     of_paper = args.views is not None
     if of_paper and args.queries is not None:
         raise ConfigError("--views is of the paper's test, --queries of the twin test; give one of them")
@@ -145,7 +145,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--kit", metavar="ID", help="the kit, by its id or the start of it (default: list all)")
     add_settings(add)
-    add("--out", metavar="FILE", help="with queries: .parquet, exact, or .zip of PNG images, rounded to 8 bits a channel")
+    add("--out", metavar="FILE", help="with queries: .parquet or .json, exact, or .zip of PNG images, rounded to 8 bits a channel")
     add(
         "--views", type=int, metavar="N",
         help="with queries: those of the paper's test, so many views of them; without, those of the twin test",

@@ -175,7 +175,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add(
         "--answers", metavar="FILE", nargs="+",
-        help="answers that came back to 'zooaudit kit queries': Parquet, CSV or JSON with the columns query and probabilities, or label",
+        help="answers that came back to 'zooaudit kit queries', as .csv, .json, .parquet, .arrow, .npy or .f32: docs/answers.md has each",
     )  # fmt: skip
     add("--factory", metavar="MODULE:NAME", help=f"what builds the suspects' module: {FACTORIES}")
     add_contract(add, "suspects that are files are")

@@ -46,7 +46,10 @@ class Naming:
         Raises:
             AnswersError: an answer of no known form, several forms, classes that are not the kit's, or numbers that are not finite.
         """
-        rows = [self._row(a, i) for i, a in enumerate(answers)]
+        try:
+            rows = [self._row(a, i) for i, a in enumerate(answers)]
+        except OverflowError as error:
+            raise AnswersError.of("a whole number that no float holds", "finite numbers") from error
         forms = {form for _, form in rows}
         if len(forms) != 1:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form")

@@ -3,7 +3,7 @@
 
 const $ = (id) => document.getElementById(id);
 const state = { key: sessionStorage.getItem("key") || "", kit: null, watching: null };
-const KINDS = { parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json", f32: "application/octet-stream" };
+const KINDS = { parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json", csv: "text/csv", npy: "application/x-npy", f32: "application/octet-stream" };
 const ENDED = ["done", "failed", "cancelled"];
 const STATES = { ok: "✓", caution: "!", refused: "✕", "no references": "–" };
 
@@ -104,7 +104,7 @@ function openResult(title) {
 async function judge(form) {
   if (!state.kit) throw new Refused("There is no kit to judge by.");
   const data = new FormData(form), file = $("file").files[0], kind = KINDS[file.name.split(".").pop().toLowerCase()];
-  if (!kind) throw new Refused(`${file.name} has no known ending; expected .parquet, .arrow, .json or .f32`);
+  if (!kind) throw new Refused(`${file.name} has no known ending; expected ${Object.keys(KINDS).map((k) => `.${k}`).join(", ")}`);
   const query = new URLSearchParams({ suspect: data.get("suspect"), access: data.get("access") });
   for (const name of ["level", "queries", "p_value"]) if (data.get(name)) query.set(name, data.get(name));
   state.watching = null;
