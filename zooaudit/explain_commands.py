@@ -20,7 +20,6 @@ from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 
-EXAMPLE = "zooaudit explain 9c01 --store ./store --out why.html"
 HALF = 24
 """Characters of a bar either side of 0."""
 MOST_ID = 44
@@ -126,10 +125,3 @@ def _question(question: Question) -> Iterator[str]:
 
 def _said(answers: Sequence[Said]) -> str:
     return ", ".join(f"{s.label}: {s.probability:.2f}" for s in answers)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("evidence", metavar="EVIDENCE", help="the id that 'zooaudit score' printed, or the start of it")
-    add("--out", metavar="FILE", help="write a page with the questions' images, one HTML file, too")
-    add("--questions", type=int, default=10, metavar="N", help="how many of the questions that weighed most to show (default: %(default)s)")

@@ -16,18 +16,12 @@ from zooaudit.evidence.keeping import commitment
 from zooaudit.kit import KIND, Kit, asked_as, find_kit, read_kit
 from zooaudit.more_twins import add_twins, committed_training
 from zooaudit.recipes import recipe_from
-from zooaudit.score_cases import add_settings
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.offline import write_questions
 from zooaudit.verdict import wording
 from zooaudit.verdict.ranking import smallest_p, suspects_at_once
 from zooaudit.zoo.procedure import by_command, by_function
-
-EXAMPLE = """zooaudit kit show --store ./store --kit 4f2a
-  zooaudit kit commit --store ./store --kit 4f2a --level 0.05 --queries 500
-  zooaudit kit queries --store ./store --kit 4f2a --out queries.zip
-  zooaudit kit add-twins --store ./store --kit 4f2a --twins 99"""
 
 MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins": "add twins to"}
 
@@ -131,25 +125,3 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 def _told(counts: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in counts.items()) or "none"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``kit``, but for the farm's."""
-    add = parser.add_argument
-    add(
-        "action", nargs="?", choices=("show", "commit", "queries", "add-twins"), default="show",
-        help="show: list kits, or one, with what was found out of it without any suspect; commit: the digest of kit, code, --level, "
-        "--access, --p-value and --queries, to be timestamped before a suspect is asked; queries: write the questions, for whoever can "
-        "reach the suspect; the answers go into 'zooaudit score --answers'; add-twins: train more twins and make a new kit with them, for "
-        "a smaller level or more suspects at once; the old kit stays, and no suspect is asked again",
-    )  # fmt: skip
-    add("--kit", metavar="ID", help="the kit, by its id or the start of it (default: list all)")
-    add_settings(add)
-    add("--out", metavar="FILE", help="with queries: .parquet or .json, exact, or .zip of PNG images, rounded to 8 bits a channel")
-    add(
-        "--views", type=int, metavar="N",
-        help="with queries: those of the paper's test, so many views of them; without, those of the twin test",
-    )  # fmt: skip
-    add("--twins", type=int, metavar="N", help="with add-twins: how many there are to be in all; N of them give p-values from 1 / (N + 1)")
-    own_data.add_arguments(add, "with add-twins: the victim's data, where it is not one that zooaudit finds by name")
-    add("--train-timeout", type=float, metavar="SECONDS", help="with add-twins: longest that the owner's procedure may take for one twin")

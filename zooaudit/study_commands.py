@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zooaudit import chosen_recipe, own_data
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
@@ -23,50 +22,7 @@ if TYPE_CHECKING:
     from zooaudit.sweep.space import Space
     from zooaudit.sweep.tuner import Swept
 
-EXAMPLE = "zooaudit study similarity top-k --recipe fmnist-paper --store ./store --build"
-SWEEP_EXAMPLE = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe fmnist-paper --store ./store"
 ALL = "all"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the study subcommand takes."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
-    _add_zoo(parser)
-    add = parser.add_argument
-    add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
-    add(
-        "--models",
-        metavar="DIR",
-        help="validity, power, disguises, baselines, qurd: models that somebody else trained, and their answers; --set dev (the "
-        "default) or --set report says which victims",
-    )
-    add(
-        "--load",
-        metavar="MODULE:FUNCTION",
-        help="disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch module",
-    )
-
-
-def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the sweep subcommand takes."""
-    add = parser.add_argument
-    add("space", nargs="*", metavar="AXIS=V,V", help="what to vary, or a preset; without any, axes and presets are listed")
-    _add_zoo(parser)
-    add("--metric", default="auc", help="what the sweep is judged by; without a space they are listed (default: %(default)s)")
-    add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
-    add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
-
-
-def _add_zoo(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    chosen_recipe.add_arguments(add, "fmnist-paper", "whose zoo: ")
-    add("--seed", type=int, help="run the recipe with another seed")
-    own_data.add_arguments(add)
-    add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
-    add("--farm", choices=("ray", "serial"), default="ray", help="with --build: who trains (default: %(default)s)")
-    add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="with --build: GPU share of a worker (default: 0)")
-    parser.set_defaults(fallback=None, victim_workers=1)
 
 
 def study(args: argparse.Namespace, out: TextIO) -> int:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zooaudit.evidence.keeping import CODE, SEEN, SETTLED, commitment, digest
+from zooaudit.choices import SEEN
+from zooaudit.evidence.keeping import CODE, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording

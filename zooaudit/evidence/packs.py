@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import InputError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
@@ -27,7 +28,6 @@ from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
 from zooaudit.verdict.grouping import MOST as GROUPS
-from zooaudit.verdict.many import CORRECTIONS
 from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
 
 MOST_BYTES = 4 * 2**30

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Request, Response
 from torch import Tensor
 
+from zooaudit.choices import SEEN
 from zooaudit.errors import ZooauditError
-from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record

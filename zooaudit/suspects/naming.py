@@ -55,7 +55,8 @@ class Naming:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form")
         found = torch.tensor([row for row, _ in rows], dtype=torch.float64)
         if not torch.isfinite(found.float()).all():
-            raise AnswersError.of("NaN or infinite values", "finite numbers")
+            bad = int((~torch.isfinite(found.float()).all(1)).sum())
+            raise AnswersError.of(f"NaN or infinite values in {bad} of {len(rows)} answers", "finite numbers")
         return found.float(), forms.pop()
 
     def _row(self, answer: Any, index: int) -> tuple[list[float], Form]:
