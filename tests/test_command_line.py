@@ -23,7 +23,6 @@ HEAVY = (
     "pandas",
     "ray",
     "matplotlib",
-    "PIL",
     "boto3",
     "httpx",
     "pydantic",

@@ -39,11 +39,11 @@ def main(argv: list[str] | None = None) -> int:
         print("zooaudit: interrupted", file=sys.stderr)
         return INTERRUPTED
     args.command_line = given
-    if args.run == SUBCOMMANDS["completion"].run:
+    if args.does == SUBCOMMANDS["completion"].run:
         args.parsers = {name: _alone(name) for name in SUBCOMMANDS}
     out = sys.stdout
     try:
-        command: Command = found(args.run)
+        command: Command = found(args.does)
         aside = _asides() if args.log == "events" else sys.stderr  # Ray prints a worker's death to standard output,
         with _sigterm_interrupts(), contextlib.redirect_stdout(aside):  # which is for results only
             code = command(args, out)
@@ -167,7 +167,7 @@ def _add(subcommands: "argparse._SubParsersAction[Parser]", name: str, one: Subc
         description=f"{one.summary}.",
         epilog=f"example:\n  {example}\n\n{EXIT_CODES}",
     )
-    parser.set_defaults(run=one.run)
+    parser.set_defaults(does=one.run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
     parser.add_argument(

@@ -206,6 +206,7 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
+    print(summary["finding"]["text"].replace("see the checks below", "see the report"), file=out)
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
     _print_twin_test(summary, out)
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
@@ -220,7 +221,8 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
             f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
             file=out,
         )
-    print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
+    print(f"models: {models}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from zooaudit.pipeline import Audit, Judgement, Suspect
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import way
+from zooaudit.reporting.fitness import finding
 from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
@@ -59,6 +60,7 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "auc": _auc(audit),
         "level": audit.kit.twin_test.level,
         "twin_test": _twin_test(audit),
+        "finding": {"fit": (found := finding(audit)).fit, "text": found.text},
         "called_stolen": {str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
         "victim_itself": wording.told(audit.itself.verdict),
         "verdicts": [_verdict(s) for s in audit.suspects],

@@ -101,7 +101,10 @@ def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
         {"check": c.name, "state": "refused" if c.refused else "caution" if c.cautioned else "ok", "p_value": c.p_value, "told": c.line}
         for c in checks
     ]
-    said = f"the victim comes first for {hub.first} of {len(hub.statistics)} references, p {hub.p_first:.2g}; its mean, p {hub.p_mean:.2g}"
+    said = (
+        f"the victim comes first for {hub.first} of {len(hub.statistics)} references (p {hub.p_first:.2g}); "
+        f"its mean over all of them has p {hub.p_mean:.2g}"
+    )
     state = "caution" if hub.is_one else "ok" if len(hub.statistics) else "no references"
     return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "told": said}])
 
