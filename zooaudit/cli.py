@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
@@ -32,13 +33,14 @@ After 3, 4, 5, 7 and 130 the same command goes on where it stopped.
 
 def main(argv: list[str] | None = None) -> int:
     """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line, with ``--debug`` a traceback."""
+    started = time.perf_counter()
     given = sys.argv[1:] if argv is None else argv
     try:
         args = _parsed(given or ["--help"])
     except KeyboardInterrupt:  # while it imports
         print("zooaudit: interrupted", file=sys.stderr)
         return INTERRUPTED
-    args.command_line = given
+    args.command_line, args.started = given, started
     if args.does == SUBCOMMANDS["completion"].run:
         args.parsers = {name: _alone(name) for name in SUBCOMMANDS}
     out = sys.stdout

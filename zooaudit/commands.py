@@ -15,7 +15,7 @@ from zooaudit import pipeline
 from zooaudit.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
-from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
+from zooaudit.console import EventLog, Terminal, TimedFarm, Voice, duration
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.data.unlabelled import read_foreign, read_log
@@ -39,13 +39,13 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
 
-    started, tell = time.perf_counter(), voice(args)
+    tell, started, begun = voice(args), args.started, time.perf_counter()
     with MemoryMeter() as meter, _report_folder(args) as parent:
         name = args.run or chosen_recipe(args).run_name
         artifacts = open_store(args.store)
         check_report_folder(_folder(args, parent, name), name, artifacts.url)
         recipe, dataset = recipe_and_data(args, tell)
-        data_s = time.perf_counter() - started
+        data_s = time.perf_counter() - begun
         farm = TimedFarm(chosen_farm(args))
         own = own_victim(args, dataset, tell)
         name = args.run or recipe.run_name  # it may have fallen back to another recipe
@@ -58,10 +58,10 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         )  # fmt: skip
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
         tell("report: drawing", "report", run=run)
         total_s = time.perf_counter() - started
-        phases = {"data": data_s, **farm.phases}
+        phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
         measured = gather_facts(round(total_s, 1), meter.peak_bytes, args.command_line)
         facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()}, store=artifacts.url)
@@ -222,7 +222,7 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
             file=out,
         )
     models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
-    print(f"models: {models}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    print(f"models: {models}; took {duration(summary['seconds'])} in all, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
 
 
