@@ -38,7 +38,7 @@ def one_line(capsys: Capture) -> str:
 
 
 BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
-TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
@@ -256,7 +256,7 @@ def test_a_name_that_the_store_lacks_is_bad_input(
 def test_an_option_is_not_taken_for_a_longer_one(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["kit", "add-twins", "--train", "m:train"])  # there is --train-timeout
-    assert ended.value.code == 2 and "unrecognized arguments: --train m:train" in capsys.readouterr().err
+    assert ended.value.code == 2 and "unrecognized arguments: --train;" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_what_subcommands_say_of_themselves_is_what_their_functions_say() -> Non
         assert " ".join(summary.split()) == one.summary, name
         assert (
             found(one.example)
-            if one.example.partition(":")[0].isidentifier()
+            if ":" in one.example.split()[0]
             else one.example.startswith(f"zooaudit {name} ") or one.example == f"zooaudit {name}"
         )
 
@@ -333,23 +333,3 @@ def test_alone_it_shows_its_help(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 0 and "Audit a victim from end to end" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says", "usage"),
-    [
-        (["adit", "--recipe", "digits"], "there is no subcommand 'adit'; did you mean audit?", "usage: zooaudit [-h]"),
-        (["qqqq"], "there is no subcommand 'qqqq'; zooaudit --help lists them", "usage: zooaudit [-h]"),
-        (
-            ["score", "--kit", "4f2a", "--acess", "label"],
-            "unrecognized arguments: --acess label; did you mean --access?",
-            "usage: zooaudit score",
-        ),
-        (["doctor", "now"], "unrecognized arguments: now", "usage: zooaudit doctor"),
-    ],
-)
-def test_a_mistyped_word_is_answered_with_the_nearest(arguments: list[str], says: str, usage: str, capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    told = capsys.readouterr().err
-    assert caught.value.code == 2 and says in told and told.startswith(usage)

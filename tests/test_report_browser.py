@@ -50,19 +50,8 @@ def test_a_report_is_not_cut(audit: Audit, browser: Browser) -> None:
 
 def test_nor_is_one_with_failures_long_names_and_weak_calls(audit: Audit, browser: Browser) -> None:
     lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
-    attacked = [
-        replace(
-            s,
-            spec=replace(
-                s.spec, optimiser="adam", extraction=replace(s.spec.extraction, attack="knockoff", labels="soft", images="textures")
-            ),
-        )
-        if s.spec.role is Role.PIRACY and s.spec.extraction
-        else s
-        for s in lax.suspects
-    ]
     id_ = next(s.spec.id for s in lax.suspects if s.spec.role is Role.PIRACY)
-    failed = with_failure(replace(lax, suspects=attacked), id_, f"test accuracy 0.214 under the floor of 0.5, {'of a long reason ' * 8}")
+    failed = with_failure(lax, id_, f"test accuracy 0.214 under the floor of 0.5, {'of a long reason ' * 8}")
     check(browser, render(failed, "a-run-of-a-long-name-with-many-parts", FACTS))
 
 

@@ -56,7 +56,7 @@ def test_report_folder_that_is_a_file_is_an_error_of_ours(audit: Audit, tmp_path
 # --- the numbers ---------------------------------------------------------------------------------------------------------------
 
 
-TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
