@@ -19,10 +19,11 @@ from tests.strangers import Stranger, serving
 from tests.test_bodies import as_parquet, table
 from tests.test_kit import make_kit
 from tests.test_service import CLASSES, COPY, K
+from zooaudit.choices import SCOPES
 from zooaudit.kit import Kit, save_kit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.http import make_app
-from zooaudit.serving.keys import SCOPES, new_key
+from zooaudit.serving.keys import new_key
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store

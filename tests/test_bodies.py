@@ -17,10 +17,9 @@ from torch import Tensor
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
 from zooaudit.errors import AnswersError
-from zooaudit.serving import unpacking
-from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, careful_json, most_bytes, plain_json, questions_json, read_rows
+from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, most_bytes, read_carefully, read_json_fast, read_rows
 from zooaudit.serving.problems import Refused
-from zooaudit.serving.unpacking import read_parquet
+from zooaudit.suspects.offline import questions_json
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 K, MOST = 4, 60
@@ -51,7 +50,7 @@ def as_json(**fields: Any) -> bytes:
 
 
 def read(kind: str, body: bytes) -> Tensor:
-    return read_parquet(body, K, MOST) if kind == PARQUET else read_rows(kind, body, CLASSES, MOST)
+    return read_rows(kind, body, CLASSES, MOST)
 
 
 BACKWARDS = list(reversed(range(MOST)))
@@ -105,9 +104,9 @@ ODD_TEXTS = (
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_odd_texts_are_read_as_carefully_or_refused(text: str) -> None:
-    fast, body = plain_json(text.encode(), K), text.encode()
+    fast, body = read_json_fast(text.encode(), K), text.encode()
     try:
-        careful = careful_json(body, CLASSES, MOST)
+        careful = read_carefully(JSON, body, CLASSES, MOST)
     except (AnswersError, Refused):
         assert fast is None
         with pytest.raises((AnswersError, Refused)):
@@ -123,12 +122,12 @@ def test_too_many_labels_are_refused_before_they_are_laid_out() -> None:
 
 @given(OBJECTS.map(json.dumps).map(str.encode))
 def test_what_is_read_fast_is_what_is_read_carefully(body: bytes) -> None:
-    if (fast := plain_json(body, K)) is not None:
-        assert torch.equal(fast, careful_json(body, CLASSES, MOST))
+    if (fast := read_json_fast(body, K)) is not None:
+        assert torch.equal(fast, read_carefully(JSON, body, CLASSES, MOST))
 
 
 def test_plain_answers_are_read_fast() -> None:
-    assert torch.equal(plain_json(FORMS["JSON"][1], K), GOOD)
+    assert torch.equal(read_json_fast(FORMS["JSON"][1], K), GOOD)
 
 
 def test_labels_by_name_and_by_number() -> None:
@@ -144,41 +143,51 @@ def test_json_with_as_many_digits_as_there_can_be_is_within_the_limit() -> None:
 WRONG = {
     "no rows": (JSON, as_json(answers=[]), "0 rows", "1 to 60"),
     "too many rows": (RAW, b"\0" * 16 * 61, "61 rows", "1 to 60"),
-    "too few classes": (JSON, as_json(answers=GOOD[:, 1:].tolist()), "3 probabilities in row 0", "4, one a class"),
-    "a text": (JSON, as_json(answers=[[0.1, 0.2, 0.3, "0.4"]]), "answers[0][3]: Input should be a valid number", "list of lists"),
-    "nothing": (JSON, as_json(answers=[[0.1, 0.2, 0.3, None]]), "Input should be a valid number", "list of lists"),
-    "a list": (JSON, b"[]", "at the top", "answers"),
+    "too few classes": (JSON, as_json(answers=GOOD[:, 1:].tolist()), "3 numbers for image 0", "4, one for each class"),
+    "a text": (JSON, as_json(answers=[[0.1, 0.2, 0.3, "0.4"]]), "[0.1, 0.2, 0.3, '0.4'] for image 0", "4 numbers"),
+    "nothing": (JSON, as_json(answers=[[0.1, 0.2, 0.3, None]]), "None] for image 0", "4 numbers"),
+    "a list": (JSON, b"[]", "no rows", "one for each query"),
     "neither": (JSON, as_json(more=1), "neither", "one of them"),
     "both": (JSON, as_json(answers=[[1, 0, 0, 0]], labels=[0]), "both", "one of them"),
-    "another label": (JSON, as_json(labels=["shoe"]), "the label 'shoe' in row 0", "one of ankle boot, bag, coat, dress"),
-    "a label beyond": (JSON, as_json(labels=[4]), "the label '4' in row 0", "its number from 0"),
-    "cut off": (RAW, b"\0" * 17, "17 bytes", "a multiple of 16"),
+    "another label": (JSON, as_json(labels=["shoe"]), "the class 'shoe'", "one of ankle boot, bag, coat, dress"),
+    "a label beyond": (JSON, as_json(labels=[4]), "the class '4'", "one of ankle boot"),
+    "cut off": (RAW, b"\0" * 17, "17 bytes", "a multiple of 4"),
     "compressed": (ARROW, as_arrow(table(), compression="zstd"), "compressed buffers", "without compression"),
     "compressed, in the old way": (ARROW, as_arrow(table(), metadata_version=pa.ipc.MetadataVersion.V4), "an old format", "version 5"),
     "a column twice": (
         ARROW,
         as_arrow(pa.table([[0], [0], [[1.0, 0, 0, 0]]], ["query", "query", "probabilities"])),
         "the columns",
-        "query, whole",
+        "query and one of",
     ),
-    "other columns": (ARROW, as_arrow(pa.table({"a": [1]})), "the columns a: int64", "query, whole numbers, and probabilities"),
-    "texts": (ARROW, as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})), "list<", "lists of float32"),
+    "other columns": (ARROW, as_arrow(pa.table({"a": [1]})), "the columns a", "query and one of probabilities"),
+    "texts": (ARROW, as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})), "['a'] for image 0", "4 numbers"),
     "a dictionary": (
         ARROW,
         as_arrow(pa.table({"query": [0], "probabilities": pa.array(["a"]).dictionary_encode()})),
         "a dictionary",
         "plain",
     ),
-    "twice": (ARROW, as_arrow(table(GOOD[:2], [0, 0])), "there twice", "each once"),
-    "missing": (PARQUET, as_parquet(table(GOOD[:2], [0, 2])), "missing", "each once"),
-    "gaps": (PARQUET, as_parquet(pa.table({"query": [0], "probabilities": [[0.5, None, 0.25, 0.25]]})), "with gaps", "4 probabilities"),
+    "twice": (ARROW, as_arrow(table(GOOD[:2], [0, 0])), "query 0 2 times", "each once"),
+    "missing": (PARQUET, as_parquet(table(GOOD[:2], [0, 2])), "2 rows but no query 1", "without a gap"),
+    "gaps": (
+        PARQUET,
+        as_parquet(pa.table({"query": [0], "probabilities": [[0.5, None, 0.25, 0.25]]})),
+        "with gaps",
+        "as many numbers in each",
+    ),
     "no list": (
         ARROW,
         as_arrow(pa.table({"query": [0, 1], "probabilities": [[1.0, 0, 0, 0], None]})),
         "missing values",
-        "a list in each row",
+        "a list of numbers in each row",
     ),
-    "other lengths": (PARQUET, as_parquet(pa.table({"query": [0], "probabilities": [[0.5, 0.5]]})), "other lengths", "4 probabilities"),
+    "other lengths": (
+        PARQUET,
+        as_parquet(pa.table({"query": [0], "probabilities": [[0.5, 0.5]]})),
+        "2 numbers for image 0",
+        "4, one for each class",
+    ),
     "more rows than there are questions": (PARQUET, as_parquet(table(torch.ones(61, 4))), "61 rows", "1 to 60"),
 }
 
@@ -202,7 +211,7 @@ def bomb(rows: int) -> bytes:
 def test_a_parquet_bomb_goes_off_elsewhere() -> None:
     body = bomb(300_000_000)
     assert len(body) < 200_000
-    with pytest.raises(Refused, match="no Parquet file that can be read") as caught:
+    with pytest.raises(Refused, match="no Parquet that can be read") as caught:
         read(PARQUET, body)
     assert caught.value.status == HTTPStatus.BAD_REQUEST
     assert torch.equal(read(*FORMS["Parquet"]), GOOD), "the next one is read as ever"
@@ -245,7 +254,7 @@ def test_questions_in_json_are_exact() -> None:
 
 def test_a_reader_that_does_not_start_is_no_fault_of_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limited_parquet.sys, "executable", "/bin/false")
-    monkeypatch.setattr(unpacking, "reader", Reader())
+    monkeypatch.setattr(limited_parquet, "reader", Reader())
     with pytest.raises(Refused, match="does not start") as caught:
-        read_parquet(b"", 4, 10)
+        read_rows(PARQUET, b"", CLASSES, 10)
     assert caught.value.status == 503 and caught.value.headers

@@ -38,7 +38,7 @@ def one_line(capsys: Capture) -> str:
 
 
 BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
-TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 
 def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
@@ -57,7 +57,7 @@ def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, t
 def test_report_comes_out_of_the_store_again(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
     assert main(["report", "--store", str(finished.store), "--run", "digits", "--out", str(tmp_path)]) == 0
     assert (tmp_path / "report.html").read_bytes() == (finished.report / "report.html").read_bytes()
-    assert main(["report", "--store", str(finished.store), "--run", "nothing", "--out", str(tmp_path)]) == 3
+    assert main(["report", "--store", str(finished.store), "--run", "nothing", "--out", str(tmp_path)]) == 2
     assert "digits" in capsys.readouterr().err
 
 
@@ -211,7 +211,7 @@ BAD_INPUT = {
     "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
     "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
     "twins of no kit": (["kit", "add-twins"], 2, "which kit do you add twins to?"),
-    "no such kit": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "0 kits"),
+    "no store": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "there is no store at"),
 }
 
 
@@ -229,10 +229,34 @@ def test_bad_input_is_one_line_with_the_exit_code(name: str, tmp_path: Path, mon
     assert not store.exists() or snapshot(store) == {}
 
 
+UNKNOWN = {
+    "kit show": (["kit", "show", "--kit", "zz"], "kit 'zz'"),
+    "kit commit": (["kit", "commit", "--kit", "zz"], "kit 'zz'"),
+    "score": (["score", "--kit", "zz", "--answers", "a.csv"], "kit 'zz'"),
+    "explain": (["explain", "zz"], "evidence 'zz'"),
+    "evidence": (["evidence", "export", "case.zip", "--evidence", "zz"], "evidence 'zz'"),
+    "report": (["report", "--run", "zz"], "run zz is unknown"),
+    "store show": (["store", "show", "kit", "zz"], "has no kit zz"),
+    "store copy": (["store", "copy", "--run", "zz", "--to", "other"], "run zz is unknown"),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_name_that_the_store_lacks_is_bad_input(
+    name: str, finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments, message = UNKNOWN[name]
+    capsys.readouterr()
+    assert main([*arguments, "--store", str(finished.store)]) == 2
+    assert message in one_line(capsys)
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_option_is_not_taken_for_a_longer_one(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["kit", "add-twins", "--train", "m:train"])  # there is --train-timeout
-    assert ended.value.code == 2 and "unrecognized arguments: --train m:train" in capsys.readouterr().err
+    assert ended.value.code == 2 and "unrecognized arguments: --train;" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
@@ -300,7 +324,7 @@ def test_what_subcommands_say_of_themselves_is_what_their_functions_say() -> Non
         assert " ".join(summary.split()) == one.summary, name
         assert (
             found(one.example)
-            if one.example.partition(":")[0].isidentifier()
+            if ":" in one.example.split()[0]
             else one.example.startswith(f"zooaudit {name} ") or one.example == f"zooaudit {name}"
         )
 
@@ -309,23 +333,3 @@ def test_alone_it_shows_its_help(capsys: Capture) -> None:
     with pytest.raises(SystemExit) as caught:
         main([])
     assert caught.value.code == 0 and "Audit a victim from end to end" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says", "usage"),
-    [
-        (["adit", "--recipe", "digits"], "there is no subcommand 'adit'; did you mean audit?", "usage: zooaudit [-h]"),
-        (["qqqq"], "there is no subcommand 'qqqq'; zooaudit --help lists them", "usage: zooaudit [-h]"),
-        (
-            ["score", "--kit", "4f2a", "--acess", "label"],
-            "unrecognized arguments: --acess label; did you mean --access?",
-            "usage: zooaudit score",
-        ),
-        (["doctor", "now"], "unrecognized arguments: now", "usage: zooaudit doctor"),
-    ],
-)
-def test_a_mistyped_word_is_answered_with_the_nearest(arguments: list[str], says: str, usage: str, capsys: Capture) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(arguments)
-    told = capsys.readouterr().err
-    assert caught.value.code == 2 and says in told and told.startswith(usage)

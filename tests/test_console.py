@@ -6,21 +6,24 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from zooaudit import console
 from zooaudit.cli import main
-from zooaudit.console import Asides, EventLog, ProgressBar, progress_line
+from zooaudit.console import Asides, EventLog, ProgressBar, phase_line, progress_line
 from zooaudit.events import event_line
 from zooaudit.meter import MemoryMeter, tree_bytes
+from zooaudit.phases import Phase, Phases, Tally
+from zooaudit.pipeline import PHASES
 from zooaudit.workqueue import FarmStatus
 
 
 def test_line_has_done_rate_and_time_left() -> None:
     assert progress_line(FarmStatus(12, 45, 0, 120.0)).endswith("12/45 models, 6.0 a minute, 6 min left")
-    assert progress_line(FarmStatus(45, 45, 2, 60.0)).endswith("45/45 models, 45.0 a minute, done in 60 s, 2 failed")
+    assert progress_line(FarmStatus(45, 45, 2, 60.0)).endswith("45/45 models, 45.0 a minute, 2 failed")
     assert progress_line(FarmStatus(0, 45, 0, 0.0)).endswith("0/45 models")
 
 
@@ -111,3 +114,56 @@ def test_memory_of_children_is_counted() -> None:
     child.communicate("")
     assert meter.peak_bytes > 200e6
     assert tree_bytes(child.pid) == 0
+
+
+def test_each_phase_after_the_zoo_has_a_line_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, told = [100.0], []
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    phases = Phases(("perturbation", "answers"), lambda phase: told.append(phase_line(phase)))
+    phases.begin("perturbation")
+    tally = Tally(phases.begin("answers"), 60)
+    part = tally.part(20)
+    part(0, 10)  # ten were there already
+    now[0] += 5
+    part(10, 10)
+    rest = tally.part(40)
+    now[0] += 20
+    rest(40, 40)
+    assert told == [
+        "1 of 2: perturbation",
+        "2 of 2: answers",
+        "2 of 2: answers [####....................] 10/60",
+        "2 of 2: answers [########................] 20/60, 20 s left",
+        "2 of 2: answers [########################] 60/60",
+    ]
+
+
+def test_a_log_says_each_phase_when_it_begins_and_then_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, stream = [100.0], io.StringIO()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    log = EventLog(stream)
+    for done in range(8):
+        now[0] += 2.0
+        log.step(Phase("answers", 2, 5, done, 8, 4.0))
+    log.step(Phase("encoder and verdicts", 5, 5))
+    lines = [line.partition(" ")[2] for line in stream.getvalue().splitlines()]
+    assert lines == [
+        "event=working phase=answers number=2 of=5 done=0 total=8 left_s=4",
+        "event=working phase=answers number=2 of=5 done=3 total=8 left_s=4",
+        "event=working phase=answers number=2 of=5 done=6 total=8 left_s=4",
+        'event=working phase="encoder and verdicts" number=5 of=5',
+    ]
+
+
+@pytest.mark.processes
+def test_an_audit_says_each_phase_and_one_time_at_the_end(own_store: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "zooaudit", "audit", "--recipe", "digits", "--farm", "serial", "--store", str(own_store)]
+    begun = time.perf_counter()
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=True)
+    took = time.perf_counter() - begun
+    for number, name in enumerate(PHASES, 1):
+        assert f"{number} of {len(PHASES)}: {name}\n" in done.stderr
+    (stated,) = re.findall(r"took (\d+) (s|min) in all", done.stdout)
+    seconds = int(stated[0]) * (60 if stated[1] == "min" else 1)
+    assert seconds <= took + 31 and seconds >= 0.5 * took - 31
+    assert not re.search(r"\d s\b|\d min\b", done.stdout.replace(f"took {' '.join(stated)} in all", "")) and "done in" not in done.stderr

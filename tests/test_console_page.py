@@ -85,7 +85,7 @@ def test_a_file_with_no_known_ending_is_not_sent(page: Page, desk: Desk, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("level", "says", "weak"), [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "1 of 16 cases", True)]
+    ("level", "says", "weak"), [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "3 of 50 cases", True)]
 )
 def test_a_level_is_a_frequency_and_a_weak_one_looks_weak(
     level: str, says: str, weak: bool, page: Page, desk: Desk, tmp_path: Path

@@ -117,6 +117,31 @@ def test_corrections_refuse_what_they_do_not_know() -> None:
         corrected([verdict(), replace(verdict(), level=0.01)])
 
 
+@pytest.mark.parametrize(
+    ("level", "cases"),
+    [(0.05, "1 of 20"), (0.01, "1 of 100"), (0.2, "1 of 5"), (0.15, "3 of 20"), (0.025, "1 of 40"), (0.4, "2 of 5"), (1 / 30, "1 of 30"),
+     (0.001, "1 of 1,000"), (0.0001, "1 of 10,000"), (0.01234567, "1 of 81")],
+)  # fmt: skip
+def test_a_level_is_said_in_cases_and_never_as_less_than_it_is(level: float, cases: str) -> None:
+    assert wording.cases(level) == cases
+    of, whole = (int(word.replace(",", "")) for word in cases.split(" of "))
+    assert of / whole >= level - 1e-15
+
+
+def test_every_verdict_says_its_level_as_a_frequency_and_a_weak_one_is_marked() -> None:
+    strong, lax, spared = verdict(), verdict(level=0.2), verdict(-1.0, level=0.2)
+    assert [v.call for v in (strong, lax, spared)] == [Call.STOLEN, Call.STOLEN, Call.NOT_SHOWN]
+    assert [wording.headline(v) for v in (strong, lax, spared)] == ["stolen", "stolen (weak evidence)", "not shown"]
+    assert wording.frequency(strong) == "a model made without yours is called this in at most 1 of 20 cases"
+    assert wording.frequency(lax) == "a model made without yours is called this in at most 1 of 5 cases"
+    assert wording.frequency(spared) == "a model made without yours is called stolen in at most 1 of 5 cases"
+    for found in (strong, lax, spared):
+        assert wording.lines(found)[0].startswith(f"{wording.headline(found)}: ")
+        assert wording.lines(found)[1] == f"  level {found.level:g}: {wording.frequency(found)}"
+        told = wording.told(found)
+        assert (told["headline"], told["frequency"], told["weak"]) == (wording.headline(found), wording.frequency(found), found is lax)
+
+
 def test_a_verdict_is_rendered_in_one_way() -> None:
     lines = wording.lines(replace(verdict(), cautions=("accuracy: high",)))
     assert lines[0].startswith("stolen: p 0.05") and lines[-1] == "  caution: accuracy: high"

@@ -47,9 +47,42 @@ def test_people_are_told_the_same(scored: dict[str, Any], case_store: Path, caps
     assert "decided by zooaudit.verdict.statistic:Comparison.of, zooaudit.verdict.decision:decide" in text
 
 
+def test_a_verdict_at_a_lax_level_is_marked_as_weak_wherever_it_is_told(
+    case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = [
+        "score",
+        "--store",
+        str(case_store),
+        "--kit",
+        kit_of(case_store).id,
+        "--level",
+        "0.2",
+        *suspect(case_store, tmp_path, "piracy"),
+    ]
+    said = "a model made without yours is called this in at most 1 of 5 cases"
+    capsys.readouterr()
+    assert main(asked) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("stolen (weak evidence): ") and f"  level 0.2: {said}\n" in text
+    assert main([*asked, "--json"]) == 0
+    scored = json.loads(capsys.readouterr().out)
+    assert (scored["headline"], scored["frequency"], scored["weak"]) == ("stolen (weak evidence)", said, True)
+    page, pack = tmp_path / "why.html", tmp_path / "case.zip"
+    text = told(case_store, scored["evidence"], capsys, "--out", str(page))
+    assert "\nstolen (weak evidence): " in text and said in text
+    html = page.read_text()
+    assert html.count("stolen (weak evidence)") >= 3 and said in html and "<strong>stolen</strong>" not in html
+    assert main(["evidence", "export", str(pack), "--evidence", scored["evidence"], "--store", str(case_store)]) == 0
+    assert main(["evidence", "verify", str(pack)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1:2] == ["verdict"]]
+    assert "stolen (weak evidence): " in line and said in line
+
+
 def test_what_cannot_be_explained_is_one_line(scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture) -> None:
     for arguments, code, expected in (
-        (["zz"], 3, "0 pieces of evidence in .* have an id that starts with 'zz'; there are: "),
+        (["zz"], 2, "evidence 'zz' in .*: none has an id that starts so; there are: "),
         ([scored["evidence"], "--questions", "0"], 2, "--questions 0; expected 1 or more"),
         ([scored["evidence"], "--out", str(tmp_path)], 3, "page .* cannot be written"),
     ):

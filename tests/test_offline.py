@@ -49,7 +49,7 @@ def test_a_zip_holds_pictures_and_what_to_do_with_them(tmp_path: Path) -> None:
     assert "ankle boot, bag, coat" in note and "kit1" in note
     with pytest.raises(InputError, match="is there already"):
         write_questions(tmp_path / "q.zip", IMAGES, "kit1", CLASSES)
-    with pytest.raises(InputError, match=r"expected \.parquet, or \.zip"):
+    with pytest.raises(InputError, match=r"expected \.parquet, \.json, or \.zip"):
         write_questions(tmp_path / "q.tar", IMAGES, "kit1", CLASSES)
 
 

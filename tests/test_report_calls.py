@@ -14,6 +14,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import Outcome, way
+from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.strips import Scale, strip
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Call
@@ -228,3 +229,42 @@ def test_places_keep_order_and_ticks_are_whole() -> None:
 def test_numbers_that_are_all_alike_lie_in_the_middle() -> None:
     drawn = strip([3.0, 3.0], Scale.over([3.0, 3.0]), "itself", False, "")
     assert (drawn.victim, drawn.twins, drawn.zero) == (50, (50,), None)
+
+
+def test_a_kit_that_finds_thieves_and_spares_innocents_is_fit(specs: list[ModelSpec]) -> None:
+    found = finding(audited(specs, make_twin_test()))
+    assert found.found == "The twin test called 2 of 3 stolen models stolen, and 0 of 3 innocent ones."
+    assert found.level == "Its level is 0.05: a model made without yours is called stolen in at most 1 of 20 cases."
+    assert (found.fit, found.why) == ("fit for use", ())
+    assert found.text == f"{found.found} {found.level} This kit is fit for use."
+
+
+UNFIT = {
+    "accuses nobody": (lambda a: vars(a.kit).update(twin_test=replace(a.kit.twin_test, level=0.01)), "it accuses nobody (19 twins allow"),
+    "is blind": (lambda a: vars(a).update(itself=a.suspects[-1].examined), "it does not recognise the victim itself"),
+    "finds none": (lambda a: vars(a).update(suspects=a.suspects[2:]), "it found none of the stolen models"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_kit_that_cannot_do_its_work_is_not_fit(name: str, specs: list[ModelSpec]) -> None:
+    audit = audited(specs, make_twin_test())
+    change, why = UNFIT[name]
+    change(audit)
+    found = finding(audit)
+    assert found.fit == "not fit for use" and found.why[0].startswith(why)
+    assert f"This kit is not fit for use: {why}" in found.text
+
+
+def test_a_weak_level_false_accusations_and_doubts_ask_for_care(specs: list[ModelSpec]) -> None:
+    test = make_twin_test()
+    lax = finding(audited(specs, replace(test, level=0.2)))
+    assert lax.fit == "fit for use with care" and lax.why == ("“stolen” is weak evidence at a level of 1 of 5",)
+    wrong = finding(audited(specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)]))
+    assert wrong.fit == "fit for use with care" and wrong.why == ("it called 2 of 3 innocent models stolen, more than its level allows",)
+    doubtful = audited(specs, test)
+    doubtful.itself = replace(doubtful.itself, verdict=replace(doubtful.itself.verdict, cautions=("accuracy: high",)))
+    assert finding(doubtful).why == ("checks of the victim raise a doubt (see the checks below)",)
+    alone = audited(specs, test)
+    alone.suspects = alone.suspects[:3]
+    assert finding(alone).why == ("no innocent model was there to try it on",)

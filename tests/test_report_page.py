@@ -24,6 +24,7 @@ from tests.reports import (
 )
 from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings
+from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import summarise
 from zooaudit.reporting.wording import DASH
@@ -47,7 +48,7 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
         assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
         assert row[3] == verdict.decision
         assert row[4] == f"{verdict.similarity:.4f}"
-        assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high; no claim below")
+        assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high, so no p below")
         assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
 
 
@@ -61,8 +62,25 @@ def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> No
         assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
         place = DASH if verdict.rank is None else f"{verdict.rank} of {verdict.twins + 1}"
         p = DASH if verdict.p_value is None else f"{verdict.p_value:.2g}"
-        assert row[3:7] == [verdict.call, place, p, str(verdict.queries)]
+        assert row[3:7] == [wording.headline(verdict), place, p, str(verdict.queries)]
         assert row[7].startswith(verdict.reason)
+
+
+def test_it_begins_with_what_was_found_the_level_and_whether_the_kit_is_fit(audit: Audit, page: Page) -> None:
+    found, text = finding(audit), words(page.text)
+    assert text.index(found.text) < text.index("Recipe digits") and summarise(audit, "r", FACTS, "p")["finding"]["text"] == found.text
+
+
+def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undrawn: None) -> None:
+    assert "a model made without yours is called stolen in at most 1 of 20 cases." in words(page.text) and "weak" not in page.text
+    lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
+    found = Page(render(lax, "run", FACTS))
+    assert "is called stolen in at most 1 of 5 cases: that is weak evidence" in words(found.text)
+    called = {s.spec.id: s.examined.verdict.call for s in lax.suspects}
+    assert Call.STOLEN in called.values()
+    for row in found.tables["calls"][1:]:
+        (call,) = [c for id_, c in called.items() if id_ in row[1]]
+        assert row[3] == ("stolen (weak evidence)" if call is Call.STOLEN else call)
 
 
 def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, page: Page) -> None:

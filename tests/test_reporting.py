@@ -56,7 +56,7 @@ def test_report_folder_that_is_a_file_is_an_error_of_ours(audit: Audit, tmp_path
 # --- the numbers ---------------------------------------------------------------------------------------------------------------
 
 
-TWIN_TEST = ("level", "twin_test", "called_stolen", "victim_itself")
+TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
@@ -82,8 +82,8 @@ def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
 def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
     test = audit.kit.twin_test
-    assert [v["twins"] for v in summary["verdicts"]] == [wording.plain(s.examined.verdict) for s in audit.suspects]
-    assert summary["victim_itself"] == wording.plain(audit.itself.verdict)
+    assert [v["twins"] for v in summary["verdicts"]] == [wording.told(s.examined.verdict) for s in audit.suspects]
+    assert summary["victim_itself"] == wording.told(audit.itself.verdict)
     told = summary["twin_test"]
     assert (told["twins"], told["looks"], told["accuses_nobody"]) == (test.twins, list(test.looks), None)
     assert sum(told["references"].values()) == len(test.references)

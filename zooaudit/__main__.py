@@ -1,7 +1,18 @@
-"""``python -m zooaudit``: the command line."""
+"""``python -m zooaudit`` and ``zooaudit``: the command line, which Ctrl-C ends with one line whatever is being imported."""
 
 import sys
 
-from zooaudit.cli import main
 
-sys.exit(main())
+def run() -> int:
+    """The exit code."""
+    try:
+        from zooaudit.cli import main
+
+        return main()
+    except KeyboardInterrupt:  # outside of what the command line itself looks after
+        print("zooaudit: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())

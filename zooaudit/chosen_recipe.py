@@ -1,29 +1,11 @@
 """``--recipe`` and what changes it, from the command line."""
 
 import argparse
-from collections.abc import Callable
 from dataclasses import replace
 
 from zooaudit.config import Recipe
 from zooaudit.errors import ConfigError
 from zooaudit.recipe_files.read import recipe_of
-from zooaudit.recipes import RECIPES
-
-SETTING = (
-    'change one field of the recipe, for example zoo.suspects_per_cell=5, zoo.epochs.A=6 or \'zoo.architectures=["B", "C"]\'; the value '
-    "as in TOML, words without quotes; repeatable. 'zooaudit recipe show NAME' lists the fields"
-)
-
-
-def add_arguments(add: Callable[..., argparse.Action], default: str, what: str = "") -> None:
-    """``--recipe`` and ``--set``."""
-    add(
-        "--recipe",
-        default=default,
-        metavar="NAME|FILE",
-        help=f"{what}one of {', '.join(sorted(RECIPES))}, or a TOML file of your own: see docs/recipes.md (default: %(default)s)",
-    )
-    add("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings", help=SETTING)
 
 
 def chosen_recipe(args: argparse.Namespace) -> Recipe:

@@ -15,7 +15,7 @@ from zooaudit import pipeline
 from zooaudit.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.compute import pick_device
 from zooaudit.config import Recipe
-from zooaudit.console import EventLog, Terminal, TimedFarm, Voice
+from zooaudit.console import EventLog, Terminal, TimedFarm, Voice, duration
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.data.unlabelled import read_foreign, read_log
@@ -26,9 +26,10 @@ from zooaudit.own_data import data_of, reading_of
 from zooaudit.own_start import with_checkpoints
 from zooaudit.own_victim import own_victim
 from zooaudit.recipes import get_recipe
-from zooaudit.storage.artifacts import open_store
-from zooaudit.storage.runs import begin_run, load_report, save_report
+from zooaudit.storage.artifacts import existing_store, open_store
+from zooaudit.storage.runs import begin_run, check_report_folder, load_report, save_report
 from zooaudit.twin_testing import Sources
+from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 
@@ -38,27 +39,33 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
 
-    started, tell = time.perf_counter(), voice(args)
+    tell, started, begun = voice(args), args.started, time.perf_counter()
     with MemoryMeter() as meter, _report_folder(args) as parent:
+        name = args.run or chosen_recipe(args).run_name
+        artifacts = open_store(args.store)
+        check_report_folder(_folder(args, parent, name), name, artifacts.url)
         recipe, dataset = recipe_and_data(args, tell)
-        data_s = time.perf_counter() - started
+        data_s = time.perf_counter() - begun
         farm = TimedFarm(chosen_farm(args))
-        artifacts, own = open_store(args.store), own_victim(args, dataset, tell)
+        own = own_victim(args, dataset, tell)
+        name = args.run or recipe.run_name  # it may have fallen back to another recipe
+        folder = _folder(args, parent, name)
+        check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
         run = begin_run(
-            artifacts, args.run or recipe.run_name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            artifacts, name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
             sources.digests,
         )  # fmt: skip
         told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
         tell("report: drawing", "report", run=run)
-        folder = Path(args.out) if args.out else parent / run
         total_s = time.perf_counter() - started
-        phases = {"data": data_s, **farm.phases}
+        phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
         measured = gather_facts(round(total_s, 1), meter.peak_bytes, args.command_line)
-        facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()})
+        facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()}, store=artifacts.url)
+        check_report_folder(folder, run, artifacts.url)  # another job may have been quicker
         page = write_report(done, run, facts, folder)
         save_report(artifacts, run, folder)
     facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
@@ -89,6 +96,10 @@ def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="zooaudit-report-") as folder:
         yield Path(folder)
+
+
+def _folder(args: argparse.Namespace, parent: Path, run: str) -> Path:
+    return Path(args.out) if args.out else parent / run
 
 
 def zoo(args: argparse.Namespace, out: TextIO) -> int:
@@ -128,7 +139,7 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
 def report(args: argparse.Namespace, out: TextIO) -> int:
     """Copy a finished run's report out of the store."""
     folder = Path(args.out) if args.out else Path("reports") / args.run
-    print(load_report(open_store(args.store, writes=False), args.run, folder), file=out)
+    print(load_report(existing_store(args.store), args.run, folder), file=out)
     return 0
 
 
@@ -195,6 +206,7 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
+    print(summary["finding"]["text"].replace("see the checks below", "see the report"), file=out)
     print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
     _print_twin_test(summary, out)
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
@@ -209,7 +221,8 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
             f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
             file=out,
         )
-    print(f"models: {summary['models']}; {summary['seconds']:.0f} s, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
+    print(f"models: {models}; took {duration(summary['seconds'])} in all, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
     print(f"kit {done.kit_id}\nreport {page}", file=out)
 
 
@@ -217,7 +230,8 @@ def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
     test, itself = summary["twin_test"], summary["victim_itself"]
     place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
     made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
-    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['call']}{place}", file=out)
+    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['headline']}{place}", file=out)
+    print(f"  at that level {wording.in_cases(summary['level'])}{wording.WEAK if summary['level'] > wording.WEAK_ABOVE else ''}", file=out)
     if test["accuses_nobody"]:
         print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
     for caution in itself["cautions"]:

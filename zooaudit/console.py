@@ -9,6 +9,7 @@ from typing import Any, Protocol, TextIO
 from zooaudit.data.images import Dataset
 from zooaudit.events import event_line
 from zooaudit.farm import Farm, Watch
+from zooaudit.phases import Phase
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.workqueue import FarmStatus
 from zooaudit.zoo.spec import ModelSpec
@@ -30,12 +31,22 @@ class Voice(Protocol):
         """Say how far the farm is."""
         ...
 
+    def step(self, phase: Phase) -> None:
+        """Say which phase it is in, and how far that is."""
+        ...
+
 
 class Terminal:
     """Lines and a progress bar for a person."""
 
     def __init__(self) -> None:
         self.watch = ProgressBar()
+        self._bar, self._phase = ProgressBar(line=phase_line), ""
+
+    def step(self, phase: Phase) -> None:
+        if phase.name != self._phase:
+            self._bar, self._phase = ProgressBar(line=phase_line), phase.name
+        self._bar(phase)
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None:
         if message:
@@ -49,9 +60,19 @@ class EventLog:
         self._stream = stream or sys.stderr
         self._told: FarmStatus | None = None
         self._last = 0.0
+        self._phase = ""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None:
         print(event_line(event, **(facts or {"message": message})), file=self._stream, flush=True)
+
+    def step(self, phase: Phase) -> None:
+        """Say it when a phase begins, and then now and then."""
+        now = time.monotonic()
+        if phase.name != self._phase or now - self._last >= EVENT_EVERY_S:
+            self._phase, self._last = phase.name, now
+            left = round(phase.left_s) if phase.left_s is not None else None
+            counted = {"done": phase.done, "total": phase.total} if phase.total else {}
+            self("", "working", phase=phase.name, number=phase.number, of=phase.of, **counted, left_s=left)
 
     def watch(self, status: FarmStatus) -> None:
         """Say it when a model is done (a few seconds' models in one line) or failed, at the end, and now and then without news."""
@@ -156,9 +177,7 @@ def progress_line(status: FarmStatus) -> str:
     if rate:
         parts.append(f"{rate:.1f} a minute")
     if rate and status.done < status.total:
-        parts.append(f"{_duration(60 * (status.total - status.done) / rate)} left")
-    if status.done == status.total:
-        parts.append(f"done in {_duration(status.seconds)}")
+        parts.append(f"{duration(60 * (status.total - status.done) / rate)} left")
     if status.failed:
         parts.append(f"{status.failed} failed")
     if status.elsewhere:
@@ -166,10 +185,21 @@ def progress_line(status: FarmStatus) -> str:
     return f"zoo [{'#' * filled}{'.' * (BAR - filled)}] " + ", ".join(parts)
 
 
+def phase_line(phase: Phase) -> str:
+    """For example ``3 of 5: answers of twins and references [######..................] 9/36, 12 s left``."""
+    line = f"{phase.number} of {phase.of}: {phase.name}"
+    if not phase.total:
+        return line
+    filled = BAR * phase.done // phase.total
+    left = f", {duration(phase.left_s)} left" if phase.left_s is not None and phase.done < phase.total else ""
+    return f"{line} [{'#' * filled}{'.' * (BAR - filled)}] {phase.done}/{phase.total}{left}"
+
+
 def models_a_minute(status: FarmStatus) -> float:
     """0 before the first model is done."""
     return 60 * status.done / status.seconds if status.seconds > 0 and status.done else 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """``45 s``, ``12 min``: as exact as anybody wants to know."""
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

@@ -8,34 +8,25 @@ from typing import Any, TextIO
 from torch import bincount
 
 from zooaudit import own_data
+from zooaudit.arguments.plans import DEFAULT
 from zooaudit.commands import voice
 from zooaudit.data.images import Dataset
 from zooaudit.data.readers import memory
 from zooaudit.data.sheet import sheet
 from zooaudit.data.words import short
 from zooaudit.errors import DataError
+from zooaudit.outputs import check_folder
 from zooaudit.planning import size
 
-EXAMPLE = "zooaudit data --data ./mine --size 64 --out ./look"
-DEFAULT = "fashion-mnist"
 SHOWN = 30
 """Classes that are listed for people; --json has all."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "--dataset",
-        metavar="NAME",
-        help=f"{DEFAULT}, digits, ..., or any name for your own --data (default: {DEFAULT}, or the name of --data)",
-    )
-    own_data.add_arguments(add, own_data.HELP.replace(" instead of the recipe's", "").partition("; 'zooaudit data")[0])
-    add("--out", metavar="DIR", help="write examples.png there: the first images of each class, as they were read")
 
 
 def data(args: argparse.Namespace, out: TextIO) -> int:
     """Find a dataset and show what is read of it: kind, sizes, classes, what was skipped, example images."""
     shown_below = args.data and not args.json and not args.data.startswith("s3://")
+    if args.out:
+        check_folder(Path(args.out))
     name = args.dataset or (own_data.name_of(args.data) if args.data else DEFAULT)
     found = own_data.data_of(args, name, (lambda _: None) if shown_below else voice(args))
     facts = described(found)

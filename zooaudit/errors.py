@@ -11,6 +11,7 @@
     │   └── ColumnsError                         both: another number of columns than there are classes
     ├── StoreError                        3      the store cannot be reached, written or trusted
     │   ├── MissingArtifactError                 nothing under that name
+    │   │   └── UnknownNameError          2      a kit, run or piece of evidence that the user named is not there
     │   ├── DamagedArtifactError                 content and manifest disagree
     │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
@@ -103,6 +104,12 @@ class StoreError(ZooauditError):
 
 class MissingArtifactError(StoreError):
     """Nothing is stored under that kind and id."""
+
+
+class UnknownNameError(MissingArtifactError):
+    """The store holds other kits, runs or pieces of evidence than the one that the user named."""
+
+    exit_code = InputError.exit_code
 
 
 class DamagedArtifactError(StoreError):

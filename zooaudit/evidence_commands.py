@@ -16,16 +16,14 @@ from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
-from zooaudit.own_start import add_checkpoint, checkpoints_of, tried_start
+from zooaudit.own_start import checkpoints_of, tried_start
 from zooaudit.recipes import recipe_from
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store, open_store
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
 
 REJECTED = 6
-EXAMPLE = """zooaudit evidence export case.zip --store ./store --evidence 9c01 --with-victim
-  zooaudit evidence verify case.zip --store ./mine --commitment 5e8f... --with-models"""
 
 
 def evidence(args: argparse.Namespace, out: TextIO) -> int:
@@ -36,7 +34,7 @@ def evidence(args: argparse.Namespace, out: TextIO) -> int:
 def _export(args: argparse.Namespace, out: TextIO) -> int:
     if not args.evidence:
         raise ConfigError("--evidence is missing: the id that 'zooaudit score' printed")
-    packed = packs.export(open_store(args.store, writes=False), args.evidence, Path(args.pack), args.with_victim)
+    packed = packs.export(existing_store(args.store), args.evidence, Path(args.pack), args.with_victim)
     facts = {"pack": str(packed), "bytes": packed.stat().st_size, "with_victim": args.with_victim}
     print(json.dumps(facts) if args.json else f"{packed}: {facts['bytes']:,} bytes", file=out)
     return 0
@@ -121,39 +119,3 @@ def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTrai
     seconds = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
     allowed = (by_function if args.train else by_command)(args.train or args.train_command, args.factory, seconds)
     return replace(allowed, contract=committed.contract)  # plain values, which run nothing
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("action", choices=("export", "verify"), help="export: pack answers, kit and verdict; verify: check a pack, from anybody")
-    add("pack", metavar="FILE", help="the pack")
-    add("--evidence", metavar="ID", help="with export: the id that 'zooaudit score' printed, or the start of it")
-    add(
-        "--with-victim",
-        action="store_true",
-        help="with export: the victim's weights too, so that the kit can be tested on the checker's models",
-    )
-    add("--commitment", metavar="HEX", help="with verify: what was timestamped before the suspect was asked")
-    add(
-        "--with-models", action="store_true",
-        help="with verify: train fresh twins of the victim in --store, by the procedure that the kit commits to, and references, and rank "
-        "the victim among these; a 'stolen' that they do not confirm is rejected. Also make the UAP again, and ask the victim again",
-    )  # fmt: skip
-    add("--twins", type=int, default=Trial.twins, metavar="N", help="fresh twins to train (default: %(default)s, for level .05)")
-    add(
-        "--references", type=int, metavar="N",
-        help="references of the checker's own to train, beside the kit's, which are the owner's word; 0: none (default: as many as the "
-        "kit's recipe has)",
-    )  # fmt: skip
-    own_data.add_arguments(add, "with --with-models: the victim's data, where it is not one that zooaudit finds by name")
-    add("--factory", metavar="MODULE:NAME", help="with --with-models: allow the pack's victim, and its twins, to be built by this callable")
-    add("--train", metavar="MODULE:NAME", help="with --with-models: the owner's training function, whose code you have looked at")
-    add(
-        "--start",
-        metavar="MODULE:NAME",
-        help="with --with-models: the public checkpoint that references begin with, too; see 'zooaudit audit'",
-    )
-    add_checkpoint(add)
-    add("--train-command", metavar="COMMAND", help="with --with-models: the owner's training command, whose code you have looked at")
-    add("--train-timeout", type=float, metavar="SECONDS", help="with --with-models: longest that --train or --train-command may take once")
-    add("--seed", type=int, help="of the checker's models, to repeat a check (default: one that nobody can know beforehand)")

@@ -9,17 +9,17 @@ from typing import TextIO
 import numpy as np
 import torch
 
-from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError
+from zooaudit.errors import ConfigError, DamagedArtifactError
 from zooaudit.evidence.checks import as_one_of
 from zooaudit.evidence.keeping import ANSWERS, KIND, Together, schema
 from zooaudit.evidence.packs import Opened
 from zooaudit.kit import find_kit, read_kit
+from zooaudit.outputs import check_folder
 from zooaudit.reporting.explained import Explanation, Look, Placed, Question, Said, explained, plain
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 
-EXAMPLE = "zooaudit explain 9c01 --store ./store --out why.html"
 HALF = 24
 """Characters of a bar either side of 0."""
 MOST_ID = 44
@@ -29,7 +29,9 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
     """Explain the verdict of a piece of evidence: the victim among its twins, and the questions that weighed most."""
     if args.questions < 1:
         raise ConfigError(f"--questions {args.questions}; expected 1 or more")
-    opened = _opened(open_store(args.store, writes=False), args.evidence)
+    if args.out:
+        check_folder(Path(args.out).parent)
+    opened = _opened(existing_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
     told = {
         "evidence": opened.evidence.id,
@@ -52,20 +54,13 @@ def _opened(artifacts: Artifacts, id_: str) -> Opened:
     """Evidence by its id, or the start of it, and the kit that it rests on.
 
     Raises:
-        MissingArtifactError: no evidence, or more than one, has that id; or the store lacks its kit.
+        UnknownNameError: no evidence, or more than one, has that id; or the store lacks its kit.
         DamagedArtifactError: it is not what its manifest says.
     """
-    known = artifacts.ids(KIND)
-    ids = [i for i in known if i.startswith(id_)]
-    if len(ids) != 1:
-        listed = ", ".join(known) or "none; 'zooaudit score' makes some"
-        raise MissingArtifactError(
-            f"{len(ids)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}"
-        )
-    evidence = artifacts.load(KIND, ids[0])
+    evidence = artifacts.named(KIND, id_, "'zooaudit score'")
     meta = evidence.meta
     if "columns" not in meta:
-        raise DamagedArtifactError(f"evidence {ids[0]} is of a version before the twin test; score the suspect again")
+        raise DamagedArtifactError(f"evidence {evidence.id} is of a version before the twin test; score the suspect again")
     kit = find_kit(artifacts, meta["kit"])
     rows = evidence.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
     answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
@@ -130,10 +125,3 @@ def _question(question: Question) -> Iterator[str]:
 
 def _said(answers: Sequence[Said]) -> str:
     return ", ".join(f"{s.label}: {s.probability:.2f}" for s in answers)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("evidence", metavar="EVIDENCE", help="the id that 'zooaudit score' printed, or the start of it")
-    add("--out", metavar="FILE", help="write a page with the questions' images, one HTML file, too")
-    add("--questions", type=int, default=10, metavar="N", help="how many of the questions that weighed most to show (default: %(default)s)")

@@ -14,7 +14,7 @@ from torch import Tensor
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import to_unit
 from zooaudit.encoder.network import Encoder
-from zooaudit.errors import AnswersError, ConfigError, DamagedArtifactError, MissingArtifactError
+from zooaudit.errors import AnswersError, ConfigError, DamagedArtifactError
 from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
 from zooaudit.seeds import derive
 from zooaudit.storage.artifact import Artifact
@@ -196,14 +196,9 @@ def find_kit(artifacts: Artifacts, id_: str) -> Artifact:
     """A kit's artifact by its id, or by the start of it if only one kit has that.
 
     Raises:
-        MissingArtifactError: no kit, or more than one, has that id.
+        UnknownNameError: no kit, or more than one, has that id.
     """
-    known = artifacts.ids(KIND)
-    found = [k for k in known if k.startswith(id_)]
-    if len(found) != 1:
-        listed = ", ".join(known) or "none; make one with 'zooaudit audit' or 'zooaudit kit'"
-        raise MissingArtifactError(f"{len(found)} kits in {artifacts.url} have an id that starts with {id_!r}; there are: {listed}")
-    return artifacts.load(KIND, found[0])
+    return artifacts.named(KIND, id_, "'zooaudit audit'")
 
 
 def read_kit(artifact: Artifact) -> Kit:

@@ -16,28 +16,22 @@ from zooaudit.evidence.keeping import commitment
 from zooaudit.kit import KIND, Kit, asked_as, find_kit, read_kit
 from zooaudit.more_twins import add_twins, committed_training
 from zooaudit.recipes import recipe_from
-from zooaudit.score_cases import add_settings
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts, existing_store
 from zooaudit.suspects.offline import write_questions
 from zooaudit.verdict import wording
 from zooaudit.verdict.ranking import smallest_p, suspects_at_once
 from zooaudit.zoo.procedure import by_command, by_function
-
-EXAMPLE = """zooaudit kit show --store ./store --kit 4f2a
-  zooaudit kit commit --store ./store --kit 4f2a --level 0.05 --queries 500
-  zooaudit kit queries --store ./store --kit 4f2a --out queries.zip
-  zooaudit kit add-twins --store ./store --kit 4f2a --twins 99"""
 
 MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins": "add twins to"}
 
 
 def kit(args: argparse.Namespace, out: TextIO) -> int:
     """List the kits of a store, show one, commit to one before a suspect is asked, write its questions, or add twins to it."""
-    artifacts = open_store(args.store, writes=args.action == "add-twins")
+    if not args.kit and args.action != "show":
+        raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")
+    artifacts = existing_store(args.store, writes=args.action == "add-twins")
     if not args.kit:
-        if args.action != "show":
-            raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")
         listed = artifacts.ids(KIND)
         print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
         return 0
@@ -56,7 +50,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
 
 def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[str, Any]:
     if not args.out:
-        raise ConfigError("--out is missing: a .parquet file, or a .zip of PNG images")
+        raise ConfigError("--out is missing: a .parquet or .json file, or a .zip of PNG images")
     of_paper = args.views is not None
     if of_paper and args.queries is not None:
         raise ConfigError("--views is of the paper's test, --queries of the twin test; give one of them")
@@ -105,6 +99,7 @@ def _facts(found: Kit) -> dict[str, Any]:
         "references": len(test.references),
         "reference_kinds": dict(Counter(r.kind for r in test.references)),
         "level": test.level,
+        "frequency": wording.in_cases(test.level),
         "smallest_p": smallest_p(test.twins),
         "suspects_at_once": suspects_at_once(test.twins, test.level),
         "budget": test.budget,
@@ -130,25 +125,3 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 def _told(counts: dict[str, Any]) -> str:
     return ", ".join(f"{k} {v}" for k, v in counts.items()) or "none"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``kit``, but for the farm's."""
-    add = parser.add_argument
-    add(
-        "action", nargs="?", choices=("show", "commit", "queries", "add-twins"), default="show",
-        help="show: list kits, or one, with what was found out of it without any suspect; commit: the digest of kit, code, --level, "
-        "--access, --p-value and --queries, to be timestamped before a suspect is asked; queries: write the questions, for whoever can "
-        "reach the suspect; the answers go into 'zooaudit score --answers'; add-twins: train more twins and make a new kit with them, for "
-        "a smaller level or more suspects at once; the old kit stays, and no suspect is asked again",
-    )  # fmt: skip
-    add("--kit", metavar="ID", help="the kit, by its id or the start of it (default: list all)")
-    add_settings(add)
-    add("--out", metavar="FILE", help="with queries: .parquet, exact, or .zip of PNG images, rounded to 8 bits a channel")
-    add(
-        "--views", type=int, metavar="N",
-        help="with queries: those of the paper's test, so many views of them; without, those of the twin test",
-    )  # fmt: skip
-    add("--twins", type=int, metavar="N", help="with add-twins: how many there are to be in all; N of them give p-values from 1 / (N + 1)")
-    own_data.add_arguments(add, "with add-twins: the victim's data, where it is not one that zooaudit finds by name")
-    add("--train-timeout", type=float, metavar="SECONDS", help="with add-twins: longest that the owner's procedure may take for one twin")

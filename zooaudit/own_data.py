@@ -6,54 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from zooaudit.arguments.own import add_data
 from zooaudit.data.images import Dataset
-from zooaudit.data.reading import COLOURS, FILTERS, FITS, KINDS, LAYOUTS, Reading, parse_colour, parse_sizing
+from zooaudit.data.reading import Reading, parse_colour, parse_sizing
 from zooaudit.data.resolve import resolve
 from zooaudit.storage.fetched import fetched
 
 Say = Callable[[str], None]
-HELP = (
-    "your own data instead of the recipe's: a folder with train and test as class folders, Parquet, .npz, WebDataset, CSV of paths, ..., a "
-    ".zip of one, a Keras .npz, or s3://bucket/prefix; 'zooaudit data --data PLACE' shows what is read of it, docs/data.md what can be"
-)
-
-
-def add_arguments(add: Callable[..., argparse.Action], about: str = HELP) -> None:
-    """``--data`` and what goes with it.
-
-    Args:
-        about: help of ``--data``.
-    """
-    add("--data", metavar="PLACE", help=about)
-    add("--classes", default="", metavar="FILE", help="with --data: names and order of the classes, one a line, a JSON list or a mapping "
-        "(class_indices, id2label); or 'natural', 2 before 10 (default: alphabetical order, as torchvision)")  # fmt: skip
-    add("--size", metavar="HxW", help="with --data: bring all images to this size, 224 or 224x192 (default: they must have one)")
-    add("--fit", choices=FITS, default="crop", help="with --size: scale the shorter side and cut out the middle, as torchvision does, or "
-        "squash (default: %(default)s)")  # fmt: skip
-    add(
-        "--shorter-side",
-        type=int,
-        metavar="N",
-        help="with --fit crop: scale the shorter side to this before the cut, 256 for 224",
-    )
-    add("--filter", choices=FILTERS, default="bilinear", help="with --size (default: %(default)s)")
-    add("--no-antialias", action="store_true", help="with --size: as torchvision on tensors without antialias, and OpenCV")
-    add("--background", metavar="COLOUR", help="with --data: what transparent pixels are put on: white, black, #ff8800 (default: refused)")
-    add("--colour", choices=COLOURS, default="auto", help="with --data: make all images grey, or coloured (default: coloured if one is)")
-    add("--value-range", nargs=2, type=float, metavar=("BLACK", "WHITE"), help="with --data: the numbers of black and white in arrays and "
-        "images of more than 8 bits, where their type does not say: 0 1, 0 255, -1 1, 0 4095")  # fmt: skip
-    add("--array-layout", choices=LAYOUTS, default="", help="with --data: which axis of arrays the channels are, where both could be")
-    add(
-        "--ignore-exif",
-        action="store_true",
-        help="with --data: leave photographs as the file has them, as torchvision's ImageFolder",
-    )
-    add("--data-kind", choices=KINDS, default="", help="with --data: which to read where a folder holds a split in several forms")
-    for part in ("train", "test"):
-        add(f"--{part}-split", default="", metavar="NAME", help=f"with --data: the split's name (default: {part}, or what is usual)")
-    add("--image-column", default="", metavar="NAME", help="with --data: column, or ending in WebDataset, of the images")
-    add("--label-column", default="", metavar="NAME", help="with --data: column, or ending in WebDataset, of the labels")
-    add("--allow-outside", action="store_true", help="with --data: paths in tables may lead out of the data folder")
 
 
 def reading_of(args: argparse.Namespace) -> Reading:
@@ -82,7 +41,7 @@ def reading_of(args: argparse.Namespace) -> Reading:
 def options_of(args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]) -> list[str]:
     """The options that say how data is read, and those of ``adders``, as they were given, to be given again."""
     parser = argparse.ArgumentParser()
-    for add_to in (*adders, add_arguments):
+    for add_to in (*adders, add_data):
         add_to(parser.add_argument)
     given = []
     for action in parser._actions:

@@ -11,38 +11,6 @@ from zooaudit.suspects.load import BY_CONTRACT
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.start import checkpoint_of, start_of
 
-NAMED_CHECKPOINT = "timm:NAME=FILE or torchvision:NAME=FILE, a library's net and its published weights as safetensors"
-
-
-def add_checkpoints(add: Callable[..., argparse.Action]) -> None:
-    """``--start`` and ``--checkpoint``."""
-    add_start(add)
-    add_checkpoint(add)
-
-
-def add_start(add: Callable[..., argparse.Action]) -> None:
-    """``--start``."""
-    add(
-        "--start",
-        metavar="CHECKPOINT",
-        help=f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is given the number of classes "
-        "and returns the public checkpoint as a module with a new last layer, for images in [0, 1] of the data's size (--contract does not "
-        "hold for it: resizing and normalising are its own affair). A quarter of the references are then fine-tuned from it, so that what "
-        "all its descendants have in common is known, and not taken for yours",
-    )
-
-
-def add_checkpoint(add: Callable[..., argparse.Action]) -> None:
-    """``--checkpoint``."""
-    add(
-        "--checkpoint",
-        action="append",
-        default=[],
-        metavar="NET=FILE",
-        help=f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The recipe must have the net, as in "
-        "--set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable, once a net",
-    )
-
 
 def with_checkpoints(recipe: Recipe, args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object]) -> Recipe:
     """The recipe with the public checkpoints that ``--start`` and ``--checkpoint`` name, if they name any.

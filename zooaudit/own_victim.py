@@ -8,7 +8,6 @@ from pathlib import Path
 from zooaudit.config import OwnTraining, canonical_json
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.own_start import add_checkpoints
 from zooaudit.storage.models import OwnModel
 from zooaudit.storage.places import local
 from zooaudit.suspects.contract import Classes, Contract
@@ -18,72 +17,6 @@ from zooaudit.suspects.files import read_json
 from zooaudit.suspects.huggingface import PREFIX
 from zooaudit.suspects.load import Loaded
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
-
-
-def add_arguments(add: Callable[..., argparse.Action]) -> None:
-    """``--victim`` and what goes with it."""
-    add_model(add)
-    add_training(add)
-    add_checkpoints(add)
-
-
-def add_model(add: Callable[..., argparse.Action]) -> None:
-    """``--victim``, ``--factory`` and ``--contract``."""
-    add(
-        "--victim",
-        metavar="FILE",
-        help="your own victim: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, a folder of "
-        "transformers' or timm's; also s3://bucket/key, hf://owner/name, models:/ and runs:/ of MLflow",
-    )
-    add("--factory", metavar="MODULE:NAME", help=f"what builds the victim's module: {FACTORIES}")
-    add_contract(add, "the victim and its twins are")
-
-
-FACTORIES = "a callable without arguments, timm:NAME, torchvision:NAME, or hf:FOLDER with a config.json of transformers'"
-
-
-def add_contract(add: Callable[..., argparse.Action], whose: str) -> None:
-    """``--contract``."""
-    add(
-        "--contract",
-        metavar="FILE or FIELD=VALUE",
-        nargs="+",
-        help=f"how {whose} asked, where the model does not show it: a TOML file with tables input, output and classes, or fields of it "
-        "such as input.size=[224,224] input.mean=[0.485,0.456,0.406] output.name=logits (docs/models.md lists them)",
-    )
-
-
-def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> None:
-    """``--train`` and what goes with it, ``--twins`` too unless told."""
-    add(
-        "--train",
-        metavar="MODULE:NAME",
-        help="the function that trained your victim, for its twins: models that differ from it by nothing but the seed, among which it is "
-        "ranked. Called as function(images, labels, seed) with the training images of --data, uint8 [n, c, h, w], and int64 [n]; or as "
-        "function(seed), if that is all it requires, to read its own data. Returns a module with the weights of --factory's. Without "
-        "--train or --train-command your own victim has no twins, and nobody can be accused",
-    )
-    add(
-        "--train-command",
-        metavar="COMMAND",
-        help="the same as a program in any language or environment, for example 'python train.py --seed {seed} --out {out}': it trains "
-        "with that seed, an integer below 2**31, and writes safetensors weights that fit --factory's module to that file. Run without a "
-        "shell; what it prints is kept with the twin",
-    )
-    if twins:
-        add(
-            "--twins",
-            type=int,
-            metavar="N",
-            help="how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N + 1)",
-        )
-    add(
-        "--train-timeout",
-        type=float,
-        metavar="SECONDS",
-        help=f"longest that --train or --train-command may take for one twin (default: {OwnTraining.timeout_s}); twins that failed are "
-        "tried again when the same command is run again",
-    )
 
 
 def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object] = lambda _: None) -> OwnModel | None:

@@ -4,6 +4,7 @@ Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a st
 digest of its inputs, so a second run picks up where the first one stopped, and a finished run trains nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from zooaudit.errors import NotEnoughModelsError
 from zooaudit.farm import Farm, Watch
 from zooaudit.fingerprint.answers import fingerprints
 from zooaudit.kit import Kit
+from zooaudit.phases import Count, Phase, Phases, uncounted, untold
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects.blackbox import Recorded
@@ -31,6 +33,10 @@ from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 PAPER = "paper"
+
+
+PHASES = ("perturbation", "answers for the paper's test", "answers of twins and references", "answers of suspects", "encoder and verdicts")
+"""After the zoo is built, in this order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +133,7 @@ def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
 
 def run_audit(
     recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None,
-    sources: Sources = NO_SOURCES,
+    sources: Sources = NO_SOURCES, tell: Callable[[Phase], None] = untold,
 ) -> Audit:  # fmt: skip
     """Audit a victim from end to end.
 
@@ -139,21 +145,25 @@ def run_audit(
         watch: told how far the farm is.
         own: the user's own victim; without one, a victim is trained.
         sources: images of another task, and those that the victim was asked, for questions.
+        tell: told of each phase after the zoo's, and how far it is.
 
     Raises:
         NotEnoughModelsError: too few models learnt for an encoder or a verdict.
     """
     zoo = build_zoo(recipe, dataset, artifacts, farm, watch, own)
+    phases = Phases(PHASES, tell)
+    phases.begin("perturbation")
     victim = steps.Victim.load(zoo.plan.victim, artifacts, dataset)
     uap = steps.uap(recipe, victim, dataset, artifacts)
     points = steps.points(recipe, victim, dataset, artifacts)
     encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
     suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
-    answers = steps.answers(asked, steps.questions(uap, points), dataset, artifacts)
+    answers = steps.answers(asked, steps.questions(uap, points), dataset, artifacts, count=phases.begin("answers for the paper's test"))
 
-    test = twin_test(recipe, zoo, dataset, artifacts, sources)
-    clean = steps.clean_answers(asked, test.questions(), dataset, artifacts)
+    test = twin_test(recipe, zoo, dataset, artifacts, sources, phases.begin("answers of twins and references"))
+    clean = steps.clean_answers(asked, test.questions(), dataset, artifacts, count=phases.begin("answers of suspects"))
+    phases.begin("encoder and verdicts")
     examined = {id_: test.examine(Recorded(given)) for id_, given in clean.items()}
 
     def judge(config: EncoderConfig) -> Judgement:
@@ -174,12 +184,14 @@ def run_audit(
     )  # fmt: skip
 
 
-def twin_test(recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = NO_SOURCES) -> TwinTest:
+def twin_test(
+    recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = NO_SOURCES, count: Count = uncounted
+) -> TwinTest:  # fmt: skip
     """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions to tell them apart by."""
     twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
     candidates = [Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))]
     procedure = twin_testing.procedure(twins[0]) if twins else ""
-    return twin_testing.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure)
+    return twin_testing.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure, count)
 
 
 def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined) -> Suspect:

@@ -5,6 +5,7 @@ import json
 from typing import TextIO
 
 from zooaudit import chosen_recipe, own_data, own_start
+from zooaudit.arguments.plans import SIZES
 from zooaudit.config import Recipe
 from zooaudit.errors import InputError
 from zooaudit.footprint import OPEN, PROBE, Requests
@@ -12,10 +13,8 @@ from zooaudit.measured import DOMAINS, Domain
 from zooaudit.recipes import RECIPES
 from zooaudit.sizing import Devices, Estimate, OwnVictim, as_json, estimate, scaled
 
-SIZES = (200, 1_000, 10_000)
 SIZING_CORES = (16, 64)
 SIZING_GPUS = 4
-EXAMPLE = "zooaudit plan --recipe fmnist-paper --models 1000 --cpus 64"
 
 
 def plan(args: argparse.Namespace, out: TextIO) -> int:
@@ -162,25 +161,3 @@ def size(count: float) -> str:
 def counted(requests: Requests) -> str:
     """For example ``285 PUT, 396 GET``."""
     return ", ".join(f"{n:,.0f} {name.upper()}" for name, n in vars(requests).items() if n)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``zooaudit plan``."""
-    add = parser.add_argument
-    chosen_recipe.add_arguments(add, "fmnist-quick")
-    add("--models", type=int, metavar="N", help="scale the recipe to about N models, with more suspects and look-alikes")
-    own_data.add_arguments(add, f"{own_data.HELP}; the plan follows its size and image shape")
-    add("--twins", type=int, metavar="N", help="how many twins the victim has (default: the recipe's, 19)")
-    add(
-        "--own-victim",
-        action="store_true",
-        help="for a victim of your own, which is not trained, with twins by --train or --train-command of 'zooaudit audit'",
-    )
-    add("--twin-seconds", type=float, metavar="S", help="with --own-victim: that your procedure takes for one twin, on one of the devices")
-    add("--factory", metavar="MODULE:NAME", help="with --own-victim: callable that builds its module, for its size")
-    own_start.add_start(add)
-    devices = parser.add_mutually_exclusive_group()
-    devices.add_argument("--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)")
-    devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")
-    add("--gpu-speedup", type=float, metavar="F", help="how many CPU cores one GPU replaces; not measured by us, so there is no default")
-    add("--sizing", action="store_true", help=f"a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead")

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from zooaudit import own_data, own_start, own_victim, planning
-from zooaudit.chosen_recipe import SETTING
+from zooaudit.arguments.own import add_model, add_training
 from zooaudit.commands import voice
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.measured import DOMAINS, Domain
+from zooaudit.outputs import check_folder
 from zooaudit.recipe_files.differences import Difference, differences
-from zooaudit.recipe_files.read import INHERIT, base_of, is_file, recipe_of
+from zooaudit.recipe_files.read import base_of, is_file, recipe_of
 from zooaudit.recipe_files.write import HEADER, to_toml
 from zooaudit.recipe_making.derive import begun_with, derived, made, reasons
 from zooaudit.recipe_making.look import DataFacts, VictimFacts, look_at_data, look_at_victim
@@ -26,10 +27,6 @@ from zooaudit.reporting.pages import put
 from zooaudit.sizing import Devices, Estimate, OwnVictim, as_json, estimate, planned
 from zooaudit.steps import check_sizes
 
-EXAMPLE = """zooaudit recipe show fmnist-quick > mine.toml
-  zooaudit recipe check mine.toml --data ./my-images
-  zooaudit recipe new --data ./my-images --victim mine.safetensors --factory nets:make --train training:train --out mine.toml"""
-ACTIONS = ("list", "show", "check", "new")
 OF_NEW = ("victim", "factory", "train", "train_command", "train_timeout", "start", "out", "dataset")
 
 
@@ -184,6 +181,7 @@ def _target(args: argparse.Namespace) -> Path | None:
         raise ConfigError(f"--out {target} is there already; expected another name, or remove it first")
     if not target.parent.is_dir():
         raise ConfigError(f"--out {target}: {target.parent} is not a folder")
+    check_folder(target.parent)
     return target
 
 
@@ -222,29 +220,5 @@ def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
 
 def _next(args: argparse.Namespace, target: Path) -> str:
     """The audit by the new recipe, with what was said of data, victim and training. What the victim began with is in the recipe."""
-    given = own_data.options_of(args, own_victim.add_model, partial(own_victim.add_training, twins=False))
+    given = own_data.options_of(args, add_model, partial(add_training, twins=False))
     return shlex.join(["zooaudit", "audit", "--recipe", str(target), "--store", "./store"]) + "".join(f" {option}" for option in given)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``zooaudit recipe``."""
-    add = parser.add_argument
-    add(
-        "action",
-        choices=ACTIONS,
-        help="list: the recipes that come with zooaudit; show: one of them, or a file, as a complete TOML file with what each field means; "
-        f"check: read a file ({INHERIT} and all), say what it changes, what it would train and how long that takes; "
-        "new: look at your data and victim, and make a recipe that fits them",
-    )
-    add("name", nargs="?", metavar="NAME|FILE", help="show, check: a recipe's name, or a TOML file")
-    add("--toml", action="store_true", help="show: as TOML, which is the default; --json for JSON")
-    add("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings", help=f"show, check: {SETTING}")
-    own_data.add_arguments(add, "check, new: " + own_data.HELP.replace(" instead of the recipe's", ""))
-    add("--dataset", metavar="NAME", help="new: what the data is called (default: the folder's name), or without --data a known one")
-    own_victim.add_model(add)
-    own_victim.add_training(add, twins=False)
-    own_start.add_start(add)
-    add("--try", action="store_true", dest="trial", help="new: train one twin, to see how long it takes and how good it is")
-    add("--out", metavar="FILE", help="new: the TOML file to write (default: standard output)")
-    add("--cpus", type=int, metavar="N", help="check, new: CPU cores that train, for the rough time (default: 1)")
-    parser.set_defaults(twins=None)

@@ -8,14 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from zooaudit.choices import SEEN
 from zooaudit.console import Voice
 from zooaudit.errors import ColumnsError, ConfigError, InputError, SuspectError
-from zooaudit.evidence.keeping import SEEN
 from zooaudit.kit import Kit, asked_as, find_kit, read_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
-from zooaudit.suspects.access import EXPECTED, Access
+from zooaudit.suspects.access import Access
 from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
@@ -154,27 +154,3 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
     if case.door.ledger:
         told = str(case.door.ledger)
         scoring.tell(f"{case.shown}: answers are kept in {told}", "ledger", suspect=case.shown, ledger=told)
-
-
-def add_settings(add: Any) -> None:
-    """What has to be fixed before a suspect is asked, and 'zooaudit kit commit' commits to."""
-    add(
-        "--level", type=float, metavar="L",
-        help="share of suspects made without the victim that may be called stolen; by rank, below 1 / (twins + 1) nobody is "
-        "(default: the kit's)",
-    )  # fmt: skip
-    add(
-        "--access", default=SEEN, metavar="RUNG",
-        help=f"what the suspect tells: {EXPECTED}; its outputs are then taken as they are. seen: logits, or whole probabilities, "
-        "read as what the first of them look like (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--p-value", choices=("rank", "normal"), default="rank",
-        help="rank: of the victim among its twins, which rests on nothing else; normal: a claim beyond 1 / (twins + 1), which rests on the "
-        "twins' statistics being normal, and is refused where a test says they are not (default: %(default)s)",
-    )  # fmt: skip
-    add(
-        "--queries", type=int, metavar="N",
-        help="questions of the twin test at most, to be fixed before the first answer is seen: one of the kit's looks, which "
-        "'zooaudit kit show' lists (default: all)",
-    )  # fmt: skip

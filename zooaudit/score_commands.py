@@ -12,28 +12,18 @@ from zooaudit.commands import voice
 from zooaudit.evidence.keeping import Together, keep
 from zooaudit.fingerprint.answers import ask
 from zooaudit.kit import answers_digest
-from zooaudit.own_victim import FACTORIES, add_contract
-from zooaudit.score_cases import Case, Scoring, add_settings, open_door
+from zooaudit.score_cases import Case, Scoring, open_door
 from zooaudit.score_control import noticed, order_hint
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.artifacts import existing_store
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
-from zooaudit.verdict.many import CORRECTIONS, corrected
+from zooaudit.verdict.many import corrected
 from zooaudit.verdict.twin_test import Examined
-
-EXAMPLE = """zooaudit score --store ./store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make
-  zooaudit score --store ./store --kit 4f2a --suspect https://models.example/v2/models/shirts/infer
-  zooaudit score --store ./store --kit 4f2a --answers answers.parquet
-  zooaudit score --store ./store --kit 4f2a --suspect theirs.onnx --suspect-classes 25
-
-several suspects are judged together: one that cannot be asked is 'cannot tell' with its reason and counts as asked, the others are judged,
-and the exit code is 2 (its file or settings have to be mended) or 7 (its API failed; the same command goes on from there)."""
-METHODS = ("twins", "paper", "both")
 
 
 def score(args: argparse.Namespace, out: TextIO) -> int:
     """Ask suspects a kit's questions and give the verdict: by the twin test, by the paper's test, or both."""
-    scoring = Scoring(args, voice(args), open_store(args.store))
+    scoring = Scoring(args, voice(args), existing_store(args.store, writes=True))
     scoring.check()
     cases = [Case(name, scoring.artifact.id) for name in scoring.names]
     with ExitStack() as stack:
@@ -62,7 +52,7 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
     args, alone = scoring.args, [case.verdict for case in cases if case.verdict]
     for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
         case.verdict = verdict
-        case.facts |= wording.plain(verdict) | {"evidence": None}
+        case.facts |= wording.told(verdict) | {"evidence": None}
         if case.examined and case.door:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
@@ -161,49 +151,3 @@ def _lines(case: Case) -> list[str]:
     elif "error" in told and case.verdict is None:
         lines.append(f"by the paper's test nothing: {told['error']}")
     return lines
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``score``."""
-    add = parser.add_argument
-    add("--kit", metavar="ID", required=True, help="the victim's audit kit, by its id or the start of it")
-    add(
-        "--suspect", metavar="WHAT", nargs="+",
-        help="the suspect: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, an .onnx graph, a "
-        "folder of transformers' or timm's, the same as s3://bucket/key, hf://owner/name, models:/ or runs:/ of MLflow; the address of a "
-        "prediction API; or a .toml that describes any of them; several are asked everything and judged together",
-    )  # fmt: skip
-    add(
-        "--answers", metavar="FILE", nargs="+",
-        help="answers that came back to 'zooaudit kit queries': Parquet, CSV or JSON with the columns query and probabilities, or label",
-    )  # fmt: skip
-    add("--factory", metavar="MODULE:NAME", help=f"what builds the suspects' module: {FACTORIES}")
-    add_contract(add, "suspects that are files are")
-    add(
-        "--suspect-classes", type=int, metavar="N",
-        help="how many classes the suspects have, where that is not as many as the victim has: then how alike their answers to each two "
-        "questions are is compared, not class by class (default: the victim's classes)",
-    )  # fmt: skip
-    add(
-        "--method", choices=METHODS, default="twins",
-        help="twins: stolen, not shown or cannot tell, by the rank of the victim among its twins, models trained exactly as it was but "
-        "for the seed: valid whoever made the suspect; paper: the t-test of the paper, which accuses innocent look-alikes "
-        "(default: %(default)s)",
-    )  # fmt: skip
-    add_settings(add)
-    add("--ask-everything", action="store_true", help="ask all questions, even when the call is settled already")
-    add("--budget", type=int, metavar="N", help="queries an API may be charged at most, over all runs (default: what the method takes)")
-    add(
-        "--ledger", metavar="FILE",
-        help="where an API's answers are kept as they come, so that none is paid twice (default: ./ledgers/KIT-SUSPECT.sqlite)",
-    )  # fmt: skip
-    add(
-        "--allow-key-env", metavar="NAME", action="append",
-        help="an environment variable that a suspect's .toml may name, and have its value sent to the address in it; AWS: the credentials "
-        "of AWS's tools; once for each (default: none, since whoever wrote the file would get to read what it names)",
-    )  # fmt: skip
-    add(
-        "--correction", choices=CORRECTIONS, default="holm",
-        help="of several suspects: holm bounds the chance that any innocent is accused, and takes so many twins that twins + 1 >= "
-        "suspects / level; bh bounds the share of innocents among the accused (default: %(default)s)",
-    )  # fmt: skip

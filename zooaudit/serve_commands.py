@@ -15,21 +15,18 @@ from typing import TextIO
 
 import psutil
 
+from zooaudit.arguments.service import KEYS
+from zooaudit.choices import SCOPES
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
 from zooaudit.events import event_line
 from zooaudit.serving import settings as names
 from zooaudit.serving.before import kits_in, own_data, own_port
-from zooaudit.serving.keys import SCOPES, new_key, read_keys
+from zooaudit.serving.keys import new_key, read_keys
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.under_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
 
-DATA = Path("serve-data")
 ENDING_S = 6.0
 """For so long replicas may finish what they are doing when the service ends."""
-KEYS = "keys.toml"
-EXAMPLE = """zooaudit serve --store ./store
-  zooaudit serve --store s3://bucket/audits --suspects models.example,10.0.0.7:8080"""
-KEY_EXAMPLE = "zooaudit key --name team-a --scopes read,score --per-minute 600 --expires 2027-01-01"
 
 
 def serve(args: argparse.Namespace, out: TextIO) -> int:
@@ -136,6 +133,8 @@ def _environment(args: argparse.Namespace) -> Path | None:
     os.environ[names.STORE], os.environ[names.DATA] = args.store, args.data
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"
+    if args.model_files is not None:
+        os.environ[names.MODELS_MIB] = str(args.model_files)
     if args.open:
         os.environ[names.OPEN] = "1"
         return None
@@ -177,39 +176,3 @@ def _append(path: Path, entry: str) -> None:
             file.write("\n" + entry)  # whatever the file ended with
     except OSError as error:
         raise ConfigError(f"{path} cannot be written ({error.strerror}); choose another --keys") from error
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``serve``."""
-    add = parser.add_argument
-    add(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; it is plain HTTP: for others put a proxy with TLS before it (%(default)s)",
-    )
-    add("--port", type=int, default=8000, help="(default: %(default)s)")
-    add(
-        "--data",
-        metavar="DIR",
-        default=str(DATA),
-        help="audits, their ledgers, keys, and the log of who asked what (default: ./%(default)s)",
-    )
-    add("--keys", metavar="FILE", help="keys of callers (default: keys.toml in --data; a first one is made if there is none)")
-    add("--open", action="store_true", help="no keys: whoever reaches it may do everything")
-    add(
-        "--suspects", metavar="HOSTS", default="",
-        help="hosts whose prediction APIs the service may ask, host or host:port, with commas between them (default: none)",
-    )  # fmt: skip
-    add(
-        "--training-images", action="store_true", help="hand out the questions of the paper's test, which show the victim's training images"
-    )
-
-
-def add_key_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``key``."""
-    add = parser.add_argument
-    add("--name", required=True, help="whose it is, for the log")
-    add("--scopes", default="read,score", help=f"what it may do, of {', '.join(SCOPES)}, with commas between them (default: %(default)s)")
-    add("--per-minute", type=int, default=0, metavar="N", help="requests a minute, by each replica (default: no limit)")
-    add("--expires", metavar="DATE", help="the first day on which it is not accepted, UTC (default: never)")
-    add("--keys", metavar="FILE", default=str(DATA / KEYS), help="file of keys; a running service notices (default: ./%(default)s)")

@@ -20,6 +20,7 @@ from zooaudit.fingerprint.answers import ask, fingerprints, queries
 from zooaudit.fingerprint.points import choose_points, representation
 from zooaudit.kit import Kit, save_kit
 from zooaudit.metrics import QUERIES, record
+from zooaudit.phases import Count, uncounted
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.many import at_once
@@ -200,17 +201,23 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
 
 
 def answers(
-    models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
+    models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
+    count: Count = uncounted,
 ) -> dict[str, Tensor]:  # fmt: skip
     """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once. What is asked is
     float in [0, 1], or uint8, which is the same questions.
 
     Args:
         of: what is wanted of each model's; what is not is let go of before the next are read.
+        count: told how many models were asked of those that had to be.
     """
     ids, schema = answers_ids(models, asked), answers_schema(dataset.num_classes)
-    for model in unanswered(models, asked, artifacts):
+    missing = unanswered(models, asked, artifacts)
+    for i, model in enumerate(missing):
+        count(i, len(missing))
         _ask(model, ids[model], asked, dataset, artifacts)
+    if missing:
+        count(len(missing), len(missing))
 
     def load(id_: str) -> Tensor:
         table = artifacts.load("answers", id_).table(ANSWERS, schema, ["probabilities"])
@@ -221,10 +228,11 @@ def answers(
 
 
 def clean_answers(
-    models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows
+    models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
+    count: Count = uncounted,
 ) -> dict[str, Tensor]:  # fmt: skip
     """As ``answers``, of images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
-    given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts, of)
+    given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts, of, count)
     return {id_: rows.flatten(0, 2) for id_, rows in given.items()}
 
 

@@ -7,15 +7,23 @@ from dataclasses import asdict
 from typing import TextIO
 
 from zooaudit.console import ProgressBar
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, UnknownNameError
+from zooaudit.storage.artifacts import Artifacts, existing_store, open_store
 from zooaudit.storage.copy import Copied, copy, everything
 from zooaudit.storage.runs import artifacts_of_run
 
 
 def store(args: argparse.Namespace, out: TextIO) -> int:
     """List, show, check or copy what a store holds."""
-    artifacts = open_store(args.store, cache=False, writes=args.repair or args.delete)
+    if args.action == "gc" and not 0 <= args.grace_hours < float("inf"):
+        raise InputError(f"--grace-hours is {args.grace_hours:g}; expected 0 or more")
+    if args.action == "show" and not (args.kind and args.id):
+        raise InputError(
+            "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
+        )
+    if args.action == "copy" and not args.to:
+        raise InputError("store copy needs --to, for example: zooaudit store copy --store ./store --to s3://bucket/prefix --run NAME")
+    artifacts = existing_store(args.store, cache=False, writes=args.repair or args.delete)
     if args.action == "ls":
         names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
         print("\n".join(names) or "empty", file=out)
@@ -29,11 +37,9 @@ def store(args: argparse.Namespace, out: TextIO) -> int:
     return _check(artifacts, args.repair, out)
 
 
-def _show(artifacts: Artifacts, kind: str | None, id_: str | None, out: TextIO) -> int:
-    if not (kind and id_):
-        raise InputError(
-            "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
-        )
+def _show(artifacts: Artifacts, kind: str, id_: str, out: TextIO) -> int:
+    if not artifacts.has(kind, id_):
+        raise UnknownNameError(f"{artifacts.url} has no {kind} {id_}; 'zooaudit store ls {kind}' lists what there is")
     found = artifacts.load(kind, id_)
     shown = {"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}
     print(json.dumps(shown, indent=2), file=out)
@@ -63,8 +69,6 @@ def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
 
 
 def _gc(artifacts: Artifacts, grace_hours: float, delete: bool, out: TextIO) -> int:
-    if not 0 <= grace_hours < float("inf"):
-        raise InputError(f"--grace-hours is {grace_hours:g}; expected 0 or more")
     grace_s = grace_hours * 3600
     keys = artifacts.dead_leases(grace_s)
     if delete:
@@ -76,8 +80,6 @@ def _gc(artifacts: Artifacts, grace_hours: float, delete: bool, out: TextIO) -> 
 
 
 def _copy(source: Artifacts, args: argparse.Namespace, out: TextIO) -> int:
-    if not args.to:
-        raise InputError("store copy needs --to, for example: zooaudit store copy --store ./store --to s3://bucket/prefix --run NAME")
     which = artifacts_of_run(source, args.run) if args.run else everything(source)
     if not which:
         raise MissingArtifactError(f"store {source.url} is empty: there is nothing to copy")

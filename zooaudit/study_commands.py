@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from zooaudit import chosen_recipe, own_data
 from zooaudit.commands import chosen_farm, recipe_and_data, voice
 from zooaudit.config import digest_of
 from zooaudit.console import ProgressBar, Voice
 from zooaudit.errors import ConfigError, NotEnoughModelsError
+from zooaudit.outputs import check_folder
 from zooaudit.own_data import reading_of
-from zooaudit.storage.artifacts import open_store, table_to_bytes
+from zooaudit.storage.artifacts import existing_store, open_store, table_to_bytes
 from zooaudit.suspects.factories import imported
 
 if TYPE_CHECKING:
@@ -22,50 +22,7 @@ if TYPE_CHECKING:
     from zooaudit.sweep.space import Space
     from zooaudit.sweep.tuner import Swept
 
-EXAMPLE = "zooaudit study similarity top-k --recipe fmnist-paper --store ./store --build"
-SWEEP_EXAMPLE = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe fmnist-paper --store ./store"
 ALL = "all"
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the study subcommand takes."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
-    _add_zoo(parser)
-    add = parser.add_argument
-    add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
-    add(
-        "--models",
-        metavar="DIR",
-        help="validity, power, disguises, baselines, qurd: models that somebody else trained, and their answers; --set dev (the "
-        "default) or --set report says which victims",
-    )
-    add(
-        "--load",
-        metavar="MODULE:FUNCTION",
-        help="disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch module",
-    )
-
-
-def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the sweep subcommand takes."""
-    add = parser.add_argument
-    add("space", nargs="*", metavar="AXIS=V,V", help="what to vary, or a preset; without any, axes and presets are listed")
-    _add_zoo(parser)
-    add("--metric", default="auc", help="what the sweep is judged by; without a space they are listed (default: %(default)s)")
-    add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
-    add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
-
-
-def _add_zoo(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    chosen_recipe.add_arguments(add, "fmnist-paper", "whose zoo: ")
-    add("--seed", type=int, help="run the recipe with another seed")
-    own_data.add_arguments(add)
-    add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
-    add("--farm", choices=("ray", "serial"), default="ray", help="with --build: who trains (default: %(default)s)")
-    add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="with --build: GPU share of a worker (default: 0)")
-    parser.set_defaults(fallback=None, victim_workers=1)
 
 
 def study(args: argparse.Namespace, out: TextIO) -> int:
@@ -135,7 +92,7 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     found, left_out = owners(read(Path(args.models)), victims)
     for name, why in left_out.items():
         tell(f"{name} is left out: {why}", "owner_left_out", owner=name, why=why)
-    folder = Path(args.out) if args.out else Path("studies") / victims
+    folder = _folder(args, Path("studies") / victims)
     results: list[Result] = []
     for number, one in enumerate(chosen, 1):
         tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims", "study", name=one.name)
@@ -156,7 +113,7 @@ def _on_published(args: argparse.Namespace, out: TextIO) -> int:
 
     if args.settings or args.load:
         raise ConfigError(f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read from --data")
-    tell, folder, one = voice(args), Path(args.out) if args.out else Path("studies") / "qurd", ON_MODELS["qurd"]
+    tell, folder, one = voice(args), _folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
     tell(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
     result = run_published(
         one, Path(args.data), open_store(args.store), _provenance(args), reading_of(args), lambda step: tell(f"  {step}", "step", step=step)
@@ -178,7 +135,7 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     tell = voice(args)
     bench = _bench(args, tell)
     provenance = _provenance(args)
-    folder = Path(args.out) if args.out else Path("studies") / bench.recipe.run_name
+    folder = _folder(args, Path("studies") / bench.recipe.run_name)
     results: list[Result] = []
     lacking: dict[str, str] = {}
     for number, one in enumerate(chosen, 1):
@@ -226,9 +183,9 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
         raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
     tell = voice(args)
     bench = _bench(args, tell)
+    folder = _folder(args, Path("sweeps") / bench.recipe.run_name)
     swept = _swept(space, bench, args, tell)
     rows = swept.rows
-    folder = Path(args.out) if args.out else Path("sweeps") / bench.recipe.run_name
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"  # another grid over the same axes is another file
     (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
@@ -267,7 +224,15 @@ def _bench(args: argparse.Namespace, tell: Voice) -> "Bench":
     from zooaudit.studies.bench import Bench, NoFarm
 
     recipe, dataset = recipe_and_data(args, tell)
-    return Bench(recipe, dataset, open_store(args.store), chosen_farm(args) if args.build else NoFarm(), tell.watch)
+    artifacts = open_store(args.store) if args.build else existing_store(args.store, writes=True)
+    return Bench(recipe, dataset, artifacts, chosen_farm(args) if args.build else NoFarm(), tell.watch)
+
+
+def _folder(args: argparse.Namespace, usual: Path) -> Path:
+    """Where results go."""
+    folder = Path(args.out) if args.out else usual
+    check_folder(folder)
+    return folder
 
 
 def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice) -> "Swept":

@@ -11,6 +11,7 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory
 from zooaudit.data.textures import textures
 from zooaudit.errors import DataError
+from zooaudit.phases import Count, Tally, uncounted
 from zooaudit.seeds import derive
 from zooaudit.steps import clean_answers, tensor_digest
 from zooaudit.storage.artifacts import Artifacts
@@ -119,18 +120,25 @@ def how_telling(references: Tensor) -> Tensor:
 
 def make(
     config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
-    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "",
+    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "", count: Count = uncounted,
 ) -> TwinTest:  # fmt: skip
     """A twin test of ``candidates``, the victim first."""
-    of = pools(config, dataset, seed, sources)
-    others = answered([s.id for s in references], of.images, dataset, artifacts)
+    of, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
+    tally = Tally(count, (1 + len(TREATMENTS)) * (many + few) + bool(references) * few)
+    others = answered([s.id for s in references], of.images, dataset, artifacts, tally.part(many))
     chosen = order(config, of, how_telling(others))
     images, ids = of.images[chosen[0]], [c.id for c in candidates]
     natural = of.families.count(NATURAL)
-    own = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    own = Asked(answered(ids, images, dataset, artifacts, tally.part(few)), answered_behind(ids, images, dataset, artifacts, tally))
     if references:
-        own = foreseen(own, answered(ids, of.images[:natural], dataset, artifacts), others[:, :natural], chosen[0], dataset.num_classes)
-    other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts))
+        own = foreseen(
+            own,
+            answered(ids, of.images[:natural], dataset, artifacts, tally.part(few)),
+            others[:, :natural],
+            chosen[0],
+            dataset.num_classes,
+        )
+    other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally))
     kinds = [reference(s) for s in references]
     test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
     return replace(test, lessons=others[:, :natural].clone() if references else None)
@@ -208,19 +216,20 @@ def assembled(
     )  # fmt: skip
 
 
-def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = uncounted) -> Tensor:
     """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of many classes by groups."""
-    given = clean_answers(ids, images, dataset, artifacts, kept)
+    given = clean_answers(ids, images, dataset, artifacts, kept, count)
     return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), min(dataset.num_classes, MOST))
 
 
-def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts) -> Tensor:
+def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, tally: Tally | None = None) -> Tensor:
     """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
     moves all models' answers the same way; a verdict must not take that way for the victim's."""
     unit, none = to_unit(images), torch.empty(0, len(images), min(dataset.num_classes, MOST))
     found = []
     for treatment in TREATMENTS:
-        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts, kept)
+        count = tally.part(len(ids)) if tally else uncounted
+        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts, kept, count)
         found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
     return torch.stack(found)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zooaudit.evidence.keeping import CODE, SEEN, SETTLED, commitment, digest
+from zooaudit.choices import SEEN
+from zooaudit.evidence.keeping import CODE, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
@@ -65,7 +66,7 @@ def _verdict_again(opened: Opened) -> Finding:
         and _alike(stated["p_value"], found["p_value"])
         and _all_alike(stated["statistics"], found["statistics"])
     )
-    told = f"{found['call']}: {found['reason']}"
+    told = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
     if len(together.p_values) > 1:
         told += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
     return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['call']}: {stated['reason']}")

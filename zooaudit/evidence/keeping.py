@@ -11,6 +11,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from zooaudit import __version__
+from zooaudit.choices import SEEN, Correction
 from zooaudit.code import code_digest
 from zooaudit.config import canonical_json
 from zooaudit.errors import ConfigError
@@ -19,15 +20,12 @@ from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import By, TwinVerdict, check_level
-from zooaudit.verdict.many import Correction
 from zooaudit.verdict.twin_test import Examined
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"
 CODE = code_digest("suspects", "fingerprint", "encoder", "verdict")
 """What a verdict follows from beside kit and answers."""
-SEEN = "seen"
-"""Answers are read as what the first of them look like."""
 SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "code", "version")
 """What a commitment is to."""
 

@@ -22,6 +22,7 @@ from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
 from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, places, reference
+from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
@@ -197,7 +198,7 @@ def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
     meta = opened.evidence.meta
     again: Examined = test.judge(opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers))
     call, stated = as_one_of(opened, again.verdict), meta["verdict"]
-    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {call.call}: {call.reason}"
+    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(call)}: {call.reason}"
     if stated["call"] == call.call:
         return Finding(name, True, told)
     told += f"; the pack states {stated['call']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"

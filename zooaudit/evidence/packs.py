@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
-from zooaudit.errors import InputError, MissingArtifactError, StoreError
+from zooaudit.errors import InputError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, load_kit, read_kit
+from zooaudit.outputs import check_new
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
@@ -26,7 +28,6 @@ from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
 from zooaudit.verdict.grouping import MOST as GROUPS
-from zooaudit.verdict.many import CORRECTIONS
 from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
 
 MOST_BYTES = 4 * 2**30
@@ -43,19 +44,14 @@ def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False)
         id_: the evidence's, or the start of it if only one has that.
 
     Raises:
-        MissingArtifactError: the store lacks one of them.
-        InputError: there is a file of that name.
+        UnknownNameError, MissingArtifactError: the store lacks one of them.
+        InputError: there is a file of that name, or it cannot be written.
     """
-    known = [i for i in artifacts.ids(KIND) if i.startswith(id_)]
-    if len(known) != 1:
-        raise MissingArtifactError(f"{len(known)} pieces of evidence in {artifacts.url} have an id that starts with {id_!r}")
-    id_ = known[0]
-    evidence = artifacts.load(KIND, id_)
-    which = [(KIND, id_), (KIT, evidence.meta["kit"])]
+    check_new(out)
+    evidence = artifacts.named(KIND, id_, "'zooaudit score'")
+    which = [(KIND, evidence.id), (KIT, evidence.meta["kit"])]
     if with_victim:
         which.append((MODEL, load_kit(artifacts, evidence.meta["kit"]).victim))
-    if out.exists():
-        raise InputError(f"{out} is there already; choose another name, nothing was overwritten")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "pack"
         copy(artifacts, open_store(str(folder)), which, lambda _: None)

@@ -111,7 +111,7 @@ def explained(
 
 def plain(explanation: Explanation) -> dict[str, Any]:
     """As strict JSON holds it."""
-    return asdict(explanation) | {"verdict": wording.plain(explanation.verdict)}
+    return asdict(explanation) | {"verdict": wording.told(explanation.verdict)}
 
 
 def _placed(test: TwinTest, verdict: TwinVerdict) -> tuple[Placed, ...]:

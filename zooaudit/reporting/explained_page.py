@@ -43,6 +43,8 @@ def render(test: TwinTest, found: Explanation, told: Mapping[str, str]) -> str:
         scale_of=scale,
         strip=verdict_strip(found.verdict, scale, ITSELF),
         standing=wording.standing(found.verdict) if found.candidates else "",
+        headline=wording.headline(found.verdict),
+        frequency=wording.frequency(found.verdict),
         promise=wording.promise(found.verdict),
         images={q.index: png(to_unit(test.images[q.index])) for q in found.questions},
     )  # fmt: skip

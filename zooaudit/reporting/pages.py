@@ -6,6 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from zooaudit.reporting.wording import FILTERS
+from zooaudit.verdict.wording import headline
 
 
 def environment() -> Environment:
@@ -13,7 +14,7 @@ def environment() -> Environment:
     made = Environment(
         loader=PackageLoader("zooaudit", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= FILTERS
+    made.filters |= FILTERS | {"headline": headline}
     return made
 
 

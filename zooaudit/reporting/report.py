@@ -8,6 +8,7 @@ from zooaudit.errors import StoreError
 from zooaudit.pipeline import Audit, Judgement
 from zooaudit.reporting import calls, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
+from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.pages import environment, put
 from zooaudit.reporting.paper_numbers import PAPER
 from zooaudit.reporting.summary import RunFacts, detailed, digests, to_json
@@ -65,6 +66,7 @@ def _values(audit: Audit) -> dict[str, Any]:
         "homologous": homologous,
         "look_alikes": look_alikes,
         "calls": _calls(audit),
+        "finding": finding(audit),
         "accused": piracy.accused + homologous.accused + look_alikes.accused,
         "wrongly_accused": len(wrong),
         "auc_homologous": audit.auc(Role.HOMOLOGOUS),
@@ -94,6 +96,8 @@ def _calls(audit: Audit) -> dict[str, Any]:
         "by_way": calls.by_way(audit),
         "picture": calls.picture(audit),
         "nobody": calls.accuses_nobody(test),
+        "frequency": wording.in_cases(test.level),
+        "weak": test.level > wording.WEAK_ABOVE,
         "promise": wording.promise(audit.itself.verdict),
         "standing": wording.standing(audit.itself.verdict) if audit.itself.verdict.rank is not None else "",
         "cautions": calls.shared_cautions(audit),

@@ -71,5 +71,5 @@ def verdict_strip(verdict: TwinVerdict, scale: Scale, look: str) -> Strip | None
     """What a verdict ranked; None where nothing was."""
     if verdict.rank is None:
         return None
-    told = f"{verdict.call}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
+    told = f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
     return strip(verdict.statistics, scale, look, verdict.call is Call.STOLEN, told)

@@ -9,6 +9,7 @@ from typing import Any
 from zooaudit.pipeline import Audit, Judgement, Suspect
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import way
+from zooaudit.reporting.fitness import finding
 from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
@@ -25,6 +26,7 @@ class RunFacts:
         command: what to type to get the same again.
         finished: when, as ISO 8601; empty if not known.
         phases: seconds of each phase until the report was drawn, by name.
+        store: where the run's models and results are.
     """
 
     seconds: float
@@ -34,6 +36,7 @@ class RunFacts:
     command: str = ""
     finished: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
+    store: str = ""
 
 
 def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
@@ -57,8 +60,9 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "auc": _auc(audit),
         "level": audit.kit.twin_test.level,
         "twin_test": _twin_test(audit),
+        "finding": {"fit": (found := finding(audit)).fit, "text": found.text},
         "called_stolen": {str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
-        "victim_itself": wording.plain(audit.itself.verdict),
+        "victim_itself": wording.told(audit.itself.verdict),
         "verdicts": [_verdict(s) for s in audit.suspects],
         "report": report,
     }
@@ -88,7 +92,7 @@ def _verdict(suspect: Suspect) -> dict[str, Any]:
         "decision": str(verdict.decision),
         "similarity": finite(verdict.similarity),
         "p_value": finite(verdict.p_value),
-        "twins": wording.plain(suspect.examined.verdict),
+        "twins": wording.told(suspect.examined.verdict),
         "reference_models": verdict.reference_models,
         "reference_above": verdict.reference_above,
         "reason": verdict.reason,
@@ -130,6 +134,7 @@ def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, 
         "command": facts.command,
         "finished": facts.finished,
         "phases": dict(facts.phases),
+        "store": facts.store,
     }
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from zooaudit.choices import SEEN
 from zooaudit.config import digest_of
 from zooaudit.errors import (
     BusyError,
@@ -26,7 +27,7 @@ from zooaudit.errors import (
     SuspectError,
     ZooauditError,
 )
-from zooaudit.evidence.keeping import SEEN, keep
+from zooaudit.evidence.keeping import keep
 from zooaudit.kit import KIND, Kit, asked_as, read_kit
 from zooaudit.metrics import SERVICE_AUDITS, record
 from zooaudit.score_control import Noticed, noticed, order_hint

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.choices import SEEN
 from zooaudit.data.images import to_unit
 from zooaudit.evidence import packs
-from zooaudit.evidence.keeping import ANSWERS, KIND, SEEN, keep, schema
+from zooaudit.evidence.keeping import ANSWERS, KIND, keep, schema
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.reporting.explained import Explanation, explained, plain

@@ -22,13 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zooaudit.choices import SCOPES
 from zooaudit.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-SCOPES = ("read", "score", "audit", "admin", "evidence")
-"""``read``: kits and their questions; ``score``: answers; ``audit``: have the service ask a suspect; ``admin``: see everybody's audits and
-verdicts; ``evidence``: explanations and evidence packs, which show what the victim and its twins answered."""
 FRESH_S = 2.0
 """How long a keys file is believed before it is looked at again."""
 KEY_BYTES = 32

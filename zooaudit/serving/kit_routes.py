@@ -11,25 +11,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from torch import Tensor
 
+from zooaudit.choices import SEEN
 from zooaudit.errors import ZooauditError
-from zooaudit.evidence.keeping import SEEN
 from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import FIRST, Kit
 from zooaudit.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import (
-    ACCEPTED,
-    ARROW,
-    JSON,
-    PARQUET,
-    RAW,
-    ZIP,
-    most_bytes,
-    parquet_bytes,
-    questions_json,
-    read_fast,
-    read_rows,
-)
+from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, read_fast, read_rows
 from zooaudit.serving.keeping import kept
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
@@ -37,16 +25,15 @@ from zooaudit.serving.problems import Refused
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
-from zooaudit.serving.unpacking import read_parquet
 from zooaudit.serving.unread import refuse_unread
 from zooaudit.suspects.access import Access
-from zooaudit.suspects.offline import questions_table, write_questions
+from zooaudit.suspects.offline import questions_json, questions_table, write_questions
 from zooaudit.verdict.decision import By, check_level
 from zooaudit.verdict.ranking import smallest_p
 from zooaudit.verdict.wording import checked
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-READ = {JSON: {"schema": {"$ref": "#/components/schemas/Answers"}}, ARROW: BINARY, PARQUET: BINARY, RAW: BINARY}
+READ = {kind: {"schema": {"$ref": "#/components/schemas/Answers"}} if kind == JSON else BINARY for kind in ACCEPTED}
 """Generated clients send bytes as the last type that takes them."""
 BODY: dict[str, Any] = {"requestBody": {"required": True, "content": READ}}
 QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
@@ -162,7 +149,7 @@ async def score(
     if kind not in ACCEPTED:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "answers come as JSON, Arrow, Parquet or bare numbers",
+            "answers come in another format",
             kind or "no Content-Type",
             ", ".join(ACCEPTED),
         )
@@ -181,7 +168,7 @@ async def score(
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the paper's test", f"{len(classes)} classes", f"the kit's {found.num_classes}")
     body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key)
     started = time.perf_counter()
-    answers = await _parsed(service, kind, body, classes, most)
+    answers = await _parsed(service, kind, body, classes, most, str(found.facts.get(FIRST, id_)))
     if rung is None:
         check_answers(answers, tuple(answers.shape))
     judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
@@ -189,11 +176,9 @@ async def score(
     return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
 
-async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int) -> Tensor:
-    if kind == PARQUET:
-        return await service.reading(read_parquet, body, len(classes), most)
-    answers = read_fast(kind, body, classes, most)
-    return await service.reading(read_rows, kind, body, classes, most) if answers is None else answers
+async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int, kit: str) -> Tensor:
+    answers = read_fast(kind, body, classes, most, kit)
+    return await service.reading(read_rows, kind, body, classes, most, kit) if answers is None else answers
 
 
 async def scored(service: Service, summary: schemas.KitSummary, job: Job, started: float) -> schemas.Score:

@@ -11,8 +11,8 @@ import anyio
 from fastapi import APIRouter, Query, Request
 from torch import Tensor
 
+from zooaudit.choices import SEEN
 from zooaudit.errors import ModelError
-from zooaudit.evidence.keeping import SEEN
 from zooaudit.kit import Kit
 from zooaudit.serving import schemas
 from zooaudit.serving.keeping import kept

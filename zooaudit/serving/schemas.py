@@ -159,6 +159,12 @@ class TwinVerdict(Told):
     settled: bool
     """No further answers would change the call."""
     cautions: list[str]
+    headline: str
+    """The call as it is shown: a weak one is marked."""
+    frequency: str
+    """The level as a frequency: in how many cases a model made without the victim is called this."""
+    weak: bool
+    """Whether it is called stolen at a level above .05."""
     standing: str
     """The statistic in words."""
     promise: str

@@ -14,7 +14,7 @@ from zooaudit.kit import Kit, answers_digest
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, TwinVerdict
 from zooaudit.verdict.twin_test import Examined
-from zooaudit.verdict.wording import plain, promise, standing
+from zooaudit.verdict.wording import told
 
 Method = Literal["twins", "paper"]
 
@@ -71,8 +71,7 @@ def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
 
 def rendered(verdict: TwinVerdict, hint: str = "") -> dict[str, Any]:
     """A verdict of the twin test as callers get it."""
-    standing_ = "" if verdict.rank is None else standing(verdict)
-    return plain(verdict) | {"standing": standing_, "promise": promise(verdict), "hint": hint}
+    return told(verdict) | {"hint": hint}
 
 
 def _by_paper(jobs: Sequence[Job]) -> list[Result]:

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
+from zooaudit.choices import SCOPES
 from zooaudit.serving.audit_routes import PAGE
 from zooaudit.serving.book import DONE
 from zooaudit.serving.explaining import Case, judged_by_twins
 from zooaudit.serving.kept_schemas import Caller, Explanation, Listed, Listing, Verdict
-from zooaudit.serving.keys import SCOPES, Key
+from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import Cursor, Limit, cursor_of, place_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.schemas import Score

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.config import canonical_json
-from zooaudit.errors import DamagedArtifactError, StoreError
+from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError, UnknownNameError
+from zooaudit.outputs import check_folder
 from zooaudit.storage.artifact import REPAIR, Artifact, object_key
 from zooaudit.storage.cache import CachedStore, cached
 from zooaudit.storage.collecting import collect, put_back, unnamed
@@ -65,6 +66,28 @@ def open_store(url: str, cache: bool = True, deadline_s: float | None = None, wr
     return Artifacts(ObservedStore(LocalStore(Path(url), make=writes)), limited)
 
 
+def existing_store(url: str, cache: bool = True, writes: bool = False) -> "Artifacts":
+    """Open a store that is there; a place that was mistyped is not taken for one that is empty, and is not made one.
+
+    Args:
+        cache, writes: see ``open_store``; here nothing is written unless said.
+
+    Raises:
+        StoreError, InputError: see ``open_store``.
+        MissingArtifactError: there is no store.
+    """
+    found = open_store(url, cache, writes=False)
+    if not found.made:
+        raise MissingArtifactError(
+            f"there is no store at {found.url}: it has no {MARKER}; say where it is, or make one by 'zooaudit audit'"
+        )
+    if not writes:
+        return found
+    if "://" not in url:
+        check_folder(Path(url), "its rights, or its disk, allow reading only")
+    return open_store(url, cache)
+
+
 class Artifacts:
     """Typed artifacts on a store.
 
@@ -96,6 +119,11 @@ class Artifacts:
     def url(self) -> str:
         return self._store.url
 
+    @property
+    def made(self) -> bool:
+        """Whether anything was ever stored here."""
+        return self._marked or self._store.exists(MARKER) or next(iter(self._store.keys("manifests/")), None) is not None
+
     def check_there(self) -> None:
         """One look whether the store answers and is one of ours.
 
@@ -104,6 +132,23 @@ class Artifacts:
         """
         if not self._store.exists(MARKER):
             raise StoreError(f"store {self.url} has no {MARKER}: it has gone, or nothing was ever stored there")
+
+    def named(self, kind: str, start: str, hint: str) -> Artifact:
+        """The only artifact of a kind whose id begins so.
+
+        Args:
+            hint: what makes one, for a store that has none.
+
+        Raises:
+            UnknownNameError: there is none, or more than one; says which there are.
+        """
+        known = self.ids(kind)
+        found = [i for i in known if i.startswith(start)]
+        if len(found) != 1:
+            listed = ", ".join(found or known) or f"none; {hint} makes one"
+            count = f"{len(found)} have" if found else "none has"
+            raise UnknownNameError(f"{kind} {start!r} in {self.url}: {count} an id that starts so; there are: {listed}")
+        return self.load(kind, found[0])
 
     def leases(self, job: Job) -> Leases:
         """A job's claims on this store."""

@@ -1,16 +1,20 @@
 """Runs: what was asked under a name, and the report that came out."""
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from zooaudit.config import OwnTraining, Recipe, digest_of
-from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError
+from zooaudit.errors import ConfigError, DamagedArtifactError, MissingArtifactError, UnknownNameError
+from zooaudit.outputs import check_folder
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 
 RUN, REPORT = "run", "report"
-REPORT_FILES = ("audit.json", "models.parquet", "report.html", "scores.parquet")
+NUMBERS = "audit.json"
+REPORT_FILES = (NUMBERS, "models.parquet", "report.html", "scores.parquet")
 
 
 def begin_run(
@@ -64,9 +68,11 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
     """Write a finished run's report files into ``folder``; returns the page.
 
     Raises:
-        MissingArtifactError: the run is not there or not finished; says which are.
+        UnknownNameError: the run is not there or not finished; says which are.
+        InputError: see ``check_report_folder``.
     """
     artifact = _report(artifacts, run)
+    check_report_folder(folder, *_whose(json.loads(artifact.read(NUMBERS)) if NUMBERS in artifact.files else {"run": run}))
     if others := sorted(artifact.files.keys() - set(REPORT_FILES)):
         raise DamagedArtifactError(f"the report of run {run} in {artifacts.url} holds {others[0]}; expected only {', '.join(REPORT_FILES)}")
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,11 +81,36 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
     return folder / "report.html"
 
 
+def check_report_folder(folder: Path, run: str, store: str | None) -> None:
+    """Refuse a folder for a report that cannot be written, or that holds the report of another run, or of another store's.
+
+    Raises:
+        InputError: says which it is.
+    """
+    check_folder(folder)
+    page = folder / NUMBERS
+    if not page.exists():
+        return
+    try:
+        found = _whose(json.loads(page.read_text()))
+    except (OSError, ValueError, TypeError, AttributeError):
+        found = "", None
+    if found != (run, store):
+        whose = f"run {found[0]} in store {found[1] or 'unknown'}" if found[0] else "something else"
+        raise ConfigError(f"{folder} holds the report of {whose}, which would be lost; choose another folder with --out, or remove it")
+
+
+def _whose(numbers: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Run and store, as a report names them."""
+    return numbers.get("run", ""), numbers.get("store")
+
+
 def artifacts_of_run(artifacts: Artifacts, run: str) -> list[tuple[str, str]]:
     """Kind and id of everything that a finished run used, and of its report.
 
     Raises:
-        MissingArtifactError: the run is not there or not finished, or was finished by a zooaudit that did not note what it used.
+        UnknownNameError: the run is not there or not finished.
+        MissingArtifactError: it was finished by a zooaudit that did not note what it used.
     """
     used: dict[str, list[str]] = _report(artifacts, run).meta.get("used", {})
     if not used:
@@ -93,5 +124,5 @@ def _report(artifacts: Artifacts, run: str) -> Artifact:
     if not artifacts.has(REPORT, run):
         finished = ", ".join(artifacts.ids(REPORT)) or "none"
         state = "has not finished: start it again with zooaudit audit" if artifacts.has(RUN, run) else "is unknown"
-        raise MissingArtifactError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
+        raise UnknownNameError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
     return artifacts.load(REPORT, run)

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from zooaudit.choices import ACCESS
 from zooaudit.config import check
 from zooaudit.errors import ConfigError
 
 Kind = Literal["probabilities", "top", "rounded", "label"]
-EXPECTED = "probabilities, top-K (top-3: the three likeliest classes), rounded-D (rounded-2: two decimals) or label"
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Access:
 
     def __post_init__(self) -> None:
         least, most = {"top": (1, 1_000_000), "rounded": (0, 7)}.get(self.kind, (0, 0))
-        check(self.kind in ("probabilities", "top", "rounded", "label"), self, "kind", EXPECTED)
+        check(self.kind in ("probabilities", "top", "rounded", "label"), self, "kind", ACCESS)
         check(least <= self.detail <= most, self, "detail", f"{least} to {most} for {self.kind}")
 
     @staticmethod
@@ -34,7 +34,7 @@ class Access:
         """
         kind, _, detail = name.partition("-")
         if (kind in ("top", "rounded")) != detail.isdecimal() or kind not in ("probabilities", "top", "rounded", "label"):
-            raise ConfigError(f"access {name!r} is unknown; expected {EXPECTED}")
+            raise ConfigError(f"access {name!r} is unknown; expected {ACCESS}")
         return Access(kind, int(detail or 0))  # type: ignore[arg-type]
 
     @staticmethod

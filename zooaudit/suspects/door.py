@@ -21,7 +21,7 @@ from zooaudit.suspects.contracted import contracted_box
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.load import Asked, Loaded, load
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.offline import read_answers, width
+from zooaudit.suspects.offline import answers_in
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.outputs import chosen, valued
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
@@ -166,9 +166,9 @@ def _answers(path: Path, how: How) -> Door:
         raise ConfigError(f"{path} holds answers, and the contract's input says how to ask; give its output and classes alone")
     if how.others and said.classes != Classes():
         raise ConfigError(BOTH)
-    columns = said.classes.of(how.classes)
-    wide = said.classes.names or (tuple(map(str, range(width(path) or 0))) if columns else ()) or how.classes
-    rows, form = read_answers(path, Naming(wide), how.kit)
+    columns, told = said.classes.of(how.classes), answers_in(path)
+    wide = said.classes.names or (tuple(map(str, range(told.width or 0))) if columns else ()) or how.classes
+    rows, form = told.rows(Naming(wide), how.kit)
     reading: Reading = "guess" if form == "list" and not how.told else "told"
     rows = valued(rows, said.output, str(path), reading == "told")
     rows = chosen(rows, columns, str(path), reading) if columns else rows

@@ -46,13 +46,17 @@ class Naming:
         Raises:
             AnswersError: an answer of no known form, several forms, classes that are not the kit's, or numbers that are not finite.
         """
-        rows = [self._row(a, i) for i, a in enumerate(answers)]
+        try:
+            rows = [self._row(a, i) for i, a in enumerate(answers)]
+        except OverflowError as error:
+            raise AnswersError.of("a whole number that no float holds", "finite numbers") from error
         forms = {form for _, form in rows}
         if len(forms) != 1:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form")
         found = torch.tensor([row for row, _ in rows], dtype=torch.float64)
         if not torch.isfinite(found.float()).all():
-            raise AnswersError.of("NaN or infinite values", "finite numbers")
+            bad = int((~torch.isfinite(found.float()).all(1)).sum())
+            raise AnswersError.of(f"NaN or infinite values in {bad} of {len(rows)} answers", "finite numbers")
         return found.float(), forms.pop()
 
     def _row(self, answer: Any, index: int) -> tuple[list[float], Form]:

@@ -1,7 +1,5 @@
 """Questions as files for whoever can reach the suspect, and the answers that come back."""
 
-import csv
-import io
 import json
 import os
 import stat
@@ -14,23 +12,31 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from torch import Tensor
 
-from zooaudit.data.limited_parquet import reader
 from zooaudit.errors import AnswersError, InputError
+from zooaudit.outputs import check_new
+from zooaudit.suspects.answer_tables import KIT
+from zooaudit.suspects.answers import BY_ENDING, ENDINGS, FORMATS, MOST_BYTES, Told, read
 from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.pictures import png
 
-FORMATS = (".parquet", ".zip")
-ANSWER_FORMATS = (".parquet", ".csv", ".json")
-KIT = "kit"
-MOST_BYTES, MOST_TABLE_BYTES = 2**29, 2**27
-"""Of a file of answers, and of a table in memory: 10,000 questions and 1,000 classes take half of either."""
-ANSWERS = ("probabilities", "answer", "label")
-"""Columns that may hold the answers: lists of numbers, anything that ``Naming`` knows, or bare labels."""
-README = """Ask your model each image, in any order, and send back a table (Parquet, CSV or JSON) with the columns
-  query           the number in the image's name
-  probabilities   its {count} class probabilities, in this order: {classes}
-or, if it tells only a label, the column label. These are questions of audit kit {kit}.
+QUESTIONS = (".parquet", ".json", ".zip")
+"""Endings of files of questions."""
+README = """Ask your model each image and send back its answers, to each image, in a file of one of these formats:
+
+{formats}
+
+query           the number in the image's name
+probabilities   its {count} class probabilities, in this order: {classes}
+label           instead, if it tells only a label: its name, or its number from 0
+
+Where there is no query, answers stand in the order of the images' numbers. These are questions of audit kit {kit}.
 """
+
+
+def note(kit: str, classes: tuple[str, ...]) -> str:
+    """For whoever asks the questions."""
+    formats = "\n".join(f"{f.ending:<9} {f.holds.replace('`', '')}" for f in FORMATS)
+    return README.format(formats=formats, count=len(classes), classes=", ".join(classes), kit=kit)
 
 
 def questions_table(images: Tensor, kit: str, classes: tuple[str, ...]) -> pa.Table:
@@ -42,93 +48,65 @@ def questions_table(images: Tensor, kit: str, classes: tuple[str, ...]) -> pa.Ta
     return table.replace_schema_metadata({"image_shape": json.dumps(shape), KIT: kit, "classes": json.dumps(classes)})
 
 
+def questions_json(images: Tensor) -> bytes:
+    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with as many digits as float32 has."""
+    numbers: list[Any] = [[float(f"{v:.9g}") for v in image] for image in images.flatten(1).tolist()]
+    shape = list(images.shape[1:])
+    return json.dumps({"image_shape": shape, "queries": [{"query": i, "image": v} for i, v in enumerate(numbers)]}).encode()
+
+
 def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ...]) -> None:
-    """Write the questions as Parquet, or as a zip of PNGs (8 bits a channel) with a note for whoever asks them.
+    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with a note for whoever asks them.
 
     Raises:
-        InputError: another ending, or there is a file of that name.
+        InputError: another ending, there is a file of that name, or it cannot be written.
     """
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path} ends in {path.suffix!r}; expected .parquet, or .zip for PNG images")
-    if path.exists():
-        raise InputError(f"{path} is there already; choose another name, nothing was overwritten")
+    if path.suffix not in QUESTIONS:
+        raise InputError(f"{path} ends in {path.suffix!r}; expected .parquet, .json, or .zip for PNG images")
+    check_new(path)
     partial = path.with_name(f".partial-{path.name}")
     if path.suffix == ".parquet":
         pq.write_table(questions_table(images, kit, classes), partial)
+    elif path.suffix == ".json":
+        partial.write_bytes(questions_json(images))
     else:
         digits = len(str(len(images) - 1))
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            archive.writestr("README.txt", README.format(count=len(classes), classes=", ".join(classes), kit=kit))
+            archive.writestr("README.txt", note(kit, classes))
             for i, image in enumerate(images):
                 archive.writestr(f"{i:0{digits}}.png", png(image))
     partial.replace(path)
 
 
 def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
-    """Answers to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order of classes; and their form.
+    """Answers in a file to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order of classes; and their form.
 
     Args:
-        path: Parquet, CSV or JSON (a list of objects) with ``query`` and one of ``ANSWERS``; in CSV a list is written as JSON.
+        path: in one of :data:`~zooaudit.suspects.answers.FORMATS`, as its ending says.
         kit: whose questions they must be, where the file says it (a column or metadata ``kit``).
 
     Raises:
         InputError: no such file, or it cannot be read.
         AnswersError: not each of the first queries once, another kit's, or answers of no known form.
     """
-    rows = _rows(path)
-    if not rows:
-        raise AnswersError.of("no rows", "one for each query")
-    column = next((c for c in ANSWERS if c in rows[0]), None)
-    if column is None or "query" not in rows[0]:
-        raise AnswersError.of(f"the columns {', '.join(rows[0])}", f"query and one of {', '.join(ANSWERS)}")
-    if others := {str(r[KIT]) for r in rows if r.get(KIT) not in (None, "", kit)}:
-        raise AnswersError.of(f"answers to the questions of kit {', '.join(sorted(others))}", f"those of kit {kit}")
-    return naming.rows([r.get(column) for r in _in_order(rows)])
+    return answers_in(path).rows(naming, kit)
 
 
-def width(path: Path) -> int | None:
-    """How many numbers the first answer of a file is; None if it is something else than a list of numbers.
+def answers_in(path: Path) -> Told:
+    """Answers in a file, as they came.
 
     Raises:
         InputError: no such file, or it cannot be read.
     """
-    rows = _rows(path)
-    answer = next((rows[0][c] for c in ANSWERS if c in rows[0]), None) if rows else None
-    return len(answer) if isinstance(answer, list) and answer and all(isinstance(n, int | float) for n in answer) else None
-
-
-def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    numbers = [r.get("query") for r in rows]
-    for number in numbers:
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise AnswersError.of(f"the query {str(number)[:40]!r}", "the number of the question, from 0")
-    if len(set(numbers)) < len(numbers):
-        twice = next(n for n in numbers if numbers.count(n) > 1)
-        raise AnswersError.of(f"query {twice} {numbers.count(twice)} times", "each once")
-    if missing := sorted(set(range(len(rows))) - set(numbers)):
-        raise AnswersError.of(f"{len(rows)} rows but no query {missing[0]}", "the first queries without a gap: 0, 1, 2, ...")
-    return sorted(rows, key=lambda r: r["query"])
-
-
-def _rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix not in ANSWER_FORMATS:
-        raise InputError(f"{path} ends in {path.suffix!r}; expected answers as {', '.join(ANSWER_FORMATS)}")
+    form = BY_ENDING.get(path.suffix.lower())
+    if form is None:
+        raise InputError(f"{path} ends in {path.suffix!r}; expected answers as {ENDINGS}")
     try:
-        if path.suffix == ".parquet":
-            table, _ = reader.table(_content(path), most_bytes=MOST_TABLE_BYTES)
-            said = (table.schema.metadata or {}).get(KIT.encode(), b"").decode()
-            return [{KIT: said, **row} for row in table.to_pylist()]
-        text = _content(path).decode()
-        if path.suffix == ".csv":
-            return [{str(k): _plain(v) for k, v in row.items()} for row in csv.DictReader(io.StringIO(text))]
-        found = json.loads(text)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, pa.ArrowException, csv.Error) as error:  # DataError is a ValueError
-        raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {', '.join(ANSWER_FORMATS)}"
-        ) from error
-    if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-        raise InputError(f'{path} holds no list of objects; expected [{{"query": 0, "probabilities": [...]}}, ...]')
-    return found
+        return read(form, _content(path))
+    except AnswersError:
+        raise
+    except (OSError, ValueError) as error:  # an InputError is one
+        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {ENDINGS}") from error
 
 
 def _content(path: Path) -> bytes:
@@ -138,11 +116,3 @@ def _content(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
             raise ValueError(f"it is no plain file of {MOST_BYTES:,} bytes at most")
         return file.read(MOST_BYTES)
-
-
-def _plain(value: Any) -> Any:
-    """Of CSV: numbers and JSON lists as such, everything else as text."""
-    try:
-        return json.loads(value)
-    except (TypeError, ValueError, RecursionError):
-        return value

@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
 
+from zooaudit.choices import CORRECTIONS, Correction
 from zooaudit.errors import ConfigError
 from zooaudit.verdict.decision import Call, TwinVerdict
 from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
-
-Correction = Literal["holm", "bh", "none"]
-CORRECTIONS: tuple[Correction, ...] = ("holm", "bh", "none")
 
 
 def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") -> list[TwinVerdict]:

@@ -2,22 +2,69 @@
 
 import math
 from dataclasses import asdict
+from fractions import Fraction
 from typing import Any
 
 from zooaudit.verdict.decision import Call, TwinVerdict
 from zooaudit.verdict.exchangeable import Check
 from zooaudit.verdict.hub import Hub
 
+WEAK_ABOVE = 0.05
+"""Levels above this call so many innocents stolen that such a call is marked as weak."""
+WEAK = " (weak evidence)"
+SMALL = 1000
+"""Levels that are fractions with no larger denominator are said exactly."""
+
 
 def plain(verdict: TwinVerdict) -> dict[str, Any]:
     """A verdict as strict JSON holds it: no NaN, tuples as lists."""
-    told = asdict(verdict)
-    return _finite(told | {"call": str(verdict.call), "statistics": list(verdict.statistics), "cautions": list(verdict.cautions)})
+    return _finite(
+        asdict(verdict) | {"call": str(verdict.call), "statistics": list(verdict.statistics), "cautions": list(verdict.cautions)}
+    )
+
+
+def told(verdict: TwinVerdict) -> dict[str, Any]:
+    """A verdict as callers get it: strict JSON, and what to say of it in words."""
+    return plain(verdict) | {
+        "headline": headline(verdict),
+        "frequency": frequency(verdict),
+        "weak": weak(verdict),
+        "standing": standing(verdict) if verdict.rank is not None else "",
+        "promise": promise(verdict),
+    }
+
+
+def weak(verdict: TwinVerdict) -> bool:
+    """Whether somebody is called stolen at a level above ``WEAK_ABOVE``."""
+    return verdict.call is Call.STOLEN and verdict.level > WEAK_ABOVE
+
+
+def headline(verdict: TwinVerdict) -> str:
+    """The call, marked where it is weak: nowhere is it shown without the mark."""
+    return f"{verdict.call}{WEAK if weak(verdict) else ''}"
+
+
+def frequency(verdict: TwinVerdict) -> str:
+    """What the level means, in cases that can be counted."""
+    return in_cases(verdict.level, "this" if verdict.call is Call.STOLEN else str(Call.STOLEN))
+
+
+def in_cases(level: float, this: str = str(Call.STOLEN)) -> str:
+    """What a level means where no single verdict is spoken of."""
+    return f"a model made without yours is called {this} in at most {cases(level)} cases"
+
+
+def cases(level: float) -> str:
+    """A level as ``1 of 20``, never less than it is."""
+    exact = Fraction(f"{level:g}")
+    if float(exact) == level and exact.denominator <= SMALL:
+        return f"{exact.numerator:,} of {exact.denominator:,}"
+    return f"1 of {math.floor(1 / level):,}"
 
 
 def lines(verdict: TwinVerdict) -> list[str]:
-    """A verdict for people: the call and its reason, then what it rests on."""
-    found = [f"{verdict.call}: {verdict.reason}"]
+    """A verdict for people: the call and its reason, what its level means, then what it rests on."""
+    found = [f"{headline(verdict)}: {verdict.reason}", f"  level {verdict.level:g}: {frequency(verdict)}"]
     if verdict.rank is not None:
         found.append(f"  {standing(verdict)}")
     asked = f"asked {verdict.queries} of at most {verdict.budget} questions; answers are read as {verdict.access}"
@@ -29,17 +76,22 @@ def lines(verdict: TwinVerdict) -> list[str]:
 def standing(verdict: TwinVerdict) -> str:
     """How far the victim is from its twins, and what a normal distribution would make of it."""
     victim, twins = verdict.statistics[0], verdict.statistics[1:]
-    told = f"statistic: victim {victim:.2f}, twins {min(twins):.2f} to {max(twins):.2f} (standard deviations of all {len(twins) + 1})"
+    said = (
+        f"statistic of the victim {victim:.2f}, of its twins {min(twins):.2f} to {max(twins):.2f}, in standard deviations of all "
+        f"{len(twins) + 1}"
+    )
     if verdict.normal:
-        told += f"; if the twins' were normal (p {verdict.normal.normality:.2g}), p {verdict.normal.p_value:.2g}"
-    return told
+        normal = verdict.normal
+        said += f"; by a normal distribution of the twins' p {normal.p_value:.2g} (a test of normality: p {normal.normality:.2g})"
+    return said
 
 
 def promise(verdict: TwinVerdict) -> str:
     """What the level means, in a sentence."""
+    also = " and the twins' statistics are normal" if verdict.by == "normal" else ""
     return (
-        f"At level {verdict.level:g}, at most {verdict.level:.0%} of suspects that were made without the victim are called {Call.STOLEN}, "
-        "whoever made them, if the victim is a draw of the procedure that trained its twins."
+        f"At level {verdict.level:g}, a model made without the victim is called {Call.STOLEN} in at most {cases(verdict.level)} cases, "
+        f"whoever made it, if the victim is a draw of the procedure that trained its twins{also}."
     )
 
 
@@ -49,9 +101,12 @@ def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
         {"check": c.name, "state": "refused" if c.refused else "caution" if c.cautioned else "ok", "p_value": c.p_value, "told": c.line}
         for c in checks
     ]
-    told = f"the victim comes first for {hub.first} of {len(hub.statistics)} references, p {hub.p_first:.2g}; its mean, p {hub.p_mean:.2g}"
+    said = (
+        f"the victim comes first for {hub.first} of {len(hub.statistics)} references (p {hub.p_first:.2g}); "
+        f"its mean over all of them has p {hub.p_mean:.2g}"
+    )
     state = "caution" if hub.is_one else "ok" if len(hub.statistics) else "no references"
-    return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "told": told}])
+    return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "told": said}])
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,8 @@ import { Sending, Verdict } from "./verdict.js";
 import { frequency, isWeak, plural, short } from "./words.js";
 
 export const KINDS = {
-  parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json", f32: "application/octet-stream",
+  parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json",
+  csv: "text/csv", npy: "application/x-npy", f32: "application/octet-stream",
 };
 const MODELS = ["onnx", "safetensors"];
 const ACCESS = ["probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"];
@@ -37,8 +38,8 @@ function Files({ files, choose }) {
       Answers: drop files here, or choose some
       <input id="file" type="file" multiple accept=${known().join(",")} aria-describedby="formats" onChange=${(e) => choose([...e.target.files])} />
       ${files.length > 0 && html`<span class="chosen">${plural(files.length, "file")}: ${files.map((f) => f.name).join(", ")}</span>`}</label>
-    <p class="hint" id="formats">Parquet or Arrow with <code>query</code> and <code>probabilities</code>; JSON with <code>answers</code> or
-      ${" "}<code>labels</code>; or bare float32 (<code>.f32</code>). Several files are several suspects, named by their files.
+    <p class="hint" id="formats">CSV, JSON, Parquet or Arrow with <code>query</code> and <code>probabilities</code> or <code>label</code>; JSON with
+      ${" "}<code>answers</code> or <code>labels</code>; NumPy (<code>.npy</code>) or bare float32 (<code>.f32</code>). Several files are several suspects, named by their files.
       ${session.me.model_bytes > 0 && html`${" "}Or a model itself, <code>.onnx</code> or <code>.safetensors</code> up to ${session.me.model_bytes >> 20} MiB: it is
         asked here, in a process of its own, and not kept.`}</p>`;
 }

@@ -6,8 +6,14 @@ export const short = (value) => (value === null || value === undefined ? "none" 
 export const when = (seconds) => new Date(seconds * 1000).toLocaleString();
 export const isWeak = (level) => level !== null && level !== undefined && level > WEAK_OVER;
 
-// A level as a frequency, never smaller than it is: .05 is 1 of 20, .03 is 1 of 33.
-export const frequency = (level) => `1 of ${Math.floor(1 / level + 1e-9).toLocaleString("en")}`;
+// A level as a frequency, never smaller than it is, in the words of zooaudit/verdict/wording.py: .05 is 1 of 20, .03 is 3 of 100.
+export function frequency(level) {
+  for (let cases = 1; cases <= 1000; cases += 1) {
+    const called = Math.round(level * cases);
+    if (called && Math.abs(called / cases - level) < 1e-12) return `${called} of ${cases.toLocaleString("en")}`;
+  }
+  return `1 of ${Math.floor(1 / level).toLocaleString("en")}`;
+}
 export const levelled = (level) => (level === null || level === undefined ? "the kit's" : `${frequency(level)}${isWeak(level) ? ", weak" : ""}`);
 
 export function meaning(level) {

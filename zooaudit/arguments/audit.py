@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from zooaudit import chosen_recipe, own_data, own_victim
+from zooaudit.arguments.own import add_data, add_recipe, add_victim
 from zooaudit.recipes import RECIPES
 
 
@@ -83,7 +83,7 @@ def add_farm(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_recipe(add: Callable[..., argparse.Action]) -> None:
-    chosen_recipe.add_arguments(add, "fmnist-quick")
+    add_recipe(add, "fmnist-quick")
     add("--seed", type=int, help="run the recipe with another seed: other splits, other models")
-    own_data.add_arguments(add)
-    own_victim.add_arguments(add)
+    add_data(add)
+    add_victim(add)

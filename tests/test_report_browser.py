@@ -1,0 +1,74 @@
+"""The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone scrolls tables only."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.cases import Capture, kit_of, suspect
+from tests.left_out import chromium
+from tests.reports import FACTS, with_failure, with_twin_test
+from zooaudit.cli import main
+from zooaudit.pipeline import Audit
+from zooaudit.reporting.report import render
+from zooaudit.zoo.spec import Role
+
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("undrawn")]
+CUT = "[...document.querySelectorAll('.scroll')].filter(d => d.scrollWidth > d.clientWidth).map(d => d.getAttribute('aria-labelledby'))"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as tool:
+        found = tool.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+def seen(browser: Browser, html: str, width: int) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_content(html)
+    return page
+
+
+def check(browser: Browser, html: str) -> None:
+    page = seen(browser, html, 1280)
+    assert page.locator(".scroll").count() > 0
+    assert page.evaluate(CUT) == []
+    for width in (1280, 360):
+        page = seen(browser, html, width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.close()
+
+
+def test_a_report_is_not_cut(audit: Audit, browser: Browser) -> None:
+    check(browser, render(audit, "digits", FACTS))
+
+
+def test_nor_is_one_with_failures_long_names_and_weak_calls(audit: Audit, browser: Browser) -> None:
+    lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
+    id_ = next(s.spec.id for s in lax.suspects if s.spec.role is Role.PIRACY)
+    failed = with_failure(lax, id_, f"test accuracy 0.214 under the floor of 0.5, {'of a long reason ' * 8}")
+    check(browser, render(failed, "a-run-of-a-long-name-with-many-parts", FACTS))
+
+
+def test_the_first_thing_to_read_is_what_was_found(audit: Audit, browser: Browser) -> None:
+    page = seen(browser, render(audit, "digits", FACTS), 1280)
+    lead = page.locator("#finding").bounding_box()
+    assert lead is not None and lead["y"] < 150
+    assert page.locator("#finding").inner_text().startswith("The twin test called ")
+
+
+def test_nor_is_the_page_of_an_explanation(
+    case_store: Path, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = ["--kit", kit_of(case_store).id, *suspect(case_store, tmp_path, "piracy"), "--json"]
+    capsys.readouterr()
+    assert main(["score", "--store", str(case_store), *asked]) == 0
+    evidence = json.loads(capsys.readouterr().out)["evidence"]
+    assert main(["explain", evidence, "--store", str(case_store), "--out", str(tmp_path / "why.html")]) == 0
+    check(browser, (tmp_path / "why.html").read_text())
