@@ -216,9 +216,29 @@ def sweep_table() -> str:
     return "\n".join(f"| {what} | {value} |" for what, value in rows.items())
 
 
+WAITING = {
+    "--version": "`zooaudit --version`",
+    "score --help": "`zooaudit score --help`",
+    "audit, without Ray": "`zooaudit audit --recipe digits --farm serial`, whole",
+    "audit, on Ray": "`zooaudit audit --recipe digits`, whole, on a Ray of its own",
+    "serve, first line": "`zooaudit serve`: until its first line",
+    "serve, ready": "until it is ready",
+    "serve, first page": "until the console's page is there",
+    "serve, ended after Ctrl-C": "from Ctrl-C until it has ended",
+}
+
+
+def waiting_table(found: dict[str, Any]) -> str:
+    """How long a person waits."""
+    rows = [f"| {told} | {found['seconds'][name]['n']} | {spread(found['seconds'][name], '{:.2g}')} |" for name, told in WAITING.items()]
+    head = f"Seconds, median [least, most]; {found['hardware']}; commit {found['commit']}; `{found['command']}`:"
+    return "\n".join([head, "", "| | n | s |", "|---|---|---|", *rows])
+
+
 TABLES = {
     "audit": audit_table,
     "speed": speed_table,
+    "waiting": lambda: waiting_table(load("waiting")),
     "cluster": cluster_table,
     "sizing": sizing,
     "reproduction": reproduction_table,

@@ -215,6 +215,14 @@ def test_a_victim_no_better_than_chance_is_refused(digits: Dataset, tmp_path: Pa
         look_at_victim(own, digits, look_at_data(digits), trial=False)
 
 
+def test_an_audit_that_is_refused_leaves_its_name_for_the_next_try(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+    store = str(tmp_path / "store")
+    audit = ["audit", "--recipe", "digits", "--farm", "serial", "--store", store, "--out", str(tmp_path / "report"), "--run", "mine"]
+    assert main([*audit, "--set", "zoo.accuracy_floor=0.999", "--victim", str(weights), *OWN]) == 2
+    assert "'zooaudit recipe new' makes a recipe with floors that fit" in capsys.readouterr().err
+    assert list(open_store(store).ids("run")) == []
+
+
 # the command
 
 OWN = ("--factory", owners.FACTORY, "--train", "tests.owners:train")

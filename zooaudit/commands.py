@@ -52,6 +52,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         folder = _folder(args, parent, name)
         check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
+        pipeline.check(recipe, dataset, artifacts, own)  # first: a run that is refused must not keep the name from the next try
         run = begin_run(
             artifacts, name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
             sources.digests,

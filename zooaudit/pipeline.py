@@ -111,6 +111,15 @@ class Audit(Judgement):
     """The same answers judged through the paper's own encoder; None if the recipe's is that."""
 
 
+def check(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel | None = None) -> None:
+    """Raise what an audit would raise before it trains anything; keeps the user's own victim.
+
+    Raises:
+        ConfigError, DataError, ModelError: the data is too small, or the victim is not as good as the recipe asks.
+    """
+    steps.plan(recipe, dataset, artifacts, own)
+
+
 def build_zoo(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Zoo:
     """Plan the zoo and have the farm build what the store does not hold."""
     plan = steps.plan(recipe, dataset, artifacts, own)
