@@ -117,3 +117,17 @@ def test_its_process_sees_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(boxed.subprocess, "Popen", noting)
     boxed.ask(export_onnx(near(0, 70), tmp_path / "m.onnx"), IMAGES, HOW)
     assert seen.keys() == {"PATH", "PYTHONPATH", "TMPDIR", "HOME", "OMP_NUM_THREADS", "LANG"} and len(os.environ) > 6
+
+
+@pytest.mark.parametrize("answers", [torch.zeros(69, 4), torch.zeros(70, 3), torch.full((70, 4), float("nan")), torch.zeros(280)])
+def test_answers_of_a_process_that_was_taken_over_are_looked_at(
+    answers: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_over(folder: Path, _: Limits) -> None:
+        save_file({"answers": answers}, folder / boxed.ANSWERS)
+        (folder / boxed.SAID).write_text('{"done": ""}')
+
+    monkeypatch.setattr(boxed, "_run", taken_over)
+    (tmp_path / "m.onnx").write_bytes(b"")
+    with pytest.raises(ModelError, match="expected \\(70, 4\\), all finite"):
+        boxed.ask(tmp_path / "m.onnx", IMAGES, HOW)

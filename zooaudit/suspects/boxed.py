@@ -81,7 +81,12 @@ def ask(path: Path, images: "Tensor", how: Boxed, limits: Limits = Limits()) -> 
         raise ModelError(
             told or f"the process that asked {path.name} ended before it had answered; expected a model that takes no more than {most}"
         )
-    return load_file(folder / ANSWERS)["answers"]
+    answers = load_file(folder / ANSWERS)["answers"].float()  # of a process that a stranger's file may have taken over
+    if answers.shape != (len(images), len(how.classes)) or not answers.isfinite().all():
+        raise ModelError(
+            f"{path.name} gave answers of shape {tuple(answers.shape)}; expected {(len(images), len(how.classes))}, all finite"
+        )
+    return answers
 
 
 def _run(folder: Path, limits: Limits) -> None:
