@@ -255,7 +255,7 @@ def test_what_is_no_pack(tmp_path: Path, capsys: Capture, artifacts: Artifacts) 
     with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
         archive.writestr("a", "b")
     assert main(["evidence", "verify", str(tmp_path / "empty.zip")]) == 2
-    assert "none has an id that starts so" in capsys.readouterr().err
+    assert "0 pieces of evidence" in capsys.readouterr().err
     with pytest.raises(InputError, match="--evidence is missing"):
         evidence_commands.evidence(make_parser().parse_args(["evidence", "export", str(tmp_path / "x.zip")]), None)  # type: ignore[arg-type]
 
