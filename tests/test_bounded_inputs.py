@@ -24,7 +24,7 @@ from zooaudit.data.zip_limits import check_listing
 from zooaudit.errors import ConfigError, DataError, InputError, ModelError, ServiceError
 from zooaudit.evidence.packs import opened
 from zooaudit.suspects import exported as exporting
-from zooaudit.suspects import offline
+from zooaudit.suspects import answers, offline
 from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.exported import load_exported
 from zooaudit.suspects.naming import Naming
@@ -168,7 +168,7 @@ def test_parquet_is_read_under_a_limit_of_the_users_own() -> None:
 
 def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 32 * 2**20)
-    monkeypatch.setattr(offline, "MOST_TABLE_BYTES", 8 * 2**20)
+    monkeypatch.setattr(answers, "MOST_TABLE_BYTES", 8 * 2**20)
     (tmp_path / "bomb.parquet").write_bytes(bomb(2_000_000, 20))
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.json")

@@ -69,6 +69,7 @@ def test_help_and_a_mistyped_option_import_nothing_that_takes_a_while(name: str)
 INTERRUPTING = """
 import signal, sys
 moment = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: whoever runs this in the background ignores Ctrl-C
 class Finder:
     def find_spec(self, name, *_):
         if name == moment:

@@ -238,8 +238,8 @@ def test_what_a_run_used_does_not_depend_on_what_its_store_held(finished: Finish
 BAD = {
     "no target": ([], 2, "store copy needs --to"),
     "the same store": (["--to", "{store}"], 2, "a copy goes to another store"),
-    "unknown run": (["--to", "{to}", "--run", "nobody"], 3, "run nobody is unknown; finished runs in {store}: first, second"),
-    "unfinished run": (["--to", "{to}", "--run", "cut-off"], 3, "run cut-off has not finished"),
+    "unknown run": (["--to", "{to}", "--run", "nobody"], 2, "run nobody is unknown; finished runs in {store}: first, second"),
+    "unfinished run": (["--to", "{to}", "--run", "cut-off"], 2, "run cut-off has not finished"),
     "no such kind of store": (["--to", "ftp://x"], 3, "ftp://x"),
 }
 
@@ -257,7 +257,7 @@ def test_bad_input_is_one_line(name: str, audited: Path, tmp_path: Path, capsys:
 
 def test_an_empty_store_has_nothing_to_copy(tmp_path: Path, capsys: Capture) -> None:
     assert main(["store", "copy", "--store", str(tmp_path / "empty"), "--to", str(tmp_path / "to")]) == 3
-    assert "is empty: there is nothing to copy" in capsys.readouterr().err
+    assert "there is no store at" in capsys.readouterr().err
 
 
 def test_a_run_without_a_list_is_said_to_have_none() -> None:

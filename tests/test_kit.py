@@ -91,7 +91,7 @@ def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) ->
 
 
 def test_the_start_of_an_id_is_enough_if_it_is_the_only_one(kit: Kit, artifacts: Artifacts) -> None:
-    with pytest.raises(MissingArtifactError, match=r"there are: none; make one with 'zooaudit audit'"):
+    with pytest.raises(MissingArtifactError, match=r"there are: none; 'zooaudit audit' makes one"):
         load_kit(artifacts, "ab")
     ids = {save_kit(artifacts, replace(kit, seed=s)).id: s for s in (1, 2)}
     for id_, seed in ids.items():

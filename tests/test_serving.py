@@ -56,8 +56,8 @@ def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> 
         True,
         2**19,
         3 * 2**20,
-        here / "data",
-        ("models.example:8080", "10.0.0.7"),
+        data=here / "data",
+        suspects=("models.example:8080", "10.0.0.7"),
     )
 
 
@@ -92,7 +92,7 @@ def test_a_few_kits_are_held_and_the_least_recently_used_goes(tmp_path: Path) ->
     one = alone.used_bytes
     assert one > sum(f["bytes"] for f in open_store(str(store)).load("kit", ids[0]).files.values()), "what is made ready counts too"
     kits = Kits(str(store), int(2.5 * one))
-    assert [s.id for s in kits.summaries()] == sorted(ids)
+    assert [s.id for s in kits.summaries(kits.ids())] == sorted(ids)
     for id_ in (ids[0], ids[1], ids[0], ids[2]):
         assert kits.get(id_)[1].seed == ids.index(id_)
     store.rename(tmp_path / "away")
@@ -123,7 +123,8 @@ def test_what_is_no_kit_is_missing_and_what_is_damaged_says_so(tmp_path: Path) -
 def test_a_damaged_kit_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     damaged, sound = (save_kit(open_store(str(tmp_path)), replace(make_kit(), seed=seed)).id for seed in range(2))
     (tmp_path / "manifests" / "kit" / f"{damaged}.json").write_text("{")
-    assert [s.id for s in Kits(str(tmp_path), MUCH).summaries()] == [sound]
+    kits = Kits(str(tmp_path), MUCH)
+    assert [s.id for s in kits.summaries(kits.ids())] == [sound]
     assert damaged in caplog.text
 
 
@@ -158,7 +159,8 @@ def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: 
     old = artifacts.save("kit", "0" * 16, {"kit.safetensors": b""}, {"victim": "v", "encoder": {"name": "paper"}})
     with pytest.raises(DamagedArtifactError, match="lacks what kits of this version state"):
         Kits(str(tmp_path), MUCH).get(old.id)
-    assert Kits(str(tmp_path), MUCH).summaries() == [] and old.id in caplog.text
+    kits = Kits(str(tmp_path), MUCH)
+    assert kits.summaries(kits.ids()) == [] and old.id in caplog.text
 
 
 def test_a_kit_that_accuses_nobody_says_so_and_still_serves_the_papers_test(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_a_kit_that_accuses_nobody_says_so_and_still_serves_the_papers_test(tmp_
     ):
         told[save_kit(store, made).id] = says
     kits = Kits(str(tmp_path), MUCH)
-    for summary in kits.summaries():
+    for summary in kits.summaries(kits.ids()):
         assert says_it(summary.accuses_nobody, told[summary.id])
     for id_, says in told.items():
         summary, found = kits.get(id_)

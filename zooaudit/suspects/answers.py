@@ -195,11 +195,11 @@ BY_MEDIA: Mapping[str, Format] = {f.media: f for f in FORMATS}
 ENDINGS = ", ".join(BY_ENDING)
 
 
-def read(form: Format, body: bytes, most: int | None = None, most_bytes: int = MOST_TABLE_BYTES) -> Told:
+def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | None = None) -> Told:
     """Answers out of bytes of a format.
 
     Args:
-        most, most_bytes: rows at most, and bytes of a Parquet file's table.
+        most, most_bytes: rows at most, and bytes of a Parquet file's table (``MOST_TABLE_BYTES``).
 
     Raises:
         AnswersError: they hold something else than answers.
@@ -209,7 +209,7 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int = M
     try:
         if form.read is not None:
             return form.read(body)
-        table, rows = limited_parquet.reader.table(body, limited_parquet.ROWS_ANY if most is None else most, most_bytes)
+        table, rows = limited_parquet.reader.table(body, limited_parquet.ROWS_ANY if most is None else most, most_bytes or MOST_TABLE_BYTES)
         if most is not None and rows > most:
             raise AnswersError.of(f"{rows:,} rows", f"1 to {most:,}, one a question")
         return Told(*answers_of(table))
