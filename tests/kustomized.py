@@ -1,6 +1,6 @@
 """What `kubectl kustomize` makes of cluster/kubernetes, for machines without kubectl: resources, components and JSON patches, no more.
 
-tests/test_cluster_objects.py compares the two where kubectl is there.
+tests/test_kustomized.py compares the two where kubectl is there.
 """
 
 import copy
