@@ -120,10 +120,12 @@ def stages() -> dict[str, Stage]:
     text = re.sub(r"^\s*#.*\n", "", (CLUSTER / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     found: dict[str, Stage] = {}
     current = Stage("", "")
+    given = dict(re.findall(r"^ARG (\w+)=(\S+)$", text.partition("FROM ")[0], re.MULTILINE))
     for line in filter(None, map(str.strip, text.splitlines())):
         word, _, rest = line.partition(" ")
         if word == "FROM":
             base, _, name = rest.partition(" AS ")
+            base = re.sub(r"\$\{(\w+)\}", lambda argument: given[argument[1]], base)
             current = found.setdefault(name, Stage(name, base))
         else:
             current.steps.append((word, rest.strip()))
