@@ -143,6 +143,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- if .spread }}
+  terminationGracePeriodSeconds: 60 # 15 s as below, and the 30 s in which Ray drains a node that is told to end
   topologySpreadConstraints: # on machines of their own, if there are enough of them
     - maxSkew: 1
       topologyKey: kubernetes.io/hostname
