@@ -6,7 +6,7 @@ STORE ?= store
 RECIPE ?= fmnist-quick
 ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
 
-.PHONY: help install audit paper test quick unit check format s3 serve clean
+.PHONY: help install audit paper test quick unit check format s3 serve lock sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,14 @@ s3: install ## an S3 server on this machine, data in s3-data; prints what to exp
 
 serve: install ## SeaweedFS, Ray Serve and the console on this machine, with the kits of STORE; Ctrl-C stops all
 	$(PYTHON) cluster/one_machine.py --copy $(STORE)
+
+# The tested set of constraints.txt, with the hashes of every file: the index is PyPI, whatever this machine is told to use.
+lock: install ## write uv.lock anew, after a change of constraints.txt or pyproject.toml
+	.venv/bin/uv lock --no-config --default-index https://pypi.org/simple $$(sed '/^#/d; s/^/-P /' constraints.txt)
+
+sbom: install ## the image's packages with their hashes, as CycloneDX, in sbom.json
+	.venv/bin/uv export --quiet --frozen --extra cluster --extra serve --format cyclonedx1.5 --output-file sbom.json
+	@echo sbom.json
 
 clean: ## remove the virtual environment and caches; keeps stores and reports
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,10 +3,11 @@
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from packaging.utils import canonicalize_name
+
+from tests.kustomized import Object, build
 
 ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "cluster"
@@ -18,21 +19,32 @@ PINS = [line.split("==") for line in (ROOT / "constraints.txt").read_text().spli
 PINNED = {canonicalize_name(name): version for name, version in PINS}
 
 
-def manifests() -> dict[str, list[dict[str, Any]]]:
-    """Objects by file name."""
-    return {path.name: list(yaml.safe_load_all(path.read_text())) for path in sorted(KUBERNETES.glob("*.yaml"))}
+BASE = build(KUBERNETES)
+"""The standing cluster and what belongs to it."""
+SCORING = build(KUBERNETES / "scoring")
+AUDITING = build(KUBERNETES / "scoring", KUBERNETES / "auditor")
+"""The scoring service that may ask suspects: in place of SCORING."""
+JOB: Object = yaml.safe_load((KUBERNETES / "rayjob.yaml").read_text())
+QUEUED: Object = yaml.safe_load((KUBERNETES / "kueue" / "rayjob.yaml").read_text())
+QUEUES: list[Object] = list(yaml.safe_load_all((KUBERNETES / "kueue" / "queue.yaml").read_text()))
+OBJECTS = [*BASE, *SCORING, JOB]
 
 
-OBJECTS = [o for found in manifests().values() for o in found if o["kind"] != "Kustomization"]
+def of_kind(kind: str, objects: list[Object] = OBJECTS) -> list[Object]:
+    return [o for o in objects if o["kind"] == kind]
 
 
-def of_kind(kind: str) -> list[dict[str, Any]]:
-    return [o for o in OBJECTS if o["kind"] == kind]
-
-
-CLUSTER_SPEC: dict[str, Any] = of_kind("RayCluster")[0]["spec"]
+CLUSTER_SPEC: Object = of_kind("RayCluster")[0]["spec"]
 NAME: str = of_kind("RayCluster")[0]["metadata"]["name"]
-SERVICE: dict[str, Any] = of_kind("RayService")[0]
+SERVICE: Object = of_kind("RayService")[0]
+AUDITOR: Object = of_kind("RayService", AUDITING)[0]
+SPECS: dict[str, Object] = {
+    "cluster": CLUSTER_SPEC,
+    "service": SERVICE["spec"]["rayClusterConfig"],
+    "auditing": AUDITOR["spec"]["rayClusterConfig"],
+    "queued": QUEUED["spec"]["rayClusterSpec"],
+}
+"""Every Ray cluster that the manifests make, by what makes it."""
 
 
 @dataclass(frozen=True)
@@ -40,37 +52,43 @@ class Pod:
     """A pod as KubeRay makes it: the template, and the labels that it adds.
 
     Attributes:
-        serves: whether it is one of the RayService's.
-        inside: labels that the pods of its cluster, and no others, have.
+        of: which of SPECS it belongs to.
+        inside: labels that the pods that it works with, and no others, have.
     """
 
+    of: str
     group: str
-    serves: bool
     inside: dict[str, str]
     labels: dict[str, str]
     start: dict[str, str]
-    spec: dict[str, Any]
+    spec: Object
 
     @property
-    def container(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.spec["containers"][0]
+    def container(self) -> Object:
+        found: Object = self.spec["containers"][0]
         return found
+
+    @property
+    def serves(self) -> bool:
+        return self.of in {"service", "auditing"}
+
+    def __str__(self) -> str:
+        return f"{self.of}-{self.group}"
 
 
 def pods() -> list[Pod]:
-    """The head and one of each worker group, of the standing cluster and then of the service's."""
-    ours = SERVICE["spec"]["rayClusterConfig"]
-    generated = f"{SERVICE['metadata']['name']}-x7k2p"  # KubeRay names the service's cluster, another one after each change
-    label = ours["headGroupSpec"]["template"]["metadata"]["labels"]
-    return _pods(CLUSTER_SPEC, NAME, False, {"ray.io/cluster": NAME}) + _pods(ours, generated, True, label)
+    """The head and one of each worker group, of every cluster."""
+    return [pod for of, spec in SPECS.items() for pod in _pods(of, spec)]
 
 
-def _pods(spec: dict[str, Any], cluster: str, serves: bool, inside: dict[str, str]) -> list[Pod]:
+def _pods(of: str, spec: Object) -> list[Pod]:
+    cluster = NAME if of == "cluster" else f"{NAME}-x7k2p"  # KubeRay names those of a service or a job, another one each time
+    inside = {"zooaudit.io/service": "scoring" if of in {"service", "auditing"} else "audits"}
     groups = [("head", "headgroup", spec["headGroupSpec"])]
     groups += [("worker", g["groupName"], g) for g in spec["workerGroupSpecs"]]
     return [
         Pod(
-            name, serves, inside,
+            of, name, inside,
             g["template"]["metadata"].get("labels", {}) | {"ray.io/cluster": cluster, "ray.io/node-type": kind, "ray.io/group": name},
             g["rayStartParams"], g["template"]["spec"],
         )
@@ -102,10 +120,12 @@ def stages() -> dict[str, Stage]:
     text = re.sub(r"^\s*#.*\n", "", (CLUSTER / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     found: dict[str, Stage] = {}
     current = Stage("", "")
+    given = dict(re.findall(r"^ARG (\w+)=(\S+)$", text.partition("FROM ")[0], re.MULTILINE))
     for line in filter(None, map(str.strip, text.splitlines())):
         word, _, rest = line.partition(" ")
         if word == "FROM":
             base, _, name = rest.partition(" AS ")
+            base = re.sub(r"\$\{(\w+)\}", lambda argument: given[argument[1]], base)
             current = found.setdefault(name, Stage(name, base))
         else:
             current.steps.append((word, rest.strip()))

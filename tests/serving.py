@@ -62,14 +62,16 @@ class Served:
     Args:
         environment: of all its processes.
         what: the application's import path; "" for the cluster's configuration, cluster/serve.yaml, on another port.
+        scoring: fields of the deployment scoring that are to be others in that configuration.
     """
 
-    def __init__(self, environment: Mapping[str, str], what: str = "") -> None:
+    def __init__(self, environment: Mapping[str, str], what: str = "", scoring: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="zs-", dir="/tmp"))  # short: Unix sockets' names end at 107 characters
         (port,) = free_ports(1)
         self.address = f"http://127.0.0.1:{port}"
         config = yaml.safe_load((CLUSTER / "serve.yaml").read_text())
         config["http_options"]["port"] = port
+        config["applications"][0]["deployments"][0] |= scoring or {}
         (self.folder / "serve.yaml").write_text(yaml.safe_dump(config))
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "ZOOAUDIT_"))}
         own = {"RAY_ADDRESS": "local", "RAY_TMPDIR": str(self.folder), "RAY_USAGE_STATS_ENABLED": "0"}

@@ -23,8 +23,8 @@ from zooaudit.data import limited_parquet
 from zooaudit.data.zip_limits import check_listing
 from zooaudit.errors import ConfigError, DataError, InputError, ModelError, ServiceError
 from zooaudit.evidence.packs import opened
-from zooaudit.suspects import exported as exporting
 from zooaudit.suspects import answers, offline
+from zooaudit.suspects import exported as exporting
 from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.exported import load_exported
 from zooaudit.suspects.naming import Naming

@@ -98,7 +98,7 @@ def test_the_start_of_an_id_is_enough_if_it_is_the_only_one(kit: Kit, artifacts:
         assert load_kit(artifacts, id_[:8]).seed == seed
     with pytest.raises(MissingArtifactError) as caught:
         load_kit(artifacts, "")
-    assert "2 kits" in str(caught.value)
+    assert "2 have an id that starts so" in str(caught.value)
     assert all(id_ in str(caught.value) for id_ in ids)
 
 

@@ -98,7 +98,7 @@ def test_a_few_kits_are_held_and_the_least_recently_used_goes(tmp_path: Path) ->
     store.rename(tmp_path / "away")
     assert kits.get(ids[0])[0].id == ids[0]
     assert kits.get(ids[2])[1].seed == 2
-    for ask in (lambda: kits.get(ids[1]), kits.summaries, kits.there):
+    for ask in (lambda: kits.get(ids[1]), kits.ids, kits.there):
         with pytest.raises(StoreError, match=r"it has gone") as caught:
             ask()
         assert not isinstance(caught.value, MissingArtifactError)

@@ -2,7 +2,7 @@
 
     ZOOAUDIT_STORE=store ZOOAUDIT_SERVE_OPEN=1 serve run zooaudit.serving.app:application
 
-On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubernetes/rayservice.yaml.
+On one machine: zooaudit serve. On a cluster: cluster/serve.yaml, cluster/kubernetes/scoring/.
 """
 
 import logging
