@@ -94,5 +94,5 @@ def test_uv_runs_it_from_a_clone() -> None:
     """`uv run --frozen zooaudit` would fetch gigabytes; what it would install is asked of uv, offline."""
     wanted = uv("export", "--quiet", "--frozen", "--no-hashes", "--no-header")
     assert "-e ." in wanted.splitlines()
-    assert PROJECT["scripts"]["zooaudit"] == "zooaudit.cli:main"
+    assert PROJECT["scripts"]["zooaudit"] == "zooaudit.__main__:run"
     uv("lock", "--check")
