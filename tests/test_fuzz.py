@@ -12,7 +12,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.test_service import Place, place, stranger  # noqa: F401  fixtures
+from tests.test_service import Place, place, stranger, without_models  # noqa: F401  fixtures
 from zooaudit.serving.description import documented
 from zooaudit.serving.http import ROUTERS
 
@@ -26,6 +26,7 @@ seen: Counter[tuple[str, int]] = Counter()
 
 @pytest.fixture(scope="module")
 def api(place: Place) -> OpenApiSchema:  # noqa: F811
+    without_models(place)
     return schemathesis.openapi.from_asgi("/openapi.json", place.client.app)
 
 

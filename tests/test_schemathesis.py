@@ -12,7 +12,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.test_service import Place
+from tests.test_service import Place, without_models
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
 from zooaudit.serving.description import documented
@@ -39,6 +39,7 @@ HEEDED = [
 
 @pytest.fixture(scope="module")
 def api(place: Place) -> OpenApiSchema:
+    without_models(place)
     return schemathesis.openapi.from_asgi("/openapi.json", place.client.app)
 
 

@@ -103,6 +103,12 @@ async def all_counts() -> bytes:
     return b"# TYPE ray_zooaudit_scores_total counter\nray_zooaudit_scores_total 3.0\n"
 
 
+def without_models(place: "Place") -> None:
+    """Let the service run no models of its callers: thousands of requests would start a process each. test_boxed.py has broken files."""
+    service = place.client.app.state.service  # type: ignore[attr-defined]
+    service.settings = replace(service.settings, model_bytes=0)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("service")
