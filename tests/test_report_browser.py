@@ -1,15 +1,14 @@
 """The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone scrolls tables only."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.cases import Capture, kit_of, suspect
-from tests.left_out import chromium
+from tests.console import browser as browser  # fixture
 from tests.reports import FACTS, with_failure, with_twin_test
 from zooaudit.cli import main
 from zooaudit.pipeline import Audit
@@ -18,14 +17,6 @@ from zooaudit.zoo.spec import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("undrawn")]
 CUT = "[...document.querySelectorAll('.scroll')].filter(d => d.scrollWidth > d.clientWidth).map(d => d.getAttribute('aria-labelledby'))"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as tool:
-        found = tool.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield found
-        found.close()
 
 
 def seen(browser: Browser, html: str, width: int) -> Page:

@@ -88,8 +88,8 @@ def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, ki
 
 def read_json_fast(body: bytes, num_classes: int) -> Tensor | None:
     """``{"answers": [[...], ...]}`` and nothing else, rows of one length, as ``[n, K]``; None for all that is not, which is then read
-    slowly: what is wrong with it is said there. Five times faster than pydantic, which makes an object of each number."""
-    if body.startswith(codecs.BOM_UTF8):  # simdjson skips it, pydantic does not
+    slowly: what is wrong with it is said there. The reader makes an object of each number; this does not."""
+    if body.startswith(codecs.BOM_UTF8):  # simdjson skips it
         return None
     try:
         found = simdjson.Parser().parse(body)
