@@ -247,7 +247,8 @@ def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path
     code, _, err = scored(capsys, case_store, *options)
     assert code == 2 and "expected (2, 10)" in err and "--suspect-classes 12" in err
     code, told, _ = scored(capsys, case_store, *options, "--suspect-classes", "12")
-    assert code == 0 and told["call"] != "stolen"
+    assert code == 0 and open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 12
+    # Which call is no matter: at level .05 one untrained net in twenty is called stolen.
 
 
 @pytest.mark.processes
