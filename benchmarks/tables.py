@@ -224,7 +224,7 @@ WAITING = {
     "serve, first line": "`zooaudit serve`: until its first line",
     "serve, ready": "until it is ready",
     "serve, first page": "until the console's page is there",
-    "serve, ended after Ctrl-C": "from Ctrl-C until it has ended",
+    "serve, ended after SIGTERM": "from SIGTERM until it has ended",
 }
 
 

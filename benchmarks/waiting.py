@@ -69,9 +69,9 @@ def served(store: str, data: Path) -> dict[str, float]:
             page.read()
         found["first page"] = time.perf_counter() - started
         asked = time.perf_counter()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         process.wait(60)
-        found["ended after Ctrl-C"] = time.perf_counter() - asked
+        found["ended after SIGTERM"] = time.perf_counter() - asked
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
