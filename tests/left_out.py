@@ -43,9 +43,20 @@ def no_browser() -> str:
     return "" if chromium() else "no chromium here: apt-get install chromium"
 
 
-CANNOT: dict[str, Callable[[], str]] = {"gpu": no_gpu, "browser": no_browser, "network": no_network, "s3": no_s3_server}
+def no_shells() -> str:
+    missing = [name for name in ("zsh", "fish") if shutil.which(name) is None]
+    return f"no {' and no '.join(missing)} here: apt-get install {' '.join(missing)}" if missing else ""
+
+
+CANNOT: dict[str, Callable[[], str]] = {
+    "gpu": no_gpu,
+    "browser": no_browser,
+    "network": no_network,
+    "s3": no_s3_server,
+    "shells": no_shells,
+}
 QUICK = "--quick"
-KINDS = ("long", "processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network")
+KINDS = ("long", "processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network", "shells")
 
 
 def add_option(parser: pytest.Parser) -> None:

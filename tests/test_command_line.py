@@ -156,6 +156,46 @@ def test_bash_completes_subcommands_options_and_values(capsys: Capture) -> None:
     assert completed(script, "zooaudit", "audit", "--data", "") == [], "files are offered instead"
 
 
+ZSH = """compdef() {}; _describe() { print -rl -- $found }; _files() { print files }
+source /dev/stdin; words=("$@"); CURRENT=$#; _zooaudit"""
+"""The script in a real zsh, without its line editor: what it would offer, a line each."""
+
+
+@pytest.mark.shells
+def test_zsh_completes_subcommands_options_and_values(capsys: Capture) -> None:
+    script = script_for("zsh", capsys)
+
+    def offered(*words: str) -> list[str]:
+        found = subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", *words], input=script, capture_output=True, text=True, check=True)
+        assert not found.stderr
+        return [line.partition(":")[0] for line in found.stdout.splitlines()]
+
+    assert offered("zooaudit", "") == list(SUBCOMMANDS)
+    assert {"--factory", "--farm", "--fallback"} <= set(offered("zooaudit", "audit", "--fa"))
+    assert offered("zooaudit", "audit", "--farm", "") == ["ray", "serial"]
+    assert "commit" in offered("zooaudit", "kit", "c")
+    assert offered("zooaudit", "audit", "--data", "") == ["files"]
+
+
+@pytest.mark.shells
+def test_fish_completes_subcommands_options_and_values(capsys: Capture, tmp_path: Path) -> None:
+    (tmp_path / "zooaudit.fish").write_text(script_for("fish", capsys))
+    (tmp_path / "commitments").touch()
+
+    def offered(line: str) -> list[str]:
+        command = ["fish", "--no-config", "-c", "source zooaudit.fish; complete -C $argv[1]", line]
+        found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert not found.stderr
+        return [one.partition("\t")[0] for one in found.stdout.splitlines()]
+
+    assert set(offered("zooaudit ")) == set(SUBCOMMANDS)
+    assert offered("zooaudit audit --fa") == ["--factory", "--fallback", "--farm"]
+    assert offered("zooaudit audit --farm ") == ["ray", "serial"]
+    assert "commit" in offered("zooaudit kit c")
+    assert offered("zooaudit completion ") == ["bash", "fish", "zsh"], "and no files"
+    assert offered("zooaudit audit --data com") == ["commitments"]
+
+
 def test_zsh_and_fish_get_the_same_words(capsys: Capture) -> None:
     zsh, fish = script_for("zsh", capsys), script_for("fish", capsys)
     for name, one in SUBCOMMANDS.items():

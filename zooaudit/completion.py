@@ -2,7 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -59,7 +59,7 @@ def _bash(known: Known) -> str:
     local word command= words=
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do [[ $word == -* ]] || {{ command=$word; break; }}; done
     case "$command ${{COMP_WORDS[COMP_CWORD-1]}}" in
-{_cases(known, '        "{}") words={} ;;')}
+{_cases(known, '        "{}") words={} ;;', lambda values: shlex.quote(" ".join(values)))}
         *) case "$command" in
             "") words={shlex.quote(" ".join([*known, "--help", "--version"]))} ;;
 {chr(10).join(f"            {name}) words={shlex.quote(' '.join(w.name for w in words))} ;;" for name, words in known.items())}
@@ -70,11 +70,11 @@ def _bash(known: Known) -> str:
 complete -o default -F _zooaudit zooaudit"""
 
 
-def _cases(known: Known, line: str) -> str:
+def _cases(known: Known, line: str, listed: Callable[[Iterable[str]], str]) -> str:
     """A line for each option whose values are known, or that takes any: then there are no words, and files are offered."""
     found = []
     for name, words in known.items():
-        found += [line.format(f"{name} {w.name}", shlex.quote(" ".join(w.values))) for w in words if w.values is not None]
+        found += [line.format(f"{name} {w.name}", listed(w.values)) for w in words if w.values is not None]
     return "\n".join(found)
 
 
@@ -87,7 +87,7 @@ _zooaudit() {{
     local -a found
     for word in ${{words[2,CURRENT-1]}}; do [[ $word == -* ]] || {{ command=$word; break }}; done
     case "$command ${{words[CURRENT-1]}}" in
-{_cases(known, '        "{}") found=(${{=:-{}}}) ;;')}
+{_cases(known, '        "{}") found=({}) ;;', shlex.join)}
         *) case "$command" in
             "") found=({commands}) ;;
 {options}
@@ -109,7 +109,7 @@ def _fish(known: Known) -> str:
         for word in words:
             seen = f"complete -c zooaudit -n '__fish_seen_subcommand_from {name}'"
             if not word.name.startswith("-"):
-                lines.append(f"{seen} -a {word.name}")
+                lines.append(f"{seen} -f -a {word.name}")
                 continue
             option = f"-l {word.name[2:]}" if word.name.startswith("--") else f"-s {word.name[1:]}"
             takes = "" if word.values is None else f" -x -a {_fished(' '.join(word.values))}" if word.values else " -r"
