@@ -21,7 +21,7 @@ async def kept(service: Service, key: Key, asked: dict[str, Any], score: Score, 
         return score
     try:
         async with asyncio.timeout(KEEP_S):
-            id_ = await service.audits.kept("keep", key.name, asked, score.model_dump(mode="json", exclude={"id"}), answers)
+            id_ = await service.keeper.keep((key.name, asked, score.model_dump(mode="json", exclude={"id"}), answers))
     except (Refused, ZooauditError, TimeoutError) as error:
         log.error("a verdict is not kept: %s", error or type(error).__name__)
         return score

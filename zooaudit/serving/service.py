@@ -13,6 +13,7 @@ from torch import Tensor
 
 from zooaudit.kit import Kit
 from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.keeper import Keeper
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.origins import refuse_strangers
@@ -88,6 +89,7 @@ class Service:
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
         self.uploads, self.room = Uploads(), Room()
+        self.keeper = Keeper(lambda scores: self.audits.kept("keep_all", scores))
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
         self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
 

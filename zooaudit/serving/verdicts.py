@@ -99,6 +99,16 @@ class Verdicts:
                 raise NotWrittenError(f"verdicts cannot be written: {error}") from error
         return id_
 
+    def keep_all(self, scores: list[tuple[str, dict[str, Any], dict[str, Any], bytes]]) -> list[str | NotWrittenError]:
+        """``keep`` each, or say why it is not kept."""
+        found: list[str | NotWrittenError] = []
+        for score in scores:
+            try:
+                found.append(self.keep(*score))
+            except NotWrittenError as error:
+                found.append(error)
+        return found
+
     def get(self, id_: str) -> dict[str, Any] | None:
         """One score, or None."""
         return next(iter(self._rows("WHERE id = ?", id_)), None)
