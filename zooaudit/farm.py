@@ -12,7 +12,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job, Leases
-from zooaudit.storage.models import KIND, load_module, load_record, save_built
+from zooaudit.storage.models import KIND, load_record, module_of, record_of, save_built
 from zooaudit.workqueue import FarmStatus, Task, WorkQueue
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status, build
 from zooaudit.zoo.ranks import Ranks
@@ -74,7 +74,7 @@ def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int)
     Raises:
         FarmError: a parent is nowhere, so that its children would wait for ever.
     """
-    ready = {s.parent for s in specs if s.parent and artifacts.has(KIND, s.parent)}
+    ready = {parent for parent in {s.parent for s in specs if s.parent} if artifacts.has(KIND, parent)}
     planned = {s.id for s in specs}
     for spec in specs:
         if spec.parent and spec.parent not in ready | planned:
@@ -143,15 +143,16 @@ def dismiss(ranks: Ranks) -> None:
 def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, builder: Build) -> ModelRecord:
     parent = None
     if spec.parent is not None:
-        record = load_record(artifacts, spec.parent)
+        stored = artifacts.load(KIND, spec.parent)
+        record = record_of(stored)
         if record.status is Status.FAILED:
             orphan = ModelRecord(Status.FAILED, 0.0, 0.0, 0, 0.0, 0, "none", f"its parent {spec.parent} did not learn")
-            save_built(artifacts, BuiltModel(spec, {}, orphan))
+            save_built(artifacts, BuiltModel(spec, {}, orphan), absent=True)
             metrics.record(metrics.MODELS, status=orphan.status)
             return orphan
-        parent = Parent(load_module(artifacts, spec.parent).to(dataset.train.images.device), record.accuracy)
+        parent = Parent(module_of(stored).to(dataset.train.images.device), record.accuracy)
     built = builder(spec, dataset, parent)
-    save_built(artifacts, built)
+    save_built(artifacts, built, absent=True)
     _measure(built)
     return built.record
 

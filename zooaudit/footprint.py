@@ -79,10 +79,12 @@ KEPT = Requests(head=1) + saved(1) + loaded(1)
 """A step's result: looked for, saved, read back."""
 CLAIMED = Requests(put=1, delete=1)
 """The lease on a model: claimed and given up. (A job's pulse is a PUT and a DELETE every 5 seconds.)"""
-BUILT = Requests(head=1) + CLAIMED + saved(1) + loaded(0)
+BUILT = CLAIMED + saved(1) + loaded(0)
 """A model: a worker claims it, looks for it and saves it, the driver reads its record."""
-EXTRACTED = Requests(head=1) + loaded(0) + loaded(1)
-"""Of its parent: the driver looks for it, the worker reads its record and its weights."""
+EXTRACTED = loaded(1)
+"""Its parent, which the worker reads."""
+PARENT = Requests(head=1)
+"""The driver looks for it, before anything is made of it."""
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
 CALLS = 4 + 2 * len(TREATMENTS)
@@ -96,15 +98,16 @@ ONCE = FOUND + loaded(0) * 2 + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
 """Beside that: victim, how it is asked, its answers to the twin test's questions once more, as a suspect; UAP, datapoints; kit; report."""
 
 
-def audit_requests(trained: int, extracted: int, answered: int, encoders: int) -> Requests:
+def audit_requests(trained: int, extracted: int, parents: int, answered: int, encoders: int) -> Requests:
     """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``).
 
     Args:
         trained, extracted: models; those that are made from another.
+        parents: models that something is made from.
         answered: sets of questions that a model answers, of all models.
         encoders: that are fitted.
     """
-    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + ASKED * answered
+    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + PARENT * parents + ASKED * answered
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:

@@ -116,8 +116,8 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
     report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
-    extracted = sum(s.parent is not None for s in plan.specs)
-    operations = audit_requests(trained=len(plan.specs), extracted=extracted, answered=asked.sets, encoders=encoders)
+    parents = [s.parent for s in plan.specs if s.parent is not None]
+    operations = audit_requests(len(plan.specs), len(parents), len(set(parents)), asked.sets, encoders)
     requests = PROBE + on_s3(operations + OWN_VICTIM if own else operations)
     return Estimate(
         recipe=recipe.name,

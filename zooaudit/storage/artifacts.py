@@ -154,15 +154,18 @@ class Artifacts:
         """A job's claims on this store."""
         return Leases(self._store, job)
 
-    def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
+    def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any], absent: bool = False) -> Artifact:
         """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned.
+
+        Args:
+            absent: the caller has just looked for it: spares a request.
 
         Raises:
             InputError: kind, id or the name of a file is more than a plain name.
         """
         for name in (kind, *files):
             check_name(name)
-        if self.has(kind, id_):
+        if not absent and self.has(kind, id_):
             return self.load(kind, id_)
         self._mark()
         listed: dict[str, dict[str, Any]] = {}

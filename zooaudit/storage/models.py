@@ -104,11 +104,14 @@ def _asked(image_shape: tuple[int, int, int], classes: tuple[str, ...], num_clas
     return Asked(image_shape, classes or tuple(map(str, range(num_classes))), contract)
 
 
-def save_built(artifacts: Artifacts, built: BuiltModel) -> None:
-    """Commit a finished model of the zoo; with the log of the owner's own training procedure, if that trained it."""
+def save_built(artifacts: Artifacts, built: BuiltModel, absent: bool = False) -> None:
+    """Commit a finished model of the zoo; with the log of the owner's own training procedure, if that trained it.
+
+    ``absent``: see :meth:`~zooaudit.storage.artifacts.Artifacts.save`.
+    """
     meta = {"spec": built.spec.to_json(), "record": built.record.to_json()}
     log = {TRAINING_LOG: built.log} if built.log else {}
-    artifacts.save(KIND, built.spec.id, {WEIGHTS: tensors_to_bytes(built.weights)} | log, meta)
+    artifacts.save(KIND, built.spec.id, {WEIGHTS: tensors_to_bytes(built.weights)} | log, meta, absent)
 
 
 def save_own(artifacts: Artifacts, own: OwnModel, record: ModelRecord) -> None:
@@ -124,17 +127,27 @@ def save_own(artifacts: Artifacts, own: OwnModel, record: ModelRecord) -> None:
 
 def load_record(artifacts: Artifacts, id_: str) -> ModelRecord:
     """What is known of a stored model."""
-    return ModelRecord.from_json(artifacts.load(KIND, id_).meta["record"])
+    return record_of(artifacts.load(KIND, id_))
 
 
 def load_module(artifacts: Artifacts, id_: str) -> nn.Module:
-    """A stored model on the CPU, in evaluation mode, its weights checked by name, shape, type and digest.
+    """A stored model: see :func:`module_of`."""
+    return module_of(artifacts.load(KIND, id_))
+
+
+def record_of(artifact: Artifact) -> ModelRecord:
+    """What is known of a model."""
+    return ModelRecord.from_json(artifact.meta["record"])
+
+
+def module_of(artifact: Artifact) -> nn.Module:
+    """A model on the CPU, in evaluation mode, its weights checked by name, shape, type and digest.
 
     Raises:
         MissingArtifactError, DamagedArtifactError: see :class:`~zooaudit.storage.artifacts.Artifacts`.
         ModelError: the user's factory no longer builds the model that the weights belong to.
     """
-    artifact = artifacts.load(KIND, id_)
+    id_ = artifact.id
     if "spec" not in artifact.meta:
         return _load_own(artifact)
     spec = ModelSpec.from_json(artifact.meta["spec"])
