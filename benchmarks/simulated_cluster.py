@@ -10,6 +10,7 @@ workers each) goes away at random times and comes back five minutes later.
 
 import argparse
 import itertools
+import json
 import random
 import sys
 from collections import Counter
@@ -19,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure import save
+from measure import RESULTS, save
+from simulated_tables import draw
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -59,12 +61,11 @@ class SlowStore(MemoryStore):
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         super().__init__()
-        self._clock, self._seconds, self.requests = clock, 0.0, Counter[str]()
-        self.slow = lambda: setattr(self, "_seconds", seconds)
+        self._clock, self._seconds, self.requests = clock, seconds, Counter[str]()
 
     def _asked(self, operation: str) -> None:
         self.requests[operation] += 1
-        if self._seconds:
+        if self._clock.inside:
             self._clock.sleep(self._seconds)
 
     def create(self, key: str, content: bytes) -> bool:
@@ -114,7 +115,6 @@ class Run:
 
     def whole(self, losses: list[float], rng: random.Random) -> None:
         """Until every model is there; ``losses``: when a machine is lost."""
-        self.store.slow()
         self.clock.start(lambda: self.start_group(0.0))
         for at in losses:
             self.clock.start(lambda: self.lose(rng), at)
@@ -250,6 +250,7 @@ def main() -> None:
     for seed in range(args.seeds):
         rows.append(one(Run(specs, seconds, max(args.workers), costs), args.lost, seed))
     save("simulated_cluster", {"costs_s": vars(costs), "model_seconds": sum(seconds.values()) / len(specs), "rows": rows})
+    draw(json.loads((RESULTS / "simulated_cluster.json").read_text()))
 
 
 def one(run: Run, lost: float, seed: int) -> dict[str, Any]:

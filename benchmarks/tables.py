@@ -20,6 +20,7 @@ from zooaudit.studies.outcome import Holds
 sys.path.insert(0, str(Path(__file__).parent))
 from large_tables import large_table
 from serving_tables import serving_table, steady_table, time_table
+from simulated_tables import simulated_table
 from twin_tables import (
     baselines_table,
     checkpoint_table,
@@ -241,6 +242,7 @@ TABLES = {
     "waiting": lambda: waiting_table(load("waiting")),
     "cluster": cluster_table,
     "sizing": sizing,
+    "simulated": lambda: simulated_table(load("simulated_cluster")),
     "reproduction": reproduction_table,
     "validity": validity_table,
     "validity-victims": victims_table,

@@ -1,7 +1,6 @@
 """Threads in virtual time: exactly one runs at any moment, and ``sleep`` takes no real seconds. Real code, which knows nothing of it, runs
 in them as it is."""
 
-import contextlib
 import heapq
 import itertools
 import threading
@@ -29,6 +28,7 @@ class Clock:
         self._sleepers: list[tuple[float, int, Thread]] = []
         self._number = itertools.count()
         self._own = threading.local()
+        self._error: BaseException | None = None
 
     def start(self, run: Callable[[], None], after: float = 0.0) -> Thread:
         """A new thread, which begins ``after`` so many seconds."""
@@ -37,11 +37,16 @@ class Clock:
         def whole() -> None:
             self._own.thread = thread
             thread.turn.acquire()
-            with contextlib.suppress(Ended):
+            try:
                 if not thread.killed:
                     run()
-            thread.over = True
-            self._back.release()
+            except Ended:
+                pass
+            except BaseException as error:  # raised where the clock is run
+                self._error = error
+            finally:
+                thread.over = True
+                self._back.release()
 
         threading.Thread(target=whole, daemon=True).start()
         self._wake(thread, self.now + after)
@@ -60,6 +65,11 @@ class Clock:
         if thread.killed:
             raise Ended
 
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is one of its threads."""
+        return hasattr(self._own, "thread")
+
     def kill(self, thread: Thread) -> None:
         """It does nothing any more, from now on."""
         thread.killed = True
@@ -67,7 +77,7 @@ class Clock:
             self._wake(thread, self.now)
 
     def run(self) -> float:
-        """Until nobody sleeps any more; returns the time."""
+        """Until nobody sleeps any more; returns the time. What a thread raises is raised here."""
         while self._sleepers:
             at, _, thread = heapq.heappop(self._sleepers)
             if thread.over:
@@ -75,6 +85,8 @@ class Clock:
             self.now = max(self.now, at)
             thread.turn.release()
             self._back.acquire()
+            if self._error:
+                raise self._error
         return self.now
 
     def _wake(self, thread: Thread, at: float) -> None:
