@@ -42,7 +42,7 @@ class Clock:
                     run()
             except Ended:
                 pass
-            except BaseException as error:  # raised where the clock is run
+            except BaseException as error:  # noqa: BLE001  raised where the clock is run
                 self._error = error
             finally:
                 thread.over = True
