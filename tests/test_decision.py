@@ -18,7 +18,7 @@ ALL = Asked("probabilities", 1000, 1000)
 def standing(own: float, twins: int = 19, beyond: Beyond | None = None, normal: NormalClaim | None = None) -> Standing:
     """Twins spread evenly from -1 to 1."""
     rows = np.array([own, *np.linspace(-1, 1, twins)])
-    return Standing(ranked(rows[None], 1), rows, beyond, normal)
+    return Standing(ranked(rows[None], 1), rows, ALL.queries, beyond, normal)
 
 
 def verdict(own: float = 2.0, twins: int = 19, level: float = 0.05) -> TwinVerdict:
@@ -36,7 +36,7 @@ def test_stolen_is_first_of_enough() -> None:
 
 def test_what_is_not_settled_accuses_nobody() -> None:
     rows = np.array([2.5, *np.linspace(-1, 1, 19)])
-    found = decide(Standing(ranked(rows[None], 3), rows, None, None), 0.05, Asked("label", 250, 1000))
+    found = decide(Standing(ranked(rows[None], 3), rows, 250, None, None), 0.05, Asked("label", 250, 1000))
     assert found.call is Call.NOT_SHOWN and not found.settled and found.reason.endswith("not settled yet")
 
 
@@ -148,3 +148,23 @@ def test_a_verdict_is_rendered_in_one_way() -> None:
     assert any("asked 1000 of at most 1000 questions" in line for line in lines)
     told = wording.plain(verdict())
     assert told["call"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True
+
+
+def test_statistics_are_those_of_one_look_and_say_of_which() -> None:
+    looks = np.array([[3.2, 0.0, -0.5, 1.0, -1.0], [0.5, 1.5, -0.2, 0.0, 0.2]])
+    claim = NormalClaim(0.01, 0.5)
+    by_rank, by_normal = (
+        decide(Standing(ranked(looks, 2), looks[-1], 50, None, claim), 0.2, Asked("label", 100, 100), by) for by in ("rank", "normal")
+    )
+    assert by_rank.statistics == tuple(looks[0]) and by_rank.statistics_after == 50
+    assert by_normal.statistics == tuple(looks[1]) and by_normal.statistics_after == 100
+    said = wording.standing(by_rank)
+    assert said.startswith("after 50 questions the statistic of the victim is 3.20, of its twins -1.00 to 1.00")
+    assert "; after all 100, by a normal distribution" in said and "sooner" not in said
+
+
+def test_twins_that_stood_out_sooner_are_said_where_the_numbers_do_not_show_them() -> None:
+    looks = np.array([[0.0, 3.1, 0.2, -1.0], [3.3, 0.4, 0.1, -1.0]])
+    found = decide(Standing(ranked(looks, 2), looks[-1], 100, None, None), 0.25, Asked("label", 100, 100))
+    assert found.rank == 2 and found.statistics == tuple(looks[1])
+    assert "; 1 of the twins stood out sooner" in wording.standing(found)

@@ -18,7 +18,7 @@ from zooaudit.verdict.twin_test import NO_CLASS, TwinTest
 
 @dataclass(frozen=True)
 class Placed:
-    """A candidate and its statistic at the look that placed it, in standard deviations of all candidates."""
+    """A candidate and its statistic at the look that places the victim, in standard deviations of all candidates."""
 
     id: str
     statistic: float

@@ -150,6 +150,8 @@ class TwinVerdict(Told):
     twins: int
     statistics: list[float | None]
     """How much of each candidate is in the suspect, the victim first: in standard deviations of all of them from their mean."""
+    statistics_after: int | None
+    """How many questions had been asked when they were taken: the victim's place was settled then, whatever was asked later."""
     beyond: Beyond | None
     normal: Normal | None
     access: str

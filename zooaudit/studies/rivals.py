@@ -109,7 +109,7 @@ def _knowing(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
 def _judged(method: Method, scores: np.ndarray, asked: int) -> Row:
     """By the same decision as every verdict: scores ``[C]``, the victim's first."""
     looks = standardised(scores)[None]
-    verdict = decide(Standing(ranked(looks, 1), looks[0], None, None), LEVEL, Asked(method.access, asked, asked))
+    verdict = decide(Standing(ranked(looks, 1), looks[0], asked, None, None), LEVEL, Asked(method.access, asked, asked))
     told = {"method": method.name, "access": method.access, "asked": asked}
     return told | {"stolen": verdict.call is Call.STOLEN, "first": _alone_first(scores)}
 

@@ -54,7 +54,9 @@ class TwinVerdict:
         smallest_p: the strongest claim that so many twins allow.
         by: what p_value is: the victim's rank among its twins, or a tail of a normal distribution.
         rank: the victim's among all candidates, from 1; None if nothing can be told.
-        statistics: of each candidate, the victim first, standardised, at the look that placed it: what was ranked.
+        statistics: of each candidate, the victim first, standardised, all at one look: that which places the victim, or for a p-value
+            by the normal distribution the last. Empty if nothing can be told.
+        statistics_after: how many questions had been asked at that look.
         beyond: None unless the victim resembles many innocent models; then p_value is the larger of the two.
         normal: the claim that rests on the twins' normality, beside the rank; None where it cannot be made.
         queries: asked so far. ``settled`` says whether more would change the call.
@@ -70,6 +72,7 @@ class TwinVerdict:
     rank: int | None
     twins: int
     statistics: tuple[float, ...]
+    statistics_after: int | None
     beyond: Beyond | None
     normal: NormalClaim | None
     access: str
@@ -95,6 +98,8 @@ class Standing:
     ranking: Ranking
     last: np.ndarray
     """Statistics ``[C]`` at the last look: what a normal claim is made from, since the look that places the victim is chosen by it."""
+    placed_after: int
+    """Questions asked at the look that places the victim."""
     beyond: Beyond | None
     normal: NormalClaim | None
 
@@ -134,7 +139,7 @@ def hindrance(checks: Tensor) -> str:
 def cannot_tell(reason: str, twins: int, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()) -> TwinVerdict:
     """The verdict where nothing can be told; more questions would not change that."""
     return TwinVerdict(
-        Call.CANNOT_TELL, reason, None, smallest_p(twins), level, by, None, twins, (), None, None,
+        Call.CANNOT_TELL, reason, None, smallest_p(twins), level, by, None, twins, (), None, None, None,
         asked.access, asked.queries, asked.budget, True, tuple(cautions),
     )  # fmt: skip
 
@@ -163,8 +168,9 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
     settled = ranking.settled if by == "rank" else asked.queries == asked.budget
     call = Call.STOLEN if p <= level and settled else Call.NOT_SHOWN
     reason = _reason(ranking, own, by, beyond, level, p, settled)
+    shown, after = (ranking.statistics, standing.placed_after) if by == "rank" else (standing.last, asked.queries)
     return TwinVerdict(
-        call, reason, p, smallest_p(twins), level, by, ranking.rank, twins, tuple(float(t) for t in ranking.statistics), beyond, normal,
+        call, reason, p, smallest_p(twins), level, by, ranking.rank, twins, tuple(float(t) for t in shown), after, beyond, normal,
         asked.access, asked.queries, asked.budget, settled, tuple(cautions),
     )  # fmt: skip
 

@@ -25,8 +25,8 @@ class Ranking:
     """All candidates in order, the victim at index 0.
 
     Attributes:
-        statistics: float ``[C]``, standardised, at the look that places each candidate.
-        look: index of the look that settles the victim's place.
+        statistics: float ``[C]``, standardised, at ``look``: who stood out at an earlier one may be ahead of the victim with less.
+        look: index of the look that places the victim: at which it stands out, or else the last.
         rank: of the victim, from 1; ties count against it being first.
         settled: whether no later look can change it.
     """
@@ -60,7 +60,8 @@ def ranked(looks: np.ndarray, horizon: int) -> Ranking:
     ahead = (first < first[0]) | ((first == first[0]) & (placed >= placed[0]))
     rank = int(ahead.sum())  # the victim itself among them
     settled = bool(first[0] < horizon) or count == horizon
-    return Ranking(placed, int(min(first[0], count - 1)), rank, settled)
+    look = int(min(first[0], count - 1))
+    return Ranking(looks[look], look, rank, settled)
 
 
 def smallest_p(twins: int) -> float:

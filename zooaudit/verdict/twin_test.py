@@ -358,7 +358,7 @@ class TwinTest:
         ranking = ranked(looks, len(stops))
         hub = self.hub(compared.access, compared.by_columns, stops[ranking.look])
         beyond = hub.beyond(float(ranking.statistics[0])) if hub.is_one else None
-        return Standing(ranking, looks[-1], beyond, normal_claim(looks[-1]) if normal else None)
+        return Standing(ranking, looks[-1], stops[ranking.look], beyond, normal_claim(looks[-1]) if normal else None)
 
     def _families(self, queries: int) -> list[str]:
         return [f for f in FAMILIES if len(self._rows(f, queries)) >= min(LEAST, self.checks)]

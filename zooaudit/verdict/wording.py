@@ -77,12 +77,15 @@ def standing(verdict: TwinVerdict) -> str:
     """How far the victim is from its twins, and what a normal distribution would make of it."""
     victim, twins = verdict.statistics[0], verdict.statistics[1:]
     said = (
-        f"statistic of the victim {victim:.2f}, of its twins {min(twins):.2f} to {max(twins):.2f}, in standard deviations of all "
-        f"{len(twins) + 1}"
+        f"after {verdict.statistics_after} questions the statistic of the victim is {victim:.2f}, of its twins {min(twins):.2f} to "
+        f"{max(twins):.2f}, in standard deviations of all {len(twins) + 1}"
     )
+    if verdict.rank is not None and (sooner := verdict.rank - 1 - sum(twin >= victim for twin in twins)):
+        said += f"; {sooner} of the twins stood out sooner"
     if verdict.normal:
         normal = verdict.normal
-        said += f"; by a normal distribution of the twins' p {normal.p_value:.2g} (a test of normality: p {normal.normality:.2g})"
+        said += f"; after all {verdict.queries}," if verdict.queries != verdict.statistics_after else ";"
+        said += f" by a normal distribution of the twins' p {normal.p_value:.2g} (a test of normality: p {normal.normality:.2g})"
     return said
 
 
