@@ -26,7 +26,7 @@ Command = Callable[[argparse.Namespace, TextIO], int]
 EXIT_CODES = """\
 exit codes: 0 done; 1 an error that zooaudit did not foresee; 2 bad input: an option, a name or a file that has to be mended;
 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict; 5 the farm gave up; 6 a pack of evidence was rejected;
-7 a suspect behind an API does not answer, or its budget is spent; 130 interrupted.
+7 a suspect behind an API does not answer, or its budget is spent; 8 the service refused or does not answer; 130 interrupted.
 After 3, 4, 5, 7 and 130 the same command goes on where it stopped.
 """
 

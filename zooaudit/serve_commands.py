@@ -20,7 +20,7 @@ from zooaudit.choices import SCOPES
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
 from zooaudit.events import event_line
 from zooaudit.serving import settings as names
-from zooaudit.serving.before import kits_in, own_data, own_port
+from zooaudit.serving.before import kits_in, own_data, own_port, refuse_missing
 from zooaudit.serving.keys import new_key, read_keys
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.under_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
@@ -33,6 +33,7 @@ def serve(args: argparse.Namespace, out: TextIO) -> int:
     """Score suspects over HTTP and show the console, on this machine, until it is stopped."""
     tell = _voice(args.log)
     tell(f"looking at port {args.port}, {args.data} and the keys", "looking", port=args.port, data=args.data)
+    refuse_missing(args.store)
     with own_port(args.host, args.port), own_data(Path(args.data)), _ended_in_time():
         keys = _environment(args)
         settings = Settings.from_environment()
@@ -76,7 +77,7 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
     tell("starting Ray", "starting", what="ray")
     try:
         metrics = start_ray(args.host, args.port, args.debug)
-        tell(f"Ray's own ports are this machine's alone; its metrics, without a key: {metrics}", "ray", metrics=metrics)
+        tell(f"Ray's own ports take connections from this machine only; its metrics, without a key: {metrics}", "ray", metrics=metrics)
         from ray import serve as ray_serve
 
         from zooaudit.serving.app import application
@@ -166,6 +167,7 @@ def key(args: argparse.Namespace, out: TextIO) -> int:
     _append(path, entry)
     facts = {"name": args.name, "key": made, "scopes": list(scopes), "keys": str(path)}
     print(json.dumps(facts) if args.json else made, file=out)
+    print(f"its SHA-256 is in {path}; the key itself is in no file: keep it, and send it as 'Authorization: Bearer KEY'", file=sys.stderr)
     return 0
 
 

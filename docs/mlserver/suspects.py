@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--kit", required=True)
     parser.add_argument("--out", type=Path, default=Path("models"))
     args = parser.parse_args()
+    torch.set_num_threads(1)  # so small nets only wait for more
     store = open_store(args.store)
     victim = load_module(store, read_kit(find_kit(store, args.kit)).victim)
     train = load_digits().train

@@ -87,14 +87,23 @@ def own_data(folder: Path) -> Iterator[None]:
         yield
 
 
+def refuse_missing(store: str) -> None:
+    """Refuse a local store that is not there, before anything is made or started for it.
+
+    Raises:
+        StoreError: there is none.
+    """
+    if "://" not in store and not Path(store).is_dir():
+        raise StoreError(f"there is no store at {store}; expected a folder that 'zooaudit audit' made, or s3://bucket/prefix")
+
+
 def kits_in(store: str) -> list[str]:
     """Ids of the kits that a store has.
 
     Raises:
         StoreError: it is not there, does not answer, or is none of ours.
     """
-    if "://" not in store and not Path(store).is_dir():
-        raise StoreError(f"there is no store at {store}; expected a folder that 'zooaudit audit' made, or s3://bucket/prefix")
+    refuse_missing(store)
     from zooaudit.kit import KIND
     from zooaudit.storage.artifacts import open_store
 

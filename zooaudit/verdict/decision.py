@@ -120,8 +120,8 @@ def too_few(twins: int, level: float, by: By = "rank") -> str:
     if by == "rank" and smallest_p(twins) > level:
         return (
             f"{twins} twins allow no p under {smallest_p(twins):.2g}; level {level:g} needs {twins_for(level)}: "
-            f"add some by 'zooaudit kit add-twins', take level {smallest_p(twins):.2g}, or claim more by --p-value normal, "
-            "which rests on the twins' being normal"
+            f"add some by 'zooaudit kit add-twins', take level {smallest_p(twins):.2g}, or go by a normal distribution (--p-value normal), "
+            "which rests on the twins' statistics being normal"
         )
     return ""
 
