@@ -81,11 +81,11 @@ def victims_table() -> str:
         for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}", f"the same by source, {a}")
     ]
     told = (
-        f"{head} {SHOWN} questions. Each of the 20 candidates, the victim and its twins, is tried as the victim. *Worst of its candidates*: for "
-        "how many innocents the unluckiest of them comes first; p: how likely that many is for the worst of so many, if innocents "
-        "were independent and each came first for 1 of 20. *The same by source*: the share, when all innocents that go back to one model "
-        "count once; p: how likely so large a share is, if every such source leaned its own way. Last row, *called stolen*: p is how "
-        "likely as many are, had each victim been any one of its candidates."
+        f"{head} {SHOWN} questions. Each of the 20 candidates, the victim and its twins, is tried as the victim. *Worst of its "
+        "candidates*: for how many innocents the unluckiest of them comes first; p: how likely that many is for the worst of so many, if "
+        "innocents were independent and each came first for 1 of 20. *The same by source*: the share, when all innocents that go back to "
+        "one model count once; p: how likely so large a share is, if every such source leaned its own way. Last row, *called stolen*: p is "
+        "how likely as many are, had each victim been any one of its candidates."
     )
     return _table(told, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
 
