@@ -25,7 +25,7 @@ CONFIGS = [
 def test_the_same_as_one_by_one(
     config: UapConfig, at_once: int, learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch, same_global_rng: None
 ) -> None:
-    monkeypatch.setattr(batched, "MOST_IMAGES", at_once)
+    monkeypatch.setattr(batched, "MOST_ON_CPU", at_once)
     found = many_uaps(learnt, digits.train.images, config, range(5))
     alone = [craft_uap(learnt, digits.train.images, digits.test.images[:10], config, seed).v for seed in range(5)]
     assert torch.allclose(found, torch.stack(alone), atol=1e-4)
