@@ -13,7 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to  # noqa: F401  fixtures
+from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to, violations  # noqa: F401  fixtures
 from tests.serving import listening
 from tests.test_service import COPY, K
 from zooaudit.serving.auditor import Auditor
@@ -143,6 +143,7 @@ def test_start_is_off_where_the_service_may_ask_no_host_and_says_why(browser: Br
         expect(page.locator("#audit-form .actions")).to_contain_text("Off: this service may ask no host.")
         expect(page.locator("#hosts")).to_contain_text("its operator names them by zooaudit serve --suspects.")
         words = page.locator("#hosts .word").evaluate_all("(words) => words.map((w) => [w.textContent, w.getClientRects().length])")
+        assert violations(page) == [], "what is off can be read"
         assert words == [["zooaudit", 1], ["serve", 1], ["--suspects", 1]], "no line ends within the option's name"
     context.close()
 

@@ -69,7 +69,7 @@ function ownPage({ told, name }) {
 
 const COLUMNS = [
   ["Suspect", (one) => one.name], ["Call", called], ["p", (one) => one.told && short(one.told.twins.p_value), "number"],
-  ["Level", (one) => one.told && html`<${Level} level=${one.told.twins.level} />`], ["Page", ownPage],
+  ["Level", (one) => one.told && html`<${Level} level=${one.told.twins.level} />`, "number"], ["Page", ownPage],
 ];
 
 function Single({ told }) {
@@ -117,7 +117,8 @@ function UnderWay({ batch, cancel }) {
   const ended = batch.filter((one) => !isOpen(one)).length, say = batch.find((one) => one.say)?.say;
   if (ended === batch.length) return null;
   return html`<div id="under-way">
-    <p role="status" class=${say ? "notice" : "hint"}>${batch.length > 1 && `${ended} of ${batch.length} files judged. `}${say || "Sent; no verdict yet."}</p>
+    <p role="status" class=${say ? "notice" : "hint"}>${batch.length > 1 && `${ended} of ${batch.length} files judged. `}
+      ${say || "Sent; no verdict yet."}</p>
     ${batch.length > 1 && html`<progress aria-label="Files judged" max=${batch.length} value=${ended}></progress>`}
     <p class="actions"><button type="button" class="plain" onClick=${cancel}>Cancel</button></p></div>`;
 }

@@ -16,7 +16,7 @@ export function Kits() {
 
 const KITS = [
   ["Kit", (k) => html`<a href=${`/console/kits/${k.id}`}>${k.id}</a>`], ["Victim", (k) => k.victim], ["Twins", (k) => k.twins, "number"],
-  ["Level", (k) => html`${k.level}: <${Level} level=${k.level} />`], ["Queries at most", (k) => k.budget, "number"],
+  ["Level", (k) => html`${k.level}: <${Level} level=${k.level} />`, "number"], ["Queries at most", (k) => k.budget, "number"],
   ["Can accuse", (k) => (k.accuses_nobody ? "nobody" : "yes")],
 ];
 

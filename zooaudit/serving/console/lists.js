@@ -16,8 +16,9 @@ function called(row) {
 }
 
 const columns = (everybody) => [
-  ["Suspect", (row) => html`<a href=${href(row)}>${row.suspect}</a>`], ["Call", called], ["p", (row) => row.p_value !== null && short(row.p_value), "number"],
-  ["Level", (row) => (row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test")],
+  ["Suspect", (row) => html`<a href=${href(row)}>${row.suspect}</a>`], ["Call", called],
+  ["p", (row) => row.p_value !== null && short(row.p_value), "number"],
+  ["Level", (row) => (row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test"), "number"],
   ["What", (row) => (row.kind === "audit" ? "API" : "answers")],
   ["Kit", (row) => html`<a href=${`/console/kits/${row.kit}`}><code class="word">${row.kit.slice(0, 12)}</code></a>`],
   ...(everybody ? [["Key", (row) => row.by]] : []), ["When", (row) => when(row.made), "when"],
