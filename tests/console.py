@@ -135,10 +135,10 @@ def too_few_twins(desk: Desk) -> str:
 
 
 class Wire:
-    """The network between the page and one path: may be cut; counts what goes over it."""
+    """The network between the page and one path: may be cut, or the service behind it stopped; counts what goes over it."""
 
     def __init__(self, page: Page, path: str, method: str = "GET") -> None:
-        self.cut, self.seen, self._method = False, 0, method
+        self.cut, self.stopped, self.seen, self._method = False, False, 0, method
         self.headers: list[dict[str, str]] = []
         page.route(re.compile(path), self._on)
 
@@ -150,5 +150,5 @@ class Wire:
         self.headers.append(route.request.headers)
         if self.cut:
             route.abort("connectionfailed")
-        else:
+        elif not self.stopped:  # else nobody answers, and nothing fails
             route.continue_()

@@ -1,4 +1,5 @@
-// What axe-core does not measure: edges of fields 3:1, placeholders 4.5:1, targets of 24 pixels, a page as wide as its window, names of fields.
+// What axe-core does not measure: edges of fields 3:1, placeholders 4.5:1, targets of 24 pixels, a page as wide as its window, names of fields,
+// tables and options that are cut.
 () => {
   const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const rgb = (colour) => {
@@ -32,6 +33,15 @@
   for (const target of shown("a, button, input, select, summary, textarea")) {
     const box = target.getBoundingClientRect(), inline = target.matches("p a:not(.button), .skip"); // links within text may be smaller
     if (!inline && (box.height < 24 || box.width < 24)) note(`target ${box.width} x ${box.height}`, target);
+  }
+  if (innerWidth < 600) {
+    for (const part of shown(".scroll, .scroll td")) if (part.scrollWidth > part.clientWidth) note("cut", part);
+  }
+  const ARROW = 20;
+  for (const select of shown("main select")) {
+    const style = getComputedStyle(select), room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - ARROW;
+    probe.font = style.font;
+    for (const option of select.options) if (probe.measureText(option.text).width > room) note(`cut option "${option.text}"`, select);
   }
   const wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
   return wide > 0 ? [...found, `the page is ${wide} pixels too wide`] : found;

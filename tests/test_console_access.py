@@ -56,7 +56,7 @@ def visit(browser: Browser, desk: Desk) -> Iterator[Any]:
         context.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark"), (1920, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark"), (1280, "light"), (1920, "light"), (360, "dark")])
 def test_every_page_is_without_violations(
     width: int, scheme: str, visit: Any, desk: Desk, stranger: Stranger, tmp_path: Path
 ) -> None:  # fmt: skip
@@ -142,12 +142,43 @@ def test_from_the_key_to_the_verdict_by_keyboard_alone(visit: Any, desk: Desk, t
     page.wait_for_selector("img.asked")
 
 
-def test_the_measures_see_what_is_faint_small_or_wide(visit: Any, desk: Desk) -> None:
+def test_the_measures_see_what_is_faint_small_wide_or_cut(visit: Any, desk: Desk) -> None:
     page: Page = visit(400, "light")
     page.wait_for_selector("#key")
     assert page.evaluate(MEASURES) == []
     rules = ["input { border-color: #d8dcdf !important; min-height: 0 !important; height: 16px !important; padding: 0 !important }"]
-    rules += ["::placeholder { color: #bbb !important }", "main { width: 500px }"]
+    rules += [
+        "::placeholder { color: #bbb !important }",
+        "main { width: 500px }",
+        ".x { width: 60px }",
+        ".y { white-space: nowrap !important }",
+    ]
     page.evaluate("(rules) => rules.forEach((r) => document.styleSheets[0].insertRule(r))", rules)
+    cut = "<select class='x'><option>longer than it</option></select>"
+    cut += "<div class='scroll'><table class='cards'><td class='y'>" + "0.05 " * 40 + "</td></table></div>"
+    page.evaluate("(cut) => document.querySelector('main').insertAdjacentHTML('beforeend', cut)", cut)
     found = " ".join(page.evaluate(MEASURES))
-    assert all(word in found for word in ("edge 1.3", "placeholder", "target", "pixels too wide")), found
+    wrong = ("edge 1.3", "placeholder", "target", "pixels too wide", 'cut option "longer than it"', 'cut: <div class="scroll"', "cut: <td")
+    assert all(word in found for word in wrong), found
+
+
+def test_on_a_phone_rows_are_cards_and_no_word_or_tab_is_torn(visit: Any, desk: Desk, tmp_path: Path) -> None:
+    page: Page = visit(360, "light")
+    page.wait_for_selector("#key")
+    one_line = "(words) => words.every((word) => word.getClientRects().length === 1)"
+    assert page.locator("code .word").evaluate_all(one_line)
+    sign_in(page, desk)
+    (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
+    judge(page, desk, [desk.answers(tmp_path, COPY, "taken"), tmp_path / "broken.json"], level="0.2")
+    page.wait_for_selector("#score-error")
+    cells = page.locator("#result tbody tr").first.locator("td")
+    titles = ["Suspect", "Call", "p", "Level", "Page"]
+    assert cells.evaluate_all("(cells) => cells.map((c) => c.dataset.label)") == titles
+    assert cells.evaluate_all("(cells) => cells.map((c) => getComputedStyle(c, '::before').content)") == [f'"{t}"' for t in titles]
+    tops = cells.evaluate_all("(cells) => cells.map((c) => c.getBoundingClientRect().top)")
+    assert tops == sorted({*tops}), "one below the other"
+    assert page.locator("#result [role=row]").count() == 3 and page.locator("#result [role=cell]:visible").count() == 7
+    tabs = page.locator("nav.steps a").evaluate_all(
+        "(tabs) => tabs.map((t) => [t.getBoundingClientRect().top, t.getBoundingClientRect().right])"
+    )
+    assert len({top for top, _ in tabs}) == 1 and all(right <= 360 for _, right in tabs)

@@ -6,13 +6,14 @@ on them; lists that are live."""
 import json
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to  # noqa: F401  fixtures
+from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to, violations  # noqa: F401  fixtures
 from tests.serving import listening
 from tests.test_service import COPY, K
 from zooaudit.serving.auditor import Auditor
@@ -34,15 +35,22 @@ def score(desk: Desk, suspect: str, key: str = "all") -> str:
     return found
 
 
-@pytest.fixture
-def empty(tmp_path: Path) -> Iterator[str]:
-    """A service that is open to all, with a store that has nothing."""
-    open_store(str(tmp_path / "store")).save("other", "thing", {"a": b"b"}, {})
-    auditor = Auditor(Settings(str(tmp_path / "store"), data=tmp_path / "data"))
+@contextmanager
+def open_to_all(store: str, data: Path) -> Iterator[str]:
+    """A service that wants no keys and may ask no host: its address."""
+    auditor = Auditor(Settings(store, data=data))
     app = make_app(auditor._settings, audits=InProcess(auditor))
     with TestClient(app), listening(app) as address:
         yield address
     auditor.close()
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> Iterator[str]:
+    """A service that is open to all, with a store that has nothing."""
+    open_store(str(tmp_path / "store")).save("other", "thing", {"a": b"b"}, {})
+    with open_to_all(str(tmp_path / "store"), tmp_path / "data") as address:
+        yield address
 
 
 def test_pages_have_addresses_titles_and_a_way_back(page: Page, desk: Desk) -> None:
@@ -59,6 +67,7 @@ def test_pages_have_addresses_titles_and_a_way_back(page: Page, desk: Desk) -> N
     expect(page).to_have_title("Verdict on addressed - zooaudit")
     page.reload()
     expect(page.locator(".verdict .call")).to_have_text("stolen")
+    expect(page.locator("dl")).to_contain_text("with the key “all”")
     for _ in range(4):
         page.go_back()
         page.wait_for_timeout(100)
@@ -95,8 +104,9 @@ def test_a_wrong_key_is_said_where_it_was_typed_and_nothing_is_shown(browser: Br
     page = browser.new_page()
     page.goto(f"{desk.address}/console/verdicts")
     page.fill("#key", "wrong")
-    page.keyboard.press("Enter")
-    expect(page.locator("#key-form .alert")).to_contain_text("the key is missing or not known")
+    expect(page.locator("h1")).to_have_text("Paste your key")
+    page.click("text=Sign in")
+    expect(page.locator("#key-form .alert")).to_have_text("This service does not know that key.")
     expect(page.locator(".alert")).to_be_focused()
     assert page.locator("nav a").count() == 0
     sign_in(page, desk)
@@ -113,13 +123,28 @@ def test_forms_that_a_key_may_not_use_say_so_and_are_off(browser: Browser, desk:
         to(page, desk, f"/kits/{desk.id}/{path}", form)
         assert page.locator(f"{form} button").is_disabled() and page.locator(f"{form} input").first.is_disabled()
         expect(page.locator(".note").first).to_contain_text(f"it has the scopes read, and this needs {scope}")
+    expect(page.locator("#audit-form #off")).to_have_text("Off: it takes a key with the scope audit.")
     to(page, desk, "/verdicts")
-    expect(page.locator(".note")).to_contain_text("this needs score")
+    expect(page.locator(".note")).to_contain_text("The key “reader” may not judge anybody: it has the scopes read, and this needs score")
     page.click("text=Forget key")
     sign_in(page, desk, "scorer")
     to(page, desk, f"/verdicts/{score(desk, 'theirs', 'scorer')}", ".verdict")
     assert page.locator("button:has-text('Evidence pack')").is_disabled() and page.locator("text=Why this verdict?").count() == 0
     expect(page.locator("main")).to_contain_text("they take a key with the scope evidence")
+    context.close()
+
+
+def test_start_is_off_where_the_service_may_ask_no_host_and_says_why(browser: Browser, desk: Desk, tmp_path: Path) -> None:
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    with open_to_all(str(desk.folder / "store"), tmp_path / "data") as address:
+        page.goto(f"{address}/console/kits/{desk.id}/audit")
+        expect(page.locator("#audit-form button")).to_be_disabled()
+        expect(page.locator("#audit-form .actions")).to_contain_text("Off: this service may ask no host.")
+        expect(page.locator("#hosts")).to_contain_text("its operator names them by zooaudit serve --suspects.")
+        words = page.locator("#hosts .word").evaluate_all("(words) => words.map((w) => [w.textContent, w.getClientRects().length])")
+        assert violations(page) == [], "what is off can be read"
+        assert words == [["zooaudit", 1], ["serve", 1], ["--suspects", 1]], "no line ends within the option's name"
     context.close()
 
 

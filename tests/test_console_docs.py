@@ -43,6 +43,7 @@ def test_what_it_names_is_on_the_screen(browser: Browser, desk: Desk, stranger: 
     files = [desk.answers(tmp_path, COPY, "taken"), desk.answers(tmp_path, INNOCENT, "own"), tmp_path / "broken.json"]
     judge(page, desk, files, level="0.2")
     page.wait_for_selector("#score-error")
+    page.locator("#result").scroll_into_view_if_needed()
     seen += look("batch")
     judge(page, desk, files[0], suspect="theirs")
     page.wait_for_selector(".verdict .call")

@@ -3,6 +3,7 @@
 # ruff: noqa: F811
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from zooaudit.cli import main
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import TwinVerdict
+from zooaudit.verdict.ranking import twins_for
 from zooaudit.verdict.wording import checked, promise
 
 pytestmark = pytest.mark.browser
@@ -32,6 +34,8 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     judge(page, desk, desk.answers(tmp_path, model), suspect="<b>theirs</b>")
     page.wait_for_selector(".verdict .call")
     assert page.text_content(".verdict .call") == call
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert (page.locator(".verdict .call").evaluate(COLOUR) == ink) == (call == "not shown"), "not shown is no clearance: it has no colour"
     assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
     shown = page.text_content("#result") or ""
     expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
@@ -144,20 +148,64 @@ def test_questions_are_downloaded(page: Page, desk: Desk, tmp_path: Path) -> Non
     assert len(pq.read_table(tmp_path / "q.parquet")) == desk.kit.twin_test.budget
 
 
-def test_many_files_give_a_table_and_one_that_is_refused_spoils_no_other(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("?")
     (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
-    files = [desk.answers(tmp_path, COPY, "taken"), tmp_path / "broken.json", desk.answers(tmp_path, INNOCENT, "own")]
+    files = [
+        tmp_path / "notes.txt",
+        desk.answers(tmp_path, COPY, "taken"),
+        tmp_path / "broken.json",
+        desk.answers(tmp_path, INNOCENT, "own"),
+    ]
     judge(page, desk, files)
-    expect(page.locator("#score-error")).to_contain_text("1 of 3 files were refused")
+    expect(page.locator("#score-error")).to_have_text("2 of 4 files were refused; the table says why")
+    expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 2 files were refused")
     rows = page.locator("#result tbody tr")
     told = rows.all_text_contents()
-    assert [line.startswith(name) for line, name in zip(told, ("taken", "broken", "own"), strict=True)] == [True] * 3
-    assert "stolen" in told[0] and "refused" in told[1] and "negative values" in told[1] and "not shown" in told[2]
-    assert "of 3 models made without the victim, up to 0.15 would be called stolen on average" in (page.text_content("#result") or "")
-    rows.nth(2).locator("a").click()
+    assert [line.startswith(name) for line, name in zip(told, ("notes", "taken", "broken", "own"), strict=True)] == [True] * 4
+    assert "refused: notes.txt: no known ending; expected .parquet" in told[0] and "stolen" in told[1]
+    assert "refused" in told[2] and "negative values" in told[2] and "not shown" in told[3]
+    rows.nth(3).locator("a").click()
     expect(page.locator("h1")).to_have_text("Verdict on own")
     page.go_back()
     expect(page.locator("#score-form")).to_be_visible()
+
+
+def test_what_many_suspects_mean_is_said_above_their_table(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{}")
+    files = [tmp_path / "broken.json", desk.answers(tmp_path, COPY, "taken"), desk.answers(tmp_path, INNOCENT, "own")]
+    judge(page, desk, files)
+    innocent = "2 suspects, each judged by itself. Of 2 innocent ones up to {} are called stolen on average;"
+    none = "Corrected for their number, this kit can call none of them stolen: that takes {} twins; it has 19."
+    expect(page.locator("#many")).to_contain_text(innocent.format("0.1"))
+    expect(page.locator("#many")).to_contain_text("zooaudit score --answers A B corrects for their number.")
+    expect(page.locator("#many")).to_contain_text(none.format(twins_for(0.05 / 2)))
+    expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 1 file was refused")
+    amber = page.locator("#many").evaluate(COLOUR)
+    assert amber == page.locator("#many").evaluate("(n) => getComputedStyle(n).borderTopColor") == "rgb(122, 82, 0)"
+    notice, table_ = page.locator("#many").bounding_box(), page.locator("#result table").bounding_box()
+    assert notice and table_ and notice["y"] + notice["height"] <= table_["y"]
+    judge(page, desk, files, level="0.2")  # that of the form, though the first file was refused
+    expect(page.locator("#many")).to_contain_text(innocent.format("0.4"))
+    assert "none of them" not in (page.text_content("#many") or ""), "19 twins are enough for two at .2"
+    judge(page, desk, files[:2])
+    expect(page.locator("#result-title")).to_have_text("Verdict on 1 suspect; 1 file was refused")
+    assert page.locator("#many").count() == 0
+
+
+def test_as_many_twins_are_asked_for_as_the_correction_takes(page: Page) -> None:
+    cases = [(n, level) for n in range(1, 60) for level in (0.001, 0.01, 0.025, 0.03, 0.05, 0.1, 0.2, 0.3)]
+    js = "async (cases) => { const { twinsFor } = await import('/console/files/words.js'); return cases.map(([n, l]) => twinsFor(n, l)); }"
+    assert page.evaluate(js, cases) == [twins_for(level / n) for n, level in cases]
+
+
+def test_files_of_one_stem_are_told_apart(page: Page, desk: Desk, tmp_path: Path) -> None:
+    parquet = desk.answers(tmp_path, COPY, "same")
+    answers = TorchBlackBox(INNOCENT, K).ask(desk.kit.twin_test.questions()).tolist()
+    (tmp_path / "same.json").write_text(json.dumps({"answers": answers}))
+    judge(page, desk, [parquet, tmp_path / "same.json"])
+    expect(page.locator("#result tbody td:first-child")).to_have_text(["same.parquet", "same.json"])
+    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "not shown"])
 
 
 def test_files_are_dropped(page: Page, desk: Desk) -> None:
@@ -177,10 +225,63 @@ def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: 
     wire = Wire(page, r"/score\?", "POST")
     wire.cut = True
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="blip")
-    expect(page.locator("#result")).to_contain_text("The service cannot be reached. Next try in 1 s.")
+    expect(page.locator("#under-way")).to_contain_text(re.compile(r"^The service cannot be reached\. Next try in [12] s\."))
     wire.cut = False
     page.wait_for_selector(".verdict .call")
-    assert wire.seen >= 2
+    assert wire.seen >= 2 and page.locator("#under-way").count() == 0
+
+
+def test_what_is_judged_while_the_service_is_away_can_be_cancelled(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    files = [desk.answers(tmp_path, COPY, "first"), desk.answers(tmp_path, INNOCENT, "second")]
+    judge(page, desk, files[0])
+    page.wait_for_selector(".verdict .call")
+    wire.cut = True
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#under-way")).to_contain_text("The service cannot be reached. Next try in")
+    page.click("text=Cancel")
+    expect(page.locator("#result-title")).to_have_text("first: cancelled")
+    expect(page.locator("#result-title")).to_be_focused()
+    asked = wire.seen
+    expect(page.locator("#score-form > fieldset > button")).to_have_text("Judge")
+    page.wait_for_timeout(2500)
+    assert wire.seen == asked, "nothing is sent any more"
+    wire.cut, wire.stopped = False, True
+    page.set_input_files("#file", files)
+    page.click("#score-form > fieldset > button")
+    waits = re.compile(r"^0 of 2 files judged\. The service has not answered for \d+ s\.")
+    expect(page.locator("#under-way")).to_contain_text(waits, timeout=20_000)
+    page.click("text=Cancel")
+    expect(page.locator("#result-title")).to_have_text("No verdict; 2 files were cancelled")
+    wire.stopped = False
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "not shown"])
+
+
+def test_other_files_end_what_is_judged(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    wire.stopped = True
+    judge(page, desk, desk.answers(tmp_path, COPY, "first"))
+    page.wait_for_selector("#under-way")
+    wire.stopped = False
+    page.set_input_files("#file", desk.answers(tmp_path, INNOCENT, "second"))
+    expect(page.locator("#under-way")).to_have_count(0)
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#result-title")).to_have_text("Verdict on second")
+
+
+def test_a_page_whose_service_says_nothing_for_a_minute_says_so(page: Page, desk: Desk) -> None:
+    wire = Wire(page, r"/verdicts\?")
+    wire.stopped = True
+    page.clock.install()
+    to(page, desk, "/verdicts")
+    expect(page.locator("main")).to_contain_text("Loading")
+    page.wait_for_timeout(300)
+    page.clock.fast_forward(61_000)
+    expect(page.locator(".stale")).to_contain_text("The service does not answer. Next try in 1 s.")
+    wire.stopped = False
+    page.clock.fast_forward(2_000)
+    expect(page.locator(".stale")).to_have_count(0)
 
 
 def test_judge_is_pressed_twice_and_judges_once(page: Page, desk: Desk, tmp_path: Path) -> None:
@@ -220,6 +321,18 @@ def test_a_verdict_is_explained_by_the_victim_among_its_twins(page: Page, desk: 
     assert page.locator("svg circle.twin").count() == 19 and page.locator("svg path.victim").count() == 1
     assert page.locator("img.asked").count() == 10 and page.locator("img.asked").first.evaluate("(i) => i.naturalWidth") > 0
     assert "rank among 20" in (page.text_content("main") or "")
+    page.click("figure summary")
+    candidates = dict(
+        page.locator("figure tbody tr").evaluate_all("(rows) => rows.map((r) => [r.cells[0].textContent, r.cells[2].textContent])")
+    )
+    names = ["victim", *(f"twin {i}" for i in range(1, 20))]
+    assert candidates == dict(zip(names, [c.id for c in desk.kit.twin_test.candidates], strict=True))
+    looks = page.locator("[aria-label=Looks] tbody td:last-child").all_text_contents()
+    assert len(looks) == len(desk.kit.twin_test.looks) and {*looks} <= {*names[1:]}, "one name for each"
+    for button, name in {"print or send": "verdict-", "Evidence pack": "evidence-"}.items():
+        with page.expect_download() as download:
+            page.click(f"main button:has-text('{button}')")
+        assert download.value.suggested_filename.startswith(name)
     page.reload()
     page.wait_for_selector("img.asked")
     page.click("text=Back to the verdict")

@@ -129,7 +129,7 @@ def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
     told = place.ask("/key", "theirs").json()
     assert (told["name"], told["scopes"], told["open"], told["keeps"], told["suspects"]) == ("theirs", ["score"], False, True, [])
     assert len(place.ask("/key", "full").json()["suspects"]) == 2
-    problem(place.ask("/key", "wrong"), 401, "the key is missing or not known")
+    problem(place.ask("/key", "wrong"), 401, "this service does not know that key")
 
 
 def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:

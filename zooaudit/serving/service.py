@@ -125,9 +125,11 @@ class Service:
             refuse_strangers(request, self.settings.hosts)
             return EVERYBODY
         scheme, _, presented = request.headers.get("Authorization", "").partition(" ")
-        key = self.keyring.find(presented.strip()) if scheme.lower() == "bearer" else None
+        if scheme.lower() != "bearer" or not presented.strip():
+            raise not_authorised("a key is missing")
+        key = self.keyring.find(presented.strip())
         if key is None:
-            raise not_authorised("the key is missing or not known")
+            raise not_authorised("this service does not know that key")
         request.state.key = key.name
         if key.expired(today()):
             raise not_authorised(f"the key {key.name} expired on {key.expires}")

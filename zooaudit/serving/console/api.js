@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "./html.js";
 
 const PASSING = [429, 500, 502, 503, 504];
-const LONGEST_S = 30, ASKING_MS = 300;
+const LONGEST_S = 30, ASKING_MS = 300, LATE_MS = 60000, SLOW_S = 5;
 
 export class Refused extends Error {
   constructor(message, status = 0, wait = 0) {
@@ -37,37 +37,65 @@ export async function askOthers() {
 }
 
 export const may = (...scopes) => scopes.some((s) => session.me?.scopes.includes(s));
-export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+export const pause = (ms, signal) => new Promise((resolve) => {
+  setTimeout(resolve, ms);
+  signal?.addEventListener("abort", resolve, { once: true });
+});
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+const away = (signal) => new Refused(signal?.aborted ? "The service does not answer." : "The service cannot be reached.");
 
 export async function ask(path, options = {}) {
   const headers = { ...(options.headers || {}), ...(session.key ? { Authorization: `Bearer ${session.key}` } : {}) };
   let reply;
-  try { reply = await fetch(path, { ...options, headers, cache: "no-store" }); } catch { throw new Refused("The service cannot be reached."); }
+  try { reply = await fetch(path, { ...options, headers, cache: "no-store" }); } catch { throw away(options.signal); }
   if (reply.ok) return reply;
   let told = {};
   try { told = await reply.json(); } catch { /* not a problem document */ }
   const detail = told.detail || `The service answers ${reply.status}`, more = ["found", "expected"].map((name) => told[name] && `${name} ${told[name]}`);
+  if (reply.status === 401) throw new Refused(sentence(detail), 401); // what it expects is a header, which nobody types here
   const parts = [detail, ...more.filter((part) => part && !detail.includes(part))];
   throw new Refused(parts.join("; "), reply.status, Number(reply.headers.get("Retry-After")) || 0);
 }
 
-export const read = async (path) => (await ask(path)).json();
+/* What the service says, parsed. Without a `signal` of the caller's own, a service that says nothing for a minute is taken to be away. */
+export async function read(path, options = {}) {
+  const late = new AbortController(), timer = setTimeout(() => late.abort(), LATE_MS), signal = options.signal ?? late.signal;
+  try {
+    return await (await ask(path, { ...options, signal })).json();
+  } catch (error) {
+    throw error instanceof Refused ? error : away(signal); // it was cut off amid its reply
+  } finally { clearTimeout(timer); }
+}
 
 const backoff = (failed, wait) => Math.min(LONGEST_S, Math.max(wait, 2 ** failed));
 const said = (error, left) => `${error.message.replace(/\.$/, "")}. Next try in ${left} s.`;
 
-// Do what may be done twice, up to `tries` times; `say` hears how long the next try is away, and "" when it worked.
-export async function retried(work, say, tries = 6) {
+// Do what may be done twice, up to `tries` times or until `signal`; `say` hears how long the next try is away, and "" when it worked.
+export async function retried(work, say, { tries = 6, signal } = {}) {
   for (let failed = 0; ; failed += 1) {
     try {
       const found = await work();
       say("");
       return found;
     } catch (error) {
-      if (!error.passing || failed + 1 >= tries) { say(""); throw error; }
-      for (let left = backoff(failed, error.wait); left > 0; left -= 1) { say(said(error, left)); await pause(1000); }
+      const again = error.passing && failed + 1 < tries;
+      for (let left = backoff(failed, error.wait); again && !signal?.aborted && left > 0; left -= 1) {
+        say(said(error, left));
+        await pause(1000, signal);
+      }
+      if (!again || signal?.aborted) { say(""); throw error; }
     }
   }
+}
+
+/* Says how long there has been no answer, where that is long: a service may be stopped, or at work. */
+export async function patiently(answer, say) {
+  const since = Date.now();
+  const timer = setInterval(() => {
+    const waited = Math.round((Date.now() - since) / 1000);
+    if (waited >= SLOW_S) say(`The service has not answered for ${waited} s.`);
+  }, 1000);
+  try { return await answer; } finally { clearInterval(timer); }
 }
 
 /* What the service says at `path`, again every `every` ms until `until(data)`. A blip of the network ends nothing: `trouble` says that it is

@@ -1,7 +1,7 @@
 // The console: an address for each page. Everything from outside is set as text, never as markup.
 import { html, render, useEffect, useRef, useState } from "./html.js";
 import { Refused, askOthers, listen, pause, read, session, setKey } from "./api.js";
-import { Alert, Title } from "./parts.js";
+import { Alert, Command, Title } from "./parts.js";
 import { AuditPage, StartPage } from "./audits.js";
 import { Judge } from "./judge.js";
 import { KitPage, Kits } from "./kits.js";
@@ -41,11 +41,11 @@ function page(path, query) {
 
 function KeyForm({ error, use }) {
   const submit = (event) => { event.preventDefault(); use(new FormData(event.target).get("key").trim()); };
-  return html`<${Title}>Which key do you have?<//><section aria-label="Key"><form id="key-form" onSubmit=${submit}>
+  return html`<${Title}>Paste your key<//><section aria-label="Key"><form id="key-form" onSubmit=${submit}>
     <label>Key <input id="key" name="key" type="password" required autocomplete="off" spellcheck=${false} placeholder="of this service" /></label>
-    <p class="hint">It is asked for once a browser session and kept in no file. Whoever runs the service makes keys: <code>zooaudit key --name you</code>;
+    <p class="hint">It is asked for once a browser session and kept in no file. Whoever runs the service makes keys: <${Command}>zooaudit key --name you<//>;
       the first one is printed when the service first starts.</p>
-    <button>Use</button><${Alert} error=${error} focus /></form></section>`;
+    <button>Sign in</button><${Alert} error=${error} focus /></form></section>`;
 }
 
 function Header({ path, forget }) {

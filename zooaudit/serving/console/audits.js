@@ -1,14 +1,14 @@
 // Audits of suspects behind an API: started once, watched from anywhere, stopped.
 import { html, useRef, useState } from "./html.js";
-import { ask, may, session, token, useLive } from "./api.js";
-import { Alert, Lacks, Live, Once, Title } from "./parts.js";
+import { may, read, session, token, useLive } from "./api.js";
+import { Alert, Command, Lacks, Live, Once, Title } from "./parts.js";
 import { Nobody, Steps } from "./kits.js";
 import { HowFields } from "./judge.js";
 import { Sending, Verdict } from "./verdict.js";
 import { ENDED, short, when } from "./words.js";
 
 const PROTOCOLS = {
-  "": "as the address shows", v2: "Open Inference Protocol v2", tensorflow: "TensorFlow Serving", torchserve: "TorchServe", template: "template",
+  "": "as the address shows", v2: "Open Inference v2", tensorflow: "TensorFlow Serving", torchserve: "TorchServe", template: "template",
 };
 const LAYOUTS = { "": "usual", nchw: "channels first", nhwc: "channels last", flat: "one row" };
 const EXAMPLE = '{"classes": ["top", "trousers"], "headers": {"Authorization": "Bearer ..."}}';
@@ -33,9 +33,16 @@ function described(data) {
   } catch { throw new Error("The settings are no JSON; expected an object such as {\"batch\": 8}"); }
 }
 
+// Why nothing can be started; "" if something can.
+function offBecause({ keeps, suspects }) {
+  if (!may("audit")) return "Off: it takes a key with the scope audit.";
+  if (!keeps) return "Off: this service asks no suspects.";
+  return suspects.length ? "" : "Off: this service may ask no host.";
+}
+
 function StartForm({ kit, go }) {
   const [error, setError] = useState(null), [busy, setBusy] = useState(false), running = useRef(false), tried = useRef({});
-  const { suspects, keeps } = session.me;
+  const { suspects } = session.me;
   async function start(event) {
     event.preventDefault();
     if (running.current) return;
@@ -48,7 +55,7 @@ function StartForm({ kit, go }) {
       const body = JSON.stringify(asked);
       if (tried.current.body !== body) tried.current = { body, token: token() };  // sent again after a blip it is the same audit
       const headers = { "Content-Type": "application/json", "Idempotency-Key": tried.current.token };
-      const made = await (await ask("/audits", { method: "POST", body, headers })).json();
+      const made = await read("/audits", { method: "POST", body, headers });
       tried.current = {};
       go(`/console/audits/${made.id}`);
     } catch (found) {
@@ -59,10 +66,11 @@ function StartForm({ kit, go }) {
       setBusy(false);
     }
   }
-  const none = "This service may ask no host yet: its operator names them by zooaudit serve --suspects.";
-  const hosts = suspects.length ? `This service may ask: ${suspects.join(", ")}.` : none;
+  const hosts = suspects.length ? `This service may ask: ${suspects.join(", ")}.`
+    : html`This service may ask no host yet: its operator names them by <${Command}>zooaudit serve --suspects<//>.`;
+  const off = offBecause(session.me);
   return html`<section aria-label="Suspect"><${Nobody} kit=${kit} />
-    <form id="audit-form" onSubmit=${start} onInput=${() => setError(null)}><fieldset disabled=${!may("audit") || !keeps}>
+    <form id="audit-form" onSubmit=${start} onInput=${() => setError(null)}><fieldset disabled=${Boolean(off)}>
     <div class="fields">
       <label class="wide">Address <input name="url" type="url" required aria-describedby="hosts"
         placeholder="https://models.example/v2/models/shirts/infer" /></label>
@@ -74,13 +82,14 @@ function StartForm({ kit, go }) {
       <${HowFields} kit=${kit} /></div>
     <details><summary>More: class names, request template, headers</summary>
       <label>Settings, JSON <textarea name="more" rows="4" spellcheck=${false} placeholder=${EXAMPLE}></textarea></label></details>
-    <button aria-disabled=${busy}>${busy ? "Starting …" : "Start"}</button><${Alert} error=${error} focus id="audit-error" /></fieldset></form></section>`;
+    <div class="actions"><button aria-disabled=${busy} aria-describedby=${off && "off"}>${busy ? "Starting …" : "Start"}</button>
+      ${off && html`<span id="off" class="unsure">${off}</span>`}</div><${Alert} error=${error} focus id="audit-error" /></fieldset></form></section>`;
 }
 
 function Progress({ audit, again }) {
   const { progress } = audit;
   const place = progress.rank ? `; so far the victim is number ${progress.rank} of ${progress.twins + 1}, p ${short(progress.p_value)}` : "";
-  const cancel = async () => { await ask(`/audits/${audit.id}`, { method: "DELETE" }); again(); };
+  const cancel = async () => { await read(`/audits/${audit.id}`, { method: "DELETE" }); again(); };
   const so_far = `${audit.state}: ${progress.queries ?? 0} of at most ${progress.budget ?? "?"} queries, ${progress.charged ?? 0} charged${place}`;
   return html`<div id="progress"><p id="progress-text" role="status">${so_far}</p>
     ${progress.waiting && html`<p class="note" role="status" id="waiting">It waits${progress.waiting.replace(/^(waiting)?/, (at) => (at ? "" : ": "))}.</p>`}
@@ -107,6 +116,6 @@ export function AuditPage({ id }) {
   const live = useLive(`/audits/${encodeURIComponent(id)}`, { every: EVERY_MS, until: (a) => ENDED.includes(a.state) });
   return html`<${Title}>Audit${live.data ? ` of ${live.data.suspect}` : ""}<//>
     <${Live} live=${live}>${(audit) => html`<section aria-label="Audit" aria-live="polite">
-      <p class="hint">Asked for ${when(audit.made)}, with the key ${audit.by}.</p>
+      <p class="hint">Asked for ${when(audit.made)}, with the key “${audit.by}”.</p>
       ${ENDED.includes(audit.state) ? html`<${Ended} audit=${audit} />` : html`<${Progress} audit=${audit} again=${live.again} />`}</section>`}<//>`;
 }

@@ -1,10 +1,10 @@
 // Answers that came back: one file or many, judged one after the other, each by itself.
 import { html, useEffect, useRef, useState } from "./html.js";
-import { ask, may, retried, session, useLive } from "./api.js";
-import { Alert, Call, Lacks, Level, Live, Table, Title } from "./parts.js";
+import { may, patiently, read, retried, session, useLive } from "./api.js";
+import { Alert, Call, Command, Lacks, Level, Live, Table, Title } from "./parts.js";
 import { Nobody, Steps } from "./kits.js";
 import { Sending, Verdict } from "./verdict.js";
-import { frequency, isWeak, plural, short } from "./words.js";
+import { frequency, isWeak, plural, short, twinsFor } from "./words.js";
 
 export const KINDS = {
   parquet: "application/vnd.apache.parquet", arrow: "application/vnd.apache.arrow.stream", json: "application/json",
@@ -14,6 +14,7 @@ const MODELS = ["onnx", "safetensors"];
 const ACCESS = ["probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"];
 const ending = (file) => file.name.split(".").pop().toLowerCase();
 const isModel = (file) => session.me.model_bytes > 0 && MODELS.includes(ending(file));
+const isKnown = (file) => ending(file) in KINDS || isModel(file);
 const known = () => [...Object.keys(KINDS), ...(session.me.model_bytes ? MODELS : [])].map((e) => `.${e}`);
 
 export function LevelField({ kit }) {
@@ -25,7 +26,7 @@ export function LevelField({ kit }) {
 
 export function HowFields({ kit }) {
   return html`<${LevelField} kit=${kit} />
-    <label>p-value <select name="p_value"><option value="rank">by rank</option><option value="normal">by the normal distribution</option></select></label>
+    <label>p-value <select name="p_value"><option value="rank">by rank</option><option value="normal">normal distribution</option></select></label>
     <label>Questions at most <select name="queries"><option value="">all</option>
       ${kit.looks.slice(0, -1).map((n) => html`<option>${n}</option>`)}</select></label>`;
 }
@@ -46,15 +47,30 @@ function Files({ files, choose }) {
 
 const stem = (file) => file.name.replace(/\.[^.]+$/, "");
 
-function Row({ one }) {
-  const found = one.told?.twins;
-  const refused = one.error && html`<span class="refused">refused: ${one.error.message}</span>`;
-  const state = one.state === "done" ? html`<${Call} call=${found.call} level=${found.level} />` : refused || one.say || one.state;
-  return html`<tr><td>${one.name}</td><td>${state}</td><td class="number">${found ? short(found.p_value) : ""}</td>
-    <td>${found && html`<${Level} level=${found.level} />`}</td>
-    <td>${one.told?.id && html`<a href=${`/console/verdicts/${one.told.id}`}>Verdict on ${one.name}</a>`}
-      ${one.told && !one.told.id && "not kept"}</td></tr>`;
+/* Each suspect's name: its file's without the ending, unless another file has that, too. */
+function namesOf(files) {
+  const stems = files.map(stem);
+  return stems.map((name, i) => (stems.filter((s) => s === name).length > 1 ? files[i].name : name));
 }
+
+const OPEN = ["waits", "judging"];
+const isOpen = (one) => OPEN.includes(one.state);
+const having = (batch, state) => batch.filter((one) => one.state === state);
+
+function called(one) {
+  if (one.state === "done") return html`<${Call} call=${one.told.twins.call} level=${one.told.twins.level} />`;
+  return one.state === "refused" ? html`<span class="refused">refused: ${one.error.message}</span>` : one.say || one.state;
+}
+
+function ownPage({ told, name }) {
+  if (!told) return "";
+  return told.id ? html`<a href=${`/console/verdicts/${told.id}`}>Verdict on ${name}</a>` : "not kept";
+}
+
+const COLUMNS = [
+  ["Suspect", (one) => one.name], ["Call", called], ["p", (one) => one.told && short(one.told.twins.p_value), "number"],
+  ["Level", (one) => one.told && html`<${Level} level=${one.told.twins.level} />`, "number"], ["Page", ownPage],
+];
 
 function Single({ told }) {
   const at = `/console/verdicts/${told.id}`;
@@ -63,19 +79,48 @@ function Single({ told }) {
       : html`<p class="note" role="note">This verdict is not kept: the service keeps none, or has no room. Print this page if you need it.</p>`}`;
 }
 
-function Batch({ batch, kit }) {
-  const ended = batch.filter((b) => b.state === "done" || b.error), [only] = batch, running = ended.length < batch.length;
-  if (!batch.length) return null;
-  const told = only.told, single = batch.length === 1;
-  const title = single ? `Verdict on ${only.name}` : `Verdicts on ${batch.length} suspects`;
-  return html`<section id="result" aria-labelledby="result-title"><h2 id="result-title" tabindex="-1">${title}</h2>
-    ${running && html`<p role="status">${ended.length} of ${batch.length} judged. ${batch.find((b) => b.say)?.say ?? ""}</p>
-      <progress aria-label="Files judged" max=${batch.length} value=${ended.length}></progress>`}
-    ${single ? told && html`<${Single} told=${told} />` : html`<${Table} name="Verdicts" titles=${["Suspect", "Call", "p", "Level", "Page"]}
-        rows=${batch.map((one) => html`<${Row} key=${one.name} one=${one} />`)} />
-        <p class="hint">Each is judged by itself: of ${batch.length} models made without the victim, up to${" "}
-          ${short(batch.length * (told?.twins?.level ?? kit.level))} would be called stolen on average.
-          ${" "}To judge them together, with a correction for their number: <code>zooaudit score --answers …</code></p>`}</section>`;
+function titleOf(batch) {
+  const [only] = batch, judged = having(batch, "done").length;
+  if (batch.length === 1) return only.state === "cancelled" ? `${only.name}: cancelled` : `Verdict on ${only.name}`;
+  if (batch.some(isOpen)) return `Judging ${batch.length} files`;
+  const without = ["refused", "cancelled"].map((state) => [having(batch, state).length, state]).filter(([n]) => n);
+  const rest = without.map(([n, state]) => `${plural(n, "file")} ${n === 1 ? "was" : "were"} ${state}`);
+  return [judged ? `Verdict${judged === 1 ? "" : "s"} on ${plural(judged, "suspect")}` : "No verdict", ...rest].join("; ");
+}
+
+/* Among many innocent suspects some are called stolen, each judged by itself; and the correction for their number takes more twins. */
+function Many({ judged }) {
+  if (judged.length < 2) return null;
+  const { level, by, twins } = judged[0].told.twins, n = judged.length, needed = twinsFor(n, level);
+  return html`<p class="notice" role="note" id="many">${n} suspects, each judged by itself. Of ${n} innocent ones up to ${short(n * level)} are called
+    stolen on average; <${Command}>zooaudit score --answers A B<//> corrects for their number.
+    ${by === "rank" && twins < needed && ` Corrected for their number, this kit can call none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
+}
+
+function Batch({ batch }) {
+  const [only] = batch, title = html`<h2 id="result-title" tabindex="-1">${titleOf(batch)}</h2>`;
+  if (batch.length === 1) {
+    if (isOpen(only) || only.error) return null;
+    return html`<section id="result" aria-labelledby="result-title">${title}
+      ${only.told ? html`<${Single} told=${only.told} />` : html`<${Stopped} />`}</section>`;
+  }
+  return html`<section id="result" aria-labelledby="result-title">${title}${!batch.some(isOpen) && html`<${Many} judged=${having(batch, "done")} />`}
+    <${Table} name="Verdicts" columns=${COLUMNS} of=${batch} />
+    ${having(batch, "cancelled").length > 0 && html`<${Stopped} />`}</section>`;
+}
+
+const Stopped = () => html`<p class="hint">What had reached the service may have been judged all the same: it is among the
+  ${" "}<a href="/console/verdicts">verdicts</a> then.</p>`;
+
+/* Beside the button that was pressed: how far it is, what it waits for, and how to stop it. */
+function UnderWay({ batch, cancel }) {
+  const ended = batch.filter((one) => !isOpen(one)).length, say = batch.find((one) => one.say)?.say;
+  if (ended === batch.length) return null;
+  return html`<div id="under-way">
+    <p role="status" class=${say ? "notice" : "hint"}>${batch.length > 1 && `${ended} of ${batch.length} files judged. `}
+      ${say || "Sent; no verdict yet."}</p>
+    ${batch.length > 1 && html`<progress aria-label="Files judged" max=${batch.length} value=${ended}></progress>`}
+    <p class="actions"><button type="button" class="plain" onClick=${cancel}>Cancel</button></p></div>`;
 }
 
 export function Judge({ id }) {
@@ -85,58 +130,68 @@ export function Judge({ id }) {
     <${Live} live=${live}>${(kit) => html`<${JudgeForm} kit=${kit} />`}<//>`;
 }
 
+/* One file's verdict. It may be sent twice: the same answers are the same verdict. */
+function sent(kit, file, { name, query, factory, signal, say }) {
+  if (!isKnown(file)) throw new Error(`${file.name}: no known ending; expected ${known().join(", ")}`);
+  query.set("suspect", name);
+  const own = isModel(file), headers = { "Content-Type": own ? "application/octet-stream" : KINDS[ending(file)] };
+  const asked = own ? `model?${query}&kind=${ending(file)}${factory && `&factory=${encodeURIComponent(factory)}`}` : `score?${query}`;
+  const send = () => patiently(read(`/kits/${kit.id}/${asked}`, { method: "POST", body: file, headers, signal }), say);
+  return retried(send, say, { signal });
+}
+
 function JudgeForm({ kit }) {
-  const [files, setFiles] = useState([]), [batch, setBatch] = useState([]), [error, setError] = useState(null), [busy, setBusy] = useState(false);
-  const running = useRef(false), here = useRef(true);
-  useEffect(() => () => { here.current = false; }, []);
+  const [files, setFiles] = useState([]), [batch, setBatch] = useState([]), [error, setError] = useState(null);
+  const running = useRef(null), busy = batch.some(isOpen);
+  const stop = () => { running.current?.abort(); running.current = null; };
+  useEffect(() => stop, []);
   useEffect(() => {
     const stay = (event) => event.preventDefault();
     if (busy) addEventListener("beforeunload", stay);
     return () => removeEventListener("beforeunload", stay);
   }, [busy]);
   const clear = () => { setBatch([]); setError(null); };
-  const choose = (chosen) => { clear(); setFiles(chosen); };
-  const change = (index, what) => here.current && setBatch((old) => old.map((one, i) => (i === index ? { ...one, ...what } : one)));
+  const choose = (chosen) => { stop(); clear(); setFiles(chosen); };
+  const toResult = () => setTimeout(() => document.getElementById("result-title")?.focus()); // once it is drawn
+  const cancel = () => {
+    stop();
+    setBatch((old) => old.map((one) => (isOpen(one) ? { ...one, state: "cancelled", say: "" } : one)));
+    toResult();
+  };
 
-  async function judgeOne(index, file, name, query, factory) {
-    change(index, { state: "judging" });
-    query.set("suspect", name);
-    const own = isModel(file), headers = { "Content-Type": own ? "application/octet-stream" : KINDS[ending(file)] };
-    const asked = own ? `model?${query}&kind=${ending(file)}${factory && `&factory=${encodeURIComponent(factory)}`}` : `score?${query}`;
-    const send = async () => (await ask(`/kits/${kit.id}/${asked}`, { method: "POST", body: file, headers })).json();
-    try {  // may be sent twice: the same answers are the same verdict
-      change(index, { state: "done", told: await retried(send, (say) => change(index, { say })), say: "" });
-      return null;
-    } catch (found) {
-      change(index, { state: "refused", error: found, say: "" });
-      return found;
-    }
+  function finished(ended) {
+    const refused = ended.filter((one) => one.error), n = refused.length;
+    if (!n) return toResult();
+    const many = `${n} of ${ended.length} files ${n === 1 ? "was" : "were"} refused; the table says why`;
+    return setError(ended.length === 1 ? refused[0].error : new Error(many));
   }
 
   async function judge(event) {
     event.preventDefault();
     if (running.current) return;
     clear();
-    const data = new FormData(event.target), unknown = files.filter((f) => !KINDS[ending(f)] && !isModel(f)).map((f) => f.name);
     if (!files.length) return setError(new Error("There is no file yet; choose at least one"));
-    if (unknown.length) return setError(new Error(`${unknown.join(", ")}: no known ending; expected ${known().join(", ")}`));
-    const query = new URLSearchParams({ access: data.get("access") });
+    const data = new FormData(event.target), query = new URLSearchParams({ access: data.get("access") }), factory = data.get("factory") ?? "";
     for (const name of ["level", "queries", "p_value"]) if (data.get(name)) query.set(name, data.get(name));
-    const names = files.map((f) => (files.length === 1 && data.get("suspect")) || stem(f));
-    running.current = true;
-    setBusy(true);
-    setBatch(files.map((file, i) => ({ name: names[i], state: "waits" })));
-    const refused = [];
-    for (const [i, file] of files.entries()) {
-      if (!here.current) break;
-      const found = await judgeOne(i, file, names[i], query, data.get("factory") ?? "");
-      if (found) refused.push(found);
+    const names = files.length === 1 && data.get("suspect") ? [data.get("suspect")] : namesOf(files);
+    const mine = new AbortController(), { signal } = mine;
+    const found = names.map((name, id) => ({ id, name, state: "waits" }));
+    const change = (id, what) => {
+      if (signal.aborted) return;
+      found[id] = { ...found[id], ...what };
+      setBatch([...found]);
+    };
+    running.current = mine;
+    for (const [id, file] of files.entries()) {
+      change(id, { state: "judging" });
+      try {
+        const told = await sent(kit, file, { name: names[id], query, factory, signal, say: (say) => change(id, { say }) });
+        change(id, { state: "done", told, say: "" });
+      } catch (refusal) { change(id, { state: "refused", error: refusal, say: "" }); }
+      if (signal.aborted) return;
     }
-    running.current = false;
-    setBusy(false);
-    if (files.length === 1 && refused.length) setBatch([]);
-    if (refused.length) setError(files.length === 1 ? refused[0] : new Error(`${refused.length} of ${files.length} files were refused; the table says why`));
-    else document.getElementById("result-title")?.focus();
+    running.current = null;
+    finished(found);
   }
 
   return html`<section aria-label="Answers"><${Nobody} kit=${kit} />
@@ -145,12 +200,12 @@ function JudgeForm({ kit }) {
         ${files.length < 2 && html`<label>Suspect
           <input name="suspect" maxlength="500" placeholder=${files.length ? stem(files[0]) : "what you call it"} /></label>`}
         <${HowFields} kit=${kit} />
-        <label>It tells <select name="access"><option value="seen">whole probabilities, or as seen</option>
+        <label>It tells <select name="access"><option value="seen">as its answers show</option>
           ${ACCESS.map((a) => html`<option>${a}</option>`)}</select></label>
       </div>
       <${Files} files=${files} choose=${choose} />
       ${files.some((f) => isModel(f) && ending(f) === "safetensors") && html`<div class="fields"><label>Weights go into
         <input name="factory" required placeholder="timm:resnet18 or torchvision:resnet18" /></label></div>`}
-      <button aria-disabled=${busy}>${busy ? "Judging …" : "Judge"}</button><${Alert} error=${error} focus id="score-error" /></fieldset></form></section>
-    <${Batch} batch=${batch} kit=${kit} />`;
+      <button aria-disabled=${busy}>${busy ? "Judging …" : "Judge"}</button><${UnderWay} batch=${batch} cancel=${cancel} />
+      <${Alert} error=${error} focus id="score-error" /></fieldset></form></section>${batch.length > 0 && html`<${Batch} batch=${batch} />`}`;
 }

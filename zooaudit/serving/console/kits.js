@@ -14,26 +14,32 @@ export function Kits() {
       ${" "}Choose one to judge suspects by.</p><${KitList} />`;
 }
 
-const accuses = (kit) => (kit.accuses_nobody ? "nobody" : "yes");
+const KITS = [
+  ["Kit", (k) => html`<a href=${`/console/kits/${k.id}`}>${k.id}</a>`], ["Victim", (k) => k.victim], ["Twins", (k) => k.twins, "number"],
+  ["Level", (k) => html`${k.level}: <${Level} level=${k.level} />`, "number"], ["Queries at most", (k) => k.budget, "number"],
+  ["Can accuse", (k) => (k.accuses_nobody ? "nobody" : "yes")],
+];
 
 function KitList() {
-  const live = useLive("/kits"), titles = ["Kit", "Victim", "Twins", "Level", "Queries at most", "Can accuse"];
-  return html`<${Live} live=${live}>${({ kits }) => (kits.length ? html`<div class="card"><${Table} name="Kits" titles=${titles}
-      rows=${kits.map((k) => html`<tr id=${`kit-${k.id}`}><td><a href=${`/console/kits/${k.id}`}>${k.id}</a></td><td>${k.victim}</td>
-        <td class="number">${k.twins}</td><td>${k.level}: <${Level} level=${k.level} /></td><td class="number">${k.budget}</td>
-        <td>${accuses(k)}</td></tr>`)} /></div>`
+  const live = useLive("/kits");
+  return html`<${Live} live=${live}>${({ kits }) => (kits.length ? html`<div class="card"><${Table} name="Kits" columns=${KITS} of=${kits}
+      id=${(k) => `kit-${k.id}`} /></div>`
     : html`<section class="empty"><p>There are no kits in this store yet. An audit makes one, of a toy task in a minute:</p>
         <pre>zooaudit audit --recipe digits --store STORE</pre><p>Of your own model: see “Audit your own model” in the README.</p>
         <p><button type="button" onClick=${live.again}>Look again</button></p></section>`)}<//>`;
 }
 
+const CHECKED = [
+  ["What is compared", (c) => c.check],
+  ["State", (c) => html`<span class=${`state ${c.state.replace(" ", "-")}`}>${STATES[c.state]} ${c.state}</span>`],
+  ["p", (c) => short(c.p_value), "number"],
+  ["Found", (c) => (c.told.startsWith(`${c.check}: `) ? c.told.slice(c.check.length + 2) : c.told)],
+];
+
 function Checked({ rows }) {
   return html`<details><summary>Is the victim a draw of the procedure that made its twins?</summary>
     <p class="hint">Every verdict assumes it. This was found out without any suspect; the last row by whole probabilities and all questions.</p>
-    <div id="checked"><${Table} name="Checks of victim and twins" titles=${["What is compared", "State", "p", "Found"]}
-      rows=${rows.map((c) => html`<tr><td>${c.check}</td>
-      <td><span class=${`state ${c.state.replace(" ", "-")}`}>${STATES[c.state]} ${c.state}</span></td><td class="number">${short(c.p_value)}</td>
-      <td>${c.told.startsWith(`${c.check}: `) ? c.told.slice(c.check.length + 2) : c.told}</td></tr>`)} /></div></details>`;
+    <div id="checked"><${Table} name="Checks of victim and twins" columns=${CHECKED} of=${rows} /></div></details>`;
 }
 
 function factsOf(kit) {

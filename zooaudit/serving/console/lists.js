@@ -1,7 +1,7 @@
 // All that was judged, by this key; reports of runs.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { may, session, useLive } from "./api.js";
-import { Call, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
+import { Call, Command, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
 import { ENDED, short, when } from "./words.js";
 
 const PAGE = 25, EVERY_MS = 3000;
@@ -10,14 +10,19 @@ const KINDS = { "": "everything", score: "answers judged", audit: "audits of API
 
 const href = (row) => `/console/${row.kind === "audit" ? "audits" : "verdicts"}/${row.id}`;
 
-function Row({ row, everybody }) {
-  const open = html`<span class=${ENDED.includes(row.state) ? "" : "under-way"}>${row.state}</span>`;
-  const state = row.call ? html`<${Call} call=${row.call} level=${row.level} />` : open;
-  return html`<tr><td><a href=${href(row)}>${row.suspect}</a></td><td>${state}</td><td class="number">${row.p_value === null ? "" : short(row.p_value)}</td>
-    <td>${row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test"}</td><td>${row.kind === "audit" ? "API" : "answers"}</td>
-    <td><a href=${`/console/kits/${row.kit}`}><code>${row.kit.slice(0, 12)}</code></a></td>${everybody && html`<td>${row.by}</td>`}
-    <td class="when">${when(row.made)}</td></tr>`;
+function called(row) {
+  return row.call ? html`<${Call} call=${row.call} level=${row.level} />`
+    : html`<span class=${ENDED.includes(row.state) ? "" : "under-way"}>${row.state}</span>`;
 }
+
+const columns = (everybody) => [
+  ["Suspect", (row) => html`<a href=${href(row)}>${row.suspect}</a>`], ["Call", called],
+  ["p", (row) => row.p_value !== null && short(row.p_value), "number"],
+  ["Level", (row) => (row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test"), "number"],
+  ["What", (row) => (row.kind === "audit" ? "API" : "answers")],
+  ["Kit", (row) => html`<a href=${`/console/kits/${row.kit}`}><code class="word">${row.kit.slice(0, 12)}</code></a>`],
+  ...(everybody ? [["Key", (row) => row.by]] : []), ["When", (row) => when(row.made), "when"],
+];
 
 const emptied = (filtered) => (filtered ? html`<section class="empty"><p>Nothing fits this filter. <a href="/console/verdicts">Show everything</a></p></section>`
   : html`<section class="empty"><p>Nothing was judged with this key yet. Choose a <a href="/console">kit</a>, ask the suspect its questions,
@@ -56,9 +61,8 @@ function Filtered({ query, go }) {
 function Listed({ params, filtered, everybody }) {
   const asked = new URLSearchParams([...params, ["limit", PAGE]]), live = useLive(`/verdicts?${asked}`, { every: EVERY_MS });
   const older = (next) => `/console/verdicts?${new URLSearchParams([...[...params].filter(([name]) => name !== "cursor"), ["cursor", next]])}`;
-  const titles = ["Suspect", "Call", "p", "Level", "What", "Kit", ...(everybody ? ["Key"] : []), "When"];
-  return html`<${Live} live=${live}>${({ verdicts, next }) => html`${verdicts.length ? html`<div class="card"><${Table} name="Verdicts" titles=${titles}
-      rows=${verdicts.map((row) => html`<${Row} key=${row.id} row=${row} everybody=${everybody} />`)} /></div>` : emptied(filtered || params.get("cursor"))}
+  return html`<${Live} live=${live}>${({ verdicts, next }) => html`${verdicts.length ? html`<div class="card"><${Table} name="Verdicts"
+      columns=${columns(everybody)} of=${verdicts} /></div>` : emptied(filtered || params.get("cursor"))}
     <p class="actions">${params.get("cursor") && html`<a class="button plain" href="/console/verdicts">The newest</a>`}
       ${next && html`<a class="button plain" href=${older(next)}>Older</a>`}</p>`}<//>`;
 }
@@ -75,5 +79,5 @@ function ReportList() {
   return html`<${Live} live=${live}>${({ reports }) => (reports.length
     ? html`<section aria-label="Reports"><ul id="reports" class="actions">${reports.map(named)}</ul></section>`
     : html`<section class="empty"><p>There are no reports in this store yet; each audit leaves one:
-        ${" "}<code>zooaudit audit --recipe digits --store STORE</code></p></section>`)}<//>`;
+        ${" "}<${Command}>zooaudit audit --recipe digits --store STORE<//></p></section>`)}<//>`;
 }

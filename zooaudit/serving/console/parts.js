@@ -34,9 +34,20 @@ export function Facts({ of }) {
   return html`<dl>${Object.entries(of).map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl>`;
 }
 
-export function Table({ name, titles, rows }) {
-  return html`<div class="scroll" role="region" tabindex="0" aria-label=${name}><table>
-    <thead><tr>${titles.map((t) => html`<th scope="col">${t}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div>`;
+/* Of each of `of` a row: a column is its title, what it shows of one, and how its cells look. In narrow windows a row is a card, and each
+   cell has its column's title before it (console.css); the roles say that it is a table all the same. */
+export function Table({ name, columns, of, id = () => undefined }) {
+  const row = (one, i) => html`<tr role="row" id=${id(one)} key=${one.id ?? i}>${columns.map(([title, cell, look]) =>
+    html`<td role="cell" class=${look} data-label=${title}>${cell(one)}</td>`)}</tr>`;
+  return html`<div class="scroll" role="region" tabindex="0" aria-label=${name}><table role="table" class=${columns.length > 2 ? "cards" : "narrow"}>
+    <thead role="rowgroup"><tr role="row">${columns.map(([title]) => html`<th role="columnheader" scope="col">${title}</th>`)}</tr></thead>
+    <tbody role="rowgroup">${of.map(row)}</tbody></table></div>`;
+}
+
+/* What is typed at a prompt: no line ends within an option's name. */
+export function Command({ children }) {
+  const words = [children].flat().join("").split(" ");
+  return html`<code>${words.map((word, i) => html`${i > 0 && " "}<span class=${word.length < 25 ? "word" : ""}>${word}</span>`)}</code>`;
 }
 
 export function Call({ call, level }) {
@@ -63,6 +74,6 @@ export function Once({ work, children, class: look = "", disabled = false, type 
 export const Save = ({ path, name, children, disabled }) => html`<${Once} disabled=${disabled} class="plain" work=${() => save(path, name)}>${children}<//>`;
 
 export function Lacks({ scope, what, name, scopes }) {
-  return html`<p class="note" role="note">The key ${name} may not ${what}: it has the scopes ${scopes.join(", ")}, and this needs ${scope}.
-    ${" "}Whoever runs the service makes one: <code>zooaudit key --name … --scopes ${[...scopes, scope].join(",")}</code>.</p>`;
+  return html`<p class="note" role="note">The key “${name}” may not ${what}: it has the scopes ${scopes.join(", ")}, and this needs ${scope}.
+    ${" "}Whoever runs the service makes one: <${Command}>zooaudit key --name … --scopes ${[...scopes, scope].join(",")}<//>.</p>`;
 }

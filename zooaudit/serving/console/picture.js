@@ -4,6 +4,8 @@ import { html, useEffect, useState } from "./html.js";
 import { Table } from "./parts.js";
 
 const RADIUS = 5, REACH = 10, STEP = 2 * RADIUS + 2, EDGE = 24, WIDEST = 700, AROUND = 66;
+// A candidate's name, the same on every page, by its place in the kit: the victim is the first.
+export const named = (place) => (place ? `twin ${place}` : "victim");
 const minus = (text) => String(text).replace("-", "−");
 
 function stacked(twins, x, victim) {
@@ -43,17 +45,20 @@ function Drawn({ found, width }) {
 
 const wide = () => Math.max(280, Math.min(WIDEST, document.documentElement.clientWidth - AROUND));
 
-export function Candidates({ found, names }) {
+/* `ids`: of the models, in the order of the statistics, where they are known. */
+export function Candidates({ found, ids }) {
   const [width, setWidth] = useState(wide());
   useEffect(() => {
     const changed = () => setWidth(wide());
     addEventListener("resize", changed);
     return () => removeEventListener("resize", changed);
   }, []);
-  const all = found.statistics.map((value, i) => [names?.[i] ?? (i ? `twin ${i}` : "victim"), value]).sort((a, b) => b[1] - a[1]);
+  const all = found.statistics.map((value, i) => ({ name: named(i), value, model: ids?.[i] })).sort((a, b) => b.value - a.value);
+  const columns = [["Candidate", (c) => c.name], ["Statistic", (c) => Number(c.value.toFixed(3)), "number"]];
+  if (ids) columns.push(["Model", (c) => html`<code>${c.model}</code>`]);
   return html`<figure><${Drawn} found=${found} width=${width} />
     <figcaption class="hint">How much of each candidate is in the suspect: ◆ the victim, ○ its ${found.statistics.length - 1} twins, models trained
       as the victim was but for the seed. In standard deviations of all of them from their mean.</figcaption>
-    <details><summary>The numbers</summary><${Table} name="Statistic of each candidate" titles=${["Candidate", "Statistic"]}
-      rows=${all.map(([name, value]) => html`<tr><td>${name}</td><td class="number">${Number(value.toFixed(3))}</td></tr>`)} /></details></figure>`;
+    <details><summary>The numbers</summary><${Table} name="Statistic of each candidate"
+      columns=${columns} of=${all} /></details></figure>`;
 }

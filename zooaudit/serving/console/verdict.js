@@ -2,7 +2,7 @@
 import { html } from "./html.js";
 import { may, useLive } from "./api.js";
 import { Call, Facts, Live, Save, Table, Title } from "./parts.js";
-import { Candidates } from "./picture.js";
+import { Candidates, named } from "./picture.js";
 import { isWeak, meaning, short, when } from "./words.js";
 
 function pValue(found) {
@@ -39,14 +39,14 @@ const TRUSTED = "The pack holds the kit, and with it what the victim and its twi
   + "zooaudit evidence verify.";
 const NOT_TRUSTED = "The evidence pack and the explanation show what the victim and its twins answered: they take a key with the scope evidence.";
 
-/* To send and to look closer: `at` is the verdict's address in the console. */
+/* To send and to look closer: `at` is the verdict's address in the console, "" where the closer look is this one. */
 export function Sending({ id, at, answers = true, head = "h3" }) {
   if (!answers) return html`<p class="note" role="note">
     The answers to this verdict are not kept any more: send them again to have it explained or packed.</p>`;
-  return html`<${head}>Send it, or look closer<//>
+  return html`<${head}>${at ? "Send it, or look closer" : "Send it"}<//>
     <p class="actions"><${Save} path=${`/verdicts/${id}/page`} name=${`verdict-${id}.html`}>Verdict to print or send (HTML)<//>
     <${Save} disabled=${!may("evidence")} path=${`/verdicts/${id}/pack`} name=${`evidence-${id}.zip`}>Evidence pack (ZIP)<//>
-    ${may("evidence") && html`<a class="button plain" href=${`${at}/why`}>Why this verdict?</a>`}</p>
+    ${at && may("evidence") && html`<a class="button plain" href=${`${at}/why`}>Why this verdict?</a>`}</p>
     <p class="hint">${may("evidence") ? TRUSTED : NOT_TRUSTED}</p>`;
 }
 
@@ -56,7 +56,7 @@ export function KeptVerdict({ id }) {
     const { score } = kept;
     const about = {
       Kit: html`<a href=${`/console/kits/${score.kit}`}>${score.kit}</a>`, "Kit, SHA-256": score.digest, "Answers, SHA-256": score.answers_sha256,
-      ...(kept.asked.model_sha256 ? { "Model, SHA-256": kept.asked.model_sha256 } : {}), Judged: `${when(kept.made)}, with the key ${kept.by}`,
+      ...(kept.asked.model_sha256 ? { "Model, SHA-256": kept.asked.model_sha256 } : {}), Judged: `${when(kept.made)}, with the key “${kept.by}”`,
     };
     return html`<section aria-label="Verdict">${score.twins ? html`<${Verdict} head="h2" found=${score.twins} more=${about} />`
       : html`<p class="large">${score.paper.decision}</p><p>By the paper's test: ${score.paper.reason}</p>
@@ -70,25 +70,37 @@ const identity = (why) => ({
 });
 const said = (answers) => answers.map((a) => `${a.label}: ${a.probability.toFixed(2)}`).join(", ");
 
+/* Models' ids in the order of the statistics: candidates come by statistic, the largest first, of equal ones that which is first in the kit. */
+function idsOf(why) {
+  const order = why.verdict.statistics.map((value, place) => ({ value, place })).sort((a, b) => b.value - a.value);
+  const ids = [];
+  why.candidates.forEach((candidate, i) => { ids[order[i].place] = candidate.id; });
+  return ids;
+}
+
+const LOOKS = (ids) => [
+  ["Questions", (l) => l.queries, "number"], ["Victim", (l) => l.victim.toFixed(2), "number"], ["Best twin", (l) => l.best.toFixed(2), "number"],
+  ["Which", (l) => named(ids.indexOf(l.best_twin))],
+];
+const QUESTIONS = [
+  ["Image", (q) => html`<img class="asked" src=${q.image} alt=${`Question ${q.index}${q.true_class && `, ${q.true_class}`}`} />`],
+  ["Question", (q) => `${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}`], ["Share", (q) => `${(100 * q.share).toFixed(1)} %`, "number"],
+  ["Victim", (q) => said(q.victim)], ["Suspect", (q) => said(q.suspect)], ["Twins, mean", (q) => said(q.twins)],
+];
+
 export function Why({ id, back }) {
   const live = useLive(`/verdicts/${id}/explanation`);
   return html`<${Title}>Why this verdict?<//><p><a href=${back}>Back to the verdict</a></p><${Live} live=${live}>${(why) => html`
     <section aria-labelledby="among"><h2 id="among">${why.suspect}: <${Call} call=${why.verdict.call} level=${why.verdict.level} /></h2>
       <p class=${isWeak(why.verdict.level) ? "frequency unsure" : "frequency"}>${meaning(why.verdict.level)}</p><p>${why.verdict.reason}</p>
-      ${why.candidates.length > 0 && html`<${Candidates} found=${why.verdict} />`}
-      <${Facts} of=${identity(why)} /></section>
+      ${why.candidates.length > 0 && html`<${Candidates} found=${why.verdict} ids=${idsOf(why)} />`}
+      <${Facts} of=${identity(why)} /><${Sending} id=${id} /></section>
     ${why.looks.length > 0 && html`<section aria-labelledby="looks"><h2 id="looks">Look by look</h2>
-      <${Table} name="Looks" titles=${["Questions", "Victim", "Best twin", "Which"]} rows=${why.looks.map((l) => html`<tr>
-        <td class="number">${l.queries}</td><td class="number">${l.victim.toFixed(2)}</td><td class="number">${l.best.toFixed(2)}</td>
-        <td><code>${l.best_twin}</code></td></tr>`)} /></section>`}
+      <${Table} name="Looks" columns=${LOOKS(idsOf(why))} of=${why.looks} /></section>`}
     ${why.questions.length > 0 && html`<section aria-labelledby="asked"><h2 id="asked">The questions that weighed most</h2>
       <p class="hint">Shares are of what the victim is ${why.leads ? "ahead of" : "behind"} the mean of its twins. A negative share speaks against the victim.
         Of each answer the two likeliest classes are shown.</p>
-      <${Table} name="Questions" titles=${["Image", "Question", "Share", "Victim", "Suspect", "Twins, mean"]}
-        rows=${why.questions.map((q) => html`<tr>
-        <td><img class="asked" src=${q.image} alt=${`Question ${q.index}${q.true_class && `, ${q.true_class}`}`} /></td>
-        <td>${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}</td><td class="number">${(100 * q.share).toFixed(1)} %</td>
-        <td>${said(q.victim)}</td><td>${said(q.suspect)}</td><td>${said(q.twins)}</td></tr>`)} /></section>`}
+      <${Table} name="Questions" columns=${QUESTIONS} of=${why.questions} /></section>`}
     <section aria-labelledby="unsaid"><h2 id="unsaid">What is not said, and why</h2>
       <ul>${why.abstained.map((line) => html`<li>${line}.</li>`)}</ul></section>`}<//>`;
 }

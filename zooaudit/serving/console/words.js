@@ -21,6 +21,14 @@ export function meaning(level) {
   return isWeak(level) ? `${told} That is weak evidence: nobody should be accused by it.` : told;
 }
 
+/* The fewest twins by which one of n suspects can be called stolen by rank, corrected for their number by Holm: twins + 1 must be n / level
+   or more, as in twins_for of zooaudit/verdict/ranking.py. */
+export function twinsFor(n, level) {
+  let twins = Math.max(0, Math.floor(n / level) - 2);
+  while (1 / (twins + 1) > level / n) twins += 1;
+  return twins;
+}
+
 export const counted = (of) => Object.entries(of).map(([what, n]) => `${n} ${what}`).join(", ") || "none";
 export const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
 export const kind = (call) => call.replace(" ", "-");
