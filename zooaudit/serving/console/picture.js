@@ -58,7 +58,8 @@ export function Candidates({ found, ids }) {
   if (ids) columns.push(["Model", (c) => html`<code>${c.model}</code>`]);
   return html`<figure><${Drawn} found=${found} width=${width} />
     <figcaption class="hint">How much of each candidate is in the suspect: ◆ the victim, ○ its ${found.statistics.length - 1} twins, models trained
-      as the victim was but for the seed. In standard deviations of all of them from their mean.</figcaption>
+      as the victim was but for the seed. ${found.statistics_after ? `After ${found.statistics_after} questions, in` : "In"} standard
+      deviations of all of them from their mean.</figcaption>
     <details><summary>The numbers</summary><${Table} name="Statistic of each candidate"
       columns=${columns} of=${all} /></details></figure>`;
 }
