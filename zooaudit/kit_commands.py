@@ -136,7 +136,9 @@ def _said(fact: str, value: Any) -> str:
 def _told(value: Any) -> str:
     """Without Python's brackets and quotes."""
     if isinstance(value, dict):
-        return ", ".join(f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}" for k, v in value.items() if not _missing(v)) or "none"
+        return (
+            ", ".join(f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}" for k, v in value.items() if not _missing(v)) or "none"
+        )
     if isinstance(value, list | tuple):
         return ", ".join(map(_told, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -125,7 +125,9 @@ def _check_marker(path: Path, folder: Path) -> None:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise RejectedError(f"{MARKER} cannot be read ({error}): {CHANGED}") from error
     if found != FORMAT:
-        raise InputError(f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format {FORMAT}: take that version")
+        raise InputError(
+            f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format {FORMAT}: take that version"
+        )
 
 
 def _check_contents(pack: Artifacts) -> None:

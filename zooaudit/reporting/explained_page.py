@@ -16,8 +16,8 @@ from zooaudit.verdict import wording
 from zooaudit.verdict.twin_test import TwinTest
 
 DIGEST_OF_CSV = """\
-import csv, hashlib, json, numpy
-print(hashlib.sha256(numpy.array([json.loads(r["probabilities"]) for r in csv.DictReader(open("answers.csv"))], "<f4").tobytes()).hexdigest())
+import csv, hashlib, json, numpy as np
+print(hashlib.sha256(np.array([json.loads(r["probabilities"]) for r in csv.DictReader(open("answers.csv"))], "<f4").tobytes()).hexdigest())
 """
 """Python that computes ``answers_sha256`` from a file; docs/answers.md has it, too."""
 When = Sequence[tuple[str, datetime]]
