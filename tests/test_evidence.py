@@ -2,7 +2,6 @@
 
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,14 +17,14 @@ from tests.makers import make_twin_test, near
 from tests.test_kit import make_kit
 from zooaudit import evidence_commands
 from zooaudit.cli import main, make_parser
-from zooaudit.errors import ConfigError, DamagedArtifactError, InputError
+from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence.checks import recomputed
 from zooaudit.evidence.keeping import ANSWERS, Together, commitment, keep
 from zooaudit.evidence.packs import Opened, export, opened
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import TENSORS, Kit, load_kit, save_kit
 from zooaudit.recipes import RECIPES, recipe_from
-from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import open_store, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.many import corrected
@@ -185,8 +184,8 @@ def test_answers_to_the_same_query_twice_are_refused(case_store: Path, found: Ex
     table = pq.read_table(io.BytesIO(kept.read(ANSWERS)))
     twice = table.set_column(0, table.schema.field(0), pa.array([0, *range(len(table) - 1)], pa.int32()))
     made = artifacts.save_by_digest("evidence", {ANSWERS: table_to_bytes(twice)}, kept.meta)
-    assert main(["evidence", "verify", str(exported(case_store, made.id, tmp_path / "twice.zip"))]) == 2
-    assert "each once and in order" in capsys.readouterr().err
+    assert main(["evidence", "verify", str(exported(case_store, made.id, tmp_path / "twice.zip"))]) == 6
+    assert "each once and in order" in capsys.readouterr().out
 
 
 def test_a_file_name_out_of_a_manifest_is_no_path(case_store: Path, tmp_path: Path) -> None:
@@ -200,32 +199,6 @@ def test_another_commitment_is_rejected(scored: dict[str, Any], case_store: Path
     pack = exported(case_store, scored["evidence"], tmp_path / "case.zip")
     code, checks, _ = verified(capsys, pack, "--commitment", commitment(kit_of(case_store), 0.3)["commitment"])
     assert code == 6 and checks["commitment"] is False
-
-
-def repacked(pack: Path, out: Path, change: Any) -> Path:
-    """The pack with its store changed by ``change``, a function of the folder."""
-    folder = out.with_suffix("")
-    with zipfile.ZipFile(pack) as archive:
-        archive.extractall(folder)
-    change(folder)
-    with zipfile.ZipFile(out, "w") as archive:
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            archive.write(path, path.relative_to(folder))
-    return out
-
-
-def test_a_changed_byte_is_found(scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture) -> None:
-    pack = exported(case_store, scored["evidence"], tmp_path / "case.zip")
-
-    def flip(folder: Path) -> None:
-        for path in (folder / "objects").rglob("*"):
-            if path.is_file():
-                content = bytearray(path.read_bytes())
-                content[len(content) // 2] ^= 1
-                path.write_bytes(bytes(content))
-
-    assert main(["evidence", "verify", str(repacked(pack, tmp_path / "changed.zip", flip))]) == DamagedArtifactError.exit_code
-    capsys.readouterr()
 
 
 def test_an_invented_verdict_does_not_follow_from_the_answers(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
@@ -247,17 +220,9 @@ def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, kit: Kit) ->
     assert all(v.call is Call.NOT_SHOWN for v in cut if not v.settled) and not all(v.settled for v in cut)
 
 
-def test_what_is_no_pack(tmp_path: Path, capsys: Capture, artifacts: Artifacts) -> None:
-    (tmp_path / "text.zip").write_text("no zip")
-    for name, says in (("text.zip", "is no pack"), ("missing.zip", "does not exist")):
-        assert main(["evidence", "verify", str(tmp_path / name)]) == 2
-        assert says in capsys.readouterr().err
-    with zipfile.ZipFile(tmp_path / "empty.zip", "w") as archive:
-        archive.writestr("a", "b")
-    assert main(["evidence", "verify", str(tmp_path / "empty.zip")]) == 2
-    assert "0 pieces of evidence" in capsys.readouterr().err
+def test_an_export_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="--evidence is missing"):
-        evidence_commands.evidence(make_parser().parse_args(["evidence", "export", str(tmp_path / "x.zip")]), None)  # type: ignore[arg-type]
+        evidence_commands.evidence(make_parser().parse_args(["evidence", "export", "x.zip"]), None)  # type: ignore[arg-type]
 
 
 def test_several_suspects_are_judged_together(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import re
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from torch import Tensor
 
 from tests.makers import LOOKS, QUESTIONS, make_twin_test, near, peer
 from tests.reports import HOSTILE, Page, no_constant, words
+from zooaudit import __version__
 from zooaudit.data.images import to_unit
 from zooaudit.reporting.explained import Explanation, explained, plain
-from zooaudit.reporting.explained_page import render
+from zooaudit.reporting.explained_page import DIGEST_OF_CSV, When, answered, render
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.many import corrected
 from zooaudit.verdict.twin_test import TwinTest
@@ -175,6 +178,62 @@ def test_the_page_has_the_images_of_the_questions_and_asks_the_network_for_nothi
     (strip,) = [a for a in page.all("svg") if a.get("role") == "img"]
     assert "stolen, rank 1 of 20" in (strip["aria-label"] or "")
     assert len(page.all("circle")) == 19 + 1  # of the legend
+
+
+def page_of(told: dict[str, str | None], when: When = (), model: torch.nn.Module | None = None, level: float | None = None) -> str:
+    test = make_twin_test()
+    found = test.judge(asked(test, model or near(0, 1)), level)
+    return words(Page(render(test, explained(test, found.answers, found.access, found.verdict, CLASSES), told, when)).text)
+
+
+def test_the_page_identifies_the_verdict_and_says_how_to_check_it() -> None:
+    """It is sent to somebody who has nothing else."""
+    told = TOLD | {"kit_sha256": "a" * 64, "answers_sha256": "b" * 64}
+    text = page_of(told, [("Verdict given", datetime(2026, 1, 2, 5, 4, 6, tzinfo=timezone(timedelta(hours=2))))])
+    assert text.startswith(" theirs.onnx: stolen (level .05)") or "theirs.onnx: stolen (level .05)" in text[:60]
+    assert "Verdict given2026-01-02 03:04:06 UTC" in text
+    assert re.search(r"This page was made20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
+    assert "Evidence9c01" in text and f"Kit, SHA-256{'a' * 64}" in text
+    assert f"Answers, SHA-256{'b' * 64} of the answers as little-endian float32, row by row" in text
+    assert "It does not say who took it, or how." in text and f"Made by zooaudit {__version__}." in text
+    assert "the pack of evidence 9c01." in text and "zooaudit evidence verify PACK.zip" in text
+    assert words(DIGEST_OF_CSV) in text and "accuse nobody" not in text
+
+
+def test_the_page_says_what_the_kits_own_checks_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = make_twin_test()
+    off = [row for row in wording.checked(test.exchangeability, test.hub()) if row["state"] == "caution"]
+    made = len(wording.checked(test.exchangeability, test.hub()))
+    text = page_of(TOLD)
+    assert f"Kit's checks of the victim{made} made, " in text
+    assert all(row["told"] in text for row in off) and ("nothing found off" in text) == (not off)
+    odd = {"check": "accuracy", "state": "refused", "p_value": 0.0, "told": "accuracy: odd"}
+    monkeypatch.setattr(wording, "checked", lambda *_: [odd, {**odd, "state": "ok"}])
+    assert "Kit's checks of the victim2 made, refused: accuracy: odd" in page_of(TOLD)
+    assert "Kit's checks of the victimnone: it has too few twins" in words(
+        Page(render(lone(), why(lone(), asked(lone(), near(0, 1))), TOLD)).text
+    )
+
+
+def lone() -> TwinTest:
+    return make_twin_test(twins=0)
+
+
+def test_a_page_says_what_a_trial_recipe_is_for_and_who_took_it_of_nobody() -> None:
+    text = page_of(TOLD | {"trial": "Made by the trial recipe digits: accuse nobody by it."}, model=peer(2000))
+    assert "Made by the trial recipe digits: accuse nobody by it." in text and "who took it" not in text
+
+
+def test_times_of_an_apis_answers_are_on_the_page() -> None:
+    when = answered({"first": "2026-01-02T03:04:05+00:00", "last": "2026-01-02T03:09:05+00:00"})
+    text = page_of(TOLD, when)
+    assert "First answer2026-01-02 03:04:05 UTC" in text and "Last answer2026-01-02 03:09:05 UTC" in text
+    assert answered({}) == answered({"first": None, "last": None}) == []
+
+
+def test_of_a_services_score_the_verdict_is_named() -> None:
+    text = page_of(TOLD | {"evidence": "", "verdict": "77aa"})
+    assert "Verdict, as the service keeps it77aa" in text and "the pack of verdict 77aa." in text
 
 
 def test_hostile_names_are_text() -> None:

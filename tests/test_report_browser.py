@@ -1,10 +1,13 @@
-"""The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone scrolls tables only."""
+"""The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone scrolls tables only, and says so."""
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from tests.cases import Capture, kit_of, suspect
@@ -17,6 +20,14 @@ from zooaudit.zoo.spec import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("undrawn")]
 CUT = "[...document.querySelectorAll('.scroll')].filter(d => d.scrollWidth > d.clientWidth).map(d => d.getAttribute('aria-labelledby'))"
+
+
+LOOSE = """[...document.querySelectorAll('h2, h3, h4, :has(+ .scroll)')].filter(e => e.checkVisibility()
+  && getComputedStyle(e).breakAfter !== 'avoid').map(e => e.outerHTML.slice(0, 80))"""
+"""Headings, and what stands before a table, that a page may end with."""
+CLIPPED = (
+    "[...document.querySelectorAll('.scroll')].filter(d => getComputedStyle(d).overflow !== 'visible' || d.clientHeight < d.scrollHeight)"
+)
 
 
 def seen(browser: Browser, html: str, width: int) -> Page:
@@ -32,7 +43,37 @@ def check(browser: Browser, html: str) -> None:
     for width in (1280, 360):
         page = seen(browser, html, width)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        check_hints(page, "Width")
+        check_hints(page, "Height")
         page.close()
+    check_print(browser, html)
+
+
+def check_hints(page: Page, along: str) -> None:
+    """Each box that hides a part of its table, to the right or below, has a shadow there until one has scrolled to it."""
+    boxes = page.locator(".scroll")
+    for i in range(boxes.count()):
+        box = boxes.nth(i)
+        if box.evaluate(f"e => e.scroll{along} - e.client{along}") > 1:
+            before = edge(box.screenshot(), along)
+            box.evaluate("e => e.scrollTo(%s)" % ("e.scrollWidth, 0" if along == "Width" else "0, e.scrollHeight"))
+            assert edge(box.screenshot(), along) - before > 20, box.get_attribute("aria-labelledby")
+
+
+def edge(image: bytes, along: str) -> float:
+    """How bright the brightest part of the last pixels is, but for the corners."""
+    pixels = np.asarray(Image.open(io.BytesIO(image)).convert("L"), dtype=float)
+    strip = pixels[20:-20, -4:-2] if along == "Width" else pixels[-4:-2, 20:-20].T
+    return float(np.median(strip))
+
+
+def check_print(browser: Browser, html: str) -> None:
+    page = seen(browser, html, 680)  # what A4 leaves between our margins
+    page.emulate_media(media="print")
+    assert page.evaluate(LOOSE) == []
+    assert page.evaluate(f"{CLIPPED}.map(d => d.getAttribute('aria-labelledby'))") == []
+    assert page.evaluate(CUT) == []
+    page.close()
 
 
 def test_a_report_is_not_cut(audit: Audit, browser: Browser) -> None:
@@ -62,4 +103,7 @@ def test_nor_is_the_page_of_an_explanation(
     assert main(["score", "--store", str(case_store), *asked]) == 0
     evidence = json.loads(capsys.readouterr().out)["evidence"]
     assert main(["explain", evidence, "--store", str(case_store), "--out", str(tmp_path / "why.html")]) == 0
-    check(browser, (tmp_path / "why.html").read_text())
+    html = (tmp_path / "why.html").read_text()
+    check(browser, html)
+    page = seen(browser, html, 1280)
+    assert page.evaluate("(e => e.scrollHeight - e.clientHeight)(document.querySelector('[aria-labelledby=candidates]'))") <= 1

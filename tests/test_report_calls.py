@@ -1,6 +1,7 @@
 """What the report says of the twin test, on suspects of peers, whose truth is known; see tests/makers.py."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import torch
 
 from tests.makers import ATTACK, CHECKS, QUESTIONS, make_twin_test, near, peer, trained_spec
+from tests.test_kit import make_kit
 from zooaudit.config import ModifyConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
+from zooaudit.recipes import DIGITS, FMNIST_QUICK
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.fitness import finding
@@ -43,7 +46,7 @@ def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module
         return test.examine(TorchBlackBox(model, 4))
 
     suspects = [SimpleNamespace(spec=s, examined=examined(m)) for s, m in zip(specs, models, strict=True)]
-    return SimpleNamespace(suspects=suspects, itself=examined(peer(0)), kit=SimpleNamespace(twin_test=test))
+    return SimpleNamespace(suspects=suspects, itself=examined(peer(0)), kit=SimpleNamespace(twin_test=test), recipe=FMNIST_QUICK)
 
 
 def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
@@ -231,12 +234,34 @@ def test_numbers_that_are_all_alike_lie_in_the_middle() -> None:
     assert (drawn.victim, drawn.twins, drawn.zero) == (50, (50,), None)
 
 
-def test_a_kit_that_finds_thieves_and_spares_innocents_is_fit(specs: list[ModelSpec]) -> None:
+def test_a_kit_that_finds_thieves_and_spares_innocents_is_not_cleared(specs: list[ModelSpec]) -> None:
     found = finding(audited(specs, make_twin_test()))
     assert found.found == "The twin test called 2 of 3 stolen models stolen, and 0 of 3 innocent ones."
     assert found.level == "Its level is 0.05: a model made without yours is called stolen in at most 1 of 20 cases."
-    assert (found.fit, found.why) == ("fit for use", ())
-    assert found.text == f"{found.found} {found.level} This kit is fit for use."
+    assert (found.fit, found.why, found.trial) == ("nothing off", (), "")
+    assert found.text == f"{found.found} {found.level} The checks of this kit found nothing off."
+
+
+MADE_BY = {
+    "digits": (DIGITS, "Made by the trial recipe digits: accuse nobody by it."),
+    "changed": (replace(DIGITS, name="digits with seed=3"), "Made by the trial recipe digits with seed=3: accuse nobody by it."),
+    "inherited": (replace(DIGITS, name="mine"), "Made by the recipe mine on the trial data digits: accuse nobody by it."),
+    "another": (FMNIST_QUICK, ""),
+}
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_nobody_is_to_be_accused_by_what_a_trial_recipe_made(name: str, specs: list[ModelSpec]) -> None:
+    audit = audited(specs, make_twin_test())
+    audit.recipe, said = MADE_BY[name]
+    found = finding(audit)
+    assert found.trial == said and found.text.endswith(said) and found.fit == "nothing off"
+    assert make_kit(facts={"recipe": json.loads(json.dumps(asdict(audit.recipe)))}).trial == said
+
+
+@pytest.mark.parametrize("recipe", [None, "digits", {}, {"name": None, "dataset": 3}])
+def test_what_a_strangers_kit_says_of_its_recipe_may_be_anything(recipe: Any) -> None:
+    assert make_kit(facts={"recipe": recipe}).trial == make_kit(facts={}).trial == ""
 
 
 UNFIT = {
@@ -259,9 +284,9 @@ def test_a_kit_that_cannot_do_its_work_is_not_fit(name: str, specs: list[ModelSp
 def test_a_weak_level_false_accusations_and_doubts_ask_for_care(specs: list[ModelSpec]) -> None:
     test = make_twin_test()
     lax = finding(audited(specs, replace(test, level=0.2)))
-    assert lax.fit == "fit for use with care" and lax.why == ("“stolen” is weak evidence at a level of 1 of 5",)
+    assert lax.fit == "with care" and lax.why == ("“stolen” is weak evidence at a level of 1 of 5",)
     wrong = finding(audited(specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)]))
-    assert wrong.fit == "fit for use with care" and wrong.why == ("it called 2 of 3 innocent models stolen, more than its level allows",)
+    assert wrong.fit == "with care" and wrong.why == ("it called 2 of 3 innocent models stolen, more than its level allows",)
     doubtful = audited(specs, test)
     doubtful.itself = replace(doubtful.itself, verdict=replace(doubtful.itself.verdict, cautions=("accuracy: high",)))
     assert finding(doubtful).why == ("checks of the victim raise a doubt (see the checks below)",)

@@ -22,6 +22,7 @@ from tests.reports import (
     without,
     words,
 )
+from zooaudit.config import Start
 from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings
 from zooaudit.reporting.fitness import finding
@@ -68,7 +69,23 @@ def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> No
 
 def test_it_begins_with_what_was_found_the_level_and_whether_the_kit_is_fit(audit: Audit, page: Page) -> None:
     found, text = finding(audit), words(page.text)
+    assert "nothing off. Made by the trial recipe digits: accuse nobody by it." in found.text and "fit for use" not in text
+    assert not page.all("strong")[0].get("class"), "no clearance in green"
     assert text.index(found.text) < text.index("Recipe digits") and summarise(audit, "r", FACTS, "p")["finding"]["text"] == found.text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_no_folder_of_this_machine_is_in_a_report(audit: Audit) -> None:
+    command = "zooaudit audit --store /home/me/models/store --data '/home/me/my data/set' --victim=../v.safetensors --out s3://b/p"
+    recipe = replace(audit.recipe, zoo=replace(audit.recipe.zoo, start=Start("timm:lite0=/home/me/lite0.safetensors", "0" * 64)))
+    test = replace(audit.kit.twin_test, procedure="by the owner's own command: python /home/me/train.py --seed {seed}")
+    told = replace(audit, recipe=recipe, dataset=replace(audit.dataset, source="/home/me/data"), kit=replace(audit.kit, twin_test=test))
+    id_ = audit.suspects[0].spec.id
+    text = Page(render(with_failure(told, id_, "OSError: /home/me/x.py: no"), "r", replace(FACTS, command=command))).text
+    assert "/home" not in text and "my data" not in text and ".." not in text
+    assert "zooaudit audit --store store --data set --victim=v.safetensors --out s3://b/p" in text
+    assert "python train.py --seed {seed}" in text and "timm:lite0=lite0.safetensors" in text and "OSError: x.py: no" in text
+    assert re.search(r"10 classes; data\b", text)
 
 
 def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undrawn: None) -> None:

@@ -212,9 +212,9 @@ class ExtractConfig:
 
     @property
     def told(self) -> str:
-        """In a few words: for example ``cloudleak, hard`` or ``knockoff, soft, textures``."""
+        """In a few words that can stand in a list: for example ``cloudleak (hard)`` or ``knockoff (soft, textures)``."""
         images = [self.images] if self.images != "domain" else []
-        return ", ".join([self.attack, self.labels, *images, *self.resisted])
+        return f"{self.attack} ({', '.join([self.labels, *images, *self.resisted])})"
 
     @property
     def resisted(self) -> tuple[str, ...]:

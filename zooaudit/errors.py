@@ -16,6 +16,7 @@
     │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
+    ├── RejectedError                     6      a pack of evidence was changed or damaged
     ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
     │   ├── StoppedError                         asking it was stopped by whoever had it asked
     │   └── BusyError                            another audit is asking it by the same ledger
@@ -130,6 +131,12 @@ class FarmError(ZooauditError):
     """The farm gave up; every finished model is in the store and a second run goes on from there."""
 
     exit_code = 5
+
+
+class RejectedError(ZooauditError):
+    """A pack of evidence is not what it says of itself: it was changed, or damaged on the way."""
+
+    exit_code = 6
 
 
 class SuspectError(ZooauditError):

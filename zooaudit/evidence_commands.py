@@ -12,7 +12,7 @@ from zooaudit.commands import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining, Start
 from zooaudit.data.images import Dataset
-from zooaudit.errors import ConfigError, InputError
+from zooaudit.errors import ConfigError, InputError, RejectedError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.more_twins import committed_training
@@ -23,7 +23,8 @@ from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec
 
-REJECTED = 6
+NAMED = ("suspect", "evidence", "kit", "kit_sha256", "victim", "answers_sha256", "trial")
+"""What is told of a pack; None of one that cannot be read."""
 
 
 def evidence(args: argparse.Namespace, out: TextIO) -> int:
@@ -41,6 +42,30 @@ def _export(args: argparse.Namespace, out: TextIO) -> int:
 
 
 def _verify(args: argparse.Namespace, out: TextIO) -> int:
+    try:
+        about, found = _checked(args)
+    except RejectedError as error:
+        about, found = dict.fromkeys(NAMED), [checks.Finding("contents", False, str(error))]
+        told = [f"REJECTED: {error}"]
+    else:
+        told = [*(f"{k:<14} {v}" for k, v in about.items() if v), *(_line(f) for f in found)]
+    rejected = [f.check for f in found if f.passed is False]
+    if args.json:
+        facts = {"pack": args.pack, "rejected": bool(rejected), **about, "findings": [asdict(f) for f in found]}
+        print(json.dumps(facts), file=out)
+        return RejectedError.exit_code if rejected else 0
+    if about["suspect"] is not None:
+        told.append("rejected: " + ", ".join(rejected) if rejected else "nothing speaks against it")
+    print("\n".join(told), file=out)
+    return RejectedError.exit_code if rejected else 0
+
+
+def _checked(args: argparse.Namespace) -> tuple[dict[str, str | None], list[checks.Finding]]:
+    """What identifies a pack, and what was found out about it.
+
+    Raises:
+        RejectedError: it was changed or damaged.
+    """
     with packs.opened(Path(args.pack)) as pack:
         opened = packs.Opened.of(pack)
         found = checks.recomputed(opened, args.commitment or "")
@@ -48,20 +73,11 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
             found += _with_models(args, opened, pack)
         else:
             found.append(checks.Finding("models", None, "give --with-models to rank the victim among twins of your own"))
-    rejected = [f for f in found if f.passed is False]
-    facts = {
-        "pack": args.pack,
-        "rejected": bool(rejected),
-        "suspect": opened.evidence.meta["suspect"],
-        "findings": [asdict(f) for f in found],
-    }
-    if args.json:
-        print(json.dumps(facts), file=out)
-    else:
-        for f in found:
-            print(f"{'-' if f.passed is None else 'ok' if f.passed else 'REJECTED':<9} {f.check:<20} {f.told}", file=out)
-        print("rejected: " + ", ".join(f.check for f in rejected) if rejected else "nothing speaks against it", file=out)
-    return REJECTED if rejected else 0
+        return {name: opened.told[name] for name in NAMED}, found
+
+
+def _line(found: checks.Finding) -> str:
+    return f"{'-' if found.passed is None else 'ok' if found.passed else 'REJECTED':<9} {found.check:<20} {found.told}"
 
 
 def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:

@@ -33,18 +33,17 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
         check_folder(Path(args.out).parent)
     opened = _opened(existing_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
-    told = {
-        "evidence": opened.evidence.id,
-        "suspect": opened.evidence.meta["suspect"],
-        "kit": opened.kit_artifact.id,
-        "victim": opened.kit.victim,
-    }
+    told = opened.told
     page = _page(opened, found, told, Path(args.out)) if args.out else None
     if args.json:
         print(json.dumps(told | plain(found) | {"page": page and str(page)}, allow_nan=False), file=out)
         return 0
+    if told["trial"]:
+        print(told["trial"], file=out)
     for line in lines(found, told["suspect"], told["kit"], told["victim"]):
         print(line, file=out)
+    for name in ("kit_sha256", "answers_sha256"):
+        print(f"{name} {told[name]}", file=out)
     if page:
         print(f"page {page}", file=out)
     return 0
@@ -76,9 +75,9 @@ def _explained(opened: Opened, questions: int) -> Explanation:
 
 
 def _page(opened: Opened, found: Explanation, told: dict[str, str], out: Path) -> Path:
-    from zooaudit.reporting.explained_page import write_page
+    from zooaudit.reporting.explained_page import answered, write_page
 
-    return write_page(opened.kit.twin_test, found, told, out)
+    return write_page(opened.kit.twin_test, found, told, out, answered(opened.evidence.meta.get("answered", {})))
 
 
 def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:

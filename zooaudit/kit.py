@@ -16,6 +16,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import AnswersError, ConfigError, DamagedArtifactError
 from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
+from zooaudit.recipes import trial
 from zooaudit.seeds import derive
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
@@ -153,6 +154,12 @@ class Kit:
         check_answers(answers, (views, *self.victim_answers.shape[1:]))
         scores = self.similarities(answers)
         return scores, self.judge(name, scores)
+
+    @property
+    def trial(self) -> str:
+        """That nobody is to be accused by this kit, if a trial recipe made it; see :func:`zooaudit.recipes.trial`."""
+        recipe = self.facts.get("recipe")
+        return trial(str(recipe.get("name")), str(recipe.get("dataset"))) if isinstance(recipe, dict) else ""
 
     @property
     def caution(self) -> str:

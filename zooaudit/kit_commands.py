@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -58,8 +59,9 @@ def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[s
     images = found.questions(args.views).flatten(0, 2) if of_paper else test.questions()[: test.stops(args.queries)[-1]]
     write_questions(Path(args.out), images, asked_as(artifact), found.classes)
     shown = "images of the victim's training set, clean and perturbed" if of_paper else _told(Counter(test.families[: len(images)]))
-    method = "paper" if of_paper else "twins" + (f" --queries {args.queries}" if args.queries else "")
-    return {"written": args.out, "queries": len(images), "show": shown, "score_with": f"--method {method} --answers FILE"}
+    method = ["paper"] if of_paper else ["twins", *(["--queries", str(args.queries)] if args.queries else [])]
+    command = ["zooaudit", "score", "--store", args.store, "--kit", artifact.id, "--method", *method, "--answers", "answers.parquet"]
+    return {"written": args.out, "queries": len(images), "show": shown, "score_with": shlex.join(command)}
 
 
 def _add_twins(args: argparse.Namespace, artifact: Artifact, artifacts: Artifacts) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _as_it_is_now(committed: OwnTraining | None, timeout_s: float | None) -> Own
 def _facts(found: Kit) -> dict[str, Any]:
     test = found.twin_test
     views, points = found.points.shape[:2]
-    shown = {k: v for k, v in found.facts.items() if k not in ("recipe", "classes")}
+    shown = {k: v for k, v in found.facts.items() if k not in ("recipe", "classes", "accused")}
     return {
         "victim": found.victim,
         "image_shape": list(found.image_shape),
@@ -111,17 +113,36 @@ def _facts(found: Kit) -> dict[str, Any]:
         "points": points,
         "queries": views * points * 2,
         "paper_references": len(found.reference_ids),
+        "paper_accused": found.facts.get("accused", {}),
         "recipe": found.facts.get("recipe", {}).get("name", "unknown"),
+        "trial": found.trial,
         **shown,
         "checked": wording.checked(test.exchangeability, test.hub()),
     }
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    """For people: a fact a line, then what was found out of the kit without any suspect."""
-    lines = [f"{k:<16} {_told(v) if isinstance(v, dict) else v}" for k, v in facts.items() if k != "checked"]
+    """For people: a fact a line, without what there is none of, then what was found out of the kit without any suspect."""
+    lines = [f"{k:<16} {_said(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
     return lines + [f"{row['state']:<16} {row['told']}" for row in facts.get("checked", [])]
 
 
-def _told(counts: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in counts.items()) or "none"
+def _said(fact: str, value: Any) -> str:
+    if fact == "paper_accused":  # by itself it reads as if the twin test did
+        return "by the paper's test, for comparison: " + ", ".join(f"{role} {accused} of {of}" for role, (accused, of) in value.items())
+    return " x ".join(map(str, value)) if fact == "image_shape" else _told(value)
+
+
+def _told(value: Any) -> str:
+    """Without Python's brackets and quotes."""
+    if isinstance(value, dict):
+        return (
+            ", ".join(f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}" for k, v in value.items() if not _missing(v)) or "none"
+        )
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_told, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value in ("", [], {})

@@ -169,6 +169,19 @@ TINYIMAGENET_SMALL = replace(
 RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)}
 
 
+TRIALS = frozenset({DIGITS.name})
+"""Recipes for trying zooaudit out: nobody is to be accused by the kits that they make."""
+
+
+def trial(name: str, dataset: str) -> str:
+    """What has to be said beside whatever a kit says that a trial recipe made, changed or not, or a recipe for its data; "" of others."""
+    if name.partition(" with ")[0] in TRIALS:
+        return f"Made by the trial recipe {name}: accuse nobody by it."
+    if dataset in {RECIPES[trial].dataset for trial in TRIALS}:
+        return f"Made by the recipe {name} on the trial data {dataset}: accuse nobody by it."
+    return ""
+
+
 def get_recipe(name: str) -> Recipe:
     """Look a recipe up by name; raise ConfigError with the known names if there is none."""
     if name not in RECIPES:

@@ -35,6 +35,8 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
             for case in cases:
                 scoring.attempt(case, _by_paper)
         for case in cases:
+            if scoring.kit.trial:
+                case.facts["trial"] = scoring.kit.trial
             if case.door is not None:
                 case.facts |= case.door.told()
     for case in cases:
@@ -138,6 +140,8 @@ def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) 
 
 def _lines(case: Case) -> list[str]:
     told, lines = case.facts, wording.lines(case.verdict) if case.verdict else []
+    if "trial" in told:
+        lines.append(f"  {told['trial']}")
     if told.get("evidence"):
         lines.append(f"  evidence {told['evidence']}")
     if "charged" in told:

@@ -1,5 +1,6 @@
 """Evidence and the kit that it rests on in one file, for somebody else; and such a file read again."""
 
+import json
 import lzma
 import tempfile
 import zipfile
@@ -16,13 +17,14 @@ from torch import Tensor
 
 from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
-from zooaudit.errors import InputError, StoreError
+from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, RejectedError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kit import KIND as KIT
-from zooaudit.kit import Kit, load_kit, read_kit
+from zooaudit.kit import Kit, answers_digest, load_kit, read_kit
+from zooaudit.local_paths import last_part
 from zooaudit.outputs import check_new
-from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifact import REPAIR, Artifact
+from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts, open_store
 from zooaudit.storage.copy import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
@@ -30,9 +32,12 @@ from zooaudit.suspects.blackbox import SUM_TOLERANCE
 from zooaudit.verdict.grouping import MOST as GROUPS
 from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
 
+CHANGED = "the pack was changed or damaged; ask for it again"
+"""What the receiver of a pack can do about it: he has no store to repair."""
 MOST_BYTES = 4 * 2**30
 """Of an unpacked pack."""
 MOST_COLUMNS = 1_000_000
+MOST_MARKER = 4096
 MOST_MEMBERS = 1000
 """Of a pack: a dozen are needed."""
 
@@ -65,24 +70,85 @@ def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False)
 
 @contextmanager
 def opened(path: Path) -> Iterator[Artifacts]:
-    """A pack as a store of its own, for as long as it is looked at.
+    """A pack as a store of its own, for as long as it is looked at; everything in it has the SHA-256 that its manifests state.
 
     Raises:
         InputError: no file, or no pack: names that leave the folder and contents beyond ``MOST_BYTES`` are not unpacked.
+        RejectedError: a pack of which something is missing, or is not what it states.
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected a pack that 'zooaudit evidence export' made")
     with tempfile.TemporaryDirectory() as scratch:
+        _unpack(path, scratch)
+        _check_marker(path, Path(scratch))
+        pack = open_store(scratch, writes=False, limited=True)
+        _check_contents(pack)
+        yield pack
+
+
+def _unpack(path: Path, folder: str) -> None:
+    try:
+        check_listing(path, MOST_MEMBERS)
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{path} is no pack ({error}): it is truncated, or no ZIP: ask for it again") from error
+    except ValueError as error:
+        raise _no_pack(path, error) from error
+    with archive:
         try:
-            check_listing(path, MOST_MEMBERS)
-            with zipfile.ZipFile(path) as pack:
-                check_members(path, pack.infolist(), MOST_MEMBERS, MOST_BYTES)
-                pack.extractall(scratch)
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-            raise InputError(f"{path} is no pack ({error}); expected one that 'zooaudit evidence export' made") from error
+            check_members(path, archive.infolist(), MOST_MEMBERS, MOST_BYTES)
+        except ValueError as error:
+            raise _no_pack(path, error) from error
+        try:
+            archive.extractall(folder)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+            raise RejectedError(f"one member is the folder of another: {CHANGED}") from error
         except OSError as error:
-            raise StoreError(f"{path} cannot be unpacked in {scratch}: {error.strerror}; free some space, or set TMPDIR") from error
-        yield open_store(scratch, writes=False, limited=True)
+            raise StoreError(f"{path} cannot be unpacked in {folder}: {error.strerror}; free some space, or set TMPDIR") from error
+        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise RejectedError(f"a member cannot be unpacked ({error}): {CHANGED}") from error
+
+
+def _no_pack(path: Path, why: object) -> InputError:
+    return InputError(f"{path} is no pack ({why}); expected one that 'zooaudit evidence export' made")
+
+
+def _check_marker(path: Path, folder: Path) -> None:
+    """Whether the folder is a store of this version."""
+    marker = folder / MARKER
+    if not marker.is_file():
+        if not (folder / "manifests").is_dir():
+            raise _no_pack(path, f"it holds neither {MARKER} nor manifests")
+        raise RejectedError(f"{MARKER} is missing: {CHANGED}")
+    try:
+        found = json.loads(marker.read_bytes()[:MOST_MARKER])["format"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise RejectedError(f"{MARKER} cannot be read ({error}): {CHANGED}") from error
+    if found != FORMAT:
+        raise InputError(
+            f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format {FORMAT}: take that version"
+        )
+
+
+def _check_contents(pack: Artifacts) -> None:
+    """Read every file that a manifest names."""
+    for kind in sorted(pack.kinds()):
+        for id_ in pack.ids(kind):
+            try:
+                artifact = pack.load(kind, id_)
+            except DamagedArtifactError as error:
+                raise RejectedError(f"the manifest of {kind} {id_} is damaged ({error.__cause__ or error}): {CHANGED}") from error
+            for name in artifact.files:
+                _check_file(artifact, name)
+
+
+def _check_file(artifact: Artifact, name: str) -> None:
+    try:
+        artifact.read(name)
+    except DamagedArtifactError as error:
+        if isinstance(error.__cause__, MissingArtifactError):
+            raise RejectedError(f"{name} is missing: {CHANGED}") from error
+        raise RejectedError(f"{name} is not what the manifest states (SHA-256 {artifact.files[name]['sha256']}): {CHANGED}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +161,30 @@ class Opened:
     answers: Tensor
     together: Together
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What identifies it: the same in ``evidence verify`` and on the page that ``explain`` makes."""
+        return {
+            "suspect": last_part(self.evidence.meta["suspect"]),
+            "evidence": self.evidence.id,
+            "kit": self.kit_artifact.id,
+            "kit_sha256": self.kit_artifact.digest,
+            "victim": self.kit.victim,
+            "answers_sha256": answers_digest(self.answers),
+            "trial": self.kit.trial,
+        }
+
     @staticmethod
     def of(pack: Artifacts) -> "Opened":
         """Read all of it; every file is checked against its SHA-256.
 
         Raises:
-            InputError: not one piece of evidence and its kit.
-            DamagedArtifactError: something in it was changed.
+            InputError: it cannot be read: another version made it.
+            RejectedError: not one piece of evidence and its kit, or they contradict themselves.
         """
         ids = pack.ids(KIND)
         if len(ids) != 1:
-            raise InputError(f"the pack holds {len(ids)} pieces of evidence; expected one")
+            raise RejectedError(f"it holds {len(ids)} pieces of evidence, not one: {CHANGED}")
         evidence = pack.load(KIND, ids[0])
         meta = evidence.meta
         try:
@@ -120,10 +199,14 @@ class Opened:
             _check_types(meta, together)
             table = evidence.table(ANSWERS, schema(meta["columns"]))
             Access.named(meta["read_as"])
+        except MissingArtifactError as error:
+            raise RejectedError(f"the kit {meta['kit']} is missing: {CHANGED}") from error
+        except DamagedArtifactError as error:
+            raise RejectedError(f"{str(error).removesuffix(f'; {REPAIR}')}: {CHANGED}") from error
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
         if len(table) != meta["queries"] or table.column("query").to_pylist() != list(range(len(table))):
-            raise InputError(f"the pack's answers are not to queries 0 to {meta['queries'] - 1}, each once and in order")
+            raise RejectedError(f"its answers are not to queries 0 to {meta['queries'] - 1}, each once and in order: {CHANGED}")
         rows = table.column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
         return Opened(evidence, kit_artifact, kit, answers, together)

@@ -1,8 +1,11 @@
 """An explanation as a page: one file, with the questions' images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from zooaudit import __version__
 from zooaudit.data.images import to_unit
 from zooaudit.errors import StoreError
 from zooaudit.reporting.explained import Explanation
@@ -12,14 +15,28 @@ from zooaudit.reporting.strips import ITSELF, Scale, verdict_strip
 from zooaudit.verdict import wording
 from zooaudit.verdict.twin_test import TwinTest
 
+DIGEST_OF_CSV = """\
+import csv, hashlib, json, numpy as np
+print(hashlib.sha256(np.array([json.loads(r["probabilities"]) for r in csv.DictReader(open("answers.csv"))], "<f4").tobytes()).hexdigest())
+"""
+"""Python that computes ``answers_sha256`` from a file; docs/answers.md has it, too."""
+When = Sequence[tuple[str, datetime]]
+"""What happened, and when."""
 
-def write_page(test: TwinTest, found: Explanation, told: Mapping[str, str], out: Path) -> Path:
+
+def answered(times: Mapping[str, str | None]) -> When:
+    """When an API's first and last answer came, as evidence records it."""
+    known = [("First answer", times.get("first")), ("Last answer", times.get("last"))]
+    return [(what, datetime.fromisoformat(time)) for what, time in known if time]
+
+
+def write_page(test: TwinTest, found: Explanation, told: Mapping[str, str | None], out: Path, when: When = ()) -> Path:
     """Write ``render`` to ``out`` and return it.
 
     Raises:
         StoreError: it cannot be written.
     """
-    content = render(test, found, told).encode()
+    content = render(test, found, told, when).encode()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         put(out, content)
@@ -28,13 +45,16 @@ def write_page(test: TwinTest, found: Explanation, told: Mapping[str, str], out:
     return out
 
 
-def render(test: TwinTest, found: Explanation, told: Mapping[str, str]) -> str:
+def render(test: TwinTest, found: Explanation, told: Mapping[str, str | None], when: When = ()) -> str:
     """The page as HTML; names are escaped.
 
     Args:
-        told: ``suspect``, ``evidence``, ``kit`` and ``victim``.
+        told: ``suspect``, ``evidence``, ``kit`` and ``victim``; where it is known, ``kit_sha256`` and ``answers_sha256``, the id of the
+            ``verdict`` where a service keeps it, and what has to be said of a ``trial`` recipe.
+        when: what is known of when the verdict came about; that the page was made now comes last.
     """
     scale = Scale.over(found.verdict.statistics)
+    checks = _checks(test)
     return environment().get_template("explained.html.j2").render(
         test=test,
         found=found,
@@ -46,5 +66,20 @@ def render(test: TwinTest, found: Explanation, told: Mapping[str, str]) -> str:
         headline=wording.headline(found.verdict),
         frequency=wording.frequency(found.verdict),
         promise=wording.promise(found.verdict),
+        level=f"{found.verdict.level:g}".removeprefix("0"),
+        when=[(what, _utc(time)) for what, time in (*when, ("This page was made", datetime.now(UTC)))],
+        checks=checks,
+        off=[row for row in checks if row["state"] in ("caution", "refused")],
+        digest_of_csv=DIGEST_OF_CSV,
+        version=__version__,
         images={q.index: png(to_unit(test.images[q.index])) for q in found.questions},
     )  # fmt: skip
+
+
+def _utc(time: datetime) -> str:
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _checks(test: TwinTest) -> list[dict[str, Any]]:
+    """What was found out of the kit without any suspect."""
+    return wording.checked(test.exchangeability, test.hub()) if test.twins > 1 else []

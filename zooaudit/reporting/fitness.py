@@ -1,4 +1,4 @@
-"""What an audit found, at which level, and whether its kit is fit for use: the first thing that a report says."""
+"""What an audit found, at which level, and what is off with its kit: the first thing that a report says. It clears no kit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,18 @@ from typing import Literal
 from scipy import stats
 
 from zooaudit.pipeline import Audit
+from zooaudit.recipes import trial
 from zooaudit.reporting.calls import accuses_nobody, called
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.wording import WEAK_ABOVE, cases, in_cases
 from zooaudit.zoo.spec import Role
 
-Fit = Literal["fit for use", "fit for use with care", "not fit for use"]
+Fit = Literal["nothing off", "with care", "not fit for use"]
+SAID: dict[Fit, str] = {
+    "nothing off": "The checks of this kit found nothing off",
+    "with care": "Use this kit with care",
+    "not fit for use": "This kit is not fit for use",
+}
 SURPRISING = 0.05
 """Chance of so many innocents called stolen, were the level kept, under which it is said."""
 
@@ -23,18 +29,25 @@ class Finding:
 
     Attributes:
         found, level: what the test did with models of which the truth is known, and what its level means.
-        fit, why: whether the kit is fit for use, and the reasons against it.
+        fit, why: what its checks make of the kit, and the reasons.
+        trial: that nobody is to be accused by it, if a trial recipe made it.
     """
 
     found: str
     level: str
     fit: Fit
     why: tuple[str, ...]
+    trial: str = ""
+
+    @property
+    def said(self) -> str:
+        """Of the kit, in a sentence."""
+        return f"{SAID[self.fit]}{': ' + '; '.join(self.why) if self.why else ''}."
 
     @property
     def text(self) -> str:
         """All of it."""
-        return " ".join([self.found, self.level, f"This kit is {self.fit}{': ' + '; '.join(self.why) if self.why else ''}."])
+        return " ".join(filter(None, [self.found, self.level, self.said, self.trial]))
 
 
 def finding(audit: Audit) -> Finding:
@@ -45,8 +58,9 @@ def finding(audit: Audit) -> Finding:
     return Finding(
         f"The twin test called {_of(thieves)} stolen models stolen, and {_of(innocents)} innocent ones.",
         f"Its level is {level:g}: {in_cases(level)}.",
-        "not fit for use" if against else "fit for use with care" if care else "fit for use",
+        "not fit for use" if against else "with care" if care else "nothing off",
         against or care,
+        trial(audit.recipe.name, audit.recipe.dataset),
     )
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from zooaudit.local_paths import shared_command, shared_text, without_folders
+
 DASH = "\N{EN DASH}"
 
 
@@ -42,8 +44,8 @@ def setting(value: Any) -> str:
     if value is None or value == ():
         return DASH
     if isinstance(value, tuple):
-        return ", ".join(": ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return ", ".join(": ".join(map(str, v)) if isinstance(v, tuple) else shared_text(str(v)) for v in value)
+    return f"{value:g}" if isinstance(value, float) else shared_text(str(value))
 
 
 def models(count: int) -> str:
@@ -51,4 +53,6 @@ def models(count: int) -> str:
     return f"{count} model" if count == 1 else f"{count} models"
 
 
-FILTERS: dict[str, Callable[..., str]] = {f.__name__: f for f in (percent, number, p_value, duration, memory, setting, models)}
+FILTERS: dict[str, Callable[..., str]] = {
+    f.__name__: f for f in (percent, number, p_value, duration, memory, setting, models, without_folders, shared_command, shared_text)
+}

@@ -1,7 +1,8 @@
 """A kept verdict made again from its answers: explained, as a page, and as evidence for somebody else."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from zooaudit.evidence import packs
 from zooaudit.evidence.keeping import ANSWERS, KIND, keep, schema
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, answers_digest
+from zooaudit.local_paths import last_part
 from zooaudit.reporting.explained import Explanation, explained, plain
 from zooaudit.serving.problems import Refused
 from zooaudit.storage.artifacts import Artifacts, open_store
@@ -33,6 +35,9 @@ class Case:
         digest: the kit's.
         read_as: how the answers were read; ``access``: what was asked for, maybe ``seen``.
         evidence: id of what the store has on it; "" of a score.
+        verdict: id of a score; "" of an audit.
+        made: when the score was given, in seconds; None of an audit.
+        came: when the first and the last answer came, as evidence records it.
     """
 
     kit: Kit
@@ -46,6 +51,9 @@ class Case:
     by: By
     horizon: int | None
     evidence: str = ""
+    verdict: str = ""
+    made: float | None = None
+    came: dict[str, str | None] = field(default_factory=dict)
 
     @staticmethod
     def of_score(kit: Kit, row: dict[str, Any], content: bytes) -> "Case":
@@ -55,7 +63,7 @@ class Case:
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
         return Case(
             kit, told["kit"], told["digest"], told["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
-            verdict["by"], asked["queries"],
+            verdict["by"], asked["queries"], verdict=row["id"], made=row["made"],
         )  # fmt: skip
 
     @staticmethod
@@ -67,7 +75,7 @@ class Case:
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
         return Case(
             kit, meta["kit"], meta["kit_sha256"], meta["suspect"], answers, meta["level"], meta["access"], meta["read_as"],
-            meta["p_value"], meta["horizon"], artifact.id,
+            meta["p_value"], meta["horizon"], artifact.id, came=meta.get("answered", {}),
         )  # fmt: skip
 
     def examined(self) -> Examined:
@@ -98,9 +106,11 @@ class Case:
 
     def page(self, questions: int) -> str:
         """One HTML file; without questions it shows nothing that the verdict does not."""
-        from zooaudit.reporting.explained_page import render
+        from zooaudit.reporting.explained_page import answered, render
 
-        return render(self.kit.twin_test, self.explained(questions), self.told)
+        given = [("Verdict given", datetime.fromtimestamp(self.made, UTC))] if self.made is not None else []
+        told = self.told | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
+        return render(self.kit.twin_test, self.explained(questions), told, [*answered(self.came), *given])
 
     def pack(self, artifacts: Artifacts) -> bytes:
         """Evidence and kit in one file, which 'zooaudit evidence verify' checks."""

@@ -49,7 +49,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak, hard``, or what
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak (hard)``, or what
     kind of net it is: ``mlp``.
 
     Attributes:
