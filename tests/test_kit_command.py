@@ -11,7 +11,7 @@ import pytest
 from tests.cases import Capture, kit_of
 from tests.finished import Finished
 from zooaudit.cli import main
-from zooaudit.kit import read_kit
+from zooaudit.kit import made_by, read_kit
 from zooaudit.kit_commands import _lines
 
 
@@ -31,6 +31,15 @@ def test_a_kit_is_shown_in_words(finished: Finished, capsys: Capture) -> None:
     assert main([*options, "--kit", kit.id, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["paper_accused"] == counts and told["trial"] == read_kit(kit).trial and "accused" not in told
+
+
+def test_kits_are_listed_with_what_they_are_of(finished: Finished, capsys: Capture) -> None:
+    kit = kit_of(finished.store)
+    capsys.readouterr()
+    assert main(["kit", "--store", str(finished.store)]) == 0
+    said = f"{kit.id}  recipe digits, data digits, victim {kit.meta['victim']}  (trial: accuse nobody by it)\n"
+    assert capsys.readouterr().out == said
+    assert made_by(kit) == {"recipe": "digits", "dataset": "digits", "trial": read_kit(kit).trial} and read_kit(kit).trial
 
 
 def test_an_owners_training_is_shown_in_words_too() -> None:

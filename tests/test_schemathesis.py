@@ -1,4 +1,4 @@
-"""A minute of schemathesis: what the description gives rise to is answered as the description says. ``test_fuzz.py`` has the thousands."""
+"""A minute of schemathesis: what the description gives rise to is answered as the description says. The long run tries more."""
 
 from itertools import count
 
@@ -20,7 +20,7 @@ from zooaudit.serving.http import ROUTERS
 
 pytestmark = pytest.mark.fuzz
 
-EXAMPLES = 25
+EXAMPLES = [25, pytest.param(500, marks=pytest.mark.long)]
 OPERATIONS = sorted(f"{method} {route.path_format}" for route in documented(ROUTERS) for method in route.methods or ())
 HEEDED = [
     schemathesis.checks.not_a_server_error,
@@ -43,15 +43,16 @@ def api(place: Place) -> OpenApiSchema:
     return schemathesis.openapi.from_asgi("/openapi.json", place.client.app)
 
 
+@pytest.mark.parametrize("examples", EXAMPLES)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as described", "otherwise"])
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_answers_are_what_the_description_says(label: str, mode: GenerationMode, api: OpenApiSchema, place: Place) -> None:
+def test_answers_are_what_the_description_says(label: str, mode: GenerationMode, examples: int, api: OpenApiSchema, place: Place) -> None:
     operation = next(o for found in api.get_all_operations() if (o := found.ok()).label == label)
     flip = count()
 
     quiet = list(HealthCheck)
 
-    @settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, phases=(Phase.generate,), suppress_health_check=quiet)
+    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=(Phase.generate,), suppress_health_check=quiet)
     @given(case=operation.as_strategy(generation_mode=mode))
     def each(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE and "id_" in case.path_parameters and next(flip) % 2:

@@ -158,8 +158,7 @@ class Kit:
     @property
     def trial(self) -> str:
         """That nobody is to be accused by this kit, if a trial recipe made it; see :func:`zooaudit.recipes.trial`."""
-        recipe = self.facts.get("recipe")
-        return trial(str(recipe.get("name")), str(recipe.get("dataset"))) if isinstance(recipe, dict) else ""
+        return _made_by(self.facts)["trial"]
 
     @property
     def caution(self) -> str:
@@ -174,6 +173,17 @@ class Kit:
 def answers_digest(answers: Tensor) -> str:
     """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32: which answers a verdict is about."""
     return hashlib.sha256(answers.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
+
+
+def made_by(kit: Artifact) -> dict[str, str]:
+    """Recipe and data set of a stored kit, "" where it does not say, and ``trial`` as of :class:`Kit`."""
+    return _made_by(kit.meta.get("facts"))
+
+
+def _made_by(facts: Any) -> dict[str, str]:
+    stated = facts.get("recipe") if isinstance(facts, dict) else None
+    name, dataset = (str(stated.get(key) or "") for key in ("name", "dataset")) if isinstance(stated, dict) else ("", "")
+    return {"recipe": name, "dataset": dataset, "trial": trial(name, dataset)}
 
 
 def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:

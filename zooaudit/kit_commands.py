@@ -14,7 +14,7 @@ from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining
 from zooaudit.errors import ConfigError
 from zooaudit.evidence.keeping import commitment
-from zooaudit.kit import KIND, Kit, asked_as, find_kit, read_kit
+from zooaudit.kit import KIND, Kit, asked_as, find_kit, made_by, read_kit
 from zooaudit.more_twins import add_twins, committed_training
 from zooaudit.recipes import recipe_from
 from zooaudit.storage.artifact import Artifact
@@ -34,7 +34,8 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
     artifacts = existing_store(args.store, writes=args.action == "add-twins")
     if not args.kit:
         listed = artifacts.ids(KIND)
-        print(json.dumps(listed) if args.json else "\n".join(listed) or "no kits yet: run zooaudit audit", file=out)
+        lines = listed if args.json else [_line(artifacts.load(KIND, id_)) for id_ in listed]
+        print(json.dumps(lines) if args.json else "\n".join(lines) or "no kits yet: run zooaudit audit", file=out)
         return 0
     artifact = find_kit(artifacts, args.kit)
     if args.action == "commit":
@@ -47,6 +48,13 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
         facts = _facts(read_kit(artifact))
     print(json.dumps(facts) if args.json else "\n".join(_lines(facts)), file=out)
     return 0
+
+
+def _line(kit: Artifact) -> str:
+    """Of the list of kits."""
+    made, victim = made_by(kit), kit.meta.get("victim", "")
+    of = f"  recipe {made['recipe']}, data {made['dataset']}, victim {victim}" if made["recipe"] else f"  victim {victim}"
+    return f"{kit.id}{of}{'  (trial: accuse nobody by it)' if made['trial'] else ''}"
 
 
 def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.kit import KIND, Kit, read_kit
+from zooaudit.kit import KIND, Kit, made_by, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
@@ -180,6 +180,7 @@ def _summary(artifact: Artifact) -> KitSummary:
         test, encoder = meta["twin_test"], meta["encoder"]["name"]
         told = {"victim": meta["victim"], "encoder": encoder, "level": test["level"], "budget": test["looks"][-1]}
         told |= {"twins": len(test["candidates"]) - 1, "accuses_nobody": test.get("accuses_nobody", "")}
+        told |= made_by(artifact)
         return KitSummary(id=artifact.id, digest=artifact.digest, **told)
     except (LookupError, AttributeError, TypeError, ValidationError) as error:
         raise DamagedArtifactError(f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})") from error

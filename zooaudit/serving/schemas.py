@@ -45,6 +45,12 @@ class KitSummary(Told):
     twins: int
     accuses_nobody: str
     """Why it cannot accuse anybody at its level, whatever a suspect answers; "" if it can."""
+    recipe: str
+    """Name of the recipe that made it; "" if the kit does not say."""
+    dataset: str
+    """Of the victim's task; "" if the kit does not say."""
+    trial: str
+    """That nobody is to be accused by it, if a trial recipe made it."""
 
 
 class Page(Told):

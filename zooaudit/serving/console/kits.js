@@ -15,9 +15,9 @@ export function Kits() {
 }
 
 const KITS = [
-  ["Kit", (k) => html`<a href=${`/console/kits/${k.id}`}>${k.id}</a>`], ["Victim", (k) => k.victim], ["Twins", (k) => k.twins, "number"],
+  ["Kit", (k) => html`<a href=${`/console/kits/${k.id}`}>${k.id}</a>`], ["Made by", (k) => (k.recipe ? `${k.recipe}${k.dataset && !k.recipe.includes(k.dataset) ? `, ${k.dataset}` : ""}` : "")], ["Victim", (k) => k.victim], ["Twins", (k) => k.twins, "number"],
   ["Level", (k) => html`${k.level}: <${Level} level=${k.level} />`, "number"], ["Queries at most", (k) => k.budget, "number"],
-  ["Can accuse", (k) => (k.accuses_nobody ? "nobody" : "yes")],
+  ["Can accuse", (k) => (k.accuses_nobody || k.trial ? "nobody" : "yes")],
 ];
 
 function KitList() {
