@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -92,6 +93,8 @@ def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted
     reply = place.ask(f"/verdicts/{told['id']}/page", "full")
     assert "attachment" in reply.headers["Content-Disposition"] and "sandbox" in reply.headers["Content-Security-Policy"]
     assert told["digest"] in reply.text and told["answers_sha256"] in reply.text and "&lt;b&gt;sent" in reply.text
+    assert told["id"] in reply.text and re.search(r"Verdict given</th><td>20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", reply.text)
+    assert "zooaudit evidence verify PACK.zip" in reply.text and "of the answers as little-endian float32, row by row" in reply.text
     assert "<img" in reply.text and "<img" in place.ask(f"/verdicts/{mine}/page", "mine").text
     bare = place.ask(f"/verdicts/{theirs}/page", "theirs").text
     assert "<img" not in bare and told["answers_sha256"] in bare and "stolen" in bare
@@ -120,8 +123,14 @@ def test_a_pack_is_verified_by_whoever_gets_it(
     reply = place.ask(f"/verdicts/{id_}/pack", "full")
     assert reply.status_code == 200 and zipfile.is_zipfile(io.BytesIO(reply.content))
     (tmp_path / "case.zip").write_bytes(reply.content)
+    capsys.readouterr()
     assert main(["evidence", "verify", str(tmp_path / "case.zip"), "--store", str(tmp_path / "mine")]) == 0
-    assert "nothing speaks against it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "nothing speaks against it" in said
+    page = place.ask(f"/verdicts/{id_}/page", "full").text
+    for name in ("suspect", "kit_sha256", "answers_sha256"):  # what is on the page is what is in the pack
+        (value,) = re.findall(rf"^{name} +(.*)$", said, re.MULTILINE)
+        assert value in page, name
     assert place.ask(f"/verdicts/{id_}/explanation", "full").json()["verdict"]["call"] == "stolen"
 
 
