@@ -4,6 +4,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.test_bodies import as_parquet, table
 from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, K
 from zooaudit.cli import main
+from zooaudit.kit import save_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import TwinVerdict
@@ -123,6 +125,20 @@ def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
         expect(page.locator("#nobody")).to_contain_text("This kit accuses nobody: 9 twins allow no p under 0.1")
     finally:
         open_store(str(desk.folder / "store")).remove("kit", alone)
+
+
+def test_nobody_is_to_be_accused_by_a_trial_recipes_kit(page: Page, desk: Desk) -> None:
+    store = open_store(str(desk.folder / "store"))
+    trial = save_kit(store, replace(desk.kit, facts=desk.kit.facts | {"recipe": {"name": "digits", "dataset": "digits"}})).id
+    try:
+        to(page, desk, "", f"#kit-{trial}")
+        row = page.text_content(f"#kit-{trial}") or ""
+        assert "digits" in row and "nobody" in row and "digits" not in (page.text_content(f"#kit-{desk.id}") or "")
+        for path in ("", "/judge", "/audit"):
+            to(page, desk, f"/kits/{trial}{path}", "#nobody")
+            expect(page.locator("#nobody")).to_have_text("Made by the trial recipe digits: accuse nobody by it.")
+    finally:
+        store.remove("kit", trial)
 
 
 def test_fewer_questions_and_the_normal_distribution_are_asked_for(page: Page, desk: Desk, tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ export function Steps({ id, here }) {
 }
 
 export function Nobody({ kit }) {
-  return kit.accuses_nobody && html`<p id="nobody" class="note" role="note">This kit accuses nobody: ${kit.accuses_nobody}</p>`;
+  const why = kit.accuses_nobody ? `This kit accuses nobody: ${kit.accuses_nobody}` : kit.trial;
+  return why && html`<p id="nobody" class="note" role="note">${why}</p>`;
 }
 
 export function KitPage({ id }) {
