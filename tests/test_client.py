@@ -54,7 +54,7 @@ def test_refusals_say_what_was_found_and_expected(client: Client, place: Place) 
         client.score(place.id, [], suspect="s")
     with (
         Client("http://testserver", "wrong", transport=Through(place.client)) as stranger_,
-        pytest.raises(ServiceError, match="not known"),
+        pytest.raises(ServiceError, match="does not know that key"),
     ):
         stranger_.kits()
 

@@ -240,7 +240,7 @@ def test_references_are_of_many_procedures_and_never_made_from_a_candidate() -> 
     assert {s.architecture for s in others} == set(REFERENCE_NETS) and {s.floor for s in others} == {0.4}
     assert len({(s.architecture, s.optimiser) for s in others}) == 16, "by another optimiser the next time"
     kinds = {reference(s).kind for s in found.of(Role.REFERENCE)}
-    assert kinds == {"trained", *REFERENCE_NETS, *(f"{a}, {labels}" for a in ("cloudleak", "jbda") for labels in ("soft", "hard"))}
+    assert kinds == {"trained", *REFERENCE_NETS, *(f"{a} ({labels})" for a in ("cloudleak", "jbda") for labels in ("soft", "hard"))}
     assert {(s.extraction.attack, s.extraction.labels) for s in extracted if s.extraction} == {
         (attack, labels) for attack in ("cloudleak", "jbda") for labels in ("soft", "hard")
     }

@@ -90,14 +90,11 @@ def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:
     if found.questions:
         told += [
             "",
-            f"the {len(found.questions)} questions that weighed most, in shares of what the victim {_lead(found)} the mean of its twins:",
+            f"the {len(found.questions)} questions that weighed most, in percent of what all questions weigh; + speaks for the victim, "
+            f"- against it; all in all they speak {'for' if found.leads else 'against'} it:",
         ]
         told += [line for question in found.questions for line in _question(question)]
     return [*told, "", "not said:", *(f"  {line}" for line in found.abstained), "", wording.promise(found.verdict)]
-
-
-def _lead(found: Explanation) -> str:
-    return "is ahead of" if found.leads else "is behind"
 
 
 def _look(look: Look) -> str:

@@ -51,7 +51,7 @@ class Question:
     Attributes:
         index: of the kit's questions, from 0, in the order in which they are asked.
         true_class: "" of an image that has none.
-        share: of the victim's lead over the mean of its twins; negative where it speaks against the victim.
+        share: of what all questions weigh, whichever way they point; negative where it speaks against the victim.
         twins: of the mean of the twins' answers.
     """
 
@@ -70,9 +70,9 @@ class Explanation:
 
     Attributes:
         candidates: the largest statistic first; empty where nothing was ranked.
-        leads: whether the victim is ahead of the mean of its twins at the last look, by the family of questions that speaks most for it:
-            shares are of that lead, or of what it is behind.
-        questions: those that weighed most for the victim, most first; empty where nothing was ranked or no question has a weight.
+        leads: whether the victim is ahead of the mean of its twins at the last look, by the family of questions that speaks most for it.
+        questions: those that weighed most, for the victim or against it, most first; empty where nothing was ranked or no question has a
+            weight.
         decided_by: the functions that made statistic and call, as ``module:function``.
         abstained: what is not said, and why.
     """
@@ -102,7 +102,7 @@ def explained(
     ranked = verdict.rank is not None
     looks = _looks(test, answers, access, verdict.budget) if ranked else ()
     shares = test.weights(answers, access, len(answers)) if ranked and by_columns else np.empty(0)
-    shown = tuple(_question(test, answers, classes, int(i), shares[i]) for i in np.argsort(-shares, kind="stable")[:questions])
+    shown = tuple(_question(test, answers, classes, int(i), shares[i]) for i in np.argsort(-np.abs(shares), kind="stable")[:questions])
     return Explanation(
         verdict, _placed(test, verdict) if ranked else (), looks, float(shares.sum()) > 0, shown, _decided_by(ranked, together),
         tuple(_abstained(test, answers, verdict, by_columns)),

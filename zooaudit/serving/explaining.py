@@ -1,7 +1,7 @@
 """A kept verdict made again from its answers: explained, as a page, and as evidence for somebody else."""
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -24,6 +24,7 @@ from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.copy import copy
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By
+from zooaudit.verdict.many import one_of
 from zooaudit.verdict.twin_test import Examined
 
 
@@ -36,6 +37,7 @@ class Case:
         read_as: how the answers were read; ``access``: what was asked for, maybe ``seen``.
         evidence: id of what the store has on it; "" of a score.
         verdict: id of a score; "" of an audit.
+        suspects: how many were judged at once, each by itself.
         made: when the score was given, in seconds; None of an audit.
         came: when the first and the last answer came, as evidence records it.
     """
@@ -52,6 +54,7 @@ class Case:
     horizon: int | None
     evidence: str = ""
     verdict: str = ""
+    suspects: int = 1
     made: float | None = None
     came: dict[str, str | None] = field(default_factory=dict)
 
@@ -63,7 +66,7 @@ class Case:
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
         return Case(
             kit, told["kit"], told["digest"], told["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
-            verdict["by"], asked["queries"], verdict=row["id"], made=row["made"],
+            verdict["by"], asked["queries"], verdict=row["id"], suspects=asked.get("suspects", 1), made=row["made"],
         )  # fmt: skip
 
     @staticmethod
@@ -80,7 +83,8 @@ class Case:
 
     def examined(self) -> Examined:
         """Judged once more."""
-        return self.kit.twin_test.judge(self.answers, self.level, Access.named(self.read_as), self.by, self.horizon)
+        found = self.kit.twin_test.judge(self.answers, self.level, Access.named(self.read_as), self.by, self.horizon)
+        return replace(found, verdict=one_of(found.verdict, self.suspects))
 
     def explained(self, questions: int = 10) -> Explanation:
         """As ``zooaudit explain`` does."""

@@ -40,7 +40,7 @@ QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSON: QUESTIONS, ZIP: BINARY}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
 """Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory several times over."""
-OF_TWINS = ("level", "access", "queries", "p_value")
+OF_TWINS = ("level", "access", "queries", "p_value", "suspects")
 """Query parameters that only the twin test reads."""
 Scorer = Annotated[Key, needs("score")]
 public = APIRouter(dependencies=[Depends(refuse_unread)])
@@ -49,6 +49,9 @@ Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
 Classes = Annotated[
     int | None, Query(ge=2, le=100_000, description="of the suspect, where they are not the kit's: how alike its answers are is compared")
+]
+Suspects = Annotated[
+    int, Query(ge=1, le=100_000, description="that are judged at once, each by itself: of several, each verdict has a caution that says so")
 ]
 Horizon = Annotated[int | None, Query(description="questions at most, one of the kit's looks; to be fixed before the first answer is seen")]
 
@@ -142,6 +145,7 @@ async def score(
     id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, method: Method = "twins",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
     queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspect_classes: Classes = None,
+    suspects: Suspects = 1,
 ) -> schemas.Score:  # fmt: skip
     """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first look at least, at most to ``queries``; ``paper``:
     to whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
@@ -171,8 +175,9 @@ async def score(
     answers = await _parsed(service, kind, body, classes, most, str(found.facts.get(FIRST, id_)))
     if rung is None:
         check_answers(answers, tuple(answers.shape))
-    judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries), started)
+    judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries, suspects), started)
     asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
+    asked |= {"suspects": suspects} if suspects > 1 else {}
     return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
 

@@ -16,7 +16,7 @@ from zooaudit.errors import ModelError
 from zooaudit.kit import Kit
 from zooaudit.serving import schemas
 from zooaudit.serving.keeping import kept
-from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, scored
+from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, Suspects, scored
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.scoring import Job
 from zooaudit.serving.service import Shared, read_body
@@ -35,7 +35,7 @@ async def model(
     id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, kind: Literal["onnx", "safetensors"],
     factory: Annotated[str, Query(max_length=200, description="of weights: timm:NAME or torchvision:NAME")] = "",
     level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
-    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank",
+    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspects: Suspects = 1,
 ) -> schemas.Score:  # fmt: skip
     """Judge a suspect that is a file, by the twin test: it is asked all questions in a process with limits on memory and time, and not
     kept."""
@@ -51,8 +51,9 @@ async def model(
     started = time.perf_counter()
     how = boxed.Boxed(kit.image_shape, kit.classes, factory, rung is not None)
     answers = await anyio.to_thread.run_sync(_answers, body, kind, kit, asked, how, limiter=one_at_a_time)
-    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, rung, by, queries), started)
+    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, rung, by, queries, suspects), started)
     about = {"method": "twins", "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": None}
+    about |= {"suspects": suspects} if suspects > 1 else {}
     about |= {"model_sha256": hashlib.sha256(body).hexdigest(), "factory": factory}
     return await kept(service, key, about, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 

@@ -1,7 +1,7 @@
 """Scores of answers, many at once: what a replica computes. It knows of kits, nothing of HTTP or Ray."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from zooaudit.fingerprint.answers import check_answers
 from zooaudit.kit import Kit, answers_digest
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, TwinVerdict
+from zooaudit.verdict.many import one_of
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import told
 
@@ -23,7 +24,8 @@ Method = Literal["twins", "paper"]
 class Job:
     """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; checked for nothing yet.
 
-    ``level``, ``access``, ``by`` and ``horizon`` are those of :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``.
+    ``level``, ``access``, ``by`` and ``horizon`` are those of :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``;
+    ``suspects``: how many were judged at once, each by itself.
     """
 
     kit: Kit
@@ -34,6 +36,7 @@ class Job:
     access: Access | None = None
     by: By = "rank"
     horizon: int | None = None
+    suspects: int = 1
 
 
 Result = dict[str, Any] | ZooauditError
@@ -59,6 +62,7 @@ def _tried(job: Job) -> Result:
         examined = job.kit.twin_test.judge(job.answers, job.level, job.access, job.by, job.horizon)
     except ZooauditError as error:
         return error
+    examined = replace(examined, verdict=one_of(examined.verdict, job.suspects))
     return {"answers_sha256": answers_digest(job.answers), "twins": twin_verdict(job.kit, examined)}
 
 

@@ -29,6 +29,18 @@ def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") 
     return [_with(v, float(p), len(verdicts), correction) for v, p in zip(verdicts, adjusted, strict=True)]
 
 
+def one_of(verdict: TwinVerdict, suspects: int) -> TwinVerdict:
+    """A verdict on one of so many suspects, each judged by itself: with that as a caution, where there are several."""
+    if suspects < 2 or verdict.p_value is None:
+        return verdict
+    said = f"judged by itself, as one of {suspects:,} suspects: were all innocent, up to {suspects * verdict.level:.2g} of them would be"
+    said += " called stolen on average"
+    if verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level:
+        needed = twins_for(verdict.level / suspects)
+        said += f"; corrected for their number (Holm), {verdict.twins} twins can call none of them stolen: that takes {needed:,}"
+    return replace(verdict, cautions=(*verdict.cautions, said))
+
+
 def _with(verdict: TwinVerdict, p: float, suspects: int, correction: Correction) -> TwinVerdict:
     if verdict.p_value is None:
         return verdict

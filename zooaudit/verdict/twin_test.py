@@ -321,9 +321,9 @@ class TwinTest:
         return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
-        """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins: ``[queries]``, shares of it.
-        Of the family that speaks most for the victim, as that is what is ranked; the others add nothing. Their sum is 1 if there is a lead,
-        -1 if it lags behind."""
+        """What each of the first ``queries`` questions adds to the victim's lead over the mean of its twins, negative where it takes away:
+        ``[queries]``, in shares of what all of them weigh, whichever way they point. Of the family that speaks most for the victim, as that
+        is what is ranked; the others weigh nothing."""
         found: list[np.ndarray] = []
         for family, comparison in zip(self._families(queries), self._comparisons(access, True, queries), strict=True):
             rows = self._rows(family, queries)
@@ -332,7 +332,7 @@ class TwinTest:
             found.append(np.zeros(queries))
             found[-1][rows] = (parts[0] - parts[1:].mean(0)) / spread
         most = max(found, key=lambda shares: float(shares.sum()))
-        total = abs(most.sum())
+        total = np.abs(most).sum()
         return most / total if total else most
 
     def other_order(self, answers: Tensor) -> tuple[int, ...]:

@@ -89,9 +89,10 @@ function titleOf(batch) {
 }
 
 /* Among many innocent suspects some are called stolen, each judged by itself; and the correction for their number takes more twins. */
-function Many({ judged }) {
-  if (judged.length < 2) return null;
-  const { level, by, twins } = judged[0].told.twins, n = judged.length, needed = twinsFor(n, level);
+function Many({ batch }) {
+  const [first] = having(batch, "done"), n = batch.filter((one) => one.state === "done" || isOpen(one)).length;
+  if (!first || n < 2) return null;
+  const { level, by, twins } = first.told.twins, needed = twinsFor(n, level);
   return html`<p class="notice" role="note" id="many">${n} suspects, each judged by itself. Of ${n} innocent ones up to ${short(n * level)} are called
     stolen on average; <${Command}>zooaudit score --answers A B<//> corrects for their number.
     ${by === "rank" && twins < needed && ` Corrected for their number, this kit can call none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
@@ -104,7 +105,7 @@ function Batch({ batch }) {
     return html`<section id="result" aria-labelledby="result-title">${title}
       ${only.told ? html`<${Single} told=${only.told} />` : html`<${Stopped} />`}</section>`;
   }
-  return html`<section id="result" aria-labelledby="result-title">${title}${!batch.some(isOpen) && html`<${Many} judged=${having(batch, "done")} />`}
+  return html`<section id="result" aria-labelledby="result-title">${title}<${Many} batch=${batch} />
     <${Table} name="Verdicts" columns=${COLUMNS} of=${batch} />
     ${having(batch, "cancelled").length > 0 && html`<${Stopped} />`}</section>`;
 }
@@ -173,6 +174,8 @@ function JudgeForm({ kit }) {
     if (!files.length) return setError(new Error("There is no file yet; choose at least one"));
     const data = new FormData(event.target), query = new URLSearchParams({ access: data.get("access") }), factory = data.get("factory") ?? "";
     for (const name of ["level", "queries", "p_value"]) if (data.get(name)) query.set(name, data.get(name));
+    const suspects = files.filter(isKnown).length;
+    if (suspects > 1) query.set("suspects", suspects);
     const names = files.length === 1 && data.get("suspect") ? [data.get("suspect")] : namesOf(files);
     const mine = new AbortController(), { signal } = mine;
     const found = names.map((name, id) => ({ id, name, state: "waits" }));

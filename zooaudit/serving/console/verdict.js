@@ -13,13 +13,16 @@ function pValue(found) {
 
 const normally = (claim) => `p ${short(claim.p_value)}; a test of their normality: p ${short(claim.normality)}`;
 
+const earlier = (found) => (found.statistics_after && found.statistics_after < found.queries
+  ? `; the victim's place was settled after ${found.statistics_after}` : "");
+
 function restsOn(found) {
   return {
     p: pValue(found), Rank: found.rank === null ? "none" : `${found.rank} of ${found.twins + 1}`,
     "Smallest p": `${short(found.smallest_p)}, with ${found.twins} twins`,
     ...(found.normal ? { "If the twins are normal": normally(found.normal) } : {}),
     ...(found.beyond ? { "Beside innocent models": `${found.beyond.above} of ${found.beyond.references} references have as much of the victim` } : {}),
-    Questions: `${found.queries} of at most ${found.budget}${found.settled ? "" : "; not settled: more may change the call"}`, "Read as": found.access,
+    Questions: `${found.queries} of at most ${found.budget}${found.settled ? earlier(found) : "; not settled: more may change the call"}`, "Read as": found.access,
   };
 }
 
@@ -84,7 +87,7 @@ const LOOKS = (ids) => [
 ];
 const QUESTIONS = [
   ["Image", (q) => html`<img class="asked" src=${q.image} alt=${`Question ${q.index}${q.true_class && `, ${q.true_class}`}`} />`],
-  ["Question", (q) => `${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}`], ["Share", (q) => `${(100 * q.share).toFixed(1)} %`, "number"],
+  ["Question", (q) => `${q.index}: ${q.family}${q.true_class && `, ${q.true_class}`}`], ["Weight", (q) => `${q.share < 0 ? "−" : "+"}${Math.abs(100 * q.share).toFixed(1)} %`, "number"],
   ["Victim", (q) => said(q.victim)], ["Suspect", (q) => said(q.suspect)], ["Twins, mean", (q) => said(q.twins)],
 ];
 
@@ -98,7 +101,8 @@ export function Why({ id, back }) {
     ${why.looks.length > 0 && html`<section aria-labelledby="looks"><h2 id="looks">Look by look</h2>
       <${Table} name="Looks" columns=${LOOKS(idsOf(why))} of=${why.looks} /></section>`}
     ${why.questions.length > 0 && html`<section aria-labelledby="asked"><h2 id="asked">The questions that weighed most</h2>
-      <p class="hint">Shares are of what the victim is ${why.leads ? "ahead of" : "behind"} the mean of its twins. A negative share speaks against the victim.
+      <p class="hint">Percentages are of what all questions weigh, whichever way they point, by the family of questions that speaks most for
+        the victim. + speaks for the victim, − against it; all in all they speak ${why.leads ? "for" : "against"} it.
         Of each answer the two likeliest classes are shown.</p>
       <${Table} name="Questions" columns=${QUESTIONS} of=${why.questions} /></section>`}
     <section aria-labelledby="unsaid"><h2 id="unsaid">What is not said, and why</h2>
