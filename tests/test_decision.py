@@ -9,7 +9,7 @@ import torch
 from zooaudit.errors import ConfigError
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, hindrance, too_few
-from zooaudit.verdict.many import corrected
+from zooaudit.verdict.many import corrected, one_of
 from zooaudit.verdict.ranking import NormalClaim, normal_claim, ranked
 
 ALL = Asked("probabilities", 1000, 1000)
@@ -148,6 +148,18 @@ def test_a_verdict_is_rendered_in_one_way() -> None:
     assert any("asked 1000 of at most 1000 questions" in line for line in lines)
     told = wording.plain(verdict())
     assert told["call"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True
+
+
+def test_one_of_several_that_are_judged_by_themselves_says_so() -> None:
+    assert one_of(verdict(2.0), 1) == verdict(2.0)
+    found = one_of(verdict(2.0), 14)
+    assert found.call is Call.STOLEN and found.cautions == (
+        "judged by itself, as one of 14 suspects: were all innocent, up to 0.7 of them would be called stolen on average; corrected for "
+        "their number (Holm), 19 twins can call none of them stolen: that takes 279",
+    )
+    assert one_of(verdict(2.0, 59), 3).cautions[0].endswith("called stolen on average"), "so many twins can"
+    unknown = cannot_tell("not judged: NaN", 19, 0.05, ALL)
+    assert one_of(unknown, 14) == unknown
 
 
 def test_statistics_are_those_of_one_look_and_say_of_which() -> None:

@@ -134,6 +134,26 @@ def test_a_pack_is_verified_by_whoever_gets_it(
     assert place.ask(f"/verdicts/{id_}/explanation", "full").json()["verdict"]["call"] == "stolen"
 
 
+def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
+) -> None:  # fmt: skip
+    alone, told = score(place, "alone", "full"), score(place, "batched", "full", suspects=3)
+    assert not [c for c in alone["twins"]["cautions"] if "suspects" in c]
+    (said,) = [c for c in told["twins"]["cautions"] if "one of 3 suspects" in c]
+    assert told["twins"]["call"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
+    assert said in place.ask(f"/verdicts/{told['id']}", "full").json()["score"]["twins"]["cautions"]
+    assert said in place.ask(f"/verdicts/{told['id']}/page", "full").text
+    assert said in place.ask(f"/verdicts/{told['id']}/explanation", "full").json()["verdict"]["cautions"]
+    pack = tmp_path / "batched.zip"
+    pack.write_bytes(place.ask(f"/verdicts/{told['id']}/pack", "full").content)
+    manifests = zipfile.ZipFile(pack)
+    assert any("one of 3 suspects" in manifests.read(name).decode(errors="ignore") for name in manifests.namelist())
+    capsys.readouterr()
+    assert main(["evidence", "verify", str(pack), "--store", str(tmp_path / "theirs")]) == 0
+    body = json.dumps({"answers": answers(place).tolist()}).encode()
+    assert place.post(body, "application/json", "full", suspect="none", suspects=0).status_code == 422
+
+
 def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
     told = place.ask("/key", "theirs").json()
     assert (told["name"], told["scopes"], told["open"], told["keeps"], told["suspects"]) == ("theirs", ["score"], False, True, [])

@@ -13,6 +13,7 @@ from zooaudit.reporting.pages import environment, put
 from zooaudit.reporting.pictures import png
 from zooaudit.reporting.strips import ITSELF, Scale, verdict_strip
 from zooaudit.verdict import wording
+from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.twin_test import TwinTest
 
 DIGEST_OF_CSV = """\
@@ -69,6 +70,7 @@ def render(test: TwinTest, found: Explanation, told: Mapping[str, str | None], w
         level=f"{found.verdict.level:g}".removeprefix("0"),
         when=[(what, _utc(time)) for what, time in (*when, ("This page was made", datetime.now(UTC)))],
         checks=checks,
+        cautions=[c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])],  # these are told as checks
         off=[row for row in checks if row["state"] in ("caution", "refused")],
         digest_of_csv=DIGEST_OF_CSV,
         version=__version__,
