@@ -11,7 +11,7 @@ function pValue(found) {
   return `${short(found.p_value)} ${by}${found.beyond ? ", or by the suspect's among innocent models: the larger of both" : ""}`;
 }
 
-const normally = (claim) => `p ${short(claim.p_value)}; a test of their normality: p ${short(claim.normality)}`;
+const normally = (found) => `p ${short(found.normal.p_value)}${earlier(found) && `, after all ${found.queries} questions`}; a test of their normality: p ${short(found.normal.normality)}`;
 
 const earlier = (found) => (found.statistics_after && found.statistics_after < found.queries
   ? `; the victim's place was settled after ${found.statistics_after}` : "");
@@ -20,7 +20,7 @@ function restsOn(found) {
   return {
     p: pValue(found), Rank: found.rank === null ? "none" : `${found.rank} of ${found.twins + 1}`,
     "Smallest p": `${short(found.smallest_p)}, with ${found.twins} twins`,
-    ...(found.normal ? { "If the twins are normal": normally(found.normal) } : {}),
+    ...(found.normal ? { "If the twins are normal": normally(found) } : {}),
     ...(found.beyond ? { "Beside innocent models": `${found.beyond.above} of ${found.beyond.references} references have as much of the victim` } : {}),
     Questions: `${found.queries} of at most ${found.budget}${found.settled ? earlier(found) : "; not settled: more may change the call"}`, "Read as": found.access,
   };
