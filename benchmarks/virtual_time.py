@@ -41,7 +41,7 @@ class Clock:
                 if not thread.killed:
                     run()
             except Ended:
-                pass
+                pass  # it was killed: nothing of it is left to do
             except BaseException as error:  # noqa: BLE001  raised where the clock is run
                 self._error = error
             finally:

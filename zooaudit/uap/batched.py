@@ -12,7 +12,7 @@ from zooaudit.uap.deepfool import deepfool
 from zooaudit.uap.universal import ADAM_STEP, predict, project, unit
 
 MOST_IMAGES, MOST_ON_CPU = 4096, 512
-"""In one forward pass. On a CPU more no longer fit its caches: 4,096 take 1.6 times as long an image."""
+"""In one forward pass. On a CPU more no longer fit its caches: 4,096 took 1.5 times as long an image."""
 
 
 def many_uaps(model: nn.Module, images: Tensor, config: UapConfig, seeds: Sequence[int]) -> Tensor:
