@@ -119,7 +119,7 @@ def test_a_call_that_holds_for_one_suspect_alone_is_not_the_evidence_on_several(
     [
         {"queries": "many"},
         {"level": "high"},
-        {"code": 3},
+        {"method": 3},
         {"verdict": {}},
         {"together": {"correction": "none", "p_values": ["a"], "index": 0}},
         {"together": {"correction": "none", "p_values": [0.1], "index": 5}},

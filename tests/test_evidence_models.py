@@ -65,7 +65,7 @@ def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checke
     assert code == 0 and False not in checks.values(), told
     assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, told
     made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references", "accuracies"}
-    assert set(checks) == {"contents", "answers", "settings", "commitment", "code", "verdict", *made}
+    assert set(checks) == {"contents", "answers", "settings", "commitment", "method", "verdict", *made}
     assert "among 19 fresh twins, with the kit's 16 references, stolen" in told["fresh twins"]
     assert re.fullmatch(
         r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+, median \S+ \(19\); fresh twins .* "

@@ -1,6 +1,7 @@
 """One contract for every store, and artifacts on top: content first, manifest last, created once."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,10 +15,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooaudit.config import digest_of
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.config import canonical_json, digest_of
+from zooaudit.databases import claim_format
+from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, StoreError
 from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.local import LocalStore
+from zooaudit.storage.manifest import digest_of_body
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.port import Store
 
@@ -260,3 +263,43 @@ def test_a_newer_format_is_left_alone(newer: Store) -> None:
         Artifacts(newer)
     for text in (newer.url, "has format 2", "reads format 1", "upgrade zooaudit or choose another store"):
         assert text in str(caught.value), str(caught.value)
+
+
+# other versions' artifacts
+
+
+def rewritten(folder: Path, kind: str, id_: str, format_: int) -> None:
+    """The manifest as another version would have written it: sound, of another format."""
+    path = folder / "manifests" / kind / f"{id_}.json"
+    body = json.loads(path.read_bytes()) | {"format": format_, "code": "0.0.7"}
+    del body["sha256"]
+    path.write_text(canonical_json(body | {"sha256": digest_of_body(body)}))
+
+
+@pytest.mark.parametrize(("format_", "do"), [(1, "make it again by 'zooaudit audit'"), (3, "upgrade zooaudit")])
+def test_a_kit_of_another_format_is_refused_in_a_line_and_copied_all_the_same(tmp_path: Path, format_: int, do: str) -> None:
+    artifacts = open_store(str(tmp_path / "a"))
+    artifacts.save("kit", "k", {"x": b"1"}, {"victim": "v"})
+    rewritten(tmp_path / "a", "kit", "k", format_)
+    found = artifacts.load("kit", "k")
+    with pytest.raises(FormatError, match=rf"^kit k has format {format_}, written by zooaudit 0.0.7; this one \(.*\) reads format 2: {do}"):
+        _ = found.meta
+    other = open_store(str(tmp_path / "b"))
+    other.adopt(found)
+    assert other.load("kit", "k").read("x") == b"1" and not list(artifacts.check()) and not artifacts.unnamed()
+
+
+def test_a_manifest_whose_format_is_no_number_is_no_manifest(tmp_path: Path) -> None:
+    artifacts = open_store(str(tmp_path))
+    artifacts.save("kit", "k", {}, {})
+    rewritten(tmp_path, "kit", "k", "new")  # type: ignore[arg-type]
+    with pytest.raises(DamagedArtifactError, match="its format is 'new'; expected a whole number"):
+        artifacts.load("kit", "k")
+
+
+def test_a_database_of_a_newer_version_is_refused_and_one_of_before_is_taken(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "x.sqlite")
+    claim_format(db, 2, "the ledger x")
+    claim_format(db, 2, "the ledger x")
+    with pytest.raises(FormatError, match=r"the ledger x has format 2; this zooaudit \(.*\) reads formats up to 1: upgrade zooaudit"):
+        claim_format(db, 1, "the ledger x")

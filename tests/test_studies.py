@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from tests import zoos
 from zooaudit.cli import main
-from zooaudit.code import code_digest
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import Dataset
 from zooaudit.encoder.autoencoder import fit_autoencoder
@@ -269,16 +268,11 @@ def test_a_study_is_run_anew_when_its_code_or_its_zoo_is_another(
     digits: Dataset, place: str, done: tuple[Bench, dict[str, Result]]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "CODE", "another")
+        patch.setattr(runner, "METHOD", "another")
         assert run_study(STUDIES["accuracy"], bench(digits, open_store(place)), {}).fresh
     other = dataclasses.replace(bench(digits, open_store(place)), recipe=dataclasses.replace(TINY, verdict=VerdictConfig(fingerprints=3)))
     assert run_study(STUDIES["accuracy"], other, {}).fresh
     assert not run_study(STUDIES["accuracy"], bench(digits, open_store(place)), {}).fresh
-
-
-def test_a_codes_digest_is_of_its_rooms() -> None:
-    assert code_digest("studies") == code_digest("studies") != code_digest("uap")
-    assert len(code_digest("studies", "uap")) == 16
 
 
 @pytest.mark.parametrize("role", [Role.PIRACY, Role.HOMOLOGOUS])
@@ -328,7 +322,7 @@ def test_studies_that_lack_models_do_not_stop_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(thieves, "PRUNED", (0.3,))
-    monkeypatch.setattr(runner, "CODE", "another")  # so that nothing is read
+    monkeypatch.setattr(runner, "METHOD", "another")  # so that nothing is read
     command = ["study", "modifications", "views", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out")]
     assert main(command) == NotEnoughModelsError.exit_code
     out, err = capsys.readouterr()

@@ -286,5 +286,5 @@ def test_a_trials_id_changes_with_everything_that_it_rests_on(digits: Dataset, p
     assert len({trial_id({"points": 4}, c) for c in (chosen, fewer, other)} | {trial_id({"points": 5}, chosen)}) == 4
     before = trial_id({"points": 4}, chosen)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuner, "CODE", "another")
+        patch.setattr(tuner, "METHOD", "another")
         assert trial_id({"points": 4}, chosen) != before

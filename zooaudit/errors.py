@@ -13,6 +13,7 @@
     │   ├── MissingArtifactError                 nothing under that name
     │   │   └── UnknownNameError          2      a kit, run or piece of evidence that the user named is not there
     │   ├── DamagedArtifactError                 content and manifest disagree
+    │   ├── FormatError                          written by another version of zooaudit, in another format
     │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
     ├── NotEnoughModelsError              4      too few models learnt for a verdict
     ├── FarmError                         5      workers kept dying; finished models are kept
@@ -115,6 +116,18 @@ class UnknownNameError(MissingArtifactError):
 
 class DamagedArtifactError(StoreError):
     """Stored content does not match the SHA-256, shape or type that its manifest states."""
+
+
+class FormatError(StoreError):
+    """Another version of zooaudit wrote it, in a format that this one does not read.
+
+    Attributes:
+        found: what was found and expected, without what to do about it.
+    """
+
+    def __init__(self, found: str, remedy: str) -> None:
+        super().__init__(f"{found}: {remedy}")
+        self.found = found
 
 
 class NotWrittenError(StoreError):

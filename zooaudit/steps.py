@@ -19,6 +19,7 @@ from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsE
 from zooaudit.fingerprint.answers import ask, fingerprints, queries
 from zooaudit.fingerprint.points import choose_points, representation
 from zooaudit.kit import Kit, save_kit
+from zooaudit.methods import METHODS
 from zooaudit.metrics import QUERIES, record
 from zooaudit.phases import Count, uncounted
 from zooaudit.seeds import derive
@@ -182,7 +183,7 @@ def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifact
         points = torch.stack([images[view] for view in chosen])
         return {"points": points.cpu(), "indices": rows[chosen]}, {}
 
-    inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed, "views drawn from their clusters"]
+    inputs = [victim.id, dataset.digest, asdict(recipe.fingerprint), recipe.seed]
     return kept_tensors(artifacts, "points", inputs, make)[0]["points"]
 
 
@@ -360,7 +361,7 @@ Made = tuple[dict[str, Tensor], dict[str, Any]]
 
 def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Callable[[], Made]) -> Made:
     """Tensors and facts of a step: from the store if it holds them for these inputs, else made and stored."""
-    id_ = digest_of([kind, inputs])
+    id_ = digest_of([kind, METHODS.get(kind, 1), inputs])
     if not artifacts.has(kind, id_):
         tensors, meta = make()
         artifacts.save(kind, id_, {TENSORS: tensors_to_bytes(tensors)}, meta)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zooaudit.choices import SEEN
-from zooaudit.evidence.keeping import CODE, SETTLED, commitment, digest
+from zooaudit.evidence.keeping import METHOD, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
@@ -31,7 +31,7 @@ def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
         Finding("answers", None, "they are the exporter's word: have the suspect asked again if that is in doubt"),
         _settled(opened),
         Finding("commitment", None, f"give --commitment to compare it with {meta['commitment']}"),
-        Finding("code", True if meta["code"] == CODE else None, f"verdict by code {meta['code']}, checked by {CODE}"),
+        Finding("method", True if meta["method"] == METHOD else None, f"verdict by method {meta['method']}, checked by {METHOD}"),
     ]
     if committed:
         told = f"committed {committed}, asked by {meta['commitment']}"
@@ -43,7 +43,7 @@ def _settled(opened: Opened) -> Finding:
     """Whether the stated commitment is one to this kit, level, reading, horizon and kind of p-value."""
     meta = opened.evidence.meta
     settings = (meta["level"], meta["access"], meta["horizon"], meta["p_value"])
-    here = commitment(opened.kit_artifact, *settings) | {"code": meta["code"], "version": meta["version"]}
+    here = commitment(opened.kit_artifact, *settings) | {"method": meta["method"], "version": meta["version"]}
     differ = [k for k in SETTLED if here[k] != meta[k]]
     same = not differ and digest(here) == meta["commitment"]
     told = (

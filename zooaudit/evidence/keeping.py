@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zooaudit import __version__
 from zooaudit.choices import SEEN, Correction
-from zooaudit.code import code_digest
 from zooaudit.config import canonical_json
 from zooaudit.errors import ConfigError
+from zooaudit.methods import versions_of
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.suspects.access import Access
@@ -24,9 +24,9 @@ from zooaudit.verdict.twin_test import Examined
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"
-CODE = code_digest("suspects", "fingerprint", "encoder", "verdict")
+METHOD = versions_of("encoder", "verdict")
 """What a verdict follows from beside kit and answers."""
-SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "code", "version")
+SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "method", "version")
 """What a commitment is to."""
 
 
@@ -34,7 +34,7 @@ def commitment(
     kit: Artifact, level: float | None = None, access: str = SEEN, horizon: int | None = None, by: By = "rank"
 ) -> dict[str, Any]:  # fmt: skip
     """What an owner lets somebody timestamp before a suspect is asked: kit, level, how answers are read, how many questions at most, what
-    the p-value is, code, and one digest of all.
+    the p-value is, the method, and one digest of all.
 
     Raises:
         ConfigError: no such level, access or horizon.
@@ -52,7 +52,7 @@ def commitment(
         "access": access,
         "horizon": horizon,
         "p_value": by,
-        "code": CODE,
+        "method": METHOD,
         "version": __version__,
     }
     if access != SEEN:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, RejectedError, StoreError
+from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, RejectedError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kit import KIND as KIT
 from zooaudit.kit import Kit, answers_digest, load_kit, read_kit
@@ -186,8 +186,8 @@ class Opened:
         if len(ids) != 1:
             raise RejectedError(f"it holds {len(ids)} pieces of evidence, not one: {CHANGED}")
         evidence = pack.load(KIND, ids[0])
-        meta = evidence.meta
         try:
+            meta = evidence.meta
             if missing := sorted(
                 ({*SETTLED, "commitment", "suspect", "read_as", "queries", "columns", "together", "verdict"}) - meta.keys()
             ):
@@ -199,6 +199,8 @@ class Opened:
             _check_types(meta, together)
             table = evidence.table(ANSWERS, schema(meta["columns"]))
             Access.named(meta["read_as"])
+        except FormatError as error:
+            raise InputError(f"{error.found}: check the pack with that version") from error
         except MissingArtifactError as error:
             raise RejectedError(f"the kit {meta['kit']} is missing: {CHANGED}") from error
         except DamagedArtifactError as error:
@@ -245,7 +247,7 @@ def _check_types(meta: dict[str, Any], together: Together) -> None:
         raise TypeError("a level, a p-value or a count that is no number")
     if not 2 <= meta["columns"] <= MOST_COLUMNS:
         raise TypeError(f"{meta['columns']} columns of answers")
-    for name in ("kit", "suspect", "access", "read_as", "p_value", "code", "commitment"):
+    for name in ("kit", "suspect", "access", "read_as", "p_value", "method", "commitment"):
         if not isinstance(meta[name], str):
             raise TypeError(f"{name} that is no text")
     if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:

@@ -18,6 +18,7 @@ from zooaudit.errors import (
     BusyError,
     ConfigError,
     DamagedArtifactError,
+    FormatError,
     LimitError,
     MissingArtifactError,
     NotWrittenError,
@@ -232,7 +233,7 @@ class Auditor:
             raise StoreError("the store did not answer a moment ago")
         try:
             return self._there().load(KIND, id_)
-        except (MissingArtifactError, DamagedArtifactError):
+        except (MissingArtifactError, DamagedArtifactError, FormatError):
             raise
         except StoreError:
             self._away_until = time.monotonic() + AWAY_S
@@ -326,6 +327,11 @@ class Auditor:
         except DamagedArtifactError as error:
             log.error("audit %s: %s", id_, error)
             self._book.note(id_, state=FAILED, error="the kit is damaged in the store; the service's log says where")
+        except FormatError as error:
+            log.error("audit %s: %s", id_, error)
+            self._book.note(
+                id_, state=FAILED, error="its kit or its ledger is of another version of zooaudit; the service's log says which"
+            )
         except (NotWrittenError, sqlite3.OperationalError, OSError) as error:
             log.warning("audit %s: %s", id_, error)
             again = Later("the service's data cannot be written; it goes on when there is room again", self._longer(id_))

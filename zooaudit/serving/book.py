@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from zooaudit.databases import claim_format
 from zooaudit.errors import NotWrittenError, StoreError
 from zooaudit.suspects.addresses import without_keys
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 OPEN = (QUEUED, RUNNING)
+FORMAT = 1
 TABLES = """
 PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS audits (
@@ -60,6 +62,7 @@ class Book:
             self._db.executescript(TABLES)
             if "starts" not in [row[1] for row in self._db.execute("PRAGMA table_info(audits)")]:
                 self._db.execute(ADD_STARTS)
+            claim_format(self._db, FORMAT, f"the list of audits {path}")
             self._forget()
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the book of audits {path} cannot be used: {error}") from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
+from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, StoreError
 from zooaudit.kit import KIND, Kit, made_by, read_kit
 from zooaudit.metrics import KIT_SECONDS, record
 from zooaudit.serving.schemas import KitSummary
@@ -102,7 +102,7 @@ class Kits:
         for id_ in ids:
             try:
                 found.append(_summary(artifacts.load(KIND, id_)))
-            except (DamagedArtifactError, MissingArtifactError) as error:
+            except (DamagedArtifactError, FormatError, MissingArtifactError) as error:
                 log.error("%s", error)
         return found
 

@@ -13,6 +13,7 @@ from starlette.routing import Match, Route
 from zooaudit.errors import (
     AnswersError,
     DamagedArtifactError,
+    FormatError,
     InputError,
     LimitError,
     MissingArtifactError,
@@ -88,6 +89,10 @@ def _refusal(error: Exception) -> Refused:
         return Refused(HTTPStatus.BAD_GATEWAY, str(error))
     if isinstance(error, MissingArtifactError):
         return Refused(HTTPStatus.NOT_FOUND, "there is no such kit, or report", expected="an id that GET /kits, or GET /reports, lists")
+    if isinstance(error, FormatError):
+        log.error("%s", error)
+        why = "the kit was made by another version of zooaudit; its owner has to make it again"
+        return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, why)
     if isinstance(error, DamagedArtifactError):
         log.error("%s", error)
         return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where")

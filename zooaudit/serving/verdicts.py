@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from zooaudit.config import digest_of
+from zooaudit.databases import claim_format
 from zooaudit.errors import NotWrittenError, StoreError
-from zooaudit.evidence.keeping import CODE
+from zooaudit.evidence.keeping import METHOD
 from zooaudit.serving.book import Book
 from zooaudit.suspects.addresses import without_keys
 
@@ -26,6 +27,7 @@ ANSWERS_BYTES = 2 * 2**30
 PAGE = 200
 """Rows that are read at once."""
 COLUMNS = ("id", "made", "by", "kit", "suspect", "call", "answers", "asked", "told")
+FORMAT = 1
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
@@ -72,6 +74,7 @@ class Verdicts:
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self._db.executescript(TABLES)
+            claim_format(self._db, FORMAT, f"the kept verdicts {path}")
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the kept verdicts {path} cannot be used: {error}") from error
 
@@ -86,7 +89,7 @@ class Verdicts:
             NotWrittenError: there is no room.
         """
         suspect = without_keys(str(told["suspect"]))
-        about = [by, told["digest"], suspect, told["answers_sha256"], asked, CODE]
+        about = [by, told["digest"], suspect, told["answers_sha256"], asked, METHOD]
         id_ = digest_of(about)
         call = told["twins"]["call"] if told.get("twins") else told["paper"]["decision"]
         kept = told | {"suspect": suspect, "id": id_}

@@ -10,8 +10,10 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from zooaudit import __version__
 from zooaudit.data.limited_parquet import reader
-from zooaudit.errors import DamagedArtifactError, DataError, MissingArtifactError
+from zooaudit.errors import DamagedArtifactError, DataError, FormatError, MissingArtifactError
+from zooaudit.storage.manifest import REMEDIES, Manifest, format_of
 from zooaudit.storage.port import Store
 
 REPAIR = "remove it with 'zooaudit store check --repair' and run again: it is rebuilt"
@@ -23,15 +25,40 @@ class Artifact:
 
     kind: str
     id: str
-    meta: dict[str, Any]
-    files: dict[str, dict[str, Any]]
-    digest: str
-    """SHA-256 of the manifest: of everything in it, file digests included."""
+    said: Manifest
+    """What its manifest says, in whatever format: for those who copy it or look it over."""
     manifest: bytes = field(repr=False)
     """As it is stored."""
     _store: Store = field(repr=False)
     limited: bool = False
     """Its tables are a stranger's, and read where they can do no harm."""
+
+    @property
+    def files(self) -> dict[str, dict[str, Any]]:
+        """By name: ``sha256`` and ``bytes``."""
+        return self.said.files
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest: of everything in it, file digests included."""
+        return self.said.digest
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Its metadata.
+
+        Raises:
+            FormatError: another version of zooaudit wrote it, in a format that this one does not read.
+        """
+        expected = format_of(self.kind)
+        if self.said.format != expected:
+            newer = self.said.format > expected
+            raise FormatError(
+                f"{self.kind} {self.id} has format {self.said.format}, written by zooaudit {self.said.code}; "
+                f"this one ({__version__}) reads format {expected}",
+                "upgrade zooaudit" if newer else REMEDIES.get(self.kind, "run again what made it, in another store"),
+            )
+        return self.said.meta
 
     def read(self, name: str) -> bytes:
         """Content of one file."""

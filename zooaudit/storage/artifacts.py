@@ -29,7 +29,7 @@ from zooaudit.storage.cache import CachedStore, cached
 from zooaudit.storage.collecting import collect, put_back, unnamed
 from zooaudit.storage.leases import Job, Leases, dead_leases
 from zooaudit.storage.local import LocalStore
-from zooaudit.storage.manifest import MOST_BYTES, NAME, check_name, digest_of_body, read_manifest
+from zooaudit.storage.manifest import MOST_BYTES, NAME, check_name, digest_of_body, format_of, read_manifest
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.observed import ObservedStore
 from zooaudit.storage.port import Store
@@ -173,7 +173,7 @@ class Artifacts:
             sha = hashlib.sha256(content).hexdigest()
             self._store.create(object_key(sha), content)
             listed[name] = {"sha256": sha, "bytes": len(content)}
-        body = {"format": FORMAT, "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
+        body = {"format": format_of(kind), "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
         digest = digest_of_body(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
@@ -183,7 +183,7 @@ class Artifacts:
         if not ours:
             return self.load(kind, id_)
         self.used.add((kind, id_))
-        return Artifact(kind, id_, json.loads(manifest)["meta"], listed, digest, manifest, self._store)
+        return Artifact(kind, id_, read_manifest(manifest, kind, id_), manifest, self._store)
 
     def _mark(self) -> None:
         """Say which format this store has, once."""
@@ -246,7 +246,7 @@ class Artifacts:
         except ValueError as error:
             raise DamagedArtifactError(f"{key} in {self.url} is no sound manifest: {error}; {REPAIR}") from error
         self.used.add((kind, id_))
-        return Artifact(kind, id_, found.meta, found.files, found.digest, raw, self._store, self._limited)
+        return Artifact(kind, id_, found, raw, self._store, self._limited)
 
     def has(self, kind: str, id_: str) -> bool:
         """Whether the artifact is there, complete."""

@@ -14,6 +14,10 @@ from zooaudit.errors import InputError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
+FORMATS = {"kit": 2, "evidence": 2}
+"""By kind of artifact: the format of its files and metadata; 1 for kinds that are not listed. Raise a number when artifacts written before
+can no longer be read as they are: they are then refused by it."""
+REMEDIES = {"kit": "make it again by 'zooaudit audit' with the same recipe and store, which trains nothing", "evidence": "score again"}
 MOST_BYTES = 64 * 2**20
 """Of a manifest: the largest kits' have a few MiB."""
 MOST_FILES = 10_000
@@ -27,11 +31,15 @@ class Manifest:
     Attributes:
         files: by name: ``sha256`` and ``bytes`` of the content.
         digest: SHA-256 of all that it says.
+        format: of files and metadata; see ``FORMATS``.
+        code: the version of zooaudit that wrote it.
     """
 
     meta: dict[str, Any]
     files: dict[str, dict[str, Any]]
     digest: str
+    format: int
+    code: str
 
 
 def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
@@ -54,7 +62,15 @@ def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
     meta = told.get("meta")
     if not isinstance(meta, dict):
         raise ValueError(f"its meta is {_short(meta)}; expected an object")
-    return Manifest(meta, _files(told.get("files")), stated)
+    format_ = told.get("format")
+    if type(format_) is not int:
+        raise ValueError(f"its format is {_short(format_)}; expected a whole number")
+    return Manifest(meta, _files(told.get("files")), stated, format_, str(told.get("code"))[:40])
+
+
+def format_of(kind: str) -> int:
+    """The format in which this version writes and reads artifacts of a kind."""
+    return FORMATS.get(kind, 1)
 
 
 def _files(found: Any) -> dict[str, dict[str, Any]]:

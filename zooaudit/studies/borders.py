@@ -8,8 +8,8 @@ from torch import Tensor
 
 from zooaudit.baselines.ipguard import MARGINS, IpGuard
 from zooaudit.baselines.scores import matching_rate
-from zooaudit.code import code_digest
 from zooaudit.data.images import to_unit
+from zooaudit.methods import versions_of
 from zooaudit.reporting.canvas import LOOKS, rendered
 from zooaudit.seeds import derive
 from zooaudit.steps import kept_tensors
@@ -26,7 +26,7 @@ PAIRS = 400
 SURE = 0.5
 """A mean gap that counts as large: half of all confidence."""
 BORDERS = {"the last layer": last_layer_border, "pixels": border_points}
-CODE = code_digest("uap", "baselines")
+METHOD = versions_of("studies", "uap", "baselines")
 PAPER_IPGUARD = {"fashion-mnist": 0.83, "cifar10": 0.75, "tiny-imagenet": 0.61}
 
 
@@ -77,7 +77,7 @@ def _ipguard_questions(bench: Bench, margin: float) -> Tensor:
         found = IpGuard(margin).points(bench.victim.module, start, derive(seed, "targets"))
         return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
 
-    inputs = [CODE, bench.victim.id, bench.dataset.digest, margin, POINTS, vars(IpGuard(margin)), seed]
+    inputs = [METHOD, bench.victim.id, bench.dataset.digest, margin, POINTS, vars(IpGuard(margin)), seed]
     return kept_tensors(bench.artifacts, "ipguard", inputs, make)[0]["questions"]
 
 
@@ -177,5 +177,5 @@ def _border_questions(bench: Bench, where: str) -> Tensor:
         found, _ = BORDERS[where](bench.victim.module, pairs[:half], pairs[half : 2 * half])
         return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
 
-    inputs = [CODE, bench.victim.id, bench.dataset.digest, PAIRS, where, bench.recipe.seed]
+    inputs = [METHOD, bench.victim.id, bench.dataset.digest, PAIRS, where, bench.recipe.seed]
     return kept_tensors(bench.artifacts, "border", inputs, make)[0]["questions"]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.code import code_digest
+from zooaudit.methods import versions_of
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.reporting.projection import MOST_ROWS, principal, tsne
 from zooaudit.steps import kept_tensors
@@ -20,7 +20,7 @@ from zooaudit.verdict.metrics import auc
 from zooaudit.zoo.spec import ModelSpec, Role
 
 NEIGHBOURS = 5
-CODE = code_digest("uap")
+METHOD = versions_of("studies", "uap")
 
 
 def local_questions(bench: Bench) -> Tensor:
@@ -33,7 +33,7 @@ def local_questions(bench: Bench) -> Tensor:
         v = local_perturbations(bench.victim.module, x, config.norm, config.epsilon).cpu().view_as(clean)
         return {"questions": torch.stack([clean, (clean + v).clamp(0, 1)], dim=2)}, {}
 
-    inputs = [CODE, bench.victim.id, bench.dataset.digest, config.norm, config.epsilon, vars(bench.recipe.fingerprint), bench.recipe.seed]
+    inputs = [METHOD, bench.victim.id, bench.dataset.digest, config.norm, config.epsilon, vars(bench.recipe.fingerprint), bench.recipe.seed]
     return kept_tensors(bench.artifacts, "lap", inputs, make)[0]["questions"]
 
 

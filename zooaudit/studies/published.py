@@ -32,7 +32,7 @@ from zooaudit.studies.published_images import Images, read_images
 from zooaudit.studies.published_models import Found, checked, digest, find, load
 from zooaudit.studies.published_names import BENCHMARKS, Benchmark, Pair, stored
 from zooaudit.studies.registry import ModelsStudy
-from zooaudit.studies.runner import CODE, ROWS, Result, files_of, result_of
+from zooaudit.studies.runner import METHOD, ROWS, Result, files_of, result_of
 from zooaudit.studies.validity import Row
 from zooaudit.suspects.blackbox import TorchBlackBox
 
@@ -104,7 +104,9 @@ class Run:
 
     def _id(self, victim: str) -> str:
         """Changes with the victim's questions."""
-        return digest_of([CODE, self.benchmark.group, victim, self.images.digest, self._digest(victim), len(self.images.labels), *BUDGETS])
+        return digest_of(
+            [METHOD, self.benchmark.group, victim, self.images.digest, self._digest(victim), len(self.images.labels), *BUDGETS]
+        )
 
     def _questions(self, victim: str) -> Questions:
         """Made once, and kept: it takes as long as asking many suspects."""

@@ -37,6 +37,7 @@ class Study:
     Attributes:
         source: where the paper says it.
         builds: whether it needs models that an audit does not build.
+        version: raise it when the study counts something else: outcomes that are kept are then made again.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Study:
     source: str
     run: Callable[[Bench], Outcome]
     builds: bool = False
+    version: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class ModelsStudy:
     """Whether it uses images of owners' training sets, where there are any."""
     downloads: bool = False
     """Whether it is also tried on models that were published, in a folder of ``--data``."""
+    version: int = 1
+    """As of ``Study``."""
 
 
 STUDIES = {

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zooaudit import steps
-from zooaudit.code import code_digest
 from zooaudit.config import digest_of
 from zooaudit.errors import DamagedArtifactError
+from zooaudit.methods import versions_of
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.contest import Load
@@ -23,7 +23,7 @@ from zooaudit.studies.owners import Owner
 from zooaudit.studies.registry import ModelsStudy, Study
 
 KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
-CODE = code_digest("studies", "baselines", "uap", "fingerprint", "encoder", "verdict")
+METHOD = versions_of("studies", "baselines", "uap", "points", "encoder", "verdict")
 """Another way to compute, another outcome: an edit of these rooms makes every study run anew, on models and answers that are there."""
 
 
@@ -68,7 +68,7 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
     """
     recipe, dataset = bench.recipe, bench.dataset
     plan = steps.plan(recipe, dataset, bench.artifacts, None)
-    id_ = f"{study.name}.{digest_of([CODE, study.name, asdict(recipe), dataset.digest, [s.id for s in plan.specs]])}"
+    id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, asdict(recipe), dataset.digest, [s.id for s in plan.specs]])}"
     fresh = not bench.artifacts.has(KIND, id_)
     if fresh:
         started, queries, trained = time.perf_counter(), bench.queries, bench.trained
@@ -110,7 +110,7 @@ def run_on_models(
     for owner in owners:
         told(owner.name)
         digest = owner.collection.digest(owner.ids, owner.name if study.trained else "")
-        id_ = f"{study.name}.{digest_of([CODE, study.name, owner.name, digest])}"
+        id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, owner.name, digest])}"
         if not artifacts.has(OWNERS, id_):
             fresh = True
             table = pa.Table.from_pylist(study.rows(owner, load))

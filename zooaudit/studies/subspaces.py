@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zooaudit.code import code_digest
 from zooaudit.config import Norm, UapConfig, UapMethod
 from zooaudit.data.on_disk import in_memory
+from zooaudit.methods import versions_of
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.seeds import derive
 from zooaudit.steps import kept_tensors
@@ -34,7 +34,7 @@ RATED = 5
 RATIO, SEPARATED = 2.0, 0.9
 ITSELF = "victim"
 """Its other UAPs: how far it is from itself."""
-CODE = code_digest("uap")
+METHOD = versions_of("studies", "uap")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _uaps(bench: Bench, arm: Arm, id_: str, turn: int) -> dict[str, Tensor]:
         rates = made.new_tensor([fooling_rate(model, bench.dataset.test.images, v) for v in made[:RATED]])
         return {"uaps": made.flatten(1).cpu(), "rates": rates.cpu()}, {}
 
-    inputs = [CODE, id_, bench.dataset.digest, vars(config), count, turn, bench.recipe.seed]
+    inputs = [METHOD, id_, bench.dataset.digest, vars(config), count, turn, bench.recipe.seed]
     return kept_tensors(bench.artifacts, "subspace", inputs, make)[0]
 
 

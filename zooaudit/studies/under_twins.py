@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from zooaudit import steps
-from zooaudit.code import code_digest
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import to_unit
 from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.encoder.network import Encoder
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.fingerprint.answers import fingerprints
+from zooaudit.methods import versions_of
 from zooaudit.seeds import derive
 from zooaudit.steps import kept_tensors
 from zooaudit.studies.bench import FAMILIES, Bench
@@ -38,7 +38,7 @@ VIEWS = 5
 """Of N datapoints, clean and perturbed: 1,000 questions with the paper's N."""
 PAIRS = 1000
 LEVEL = 0.05
-CODE = code_digest("uap", "fingerprint")
+METHOD = versions_of("studies", "uap", "points")
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def questions(bench: Bench, candidate: str) -> Asked:
         made = {"local": local, "pixels": border_points(of.module, *ends)[0], "last_layer": last_layer_border(of.module, *ends)[0]}
         return {k: v.cpu() for k, v in made.items()}, {}
 
-    inputs = [CODE, candidate, dataset.digest, VIEWS, PAIRS, vars(recipe.uap), vars(recipe.fingerprint), recipe.seed]
+    inputs = [METHOD, candidate, dataset.digest, VIEWS, PAIRS, vars(recipe.uap), vars(recipe.fingerprint), recipe.seed]
     made = kept_tensors(bench.artifacts, "under-twins", inputs, make)[0]
     asked = steps.questions(uap, points)
     clean = asked[:, :, 0]

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.databases import claim_format
 from zooaudit.errors import BusyError, InputError, NotWrittenError, SuspectError
 from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.naming import Form
 
+FORMAT = 1
 TABLES = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -68,6 +70,7 @@ class Ledger:
     Raises:
         InputError: the file is no ledger, or another suspect's.
         BusyError: another process is asking this suspect.
+        FormatError: a newer zooaudit wrote it.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Ledger:
             self._db.executescript(TABLES)
             if "at" not in [row[1] for row in self._db.execute("PRAGMA table_info(answers)")]:
                 self._db.execute(ADD_TIME)
+            claim_format(opened, FORMAT, self._called)
             self._of(json.dumps(about, sort_keys=True))
             self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))  # under way when a run ended
         except BaseException as error:

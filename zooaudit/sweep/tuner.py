@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from ray import tune
 
-from zooaudit.code import code_digest
 from zooaudit.config import digest_of
 from zooaudit.distributed.cluster import cluster
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError, StoreError, first_line
+from zooaudit.methods import versions_of
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.sweep.field import LineUp
 from zooaudit.sweep.result import Row
@@ -22,8 +22,7 @@ from zooaudit.sweep.space import Trial
 from zooaudit.sweep.trial import Field, evaluate
 
 KIND = "trial"
-CODE = code_digest("sweep", "studies", "fingerprint", "encoder", "verdict")
-"""Another way to compute, another result."""
+METHOD = versions_of("sweep", "studies", "points", "encoder", "verdict")
 RESTARTS = 3
 """How often a trial is run again whose actor or node died."""
 
@@ -48,10 +47,10 @@ class Swept:
 
 
 def trial_id(trial: Trial, line_up: LineUp) -> str:
-    """What a trial's result is kept under: changes with the trial, the code, the recipe, the data and every model in it."""
+    """What a trial's result is kept under: changes with the trial, the method, the recipe, the data and every model in it."""
     bench = line_up.bench
     models = [s.id for s in (*bench.encoder_models, *line_up.of(trial))]
-    return digest_of([CODE, trial, bench.recipe.digest, bench.dataset.digest, bench.zoo.plan.victim, models])
+    return digest_of([METHOD, trial, bench.recipe.digest, bench.dataset.digest, bench.zoo.plan.victim, models])
 
 
 def run_trials(trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_once: int | None = None) -> Swept:
