@@ -22,7 +22,7 @@ import torch
 from measure import RESULTS, context, save, spread
 
 from zooaudit.data.resolve import resolve
-from zooaudit.recipes import get_recipe
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
 from zooaudit.zoo.fit import accuracy

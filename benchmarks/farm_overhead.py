@@ -24,14 +24,14 @@ from measure import save, spread
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cluster.seaweed import Seaweed, make_bucket
+from zooaudit.cli.terminal import TimedFarm
 from zooaudit.config import TrainConfig
-from zooaudit.console import TimedFarm
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import load_digits
-from zooaudit.distributed.cluster import cores
-from zooaudit.distributed.ray_farm import RayFarm
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import KIND, load_record
+from zooaudit.training.cluster import cores
+from zooaudit.training.ray_farm import RayFarm
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 

@@ -18,11 +18,11 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
+from zooaudit.audit.twin_step import Asked, Pools, assembled, foreseen, order
 from zooaudit.config import EncoderConfig, TwinTestConfig, VerdictConfig
-from zooaudit.encoder.network import Encoder
-from zooaudit.kit import Kit, load_kit, save_kit
+from zooaudit.kits.kit import Kit, load_kit, save_kit
+from zooaudit.paper.encoder import Encoder
 from zooaudit.storage.artifacts import open_store
-from zooaudit.twin_testing import Asked, Pools, assembled, foreseen, order
 from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import FOREIGN, NATURAL, Candidate, Reference, TwinTest
 

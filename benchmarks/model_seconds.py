@@ -19,19 +19,19 @@ from typing import Any
 
 from measure import RESULTS, context, spread
 
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
-from zooaudit.farm import build_and_commit
-from zooaudit.measured import DOMAINS, kind
-from zooaudit.recipes import get_recipe
+from zooaudit.planning.measured import DOMAINS, kind
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
+from zooaudit.training.farm import build_and_commit
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.spec import ModelSpec
 
 RECIPE = get_recipe("fmnist-quick")
-PRODUCT = Path(__file__).parent.parent / "zooaudit" / "measured.json"
+PRODUCT = Path(__file__).parent.parent / "zooaudit" / "planning" / "measured.json"
 
 
 def main() -> None:

@@ -33,9 +33,9 @@ import torch
 from measure import save, spread
 
 from zooaudit.client import arrow_body
-from zooaudit.kit import Kit, find_kit, read_kit
-from zooaudit.serving.app import AT_ONCE
+from zooaudit.kits.kit import Kit, find_kit, read_kit
 from zooaudit.serving.bodies import ARROW, JSON, RAW, read_rows
+from zooaudit.serving.deployments import AT_ONCE
 from zooaudit.serving.scoring import Job, score_all
 from zooaudit.storage.artifacts import open_store
 
@@ -68,7 +68,7 @@ import os, sys
 import torch, uvicorn
 from fastapi import FastAPI, Request
 from pydantic import BaseModel
-from zooaudit.kit import load_kit
+from zooaudit.kits.kit import load_kit
 from zooaudit.storage.artifacts import open_store
 
 torch.set_num_threads(1)

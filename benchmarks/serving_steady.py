@@ -25,7 +25,7 @@ import torch
 from measure import save, spread
 from serving import bodies, load, process
 
-from zooaudit.kit import find_kit, read_kit, save_kit
+from zooaudit.kits.kit import find_kit, read_kit, save_kit
 from zooaudit.storage.artifacts import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -2,7 +2,7 @@
 
     python benchmarks/simulated_cluster.py [--models 10000] [--workers 1 4 16 64 256]
 
-Models do not train, they sleep: as many seconds as zooaudit/measured.json says that such a model takes on a core. A request to the store
+Models do not train, they sleep: as many seconds as measured.json says that such a model takes on a core. A request to the store
 and a call of the queue take as long as the options say; a group of workers takes --start seconds to start, and starts again whenever a
 machine is lost or comes back, as under Ray Train: what was in its workers' hands is lost. With --lost, that share of the machines (of four
 workers each) goes away at random times and comes back five minutes later.
@@ -27,16 +27,16 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.virtual_time import Clock, Server, Thread
 from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.distributed import queue_actor
-from zooaudit.distributed.queue_actor import QueueActor
-from zooaudit.distributed.ray_farm import GROW_EVERY_S, WAIT_FOR_PARENT_S, RayFarm
-from zooaudit.farm import build_and_commit, ordered_tasks
-from zooaudit.measured import DOMAINS, measured
-from zooaudit.recipes import get_recipe
-from zooaudit.sizing import planned, scaled
+from zooaudit.planning.measured import DOMAINS, measured
+from zooaudit.planning.sizing import planned, scaled
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import BEATS_A_LEASE, Job
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.training import queue_actor
+from zooaudit.training.farm import build_and_commit, ordered_tasks
+from zooaudit.training.queue_actor import QueueActor
+from zooaudit.training.ray_farm import GROW_EVERY_S, WAIT_FOR_PARENT_S, RayFarm
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Parent, Status
 from zooaudit.zoo.spec import ModelSpec

@@ -27,14 +27,14 @@ from pathlib import Path
 import numpy as np
 from measure import save, spread
 
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.data.resolve import resolve
-from zooaudit.distributed.cluster import cores
-from zooaudit.recipes import get_recipe
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies.bench import Bench, NoFarm
 from zooaudit.studies.cohort import Variant
 from zooaudit.sweep.space import parse_space
+from zooaudit.training.cluster import cores
 from zooaudit.zoo.spec import Role
 
 MEASURED = (10, 50, 100)

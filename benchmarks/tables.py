@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from zooaudit.measured import DOMAINS
-from zooaudit.planning import sizing_table
-from zooaudit.recipes import get_recipe
+from zooaudit.cli.plan import sizing_table
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.recipes.named import get_recipe
 from zooaudit.studies.outcome import Holds
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from zooaudit.config import UapConfig
 from zooaudit.data.resolve import resolve
-from zooaudit.recipes import get_recipe
+from zooaudit.paper.many_uaps import many_uaps
+from zooaudit.paper.uap import fooling_rate, gradient_uap
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
 from zooaudit.studies.subspaces import ARMS, MOST
-from zooaudit.uap.batched import many_uaps
-from zooaudit.uap.universal import fooling_rate, gradient_uap
 
 RATED, HELD_OUT = 5, 2000
 

@@ -16,12 +16,12 @@ from art.attacks.evasion import UniversalPerturbation
 from art.estimators.classification import PyTorchClassifier
 from measure import save, spread
 
+from zooaudit.audit.steps import Victim
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import resolve
-from zooaudit.steps import Victim
+from zooaudit.paper.uap import craft_uap, fooling_rate
 from zooaudit.storage.artifacts import open_store
-from zooaudit.uap.universal import craft_uap, fooling_rate
 
 
 def main() -> None:

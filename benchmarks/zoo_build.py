@@ -22,11 +22,11 @@ from typing import Any
 
 from measure import RESULTS, context, save, spread
 
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import resolve
-from zooaudit.recipes import get_recipe
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
 from zooaudit.zoo.spec import ModelSpec

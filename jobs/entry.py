@@ -13,9 +13,9 @@ def run(subcommand: str) -> None:
     if not os.environ.get("RAY_ADDRESS"):
         give_up(f"this is no Ray job; start it with: ray job submit --address URL --working-dir . -- python jobs/{subcommand}.py ...")
     try:
-        import zooaudit.distributed.ray_farm
-        import zooaudit.storage.s3  # noqa: F401  both are loaded late otherwise
-        from zooaudit.cli import main
+        import zooaudit.storage.s3
+        import zooaudit.training.ray_farm  # noqa: F401  both are loaded late otherwise
+        from zooaudit.cli.main import main
     except ImportError as error:
         give_up(
             f"{error} for {sys.executable} on the cluster; install zooaudit's packages on every node with "

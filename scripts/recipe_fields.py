@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from zooaudit.recipe_files.table import fields_table
+from zooaudit.recipes.table import fields_table
 
 PAGE = Path(__file__).parent.parent / "docs" / "recipes.md"
 BEGIN, END = "<!-- table: fields -->\n", "<!-- end -->"

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests.finished import Finished
-from zooaudit.cli import main
-from zooaudit.kit import find_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import find_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS, load_module

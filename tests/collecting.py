@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from zooaudit.metrics import METRICS, Metric, collect_with
+from zooaudit.telemetry.metrics import METRICS, Metric, collect_with
 
 Tags = frozenset[tuple[str, str]]
 

@@ -20,9 +20,9 @@ from tests.test_bodies import as_parquet, table
 from tests.test_kit import make_kit
 from tests.test_service import CLASSES, COPY, K
 from zooaudit.choices import SCOPES
-from zooaudit.kit import Kit, save_kit
+from zooaudit.kits.kit import Kit, save_kit
+from zooaudit.serving.application import make_app
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings

@@ -5,9 +5,9 @@ from dataclasses import replace
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import FarmError
-from zooaudit.farm import SerialFarm, Watch
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
+from zooaudit.training.farm import SerialFarm, Watch
 from zooaudit.zoo.spec import ModelSpec
 
 

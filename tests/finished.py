@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.collecting import Notebook
-from zooaudit.cli import main
-from zooaudit.measured import DOMAINS
-from zooaudit.metrics import collect_with
-from zooaudit.recipes import DIGITS
-from zooaudit.sizing import planned
+from zooaudit.cli.main import main
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.planning.sizing import planned
+from zooaudit.recipes.named import DIGITS
+from zooaudit.telemetry.metrics import collect_with
 
 MODELS = len(planned(DIGITS, DOMAINS["digits"]).specs)
 """That an audit by the recipe ``digits`` builds."""

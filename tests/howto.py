@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from werkzeug.serving import make_server
 
 from tests.manifests import ROOT
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.data.resolve import load_digits
 from zooaudit.zoo import call_training, own_training
 

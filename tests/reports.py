@@ -12,14 +12,14 @@ import pytest
 
 from tests.farms import Untouched, quiet
 from tests.finished import Finished
+from zooaudit.audit.pipeline import Audit, Suspect, run_audit
 from zooaudit.data.resolve import load_digits
-from zooaudit.pipeline import Audit, Suspect, run_audit
-from zooaudit.recipes import get_recipe
+from zooaudit.paper.t_test import Decision
+from zooaudit.recipes.named import get_recipe
 from zooaudit.reporting import canvas, projection
 from zooaudit.reporting.report import write_report
 from zooaudit.reporting.summary import RunFacts
 from zooaudit.storage.artifacts import open_store
-from zooaudit.verdict.paper import Decision
 from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Role

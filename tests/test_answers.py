@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.makers import Affine
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.data.images import Dataset
 from zooaudit.errors import AnswersError, DamagedArtifactError
-from zooaudit.fingerprint.answers import ask, check_answers, fingerprints, queries
+from zooaudit.paper.fingerprint import ask, check_answers, fingerprints, queries
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, TorchBlackBox
 

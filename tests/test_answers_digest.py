@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.cases import Capture, kit_of
-from zooaudit.cli import main
-from zooaudit.kit import load_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import load_kit
 from zooaudit.reporting.explained_page import DIGEST_OF_CSV
 from zooaudit.storage.artifacts import open_store
 

@@ -31,11 +31,12 @@ from tests.scripted import Asked
 from tests.strangers import Stranger, read_png, serving
 from tests.test_kit import make_kit
 from tests.tritons import Triton, over_grpc, over_http
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.suspects import http, opening
+from zooaudit.suspects import http_transport as http
+from zooaudit.suspects import opening
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 from zooaudit.suspects.signing import Signing
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from zooaudit.config import UapConfig
 from zooaudit.data.batches import MOST_VALUES, images_at_once
 from zooaudit.data.images import ImageSet, to_unit
-from zooaudit.fingerprint.answers import ask
-from zooaudit.fingerprint.points import representation
+from zooaudit.paper.datapoints import representation
+from zooaudit.paper.fingerprint import ask
+from zooaudit.paper.uap import craft_uap, fooling_rate, local_perturbations, predict
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.uap.universal import craft_uap, fooling_rate, local_perturbations, predict
 from zooaudit.zoo.attacks.crafted import jacobian_step, least_certain, move_to_boundary
 from zooaudit.zoo.fit import accuracy, agreement
 

@@ -15,9 +15,9 @@ from cluster.seaweed import free_ports
 from tests.manifests import ROOT
 from tests.scripted import Asked, Reply, scripted
 from tests.test_kit import make_kit
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError, FarmError
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
 from zooaudit.serving import under_ray
 from zooaudit.serving.before import own_data, own_port
 from zooaudit.serving.under_ray import last_line, wait_until_ready
@@ -92,7 +92,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     def not_yet(*_: object) -> str:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("zooaudit.serve_commands.start_ray", not_yet)
+    monkeypatch.setattr("zooaudit.cli.serve.start_ray", not_yet)
     for name in [n for n in os.environ if n.startswith("ZOOAUDIT_")]:
         monkeypatch.delenv(name)
     before = dict(os.environ)
@@ -139,7 +139,7 @@ def test_a_store_without_kits_is_said(said: object, tmp_path: Path) -> None:
 def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     """Counted in modules, not in seconds."""
     program = (
-        "import sys\nfrom zooaudit.cli import main\nheavy = {'torch', 'ray', 'numpy', 'boto3', 'fastapi', 'pyarrow'}\nclass Err:\n"
+        "import sys\nfrom zooaudit.cli.main import main\nheavy = {'torch', 'ray', 'numpy', 'boto3', 'fastapi', 'pyarrow'}\nclass Err:\n"
         " def write(self, text): sys.__stdout__.write(text + str(sorted(heavy & set(sys.modules))))\n"
         " def flush(self): pass\n"
         "sys.stderr = Err()\nmain(['serve', '--store', 'none'])"

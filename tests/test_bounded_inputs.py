@@ -17,7 +17,7 @@ import pytest
 
 from tests.test_manifests_of_strangers import bomb
 from zooaudit import client as clients
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.client import Client
 from zooaudit.data import limited_parquet
 from zooaudit.data.zip_limits import check_listing

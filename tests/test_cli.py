@@ -11,10 +11,10 @@ from safetensors.torch import save_file
 
 from tests.finished import MODELS, Finished
 from tests.zoos import TINY
-from zooaudit.cli import main
-from zooaudit.recipes import DIGITS, RECIPES
+from zooaudit.cli.main import main
+from zooaudit.cli.subcommands import SUBCOMMANDS, found
+from zooaudit.recipes.named import DIGITS, RECIPES
 from zooaudit.storage.artifacts import open_store
-from zooaudit.subcommands import SUBCOMMANDS, found
 from zooaudit.zoo.build import BuiltModel
 
 Capture = pytest.CaptureFixture[str]
@@ -308,14 +308,15 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_only_what_is_needed_is_imported(arguments: list[str]) -> None:
     """Counted in modules, not in seconds. Help of one subcommand needs its options alone."""
     code = (
-        "import sys; from zooaudit.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\nprint(*sys.modules, file=sys.stderr)"
+        "import sys; from zooaudit.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     modules = set(done.stderr.split())
     heavy = {"torch", "ray", "pyarrow", "scipy", "numpy"}
-    assert "zooaudit.cli" in modules
+    assert "zooaudit.cli.main" in modules
     assert ("zooaudit.serving" in modules, heavy & modules) == (False, set()) or arguments[:1] == ["audit"]
-    assert not {"zooaudit.serve_commands", "zooaudit.study_commands"} & modules
+    assert not {"zooaudit.cli.serve", "zooaudit.cli.study"} & modules
 
 
 def test_what_subcommands_say_of_themselves_is_what_their_functions_say() -> None:

@@ -30,7 +30,7 @@ from tests.manifests import (
     pods,
 )  # fmt: skip
 from zooaudit import __version__
-from zooaudit.cli import make_parser
+from zooaudit.cli.main import make_parser
 from zooaudit.serving import settings
 
 PODS = pytest.mark.parametrize("pod", pods(), ids=str)

@@ -19,8 +19,8 @@ from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.manifests import CLUSTER, GUIDE, PINNED, ROOT, environment, lineage, pods, stages
-from zooaudit.cli import make_parser
-from zooaudit.distributed.cluster import QUIET
+from zooaudit.cli.main import make_parser
+from zooaudit.training.cluster import QUIET
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TARGETS = pytest.mark.parametrize("target", ["cpu", "cuda"])

@@ -11,7 +11,8 @@ from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicati
 
 from tests.manifests import AUDITING, AUDITOR, CLUSTER, NAME, OBJECTS, SCORING, SERVICE, SPECS, amount, of_kind, pods
 from tests.test_cluster import rules
-from zooaudit.serving import app, settings
+from zooaudit.serving import deployments as app
+from zooaudit.serving import settings
 
 SERVICES = ["service", "auditing"]
 CONFIGS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import StoreError
 from zooaudit.storage import collecting
 from zooaudit.storage.artifacts import Artifacts, open_store

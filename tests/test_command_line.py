@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit.cli import main
-from zooaudit.completion import EXAMPLE
-from zooaudit.subcommands import SUBCOMMANDS
+from zooaudit.cli.completion import EXAMPLE
+from zooaudit.cli.main import main
+from zooaudit.cli.subcommands import SUBCOMMANDS
 
 Capture = pytest.CaptureFixture[str]
 HEAVY = (
@@ -53,7 +53,7 @@ def imported(*arguments: str) -> list[str]:
 def test_what_needs_no_subcommand_imports_none(arguments: list[str]) -> None:
     found = imported(*arguments)
     assert {m for m in found if m.startswith("zooaudit")} == {
-        "zooaudit", "zooaudit.__main__", "zooaudit.cli", "zooaudit.errors", "zooaudit.events", "zooaudit.subcommands",
+        "zooaudit", "zooaudit.__main__", "zooaudit.cli.main", "zooaudit.errors", "zooaudit.telemetry.events", "zooaudit.cli.subcommands",
     }  # fmt: skip
     assert len(found) < 160, "of Python's own modules"
 
@@ -80,8 +80,9 @@ from zooaudit.__main__ import run
 sys.exit(run())
 """
 MOMENTS = (
-    "zooaudit.cli", "argparse", "difflib", "zooaudit.subcommands", "zooaudit.arguments", "zooaudit.arguments.kits", "zooaudit.recipes",
-    "zooaudit.kit_commands", "torch", "torch.nn", "numpy", "pyarrow", "scipy.stats", "zooaudit.kit", "zooaudit.storage.artifacts",
+    "zooaudit.cli.main", "argparse", "difflib", "zooaudit.cli.subcommands", "zooaudit.cli.arguments", "zooaudit.cli.arguments.kits",
+    "zooaudit.recipes.named",
+    "zooaudit.cli.kit", "torch", "torch.nn", "numpy", "pyarrow", "scipy.stats", "zooaudit.kits.kit", "zooaudit.storage.artifacts",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from zooaudit.distributed.ray_farm import KEEP_FREED_MEMORY
+from zooaudit.training.ray_farm import KEEP_FREED_MEMORY
 
 FREED = """
 import sys

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit import console
-from zooaudit.cli import main
-from zooaudit.console import Asides, EventLog, ProgressBar, phase_line, progress_line
-from zooaudit.events import event_line
-from zooaudit.meter import MemoryMeter, tree_bytes
-from zooaudit.phases import Phase, Phases, Tally
-from zooaudit.pipeline import PHASES
-from zooaudit.workqueue import FarmStatus
+from zooaudit.audit.pipeline import PHASES
+from zooaudit.cli import terminal as console
+from zooaudit.cli.main import main
+from zooaudit.cli.terminal import Asides, EventLog, ProgressBar, phase_line, progress_line
+from zooaudit.telemetry.events import event_line
+from zooaudit.telemetry.memory import MemoryMeter, tree_bytes
+from zooaudit.telemetry.phases import Phase, Phases, Tally
+from zooaudit.training.work_queue import FarmStatus
 
 
 def test_line_has_done_rate_and_time_left() -> None:

@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to, violations  # noqa: F401  fixtures
 from tests.serving import listening
 from tests.test_service import COPY, K
+from zooaudit.serving.application import make_app
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.http import make_app
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store

@@ -17,8 +17,8 @@ from tests.console import Desk, Wire, browser, desk, judge, page, stranger, to, 
 from tests.test_bodies import as_parquet, table
 from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, K
-from zooaudit.cli import main
-from zooaudit.kit import save_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import save_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import TwinVerdict

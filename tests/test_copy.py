@@ -15,18 +15,18 @@ import pytest
 from tests.farms import Untouched, quiet
 from tests.finished import MODELS, Finished
 from tests.zoos import TINY
-from zooaudit.cli import main
+from zooaudit.audit.pipeline import Audit, run_audit
+from zooaudit.cli.main import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
-from zooaudit.farm import SerialFarm
-from zooaudit.pipeline import Audit, run_audit
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
-from zooaudit.storage.copy import Copied, copy, everything
-from zooaudit.storage.many import AT_ONCE, at_once
+from zooaudit.storage.at_once import AT_ONCE, at_once
+from zooaudit.storage.copying import Copied, copy, everything
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.runs import artifacts_of_run, begin_run, save_report
+from zooaudit.training.farm import SerialFarm
 
 Capture = pytest.CaptureFixture[str]
 
@@ -144,7 +144,7 @@ def test_content_comes_first_then_the_manifest_and_reports_last(source: Artifact
 
 SLOW = """
 import sys, time
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.storage import local
 real = local.LocalStore.create
 def slow(self, key, content):

@@ -24,7 +24,7 @@ from tests.makers import pixels, png, write_idx
 from tests.test_data_archives import shards, tar
 from tests.test_data_large import class_folder
 from tests.test_data_parquet import saved, written
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.data import array_pixels, copies, large
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import ImagesOnDisk, in_memory

@@ -15,13 +15,13 @@ from tests.test_cli import one_line
 from tests.test_data_archives import zipped
 from tests.test_data_folders import tree
 from tests.test_data_readers import class_folders
-from zooaudit.cli import main, make_parser
+from zooaudit.cli.main import main, make_parser
+from zooaudit.cli.own_data import options_of, reading_of
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading, Sizing
 from zooaudit.data.resolve import resolve
 from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError, DataError, InputError, StoreError
-from zooaudit.own_data import options_of, reading_of
 from zooaudit.storage import s3
 from zooaudit.storage.fetched import fetched
 from zooaudit.storage.s3_client import make_client

@@ -9,8 +9,8 @@ import torch
 from zooaudit.errors import ConfigError
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, hindrance, too_few
-from zooaudit.verdict.many import corrected, one_of
 from zooaudit.verdict.ranking import NormalClaim, normal_claim, ranked
+from zooaudit.verdict.several import corrected, one_of
 
 ALL = Asked("probabilities", 1000, 1000)
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from tests.makers import Affine
 from tests.oracles import deepfool as textbook
 from zooaudit.data.images import Dataset, to_unit
-from zooaudit.uap.deepfool import OVERSHOOT, deepfool
-from zooaudit.uap.universal import local_perturbations, predict
+from zooaudit.paper.deepfool import OVERSHOOT, deepfool
+from zooaudit.paper.uap import local_perturbations, predict
 
 NORMS = ["l2", "linf"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchvision.transforms.functional import gaussian_blur
 
-from zooaudit.fingerprint.answers import check_answers
+from zooaudit.paper.fingerprint import check_answers
 from zooaudit.suspects.defences import BLURRED, DEFENCES, blurred, jpeg, noisy, tempered
 
 ANSWERS = (2 * torch.randn(12, 5, generator=torch.Generator().manual_seed(1))).softmax(1)

@@ -16,10 +16,10 @@ from tests.test_service import Place, ended, problem, submitted
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
 from zooaudit.errors import ConfigError
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
+from zooaudit.serving.application import ROUTERS, make_app
+from zooaudit.serving.audit_records import Book
 from zooaudit.serving.auditor import MOST, NOT_OURS
-from zooaudit.serving.book import Book
-from zooaudit.serving.http import ROUTERS, make_app
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import KINDS, AddressSuspect, refuse_idle
 from zooaudit.storage.artifacts import open_store

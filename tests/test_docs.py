@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from zooaudit import errors
-from zooaudit.cli import make_parser
-from zooaudit.recipes import RECIPES
+from zooaudit.cli.main import make_parser
+from zooaudit.recipes.named import RECIPES
 from zooaudit.studies.borders import PAPER_IPGUARD
 from zooaudit.studies.registry import STUDIES
 from zooaudit.studies.similarity import SHOWN

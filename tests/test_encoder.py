@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from tests.oracles import contrastive
 from zooaudit.config import EncoderConfig
-from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
-from zooaudit.encoder.loss import supervised_contrastive_loss
-from zooaudit.encoder.network import Encoder
 from zooaudit.errors import ConfigError
-from zooaudit.verdict.similarity import similarities
+from zooaudit.paper.encoder import Encoder
+from zooaudit.paper.encoder_loss import supervised_contrastive_loss
+from zooaudit.paper.encoder_training import INDEPENDENT, STOLEN, fit_encoder
+from zooaudit.paper.similarity import similarities
 
 QUICK = EncoderConfig(steps=60)
 

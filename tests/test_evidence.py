@@ -15,20 +15,20 @@ import torch
 from tests.cases import Capture, copied, exported, kit_of, suspect, verified
 from tests.makers import make_twin_test, near
 from tests.test_kit import make_kit
-from zooaudit import evidence_commands
-from zooaudit.cli import main, make_parser
+from zooaudit.cli import evidence as evidence_commands
+from zooaudit.cli.main import main, make_parser
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence.checks import recomputed
 from zooaudit.evidence.keeping import ANSWERS, Together, commitment, keep
 from zooaudit.evidence.packs import Opened, export, opened
-from zooaudit.kit import KIND as KIT
-from zooaudit.kit import TENSORS, Kit, load_kit, save_kit
-from zooaudit.recipes import RECIPES, recipe_from
+from zooaudit.kits.kit import KIND as KIT
+from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
+from zooaudit.recipes.named import RECIPES, recipe_from
 from zooaudit.storage.artifacts import open_store, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Call
-from zooaudit.verdict.many import corrected
 from zooaudit.verdict.ranking import STANDS_OUT
+from zooaudit.verdict.several import corrected
 from zooaudit.verdict.twin_test import Examined
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from tests.cases import Capture, copied, exported, kit_of, verified
-from zooaudit.cli import main
+from zooaudit.audit.steps import settled
+from zooaudit.cli.main import main
 from zooaudit.config import OwnTraining, Start
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import InputError
@@ -18,9 +19,8 @@ from zooaudit.evidence import models
 from zooaudit.evidence.keeping import commitment, keep
 from zooaudit.evidence.models import Trial
 from zooaudit.evidence.stated import stated_twins
-from zooaudit.kit import Kit, load_kit, save_kit
-from zooaudit.recipes import recipe_from
-from zooaudit.steps import settled
+from zooaudit.kits.kit import Kit, load_kit, save_kit
+from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox

@@ -12,9 +12,9 @@ import pytest
 
 from tests.cases import Capture, exported, kit_of, verified
 from tests.reports import Page, words
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.evidence.packs import Opened, opened
-from zooaudit.kit import answers_digest
+from zooaudit.kits.kit import answers_digest
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 

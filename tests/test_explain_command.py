@@ -9,8 +9,8 @@ import pytest
 
 from tests.cases import Capture, kit_of, suspect
 from tests.reports import no_constant
-from zooaudit.cli import main
-from zooaudit.explain_commands import lines
+from zooaudit.cli.explain import lines
+from zooaudit.cli.main import main
 from zooaudit.reporting.explained import Explanation, Look, Placed
 from zooaudit.verdict.decision import Asked, cannot_tell
 

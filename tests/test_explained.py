@@ -22,7 +22,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
-from zooaudit.verdict.many import corrected
+from zooaudit.verdict.several import corrected
 from zooaudit.verdict.twin_test import TwinTest
 
 CLASSES = ("cat", "dog", "elk", "fox")
@@ -141,7 +141,7 @@ def test_a_suspect_among_several_was_decided_by_the_correction_too() -> None:
     verdict = corrected([found.verdict, found.verdict])[0]
     explanation = explained(test, found.answers, found.access, verdict, CLASSES, together=2)
     assert verdict.call is Call.CANNOT_TELL
-    assert explanation.decided_by[-1] == "zooaudit.verdict.many:corrected"
+    assert explanation.decided_by[-1] == "zooaudit.verdict.several:corrected"
     assert explanation.abstained[0] == f"the call: {verdict.reason}"
 
 

@@ -9,10 +9,10 @@ from torch import nn
 from tests.archives import GRAPH, SHAPE, WEIGHTS, load, refused, rewrite
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import AnswersError, ModelError
-from zooaudit.fingerprint.points import representation
+from zooaudit.paper.datapoints import representation
+from zooaudit.paper.uap import predict
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.load import load_model
-from zooaudit.uap.universal import predict
 from zooaudit.zoo.fit import accuracy
 
 

@@ -13,8 +13,8 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from tests.test_service import Place, place, stranger, without_models  # noqa: F401  fixtures
+from zooaudit.serving.application import ROUTERS
 from zooaudit.serving.description import documented
-from zooaudit.serving.http import ROUTERS
 
 pytestmark = pytest.mark.fuzz
 

@@ -28,14 +28,13 @@ from tests.serving import listening
 from tests.strangers import Stranger, serving
 from tests.test_kit import make_kit
 from zooaudit.errors import LimitError, NotWrittenError, StoreError
-from zooaudit.kit import save_kit
-from zooaudit.metrics import SERVICE_AUDITS
+from zooaudit.kits.kit import save_kit
 from zooaudit.serving import auditor as auditing
 from zooaudit.serving import kit_routes, room, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
+from zooaudit.serving.application import make_app
+from zooaudit.serving.audit_records import OPEN, Book
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.book import OPEN, Book
-from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.room import refuse_if_full
@@ -43,6 +42,7 @@ from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.ledger import Ledger
+from zooaudit.telemetry.metrics import SERVICE_AUDITS
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 MODEL = near(seed=0, copy=70)

@@ -16,7 +16,7 @@ from tests.strangers import Stranger, serving
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.http import HttpTransport, client_of
+from zooaudit.suspects.http_transport import HttpTransport, client_of
 from zooaudit.suspects.ledger import ANSWERED, LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.opening import opened

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from tests.makers import png
 from tests.zoos import TINY
+from zooaudit.audit.pipeline import run_audit
 from zooaudit.config import OwnTraining
 from zooaudit.data.decode import decode_image
 from zooaudit.data.encoded import Files, content_digest
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.on_disk import ImagesOnDisk, ahead
 from zooaudit.errors import DataError
-from zooaudit.farm import SerialFarm
-from zooaudit.pipeline import run_audit
 from zooaudit.storage.artifacts import open_store
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.own_training import train
 
 COUNT = 12

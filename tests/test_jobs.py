@@ -14,9 +14,9 @@ import pytest
 from cluster.seaweed import Seaweed
 from tests.finished import MODELS, Finished
 from tests.ray_nodes import Nodes
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.data.images import Dataset
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.runs import begin_run
 

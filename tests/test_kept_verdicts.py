@@ -18,9 +18,9 @@ from torch import Tensor
 from tests.strangers import Stranger
 from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import NotWrittenError
-from zooaudit.serving.book import Book
+from zooaudit.serving.audit_records import Book
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.verdicts import Answers, Verdicts, Wanted
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -186,7 +186,7 @@ def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: py
 
 
 def test_a_replica_starts_without_what_only_explanations_need() -> None:
-    code = "import sys, zooaudit.serving.http; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m in sys.modules])"
+    code = "import sys, zooaudit.serving.application; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 

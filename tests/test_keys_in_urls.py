@@ -12,9 +12,9 @@ from tests.makers import near
 from tests.scripted import Asked, Reply, scripted
 from tests.strangers import Stranger, serving
 from tests.test_kit import make_kit
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError, SuspectError
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.addresses import keys_of, without_keys
 from zooaudit.suspects.opening import opened

@@ -9,16 +9,16 @@ import torch
 from torch import nn
 
 from tests.makers import Affine, make_twin_test, near
+from zooaudit.audit.steps import questions
 from zooaudit.config import EncoderConfig, VerdictConfig
-from zooaudit.encoder.network import Encoder
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, NotEnoughModelsError
-from zooaudit.fingerprint.answers import ask
-from zooaudit.kit import Kit, load_kit, save_kit
-from zooaudit.steps import questions
+from zooaudit.kits.kit import Kit, load_kit, save_kit
+from zooaudit.paper.encoder import Encoder
+from zooaudit.paper.fingerprint import ask
+from zooaudit.paper.t_test import Decision
+from zooaudit.paper.uap import Uap
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.uap.universal import Uap
-from zooaudit.verdict.paper import Decision
 
 VIEWS, N, K = 6, 5, 4
 CONFIG = EncoderConfig(hidden=(12, 6), output=3)

@@ -10,9 +10,9 @@ import pytest
 
 from tests.cases import Capture, kit_of
 from tests.finished import Finished
-from zooaudit.cli import main
-from zooaudit.kit import made_by, read_kit
-from zooaudit.kit_commands import _lines
+from zooaudit.cli.kit import _lines
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import made_by, read_kit
 
 
 def test_a_kit_is_shown_in_words(finished: Finished, capsys: Capture) -> None:

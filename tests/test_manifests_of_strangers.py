@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.config import canonical_json
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
 from zooaudit.errors import DamagedArtifactError, DataError, InputError, ZooauditError
-from zooaudit.kit import asked_as
+from zooaudit.kits.kit import asked_as
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.manifest import read_manifest

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 from tests.makers import make_twin_test, near
 from zooaudit.baselines.scores import decision_distance, jensen_shannon, matching_rate, sample_correlation
 from zooaudit.config import EncoderConfig, FingerprintConfig, UapConfig, VerdictConfig
-from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
-from zooaudit.fingerprint.answers import fingerprints, queries
-from zooaudit.fingerprint.points import choose_points
 from zooaudit.methods import METHODS, versions_of
+from zooaudit.paper.datapoints import choose_points
+from zooaudit.paper.encoder_training import INDEPENDENT, STOLEN, fit_encoder
+from zooaudit.paper.fingerprint import fingerprints, queries
+from zooaudit.paper.similarity import similarities
+from zooaudit.paper.t_test import decide
+from zooaudit.paper.uap import craft_uap, local_perturbations
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.uap.universal import craft_uap, local_perturbations
-from zooaudit.verdict.paper import decide
-from zooaudit.verdict.similarity import similarities
 
 KEPT = Path(__file__).with_name("methods.json")
 """Version and numbers by stage."""

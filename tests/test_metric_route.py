@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from tests.test_service import Place, all_counts, problem
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
-from zooaudit.serving.http import make_app
+from zooaudit.serving.application import make_app
 from zooaudit.serving.settings import Settings
 
 

@@ -20,17 +20,17 @@ import torch
 from tests.collecting import Notebook, Tags, key
 from tests.farms import quiet, with_zoo
 from tests.makers import ATTACK
-from zooaudit import steps
+from zooaudit.audit import steps
+from zooaudit.audit.pipeline import Zoo, build_zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.farm import SerialFarm
-from zooaudit.measured import DOMAINS
-from zooaudit.metrics import METRICS, MODEL_SECONDS, MODELS, QUERIES, STORE_RETRIES, STORE_SECONDS
-from zooaudit.pipeline import Zoo, build_zoo
-from zooaudit.recipes import DIGITS
-from zooaudit.sizing import Devices, estimate
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.planning.sizing import Devices, estimate
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.retry import Backoff
+from zooaudit.telemetry.metrics import METRICS, MODEL_SECONDS, MODELS, QUERIES, STORE_RETRIES, STORE_SECONDS
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.spec import Role
 
 TIMEOUT_S = 120
@@ -107,7 +107,7 @@ def test_each_operation_of_a_store_is_timed_under_its_name(notebook: Notebook, t
 def test_without_a_cluster_the_collector_drops_everything() -> None:
     import ray
 
-    from zooaudit.distributed.metrics import RayCollector
+    from zooaudit.training.ray_metrics import RayCollector
 
     assert not ray.is_initialized()
     RayCollector().record(STORE_RETRIES, 1.0, {})
@@ -125,7 +125,7 @@ def exporting_ray() -> Iterator[str]:
     """A Ray cluster of this test's own, in this process; the address of its agent's metrics."""
     import ray
 
-    from zooaudit.distributed.cluster import QUIET
+    from zooaudit.training.cluster import QUIET
 
     port = free_ports(1)[0]
     with pytest.MonkeyPatch.context() as patch:
@@ -153,7 +153,7 @@ def scraped(address: str) -> dict[tuple[str, Tags], float]:
 
 @pytest.mark.ray
 def test_ray_exports_them_for_prometheus(exporting_ray: str, digits: Dataset, tmp_path: Path) -> None:
-    from zooaudit.distributed.ray_farm import RayFarm
+    from zooaudit.training.ray_farm import RayFarm
 
     artifacts = open_store(str(tmp_path / "store"))
     artifacts.save("note", "first", {}, {})  # or each worker that is the first to save would mark the store

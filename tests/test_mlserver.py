@@ -16,8 +16,8 @@ from tests.makers import Affine, near, peer
 from tests.manifests import ROOT
 from tests.test_kit import make_kit
 from tests.test_onnx import graph
-from zooaudit.cli import main
-from zooaudit.kit import save_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import save_kit
 from zooaudit.storage.artifacts import open_store
 
 pytestmark = [

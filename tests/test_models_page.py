@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
-from zooaudit.cli import make_parser
+from zooaudit.cli.main import make_parser
 from zooaudit.suspects.contract import Classes, Input, Output
 from zooaudit.suspects.contract_files import contract_of, read_contract
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.manifests import CLUSTER, CLUSTER_SPEC, GUIDE, of_kind
-from zooaudit.metrics import METRICS
+from zooaudit.telemetry.metrics import METRICS
 
 BOARD = json.loads((CLUSTER / "monitoring" / "grafana-dashboard.json").read_text())
 SCRAPES = {s["job_name"]: s for s in yaml.safe_load((CLUSTER / "monitoring" / "prometheus.yml").read_text())["scrape_configs"]}

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from tests.cases import Capture, kit_of
-from zooaudit.cli import main
+from zooaudit.audit.more_twins import add_twins, twin_specs
+from zooaudit.audit.steps import settled
+from zooaudit.audit.twin_step import asked_more
+from zooaudit.cli.main import main
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
-from zooaudit.farm import SerialFarm
-from zooaudit.kit import Kit, asked_as, load_kit, read_kit, save_kit
-from zooaudit.more_twins import add_twins, twin_specs
-from zooaudit.recipes import recipe_from
-from zooaudit.steps import settled
+from zooaudit.kits.kit import Kit, asked_as, load_kit, read_kit, save_kit
+from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.artifacts import open_store
-from zooaudit.twin_testing import asked_more
+from zooaudit.training.farm import SerialFarm
 from zooaudit.verdict.twin_test import NATURAL, Candidate
 
 

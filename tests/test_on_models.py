@@ -19,6 +19,7 @@ from tests.foreign import REFERENCES, TWINS, VICTIM, change, collection, load
 from zooaudit.baselines import dataset_inference
 from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.baselines.rules import FEWEST, normal_bound
+from zooaudit.cli.study import _chosen
 from zooaudit.errors import ConfigError, DataError, ModelError
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import power, rivals, validity
@@ -30,7 +31,6 @@ from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result, run_on_models
 from zooaudit.studies.trials import ASKINGS, Trial, decided, draws, last
 from zooaudit.studies.validity import leaning_of, of, total, worst_of
-from zooaudit.study_commands import _chosen
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.zoo.planner import shares

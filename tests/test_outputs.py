@@ -10,8 +10,8 @@ import pytest
 
 from tests.finished import Finished
 from tests.test_cli import one_line, snapshot
-from zooaudit import pipeline
-from zooaudit.cli import main
+from zooaudit.audit import pipeline
+from zooaudit.cli.main import main
 from zooaudit.storage.artifacts import open_store
 
 Capture = pytest.CaptureFixture[str]
@@ -97,7 +97,7 @@ def test_a_file_that_nobody_looked_at_beforehand_is_a_line_too(
         (read_only / "surprise").write_text("")
         return 0
 
-    monkeypatch.setattr("zooaudit.commands.doctor", surprise)
+    monkeypatch.setattr("zooaudit.cli.audit.doctor", surprise)
     assert main(["doctor"]) == 2
     assert "read-only/surprise" in one_line(capsys)
 

@@ -17,17 +17,17 @@ from tests.own_nets import Odd, train
 from tests.owners import called
 from tests.test_huggingface import CLASSES, PROCESSORS, blobs, vit
 from tests.test_weight_files import exported
-from zooaudit.cli import make_parser
+from zooaudit.audit.steps import settled
+from zooaudit.audit.victim_check import remedy
+from zooaudit.cli.main import make_parser
+from zooaudit.cli.own_victim import own_victim
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, InputError, ModelError
-from zooaudit.own_victim import own_victim
-from zooaudit.steps import settled
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.models import KIND, OwnModel, load_module, save_own
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.contracted import Contracted
-from zooaudit.victim_control import remedy
 from zooaudit.zoo import own_training
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.planner import OwnTraining as Planned

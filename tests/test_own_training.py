@@ -22,16 +22,17 @@ from tests import owners
 from tests.farms import quiet
 from tests.owners import FACTORY, by_script, called, make
 from tests.zoos import TINY
-from zooaudit import chosen_recipe, own_victim, steps
-from zooaudit.cli import main, make_parser
+from zooaudit.audit import steps
+from zooaudit.cli import chosen_recipe, own_victim
+from zooaudit.cli.main import main, make_parser
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError
-from zooaudit.farm import SerialFarm
-from zooaudit.recipes import RECIPES
+from zooaudit.recipes.named import RECIPES
 from zooaudit.storage.artifacts import open_store, tensors_to_bytes
 from zooaudit.storage.models import KIND, TRAINING_LOG, OwnModel, load_module, load_record
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo import call_training, own_training
 from zooaudit.zoo.build import BuiltModel, Status, build
 from zooaudit.zoo.own_training import LOG_BYTES, train
@@ -363,7 +364,7 @@ from tests.farms import quiet
 from tests.owners import by_script
 from tests.test_own_training import twins
 from zooaudit.data.resolve import load_digits
-from zooaudit.distributed.ray_farm import RayFarm
+from zooaudit.training.ray_farm import RayFarm
 from zooaudit.storage.artifacts import open_store
 folder, digits = Path(sys.argv[1]), load_digits()
 specs = twins(by_script(folder, "hangs", str(folder / "pids")), digits)
@@ -430,7 +431,7 @@ def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(digits: Da
 
 @pytest.mark.ray
 def test_on_ray_the_same_twins_by_function_and_by_command(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from zooaudit.distributed.ray_farm import RayFarm
+    from zooaudit.training.ray_farm import RayFarm
 
     shutil.copy(owners.__file__, tmp_path / "owners_nets.py")
     by_script(tmp_path, "good")

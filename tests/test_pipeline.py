@@ -14,18 +14,18 @@ from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.finished import Finished
 from tests.makers import trained_spec
 from tests.zoos import TINY
-from zooaudit import steps
+from zooaudit.audit import steps
+from zooaudit.audit.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
-from zooaudit.farm import SerialFarm, Watch
-from zooaudit.kit import load_kit
-from zooaudit.pipeline import Audit, craft_uap, embeddings, run_audit
-from zooaudit.recipes import DIGITS
+from zooaudit.kits.kit import load_kit
+from zooaudit.paper.t_test import Decision
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.paper import Decision
+from zooaudit.training.farm import SerialFarm, Watch
 from zooaudit.zoo.build import BuiltModel, Status, training_half
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 

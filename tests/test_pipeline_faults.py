@@ -9,14 +9,14 @@ from safetensors.torch import save_file
 
 from tests.farms import Untouched, quiet, with_zoo
 from tests.zoos import TINY
+from zooaudit.audit.pipeline import run_audit
 from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError, ZooauditError
-from zooaudit.farm import SerialFarm
-from zooaudit.pipeline import run_audit
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.build import BuiltModel
 from zooaudit.zoo.spec import Role
 

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.makers import Affine
+from zooaudit.audit.twin_step import procedure, reference
 from zooaudit.config import ExtractConfig, ModifyConfig, OwnTraining, TrainConfig, ZooConfig
 from zooaudit.data.images import ImageSet
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import model_bytes
-from zooaudit.measured import DOMAINS
-from zooaudit.recipes import RECIPES
-from zooaudit.sizing import planned
-from zooaudit.twin_testing import procedure, reference
+from zooaudit.planning.footprint import model_bytes
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.planning.sizing import planned
+from zooaudit.recipes.named import RECIPES
 from zooaudit.zoo.build import training_half
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.reference_nets import REFERENCE_NETS

@@ -12,7 +12,7 @@ from tests.oracles.views import datapoints
 from zooaudit.config import FingerprintConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import ConfigError, DataError
-from zooaudit.fingerprint.points import choose_points, representation
+from zooaudit.paper.datapoints import choose_points, representation
 
 
 def features(count: int = 300, dimension: int = 6, seed: int = 0) -> Tensor:

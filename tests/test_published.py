@@ -24,7 +24,7 @@ from tests.makers import png
 from zooaudit.baselines import methods
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.config import UapConfig
 from zooaudit.data.reading import Reading, Sizing
 from zooaudit.errors import DataError, ModelError, NotEnoughModelsError

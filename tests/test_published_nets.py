@@ -15,8 +15,8 @@ from tests.makers import shape_of, trained_spec
 from zooaudit.config import Recipe, Start, TrainConfig, ZooConfig, stated
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, ModelError
-from zooaudit.recipe_files.read import recipe_of
-from zooaudit.recipes import RECIPES, recipe_from
+from zooaudit.recipes.named import RECIPES, recipe_from
+from zooaudit.recipes.read import recipe_of
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.zoo.arch import build_architecture

@@ -15,7 +15,7 @@ from tests.foreign import change, collection, load
 from zooaudit.baselines.intersection import Iris
 from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.baselines.trajectory import LENGTH
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import ModelError
 from zooaudit.studies import cuts as cutting
 from zooaudit.studies import qurd

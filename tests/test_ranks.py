@@ -23,12 +23,12 @@ from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError, StoreError
-from zooaudit.farm import SerialFarm, build_and_commit, dismiss, follow, leading
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.leases import Job
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.models import load_module, load_record
+from zooaudit.training.farm import SerialFarm, build_and_commit, dismiss, follow, leading
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
 from zooaudit.zoo.fit import DivergedError, fit

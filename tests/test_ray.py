@@ -14,12 +14,12 @@ import pytest
 from cluster.seaweed import Seaweed
 from tests.finished import MODELS, Finished
 from tests.runs import finished_models, objects, processes, result, start, wait_for
+from zooaudit.audit.pipeline import build_zoo
 from zooaudit.data.images import Dataset
-from zooaudit.distributed.ray_farm import RayFarm
 from zooaudit.errors import ConfigError
-from zooaudit.pipeline import build_zoo
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import open_store
+from zooaudit.training.ray_farm import RayFarm
 
 pytestmark = pytest.mark.ray
 

@@ -18,18 +18,18 @@ import torch
 from tests.farms import quiet, with_zoo
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, processes, wait_for
-from zooaudit.cli import main
+from zooaudit.audit.steps import plan
+from zooaudit.cli.main import main
 from zooaudit.config import Start, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
-from zooaudit.distributed.cluster import QUIET
-from zooaudit.distributed.ray_farm import RayFarm, granted
 from zooaudit.errors import InputError
-from zooaudit.farm import SerialFarm
-from zooaudit.steps import plan
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.models import KIND, load_module, load_record
-from zooaudit.workqueue import FarmStatus
+from zooaudit.training.cluster import QUIET
+from zooaudit.training.farm import SerialFarm
+from zooaudit.training.ray_farm import RayFarm, granted
+from zooaudit.training.work_queue import FarmStatus
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import STARTED, ModelSpec, Role
 

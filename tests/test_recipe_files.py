@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 
 from tests.manifests import ROOT
 from tests.zoos import TINY
-from zooaudit import steps
-from zooaudit.chosen_recipe import chosen_recipe
-from zooaudit.cli import main, make_parser
+from zooaudit.audit import steps
+from zooaudit.cli.chosen_recipe import chosen_recipe
+from zooaudit.cli.main import main, make_parser
 from zooaudit.config import ModifyConfig, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, ModelError
-from zooaudit.measured import DOMAINS
-from zooaudit.recipe_files.differences import differences
-from zooaudit.recipe_files.fields import fields_of, walk
-from zooaudit.recipe_files.read import read_recipe, recipe_of
-from zooaudit.recipe_files.write import to_toml
-from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, recipe_from
-from zooaudit.sizing import planned
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.planning.sizing import planned
+from zooaudit.recipes.differences import differences
+from zooaudit.recipes.fields import fields_of, walk
+from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, recipe_from
+from zooaudit.recipes.read import read_recipe, recipe_of
+from zooaudit.recipes.write import to_toml
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
 

@@ -15,24 +15,24 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests import owners
-from zooaudit import steps
-from zooaudit.cli import main, make_parser
+from zooaudit.audit import steps
+from zooaudit.cli.main import main, make_parser
+from zooaudit.cli.own_start import with_start
 from zooaudit.config import Recipe, Start
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, DataError, ModelError
-from zooaudit.farm import SerialFarm
-from zooaudit.measured import Domain
-from zooaudit.own_start import with_start
-from zooaudit.recipe_files.differences import differences
-from zooaudit.recipe_files.read import read_recipe
-from zooaudit.recipe_files.write import to_toml
-from zooaudit.recipe_making.derive import derived, made, reasons
-from zooaudit.recipe_making.look import DataFacts, VictimFacts, linear_accuracy, look_at_data, look_at_victim
-from zooaudit.recipes import CIFAR10_SMALL, DIGITS, FMNIST_QUICK
-from zooaudit.sizing import Devices, estimate, planned
+from zooaudit.planning.measured import Domain
+from zooaudit.planning.new_recipe import derived, made, reasons
+from zooaudit.planning.own_task import DataFacts, VictimFacts, linear_accuracy, look_at_data, look_at_victim
+from zooaudit.planning.sizing import Devices, estimate, planned
+from zooaudit.recipes.differences import differences
+from zooaudit.recipes.named import CIFAR10_SMALL, DIGITS, FMNIST_QUICK
+from zooaudit.recipes.read import read_recipe
+from zooaudit.recipes.write import to_toml
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel, load_record
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.start import start_of
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from zooaudit.data.images import Dataset
-from zooaudit.recipes import get_recipe
+from zooaudit.recipes.named import get_recipe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
 from zooaudit.zoo.counted import counted

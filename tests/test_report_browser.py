@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page
 from tests.cases import Capture, kit_of, suspect
 from tests.console import browser as browser  # fixture
 from tests.reports import FACTS, with_failure, with_twin_test
-from zooaudit.cli import main
-from zooaudit.pipeline import Audit
+from zooaudit.audit.pipeline import Audit
+from zooaudit.cli.main import main
 from zooaudit.reporting.report import render
 from zooaudit.zoo.spec import Role
 

@@ -14,7 +14,7 @@ from tests.test_kit import make_kit
 from zooaudit.config import ModifyConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.recipes import DIGITS, FMNIST_QUICK
+from zooaudit.recipes.named import DIGITS, FMNIST_QUICK
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.fitness import finding

@@ -22,8 +22,9 @@ from tests.reports import (
     without,
     words,
 )
+from zooaudit.audit.pipeline import Audit
 from zooaudit.config import Start
-from zooaudit.pipeline import Audit
+from zooaudit.paper.t_test import Decision
 from zooaudit.reporting import findings
 from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.report import render, write_report
@@ -31,7 +32,6 @@ from zooaudit.reporting.summary import summarise
 from zooaudit.reporting.wording import DASH
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
-from zooaudit.verdict.paper import Decision
 from zooaudit.zoo.spec import Role
 
 pytestmark = pytest.mark.usefixtures("placed_once")

@@ -15,9 +15,9 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_twins, with_verdicts, without, words
+from zooaudit.audit.pipeline import Audit
 from zooaudit.config import EncoderConfig
 from zooaudit.errors import StoreError
-from zooaudit.pipeline import Audit
 from zooaudit.reporting import findings, pictures, projection
 from zooaudit.reporting.facts import gather_facts
 from zooaudit.reporting.report import render, write_report

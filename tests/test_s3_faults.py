@@ -8,7 +8,7 @@ import pytest
 
 from tests.s3_faults import Asked, Bucket, serving
 from tests.test_api_v2 import certificates
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import DamagedArtifactError, InputError, StoreError
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.s3 import S3Store

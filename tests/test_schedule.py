@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from tests.makers import trained_spec
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.distributed.queue_actor import RESTARTS, QueueActor
-from zooaudit.farm import ordered_tasks
 from zooaudit.storage.artifacts import open_store
-from zooaudit.workqueue import Task, WorkQueue
+from zooaudit.training.farm import ordered_tasks
+from zooaudit.training.queue_actor import RESTARTS, QueueActor
+from zooaudit.training.work_queue import Task, WorkQueue
 from zooaudit.zoo.schedule import by_longest_path, relative_cost
 from zooaudit.zoo.spec import ModelSpec
 

@@ -15,8 +15,8 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from tests.test_service import Place, without_models
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
+from zooaudit.serving.application import ROUTERS
 from zooaudit.serving.description import documented
-from zooaudit.serving.http import ROUTERS
 
 pytestmark = pytest.mark.fuzz
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.cases import FACTORY, Capture, copied, kit_of, stolen, suspect
 from tests.strangers import Stranger, read_png, serving
-from zooaudit.cli import main
-from zooaudit.kit import Kit, load_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import Kit, load_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 

@@ -22,7 +22,7 @@ from zooaudit.config import (
     digest_of,
 )
 from zooaudit.errors import ConfigError
-from zooaudit.recipes import DIGITS, RECIPES, get_recipe
+from zooaudit.recipes.named import DIGITS, RECIPES, get_recipe
 from zooaudit.seeds import derive
 
 SEEDS = st.integers(0, 2**63 - 1)

@@ -24,11 +24,11 @@ from tests.manifests import ROOT
 from tests.serving import Client, Reply, Served
 from tests.strangers import Stranger, serving
 from tests.test_kit import K, make_kit
-from zooaudit.cli import main
-from zooaudit.kit import Kit, save_kit
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving import kits
+from zooaudit.serving.application import make_app
 from zooaudit.serving.bodies import JSON, PARQUET, RAW
-from zooaudit.serving.http import make_app
 from zooaudit.serving.settings import BODY_MIB, DATA, KEYS, QUERIES, STORE, Settings
 from zooaudit.serving.settings import SUSPECTS as SUSPECTS_ALLOWED
 from zooaudit.storage.artifacts import open_store
@@ -269,7 +269,7 @@ def test_a_bucket_that_is_down_is_a_503_until_it_is_back(own_server: Seaweed, mo
 
 def test_without_keys_it_does_not_start(tmp_path: Path) -> None:
     """What `serve run` says is that of the application, which reads its settings before anything listens."""
-    served = Served({STORE: str(tmp_path), "PYTHONPATH": os.pathsep.join(sys_path())}, "zooaudit.serving.app:application")
+    served = Served({STORE: str(tmp_path), "PYTHONPATH": os.pathsep.join(sys_path())}, "zooaudit.serving.deployments:application")
     try:
         code, said = served.ended()
     finally:

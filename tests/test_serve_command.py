@@ -25,10 +25,10 @@ from tests.makers import near
 from tests.manifests import ROOT
 from tests.scripted import Asked, Reply, scripted
 from tests.test_kit import K, make_kit
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.client import Client
 from zooaudit.errors import ServiceError
-from zooaudit.kit import Kit, save_kit
+from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.keys import read_keys
 from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox

@@ -18,7 +18,7 @@ from tests.makers import near
 from tests.manifests import ROOT
 from tests.serving import SERVE, Client, Served
 from tests.test_kit import K, make_kit
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
 from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import OPEN, STORE
 from zooaudit.storage.artifacts import open_store

@@ -26,16 +26,15 @@ from tests.makers import Affine, make_twin_test, near, peer
 from tests.strangers import Stranger, serving
 from tests.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from tests.test_kit import K, make_kit
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.errors import AnswersError
-from zooaudit.fingerprint.answers import ask
-from zooaudit.kit import FIRST, Kit, answers_digest, save_kit
-from zooaudit.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
+from zooaudit.kits.kit import FIRST, Kit, answers_digest, save_kit
+from zooaudit.paper.fingerprint import ask
 from zooaudit.serving import keys
+from zooaudit.serving.application import make_app
+from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.bodies import ACCEPTED
-from zooaudit.serving.book import OPEN
-from zooaudit.serving.http import make_app
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.scoring import Job, score_all
 from zooaudit.serving.service import InProcess
@@ -44,6 +43,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.suspects.access import top_k
 from zooaudit.suspects.answers import BY_ENDING
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
+from zooaudit.telemetry.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.verdict.wording import checked, plain
 from zooaudit.verdict.wording import told as in_words
 

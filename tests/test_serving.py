@@ -14,7 +14,7 @@ import torch
 from tests.makers import make_twin_test, near, peer
 from tests.test_kit import K, make_kit
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.kit import save_kit
+from zooaudit.kits.kit import save_kit
 from zooaudit.serving import settings as names
 from zooaudit.serving.kits import AWAY_S, Kits
 from zooaudit.serving.settings import Settings

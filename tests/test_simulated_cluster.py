@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from zooaudit.distributed import queue_actor
-from zooaudit.measured import DOMAINS
-from zooaudit.recipes import get_recipe
-from zooaudit.sizing import planned
+from zooaudit.planning.measured import DOMAINS
+from zooaudit.planning.sizing import planned
+from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.models import KIND
+from zooaudit.training import queue_actor
 
 
 @pytest.fixture(scope="module")

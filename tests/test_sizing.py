@@ -18,22 +18,33 @@ from torch import nn
 
 from tests.collecting import key
 from tests.finished import Finished
-from zooaudit import sizing
-from zooaudit.cli import main
+from zooaudit.cli.main import main
+from zooaudit.cli.plan import SIZES, sizing
 from zooaudit.config import ExtractConfig, ModifyConfig, Recipe, TwinTestConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
-from zooaudit.footprint import OPEN, PROBE, Requests, asking, audit_requests, loaded, model_bytes, on_s3, pools_of, saved, twin_test_of
-from zooaudit.kit import load_kit
-from zooaudit.measured import DOMAINS, Domain, Measured
-from zooaudit.metrics import QUERIES, STORE_SECONDS
-from zooaudit.planning import SIZES
-from zooaudit.recipes import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
-from zooaudit.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
+from zooaudit.kits.kit import load_kit
+from zooaudit.planning.footprint import (
+    OPEN,
+    PROBE,
+    Requests,
+    asking,
+    audit_requests,
+    loaded,
+    model_bytes,
+    on_s3,
+    pools_of,
+    saved,
+    twin_test_of,
+)
+from zooaudit.planning.measured import DOMAINS, Domain, Measured
+from zooaudit.planning.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
+from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.storage import s3
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_record
-from zooaudit.workqueue import Task, WorkQueue
+from zooaudit.telemetry.metrics import QUERIES, STORE_SECONDS
+from zooaudit.training.work_queue import Task, WorkQueue
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Role
@@ -143,7 +154,7 @@ def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # where a script finds its neighbours
     script = runpy.run_path(str(ROOT / "benchmarks" / "model_seconds.py"))
     committed = json.loads((ROOT / "benchmarks" / "results" / "model_seconds.json").read_text())
-    assert json.loads((ROOT / "zooaudit" / "measured.json").read_text()) == script["for_the_product"](committed)
+    assert json.loads((ROOT / "zooaudit" / "planning" / "measured.json").read_text()) == script["for_the_product"](committed)
     assert Measured(**script["for_the_product"](committed)) == sizing.measured()
 
 

@@ -20,7 +20,7 @@ from tests.makers import near, peer
 from tests.serving import Client, Reply, Served
 from tests.test_kit import K, make_kit
 from tests.test_serve import as_numbers, assert_problem, sys_path
-from zooaudit.kit import Kit, save_kit
+from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import DATA, OPEN, STORE
 from zooaudit.storage.artifacts import open_store

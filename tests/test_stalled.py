@@ -10,8 +10,8 @@ import pytest
 from tests.makers import trained_spec
 from zooaudit.config import OwnTraining, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.distributed import stalled
-from zooaudit.distributed.stalled import EXIT_CODE, MOST, STALL, Clock
+from zooaudit.training import stalled
+from zooaudit.training.stalled import EXIT_CODE, MOST, STALL, Clock
 from zooaudit.zoo.heartbeat import beat
 
 

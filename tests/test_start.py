@@ -8,17 +8,17 @@ import torch
 from torch import nn
 
 from tests.makers import shape_of
-from zooaudit.cli import make_parser
+from zooaudit.audit.twin_step import reference
+from zooaudit.cli.main import make_parser
+from zooaudit.cli.own_start import with_start
 from zooaudit.config import ExtractConfig, Start, TrainConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, ModelError
-from zooaudit.own_start import with_start
-from zooaudit.recipe_files.read import recipe_of
-from zooaudit.recipes import DIGITS
-from zooaudit.sizing import scaled
+from zooaudit.planning.sizing import scaled
+from zooaudit.recipes.named import DIGITS
+from zooaudit.recipes.read import recipe_of
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
-from zooaudit.twin_testing import reference
 from zooaudit.zoo.build import Parent, Status, build
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.planner import Planner

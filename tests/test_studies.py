@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import zoos
-from zooaudit.cli import main
+from zooaudit.audit.pipeline import run_audit
+from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import Dataset
-from zooaudit.encoder.autoencoder import fit_autoencoder
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.farm import Farm, SerialFarm
-from zooaudit.pipeline import run_audit
+from zooaudit.paper.autoencoder import fit_autoencoder
+from zooaudit.paper.t_test import mean_p_value
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.studies import encoders, extractions, runner, similarity, strengths, subspaces, thieves, under_twins
@@ -30,8 +30,8 @@ from zooaudit.studies.cohort import Cohort, Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
 from zooaudit.studies.registry import ON_MODELS, STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
-from zooaudit.verdict.metrics import auc
-from zooaudit.verdict.paper import mean_p_value
+from zooaudit.training.farm import Farm, SerialFarm
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import Role
 
 TINY = dataclasses.replace(zoos.TINY, zoo=dataclasses.replace(zoos.TINY.zoo, twins=2))
@@ -296,7 +296,7 @@ def test_studies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny zoo's recipe, by name."""
-    monkeypatch.setitem(__import__("zooaudit.recipes", fromlist=["RECIPES"]).RECIPES, "tiny", TINY)
+    monkeypatch.setitem(__import__("zooaudit.recipes.named", fromlist=["RECIPES"]).RECIPES, "tiny", TINY)
 
 
 def test_the_command_writes_files_and_says_what_holds(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from tests.zoos import bench
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
-from zooaudit.recipes import RECIPES
+from zooaudit.recipes.named import RECIPES
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import accuracy, borders, bystanders, pictures, similarity, thieves

@@ -11,9 +11,9 @@ from zooaudit.baselines.ipguard import IpGuard
 from zooaudit.baselines.scores import matching_rate
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import ConfigError, ModelError
+from zooaudit.paper.border import border_points, confidence_gap, last_layer_border
+from zooaudit.paper.subspace import inconsistency, profile, subspace
 from zooaudit.suspects.access import top_k
-from zooaudit.uap.border import border_points, confidence_gap, last_layer_border
-from zooaudit.uap.subspace import inconsistency, profile, subspace
 
 
 def drawn(*shape: int, seed: int = 0) -> torch.Tensor:

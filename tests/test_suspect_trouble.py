@@ -15,7 +15,7 @@ from tests.strangers import Stranger, serving
 from tests.test_hostile_callers import CLASSES, MODEL, asked, ended, until
 from tests.test_hostile_callers import settings as settings  # fixture
 from tests.test_hostile_callers import store as store  # fixture
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.serving import auditor as auditors
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.settings import Settings

@@ -15,13 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.zoos import TINY, bench
-from zooaudit import metrics
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.farm import SerialFarm
-from zooaudit.metrics import Metric
 from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import thieves
 from zooaudit.studies.cohort import Cohort
@@ -31,6 +28,9 @@ from zooaudit.sweep.result import Row, best, picture, table
 from zooaudit.sweep.space import AXES, PRESETS, Space, parse_space
 from zooaudit.sweep.trial import Field, evaluate
 from zooaudit.sweep.tuner import run_trials, trial_id
+from zooaudit.telemetry import metrics
+from zooaudit.telemetry.metrics import Metric
+from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.spec import Group, Role
 
 ROOT = Path(__file__).parent.parent
@@ -212,7 +212,7 @@ import sys
 from tests.zoos import TINY
 from zooaudit import recipes
 recipes.RECIPES["tiny"] = TINY
-from zooaudit.cli import main
+from zooaudit.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 

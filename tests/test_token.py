@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit.distributed import token
-from zooaudit.distributed.token import guard_token
 from zooaudit.errors import ConfigError
+from zooaudit.training import token
+from zooaudit.training.token import guard_token
 
 
 @pytest.fixture

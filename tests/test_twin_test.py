@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.makers import CHECKS, LOOKS, QUESTIONS, Affine, make_twin_test, near, peer
+from zooaudit.audit.twin_step import Pools, natural_images, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import AnswersError, ConfigError, DataError
 from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
-from zooaudit.twin_testing import Pools, natural_images, order
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import SAME, examined, spoken

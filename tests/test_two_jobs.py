@@ -12,13 +12,13 @@ import pytest
 from tests.finished import MODELS, Finished
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, objects, processes, result, start, wait_for
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.data.images import Dataset
-from zooaudit.distributed.ray_farm import RayFarm
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.leases import Job
-from zooaudit.workqueue import FarmStatus
+from zooaudit.training.ray_farm import RayFarm
+from zooaudit.training.work_queue import FarmStatus
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
 

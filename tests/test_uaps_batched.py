@@ -8,9 +8,9 @@ from torch import nn
 
 from zooaudit.config import UapConfig
 from zooaudit.data.images import Dataset
-from zooaudit.uap import batched
-from zooaudit.uap.batched import many_uaps
-from zooaudit.uap.universal import craft_uap
+from zooaudit.paper import many_uaps as batched
+from zooaudit.paper.many_uaps import many_uaps
+from zooaudit.paper.uap import craft_uap
 
 CONFIGS = [
     UapConfig(method="gradient", norm="linf", epsilon=0.3, points=60, max_steps=8, batch_size=20),

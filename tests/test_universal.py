@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.oracles import deepfool as textbook
 from zooaudit.config import UapConfig
 from zooaudit.data.images import Dataset, to_unit
-from zooaudit.uap.universal import craft_uap, deepfool_uap, fooling_rate, predict, project
+from zooaudit.paper.uap import craft_uap, deepfool_uap, fooling_rate, predict, project
 
 CONFIGS = [
     UapConfig(method="gradient", norm="linf", epsilon=0.3, points=300, max_steps=60),

@@ -13,8 +13,8 @@ from tests.test_bodies import JSON, RAW
 from tests.test_service import CLASSES, COPY, GOOD, Place, as_json, body_of, ended, problem
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
-from zooaudit.fingerprint.answers import ask
-from zooaudit.serving import book
+from zooaudit.paper.fingerprint import ask
+from zooaudit.serving import audit_records as book
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 

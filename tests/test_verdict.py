@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from tests.oracles import welch
 from zooaudit.config import VerdictConfig
 from zooaudit.errors import NotEnoughModelsError
-from zooaudit.verdict.metrics import auc, roc
-from zooaudit.verdict.paper import Decision, decide, mean_p_value, t_tests
+from zooaudit.paper.t_test import Decision, decide, mean_p_value, t_tests
+from zooaudit.verdict.distances import auc, roc
 
 SCORES = st.lists(st.floats(0, 1).map(lambda x: round(x, 2)), min_size=1, max_size=15)
 SIMILARITIES = st.lists(st.floats(0, 1, width=32), min_size=8, max_size=12)

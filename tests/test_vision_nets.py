@@ -12,7 +12,7 @@ from torchvision import models
 from tests.makers import narrowest
 from zooaudit.compute import seeded
 from zooaudit.errors import ConfigError
-from zooaudit.fingerprint.points import representation
+from zooaudit.paper.datapoints import representation
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.counted import NORMALISED, counted
 from zooaudit.zoo.shape import ModelShape

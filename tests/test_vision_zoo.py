@@ -12,11 +12,11 @@ from zooaudit.compute import seeded
 from zooaudit.config import ExtractConfig, ModifyConfig, UapConfig
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.errors import DamagedArtifactError
+from zooaudit.paper.deepfool import deepfool
+from zooaudit.paper.uap import craft_uap
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.suspects.load import load_model
-from zooaudit.uap.deepfool import deepfool
-from zooaudit.uap.universal import craft_uap
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, Parent, build
 from zooaudit.zoo.fit import accuracy

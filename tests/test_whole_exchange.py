@@ -19,7 +19,7 @@ from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects import exchange
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.exchange import heeding, within
-from zooaudit.suspects.http import client_of
+from zooaudit.suspects.http_transport import client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.remote import remote_of

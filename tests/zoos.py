@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, Recipe, TrainConfig, UapConfig, VerdictConfig
 from zooaudit.data.images import Dataset
-from zooaudit.farm import Farm
-from zooaudit.recipes import DIGITS
+from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.studies.bench import Bench, NoFarm
+from zooaudit.training.farm import Farm
 
 TINY = replace(
     DIGITS,

@@ -6,7 +6,7 @@ import sys
 def run() -> int:
     """The exit code."""
     try:
-        from zooaudit.cli import main
+        from zooaudit.cli.main import main
 
         return main()
     except KeyboardInterrupt:  # outside of what the command line itself looks after

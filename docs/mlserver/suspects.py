@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import load_digits
-from zooaudit.kit import find_kit, read_kit
+from zooaudit.kits.kit import find_kit, read_kit
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
 

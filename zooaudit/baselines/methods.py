@@ -43,7 +43,7 @@ from zooaudit.baselines.scores import (
 from zooaudit.baselines.trajectory import LENGTH, trajectories
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
-from zooaudit.uap.universal import craft_uap
+from zooaudit.paper.uap import craft_uap
 
 MADE = 60
 """Images of each kind that are made from one candidate, unless it is asked for more."""

@@ -11,7 +11,7 @@ from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import TwinVerdict
-from zooaudit.verdict.many import corrected
+from zooaudit.verdict.several import corrected
 
 
 @dataclass(frozen=True)

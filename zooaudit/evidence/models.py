@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zooaudit import steps
+from zooaudit.audit import steps
+from zooaudit.audit.more_twins import committed_training, twin_specs
+from zooaudit.audit.twin_step import answered, answered_behind, asked_more, natural_images, places, reference
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory
@@ -13,15 +15,13 @@ from zooaudit.evidence.accuracies import accuracies
 from zooaudit.evidence.checks import Finding, as_one_of
 from zooaudit.evidence.packs import Opened
 from zooaudit.evidence.stated import stated_twins
-from zooaudit.farm import Farm, Watch
-from zooaudit.more_twins import committed_training, twin_specs
-from zooaudit.recipes import recipe_from
+from zooaudit.recipes.named import recipe_from
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
-from zooaudit.storage.copy import copy
+from zooaudit.storage.copying import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
-from zooaudit.twin_testing import answered, answered_behind, asked_more, natural_images, places, reference
+from zooaudit.training.farm import Farm, Watch
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.exchangeable import spoken

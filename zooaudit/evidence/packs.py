@@ -19,13 +19,13 @@ from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, RejectedError, StoreError
 from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
-from zooaudit.kit import KIND as KIT
-from zooaudit.kit import Kit, answers_digest, load_kit, read_kit
+from zooaudit.kits.kit import KIND as KIT
+from zooaudit.kits.kit import Kit, answers_digest, load_kit, read_kit
 from zooaudit.local_paths import last_part
 from zooaudit.outputs import check_new
 from zooaudit.storage.artifact import REPAIR, Artifact
 from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts, open_store
-from zooaudit.storage.copy import copy
+from zooaudit.storage.copying import copy
 from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE

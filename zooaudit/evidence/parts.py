@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import torch
 
-from zooaudit import steps
+from zooaudit.audit import steps
+from zooaudit.audit.twin_step import natural_images
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import Images
@@ -12,7 +13,6 @@ from zooaudit.data.textures import textures
 from zooaudit.evidence.checks import Finding
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.twin_testing import natural_images
 from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL
 from zooaudit.zoo.fit import accuracy

@@ -11,7 +11,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Call, TwinVerdict, cannot_tell, decide
 from zooaudit.verdict.grouping import grouped, named_groups
-from zooaudit.verdict.many import corrected
+from zooaudit.verdict.several import corrected
 from zooaudit.verdict.statistic import Comparison
 from zooaudit.verdict.twin_test import NO_CLASS, TwinTest
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit.pipeline import Audit, Judgement, Suspect
+from zooaudit.audit.pipeline import Audit, Judgement, Suspect
+from zooaudit.paper.t_test import Decision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
-from zooaudit.verdict.paper import Decision
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import ModelSpec, Role
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from scipy import stats
 
-from zooaudit.pipeline import Audit
-from zooaudit.recipes import trial
+from zooaudit.audit.pipeline import Audit
+from zooaudit.recipes.named import trial
 from zooaudit.reporting.calls import accuses_nobody, called
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.wording import WEAK_ABOVE, cases, in_cases

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from zooaudit.data.images import to_unit
-from zooaudit.kit import Kit
+from zooaudit.kits.kit import Kit
 from zooaudit.reporting.canvas import data_uri
 
 

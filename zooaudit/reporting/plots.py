@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from zooaudit.pipeline import Audit, Suspect
+from zooaudit.audit.pipeline import Audit, Suspect
+from zooaudit.paper.t_test import Decision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
-from zooaudit.verdict.metrics import roc
-from zooaudit.verdict.paper import Decision
+from zooaudit.verdict.distances import roc
 from zooaudit.zoo.spec import Role
 
 MOST_WHISKERS = 120

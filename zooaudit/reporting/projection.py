@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from zooaudit.fingerprint.answers import fingerprints
-from zooaudit.pipeline import Audit, embeddings
+from zooaudit.audit.pipeline import Audit, embeddings
+from zooaudit.paper.fingerprint import fingerprints
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.zoo.spec import Role
 

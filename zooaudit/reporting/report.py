@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from zooaudit.audit.pipeline import Audit, Judgement
 from zooaudit.errors import StoreError
-from zooaudit.pipeline import Audit, Judgement
 from zooaudit.reporting import calls, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.fitness import finding

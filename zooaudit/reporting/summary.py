@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zooaudit.pipeline import Audit, Judgement, Suspect
+from zooaudit.audit.pipeline import Audit, Judgement, Suspect
 from zooaudit.reporting import calls
 from zooaudit.reporting.findings import way
 from zooaudit.reporting.fitness import finding

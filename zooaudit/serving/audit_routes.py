@@ -10,8 +10,8 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from zooaudit.serving import schemas
+from zooaudit.serving.audit_records import MOST_LISTED, Book
 from zooaudit.serving.bodies import JSON
-from zooaudit.serving.book import MOST_LISTED, Book
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, cursor_of, page_of, place_of
 from zooaudit.serving.problems import Refused

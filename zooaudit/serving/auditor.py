@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from zooaudit.audit.suspect_check import Noticed, noticed, order_hint
 from zooaudit.choices import SEEN
 from zooaudit.config import digest_of
 from zooaudit.errors import (
@@ -29,10 +30,8 @@ from zooaudit.errors import (
     ZooauditError,
 )
 from zooaudit.evidence.keeping import keep
-from zooaudit.kit import KIND, Kit, asked_as, read_kit
-from zooaudit.metrics import SERVICE_AUDITS, record
-from zooaudit.score_control import Noticed, noticed, order_hint
-from zooaudit.serving.book import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, Book
+from zooaudit.kits.kit import KIND, Kit, asked_as, read_kit
+from zooaudit.serving.audit_records import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, Book
 from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.scoring import rendered
@@ -45,11 +44,12 @@ from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.door import Door, between
 from zooaudit.suspects.exchange import heeding
-from zooaudit.suspects.http import HttpTransport, client_of
+from zooaudit.suspects.http_transport import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
 from zooaudit.suspects.trouble import Trouble
+from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
 from zooaudit.verdict.decision import Asked, cannot_tell, check_level
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain

@@ -104,7 +104,7 @@ def kits_in(store: str) -> list[str]:
         StoreError: it is not there, does not answer, or is none of ours.
     """
     refuse_missing(store)
-    from zooaudit.kit import KIND
+    from zooaudit.kits.kit import KIND
     from zooaudit.storage.artifacts import open_store
 
     artifacts = open_store(store, deadline_s=STORE_S, writes=False)

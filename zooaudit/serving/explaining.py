@@ -15,16 +15,16 @@ from zooaudit.choices import SEEN
 from zooaudit.data.images import to_unit
 from zooaudit.evidence import packs
 from zooaudit.evidence.keeping import ANSWERS, KIND, keep, schema
-from zooaudit.kit import KIND as KIT
-from zooaudit.kit import Kit, answers_digest
+from zooaudit.kits.kit import KIND as KIT
+from zooaudit.kits.kit import Kit, answers_digest
 from zooaudit.local_paths import last_part
 from zooaudit.reporting.explained import Explanation, explained, plain
 from zooaudit.serving.problems import Refused
 from zooaudit.storage.artifacts import Artifacts, open_store
-from zooaudit.storage.copy import copy
+from zooaudit.storage.copying import copy
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By
-from zooaudit.verdict.many import one_of
+from zooaudit.verdict.several import one_of
 from zooaudit.verdict.twin_test import Examined
 
 

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from zooaudit.choices import SEEN
 from zooaudit.errors import ZooauditError
-from zooaudit.fingerprint.answers import check_answers
-from zooaudit.kit import FIRST, Kit
-from zooaudit.metrics import SCORE_SECONDS, SCORES, record
+from zooaudit.kits.kit import FIRST, Kit
+from zooaudit.paper.fingerprint import check_answers
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, read_fast, read_rows
 from zooaudit.serving.keeping import kept
@@ -28,6 +27,7 @@ from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unread import refuse_unread
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.offline import questions_json, questions_table, write_questions
+from zooaudit.telemetry.metrics import SCORE_SECONDS, SCORES, record
 from zooaudit.verdict.decision import By, check_level
 from zooaudit.verdict.ranking import smallest_p
 from zooaudit.verdict.wording import checked

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, StoreError
-from zooaudit.kit import KIND, Kit, made_by, read_kit
-from zooaudit.metrics import KIT_SECONDS, record
+from zooaudit.kits.kit import KIND, Kit, made_by, read_kit
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.runs import REPORT
 from zooaudit.suspects.access import Access
+from zooaudit.telemetry.metrics import KIT_SECONDS, record
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zooaudit.choices import SEEN
 from zooaudit.errors import ModelError
-from zooaudit.kit import Kit
+from zooaudit.kits.kit import Kit
 from zooaudit.serving import schemas
 from zooaudit.serving.keeping import kept
 from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, Suspects, scored

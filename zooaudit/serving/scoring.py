@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from zooaudit.errors import ZooauditError
-from zooaudit.fingerprint.answers import check_answers
-from zooaudit.kit import Kit, answers_digest
+from zooaudit.kits.kit import Kit, answers_digest
+from zooaudit.paper.fingerprint import check_answers
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, TwinVerdict
-from zooaudit.verdict.many import one_of
+from zooaudit.verdict.several import one_of
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import told
 

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from torch import Tensor
 
-from zooaudit.kit import Kit
+from zooaudit.kits.kit import Kit
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.keeper import Keeper
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today

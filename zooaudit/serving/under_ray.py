@@ -33,8 +33,8 @@ def start_ray(host: str, port: int, debug: bool) -> str:
     import ray
     from ray import serve
 
-    from zooaudit.distributed.cluster import QUIET, cores, own_sigterm
-    from zooaudit.distributed.token import guard_token
+    from zooaudit.training.cluster import QUIET, cores, own_sigterm
+    from zooaudit.training.token import guard_token
 
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
 from zooaudit.choices import SCOPES
+from zooaudit.serving.audit_records import DONE
 from zooaudit.serving.audit_routes import PAGE
-from zooaudit.serving.book import DONE
 from zooaudit.serving.explaining import Case, judged_by_twins
 from zooaudit.serving.kept_schemas import Caller, Explanation, Listed, Listing, Verdict
 from zooaudit.serving.keys import Key

@@ -17,7 +17,7 @@ from zooaudit.config import digest_of
 from zooaudit.databases import claim_format
 from zooaudit.errors import NotWrittenError, StoreError
 from zooaudit.evidence.keeping import METHOD
-from zooaudit.serving.book import Book
+from zooaudit.serving.audit_records import Book
 from zooaudit.suspects.addresses import without_keys
 
 log = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from typing import Any
 
 from zooaudit.data.places import default_cache
 from zooaudit.errors import InputError, StoreError
+from zooaudit.storage.at_once import at_once
 from zooaudit.storage.cache import FOLDER
-from zooaudit.storage.many import at_once
 from zooaudit.storage.s3 import Listed, S3Store
 
 STATE = ".zooaudit-fetched.json"

@@ -4,8 +4,8 @@ import contextlib
 import time
 from collections.abc import Iterator
 
-from zooaudit.metrics import STORE_SECONDS, record
 from zooaudit.storage.port import Store
+from zooaudit.telemetry.metrics import STORE_SECONDS, record
 
 
 class ObservedStore:

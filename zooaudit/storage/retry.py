@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from zooaudit.metrics import STORE_RETRIES, record
+from zooaudit.telemetry.metrics import STORE_RETRIES, record
 
 Result = TypeVar("Result")
 

@@ -8,16 +8,16 @@ from functools import cached_property
 
 from torch import Tensor
 
-from zooaudit import pipeline, steps
+from zooaudit.audit import pipeline, steps
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import SUBSETS
 from zooaudit.errors import NotEnoughModelsError
-from zooaudit.farm import Farm, Watch
+from zooaudit.paper.uap import Uap
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.outcome import Holds
-from zooaudit.uap.universal import Uap
+from zooaudit.training.farm import Farm, Watch
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role

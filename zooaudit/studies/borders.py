@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.audit.steps import kept_tensors
 from zooaudit.baselines.ipguard import MARGINS, IpGuard
 from zooaudit.baselines.scores import matching_rate
 from zooaudit.data.images import to_unit
 from zooaudit.methods import versions_of
+from zooaudit.paper.border import border_points, confidence_gap, last_layer_border
 from zooaudit.reporting.canvas import LOOKS, rendered
 from zooaudit.seeds import derive
-from zooaudit.steps import kept_tensors
 from zooaudit.studies.bench import FAMILIES, Bench
 from zooaudit.studies.cohort import Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
-from zooaudit.uap.border import border_points, confidence_gap, last_layer_border
-from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import Role
 
 POINTS = 100

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.studies.bench import DRAWS, Bench
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.studies.pictures import COLOURS, MARKERS, line, panels
-from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.variants import overlapping
 

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from zooaudit.config import EncoderConfig, VerdictConfig
-from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
-from zooaudit.encoder.network import Encoder
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.fingerprint.answers import fingerprints
+from zooaudit.paper.encoder import Encoder
+from zooaudit.paper.encoder_training import INDEPENDENT, STOLEN, fit_encoder
+from zooaudit.paper.fingerprint import fingerprints
+from zooaudit.paper.similarity import similarities
+from zooaudit.paper.t_test import mean_p_value
 from zooaudit.seeds import derive
 from zooaudit.suspects.access import top_k
-from zooaudit.verdict.metrics import auc
-from zooaudit.verdict.paper import mean_p_value
-from zooaudit.verdict.similarity import similarities
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import ModelSpec, Role
 
 
@@ -28,7 +28,7 @@ class Variant:
     points: int | None = None
     """N: that many of the datapoints, drawn at random; None: all."""
     top_k: int | None = None
-    """As :func:`~zooaudit.fingerprint.answers.top_k`; None: all classes."""
+    """As :func:`~zooaudit.paper.fingerprint.top_k`; None: all classes."""
     views: int | None = None
     """The first so many views, of every model; None: all."""
     draw: int = 0

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zooaudit.audit.steps import kept_tensors
 from zooaudit.methods import versions_of
+from zooaudit.paper.uap import local_perturbations
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.reporting.projection import MOST_ROWS, principal, tsne
-from zooaudit.steps import kept_tensors
 from zooaudit.studies.bench import DRAWS, Bench
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.outcome import Finding, Holds, Outcome, spread
 from zooaudit.studies.pictures import COLOURS, MARKERS, panels
-from zooaudit.uap.universal import local_perturbations
-from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import ModelSpec, Role
 
 NEIGHBOURS = 5

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooaudit import steps
+from zooaudit.audit import steps
 from zooaudit.config import UapMethod
 from zooaudit.data.images import to_unit
 from zooaudit.data.on_disk import in_memory
+from zooaudit.paper.uap import Uap, predict
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.outcome import Finding, Outcome, spread, unclaimed
 from zooaudit.studies.pictures import COLOURS, MARKERS, line, panels
-from zooaudit.uap.universal import Uap, predict
 from zooaudit.zoo.spec import ModelSpec, Role
 
 METHODS: tuple[UapMethod, ...] = ("gradient", "deepfool")

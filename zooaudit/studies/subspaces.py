@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from zooaudit.audit.steps import kept_tensors
 from zooaudit.config import Norm, UapConfig, UapMethod
 from zooaudit.data.on_disk import in_memory
 from zooaudit.methods import versions_of
+from zooaudit.paper.many_uaps import many_uaps
+from zooaudit.paper.subspace import inconsistency
+from zooaudit.paper.uap import fooling_rate
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.seeds import derive
-from zooaudit.steps import kept_tensors
 from zooaudit.storage.models import load_module
 from zooaudit.studies.bench import FAMILIES, Bench
 from zooaudit.studies.outcome import Finding, Holds, Outcome
 from zooaudit.studies.pictures import panels
-from zooaudit.uap.batched import many_uaps
-from zooaudit.uap.subspace import inconsistency
-from zooaudit.uap.universal import fooling_rate
-from zooaudit.verdict.metrics import auc
+from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import ModelSpec, Role
 
 MOST = 784

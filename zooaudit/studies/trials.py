@@ -8,11 +8,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from zooaudit.audit.twin_step import Asked, assembled, foreseen, how_telling, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
 from zooaudit.suspects.access import Access
-from zooaudit.twin_testing import Asked, assembled, foreseen, how_telling, order
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.grouping import kept
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest

@@ -13,25 +13,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zooaudit import steps
+from zooaudit.audit import steps
+from zooaudit.audit.steps import kept_tensors
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import to_unit
-from zooaudit.encoder.fit import INDEPENDENT, STOLEN, fit_encoder
-from zooaudit.encoder.network import Encoder
 from zooaudit.errors import NotEnoughModelsError
-from zooaudit.fingerprint.answers import fingerprints
 from zooaudit.methods import versions_of
+from zooaudit.paper.border import border_points, confidence_gap, last_layer_border
+from zooaudit.paper.encoder import Encoder
+from zooaudit.paper.encoder_training import INDEPENDENT, STOLEN, fit_encoder
+from zooaudit.paper.fingerprint import fingerprints
+from zooaudit.paper.similarity import similarities
+from zooaudit.paper.uap import local_perturbations
 from zooaudit.seeds import derive
-from zooaudit.steps import kept_tensors
 from zooaudit.studies.bench import FAMILIES, Bench
 from zooaudit.studies.bystanders import other_victims
 from zooaudit.studies.outcome import Finding, Outcome, unclaimed
 from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import interval
 from zooaudit.studies.strengths import suspects
-from zooaudit.uap.border import border_points, confidence_gap, last_layer_border
-from zooaudit.uap.universal import local_perturbations
-from zooaudit.verdict.similarity import similarities
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 VIEWS = 5

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from zooaudit.suspects.grpc import GrpcTransport
-from zooaudit.suspects.http import HttpTransport, client_of, fetch_of
+from zooaudit.suspects.grpc_transport import GrpcTransport
+from zooaudit.suspects.http_transport import HttpTransport, client_of, fetch_of
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Transport
 

@@ -12,7 +12,6 @@ import torch
 from ray import tune
 
 from zooaudit.config import digest_of
-from zooaudit.distributed.cluster import cluster
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError, StoreError, first_line
 from zooaudit.methods import versions_of
 from zooaudit.storage.artifacts import Artifacts, open_store
@@ -20,6 +19,7 @@ from zooaudit.sweep.field import LineUp
 from zooaudit.sweep.result import Row
 from zooaudit.sweep.space import Trial
 from zooaudit.sweep.trial import Field, evaluate
+from zooaudit.training.cluster import cluster
 
 KIND = "trial"
 METHOD = versions_of("sweep", "studies", "points", "encoder", "verdict")

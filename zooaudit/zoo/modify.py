@@ -21,8 +21,8 @@ from zooaudit.compute import seeded
 from zooaudit.config import ModifyConfig, UapConfig
 from zooaudit.data.images import ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory
-from zooaudit.uap.deepfool import deepfool
-from zooaudit.uap.universal import gradient_uap
+from zooaudit.paper.deepfool import deepfool
+from zooaudit.paper.uap import gradient_uap
 from zooaudit.zoo import heartbeat
 from zooaudit.zoo.arch import begin_anew
 from zooaudit.zoo.averaging import averaged

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from zooaudit.compute import autocast
 from zooaudit.data.batches import images_at_once
 from zooaudit.data.images import to_unit
+from zooaudit.paper.deepfool import deepfool
 from zooaudit.seeds import derive
-from zooaudit.uap.deepfool import deepfool
 from zooaudit.zoo.attacks.asking import BATCH, Thief
 from zooaudit.zoo.attacks.crafted import least_certain
 

@@ -1,0 +1,251 @@
+"""The step that makes a kit's twin test: which images are asked, and what candidates and references answer to them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from zooaudit.audit.steps import clean_answers, tensor_digest
+from zooaudit.config import TwinTestConfig
+from zooaudit.data.images import Dataset, ImageSet, to_unit
+from zooaudit.data.on_disk import in_memory
+from zooaudit.data.textures import textures
+from zooaudit.errors import DataError
+from zooaudit.seeds import derive
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.telemetry.phases import Count, Tally, uncounted
+from zooaudit.verdict.grouping import MOST, kept, rounded
+from zooaudit.verdict.predicted import predicted
+from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
+from zooaudit.zoo.build import untuned
+from zooaudit.zoo.reference_nets import REFERENCE_NETS
+from zooaudit.zoo.spec import ModelSpec
+
+LEAST_POOL = 25
+"""Fewest images of the victim's task that a twin test can be made of."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Images beside the victim's own data, uint8 ``[n, c, h, w]`` of its shape; None where there are none.
+
+    Attributes:
+        foreign: images of another task; without them, textures are made.
+        log: images that the victim was asked.
+    """
+
+    foreign: Tensor | None = None
+    log: Tensor | None = None
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """16 hex digits of each that is there: other images are other questions."""
+        parts = {"foreign": self.foreign, "query_log": self.log}
+        return {name: tensor_digest(images) for name, images in parts.items() if images is not None}
+
+
+NO_SOURCES = Sources()
+
+
+@dataclass(frozen=True, eq=False)
+class Pools:
+    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and of each its family."""
+
+    images: Tensor
+    labels: Tensor
+    families: tuple[str, ...]
+
+
+def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
+    """Of the half of the test images that no model trains or tunes on, in random order: data sets are often sorted by class."""
+    free = untuned(dataset).to("cpu")
+    if len(free) < LEAST_POOL:
+        raise DataError(
+            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on"
+        )
+    return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]).loaded()
+
+
+def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources) -> Pools:
+    """All images that candidates and references are asked."""
+    natural = natural_images(dataset, seed, config.pool)
+    parts = {NATURAL: in_memory(natural.images)}
+    if config.foreign:
+        foreign = sources.foreign
+        parts[FOREIGN] = textures(config.pool // 2, dataset.image_shape, seed) if foreign is None else _drawn(foreign, config.pool, seed)
+    if config.log and sources.log is not None:
+        parts[LOG] = _drawn(sources.log, config.pool, seed)
+    labels = torch.full((sum(map(len, parts.values())),), NO_CLASS)
+    labels[: len(natural)] = natural.labels
+    return Pools(torch.cat(list(parts.values())), labels, tuple(family for family, images in parts.items() for _ in images))
+
+
+def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
+    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]]
+
+
+def order(config: TwinTestConfig, of: Pools, telling: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
+    """Which images are asked, in order: indices into the pools, how many are checks, and the looks.
+
+    The first of the natural images, which are in random order, are checks. The others come most telling first, families mixed as the
+    configuration has it, so that every look sees all of them.
+
+    Args:
+        telling: float ``[n]``, how much each image tells.
+    """
+    rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
+    checks = min(config.checks, len(rows[NATURAL]) // 5)
+    queues = {f: sorted(those[checks if f == NATURAL else 0 :], key=lambda i: -float(telling[i])) for f, those in rows.items()}
+    most = min(config.looks[-1], checks + sum(map(len, queues.values())))
+    asked, given = rows[NATURAL][:checks], dict.fromkeys(queues, 0)
+    given[NATURAL] = checks
+    parts = {f: getattr(config, f) for f in queues}
+    while len(asked) < most:
+        family = min((f for f in queues if queues[f]), key=lambda f: (given[f] + 1) / parts[f])
+        asked.append(queues[family].pop(0))
+        given[family] += 1
+    looks = [n for n in config.looks if n < most] + [most]
+    return torch.tensor(asked), checks, tuple(n for n in looks if n > checks or n == most)
+
+
+def how_telling(references: Tensor) -> Tensor:
+    """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
+
+    Of models that nobody made from a candidate, so that the choice cannot favour one; and the same for twins that are trained later.
+    """
+    return references.clamp(min=0).sqrt().var(0).sum(-1) if len(references) > 1 else torch.zeros(references.shape[1])
+
+
+def make(
+    config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
+    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "", count: Count = uncounted,
+) -> TwinTest:  # fmt: skip
+    """A twin test of ``candidates``, the victim first."""
+    of, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
+    tally = Tally(count, (1 + len(TREATMENTS)) * (many + few) + bool(references) * few)
+    others = answered([s.id for s in references], of.images, dataset, artifacts, tally.part(many))
+    chosen = order(config, of, how_telling(others))
+    images, ids = of.images[chosen[0]], [c.id for c in candidates]
+    natural = of.families.count(NATURAL)
+    own = Asked(answered(ids, images, dataset, artifacts, tally.part(few)), answered_behind(ids, images, dataset, artifacts, tally))
+    if references:
+        own = foreseen(
+            own,
+            answered(ids, of.images[:natural], dataset, artifacts, tally.part(few)),
+            others[:, :natural],
+            chosen[0],
+            dataset.num_classes,
+        )
+    other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally))
+    kinds = [reference(s) for s in references]
+    test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
+    return replace(test, lessons=others[:, :natural].clone() if references else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I interfaces, or None; and of
+    candidates what is predicted of their answers, as :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None."""
+
+    plain: Tensor
+    behind: Tensor | None = None
+    predicted: Tensor | None = None
+
+
+def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: int) -> Asked:
+    """The candidates' answers with what is predicted of them.
+
+    Args:
+        own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to the images of the task that
+            questions were chosen from.
+        rows: int64 ``[Q]``, which image each question is; of another family from n on.
+        classes: the models', before they were grouped.
+    """
+    if not len(lessons):
+        return asked
+    natural = rows < lessons.shape[1]
+    found = asked.plain.clone()
+    found[:, natural] = rounded(predicted(own, lessons, rows[natural]), classes)
+    return replace(asked, predicted=found)
+
+
+def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
+    """Where each question stands among the images of the task that a test's questions were chosen from: int64 ``[Q]``, their number for a
+    question of another family.
+
+    Raises:
+        DataError: a question is none of them, or the test's lessons are of another number of images.
+    """
+    pool = in_memory(natural_images(dataset, seed, config.pool).images)
+    known = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
+    rows = [known.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(test.images, test.families, strict=True)]
+    if -1 in rows or (test.lessons is not None and len(pool) != test.lessons.shape[1]):
+        raise DataError(f"the kit's questions are not among the images that {dataset.name} gives now; give the data that it was made on")
+    return torch.tensor(rows)
+
+
+def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts) -> Asked:
+    """What candidates that came later answer to a test's questions, as its own did.
+
+    Args:
+        config, seed: those that the test was made with, on this dataset.
+
+    Raises:
+        DataError: the questions are not from this dataset.
+    """
+    images, lessons = test.images, test.lessons
+    asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    if lessons is None:
+        return asked
+    rows, pool = places(test, config, seed, dataset), in_memory(natural_images(dataset, seed, config.pool).images)
+    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
+
+
+def assembled(
+    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
+    references: Sequence[Reference], others: Asked, procedure: str = "", classes: int = 0,
+) -> TwinTest:  # fmt: skip
+    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
+    asked, checks, looks = chosen
+    return TwinTest(
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
+        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind, own.predicted,
+        classes=classes,
+    )  # fmt: skip
+
+
+def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = uncounted) -> Tensor:
+    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of many classes by groups."""
+    given = clean_answers(ids, images, dataset, artifacts, kept, count)
+    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), min(dataset.num_classes, MOST))
+
+
+def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, tally: Tally | None = None) -> Tensor:
+    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
+    moves all models' answers the same way; a verdict must not take that way for the victim's."""
+    unit, none = to_unit(images), torch.empty(0, len(images), min(dataset.num_classes, MOST))
+    found = []
+    for treatment in TREATMENTS:
+        count = tally.part(len(ids)) if tally else uncounted
+        given = clean_answers(ids, treatment.questions(unit), dataset, artifacts, kept, count)
+        found.append(torch.stack([given[id_] for id_ in ids]) if ids else none)
+    return torch.stack(found)
+
+
+def reference(spec: ModelSpec) -> Reference:
+    """A model of the zoo as a reference."""
+    made = spec.architecture if spec.architecture in REFERENCE_NETS else "trained"
+    if spec.start:
+        made = "fine-tuned from the victim's start"
+    if spec.extraction:
+        made = spec.extraction.told
+    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
+
+
+def procedure(twin: ModelSpec) -> str:
+    """How a twin was trained, for people."""
+    if own := twin.own_training:
+        return f"by the owner's own {'function' if own.function else 'command'}: {own.function or own.command}"
+    return f"{twin.architecture}, {twin.optimiser}, batch {twin.batch_size}, {twin.training.epochs} epochs, on the victim's own images"

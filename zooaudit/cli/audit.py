@@ -1,0 +1,247 @@
+"""What each subcommand does: read arguments, call the pipeline, print. No logic of its own."""
+
+import argparse
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+from zooaudit.audit import pipeline
+from zooaudit.audit.twin_step import Sources
+from zooaudit.cli import doctor as doctors
+from zooaudit.cli.chosen_recipe import chosen_recipe, with_twins
+from zooaudit.cli.own_data import data_of, reading_of
+from zooaudit.cli.own_start import with_checkpoints
+from zooaudit.cli.own_victim import own_victim
+from zooaudit.cli.terminal import EventLog, Terminal, TimedFarm, Voice, duration
+from zooaudit.compute import pick_device
+from zooaudit.config import Recipe
+from zooaudit.data.images import Dataset
+from zooaudit.data.resolve import DatasetUnavailableError, resolve
+from zooaudit.data.unlabelled import read_foreign, read_log
+from zooaudit.errors import ConfigError
+from zooaudit.recipes.named import get_recipe
+from zooaudit.storage.artifacts import existing_store, open_store
+from zooaudit.storage.runs import begin_run, check_report_folder, load_report, save_report
+from zooaudit.telemetry.memory import MemoryMeter
+from zooaudit.training.farm import Farm, SerialFarm
+from zooaudit.verdict import wording
+from zooaudit.zoo.spec import Role
+
+
+def audit(args: argparse.Namespace, out: TextIO) -> int:
+    """Audit a victim from end to end and write the report."""
+    from zooaudit.reporting.facts import gather_facts
+    from zooaudit.reporting.report import write_report
+    from zooaudit.reporting.summary import summarise
+
+    tell, started, begun = voice(args), args.started, time.perf_counter()
+    with MemoryMeter() as meter, _report_folder(args) as parent:
+        name = args.run or chosen_recipe(args).run_name
+        artifacts = open_store(args.store)
+        check_report_folder(_folder(args, parent, name), name, artifacts.url)
+        recipe, dataset = recipe_and_data(args, tell)
+        data_s = time.perf_counter() - begun
+        farm = TimedFarm(chosen_farm(args))
+        own = own_victim(args, dataset, tell)
+        name = args.run or recipe.run_name  # it may have fallen back to another recipe
+        folder = _folder(args, parent, name)
+        check_report_folder(folder, name, artifacts.url)
+        sources = _sources(args, dataset)
+        pipeline.check(recipe, dataset, artifacts, own)  # first: a run that is refused must not keep the name from the next try
+        run = begin_run(
+            artifacts, name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            sources.digests,
+        )  # fmt: skip
+        told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
+        tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
+        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
+        tell("report: drawing", "report", run=run)
+        total_s = time.perf_counter() - started
+        phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
+        phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
+        measured = gather_facts(round(total_s, 1), meter.peak_bytes, args.command_line)
+        facts = replace(measured, phases={k: round(v, 1) for k, v in phases.items()}, store=artifacts.url)
+        check_report_folder(folder, run, artifacts.url)  # another job may have been quicker
+        page = write_report(done, run, facts, folder)
+        save_report(artifacts, run, folder)
+    facts = replace(facts, seconds=round(time.perf_counter() - started, 1), peak_rss_bytes=meter.peak_bytes)
+    summary = summarise(done, run, facts, str(page))
+    _tell_audit(done, summary, facts.phases, artifacts.url, tell)
+    if args.log == "text" or args.json:
+        _print_audit(done, page, summary, args.json, out)
+    return 0
+
+
+def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
+    """Images beside the data: of another task, and those that the victim was asked."""
+    reading, tell = reading_of(args), voice(args)
+    foreign = read_foreign(Path(args.foreign), dataset.image_shape, reading, tell) if args.foreign else None
+    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape, reading, tell) if args.query_log else None)
+
+
+def voice(args: argparse.Namespace) -> Voice:
+    """How this command tells what it does."""
+    return EventLog() if args.log == "events" else Terminal()
+
+
+@contextlib.contextmanager
+def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
+    """Where a run's report is drawn if --out does not say: ./reports, or for a job a folder that goes with it."""
+    if args.log == "text" or args.out:
+        yield Path("reports")
+        return
+    with tempfile.TemporaryDirectory(prefix="zooaudit-report-") as folder:
+        yield Path(folder)
+
+
+def _folder(args: argparse.Namespace, parent: Path, run: str) -> Path:
+    return Path(args.out) if args.out else parent / run
+
+
+def zoo(args: argparse.Namespace, out: TextIO) -> int:
+    """Build the zoo only."""
+    tell = voice(args)
+    recipe, dataset = recipe_and_data(args, tell)
+    artifacts = open_store(args.store)
+    tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
+    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
+    _tell_failed(built, tell)
+    tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
+    rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
+    if args.json:
+        print(json.dumps({"trained": built.trained, "models": rows}), file=out)
+        return 0
+    if args.log == "events":
+        return 0
+    for row in rows:
+        recovery = f"  recovery {row['recovery_rate']:.3f}" if row["recovery_rate"] is not None else ""
+        print(
+            f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery}  {row['seconds']:6.1f} s  {row['reason']}",
+            file=out,
+        )
+    return 0
+
+
+def uap(args: argparse.Namespace, out: TextIO) -> int:
+    """Train or load the victim and craft its UAP."""
+    tell = voice(args)
+    recipe, dataset = recipe_and_data(args, tell)
+    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
+    facts = {k: v for k, v in vars(made).items() if k != "v"}
+    print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
+    return 0
+
+
+def report(args: argparse.Namespace, out: TextIO) -> int:
+    """Copy a finished run's report out of the store."""
+    folder = Path(args.out) if args.out else Path("reports") / args.run
+    print(load_report(existing_store(args.store), args.run, folder), file=out)
+    return 0
+
+
+def doctor(args: argparse.Namespace, out: TextIO) -> int:
+    """Say what this machine can do and what is missing."""
+    findings = doctors.examine(args.store)
+    if args.json:
+        print(json.dumps([asdict(f) for f in findings]), file=out)
+    else:
+        for f in findings:
+            print(
+                f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}" + (f"\n         -> {f.remedy}" if f.remedy else ""), file=out
+            )
+    return 2 if any(f.remedy for f in findings) else 0
+
+
+def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
+    recipe = chosen_recipe(args)
+    if args.fallback and args.settings:
+        raise ConfigError("--set changes --recipe, but with --fallback another may be run; expected one of --set and --fallback")
+    try:
+        dataset = data_of(args, recipe.dataset, tell).to(pick_device())
+    except DatasetUnavailableError as error:
+        if not args.fallback:
+            raise
+        tell(f"data: {error}\ndata: falling back to recipe {args.fallback}")
+        recipe = with_twins(get_recipe(args.fallback), args)
+        dataset = resolve(recipe.dataset, say=tell).to(pick_device())
+    return with_checkpoints(recipe, args, dataset, tell), dataset
+
+
+def chosen_farm(args: argparse.Namespace) -> Farm:
+    if args.farm == "serial":
+        if args.victim_workers > 1:
+            raise ConfigError(f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process")
+        return SerialFarm()
+    from zooaudit.training.ray_farm import RayFarm
+
+    return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
+
+
+def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:
+    for spec in built.failed:
+        tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
+
+
+def _tell_audit(done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice) -> None:
+    """The last events of an audit: what failed, each phase, how many suspects were called piracy, and where the report is."""
+    _tell_failed(done.zoo, tell)
+    for name, seconds in phases.items():
+        tell("", "phase", name=name, seconds=seconds)
+    scored = [s.spec.role for s in done.suspects]
+    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    accused = {f"{r}_called_piracy".replace("-", "_"): f"{done.accused(r)}/{scored.count(r)}" for r in roles}
+    accused |= {f"{r}_called_stolen".replace("-", "_"): "{}/{}".format(*done.called_stolen(r)) for r in roles}
+    fetch = f"zooaudit report --store {store} --run {summary['run']}"
+    tell("", "done", run=summary["run"], **accused, **summary["models"], seconds=summary["seconds"], kit=done.kit_id, report=fetch)
+
+
+def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO) -> None:
+    if as_json:
+        print(json.dumps(summary, allow_nan=False), file=out)
+        return
+    counts = {r: sum(s.spec.role is r for s in done.suspects) for r in Role}
+    auc = {k: _number(v) for k, v in summary["auc"].items()}
+    uap = done.uap
+    print(summary["finding"]["text"].replace("see the checks below", "see the report"), file=out)
+    print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
+    _print_twin_test(summary, out)
+    roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+    for role in roles:
+        _print_family(role, *done.called_stolen(role), "stolen", out)
+    print(f"the paper's test, AUC against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
+    for role in roles:
+        _print_family(role, done.accused(role), counts[role], "piracy", out)
+    if done.by_paper is not None:
+        print(
+            f"  (encoder {done.recipe.encoder.name}; the paper's own gives {_number(done.by_paper.auc(Role.HOMOLOGOUS))} "
+            f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
+            file=out,
+        )
+    models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
+    print(f"models: {models}; took {duration(summary['seconds'])} in all, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    print(f"kit {done.kit_id}\nreport {page}", file=out)
+
+
+def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
+    test, itself = summary["twin_test"], summary["victim_itself"]
+    place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
+    made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
+    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['headline']}{place}", file=out)
+    print(f"  at that level {wording.in_cases(summary['level'])}{wording.WEAK if summary['level'] > wording.WEAK_ABOVE else ''}", file=out)
+    if test["accuses_nobody"]:
+        print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
+    for caution in itself["cautions"]:
+        print(f"  caution: {caution}", file=out)
+
+
+def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:
+    print(f"  {role:<11} {called:>3} of {of} called {what}" + ("" if role.stolen else "  (all innocent)"), file=out)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

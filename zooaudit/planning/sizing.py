@@ -1,0 +1,287 @@
+"""What an audit will take, before anything is run: models, hours, bytes, requests, queries. Pure, but for reading measured.json.
+
+Hours rest on the seconds that models of each kind took in the audits named there, scaled by the work of :mod:`zooaudit.zoo.schedule`.
+"""
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from zooaudit.config import ExtractConfig, OwnTraining, Recipe
+from zooaudit.errors import ConfigError
+from zooaudit.planning.footprint import (
+    OWN_VICTIM,
+    PROBE,
+    Requests,
+    asking,
+    audit_bytes,
+    audit_requests,
+    model_bytes,
+    on_s3,
+    pools_of,
+    twin_test_of,
+)
+from zooaudit.planning.measured import Domain, kind, measured
+from zooaudit.verdict.decision import too_few
+from zooaudit.verdict.ranking import smallest_p, suspects_at_once, twins_for
+from zooaudit.zoo.plan import Plan, plan_zoo
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.zoo.spec import ModelSpec, Role
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core of the measured machine."""
+
+    count: int
+    speedup: float = 1.0
+    what: str = "CPU cores"
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ConfigError(f"{self.count} {self.what}; expected at least 1")
+        if not 0 < self.speedup < math.inf:
+            raise ConfigError(
+                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one device replaces"
+            )
+
+
+@dataclass(frozen=True)
+class OwnVictim:
+    """A victim of the user's own: it is there already, and its own training procedure trains its twins.
+
+    Attributes:
+        twin_seconds: that one twin takes on one of the devices; None if nobody knows.
+        factory: ``package.module:factory``, which builds the victim's module; "" if nobody knows, and how large it is neither.
+    """
+
+    twin_seconds: float | None = None
+    factory: str = ""
+
+    def __post_init__(self) -> None:
+        if self.twin_seconds is not None and not 0 < self.twin_seconds < math.inf:
+            raise ConfigError(f"{self.twin_seconds:g} seconds for a twin; expected a positive number")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one recipe takes on some devices."""
+
+    recipe: str
+    models: dict[str, dict[str, int]]
+    """Count by role and architecture."""
+    devices: Devices
+    core_hours: float
+    """Training work: hours on one core of the measured machine."""
+    critical_path_hours: float
+    """Longest chain on one device: a victim and the dearest model extracted from it. No number of devices goes below."""
+    training_hours: tuple[float, float]
+    """At least, and at most: for any schedule that leaves no device idle while a model is ready."""
+    driver_hours: float
+    """Start, UAP, answers, encoder, verdicts, report: in one process, whatever the devices."""
+    storage_bytes: dict[str, int]
+    driver_bytes: int
+    """Every model's answers, which the driver holds at once."""
+    requests: Requests
+    requests_per_model: Requests
+    attackers_queries: int
+    """Asked of victims by extraction, at the first attempt."""
+    audit_queries: int
+    queries_per_suspect: int
+    """At most, for the twin test."""
+    queries_by_paper: int
+    notes: tuple[str, ...]
+
+    @property
+    def total_models(self) -> int:
+        return sum(n for counts in self.models.values() for n in counts.values())
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """The whole audit, at least and at most."""
+        return self.training_hours[0] + self.driver_hours, self.training_hours[1] + self.driver_hours
+
+
+def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | None = None) -> Estimate:
+    """Size an audit up; trains nothing and reads no data.
+
+    Args:
+        own: the user's own victim; without one, a victim is trained.
+
+    Raises:
+        ConfigError: the recipe cannot be planned on this domain.
+    """
+    known = measured()
+    plan = planned(recipe, domain, own)
+    seconds = _seconds(plan, domain, devices, own)
+    path = critical_path(plan.specs, seconds)
+    low, high = training_span(sum(seconds) / devices.speedup, path / devices.speedup, devices.count)
+    families = pools_of(recipe, domain.test_size)
+    test = twin_test_of(recipe, plan, families)
+    asked = asking(recipe, plan, test, families)
+    driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
+    report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
+    stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
+    encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
+    parents = [s.parent for s in plan.specs if s.parent is not None]
+    operations = audit_requests(len(plan.specs), len(parents), len(set(parents)), asked.sets, encoders)
+    requests = PROBE + on_s3(operations + OWN_VICTIM if own else operations)
+    return Estimate(
+        recipe=recipe.name,
+        models=by_role(plan.specs),
+        devices=devices,
+        core_hours=sum(seconds) / 3600,
+        critical_path_hours=path / devices.speedup / 3600,
+        training_hours=(low / 3600, high / 3600),
+        driver_hours=driver_s / 3600,
+        storage_bytes=stored,
+        driver_bytes=asked.queries * domain.num_classes * 4,
+        requests=requests,
+        requests_per_model=requests.over(len(plan.specs)),
+        attackers_queries=sum(attack_queries(s.extraction) for s in plan.specs if s.extraction),
+        audit_queries=asked.queries,
+        queries_per_suspect=test.budget,
+        queries_by_paper=asked.fingerprints,
+        notes=(*_accusing(test.twins, test.level), *_of_own(test.twins, own), *_notes(plan, domain, devices)),
+    )
+
+
+@lru_cache(maxsize=1)
+def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Plan:
+    """The recipe's zoo. Names and seeds are not those of a real run: these follow from the data, which is not read."""
+    blank = (0.5,) * domain.image[0]
+    shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
+    if own is None:
+        return plan_zoo(recipe.zoo, "planned", shape, recipe.seed)
+    return plan_zoo(recipe.zoo, "planned", shape, recipe.seed, "victim-own-planned", OwnTraining(own.factory, "planned", "planned"))
+
+
+def _seconds(plan: Plan, domain: Domain, devices: Devices, own: OwnVictim | None) -> list[float]:
+    """Core seconds of every model; none of twins that take nobody knows how long."""
+    known = measured()
+    twin = devices.speedup * (own.twin_seconds or 0.0) if own else 0.0
+    return [twin if s.own_training else known.seconds(s, domain) for s in plan.specs]
+
+
+def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
+    """Seconds of the longest chain: a model and the dearest of those that are extracted from it."""
+    children: dict[str, float] = {}
+    for spec, cost in zip(specs, seconds, strict=True):
+        if spec.parent:
+            children[spec.parent] = max(children.get(spec.parent, 0.0), cost)
+    return max(cost + (children.get(spec.id, 0.0) if not spec.parent else 0.0) for spec, cost in zip(specs, seconds, strict=True))
+
+
+def training_span(work: float, path: float, devices: int) -> tuple[float, float]:
+    """Least and most time for ``work`` with a critical ``path`` on equal devices, none idle while a model is ready.
+
+    Least: neither the path nor an even share of the work can be beaten. Most: Graham's bound (1969) for list scheduling, which the
+    work queue is; longest-path-first usually comes close to the least.
+    """
+    return max(path, work / devices), path + (work - path) / devices
+
+
+def attack_queries(attack: ExtractConfig) -> int:
+    """Images that a victim labels for one extraction."""
+    return attack.most_queries
+
+
+def by_role(specs: Iterable[ModelSpec]) -> dict[str, dict[str, int]]:
+    """How many models of each role and architecture."""
+    counts = Counter((str(s.role), s.architecture) for s in specs)
+    roles = [str(r) for r in Role if any(role == r for role, _ in counts)]
+    return {r: {a: n for (role, a), n in sorted(counts.items()) if role == r} for r in roles}
+
+
+def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[Recipe, str]:
+    """The recipe with about ``models`` models, and what was changed: suspects a cell and look-alikes a victim, in proportion.
+
+    Raises:
+        ConfigError: the recipe's smallest zoo is larger.
+    """
+    zoo = recipe.zoo
+    cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
+    strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
+    victim = 0 if own else 1 + len(zoo.taken)
+    fixed = victim + len(zoo.thieves) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    if models < fixed + cells + strangers:
+        raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
+    factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
+
+    def near(value: int) -> list[int]:
+        wanted = value * factor
+        return sorted({max(1, math.floor(wanted)), max(1, math.ceil(wanted))}) if value else [0]
+
+    def miss(choice: tuple[int, int]) -> int:
+        return abs(fixed + cells * choice[0] + strangers * choice[1] - models)
+
+    suspects, look_alikes = min(itertools.product(near(zoo.suspects_per_cell), near(zoo.look_alikes_per_victim)), key=miss)
+    changed = replace(recipe, zoo=replace(zoo, suspects_per_cell=suspects, look_alikes_per_victim=look_alikes))
+    return changed, (
+        f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
+        f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; "
+        f"victims, what is made of their weights, twins, references and the encoder's models stay {fixed}"
+    )
+
+
+def _accusing(twins: int, level: float) -> tuple[str, ...]:
+    """Whether the kit will be able to accuse anybody, and how many suspects at once, if all twins learn."""
+    if why := too_few(twins, level):
+        return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
+    most = suspects_at_once(twins, level)
+    told = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} "
+    return (f"{told}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
+
+
+def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
+    """What is not known of the user's own victim and its twins."""
+    if own is None or not twins:
+        return ()
+    if own.twin_seconds is None:
+        told = [f"how long your own procedure takes for each of {twins} twins is not in these hours: time one, and give --twin-seconds"]
+    else:
+        told = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
+    if not own.factory:
+        told.append("how large your victim and its twins are is not in the storage: give --factory")
+    return tuple(told)
+
+
+def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
+    known = measured()
+    notes = [
+        f"times are from {known.audits} audits by {known.recipe} on {known.hardware} (commit {known.commit}, {known.date[:10]}), by "
+        "architecture and attack, scaled by the work; a model that must be tried twice takes twice as long",
+        f"no more than {known.models} models and 2 cores were measured at once: what is larger is extrapolated",
+    ]
+    if devices.what != "CPU cores":
+        notes.append(
+            f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there is no measurement on a GPU yet"
+        )
+    own = known.seconds_per_1e12_work.get(domain.name, {})
+    if source := known.zoos.get(domain.name):
+        notes.append(
+            f"models on {domain.name} were measured in one zoo of {source['recipe']} ({source['models']} models, {source['hardware']}, "
+            f"commit {source['commit']}, {source['date'][:10]}), the time around them was not: it is that of {known.dataset}"
+        )
+    elif not own:
+        notes.append(f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much smaller images")
+    elif domain.name != known.dataset:
+        notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
+    needed, there = {kind(s) for s in plan.specs if s.own_training is None}, known.rates(domain.name).keys()
+    if own and (elsewhere := sorted((needed & there) - own.keys())):
+        notes.append(f"measured on other data only, so counted at the slower of that rate and this data's slowest: {', '.join(elsewhere)}")
+    unknown = sorted(needed - there)
+    if unknown:
+        notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
+    return tuple(notes)
+
+
+def as_json(found: Estimate) -> dict[str, Any]:
+    """Plain values for JSON."""
+    plain = {k: v for k, v in vars(found).items() if k not in ("devices", "requests", "requests_per_model")}
+    sizes = {"total_models": found.total_models, "hours": found.hours, "devices": vars(found.devices)}
+    return plain | sizes | {"requests": vars(found.requests), "requests_per_model": vars(found.requests_per_model)}
