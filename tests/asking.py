@@ -14,7 +14,7 @@ from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.opening import opened
-from zooaudit.suspects.pace import Pace
+from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import remote_of
 
 K = 4
@@ -56,5 +56,5 @@ def asking(folder: Path, settings: dict[str, Any], budget: int = 10_000, name: s
     transport, closing = opened(remote)
     said: list[str] = []
     with Ledger(folder / name, remote.about, budget) as ledger:
-        yield Asking(ApiBlackBox(remote, ledger, transport, pace=Pace(remote.rate, first_s=0.01), say=said.append), ledger, said)
+        yield Asking(ApiBlackBox(remote, ledger, transport, pace=RateLimit(remote.rate, first_s=0.01), say=said.append), ledger, said)
     closing.close()

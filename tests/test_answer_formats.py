@@ -15,9 +15,9 @@ from zooaudit.serving.bodies import ACCEPTED, read_rows
 from zooaudit.serving.kit_routes import BODY
 from zooaudit.serving.problems import Refused
 from zooaudit.suspects.answers import BY_ENDING, FORMATS, read
-from zooaudit.suspects.door import ANSWERS, Door, How
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import write_questions
+from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
 
 ROOT = Path(__file__).parent.parent
 CONSOLE = ROOT / "zooaudit" / "serving" / "console"
@@ -27,9 +27,9 @@ ROWS = torch.rand(12, 3, generator=torch.Generator().manual_seed(1)).softmax(1)
 
 def by_the_command_line(ending: str, body: bytes, folder: Path) -> torch.Tensor:
     (folder / f"answers{ending}").write_bytes(body)
-    with Door.to(str(folder / f"answers{ending}"), How("kit1", (1, 2, 2), CLASSES, kind=ANSWERS)) as door:
-        assert door.answers is not None
-        return door.answers
+    with OpenSuspect.to(str(folder / f"answers{ending}"), How("kit1", (1, 2, 2), CLASSES, kind=ANSWERS)) as opened:
+        assert opened.answers is not None
+        return opened.answers
 
 
 def by_the_service(ending: str, body: bytes, folder: Path) -> torch.Tensor:

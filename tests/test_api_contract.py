@@ -12,7 +12,7 @@ from tests.test_http_suspect import CLASSES, MODEL, THEIRS
 from zooaudit.errors import ConfigError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.door import Door, How
+from zooaudit.suspects.opened import OpenSuspect, How
 
 
 def how(tmp_path: Path, kit: tuple[str, ...] = CLASSES, **tables: dict[str, Any]) -> How:
@@ -23,29 +23,29 @@ def test_numbers_are_sent_as_the_model_wants_them(tmp_path: Path) -> None:
     images = make_twin_test().questions()[:20]
     expected = TorchBlackBox(MODEL, 4).ask((images - 0.5) / 0.25)
     asked = how(tmp_path, input={"mean": [0.5], "std": [0.25]})
-    with serving(Stranger(MODEL, THEIRS)) as stranger, Door.to(stranger.url + "/v2/models/m/infer", asked) as door:
-        assert torch.allclose(door.box.ask(images), expected, atol=1e-6)
-        assert door.in_order and door.said == asked.contract
+    with serving(Stranger(MODEL, THEIRS)) as stranger, OpenSuspect.to(stranger.url + "/v2/models/m/infer", asked) as opened:
+        assert torch.allclose(opened.box.ask(images), expected, atol=1e-6)
+        assert opened.in_order and opened.said == asked.contract
 
 
 def test_the_kits_classes_are_picked_out_of_its_own(tmp_path: Path) -> None:
     images = make_twin_test().questions()[:20]
     whole = TorchBlackBox(MODEL, 4).ask(images)
     asked = how(tmp_path, ("dresses", "bags", "boots"), classes={"names": list(THEIRS)})
-    with serving(Stranger(MODEL, THEIRS)) as stranger, Door.to(stranger.url + "/v2/models/m/infer", asked) as door:
-        found = door.box.ask(images)
-        assert not door.in_order
+    with serving(Stranger(MODEL, THEIRS)) as stranger, OpenSuspect.to(stranger.url + "/v2/models/m/infer", asked) as opened:
+        found = opened.box.ask(images)
+        assert not opened.in_order
     picked = whole[:, [3, 1, 0]]
     assert torch.allclose(found, picked / picked.sum(1, keepdim=True), atol=1e-6)
 
 
 def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
     asked = how(tmp_path, input={"mean": [0.5], "std": [0.25]})
-    with serving(Stranger(MODEL, CLASSES)) as stranger, Door.to(stranger.url + "/predictions/m", asked) as door:
+    with serving(Stranger(MODEL, CLASSES)) as stranger, OpenSuspect.to(stranger.url + "/predictions/m", asked) as opened:
         with pytest.raises(
             ConfigError, match=r"numbers from -\S+ to \S+, which no PNG can hold; expected \[0, 1\]: leave mean, std and range"
         ):
-            door.box.ask(make_twin_test().questions()[:20])
+            opened.box.ask(make_twin_test().questions()[:20])
         assert not stranger.computed
 
 
@@ -60,4 +60,4 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
 )
 def test_what_its_description_says_is_refused_in_a_contract(tables: dict[str, dict[str, Any]], says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says):
-        Door.to("http://127.0.0.1:9/v2/models/m/infer", how(tmp_path, **tables))
+        OpenSuspect.to("http://127.0.0.1:9/v2/models/m/infer", how(tmp_path, **tables))

@@ -22,7 +22,7 @@ from tests.scripted import Asked, Reply, scripted, spoken
 from zooaudit.errors import AnswersError, SuspectError
 from zooaudit.suspects.batches import most_of
 from zooaudit.suspects.codings import unpacked
-from zooaudit.suspects.waiting import wait_of
+from zooaudit.suspects.retry_after import wait_of
 
 PREDICT = "/v1/models/m:predict"
 

@@ -35,8 +35,7 @@ from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import save_kit
 from zooaudit.storage.artifacts import open_store
-from zooaudit.suspects import http_transport as http
-from zooaudit.suspects import opening
+from zooaudit.suspects import http_transport, opening
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 from zooaudit.suspects.signing import Signing
 
@@ -151,8 +150,8 @@ class Here(httpx.HTTPTransport):
 def standing(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """Them behind every name that there is."""
     with serving(services), monkeypatch.context() as patch:
-        plain = http.client_of
-        for module in (http, opening):
+        plain = http_transport.client_of
+        for module in (http_transport, opening):
             patch.setattr(module, "client_of", lambda remote, transport=None: plain(remote, lambda *_: Here(services.url)))
         yield services
 

@@ -18,9 +18,9 @@ from tests.test_kit import make_kit
 from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError, FarmError
 from zooaudit.kits.kit import save_kit
-from zooaudit.serving import under_ray
-from zooaudit.serving.before import own_data, own_port
-from zooaudit.serving.under_ray import last_line, wait_until_ready
+from zooaudit.serving import local_ray
+from zooaudit.serving.local_ray import last_line, wait_until_ready
+from zooaudit.serving.preflight import own_data, own_port
 from zooaudit.storage.artifacts import open_store
 
 
@@ -150,7 +150,7 @@ def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) 
 
 
 def test_ready_is_what_the_service_says_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_ray, "NEWS_S", 0.0)
+    monkeypatch.setattr(local_ray, "NEWS_S", 0.0)
     answers = [
         (500, b"Internal Server Error"),
         (503, b'{"detail": "the store does not answer"}'),

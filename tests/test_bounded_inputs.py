@@ -25,9 +25,9 @@ from zooaudit.errors import ConfigError, DataError, InputError, ModelError, Serv
 from zooaudit.evidence.packs import opened
 from zooaudit.suspects import answers, offline
 from zooaudit.suspects import exported as exporting
-from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.exported import load_exported
 from zooaudit.suspects.naming import Naming
+from zooaudit.suspects.opened import OpenSuspect, How
 from zooaudit.suspects.weights import refuse_pickle
 
 CLASSES = ("a", "b", "c")
@@ -204,14 +204,14 @@ def test_a_file_that_names_secrets_is_refused_until_they_are_allowed(named: str,
     path.write_text(f'url = "https://theirs.example/v2/models/m/infer"\n{named}\n')
     says, names = NAMING[named]
     with pytest.raises(ConfigError, match=says) as caught:
-        Door.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite"))
+        OpenSuspect.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite"))
     assert all(f"--allow-key-env {name}" in str(caught.value) for name in names) and "secret-value" not in str(caught.value)
     for some in [frozenset(names[:-1]), frozenset({"OTHER"})]:
         with pytest.raises(ConfigError, match=f"--allow-key-env {names[-1]}"):
-            Door.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=some))
+            OpenSuspect.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=some))
     how = How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=frozenset(names))
-    with Door.to(str(path), how) as door:
-        assert door.ledger == tmp_path / "l.sqlite"
+    with OpenSuspect.to(str(path), how) as opened:
+        assert opened.ledger == tmp_path / "l.sqlite"
 
 
 def test_the_command_takes_the_flag(capsys: pytest.CaptureFixture[str]) -> None:

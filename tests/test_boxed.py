@@ -14,12 +14,12 @@ from safetensors.torch import save_file
 
 from tests.makers import near
 from zooaudit.errors import ModelError
-from zooaudit.suspects import boxed
+from zooaudit.suspects import sandbox
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.suspects.boxed import Boxed, Limits
 from zooaudit.suspects.named_nets import build_named
+from zooaudit.suspects.sandbox import Sandbox, Limits
 
-HOW = Boxed((1, 4, 4), ("a", "b", "c", "d"))
+HOW = Sandbox((1, 4, 4), ("a", "b", "c", "d"))
 IMAGES = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
@@ -50,15 +50,15 @@ def hungry(path: Path, numbers: int) -> Path:
 @pytest.mark.processes
 def test_it_answers_as_the_model_does(tmp_path: Path) -> None:
     path = export_onnx(near(0, 70), tmp_path / "m.onnx")
-    assert torch.allclose(boxed.ask(path, IMAGES, HOW), TorchBlackBox(near(0, 70), 4).ask(IMAGES), atol=1e-5)
+    assert torch.allclose(sandbox.ask(path, IMAGES, HOW), TorchBlackBox(near(0, 70), 4).ask(IMAGES), atol=1e-5)
 
 
 @pytest.mark.processes
 def test_weights_go_into_a_net_by_name(tmp_path: Path) -> None:
     net = build_named("torchvision:shufflenet_v2_x0_5", num_classes=4).eval()
     save_file(net.state_dict(), tmp_path / "m.safetensors")
-    images, how = torch.rand(3, 3, 32, 32), Boxed((3, 32, 32), HOW.classes, "torchvision:shufflenet_v2_x0_5")
-    found = boxed.ask(tmp_path / "m.safetensors", images, how)
+    images, how = torch.rand(3, 3, 32, 32), Sandbox((3, 32, 32), HOW.classes, "torchvision:shufflenet_v2_x0_5")
+    found = sandbox.ask(tmp_path / "m.safetensors", images, how)
     assert torch.allclose(found, TorchBlackBox(net, 4).ask(images), atol=1e-4)
 
 
@@ -66,40 +66,42 @@ def test_weights_go_into_a_net_by_name(tmp_path: Path) -> None:
 def test_no_code_is_taken_from_a_caller(factory: str, tmp_path: Path) -> None:
     save_file({"w": torch.zeros(1)}, tmp_path / "m.safetensors")
     with pytest.raises(ModelError, match="timm:NAME or torchvision:NAME"):
-        boxed.ask(tmp_path / "m.safetensors", IMAGES, Boxed(HOW.image_shape, HOW.classes, factory))
+        sandbox.ask(tmp_path / "m.safetensors", IMAGES, Sandbox(HOW.image_shape, HOW.classes, factory))
     (tmp_path / "m.pt2").write_bytes(b"")
     with pytest.raises(ModelError, match=r"expected \.onnx or \.safetensors"):
-        boxed.ask(tmp_path / "m.pt2", IMAGES, HOW)
+        sandbox.ask(tmp_path / "m.pt2", IMAGES, HOW)
 
 
 @pytest.mark.processes
 def test_what_is_no_model_is_refused_without_our_paths(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"not a graph")
     with pytest.raises(ModelError, match="not a readable ONNX graph") as told:
-        boxed.ask(tmp_path / "m.onnx", IMAGES, HOW)
+        sandbox.ask(tmp_path / "m.onnx", IMAGES, HOW)
     assert str(tmp_path) not in str(told.value)
 
 
 @pytest.mark.processes
 def test_a_model_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) -> None:
-    wide = Boxed(HOW.image_shape, tuple(map(str, range(16))))
+    wide = Sandbox(HOW.image_shape, tuple(map(str, range(16))))
     (tmp_path / "a").mkdir()
-    assert boxed.ask(hungry(tmp_path / "a" / "m.onnx", 1000), IMAGES, wide).shape == (70, 16), "a small one is answered"
+    assert sandbox.ask(hungry(tmp_path / "a" / "m.onnx", 1000), IMAGES, wide).shape == (70, 16), "a small one is answered"
     with pytest.raises(ModelError, match=r"(?i)alloc|memory|ended"):
-        boxed.ask(hungry(tmp_path / "m.onnx", 2**31), IMAGES, wide, Limits(memory_bytes=2**30))
+        sandbox.ask(hungry(tmp_path / "m.onnx", 2**31), IMAGES, wide, Limits(memory_bytes=2**30))
     with pytest.raises(ModelError, match=r"ended before it had answered; expected a model that takes no more than 2048 MiB or 0\.2 s"):
         (tmp_path / "b").mkdir()
-        boxed.ask(export_onnx(near(0, 70), tmp_path / "b" / "m.onnx"), IMAGES, HOW, Limits(seconds=0.2))
+        sandbox.ask(export_onnx(near(0, 70), tmp_path / "b" / "m.onnx"), IMAGES, HOW, Limits(seconds=0.2))
 
 
 def test_it_gives_up_the_network_before_a_second_thread_is_there() -> None:
     def printed(code: str) -> list[str]:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
-    told = printed("import sys, zooaudit.suspects.boxed as b; b._alone(); print('torch' in sys.modules)")
+    told = printed("import sys, zooaudit.suspects.sandbox as b; b._alone(); print('torch' in sys.modules)")
     assert told == ["False"], "torch starts threads"
-    if sys.platform == "linux" and printed(f"import ctypes; print(ctypes.CDLL(None).unshare({boxed.NEW_USER | boxed.NEW_NET}))") == ["0"]:
-        counted = "import zooaudit.suspects.boxed as b; b._alone(); print(open('/proc/self/net/dev').read().count(':'))"
+    if sys.platform == "linux" and printed(f"import ctypes; print(ctypes.CDLL(None).unshare({sandbox.NEW_USER | sandbox.NEW_NET}))") == [
+        "0"
+    ]:
+        counted = "import zooaudit.suspects.sandbox as b; b._alone(); print(open('/proc/self/net/dev').read().count(':'))"
         assert printed(counted) == ["1"], "there is nothing but a loopback of its own"
 
 
@@ -114,8 +116,8 @@ def test_its_process_sees_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.Mo
         assert command[:2] == [sys.executable, "-P"]
         return start(command, **more)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr(boxed.subprocess, "Popen", noting)
-    boxed.ask(export_onnx(near(0, 70), tmp_path / "m.onnx"), IMAGES, HOW)
+    monkeypatch.setattr(sandbox.subprocess, "Popen", noting)
+    sandbox.ask(export_onnx(near(0, 70), tmp_path / "m.onnx"), IMAGES, HOW)
     assert seen.keys() == {"PATH", "PYTHONPATH", "TMPDIR", "HOME", "OMP_NUM_THREADS", "LANG"} and len(os.environ) > 6
 
 
@@ -124,10 +126,10 @@ def test_answers_of_a_process_that_was_taken_over_are_looked_at(
     answers: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def taken_over(folder: Path, _: Limits) -> None:
-        save_file({"answers": answers}, folder / boxed.ANSWERS)
-        (folder / boxed.SAID).write_text('{"done": ""}')
+        save_file({"answers": answers}, folder / sandbox.ANSWERS)
+        (folder / sandbox.SAID).write_text('{"done": ""}')
 
-    monkeypatch.setattr(boxed, "_run", taken_over)
+    monkeypatch.setattr(sandbox, "_run", taken_over)
     (tmp_path / "m.onnx").write_bytes(b"")
     with pytest.raises(ModelError, match="expected \\(70, 4\\), all finite"):
-        boxed.ask(tmp_path / "m.onnx", IMAGES, HOW)
+        sandbox.ask(tmp_path / "m.onnx", IMAGES, HOW)

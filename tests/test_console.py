@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from zooaudit.audit.pipeline import PHASES
-from zooaudit.cli import terminal as console
+from zooaudit.cli import terminal
 from zooaudit.cli.main import main
 from zooaudit.cli.terminal import Asides, EventLog, ProgressBar, phase_line, progress_line
 from zooaudit.telemetry.events import event_line
@@ -48,7 +48,7 @@ def test_an_event_is_one_line_whatever_it_says() -> None:
 
 def test_a_log_gets_news_signs_of_life_and_the_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     log = EventLog(stream)
     for second in range(200):  # a model every second until 10, then nothing, the second of them failed, the last after a while

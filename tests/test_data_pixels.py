@@ -11,9 +11,9 @@ from PIL import Image, PngImagePlugin
 
 from tests.makers import pixels
 from zooaudit.data.decode import decode_image
-from zooaudit.data.met import Met, found
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.reading_notes import Met, found
 from zooaudit.errors import DataError
 
 COLOURS = pixels(1, channels=3, size=6)[0].transpose(1, 2, 0)

@@ -8,7 +8,7 @@ import torch
 
 from zooaudit.errors import ConfigError
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, hindrance, too_few
+from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, abstain_reason, too_few
 from zooaudit.verdict.ranking import NormalClaim, normal_claim, ranked
 from zooaudit.verdict.several import corrected, one_of
 
@@ -81,8 +81,8 @@ def test_levels_that_are_none(level: float) -> None:
 
 def test_hindrances() -> None:
     usual = torch.eye(4)[torch.arange(40) % 4]
-    assert hindrance(usual) == "" and hindrance(usual[:0]) == ""
-    assert "class 0 on 100% of 40 different images" in hindrance(torch.eye(4)[torch.zeros(40, dtype=torch.int64)])
+    assert abstain_reason(usual) == "" and abstain_reason(usual[:0]) == ""
+    assert "class 0 on 100% of 40 different images" in abstain_reason(torch.eye(4)[torch.zeros(40, dtype=torch.int64)])
 
 
 def test_several_suspects_are_held_to_more() -> None:

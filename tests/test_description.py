@@ -18,7 +18,7 @@ from tests.test_service import stranger as stranger  # fixture
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import save_kit
 from zooaudit.serving.application import ROUTERS, make_app
-from zooaudit.serving.audit_records import Book
+from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.serving.auditor import MOST, NOT_OURS
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import KINDS, AddressSuspect, refuse_idle
@@ -221,27 +221,27 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
 
 
 def test_audits_come_in_pages_and_none_is_left_out(tmp_path: Path) -> None:
-    book = Book(tmp_path / "a.sqlite")
-    ids = [book.enter("me" if i % 3 else "you", "k", {"suspect": {"url": "http://a/infer"}}) for i in range(10)]
+    book = AuditRecords(tmp_path / "a.sqlite")
+    ids = [records.enter("me" if i % 3 else "you", "k", {"suspect": {"url": "http://a/infer"}}) for i in range(10)]
     for i in (1, 4, 5):
-        book.note(ids[i], state="done", result=None)
+        records.note(ids[i], state="done", result=None)
     expected = [ids[i] for i in (8, 7, 2)] + [ids[i] for i in (5, 4, 1)]
-    assert [a["id"] for a in book.by("me")] == expected
+    assert [a["id"] for a in records.by("me")] == expected
     found, after = [], None
     for _ in range(3):
-        page = book.by("me", limit=2, after=after)
+        page = records.by("me", limit=2, after=after)
         found += [a["id"] for a in page]
-        after = book.place(page[-1])
-    assert found == expected and book.by("me", limit=2, after=after) == []
-    first = book.by(None, limit=4)
-    book.note(ids[9], state="failed")  # on the first page: it ends, and may come again
-    book.note(ids[3], state="failed")  # not yet seen
-    seen, after = [a["id"] for a in first], book.place(first[-1])
-    while page := book.by(None, limit=4, after=after):
-        seen, after = [*seen, *(a["id"] for a in page)], book.place(page[-1])
+        after = records.place(page[-1])
+    assert found == expected and records.by("me", limit=2, after=after) == []
+    first = records.by(None, limit=4)
+    records.note(ids[9], state="failed")  # on the first page: it ends, and may come again
+    records.note(ids[3], state="failed")  # not yet seen
+    seen, after = [a["id"] for a in first], records.place(first[-1])
+    while page := records.by(None, limit=4, after=after):
+        seen, after = [*seen, *(a["id"] for a in page)], records.place(page[-1])
     assert set(seen) == set(ids)
-    assert [a["id"] for a in book.by("me", state="done")] == [ids[i] for i in (5, 4, 1)]
-    book.close()
+    assert [a["id"] for a in records.by("me", state="done")] == [ids[i] for i in (5, 4, 1)]
+    records.close()
 
 
 def test_audits_are_asked_for_by_state_and_limit(place: Place, stranger: Stranger) -> None:

@@ -19,8 +19,8 @@ from zooaudit.cli import evidence as evidence_commands
 from zooaudit.cli.main import main, make_parser
 from zooaudit.errors import ConfigError, InputError
 from zooaudit.evidence.checks import recomputed
-from zooaudit.evidence.keeping import ANSWERS, Together, commitment, keep
 from zooaudit.evidence.packs import Opened, export, opened
+from zooaudit.evidence.records import ANSWERS, Together, commitment, keep
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from

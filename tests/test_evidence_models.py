@@ -16,8 +16,8 @@ from zooaudit.config import OwnTraining, Start
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import InputError
 from zooaudit.evidence import models
-from zooaudit.evidence.keeping import commitment, keep
 from zooaudit.evidence.models import Trial
+from zooaudit.evidence.records import commitment, keep
 from zooaudit.evidence.stated import stated_twins
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.recipes.named import recipe_from

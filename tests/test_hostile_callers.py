@@ -30,14 +30,14 @@ from tests.test_kit import make_kit
 from zooaudit.errors import LimitError, NotWrittenError, StoreError
 from zooaudit.kits.kit import save_kit
 from zooaudit.serving import auditor as auditing
-from zooaudit.serving import kit_routes, room, service, uploads
+from zooaudit.serving import disk_space, kit_routes, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
 from zooaudit.serving.application import make_app
-from zooaudit.serving.audit_records import OPEN, Book
+from zooaudit.serving.audit_queue import Line, Waiting
+from zooaudit.serving.audit_records import OPEN, AuditRecords
 from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.disk_space import refuse_if_full
 from zooaudit.serving.keys import new_key
-from zooaudit.serving.line import Line, Waiting
-from zooaudit.serving.room import refuse_if_full
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
@@ -182,7 +182,7 @@ def test_what_was_refused_counts_against_nobody(store: tuple[str, str], settings
     with auditor(replace(settings, queries_a_day=130)) as made:
         done = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
         assert done["state"] == "done", done
-        assert made._book.spent(by="a")[0] == stranger.computed == made._book.spent(host="127.0.0.1")[0]
+        assert made._records.spent(by="a")[0] == stranger.computed == made._records.spent(host="127.0.0.1")[0]
 
 
 def test_a_key_has_so_much_time_a_day(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
@@ -278,24 +278,24 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(store: tuple[str,
         capture_output=True, text=True,
     )  # fmt: skip
     assert run.stdout.split() == ["9", "9", "9", "0"], run.stderr
-    book = Book((settings.data or Path()) / "audits.sqlite")
-    told = book.get(id_) or {}
+    book = AuditRecords((settings.data or Path()) / "audits.sqlite")
+    told = records.get(id_) or {}
     assert told["state"] == "failed" and "started 3 times, and each time the service ended" in told["error"]
-    assert (book.get(innocent) or {})["state"] == "done", "another audit that was under way meanwhile is none the worse"
-    book.close()
+    assert (records.get(innocent) or {})["state"] == "done", "another audit that was under way meanwhile is none the worse"
+    records.close()
 
 
 def test_starts_are_counted_from_the_last_answer_on_and_a_stop_is_none(tmp_path: Path) -> None:
-    book = Book(tmp_path / "a.sqlite")
-    id_ = book.enter("a", "k", {"suspect": {}})
-    assert [book.begin(id_), book.begin(id_)] == [1, 2]
-    book.got_on(id_)
-    assert book.begin(id_) == 1
-    book.wait(id_, "the store")
-    assert (book.get(id_) or {})["starts"] == 0 and (book.get(id_) or {})["progress"] == {"waiting": "the store"}
-    book.note(id_, state="cancelled")
-    assert book.begin(id_) == 0, "what has ended is not started"
-    book.close()
+    book = AuditRecords(tmp_path / "a.sqlite")
+    id_ = records.enter("a", "k", {"suspect": {}})
+    assert [records.begin(id_), records.begin(id_)] == [1, 2]
+    records.got_on(id_)
+    assert records.begin(id_) == 1
+    records.wait(id_, "the store")
+    assert (records.get(id_) or {})["starts"] == 0 and (records.get(id_) or {})["progress"] == {"waiting": "the store"}
+    records.note(id_, state="cancelled")
+    assert records.begin(id_) == 0, "what has ended is not started"
+    records.close()
 
 
 def test_a_book_of_before_is_read(tmp_path: Path) -> None:
@@ -307,9 +307,9 @@ def test_a_book_of_before_is_read(tmp_path: Path) -> None:
     db.execute("INSERT INTO audits VALUES ('i', 1, 1, 'a', 'k', '{}', 'running', '{}', NULL, '')")
     db.commit()
     db.close()
-    book = Book(tmp_path / "a.sqlite")
-    assert [a["id"] for a in book.open()] == ["i"] and book.begin("i") == 1
-    book.close()
+    book = AuditRecords(tmp_path / "a.sqlite")
+    assert [a["id"] for a in records.open()] == ["i"] and records.begin("i") == 1
+    records.close()
 
 
 def test_a_ledger_of_before_is_read_and_does_not_know_when(tmp_path: Path) -> None:
@@ -390,8 +390,8 @@ def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
     """SQLite's own limit on a file stands for a full disk: the same error, SQLITE_FULL."""
     data = settings.data or Path()
     with auditor(settings) as made, auditor_client(made, settings) as client:
-        pages = int(made._book._db.execute("PRAGMA page_count").fetchone()[0])
-        made._book._db.execute(f"PRAGMA max_page_count = {pages}")
+        pages = int(made._records._db.execute("PRAGMA page_count").fetchone()[0])
+        made._records._db.execute(f"PRAGMA max_page_count = {pages}")
         statuses = set()
         for _ in range(40):
             reply = client.post("/audits", json=asked(store[1], "http://127.0.0.1:9") | {"access": "label"})
@@ -400,7 +400,7 @@ def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
                 break
         assert reply.status_code == 503 and "cannot be written just now" in reply.text and str(data) not in reply.text
         assert reply.headers["Content-Type"] == "application/problem+json" and int(reply.headers["Retry-After"]) > 0
-        made._book._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
+        made._records._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
     charge, full = Ledger.charge, [True]
 
     def no_room(self: Ledger, images: int) -> int:
@@ -436,13 +436,13 @@ def test_ready_tells_whether_data_can_be_written(store: tuple[str, str], tmp_pat
 
 
 def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, there, goes_on = room.Room(), threading.Event(), threading.Event()
+    made, there, goes_on = disk_space.DiskSpace(), threading.Event(), threading.Event()
 
     def hangs(_: int) -> None:
         there.set()
         goes_on.wait(30)
 
-    monkeypatch.setattr(room.os, "fsync", hangs)
+    monkeypatch.setattr(disk_space.os, "fsync", hangs)
     first = threading.Thread(target=made.check, args=(tmp_path,))
     first.start()
     assert there.wait(10)

@@ -20,7 +20,7 @@ from zooaudit.suspects.http_transport import HttpTransport, client_of
 from zooaudit.suspects.ledger import ANSWERED, LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.opening import opened
-from zooaudit.suspects.pace import Pace
+from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
 K = 4
@@ -62,7 +62,7 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
         remote = remote_of({"url": url, "batch": 8, "patience_s": 20, **settings}, CLASSES)
         opened.append(Ledger(tmp_path / ledger, remote.about, budget))
         opened.append(client_of(remote))
-        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), pace=Pace(remote.rate, first_s=0.01))
+        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), pace=RateLimit(remote.rate, first_s=0.01))
 
     yield make
     while opened:
@@ -220,7 +220,7 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    pace = Pace(rate=10, clock=lambda: now[0], sleep=sleep, dice=lambda: 1.0)
+    pace = RateLimit(rate=10, clock=lambda: now[0], sleep=sleep, dice=lambda: 1.0)
     assert pace.take(0)
     for _ in range(5):
         pace.take(4)
@@ -302,7 +302,7 @@ def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
 def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, ApiBlackBox]:
     remote = remote_of({"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES)
     ledger = Ledger(tmp_path / "l.sqlite", remote.about, 1000)
-    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), pace=Pace(first_s=0.01))
+    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), pace=RateLimit(first_s=0.01))
 
 
 HOSTILE = {

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from zooaudit.errors import NotWrittenError
-from zooaudit.serving.keeper import MOST, MOST_BYTES, Arguments, Keeper
+from zooaudit.serving.verdict_writer import MOST, MOST_BYTES, Arguments, VerdictWriter
 
 
 def score(name: str, size: int = 1) -> Arguments:
@@ -31,7 +31,7 @@ class Place:
 async def asked(*scores: Arguments, wait_s: float = 5) -> tuple[Place, list[Any]]:
     """All at once; the place answers when all of them wait."""
     place = Place()
-    keeper = Keeper(place.send)
+    keeper = VerdictWriter(place.send)
     waiting = [asyncio.create_task(keeper.keep(one)) for one in scores]
     await asyncio.sleep(0.01)
     place.open.set()
@@ -60,7 +60,7 @@ def test_a_call_that_breaks_is_an_error_for_all_of_it_and_the_next_goes_on() -> 
     async def twice() -> None:
         place = Place()
         place.open.set()
-        keeper = Keeper(place.send)
+        keeper = VerdictWriter(place.send)
         found = await asyncio.gather(*(keeper.keep(score(name)) for name in ("a", "breaks")), return_exceptions=True)
         assert [str(error) for error in found] == ["it does not answer"] * 2
         assert await keeper.keep(score("c")) == "id of c"
@@ -71,7 +71,7 @@ def test_a_call_that_breaks_is_an_error_for_all_of_it_and_the_next_goes_on() -> 
 def test_who_waits_no_longer_is_not_sent() -> None:
     async def impatient() -> None:
         place = Place()
-        keeper = Keeper(place.send)
+        keeper = VerdictWriter(place.send)
         first = asyncio.create_task(keeper.keep(score("first")))
         await asyncio.sleep(0.01)
         with pytest.raises(TimeoutError):

@@ -20,7 +20,7 @@ from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
 from zooaudit.cli.main import main
 from zooaudit.errors import NotWrittenError
-from zooaudit.serving.audit_records import Book
+from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.verdicts import Answers, Verdicts, Wanted
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -162,8 +162,8 @@ def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
 
 
 def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:
-    book = Book(tmp_path / "audits.sqlite")
-    kept = Verdicts(tmp_path, book, answers_bytes=1000)
+    book = AuditRecords(tmp_path / "audits.sqlite")
+    kept = Verdicts(tmp_path, records, answers_bytes=1000)
     told = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"call": "stolen"}}
     ids = [kept.keep("a", {}, told | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
     assert len({*ids}) == 5 and len(kept.listed(Wanted("a"))) == 5 and kept.listed(Wanted("b")) == []
@@ -173,7 +173,7 @@ def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Pat
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 db.execute(change)
     kept.close()
-    book.close()
+    records.close()
 
 
 def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811

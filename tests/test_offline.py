@@ -19,9 +19,9 @@ from safetensors.torch import save_file
 from tests.makers import Affine
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.door import ANSWERS, Door, How
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers, write_questions
+from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
 
 CLASSES = ("ankle boot", "bag", "coat")
 NAMING = Naming(CLASSES)
@@ -121,9 +121,9 @@ WIDE = torch.softmax(torch.randn(12, 11, generator=torch.Generator().manual_seed
 
 
 def opened(path: Path, told: bool = False, **tables: Any) -> torch.Tensor:
-    with Door.to(str(path), How("kit1", (3, 5, 4), CLASSES, told, kind=ANSWERS, contract=contract_of(tables))) as door:
-        assert door.answers is not None
-        return door.answers
+    with OpenSuspect.to(str(path), How("kit1", (3, 5, 4), CLASSES, told, kind=ANSWERS, contract=contract_of(tables))) as opened:
+        assert opened.answers is not None
+        return opened.answers
 
 
 def test_answers_of_a_model_with_more_classes(tmp_path: Path) -> None:
@@ -160,9 +160,9 @@ def test_a_file_described_by_toml(tmp_path: Path) -> None:
     )
     images = torch.rand(2, 1, 4, 4)
     expected = Affine()(images * 2 - 1)[:, [3, 0, 1]].softmax(1).detach()
-    with Door.to(str(described), How("k", (1, 4, 4), CLASSES)) as door:
-        torch.testing.assert_close(door.box.ask(images), expected)
-        assert door.how["said"] == {"input": {"range": [-1, 1]}, "classes": {"columns": [3, 0, 1]}}
+    with OpenSuspect.to(str(described), How("k", (1, 4, 4), CLASSES)) as opened:
+        torch.testing.assert_close(opened.box.ask(images), expected)
+        assert opened.how["said"] == {"input": {"range": [-1, 1]}, "classes": {"columns": [3, 0, 1]}}
     described.write_text('file = "m.safetensors"\nfactori = "x"\n')
     with pytest.raises(ConfigError, match="'factori' is unknown; expected some of file, factory, input, output, classes"):
-        Door.to(str(described), How("k", (1, 4, 4), CLASSES))
+        OpenSuspect.to(str(described), How("k", (1, 4, 4), CLASSES))

@@ -15,8 +15,8 @@ from zooaudit.errors import ColumnsError, ConfigError, ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.load import Asked, Loaded, load, load_model
+from zooaudit.suspects.opened import OpenSuspect, How
 
 SHAPE = (1, 4, 4)
 W_ = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
@@ -254,13 +254,13 @@ def test_every_file_that_decides_answers_is_in_the_digest(tmp_path: Path) -> Non
     torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES))
     before = files.digest(files.files_of(path))
     how = How("k", SHAPE, tuple("abcd"))
-    assert Door.to(str(path), how).sha256 == before != files.sha256(path)
+    assert OpenSuspect.to(str(path), how).sha256 == before != files.sha256(path)
     data = tmp_path / "m.onnx.data"
     data.write_bytes((-np.frombuffer(data.read_bytes(), np.float32)).tobytes())
     assert files.digest(files.files_of(path)) != before, "the weights were negated"
     torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES, -W_))
     alone = stranger(tmp_path / "alone.onnx", ["N", *SHAPE])
-    assert Door.to(str(alone), how).sha256 == hashlib.sha256(alone.read_bytes()).hexdigest(), "as before"
+    assert OpenSuspect.to(str(alone), how).sha256 == hashlib.sha256(alone.read_bytes()).hexdigest(), "as before"
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "function", "branch", "training"])

@@ -35,13 +35,13 @@ from zooaudit.storage.models import KIND, TRAINING_LOG, OwnModel, load_module, l
 from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo import call_training, own_training
 from zooaudit.zoo.build import BuiltModel, Status, build
+from zooaudit.zoo.limited_process import Limits, folder_bytes, run
 from zooaudit.zoo.own_training import LOG_BYTES, train
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
-from zooaudit.zoo.watched import Limits, folder_bytes, run
 
 OURS = Path(__file__).parent.parent
 

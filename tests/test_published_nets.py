@@ -21,7 +21,7 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
-from zooaudit.zoo.counted import counted, largest_batch
+from zooaudit.zoo.cost import counted, largest_batch
 from zooaudit.zoo.fit import make_optimiser
 from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.published_nets import check_published, pretrained

@@ -109,7 +109,7 @@ def test_innocents_count_for_the_tasks_that_they_name() -> None:
 
 def test_our_score_is_the_statistic_before_it_is_ranked(owner: Owner) -> None:
     trial = Trial.of(owner, Asking("30", (30,), (NATURAL,), 6))
-    assert trial.test.budget == 30 and trial.test.checks == 6 and set(trial.test.families) == {NATURAL}
+    assert trial.test.budget == 30 and trial.test.control_questions == 6 and set(trial.test.families) == {NATURAL}
     models = [*owner.thieves, *(a for _, a in owner.innocents)]
     for access in (Access(), Access("label")):
         comparison = trial.test._comparisons(access, True, 30)[0]

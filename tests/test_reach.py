@@ -13,8 +13,8 @@ from tests.makers import near
 from tests.scripted import looked_up_for_ever
 from tests.strangers import Stranger, serving
 from zooaudit.errors import ConfigError, StoppedError, SuspectError
-from zooaudit.serving import reach
-from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
+from zooaudit.serving import allowed_hosts
+from zooaudit.serving.allowed_hosts import Pinned, refuse_unless_named, resolved
 from zooaudit.suspects.exchange import heeding
 
 NAMED = ("models.example", "10.0.0.7:8080", "[::1]:9000")
@@ -103,7 +103,7 @@ def test_a_public_name_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_name_that_is_looked_up_for_ever_holds_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", looked_up_for_ever)
-    monkeypatch.setattr(reach, "LOOK_UP_S", 0.3)
+    monkeypatch.setattr(allowed_hosts, "LOOK_UP_S", 0.3)
     begun = time.monotonic()
     with pytest.raises(SuspectError, match=r"models\.example could not be looked up within 0\.3 s"):
         resolved("https://models.example/infer")

@@ -114,7 +114,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     **{f"encoder.{n}": v for n, v in ENCODERS.items()},
     **{f"paper_encoder.{n}": v for n, v in ENCODERS.items() if n != "name"}, "paper_encoder.name": st.just("paper"),
     "verdict.level": SHARE, "verdict.fingerprints": SMALL, "verdict.repeats": POSITIVE, "verdict.min_reference_models": SMALL,
-    "twin_test.level": SHARE, "twin_test.checks": POSITIVE,
+    "twin_test.level": SHARE, "twin_test.control_questions": POSITIVE,
     "twin_test.looks": st.sets(POSITIVE, min_size=1).map(lambda s: tuple(sorted(s))),
     "twin_test.pool": st.integers(25, 9999), "twin_test.foreign": SMALL, "twin_test.log": SMALL, "twin_test.natural": SMALL,
 }  # fmt: skip

@@ -9,7 +9,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import get_recipe
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
-from zooaudit.zoo.counted import counted
+from zooaudit.zoo.cost import counted
 from zooaudit.zoo.fit import accuracy, fit
 from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.reference_nets import FERNS, REFERENCE_NETS, TESTS, Ferns, Kernel, ReferenceNet

@@ -15,7 +15,7 @@ from zooaudit.config import ModifyConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK
-from zooaudit.reporting import calls
+from zooaudit.reporting import decisions
 from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.strips import Scale, strip
@@ -51,13 +51,13 @@ def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module
 
 def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
     audit = audited(specs, make_twin_test())
-    thieves = calls.called(audit, Role.PIRACY)
+    thieves = decisions.called(audit, Role.PIRACY)
     assert (thieves.total, thieves.stolen, thieves.cannot_tell) == (3, 2, 0)
     assert thieves.queries == 40
-    innocent = calls.called(audit, Role.HOMOLOGOUS)
+    innocent = decisions.called(audit, Role.HOMOLOGOUS)
     assert (innocent.total, innocent.stolen, innocent.queries) == (2, 0, None)
     assert innocent.low == 0 and innocent.high == pytest.approx(1 - 0.025 ** (1 / 2))  # Clopper and Pearson's
-    counted = {(c.role, c.way): (c.stolen, c.total) for c in calls.by_way(audit)}
+    counted = {(c.role, c.way): (c.stolen, c.total) for c in decisions.by_way(audit)}
     assert counted == {
         (Role.PIRACY, "fine-tune, 1 epoch"): (1, 1),
         (Role.PIRACY, "prune, 50% of the weights"): (1, 1),
@@ -83,13 +83,13 @@ def test_a_modification_is_said_with_its_strength(kind: Any, strength: float, ex
 def test_nobody_is_known_nothing_of(specs: list[ModelSpec]) -> None:
     audit = audited(specs, make_twin_test())
     audit.suspects = audit.suspects[:3]
-    nobody = calls.called(audit, Role.LOOK_ALIKE)
+    nobody = decisions.called(audit, Role.LOOK_ALIKE)
     assert (nobody.total, nobody.low, nobody.high) == (0, 0.0, 1.0)
 
 
 def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None:
     models = [near(0, 1), near(0, 2), peer(2000), near(0, 3), peer(2001), peer(2002)]  # the first innocent is a thief's
-    rows = calls.call_rows(audited(specs, make_twin_test(), models))
+    rows = decisions.call_rows(audited(specs, make_twin_test(), models))
     assert [r.outcome for r in rows[:2]] == [Outcome.ACCUSED, Outcome.MISSED]
     assert rows[0].suspect.spec is specs[3] and rows[1].suspect.spec is specs[2]
     spared = [r.suspect.examined.verdict.rank for r in rows if r.outcome is Outcome.SPARED]
@@ -98,7 +98,7 @@ def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None
 
 def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[ModelSpec]) -> None:
     audit = audited(specs, make_twin_test())
-    found = calls.picture(audit)
+    found = decisions.picture(audit)
     assert found.itself is not None and found.itself.filled
     assert list(found.families) == [Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE]
     for rows in found.families.values():
@@ -116,13 +116,13 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
 def test_suspects_are_drawn_though_nothing_can_be_told_of_the_victim_itself(specs: list[ModelSpec]) -> None:
     audit = audited(specs, make_twin_test())
     audit.itself = replace(audit.itself, verdict=make_twin_test(twins=0).judge(audit.itself.answers).verdict)
-    found = calls.picture(audit)
+    found = decisions.picture(audit)
     assert found.itself is None and found.anything
 
 
 def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calls, "MOST_STRIPS", 2)
-    found = calls.picture(audited(specs, make_twin_test()))
+    monkeypatch.setattr(decisions, "MOST_STRIPS", 2)
+    found = decisions.picture(audited(specs, make_twin_test()))
     assert (len(found.families[Role.PIRACY]), found.hidden[Role.PIRACY], found.hidden[Role.HOMOLOGOUS]) == (2, 1, 0)
     assert found.families[Role.PIRACY][0].outcome is Outcome.MISSED
 
@@ -136,12 +136,12 @@ def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch:
     ],
 )
 def test_a_kit_that_accuses_nobody_says_why(test: TwinTest, expected: str, specs: list[ModelSpec]) -> None:
-    why = calls.accuses_nobody(test)
+    why = decisions.accuses_nobody(test)
     assert why.startswith(expected) and bool(why) == bool(expected)
     audit = audited(specs, test)
     judged = [s.examined.verdict for s in audit.suspects]
     assert all(v.call is Call.CANNOT_TELL and v.reason == why for v in judged) == bool(expected)
-    picture = calls.picture(audit)
+    picture = decisions.picture(audit)
     assert (picture.itself is None) == bool(expected) and picture.anything != bool(expected)
     assert all((r.strip is None) == bool(expected) for rows in picture.families.values() for r in rows)
 
@@ -151,14 +151,14 @@ def test_twins_that_are_one_model_are_named_before_anybody_is_accused() -> None:
     answers = test.answers.clone()
     answers[3] = answers[2]
     same = replace(test, answers=answers)
-    assert "twins 2 and 3 are one" in calls.accuses_nobody(same)
-    row = next(r for r in calls.checks(same) if r["check"] == "same model")
+    assert "twins 2 and 3 are one" in decisions.accuses_nobody(same)
+    row = next(r for r in decisions.checks(same) if r["check"] == "same model")
     assert row["state"] == "refused" and row["strip"] is None
 
 
 def test_each_check_is_drawn_with_its_numbers() -> None:
     test = make_twin_test()
-    rows = calls.checks(test)
+    rows = decisions.checks(test)
     assert [r["check"] for r in rows] == [*(c.name for c in test.exchangeability), "resembles many models"]
     accuracies = [c.accuracy for c in test.candidates]
     drawn = rows[0]["strip"]
@@ -172,7 +172,7 @@ def test_each_check_is_drawn_with_its_numbers() -> None:
 
 
 def test_without_twins_nothing_is_checked() -> None:
-    assert calls.checks(make_twin_test(twins=0)) == []
+    assert decisions.checks(make_twin_test(twins=0)) == []
 
 
 def test_cautions_of_every_verdict_are_said_once(specs: list[ModelSpec]) -> None:
@@ -181,8 +181,8 @@ def test_cautions_of_every_verdict_are_said_once(specs: list[ModelSpec]) -> None
         name = "itself" if s is audit else "examined"
         found = getattr(s, name)
         setattr(s, name, replace(found, verdict=replace(found.verdict, cautions=("of the kit", *(["its own"] if i == 0 else [])))))
-    assert calls.shared_cautions(audit) == ("of the kit",)
-    assert sorted(r.cautions for r in calls.call_rows(audit)) == [()] * 5 + [("its own",)]
+    assert decisions.shared_cautions(audit) == ("of the kit",)
+    assert sorted(r.cautions for r in decisions.call_rows(audit)) == [()] * 5 + [("its own",)]
 
 
 # A family of questions by itself
@@ -202,12 +202,12 @@ def test_a_family_alone_keeps_its_questions_in_order() -> None:
 
 
 def test_what_the_query_log_tells_alone_needs_the_log(specs: list[ModelSpec]) -> None:
-    assert calls.log_alone(audited(specs, make_twin_test())) == []
+    assert decisions.log_alone(audited(specs, make_twin_test())) == []
 
 
 def test_what_the_query_log_tells_alone(specs: list[ModelSpec]) -> None:
     audit = audited(specs, make_twin_test(families=LOGGED))
-    found = {a.role: (a.first, a.total) for a in calls.log_alone(audit)}
+    found = {a.role: (a.first, a.total) for a in decisions.log_alone(audit)}
     assert found[Role.PIRACY][1] == 3 and found[Role.PIRACY][0] >= 2
     assert found[Role.HOMOLOGOUS] == (0, 2)
     # of the log's images alone: answers to all others do not change it
@@ -215,7 +215,7 @@ def test_what_the_query_log_tells_alone(specs: list[ModelSpec]) -> None:
         answers = suspect.examined.answers.clone()
         answers[[i for i in range(len(answers)) if LOGGED[i] != LOG]] = 0.25
         suspect.examined = replace(suspect.examined, answers=answers)
-    assert {a.role: (a.first, a.total) for a in calls.log_alone(audit)} == found
+    assert {a.role: (a.first, a.total) for a in decisions.log_alone(audit)} == found
 
 
 # Where marks go

@@ -65,7 +65,7 @@ def test_a_suspect_that_lies_about_its_order_of_classes(
     monkeypatch.chdir(tmp_path)
     thief.order = tuple(reversed(range(kit.num_classes)))
     code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
-    assert code == 0 and told["call"] == "cannot tell" and told["charged"] == kit.twin_test.checks, "noticed before it costs"
+    assert code == 0 and told["call"] == "cannot tell" and told["charged"] == kit.twin_test.control_questions, "noticed before it costs"
     assert told["hint"].endswith(f"columns = {list(thief.order)}") and told["hint"] in told["reason"]
     code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer", "--ask-everything")
     assert code == 0 and told["call"] == "not shown" and told["queries"] == told["charged"] == kit.twin_test.budget

@@ -233,7 +233,7 @@ def test_kits_are_listed_and_described(place: Place) -> None:
     test = place.kit.twin_test
     assert detail["classes"] == list(CLASSES) and detail["image_shape"] == [1, 4, 4]
     assert (detail["twins"], detail["references"], detail["families"]) == (19, {"trained": 16}, {"natural": test.budget})
-    assert (detail["budget"], detail["looks"], detail["checks"]) == (test.budget, list(test.looks), test.checks)
+    assert (detail["budget"], detail["looks"], detail["checks"]) == (test.budget, list(test.looks), test.control_questions)
     assert (detail["smallest_p"], detail["procedure"], detail["accuses_nobody"]) == (1 / 20, "peers of the victim", "")
     assert detail["checked"] == checked(test.exchangeability, test.hub()) and len(detail["checked"]) > 3
     assert [detail["paper"][k] for k in ("views", "points", "queries", "references")] == [6, 5, 60, 3]
@@ -505,7 +505,7 @@ def test_an_audit_of_a_suspect_in_another_order_says_what_score_says(
     said = json.loads(capsys.readouterr().out)
     assert told["call"] == said["call"] == "cannot tell" and told["evidence"] is None
     assert (told["reason"], told["hint"]) == (said["reason"], said["hint"]) and told["hint"].endswith("columns = [3, 2, 1, 0]")
-    checks = place.kit.twin_test.checks
+    checks = place.kit.twin_test.control_questions
     assert told["charged"] == told["queries"] == checks and odd.computed == before + 2 * checks
     asked = submitted(place, {"url": url, "scale": 1.0000002}, ask_everything=True).json()["id"]
     told = ended(place, asked)["result"]
@@ -518,7 +518,7 @@ def test_an_audit_of_a_suspect_that_knows_nothing_ends_early(place: Place, odd: 
     odd.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, K))
     torch.nn.init.zeros_(odd.model[1].weight)
     told = ended(place, submitted(place, {"url": odd.url + "/v2/models/m/infer", "scale": 1.0000003}).json()["id"])
-    result, checks = told["result"], place.kit.twin_test.checks
+    result, checks = told["result"], place.kit.twin_test.control_questions
     assert told["state"] == "done" and result["call"] == "cannot tell" and result["charged"] == checks
     assert "control images, no better than by chance" in result["reason"] and "ask_everything" in result["reason"]
     assert (result["p_value"], result["statistics"], result["standing"], result["evidence"]) == (None, [], "", None)
@@ -631,7 +631,7 @@ def test_percentages_are_not_taken_for_logits(name: str, place: Place, tmp_path:
 def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(place: Place) -> None:
     test = place.kit.twin_test
     whole = TorchBlackBox(INNOCENT, K).ask(test.questions())
-    mixed = torch.cat([whole[: test.checks], top_k(whole[test.checks :], 0)])
+    mixed = torch.cat([whole[: test.control_questions], top_k(whole[test.control_questions :], 0)])
     assert place.score(mixed).json()["twins"]["access"] == "label"
     problem(place.score(mixed, access="probabilities"), 422, "what looks like label")
     assert place.score(whole, access="top-1000000").json()["twins"]["access"] == "probabilities"

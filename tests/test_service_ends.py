@@ -10,9 +10,9 @@ from tests.strangers import Stranger, serving
 from tests.test_hostile_callers import CLASSES, MODEL, asked, ended, until
 from tests.test_hostile_callers import settings as settings  # fixture
 from tests.test_hostile_callers import store as store  # fixture
-from zooaudit.serving import line as lines
+from zooaudit.serving import audit_queue as lines
+from zooaudit.serving.audit_queue import Line, Waiting
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.line import Line, Waiting
 from zooaudit.serving.settings import Settings
 from zooaudit.suspects.ledger import Ledger
 

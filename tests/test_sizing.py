@@ -168,7 +168,7 @@ BEFORE_TWINS = replace(
         twins=0,
         references=0,
     ),
-    twin_test=TwinTestConfig(checks=1, looks=(1,)),
+    twin_test=TwinTestConfig(control_questions=1, looks=(1,)),
 )
 """The recipe as it was in November 2026, when audits were by the paper's test alone."""
 

@@ -19,8 +19,8 @@ from zooaudit.cli.main import main
 from zooaudit.serving import auditor as auditors
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.settings import Settings
-from zooaudit.suspects import trouble as troubles
-from zooaudit.suspects.trouble import Telling, Trouble
+from zooaudit.suspects import outage as troubles
+from zooaudit.suspects.outage import Telling, Trouble
 
 SOON_S = 10.0
 

@@ -23,10 +23,10 @@ from zooaudit.storage.artifacts import open_store
 from zooaudit.studies import thieves
 from zooaudit.studies.cohort import Cohort
 from zooaudit.sweep import tuner
+from zooaudit.sweep.evaluate import Field, evaluate
 from zooaudit.sweep.field import line_up
 from zooaudit.sweep.result import Row, best, picture, table
 from zooaudit.sweep.space import AXES, PRESETS, Space, parse_space
-from zooaudit.sweep.trial import Field, evaluate
 from zooaudit.sweep.tuner import run_trials, trial_id
 from zooaudit.telemetry import metrics
 from zooaudit.telemetry.metrics import Metric

@@ -356,7 +356,7 @@ def test_checks_come_first_families_are_mixed_and_no_image_comes_twice() -> None
     families = (NATURAL,) * 20 + (FOREIGN,) * 10
     labels = torch.tensor([1] * 20 + [NO_CLASS] * 10)
     of = Pools(torch.zeros(30, 1, 1, 1, dtype=torch.uint8), labels, families)
-    config = TwinTestConfig(checks=4, looks=(10, 16), natural=1, foreign=1)
+    config = TwinTestConfig(control_questions=4, looks=(10, 16), natural=1, foreign=1)
     asked, checks, looks = order(config, of, torch.arange(30.0))
     rows = asked.tolist()
     assert checks == 4 and looks == (10, 16) and rows[:4] == [0, 1, 2, 3] and len(set(rows)) == 16

@@ -14,7 +14,7 @@ from tests.test_service import CLASSES, COPY, GOOD, Place, as_json, body_of, end
 from tests.test_service import place as place  # fixture
 from tests.test_service import stranger as stranger  # fixture
 from zooaudit.paper.fingerprint import ask
-from zooaudit.serving import audit_records as book
+from zooaudit.serving import audit_records
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 
@@ -120,10 +120,10 @@ def test_the_key_is_of_one_caller_and_of_one_body(place: Place, stranger: Strang
 
 def test_the_key_holds_for_a_day(place: Place, stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     first = asking(place, stranger, once="old").json()["id"]
-    now = book.time.time()
-    monkeypatch.setattr(book.time, "time", lambda: now + 24 * 3600 - 60)
+    now = audit_records.time.time()
+    monkeypatch.setattr(audit_records.time, "time", lambda: now + 24 * 3600 - 60)
     assert asking(place, stranger, once="old").json()["id"] == first
-    monkeypatch.setattr(book.time, "time", lambda: now + 24 * 3600 + 60)
+    monkeypatch.setattr(audit_records.time, "time", lambda: now + 24 * 3600 + 60)
     assert asking(place, stranger, once="old").json()["id"] != first
     monkeypatch.undo()
     for id_ in ids(place):

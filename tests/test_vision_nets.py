@@ -14,7 +14,7 @@ from zooaudit.compute import seeded
 from zooaudit.errors import ConfigError
 from zooaudit.paper.datapoints import representation
 from zooaudit.zoo.arch import build_architecture
-from zooaudit.zoo.counted import NORMALISED, counted
+from zooaudit.zoo.cost import NORMALISED, counted
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.vision_nets import VISION_NETS, WIDTH_STEPS
 

@@ -14,8 +14,8 @@ from tests.test_weight_files import exported
 from zooaudit.audit.suspect_check import noticed
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.door import Door, How
 from zooaudit.suspects.ledger import Ledger
+from zooaudit.suspects.opened import OpenSuspect, How
 from zooaudit.verdict.control import Control, control
 from zooaudit.verdict.twin_test import TwinTest
 
@@ -39,9 +39,9 @@ class Scaled(nn.Module):
         return self.inner((x - self.shift) / self.scale)[:, list(self.order)]
 
 
-def door(model: nn.Module, folder: Path, **tables: Any) -> Door:
+def door(model: nn.Module, folder: Path, **tables: Any) -> OpenSuspect:
     path = exported(model.eval(), folder / "m.pt2")
-    return Door.to(str(path), How("kit", SHAPE, ("a", "b", "c", "d"), contract=contract_of(tables)))
+    return OpenSuspect.to(str(path), How("kit", SHAPE, ("a", "b", "c", "d"), contract=contract_of(tables)))
 
 
 def test_a_suspect_that_is_asked_as_it_wants_hears_nothing(test_: TwinTest, tmp_path: Path) -> None:
@@ -99,16 +99,16 @@ class ChannelsLast(nn.Module):
 
 def test_another_order_of_channels_is_named(test_: TwinTest, tmp_path: Path) -> None:
     path = exported(FirstChannel(), tmp_path / "m.pt2", (3, 4, 4))
-    found = noticed(colours(test_), Door.to(str(path), How("kit", (3, 4, 4), ("a", "b", "c", "d"))), "m")
+    found = noticed(colours(test_), OpenSuspect.to(str(path), How("kit", (3, 4, 4), ("a", "b", "c", "d"))), "m")
     assert "with --contract 'input.channels=bgr' on" in found.objection
     said = How("kit", (3, 4, 4), ("a", "b", "c", "d"), contract=contract_of({"input": {"channels": "bgr"}}))
-    assert noticed(colours(test_), Door.to(str(path), said), "m").objection == ""
+    assert noticed(colours(test_), OpenSuspect.to(str(path), said), "m").objection == ""
 
 
 def test_another_layout_is_named(test_: TwinTest, tmp_path: Path) -> None:
     save_file(ChannelsLast().state_dict(), tmp_path / "m.safetensors")
     how = How("kit", (3, 4, 4), ("a", "b", "c", "d"), factory="tests.test_wrong_contract:ChannelsLast")
-    found = noticed(colours(test_), Door.to(str(tmp_path / "m.safetensors"), how), "m")
+    found = noticed(colours(test_), OpenSuspect.to(str(tmp_path / "m.safetensors"), how), "m")
     assert "with --contract 'input.layout=nhwc' on" in found.objection
 
 
@@ -139,11 +139,11 @@ def test_of_what_may_cost_money_no_more_is_asked(test_: TwinTest, tmp_path: Path
     """An API stands behind a ledger; here what it answers is computed."""
     torch.manual_seed(1)
     box = TorchBlackBox(nn.Sequential(nn.Flatten(), nn.Linear(16, 4)), 4)
-    with Door(box, ledger=Ledger(tmp_path / "l.sqlite", {}, 0)) as api:
+    with OpenSuspect(box, ledger=Ledger(tmp_path / "l.sqlite", {}, 0)) as api:
         found = noticed(test_, api, "api")
         assert "no better than by chance" in found.objection and "--ask-everything" in found.objection and box.queries == 40
         assert noticed(test_, api, "api", ask_everything=True).objection == ""
-    with Door(TorchBlackBox(Scaled(1, 0, (2, 0, 3, 1)), 4), ledger=Ledger(tmp_path / "k.sqlite", {}, 0)) as api:
+    with OpenSuspect(TorchBlackBox(Scaled(1, 0, (2, 0, 3, 1)), 4), ledger=Ledger(tmp_path / "k.sqlite", {}, 0)) as api:
         found = noticed(test_, api, "api")
         assert found.hint.endswith(": columns = [1, 3, 0, 2]")
 

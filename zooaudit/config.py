@@ -562,7 +562,7 @@ class TwinTestConfig:
 
     level: float = 0.05
     """At most this share of innocent suspects is accused; below 1 / (twins + 1) nobody is."""
-    checks: int = 100
+    control_questions: int = 100
     """Images of the victim's task at random, asked first: whether a suspect does it. Of a small pool, a fifth at most."""
     looks: tuple[int, ...] = (250, 500, 1000)
     """After how many questions the statistic is looked at; the last is how many there are, fewer if the pools hold fewer."""
@@ -577,7 +577,7 @@ class TwinTestConfig:
 
     def __post_init__(self) -> None:
         check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")
-        check(1 <= self.checks <= 10_000, self, "checks", "1 to 10,000")
+        check(1 <= self.control_questions <= 10_000, self, "control_questions", "1 to 10,000")
         rising = len(self.looks) > 0 and self.looks[0] >= 1 and list(self.looks) == sorted(set(self.looks))
         check(rising and self.looks[-1] <= 100_000, self, "looks", "numbers of questions, ascending, 100,000 at most")
         check(25 <= self.pool <= 1_000_000, self, "pool", "25 to 1,000,000")

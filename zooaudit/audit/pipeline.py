@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.audit import steps
-from zooaudit.audit import twin_step as twin_testing
+from zooaudit.audit import steps, twin_step
 from zooaudit.audit.twin_step import NO_SOURCES, Sources
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
@@ -200,8 +199,8 @@ def twin_test(
     """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions to tell them apart by."""
     twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
     candidates = [Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))]
-    procedure = twin_testing.procedure(twins[0]) if twins else ""
-    return twin_testing.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure, count)
+    procedure = twin_step.procedure(twins[0]) if twins else ""
+    return twin_step.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure, count)
 
 
 def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined) -> Suspect:

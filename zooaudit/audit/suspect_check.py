@@ -7,8 +7,8 @@ from torch import Tensor
 from zooaudit.errors import InputError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contracted import Contracted
-from zooaudit.suspects.door import Door
 from zooaudit.suspects.load import Loaded
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.suspects.variants import Variant, variants
 from zooaudit.verdict.control import Control, control, control_questions
 from zooaudit.verdict.twin_test import TwinTest
@@ -30,7 +30,7 @@ class Noticed:
     hint: str = ""
 
 
-def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False) -> Noticed:
+def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool = False) -> Noticed:
     """Ask a suspect the control questions and see whether its answers make sense. A file is asked behind other contracts, too, to find the
     flag that makes sense of it; nothing is ever asked otherwise than was said. Of an API, which may cost money, asking ends where answers
     are no better than by chance, unless ``ask_everything``.
@@ -38,30 +38,30 @@ def noticed(test: TwinTest, door: Door, name: str, ask_everything: bool = False)
     Raises:
         InputError, SuspectError: it cannot be asked.
     """
-    answers = door.box.ask(control_questions(test)).cpu()
+    answers = opened.box.ask(control_questions(test)).cpu()
     if answers.shape[1] != test.num_classes:
         return Noticed()
     found = control(test, answers)
     if not found.poor:
         return Noticed()
     told = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
-    paid = door.loaded is None and not ask_everything
-    if hint := order_hint(test, answers, door):
+    paid = opened.loaded is None and not ask_everything
+    if hint := order_hint(test, answers, opened):
         return Noticed(f"{told}; {hint}" if paid and found.at_chance else "", hint)
-    if door.loaded is not None:
-        return _otherwise(test, door, name, found, told)
+    if opened.loaded is not None:
+        return _otherwise(test, opened, name, found, told)
     if not (found.at_chance and paid):
         return Noticed()
     why = "it may want its images in another form, or know another task; nothing more was asked"
     return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP ask_everything)")
 
 
-def order_hint(test: TwinTest, answers: Tensor, door: Door) -> str:
-    """That a suspect's answers ``[checks or more, K]`` fit another order of classes, and how that is said: of an API by a setting of its
+def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
+    """That a suspect's answers ``[control questions or more, K]`` fit another order of classes, and how that is said: of an API by a setting of its
     description, else by words of the contract; "" if they fit as they are, or if their order says nothing."""
-    if not (columns := _order(test, answers, door)):
+    if not (columns := _order(test, answers, opened)):
         return ""
-    setting = f"columns = {list(columns)}" if door.ledger else f"--contract {_columns(columns)}"
+    setting = f"columns = {list(columns)}" if opened.ledger else f"--contract {_columns(columns)}"
     return f"its answers fit the images much better in another order of classes: {setting}"
 
 
@@ -69,11 +69,11 @@ def _columns(columns: tuple[int, ...]) -> str:
     return f"'classes.columns={list(columns)}'"
 
 
-def _order(test: TwinTest, answers: Tensor, door: Door) -> tuple[int, ...]:
+def _order(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> tuple[int, ...]:
     """Where the suspect seems to have each class, among its own columns; empty if it is as was said, or nobody knows."""
-    if door.loaded is None:
-        return test.other_order(answers) if door.in_order else ()
-    return _own(test.other_order(answers), door.loaded)
+    if opened.loaded is None:
+        return test.other_order(answers) if opened.in_order else ()
+    return _own(test.other_order(answers), opened.loaded)
 
 
 def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
@@ -82,13 +82,13 @@ def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
     return tuple(now[c] if now else c for c in columns)
 
 
-def _otherwise(test: TwinTest, door: Door, name: str, found: Control, told: str) -> Noticed:
+def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, told: str) -> Noticed:
     """Of a file: the one change to its contract that would make sense of it; or one, and another order of classes with it."""
     one: tuple[Variant, str, int] | None = None
     two: tuple[Variant, str, int] | None = None
-    assert door.loaded is not None and door.asked is not None
-    for variant in variants(door.loaded, door.asked):
-        box = TorchBlackBox(variant.module, test.num_classes, name, door.asked.reading)
+    assert opened.loaded is not None and opened.asked is not None
+    for variant in variants(opened.loaded, opened.asked):
+        box = TorchBlackBox(variant.module, test.num_classes, name, opened.asked.reading)
         try:
             answers = box.ask(control_questions(test)).cpu()
         except InputError:  # it does not take that
@@ -97,7 +97,7 @@ def _otherwise(test: TwinTest, door: Door, name: str, found: Control, told: str)
         if found.mended_by(other):
             one = max(one or (variant, "", 0), (variant, variant.flag, other.right), key=_right)
         elif columns := test.other_order(answers):
-            both = f"{variant.flag} {_columns(_own(columns, door.loaded))}"
+            both = f"{variant.flag} {_columns(_own(columns, opened.loaded))}"
             two = max(two or (variant, "", 0), (variant, both, control(test, answers[:, list(columns)]).right), key=_right)
     if not (best := one or two):
         none = f"it is {told}, and no one change of range, normalisation, channel order or layout makes sense of it"

@@ -86,31 +86,31 @@ def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
     return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]]
 
 
-def order(config: TwinTestConfig, of: Pools, telling: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Which images are asked, in order: indices into the pools, how many are checks, and the looks.
+def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
+    """Which images are asked, in order: indices into the pools, how many are control questions, and the looks.
 
-    The first of the natural images, which are in random order, are checks. The others come most telling first, families mixed as the
+    The first of the natural images, which are in random order, are control questions. The most informative of the others come first, families mixed as the
     configuration has it, so that every look sees all of them.
 
     Args:
-        telling: float ``[n]``, how much each image tells.
+        informative: float ``[n]``, how much models differ on each image.
     """
     rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
-    checks = min(config.checks, len(rows[NATURAL]) // 5)
-    queues = {f: sorted(those[checks if f == NATURAL else 0 :], key=lambda i: -float(telling[i])) for f, those in rows.items()}
-    most = min(config.looks[-1], checks + sum(map(len, queues.values())))
-    asked, given = rows[NATURAL][:checks], dict.fromkeys(queues, 0)
-    given[NATURAL] = checks
+    control = min(config.control_questions, len(rows[NATURAL]) // 5)
+    queues = {f: sorted(those[control if f == NATURAL else 0 :], key=lambda i: -float(informative[i])) for f, those in rows.items()}
+    most = min(config.looks[-1], control + sum(map(len, queues.values())))
+    asked, given = rows[NATURAL][:control], dict.fromkeys(queues, 0)
+    given[NATURAL] = control
     parts = {f: getattr(config, f) for f in queues}
     while len(asked) < most:
         family = min((f for f in queues if queues[f]), key=lambda f: (given[f] + 1) / parts[f])
         asked.append(queues[family].pop(0))
         given[family] += 1
     looks = [n for n in config.looks if n < most] + [most]
-    return torch.tensor(asked), checks, tuple(n for n in looks if n > checks or n == most)
+    return torch.tensor(asked), control, tuple(n for n in looks if n > control or n == most)
 
 
-def how_telling(references: Tensor) -> Tensor:
+def informativeness(references: Tensor) -> Tensor:
     """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
 
     Of models that nobody made from a candidate, so that the choice cannot favour one; and the same for twins that are trained later.
@@ -126,7 +126,7 @@ def make(
     of, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
     tally = Tally(count, (1 + len(TREATMENTS)) * (many + few) + bool(references) * few)
     others = answered([s.id for s in references], of.images, dataset, artifacts, tally.part(many))
-    chosen = order(config, of, how_telling(others))
+    chosen = order(config, of, informativeness(others))
     images, ids = of.images[chosen[0]], [c.id for c in candidates]
     natural = of.families.count(NATURAL)
     own = Asked(answered(ids, images, dataset, artifacts, tally.part(few)), answered_behind(ids, images, dataset, artifacts, tally))
@@ -208,9 +208,9 @@ def assembled(
     references: Sequence[Reference], others: Asked, procedure: str = "", classes: int = 0,
 ) -> TwinTest:  # fmt: skip
     """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
-    asked, checks, looks = chosen
+    asked, control, looks = chosen
     return TwinTest(
-        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), checks, looks, level,
+        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), control, looks, level,
         tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind, own.predicted,
         classes=classes,
     )  # fmt: skip
@@ -241,7 +241,7 @@ def reference(spec: ModelSpec) -> Reference:
         made = "fine-tuned from the victim's start"
     if spec.extraction:
         made = spec.extraction.told
-    return Reference(spec.id, made, "" if spec.kin == spec.id else spec.kin)
+    return Reference(spec.id, made, "" if spec.source == spec.id else spec.source)
 
 
 def procedure(twin: ModelSpec) -> str:

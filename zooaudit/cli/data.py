@@ -12,9 +12,9 @@ from zooaudit.cli.arguments.plans import DEFAULT
 from zooaudit.cli.audit import voice
 from zooaudit.cli.plan import size
 from zooaudit.data.images import Dataset
+from zooaudit.data.messages import short
 from zooaudit.data.readers import memory
 from zooaudit.data.sheet import sheet
-from zooaudit.data.words import short
 from zooaudit.errors import DataError
 from zooaudit.outputs import check_folder
 

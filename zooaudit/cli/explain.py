@@ -11,8 +11,8 @@ import torch
 
 from zooaudit.errors import ConfigError, DamagedArtifactError
 from zooaudit.evidence.checks import as_one_of
-from zooaudit.evidence.keeping import ANSWERS, KIND, Together, schema
 from zooaudit.evidence.packs import Opened
+from zooaudit.evidence.records import ANSWERS, KIND, Together, schema
 from zooaudit.kits.kit import find_kit, read_kit
 from zooaudit.outputs import check_folder
 from zooaudit.reporting.explained import Explanation, Look, Placed, Question, Said, explained, plain

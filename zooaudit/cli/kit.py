@@ -14,7 +14,7 @@ from zooaudit.cli.audit import chosen_farm, voice
 from zooaudit.compute import pick_device
 from zooaudit.config import OwnTraining
 from zooaudit.errors import ConfigError
-from zooaudit.evidence.keeping import commitment
+from zooaudit.evidence.records import commitment
 from zooaudit.kits.kit import KIND, Kit, asked_as, find_kit, made_by, read_kit
 from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.artifact import Artifact
@@ -114,7 +114,7 @@ def _facts(found: Kit) -> dict[str, Any]:
         "suspects_at_once": suspects_at_once(test.twins, test.level),
         "budget": test.budget,
         "questions": dict(Counter(test.families)),
-        "checks": test.checks,
+        "control_questions": test.control_questions,
         "looks": list(test.looks),
         "encoder": found.encoder_config.name,
         "views": views,

@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 from zooaudit.audit.suspect_check import noticed, order_hint
 from zooaudit.cli.audit import voice
-from zooaudit.cli.suspects import Case, Scoring, open_door
-from zooaudit.evidence.keeping import Together, keep
+from zooaudit.cli.suspects import Case, Scoring, open_suspect
+from zooaudit.evidence.records import Together, keep
 from zooaudit.kits.kit import answers_digest
 from zooaudit.paper.fingerprint import ask
 from zooaudit.storage.artifacts import existing_store
@@ -28,7 +28,7 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
     cases = [Case(name, scoring.artifact.id) for name in scoring.names]
     with ExitStack() as stack:
         for case in cases:
-            scoring.attempt(case, partial(open_door, stack=stack))
+            scoring.attempt(case, partial(open_suspect, stack=stack))
         if args.method != "paper":
             _by_twins(scoring, cases)
         if args.method != "twins":
@@ -37,8 +37,8 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
         for case in cases:
             if scoring.kit.trial:
                 case.facts["trial"] = scoring.kit.trial
-            if case.door is not None:
-                case.facts |= case.door.told()
+            if case.opened is not None:
+                case.facts |= case.opened.told()
     for case in cases:
         scoring.tell("", "done", **_flat(case.facts))
     _print_scores(cases, args, out)
@@ -55,7 +55,7 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
     for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
         case.verdict = verdict
         case.facts |= wording.told(verdict) | {"evidence": None}
-        if case.examined and case.door:
+        if case.examined and case.opened:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
             case.facts["evidence"] = keep(
@@ -66,33 +66,33 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
                 access,
                 together,
                 verdict,
-                case.door.sha256,
-                case.door.how,
-                case.door.answered,
+                case.opened.sha256,
+                case.opened.how,
+                case.opened.answered,
             )
-            if case.door.in_order and "hint" not in case.facts and (hint := order_hint(scoring.kit.twin_test, found.answers, case.door)):
+            if case.opened.in_order and "hint" not in case.facts and (hint := order_hint(scoring.kit.twin_test, found.answers, case.opened)):
                 case.facts["hint"] = hint
 
 
 def _examine(scoring: Scoring, case: Case) -> None:
     """One suspect by itself. Several are asked everything: their corrected p-values need it. Where nobody can be accused, nobody is asked:
     it may cost money."""
-    args, test, door = scoring.args, scoring.kit.twin_test, case.door
-    assert door is not None
+    args, test, opened = scoring.args, scoring.kit.twin_test, case.opened
+    assert opened is not None
 
     def told(so_far: Examined) -> None:
         verdict = so_far.verdict
         scoring.tell("", "look", suspect=case.shown, queries=so_far.queries, call=verdict.call, p=verdict.p_value)
 
-    if door.answers is not None:
-        case.examined = test.judge(door.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
+    if opened.answers is not None:
+        case.examined = test.judge(opened.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
         told(case.examined)
     elif why := test.barred(args.level, args.p_value) or _objection(scoring, case):
         case.verdict = _not_judged(scoring, case, why)
         return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
-        case.examined = test.examine(door.box, args.level, scoring.access, args.p_value, args.queries, early, told)
+        case.examined = test.examine(opened.box, args.level, scoring.access, args.p_value, args.queries, early, told)
     case.verdict = case.examined.verdict
 
 
@@ -100,8 +100,8 @@ def _objection(scoring: Scoring, case: Case) -> str:
     """Why asking a suspect makes no sense after its first answers; what is worth saying beside a verdict goes into its facts."""
     if scoring.args.suspect_classes not in (None, scoring.kit.num_classes):
         return ""
-    assert case.door is not None
-    found = noticed(scoring.kit.twin_test, case.door, case.shown, scoring.args.ask_everything)
+    assert case.opened is not None
+    found = noticed(scoring.kit.twin_test, case.opened, case.shown, scoring.args.ask_everything)
     case.facts |= {"hint": found.hint} if found.hint else {}
     return found.objection
 
@@ -110,14 +110,14 @@ def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:
     """Of a suspect with which something went wrong, or that there was no use in asking."""
     args, test = scoring.args, scoring.kit.twin_test
     level = test.level if args.level is None else args.level
-    asked = Asked(args.access, case.door.box.queries if case.door and case.door.answers is None else 0, scoring.horizon)
+    asked = Asked(args.access, case.opened.box.queries if case.opened and case.opened.answers is None else 0, scoring.horizon)
     return cannot_tell(why, test.twins, level, asked, args.p_value)
 
 
 def _by_paper(scoring: Scoring, case: Case) -> None:
-    kit, door = scoring.kit, case.door
-    assert door is not None
-    answers = ask(door.box, kit.questions()) if door.answers is None else kit.shaped(door.answers)
+    kit, opened = scoring.kit, case.opened
+    assert opened is not None
+    answers = ask(opened.box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
     _, verdict = kit.score_answers(case.shown, answers)
     told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
     case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}

@@ -19,10 +19,10 @@ from zooaudit.choices import SCOPES
 from zooaudit.cli.arguments.service import KEYS
 from zooaudit.errors import ConfigError, FarmError, InputError, first_line
 from zooaudit.serving import settings as names
-from zooaudit.serving.before import kits_in, own_data, own_port, refuse_missing
 from zooaudit.serving.keys import new_key, read_keys
+from zooaudit.serving.local_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
+from zooaudit.serving.preflight import kits_in, own_data, own_port, refuse_missing
 from zooaudit.serving.settings import Settings
-from zooaudit.serving.under_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
 from zooaudit.telemetry.events import event_line
 
 ENDING_S = 6.0

@@ -169,9 +169,9 @@ def _print_all(results: "list[Result]", lacking: dict[str, str], folder: Path, a
 
 def sweep(args: argparse.Namespace, out: TextIO) -> int:
     """Fingerprint one zoo in many ways, in parallel on Ray Tune; ends in one table and one picture."""
+    from zooaudit.sweep.evaluate import METRICS
     from zooaudit.sweep.result import best, picture, table
     from zooaudit.sweep.space import AXES, PRESETS, parse_space
-    from zooaudit.sweep.trial import METRICS
 
     if not args.space:
         lines = [f"{n:<14} {a.expected}{'  (needs models of its own)' if a.models else ''}" for n, a in AXES.items()]

@@ -19,7 +19,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
-from zooaudit.suspects.door import ANSWERS, Door, How
+from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
 from zooaudit.verdict.decision import TwinVerdict, check_level
 from zooaudit.verdict.twin_test import Examined
 
@@ -30,7 +30,7 @@ class Case:
 
     name: str
     kit: str
-    door: Door | None = None
+    opened: OpenSuspect | None = None
     examined: Examined | None = None
     verdict: TwinVerdict | None = None
     trouble: InputError | SuspectError | None = None
@@ -134,7 +134,7 @@ class Scoring:
         return ColumnsError.counted(error.columns, message, error.found, error.expected)
 
 
-def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
+def open_suspect(scoring: Scoring, case: Case, stack: ExitStack) -> None:
     """Find out how a suspect is asked."""
     args, kit = scoring.args, scoring.kit
     scoring.tell("", "started", suspect=case.shown, kit=case.kit, store=args.store, method=args.method, budget=scoring.budget)
@@ -147,10 +147,10 @@ def open_door(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.shown, told=text),
         frozenset(args.allow_key_env or ()),
     )  # fmt: skip
-    case.door = stack.enter_context(Door.to(case.name, how))
-    if case.door.loaded:
-        for note in case.door.loaded.notes:
+    case.opened = stack.enter_context(OpenSuspect.to(case.name, how))
+    if case.opened.loaded:
+        for note in case.opened.loaded.notes:
             scoring.tell(f"{case.shown}: {note}", "seen", suspect=case.shown, seen=note)
-    if case.door.ledger:
-        told = str(case.door.ledger)
+    if case.opened.ledger:
+        told = str(case.opened.ledger)
         scoring.tell(f"{case.shown}: answers are kept in {told}", "ledger", suspect=case.shown, ledger=told)

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from zooaudit.data.arrays import Arrays
 from zooaudit.data.decode import fitted, refuse_too_much
-from zooaudit.data.met import Met
+from zooaudit.data.messages import short
 from zooaudit.data.reading import Reading
+from zooaudit.data.reading_notes import Met
 from zooaudit.data.stored import Rows
 from zooaudit.data.values import all_to_bytes, certain_range, extent, refuse_outside
-from zooaudit.data.words import short
 from zooaudit.errors import DataError
 
 WHOLE = 2 * 2**30

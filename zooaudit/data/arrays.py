@@ -10,8 +10,8 @@ from numpy.lib import format as npy
 from zooaudit.data.classes import Targets
 from zooaudit.data.columns import whole_numbers
 from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.messages import guard, short
 from zooaudit.data.stored import Stored, in_npy, in_npz, read_header
-from zooaudit.data.words import guard, short
 from zooaudit.errors import DataError
 
 IMAGES, LABELS = ("images", "image", "x", "data"), ("labels", "label", "y", "targets")

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zooaudit.data.met import Met
+from zooaudit.data.messages import guard, same, short
 from zooaudit.data.reading import Reading
-from zooaudit.data.words import guard, same, short
+from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
 LARGEST_FILE = 64 * 2**20

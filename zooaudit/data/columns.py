@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zooaudit.data.met import Met
-from zooaudit.data.words import short
+from zooaudit.data.messages import short
+from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo")

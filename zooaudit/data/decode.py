@@ -12,11 +12,11 @@ import torch
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from zooaudit.data.met import Met
+from zooaudit.data.messages import short
 from zooaudit.data.pixels import as_colour, plain_pixels
 from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.reading_notes import Met
 from zooaudit.data.sizes import sized
-from zooaudit.data.words import short
 from zooaudit.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from zooaudit.data.classes import Targets
 from zooaudit.data.encoded import Encoded, Files
-from zooaudit.data.met import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
-from zooaudit.data.words import guard, short
+from zooaudit.data.messages import guard, short
+from zooaudit.data.reading_notes import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
 from zooaudit.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(

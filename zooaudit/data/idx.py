@@ -13,8 +13,8 @@ from zooaudit.data.arrays import Arrays
 from zooaudit.data.classes import Targets
 from zooaudit.data.copies import Sink
 from zooaudit.data.decode import refuse_too_much
+from zooaudit.data.messages import guard
 from zooaudit.data.stored import READ_ON, Rows, Stored, copied
-from zooaudit.data.words import guard
 from zooaudit.errors import DataError
 
 T = TypeVar("T")

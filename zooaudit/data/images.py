@@ -7,8 +7,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.data.met import Found
 from zooaudit.data.on_disk import Images, in_memory
+from zooaudit.data.reading_notes import Found
 from zooaudit.errors import DataError
 
 SAMPLE = 2000

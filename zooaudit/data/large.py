@@ -17,10 +17,10 @@ from zooaudit.data.arrays import Arrays
 from zooaudit.data.decode import decode_image, refuse_too_much, strictly
 from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.folders import Undecoded
-from zooaudit.data.met import Met
+from zooaudit.data.messages import short
 from zooaudit.data.on_disk import Decode, ImagesOnDisk
 from zooaudit.data.reading import PLAIN, Reading
-from zooaudit.data.words import short
+from zooaudit.data.reading_notes import Met
 from zooaudit.data.zips import Zipped
 from zooaudit.errors import DataError
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from zooaudit.data.decode import refuse_too_much
 from zooaudit.data.encoded import Encoded, content_digest
-from zooaudit.data.words import short
+from zooaudit.data.messages import short
 from zooaudit.errors import DataError
 
 AHEAD = 3

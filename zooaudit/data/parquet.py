@@ -20,11 +20,11 @@ from zooaudit.data.columns import IMAGE_NAMES, PATH_NAMES, image_column, label_c
 from zooaudit.data.decode import refuse_too_much
 from zooaudit.data.encoded import Encoded, Files
 from zooaudit.data.folders import Undecoded
-from zooaudit.data.met import Met
+from zooaudit.data.messages import guard, short
 from zooaudit.data.packed import packed
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
-from zooaudit.data.words import guard, short
+from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
 Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooaudit.data.words import guard, short
+from zooaudit.data.messages import guard, short
 from zooaudit.errors import DataError
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from zooaudit.data.met import Met
 from zooaudit.data.reading import Reading
+from zooaudit.data.reading_notes import Met
 from zooaudit.data.values import FLAG, to_bytes
 from zooaudit.errors import DataError
 

@@ -15,18 +15,18 @@ from zooaudit.data.arrays import Arrays, parts_of_keras
 from zooaudit.data.cifar import find_cifar, read_cifar
 from zooaudit.data.classes import numbered
 from zooaudit.data.decode import decode_all, strictly
-from zooaudit.data.finding import TRAIN_NAMES, WORDS, Part, candidates, parts, split_names
+from zooaudit.data.find_splits import TRAIN_NAMES, WORDS, Part, candidates, parts, split_names
 from zooaudit.data.folders import Undecoded
 from zooaudit.data.idx import has_idx, read_idx
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.large import Source, left_on_disk
-from zooaudit.data.met import Met, found
+from zooaudit.data.messages import short
 from zooaudit.data.on_disk import Images
 from zooaudit.data.pixels import refuse_dark_sixteen
 from zooaudit.data.places import default_cache
 from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.reading_notes import Met, found
 from zooaudit.data.tiny_imagenet import find_tiny_imagenet, read_tiny_imagenet
-from zooaudit.data.words import short
 from zooaudit.data.zips import unpacked
 from zooaudit.errors import DataError
 

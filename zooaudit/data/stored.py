@@ -16,7 +16,7 @@ from numpy.lib import format as npy
 
 from zooaudit.data.copies import KEPT, Copy, Sink, check_space, copy_name
 from zooaudit.data.decode import refuse_too_much
-from zooaudit.data.words import guard
+from zooaudit.data.messages import guard
 from zooaudit.errors import DataError
 
 BLOCK = 32 * 2**20

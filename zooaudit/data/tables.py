@@ -10,10 +10,10 @@ from zooaudit.data.classes import Targets
 from zooaudit.data.columns import IMAGE_NAMES, LABEL_NAMES, PATH_NAMES, as_labels, image_column, label_column
 from zooaudit.data.decode import refuse_too_much
 from zooaudit.data.folders import IMAGE_SUFFIXES, Undecoded, from_files
-from zooaudit.data.met import Met
+from zooaudit.data.messages import guard, short
 from zooaudit.data.paths import Places
 from zooaudit.data.reading import Reading
-from zooaudit.data.words import guard, short
+from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")

@@ -15,9 +15,9 @@ from zooaudit.data.classes import Targets
 from zooaudit.data.columns import LABEL_NAMES, as_labels
 from zooaudit.data.decode import LARGEST
 from zooaudit.data.folders import IMAGE_SUFFIXES, Undecoded, of_the_system
-from zooaudit.data.met import OTHER, SYSTEM, Met
+from zooaudit.data.messages import guard, short
 from zooaudit.data.reading import Reading
-from zooaudit.data.words import guard, short
+from zooaudit.data.reading_notes import OTHER, SYSTEM, Met
 from zooaudit.errors import DataError
 
 LARGEST_LABEL = 2**20

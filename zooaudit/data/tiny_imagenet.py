@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zooaudit.data.classes import Targets
 from zooaudit.data.folders import Undecoded, from_files
-from zooaudit.data.words import guard, short
+from zooaudit.data.messages import guard, short
 from zooaudit.errors import DataError
 
 FOLDER = "tiny-imagenet-200"

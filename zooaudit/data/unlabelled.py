@@ -16,14 +16,14 @@ from zooaudit.data.array_pixels import to_tensors
 from zooaudit.data.arrays import images_in_file
 from zooaudit.data.decode import decode_image, refuse_too_much, strictly
 from zooaudit.data.folders import images_in
-from zooaudit.data.met import Met, found
+from zooaudit.data.messages import guard, short
 from zooaudit.data.on_disk import in_memory
 from zooaudit.data.parquet import encoded, likely_image, open_parquet
 from zooaudit.data.pixels import refuse_dark_sixteen
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import PLAIN, Reading
+from zooaudit.data.reading_notes import Met, found
 from zooaudit.data.tars import images_of_tars
-from zooaudit.data.words import guard, short
 from zooaudit.data.zips import unpacked
 from zooaudit.errors import DataError
 

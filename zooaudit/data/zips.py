@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zooaudit.data.decode import LARGEST
-from zooaudit.data.words import guard, short
+from zooaudit.data.messages import guard, short
 from zooaudit.errors import DataError
 
 MOST_FILES = 5_000_000

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zooaudit.choices import SEEN
-from zooaudit.evidence.keeping import METHOD, SETTLED, commitment, digest
 from zooaudit.evidence.packs import Opened
+from zooaudit.evidence.records import METHOD, SETTLED, commitment, digest
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import TwinVerdict

@@ -18,7 +18,7 @@ from torch import Tensor
 from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, RejectedError, StoreError
-from zooaudit.evidence.keeping import ANSWERS, KIND, SETTLED, Together, schema
+from zooaudit.evidence.records import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import Kit, answers_digest, load_kit, read_kit
 from zooaudit.local_paths import last_part
@@ -219,7 +219,7 @@ def _check_test(test: TwinTest) -> None:
     asked, columns = len(test.images), test.answers.shape[-1]
     shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
     whole = all(tuple(given.shape) == (count, asked, columns) for given, count in shapes) and len(test.candidates) > 0
-    rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.checks <= test.looks[0]
+    rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.control_questions <= test.looks[0]
     classes = test.num_classes
     whole &= isinstance(classes, int) and 2 <= classes <= MOST_COLUMNS and columns == min(classes, GROUPS)
     whole &= bool(((test.labels >= NO_CLASS) & (test.labels < classes)).all())

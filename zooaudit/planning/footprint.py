@@ -248,7 +248,7 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     rows = len(families)
     of = Pools(torch.empty(rows, 0), torch.full((rows,), NO_CLASS), families)
-    asked, checks, looks = order(recipe.twin_test, of, torch.zeros(rows))
+    asked, control, looks = order(recipe.twin_test, of, torch.zeros(rows))
     twins = plan.of(Role.TWIN)
     candidates = tuple(Candidate(id_, 0.98765) for id_ in (plan.victim, *(s.id for s in twins)))
     references = tuple(reference(s) for s in plan.of(Role.REFERENCE))
@@ -257,7 +257,7 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
     own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
     lessons = torch.zeros(1, columns).expand(len(references), families.count(NATURAL), columns)
     return TwinTest(
-        torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), checks, looks,
+        torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), control, looks,
         recipe.twin_test.level, candidates, own, references, others, procedure(twins[0]) if twins else "",
         own.expand(len(TREATMENTS), *own.shape), others.expand(len(TREATMENTS), *others.shape),
         own.clone() if references else None, lessons if references else None, classes,

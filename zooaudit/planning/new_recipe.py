@@ -242,7 +242,7 @@ def _twin_test(task: Task) -> Reasoned:
     kept = f"{free:,} test images that nothing trains or tunes on"
     return {
         "twin_test.pool": (min(3000, free), f"{kept}, 3,000 at most"),
-        "twin_test.checks": (min(checks, free // 5), f"a fifth of {asked} questions, 100 at most"),
+        "twin_test.control_questions": (min(checks, free // 5), f"a fifth of {asked} questions, 100 at most"),
         "twin_test.looks": (
             [asked // 4, asked // 2, asked],
             f"a quarter, a half and all of {asked} questions: half of {kept}, 1,000 at most",

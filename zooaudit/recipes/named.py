@@ -42,7 +42,7 @@ DIGITS = Recipe(
     fingerprint=FingerprintConfig(points=20, views=8),
     encoder=EncoderConfig("hellinger", steps=200),
     verdict=VerdictConfig(fingerprints=8),
-    twin_test=TwinTestConfig(checks=20, looks=(50, 100)),
+    twin_test=TwinTestConfig(control_questions=20, looks=(50, 100)),
 )
 
 FMNIST_QUICK = Recipe(

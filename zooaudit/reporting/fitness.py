@@ -8,7 +8,7 @@ from scipy import stats
 
 from zooaudit.audit.pipeline import Audit
 from zooaudit.recipes.named import trial
-from zooaudit.reporting.calls import accuses_nobody, called
+from zooaudit.reporting.decisions import accuses_nobody, called
 from zooaudit.verdict.decision import Call
 from zooaudit.verdict.wording import WEAK_ABOVE, cases, in_cases
 from zooaudit.zoo.spec import Role

@@ -6,7 +6,7 @@ from typing import Any
 
 from zooaudit.audit.pipeline import Audit, Judgement
 from zooaudit.errors import StoreError
-from zooaudit.reporting import calls, findings, pictures, plots, projection
+from zooaudit.reporting import decisions, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.pages import environment, put
@@ -88,23 +88,23 @@ def _values(audit: Audit) -> dict[str, Any]:
 
 def _calls(audit: Audit) -> dict[str, Any]:
     """The twin test: what it rests on, and its verdicts."""
-    families = zip(("piracy", "homologous", "look_alikes"), (calls.called(audit, role) for role in FAMILIES), strict=True)
-    test, rows = audit.kit.twin_test, calls.call_rows(audit)
+    families = zip(("piracy", "homologous", "look_alikes"), (decisions.called(audit, role) for role in FAMILIES), strict=True)
+    test, rows = audit.kit.twin_test, decisions.call_rows(audit)
     return dict(families) | {
         "rows": rows,
         "wrong": sum(r.outcome.wrong for r in rows),
-        "by_way": calls.by_way(audit),
-        "picture": calls.picture(audit),
-        "nobody": calls.accuses_nobody(test),
+        "by_way": decisions.by_way(audit),
+        "picture": decisions.picture(audit),
+        "nobody": decisions.accuses_nobody(test),
         "frequency": wording.in_cases(test.level),
         "weak": test.level > wording.WEAK_ABOVE,
         "promise": wording.promise(audit.itself.verdict),
         "standing": wording.standing(audit.itself.verdict) if audit.itself.verdict.rank is not None else "",
-        "cautions": calls.shared_cautions(audit),
-        "checks": calls.checks(test),
-        "kinds": calls.kinds(test),
-        "questions": calls.questions(test),
-        "log_alone": calls.log_alone(audit),
+        "cautions": decisions.shared_cautions(audit),
+        "checks": decisions.checks(test),
+        "kinds": decisions.kinds(test),
+        "questions": decisions.questions(test),
+        "log_alone": decisions.log_alone(audit),
     }
 
 

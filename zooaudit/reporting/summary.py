@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from zooaudit.audit.pipeline import Audit, Judgement, Suspect
-from zooaudit.reporting import calls
+from zooaudit.reporting import decisions
 from zooaudit.reporting.findings import way
 from zooaudit.reporting.fitness import finding
 from zooaudit.verdict import wording
@@ -105,10 +105,10 @@ def _twin_test(audit: Audit) -> dict[str, Any]:
     return {
         "twins": test.twins,
         "procedure": test.procedure,
-        "references": calls.kinds(test),
-        "questions": calls.questions(test),
+        "references": decisions.kinds(test),
+        "questions": decisions.questions(test),
         "looks": list(test.looks),
-        "accuses_nobody": calls.accuses_nobody(test) or None,
+        "accuses_nobody": decisions.accuses_nobody(test) or None,
     }
 
 
@@ -120,9 +120,9 @@ def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, 
     same answers, null if ``encoder`` is that.
     """
     return summarise(audit, run, facts, report) | {
-        "called": [asdict(c) for c in calls.by_way(audit)],
-        "checks": [{k: v for k, v in row.items() if k != "strip"} for row in calls.checks(audit.kit.twin_test)],
-        "log_alone": [asdict(a) for a in calls.log_alone(audit)],
+        "called": [asdict(c) for c in decisions.by_way(audit)],
+        "checks": [{k: v for k, v in row.items() if k != "strip"} for row in decisions.checks(audit.kit.twin_test)],
+        "log_alone": [asdict(a) for a in decisions.log_alone(audit)],
         "encoder": audit.recipe.encoder.name,
         "paper": None if audit.by_paper is None else {"auc": _auc(audit.by_paper), "called_piracy": _called(audit.by_paper)},
         "suspects": [_detail(audit, s) for s in audit.suspects],

@@ -5,9 +5,9 @@ from fastapi import FastAPI
 from zooaudit import __version__
 from zooaudit.serving import audit_routes, console_routes, kit_routes, metric_routes, model_routes, verdict_routes
 from zooaudit.serving.access_log import AccessLog
-from zooaudit.serving.answering import Answering
 from zooaudit.serving.description import describe
 from zooaudit.serving.problems import install
+from zooaudit.serving.response_headers import Answering
 from zooaudit.serving.service import Audits, Metrics, Run, Service, one_by_one
 from zooaudit.serving.settings import Settings
 

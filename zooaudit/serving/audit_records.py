@@ -43,14 +43,14 @@ KEPT = ("url", "protocol", "batch", "classes", "columns", "answers")
 """Settings of a suspect that are kept once its audit has ended; others may hold its key."""
 
 
-class Book:
+class AuditRecords:
     """For many threads of one process. What cannot be written for want of room raises ``NotWrittenError``.
 
     Args:
         path: made if it is not there.
 
     Raises:
-        StoreError: it is no book.
+        StoreError: it is no records.
     """
 
     def __init__(self, path: Path) -> None:

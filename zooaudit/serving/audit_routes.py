@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from pydantic import ValidationError
 
 from zooaudit.serving import schemas
-from zooaudit.serving.audit_records import MOST_LISTED, Book
+from zooaudit.serving.audit_records import MOST_LISTED, AuditRecords
 from zooaudit.serving.bodies import JSON
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, cursor_of, page_of, place_of
@@ -85,7 +85,7 @@ async def audits(
     among them. One that ends between two pages may be on both; none is left out."""
     whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
     found = await service.audits.all(whose, state or "", limit + 1, after)
-    following = cursor_of(Book.place(found[limit - 1])) if len(found) > limit else None
+    following = cursor_of(AuditRecords.place(found[limit - 1])) if len(found) > limit else None
     return schemas.Audits(audits=[_shown(a) for a in found[:limit]], next=following)
 
 

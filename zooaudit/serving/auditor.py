@@ -29,11 +29,11 @@ from zooaudit.errors import (
     SuspectError,
     ZooauditError,
 )
-from zooaudit.evidence.keeping import keep
+from zooaudit.evidence.records import keep
 from zooaudit.kits.kit import KIND, Kit, asked_as, read_kit
-from zooaudit.serving.audit_records import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, Book
-from zooaudit.serving.line import Line, Waiting
-from zooaudit.serving.reach import Pinned, refuse_unless_named, resolved
+from zooaudit.serving.allowed_hosts import Pinned, refuse_unless_named, resolved
+from zooaudit.serving.audit_queue import Line, Waiting
+from zooaudit.serving.audit_records import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, AuditRecords
 from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import refuse_idle
@@ -42,13 +42,13 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
-from zooaudit.suspects.door import Door, between
 from zooaudit.suspects.exchange import heeding
 from zooaudit.suspects.http_transport import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
+from zooaudit.suspects.opened import OpenSuspect, between
+from zooaudit.suspects.outage import Trouble
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
-from zooaudit.suspects.trouble import Trouble
 from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
 from zooaudit.verdict.decision import Asked, cannot_tell, check_level
 from zooaudit.verdict.twin_test import Examined
@@ -99,8 +99,8 @@ class Auditor:
     def __init__(self, settings: Settings) -> None:
         assert settings.data is not None
         self._settings, self._data = settings, settings.data
-        self._book = Book(self._data / "audits.sqlite")
-        self._verdicts = Verdicts(self._data, self._book)
+        self._records = AuditRecords(self._data / "audits.sqlite")
+        self._verdicts = Verdicts(self._data, self._records)
         self._line = Line(OF_A_KEY)
         self._stopped: dict[str, threading.Event] = {}
         self._waits: dict[str, int] = {}
@@ -110,7 +110,7 @@ class Auditor:
         self._closing, self._closed_at = threading.Event(), 0.0
         self._away_until, self._entering = 0.0, threading.Lock()
         self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
-        for audit in self._book.open():
+        for audit in self._records.open():
             self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
         for thread in self._threads:
             thread.start()
@@ -142,13 +142,13 @@ class Auditor:
             if before := self._sent_before(by, once, body):
                 return before
             self._refuse_if_many(by)
-            id_ = self._book.enter(by, artifact.id, asked | {"level": level}, once, body)
+            id_ = self._records.enter(by, artifact.id, asked | {"level": level}, once, body)
         self._start(id_, by)
         return self.get(id_) or {}
 
     def _sent_before(self, by: str, once: str, body: str) -> dict[str, Any] | None:
         """The audit that came of the same request."""
-        known = self._book.known(by, once) if once else None
+        known = self._records.known(by, once) if once else None
         if known is None:
             return None
         id_, of = known
@@ -159,19 +159,19 @@ class Auditor:
         return (self.get(id_) or {}) | {"replayed": True}
 
     def _refuse_if_many(self, by: str) -> None:
-        if (open_ := len(self._book.open(by))) >= self._settings.open_audits:
+        if (open_ := len(self._records.open(by))) >= self._settings.open_audits:
             raise LimitError(
                 f"the key {by} has {open_} audits that have not ended; this service takes {self._settings.open_audits} at once"
             )
 
     def get(self, id_: str) -> dict[str, Any] | None:
         """How far an audit is; None if there is none of that id."""
-        found = self._book.get(id_)
+        found = self._records.get(id_)
         return self._with_its_wait(found) if found else None
 
     def all(self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None) -> list[dict[str, Any]]:
-        """As :meth:`Book.by`: audits of one caller, or of all."""
-        return [self._with_its_wait(audit) for audit in self._book.by(by, state, limit, after)]
+        """As :meth:`AuditRecords.by`: audits of one caller, or of all."""
+        return [self._with_its_wait(audit) for audit in self._records.by(by, state, limit, after)]
 
     def _with_its_wait(self, audit: dict[str, Any]) -> dict[str, Any]:
         """An audit that is queued only since others of its key, or of all keys, take all places says so."""
@@ -195,7 +195,7 @@ class Auditor:
         """Stop an audit; answers so far stay in its ledger."""
         if stopped := self._stopped.get(id_):
             stopped.set()
-        self._book.note(id_, state=CANCELLED)
+        self._records.note(id_, state=CANCELLED)
         return self.get(id_)
 
     def close(self) -> None:
@@ -206,7 +206,7 @@ class Auditor:
         for thread in self._threads:
             thread.join()
         self._verdicts.close()
-        self._book.close()
+        self._records.close()
 
     def _start(self, id_: str, by: str, seconds: float = 0.0, suspected: bool = False) -> None:
         self._stopped.setdefault(id_, threading.Event())
@@ -276,7 +276,7 @@ class Auditor:
         LimitError: a key, or all of them of a host, would spend more than they may in 24 hours.
         """
         settings = self._settings
-        queries, seconds = self._book.spent(by=by)
+        queries, seconds = self._records.spent(by=by)
         if queries + images > settings.queries_a_day:
             raise LimitError(
                 f"the audits of the key {by} charged {queries:,} queries in 24 hours, and {images:,} more are needed; this service lets a "
@@ -286,23 +286,23 @@ class Auditor:
             raise LimitError(
                 f"the audits of the key {by} took {seconds / HOUR_S:.1f} h in 24; this service gives a key {settings.hours_a_day:g}"
             )
-        if self._book.spent(host=host)[0] + images > settings.host_queries_a_day:
+        if self._records.spent(host=host)[0] + images > settings.host_queries_a_day:
             raise LimitError(
                 f"this service asks {host} no more than {settings.host_queries_a_day:,} queries in 24 hours, over all its callers"
             )
 
     def _run(self, id_: str) -> Later | None:
         """One audit, to its end, or until it has to be tried again."""
-        audit, stopped = self._book.get(id_), self._stopped[id_]
+        audit, stopped = self._records.get(id_), self._stopped[id_]
         again: Later | None = None
         if audit and audit["state"] in OPEN and not stopped.is_set():
             again = self._tried(id_, audit, stopped)
         if again:
-            self._book.wait(id_, again.why, again.for_)
+            self._records.wait(id_, again.why, again.for_)
         if again and again.why:
             return again
         self._waits.pop(id_, None)
-        if (ended := self._book.get(id_)) and ended["state"] not in OPEN:
+        if (ended := self._records.get(id_)) and ended["state"] not in OPEN:
             self._stopped.pop(id_, None)
             record(SERVICE_AUDITS, state=ended["state"])
         return None
@@ -311,25 +311,25 @@ class Auditor:
         """What came of it is noted in the book; otherwise why and when it is tried again."""
         again: Later | None = None
         try:
-            if self._book.begin(id_) > STARTS:
+            if self._records.begin(id_) > STARTS:
                 raise SuspectError(TOO_OFTEN)
             result = self._examined(id_, audit, stopped)
         except StoppedError:
             if not stopped.is_set() and not self._closing.is_set():
-                self._book.note(
+                self._records.note(
                     id_, state=FAILED, error=f"its key's audits took {self._settings.hours_a_day:g} h in 24; answers so far are kept"
                 )
             again = Later("", 0.0)
         except Later as later:
             again = later
         except MissingArtifactError:
-            self._book.note(id_, state=FAILED, error="the store has no such kit any more")
+            self._records.note(id_, state=FAILED, error="the store has no such kit any more")
         except DamagedArtifactError as error:
             log.error("audit %s: %s", id_, error)
-            self._book.note(id_, state=FAILED, error="the kit is damaged in the store; the service's log says where")
+            self._records.note(id_, state=FAILED, error="the kit is damaged in the store; the service's log says where")
         except FormatError as error:
             log.error("audit %s: %s", id_, error)
-            self._book.note(
+            self._records.note(
                 id_, state=FAILED, error="its kit or its ledger is of another version of zooaudit; the service's log says which"
             )
         except (NotWrittenError, sqlite3.OperationalError, OSError) as error:
@@ -339,12 +339,12 @@ class Auditor:
             log.warning("audit %s: %s", id_, error)
             again = Later("the store does not answer; it goes on when it does", self._longer(id_))
         except ZooauditError as error:
-            self._book.note(id_, state=FAILED, error=str(error))
+            self._records.note(id_, state=FAILED, error=str(error))
         except Exception:
             log.exception("audit %s", id_)
-            self._book.note(id_, state=FAILED, error="an error that the service did not foresee; its log says more")
+            self._records.note(id_, state=FAILED, error="an error that the service did not foresee; its log says more")
         else:
-            self._book.note(id_, state=DONE, result=result)
+            self._records.note(id_, state=DONE, result=result)
         return again
 
     def _longer(self, id_: str) -> float:
@@ -362,7 +362,7 @@ class Auditor:
         def told(found: Examined) -> None:
             so_far = plain(found.verdict)
             progress = {name: so_far[name] for name in ("queries", "budget", "call", "rank", "twins", "p_value", "settled")}
-            self._book.note(id_, progress=progress | {"charged": ledger.spent})
+            self._records.note(id_, progress=progress | {"charged": ledger.spent})
 
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         spending = Spending(self, id_, audit["by"], host_of(remote.url))
@@ -382,21 +382,21 @@ class Auditor:
                 remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned,
                 troubled=lambda trouble: self._note_trouble(id_, trouble),
             )  # fmt: skip
-            self._book.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
-            door = Door(box, ledger=ledger)
-            door.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
-            seen = _noticed(kit, door, remote.shown, asked)
+            self._records.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
+            opened = OpenSuspect(box, ledger=ledger)
+            opened.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
+            seen = _noticed(kit, opened, remote.shown, asked)
             found = None
             if not seen.objection:
                 early = not asked.get("ask_everything")
                 found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, told)
-            how = door.how
+            how = opened.how
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
             return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
         store, access_ = self._there(), asked.get("access") or SEEN
         kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(box.came))
-        return rendered(found.verdict, seen.hint or order_hint(test, found.answers, door)) | facts | {"evidence": kept}
+        return rendered(found.verdict, seen.hint or order_hint(test, found.answers, opened)) | facts | {"evidence": kept}
 
     def _ledger(self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending") -> Ledger:
         """The ledger of a suspect, for one audit at a time.
@@ -417,7 +417,7 @@ class Auditor:
     def _note_trouble(self, id_: str, trouble: Trouble | None) -> None:
         """That a suspect does not answer just now, for whoever looks at its audit; None once it does."""
         with contextlib.suppress(NotWrittenError):  # the audit itself will come upon that
-            self._book.go_on(id_, trouble=None if trouble is None else {"told": trouble.told(), **asdict(trouble)})
+            self._records.go_on(id_, trouble=None if trouble is None else {"told": trouble.told(), **asdict(trouble)})
 
     def _path(self, about: dict[str, Any], id_: str, audit: dict[str, Any]) -> Path:
         """Of a ledger: a key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh, its own."""
@@ -430,9 +430,9 @@ class Spending:
 
     def __init__(self, auditor: Auditor, id_: str, by: str, host: str) -> None:
         self._auditor, self._id, self._by, self._host = auditor, id_, by, host
-        self._book, self._got_on = auditor._book, False
+        self._records, self._got_on = auditor._records, False
         self._since = time.monotonic()
-        self._end = self._since + auditor._settings.hours_a_day * HOUR_S - self._book.spent(by=by)[1]
+        self._end = self._since + auditor._settings.hours_a_day * HOUR_S - self._records.spent(by=by)[1]
 
     @property
     def time_is_up(self) -> bool:
@@ -444,12 +444,12 @@ class Spending:
             self._auditor._within_limits(self._by, self._host, images)
         now = time.monotonic()
         taken, self._since = now - self._since, now
-        self._book.spend(self._by, self._host, images, taken)
+        self._records.spend(self._by, self._host, images, taken)
 
     def answered(self) -> None:
         """An answer came: the audit gets on."""
         if not self._got_on:
-            self._book.got_on(self._id)
+            self._records.got_on(self._id)
             self._got_on = True
 
     def __enter__(self) -> "Spending":
@@ -465,14 +465,14 @@ def host_of(url: str) -> str:
     return (urlsplit(url).hostname or "").lower().rstrip(".")
 
 
-def _noticed(kit: Kit, door: Door, url: str, asked: dict[str, Any]) -> Noticed:
+def _noticed(kit: Kit, opened: OpenSuspect, url: str, asked: dict[str, Any]) -> Noticed:
     """Whether there is any use in asking a suspect, by the kit and by the control questions, in the words of ``zooaudit score``. Nothing is
     asked where nobody can be accused."""
     if why := kit.twin_test.barred(asked.get("level"), asked.get("p_value") or "rank"):
         return Noticed(why)
     if asked.get("suspect_classes") not in (None, kit.num_classes):
         return Noticed()
-    return noticed(kit.twin_test, door, url, bool(asked.get("ask_everything")))
+    return noticed(kit.twin_test, opened, url, bool(asked.get("ask_everything")))
 
 
 def _not_judged(kit: Kit, seen: Noticed, asked: dict[str, Any], queries: int) -> dict[str, Any]:

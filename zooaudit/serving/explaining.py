@@ -14,7 +14,7 @@ from torch import Tensor
 from zooaudit.choices import SEEN
 from zooaudit.data.images import to_unit
 from zooaudit.evidence import packs
-from zooaudit.evidence.keeping import ANSWERS, KIND, keep, schema
+from zooaudit.evidence.records import ANSWERS, KIND, keep, schema
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import Kit, answers_digest
 from zooaudit.local_paths import last_part

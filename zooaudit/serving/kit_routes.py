@@ -17,14 +17,14 @@ from zooaudit.kits.kit import FIRST, Kit
 from zooaudit.paper.fingerprint import check_answers
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, read_fast, read_rows
-from zooaudit.serving.keeping import kept
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
+from zooaudit.serving.recording import kept
 from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
-from zooaudit.serving.unread import refuse_unread
+from zooaudit.serving.unknown_fields import refuse_unread
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.offline import questions_json, questions_table, write_questions
 from zooaudit.telemetry.metrics import SCORE_SECONDS, SCORES, record
@@ -66,7 +66,7 @@ async def health() -> schemas.Status:
 def ready(service: Shared) -> schemas.Status:
     """The store answers too, the keys can be read, and data can be written."""
     service.kits.ready()
-    service.room.check(service.settings.data)
+    service.disk_space.check(service.settings.data)
     if service.keyring.checked():  # what is wrong is in the log: callers need not know
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more")
     return schemas.Status(status="ready")
@@ -96,7 +96,7 @@ def kit(id_: str, service: Shared) -> schemas.KitDetail:
         **summary.model_dump(),
         classes=list(found.classes),
         image_shape=found.image_shape,
-        checks=test.checks,
+        control_questions=test.control_questions,
         looks=list(test.looks),
         families=Counter(test.families),
         references=Counter(r.kind for r in test.references),
@@ -157,7 +157,7 @@ async def score(
             kind or "no Content-Type",
             ", ".join(ACCEPTED),
         )
-    rung = None if access == SEEN else Access.named(access)
+    access_level = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
     if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
@@ -173,9 +173,9 @@ async def score(
     body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key)
     started = time.perf_counter()
     answers = await _parsed(service, kind, body, classes, most, str(found.facts.get(FIRST, id_)))
-    if rung is None:
+    if access_level is None:
         check_answers(answers, tuple(answers.shape))
-    judged = await scored(service, summary, Job(found, suspect, method, answers, level, rung, by, queries, suspects), started)
+    judged = await scored(service, summary, Job(found, suspect, method, answers, level, access_level, by, queries, suspects), started)
     asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
     asked |= {"suspects": suspects} if suspects > 1 else {}
     return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())

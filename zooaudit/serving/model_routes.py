@@ -15,13 +15,13 @@ from zooaudit.choices import SEEN
 from zooaudit.errors import ModelError
 from zooaudit.kits.kit import Kit
 from zooaudit.serving import schemas
-from zooaudit.serving.keeping import kept
 from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, Suspects, scored
 from zooaudit.serving.problems import Refused
+from zooaudit.serving.recording import kept
 from zooaudit.serving.scoring import Job
 from zooaudit.serving.service import Shared, read_body
 from zooaudit.serving.settings import MODELS_MIB
-from zooaudit.suspects import boxed
+from zooaudit.suspects import sandbox
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, check_level
 
@@ -42,27 +42,27 @@ async def model(
     most = service.settings.model_bytes
     if not most:
         raise Refused(HTTPStatus.FORBIDDEN, "this service runs no models of its callers", expected=f"a service with {MODELS_MIB}")
-    rung = None if access == SEEN else Access.named(access)
+    access_level = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
     summary, kit = await service.kit(id_)
     asked = kit.twin_test.stops(queries)[-1]
     body = await read_body(request, most, service, key)
     started = time.perf_counter()
-    how = boxed.Boxed(kit.image_shape, kit.classes, factory, rung is not None)
+    how = sandbox.Sandbox(kit.image_shape, kit.classes, factory, access_level is not None)
     answers = await anyio.to_thread.run_sync(_answers, body, kind, kit, asked, how, limiter=one_at_a_time)
-    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, rung, by, queries, suspects), started)
+    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, access_level, by, queries, suspects), started)
     about = {"method": "twins", "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": None}
     about |= {"suspects": suspects} if suspects > 1 else {}
     about |= {"model_sha256": hashlib.sha256(body).hexdigest(), "factory": factory}
     return await kept(service, key, about, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
 
 
-def _answers(body: bytes, kind: str, kit: Kit, asked: int, how: boxed.Boxed) -> Tensor:
+def _answers(body: bytes, kind: str, kit: Kit, asked: int, how: sandbox.Sandbox) -> Tensor:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"model.{kind}"
         path.write_bytes(body)
         try:
-            return boxed.ask(path, kit.twin_test.questions()[:asked], how)
+            return sandbox.ask(path, kit.twin_test.questions()[:asked], how)
         except ModelError as error:
             raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error

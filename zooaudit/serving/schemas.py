@@ -87,7 +87,7 @@ class KitDetail(KitSummary):
     """In the order of the answers."""
     image_shape: tuple[int, int, int]
     """Channels, height, width."""
-    checks: int
+    control_questions: int
     """The first questions, which show whether a suspect does the task."""
     looks: list[int]
     """After how many answers a verdict can be had; each may be the ``queries`` of a score or an audit."""

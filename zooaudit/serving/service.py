@@ -13,17 +13,17 @@ from torch import Tensor
 
 from zooaudit.kits.kit import Kit
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.keeper import Keeper
+from zooaudit.serving.disk_space import DiskSpace
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
 from zooaudit.serving.kits import Kits
 from zooaudit.serving.origins import refuse_strangers
 from zooaudit.serving.problems import Refused, not_authorised
-from zooaudit.serving.room import Room
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
-from zooaudit.serving.unread import refuse_unread
+from zooaudit.serving.unknown_fields import refuse_unread
 from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
+from zooaudit.serving.verdict_writer import VerdictWriter
 
 BODY_S = 30.0
 """How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
@@ -88,8 +88,8 @@ class Service:
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
         self.limiter = Limiter()
-        self.uploads, self.room = Uploads(), Room()
-        self.keeper = Keeper(lambda scores: self.audits.kept("keep_all", scores))
+        self.uploads, self.disk_space = Uploads(), DiskSpace()
+        self.keeper = VerdictWriter(lambda scores: self.audits.kept("keep_all", scores))
         self._downloads = anyio.CapacityLimiter(DOWNLOADS)
         self._readers, self._loaders = anyio.CapacityLimiter(READERS), anyio.CapacityLimiter(READERS)
 

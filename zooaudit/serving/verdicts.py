@@ -16,8 +16,8 @@ from typing import Any
 from zooaudit.config import digest_of
 from zooaudit.databases import claim_format
 from zooaudit.errors import NotWrittenError, StoreError
-from zooaudit.evidence.keeping import METHOD
-from zooaudit.serving.audit_records import Book
+from zooaudit.evidence.records import METHOD
+from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.suspects.addresses import without_keys
 
 log = logging.getLogger(__name__)
@@ -65,11 +65,11 @@ class Verdicts:
 
     Args:
         folder: the service's data.
-        book: of its audits, which are listed with the scores.
+        records: of its audits, which are listed with the scores.
     """
 
-    def __init__(self, folder: Path, book: Book, answers_bytes: int = ANSWERS_BYTES) -> None:
-        self._book, self._lock, self._answers = book, threading.Lock(), Answers(folder / "answers", answers_bytes)
+    def __init__(self, folder: Path, records: AuditRecords, answers_bytes: int = ANSWERS_BYTES) -> None:
+        self._records, self._lock, self._answers = records, threading.Lock(), Answers(folder / "answers", answers_bytes)
         path = folder / "verdicts.sqlite"
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -145,7 +145,7 @@ class Verdicts:
 
     def _audits(self, wanted: Wanted) -> Iterator[dict[str, Any]]:
         before = wanted.before or (float("inf"), "")
-        while rows := self._book.before(wanted.by, *before, limit=PAGE):
+        while rows := self._records.before(wanted.by, *before, limit=PAGE):
             yield from rows
             before = (rows[-1]["made"], rows[-1]["id"])
 

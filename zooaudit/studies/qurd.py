@@ -70,7 +70,7 @@ def _told(owner: Owner, family: str, suspect: About) -> dict[str, Any]:
 def _ours(owner: Owner, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
     models, before = [a for _, a in suspects], 0
     for budget in BUDGETS:
-        trial = Trial.of(owner, Asking(f"{budget:,} natural", (budget,), (NATURAL,), max(1, min(Asking.checks, budget // 5))))
+        trial = Trial.of(owner, Asking(f"{budget:,} natural", (budget,), (NATURAL,), max(1, min(Asking.control_questions, budget // 5))))
         if trial.test.budget <= before:
             break
         before = trial.test.budget

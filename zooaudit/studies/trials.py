@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.audit.twin_step import Asked, assembled, foreseen, how_telling, order
+from zooaudit.audit.twin_step import Asked, assembled, foreseen, informativeness, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
@@ -27,17 +27,17 @@ class Asking:
     name: for tables.
     looks: after how many questions the statistic is looked at.
     families: of questions, shared as an audit's are.
-    checks: images of the victim's task at random, asked first.
+    control_questions: images of the victim's task at random, asked first.
     """
 
     name: str
     looks: tuple[int, ...]
     families: tuple[str, ...] = (NATURAL, FOREIGN)
-    checks: int = TwinTestConfig.checks
+    control_questions: int = TwinTestConfig.control_questions
 
     @property
     def config(self) -> TwinTestConfig:
-        return TwinTestConfig(level=LEVEL, looks=self.looks, checks=self.checks)
+        return TwinTestConfig(level=LEVEL, looks=self.looks, control_questions=self.control_questions)
 
 
 ASKINGS = (
@@ -75,8 +75,8 @@ class Trial:
 
     @cached_property
     def _chosen(self) -> tuple[Tensor, int, tuple[int, ...]]:
-        telling = how_telling(self.owner.answers(self.references, self.families))
-        return order(self.asking.config, self.owner.pools(self.families), telling)
+        informative = informativeness(self.owner.answers(self.references, self.families))
+        return order(self.asking.config, self.owner.pools(self.families), informative)
 
     @property
     def rows(self) -> Tensor:

@@ -61,7 +61,7 @@ def under_twins(bench: Bench) -> Outcome:
     if len(candidates) < 2:
         raise NotEnoughModelsError(f"recipe {bench.recipe.name} has no twins to rank the victim among; add --set zoo.twins=19")
     scores: dict[str, dict[str, list[float]]] = {}
-    learnt, seen = taught_elsewhere(bench)
+    learnt, seen = trained_elsewhere(bench)
     chosen = [s for s in suspects(bench) if s.id not in seen]
     for candidate in candidates:
         for measure, of in _scores(bench, candidate, [s.id for s in chosen], learnt):
@@ -136,7 +136,7 @@ def embedded(encoder: Encoder, candidate: Tensor, suspect: Tensor) -> float:
     return float(similarities(encoder, fingerprints(suspect), fingerprints(candidate)).mean())
 
 
-def taught_elsewhere(bench: Bench) -> tuple[dict[str, Encoder], set[str]]:
+def trained_elsewhere(bench: Bench) -> tuple[dict[str, Encoder], set[str]]:
     """Each encoder, taught on another victim's fingerprints: its copies stolen, homologous encoder models independent. None without one.
 
     Returns:

@@ -19,10 +19,10 @@ from zooaudit.suspects.blackbox import Reading, to_probabilities
 from zooaudit.suspects.exchange import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
-from zooaudit.suspects.pace import Pace
+from zooaudit.suspects.outage import Telling, Trouble, Troubled, untroubled
+from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
-from zooaudit.suspects.trouble import Telling, Trouble, Troubled, untroubled
 
 LOADING_S, LOADING_DOUBLINGS = 10.0, 5
 """A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
@@ -122,13 +122,13 @@ class ApiBlackBox:
     """
 
     def __init__(
-        self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, pace: Pace | None = None,
+        self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, rate_limit: RateLimit | None = None,
         cancelled: Halted = lambda: False, abandoned: Halted | None = None, say: Callable[[str], None] = silent,
         troubled: Troubled = untroubled,
     ) -> None:  # fmt: skip
         self._remote, self._ledger, self._transport, self._told = remote, ledger, transport, told
         self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
-        self._pace = pace or Pace(remote.rate)
+        self._rate_limit = rate_limit or RateLimit(remote.rate)
         self._telling = Telling(remote.shown, say, troubled, remote.timeout_s)
         self._naming = remote.naming
         self._takes: Takes | None = None
@@ -294,12 +294,12 @@ class ApiBlackBox:
     def _pause(self, tries: Tries, refusal: Refusal) -> None:
         """Let everybody wait before the next attempt."""
         wait_s = tries.wait_after(refusal)
-        waited_s = self._pace.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+        waited_s = self._rate_limit.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
         self._telling.failed(tries.trouble(refusal, waited_s), said=refusal.loading)
 
     def _take_turn(self, images: int, halted: Halted) -> None:
         """Wait until so many images may be asked."""
-        if not self._pace.take(images, halted):
+        if not self._rate_limit.take(images, halted):
             raise StoppedError("the audit was stopped; answers so far are kept")
 
 

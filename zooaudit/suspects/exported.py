@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from zooaudit.data.zip_limits import check_listing, check_members
 from zooaudit.errors import ModelError
-from zooaudit.suspects.seen import Described
+from zooaudit.suspects.described_input import Described
 
 MOST_MEMBERS = 50_000
 MOST_BYTES, MOST_JSON_BYTES = 64 * 2**30, 2**28

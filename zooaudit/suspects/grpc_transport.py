@@ -17,12 +17,12 @@ from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
 from zooaudit.suspects.protobuf import CONFIG, INFER, METADATA, config_of, infer_request, metadata_of, metadata_request, outputs_of
 from zooaudit.suspects.remote import Remote
+from zooaudit.suspects.retry_after import is_loading, wait_of
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
 from zooaudit.suspects.statuses import SAID
 from zooaudit.suspects.tensors import answers, raw
 from zooaudit.suspects.transport import Message, Refusal, Takes
-from zooaudit.suspects.waiting import is_loading, wait_of
 
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""

@@ -20,13 +20,13 @@ from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
 from zooaudit.suspects.remote import Remote
+from zooaudit.suspects.retry_after import object_of
 from zooaudit.suspects.signers import signer_of
 from zooaudit.suspects.signing import Headers, hidden
 from zooaudit.suspects.statuses import SAID, refusal_of, text_of
 from zooaudit.suspects.tensors import answers
 from zooaudit.suspects.transport import Message, Refusal, Takes
 from zooaudit.suspects.v2 import HEADER_LENGTH, infer_message, read_outputs
-from zooaudit.suspects.waiting import object_of
 
 BYTES_A_RESPONSE, BYTES_AN_IMAGE = 2**20, 2**16
 """The longest response that is read."""

@@ -16,6 +16,7 @@ from zooaudit.suspects import files
 from zooaudit.suspects.blackbox import Reading, to_probabilities
 from zooaudit.suspects.contract import MISSING, Classes, Contract
 from zooaudit.suspects.contracted import Contracted
+from zooaudit.suspects.described_input import seen_input
 from zooaudit.suspects.exported import ExportedModule, load_exported
 from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.huggingface import PREFIX, read_folder
@@ -24,7 +25,6 @@ from zooaudit.suspects.onnx import OnnxModule
 from zooaudit.suspects.outputs import settle
 from zooaudit.suspects.preprocess import Preprocess
 from zooaudit.suspects.raw import Raw
-from zooaudit.suspects.seen import seen_input
 from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
 
 KINDS = "a .safetensors, .pt2 or .onnx file, a .safetensors.index.json, or a folder of transformers' or timm's"

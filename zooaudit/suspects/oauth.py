@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 
 from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects.addresses import guard_plain, without_keys
+from zooaudit.suspects.retry_after import object_of, seconds_of
 from zooaudit.suspects.signing import Headers, Signing, secret
 from zooaudit.suspects.transport import Refusal
-from zooaudit.suspects.waiting import object_of, seconds_of
 
 EARLY_S, EARLY = 60.0, 0.1
 """A token is renewed so long before its end, or in the last tenth of its life if that is shorter."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ModelError, first_line
-from zooaudit.suspects.seen import Described
+from zooaudit.suspects.described_input import Described
 
 TYPES = {
     "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(uint8)": "uint8", "tensor(int8)": "int8",

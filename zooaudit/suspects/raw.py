@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from zooaudit.suspects.contract import Contract
-from zooaudit.suspects.seen import Described
+from zooaudit.suspects.described_input import Described
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from zooaudit.suspects.batches import most_of
 from zooaudit.suspects.ledger import LOST, REFUSED
+from zooaudit.suspects.retry_after import is_loading, object_of, wait_of
 from zooaudit.suspects.transport import Refusal
-from zooaudit.suspects.waiting import is_loading, object_of, wait_of
 
 BUSY = (425, 429, 503, 521, 523, 525, 526)
 """The suspect says that it did not answer, or a gateway that it did not reach it: such a request is not charged."""

@@ -7,8 +7,8 @@ from zooaudit.config import Modification, ModifyConfig
 from zooaudit.errors import ConfigError
 from zooaudit.studies import bystanders, thieves
 from zooaudit.studies.bench import Bench
+from zooaudit.sweep.evaluate import Field, chosen_suspects
 from zooaudit.sweep.space import AXES, Space, Trial, Value
-from zooaudit.sweep.trial import Field, chosen_suspects
 from zooaudit.zoo.spec import ModelSpec
 from zooaudit.zoo.variants import hardened, modified
 

@@ -15,10 +15,10 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError, StoreError, first_line
 from zooaudit.methods import versions_of
 from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.sweep.evaluate import Field, evaluate
 from zooaudit.sweep.field import LineUp
 from zooaudit.sweep.result import Row
 from zooaudit.sweep.space import Trial
-from zooaudit.sweep.trial import Field, evaluate
 from zooaudit.training.cluster import cluster
 
 KIND = "trial"

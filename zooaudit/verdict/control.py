@@ -51,13 +51,13 @@ class Control:
 
 
 def control_questions(test: TwinTest) -> Tensor:
-    """Float images ``[checks, c, h, w]`` in [0, 1], the first that every suspect is asked."""
-    return test.questions()[: test.checks]
+    """Float images ``[control questions, c, h, w]`` in [0, 1], the first that every suspect is asked."""
+    return test.questions()[: test.control_questions]
 
 
 def control(test: TwinTest, answers: Tensor) -> Control:
-    """Of answers ``[checks or more, K]`` in the kit's order of classes."""
-    labels, given = test.labels[: test.checks], answers[: test.checks].argmax(1)
-    known = torch.cat([test.answers, test.reference_answers])[:, : test.checks]
+    """Of answers ``[control questions or more, K]`` in the kit's order of classes."""
+    labels, given = test.labels[: test.control_questions], answers[: test.control_questions].argmax(1)
+    known = torch.cat([test.answers, test.reference_answers])[:, : test.control_questions]
     usual = float((known.argmax(-1) == groups(test.num_classes)[labels]).double().mean(-1).min()) - POORER
     return Control(int((given == labels).sum()), len(labels), test.num_classes, usual)

@@ -126,7 +126,7 @@ def too_few(twins: int, level: float, by: By = "rank") -> str:
     return ""
 
 
-def hindrance(checks: Tensor) -> str:
+def abstain_reason(checks: Tensor) -> str:
     """Why a suspect's answers ``[q, K]`` to different images of the victim's task cannot be judged; empty if they can."""
     if checks.shape[-1] < 2 or not len(checks):
         return ""

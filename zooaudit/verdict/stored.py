@@ -24,7 +24,7 @@ def described(test: TwinTest) -> dict[str, Any]:
     """What is no tensor, as the manifest holds it."""
     found = {
         "level": test.level,
-        "checks": test.checks,
+        "control_questions": test.control_questions,
         "looks": list(test.looks),
         "families": list(test.families),
         "candidates": [asdict(c) for c in test.candidates],
@@ -44,7 +44,7 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
     answers: list[Any] = [tensors[name].float() if name in tensors else None for name in ANSWERS]
     own, others, behind, others_behind, predicted, lessons = answers
     return TwinTest(
-        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["checks"], tuple(meta["looks"]), meta["level"],
+        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["control_questions"], tuple(meta["looks"]), meta["level"],
         tuple(Candidate(**c) for c in meta["candidates"]), own, tuple(Reference(**r) for r in meta["references"]), others,
         meta["procedure"], behind, others_behind, predicted, lessons, meta.get("classes", 0),
     )  # fmt: skip

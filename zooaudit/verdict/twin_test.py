@@ -13,7 +13,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError, ConfigError
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
-from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, hindrance, too_few
+from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, abstain_reason, too_few
 from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.hub import Hub, hub_of
@@ -80,12 +80,12 @@ class Compared:
 
     Attributes:
         looks: standardised statistics ``[looks so far, C]``, candidates in the test's order.
-        hindrance: why these answers cannot be judged; "" if they can.
+        abstain_reason: why these answers cannot be judged; "" if they can.
         by_columns: whether the suspect's classes are as many as the kit's.
     """
 
     looks: np.ndarray
-    hindrance: str
+    abstain_reason: str
     access: Access
     by_columns: bool
     queries: int
@@ -100,7 +100,7 @@ class TwinTest:
     """Everything that a verdict rests on.
 
     Attributes:
-        images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``checks`` are of the victim's task, at random.
+        images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``control_questions`` are of the victim's task, at random.
         labels: int64 ``[Q]``, true classes; ``NO_CLASS`` of images that have none.
         families: of each question, one of ``FAMILIES``.
         looks: after how many questions the statistic is looked at, ascending; the last one is Q.
@@ -122,7 +122,7 @@ class TwinTest:
     images: Tensor
     labels: Tensor
     families: tuple[str, ...]
-    checks: int
+    control_questions: int
     looks: tuple[int, ...]
     level: float
     candidates: tuple[Candidate, ...]
@@ -277,9 +277,9 @@ class TwinTest:
         """Many suspects' answers ``[S, queries, K']``, read in one way, at each look that they reach."""
         reached = [n for n in self.stops(horizon) if n <= answers.shape[1]]
         looks = np.stack([self.statistics(answers, access, n) for n in reached], axis=1)
-        hindered = [hindrance(rows[: self.checks]) for rows in answers]
+        abstain_reasons = [abstain_reason(rows[: self.control_questions]) for rows in answers]
         by_columns, queries = answers.shape[2] == self.num_classes, answers.shape[1]
-        return [Compared(one, why, access, by_columns, queries) for one, why in zip(looks, hindered, strict=True)]
+        return [Compared(one, why, access, by_columns, queries) for one, why in zip(looks, abstain_reasons, strict=True)]
 
     def call(
         self, compared: Compared, level: float | None = None, by: By = "rank", horizon: int | None = None, aside: bool = True
@@ -294,7 +294,7 @@ class TwinTest:
         check_level(level)
         asked = Asked(compared.access.name, compared.queries, stops[-1])
         cautions = spoken(self.exchangeability)[1]
-        why = self.barred(level, by) or compared.hindrance
+        why = self.barred(level, by) or compared.abstain_reason
         if why:
             return cannot_tell(why, self.twins, level, asked, by, cautions)
         return decide(self._standing(compared, stops, aside or by == "normal"), level, asked, by, cautions)
@@ -337,12 +337,12 @@ class TwinTest:
 
     def other_order(self, answers: Tensor) -> tuple[int, ...]:
         """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
-        most of the checks right, where it makes a model as good as the twins of one that is far poorer. Empty if there is no such."""
+        most of the control questions right, where it makes a model as good as the twins of one that is far poorer. Empty if there is no such."""
         if answers.shape[1] != self.num_classes:
             return ()
-        labels, given, chance = self.labels[: self.checks], answers[: self.checks].argmax(1), torch.Generator().manual_seed(0)
+        labels, given, chance = self.labels[: self.control_questions], answers[: self.control_questions].argmax(1), torch.Generator().manual_seed(0)
         columns, right = _best_order(labels, given, self.num_classes)
-        known = torch.cat([self.answers, self.reference_answers])[:, : self.checks]
+        known = torch.cat([self.answers, self.reference_answers])[:, : self.control_questions]
         least = float((known.argmax(-1) == groups(self.num_classes)[labels]).double().mean(-1).min())
         if float((labels == given).double().mean()) >= least - POORER or right < least - POORER:
             return ()
@@ -361,7 +361,7 @@ class TwinTest:
         return Standing(ranking, looks[-1], stops[ranking.look], beyond, normal_claim(looks[-1]) if normal else None)
 
     def _families(self, queries: int) -> list[str]:
-        return [f for f in FAMILIES if len(self._rows(f, queries)) >= min(LEAST, self.checks)]
+        return [f for f in FAMILIES if len(self._rows(f, queries)) >= min(LEAST, self.control_questions)]
 
     def _rows(self, family: str, queries: int) -> list[int]:
         return [i for i, f in enumerate(self.families[:queries]) if f == family]
@@ -407,9 +407,9 @@ class TwinTest:
         return standardised(np.max(found, axis=0)).round(DIGITS)
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
-        """As they are said to be read, or else as the less telling of the checks and the rest looks, and as labels if neither tells less:
+        """As they are said to be read, or else as the less informative of the control questions and the rest looks, and as labels if neither tells less:
         of an innocent model, what is not told would be taken for what it answers."""
-        parts = [Access.seen(part) for part in (answers[: self.checks], answers[self.checks :]) if len(part)]
+        parts = [Access.seen(part) for part in (answers[: self.control_questions], answers[self.control_questions :]) if len(part)]
         if access is None:
             least = [seen for seen in parts if all(seen.within(other) for other in parts)]
             access = least[0] if least else Access("label")
@@ -447,7 +447,7 @@ def only(test: TwinTest, family: str) -> TwinTest:
     looks = {sum(i < look for i in rows) for look in test.looks} - {0}
     return replace(
         test, images=test.images[rows], labels=test.labels[rows], families=(family,) * len(rows),
-        checks=max(sum(i < test.checks for i in rows), 1), looks=tuple(sorted(looks)),
+        control_questions=max(sum(i < test.control_questions for i in rows), 1), looks=tuple(sorted(looks)),
         answers=test.answers[:, rows], reference_answers=test.reference_answers[:, rows],
         behind=None if test.behind is None else test.behind[:, :, rows],
         reference_behind=None if test.reference_behind is None else test.reference_behind[:, :, rows],

@@ -25,8 +25,8 @@ from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.load import Asked, fitted
 from zooaudit.suspects.raw import Raw
 from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
+from zooaudit.zoo.limited_process import Limits, run
 from zooaudit.zoo.procedure import OUT, SEED, imported, split, takes_data
-from zooaudit.zoo.watched import Limits, run
 
 LOG_BYTES = 2**20
 """The last of a log that is kept."""

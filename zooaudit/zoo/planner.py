@@ -8,7 +8,7 @@ from zooaudit.errors import ConfigError
 from zooaudit.seeds import derive
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.arch import EXPECTED, is_known
-from zooaudit.zoo.counted import largest_batch
+from zooaudit.zoo.cost import largest_batch
 from zooaudit.zoo.published_nets import check_published
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.shape import ModelShape

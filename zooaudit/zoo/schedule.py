@@ -4,7 +4,7 @@ from functools import cache
 
 from zooaudit.config import ExtractConfig, ModifyConfig
 from zooaudit.zoo.arch import ARCHITECTURES, channels_after
-from zooaudit.zoo.counted import counted
+from zooaudit.zoo.cost import counted
 from zooaudit.zoo.modify import OWN_EPOCHS
 from zooaudit.zoo.spec import STARTED, ModelSpec
 

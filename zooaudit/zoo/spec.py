@@ -96,7 +96,7 @@ class ModelSpec:
         return f"{self.role}-{OWN}-{digest_of(plain)}"
 
     @property
-    def kin(self) -> str:
+    def source(self) -> str:
         """The source that it shares with those it stands or falls with: a model itself, for what was distilled from it or made of it, and
         the victim of all that was extracted from one victim."""
         made_of_another = self.modification is not None or self.extraction is not None

@@ -43,7 +43,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Boxed:
+class Sandbox:
     """How a file is asked: its ending is its kind; weights go into a net of timm's or torchvision's, by name, and no other code.
 
     Attributes:
@@ -56,7 +56,7 @@ class Boxed:
     told: bool = False
 
 
-def ask(path: Path, images: "Tensor", how: Boxed, limits: Limits = Limits()) -> "Tensor":
+def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -> "Tensor":
     """The answers of the model in ``path``, alone in its folder, to float images ``[n, c, h, w]``: float32 ``[n, K]``.
 
     Raises:

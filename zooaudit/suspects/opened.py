@@ -33,7 +33,7 @@ LEDGERS = Path("ledgers")
 
 @dataclass(frozen=True)
 class How:
-    """What a door needs to know.
+    """What a opened needs to know.
 
     Attributes:
         kit: id of the kit whose questions are asked.
@@ -64,7 +64,7 @@ class How:
     allowed: frozenset[str] = frozenset()
 
 
-class Door:
+class OpenSuspect:
     """To one suspect; closed after use.
 
     Attributes:
@@ -88,7 +88,7 @@ class Door:
         self._closing: list[Any] = [ledger] if ledger else []
 
     @staticmethod
-    def to(name: str, how: How) -> "Door":
+    def to(name: str, how: How) -> "OpenSuspect":
         """Open it.
 
         Raises:
@@ -96,14 +96,14 @@ class Door:
             SuspectError: it is being asked already.
         """
         try:
-            door = Door._opened(name, how)
+            suspect = OpenSuspect._opened(name, how)
         except OSError as error:
             raise InputError(f"{name} cannot be read ({first_line(error)}); expected a file that may be read") from error
-        door.in_order = door.in_order and not how.others
-        return door
+        suspect.in_order = suspect.in_order and not how.others
+        return suspect
 
     @staticmethod
-    def _opened(name: str, how: How) -> "Door":
+    def _opened(name: str, how: How) -> "OpenSuspect":
         path = Path(name)
         if how.kind == ANSWERS:
             return _answers(path, how)
@@ -145,7 +145,7 @@ class Door:
             return {}
         return {"charged": self._ledger.spent, "lost": self._ledger.lost, "ledger": str(self._ledger.path)}
 
-    def __enter__(self) -> "Door":
+    def __enter__(self) -> "OpenSuspect":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -159,7 +159,7 @@ def between(came: tuple[float | None, float | None]) -> dict[str, str | None]:
     return {"first": told[0], "last": told[1]}
 
 
-def _answers(path: Path, how: How) -> Door:
+def _answers(path: Path, how: How) -> OpenSuspect:
     """To answers that came back, of the kit's classes or of those among which the contract finds them."""
     said = how.contract
     if said.input != Input():
@@ -172,27 +172,27 @@ def _answers(path: Path, how: How) -> Door:
     reading: Reading = "guess" if form == "list" and not how.told else "told"
     rows = valued(rows, said.output, str(path), reading == "told")
     rows = chosen(rows, columns, str(path), reading) if columns else rows
-    door = Door(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
-    door.said = said
-    return door
+    suspect = OpenSuspect(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
+    suspect.said = said
+    return suspect
 
 
 BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one"
 
 
-def _remote(remote: Remote, how: How) -> Door:
+def _remote(remote: Remote, how: How) -> OpenSuspect:
     reading: Reading = "told" if how.told else "guess"
     transport, closing = opened(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
     api = ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say)
-    door = Door(contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger)
-    door._closing.append(closing)
-    door.api = api
-    door.said = how.contract
-    door.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(range(len(how.classes)))
-    return door
+    suspect = OpenSuspect(contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger)
+    suspect._closing.append(closing)
+    suspect.api = api
+    suspect.said = how.contract
+    suspect.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(range(len(how.classes)))
+    return suspect
 
 
 def _named(how: How) -> tuple[str, ...]:
@@ -215,7 +215,7 @@ def _named(how: How) -> tuple[str, ...]:
     return classes.names or how.classes
 
 
-def _file(path: Path, how: How) -> Door:
+def _file(path: Path, how: How) -> OpenSuspect:
     """To a model in a file or a folder."""
     if how.others and how.contract.classes != Classes():
         raise ConfigError(BOTH)
@@ -223,10 +223,10 @@ def _file(path: Path, how: How) -> Door:
     classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
     asked = Asked(how.image_shape, classes, how.contract, reading)
     loaded = load(path, how.factory, asked)
-    door = Door(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
-    door.asked = asked
-    door.loaded, door.said, door.in_order = loaded, how.contract, how.contract.classes == Classes()
-    return door
+    suspect = OpenSuspect(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
+    suspect.asked = asked
+    suspect.loaded, suspect.said, suspect.in_order = loaded, how.contract, how.contract.classes == Classes()
+    return suspect
 
 
 FIELDS = ("file", "factory", "input", "output", "classes")
@@ -239,7 +239,7 @@ def _settings(path: Path) -> dict[str, Any]:
         return {}  # whoever reads it next says so
 
 
-def _described(path: Path, settings: dict[str, Any], how: How) -> Door:
+def _described(path: Path, settings: dict[str, Any], how: How) -> OpenSuspect:
     """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and the contract's tables."""
     if unknown := [name for name in settings if name not in FIELDS]:
         raise ConfigError(f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}")

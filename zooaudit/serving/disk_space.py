@@ -32,7 +32,7 @@ def refuse_if_full(folder: Path | None) -> None:
         raise NotWrittenError(f"{folder} cannot be written: {error.strerror}") from error
 
 
-class Room:
+class DiskSpace:
     """For many callers: one at a time tries it out, the others hear what was found last. A disk that hangs takes one place, not all."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from zooaudit.data.words import short
+from zooaudit.data.messages import short
 
 
 @dataclass

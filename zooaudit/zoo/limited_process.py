@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zooaudit.zoo import leash
+from zooaudit.zoo import group_killer
 
 GB = 10**9
 
@@ -89,7 +89,7 @@ def folder_bytes(folder: Path) -> int:
 @contextlib.contextmanager
 def _leashed(process: "subprocess.Popen[bytes]", folder: Path) -> Iterator[None]:
     """At the end of the block, or of this process, nothing of the program's group is left."""
-    watcher = [sys.executable, "-I", "-S", leash.__file__, str(process.pid), str(folder)]
+    watcher = [sys.executable, "-I", "-S", group_killer.__file__, str(process.pid), str(folder)]
     leashed = subprocess.Popen(watcher, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         leashed.wait()
@@ -107,7 +107,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     if process.poll() is None:
         _signal(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(leash.GRACE_S)
+            process.wait(group_killer.GRACE_S)
     _signal(process.pid, signal.SIGKILL)
     process.wait()
 

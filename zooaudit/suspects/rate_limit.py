@@ -11,7 +11,7 @@ SLICE_S = 0.5
 
 
 @dataclass
-class Pace:
+class RateLimit:
     """Shared by all threads that ask one suspect.
 
     Attributes:

@@ -19,7 +19,7 @@ class Waiting:
     id: "asyncio.Future[str]"
 
 
-class Keeper:
+class VerdictWriter:
     """While one call is under way the next scores gather, and go together. A call costs more than what it does: so there are as few as the
     other side is slow, and no score waits for others to come.
 

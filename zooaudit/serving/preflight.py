@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from zooaudit.errors import ConfigError, NotWrittenError, StoreError
-from zooaudit.serving.room import refuse_if_full
+from zooaudit.serving.disk_space import refuse_if_full
 
 LOCK = "serve.lock"
 STORE_S = 10.0

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from zooaudit.data.arrays import Arrays, part_of_npz, part_of_pair
 from zooaudit.data.folders import Undecoded, class_folders, of_the_system, read_class_folder
-from zooaudit.data.met import Met
+from zooaudit.data.messages import short
 from zooaudit.data.parquet import open_arrow, open_parquet, read_columns, saved_files
 from zooaudit.data.reading import Reading
+from zooaudit.data.reading_notes import Met
 from zooaudit.data.tables import TABLE_SUFFIXES, read_table
 from zooaudit.data.tars import read_tars
-from zooaudit.data.words import short
 from zooaudit.errors import DataError
 
 Part = Undecoded | Arrays
