@@ -63,7 +63,7 @@ def one(recipe: str, seed: int, keep: Path | None) -> dict[str, Any]:
         **{k: first[k] for k in ("models", "victim", "uap", "auc")},
         **of_models(pq.read_table(folder / "report" / "models.parquet").to_pylist()),
         "level": first["level"],
-        "victim_itself": first["victim_itself"]["call"],
+        "victim_itself": first["victim_itself"]["decision"],
         "called_stolen": first["called_stolen"],
         "called_piracy": called(first["verdicts"]),
         "evaluation_s_per_model": evaluation(folder / "store", recipe),

@@ -51,7 +51,7 @@ def measured(store: str, kit: str, classes: int, seed: int) -> dict[str, float]:
     loaded = time.perf_counter()
     verdict = found.twin_test.judge(drawn(1, found.twin_test.budget, classes, seed)[0]).verdict
     judged = time.perf_counter()
-    print(f"loaded {loaded - started:.2f} s, judged {judged - loaded:.2f} s: {verdict.call}", file=sys.stderr)
+    print(f"loaded {loaded - started:.2f} s, judged {judged - loaded:.2f} s: {verdict.decision}", file=sys.stderr)
     return {"loaded": loaded - started, "judged": judged - loaded, "both": judged - started}
 
 

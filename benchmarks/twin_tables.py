@@ -12,7 +12,7 @@ from zooaudit.studies import disguises, rivals
 from zooaudit.studies.power import found
 from zooaudit.studies.rates import shown
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, by, leaning_of, luck_of, of, total, worst_of
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 
 DOCS = Path(__file__).parent.parent / "docs"
 Row = dict[str, Any]
@@ -124,7 +124,7 @@ def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
         recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
         cells = [shown(*found(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
         early = of(part, rule=EARLY, questions="2,000", access="probabilities")
-        asked = [r["queries"] for r in early if r["call"] == Call.STOLEN]
+        asked = [r["queries"] for r in early if r["decision"] == Decision.STOLEN]
         lines.append([kind, len(thieves), recovery, agreement, *cells, f"{median(asked):g}" if asked else "-"])
     titles = [f"{q}, {a}" for q, a in POWER_CELLS]
     columns = ["stolen", "models", "recovery", "agreement", *titles, "median queries when found, stopping early, of 2,000"]

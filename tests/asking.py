@@ -56,5 +56,5 @@ def asking(folder: Path, settings: dict[str, Any], budget: int = 10_000, name: s
     transport, closing = opened(remote)
     said: list[str] = []
     with Ledger(folder / name, remote.about, budget) as ledger:
-        yield Asking(ApiBlackBox(remote, ledger, transport, pace=RateLimit(remote.rate, first_s=0.01), say=said.append), ledger, said)
+        yield Asking(ApiBlackBox(remote, ledger, transport, rate_limit=RateLimit(remote.rate, first_s=0.01), say=said.append), ledger, said)
     closing.close()

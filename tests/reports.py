@@ -14,7 +14,7 @@ from tests.farms import Untouched, quiet
 from tests.finished import Finished
 from zooaudit.audit.pipeline import Audit, Suspect, run_audit
 from zooaudit.data.resolve import load_digits
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.recipes.named import get_recipe
 from zooaudit.reporting import canvas, projection
 from zooaudit.reporting.report import write_report
@@ -120,7 +120,7 @@ def words(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
-def with_verdicts(audit: Audit, decide: Callable[[Suspect], Decision], **changes: Any) -> Audit:
+def with_verdicts(audit: Audit, decide: Callable[[Suspect], PaperDecision], **changes: Any) -> Audit:
     """The same audit with other decisions."""
     return replace(audit, suspects=[replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects])
 
@@ -160,8 +160,8 @@ def with_own_victim(audit: Audit, id_: str) -> Audit:
     return replace(audit, zoo=replace(zoo, plan=plan, records=records), answers=answers, kit=replace(audit.kit, victim=id_))
 
 
-def accuse_everyone(_: Suspect) -> Decision:
-    return Decision.PIRACY
+def accuse_everyone(_: Suspect) -> PaperDecision:
+    return PaperDecision.PIRACY
 
 
 def no_constant(name: str) -> None:

@@ -1,4 +1,4 @@
-"""The access ladder: what is told at each rung, and names that are none."""
+"""The access ladder: what is shown at each level, and names that are none."""
 
 import pytest
 import torch
@@ -21,22 +21,22 @@ ANSWER = torch.tensor([[0.61, 0.27, 0.08, 0.04]])
     ],
 )
 def test_what_is_told(name: str, told: list[float]) -> None:
-    assert Access.named(name).told(ANSWER).tolist() == [pytest.approx(told)]
+    assert Access.named(name).reduced(ANSWER).tolist() == [pytest.approx(told)]
     assert Access.named(name).name == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "top", "top-0", "top-x", "label-1", "rounded", "rounded--1", "rounded-8", "logits", "probabilities-2"]
 )
-def test_unknown_rungs_are_refused_with_what_there_is(name: str) -> None:
+def test_unknown_access_levels_are_refused_with_what_there_is(name: str) -> None:
     with pytest.raises(ConfigError, match=r"expected|unknown"):
         Access.named(name)
 
 
-def test_every_rung_of_the_ladder_has_its_name_back_and_telling_twice_tells_no_more() -> None:
+def test_every_access_level_has_its_name_back_and_reducing_twice_changes_nothing() -> None:
     answers = torch.randn(3, 2, 5, 2, 10, generator=torch.Generator().manual_seed(1)).softmax(-1)
-    for rung in LADDER:
-        assert Access.named(rung.name) == rung
-        told = rung.told(answers)
-        assert told.shape == answers.shape and torch.equal(rung.told(told), told)
+    for access in LADDER:
+        assert Access.named(access.name) == access
+        told = access.reduced(answers)
+        assert told.shape == answers.shape and torch.equal(access.reduced(told), told)
     assert len(set(LADDER)) == len(LADDER)

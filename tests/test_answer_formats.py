@@ -17,7 +17,7 @@ from zooaudit.serving.problems import Refused
 from zooaudit.suspects.answers import BY_ENDING, FORMATS, read
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import write_questions
-from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
+from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
 
 ROOT = Path(__file__).parent.parent
 CONSOLE = ROOT / "zooaudit" / "serving" / "console"

@@ -12,7 +12,7 @@ from tests.test_http_suspect import CLASSES, MODEL, THEIRS
 from zooaudit.errors import ConfigError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.opened import OpenSuspect, How
+from zooaudit.suspects.opened import How, OpenSuspect
 
 
 def how(tmp_path: Path, kit: tuple[str, ...] = CLASSES, **tables: dict[str, Any]) -> How:

@@ -45,11 +45,11 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         if "$AUDIT" in line:
             known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]
         if "$VERDICT" in line:
-            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&call=stolen", "all").content)["verdicts"][0]["id"]
+            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&decision=stolen", "all").content)["verdicts"][0]["id"]
         line = line.replace("queries=500", f"queries={test.looks[1]}")  # as many as the documented kit has, and this one has not
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert done.returncode == 0, (line, done.stderr)
         if "/score" in line or "/model?" in line:
             told = json.loads(done.stdout)
-            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["twins"]["call"] == "stolen")
+            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["twins"]["decision"] == "stolen")
     assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")

@@ -336,7 +336,7 @@ def test_a_command_asks_over_grpc_and_tells_what_it_found(
         asked = ["--suspect", url, "--ledger", "ledger", "--json", *(["--log", "events"] if log == "events" else [])]
         assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
     told = capsys.readouterr()
-    assert json.loads(told.out)["call"] == "stolen"
+    assert json.loads(told.out)["decision"] == "stolen"
     assert "a request has 9 images at most" in told.err and ("event=suspect" in told.err) == (log == "events")
 
 

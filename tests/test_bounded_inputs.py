@@ -27,7 +27,7 @@ from zooaudit.suspects import answers, offline
 from zooaudit.suspects import exported as exporting
 from zooaudit.suspects.exported import load_exported
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.opened import OpenSuspect, How
+from zooaudit.suspects.opened import How, OpenSuspect
 from zooaudit.suspects.weights import refuse_pickle
 
 CLASSES = ("a", "b", "c")

@@ -17,7 +17,7 @@ from zooaudit.errors import ModelError
 from zooaudit.suspects import sandbox
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.named_nets import build_named
-from zooaudit.suspects.sandbox import Sandbox, Limits
+from zooaudit.suspects.sandbox import Limits, Sandbox
 
 HOW = Sandbox((1, 4, 4), ("a", "b", "c", "d"))
 IMAGES = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(0))

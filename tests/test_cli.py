@@ -82,7 +82,7 @@ def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatc
     arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
     assert main([*arguments, "--factory", "their_nets:make"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["call"] in ("not shown", "cannot tell") and found["twins"] == 19, "it never learnt the task"
+    assert found["decision"] in ("not shown", "cannot tell") and found["twins"] == 19, "it never learnt the task"
     assert found["queries"] <= found["budget"] == DIGITS.twin_test.looks[-1] and found["level"] == DIGITS.twin_test.level
     assert main([*arguments, "--factory", "their_nets:make", "--method", "paper"]) == 0
     paper = json.loads(capsys.readouterr().out)["paper"]

@@ -30,16 +30,16 @@ def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:  #
     assert np.array_equal(asked.images, place.kit.twin_test.questions().numpy()) and asked.classes == CLASSES
     answers = TorchBlackBox(COPY, K).ask(torch.from_numpy(asked.images.copy())).numpy()
     score = client.score(kit.id, answers, suspect="theirs")
-    assert score.twins is not None and score.twins.call == "stolen" and score.suspect == "theirs"
+    assert score.twins is not None and score.twins.decision == "stolen" and score.suspect == "theirs"
     strict = client.score(kit.id, answers, suspect="theirs", level=0.01).twins
-    assert strict is not None and strict.call == "cannot tell"
+    assert strict is not None and strict.decision == "cannot tell"
 
 
 def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stranger: Stranger) -> None:  # noqa: F811
     seen: list[str] = []
     made = client.audit(place.id, {"url": stranger.url + "/v2/models/m/infer"}, budget=150)
-    done = client.wait(made.id, every_s=0.05, told=lambda a: seen.append(a.state))
-    assert done.state == "done" and done.result and done.result.call == "stolen" and seen[-1] == "done"
+    done = client.wait(made.id, every_s=0.05, on_progress=lambda a: seen.append(a.state))
+    assert done.state == "done" and done.result and done.result.decision == "stolen" and seen[-1] == "done"
     assert made.id in [a.id for a in client.audits()] and client.cancel(made.id).state == "done"
 
 

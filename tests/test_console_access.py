@@ -70,7 +70,7 @@ def test_every_page_is_without_violations(
     page.click("#kit summary")
     walk.look("kit")
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="theirs")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     page.click(".verdict figure summary")
     walk.look("judged")
     (tmp_path / "bad.json").write_text("{}")
@@ -93,7 +93,7 @@ def test_every_page_is_without_violations(
     expect(page.locator("#progress-text")).to_contain_text("running")
     walk.look("running")
     stranger.slow_s = 0.0
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     walk.look("audit")
     walk.open("list", "/verdicts", "tbody tr")
     walk.open("reports", "/reports", ".empty")
@@ -133,7 +133,7 @@ def test_from_the_key_to_the_verdict_by_keyboard_alone(visit: Any, desk: Desk, t
     page.set_input_files("#file", desk.answers(tmp_path, COPY))  # the system's own dialogue
     tab_to("#score-form button")
     page.keyboard.press("Enter")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     tab_to(".verdict figure summary")
     page.keyboard.press("Enter")
     expect(page.locator(".verdict figure tbody tr")).to_have_count(20)
@@ -172,7 +172,7 @@ def test_on_a_phone_rows_are_cards_and_no_word_or_tab_is_torn(visit: Any, desk: 
     judge(page, desk, [desk.answers(tmp_path, COPY, "taken"), tmp_path / "broken.json"], level="0.2")
     page.wait_for_selector("#score-error")
     cells = page.locator("#result tbody tr").first.locator("td")
-    titles = ["Suspect", "Call", "p", "Level", "Page"]
+    titles = ["Suspect", "Decision", "p", "Level", "Page"]
     assert cells.evaluate_all("(cells) => cells.map((c) => c.dataset.label)") == titles
     assert cells.evaluate_all("(cells) => cells.map((c) => getComputedStyle(c, '::before').content)") == [f'"{t}"' for t in titles]
     tops = cells.evaluate_all("(cells) => cells.map((c) => c.getBoundingClientRect().top)")

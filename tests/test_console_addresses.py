@@ -66,7 +66,7 @@ def test_pages_have_addresses_titles_and_a_way_back(page: Page, desk: Desk) -> N
     assert page.url == f"{desk.address}/console/verdicts/{id_}"
     expect(page).to_have_title("Verdict on addressed - zooaudit")
     page.reload()
-    expect(page.locator(".verdict .call")).to_have_text("stolen")
+    expect(page.locator(".verdict .decision")).to_have_text("stolen")
     expect(page.locator("dl")).to_contain_text("with the key “all”")
     for _ in range(4):
         page.go_back()
@@ -176,9 +176,9 @@ def test_the_list_is_live_filtered_by_its_address_and_has_pages(page: Page, desk
     expect(page.locator("tbody tr").first).to_contain_text("paged-26")
     score(desk, "paged-99")
     expect(page.locator("tbody tr").first).to_contain_text("paged-99")
-    page.select_option("select[name=call]", "not shown")
+    page.select_option("select[name=decision]", "not shown")
     expect(page.locator(".empty")).to_contain_text("Nothing fits this filter")
-    assert "call=not+shown" in page.url
+    assert "decision=not+shown" in page.url
 
 
 def test_a_list_that_cannot_be_had_says_of_when_it_is(page: Page, desk: Desk) -> None:

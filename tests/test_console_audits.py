@@ -59,19 +59,19 @@ def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(page: P
     page.reload()
     page.wait_for_selector("#progress-text")
     stranger.slow_s = 0.0
-    page.wait_for_selector(".verdict .call")
-    assert page.text_content(".verdict .call") == "not shown" and page.locator("#progress").count() == 0
+    page.wait_for_selector(".verdict .decision")
+    assert page.text_content(".verdict .decision") == "not shown" and page.locator("#progress").count() == 0
     page.click("text=Why this verdict?")
     page.wait_for_selector("img.asked")
     page.go_back()
-    expect(page.locator(".verdict .call")).to_have_text("not shown")
+    expect(page.locator(".verdict .decision")).to_have_text("not shown")
 
 
 def test_an_audit_is_cancelled(page: Page, stranger: Stranger, desk: Desk) -> None:
     stranger.slow_s = 0.2
     started(page, desk, stranger, scale=1.5)
     page.click("text=Cancel")
-    expect(page.locator("main .call")).to_have_text("cancelled")
+    expect(page.locator("main .decision")).to_have_text("cancelled")
 
 
 def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk: Desk) -> None:
@@ -86,8 +86,8 @@ def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk
         time.sleep(0.1)
     assert page.locator("#progress-text").count() == 1
     wire.cut = False
-    page.wait_for_selector(".verdict .call")
-    assert page.locator(".stale").count() == 0 and page.text_content(".verdict .call") == "stolen"
+    page.wait_for_selector(".verdict .decision")
+    assert page.locator(".stale").count() == 0 and page.text_content(".verdict .decision") == "stolen"
 
 
 def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what_the_server_says(
@@ -102,7 +102,7 @@ def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what
     expect(page.locator("#progress-text")).to_contain_text("running")
     wire.cut = False
     page.click("text=Cancel")
-    expect(page.locator("main .call")).to_have_text("cancelled")
+    expect(page.locator("main .decision")).to_have_text("cancelled")
     assert told(desk, f"/audits/{id_}")["state"] == "cancelled"
 
 
@@ -110,7 +110,7 @@ def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: D
     wire, before = Wire(page, "/audits$", "POST"), len(told(desk, "/audits")["audits"])  # type: ignore[arg-type]
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.3)
     page.dblclick("#audit-form button")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     assert wire.seen == 1 and len(told(desk, "/audits")["audits"]) == before + 1  # type: ignore[arg-type]
     assert re.fullmatch("[0-9a-f]{32}", wire.headers[0]["idempotency-key"])
 
@@ -125,7 +125,7 @@ def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Pag
     page.click("#audit-form button")
     wire.cut = False
     page.click("#audit-form button")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     names = [h["idempotency-key"] for h in wire.headers]
     assert len(names) >= 2 and len({*names}) == 1
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.45)
@@ -140,7 +140,7 @@ def test_why_an_audit_waits_is_shown(page: Page, stranger: Stranger, desk: Desk)
     started(page, desk, stranger, scale=1.6)
     expect(page.locator("#waiting")).to_have_text(f"It waits for the audit {first} of the same suspect to end.")
     stranger.slow_s = 0.0
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     assert page.locator("#waiting").count() == 0
 
 
@@ -149,7 +149,7 @@ def test_a_suspect_that_does_not_answer_says_so_while_it_is_tried(page: Page, st
     started(page, desk, stranger, scale=1.7, patience_s=60)
     expect(page.locator("#trouble")).to_contain_text(re.compile(r"answers 503.* so far; next try in \d+ s, gives up"), timeout=20_000)
     stranger.flaky = 0.0
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     assert page.locator("#trouble").count() == 0
 
 
@@ -167,5 +167,5 @@ def test_what_is_refused_is_said_beside_the_button(page: Page, desk: Desk) -> No
 def test_an_audit_that_fails_says_why(page: Page, desk: Desk, stranger: Stranger) -> None:
     fill(page, desk, f"{stranger.url}/v2/models/nobody/infer", patience_s=1)
     page.click("#audit-form button")
-    expect(page.locator("main .call")).to_have_text("failed")
+    expect(page.locator("main .decision")).to_have_text("failed")
     assert "404" in (page.text_content("main .alert") or "")

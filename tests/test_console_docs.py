@@ -46,7 +46,7 @@ def test_what_it_names_is_on_the_screen(browser: Browser, desk: Desk, stranger: 
     page.locator("#result").scroll_into_view_if_needed()
     seen += look("batch")
     judge(page, desk, files[0], suspect="theirs")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     page.locator("#result").scroll_into_view_if_needed()
     page.click("text=This verdict's own page")
     expect(page.locator("h1")).to_have_text("Verdict on theirs")
@@ -72,7 +72,7 @@ def asked_over_http(page: Page, desk: Desk, stranger: Stranger) -> str:
     page.wait_for_selector("#progress-text")
     seen += page.inner_text("body")
     stranger.slow_s = 0.0
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     return seen
 
 

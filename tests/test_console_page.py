@@ -29,15 +29,17 @@ pytestmark = pytest.mark.browser
 COLOUR = "(node) => getComputedStyle(node).color"
 
 
-@pytest.mark.parametrize(("model", "call"), [(COPY, "stolen"), (INNOCENT, "not shown")])
+@pytest.mark.parametrize(("model", "decision"), [(COPY, "stolen"), (INNOCENT, "not shown")])
 def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
-    model: torch.nn.Module, call: str, page: Page, desk: Desk, tmp_path: Path
+    model: torch.nn.Module, decision: str, page: Page, desk: Desk, tmp_path: Path
 ) -> None:  # fmt: skip
     judge(page, desk, desk.answers(tmp_path, model), suspect="<b>theirs</b>")
-    page.wait_for_selector(".verdict .call")
-    assert page.text_content(".verdict .call") == call
+    page.wait_for_selector(".verdict .decision")
+    assert page.text_content(".verdict .decision") == decision
     ink = page.evaluate("getComputedStyle(document.body).color")
-    assert (page.locator(".verdict .call").evaluate(COLOUR) == ink) == (call == "not shown"), "not shown is no clearance: it has no colour"
+    assert (page.locator(".verdict .decision").evaluate(COLOUR) == ink) == (decision == "not shown"), (
+        "not shown is no clearance: it has no colour"
+    )
     assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
     shown = page.text_content("#result") or ""
     expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
@@ -68,7 +70,7 @@ def shown_as_a_picture(verdict: TwinVerdict, page: Page) -> None:
 def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_button(page: Page, desk: Desk, tmp_path: Path) -> None:
     page.set_viewport_size({"width": 1000, "height": 500})
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="theirs")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     (tmp_path / "a.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
     page.set_input_files("#file", tmp_path / "a.json")
     assert page.locator(".verdict").count() == 0, "another file is chosen: what was said is of the one before"
@@ -97,10 +99,10 @@ def test_a_level_is_a_frequency_and_a_weak_one_looks_weak(
     level: str, says: str, weak: bool, page: Page, desk: Desk, tmp_path: Path
 ) -> None:  # fmt: skip
     judge(page, desk, desk.answers(tmp_path, COPY), level=level, suspect=f"at {level}")
-    expect(page.locator(".verdict .call")).to_contain_text("stolen")
+    expect(page.locator(".verdict .decision")).to_contain_text("stolen")
     assert f"a model made without yours is called stolen in at most {says}" in (page.text_content(".verdict .frequency") or "")
-    assert ("weak" in (page.text_content(".verdict .call") or "")) == weak
-    red = page.locator(".verdict .call").evaluate(COLOUR) == "rgb(163, 38, 15)"
+    assert ("weak" in (page.text_content(".verdict .decision") or "")) == weak
+    red = page.locator(".verdict .decision").evaluate(COLOUR) == "rgb(163, 38, 15)"
     assert red != weak, "not the red of what holds at .05"
     to(page, desk, f"/verdicts?text={'at ' + level}", "tbody tr")
     assert ("weak" in (page.text_content("tbody tr") or "")) == weak and says.removesuffix(" cases") in (
@@ -115,7 +117,7 @@ def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
     told = page.locator("#checked tbody tr").all_text_contents()
     rows = checked(desk.kit.twin_test.exchangeability, desk.kit.twin_test.hub())
     assert len(told) == len(rows) and all(
-        row["check"] in line and row["told"].split(": ")[-1] in line for row, line in zip(rows, told, strict=True)
+        row["check"] in line and row["text"].split(": ")[-1] in line for row, line in zip(rows, told, strict=True)
     )
     alone = too_few_twins(desk)
     try:
@@ -151,7 +153,7 @@ def test_fewer_questions_and_the_normal_distribution_are_asked_for(page: Page, d
     page.select_option("#score-form select[name=p_value]", "normal")
     page.set_input_files("#file", tmp_path / "answers.parquet")
     page.click("#score-form button")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     shown = page.text_content("#result") or ""
     assert "by the normal distribution" in shown and f"{test.looks[0]} of at most {test.looks[0]}" in shown
 
@@ -221,7 +223,7 @@ def test_files_of_one_stem_are_told_apart(page: Page, desk: Desk, tmp_path: Path
     (tmp_path / "same.json").write_text(json.dumps({"answers": answers}))
     judge(page, desk, [parquet, tmp_path / "same.json"])
     expect(page.locator("#result tbody td:first-child")).to_have_text(["same.parquet", "same.json"])
-    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "not shown"])
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "not shown"])
 
 
 def test_files_are_dropped(page: Page, desk: Desk) -> None:
@@ -234,7 +236,7 @@ def test_files_are_dropped(page: Page, desk: Desk) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
     expect(page.locator("#drop")).to_contain_text("2 files: a.json, b.json")
     page.click("#score-form button")
-    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "stolen"])
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "stolen"])
 
 
 def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: Desk, tmp_path: Path) -> None:
@@ -243,7 +245,7 @@ def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: 
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="blip")
     expect(page.locator("#under-way")).to_contain_text(re.compile(r"^The service cannot be reached\. Next try in [12] s\."))
     wire.cut = False
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     assert wire.seen >= 2 and page.locator("#under-way").count() == 0
 
 
@@ -251,7 +253,7 @@ def test_what_is_judged_while_the_service_is_away_can_be_cancelled(page: Page, d
     wire = Wire(page, r"/score\?", "POST")
     files = [desk.answers(tmp_path, COPY, "first"), desk.answers(tmp_path, INNOCENT, "second")]
     judge(page, desk, files[0])
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     wire.cut = True
     page.click("#score-form > fieldset > button")
     expect(page.locator("#under-way")).to_contain_text("The service cannot be reached. Next try in")
@@ -271,7 +273,7 @@ def test_what_is_judged_while_the_service_is_away_can_be_cancelled(page: Page, d
     expect(page.locator("#result-title")).to_have_text("No verdict; 2 files were cancelled")
     wire.stopped = False
     page.click("#score-form > fieldset > button")
-    expect(page.locator("#result tbody .call")).to_have_text(["stolen", "not shown"])
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "not shown"])
 
 
 def test_other_files_end_what_is_judged(page: Page, desk: Desk, tmp_path: Path) -> None:
@@ -305,7 +307,7 @@ def test_judge_is_pressed_twice_and_judges_once(page: Page, desk: Desk, tmp_path
     to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
     page.set_input_files("#file", desk.answers(tmp_path, COPY))
     page.dblclick("#score-form button")
-    page.wait_for_selector(".verdict .call")
+    page.wait_for_selector(".verdict .decision")
     assert wire.seen == 1
 
 
@@ -374,7 +376,7 @@ def test_the_page_may_load_and_do_nothing_from_elsewhere(page: Page, desk: Desk)
 
 def test_a_model_file_is_judged_where_it_may_be(page: Page, desk: Desk, tmp_path: Path) -> None:
     judge(page, desk, export_onnx(COPY, tmp_path / "theirs.onnx"))
-    expect(page.locator(".verdict .call")).to_have_text("stolen", timeout=60_000)
+    expect(page.locator(".verdict .decision")).to_have_text("stolen", timeout=60_000)
     page.click("text=This verdict's own page")
     expect(page.locator("dl")).to_contain_text("Model, SHA-256")
     to(page, desk, f"/kits/{desk.id}/judge", "#score-form")

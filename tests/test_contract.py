@@ -191,10 +191,10 @@ def test_a_subset_says_how_likely_each_class_is_given_that_it_is_one_of_them(sco
 
 def test_what_an_interface_tells_is_not_divided() -> None:
     rounded = torch.round(WHOLE, decimals=1)
-    found = chosen(rounded, [4, 0, 2], "m", "told")
+    found = chosen(rounded, [4, 0, 2], "m", "stated")
     assert torch.equal(found, rounded[:, [4, 0, 2]]) and Access.seen(found) == Access("rounded", 1)
     label = torch.eye(5)[[4, 1]]
-    assert torch.equal(chosen(label, [4, 0], "m", "told"), torch.tensor([[1.0, 0], [0, 0]])), "another class: nothing"
+    assert torch.equal(chosen(label, [4, 0], "m", "stated"), torch.tensor([[1.0, 0], [0, 0]])), "another class: nothing"
 
 
 def test_a_missing_class_is_never_answered() -> None:

@@ -1,4 +1,4 @@
-"""The three-way call: what is stolen, what is not shown, what must not be judged at all, and what several suspects take."""
+"""The three-way decision: what is stolen, what is not shown, what must not be judged at all, and what several suspects take."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import torch
 
 from zooaudit.errors import ConfigError
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Asked, Beyond, Call, Standing, TwinVerdict, cannot_tell, decide, abstain_reason, too_few
+from zooaudit.verdict.decision import Asked, Beyond, Decision, Standing, TwinVerdict, abstain_reason, cannot_tell, decide, too_few
 from zooaudit.verdict.ranking import NormalClaim, normal_claim, ranked
 from zooaudit.verdict.several import corrected, one_of
 
@@ -27,17 +27,17 @@ def verdict(own: float = 2.0, twins: int = 19, level: float = 0.05) -> TwinVerdi
 
 def test_stolen_is_first_of_enough() -> None:
     found = verdict(2.0)
-    assert (found.call, found.p_value, found.rank, found.twins, found.smallest_p) == (Call.STOLEN, 0.05, 1, 19, 0.05)
+    assert (found.decision, found.p_value, found.rank, found.twins, found.smallest_p) == (Decision.STOLEN, 0.05, 1, 19, 0.05)
     assert "p 0.05 <= 0.05: the suspect has more of the victim than of any of its 19 twins" in found.reason
     second = verdict(0.95)
-    assert (second.call, second.p_value) == (Call.NOT_SHOWN, 0.1) and "more of 1 of 19 twins than of the victim" in second.reason
-    assert verdict(2.0, 99, 0.01).call is Call.STOLEN and verdict(0.99, 99, 0.01).call is Call.NOT_SHOWN
+    assert (second.decision, second.p_value) == (Decision.NOT_SHOWN, 0.1) and "more of 1 of 19 twins than of the victim" in second.reason
+    assert verdict(2.0, 99, 0.01).decision is Decision.STOLEN and verdict(0.99, 99, 0.01).decision is Decision.NOT_SHOWN
 
 
 def test_what_is_not_settled_accuses_nobody() -> None:
     rows = np.array([2.5, *np.linspace(-1, 1, 19)])
     found = decide(Standing(ranked(rows[None], 3), rows, 250, None, None), 0.05, Asked("label", 250, 1000))
-    assert found.call is Call.NOT_SHOWN and not found.settled and found.reason.endswith("not settled yet")
+    assert found.decision is Decision.NOT_SHOWN and not found.settled and found.reason.endswith("not settled yet")
 
 
 def test_too_few_twins_say_what_can_be_done() -> None:
@@ -54,23 +54,25 @@ def test_a_claim_by_normality_is_made_by_name_only() -> None:
     assert claim is not None and claim.p_value < 1e-5
     by_rank, by_normal = (decide(standing(8.0, normal=claim), 0.05, ALL, by) for by in ("rank", "normal"))
     assert by_rank.p_value == 0.05 and by_normal.p_value == claim.p_value
-    assert decide(standing(8.0, normal=claim), 0.001, ALL, "normal").call is Call.STOLEN
+    assert decide(standing(8.0, normal=claim), 0.001, ALL, "normal").decision is Decision.STOLEN
     assert "by the normal distribution p" in by_normal.reason
 
 
 @pytest.mark.parametrize("claim", [None, NormalClaim(1e-9, 0.01)])
 def test_a_claim_by_normality_of_twins_that_are_not_normal_is_refused(claim: NormalClaim | None) -> None:
     found = decide(standing(8.0, normal=claim), 0.05, ALL, "normal")
-    assert found.call is Call.CANNOT_TELL and found.p_value is None and "go by rank" in found.reason
-    assert decide(standing(8.0, normal=claim), 0.05, ALL).call is Call.STOLEN
+    assert found.decision is Decision.CANNOT_TELL and found.p_value is None and "go by rank" in found.reason
+    assert decide(standing(8.0, normal=claim), 0.05, ALL).decision is Decision.STOLEN
 
 
 def test_a_victim_that_resembles_many_must_be_beyond_them_too() -> None:
     held = decide(standing(2.0, beyond=Beyond(2, 19)), 0.05, ALL)
-    assert held.call is Call.NOT_SHOWN and held.p_value == pytest.approx(3 / 20) and "2 of 19 references have as much" in held.reason
-    assert decide(standing(2.0, beyond=Beyond(0, 19)), 0.05, ALL).call is Call.STOLEN
+    assert (
+        held.decision is Decision.NOT_SHOWN and held.p_value == pytest.approx(3 / 20) and "2 of 19 references have as much" in held.reason
+    )
+    assert decide(standing(2.0, beyond=Beyond(0, 19)), 0.05, ALL).decision is Decision.STOLEN
     few = decide(standing(2.0, beyond=Beyond(0, 16)), 0.05, ALL)
-    assert few.call is Call.CANNOT_TELL and "16 of them allow no p under 0.059, level 0.05 needs 19" in few.reason
+    assert few.decision is Decision.CANNOT_TELL and "16 of them allow no p under 0.059, level 0.05 needs 19" in few.reason
 
 
 @pytest.mark.parametrize("level", [0.0, -0.1, 0.5, 1.0, float("nan")])
@@ -88,26 +90,26 @@ def test_hindrances() -> None:
 def test_several_suspects_are_held_to_more() -> None:
     """With 59 twins, three suspects: 1/60 each is what level .05 takes."""
     first, second, third = corrected([verdict(2.0, 59), verdict(0.99, 59), verdict(-2.0, 59)])
-    assert (first.call, second.call, third.call) == (Call.STOLEN, Call.NOT_SHOWN, Call.NOT_SHOWN)
+    assert (first.decision, second.decision, third.decision) == (Decision.STOLEN, Decision.NOT_SHOWN, Decision.NOT_SHOWN)
     assert first.p_value == pytest.approx(0.05) and second.p_value == pytest.approx(2 * 2 / 60)
     assert "0.067 as one of 3 suspects (holm), > 0.05" in second.reason
-    assert [v.call for v in corrected([verdict(2.0, 59)] * 4)] == [Call.CANNOT_TELL] * 4
-    assert [v.call for v in corrected([verdict(2.0)] * 3, "bh")] == [Call.STOLEN] * 3
+    assert [v.decision for v in corrected([verdict(2.0, 59)] * 4)] == [Decision.CANNOT_TELL] * 4
+    assert [v.decision for v in corrected([verdict(2.0)] * 3, "bh")] == [Decision.STOLEN] * 3
     alone = [verdict()]
     assert corrected(alone) == alone and corrected([*alone, *alone], "none") == [*alone, *alone]
 
 
 def test_how_many_twins_several_suspects_take_is_said() -> None:
     judged = corrected([verdict(2.0), verdict(0.0), verdict(0.0)])[0]
-    assert judged.call is Call.CANNOT_TELL and "19 twins can single out none of 3 at level 0.05, 59 could" in judged.reason
-    assert corrected([verdict(2.0, 59), verdict(0.0, 59), verdict(0.0, 59)])[0].call is Call.STOLEN
+    assert judged.decision is Decision.CANNOT_TELL and "19 twins can single out none of 3 at level 0.05, 59 could" in judged.reason
+    assert corrected([verdict(2.0, 59), verdict(0.0, 59), verdict(0.0, 59)])[0].decision is Decision.STOLEN
 
 
 def test_who_cannot_be_judged_counts_as_asked() -> None:
     unknown = cannot_tell("not judged: NaN", 39, 0.05, ALL)
     stolen, still = corrected([verdict(2.0, 39), unknown])
-    assert stolen.call is Call.STOLEN and stolen.p_value == pytest.approx(2 / 40) and still == unknown
-    assert corrected([verdict(2.0, 39), unknown, unknown])[0].call is not Call.STOLEN
+    assert stolen.decision is Decision.STOLEN and stolen.p_value == pytest.approx(2 / 40) and still == unknown
+    assert corrected([verdict(2.0, 39), unknown, unknown])[0].decision is not Decision.STOLEN
 
 
 def test_corrections_refuse_what_they_do_not_know() -> None:
@@ -130,7 +132,7 @@ def test_a_level_is_said_in_cases_and_never_as_less_than_it_is(level: float, cas
 
 def test_every_verdict_says_its_level_as_a_frequency_and_a_weak_one_is_marked() -> None:
     strong, lax, spared = verdict(), verdict(level=0.2), verdict(-1.0, level=0.2)
-    assert [v.call for v in (strong, lax, spared)] == [Call.STOLEN, Call.STOLEN, Call.NOT_SHOWN]
+    assert [v.decision for v in (strong, lax, spared)] == [Decision.STOLEN, Decision.STOLEN, Decision.NOT_SHOWN]
     assert [wording.headline(v) for v in (strong, lax, spared)] == ["stolen", "stolen (weak evidence)", "not shown"]
     assert wording.frequency(strong) == "a model made without yours is called this in at most 1 of 20 cases"
     assert wording.frequency(lax) == "a model made without yours is called this in at most 1 of 5 cases"
@@ -138,7 +140,7 @@ def test_every_verdict_says_its_level_as_a_frequency_and_a_weak_one_is_marked() 
     for found in (strong, lax, spared):
         assert wording.lines(found)[0].startswith(f"{wording.headline(found)}: ")
         assert wording.lines(found)[1] == f"  level {found.level:g}: {wording.frequency(found)}"
-        told = wording.told(found)
+        told = wording.facts(found)
         assert (told["headline"], told["frequency"], told["weak"]) == (wording.headline(found), wording.frequency(found), found is lax)
 
 
@@ -147,13 +149,13 @@ def test_a_verdict_is_rendered_in_one_way() -> None:
     assert lines[0].startswith("stolen: p 0.05") and lines[-1] == "  caution: accuracy: high"
     assert any("asked 1000 of at most 1000 questions" in line for line in lines)
     told = wording.plain(verdict())
-    assert told["call"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True
+    assert told["decision"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True
 
 
 def test_one_of_several_that_are_judged_by_themselves_says_so() -> None:
     assert one_of(verdict(2.0), 1) == verdict(2.0)
     found = one_of(verdict(2.0), 14)
-    assert found.call is Call.STOLEN and found.cautions == (
+    assert found.decision is Decision.STOLEN and found.cautions == (
         "judged by itself, as one of 14 suspects: were all innocent, up to 0.7 of them would be called stolen on average; corrected for "
         "their number (Holm), 19 twins can call none of them stolen: that takes 279",
     )

@@ -127,7 +127,7 @@ def test_labels_are_told_of_what_the_defence_leaves(defence: Defence, labels: An
     if labels == "hard":
         assert torch.equal(rounds[0], left.argmax(1))
     else:
-        told = left if labels == "soft" else Access.named(labels).told(left)
+        told = left if labels == "soft" else Access.named(labels).reduced(left)
         torch.testing.assert_close(rounds[0], told / told.sum(1, keepdim=True))
 
 

@@ -77,7 +77,7 @@ def test_the_scope_that_an_operation_states_is_the_one_that_it_needs(api: dict[s
 def test_enums_are_named(api: dict[str, Any]) -> None:
     schemas = api["components"]["schemas"]
     assert schemas["Audit"]["properties"]["state"]["enum"] == ["queued", "running", "done", "failed", "cancelled"]
-    assert schemas["TwinVerdict"]["properties"]["call"]["enum"] == ["stolen", "not shown", "cannot tell"]
+    assert schemas["TwinVerdict"]["properties"]["decision"]["enum"] == ["stolen", "not shown", "cannot tell"]
     assert schemas["PaperVerdict"]["properties"]["decision"]["enum"] == ["piracy", "inconclusive"]
     suspect = schemas["Suspect"]["anyOf"][1]
     assert suspect["discriminator"]["propertyName"] == "protocol" and tuple(sorted(suspect["discriminator"]["mapping"])) == tuple(
@@ -221,7 +221,7 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
 
 
 def test_audits_come_in_pages_and_none_is_left_out(tmp_path: Path) -> None:
-    book = AuditRecords(tmp_path / "a.sqlite")
+    records = AuditRecords(tmp_path / "a.sqlite")
     ids = [records.enter("me" if i % 3 else "you", "k", {"suspect": {"url": "http://a/infer"}}) for i in range(10)]
     for i in (1, 4, 5):
         records.note(ids[i], state="done", result=None)

@@ -11,7 +11,7 @@ from tests.foreign import change, collection, load
 from zooaudit.errors import ModelError
 from zooaudit.studies import disguises
 from zooaudit.studies.collected import read
-from zooaudit.studies.disguises import SHARES, Told
+from zooaudit.studies.disguises import SHARES, Given
 from zooaudit.studies.owners import Owner, owners
 from zooaudit.studies.power import rows_of
 from zooaudit.suspects.access import LADDER
@@ -76,7 +76,7 @@ def test_what_is_told_behind_each(owner: Owner) -> None:
 
 def test_the_other_model_answers_where_the_own_is_unsure() -> None:
     own, other = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.55, 0.45]]), torch.tensor([[0.0, 1.0]] * 4)
-    mixed = disguises._mixed(Told(own, own), Told(other, other), 0.5)
+    mixed = disguises._mixed(Given(own, own), Given(other, other), 0.5)
     assert torch.equal(mixed.questions, torch.stack([own[0], other[1], own[2], other[3]]))
 
 

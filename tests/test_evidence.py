@@ -26,7 +26,7 @@ from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from
 from zooaudit.storage.artifacts import open_store, table_to_bytes, tensors_to_bytes
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.ranking import STANDS_OUT
 from zooaudit.verdict.several import corrected
 from zooaudit.verdict.twin_test import Examined
@@ -44,10 +44,10 @@ def found(case_store: Path, kit: Kit) -> Examined:
 
 
 def test_a_stolen_model_is_called_so_and_the_evidence_is_kept(scored: dict[str, Any], case_store: Path) -> None:
-    assert scored["call"] == "stolen" and scored["p_value"] <= scored["level"] == 0.05
+    assert scored["decision"] == "stolen" and scored["p_value"] <= scored["level"] == 0.05
     assert scored["queries"] < scored["budget"] and scored["access"] == "probabilities" and scored["settled"]
     kept = open_store(str(case_store)).load("evidence", scored["evidence"])
-    assert kept.meta["verdict"]["call"] == "stolen" and kept.meta["queries"] == scored["queries"]
+    assert kept.meta["verdict"]["decision"] == "stolen" and kept.meta["queries"] == scored["queries"]
     assert kept.meta["horizon"] == scored["budget"] and kept.meta["p_value"] == "rank" and len(kept.meta["suspect_sha256"]) == 64
     assert kept.meta["verdict"]["statistics"] == scored["statistics"]
 
@@ -102,12 +102,12 @@ def test_a_call_that_holds_for_one_suspect_alone_is_not_the_evidence_on_several(
     case_store: Path, found: Examined, tmp_path: Path, capsys: Capture
 ) -> None:
     artifacts, kit = open_store(str(case_store)), kit_of(case_store)
-    assert found.verdict.call is Call.STOLEN
+    assert found.verdict.decision is Decision.STOLEN
     p = (found.verdict.p_value, 0.9, 0.8)
     together = Together("holm", p, 0)
     called = corrected([replace(found.verdict, p_value=x) for x in p])[0]
-    assert called.call is not Call.STOLEN
-    honest = exported(case_store, keep(artifacts, kit, "s", found, together=together, call=called), tmp_path / "honest.zip")
+    assert called.decision is not Decision.STOLEN
+    honest = exported(case_store, keep(artifacts, kit, "s", found, together=together, final=called), tmp_path / "honest.zip")
     assert verified(capsys, honest)[1]["verdict"] is True
     lie = exported(case_store, keep(artifacts, kit, "s", found, together=together), tmp_path / "lie.zip")
     code, checks, _ = verified(capsys, lie)
@@ -145,7 +145,7 @@ def test_settings_of_another_kind_are_one_line(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda described, tensors: described.update(checks=0),
+        lambda described, tensors: described.update(control_questions=0),
         lambda described, tensors: described.update(looks=[50, 99]),
         lambda described, tensors: described.update(candidates=described["candidates"][:-1]),
         lambda described, tensors: described.update(families=["odd"] * len(described["families"])),
@@ -204,12 +204,12 @@ def test_another_commitment_is_rejected(scored: dict[str, Any], case_store: Path
 def test_an_invented_verdict_does_not_follow_from_the_answers(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
     """Whoever can write a manifest can make its digests right; the answers still say something else."""
     artifacts, test = open_store(str(case_store)), kit.twin_test
-    found = next(e for e in (test.judge(a) for a in test.reference_answers) if e.verdict.call is Call.NOT_SHOWN)
-    lie = replace(found, verdict=replace(found.verdict, call=Call.STOLEN, p_value=0.05, rank=1))
+    found = next(e for e in (test.judge(a) for a in test.reference_answers) if e.verdict.decision is Decision.NOT_SHOWN)
+    lie = replace(found, verdict=replace(found.verdict, decision=Decision.STOLEN, p_value=0.05, rank=1))
     pack = exported(case_store, keep(artifacts, kit_of(case_store), "an innocent", lie), tmp_path / "lie.zip")
     code, checks, told = verified(capsys, pack)
     assert code == 6 and checks["verdict"] is False
-    assert "the answers give not shown" in next(f["told"] for f in told["findings"] if f["check"] == "verdict")
+    assert "the answers give not shown" in next(f["text"] for f in told["findings"] if f["check"] == "verdict")
 
 
 def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, kit: Kit) -> None:
@@ -217,7 +217,7 @@ def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, kit: Kit) ->
     test = kit.twin_test
     cut = [test.judge(answers[: test.looks[0]]).verdict for answers in test.answers[1:]]
     assert not any(v.settled for v in cut if v.rank != 1 or v.statistics[0] < STANDS_OUT)
-    assert all(v.call is Call.NOT_SHOWN for v in cut if not v.settled) and not all(v.settled for v in cut)
+    assert all(v.decision is Decision.NOT_SHOWN for v in cut if not v.settled) and not all(v.settled for v in cut)
 
 
 def test_an_export_of_nothing_is_refused() -> None:
@@ -234,7 +234,7 @@ def test_several_suspects_are_judged_together(case_store: Path, tmp_path: Path, 
     told = json.loads(capsys.readouterr().out)
     assert told["correction"] == "holm" and [s["suspect"] for s in told["suspects"]] == names
     assert all(s["queries"] == s["budget"] for s in told["suspects"]), "corrected p-values need everything"
-    assert all(s["call"] != "stolen" and s["p_value"] >= 2 / 20 for s in told["suspects"])
+    assert all(s["decision"] != "stolen" and s["p_value"] >= 2 / 20 for s in told["suspects"])
     assert main(["score", "--store", str(case_store), *options, "--correction", "none"]) == 0
     text = capsys.readouterr().out
     assert text.count("evidence ") == 2 and text.index(names[0]) < text.index(names[1])

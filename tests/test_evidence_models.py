@@ -24,7 +24,7 @@ from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
 from zooaudit.zoo.spec import ModelSpec
 
@@ -42,15 +42,15 @@ def kit(case_store: Path) -> Kit:
 
 def with_models(capsys: Capture, pack: Path, checker: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, str]]:
     code, checks, told = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options)
-    return code, checks, {f["check"]: f["told"] for f in told["findings"]}
+    return code, checks, {f["check"]: f["text"] for f in told["findings"]}
 
 
-def packed(case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, call: Call = Call.STOLEN) -> Path:
+def packed(case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, decision: Decision = Decision.STOLEN) -> Path:
     """Evidence by a kit that the owner tampered with before he committed to it: all of its digests are right."""
     artifacts = open_store(str(case_store))
     saved = save_kit(artifacts, replace(kit, facts=kit.facts | {"framed": name}))
     found = kit.twin_test.examine(Recorded(answers))
-    assert found.verdict.call is call, f"the frame must work, or catching it proves nothing: {found.verdict.reason}"
+    assert found.verdict.decision is decision, f"the frame must work, or catching it proves nothing: {found.verdict.reason}"
     return exported(case_store, keep(artifacts, saved, name, found), folder / f"{name}.zip", "--with-victim")
 
 
@@ -136,7 +136,7 @@ def test_invented_twins_are_found(case_store: Path, kit: Kit, checker: Path, tmp
     """The pack by itself is consistent; only models of the checker's own show that no training gives such twins."""
     made = invented_twins(kit)
     answers = thief(case_store, kit)
-    call = made.twin_test.examine(Recorded(answers)).verdict.call
+    call = made.twin_test.examine(Recorded(answers)).verdict.decision
     pack = packed(case_store, tmp_path, made, "invented", answers, call)
     assert verified(capsys, pack)[0] == 0
     code, checks, told = with_models(capsys, pack, checker)
@@ -169,7 +169,7 @@ def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
         squares = (test.answers[1:].sqrt() - by * step).clamp(min=0) ** 2
         return replace(test, answers=torch.cat([test.answers[:1], squares / squares.sum(-1, keepdim=True)]))
 
-    accusing = (t for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)) if t.judge(target).verdict.call is Call.STOLEN)
+    accusing = (t for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)) if t.judge(target).verdict.decision is Decision.STOLEN)
     made = replace(kit, twin_test=next(accusing))
     pack = packed(case_store, tmp_path, made, "moved", target)
     assert verified(capsys, pack)[0] == 0, "the pack by itself is consistent"
@@ -242,7 +242,7 @@ def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, c
     bare = replace(
         kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind, predicted=None, lessons=None)
     )
-    pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Call.CANNOT_TELL)
+    pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Decision.CANNOT_TELL)
     code, checks, told = with_models(capsys, pack, checker)
     assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in told["fresh twins"]
 
@@ -268,6 +268,6 @@ def test_stated_twins_are_rejected_where_they_differ_and_seldom_else(kit: Kit) -
     assert stated_twins(replace(stated, answers=wide), *fresh).passed is False
     worse = tuple(replace(c, accuracy=c.accuracy - 0.05) for c in stated.candidates)
     found = stated_twins(replace(stated, candidates=worse), *fresh)
-    assert found.passed is False and "differ most in accuracy" in found.told
+    assert found.passed is False and "differ most in accuracy" in found.text
     few = replace(stated, answers=stated.answers[:3], candidates=stated.candidates[:3])
     assert stated_twins(few, *fresh).passed is None

@@ -88,7 +88,7 @@ def test_whatever_is_damaged_is_rejected_with_what_its_receiver_can_do(name: str
     assert re.fullmatch(f"REJECTED: {says}.*: {CHANGED}\n", out) and err == "" and "--repair" not in out and "/tmp" not in out
     code, checks, told = verified(capsys, damaged)
     assert (code, checks, told["rejected"], told["suspect"]) == (6, {"contents": False}, True, None)
-    assert told["findings"][0]["told"].endswith(CHANGED)
+    assert told["findings"][0]["text"].endswith(CHANGED)
 
 
 def test_a_byte_that_was_flipped_on_the_way_is_rejected(pack: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -110,7 +110,7 @@ def test_damage_of_the_victims_weights_is_found_without_models(
     assert verified(capsys, pack)[0] == 0
     damaged = repacked(pack, tmp_path / "changed.zip", lambda f: flipped(content_of(f, "model", WEIGHTS)))
     code, _, told = verified(capsys, damaged)
-    assert code == 6 and f"{WEIGHTS} is not what the manifest states" in told["findings"][0]["told"]
+    assert code == 6 and f"{WEIGHTS} is not what the manifest states" in told["findings"][0]["text"]
 
 
 def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(pack: Path, tmp_path: Path, capsys: Capture) -> None:

@@ -27,8 +27,8 @@ def test_a_scores_evidence_is_explained_as_it_was_judged(scored: dict[str, Any],
         told(case_store, scored["evidence"], capsys, "--json", "--out", str(page), "--questions", "3"), parse_constant=no_constant
     )
     assert found["evidence"] == scored["evidence"] and found["kit"] == kit_of(case_store).id
-    assert {k: found["verdict"][k] for k in ("call", "p_value", "rank", "queries", "reason")} == {
-        k: scored[k] for k in ("call", "p_value", "rank", "queries", "reason")
+    assert {k: found["verdict"][k] for k in ("decision", "p_value", "rank", "queries", "reason")} == {
+        k: scored[k] for k in ("decision", "p_value", "rank", "queries", "reason")
     }
     assert sorted(c["statistic"] for c in found["candidates"]) == pytest.approx(sorted(scored["statistics"]))
     assert [c["victim"] for c in found["candidates"]].count(True) == 1
@@ -40,7 +40,7 @@ def test_a_scores_evidence_is_explained_as_it_was_judged(scored: dict[str, Any],
 
 def test_people_are_told_the_same(scored: dict[str, Any], case_store: Path, capsys: Capture) -> None:
     text = told(case_store, scored["evidence"][:12], capsys)
-    assert f"{scored['call']}: {scored['reason']}" in text
+    assert f"{scored['decision']}: {scored['reason']}" in text
     assert len(re.findall(r"^  [* ] \S+ +-?\d+\.\d\d ", text, re.MULTILINE)) == len(scored["statistics"])
     assert len(re.findall(r"^  \* ", text, re.MULTILINE)) == 1
     assert len(re.findall(r"^  question \d+ \(", text, re.MULTILINE)) == 10
@@ -99,7 +99,7 @@ def test_evidence_of_an_innocent_model(case_store: Path, tmp_path: Path, monkeyp
     assert main(["score", "--store", str(case_store), *asked]) == 0
     scored = json.loads(capsys.readouterr().out)
     text = told(case_store, scored["evidence"], capsys)
-    assert "innocence: that theft is not shown does not rule it out" in text or scored["call"] == "stolen"
+    assert "innocence: that theft is not shown does not rule it out" in text or scored["decision"] == "stolen"
 
 
 # The terminal's lines

@@ -1,4 +1,4 @@
-"""Why a suspect got its call: worked examples, of which it is known which question matters; and the page that shows it."""
+"""Why a suspect got its decision: worked examples, of which it is known which question matters; and the page that shows it."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ from zooaudit.reporting.explained_page import DIGEST_OF_CSV, When, answered, ren
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.several import corrected
 from zooaudit.verdict.twin_test import TwinTest
 
@@ -73,7 +73,7 @@ def test_of_several_the_one_where_the_victim_is_farthest_from_its_twins_comes_fi
 def test_candidates_are_those_that_were_ranked_in_order() -> None:
     test = make_twin_test()
     found = why(test, asked(test, near(0, 1)))
-    assert found.verdict.call is Call.STOLEN
+    assert found.verdict.decision is Decision.STOLEN
     assert [c.statistic for c in found.candidates] == sorted(found.verdict.statistics, reverse=True)
     assert [c.id for c in found.candidates if c.victim] == ["victim"] == [found.candidates[0].id]
     assert {c.id: c.statistic for c in found.candidates} == dict(
@@ -109,10 +109,10 @@ def test_an_innocent_suspects_questions_are_not_called_a_lead() -> None:
 def test_what_could_not_be_judged_is_explained_by_its_reason_alone() -> None:
     test = make_twin_test(twins=0)
     found = why(test, asked(test, near(0, 1)))
-    assert found.verdict.call is Call.CANNOT_TELL
+    assert found.verdict.decision is Decision.CANNOT_TELL
     assert (found.candidates, found.looks, found.questions) == ((), (), ())
     assert found.decided_by == ("zooaudit.verdict.decision:cannot_tell",)
-    assert found.abstained == (f"any call: {found.verdict.reason}",)
+    assert found.abstained == (f"any decision: {found.verdict.reason}",)
     page = words(Page(render(test, found, TOLD)).text)
     assert "theirs.onnx: cannot tell" in page and found.verdict.reason in page and "<img" not in render(test, found, TOLD)
 
@@ -127,7 +127,7 @@ def test_no_question_weighs_by_itself_where_classes_differ() -> None:
 
 def test_of_a_suspect_that_tells_labels_only_labels_are_shown() -> None:
     test = make_twin_test()
-    found = why(test, Access("label").told(asked(test, near(0, 2))))
+    found = why(test, Access("label").reduced(asked(test, near(0, 2))))
     assert found.verdict.access == "label"
     question = found.questions[0]
     assert [s.probability for s in question.suspect] == [1.0]
@@ -140,9 +140,9 @@ def test_a_suspect_among_several_was_decided_by_the_correction_too() -> None:
     found = test.judge(asked(test, near(0, 1)))
     verdict = corrected([found.verdict, found.verdict])[0]
     explanation = explained(test, found.answers, found.access, verdict, CLASSES, together=2)
-    assert verdict.call is Call.CANNOT_TELL
+    assert verdict.decision is Decision.CANNOT_TELL
     assert explanation.decided_by[-1] == "zooaudit.verdict.several:corrected"
-    assert explanation.abstained[0] == f"the call: {verdict.reason}"
+    assert explanation.abstained[0] == f"the decision: {verdict.reason}"
 
 
 def test_the_normal_claim_is_named_where_the_rank_ends() -> None:
@@ -156,7 +156,7 @@ def test_json_is_strict_and_has_all_of_it() -> None:
     test = make_twin_test()
     found = why(test, asked(test, near(0, 1)))
     told = json.loads(json.dumps(plain(found), allow_nan=False), parse_constant=no_constant)
-    assert told["verdict"]["call"] == "stolen"
+    assert told["verdict"]["decision"] == "stolen"
     assert len(told["candidates"]) == 20 and len(told["questions"]) == 10
     assert set(told) == {"verdict", "candidates", "looks", "leads", "questions", "decided_by", "abstained"}
 
@@ -208,8 +208,8 @@ def test_the_page_says_what_the_kits_own_checks_found(monkeypatch: pytest.Monkey
     made = len(wording.checked(test.exchangeability, test.hub()))
     text = page_of(TOLD)
     assert f"Kit's checks of the victim{made} made, " in text
-    assert all(row["told"] in text for row in off) and ("nothing found off" in text) == (not off)
-    odd = {"check": "accuracy", "state": "refused", "p_value": 0.0, "told": "accuracy: odd"}
+    assert all(row["text"] in text for row in off) and ("nothing found off" in text) == (not off)
+    odd = {"check": "accuracy", "state": "refused", "p_value": 0.0, "text": "accuracy: odd"}
     monkeypatch.setattr(wording, "checked", lambda *_: [odd, {**odd, "state": "ok"}])
     assert "Kit's checks of the victim2 made, refused: accuracy: odd" in page_of(TOLD)
     assert "Kit's checks of the victimnone: it has too few twins" in words(

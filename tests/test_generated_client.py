@@ -69,7 +69,7 @@ def test_it_does_what_the_readme_does(generated: Any, client: Any, place: Place,
     exec(program, {"my_suspect": lambda images: TorchBlackBox(COPY, K).ask(torch.from_numpy(images)).numpy()})
     body = generated("types").File(payload=BytesIO(Path("answers.f32").read_bytes()))
     score = generated("api.scores.score").sync(kit.id, client=client, body=body, suspect="theirs")
-    assert (score.twins.call.value, score.twins.level, score.suspect) == ("stolen", place.kit.twin_test.level, "theirs")
+    assert (score.twins.decision.value, score.twins.level, score.suspect) == ("stolen", place.kit.twin_test.level, "theirs")
 
 
 def test_it_has_a_suspect_asked(generated: Any, client: Any, place: Place, stranger: Stranger) -> None:
@@ -86,7 +86,7 @@ def test_it_has_a_suspect_asked(generated: Any, client: Any, place: Place, stran
         while (found := generated("api.audits.audit").sync(made.id, client=client)).state.value in ("queued", "running"):
             assert time.monotonic() < end
             time.sleep(0.05)
-        assert (found.state.value, found.result.call.value, found.level) == ("done", "stolen", place.kit.twin_test.level)
+        assert (found.state.value, found.result.decision.value, found.level) == ("done", "stolen", place.kit.twin_test.level)
     assert made.id in [a.id for a in generated("api.audits.audits").sync(client=client, limit=1000).audits]
 
 

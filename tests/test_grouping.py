@@ -13,7 +13,7 @@ from zooaudit.reporting.explained import explained
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.control import control
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.grouping import MOST, grouped, groups, kept, named_groups, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.statistic import features
@@ -99,8 +99,8 @@ def test_a_copy_is_found_among_many_classes_and_innocents_are_not(test_: TwinTes
     with torch.no_grad():
         for weights in copy.parameters():
             weights.add_(0.15 * torch.randn(weights.shape, generator=noise))
-    assert suspected(test_, copy).verdict.call is Call.STOLEN
-    assert sum(suspected(test_, many(seed)).verdict.call is Call.STOLEN for seed in range(2000, 2020)) <= 3
+    assert suspected(test_, copy).verdict.decision is Decision.STOLEN
+    assert sum(suspected(test_, many(seed)).verdict.decision is Decision.STOLEN for seed in range(2000, 2020)) <= 3
     assert suspected(test_, many(2000), columns=150).verdict.rank is not None  # other classes: compared by geometry
 
 

@@ -278,7 +278,7 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(store: tuple[str,
         capture_output=True, text=True,
     )  # fmt: skip
     assert run.stdout.split() == ["9", "9", "9", "0"], run.stderr
-    book = AuditRecords((settings.data or Path()) / "audits.sqlite")
+    records = AuditRecords((settings.data or Path()) / "audits.sqlite")
     told = records.get(id_) or {}
     assert told["state"] == "failed" and "started 3 times, and each time the service ended" in told["error"]
     assert (records.get(innocent) or {})["state"] == "done", "another audit that was under way meanwhile is none the worse"
@@ -286,7 +286,7 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(store: tuple[str,
 
 
 def test_starts_are_counted_from_the_last_answer_on_and_a_stop_is_none(tmp_path: Path) -> None:
-    book = AuditRecords(tmp_path / "a.sqlite")
+    records = AuditRecords(tmp_path / "a.sqlite")
     id_ = records.enter("a", "k", {"suspect": {}})
     assert [records.begin(id_), records.begin(id_)] == [1, 2]
     records.got_on(id_)
@@ -307,7 +307,7 @@ def test_a_book_of_before_is_read(tmp_path: Path) -> None:
     db.execute("INSERT INTO audits VALUES ('i', 1, 1, 'a', 'k', '{}', 'running', '{}', NULL, '')")
     db.commit()
     db.close()
-    book = AuditRecords(tmp_path / "a.sqlite")
+    records = AuditRecords(tmp_path / "a.sqlite")
     assert [a["id"] for a in records.open()] == ["i"] and records.begin("i") == 1
     records.close()
 

@@ -62,7 +62,7 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
         remote = remote_of({"url": url, "batch": 8, "patience_s": 20, **settings}, CLASSES)
         opened.append(Ledger(tmp_path / ledger, remote.about, budget))
         opened.append(client_of(remote))
-        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), pace=RateLimit(remote.rate, first_s=0.01))
+        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), rate_limit=RateLimit(remote.rate, first_s=0.01))
 
     yield make
     while opened:
@@ -302,7 +302,7 @@ def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
 def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, ApiBlackBox]:
     remote = remote_of({"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES)
     ledger = Ledger(tmp_path / "l.sqlite", remote.about, 1000)
-    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), pace=RateLimit(first_s=0.01))
+    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), rate_limit=RateLimit(first_s=0.01))
 
 
 HOSTILE = {

@@ -153,7 +153,7 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
     capsys.readouterr()
     assert main(["score", *question, "--json"]) == 0
     here = json.loads(capsys.readouterr().out)
-    assert done["call"] == here["call"] and done["queries"] == str(here["queries"])
+    assert done["decision"] == here["decision"] and done["queries"] == str(here["queries"])
     assert (done["rank"], done["twins"]) == (str(here["rank"]), str(here["twins"]))
 
 

@@ -75,13 +75,13 @@ def test_scores_and_audits_are_listed_together_filtered_and_by_pages(place: Plac
     ended(place, made.json()["id"], "full")
     listed = place.ask("/verdicts?text=LISTED-", "full").json()
     assert [v["suspect"] for v in listed["verdicts"]] == [f"listed-{i}" for i in (4, 3, 2, 1, 0)] and listed["next"] is None
-    assert [v["call"] for v in listed["verdicts"]] == ["stolen", "not shown"] * 2 + ["stolen"]
-    cut = "/verdicts?text=listed-&call=stolen&limit=2"
+    assert [v["decision"] for v in listed["verdicts"]] == ["stolen", "not shown"] * 2 + ["stolen"]
+    cut = "/verdicts?text=listed-&decision=stolen&limit=2"
     first = place.ask(cut, "full").json()
     rest = place.ask(f"{cut}&cursor={first['next']}", "full").json()
     assert [v["suspect"] for v in first["verdicts"] + rest["verdicts"]] == ["listed-4", "listed-2", "listed-0"] and rest["next"] is None
     newest = place.ask("/verdicts?limit=1", "full").json()["verdicts"][0]
-    assert (newest["id"], newest["kind"], newest["call"]) == (made.json()["id"], "audit", "stolen")
+    assert (newest["id"], newest["kind"], newest["decision"]) == (made.json()["id"], "audit", "stolen")
     assert "SECRET" not in json.dumps(place.ask("/verdicts?kind=audit", "full").json())
     assert place.ask("/verdicts?text=SECRET", "full").json()["verdicts"] == [], "nobody finds out a key by looking for its letters"
     problem(place.ask("/verdicts?cursor=x", "full"), 422, "the cursor is none")
@@ -131,7 +131,7 @@ def test_a_pack_is_verified_by_whoever_gets_it(
     for name in ("suspect", "kit_sha256", "answers_sha256"):  # what is on the page is what is in the pack
         (value,) = re.findall(rf"^{name} +(.*)$", said, re.MULTILINE)
         assert value in page, name
-    assert place.ask(f"/verdicts/{id_}/explanation", "full").json()["verdict"]["call"] == "stolen"
+    assert place.ask(f"/verdicts/{id_}/explanation", "full").json()["verdict"]["decision"] == "stolen"
 
 
 def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
@@ -140,7 +140,7 @@ def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
     alone, told = score(place, "alone", "full"), score(place, "batched", "full", suspects=3)
     assert not [c for c in alone["twins"]["cautions"] if "suspects" in c]
     (said,) = [c for c in told["twins"]["cautions"] if "one of 3 suspects" in c]
-    assert told["twins"]["call"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
+    assert told["twins"]["decision"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
     assert said in place.ask(f"/verdicts/{told['id']}", "full").json()["score"]["twins"]["cautions"]
     assert said in place.ask(f"/verdicts/{told['id']}/page", "full").text
     assert said in place.ask(f"/verdicts/{told['id']}/explanation", "full").json()["verdict"]["cautions"]
@@ -162,14 +162,14 @@ def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
 
 
 def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:
-    book = AuditRecords(tmp_path / "audits.sqlite")
+    records = AuditRecords(tmp_path / "audits.sqlite")
     kept = Verdicts(tmp_path, records, answers_bytes=1000)
-    told = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"call": "stolen"}}
+    told = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"decision": "stolen"}}
     ids = [kept.keep("a", {}, told | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
     assert len({*ids}) == 5 and len(kept.listed(Wanted("a"))) == 5 and kept.listed(Wanted("b")) == []
     assert [kept.answers(f"{i:064}") is not None for i in range(5)] == [False, False, True, True, True]
     with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
-        for change in ("UPDATE scores SET call = 'not shown'", "DELETE FROM scores"):
+        for change in ("UPDATE scores SET decision = 'not shown'", "DELETE FROM scores"):
             with pytest.raises(sqlite3.IntegrityError, match="append-only"):
                 db.execute(change)
     kept.close()
@@ -182,7 +182,7 @@ def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: py
 
     monkeypatch.setattr(Answers, "put", full)
     told = score(place, "unkept")
-    assert told["id"] == "" and told["twins"]["call"] == "stolen"
+    assert told["id"] == "" and told["twins"]["decision"] == "stolen"
 
 
 def test_a_replica_starts_without_what_only_explanations_need() -> None:
@@ -194,7 +194,7 @@ def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp
     body = export_onnx(COPY, tmp_path / "m.onnx").read_bytes()
     path = f"/kits/{place.id}/model?suspect=file&kind=onnx"
     told = place.ask(path, "mine", body, "application/octet-stream").json()
-    assert told["twins"]["call"] == "stolen" and told["twins"]["queries"] == place.kit.twin_test.budget
+    assert told["twins"]["decision"] == "stolen" and told["twins"]["queries"] == place.kit.twin_test.budget
     about = place.ask(f"/verdicts/{told['id']}", "mine").json()["asked"]
     assert about["model_sha256"] == hashlib.sha256(body).hexdigest()
     problem(place.ask(path, "mine", b"?", "application/octet-stream"), 422, "not a readable ONNX graph")

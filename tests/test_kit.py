@@ -15,7 +15,7 @@ from zooaudit.errors import DamagedArtifactError, MissingArtifactError, NotEnoug
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.paper.encoder import Encoder
 from zooaudit.paper.fingerprint import ask
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.paper.uap import Uap
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -83,7 +83,7 @@ def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) ->
             {"seed": 10}, {"v": kit.v + 0.01}, {"points": 255 - kit.points}, {"victim": "other"}, {"facts": {}},
             {"references": kit.references + 0.01}, {"reference_ids": ("h1", "h2", "h4")}, {"verdict": VerdictConfig(fingerprints=5)},
             {"twin_test": make_twin_test(level=0.1)}, {"twin_test": make_twin_test(references=15)},
-            {"twin_test": make_twin_test(twins=18)}, {"twin_test": make_twin_test(checks=19)},
+            {"twin_test": make_twin_test(twins=18)}, {"twin_test": make_twin_test(control_questions=19)},
             {"twin_test": make_twin_test(looks=(40, 120))},
         )
     ]  # fmt: skip
@@ -125,7 +125,7 @@ def test_the_victim_is_wholly_similar_to_itself_and_costs_its_queries(kit: Kit) 
     scores, verdict = kit.score("itself", box)
     np.testing.assert_allclose(scores, 1, atol=1e-5)
     assert box.queries == VIEWS * N * 2
-    assert verdict.decision is Decision.PIRACY
+    assert verdict.decision is PaperDecision.PIRACY
     assert verdict.similarity == pytest.approx(1, abs=1e-5)
     assert verdict.reference_models == 3
 

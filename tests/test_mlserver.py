@@ -82,10 +82,10 @@ def wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 @pytest.mark.parametrize("over", ["http", "grpc"])
-@pytest.mark.parametrize(("name", "call"), [("taken", "stolen"), ("own", "not shown")])
+@pytest.mark.parametrize(("name", "decision"), [("taken", "stolen"), ("own", "not shown")])
 def test_a_model_behind_mlserver_is_judged(
     name: str,
-    call: str,
+    decision: str,
     over: str,
     mlserver: dict[str, str],
     tmp_path: Path,
@@ -96,4 +96,4 @@ def test_a_model_behind_mlserver_is_judged(
     id_ = save_kit(open_store("store"), make_kit()).id
     asked = ["--suspect", mlserver[over].format(name), "--ledger", "ledger", "--json"]
     assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
-    assert json.loads(capsys.readouterr().out)["call"] == call
+    assert json.loads(capsys.readouterr().out)["decision"] == decision

@@ -21,7 +21,7 @@ from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.offline import read_answers, write_questions
-from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
+from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
 
 CLASSES = ("ankle boot", "bag", "coat")
 NAMING = Naming(CLASSES)
@@ -120,8 +120,8 @@ def test_what_is_no_file_of_answers(name: str, content: bytes, tmp_path: Path) -
 WIDE = torch.softmax(torch.randn(12, 11, generator=torch.Generator().manual_seed(2)), 1)
 
 
-def opened(path: Path, told: bool = False, **tables: Any) -> torch.Tensor:
-    with OpenSuspect.to(str(path), How("kit1", (3, 5, 4), CLASSES, told, kind=ANSWERS, contract=contract_of(tables))) as opened:
+def opened(path: Path, described: bool = False, **tables: Any) -> torch.Tensor:
+    with OpenSuspect.to(str(path), How("kit1", (3, 5, 4), CLASSES, described, kind=ANSWERS, contract=contract_of(tables))) as opened:
         assert opened.answers is not None
         return opened.answers
 
@@ -134,7 +134,9 @@ def test_answers_of_a_model_with_more_classes(tmp_path: Path) -> None:
     torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"columns": [10, 2, 4]}), some / some.sum(1, keepdim=True))
     names = ["x0", "x1", "bag", "x3", "coat", *(f"x{i}" for i in range(5, 10)), "ankle boot"]
     torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"names": names}), some / some.sum(1, keepdim=True))
-    assert torch.equal(opened(tmp_path / "a.parquet", told=True, classes={"names": names}), some), "what is told is taken as it is"
+    assert torch.equal(opened(tmp_path / "a.parquet", described=True, classes={"names": names}), some), (
+        "what is described is taken as it is"
+    )
     with pytest.raises(ColumnsError, match="expected column 11"):
         opened(tmp_path / "a.parquet", classes={"columns": [11, 2, 4]})
 

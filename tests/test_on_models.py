@@ -80,10 +80,10 @@ def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
         models = [*owner.thieves, *(about for _, about in owner.innocents)]
         for access in (Access(), Access("top", 2), Access("label")):
             for model, compared in zip(models, trial.compared(models, access), strict=True):
-                told = access.told(owner.answers([model], trial.families)[0, trial._chosen[0]])
+                told = access.reduced(owner.answers([model], trial.families)[0, trial._chosen[0]])
                 by_itself = trial.test.examine(Recorded(told)).verdict
                 verdict = decided(trial.test, compared)
-                assert (verdict.call, verdict.rank, verdict.queries) == (by_itself.call, by_itself.rank, by_itself.queries)
+                assert (verdict.decision, verdict.rank, verdict.queries) == (by_itself.decision, by_itself.rank, by_itself.queries)
                 assert verdict.statistics == pytest.approx(by_itself.statistics)
 
 
@@ -94,8 +94,8 @@ def test_a_test_in_another_order_calls_what_a_test_of_that_victim_calls(owner: O
     turned = one.test.at_once().ordered(order)
     models = [about for _, about in owner.innocents]
     for mine, theirs in zip(one.compared(models, Access()), other.compared(models, Access()), strict=True):
-        found, expected = turned.call(last(mine).ordered(order)), other.test.at_once().call(last(theirs))
-        assert (found.call, found.rank) == (expected.call, expected.rank)
+        found, expected = turned.decide(last(mine).ordered(order)), other.test.at_once().decide(last(theirs))
+        assert (found.decision, found.rank) == (expected.decision, expected.rank)
         assert found.statistics == pytest.approx(expected.statistics)
         assert found.p_value == pytest.approx(expected.p_value)
 

@@ -16,7 +16,7 @@ from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.load import Asked, Loaded, load, load_model
-from zooaudit.suspects.opened import OpenSuspect, How
+from zooaudit.suspects.opened import How, OpenSuspect
 
 SHAPE = (1, 4, 4)
 W_ = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)

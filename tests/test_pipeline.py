@@ -19,7 +19,7 @@ from zooaudit.audit.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.kits.kit import load_kit
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts, open_store
 from zooaudit.storage.memory import MemoryStore
@@ -130,7 +130,7 @@ def test_measures_are_over_models_and_not_over_views(audit: Audit) -> None:
         assert len(found) == len(audit.scores(role)) == count
         assert audit.scores(role) == [s.verdict.similarity for s in found]
         assert audit.scores(role) == pytest.approx([float(s.similarities.mean()) for s in found])
-        assert audit.accused(role) == sum(s.verdict.decision is Decision.PIRACY for s in found)
+        assert audit.accused(role) == sum(s.verdict.decision is PaperDecision.PIRACY for s in found)
         pairs = [(p, n) for p in audit.scores(Role.PIRACY) for n in audit.scores(role)]
         assert audit.auc(role) == pytest.approx(sum((p > n) + (p == n) / 2 for p, n in pairs) / len(pairs))
     assert audit.auc(Role.OTHER_VICTIM) is None

@@ -68,8 +68,8 @@ def place(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "download", copy_function=lambda a, b: Path(b).hardlink_to(a)))
 
 
-def run(place: Path, store: Artifacts, told: Callable[[str], None] = lambda _: None) -> Result:
-    return run_published(ON_MODELS["qurd"], place, store, {}, told=told)
+def run(place: Path, store: Artifacts, progress: Callable[[str], None] = lambda _: None) -> Result:
+    return run_published(ON_MODELS["qurd"], place, store, {}, progress=progress)
 
 
 @pytest.fixture(scope="module")

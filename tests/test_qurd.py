@@ -114,10 +114,10 @@ def test_our_score_is_the_statistic_before_it_is_ranked(owner: Owner) -> None:
     for access in (Access(), Access("label")):
         comparison = trial.test._comparisons(access, True, 30)[0]
         answers = owner.answers(models, (NATURAL,))[:, trial._chosen[0]]
-        expected = comparison.of(features(access.told(answers), access))[:, 0]
+        expected = comparison.of(features(access.reduced(answers), access))[:, 0]
         assert trial.cosines(models, access) == pytest.approx(expected.tolist())
         compared = [c.looks[-1] for c in trial.compared(models, access)]
-        for one, row in zip(compared, comparison.of(features(access.told(answers), access)), strict=True):
+        for one, row in zip(compared, comparison.of(features(access.reduced(answers), access)), strict=True):
             assert one == pytest.approx((row - row.mean()) / row.std(), abs=1e-6)
 
 

@@ -323,7 +323,7 @@ def test_an_audit_by_a_made_recipe_finds_the_thieves(tmp_path: Path, capsys: Cap
     assert main([*audit, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["models"] == {"trained": sized["total_models"] - 18 - 4, "reused": 0, "failed": 0}
-    assert told["victim_itself"]["call"] == "stolen" and not told["twin_test"]["accuses_nobody"]
+    assert told["victim_itself"]["decision"] == "stolen" and not told["twin_test"]["accuses_nobody"]
     stolen, innocent = told["called_stolen"]["piracy"], told["called_stolen"]["homologous"]
     assert stolen[0] >= 2 and innocent[0] <= 1, told["called_stolen"]
     assert (

@@ -20,7 +20,7 @@ from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.strips import Scale, strip
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, TwinTest, only
 from zooaudit.zoo.spec import ModelSpec, Role
 
@@ -39,7 +39,7 @@ def specs(digits: Dataset) -> list[ModelSpec]:
 
 
 def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module] | None = None) -> Any:
-    """As much of an audit as the calls are made from."""
+    """As much of an audit as the decisions are made from."""
     models = models or [near(0, 1), near(0, 2), *(peer(s) for s in range(2000, 2004))]
 
     def examined(model: torch.nn.Module) -> Any:
@@ -105,7 +105,7 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
         for row in rows:
             verdict = row.suspect.examined.verdict
             assert row.strip is not None and len(row.strip.twins) == 19
-            assert row.strip.filled == (verdict.call is Call.STOLEN)
+            assert row.strip.filled == (verdict.decision is Decision.STOLEN)
             ahead = sum(t >= row.strip.victim for t in row.strip.twins) + 1
             assert ahead == verdict.rank  # all are placed by the same look here
             assert f"rank {verdict.rank} of 20" in row.strip.alt
@@ -140,7 +140,7 @@ def test_a_kit_that_accuses_nobody_says_why(test: TwinTest, expected: str, specs
     assert why.startswith(expected) and bool(why) == bool(expected)
     audit = audited(specs, test)
     judged = [s.examined.verdict for s in audit.suspects]
-    assert all(v.call is Call.CANNOT_TELL and v.reason == why for v in judged) == bool(expected)
+    assert all(v.decision is Decision.CANNOT_TELL and v.reason == why for v in judged) == bool(expected)
     picture = decisions.picture(audit)
     assert (picture.itself is None) == bool(expected) and picture.anything != bool(expected)
     assert all((r.strip is None) == bool(expected) for rows in picture.families.values() for r in rows)
@@ -196,7 +196,7 @@ def test_a_family_alone_keeps_its_questions_in_order() -> None:
     assert torch.equal(alone.reference_answers, test.reference_answers[:, rows])
     assert alone.families == (LOG,) * len(rows)
     assert alone.looks == tuple(sum(i < look for i in rows) for look in test.looks)
-    assert only(test, NATURAL).checks == CHECKS
+    assert only(test, NATURAL).control_questions == CHECKS
     with pytest.raises(ConfigError, match="no question is of the family 'foreign'; expected one of natural, log"):
         only(test, FOREIGN)
 

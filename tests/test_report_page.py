@@ -24,14 +24,14 @@ from tests.reports import (
 )
 from zooaudit.audit.pipeline import Audit
 from zooaudit.config import Start
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting import findings
 from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.report import render, write_report
 from zooaudit.reporting.summary import summarise
 from zooaudit.reporting.wording import DASH
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.zoo.spec import Role
 
 pytestmark = pytest.mark.usefixtures("placed_once")
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("placed_once")
 
 def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
     header, *rows = page.verdicts
-    assert header[1:4] == ["Suspect", "Truth", "Decision"]
+    assert header[1:4] == ["Suspect", "Truth", "PaperDecision"]
     assert len(rows) == len(audit.suspects)
     for suspect in audit.suspects:
         (row,) = [r for r in rows if suspect.spec.id in r[1]]
@@ -55,7 +55,7 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
 
 def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> None:
     header, *rows = page.tables["calls"]
-    assert header[1:7] == ["Suspect", "Truth", "Call", "Victim's rank", "p", "Queries"]
+    assert header[1:7] == ["Suspect", "Truth", "Decision", "Victim's rank", "p", "Queries"]
     assert len(rows) == len(audit.suspects)
     for suspect in audit.suspects:
         (row,) = [r for r in rows if suspect.spec.id in r[1]]
@@ -93,11 +93,11 @@ def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undra
     lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
     found = Page(render(lax, "run", FACTS))
     assert "is called stolen in at most 1 of 5 cases: that is weak evidence" in words(found.text)
-    called = {s.spec.id: s.examined.verdict.call for s in lax.suspects}
-    assert Call.STOLEN in called.values()
+    called = {s.spec.id: s.examined.verdict.decision for s in lax.suspects}
+    assert Decision.STOLEN in called.values()
     for row in found.tables["calls"][1:]:
         (call,) = [c for id_, c in called.items() if id_ in row[1]]
-        assert row[3] == ("stolen (weak evidence)" if call is Call.STOLEN else call)
+        assert row[3] == ("stolen (weak evidence)" if call is Decision.STOLEN else call)
 
 
 def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, page: Page) -> None:
@@ -137,7 +137,7 @@ def test_a_kit_that_accuses_nobody_says_so_first_and_what_to_do(twins: int, audi
 @pytest.mark.usefixtures("undrawn")
 def test_a_kit_that_misses_the_victim_itself_says_so_first(audit: Audit) -> None:
     statistics = tuple(float(-i) for i in range(audit.kit.twin_test.twins + 1))
-    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, call=Call.NOT_SHOWN, rank=4, statistics=statistics))
+    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, decision=Decision.NOT_SHOWN, rank=4, statistics=statistics))
     text = words(Page(render(replace(audit, itself=missed), "r", FACTS)).text)
     assert text.index("The victim itself, asked like a suspect, is called not shown:") < text.index("Stolen models called stolen")
 
@@ -160,9 +160,11 @@ def test_the_glossary_has_the_terms_of_the_test_and_none_that_are_gone(page: Pag
 
 @pytest.mark.usefixtures("undrawn")
 def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
-    mixed = with_verdicts(audit, lambda s: Decision.PIRACY if s.spec.role is not Role.PIRACY else Decision.INCONCLUSIVE)
+    mixed = with_verdicts(audit, lambda s: PaperDecision.PIRACY if s.spec.role is not Role.PIRACY else PaperDecision.INCONCLUSIVE)
     first = mixed.suspects[-1]
-    mixed = replace(mixed, suspects=[replace(first, verdict=replace(first.verdict, decision=Decision.INCONCLUSIVE)), *mixed.suspects[:-1]])
+    mixed = replace(
+        mixed, suspects=[replace(first, verdict=replace(first.verdict, decision=PaperDecision.INCONCLUSIVE)), *mixed.suspects[:-1]]
+    )
     rows = findings.verdict_rows(mixed)
     assert [r.outcome.wrong for r in rows] == [True] * (len(rows) - 1) + [False]
     worst = [Role.LOOK_ALIKE, Role.HOMOLOGOUS]  # one look-alike is spared; the worst mistakes come before the missed ones
@@ -185,7 +187,7 @@ def test_accused_look_alikes_are_counted_out_loud(audit: Audit) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 def test_sparing_the_look_alikes_does_not_clear_the_method(audit: Audit) -> None:
-    text = words(Page(render(with_verdicts(audit, lambda _: Decision.INCONCLUSIVE), "r", FACTS)).text)
+    text = words(Page(render(with_verdicts(audit, lambda _: PaperDecision.INCONCLUSIVE), "r", FACTS)).text)
     assert "It accused none of 2 look-alikes" in text
     assert "may still be as high as 84 %" in text  # 1 - 0.025 ** (1 / 2)
     assert "It accused nobody" in text

@@ -82,15 +82,15 @@ def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
 def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
     test = audit.kit.twin_test
-    assert [v["twins"] for v in summary["verdicts"]] == [wording.told(s.examined.verdict) for s in audit.suspects]
-    assert summary["victim_itself"] == wording.told(audit.itself.verdict)
+    assert [v["twins"] for v in summary["verdicts"]] == [wording.facts(s.examined.verdict) for s in audit.suspects]
+    assert summary["victim_itself"] == wording.facts(audit.itself.verdict)
     told = summary["twin_test"]
     assert (told["twins"], told["looks"], told["accuses_nobody"]) == (test.twins, list(test.looks), None)
     assert sum(told["references"].values()) == len(test.references)
     assert sum(told["questions"].values()) == test.budget
     few = summarise(with_twins(audit, 3), "a-run", FACTS, "x/report.html")
     assert few["twin_test"]["accuses_nobody"].startswith("3 twins allow no p under 0.25")
-    assert {v["twins"]["call"] for v in few["verdicts"]} == {"cannot tell"}
+    assert {v["twins"]["decision"] for v in few["verdicts"]} == {"cannot tell"}
     json.loads(to_json(few), parse_constant=no_constant)
 
 
@@ -99,7 +99,7 @@ def test_counts_in_the_json_are_those_of_the_calls(folder: Path, audit: Audit) -
     for role, (stolen, of) in told["called_stolen"].items():
         rows = [c for c in told["called"] if c["role"] == role]
         assert (sum(c["stolen"] for c in rows), sum(c["total"] for c in rows)) == (stolen, of)
-        calls = [v["twins"]["call"] for v in told["verdicts"] if v["role"] == role]
+        calls = [v["twins"]["decision"] for v in told["verdicts"] if v["role"] == role]
         assert (calls.count("stolen"), len(calls)) == (stolen, of)
     assert [c["check"] for c in told["checks"]][-1] == "resembles many models"
     assert told["log_alone"] == []

@@ -50,7 +50,7 @@ def test_a_stolen_model_behind_an_api(
     monkeypatch.chdir(tmp_path)
     url = thief.url + "/v2/models/m/infer"
     code, told, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and told["call"] == "stolen" and told["charged"] == told["queries"] == thief.computed and told["lost"] == 0
+    assert code == 0 and told["decision"] == "stolen" and told["charged"] == told["queries"] == thief.computed and told["lost"] == 0
     assert Path(told["ledger"]).is_file() and Path(told["ledger"]).parent == Path("ledgers")
     before = thief.computed
     code, again, _ = scored(capsys, case_store, "--suspect", url)
@@ -65,13 +65,13 @@ def test_a_suspect_that_lies_about_its_order_of_classes(
     monkeypatch.chdir(tmp_path)
     thief.order = tuple(reversed(range(kit.num_classes)))
     code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
-    assert code == 0 and told["call"] == "cannot tell" and told["charged"] == kit.twin_test.control_questions, "noticed before it costs"
+    assert code == 0 and told["decision"] == "cannot tell" and told["charged"] == kit.twin_test.control_questions, "noticed before it costs"
     assert told["hint"].endswith(f"columns = {list(thief.order)}") and told["hint"] in told["reason"]
     code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer", "--ask-everything")
-    assert code == 0 and told["call"] == "not shown" and told["queries"] == told["charged"] == kit.twin_test.budget
+    assert code == 0 and told["decision"] == "not shown" and told["queries"] == told["charged"] == kit.twin_test.budget
     (tmp_path / "theirs.toml").write_text(f'url = "{thief.url}/v2/models/m/infer"\ncolumns = {list(thief.order)}\n')
     code, told, _ = scored(capsys, case_store, "--suspect", "theirs.toml")
-    assert code == 0 and told["call"] == "stolen" and "hint" not in told
+    assert code == 0 and told["decision"] == "stolen" and "hint" not in told
 
 
 def test_a_budget_too_small_is_said_and_nothing_is_lost(
@@ -83,7 +83,7 @@ def test_a_budget_too_small_is_said_and_nothing_is_lost(
     assert code == 7 and not told and "the budget is 30 queries" in err and thief.computed <= 30
     paid = set(thief.answered)
     code, told, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and told["call"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
+    assert code == 0 and told["decision"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
 
 
 def asked_of(path: Path, kit: Kit) -> torch.Tensor:
@@ -108,7 +108,10 @@ def test_answers_that_came_back_give_the_same_verdict(
     code, told, _ = scored(capsys, case_store, "--answers", "a.parquet")
     expected = kit.twin_test.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)
     assert (
-        code == 0 and told["p_value"] == expected.verdict.p_value and told["call"] == "stolen" and told["queries"] == kit.twin_test.budget
+        code == 0
+        and told["p_value"] == expected.verdict.p_value
+        and told["decision"] == "stolen"
+        and told["queries"] == kit.twin_test.budget
     )
 
 
@@ -155,12 +158,12 @@ def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--level", "0.01")
-    assert code == 0 and told["call"] == "cannot tell" and told["p_value"] is None
+    assert code == 0 and told["decision"] == "cannot tell" and told["p_value"] is None
     assert told["queries"] == 0 and told["evidence"] is None, "there is no use in asking, and it may cost money"
     assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told["reason"] and "--p-value normal" in told["reason"]
     code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
     assert code == 0 and told["by"] == "normal" and told["queries"] == told["budget"], "a claim by normality takes all questions"
-    assert told["call"] == "cannot tell" or told["p_value"] >= told["normal"]["p_value"]
+    assert told["decision"] == "cannot tell" or told["p_value"] >= told["normal"]["p_value"]
     kept = open_store(str(case_store)).load("evidence", told["evidence"])
     assert kept.meta["p_value"] == "normal"
 
@@ -202,10 +205,10 @@ def test_one_broken_suspect_ends_no_batch(
         ("nan.safetensors", "holds NaN or infinite values"), ("missing.onnx", "does not exist"), ("gone.toml", "cannot be reached"),
         ("a.csv", "1 numbers for image 0"),
     ):  # fmt: skip
-        assert calls[name]["call"] == "cannot tell" and says in calls[name]["reason"] and calls[name]["error"] in calls[name]["reason"]
+        assert calls[name]["decision"] == "cannot tell" and says in calls[name]["reason"] and calls[name]["error"] in calls[name]["reason"]
         assert calls[name]["p_value"] is None and calls[name]["evidence"] is None
     for name in (good, api):
-        assert calls[name]["call"] == "stolen" and calls[name]["evidence"]
+        assert calls[name]["decision"] == "stolen" and calls[name]["evidence"]
     assert calls[api]["charged"] == kit.twin_test.budget and calls["gone.toml"]["charged"] == 0
     kept = open_store(str(case_store)).load("evidence", calls[good]["evidence"]).meta["together"]
     assert kept["p_values"] == [None, 0.05, None, None, 0.05, None] and kept["index"] == 1
@@ -236,7 +239,7 @@ def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path
     code, told, err = scored(capsys, case_store, "--answers", "finer.parquet")
     assert code == 2 and not told and "11 numbers for image 0; expected 10" in err and "--suspect-classes 11" in err
     code, told, _ = scored(capsys, case_store, "--answers", "finer.parquet", "--suspect-classes", "11")
-    assert code == 0 and told["call"] == "stolen" and "hint" not in told
+    assert code == 0 and told["decision"] == "stolen" and "hint" not in told
     assert open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 11
     (tmp_path / "strangers_more.py").write_text(FACTORY.format(architecture="C").replace("(1, 8, 8), 10", "(1, 8, 8), 12"))
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -248,7 +251,7 @@ def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path
     assert code == 2 and "expected (2, 10)" in err and "--suspect-classes 12" in err
     code, told, _ = scored(capsys, case_store, *options, "--suspect-classes", "12")
     assert code == 0 and open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 12
-    # Which call is no matter: at level .05 one untrained net in twenty is called stolen.
+    # Which decision is no matter: at level .05 one untrained net in twenty is called stolen.
 
 
 @pytest.mark.processes
@@ -283,6 +286,6 @@ def test_an_audit_killed_in_the_middle_pays_nothing_twice(case_store: Path, kit:
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
     told = json.loads(done.stdout)
-    assert told["call"] == "stolen" and told["charged"] == told["queries"] + told["lost"]
+    assert told["decision"] == "stolen" and told["charged"] == told["queries"] + told["lost"]
     assert told["lost"] <= 5 and thief.computed <= told["charged"], "at most the one request that was under way"
     assert sum(count > 1 for count in thief.answered.values()) <= told["lost"]

@@ -150,7 +150,7 @@ def test_whoever_has_only_the_service_can_ask_and_be_judged(place: Place, tmp_pa
     exec(program, {"my_suspect": lambda images: TorchBlackBox(near(0, 70), K).ask(torch.from_numpy(images)).numpy()})
     reply = place.score("theirs", (tmp_path / "answers.f32").read_bytes(), RAW)
     assert reply.status == 200, reply.content
-    assert reply.json()["twins"]["call"] == "stolen"
+    assert reply.json()["twins"]["decision"] == "stolen"
 
 
 def assert_problem(reply: Reply, status: int, *says: str) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def test_an_audit_runs_in_the_auditors_replica(place: Place) -> None:
             if told["state"] not in ("queued", "running"):
                 break
             time.sleep(0.1)
-    assert told["state"] == "done" and told["result"]["call"] == "stolen", told
+    assert told["state"] == "done" and told["result"]["decision"] == "stolen", told
 
 
 def test_a_score_is_kept_by_the_auditors_replica(place: Place) -> None:

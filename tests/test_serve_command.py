@@ -171,7 +171,7 @@ def test_a_service_from_one_command_with_keys_of_its_own(
             assert [k.id for k in client.kits()] == [service.id]
             answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()
             score = client.score(service.id, answers, suspect="theirs")
-            assert score.twins is not None and score.twins.call == "stolen"
+            assert score.twins is not None and score.twins.decision == "stolen"
             with pytest.raises(ServiceError, match="asks no suspects"):
                 client.audit(service.id, {"url": "http://127.0.0.1:9/v2/models/m/infer"})
         assert main(["key", "--name", "team-a", "--scopes", "read", "--json"]) == 0
@@ -224,7 +224,7 @@ def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path
                 while not stop.is_set():
                     try:
                         found: Any = client.score(service.id, answers, suspect="s").twins
-                        done.append(found.call)
+                        done.append(found.decision)
                     except ServiceError as error:
                         failed.append(str(error))
 

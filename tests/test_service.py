@@ -45,7 +45,7 @@ from zooaudit.suspects.answers import BY_ENDING
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.telemetry.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.verdict.wording import checked, plain
-from zooaudit.verdict.wording import told as in_words
+from zooaudit.verdict.wording import facts as in_words
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
 SCOPES = ("read", "score", "audit", "admin", "evidence")
@@ -152,7 +152,7 @@ def test_a_verdict_is_the_twin_tests_to_the_bit(model: Affine, kind: str, place:
     assert {name: found[name] for name in plain(expected)} == plain(expected)
     assert found == in_words(expected) | {"hint": ""}
     assert (told["answers_sha256"], told["suspect"], told["kit"], told["paper"]) == (answers_digest(answers), "theirs", place.id, None)
-    assert (found["call"] == "stolen") == (model is COPY) and len(found["statistics"]) == 20
+    assert (found["decision"] == "stolen") == (model is COPY) and len(found["statistics"]) == 20
 
 
 def test_fewer_answers_another_level_and_a_described_interface(place: Place) -> None:
@@ -161,7 +161,7 @@ def test_fewer_answers_another_level_and_a_described_interface(place: Place) -> 
     early = place.score(answers[: test.looks[0]]).json()["twins"]
     assert (early["queries"], early["budget"]) == (test.looks[0], test.budget)
     strict = place.score(answers, level=0.01).json()["twins"]
-    assert strict["call"] == "cannot tell" and "allow no p under" in strict["reason"] and strict["statistics"] == []
+    assert strict["decision"] == "cannot tell" and "allow no p under" in strict["reason"] and strict["statistics"] == []
     labels = place.post(json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(), JSON, access="label").json()["twins"]
     expected = test.judge(torch.nn.functional.one_hot(answers.argmax(1), K).float()).verdict
     assert labels["access"] == "label" and labels["p_value"] == expected.p_value
@@ -191,18 +191,18 @@ def test_a_suspect_with_classes_of_its_own_is_judged_by_how_alike_its_answers_ar
     finer = torch.cat([answers[:, :1] * 0.75, answers[:, :1] * 0.25, answers[:, 1:]], 1)
     told = place.score(finer, kind, suspect_classes=K + 1).json()["twins"]
     expected = test.judge(finer).verdict
-    assert told["call"] == "stolen" and {name: told[name] for name in plain(expected)} == plain(expected)
+    assert told["decision"] == "stolen" and {name: told[name] for name in plain(expected)} == plain(expected)
     problem(place.score(finer, kind), 422, "expected")
     problem(place.score(answers, kind, suspect_classes=K + 1), 422, "expected")
     problem(place.score(finer, kind, suspect_classes=1), 422, "suspect_classes")
     problem(place.score(finer, kind, method="paper", suspect_classes=K + 1), 422, "the paper's test", f"the kit's {K}")
-    assert place.score(answers, kind, suspect_classes=K).json()["twins"]["call"] == "stolen"
+    assert place.score(answers, kind, suspect_classes=K).json()["twins"]["decision"] == "stolen"
 
 
 def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
     answers = TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())
     told = place.score(answers.flip(1)).json()["twins"]
-    assert told["call"] != "stolen" and told["hint"].endswith("[3, 2, 1, 0]")
+    assert told["decision"] != "stolen" and told["hint"].endswith("[3, 2, 1, 0]")
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
@@ -375,7 +375,7 @@ def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -
     assert reply.status_code == 202 and reply.headers["Location"] == f"/audits/{reply.json()['id']}" and "hush" not in reply.text
     told = ended(place, reply.json()["id"])
     expected = place.kit.twin_test.examine(TorchBlackBox(COPY, K))
-    assert told["state"] == "done" and told["result"]["call"] == "stolen" and told["result"]["queries"] == expected.queries
+    assert told["state"] == "done" and told["result"]["decision"] == "stolen" and told["result"]["queries"] == expected.queries
     assert told["result"]["charged"] == told["progress"]["queries"] == expected.queries and told["by"] == "audit"
     shown = plain(expected.verdict)
     assert {name: told["result"][name] for name in shown} == shown and len(shown["statistics"]) == 20
@@ -385,7 +385,7 @@ def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -
         "p_value": 0.05,
         "settled": True,
     }
-    assert open_store(str(place.folder / "store")).load("evidence", told["result"]["evidence"]).meta["verdict"]["call"] == "stolen"
+    assert open_store(str(place.folder / "store")).load("evidence", told["result"]["evidence"]).meta["verdict"]["decision"] == "stolen"
     assert told["id"] in [a["id"] for a in place.ask("/audits", "audit").json()["audits"]]
     problem(place.ask(f"/audits/{told['id']}", "other"), 404, "no such audit")
     assert place.ask("/audits", "other").json()["audits"] == []
@@ -465,7 +465,7 @@ def test_an_audit_of_a_suspect_with_classes_of_its_own(place: Place, stranger: S
         while (told := auditor.get(id_) or {})["state"] in OPEN:
             time.sleep(0.02)
         auditor.close()
-    assert told["state"] == "done" and told["result"]["call"] == "stolen", told
+    assert told["state"] == "done" and told["result"]["decision"] == "stolen", told
 
 
 def test_evidence_says_how_a_suspect_was_asked(
@@ -503,15 +503,15 @@ def test_an_audit_of_a_suspect_in_another_order_says_what_score_says(
     told = ended(place, submitted(place, {"url": url, "scale": 1.0000002}).json()["id"])["result"]
     assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", url, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert told["call"] == said["call"] == "cannot tell" and told["evidence"] is None
+    assert told["decision"] == said["decision"] == "cannot tell" and told["evidence"] is None
     assert (told["reason"], told["hint"]) == (said["reason"], said["hint"]) and told["hint"].endswith("columns = [3, 2, 1, 0]")
     checks = place.kit.twin_test.control_questions
     assert told["charged"] == told["queries"] == checks and odd.computed == before + 2 * checks
     asked = submitted(place, {"url": url, "scale": 1.0000002}, ask_everything=True).json()["id"]
     told = ended(place, asked)["result"]
-    assert told["call"] != "stolen" and told["hint"] == said["hint"] and told["queries"] == place.kit.twin_test.budget
+    assert told["decision"] != "stolen" and told["hint"] == said["hint"] and told["queries"] == place.kit.twin_test.budget
     mended = {"url": url, "scale": 1.0000002, "columns": [3, 2, 1, 0]}
-    assert ended(place, submitted(place, mended).json()["id"])["result"]["call"] == "stolen"
+    assert ended(place, submitted(place, mended).json()["id"])["result"]["decision"] == "stolen"
 
 
 def test_an_audit_of_a_suspect_that_knows_nothing_ends_early(place: Place, odd: Stranger) -> None:
@@ -519,7 +519,7 @@ def test_an_audit_of_a_suspect_that_knows_nothing_ends_early(place: Place, odd: 
     torch.nn.init.zeros_(odd.model[1].weight)
     told = ended(place, submitted(place, {"url": odd.url + "/v2/models/m/infer", "scale": 1.0000003}).json()["id"])
     result, checks = told["result"], place.kit.twin_test.control_questions
-    assert told["state"] == "done" and result["call"] == "cannot tell" and result["charged"] == checks
+    assert told["state"] == "done" and result["decision"] == "cannot tell" and result["charged"] == checks
     assert "control images, no better than by chance" in result["reason"] and "ask_everything" in result["reason"]
     assert (result["p_value"], result["statistics"], result["standing"], result["evidence"]) == (None, [], "", None)
 
@@ -529,7 +529,7 @@ def test_an_audit_that_can_accuse_nobody_asks_nobody(place: Place, stranger: Str
     told = ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0000004}, level=0.01).json()["id"])[
         "result"
     ]
-    assert told["call"] == "cannot tell" and "level 0.01 needs 99" in told["reason"] and stranger.computed == before
+    assert told["decision"] == "cannot tell" and "level 0.01 needs 99" in told["reason"] and stranger.computed == before
     assert told["charged"] == told["queries"] == 0
 
 
@@ -640,11 +640,11 @@ def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(plac
 def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:  # noqa: F811
     assert place.score(TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())).status_code == 200
     assert place.post(b"", RAW).status_code == 422
-    assert notebook.times[counted(SCORES, method="twins", call="stolen")] == 1, "what is refused is no verdict"
+    assert notebook.times[counted(SCORES, method="twins", decision="stolen")] == 1, "what is refused is no verdict"
     assert notebook.times[counted(SCORE_SECONDS, method="twins")] == 1
     answers = ask(TorchBlackBox(COPY, K), place.kit.questions()).flatten(0, 2)
     decision = place.score(answers, method="paper").json()["paper"]["decision"]
-    assert notebook.times[counted(SCORES, method="paper", call=decision)] == 1
+    assert notebook.times[counted(SCORES, method="paper", decision=decision)] == 1
     ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer"}).json()["id"])
     deadline = time.monotonic() + 10
     while not notebook.times[counted(SERVICE_AUDITS, state="done")] and time.monotonic() < deadline:

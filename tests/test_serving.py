@@ -191,8 +191,8 @@ def test_a_kit_is_made_ready_for_probabilities_and_labels_before_it_is_asked(tmp
     test = Kits(str(tmp_path), MUCH).get(id_)[1].twin_test
     ready = test.kept_bytes
     answers = TorchBlackBox(near(0, 70), K).ask(test.questions())
-    for given in (answers, Access("label").told(answers)):
-        assert test.judge(given).verdict.call == "stolen"
+    for given in (answers, Access("label").reduced(answers)):
+        assert test.judge(given).verdict.decision == "stolen"
     assert test.kept_bytes == ready > 0, "no suspect waits for what all of them are compared with"
     test.judge(answers, access=Access("rounded", 1))
     assert test.kept_bytes > ready

@@ -19,11 +19,12 @@ from torch import nn
 from tests.collecting import key
 from tests.finished import Finished
 from zooaudit.cli.main import main
-from zooaudit.cli.plan import SIZES, sizing
+from zooaudit.cli.plan import SIZES
 from zooaudit.config import ExtractConfig, ModifyConfig, Recipe, TwinTestConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import load_kit
+from zooaudit.planning import sizing
 from zooaudit.planning.footprint import (
     OPEN,
     PROBE,
@@ -360,7 +361,12 @@ def test_the_twin_test_is_planned_as_an_audit_makes_it(finished: Finished) -> No
     made = load_kit(artifacts, artifacts.ids("kit")[0]).twin_test
     plan = planned(DIGITS, DOMAINS["digits"])
     found = twin_test_of(DIGITS, plan, pools_of(DIGITS, DOMAINS["digits"].test_size))
-    assert (found.checks, found.looks, found.level, found.budget) == (made.checks, made.looks, made.level, made.budget)
+    assert (found.control_questions, found.looks, found.level, found.budget) == (
+        made.control_questions,
+        made.looks,
+        made.level,
+        made.budget,
+    )
     assert sorted(found.families) == sorted(made.families) and found.twins == made.twins
     for part in ("images", "labels", "answers", "reference_answers", "behind", "reference_behind"):
         one, other = getattr(found, part), getattr(made, part)

@@ -66,7 +66,7 @@ def test_a_soak_at_four_fifths_of_what_it_can_take(tmp_path: Path) -> None:
     id_ = save_kit(open_store(store), make_kit()).id
     with running(tmp_path, store) as (served, client):
         ask = scoring(client, id_)
-        assert ask().json()["twins"]["call"] == "stolen"
+        assert ask().json()["twins"]["decision"] == "stolen"
         most = paced(ask, float("inf"), 10.0)
         assert set(most) == {200}
         rate = 0.8 * len(most) / 10.0
@@ -148,7 +148,7 @@ def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
         def asked(number: int) -> None:
             (victim, id_), stolen_from = ids[number % len(ids)], victims[number // len(ids) % len(victims)]
             found = client.ask(f"/kits/{id_}/score?suspect=s", bodies[stolen_from], Content_Type=RAW).json()
-            assert (found["kit"], found["twins"]["call"] == "stolen") == (id_, victim == stolen_from)
+            assert (found["kit"], found["twins"]["decision"] == "stolen") == (id_, victim == stolen_from)
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             list(pool.map(asked, range(120)))

@@ -17,7 +17,7 @@ from zooaudit.errors import AnswersError, ConfigError, DataError
 from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.exchangeable import SAME, examined, spoken
 from zooaudit.verdict.hub import hub_of
 from zooaudit.verdict.statistic import Comparison, features, standardised
@@ -40,27 +40,27 @@ def answers_of(test: TwinTest, model: torch.nn.Module) -> Tensor:
 def test_a_copy_is_called_stolen_before_the_budget(test_: TwinTest) -> None:
     suspect = box(near(0, 77))
     found = test_.examine(suspect)
-    assert found.verdict.call is Call.STOLEN and found.verdict.p_value == found.verdict.smallest_p == 0.05
+    assert found.verdict.decision is Decision.STOLEN and found.verdict.p_value == found.verdict.smallest_p == 0.05
     assert found.queries == suspect.queries == found.verdict.queries == LOOKS[0] < test_.budget
     whole = test_.examine(box(near(0, 77)), early=False)
-    assert whole.queries == test_.budget and (whole.verdict.call, whole.verdict.rank) == (found.verdict.call, found.verdict.rank)
+    assert whole.queries == test_.budget and (whole.verdict.decision, whole.verdict.rank) == (found.verdict.decision, found.verdict.rank)
 
 
 def test_few_innocents_are_accused_and_all_that_stood_out_for_no_one_are_asked_everything(test_: TwinTest) -> None:
     found = [test_.examine(box(peer(2000 + i))) for i in range(40)]
-    assert sum(e.verdict.call is Call.STOLEN for e in found) <= 6, "expected 2; 7 come about with chance .003"
-    assert all(e.queries == test_.budget for e in found if e.verdict.call is Call.NOT_SHOWN)
+    assert sum(e.verdict.decision is Decision.STOLEN for e in found) <= 6, "expected 2; 7 come about with chance .003"
+    assert all(e.queries == test_.budget for e in found if e.verdict.decision is Decision.NOT_SHOWN)
 
 
-def test_every_rung_of_the_ladder_tells_a_copy(test_: TwinTest) -> None:
+def test_a_copy_is_found_at_every_access_level(test_: TwinTest) -> None:
     for access in LADDER:
-        told = access.told(answers_of(test_, near(0, 78, 0.05)))
-        assert test_.examine(Recorded(told), access=access).verdict.call is Call.STOLEN, access.name
+        told = access.reduced(answers_of(test_, near(0, 78, 0.05)))
+        assert test_.examine(Recorded(told), access=access).verdict.decision is Decision.STOLEN, access.name
 
 
 def test_judging_answers_is_asking_to_the_bit(test_: TwinTest) -> None:
     seen: list[Examined] = []
-    found = test_.examine(box(near(2001, 0)), told=seen.append)
+    found = test_.examine(box(near(2001, 0)), on_look=seen.append)
     assert test_.judge(found.answers).verdict == found.verdict == seen[-1].verdict
     assert [e.queries for e in seen] == list(LOOKS)
 
@@ -133,7 +133,7 @@ def test_swapping_victim_and_twin_swaps_their_statistics_and_no_other(
     generator = torch.Generator().manual_seed(seed)
     suspect = torch.randn(QUESTIONS, columns, generator=generator).mul(2).softmax(1)
     for queries in LOOKS:
-        before, after = (t.statistics(access.told(suspect), access, queries) for t in (test, swapped(test, i)))
+        before, after = (t.statistics(access.reduced(suspect), access, queries) for t in (test, swapped(test, i)))
         expected = before.copy()
         expected[[0, i]] = before[[i, 0]]
         np.testing.assert_allclose(after, expected, atol=1e-6)
@@ -168,8 +168,8 @@ class Finer(torch.nn.Module):
 
 
 def test_a_suspect_with_other_classes_is_compared_by_geometry(test_: TwinTest) -> None:
-    assert test_.judge(TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(test_.questions())).verdict.call is Call.STOLEN
-    assert test_.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(test_.questions())).verdict.call is Call.NOT_SHOWN
+    assert test_.judge(TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(test_.questions())).verdict.decision is Decision.STOLEN
+    assert test_.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(test_.questions())).verdict.decision is Decision.NOT_SHOWN
 
 
 def test_what_questions_weigh_adds_up_to_the_lead(test_: TwinTest) -> None:
@@ -207,7 +207,7 @@ def test_twins_that_are_one_model_are_found(test_: TwinTest, one: int, other: in
     refused, _ = checked(replace(test_, answers=answers))
     assert says in refused and "ignores its seed" in refused
     found = replace(test_, answers=answers).examine(box(near(0, 1)))
-    assert found.verdict.call is Call.CANNOT_TELL and "not exchangeable" in found.verdict.reason
+    assert found.verdict.decision is Decision.CANNOT_TELL and "not exchangeable" in found.verdict.reason
 
 
 def test_twins_that_start_from_the_victims_weights_are_found(test_: TwinTest) -> None:
@@ -252,7 +252,7 @@ def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_ex
     hubbed = replace(test_, reference_answers=references)
     assert hubbed.hub().is_one
     found = hubbed.judge(answers_of(test_, peer(2006)))
-    assert found.verdict.call is not Call.STOLEN
+    assert found.verdict.decision is not Decision.STOLEN
     if found.verdict.rank is not None:
         assert found.verdict.beyond is not None and found.verdict.beyond.references == 16
 
@@ -281,20 +281,20 @@ def test_who_gives_one_label_to_everything_is_not_judged(test_: TwinTest) -> Non
     always = torch.zeros(QUESTIONS, 4)
     always[:, 2] = 1
     found = test_.examine(Recorded(always))
-    assert found.verdict.call is Call.CANNOT_TELL and "degenerate" in found.verdict.reason
+    assert found.verdict.decision is Decision.CANNOT_TELL and "degenerate" in found.verdict.reason
     assert found.queries == LOOKS[0], "no more is asked of it"
 
 
 def test_too_strong_a_claim_is_refused(test_: TwinTest) -> None:
     found = test_.examine(box(near(0, 81)), level=0.01)
-    assert found.verdict.call is Call.CANNOT_TELL and "19 twins allow no p under 0.05" in found.verdict.reason
+    assert found.verdict.decision is Decision.CANNOT_TELL and "19 twins allow no p under 0.05" in found.verdict.reason
     nobody = make_twin_test(twins=0).examine(box(near(0, 81)))
-    assert nobody.verdict.call is Call.CANNOT_TELL and "no twins" in nobody.verdict.reason
+    assert nobody.verdict.decision is Decision.CANNOT_TELL and "no twins" in nobody.verdict.reason
 
 
 def test_answers_are_not_read_as_more_than_they_tell(test_: TwinTest) -> None:
     """Labels read as probabilities: what an innocent model does not tell would be taken for what it answers."""
-    labels = Access.named("label").told(answers_of(test_, peer(2001)))
+    labels = Access.named("label").reduced(answers_of(test_, peer(2001)))
     with pytest.raises(AnswersError, match="looks like label; expected probabilities, as they are to be read"):
         test_.examine(Recorded(labels), access=Access())
     assert test_.examine(Recorded(labels)).access.name == "label"
@@ -308,7 +308,7 @@ def test_answers_are_not_read_as_more_than_they_tell(test_: TwinTest) -> None:
     [("top-3", "probabilities", True), ("top-1", "top-3", True), ("top-3", "top-1", False), ("rounded-2", "rounded-1", False),
      ("rounded-1", "rounded-2", True), ("rounded-1", "top-3", False), ("label", "rounded-1", True), ("probabilities", "label", False)],
 )  # fmt: skip
-def test_rungs_within_others(claimed: str, seen: str, allowed: bool) -> None:
+def test_access_levels_within_others(claimed: str, seen: str, allowed: bool) -> None:
     assert Access.named(claimed).within(Access.named(seen)) is allowed
 
 
@@ -319,23 +319,23 @@ def test_a_suspect_that_rounds_is_read_as_it_tells(test_: TwinTest) -> None:
             self.model, self.access = model, access
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.access.told(self.model(x).softmax(1))
+            return self.access.reduced(self.model(x).softmax(1))
 
     for access in LADDER:
         suspect = Rounded(near(0, 78, 0.05), access)
-        found = test_.examine(TorchBlackBox(suspect, 4, reading="told"), access=access)
-        assert found.verdict.call is Call.STOLEN, access.name
+        found = test_.examine(TorchBlackBox(suspect, 4, reading="stated"), access=access)
+        assert found.verdict.decision is Decision.STOLEN, access.name
         if access.name in ("top-1", "rounded-1"):
             with pytest.raises(AnswersError, match="by --access"):
                 test_.examine(TorchBlackBox(suspect, 4, reading="guess"))
     with pytest.raises(AnswersError, match="is said to tell"):
-        TorchBlackBox(near(0, 78), 4, reading="told").ask(test_.questions())
+        TorchBlackBox(near(0, 78), 4, reading="stated").ask(test_.questions())
 
 
 def test_access_is_seen_from_answers() -> None:
     answers = torch.randn(50, 10, generator=torch.Generator().manual_seed(1)).mul(3).softmax(1)
     for name in ("probabilities", "top-3", "top-1", "rounded-2", "rounded-1", "label"):
-        assert Access.seen(Access.named(name).told(answers)).name == name
+        assert Access.seen(Access.named(name).reduced(answers)).name == name
 
 
 def test_a_recording_that_ends_too_early_says_so(test_: TwinTest) -> None:
@@ -374,7 +374,7 @@ def test_natural_questions_are_in_random_order_and_there_must_be_some(digits: Da
 
 
 @pytest.mark.parametrize(
-    "bad", [{"level": 0.5}, {"level": 0.0}, {"checks": 0}, {"looks": ()}, {"looks": (3, 2)}, {"pool": 3}, {"natural": 0}]
+    "bad", [{"level": 0.5}, {"level": 0.0}, {"control_questions": 0}, {"looks": ()}, {"looks": (3, 2)}, {"pool": 3}, {"natural": 0}]
 )
 def test_config_is_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

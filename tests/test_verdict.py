@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from tests.oracles import welch
 from zooaudit.config import VerdictConfig
 from zooaudit.errors import NotEnoughModelsError
-from zooaudit.paper.t_test import Decision, decide, mean_p_value, t_tests
+from zooaudit.paper.t_test import PaperDecision, decide, mean_p_value, t_tests
 from zooaudit.verdict.distances import auc, roc
 
 SCORES = st.lists(st.floats(0, 1).map(lambda x: round(x, 2)), min_size=1, max_size=15)
@@ -121,7 +121,7 @@ def rows(means: list[float], views: int = 12, seed: int = 0) -> np.ndarray:
 
 def test_a_suspect_far_above_the_references_is_piracy() -> None:
     verdict = decide(rows([0.95])[0], rows([0.2, 0.3, 0.25]), CONFIG, 0)
-    assert verdict.decision is Decision.PIRACY
+    assert verdict.decision is PaperDecision.PIRACY
     assert verdict.p_value < 1e-6
     assert verdict.similarity == pytest.approx(0.95, abs=0.02)
     assert (verdict.reference_models, verdict.reference_above) == (3, 0)
@@ -133,7 +133,7 @@ def test_a_suspect_far_above_the_references_is_piracy() -> None:
 @pytest.mark.parametrize("mean", [0.1, 0.25])
 def test_a_suspect_among_the_references_is_not_accused(mean: float) -> None:
     verdict = decide(rows([mean])[0], rows([0.2, 0.3, 0.25]), CONFIG, 0)
-    assert verdict.decision is Decision.INCONCLUSIVE
+    assert verdict.decision is PaperDecision.INCONCLUSIVE
     assert verdict.p_value > 0.05
     assert verdict.reference_above >= 1
     assert ">= 0.05" in verdict.reason
@@ -143,7 +143,7 @@ def test_level_is_the_border() -> None:
     suspect, references = rows([0.3], seed=1)[0], rows([0.2, 0.31, 0.33])
     p = mean_p_value(suspect, references, CONFIG, 0)
     assert 0.01 < p < 0.49
-    for level, decision in ((p * 1.01, Decision.PIRACY), (p * 0.99, Decision.INCONCLUSIVE)):
+    for level, decision in ((p * 1.01, PaperDecision.PIRACY), (p * 0.99, PaperDecision.INCONCLUSIVE)):
         config = VerdictConfig(fingerprints=8, repeats=10, level=level)
         assert decide(suspect, references, config, 0).decision is decision
 

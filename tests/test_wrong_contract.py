@@ -15,7 +15,7 @@ from zooaudit.audit.suspect_check import noticed
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.ledger import Ledger
-from zooaudit.suspects.opened import OpenSuspect, How
+from zooaudit.suspects.opened import How, OpenSuspect
 from zooaudit.verdict.control import Control, control
 from zooaudit.verdict.twin_test import TwinTest
 
@@ -25,7 +25,7 @@ SHAPE = (1, 4, 4)
 @pytest.fixture(scope="module")
 def test_() -> TwinTest:
     """With 40 control questions, so that chance is told from skill."""
-    return replace(make_twin_test(references=2), checks=40)
+    return replace(make_twin_test(references=2), control_questions=40)
 
 
 class Scaled(nn.Module):

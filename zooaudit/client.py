@@ -5,7 +5,7 @@ from zooaudit.client import Client
 with Client("https://zooaudit.example", key) as service:
     asked = service.queries(kit)
     verdict = service.score(kit, my_suspect(asked.images), suspect="theirs")
-    print(verdict.twins.call, verdict.twins.reason)
+    print(verdict.twins.decision, verdict.twins.reason)
 """
 
 import io
@@ -145,9 +145,9 @@ class Client:
             budget: queries that the suspect may charge for, over all audits of it by this kit.
             queries, p_value, suspect_classes: as of ``score``.
             fresh: use no answers of the audits before.
-            ask_everything: even when the call is settled, or when the first answers make no sense.
+            ask_everything: even when the decision is settled, or when the first answers make no sense.
             once: a name of your own for this request. Asked for again with it within 24 hours, in another process too, the same audit is
-                meant. By default each call is a request of its own.
+                meant. By default each decision is a request of its own.
         """
         asked = schemas.AuditRequest(
             kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value,
@@ -177,11 +177,11 @@ class Client:
         """Stop an audit."""
         return schemas.Audit.model_validate_json(self._asked("DELETE", f"/audits/{audit}").content)
 
-    def wait(self, audit: str, every_s: float = 1.0, told: Callable[[schemas.Audit], None] = lambda _: None) -> schemas.Audit:
-        """Until an audit has ended; ``told`` hears how far it is."""
+    def wait(self, audit: str, every_s: float = 1.0, on_progress: Callable[[schemas.Audit], None] = lambda _: None) -> schemas.Audit:
+        """Wait until an audit has ended; ``on_progress`` is called with each state of it."""
         while True:
             found = self.progress(audit)
-            told(found)
+            on_progress(found)
             if found.state in ENDED:
                 return found
             time.sleep(every_s)

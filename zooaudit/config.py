@@ -211,7 +211,7 @@ class ExtractConfig:
         return (self.pool_size or 4 * self.most_queries) if self.chooses else self.seed_size
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """In a few words that can stand in a list: for example ``cloudleak (hard)`` or ``knockoff (soft, textures)``."""
         images = [self.images] if self.images != "domain" else []
         return f"{self.attack} ({', '.join([self.labels, *images, *self.resisted])})"

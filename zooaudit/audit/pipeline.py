@@ -18,14 +18,14 @@ from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.kits.kit import Kit
 from zooaudit.paper.fingerprint import fingerprints
-from zooaudit.paper.t_test import Decision, Verdict
+from zooaudit.paper.t_test import PaperDecision, Verdict
 from zooaudit.paper.uap import Uap
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects.blackbox import Recorded
 from zooaudit.telemetry.phases import Count, Phase, Phases, uncounted, untold
 from zooaudit.training.farm import Farm, Watch
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.distances import auc
 from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
 from zooaudit.zoo.build import ModelRecord, Status
@@ -87,11 +87,11 @@ class Judgement:
     def called_stolen(self, role: Role) -> tuple[int, int]:
         """How many suspects of a role the twin test calls stolen, of how many."""
         examined = [s.examined for s in self.suspects if s.spec.role is role]
-        return sum(e.verdict.call is Call.STOLEN for e in examined), len(examined)
+        return sum(e.verdict.decision is Decision.STOLEN for e in examined), len(examined)
 
     def accused(self, role: Role) -> int:
         """How many suspects of a role the paper's test calls piracy."""
-        return sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in self.suspects)
+        return sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in self.suspects)
 
 
 @dataclass(frozen=True, eq=False)

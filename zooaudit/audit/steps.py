@@ -1,4 +1,4 @@
-"""The steps of the audit: each calls one pure stage, unless the store already holds what it would give."""
+"""The steps of the audit: each decisions one pure stage, unless the store already holds what it would give."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from zooaudit.paper.datapoints import choose_points, representation
 from zooaudit.paper.encoder import Encoder
 from zooaudit.paper.encoder_training import INDEPENDENT, STOLEN, fit_encoder
 from zooaudit.paper.fingerprint import ask, fingerprints, queries
-from zooaudit.paper.t_test import Decision, Verdict
+from zooaudit.paper.t_test import PaperDecision, Verdict
 from zooaudit.paper.uap import Uap, craft_uap
 from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
@@ -337,7 +337,7 @@ def commit_kit(
     training: OwnTraining | None = None,
 ) -> str:
     """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
-    accused = {role: sum(s.spec.role is role and s.verdict.decision is Decision.PIRACY for s in scored) for role in Role}
+    accused = {role: sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in scored) for role in Role}
     counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
     facts = {
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": uap.fooling_rate},

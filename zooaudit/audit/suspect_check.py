@@ -57,7 +57,7 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
 
 
 def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
-    """That a suspect's answers ``[control questions or more, K]`` fit another order of classes, and how that is said: of an API by a setting of its
+    """That a suspect's answers ``[n, K]`` fit another order of classes, and how that is said: of an API by a setting of its
     description, else by words of the contract; "" if they fit as they are, or if their order says nothing."""
     if not (columns := _order(test, answers, opened)):
         return ""

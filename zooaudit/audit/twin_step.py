@@ -89,8 +89,8 @@ def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
 def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
     """Which images are asked, in order: indices into the pools, how many are control questions, and the looks.
 
-    The first of the natural images, which are in random order, are control questions. The most informative of the others come first, families mixed as the
-    configuration has it, so that every look sees all of them.
+    The first of the natural images, which are in random order, are control questions. Of the others the most informative come
+    first, families mixed as the configuration has it, so that every look sees all of them.
 
     Args:
         informative: float ``[n]``, how much models differ on each image.
@@ -240,7 +240,7 @@ def reference(spec: ModelSpec) -> Reference:
     if spec.start:
         made = "fine-tuned from the victim's start"
     if spec.extraction:
-        made = spec.extraction.told
+        made = spec.extraction.description
     return Reference(spec.id, made, "" if spec.source == spec.id else spec.source)
 
 

@@ -22,7 +22,7 @@ class Word:
     """
 
     name: str
-    told: str = ""
+    help: str = ""
     values: tuple[str, ...] | None = None
 
 
@@ -99,7 +99,7 @@ compdef _zooaudit zooaudit"""
 
 
 def _described(word: Word) -> str:
-    return shlex.quote(f"{word.name}:{word.told}" if word.told else word.name)
+    return shlex.quote(f"{word.name}:{word.help}" if word.help else word.name)
 
 
 def _fish(known: Known) -> str:
@@ -113,7 +113,7 @@ def _fish(known: Known) -> str:
                 continue
             option = f"-l {word.name[2:]}" if word.name.startswith("--") else f"-s {word.name[1:]}"
             takes = "" if word.values is None else f" -x -a {_fished(' '.join(word.values))}" if word.values else " -r"
-            lines.append(f"{seen} {option}{takes} -d {_fished(word.told)}")
+            lines.append(f"{seen} {option}{takes} -d {_fished(word.help)}")
     return "\n".join(lines)
 
 

@@ -73,11 +73,11 @@ def _checked(args: argparse.Namespace) -> tuple[dict[str, str | None], list[chec
             found += _with_models(args, opened, pack)
         else:
             found.append(checks.Finding("models", None, "give --with-models to rank the victim among twins of your own"))
-        return {name: opened.told[name] for name in NAMED}, found
+        return {name: opened.identity[name] for name in NAMED}, found
 
 
 def _line(found: checks.Finding) -> str:
-    return f"{'-' if found.passed is None else 'ok' if found.passed else 'REJECTED':<9} {found.check:<20} {found.told}"
+    return f"{'-' if found.passed is None else 'ok' if found.passed else 'REJECTED':<9} {found.check:<20} {found.text}"
 
 
 def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:

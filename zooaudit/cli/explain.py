@@ -1,4 +1,4 @@
-"""What the subcommand ``explain`` does: show why a piece of evidence got its call, in the terminal, as JSON, or as a page."""
+"""What the subcommand ``explain`` does: show why a piece of evidence got its decision, in the terminal, as JSON, or as a page."""
 
 import argparse
 import json
@@ -33,7 +33,7 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
         check_folder(Path(args.out).parent)
     opened = _opened(existing_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
-    told = opened.told
+    told = opened.identity
     page = _page(opened, found, told, Path(args.out)) if args.out else None
     if args.json:
         print(json.dumps(told | plain(found) | {"page": page and str(page)}, allow_nan=False), file=out)

@@ -132,7 +132,7 @@ def _facts(found: Kit) -> dict[str, Any]:
 def _lines(facts: dict[str, Any]) -> list[str]:
     """For people: a fact a line, without what there is none of, then what was found out of the kit without any suspect."""
     lines = [f"{k:<16} {_said(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
-    return lines + [f"{row['state']:<16} {row['told']}" for row in facts.get("checked", [])]
+    return lines + [f"{row['state']:<16} {row['text']}" for row in facts.get("checked", [])]
 
 
 def _said(fact: str, value: Any) -> str:

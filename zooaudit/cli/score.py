@@ -38,7 +38,7 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
             if scoring.kit.trial:
                 case.facts["trial"] = scoring.kit.trial
             if case.opened is not None:
-                case.facts |= case.opened.told()
+                case.facts |= case.opened.facts()
     for case in cases:
         scoring.tell("", "done", **_flat(case.facts))
     _print_scores(cases, args, out)
@@ -54,7 +54,7 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
     args, alone = scoring.args, [case.verdict for case in cases if case.verdict]
     for i, (case, verdict) in enumerate(zip(cases, corrected(alone, args.correction), strict=True)):
         case.verdict = verdict
-        case.facts |= wording.told(verdict) | {"evidence": None}
+        case.facts |= wording.facts(verdict) | {"evidence": None}
         if case.examined and case.opened:
             together = Together(args.correction, tuple(v.p_value for v in alone), i)
             found, access = case.examined, args.access
@@ -70,7 +70,11 @@ def _by_twins(scoring: Scoring, cases: Sequence[Case]) -> None:
                 case.opened.how,
                 case.opened.answered,
             )
-            if case.opened.in_order and "hint" not in case.facts and (hint := order_hint(scoring.kit.twin_test, found.answers, case.opened)):
+            if (
+                case.opened.in_order
+                and "hint" not in case.facts
+                and (hint := order_hint(scoring.kit.twin_test, found.answers, case.opened))
+            ):
                 case.facts["hint"] = hint
 
 
@@ -82,7 +86,7 @@ def _examine(scoring: Scoring, case: Case) -> None:
 
     def told(so_far: Examined) -> None:
         verdict = so_far.verdict
-        scoring.tell("", "look", suspect=case.shown, queries=so_far.queries, call=verdict.call, p=verdict.p_value)
+        scoring.tell("", "look", suspect=case.shown, queries=so_far.queries, decision=verdict.decision, p=verdict.p_value)
 
     if opened.answers is not None:
         case.examined = test.judge(opened.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)

@@ -19,7 +19,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
-from zooaudit.suspects.opened import ANSWERS, OpenSuspect, How
+from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
 from zooaudit.verdict.decision import TwinVerdict, check_level
 from zooaudit.verdict.twin_test import Examined
 

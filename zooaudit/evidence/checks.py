@@ -20,7 +20,7 @@ class Finding:
 
     check: str
     passed: bool | None
-    told: str
+    text: str
 
 
 def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
@@ -62,14 +62,14 @@ def _verdict_again(opened: Opened) -> Finding:
     same = (
         meta["read_as"] == again.access.name  # which the checker's models are read as, too
         and _alike(together.p_values[together.index], again.verdict.p_value)
-        and all(stated[k] == found[k] for k in ("call", "rank", "settled"))
+        and all(stated[k] == found[k] for k in ("decision", "rank", "settled"))
         and _alike(stated["p_value"], found["p_value"])
         and _all_alike(stated["statistics"], found["statistics"])
     )
     told = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
     if len(together.p_values) > 1:
         told += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
-    return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['call']}: {stated['reason']}")
+    return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['decision']}: {stated['reason']}")
 
 
 def as_one_of(opened: Opened, verdict: TwinVerdict) -> TwinVerdict:

@@ -23,7 +23,7 @@ from zooaudit.storage.models import KIND as MODEL
 from zooaudit.suspects.access import Access
 from zooaudit.training.farm import Farm, Watch
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
 from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
@@ -108,7 +108,7 @@ def _check_enough(opened: Opened, trial: Trial) -> None:
     """Refuse so few twins that they could confirm no accusation, before any is trained."""
     meta, count = opened.evidence.meta, len(opened.together.p_values)
     needed = twins_for(meta["level"] / (count if opened.together.correction == "holm" else 1))
-    if meta["p_value"] == "rank" and meta["verdict"]["call"] == Call.STOLEN and trial.twins < needed:
+    if meta["p_value"] == "rank" and meta["verdict"]["decision"] == Decision.STOLEN and trial.twins < needed:
         raise InputError(
             f"{trial.twins} twins allow no p under {smallest_p(trial.twins):.2g}; to confirm this pack, of {count} suspects at level "
             f"{meta['level']:g}, take --twins {needed}"
@@ -194,17 +194,17 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
 
 
 def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
-    """The pack's call again, among fresh twins. What the suspect was asked before the owner stopped is all that there is."""
+    """The pack's decision again, among fresh twins. What the suspect was asked before the owner stopped is all that there is."""
     meta = opened.evidence.meta
     again: Examined = test.judge(opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers))
-    call, stated = as_one_of(opened, again.verdict), meta["verdict"]
-    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(call)}: {call.reason}"
-    if stated["call"] == call.call:
+    now, stated = as_one_of(opened, again.verdict), meta["verdict"]
+    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(now)}: {now.reason}"
+    if stated["decision"] == now.decision:
         return Finding(name, True, told)
-    told += f"; the pack states {stated['call']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
-    return Finding(name, False if stated["call"] == Call.STOLEN else None, told)
+    told += f"; the pack states {stated['decision']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
+    return Finding(name, False if stated["decision"] == Decision.STOLEN else None, told)
 
 
 def _unless_silent(opened: Opened, passed: bool) -> bool | None:
     """A kit that accuses nobody is no frame."""
-    return None if opened.evidence.meta["verdict"]["call"] == Call.CANNOT_TELL and not passed else passed
+    return None if opened.evidence.meta["verdict"]["decision"] == Decision.CANNOT_TELL and not passed else passed

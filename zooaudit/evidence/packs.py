@@ -162,7 +162,7 @@ class Opened:
     together: Together
 
     @property
-    def told(self) -> dict[str, str]:
+    def identity(self) -> dict[str, str]:
         """What identifies it: the same in ``evidence verify`` and on the page that ``explain`` makes."""
         return {
             "suspect": last_part(self.evidence.meta["suspect"]),
@@ -253,7 +253,7 @@ def _check_types(meta: dict[str, Any], together: Together) -> None:
     if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:
         raise TypeError("a p-value or a correction of an unknown kind")
     verdict = meta["verdict"]
-    if not isinstance(verdict, dict) or not {"call", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys():
+    if not isinstance(verdict, dict) or not {"decision", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys():
         raise TypeError("a verdict that is none")
     stated = [*verdict["statistics"], *([] if verdict["p_value"] is None else [verdict["p_value"]])]
     if not all(isinstance(n, int | float) for n in stated):

@@ -76,7 +76,7 @@ class Together:
 
 def keep(
     artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
-    call: TwinVerdict | None = None, sha256: str = "", contract: Mapping[str, Any] | None = None,
+    final: TwinVerdict | None = None, sha256: str = "", contract: Mapping[str, Any] | None = None,
     answered: Mapping[str, str | None] | None = None,
 ) -> str:  # fmt: skip
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
@@ -84,7 +84,7 @@ def keep(
     Args:
         access: as it was committed to.
         together: the suspects that it was judged with; by default it was alone.
-        call: the verdict as one of them.
+        final: the verdict as one of them.
         sha256: of the suspect's files, if there are any.
         contract: how it was asked: what was ``said`` and what was ``seen``; nothing where neither is anything.
         answered: when the ``first`` and the ``last`` answer of an API came, UTC, None where that is not known.
@@ -97,7 +97,7 @@ def keep(
         "queries": found.queries,
         "columns": found.answers.shape[1],
         "together": asdict(together or alone),
-        "verdict": wording.plain(call or found.verdict),
+        "verdict": wording.plain(final or found.verdict),
     }
     meta |= {"contract": dict(contract)} if contract else {}
     meta |= {"answered": dict(answered)} if answered else {}

@@ -14,7 +14,7 @@ from zooaudit.config import VerdictConfig
 from zooaudit.errors import NotEnoughModelsError
 
 
-class Decision(StrEnum):
+class PaperDecision(StrEnum):
     """The paper knows two answers: it accuses, or it does not say."""
 
     PIRACY = "piracy"
@@ -25,7 +25,7 @@ class Decision(StrEnum):
 class Verdict:
     """A decision and what it rests on."""
 
-    decision: Decision
+    decision: PaperDecision
     similarity: float
     """Mean over all views, in [0, 1]."""
     p_value: float
@@ -56,7 +56,7 @@ def decide(suspect: np.ndarray, references: np.ndarray, config: VerdictConfig, s
     p = mean_p_value(suspect, references, config, seed)
     similarity = float(suspect.mean())
     above = int((references.mean(1) >= similarity).sum())
-    decision = Decision.PIRACY if p < config.level else Decision.INCONCLUSIVE
+    decision = PaperDecision.PIRACY if p < config.level else PaperDecision.INCONCLUSIVE
     sign = "<" if p < config.level else ">="
     reason = (
         f"mean p {p:.2g} {sign} {config.level:g}; similarity {similarity:.3f}, {above} of {len(references)} homologous references as high"

@@ -14,7 +14,7 @@ from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.strips import ITSELF, Scale, Strip, strip, verdict_strip
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call, too_few
+from zooaudit.verdict.decision import Decision, too_few
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked
 from zooaudit.verdict.twin_test import LOG, Examined, TwinTest, only
@@ -26,7 +26,7 @@ MOST_STRIPS = 40
 
 @dataclass(frozen=True)
 class Called:
-    """Calls on suspects of a role, with a 95 % Clopper-Pearson interval of the share called stolen.
+    """Decisions on suspects of a role, with a 95 % Clopper-Pearson interval of the share called stolen.
 
     Attributes:
         way: how these suspects were made; "" for all of the role.
@@ -46,7 +46,7 @@ class Called:
 
 @dataclass(frozen=True)
 class CallRow:
-    """A suspect, how the call compares with the truth, and the victim among its twins for it.
+    """A suspect, how the decision compares with the truth, and the victim among its twins for it.
 
     Attributes:
         cautions: those that are not said of every suspect.
@@ -66,7 +66,7 @@ class Picture:
     """The victim among its twins, for itself and for every suspect, on one scale.
 
     Attributes:
-        families: rows by role, wrong calls first and then by rank; at most ``MOST_STRIPS`` each.
+        families: rows by role, wrong decisions first and then by rank; at most ``MOST_STRIPS`` each.
         hidden: by role, how many more there are.
     """
 
@@ -91,10 +91,10 @@ class Alone:
 
 
 def called(audit: Audit, role: Role, made: str = "") -> Called:
-    """Count the calls on a role, or on those of it that were made in one way."""
+    """Count the decisions on a role, or on those of it that were made in one way."""
     examined = [s.examined for s in audit.suspects if s.spec.role is role and made in ("", way(s.spec))]
-    stolen = [e for e in examined if e.verdict.call is Call.STOLEN]
-    cannot = sum(e.verdict.call is Call.CANNOT_TELL for e in examined)
+    stolen = [e for e in examined if e.verdict.decision is Decision.STOLEN]
+    cannot = sum(e.verdict.decision is Decision.CANNOT_TELL for e in examined)
     interval = stats.binomtest(len(stolen), len(examined)).proportion_ci() if examined else None
     low, high = (float(interval.low), float(interval.high)) if interval else (0.0, 1.0)
     queries = float(median(e.queries for e in stolen)) if stolen else None
@@ -108,8 +108,8 @@ def by_way(audit: Audit) -> list[Called]:
 
 
 def outcome(suspect: Suspect) -> Outcome:
-    """Compare a call with the truth; what cannot be told accuses nobody, and misses who is stolen."""
-    accused = suspect.examined.verdict.call is Call.STOLEN
+    """Compare a decision with the truth; what cannot be told accuses nobody, and misses who is stolen."""
+    accused = suspect.examined.verdict.decision is Decision.STOLEN
     if suspect.spec.role.stolen:
         return Outcome.CAUGHT if accused else Outcome.MISSED
     return Outcome.ACCUSED if accused else Outcome.SPARED
@@ -122,7 +122,7 @@ def shared_cautions(audit: Audit) -> tuple[str, ...]:
 
 
 def call_rows(audit: Audit) -> list[CallRow]:
-    """Every suspect: wrong calls first, innocent accused ahead of stolen missed, then by the victim's rank."""
+    """Every suspect: wrong decisions first, innocent accused ahead of stolen missed, then by the victim's rank."""
     scale, shared = _scale(audit), shared_cautions(audit)
     rows = [_row(s, scale, shared) for s in audit.suspects]
     outcomes, most = list(Outcome), len(audit.kit.twin_test.candidates) + 1
@@ -166,7 +166,7 @@ def checks(test: TwinTest) -> list[dict[str, Any]]:
 
 
 def _check_strip(row: dict[str, Any], numbers: Sequence[float]) -> Strip | None:
-    return strip(numbers, Scale.over(numbers), ITSELF, True, row["told"]) if numbers else None
+    return strip(numbers, Scale.over(numbers), ITSELF, True, row["text"]) if numbers else None
 
 
 def kinds(test: TwinTest) -> dict[str, int]:

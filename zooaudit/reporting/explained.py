@@ -1,4 +1,4 @@
-"""Why one suspect got its call, as plain values: the candidates in order, the looks, the questions that weighed most, what was not said."""
+"""Why one suspect got its decision, as plain values: candidates in order, looks, the questions that weighed most, what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import NOT_NORMAL, Call, TwinVerdict, cannot_tell, decide
+from zooaudit.verdict.decision import NOT_NORMAL, Decision, TwinVerdict, cannot_tell, decide
 from zooaudit.verdict.grouping import grouped, named_groups
 from zooaudit.verdict.several import corrected
 from zooaudit.verdict.statistic import Comparison
@@ -73,7 +73,7 @@ class Explanation:
         leads: whether the victim is ahead of the mean of its twins at the last look, by the family of questions that speaks most for it.
         questions: those that weighed most, for the victim or against it, most first; empty where nothing was ranked or no question has a
             weight.
-        decided_by: the functions that made statistic and call, as ``module:function``.
+        decided_by: the functions that made statistic and decision, as ``module:function``.
         abstained: what is not said, and why.
     """
 
@@ -111,7 +111,7 @@ def explained(
 
 def plain(explanation: Explanation) -> dict[str, Any]:
     """As strict JSON holds it."""
-    return asdict(explanation) | {"verdict": wording.told(explanation.verdict)}
+    return asdict(explanation) | {"verdict": wording.facts(explanation.verdict)}
 
 
 def _placed(test: TwinTest, verdict: TwinVerdict) -> tuple[Placed, ...]:
@@ -150,14 +150,14 @@ def _decided_by(ranked: bool, together: int) -> tuple[str, ...]:
 def _abstained(test: TwinTest, answers: Tensor, verdict: TwinVerdict, by_columns: bool) -> list[str]:
     """What the verdict does not say, a line each."""
     if verdict.rank is None:
-        return [f"any call: {verdict.reason}"]
-    found = [f"the call: {verdict.reason}"] if verdict.call is Call.CANNOT_TELL else []
-    if verdict.call is Call.NOT_SHOWN:
+        return [f"any decision: {verdict.reason}"]
+    found = [f"the decision: {verdict.reason}"] if verdict.decision is Decision.CANNOT_TELL else []
+    if verdict.decision is Decision.NOT_SHOWN:
         found.append("innocence: that theft is not shown does not rule it out")
     if verdict.by == "rank":
         found.append(_beyond_rank(verdict))
     if verdict.queries < verdict.budget:
-        why = "no answer to them could change the call" if verdict.settled else "they have not been asked yet"
+        why = "no answer to them could change the decision" if verdict.settled else "they have not been asked yet"
         found.append(f"the other {verdict.budget - verdict.queries} questions: {why}")
     if not by_columns:
         what = f"the suspect has {answers.shape[1]} classes, the victim {test.num_classes}"

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from zooaudit.audit.pipeline import Audit, Judgement, Suspect
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
 from zooaudit.zoo.build import Status
@@ -111,7 +111,7 @@ def verdict_rows(audit: Audit) -> list[VerdictRow]:
 
 def outcome(suspect: Suspect) -> Outcome:
     """Compare a decision with the truth."""
-    accused = suspect.verdict.decision is Decision.PIRACY
+    accused = suspect.verdict.decision is PaperDecision.PIRACY
     if suspect.spec.role.stolen:
         return Outcome.CAUGHT if accused else Outcome.MISSED
     return Outcome.ACCUSED if accused else Outcome.SPARED

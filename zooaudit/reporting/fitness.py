@@ -9,7 +9,7 @@ from scipy import stats
 from zooaudit.audit.pipeline import Audit
 from zooaudit.recipes.named import trial
 from zooaudit.reporting.decisions import accuses_nobody, called
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.wording import WEAK_ABOVE, cases, in_cases
 from zooaudit.zoo.spec import Role
 
@@ -77,7 +77,7 @@ def _of(count: tuple[int, int]) -> str:
 def _against(audit: Audit, thieves: tuple[int, int]) -> Iterator[str]:
     if nobody := accuses_nobody(audit.kit.twin_test):
         yield f"it accuses nobody ({nobody})"
-    elif audit.itself.verdict.call is not Call.STOLEN:
+    elif audit.itself.verdict.decision is not Decision.STOLEN:
         yield "it does not recognise the victim itself"
     elif thieves[1] and not thieves[0]:
         yield "it found none of the stolen models"

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from zooaudit.audit.pipeline import Audit, Suspect
-from zooaudit.paper.t_test import Decision
+from zooaudit.paper.t_test import PaperDecision
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.verdict.distances import roc
 from zooaudit.zoo.spec import Role
@@ -107,7 +107,7 @@ def _spread(suspects: list[Suspect]) -> list[tuple[float, Suspect]]:
 
 def _mark(axes: Any, suspect: Suspect, y: float, whiskers: bool) -> None:
     look = LOOKS[suspect.spec.role]
-    accused = suspect.verdict.decision is Decision.PIRACY
+    accused = suspect.verdict.decision is PaperDecision.PIRACY
     if whiskers:
         axes.plot([suspect.similarities.min(), suspect.similarities.max()], [y, y], color=look.colour, linewidth=0.8, alpha=0.5)
     fill = look.colour if accused else "white"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zooaudit.verdict import wording
-from zooaudit.verdict.decision import Call, TwinVerdict
+from zooaudit.verdict.decision import Decision, TwinVerdict
 
 MARGIN = 4.0
 """Per cent of the line's length that stay free at either end."""
@@ -72,4 +72,4 @@ def verdict_strip(verdict: TwinVerdict, scale: Scale, look: str) -> Strip | None
     if verdict.rank is None:
         return None
     told = f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
-    return strip(verdict.statistics, scale, look, verdict.call is Call.STOLEN, told)
+    return strip(verdict.statistics, scale, look, verdict.decision is Decision.STOLEN, told)

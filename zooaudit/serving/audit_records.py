@@ -17,7 +17,8 @@ from zooaudit.suspects.addresses import without_keys
 
 QUEUED, RUNNING, DONE, FAILED, CANCELLED = "queued", "running", "done", "failed", "cancelled"
 OPEN = (QUEUED, RUNNING)
-FORMAT = 1
+FORMAT = 2
+"""2: results state ``decision``, which was ``call``."""
 TABLES = """
 PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS audits (
@@ -33,6 +34,7 @@ CREATE TABLE IF NOT EXISTS once (
 );
 """
 ADD_STARTS = "ALTER TABLE audits ADD COLUMN starts INTEGER NOT NULL DEFAULT 0"
+RENAME_CALL = """UPDATE audits SET result = replace(result, '"call":', '"decision":')"""
 COLUMNS = ("id", "made", "changed", "by", "kit", "asked", "state", "progress", "result", "error", "starts")
 JSONS = ("asked", "progress", "result")
 MOST_LISTED = 200
@@ -62,6 +64,8 @@ class AuditRecords:
             self._db.executescript(TABLES)
             if "starts" not in [row[1] for row in self._db.execute("PRAGMA table_info(audits)")]:
                 self._db.execute(ADD_STARTS)
+            if self._db.execute("PRAGMA user_version").fetchone()[0] < FORMAT:
+                self._db.execute(RENAME_CALL)
             claim_format(self._db, FORMAT, f"the list of audits {path}")
             self._forget()
         except sqlite3.DatabaseError as error:

@@ -361,7 +361,7 @@ class Auditor:
 
         def told(found: Examined) -> None:
             so_far = plain(found.verdict)
-            progress = {name: so_far[name] for name in ("queries", "budget", "call", "rank", "twins", "p_value", "settled")}
+            progress = {name: so_far[name] for name in ("queries", "budget", "decision", "rank", "twins", "p_value", "settled")}
             self._records.note(id_, progress=progress | {"charged": ledger.spent})
 
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
@@ -417,7 +417,7 @@ class Auditor:
     def _note_trouble(self, id_: str, trouble: Trouble | None) -> None:
         """That a suspect does not answer just now, for whoever looks at its audit; None once it does."""
         with contextlib.suppress(NotWrittenError):  # the audit itself will come upon that
-            self._records.go_on(id_, trouble=None if trouble is None else {"told": trouble.told(), **asdict(trouble)})
+            self._records.go_on(id_, trouble=None if trouble is None else {"text": trouble.sentence(), **asdict(trouble)})
 
     def _path(self, about: dict[str, Any], id_: str, audit: dict[str, Any]) -> Path:
         """Of a ledger: a key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh, its own."""

@@ -40,7 +40,7 @@ BATCH = 16
 INLINE_NUMBERS = 2**20
 """Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed where requests are read: a second thread
 would only fight for Python's lock, which costs a fifth of the scores a second. Others beside other requests: larger ones, and those that
-name a rung of the access ladder, whose first score makes what all of them are compared with."""
+name an access level, whose first score makes what all of them are compared with."""
 
 
 class Handle:

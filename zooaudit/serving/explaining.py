@@ -92,7 +92,7 @@ class Case:
         return explained(self.kit.twin_test, self.answers, access, verdict, self.kit.classes, questions)
 
     @property
-    def told(self) -> dict[str, str]:
+    def identity(self) -> dict[str, str]:
         """What identifies it."""
         return {
             "suspect": self.suspect, "kit": self.kit_id, "kit_sha256": self.digest, "victim": self.kit.victim, "evidence": self.evidence,
@@ -106,14 +106,14 @@ class Case:
         found = plain(self.explained())
         images = self.kit.twin_test.images
         shown = [q | {"image": png(to_unit(images[q["index"]]))} for q in found["questions"]]
-        return self.told | found | {"questions": shown}
+        return self.identity | found | {"questions": shown}
 
     def page(self, questions: int) -> str:
         """One HTML file; without questions it shows nothing that the verdict does not."""
         from zooaudit.reporting.explained_page import answered, render
 
         given = [("Verdict given", datetime.fromtimestamp(self.made, UTC))] if self.made is not None else []
-        told = self.told | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
+        told = self.identity | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
         return render(self.kit.twin_test, self.explained(questions), told, [*answered(self.came), *given])
 
     def pack(self, artifacts: Artifacts) -> bytes:

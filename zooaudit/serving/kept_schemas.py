@@ -39,7 +39,7 @@ class Listed(BaseModel):
     suspect: str
     method: str
     state: str
-    call: str
+    decision: str
     """"" of an audit without a verdict."""
     level: float | None
     p_value: float | None

@@ -191,7 +191,6 @@ async def scored(service: Service, summary: schemas.KitSummary, job: Job, starte
     if isinstance(result, ZooauditError):
         raise result
     seconds = time.perf_counter() - started
-    call = result[job.method]["call" if job.method == "twins" else "decision"]
-    record(SCORES, method=job.method, call=str(call))
+    record(SCORES, method=job.method, decision=str(result[job.method]["decision"]))
     record(SCORE_SECONDS, seconds, method=job.method)
     return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=seconds, **result)

@@ -9,13 +9,13 @@ Rows = Annotated[list[Row], Field(fail_fast=True)]
 Labels = Annotated[list[str | int], Field(fail_fast=True)]
 
 
-class Told(BaseModel):
+class Schema(BaseModel):
     """What is written under a field describes it in OpenAPI, too."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
 
-class Answers(Told):
+class Answers(Schema):
     """A suspect's answers to a method's first questions, in their order: a row of probabilities each, one a class, or a label each."""
 
     model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
@@ -25,13 +25,13 @@ class Answers(Told):
     labels: Labels | None = None
 
 
-class Status(Told):
+class Status(Schema):
     """That the service, or its store, answers."""
 
     status: Literal["alive", "ready"]
 
 
-class KitSummary(Told):
+class KitSummary(Schema):
     """What a kit's manifest says."""
 
     id: str
@@ -53,7 +53,7 @@ class KitSummary(Told):
     """That nobody is to be accused by it, if a trial recipe made it."""
 
 
-class Page(Told):
+class Page(Schema):
     """A list, or a part of one."""
 
     next: str | None = None
@@ -66,14 +66,14 @@ class Kits(Page):
     kits: list[KitSummary]
 
 
-class Question(Told):
+class Question(Schema):
     """An image that a suspect is asked: its number, and its pixels in [0, 1], channel by channel, row by row."""
 
     query: int
     image: list[float]
 
 
-class Questions(Told):
+class Questions(Schema):
     """Every image that a suspect has to be asked, in order."""
 
     image_shape: tuple[int, int, int]
@@ -105,16 +105,16 @@ class KitDetail(KitSummary):
     paper: "PaperTest"
 
 
-class Checked(Told):
+class Checked(Schema):
     """One check of what the verdict assumes: that the victim is a draw of the procedure that made its twins."""
 
     check: str
     state: Literal["ok", "caution", "refused", "no references"]
     p_value: float | None
-    told: str
+    text: str
 
 
-class PaperTest(Told):
+class PaperTest(Schema):
     """The paper's t-test: how many views of how many datapoints, and what has to be said beside it."""
 
     views: int
@@ -126,24 +126,24 @@ class PaperTest(Told):
     caution: str
 
 
-class Normal(Told):
+class Normal(Schema):
     """A p-value beside the rank's, which rests on the twins' statistics being normal; ``normality`` is the p of a test that they are."""
 
     p_value: float | None
     normality: float | None
 
 
-class Beyond(Told):
+class Beyond(Schema):
     """Of a victim that many models resemble: how many references, of how many, have as much of it as the suspect has."""
 
     above: int
     references: int
 
 
-class TwinVerdict(Told):
+class TwinVerdict(Schema):
     """The verdict by the twin test: where the victim stands among models that were trained as it was but for the seed."""
 
-    call: Literal["stolen", "not shown", "cannot tell"]
+    decision: Literal["stolen", "not shown", "cannot tell"]
     reason: str
     p_value: float | None
     smallest_p: float
@@ -165,10 +165,10 @@ class TwinVerdict(Told):
     queries: int
     budget: int
     settled: bool
-    """No further answers would change the call."""
+    """No further answers would change the decision."""
     cautions: list[str]
     headline: str
-    """The call as it is shown: a weak one is marked."""
+    """The decision as it is shown: a weak one is marked."""
     frequency: str
     """The level as a frequency: in how many cases a model made without the victim is called this."""
     weak: bool
@@ -180,7 +180,7 @@ class TwinVerdict(Told):
     hint: str
 
 
-class PaperVerdict(Told):
+class PaperVerdict(Schema):
     """The paper's test."""
 
     decision: Literal["piracy", "inconclusive"]
@@ -199,7 +199,7 @@ class PaperVerdict(Told):
     """The kit's own for this test."""
 
 
-class Score(Told):
+class Score(Schema):
     """A verdict and what it rests on."""
 
     kit: str
@@ -215,7 +215,7 @@ class Score(Told):
     """Under which the verdict is kept, at /verdicts; "" if this service keeps none, or there is no room for it."""
 
 
-class AuditRequest(Told):
+class AuditRequest(Schema):
     """A suspect for the service to ask."""
 
     model_config = ConfigDict(extra="forbid")
@@ -234,7 +234,7 @@ class AuditRequest(Told):
     suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
     """How many classes the suspect has, where they are not the kit's."""
     ask_everything: bool = False
-    """Ask all questions, even when the call is settled, or when the first answers are no better than by chance."""
+    """Ask all questions, even when the decision is settled, or when the first answers are no better than by chance."""
 
     fresh: bool = False
     """Ask everything anew: use no answers of the audits before, and leave them as they are."""
@@ -243,10 +243,10 @@ class AuditRequest(Told):
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
-class Trouble(Told):
+class Trouble(Schema):
     """A suspect that does not answer just now."""
 
-    told: str
+    text: str
     """All of it, in words."""
     reason: str
     times: int
@@ -258,14 +258,14 @@ class Trouble(Told):
     """After so many it is given up before; 0 for no such limit."""
 
 
-class Progress(Told):
+class Progress(Schema):
     """How far an audit is; what is not known yet, or not so, is null."""
 
     queries: int | None = None
     budget: int | None = None
     charged: int | None = None
     """Queries that the suspect may have charged for, over all audits of it that share answers."""
-    call: Literal["stolen", "not shown", "cannot tell"] | None = None
+    decision: Literal["stolen", "not shown", "cannot tell"] | None = None
     rank: int | None = None
     twins: int | None = None
     p_value: float | None = None
@@ -289,7 +289,7 @@ class AuditResult(TwinVerdict):
     """Of the store; null where there was no use in asking."""
 
 
-class Audit(Told):
+class Audit(Schema):
     """An audit, how far it is, and what came of it."""
 
     id: str
@@ -320,7 +320,7 @@ class Reports(Page):
     reports: list[str]
 
 
-class Problem(Told):
+class Problem(Schema):
     """RFC 9457, with what was found and what was expected; "" where there is nothing to compare."""
 
     type: str = "about:blank"

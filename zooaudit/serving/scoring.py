@@ -15,7 +15,7 @@ from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, TwinVerdict
 from zooaudit.verdict.several import one_of
 from zooaudit.verdict.twin_test import Examined
-from zooaudit.verdict.wording import told
+from zooaudit.verdict.wording import facts
 
 Method = Literal["twins", "paper"]
 
@@ -75,7 +75,7 @@ def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
 
 def rendered(verdict: TwinVerdict, hint: str = "") -> dict[str, Any]:
     """A verdict of the twin test as callers get it."""
-    return told(verdict) | {"hint": hint}
+    return facts(verdict) | {"hint": hint}
 
 
 def _by_paper(jobs: Sequence[Job]) -> list[Result]:

@@ -22,7 +22,7 @@ router = APIRouter()
 Mine = Annotated[Key, needs("score", "audit", "admin")]
 Trusted = Annotated[Key, needs("evidence")]
 UNEXPLAINED: dict[int | str, dict[str, Any]] = {409: {}, 410: {}}
-CALLS = Literal["", "stolen", "not shown", "cannot tell", "queued", "running", "failed", "cancelled", "piracy", "inconclusive"]
+DECISIONS = Literal["", "stolen", "not shown", "cannot tell", "queued", "running", "failed", "cancelled", "piracy", "inconclusive"]
 ZIPPED = UNEXPLAINED | {200: {"content": {"application/zip": {}}}}
 
 
@@ -39,13 +39,13 @@ def whose(service: Shared, key: Annotated[Key, needs(*SCOPES)]) -> Caller:
 
 @router.get("/verdicts", tags=["verdicts"])
 async def verdicts(
-    service: Shared, key: Mine, kind: Literal["", "score", "audit"] = "", call: CALLS = "",
+    service: Shared, key: Mine, kind: Literal["", "score", "audit"] = "", decision: DECISIONS = "",
     text: Annotated[str, Query(max_length=200, description="part of the suspect's name or of the kit's id")] = "",
     limit: Limit = 50, cursor: Cursor = None,
 ) -> Listing:  # fmt: skip
     """Scores and audits of this key, the newest first; with the scope admin, everybody's."""
     before = place_of(cursor, (float, str))
-    wanted = Wanted(_whose(key), kind, call, text, (before[0], before[1]) if before else None, limit + 1)
+    wanted = Wanted(_whose(key), kind, decision, text, (before[0], before[1]) if before else None, limit + 1)
     rows = await service.audits.kept("listed", wanted)
     last = rows[limit - 1] if len(rows) > limit else None
     return Listing(verdicts=[Listed(**r) for r in rows[:limit]], next=cursor_of((last["made"], last["id"])) if last else None)

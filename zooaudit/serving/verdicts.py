@@ -26,12 +26,12 @@ ANSWERS_BYTES = 2 * 2**30
 """Of all answers that are kept; beyond it the oldest go, the verdicts on them stay."""
 PAGE = 200
 """Rows that are read at once."""
-COLUMNS = ("id", "made", "by", "kit", "suspect", "call", "answers", "asked", "told")
+COLUMNS = ("id", "made", "by", "kit", "suspect", "decision", "answers", "asked", "told")
 FORMAT = 1
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
-    id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL, call TEXT NOT NULL,
+    id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL, decision TEXT NOT NULL,
     answers TEXT NOT NULL, asked TEXT NOT NULL, told TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS scores_by_time ON scores (made, id);
@@ -47,14 +47,14 @@ class Wanted:
     Attributes:
         by: a key's name; None for everybody's.
         kind: ``score`` or ``audit``; "" for both.
-        call: a call, or the state of an audit that has none.
+        decision: one, or the state of an audit that has none.
         text: a part of the suspect's name or of the kit's id.
         before: time and id of the last one seen.
     """
 
     by: str | None
     kind: str = ""
-    call: str = ""
+    decision: str = ""
     text: str = ""
     before: tuple[float, str] | None = None
     limit: int = 50
@@ -91,9 +91,9 @@ class Verdicts:
         suspect = without_keys(str(told["suspect"]))
         about = [by, told["digest"], suspect, told["answers_sha256"], asked, METHOD]
         id_ = digest_of(about)
-        call = told["twins"]["call"] if told.get("twins") else told["paper"]["decision"]
+        decision = told["twins"]["decision"] if told.get("twins") else told["paper"]["decision"]
         kept = told | {"suspect": suspect, "id": id_}
-        row = (id_, time.time(), by, told["kit"], suspect, call, told["answers_sha256"], json.dumps(asked), json.dumps(kept))
+        row = (id_, time.time(), by, told["kit"], suspect, decision, told["answers_sha256"], json.dumps(asked), json.dumps(kept))
         self._answers.put(told["answers_sha256"], answers)
         with self._lock:
             try:
@@ -133,7 +133,7 @@ class Verdicts:
         """Filtered by the database: there may be millions."""
         clauses: list[str] = ["(made, id) < (?, ?)"]
         values: list[Any] = []
-        for column, value in (("by", wanted.by), ("call", wanted.call or None)):
+        for column, value in (("by", wanted.by), ("decision", wanted.decision or None)):
             if value is not None:
                 clauses, values = [*clauses, f"{column} = ?"], [*values, value]
         if wanted.text:
@@ -162,7 +162,7 @@ class Verdicts:
 
 def _of_score(row: dict[str, Any]) -> dict[str, Any]:
     judged = row["told"].get("twins") or {}
-    found = {name: row[name] for name in ("id", "made", "by", "kit", "suspect", "call")}
+    found = {name: row[name] for name in ("id", "made", "by", "kit", "suspect", "decision")}
     method = "twins" if judged else "paper"
     return found | {"kind": "score", "method": method, "state": "done", "level": judged.get("level"), "p_value": judged.get("p_value")}
 
@@ -171,13 +171,13 @@ def _of_audit(row: dict[str, Any]) -> dict[str, Any]:
     """Without the suspect's settings, which may hold its key."""
     result, asked = row["result"] or {}, row["asked"]
     found = {name: row[name] for name in ("id", "made", "by", "kit", "state")}
-    found |= {"suspect": without_keys(str(asked["suspect"].get("url", ""))), "call": result.get("call", ""), "method": "twins"}
+    found |= {"suspect": without_keys(str(asked["suspect"].get("url", ""))), "decision": result.get("decision", ""), "method": "twins"}
     return found | {"kind": "audit", "level": result.get("level", asked.get("level")), "p_value": result.get("p_value")}
 
 
 def _fits(row: dict[str, Any], wanted: Wanted) -> bool:
     text = wanted.text.lower()
-    return (not text or text in row["suspect"].lower() or text in row["kit"]) and wanted.call in ("", row["call"] or row["state"])
+    return (not text or text in row["suspect"].lower() or text in row["kit"]) and wanted.decision in ("", row["decision"] or row["state"])
 
 
 class Answers:

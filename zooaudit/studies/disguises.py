@@ -24,7 +24,7 @@ from zooaudit.studies.validity import Row, by
 from zooaudit.suspects.access import LADDER
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.defences import DEFENCES, Defence
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 
 ASKED = "1,000"
 """Which of ``ASKINGS``."""
@@ -37,7 +37,7 @@ SEED = 0
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Given:
     """A thief's answers float32 ``[n, K]``: to the kit's questions, and to what he is usually asked."""
 
     questions: Tensor
@@ -64,19 +64,19 @@ class _Scene:
         return Trial.of(self.owner, next(a for a in ASKINGS if a.name == ASKED))
 
     @cached_property
-    def images(self) -> Told:
+    def images(self) -> Given:
         """Questions and usual images, float in [0, 1]."""
         pools = self.owner.pools(self.trial.families)
-        return Told(to_unit(pools.images[self.trial.rows]), to_unit(self.owner.collection.pools["natural"][:USUAL]))
+        return Given(to_unit(pools.images[self.trial.rows]), to_unit(self.owner.collection.pools["natural"][:USUAL]))
 
     @cached_property
-    def plain(self) -> dict[str, Told]:
+    def plain(self) -> dict[str, Given]:
         """Answers as they are, by thief."""
         given = self.owner.answers(self.owner.thieves, self.trial.families)[:, self.trial.rows]
-        return {a.id: Told(one, self._usual(a)) for a, one in zip(self.owner.thieves, given, strict=True)}
+        return {a.id: Given(one, self._usual(a)) for a, one in zip(self.owner.thieves, given, strict=True)}
 
     @cached_property
-    def other(self) -> Told:
+    def other(self) -> Given:
         """An independent model's answers: of those of nobody or of other owners, the most accurate that was trained on labels."""
         ours = {a.id for a in self.owner.candidates}
         free = [
@@ -86,7 +86,7 @@ class _Scene:
         if not free:
             raise ModelError(f"{self.owner.name} has no independent innocent without an interface; expected one to answer for its thieves")
         best = max(free, key=lambda a: (a.accuracy, a.id))
-        return Told(self.owner.answers([best], self.trial.families)[0, self.trial.rows], self._usual(best))
+        return Given(self.owner.answers([best], self.trial.families)[0, self.trial.rows], self._usual(best))
 
     @property
     def names(self) -> list[str]:
@@ -104,10 +104,10 @@ class _Scene:
             for (thief, one), compared in zip(told.items(), self.trial.compared_answers(given, access), strict=True):
                 verdict = decided(test, last(compared), LEVEL)
                 yield self._row(thief, one) | {
-                    "disguise": name, "access": access.name, "call": str(verdict.call), "p": verdict.p_value, "rank": verdict.rank,
+                    "disguise": name, "access": access.name, "decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank,
                 }  # fmt: skip
 
-    def _row(self, thief: About, told: Told) -> Row:
+    def _row(self, thief: About, told: Given) -> Row:
         labels = self.owner.collection.labels[:USUAL]
         before, after = (float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, told.usual))
         return {
@@ -115,7 +115,7 @@ class _Scene:
             "accuracy": after, "cost": before - after,
         }  # fmt: skip
 
-    def _behind(self, name: str, thief: About) -> Told | None:
+    def _behind(self, name: str, thief: About) -> Given | None:
         """None of a thief without weights, where questions are changed."""
         plain = self.plain[thief.id]
         share = next((s for s in SHARES if _mixed_name(s) == name), None)
@@ -126,14 +126,14 @@ class _Scene:
         if asked is None:
             return None
         together = defence.answers(torch.cat([asked.questions, asked.usual]), SEED)
-        return Told(*together.split([len(asked.questions), len(asked.usual)]))
+        return Given(*together.split([len(asked.questions), len(asked.usual)]))
 
-    def _asked(self, defence: Defence, thief: About) -> Told | None:
+    def _asked(self, defence: Defence, thief: About) -> Given | None:
         module = load_one(self.load, self.owner.collection.folder / "models", thief.id)
         if module is None:
             return None
         box = TorchBlackBox(module, self.plain[thief.id].usual.shape[1])
-        return Told(*(torch.cat([box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence)))
+        return Given(*(torch.cat([box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence)))
 
     def _changed(self, defence: Defence) -> tuple[Tensor, Tensor]:
         """Questions and usual images as this defence makes them, the same for every thief."""
@@ -146,19 +146,19 @@ def _mixed_name(share: float) -> str:
     return f"another model answers the {share:.0%} he is least sure of"
 
 
-def _mixed(own: Told, other: Told, share: float) -> Told:
+def _mixed(own: Given, other: Given, share: float) -> Given:
     """The other model's answers wherever the own are less sure than ``share`` of the usual ones."""
     least = own.usual.amax(1).quantile(share)
 
     def mixed(mine: Tensor, theirs: Tensor) -> Tensor:
         return torch.where(mine.amax(1, keepdim=True) < least, theirs, mine)
 
-    return Told(mixed(own.questions, other.questions), mixed(own.usual, other.usual))
+    return Given(mixed(own.questions, other.questions), mixed(own.usual, other.usual))
 
 
 def found(part: Sequence[Row]) -> tuple[int, int]:
     """How many were found, of how many."""
-    return sum(r["call"] == Call.STOLEN for r in part), len(part)
+    return sum(r["decision"] == Decision.STOLEN for r in part), len(part)
 
 
 def cost(part: Sequence[Row]) -> float:

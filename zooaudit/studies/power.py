@@ -12,7 +12,7 @@ from zooaudit.studies.rates import shown
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, decided, draws, last
 from zooaudit.studies.validity import EARLY, ONCE, SHOWN, Row, by, of
 from zooaudit.suspects.access import Access
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.ranking import smallest_p
 from zooaudit.zoo.planner import shares
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
@@ -83,7 +83,7 @@ def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], lev
     for access in accesses:
         for thief, compared in zip(thieves, trial.compared(thieves, access), strict=True):
             verdict = decided(test, last(compared) if rule == ONCE else compared, level)
-            told = {"call": str(verdict.call), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
+            told = {"decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
             lead = verdict.statistics[0] - max(verdict.statistics[1:]) if verdict.statistics else None
             yield kit | {"access": access.name} | _of(thief) | told | {"lead": lead}
 
@@ -97,7 +97,7 @@ def _of(thief: About) -> Row:
 
 def found(part: Sequence[Row]) -> tuple[int, int]:
     """How many were found, of how many."""
-    return sum(r["call"] == Call.STOLEN for r in part), len(part)
+    return sum(r["decision"] == Decision.STOLEN for r in part), len(part)
 
 
 def outcome(rows: Sequence[Row]) -> Outcome:
@@ -112,7 +112,7 @@ def _findings(rows: Sequence[Row]) -> Iterator[Finding]:
             early = of(rows, curve="", rule=EARLY, questions=asking.name, access=access)
             for taken, who in ((True, "who took weights"), (False, "who asked")):
                 mine = of(part, taken=taken)
-                queries = [r["queries"] for r in of(early, taken=taken) if r["call"] == Call.STOLEN]
+                queries = [r["queries"] for r in of(early, taken=taken) if r["decision"] == Decision.STOLEN]
                 stopping = (
                     f"; stopping early {shown(*found(of(early, taken=taken)))}, median {median(queries):g} queries" if queries else ""
                 )

@@ -45,7 +45,7 @@ NO_TWINS = unclaimed(
     "0 twins",
     "it ranks a victim among its twins, models of the same training with other seeds; the benchmarks publish none",
 )
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(eq=False)
@@ -78,7 +78,7 @@ class Run:
     found: Found
     images: Images
     artifacts: Artifacts
-    told: Told
+    progress: Progress
     _digests: dict[str, str] = field(default_factory=dict, init=False)
 
     def rows(self) -> Iterator[Row]:
@@ -92,7 +92,7 @@ class Run:
             id_ = f"{self._id(victim)}.{digest_of([pair.suspect, self._digest(pair.suspect)])}"
             if not self.artifacts.has(SCORES, id_):
                 made = made or [self._questions(victim)]
-                self.told(f"{self.benchmark.group}: {pair.suspect} ({number} of {len(pairs)})")
+                self.progress(f"{self.benchmark.group}: {pair.suspect} ({number} of {len(pairs)})")
                 table = pa.Table.from_pylist(list(self._scored(made[0], pair)))
                 self.artifacts.save(SCORES, id_, {ROWS: table_to_bytes(table)}, {"victim": victim, "suspect": pair.suspect})
             yield from pq.read_table(io.BytesIO(self.artifacts.load(SCORES, id_).read(ROWS))).to_pylist()
@@ -113,7 +113,7 @@ class Run:
         module, device, id_ = self._load(victim), pick_device(), self._id(victim)
         images, labels = self.images.images.to(device), self.images.labels.to(device)
         if not self.artifacts.has(QUESTIONS, id_):
-            self.told(f"{self.benchmark.group}: questions from {victim}")
+            self.progress(f"{self.benchmark.group}: questions from {victim}")
             crafted = Crafted(module, images, labels, self._asked(module, images), many=BUDGETS[-1])
             self._check(victim, float(crafted.right.float().mean()))
             content = crafted.made() | {"answers": crafted.answers}
@@ -168,13 +168,13 @@ def left_out(benchmark: Benchmark, found: Found) -> dict[str, str]:
 
 def run_published(
     study: ModelsStudy, place: Path, artifacts: Artifacts, provenance: Mapping[str, Any], reading: Reading = PLAIN,
-    told: Told = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> Result:  # fmt: skip
     """Run the protocol on the published models in a folder; what was asked once is only read the second time.
 
     Args:
         reading: what the user says of how the images are read.
-        told: called before each step that takes a while.
+        progress: called before each step that takes a while.
 
     Raises:
         DataError, ModelError: images, weights or configurations do not fit, and which.
@@ -193,7 +193,7 @@ def run_published(
         )
     for name in {n for b in chosen for n in map(stored, b.models)} & found.folders.keys():
         checked(found.folders[name])  # before anything takes long
-    runs = [Run(b, found, read_images(place, b, reading), artifacts, told) for b in chosen]
+    runs = [Run(b, found, read_images(place, b, reading), artifacts, progress) for b in chosen]
     before = len(artifacts.ids(SCORES))
     rows = [row for run in runs for row in run.rows()]
     outcome = replace(qurd.outcome(rows, [NO_TWINS]), excluded=missing)

@@ -19,7 +19,7 @@ from zooaudit.studies.trials import ASKINGS, LEVEL, Trial, last
 from zooaudit.studies.validity import Row, by
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.decision import Asked, Call, Standing, decide
+from zooaudit.verdict.decision import Asked, Decision, Standing, decide
 from zooaudit.verdict.ranking import ranked
 from zooaudit.verdict.statistic import standardised
 
@@ -53,9 +53,9 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
         test = trial.test.at_once()
         for access in (Access(), Access("label")):
             for suspect, compared in zip(suspects, trial.compared(suspects, access), strict=True):
-                call = test.call(last(compared), aside=False).call
+                decision = test.decide(last(compared), aside=False).decision
                 told = {"method": f"twin test, {asking.name}", "access": access.name, "asked": test.budget}
-                told |= {"stolen": call is Call.STOLEN, "first": int(compared.looks[-1].argmax())}
+                told |= {"stolen": decision is Decision.STOLEN, "first": int(compared.looks[-1].argmax())}
                 yield _row(owner, suspect) | told | {"over_references": None, "own_rule": None}  # a table has the first row's columns
 
 
@@ -111,7 +111,7 @@ def _judged(method: Method, scores: np.ndarray, asked: int) -> Row:
     looks = standardised(scores)[None]
     verdict = decide(Standing(ranked(looks, 1), looks[0], asked, None, None), LEVEL, Asked(method.access, asked, asked))
     told = {"method": method.name, "access": method.access, "asked": asked}
-    return told | {"stolen": verdict.call is Call.STOLEN, "first": _alone_first(scores)}
+    return told | {"stolen": verdict.decision is Decision.STOLEN, "first": _alone_first(scores)}
 
 
 def _alone_first(scores: np.ndarray) -> int:

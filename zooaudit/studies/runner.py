@@ -97,18 +97,18 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
 
 def run_on_models(
     study: ModelsStudy, owners: Sequence[Owner], left_out: Mapping[str, str], artifacts: Artifacts, provenance: Mapping[str, Any],
-    load: Load | None = None, told: Callable[[str], None] = lambda _: None,
+    load: Load | None = None, progress: Callable[[str], None] = lambda _: None,
 ) -> Result:  # fmt: skip
     """Run a study on models that somebody else trained; each owner's rows are kept in the store, and only read the second time.
 
     Args:
         left_out: owners that cannot be studied, and why.
         load: gives a model's module, for studies that ask models anew.
-        told: called with each owner's name, before its turn.
+        progress: called with each owner's name, before its turn.
     """
     started, rows, fresh = time.perf_counter(), [], False
     for owner in owners:
-        told(owner.name)
+        progress(owner.name)
         digest = owner.collection.digest(owner.ids, owner.name if study.trained else "")
         id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, owner.name, digest])}"
         if not artifacts.has(OWNERS, id_):

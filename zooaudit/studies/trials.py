@@ -120,7 +120,7 @@ class Trial:
 
     def _read(self, answers: Tensor, access: Access) -> list[tuple[Access, list[int], Tensor]]:
         """How suspects' answers are read; which suspects; and what those tell, ``[suspects, n, K]``."""
-        told = access.told(answers)
+        told = access.reduced(answers)
         groups: dict[Access, list[int]] = {}
         for row, given in enumerate(told):
             groups.setdefault(self.test.read_as(None, given), []).append(row)
@@ -142,7 +142,7 @@ def decided(test: TwinTest, compared: Compared, level: float = LEVEL) -> TwinVer
 
 def _by_look(test: TwinTest, compared: Compared, level: float) -> Iterator[TwinVerdict]:
     for count, queries in enumerate(test.looks, 1):
-        yield test.call(replace(compared, looks=compared.looks[:count], queries=queries), level, aside=False)
+        yield test.decide(replace(compared, looks=compared.looks[:count], queries=queries), level, aside=False)
 
 
 def draws(models: Sequence[About], count: int, times: int) -> list[list[About]]:

@@ -17,7 +17,7 @@ from zooaudit.studies.pictures import panels
 from zooaudit.studies.rates import leaning, luck, shown, worst
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
 from zooaudit.suspects.access import Access
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked
 from zooaudit.verdict.twin_test import Compared, TwinTest
@@ -70,7 +70,7 @@ def _checked(test: TwinTest) -> Row:
         "refused": bool(refused),
         "cautions": len(cautions),
         "off": "; ".join(off),
-        "told": "\n".join(c.line for c in test.exchangeability),
+        "text": "\n".join(c.line for c in test.exchangeability),
     }
 
 
@@ -88,11 +88,11 @@ def _counted(
         counts = found.setdefault(
             (family, owner.source(about)), {"n": 0, "first": 0, "stolen": 0, "cannot_tell": 0, "ranks": [0] * len(order)}
         )
-        call, rank = test.call(one, aside=False).call, ranked(one.looks, len(test.looks)).rank
+        decision, rank = test.decide(one, aside=False).decision, ranked(one.looks, len(test.looks)).rank
         counts["n"] += 1
         counts["first"] += rank == 1
-        counts["stolen"] += call is Call.STOLEN
-        counts["cannot_tell"] += call is Call.CANNOT_TELL
+        counts["stolen"] += decision is Decision.STOLEN
+        counts["cannot_tell"] += decision is Decision.CANNOT_TELL
         counts["ranks"][rank - 1] += 1
     return found
 

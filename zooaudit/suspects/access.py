@@ -15,7 +15,7 @@ Kind = Literal["probabilities", "top", "rounded", "label"]
 
 @dataclass(frozen=True)
 class Access:
-    """One rung of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 of the others."""
+    """One level of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 of the others."""
 
     kind: Kind = "probabilities"
     detail: int = 0
@@ -30,7 +30,7 @@ class Access:
         """By its ``name``: ``Access.named("top-3")``.
 
         Raises:
-            ConfigError: no rung has that name.
+            ConfigError: no access level has that name.
         """
         kind, _, detail = name.partition("-")
         if (kind in ("top", "rounded")) != detail.isdecimal() or kind not in ("probabilities", "top", "rounded", "label"):
@@ -39,12 +39,12 @@ class Access:
 
     @staticmethod
     def seen(answers: Tensor) -> "Access":
-        """The rung that answers ``[n, K]`` look as if they came from: what an interface that is not described tells.
+        """The access level that answers ``[n, K]`` look as if they came from: what an interface that is not described shows.
 
         Labels, then the fewest decimals (up to 4) that all of them have, then the largest number of classes that any of them names.
         """
         label = Access("label")
-        if torch.equal(label.told(answers), answers):
+        if torch.equal(label.reduced(answers), answers):
             return label
         for decimals in range(1, 5):
             if torch.allclose(torch.round(answers, decimals=decimals), answers, rtol=0, atol=1e-6):
@@ -53,7 +53,7 @@ class Access:
         return Access("top", named) if named < answers.shape[1] else Access()
 
     def within(self, seen: "Access") -> bool:
-        """Whether an interface of which ``seen`` is what it looks like tells at least as much as this rung claims."""
+        """Whether an interface of which ``seen`` is what it looks like shows at least as much as this level claims."""
         if seen.kind == "probabilities" or self.kind == "label":
             return True
         return self.kind == seen.kind and self.detail <= seen.detail
@@ -62,7 +62,7 @@ class Access:
     def name(self) -> str:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind
 
-    def told(self, answers: Tensor) -> Tensor:
+    def reduced(self, answers: Tensor) -> Tensor:
         """What a suspect that would answer ``answers``, probabilities float32 ``[..., K]``, tells here: the same shape.
 
         A class that is not told is 0; a label is 1 for its class. Rounded answers need not sum to 1.
@@ -87,4 +87,4 @@ def top_k(answers: Tensor, k: int) -> Tensor:
 
 
 LADDER = (Access(), Access("top", 3), Access("top", 1), Access("rounded", 2), Access("rounded", 1), Access("label"))
-"""The rungs that a kit is calibrated for."""
+"""The access levels that a kit is calibrated for."""

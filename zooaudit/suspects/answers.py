@@ -26,7 +26,7 @@ FLOAT32 = np.dtype("<f4")
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class AnswerRows:
     """Answers as they came, in the order of the questions.
 
     Attributes:
@@ -79,7 +79,7 @@ def _by_rows(numbers: Tensor, wide: int) -> Tensor:
     return numbers.view(-1, wide)
 
 
-def _csv(body: bytes) -> Told:
+def _csv(body: bytes) -> AnswerRows:
     csv.field_size_limit(MOST_BYTES)
     rows = csv.DictReader(io.StringIO(body.decode("utf-8-sig")))
     return _told([{str(k): _plain(v) for k, v in row.items()} for row in rows], rows.fieldnames or ())
@@ -93,7 +93,7 @@ def _plain(value: Any) -> Any:
         return value
 
 
-def _json(body: bytes) -> Told:
+def _json(body: bytes) -> AnswerRows:
     found = json.loads(body, object_pairs_hook=_once)
     if isinstance(found, list) and all(isinstance(row, dict) for row in found):
         return _told(found, list(found[0]) if found else ())
@@ -105,7 +105,7 @@ def _json(body: bytes) -> Told:
         raise AnswersError.of("both answers and labels" if given else "neither answers nor labels", "one of them")
     if others := [ascii(name)[:40] for name in found if name not in ("answers", "labels")]:
         raise AnswersError.of(f"other fields than answers or labels: {', '.join(others[:5])}", "one of them, and nothing else")
-    return Told(next(iter(given.values())))
+    return AnswerRows(next(iter(given.values())))
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,16 +116,16 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _told(rows: list[dict[str, Any]], names: Sequence[str]) -> Told:
+def _told(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRows:
     """Objects with ``query`` and an answer."""
     if not rows:
         raise AnswersError.of("no rows", "one for each query")
     column = column_of(names)
     order = in_order([row.get(QUERY) for row in rows])
-    return Told([rows[i].get(column) for i in order], [str(row[KIT]) for row in rows if row.get(KIT) not in (None, "")])
+    return AnswerRows([rows[i].get(column) for i in order], [str(row[KIT]) for row in rows if row.get(KIT) not in (None, "")])
 
 
-def _npy(body: bytes) -> Told:
+def _npy(body: bytes) -> AnswerRows:
     """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. Its header is looked at before anything is made of it."""
     file = io.BytesIO(body)
     version = np.lib.format.read_magic(file)
@@ -145,21 +145,21 @@ def _npy(body: bytes) -> Told:
     if array.ndim == 1:
         if dtype.kind == "f":
             raise AnswersError.of(f"{dtype} {shape}", "float [questions, classes], or labels [questions]: whole numbers, or names")
-        return Told(array.tolist())
+        return AnswerRows(array.tolist())
     if dtype.kind == "U":
         raise AnswersError.of(f"{dtype} {shape}", "numbers, one a class in each row")
     with np.errstate(over="ignore", invalid="ignore"):
-        return Told(torch.from_numpy(np.ascontiguousarray(array.astype(np.float32))))
+        return AnswerRows(torch.from_numpy(np.ascontiguousarray(array.astype(np.float32))))
 
 
-def _raw(body: bytes) -> Told:
+def _raw(body: bytes) -> AnswerRows:
     if len(body) % FLOAT32.itemsize:
         raise AnswersError.of(f"{len(body):,} bytes", "little-endian float32: a multiple of 4 for each class")
-    return Told(torch.from_numpy(np.frombuffer(body, FLOAT32).astype(np.float32)))
+    return AnswerRows(torch.from_numpy(np.frombuffer(body, FLOAT32).astype(np.float32)))
 
 
-def _arrow(body: bytes) -> Told:
-    return Told(*answers_of(from_stream(body)))
+def _arrow(body: bytes) -> AnswerRows:
+    return AnswerRows(*answers_of(from_stream(body)))
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Format:
     ending: str
     media: str
     holds: str
-    read: Callable[[bytes], Told] | None
+    read: Callable[[bytes], AnswerRows] | None
 
 
 _BY_QUERY = '`[{"query": 0, "probabilities": [...]}, ...]`'
@@ -195,7 +195,7 @@ BY_MEDIA: Mapping[str, Format] = {f.media: f for f in FORMATS}
 ENDINGS = ", ".join(BY_ENDING)
 
 
-def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | None = None) -> Told:
+def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | None = None) -> AnswerRows:
     """Answers out of bytes of a format.
 
     Args:
@@ -212,7 +212,7 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | N
         table, rows = limited_parquet.reader.table(body, limited_parquet.ROWS_ANY if most is None else most, most_bytes or MOST_TABLE_BYTES)
         if most is not None and rows > most:
             raise AnswersError.of(f"{rows:,} rows", f"1 to {most:,}, one a question")
-        return Told(*answers_of(table))
+        return AnswerRows(*answers_of(table))
     except AnswersError:
         raise
     except (ValueError, RecursionError, pa.ArrowException, csv.Error, SyntaxError, MemoryError, OverflowError) as error:

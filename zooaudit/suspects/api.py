@@ -113,7 +113,7 @@ class ApiBlackBox:
     remote: where it is and how it is asked.
     ledger: of this suspect; answers in it are not asked for again.
     transport: carries the questions; closed by whoever made it.
-    told: whether its interface was described, so that its values are taken as they are.
+    described: whether its interface was described, so that its values are taken as they are.
     pace: by ``remote.rate`` unless given.
     cancelled: looked at before every request; true ends the asking.
     abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
@@ -122,11 +122,11 @@ class ApiBlackBox:
     """
 
     def __init__(
-        self, remote: Remote, ledger: Ledger, transport: Transport, told: bool = False, rate_limit: RateLimit | None = None,
+        self, remote: Remote, ledger: Ledger, transport: Transport, described: bool = False, rate_limit: RateLimit | None = None,
         cancelled: Halted = lambda: False, abandoned: Halted | None = None, say: Callable[[str], None] = silent,
         troubled: Troubled = untroubled,
     ) -> None:  # fmt: skip
-        self._remote, self._ledger, self._transport, self._told = remote, ledger, transport, told
+        self._remote, self._ledger, self._transport, self._described = remote, ledger, transport, described
         self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
         self._rate_limit = rate_limit or RateLimit(remote.rate)
         self._telling = Telling(remote.shown, say, troubled, remote.timeout_s)
@@ -175,7 +175,7 @@ class ApiBlackBox:
         forms = {form for _, form in rows}
         if len(forms) > 1:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms))}", "all of one form")
-        reading: Reading = "guess" if forms == {"list"} and not self._told else "told"
+        reading: Reading = "guess" if forms == {"list"} and not self._described else "stated"
         return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.shown, reading)
 
     def _ask_all(self, asking: Asking) -> None:

@@ -10,7 +10,7 @@ from zooaudit.errors import AnswersError, ColumnsError, ModelError, first_line
 SUM_TOLERANCE = 1e-3
 SCALED = 0.05
 """Of their mean, the most that sums of rows that were probabilities once deviate by, after rounding. Of logits they deviate by far more."""
-Reading = Literal["any", "guess", "told"]
+Reading = Literal["any", "guess", "stated"]
 
 
 class BlackBox(Protocol):
@@ -99,7 +99,7 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
         bad = int((~torch.isfinite(scores)).any(1).sum())
         raise AnswersError(f"{name} gave NaN or infinite values for {bad} of {count} images; expected finite logits or probabilities")
     bounded = bool(((scores >= 0) & (scores <= 1 + SUM_TOLERANCE)).all())
-    if reading == "told":
+    if reading == "stated":
         if not bounded:
             raise AnswersError.of(f"values from {scores.min():.3g} to {scores.max():.3g}", f"what {name} is said to tell: values in [0, 1]")
         return scores

@@ -20,7 +20,7 @@ RECORDED = 500
 
 
 @dataclass(frozen=True)
-class Told:
+class TensorInfo:
     """A tensor as a model tells of it; "" and None are what it does not tell."""
 
     name: str
@@ -40,8 +40,8 @@ class Model:
         binary: whether it takes the binary form over HTTP.
     """
 
-    inputs: tuple[Told, ...] = ()
-    outputs: tuple[Told, ...] = ()
+    inputs: tuple[TensorInfo, ...] = ()
+    outputs: tuple[TensorInfo, ...] = ()
     most: int | None = None
     binary: bool = False
 
@@ -58,7 +58,7 @@ def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
     )
 
 
-def _tensors(found: Any) -> tuple[Told, ...]:
+def _tensors(found: Any) -> tuple[TensorInfo, ...]:
     return (
         tuple(_told(t) for t in found[:LONGEST] if isinstance(t, dict) and isinstance(t.get("name"), str))
         if isinstance(found, list)
@@ -66,10 +66,10 @@ def _tensors(found: Any) -> tuple[Told, ...]:
     )
 
 
-def _told(tensor: dict[str, Any]) -> Told:
+def _told(tensor: dict[str, Any]) -> TensorInfo:
     kind, shape = tensor.get("datatype"), tensor.get("shape")
     whole = isinstance(shape, list) and 0 < len(shape) <= LONGEST and all(isinstance(s, int) and not isinstance(s, bool) for s in shape)
-    return Told(tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None)
+    return TensorInfo(tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None)
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int
     return Fitted(named, shaped, Takes(most, exact, count if count > 1 else 0, notes, seen), _binary(wire, model, shaped))
 
 
-def _record(shaped: Shaped, model: Model, chosen: Told, output: Told | None) -> tuple[str, ...]:
+def _record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
     """What was told of the tensors that are used, and how pixels go: behind which reading answers came about."""
     told = [f"input {chosen}", f"output {output}" if output else "", f"max_batch_size {model.most}" if model.most is not None else ""]
     pixels = f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout {shaped.layout}"
@@ -119,9 +119,9 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)[:RECORDED]
 
 
-def _input(wire: Wire, inputs: Sequence[Told], image: tuple[int, int, int]) -> Told:
+def _input(wire: Wire, inputs: Sequence[TensorInfo], image: tuple[int, int, int]) -> TensorInfo:
     if not inputs:
-        return Told(wire.input or "input")
+        return TensorInfo(wire.input or "input")
     there = ", ".join(map(str, inputs))
     if wire.input:
         found = [t for t in inputs if t.name == wire.input]
@@ -136,7 +136,7 @@ def _input(wire: Wire, inputs: Sequence[Told], image: tuple[int, int, int]) -> T
     return fitting[0]
 
 
-def _output(wire: Wire, outputs: Sequence[Told], columns: int) -> Told | None:
+def _output(wire: Wire, outputs: Sequence[TensorInfo], columns: int) -> TensorInfo | None:
     if not outputs:
         return None
     there = ", ".join(map(str, outputs))
@@ -165,7 +165,7 @@ def _fits(shape: tuple[int, ...], image: tuple[int, int, int]) -> bool:
     return any(_same(shape[1:], dims) or _same(shape, dims) for _, dims in _dims(image))
 
 
-def _shaped(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
+def _shaped(wire: Wire, said: frozenset[str], told: TensorInfo, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
     """How images are shaped, and the batch if it is fixed (else -1)."""
     datatype = _datatype(wire, told)
     if datatype == "BYTES":
@@ -186,7 +186,7 @@ def _shaped(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int,
     raise ConfigError(_unfit(wire, said, told, image))
 
 
-def _unfit(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int, int]) -> str:
+def _unfit(wire: Wire, said: frozenset[str], told: TensorInfo, image: tuple[int, int, int]) -> str:
     found = f"the model's input {told} takes no images of {' x '.join(map(str, image))} (channels, height, width)"
     other = [layout for layout, dims in _dims(image) if told.shape and (_same(told.shape[1:], dims) or _same(told.shape, dims))]
     if "layout" in said and other:
@@ -194,7 +194,7 @@ def _unfit(wire: Wire, said: frozenset[str], told: Told, image: tuple[int, int, 
     return f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata = false if it tells a wrong one"
 
 
-def _datatype(wire: Wire, told: Told) -> str:
+def _datatype(wire: Wire, told: TensorInfo) -> str:
     if wire.datatype and told.datatype and wire.datatype != told.datatype:
         raise ConfigError(f"datatype is {wire.datatype!r}, but the model's input is {told}; give datatype = {told.datatype!r}, or none")
     datatype = wire.datatype or told.datatype or USUAL
@@ -217,7 +217,7 @@ def _binary(wire: Wire, model: Model, shaped: Shaped) -> bool:
     return wire.tensors == "binary" or (not wire.tensors and (model.binary or shaped.datatype in BINARY))
 
 
-def _notes(wire: Wire, shaped: Shaped, model: Model, chosen: Told, output: Told | None, most: int) -> list[str]:
+def _notes(wire: Wire, shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None, most: int) -> list[str]:
     notes = []
     if shaped.datatype == "BYTES":
         notes.append("images go as PNG files (BYTES), over HTTP without the binary form as base64")

@@ -15,7 +15,7 @@ from torch import Tensor
 from zooaudit.errors import AnswersError, InputError
 from zooaudit.outputs import check_new
 from zooaudit.suspects.answer_tables import KIT
-from zooaudit.suspects.answers import BY_ENDING, ENDINGS, FORMATS, MOST_BYTES, Told, read
+from zooaudit.suspects.answers import BY_ENDING, ENDINGS, FORMATS, MOST_BYTES, AnswerRows, read
 from zooaudit.suspects.naming import Form, Naming
 from zooaudit.suspects.pictures import png
 
@@ -92,7 +92,7 @@ def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
     return answers_in(path).rows(naming, kit)
 
 
-def answers_in(path: Path) -> Told:
+def answers_in(path: Path) -> AnswerRows:
     """Answers in a file, as they came.
 
     Raises:

@@ -39,7 +39,7 @@ class How:
         kit: id of the kit whose questions are asked.
         classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
         say: is told what is found out about an API and what is waited for.
-        told: whether the interface was described, so that its values are taken as they are.
+        described: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.
         kind: ``ANSWERS`` if the name is of a file of answers.
@@ -52,7 +52,7 @@ class How:
     kit: str
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
-    told: bool = False
+    described: bool = False
     factory: str | None = None
     budget: int = 0
     ledger: Path | None = None
@@ -139,7 +139,7 @@ class OpenSuspect:
         """When an API's first and last answer came, UTC, null where that is not known; empty of anything else."""
         return between(self.api.came) if self.api else {}
 
-    def told(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, Any]:
         """What an API was charged."""
         if not self._ledger:
             return {}
@@ -169,8 +169,8 @@ def _answers(path: Path, how: How) -> OpenSuspect:
     columns, told = said.classes.of(how.classes), answers_in(path)
     wide = said.classes.names or (tuple(map(str, range(told.width or 0))) if columns else ()) or how.classes
     rows, form = told.rows(Naming(wide), how.kit)
-    reading: Reading = "guess" if form == "list" and not how.told else "told"
-    rows = valued(rows, said.output, str(path), reading == "told")
+    reading: Reading = "guess" if form == "list" and not how.described else "stated"
+    rows = valued(rows, said.output, str(path), reading == "stated")
     rows = chosen(rows, columns, str(path), reading) if columns else rows
     suspect = OpenSuspect(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
     suspect.said = said
@@ -181,12 +181,12 @@ BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and
 
 
 def _remote(remote: Remote, how: How) -> OpenSuspect:
-    reading: Reading = "told" if how.told else "guess"
+    reading: Reading = "stated" if how.described else "guess"
     transport, closing = opened(remote)
     about = {"kit": how.kit, **remote.about}
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
-    api = ApiBlackBox(remote, ledger, transport, told=how.told, say=how.say)
+    api = ApiBlackBox(remote, ledger, transport, described=how.described, say=how.say)
     suspect = OpenSuspect(contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger)
     suspect._closing.append(closing)
     suspect.api = api
@@ -219,7 +219,7 @@ def _file(path: Path, how: How) -> OpenSuspect:
     """To a model in a file or a folder."""
     if how.others and how.contract.classes != Classes():
         raise ConfigError(BOTH)
-    reading: Reading = "told" if how.told else "guess"
+    reading: Reading = "stated" if how.described else "guess"
     classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
     asked = Asked(how.image_shape, classes, how.contract, reading)
     loaded = load(path, how.factory, asked)

@@ -30,7 +30,7 @@ class Trouble:
     gives_up: float
     tries: int = 0
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """In words, after the suspect's name."""
         end = time.strftime("%H:%M:%S", time.localtime(self.gives_up))
         if self.next_try is None:
@@ -112,4 +112,4 @@ class Telling:
             self._troubled(trouble)
             if not said and time.monotonic() - self._said_at >= QUIET_S:
                 self._said_at = time.monotonic()
-                self._say(f"{self._shown} {trouble.told()}")
+                self._say(f"{self._shown} {trouble.sentence()}")

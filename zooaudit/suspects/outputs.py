@@ -151,12 +151,12 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
     places = torch.tensor(there, device=scores.device)
     if reading == "any" and not _whole(scores) and len(there) == len(columns):
         return scores.index_select(1, places)
-    if reading != "told" and not _whole(scores):
+    if reading != "stated" and not _whole(scores):
         to_probabilities(scores, len(scores), wide, name, reading)  # of all its classes, it checks what they look like
         some = scores.index_select(1, places).softmax(1)
     else:
         some = to_probabilities(scores, len(scores), wide, name, reading).index_select(1, places)
-        some = some if reading == "told" else _shared(some)
+        some = some if reading == "stated" else _shared(some)
     if len(there) == len(columns):
         return some
     rows = scores.new_zeros(len(scores), len(columns), dtype=some.dtype)

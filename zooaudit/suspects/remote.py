@@ -183,7 +183,7 @@ def _split(settings: Settings) -> dict[type, dict[str, Any]]:
         owner, kind = kinds[name]
         inner = value if isinstance(value, list) and kind.inner else ()
         if not _is(value, kind.outer) or not all(_is(v, kind.inner) for v in inner):
-            raise ConfigError(f"{name} is {str(value)[:80]!r}; expected {kind.told}")
+            raise ConfigError(f"{name} is {str(value)[:80]!r}; expected {kind.expected}")
         own[owner][name] = value
     return own
 
@@ -197,7 +197,7 @@ class Kind:
     """What a setting may be, and the elements of a list."""
 
     outer: tuple[type, ...]
-    told: str
+    expected: str
     inner: tuple[type, ...] = ()
 
 

@@ -47,13 +47,13 @@ class Sandbox:
     """How a file is asked: its ending is its kind; weights go into a net of timm's or torchvision's, by name, and no other code.
 
     Attributes:
-        told: whether the interface was described, so that its values are taken as they are.
+        described: whether the interface was described, so that its values are taken as they are.
     """
 
     image_shape: tuple[int, int, int]
     classes: tuple[str, ...]
     factory: str = ""
-    told: bool = False
+    described: bool = False
 
 
 def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -> "Tensor":
@@ -137,7 +137,7 @@ def _asked(folder: Path, asked: dict[str, Any]) -> None:
     images = load_file(folder / QUESTIONS)["images"]
     _limited(asked["memory"], asked["seconds"])
     classes = tuple(asked["classes"])
-    how = Asked(tuple(asked["image_shape"]), classes, reading="told" if asked["told"] else "guess")
+    how = Asked(tuple(asked["image_shape"]), classes, reading="stated" if asked["stated"] else "guess")
     loaded = load(folder / asked["file"], asked["factory"] or None, how)
     box = TorchBlackBox(loaded.module, len(classes), asked["file"], how.reading)
     save_file({"answers": torch.cat([box.ask(part) for part in images.split(BATCH)]).contiguous()}, folder / ANSWERS)

@@ -34,7 +34,7 @@ STORE_SECONDS = Metric(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
 STORE_RETRIES = Metric("zooaudit_store_retries", "Requests to the store that were sent again.")
-SCORES = Metric("zooaudit_scores", "Verdicts that the service gave, by method and call.", ("method", "call"))
+SCORES = Metric("zooaudit_scores", "Verdicts that the service gave, by method and decision.", ("method", "decision"))
 SCORE_SECONDS = Metric(
     "zooaudit_score_seconds",
     "Seconds from a whole body to its verdict, waiting for other scores included, by method.",

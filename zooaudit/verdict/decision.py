@@ -18,7 +18,7 @@ NOT_NORMAL = 0.05
 By = Literal["rank", "normal"]
 
 
-class Call(StrEnum):
+class Decision(StrEnum):
     """What may be said of a suspect."""
 
     STOLEN = "stolen"
@@ -47,7 +47,7 @@ class Beyond:
 
 @dataclass(frozen=True)
 class TwinVerdict:
-    """A call and what it rests on.
+    """A decision and what it rests on.
 
     Attributes:
         p_value: in (0, 1]; None if nothing can be told.
@@ -59,11 +59,11 @@ class TwinVerdict:
         statistics_after: how many questions had been asked at that look.
         beyond: None unless the victim resembles many innocent models; then p_value is the larger of the two.
         normal: the claim that rests on the twins' normality, beside the rank; None where it cannot be made.
-        queries: asked so far. ``settled`` says whether more would change the call.
-        cautions: what has to be said beside the call.
+        queries: asked so far. ``settled`` says whether more would change the decision.
+        cautions: what has to be said beside the decision.
     """
 
-    call: Call
+    decision: Decision
     reason: str
     p_value: float | None
     smallest_p: float
@@ -139,13 +139,13 @@ def abstain_reason(checks: Tensor) -> str:
 def cannot_tell(reason: str, twins: int, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()) -> TwinVerdict:
     """The verdict where nothing can be told; more questions would not change that."""
     return TwinVerdict(
-        Call.CANNOT_TELL, reason, None, smallest_p(twins), level, by, None, twins, (), None, None, None,
+        Decision.CANNOT_TELL, reason, None, smallest_p(twins), level, by, None, twins, (), None, None, None,
         asked.access, asked.queries, asked.budget, True, tuple(cautions),
     )  # fmt: skip
 
 
 def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()) -> TwinVerdict:
-    """The call on a suspect whose answers can be judged, among enough twins.
+    """The decision on a suspect whose answers can be judged, among enough twins.
 
     Raises:
         ConfigError: no such level.
@@ -166,11 +166,11 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
         return cannot_tell(why, twins, level, asked, by, cautions)
     p = max(own, beyond.p_value) if beyond else own
     settled = ranking.settled if by == "rank" else asked.queries == asked.budget
-    call = Call.STOLEN if p <= level and settled else Call.NOT_SHOWN
+    decision = Decision.STOLEN if p <= level and settled else Decision.NOT_SHOWN
     reason = _reason(ranking, own, by, beyond, level, p, settled)
     shown, after = (ranking.statistics, standing.placed_after) if by == "rank" else (standing.last, asked.queries)
     return TwinVerdict(
-        call, reason, p, smallest_p(twins), level, by, ranking.rank, twins, tuple(float(t) for t in shown), after, beyond, normal,
+        decision, reason, p, smallest_p(twins), level, by, ranking.rank, twins, tuple(float(t) for t in shown), after, beyond, normal,
         asked.access, asked.queries, asked.budget, settled, tuple(cautions),
     )  # fmt: skip
 

@@ -29,7 +29,7 @@ class Check:
         low, high: the twins' least and greatest.
         rank: how many candidates have a number at most the victim's, itself included, of ``of``.
         p_value: two-sided; 0 where something is wrong for certain.
-        told: what it means where it is off.
+        meaning: what it means where it is off.
         numbers: of every candidate, the victim first; empty of a check that takes none.
     """
 
@@ -40,7 +40,7 @@ class Check:
     rank: int
     of: int
     p_value: float
-    told: str
+    meaning: str
     numbers: tuple[float, ...] = ()
 
     @property
@@ -55,9 +55,9 @@ class Check:
     def line(self) -> str:
         """The check in a line."""
         if np.isnan(self.victim):
-            return f"{self.name}: {self.told}"
+            return f"{self.name}: {self.meaning}"
         place = f"victim {self.victim:.4g}, twins {self.low:.4g} to {self.high:.4g}, rank {self.rank} of {self.of}, p {self.p_value:.2g}"
-        return f"{self.name}: {place}" + (f"; {self.told}" if self.cautioned else "")
+        return f"{self.name}: {place}" + (f"; {self.meaning}" if self.cautioned else "")
 
 
 def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -> tuple[Check, ...]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from zooaudit.choices import CORRECTIONS, Correction
 from zooaudit.errors import ConfigError
-from zooaudit.verdict.decision import Call, TwinVerdict
+from zooaudit.verdict.decision import Decision, TwinVerdict
 from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
 
 
@@ -46,10 +46,10 @@ def _with(verdict: TwinVerdict, p: float, suspects: int, correction: Correction)
         return verdict
     told = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
     if p <= verdict.level:
-        return replace(verdict, call=Call.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
+        return replace(verdict, decision=Decision.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
     beyond_reach = correction == "holm" and verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level
-    if beyond_reach and verdict.call is Call.STOLEN:
+    if beyond_reach and verdict.decision is Decision.STOLEN:
         needed = twins_for(verdict.level / suspects)
         why = f"{told}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g}, {needed} could"
-        return replace(verdict, call=Call.CANNOT_TELL, p_value=p, reason=why)
-    return replace(verdict, call=Call.NOT_SHOWN, p_value=p, reason=f"{told}, > {verdict.level:g}; {verdict.reason}")
+        return replace(verdict, decision=Decision.CANNOT_TELL, p_value=p, reason=why)
+    return replace(verdict, decision=Decision.NOT_SHOWN, p_value=p, reason=f"{told}, > {verdict.level:g}; {verdict.reason}")

@@ -41,7 +41,7 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
     By columns: the square roots of what is told, so that Euclidean distance is Hellinger's. Else, where classes differ in number or
     meaning: how alike the answers to each pair of questions are (their Bhattacharyya coefficients, centred), which needs no common classes.
     """
-    roots = grouped(access.told(answers).clamp(min=0)).sqrt()
+    roots = grouped(access.reduced(answers).clamp(min=0)).sqrt()
     roots = roots if roots.shape[-1] >= MOST else roots.double()
     if by_columns:
         return roots.flatten(-2).numpy()

@@ -44,7 +44,8 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
     answers: list[Any] = [tensors[name].float() if name in tensors else None for name in ANSWERS]
     own, others, behind, others_behind, predicted, lessons = answers
     return TwinTest(
-        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["control_questions"], tuple(meta["looks"]), meta["level"],
+        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["control_questions"],
+        tuple(meta["looks"]), meta["level"],
         tuple(Candidate(**c) for c in meta["candidates"]), own, tuple(Reference(**r) for r in meta["references"]), others,
         meta["procedure"], behind, others_behind, predicted, lessons, meta.get("classes", 0),
     )  # fmt: skip

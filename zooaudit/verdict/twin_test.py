@@ -13,7 +13,7 @@ from zooaudit.data.images import to_unit
 from zooaudit.errors import AnswersError, ConfigError
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
-from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, cannot_tell, check_level, decide, abstain_reason, too_few
+from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, abstain_reason, cannot_tell, check_level, decide, too_few
 from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.hub import Hub, hub_of
@@ -36,7 +36,7 @@ SHUFFLES = 5
 """Orders of the true labels, drawn, that an order of a suspect's classes must beat to be believed."""
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
-Told = Callable[["Examined"], None]
+OnLook = Callable[["Examined"], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,8 @@ class TwinTest:
     """Everything that a verdict rests on.
 
     Attributes:
-        images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``control_questions`` are of the victim's task, at random.
+        images: uint8 ``[Q, c, h, w]``, in the order in which they are asked; the first ``control_questions`` are drawn at random
+            from the victim's task.
         labels: int64 ``[Q]``, true classes; ``NO_CLASS`` of images that have none.
         families: of each question, one of ``FAMILIES``.
         looks: after how many questions the statistic is looked at, ascending; the last one is Q.
@@ -221,9 +222,9 @@ class TwinTest:
 
     def examine(
         self, suspect: BlackBox, level: float | None = None, access: Access | None = None, by: By = "rank", horizon: int | None = None,
-        early: bool = True, told: Told = lambda _: None,
+        early: bool = True, on_look: OnLook = lambda _: None,
     ) -> Examined:  # fmt: skip
-        """Ask a suspect until the call is settled.
+        """Ask a suspect until the decision is settled.
 
         Args:
             level: the kit's, unless given.
@@ -231,7 +232,7 @@ class TwinTest:
             by: what the p-value is, see :class:`~zooaudit.verdict.decision.TwinVerdict`.
             horizon: questions at most, one of ``looks``; to be fixed before the first answer is seen. By default all.
             early: False asks everything whatever comes.
-            told: called after every look.
+            on_look: called after every look.
         """
         images = self.questions()
         answers: Tensor | None = None
@@ -240,7 +241,7 @@ class TwinTest:
             new = suspect.ask(images[first:stop]).cpu()
             answers = new if answers is None else torch.cat([answers, new])
             found = self.judge(answers, level, access, by, horizon)
-            told(found)
+            on_look(found)
             if early and found.verdict.settled:
                 break
         return found
@@ -271,7 +272,7 @@ class TwinTest:
         self._check(answers, stops)
         access = self.read_as(access, answers)
         (compared,) = self.compared(answers[None], access, horizon)
-        return Examined(self.call(compared, level, by, horizon), answers, access)
+        return Examined(self.decide(compared, level, by, horizon), answers, access)
 
     def compared(self, answers: Tensor, access: Access, horizon: int | None = None) -> list[Compared]:
         """Many suspects' answers ``[S, queries, K']``, read in one way, at each look that they reach."""
@@ -281,7 +282,7 @@ class TwinTest:
         by_columns, queries = answers.shape[2] == self.num_classes, answers.shape[1]
         return [Compared(one, why, access, by_columns, queries) for one, why in zip(looks, abstain_reasons, strict=True)]
 
-    def call(
+    def decide(
         self, compared: Compared, level: float | None = None, by: By = "rank", horizon: int | None = None, aside: bool = True
     ) -> TwinVerdict:  # fmt: skip
         """The verdict on one suspect.
@@ -337,10 +338,15 @@ class TwinTest:
 
     def other_order(self, answers: Tensor) -> tuple[int, ...]:
         """Where answers ``[queries, K]`` seem to have each of the classes, if these are not the kit's: the one order of columns that gets
-        most of the control questions right, where it makes a model as good as the twins of one that is far poorer. Empty if there is no such."""
+        most of the control questions right, where it makes a model as good as the twins of one that is far poorer. Empty if there is
+        none."""
         if answers.shape[1] != self.num_classes:
             return ()
-        labels, given, chance = self.labels[: self.control_questions], answers[: self.control_questions].argmax(1), torch.Generator().manual_seed(0)
+        labels, given, chance = (
+            self.labels[: self.control_questions],
+            answers[: self.control_questions].argmax(1),
+            torch.Generator().manual_seed(0),
+        )
         columns, right = _best_order(labels, given, self.num_classes)
         known = torch.cat([self.answers, self.reference_answers])[:, : self.control_questions]
         least = float((known.argmax(-1) == groups(self.num_classes)[labels]).double().mean(-1).min())
@@ -407,7 +413,8 @@ class TwinTest:
         return standardised(np.max(found, axis=0)).round(DIGITS)
 
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
-        """As they are said to be read, or else as the less informative of the control questions and the rest looks, and as labels if neither tells less:
+        """As they are said to be read, or else as the less informative of the control questions and the rest looks, and as labels if
+        neither tells less:
         of an innocent model, what is not told would be taken for what it answers."""
         parts = [Access.seen(part) for part in (answers[: self.control_questions], answers[self.control_questions :]) if len(part)]
         if access is None:

@@ -5,12 +5,12 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import Any
 
-from zooaudit.verdict.decision import Call, TwinVerdict
+from zooaudit.verdict.decision import Decision, TwinVerdict
 from zooaudit.verdict.exchangeable import Check
 from zooaudit.verdict.hub import Hub
 
 WEAK_ABOVE = 0.05
-"""Levels above this call so many innocents stolen that such a call is marked as weak."""
+"""Levels above this decision so many innocents stolen that such a decision is marked as weak."""
 WEAK = " (weak evidence)"
 SMALL = 1000
 """Levels that are fractions with no larger denominator are said exactly."""
@@ -19,11 +19,11 @@ SMALL = 1000
 def plain(verdict: TwinVerdict) -> dict[str, Any]:
     """A verdict as strict JSON holds it: no NaN, tuples as lists."""
     return _finite(
-        asdict(verdict) | {"call": str(verdict.call), "statistics": list(verdict.statistics), "cautions": list(verdict.cautions)}
+        asdict(verdict) | {"decision": str(verdict.decision), "statistics": list(verdict.statistics), "cautions": list(verdict.cautions)}
     )
 
 
-def told(verdict: TwinVerdict) -> dict[str, Any]:
+def facts(verdict: TwinVerdict) -> dict[str, Any]:
     """A verdict as callers get it: strict JSON, and what to say of it in words."""
     return plain(verdict) | {
         "headline": headline(verdict),
@@ -36,20 +36,20 @@ def told(verdict: TwinVerdict) -> dict[str, Any]:
 
 def weak(verdict: TwinVerdict) -> bool:
     """Whether somebody is called stolen at a level above ``WEAK_ABOVE``."""
-    return verdict.call is Call.STOLEN and verdict.level > WEAK_ABOVE
+    return verdict.decision is Decision.STOLEN and verdict.level > WEAK_ABOVE
 
 
 def headline(verdict: TwinVerdict) -> str:
-    """The call, marked where it is weak: nowhere is it shown without the mark."""
-    return f"{verdict.call}{WEAK if weak(verdict) else ''}"
+    """The decision, marked where it is weak: nowhere is it shown without the mark."""
+    return f"{verdict.decision}{WEAK if weak(verdict) else ''}"
 
 
 def frequency(verdict: TwinVerdict) -> str:
     """What the level means, in cases that can be counted."""
-    return in_cases(verdict.level, "this" if verdict.call is Call.STOLEN else str(Call.STOLEN))
+    return in_cases(verdict.level, "this" if verdict.decision is Decision.STOLEN else str(Decision.STOLEN))
 
 
-def in_cases(level: float, this: str = str(Call.STOLEN)) -> str:
+def in_cases(level: float, this: str = str(Decision.STOLEN)) -> str:
     """What a level means where no single verdict is spoken of."""
     return f"a model made without yours is called {this} in at most {cases(level)} cases"
 
@@ -63,7 +63,7 @@ def cases(level: float) -> str:
 
 
 def lines(verdict: TwinVerdict) -> list[str]:
-    """A verdict for people: the call and its reason, what its level means, then what it rests on."""
+    """A verdict for people: the decision and its reason, what its level means, then what it rests on."""
     found = [f"{headline(verdict)}: {verdict.reason}", f"  level {verdict.level:g}: {frequency(verdict)}"]
     if verdict.rank is not None:
         found.append(f"  {standing(verdict)}")
@@ -93,7 +93,7 @@ def promise(verdict: TwinVerdict) -> str:
     """What the level means, in a sentence."""
     also = " and the twins' statistics are normal" if verdict.by == "normal" else ""
     return (
-        f"At level {verdict.level:g}, a model made without the victim is called {Call.STOLEN} in at most {cases(verdict.level)} cases, "
+        f"At level {verdict.level:g}, a model made without the victim is called {Decision.STOLEN} in at most {cases(verdict.level)} cases, "
         f"whoever made it, if the victim is a draw of the procedure that trained its twins{also}."
     )
 
@@ -101,7 +101,7 @@ def promise(verdict: TwinVerdict) -> str:
 def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
     """What was found out of a kit without any suspect, for tables: name, state and a line each."""
     rows = [
-        {"check": c.name, "state": "refused" if c.refused else "caution" if c.cautioned else "ok", "p_value": c.p_value, "told": c.line}
+        {"check": c.name, "state": "refused" if c.refused else "caution" if c.cautioned else "ok", "p_value": c.p_value, "text": c.line}
         for c in checks
     ]
     said = (
@@ -109,7 +109,7 @@ def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
         f"its mean over all of them has p {hub.p_mean:.2g}"
     )
     state = "caution" if hub.is_one else "ok" if len(hub.statistics) else "no references"
-    return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "told": said}])
+    return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "text": said}])
 
 
 def _finite(value: Any) -> Any:

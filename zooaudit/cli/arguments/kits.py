@@ -97,7 +97,7 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         "(default: %(default)s)",
     )  # fmt: skip
     add_settings(add)
-    add("--ask-everything", action="store_true", help="ask all questions, even when the call is settled already")
+    add("--ask-everything", action="store_true", help="ask all questions, even when the decision is settled already")
     add("--budget", type=int, metavar="N", help="queries an API may be charged at most, over all runs (default: what the method takes)")
     add(
         "--ledger", metavar="FILE",

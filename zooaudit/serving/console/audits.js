@@ -93,7 +93,7 @@ function Progress({ audit, again }) {
   const so_far = `${audit.state}: ${progress.queries ?? 0} of at most ${progress.budget ?? "?"} queries, ${progress.charged ?? 0} charged${place}`;
   return html`<div id="progress"><p id="progress-text" role="status">${so_far}</p>
     ${progress.waiting && html`<p class="note" role="status" id="waiting">It waits${progress.waiting.replace(/^(waiting)?/, (at) => (at ? "" : ": "))}.</p>`}
-    ${progress.trouble && html`<p class="note" role="status" id="trouble">The suspect ${progress.trouble.told}.</p>`}
+    ${progress.trouble && html`<p class="note" role="status" id="trouble">The suspect ${progress.trouble.text}.</p>`}
     ${!progress.waiting && audit.state === "queued" && html`<p class="note" role="status" id="waiting">It waits for its turn: a few audits run at once.</p>`}
     <progress id="bar" aria-label="Queries answered" max="1" value=${progress.budget ? progress.queries / progress.budget : 0}></progress>
     <p class="actions"><${Once} class="plain" work=${cancel}>Cancel<//></p></div>`;
@@ -102,8 +102,8 @@ function Progress({ audit, again }) {
 function Ended({ audit }) {
   const found = audit.result, again = html`<p><a href=${`/console/kits/${audit.kit}/audit`}>Start another</a>.
     ${" "}What the suspect answered is kept: it is not asked, or paid, twice.</p>`;
-  if (audit.state === "cancelled") return html`<p class="large"><span class="call cannot-tell">cancelled</span></p><p>It was stopped.</p>${again}`;
-  if (audit.state === "failed") return html`<p class="large"><span class="call cannot-tell">failed</span></p><p class="alert">${audit.error}</p>${again}`;
+  if (audit.state === "cancelled") return html`<p class="large"><span class="decision cannot-tell">cancelled</span></p><p>It was stopped.</p>${again}`;
+  if (audit.state === "failed") return html`<p class="large"><span class="decision cannot-tell">failed</span></p><p class="alert">${audit.error}</p>${again}`;
   const more = {
     Kit: html`<a href=${`/console/kits/${audit.kit}`}>${audit.kit}</a>`, "Kit, SHA-256": found.digest, Evidence: found.evidence ?? "none: it was not judged",
     Charged: `${found.charged} queries, ${found.lost} lost on the way`, Ended: when(audit.changed),

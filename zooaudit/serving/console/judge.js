@@ -1,7 +1,7 @@
 // Answers that came back: one file or many, judged one after the other, each by itself.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { may, patiently, read, retried, session, useLive } from "./api.js";
-import { Alert, Call, Command, Lacks, Level, Live, Table, Title } from "./parts.js";
+import { Alert, Decision, Command, Lacks, Level, Live, Table, Title } from "./parts.js";
 import { Nobody, Steps } from "./kits.js";
 import { Sending, Verdict } from "./verdict.js";
 import { frequency, isWeak, plural, short, twinsFor } from "./words.js";
@@ -58,7 +58,7 @@ const isOpen = (one) => OPEN.includes(one.state);
 const having = (batch, state) => batch.filter((one) => one.state === state);
 
 function called(one) {
-  if (one.state === "done") return html`<${Call} call=${one.told.twins.call} level=${one.told.twins.level} />`;
+  if (one.state === "done") return html`<${Decision} decision=${one.told.twins.decision} level=${one.told.twins.level} />`;
   return one.state === "refused" ? html`<span class="refused">refused: ${one.error.message}</span>` : one.say || one.state;
 }
 
@@ -68,7 +68,7 @@ function ownPage({ told, name }) {
 }
 
 const COLUMNS = [
-  ["Suspect", (one) => one.name], ["Call", called], ["p", (one) => one.told && short(one.told.twins.p_value), "number"],
+  ["Suspect", (one) => one.name], ["Decision", called], ["p", (one) => one.told && short(one.told.twins.p_value), "number"],
   ["Level", (one) => one.told && html`<${Level} level=${one.told.twins.level} />`, "number"], ["Page", ownPage],
 ];
 
@@ -95,7 +95,7 @@ function Many({ batch }) {
   const { level, by, twins } = first.told.twins, needed = twinsFor(n, level);
   return html`<p class="notice" role="note" id="many">${n} suspects, each judged by itself. Of ${n} innocent ones up to ${short(n * level)} are called
     stolen on average; <${Command}>zooaudit score --answers A B<//> corrects for their number.
-    ${by === "rank" && twins < needed && ` Corrected for their number, this kit can call none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
+    ${by === "rank" && twins < needed && ` Corrected for their number, this kit can decision none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
 }
 
 function Batch({ batch }) {
@@ -201,7 +201,7 @@ function JudgeForm({ kit }) {
     <form id="score-form" onSubmit=${judge} onInput=${() => !running.current && clear()}><fieldset disabled=${!may("score")}>
       <div class="fields">
         ${files.length < 2 && html`<label>Suspect
-          <input name="suspect" maxlength="500" placeholder=${files.length ? stem(files[0]) : "what you call it"} /></label>`}
+          <input name="suspect" maxlength="500" placeholder=${files.length ? stem(files[0]) : "what you decision it"} /></label>`}
         <${HowFields} kit=${kit} />
         <label>It tells <select name="access"><option value="seen">as its answers show</option>
           ${ACCESS.map((a) => html`<option>${a}</option>`)}</select></label>

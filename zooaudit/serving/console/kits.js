@@ -33,7 +33,7 @@ const CHECKED = [
   ["What is compared", (c) => c.check],
   ["State", (c) => html`<span class=${`state ${c.state.replace(" ", "-")}`}>${STATES[c.state]} ${c.state}</span>`],
   ["p", (c) => short(c.p_value), "number"],
-  ["Found", (c) => (c.told.startsWith(`${c.check}: `) ? c.told.slice(c.check.length + 2) : c.told)],
+  ["Found", (c) => (c.text.startsWith(`${c.check}: `) ? c.text.slice(c.check.length + 2) : c.text)],
 ];
 
 function Checked({ rows }) {

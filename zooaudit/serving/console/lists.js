@@ -1,7 +1,7 @@
 // All that was judged, by this key; reports of runs.
 import { html, useEffect, useRef, useState } from "./html.js";
 import { may, session, useLive } from "./api.js";
-import { Call, Command, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
+import { Decision, Command, Lacks, Level, Live, Save, Table, Title } from "./parts.js";
 import { ENDED, short, when } from "./words.js";
 
 const PAGE = 25, EVERY_MS = 3000;
@@ -11,12 +11,12 @@ const KINDS = { "": "everything", score: "answers judged", audit: "audits of API
 const href = (row) => `/console/${row.kind === "audit" ? "audits" : "verdicts"}/${row.id}`;
 
 function called(row) {
-  return row.call ? html`<${Call} call=${row.call} level=${row.level} />`
+  return row.decision ? html`<${Decision} decision=${row.decision} level=${row.level} />`
     : html`<span class=${ENDED.includes(row.state) ? "" : "under-way"}>${row.state}</span>`;
 }
 
 const columns = (everybody) => [
-  ["Suspect", (row) => html`<a href=${href(row)}>${row.suspect}</a>`], ["Call", called],
+  ["Suspect", (row) => html`<a href=${href(row)}>${row.suspect}</a>`], ["Decision", called],
   ["p", (row) => row.p_value !== null && short(row.p_value), "number"],
   ["Level", (row) => (row.method === "twins" ? html`<${Level} level=${row.level} />` : "the paper's test"), "number"],
   ["What", (row) => (row.kind === "audit" ? "API" : "answers")],
@@ -35,7 +35,7 @@ export function Verdicts({ query, go }) {
 }
 
 function Filtered({ query, go }) {
-  const params = new URLSearchParams(query), filtered = ["kind", "call", "text"].some((name) => params.get(name));
+  const params = new URLSearchParams(query), filtered = ["kind", "decision", "text"].some((name) => params.get(name));
   const wait = useRef(0), [text, setText] = useState(params.get("text") ?? "");
   useEffect(() => () => clearTimeout(wait.current), []);
   const filter = (changes, replace = false) => {
@@ -51,7 +51,7 @@ function Filtered({ query, go }) {
   };
   return html`<form class="fields" role="search" onSubmit=${(event) => event.preventDefault()}>
       <label>Suspect or kit <input name="text" type="search" value=${text} onInput=${typed} maxlength="200" /></label>
-      <label>Call <select name="call" value=${params.get("call") ?? ""} onChange=${(e) => filter({ call: e.target.value })}>
+      <label>Decision <select name="decision" value=${params.get("decision") ?? ""} onChange=${(e) => filter({ decision: e.target.value })}>
         <option value="">any</option>${CALLS.map((c) => html`<option>${c}</option>`)}</select></label>
       <label>What <select name="kind" value=${params.get("kind") ?? ""} onChange=${(e) => filter({ kind: e.target.value })}>
         ${Object.entries(KINDS).map(([k, name]) => html`<option value=${k}>${name}</option>`)}</select></label></form>

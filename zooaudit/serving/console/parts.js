@@ -50,9 +50,9 @@ export function Command({ children }) {
   return html`<code>${words.map((word, i) => html`${i > 0 && " "}<span class=${word.length < 25 ? "word" : ""}>${word}</span>`)}</code>`;
 }
 
-export function Call({ call, level }) {
-  const weak = call === "stolen" && isWeak(level);
-  return html`<span class=${`call ${kind(call)} ${weak ? "weak" : ""}`}>${call}${weak && html`${" "}<span class="mark">weak</span>`}</span>`;
+export function Decision({ decision, level }) {
+  const weak = decision === "stolen" && isWeak(level);
+  return html`<span class=${`decision ${kind(decision)} ${weak ? "weak" : ""}`}>${decision}${weak && html`${" "}<span class="mark">weak</span>`}</span>`;
 }
 
 export const Level = ({ level }) => html`<span class=${isWeak(level) ? "unsure" : ""}>${levelled(level)}</span>`;

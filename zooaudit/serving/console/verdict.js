@@ -1,7 +1,7 @@
-// A verdict: the call, what its level means, where the victim stands, what it rests on; one that is kept, why it is so, and to send it.
+// A verdict: the decision, what its level means, where the victim stands, what it rests on; one that is kept, why it is so, and to send it.
 import { html } from "./html.js";
 import { may, useLive } from "./api.js";
-import { Call, Facts, Live, Save, Table, Title } from "./parts.js";
+import { Decision, Facts, Live, Save, Table, Title } from "./parts.js";
 import { Candidates, named } from "./picture.js";
 import { isWeak, meaning, short, when } from "./words.js";
 
@@ -22,13 +22,13 @@ function restsOn(found) {
     "Smallest p": `${short(found.smallest_p)}, with ${found.twins} twins`,
     ...(found.normal ? { "If the twins are normal": normally(found) } : {}),
     ...(found.beyond ? { "Beside innocent models": `${found.beyond.above} of ${found.beyond.references} references have as much of the victim` } : {}),
-    Questions: `${found.queries} of at most ${found.budget}${found.settled ? earlier(found) : "; not settled: more may change the call"}`, "Read as": found.access,
+    Questions: `${found.queries} of at most ${found.budget}${found.settled ? earlier(found) : "; not settled: more may change the decision"}`, "Read as": found.access,
   };
 }
 
 export function Verdict({ found, more = {}, head = "h3" }) {
   return html`<div class="verdict">
-    <p class="large"><${Call} call=${found.call} level=${found.level} /></p>
+    <p class="large"><${Decision} decision=${found.decision} level=${found.level} /></p>
     <p class=${isWeak(found.level) ? "frequency unsure" : "frequency"}>${meaning(found.level)}</p>
     <p>${found.reason}</p>
     ${found.hint && html`<p class="hint">Hint: ${found.hint}</p>`}
@@ -94,7 +94,7 @@ const QUESTIONS = [
 export function Why({ id, back }) {
   const live = useLive(`/verdicts/${id}/explanation`);
   return html`<${Title}>Why this verdict?<//><p><a href=${back}>Back to the verdict</a></p><${Live} live=${live}>${(why) => html`
-    <section aria-labelledby="among"><h2 id="among">${why.suspect}: <${Call} call=${why.verdict.call} level=${why.verdict.level} /></h2>
+    <section aria-labelledby="among"><h2 id="among">${why.suspect}: <${Decision} decision=${why.verdict.decision} level=${why.verdict.level} /></h2>
       <p class=${isWeak(why.verdict.level) ? "frequency unsure" : "frequency"}>${meaning(why.verdict.level)}</p><p>${why.verdict.reason}</p>
       ${why.candidates.length > 0 && html`<${Candidates} found=${why.verdict} ids=${idsOf(why)} />`}
       <${Facts} of=${identity(why)} /><${Sending} id=${id} /></section>

@@ -31,4 +31,4 @@ export function twinsFor(n, level) {
 
 export const counted = (of) => Object.entries(of).map(([what, n]) => `${n} ${what}`).join(", ") || "none";
 export const plural = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
-export const kind = (call) => call.replace(" ", "-");
+export const kind = (decision) => decision.replace(" ", "-");

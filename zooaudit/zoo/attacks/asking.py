@@ -47,7 +47,7 @@ def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
     answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))])
     if labels == "hard":
         return answers.argmax(1)
-    return answers if labels == "soft" else _summing_to_one(Access.named(labels).told(answers))
+    return answers if labels == "soft" else _summing_to_one(Access.named(labels).reduced(answers))
 
 
 def _summing_to_one(told: Tensor) -> Tensor:
