@@ -119,8 +119,8 @@ def main() -> None:
                 soak = asyncio.run(steady(urls[-8:], kind, body, 0.8 * most["per_second"], args.soak, pid))
         finally:
             server.stop()
-    told = {"kits": args.kits, "kits_mib": args.kits_mib, "cold_s": spread(cold), "mib_by_tens": held, "at_most": most, "soak": soak}
-    save("serving_steady", told)
+    data = {"kits": args.kits, "kits_mib": args.kits_mib, "cold_s": spread(cold), "mib_by_tens": held, "at_most": most, "soak": soak}
+    save("serving_steady", data)
 
 
 if __name__ == "__main__":

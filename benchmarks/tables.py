@@ -243,7 +243,9 @@ WAITING = {
 
 def waiting_table(found: dict[str, Any]) -> str:
     """How long a person waits."""
-    rows = [f"| {told} | {found['seconds'][name]['n']} | {spread(found['seconds'][name], '{:.2g}')} |" for name, told in WAITING.items()]
+    rows = [
+        f"| {result} | {found['seconds'][name]['n']} | {spread(found['seconds'][name], '{:.2g}')} |" for name, result in WAITING.items()
+    ]
     head = f"Seconds, median [least, most]; {found['hardware']}; commit {found['commit']}; `{found['command']}`:"
     return "\n".join([head, "", "| | n | s |", "|---|---|---|", *rows])
 

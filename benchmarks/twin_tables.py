@@ -29,9 +29,9 @@ def _load(name: str, folder: str = "verdict") -> tuple[list[Row], str]:
     results = DOCS / folder
     if not (results / f"{name}.json").exists():
         return [], f"`zooaudit study {name}` has not been run."
-    told = json.loads((results / f"{name}.json").read_text())
-    place = f"commit {told['commit'][:12]}, {told['hardware']}"
-    head = f"`{told['command']}`: {told['models']} models, victims {', '.join(told['owners'])}; {place}:"
+    data = json.loads((results / f"{name}.json").read_text())
+    place = f"commit {data['commit'][:12]}, {data['hardware']}"
+    head = f"`{data['command']}`: {data['models']} models, victims {', '.join(data['owners'])}; {place}:"
     return pq.read_table(results / f"{name}.parquet").to_pylist(), head
 
 
@@ -68,8 +68,8 @@ def victims_table() -> str:
             k, n = total(of(mine, true=True), "stolen")
             _, (most, asked), p = worst_of(mine, "first")
             share, chance = leaning_of(mine)
-            told = f"{k} of {n}" + (f", {shown(k, n)}, p {luck_of(mine):.2g}" if owner == "**all**" else "")
-            cells += [told, f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
+            text = f"{k} of {n}" + (f", {shown(k, n)}, p {luck_of(mine):.2g}" if owner == "**all**" else "")
+            cells += [text, f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
         kits = [k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()]
         off = sorted({k["off"] for k in kits if k["true"] and k["off"]})
         hubs, refused = (f"{sum(k[c] for k in kits)} of {len(kits)}" for c in ("hub", "refused"))
@@ -80,14 +80,14 @@ def victims_table() -> str:
         for a in ("probabilities", "label")
         for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}", f"the same by source, {a}")
     ]
-    told = (
+    text = (
         f"{head} {SHOWN} questions. Each of the 20 candidates, the victim and its twins, is tried as the victim. *Worst of its "
         "candidates*: for how many innocents the unluckiest of them comes first; p: how likely that many is for the worst of so many, if "
         "innocents were independent and each came first for 1 of 20. *The same by source*: the share, when all innocents that go back to "
         "one model count once; p: how likely so large a share is, if every such source leaned its own way. Last row, *called stolen*: p is "
         "how likely as many are, had each victim been any one of its candidates."
     )
-    return _table(told, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
+    return _table(text, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
 
 
 def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -89,5 +89,5 @@ def exported(case_store: Path, id_: str, out: Path, *options: str) -> Path:
 def verified(capsys: Capture, pack: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, Any]]:
     capsys.readouterr()
     code = main(["evidence", "verify", str(pack), "--json", "--farm", "serial", *options])
-    told = json.loads(capsys.readouterr().out)
-    return code, {f["check"]: f["passed"] for f in told["findings"]}, told
+    data = json.loads(capsys.readouterr().out)
+    return code, {f["check"]: f["passed"] for f in data["findings"]}, data

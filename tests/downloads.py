@@ -67,8 +67,8 @@ def put(folder: Path, name: str, weights: dict[str, Tensor], benchmark: str = "S
     place = folder / f"{benchmark}-{hub_name(name)}"
     place.mkdir(parents=True)
     save_file({n: t.contiguous() for n, t in weights.items()}, place / "model.safetensors")
-    told = {"crop_mode": "center", "input_size": [3, 32, 32], "num_classes": 10, "mean": MEAN, "std": STD} | config
-    (place / "config.json").write_text(json.dumps({"num_classes": told["num_classes"], "pretrained_cfg": told}))
+    data = {"crop_mode": "center", "input_size": [3, 32, 32], "num_classes": 10, "mean": MEAN, "std": STD} | config
+    (place / "config.json").write_text(json.dumps({"num_classes": data["num_classes"], "pretrained_cfg": data}))
     return place
 
 

@@ -265,8 +265,8 @@ class InRange(nn.Module):
         self.inner, self.scale, self.shift = inner, scale, shift
 
     def forward(self, images: Tensor) -> Tensor:
-        told = self.inner(images * self.scale + self.shift)
-        return told if isinstance(told, Tensor) else told.logits
+        result = self.inner(images * self.scale + self.shift)
+        return result if isinstance(result, Tensor) else result.logits
 
 
 @contextmanager

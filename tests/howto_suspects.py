@@ -94,8 +94,8 @@ class Columns(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         images = images.permute(0, 3, 1, 2) if self.nhwc else images
-        told = self.inner((images - self.shift) / self.scale)
-        wide = torch.cat([told, told.mean(1, keepdim=True) - 2], 1) if len(self.order) > 10 else told
+        result = self.inner((images - self.shift) / self.scale)
+        wide = torch.cat([result, result.mean(1, keepdim=True) - 2], 1) if len(self.order) > 10 else result
         scores = wide[:, self.order]
         return (scores.softmax(1), scores) if self.more else scores if self.logits else scores.softmax(1)
 
@@ -205,8 +205,8 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        told: Tensor = self.inner(nn.functional.interpolate((images * std + mean).mean(1, keepdim=True), (SIDE, SIDE), mode="area"))
-        return told
+        result: Tensor = self.inner(nn.functional.interpolate((images * std + mean).mean(1, keepdim=True), (SIDE, SIDE), mode="area"))
+        return result
 
 
 @contextmanager

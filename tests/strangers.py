@@ -126,7 +126,7 @@ class Stranger:
             if chance < self.flaky:
                 return Response("not now", 503)
             time.sleep(self.slow_s)
-            told = shape(self.probabilities(images))
+            result = shape(self.probabilities(images))
             with self._lock:
                 self.computed += len(images)
                 if unlucky < self.lost:
@@ -134,7 +134,7 @@ class Stranger:
                 if self.garbled_after is not None and self.computed > self.garbled_after:
                     return Response("not what you asked for", 200)
                 self.answered.update(hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in images)
-            return jsonify(told)
+            return jsonify(result)
         finally:
             with self._lock:
                 self.at_once -= 1

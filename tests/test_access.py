@@ -10,7 +10,7 @@ ANSWER = torch.tensor([[0.61, 0.27, 0.08, 0.04]])
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "result"),
     [
         ("probabilities", [0.61, 0.27, 0.08, 0.04]),
         ("top-2", [0.61, 0.27, 0, 0]),
@@ -20,8 +20,8 @@ ANSWER = torch.tensor([[0.61, 0.27, 0.08, 0.04]])
         ("label", [1, 0, 0, 0]),
     ],
 )
-def test_what_is_told(name: str, told: list[float]) -> None:
-    assert Access.named(name).reduced(ANSWER).tolist() == [pytest.approx(told)]
+def test_what_is_told(name: str, result: list[float]) -> None:
+    assert Access.named(name).reduced(ANSWER).tolist() == [pytest.approx(result)]
     assert Access.named(name).name == name
 
 
@@ -37,6 +37,6 @@ def test_every_access_level_has_its_name_back_and_reducing_twice_changes_nothing
     answers = torch.randn(3, 2, 5, 2, 10, generator=torch.Generator().manual_seed(1)).softmax(-1)
     for access in LADDER:
         assert Access.named(access.name) == access
-        told = access.reduced(answers)
-        assert told.shape == answers.shape and torch.equal(access.reduced(told), told)
+        reduced = access.reduced(answers)
+        assert reduced.shape == answers.shape and torch.equal(access.reduced(reduced), reduced)
     assert len(set(LADDER)) == len(LADDER)

@@ -41,10 +41,10 @@ def test_the_digest_of_a_file_is_that_of_the_verdict_on_it(
     assert main(["score", "--store", str(case_store), "--kit", kit_of(case_store).id, "--answers", f"answers.{ending}", "--json"]) == 0
     evidence = json.loads(capsys.readouterr().out)["evidence"]
     assert main(["explain", evidence, "--store", str(case_store), "--json"]) == 0
-    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    data: dict[str, Any] = json.loads(capsys.readouterr().out)
     code = EXAMPLES[ending == "parquet"]
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert printed == f"{told['answers_sha256']}\n"
+    assert printed == f"{data['answers_sha256']}\n"
 
 
 def write(path: Path, rows: list[list[float]]) -> None:

@@ -50,6 +50,6 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
         done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
         assert done.returncode == 0, (line, done.stderr)
         if "/score" in line or "/model?" in line:
-            told = json.loads(done.stdout)
-            assert told["suspect"] == "theirs" and (told["paper"] if "paper" in line else told["twins"]["decision"] == "stolen")
+            data = json.loads(done.stdout)
+            assert data["suspect"] == "theirs" and (data["paper"] if "paper" in line else data["twins"]["decision"] == "stolen")
     assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")

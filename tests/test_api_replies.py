@@ -88,13 +88,13 @@ def test_a_batch_that_is_too_large_is_asked_in_smaller_ones(who: str, tmp_path: 
     serving, images = Serving(lambda count, number: (status, {}, text.encode()) if count > 5 else None), questions()
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, "batch": 24}, budget=48) as asked:
         assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
-        told = 1 if who == "ONNX Runtime" else 5 if "5" in text and "6553500" not in text and "6291456" not in text else 3
-        assert max(serving.batches) == asked.box.batch == told, "as it said, or halved"
+        result = 1 if who == "ONNX Runtime" else 5 if "5" in text and "6553500" not in text and "6291456" not in text else 3
+        assert max(serving.batches) == asked.box.batch == result, "as it said, or halved"
         assert asked.ledger.spent == sum(serving.batches) == 24, "what was refused is not charged"
-        assert f"is asked {told} images a request from here on" in asked.told
+        assert f"is asked {result} images a request from here on" in asked.told
         before = len(serving.times)
         asked.box.ask(questions(48)[24:])
-        assert len(serving.times) - before == -(-24 // told), "the size that was found is kept"
+        assert len(serving.times) - before == -(-24 // result), "the size that was found is kept"
 
 
 def test_down_to_one_image_and_no_further(tmp_path: Path) -> None:

@@ -335,9 +335,9 @@ def test_a_command_asks_over_grpc_and_tells_what_it_found(
     with over_grpc(Triton(near(0, 70), most=9)) as url:
         asked = ["--suspect", url, "--ledger", "ledger", "--json", *(["--log", "events"] if log == "events" else [])]
         assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
-    told = capsys.readouterr()
-    assert json.loads(told.out)["decision"] == "stolen"
-    assert "a request has 9 images at most" in told.err and ("event=suspect" in told.err) == (log == "events")
+    text = capsys.readouterr()
+    assert json.loads(text.out)["decision"] == "stolen"
+    assert "a request has 9 images at most" in text.err and ("event=suspect" in text.err) == (log == "events")
 
 
 def test_signing_is_for_the_command_line_alone() -> None:

@@ -121,25 +121,25 @@ def test_a_victim_that_says_one_class_only_is_no_error(substitute: nn.Module, di
 @pytest.mark.parametrize("labels", ["top-1", "top-3", "rounded-1", "rounded-2"])
 def test_a_thief_learns_no_more_than_is_told(labels: Any, learnt: nn.Module, digits: Dataset) -> None:
     box = TorchBlackBox(learnt, 10)
-    told = ask_labels(box, digits.test.images[:50], labels)
+    result = ask_labels(box, digits.test.images[:50], labels)
     with torch.no_grad():
         full = learnt(to_unit(digits.test.images[:50])).softmax(1)
-    torch.testing.assert_close(told.sum(1), torch.ones(50))
+    torch.testing.assert_close(result.sum(1), torch.ones(50))
     if labels.startswith("top"):
-        assert int((told > 0).sum(1).max()) == int(labels[-1])
-        assert torch.equal(told.argmax(1), full.argmax(1))
+        assert int((result > 0).sum(1).max()) == int(labels[-1])
+        assert torch.equal(result.argmax(1), full.argmax(1))
     else:
         decimals = int(labels[-1])
         expected = full.round(decimals=decimals)
-        torch.testing.assert_close(told, expected / expected.sum(1, keepdim=True))
+        torch.testing.assert_close(result, expected / expected.sum(1, keepdim=True))
 
 
 def test_answers_that_are_rounded_to_nothing_are_no_nan() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 30))
     nn.init.zeros_(flat[1].weight)  # type: ignore[arg-type]
     nn.init.zeros_(flat[1].bias)  # type: ignore[arg-type]
-    told = ask_labels(TorchBlackBox(flat, 30), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "rounded-1")
-    torch.testing.assert_close(told, torch.full((3, 30), 1 / 30))
+    result = ask_labels(TorchBlackBox(flat, 30), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "rounded-1")
+    torch.testing.assert_close(result, torch.full((3, 30), 1 / 30))
 
 
 def test_a_generator_makes_images_of_any_size() -> None:

@@ -157,7 +157,7 @@ def test_ready_is_what_the_service_says_itself(monkeypatch: pytest.MonkeyPatch) 
         (503, b"[1]"),
         (200, b'{"status": "ready"}'),
     ]
-    told: list[str] = []
+    rows: list[str] = []
 
     def reply(asked: Asked) -> Reply:
         assert asked.path == "/ready"
@@ -166,8 +166,8 @@ def test_ready_is_what_the_service_says_itself(monkeypatch: pytest.MonkeyPatch) 
 
     with scripted(reply) as url:
         port = int(url.rsplit(":", 1)[1])
-        wait_until_ready("0.0.0.0", port, told.append)
-    assert answers == [] and told == [
+        wait_until_ready("0.0.0.0", port, rows.append)
+    assert answers == [] and rows == [
         "not ready yet: it answers 500", "not ready yet: the store does not answer", "not ready yet: it answers 503",
     ]  # fmt: skip
 

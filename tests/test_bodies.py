@@ -247,9 +247,9 @@ def test_no_bytes_do_more_than_be_refused(noise: bytes, place: int, form: str) -
 
 def test_questions_in_json_are_exact() -> None:
     images = torch.rand(3, 1, 2, 2, generator=torch.Generator().manual_seed(0))
-    told = json.loads(questions_json(images))
-    assert told["image_shape"] == [1, 2, 2] and [q["query"] for q in told["queries"]] == [0, 1, 2]
-    assert torch.equal(torch.tensor([q["image"] for q in told["queries"]]).view(3, 1, 2, 2), images)
+    data = json.loads(questions_json(images))
+    assert data["image_shape"] == [1, 2, 2] and [q["query"] for q in data["queries"]] == [0, 1, 2]
+    assert torch.equal(torch.tensor([q["image"] for q in data["queries"]]).view(3, 1, 2, 2), images)
 
 
 def test_a_reader_that_does_not_start_is_no_fault_of_the_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,8 +162,8 @@ def test_parquet_is_read_under_a_limit_of_the_users_own() -> None:
         "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33));"
         "from zooaudit.data.limited_parquet import reader; print(reader.table(sys.stdin.buffer.read())[0].to_pydict())"
     )
-    told = subprocess.run([sys.executable, "-c", code], input=parquet(pa.table({"a": [1]})), capture_output=True, timeout=60, check=False)
-    assert told.stdout.decode().strip() == "{'a': [1]}", told.stderr.decode()
+    result = subprocess.run([sys.executable, "-c", code], input=parquet(pa.table({"a": [1]})), capture_output=True, timeout=60, check=False)
+    assert result.stdout.decode().strip() == "{'a': [1]}", result.stderr.decode()
 
 
 def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,9 +75,9 @@ def test_no_code_is_taken_from_a_caller(factory: str, tmp_path: Path) -> None:
 @pytest.mark.processes
 def test_what_is_no_model_is_refused_without_our_paths(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"not a graph")
-    with pytest.raises(ModelError, match="not a readable ONNX graph") as told:
+    with pytest.raises(ModelError, match="not a readable ONNX graph") as result:
         sandbox.ask(tmp_path / "m.onnx", IMAGES, HOW)
-    assert str(tmp_path) not in str(told.value)
+    assert str(tmp_path) not in str(result.value)
 
 
 @pytest.mark.processes
@@ -96,8 +96,8 @@ def test_it_gives_up_the_network_before_a_second_thread_is_there() -> None:
     def printed(code: str) -> list[str]:
         return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
 
-    told = printed("import sys, zooaudit.suspects.sandbox as b; b._alone(); print('torch' in sys.modules)")
-    assert told == ["False"], "torch starts threads"
+    result = printed("import sys, zooaudit.suspects.sandbox as b; b._alone(); print('torch' in sys.modules)")
+    assert result == ["False"], "torch starts threads"
     if sys.platform == "linux" and printed(f"import ctypes; print(ctypes.CDLL(None).unshare({sandbox.NEW_USER | sandbox.NEW_NET}))") == [
         "0"
     ]:

@@ -115,9 +115,9 @@ def test_what_stays_is_given_up() -> None:
 
 
 def test_an_error_of_the_application_is_not_asked_for_again() -> None:
-    told = {"title": "t", "status": 500, "detail": "an error that the service did not foresee"}
+    data = {"title": "t", "status": 500, "detail": "an error that the service did not foresee"}
     headers = {"Content-Type": "application/problem+json"}
-    transport, asked = in_trouble(lambda: httpx.Response(500, headers=headers, content=json.dumps(told)))
+    transport, asked = in_trouble(lambda: httpx.Response(500, headers=headers, content=json.dumps(data)))
     with pytest.raises(ServiceError, match="did not foresee"):
         Client("http://service", transport=transport).kits()
     assert len(asked) == 1

@@ -117,9 +117,9 @@ def test_memory_of_children_is_counted() -> None:
 
 
 def test_each_phase_after_the_zoo_has_a_line_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, told = [100.0], []
+    now, output = [100.0], []
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    phases = Phases(("perturbation", "answers"), lambda phase: told.append(phase_line(phase)))
+    phases = Phases(("perturbation", "answers"), lambda phase: output.append(phase_line(phase)))
     phases.begin("perturbation")
     tally = Tally(phases.begin("answers"), 60)
     part = tally.part(20)
@@ -129,7 +129,7 @@ def test_each_phase_after_the_zoo_has_a_line_and_the_time_that_is_left(monkeypat
     rest = tally.part(40)
     now[0] += 20
     rest(40, 40)
-    assert told == [
+    assert output == [
         "1 of 2: perturbation",
         "2 of 2: answers",
         "2 of 2: answers [####....................] 10/60",

@@ -79,9 +79,9 @@ def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_butt
     assert error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
     assert page.locator(".verdict").count() == 0 and page.locator("#result").count() == 0
     expect(page.locator("#score-error")).to_be_focused()
-    button, told = page.locator("#score-form button").bounding_box(), error.bounding_box()
-    assert button and told and 0 <= told["y"] - button["y"] < 60, "beside the button that caused it"
-    assert told["y"] + told["height"] <= 501, "within the window"
+    button, output = page.locator("#score-form button").bounding_box(), error.bounding_box()
+    assert button and output and 0 <= output["y"] - button["y"] < 60, "beside the button that caused it"
+    assert output["y"] + output["height"] <= 501, "within the window"
     page.fill("#score-form input[name=suspect]", "other")
     assert page.locator("#score-error").count() == 0, "what is changed has not been refused"
 
@@ -114,10 +114,10 @@ def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
     to(page, desk, f"/kits/{desk.id}", "#kit")
     assert page.locator("#nobody").count() == 0
     page.click("#kit details summary")
-    told = page.locator("#checked tbody tr").all_text_contents()
+    result = page.locator("#checked tbody tr").all_text_contents()
     rows = checked(desk.kit.twin_test.exchangeability, desk.kit.twin_test.hub())
-    assert len(told) == len(rows) and all(
-        row["check"] in line and row["text"].split(": ")[-1] in line for row, line in zip(rows, told, strict=True)
+    assert len(result) == len(rows) and all(
+        row["check"] in line and row["text"].split(": ")[-1] in line for row, line in zip(rows, result, strict=True)
     )
     alone = too_few_twins(desk)
     try:
@@ -179,10 +179,10 @@ def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(page:
     expect(page.locator("#score-error")).to_have_text("2 of 4 files were refused; the table says why")
     expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 2 files were refused")
     rows = page.locator("#result tbody tr")
-    told = rows.all_text_contents()
-    assert [line.startswith(name) for line, name in zip(told, ("notes", "taken", "broken", "own"), strict=True)] == [True] * 4
-    assert "refused: notes.txt: no known ending; expected .parquet" in told[0] and "stolen" in told[1]
-    assert "refused" in told[2] and "negative values" in told[2] and "not shown" in told[3]
+    result = rows.all_text_contents()
+    assert [line.startswith(name) for line, name in zip(result, ("notes", "taken", "broken", "own"), strict=True)] == [True] * 4
+    assert "refused: notes.txt: no known ending; expected .parquet" in result[0] and "stolen" in result[1]
+    assert "refused" in result[2] and "negative values" in result[2] and "not shown" in result[3]
     rows.nth(3).locator("a").click()
     expect(page.locator("h1")).to_have_text("Verdict on own")
     page.go_back()

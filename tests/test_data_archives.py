@@ -106,7 +106,7 @@ def test_a_tar_that_is_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
+    ("members", "message"),
     [
         ([("a.png", PNGS[0])], "sample a has png; expected cls (or json) for its class: --label-column ENDING"),
         ([("a.cls", b"0")], "sample a has cls, none of them images; expected one image: --image-column ENDING"),
@@ -119,9 +119,9 @@ def test_a_tar_that_is_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
         ([], "holds no samples"),
     ],
 )
-def test_samples_that_are_not_whole_are_named(members: Members, told: str, tmp_path: Path) -> None:
+def test_samples_that_are_not_whole_are_named(members: Members, message: str, tmp_path: Path) -> None:
     tar(tmp_path / "test.tar", [("a.png", PNGS[0]), ("a.cls", b"0")])
-    refused(tar(tmp_path / "train.tar", members).parent, told)
+    refused(tar(tmp_path / "train.tar", members).parent, message)
 
 
 def test_which_ending_is_the_image_and_which_field_the_class(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_labels_that_are_names(dtype: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "message"),
     [
         (np.full((12, 3), 1 / 3), "are no one-hot rows (a single 1, else 0); expected one class an image"),
         (np.eye(3)[LABELS] * 0.9, "are no one-hot rows"),
@@ -139,8 +139,8 @@ def test_labels_that_are_names(dtype: str, tmp_path: Path) -> None:
         (LABELS + 10**9, "the largest label is 1,000,000,002"),
     ],
 )
-def test_labels_that_are_none_are_refused(labels: np.ndarray, told: str, tmp_path: Path) -> None:
-    refused(parts(tmp_path, GREY, labels), told)
+def test_labels_that_are_none_are_refused(labels: np.ndarray, message: str, tmp_path: Path) -> None:
+    refused(parts(tmp_path, GREY, labels), message)
 
 
 def test_labels_that_begin_at_one_are_pointed_out(tmp_path: Path) -> None:

@@ -470,16 +470,16 @@ def test_an_array_that_shrinks_while_it_is_used_is_an_error_and_no_crash(tmp_pat
 @pytest.mark.parametrize("make", [snapshot, shards, zipped(zipfile.ZIP_DEFLATED, class_folder), keras, gzipped_idx, npy(NHWC)])
 def test_the_whole_command(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     place = make(tmp_path / "data")
-    told, sheets = [], []
+    output, sheets = [], []
     for limit in (100, 2**30):
         monkeypatch.setattr(large, "IN_MEMORY", limit)
         assert main(["data", "--data", str(place), "--json", "--out", str(tmp_path / str(limit))]) == 0
-        told.append(json.loads(capsys.readouterr().out))
+        output.append(json.loads(capsys.readouterr().out))
         sheets.append((tmp_path / str(limit) / "examples.png").read_bytes())
     same = ("train", "test", "image_shape", "classes", "class_counts", "kind", "sizes", "modes", "formats")
-    assert {k: told[0][k] for k in same} == {k: told[1][k] for k in same} and sheets[0] == sheets[1]
-    assert (told[0]["memory_bytes"], told[1]["memory_bytes"] > 0) == (0, True)
-    assert any("too many for memory" in note for note in told[0]["notes"])
+    assert {k: output[0][k] for k in same} == {k: output[1][k] for k in same} and sheets[0] == sheets[1]
+    assert (output[0]["memory_bytes"], output[1]["memory_bytes"] > 0) == (0, True)
+    assert any("too many for memory" in note for note in output[0]["notes"])
 
 
 def test_unlabelled_images_and_all_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

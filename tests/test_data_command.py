@@ -120,12 +120,12 @@ def test_logs_are_read_as_the_data_is(tmp_path: Path) -> None:
     path = zipped(tmp_path, tmp_path.parent / f"{tmp_path.name}.zip")
     with pytest.raises(DataError, match=r"zip/0.png: it has transparent pixels.*--background white"):
         read_log(path, (3, 8, 8))
-    told: list[str] = []
+    rows: list[str] = []
     with pytest.raises(DataError, match=r"holds images of \(3, 9, 8\).*--size"):
         read_log(path, (3, 8, 8), Reading(background=(7, 8, 9)))
-    log = read_log(path, (3, 8, 8), Reading(background=(7, 8, 9), sizing=Sizing(8, 8)), told.append)
+    log = read_log(path, (3, 8, 8), Reading(background=(7, 8, 9), sizing=Sizing(8, 8)), rows.append)
     assert log.shape == (24, 3, 8, 8) and log[:, :, 0, 0].unique(dim=0).tolist() == [[7, 8, 9]]
-    assert any("24 of 24 images have transparent pixels" in text for text in told)
+    assert any("24 of 24 images have transparent pixels" in text for text in rows)
     assert read_foreign(path, (1, 5, 5), Reading(background=(7, 7, 7))).unique().tolist() == [7]
 
 
@@ -224,7 +224,7 @@ def test_options_need_data(tmp_path: Path) -> None:
 def test_options_are_told_again_as_they_were_given() -> None:
     given = ["--classes", "my names.txt", "--size", "64", "--no-antialias", "--value-range", "-1.0", "1.0", "--label-column", "kind"]
     args = make_parser().parse_args(["audit", "--data", "x", *given])
-    told = shlex.split(" ".join(options_of(args)))
-    again = make_parser().parse_args(["audit", *told])
-    assert reading_of(again) == reading_of(args) != Reading() and len(told) == len(given) + len(["--data", "x"]) and again.data == "x"
+    result = shlex.split(" ".join(options_of(args)))
+    again = make_parser().parse_args(["audit", *result])
+    assert reading_of(again) == reading_of(args) != Reading() and len(result) == len(given) + len(["--data", "x"]) and again.data == "x"
     assert options_of(make_parser().parse_args(["audit"])) == []

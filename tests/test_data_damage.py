@@ -60,11 +60,11 @@ def test_parquet_that_is_something_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "told"),
+    ("bad", "message"),
     [({"bytes": None, "path": None}, "image is null"), (None, "image is null"), ({"bytes": None, "path": "x.png"}, "there is no x.png in")],
 )
-def test_null_image_names_its_row(bad: object, told: str, tmp_path: Path) -> None:
-    refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1], bad], [0, 1, 2]), "row 2", told)
+def test_null_image_names_its_row(bad: object, message: str, tmp_path: Path) -> None:
+    refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1], bad], [0, 1, 2]), "row 2", message)
 
 
 def test_null_label_names_its_row(tmp_path: Path) -> None:

@@ -205,8 +205,8 @@ def test_a_set_whose_16_bits_hold_12_is_refused_until_told(tmp_path: Path) -> No
     folder = folders_of(tmp_path / "twelve", [encoded(Image.fromarray(dark))] * 2, ".png")
     with pytest.raises(DataError, match=r"the largest number in its 16-bit images is 4,095: 12 bits in 16, or dark.*--value-range"):
         read_dataset(folder, "mine")
-    told = read_dataset(folder, "mine", Reading(value_range=(0, 4095)))
-    assert np.array_equal(told.train.images[0, 0].numpy(), np.rint(dark / 4095 * 255))
+    result = read_dataset(folder, "mine", Reading(value_range=(0, 4095)))
+    assert np.array_equal(result.train.images[0, 0].numpy(), np.rint(dark / 4095 * 255))
     mixed = read_dataset(folders_of(tmp_path / "mixed", [encoded(Image.fromarray(n)) for n in (dark, bright)], ".png"), "mine")
     assert int(mixed.train.images[0].max()) == 15, "one dark image among others is dark"
     assert mixed.found and "of 16 bits were scaled to 8" in mixed.found.notes[0]

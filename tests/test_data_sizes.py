@@ -102,7 +102,7 @@ def test_arrays_are_resized_alike(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "fit", "shorter", "filter_", "antialias", "told"),
+    ("size", "fit", "shorter", "filter_", "antialias", "message"),
     [
         ("0", "crop", None, "bilinear", True, "--size 0: expected one side, 224, or height and width, 224x192"),
         ("big", "crop", None, "bilinear", True, "--size big"),
@@ -113,8 +113,8 @@ def test_arrays_are_resized_alike(tmp_path: Path) -> None:
         ("64", "crop", None, "lanczos", False, "--no-antialias goes with --filter bilinear or bicubic, not lanczos"),
     ],
 )
-def test_sizes_that_make_no_sense(size: str | None, fit: str, shorter: int | None, filter_: str, antialias: bool, told: str) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_sizes_that_make_no_sense(size: str | None, fit: str, shorter: int | None, filter_: str, antialias: bool, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         parse_sizing(size, fit, shorter, filter_, antialias)
 
 

@@ -92,7 +92,7 @@ def test_which_columns_where_names_do_not_tell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (["img/0.png"], "train.csv line 8 has 1 cells; expected 2: path, label"),
         (["img/0.png", "cat", "x"], "line 8 has 3 cells"),
@@ -103,8 +103,8 @@ def test_which_columns_where_names_do_not_tell(tmp_path: Path) -> None:
         (["https://example.org/0.png", "bee"], "is an address; expected a file: download it first"),
     ],
 )
-def test_rows_that_are_not_whole_are_named(change: list[str], told: str, tmp_path: Path) -> None:
-    refused(table(tmp_path, [*rows("path", "label"), change]), told)
+def test_rows_that_are_not_whole_are_named(change: list[str], message: str, tmp_path: Path) -> None:
+    refused(table(tmp_path, [*rows("path", "label"), change]), message)
 
 
 def test_a_file_named_twice_is_taken_once_and_it_is_said(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def broken(text: bytes, folder: Path, suffix: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "suffix", "told"),
+    ("text", "suffix", "result"),
     [
         (b"path,label\n\xff\xfe,1\n", ".csv", "not a readable table file"),
         (b'path,label\n"img/0.png,1\n', ".csv", "train.csv line"),
@@ -141,5 +141,5 @@ def broken(text: bytes, folder: Path, suffix: str) -> Path:
         (b"[" * 100_000, ".jsonl", "line 1: not readable JSON"),
     ],
 )
-def test_tables_that_are_none_are_refused(text: bytes, suffix: str, told: Any, tmp_path: Path) -> None:
-    refused(broken(text, tmp_path, suffix), told)
+def test_tables_that_are_none_are_refused(text: bytes, suffix: str, result: Any, tmp_path: Path) -> None:
+    refused(broken(text, tmp_path, suffix), result)

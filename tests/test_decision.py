@@ -42,9 +42,9 @@ def test_what_is_not_settled_accuses_nobody() -> None:
 
 def test_too_few_twins_say_what_can_be_done() -> None:
     assert too_few(19, 0.05) == "" and too_few(18, 0.01, "normal") == ""
-    told = too_few(19, 0.01)
-    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told
-    assert "zooaudit kit add-twins" in told and "take level 0.05" in told and "--p-value normal" in told
+    result = too_few(19, 0.01)
+    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in result
+    assert "zooaudit kit add-twins" in result and "take level 0.05" in result and "--p-value normal" in result
     assert "no twins" in too_few(0, 0.05) and "--train-command" in too_few(0, 0.05, "normal")
 
 
@@ -140,16 +140,20 @@ def test_every_verdict_says_its_level_as_a_frequency_and_a_weak_one_is_marked() 
     for found in (strong, lax, spared):
         assert wording.lines(found)[0].startswith(f"{wording.headline(found)}: ")
         assert wording.lines(found)[1] == f"  level {found.level:g}: {wording.frequency(found)}"
-        told = wording.facts(found)
-        assert (told["headline"], told["frequency"], told["weak"]) == (wording.headline(found), wording.frequency(found), found is lax)
+        result = wording.facts(found)
+        assert (result["headline"], result["frequency"], result["weak"]) == (
+            wording.headline(found),
+            wording.frequency(found),
+            found is lax,
+        )
 
 
 def test_a_verdict_is_rendered_in_one_way() -> None:
     lines = wording.lines(replace(verdict(), cautions=("accuracy: high",)))
     assert lines[0].startswith("stolen: p 0.05") and lines[-1] == "  caution: accuracy: high"
     assert any("asked 1000 of at most 1000 questions" in line for line in lines)
-    told = wording.plain(verdict())
-    assert told["decision"] == "stolen" and len(told["statistics"]) == 20 and told["settled"] is True
+    result = wording.plain(verdict())
+    assert result["decision"] == "stolen" and len(result["statistics"]) == 20 and result["settled"] is True
 
 
 def test_one_of_several_that_are_judged_by_themselves_says_so() -> None:

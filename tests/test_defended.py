@@ -31,9 +31,9 @@ def images(digits: Dataset) -> Tensor:
 def answers_of(victim: nn.Module, images: Tensor, **config: Any) -> tuple[Tensor, Tensor]:
     """The victim's answers, and what it tells of them."""
     box = TorchBlackBox(victim, 10)
-    told = defended(box, ExtractConfig(**config)).ask(images)
+    result = defended(box, ExtractConfig(**config)).ask(images)
     assert box.queries == len(images)
-    return TorchBlackBox(victim, 10).ask(images), told
+    return TorchBlackBox(victim, 10).ask(images), result
 
 
 @pytest.mark.usefixtures("same_global_rng")
@@ -41,17 +41,17 @@ def answers_of(victim: nn.Module, images: Tensor, **config: Any) -> tuple[Tensor
 def test_what_is_told_are_probabilities_others_than_the_victims_and_the_same_each_time(
     defence: Defence, learnt: nn.Module, images: Tensor
 ) -> None:
-    true, told = answers_of(learnt, images, defence=defence)
-    torch.testing.assert_close(told.sum(1), torch.ones(len(images)))
-    assert told.dtype == torch.float32 and float(told.min()) >= 0
-    assert float((told - true).abs().sum(1).min()) > 0.02
-    assert torch.equal(told, answers_of(learnt, images, defence=defence)[1])
+    true, output = answers_of(learnt, images, defence=defence)
+    torch.testing.assert_close(output.sum(1), torch.ones(len(images)))
+    assert output.dtype == torch.float32 and float(output.min()) >= 0
+    assert float((output - true).abs().sum(1).min()) > 0.02
+    assert torch.equal(output, answers_of(learnt, images, defence=defence)[1])
 
 
 @pytest.mark.parametrize(("defence", "least"), [("reverse-sigmoid", 0.95), ("mad-argmax", 1.0)])
 def test_the_likeliest_class_stays_where_that_is_promised(defence: Defence, least: float, learnt: nn.Module, images: Tensor) -> None:
-    true, told = answers_of(learnt, images, defence=defence)
-    assert float((true.argmax(1) == told.argmax(1)).float().mean()) >= least
+    true, output = answers_of(learnt, images, defence=defence)
+    assert float((true.argmax(1) == output.argmax(1)).float().mean()) >= least
 
 
 @pytest.mark.parametrize("budget", [0.1, 0.5, 2.0])
@@ -60,12 +60,12 @@ def test_within_its_budget_an_answer_leads_farther_astray_than_chance_does(
     budget: float, keep_label: bool, learnt: nn.Module, images: Tensor
 ) -> None:
     true, surrogate = TorchBlackBox(learnt, 10).ask(images), beginner(images, 10)
-    told = mad(true, surrogate, budget, keep_label)
-    moved = (told - true).abs().sum(1)
+    result = mad(true, surrogate, budget, keep_label)
+    moved = (result - true).abs().sum(1)
     assert float(moved.max()) <= budget + 1e-5
-    assert float(deviation(surrogate, true, told).mean()) > 1.2 * float(deviation(surrogate, true, by_chance(true, moved)).mean())
+    assert float(deviation(surrogate, true, result).mean()) > 1.2 * float(deviation(surrogate, true, by_chance(true, moved)).mean())
     wider = mad(true, surrogate, min(2.0, 2 * budget), keep_label)
-    assert bool((deviation(surrogate, true, wider) >= deviation(surrogate, true, told) - 1e-3).all())
+    assert bool((deviation(surrogate, true, wider) >= deviation(surrogate, true, result) - 1e-3).all())
 
 
 def by_chance(true: Tensor, moved: Tensor) -> Tensor:
@@ -80,25 +80,25 @@ def test_the_angle_is_that_of_the_last_layers_gradients() -> None:
     """Oracle: autograd, for one image at a time."""
     torch.manual_seed(0)
     layer, seen = nn.Linear(6, 4, bias=False), torch.randn(3, 6)
-    true, told = torch.randn(3, 4).softmax(1), torch.randn(3, 4).softmax(1)
+    true, output = torch.randn(3, 4).softmax(1), torch.randn(3, 4).softmax(1)
 
     def gradient(i: int, target: Tensor) -> Tensor:
         loss = nn.functional.cross_entropy(layer(seen[i : i + 1]), target[i : i + 1])
         return torch.autograd.grad(loss, layer.weight)[0].flatten()
 
-    expected = [torch.nn.functional.cosine_similarity(gradient(i, true), gradient(i, told), dim=0).acos() for i in range(3)]
-    torch.testing.assert_close(deviation(layer(seen).softmax(1), true, told), torch.stack(expected))
+    expected = [torch.nn.functional.cosine_similarity(gradient(i, true), gradient(i, output), dim=0).acos() for i in range(3)]
+    torch.testing.assert_close(deviation(layer(seen).softmax(1), true, output), torch.stack(expected))
 
 
 def test_no_corner_leads_farther_astray(learnt: nn.Module, images: Tensor) -> None:
     """Oracle: each corner by itself, with plain loops."""
     true, surrogate = TorchBlackBox(learnt, 10).ask(images[:10]), beginner(images[:10], 10)
-    told = deviation(surrogate, true, mad(true, surrogate, 0.7))
+    result = deviation(surrogate, true, mad(true, surrogate, 0.7))
     for j, corner in enumerate(torch.eye(10)):
         for i in range(10):
             share = min(1.0, 0.7 / float((corner - true[i]).abs().sum()))
             reached = (1 - share) * true[i] + share * corner
-            assert float(deviation(surrogate[i], true[i], reached)) <= float(told[i]) + 1e-3, (i, j)
+            assert float(deviation(surrogate[i], true[i], reached)) <= float(result[i]) + 1e-3, (i, j)
 
 
 def test_reverse_sigmoid_is_the_papers_formula() -> None:
@@ -127,8 +127,8 @@ def test_labels_are_told_of_what_the_defence_leaves(defence: Defence, labels: An
     if labels == "hard":
         assert torch.equal(rounds[0], left.argmax(1))
     else:
-        told = left if labels == "soft" else Access.named(labels).reduced(left)
-        torch.testing.assert_close(rounds[0], told / told.sum(1, keepdim=True))
+        result = left if labels == "soft" else Access.named(labels).reduced(left)
+        torch.testing.assert_close(rounds[0], result / result.sum(1, keepdim=True))
 
 
 def test_a_data_free_thief_is_told_no_more(learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

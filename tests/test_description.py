@@ -165,8 +165,8 @@ def test_a_method_that_a_path_has_not_says_which_it_has(place: Place) -> None:
         has |= {"HEAD"} if "GET" in has else set()
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - has:
             refused = place.ask(re.sub(r"\{\w+\}", place.id, path), "all", method=method)
-            told = problem(refused, 405, method)
-            assert refused.headers["Allow"] == told["expected"] == ", ".join(sorted(has)), (method, path)
+            result = problem(refused, 405, method)
+            assert refused.headers["Allow"] == result["expected"] == ", ".join(sorted(has)), (method, path)
     assert problem(place.ask("/openapi.json", method="POST"), 405)["expected"] == "GET, HEAD"
 
 
@@ -191,12 +191,12 @@ def test_no_answer_is_kept_or_taken_for_something_else(place: Place, stranger: S
 def pages(place: Place, path: str, what: str, limit: int, key: str = "all") -> list[list[Any]]:
     found, cursor = [], ""
     while True:
-        told = place.ask(f"{path}{'&' if '?' in path else '?'}limit={limit}{cursor}", key).json()
-        found.append(told[what])
-        assert len(told[what]) <= limit
-        if told["next"] is None:
+        data = place.ask(f"{path}{'&' if '?' in path else '?'}limit={limit}{cursor}", key).json()
+        found.append(data[what])
+        assert len(data[what]) <= limit
+        if data["next"] is None:
             return found
-        cursor = f"&cursor={told['next']}"
+        cursor = f"&cursor={data['next']}"
 
 
 def test_lists_come_in_pages(tmp_path: Path) -> None:

@@ -154,9 +154,9 @@ def test_the_newest_answers_are_kept() -> None:
     replay = Replay.like(images[:2], images[:2].flatten(), 4)
     for part in images.split(2):
         replay.put(part, part.flatten())
-        drawn, told = replay.drawn(50, torch.Generator().manual_seed(0))
-        assert torch.equal(drawn.flatten(), told)
-    assert set(told.tolist()) == {2, 3, 4, 5}
+        drawn, output = replay.drawn(50, torch.Generator().manual_seed(0))
+        assert torch.equal(drawn.flatten(), output)
+    assert set(output.tolist()) == {2, 3, 4, 5}
 
 
 def test_large_images_fill_no_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def test_a_thief_without_weights_is_behind_those_that_change_answers_only(tmp_pa
     at = collection(tmp_path / "answers", innocents=2)
     lost = owner_of(at).thieves[0].id
     change(at, lost, architecture="answers only")
-    told = {r["disguise"] for r in disguises.rows(owner_of(at), load) if r["thief"] == lost}
-    assert "temperature 3" in told and "blur 1.2" not in told
+    result = {r["disguise"] for r in disguises.rows(owner_of(at), load) if r["thief"] == lost}
+    assert "temperature 3" in result and "blur 1.2" not in result
 
 
 def test_the_outcome_counts_thieves(owner: Owner, found: list[Row]) -> None:

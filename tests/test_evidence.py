@@ -56,16 +56,16 @@ def test_a_commitment_is_of_kit_level_and_code(case_store: Path, capsys: Capture
     kit = kit_of(case_store)
     capsys.readouterr()
     assert main(["kit", "commit", "--store", str(case_store), "--kit", kit.id, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    data = json.loads(capsys.readouterr().out)
     assert (
-        told == commitment(kit)
-        and told["kit_sha256"] == kit.digest
-        and told["level"] == 0.05
-        and told["horizon"] == 100
-        and len(told["commitment"]) == 64
+        data == commitment(kit)
+        and data["kit_sha256"] == kit.digest
+        and data["level"] == 0.05
+        and data["horizon"] == 100
+        and len(data["commitment"]) == 64
     )
     others = [commitment(kit, 0.1), commitment(kit, access="label"), commitment(kit, horizon=50), commitment(kit, by="normal")]
-    assert len({told["commitment"], *(o["commitment"] for o in others)}) == 5
+    assert len({data["commitment"], *(o["commitment"] for o in others)}) == 5
     for bad in (["--level", "1"], ["--level", "-0.1"], ["--access", "top"], ["--queries", "60"]):
         assert main(["kit", "commit", "--store", str(case_store), "--kit", kit.id, *bad]) == 2
     assert main(["kit", "commit", "--store", str(case_store)]) == 2
@@ -207,9 +207,9 @@ def test_an_invented_verdict_does_not_follow_from_the_answers(case_store: Path, 
     found = next(e for e in (test.judge(a) for a in test.reference_answers) if e.verdict.decision is Decision.NOT_SHOWN)
     lie = replace(found, verdict=replace(found.verdict, decision=Decision.STOLEN, p_value=0.05, rank=1))
     pack = exported(case_store, keep(artifacts, kit_of(case_store), "an innocent", lie), tmp_path / "lie.zip")
-    code, checks, told = verified(capsys, pack)
+    code, checks, output = verified(capsys, pack)
     assert code == 6 and checks["verdict"] is False
-    assert "the answers give not shown" in next(f["text"] for f in told["findings"] if f["check"] == "verdict")
+    assert "the answers give not shown" in next(f["text"] for f in output["findings"] if f["check"] == "verdict")
 
 
 def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, kit: Kit) -> None:
@@ -231,10 +231,10 @@ def test_several_suspects_are_judged_together(case_store: Path, tmp_path: Path, 
     options = ["--kit", kit_of(case_store).id, "--suspect", *names, "--factory", "strangers_nets:make"]
     capsys.readouterr()
     assert main(["score", "--store", str(case_store), *options, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["correction"] == "holm" and [s["suspect"] for s in told["suspects"]] == names
-    assert all(s["queries"] == s["budget"] for s in told["suspects"]), "corrected p-values need everything"
-    assert all(s["decision"] != "stolen" and s["p_value"] >= 2 / 20 for s in told["suspects"])
+    data = json.loads(capsys.readouterr().out)
+    assert data["correction"] == "holm" and [s["suspect"] for s in data["suspects"]] == names
+    assert all(s["queries"] == s["budget"] for s in data["suspects"]), "corrected p-values need everything"
+    assert all(s["decision"] != "stolen" and s["p_value"] >= 2 / 20 for s in data["suspects"])
     assert main(["score", "--store", str(case_store), *options, "--correction", "none"]) == 0
     text = capsys.readouterr().out
     assert text.count("evidence ") == 2 and text.index(names[0]) < text.index(names[1])

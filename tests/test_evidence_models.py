@@ -41,8 +41,8 @@ def kit(case_store: Path) -> Kit:
 
 
 def with_models(capsys: Capture, pack: Path, checker: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, str]]:
-    code, checks, told = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options)
-    return code, checks, {f["check"]: f["text"] for f in told["findings"]}
+    code, checks, output = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options)
+    return code, checks, {f["check"]: f["text"] for f in output["findings"]}
 
 
 def packed(case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, decision: Decision = Decision.STOLEN) -> Path:
@@ -61,17 +61,17 @@ def thief(case_store: Path, kit: Kit) -> Tensor:
 def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
     pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
     committed = commitment(kit_of(case_store))["commitment"]
-    code, checks, told = with_models(capsys, pack, checker, "--commitment", committed)
-    assert code == 0 and False not in checks.values(), told
-    assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, told
+    code, checks, output = with_models(capsys, pack, checker, "--commitment", committed)
+    assert code == 0 and False not in checks.values(), output
+    assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, output
     made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references", "accuracies"}
     assert set(checks) == {"contents", "answers", "settings", "commitment", "method", "verdict", *made}
-    assert "among 19 fresh twins, with the kit's 16 references, stolen" in told["fresh twins"]
+    assert "among 19 fresh twins, with the kit's 16 references, stolen" in output["fresh twins"]
     assert re.fullmatch(
         r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+, median \S+ \(19\); fresh twins .* "
         r"\(19\); the kit's references .* \(16\); the checker's references .* \(\d+\)",
-        told["accuracies"],
-    ), told
+        output["accuracies"],
+    ), output
 
 
 def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
@@ -106,8 +106,8 @@ def test_a_kit_whose_questions_or_lessons_are_not_of_its_data_is_rejected(
     assert test.lessons is not None
     changed = {"images": test.images.flip(-1)} if what == "images" else {"lessons": test.lessons[:, :-1]}
     made = replace(kit, twin_test=replace(test, **changed))
-    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker)
-    assert code == 6 and checks["lessons"] is False and checks["questions"] is (what == "lessons"), told
+    code, checks, output = with_models(capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker)
+    assert code == 6 and checks["lessons"] is False and checks["questions"] is (what == "lessons"), output
 
 
 def among(test: TwinTest, references: tuple[Reference, ...]) -> TwinTest:
@@ -139,8 +139,8 @@ def test_invented_twins_are_found(case_store: Path, kit: Kit, checker: Path, tmp
     call = made.twin_test.examine(Recorded(answers)).verdict.decision
     pack = packed(case_store, tmp_path, made, "invented", answers, call)
     assert verified(capsys, pack)[0] == 0
-    code, checks, told = with_models(capsys, pack, checker)
-    assert code == 6 and checks["stated twins"] is False, told
+    code, checks, output = with_models(capsys, pack, checker)
+    assert code == 6 and checks["stated twins"] is False, output
 
 
 def test_an_innocent_whose_answers_were_made_the_victims_is_found(
@@ -153,8 +153,8 @@ def test_an_innocent_whose_answers_were_made_the_victims_is_found(
     mixed = 0.6 * answers[0] + 0.4 * target
     answers[0] = mixed / mixed.sum(-1, keepdim=True)
     made = replace(kit, twin_test=replace(test, answers=answers))
-    code, checks, told = with_models(capsys, packed(case_store, tmp_path, made, "swapped", target), checker)
-    assert code == 6 and checks["victim"] is False, told
+    code, checks, output = with_models(capsys, packed(case_store, tmp_path, made, "swapped", target), checker)
+    assert code == 6 and checks["victim"] is False, output
 
 
 def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
@@ -173,9 +173,9 @@ def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
     made = replace(kit, twin_test=next(accusing))
     pack = packed(case_store, tmp_path, made, "moved", target)
     assert verified(capsys, pack)[0] == 0, "the pack by itself is consistent"
-    code, checks, told = with_models(capsys, pack, checker)
-    assert code == 6 and False in (checks["fresh twins"], checks["fresh references"]), told
-    assert any("the pack states stolen, p 0.05, among 19 twins of its own" in told[c] for c in ("fresh twins", "fresh references"))
+    code, checks, output = with_models(capsys, pack, checker)
+    assert code == 6 and False in (checks["fresh twins"], checks["fresh references"]), output
+    assert any("the pack states stolen, p 0.05, among 19 twins of its own" in output[c] for c in ("fresh twins", "fresh references"))
 
 
 def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
@@ -243,8 +243,8 @@ def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, c
         kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind, predicted=None, lessons=None)
     )
     pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Decision.CANNOT_TELL)
-    code, checks, told = with_models(capsys, pack, checker)
-    assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in told["fresh twins"]
+    code, checks, output = with_models(capsys, pack, checker)
+    assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in output["fresh twins"]
 
 
 def drawn(generator: torch.Generator, count: int, apart: float, test: TwinTest) -> Tensor:

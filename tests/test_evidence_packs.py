@@ -86,9 +86,9 @@ def test_whatever_is_damaged_is_rejected_with_what_its_receiver_can_do(name: str
     assert main(["evidence", "verify", str(damaged)]) == 6
     out, err = capsys.readouterr()
     assert re.fullmatch(f"REJECTED: {says}.*: {CHANGED}\n", out) and err == "" and "--repair" not in out and "/tmp" not in out
-    code, checks, told = verified(capsys, damaged)
-    assert (code, checks, told["rejected"], told["suspect"]) == (6, {"contents": False}, True, None)
-    assert told["findings"][0]["text"].endswith(CHANGED)
+    code, checks, output = verified(capsys, damaged)
+    assert (code, checks, output["rejected"], output["suspect"]) == (6, {"contents": False}, True, None)
+    assert output["findings"][0]["text"].endswith(CHANGED)
 
 
 def test_a_byte_that_was_flipped_on_the_way_is_rejected(pack: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -109,8 +109,8 @@ def test_damage_of_the_victims_weights_is_found_without_models(
     pack = exported(case_store, scored["evidence"], tmp_path / "whole.zip", "--with-victim")
     assert verified(capsys, pack)[0] == 0
     damaged = repacked(pack, tmp_path / "changed.zip", lambda f: flipped(content_of(f, "model", WEIGHTS)))
-    code, _, told = verified(capsys, damaged)
-    assert code == 6 and f"{WEIGHTS} is not what the manifest states" in told["findings"][0]["text"]
+    code, _, output = verified(capsys, damaged)
+    assert code == 6 and f"{WEIGHTS} is not what the manifest states" in output["findings"][0]["text"]
 
 
 def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(pack: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -142,22 +142,26 @@ def test_a_page_and_a_pack_are_tied_together(scored: dict[str, Any], case_store:
     capsys.readouterr()
     assert main(["explain", scored["evidence"], "--store", str(case_store), "--out", str(tmp_path / "why.html"), "--json"]) == 0
     explained = json.loads(capsys.readouterr().out)
-    _, _, told = verified(capsys, pack)
+    _, _, output = verified(capsys, pack)
     named = ("suspect", "evidence", "kit", "kit_sha256", "victim", "answers_sha256", "trial")
-    assert {k: told[k] for k in named} == {k: explained[k] for k in named}
+    assert {k: output[k] for k in named} == {k: explained[k] for k in named}
     with opened(pack) as store:
         answers = Opened.of(store).answers
-    assert told["answers_sha256"] == answers_digest(answers) == hashlib.sha256(answers.numpy().astype("<f4").tobytes()).hexdigest()
-    assert (told["kit_sha256"], told["suspect"]) == (kit_of(case_store).digest, "stolen.safetensors"), "no folder of the sender's machine"
+    assert output["answers_sha256"] == answers_digest(answers) == hashlib.sha256(answers.numpy().astype("<f4").tobytes()).hexdigest()
+    assert (output["kit_sha256"], output["suspect"]) == (kit_of(case_store).digest, "stolen.safetensors"), (
+        "no folder of the sender's machine"
+    )
     assert main(["evidence", "verify", str(pack)]) == 0
     lines, text = capsys.readouterr().out.splitlines(), words(Page((tmp_path / "why.html").read_text()).text)
     for name in named:
-        assert f"{name:<14} {told[name]}" in lines and told[name] in text
-    assert told["trial"] == "Made by the trial recipe digits: accuse nobody by it." and str(tmp_path) not in text
+        assert f"{name:<14} {output[name]}" in lines and output[name] in text
+    assert output["trial"] == "Made by the trial recipe digits: accuse nobody by it." and str(tmp_path) not in text
     assert main(["explain", scored["evidence"], "--store", str(case_store)]) == 0
     text = capsys.readouterr().out
     assert (
-        text.startswith(told["trial"]) and f"answers_sha256 {told['answers_sha256']}" in text and f"kit_sha256 {told['kit_sha256']}" in text
+        text.startswith(output["trial"])
+        and f"answers_sha256 {output['answers_sha256']}" in text
+        and f"kit_sha256 {output['kit_sha256']}" in text
     )
 
 

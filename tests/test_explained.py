@@ -155,10 +155,10 @@ def test_the_normal_claim_is_named_where_the_rank_ends() -> None:
 def test_json_is_strict_and_has_all_of_it() -> None:
     test = make_twin_test()
     found = why(test, asked(test, near(0, 1)))
-    told = json.loads(json.dumps(plain(found), allow_nan=False), parse_constant=no_constant)
-    assert told["verdict"]["decision"] == "stolen"
-    assert len(told["candidates"]) == 20 and len(told["questions"]) == 10
-    assert set(told) == {"verdict", "candidates", "looks", "leads", "questions", "decided_by", "abstained"}
+    data = json.loads(json.dumps(plain(found), allow_nan=False), parse_constant=no_constant)
+    assert data["verdict"]["decision"] == "stolen"
+    assert len(data["candidates"]) == 20 and len(data["questions"]) == 10
+    assert set(data) == {"verdict", "candidates", "looks", "leads", "questions", "decided_by", "abstained"}
 
 
 # The page
@@ -190,8 +190,8 @@ def page_of(told: dict[str, str | None], when: When = (), model: torch.nn.Module
 
 def test_the_page_identifies_the_verdict_and_says_how_to_check_it() -> None:
     """It is sent to somebody who has nothing else."""
-    told = TOLD | {"kit_sha256": "a" * 64, "answers_sha256": "b" * 64}
-    text = page_of(told, [("Verdict given", datetime(2026, 1, 2, 5, 4, 6, tzinfo=timezone(timedelta(hours=2))))])
+    result = TOLD | {"kit_sha256": "a" * 64, "answers_sha256": "b" * 64}
+    text = page_of(result, [("Verdict given", datetime(2026, 1, 2, 5, 4, 6, tzinfo=timezone(timedelta(hours=2))))])
     assert text.startswith(" theirs.onnx: stolen (level .05)") or "theirs.onnx: stolen (level .05)" in text[:60]
     assert "Verdict given2026-01-02 03:04:06 UTC" in text
     assert re.search(r"This page was made20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)

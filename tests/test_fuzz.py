@@ -68,8 +68,8 @@ def _asked(case: schemathesis.Case, place: Place) -> None:  # noqa: F811
     assert reply.status_code < 500, (case.as_curl_command(), reply.text)
     if reply.status_code >= 400:
         assert reply.headers["content-type"] == ["application/problem+json"], reply.headers
-        told = json.loads(reply.content)
-        assert told["status"] == reply.status_code and told["detail"] and "Traceback" not in reply.text
+        data = json.loads(reply.content)
+        assert data["status"] == reply.status_code and data["detail"] and "Traceback" not in reply.text
 
 
 def test_there_were_enough_of_them(api: OpenApiSchema) -> None:

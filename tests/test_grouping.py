@@ -123,14 +123,14 @@ def test_controls_are_right_where_the_group_is(test_: TwinTest) -> None:
     """Candidates and references are known by groups; a suspect by its classes."""
     right = torch.nn.functional.one_hot(groups(CLASSES)[test_.labels], MOST).float()
     able = replace(test_, answers=right.expand_as(test_.answers), reference_answers=right.expand_as(test_.reference_answers))
-    told = torch.nn.functional.one_hot(test_.labels, CLASSES).float()
-    found = control(able, told)
+    result = torch.nn.functional.one_hot(test_.labels, CLASSES).float()
+    found = control(able, result)
     assert (found.right, found.asked, found.usual) == (CHECKS, CHECKS, 1 - POORER) and not found.poor
-    assert control(able, told.roll(1, 1)).poor
+    assert control(able, result.roll(1, 1)).poor
 
 
 def test_an_explanation_names_groups(test_: TwinTest) -> None:
     found = suspected(test_, many(0))
-    told = explained(test_, found.answers, found.access, found.verdict, [f"k{i}" for i in range(CLASSES)])
-    assert told.questions and all(" others" in said.label or said.label.startswith("k") for q in told.questions for said in q.suspect)
-    assert all(0 < said.probability <= 1.001 for q in told.questions for said in (*q.victim, *q.suspect, *q.twins))
+    result = explained(test_, found.answers, found.access, found.verdict, [f"k{i}" for i in range(CLASSES)])
+    assert result.questions and all(" others" in said.label or said.label.startswith("k") for q in result.questions for said in q.suspect)
+    assert all(0 < said.probability <= 1.001 for q in result.questions for said in (*q.victim, *q.suspect, *q.twins))

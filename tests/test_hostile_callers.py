@@ -173,8 +173,8 @@ def test_a_key_and_a_host_have_so_many_queries_a_day(store: tuple[str, str], set
         assert second["state"] == "failed" and "no more than 100 queries in 24 hours, over all its callers" in second["error"]
         assert 90 < stranger.computed <= 100 and stranger.url not in second["error"]
     with auditor(replace(settings, queries_a_day=70, host_queries_a_day=1000)) as made:  # it is remembered
-        told = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
-        assert told["state"] == "failed" and "lets a key charge 70" in told["error"] and stranger.computed <= 100
+        result = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
+        assert result["state"] == "failed" and "lets a key charge 70" in result["error"] and stranger.computed <= 100
 
 
 def test_what_was_refused_counts_against_nobody(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
@@ -188,8 +188,8 @@ def test_what_was_refused_counts_against_nobody(store: tuple[str, str], settings
 def test_a_key_has_so_much_time_a_day(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
     stranger.slow_s = 0.3
     with auditor(replace(settings, hours_a_day=1.0 / 3600)) as made:
-        told = ended(made, made.submit("a", asked(store[1], stranger.url, concurrency=1, ask_everything=True))["id"])
-        assert told["state"] == "failed" and "audits took" in told["error"] and stranger.computed < 100
+        result = ended(made, made.submit("a", asked(store[1], stranger.url, concurrency=1, ask_everything=True))["id"])
+        assert result["state"] == "failed" and "audits took" in result["error"] and stranger.computed < 100
         with pytest.raises(LimitError, match="took"):
             made.submit("a", asked(store[1], stranger.url))
 
@@ -220,9 +220,9 @@ def test_no_error_names_a_path_or_another_audit(store: tuple[str, str], settings
         ledger.write_bytes(b"no database, though long enough to be taken for one" * 100)
         for side in ("-wal", "-shm"):
             ledger.with_name(ledger.name + side).unlink(missing_ok=True)
-        told = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
-        assert told["state"] == "failed" and "the ledger of this suspect is no ledger" in told["error"]
-        assert "/" not in told["error"] and "--ledger" not in told["error"]
+        result = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
+        assert result["state"] == "failed" and "the ledger of this suspect is no ledger" in result["error"]
+        assert "/" not in result["error"] and "--ledger" not in result["error"]
 
 
 def test_two_audits_of_one_suspect_wait_for_each_other(
@@ -279,8 +279,8 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(store: tuple[str,
     )  # fmt: skip
     assert run.stdout.split() == ["9", "9", "9", "0"], run.stderr
     records = AuditRecords((settings.data or Path()) / "audits.sqlite")
-    told = records.get(id_) or {}
-    assert told["state"] == "failed" and "started 3 times, and each time the service ended" in told["error"]
+    result = records.get(id_) or {}
+    assert result["state"] == "failed" and "started 3 times, and each time the service ended" in result["error"]
     assert (records.get(innocent) or {})["state"] == "done", "another audit that was under way meanwhile is none the worse"
     records.close()
 
@@ -353,9 +353,9 @@ def test_a_store_that_is_away_makes_audits_wait(
         place.rename(place.with_name("away"))
         try:
             until(lambda: (made.get(id_) or {})["progress"].get("waiting"))
-            told = made.get(id_) or {}
-            assert told["state"] == "queued" and told["progress"]["waiting"].startswith("the store does not answer")
-            assert str(place.parent) not in json.dumps(told["progress"]) and told["error"] == ""
+            result = made.get(id_) or {}
+            assert result["state"] == "queued" and result["progress"]["waiting"].startswith("the store does not answer")
+            assert str(place.parent) not in json.dumps(result["progress"]) and result["error"] == ""
             with pytest.raises(StoreError):
                 made.submit("a", asked(store[1], stranger.url))
             with auditor_client(made, settings) as client:

@@ -206,10 +206,10 @@ def town(request: pytest.FixtureRequest) -> Town:
 
 
 def test_every_command_is_run_or_has_a_reason_why_not() -> None:
-    told = [c for page in PAGES for c in commands(page)]
-    assert len(told) > 60 and len(RUN) > 25
+    rows = [c for page in PAGES for c in commands(page)]
+    assert len(rows) > 60 and len(RUN) > 25
     for start in ELSEWHERE:
-        assert any(c.text.startswith(start) for c in told), f"no page has {start!r} any more"
+        assert any(c.text.startswith(start) for c in rows), f"no page has {start!r} any more"
     for command in SCORES:
         assert scene_of(command), f"{command}: say in SCENES what is in its places"
     for page, scenes in SCENES.items():
@@ -233,10 +233,10 @@ def test_what_a_page_writes_down_is_what_recipe_new_says(owners: Town) -> None:
     (owners.folder / "mine.toml").unlink(missing_ok=True)
     (said,) = re.findall(r"next: (.*)", owners.run(made).out)
     (written,) = (owners.filled(c.text) for c in OTHERS if c.text == MODELS_AUDIT)
-    told, shown = (
+    output, shown = (
         sorted(re.findall(r"--\S+ \S+", text.replace("./store", "store").replace("./my-vit", "my-vit"))) for text in (said, written)
     )
-    assert set(shown) - {"--recipe smaller.toml"} == set(told) - {"--recipe mine.toml", "--factory hf:my-vit"}
+    assert set(shown) - {"--recipe smaller.toml"} == set(output) - {"--recipe mine.toml", "--factory hf:my-vit"}
 
 
 @pytest.mark.parametrize(

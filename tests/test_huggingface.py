@@ -132,8 +132,8 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     some = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"missing": ["emu"]}))
     torch.testing.assert_close(some.module(images)[:, :2], model(some.module.prepare(images)).logits[:, [2, 3]].softmax(1))  # type: ignore[operator,union-attr]
     assert (some.module(images)[:, 2] == 0).all()
-    told = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"columns": [2, 3, 0]}))
-    torch.testing.assert_close(told.module(images), theirs)
+    result = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"columns": [2, 3, 0]}))
+    torch.testing.assert_close(result.module(images), theirs)
 
 
 def test_names_that_say_nothing_leave_the_order(tmp_path: Path) -> None:
@@ -220,9 +220,9 @@ def test_a_preprocessor_that_does_something_else_is_refused(tmp_path: Path) -> N
     vit(tmp_path)
     PROCESSORS["squashed"]().save_pretrained(tmp_path)
     path = tmp_path / "preprocessor_config.json"
-    told = json.loads(path.read_text())
+    data = json.loads(path.read_text())
     path.write_text(
-        json.dumps(told | {"image_processor_type": "ChineseCLIPImageProcessor", "size": {"shortest_edge": 24, "longest_edge": 30}})
+        json.dumps(data | {"image_processor_type": "ChineseCLIPImageProcessor", "size": {"shortest_edge": 24, "longest_edge": 30}})
     )
     refused(tmp_path, "--contract input.size")
 

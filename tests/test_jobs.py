@@ -99,9 +99,9 @@ def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
         for worker in workers:
             worker.suspend()
         time.sleep(0.3)  # what they had just said to the queue arrives
-        told = queue_log(nodes)
-        drawn, finished = ({e["model"] for e in told if e["event"] == event} for event in ("drawn", "finished"))
-        assert len(finished) < MODELS and {e["workers"] for e in told if e["event"] == "joined"} == {"2"}, told
+        result = queue_log(nodes)
+        drawn, finished = ({e["model"] for e in result if e["event"] == event} for event in ("drawn", "finished"))
+        assert len(finished) < MODELS and {e["workers"] for e in result if e["event"] == "joined"} == {"2"}, result
         if len(finished) >= 2 and len(drawn - finished) == 2:
             return workers, finished
         for worker in workers:
@@ -126,13 +126,13 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
     submit(nodes, "audit", *audit(bucket))
     assert info(nodes, "audit")["status"] == "SUCCEEDED" and info(nodes, "audit")["driver_exit_code"] == 0
     assert fetched(bucket, tmp_path / "report") == serial
-    told = events(nodes, "audit")
-    kinds = [e["event"] for e in told]
+    result = events(nodes, "audit")
+    kinds = [e["event"] for e in result]
     assert kinds[-1] == "done" and "started" in kinds and "models" in kinds and "phase" in kinds
-    assert told[-1]["trained"] == str(MODELS) and told[-1]["failed"] == "0"
-    assert told[-1]["report"] == f"zooaudit report --store {bucket} --run digits"
+    assert result[-1]["trained"] == str(MODELS) and result[-1]["failed"] == "0"
+    assert result[-1]["report"] == f"zooaudit report --store {bucket} --run digits"
     stolen = [m for m in serial if m.startswith("piracy")]
-    assert told[-1]["piracy_called_piracy"] == f"{sum(serial[m] == 'piracy' for m in stolen)}/{len(stolen)}"
+    assert result[-1]["piracy_called_piracy"] == f"{sum(serial[m] == 'piracy' for m in stolen)}/{len(stolen)}"
     assert [e["workers"] for e in queue_log(nodes) if e["event"] == "joined"] == ["2", "2"]
 
     kept = json.dumps(nodes.ask("/api/jobs/"))
@@ -256,11 +256,11 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
         nodes.add(1)
     assert ended(nodes, name) == 0, events(nodes, name)
     print(f"done {time.time() - killed:.0f} s after the node was killed")
-    told = queue_log(nodes)
-    drawn = [e["model"] for e in told if e["event"] == "drawn"]
+    result = queue_log(nodes)
+    drawn = [e["model"] for e in result if e["event"] == "drawn"]
     assert {m: drawn.count(m) for m in finished} == dict.fromkeys(finished, 1)
     assert len(set(drawn)) == MODELS and len(drawn) > MODELS, "the model in the lost node's hands was not drawn again"
-    sizes = [e["workers"] for e in told if e["event"] == "joined"]
+    sizes = [e["workers"] for e in result if e["event"] == "joined"]
     assert sizes[:2] == ["2", "2"] and len(sizes) > 2
     assert replaced or sizes[2:] == ["1"]
     assert events(nodes, name)[-1]["failed"] == "0"

@@ -44,25 +44,25 @@ def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **qu
     body = json.dumps({"answers": answers(place, model).tolist()}).encode()
     reply = place.post(body, "application/json", key, suspect=suspect, **query)
     assert reply.status_code == 200, reply.content
-    told: dict[str, Any] = reply.json()
-    return told
+    data: dict[str, Any] = reply.json()
+    return data
 
 
 def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_sent(place: Place) -> None:  # noqa: F811
-    told = score(place, "once", level=0.2)
-    found = place.ask(f"/verdicts/{told['id']}", "mine").json()
-    assert found["score"] | {"seconds": 0} == told | {"seconds": 0} and found["answers_kept"] and found["by"] == "mine"
+    result = score(place, "once", level=0.2)
+    found = place.ask(f"/verdicts/{result['id']}", "mine").json()
+    assert found["score"] | {"seconds": 0} == result | {"seconds": 0} and found["answers_kept"] and found["by"] == "mine"
     assert found["asked"]["level"] == 0.2
-    assert score(place, "once", level=0.2)["id"] == told["id"] != score(place, "once")["id"]
-    assert score(place, "once", key="theirs", level=0.2)["id"] != told["id"]
+    assert score(place, "once", level=0.2)["id"] == result["id"] != score(place, "once")["id"]
+    assert score(place, "once", key="theirs", level=0.2)["id"] != result["id"]
 
 
 def test_it_is_its_keys_own(place: Place) -> None:  # noqa: F811
-    told = score(place, "own")
+    result = score(place, "own")
     for path in ("", "/page"):
-        problem(place.ask(f"/verdicts/{told['id']}{path}", "theirs"), 404, "no such verdict")
-        assert place.ask(f"/verdicts/{told['id']}{path}", "full").status_code == 200, "admin sees everybody's"
-    assert told["id"] not in json.dumps(place.ask("/verdicts?limit=200", "theirs").json())
+        problem(place.ask(f"/verdicts/{result['id']}{path}", "theirs"), 404, "no such verdict")
+        assert place.ask(f"/verdicts/{result['id']}{path}", "full").status_code == 200, "admin sees everybody's"
+    assert result["id"] not in json.dumps(place.ask("/verdicts?limit=200", "theirs").json())
     problem(place.ask("/verdicts", "read"), 403, "scope score or audit or admin")
 
 
@@ -88,26 +88,26 @@ def test_scores_and_audits_are_listed_together_filtered_and_by_pages(place: Plac
 
 
 def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(place: Place) -> None:  # noqa: F811
-    told = score(place, "<b>sent</b>", "full", level=0.2)
+    result = score(place, "<b>sent</b>", "full", level=0.2)
     mine, theirs = (score(place, "sent", key)["id"] for key in ("mine", "theirs"))
-    reply = place.ask(f"/verdicts/{told['id']}/page", "full")
+    reply = place.ask(f"/verdicts/{result['id']}/page", "full")
     assert "attachment" in reply.headers["Content-Disposition"] and "sandbox" in reply.headers["Content-Security-Policy"]
-    assert told["digest"] in reply.text and told["answers_sha256"] in reply.text and "&lt;b&gt;sent" in reply.text
-    assert told["id"] in reply.text and re.search(r"Verdict given</th><td>20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", reply.text)
+    assert result["digest"] in reply.text and result["answers_sha256"] in reply.text and "&lt;b&gt;sent" in reply.text
+    assert result["id"] in reply.text and re.search(r"Verdict given</th><td>20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", reply.text)
     assert "zooaudit evidence verify PACK.zip" in reply.text and "of the answers as little-endian float32, row by row" in reply.text
     assert "<img" in reply.text and "<img" in place.ask(f"/verdicts/{mine}/page", "mine").text
     bare = place.ask(f"/verdicts/{theirs}/page", "theirs").text
-    assert "<img" not in bare and told["answers_sha256"] in bare and "stolen" in bare
+    assert "<img" not in bare and result["answers_sha256"] in bare and "stolen" in bare
 
 
 def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Place) -> None:  # noqa: F811
-    told = score(place, "explained")
-    found = place.ask(f"/verdicts/{told['id']}/explanation", "mine").json()
+    result = score(place, "explained")
+    found = place.ask(f"/verdicts/{result['id']}/explanation", "mine").json()
     assert [c["victim"] for c in found["candidates"]] == [True] + [False] * 19 and len(found["questions"]) == 10
     assert all(q["image"].startswith("data:image/png;base64,") for q in found["questions"])
-    assert found["verdict"]["p_value"] == told["twins"]["p_value"] and found["kit_sha256"] == told["digest"]
-    problem(place.ask(f"/verdicts/{told['id']}/explanation", "theirs"), 403, "scope evidence")
-    problem(place.ask(f"/verdicts/{told['id']}/pack", "theirs"), 403, "scope evidence")
+    assert found["verdict"]["p_value"] == result["twins"]["p_value"] and found["kit_sha256"] == result["digest"]
+    problem(place.ask(f"/verdicts/{result['id']}/explanation", "theirs"), 403, "scope evidence")
+    problem(place.ask(f"/verdicts/{result['id']}/pack", "theirs"), 403, "scope evidence")
 
 
 @pytest.mark.parametrize("kind", ["score", "audit"])
@@ -137,15 +137,15 @@ def test_a_pack_is_verified_by_whoever_gets_it(
 def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
 ) -> None:  # fmt: skip
-    alone, told = score(place, "alone", "full"), score(place, "batched", "full", suspects=3)
+    alone, output = score(place, "alone", "full"), score(place, "batched", "full", suspects=3)
     assert not [c for c in alone["twins"]["cautions"] if "suspects" in c]
-    (said,) = [c for c in told["twins"]["cautions"] if "one of 3 suspects" in c]
-    assert told["twins"]["decision"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
-    assert said in place.ask(f"/verdicts/{told['id']}", "full").json()["score"]["twins"]["cautions"]
-    assert said in place.ask(f"/verdicts/{told['id']}/page", "full").text
-    assert said in place.ask(f"/verdicts/{told['id']}/explanation", "full").json()["verdict"]["cautions"]
+    (said,) = [c for c in output["twins"]["cautions"] if "one of 3 suspects" in c]
+    assert output["twins"]["decision"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
+    assert said in place.ask(f"/verdicts/{output['id']}", "full").json()["score"]["twins"]["cautions"]
+    assert said in place.ask(f"/verdicts/{output['id']}/page", "full").text
+    assert said in place.ask(f"/verdicts/{output['id']}/explanation", "full").json()["verdict"]["cautions"]
     pack = tmp_path / "batched.zip"
-    pack.write_bytes(place.ask(f"/verdicts/{told['id']}/pack", "full").content)
+    pack.write_bytes(place.ask(f"/verdicts/{output['id']}/pack", "full").content)
     manifests = zipfile.ZipFile(pack)
     assert any("one of 3 suspects" in manifests.read(name).decode(errors="ignore") for name in manifests.namelist())
     capsys.readouterr()
@@ -155,8 +155,8 @@ def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
 
 
 def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
-    told = place.ask("/key", "theirs").json()
-    assert (told["name"], told["scopes"], told["open"], told["keeps"], told["suspects"]) == ("theirs", ["score"], False, True, [])
+    data = place.ask("/key", "theirs").json()
+    assert (data["name"], data["scopes"], data["open"], data["keeps"], data["suspects"]) == ("theirs", ["score"], False, True, [])
     assert len(place.ask("/key", "full").json()["suspects"]) == 2
     problem(place.ask("/key", "wrong"), 401, "this service does not know that key")
 
@@ -164,8 +164,8 @@ def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
 def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Path) -> None:
     records = AuditRecords(tmp_path / "audits.sqlite")
     kept = Verdicts(tmp_path, records, answers_bytes=1000)
-    told = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"decision": "stolen"}}
-    ids = [kept.keep("a", {}, told | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
+    data = {"suspect": "s", "digest": "d", "kit": "k", "twins": {"decision": "stolen"}}
+    ids = [kept.keep("a", {}, data | {"answers_sha256": f"{i:064}"}, bytes(300)) for i in range(5)]
     assert len({*ids}) == 5 and len(kept.listed(Wanted("a"))) == 5 and kept.listed(Wanted("b")) == []
     assert [kept.answers(f"{i:064}") is not None for i in range(5)] == [False, False, True, True, True]
     with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
@@ -181,8 +181,8 @@ def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: py
         raise NotWrittenError("no room")
 
     monkeypatch.setattr(Answers, "put", full)
-    told = score(place, "unkept")
-    assert told["id"] == "" and told["twins"]["decision"] == "stolen"
+    result = score(place, "unkept")
+    assert result["id"] == "" and result["twins"]["decision"] == "stolen"
 
 
 def test_a_replica_starts_without_what_only_explanations_need() -> None:
@@ -193,9 +193,9 @@ def test_a_replica_starts_without_what_only_explanations_need() -> None:
 def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
     body = export_onnx(COPY, tmp_path / "m.onnx").read_bytes()
     path = f"/kits/{place.id}/model?suspect=file&kind=onnx"
-    told = place.ask(path, "mine", body, "application/octet-stream").json()
-    assert told["twins"]["decision"] == "stolen" and told["twins"]["queries"] == place.kit.twin_test.budget
-    about = place.ask(f"/verdicts/{told['id']}", "mine").json()["asked"]
+    data = place.ask(path, "mine", body, "application/octet-stream").json()
+    assert data["twins"]["decision"] == "stolen" and data["twins"]["queries"] == place.kit.twin_test.budget
+    about = place.ask(f"/verdicts/{data['id']}", "mine").json()["asked"]
     assert about["model_sha256"] == hashlib.sha256(body).hexdigest()
     problem(place.ask(path, "mine", b"?", "application/octet-stream"), 422, "not a readable ONNX graph")
     problem(place.ask(path, "mine", bytes(2**20 + 1), "application/octet-stream"), 413, "1,048,576")

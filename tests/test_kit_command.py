@@ -29,8 +29,8 @@ def test_a_kit_is_shown_in_words(finished: Finished, capsys: Capture) -> None:
     assert "image_shape      1 x 8 x 8\n" in text and "looks            50, 100\n" in text
     assert "cloudleak (soft) 2, cloudleak (hard) 2" in text
     assert main([*options, "--kit", kit.id, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["paper_accused"] == counts and told["trial"] == read_kit(kit).trial and "accused" not in told
+    data = json.loads(capsys.readouterr().out)
+    assert data["paper_accused"] == counts and data["trial"] == read_kit(kit).trial and "accused" not in data
 
 
 def test_kits_are_listed_with_what_they_are_of(finished: Finished, capsys: Capture) -> None:
@@ -58,11 +58,11 @@ def test_the_command_to_score_with_can_be_run(
     capsys.readouterr()
     asked = ["kit", "queries", "--store", str(own_store), "--kit", kit_of(own_store).id[:6], "--out", "q.parquet", *options]
     assert main([*asked, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    program, *command = shlex.split(told["score_with"])
-    answers = kit.twin_test.answers[0, : told["queries"]]
+    data = json.loads(capsys.readouterr().out)
+    program, *command = shlex.split(data["score_with"])
+    answers = kit.twin_test.answers[0, : data["queries"]]
     questions = pq.read_table("q.parquet")
     table = questions.select(["query"]).append_column("probabilities", [answers.tolist()])
     pq.write_table(table, command[-1])
     assert program == "zooaudit" and main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["queries"] == told["queries"]
+    assert json.loads(capsys.readouterr().out)["queries"] == data["queries"]

@@ -6,7 +6,7 @@ from zooaudit.local_paths import last_part, shared_command, shared_text, without
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("/home/me/theirs.onnx", "theirs.onnx"),
         ("~/theirs.onnx", "theirs.onnx"),
@@ -19,12 +19,12 @@ from zooaudit.local_paths import last_part, shared_command, shared_text, without
         ("/", "/"),
     ],
 )
-def test_of_a_local_path_only_the_last_part_is_a_name(name: str, told: str) -> None:
-    assert last_part(name) == told
+def test_of_a_local_path_only_the_last_part_is_a_name(name: str, message: str) -> None:
+    assert last_part(name) == message
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         ("zooaudit audit --data ./my-images --out reports/x", "zooaudit audit --data my-images --out x"),
         ("zooaudit audit --store s3://bucket/a --set zoo.references=8", "zooaudit audit --store s3://bucket/a --set zoo.references=8"),
@@ -37,8 +37,8 @@ def test_of_a_local_path_only_the_last_part_is_a_name(name: str, told: str) -> N
         ("zooaudit audit --victim hf://owner/name/model.onnx", "zooaudit audit --victim hf://owner/name/model.onnx"),
     ],
 )
-def test_a_command_without_folders(command: str, told: str) -> None:
-    assert shared_command(command) == told
+def test_a_command_without_folders(command: str, message: str) -> None:
+    assert shared_command(command) == message
 
 
 def test_places_and_words() -> None:

@@ -75,8 +75,8 @@ def verdict() -> list[float]:
     given = TorchBlackBox(suspect, 4).ask(test.questions())
     found: list[float] = []
     for access in ("probabilities", "label"):
-        told = test.judge(given, access=Access.named(access)).verdict
-        found += [*told.statistics, float(told.rank), float(told.p_value or -1)]
+        result = test.judge(given, access=Access.named(access)).verdict
+        found += [*result.statistics, float(result.rank), float(result.p_value or -1)]
     draws = np.random.default_rng(5)
     paper = decide(draws.uniform(0.6, 0.9, 20), draws.uniform(0.4, 0.8, (6, 20)), VerdictConfig(), seed=4)
     return [*found, float(paper.p_value)]

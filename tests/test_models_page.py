@@ -30,5 +30,5 @@ def test_examples_are_contracts() -> None:
 
 
 def test_the_table_has_every_field() -> None:
-    told = set(re.findall(r"`((?:input|output|classes)\.\w+)`", PAGE))
-    assert {f"{name}.{f.name}" for name, of in (("input", Input), ("output", Output), ("classes", Classes)) for f in fields(of)} <= told
+    result = set(re.findall(r"`((?:input|output|classes)\.\w+)`", PAGE))
+    assert {f"{name}.{f.name}" for name, of in (("input", Input), ("output", Output), ("classes", Classes)) for f in fields(of)} <= result

@@ -28,17 +28,17 @@ def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
     kit, models = kit_of(own_store), set(artifacts.ids("model"))
     capsys.readouterr()
     assert main(["kit", "add-twins", "--store", store, "--kit", kit.id, "--twins", "21", "--farm", "serial", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["twins"] == 21 and told["added"] == 2 and told["made_from"] == kit.id != told["kit"] and told["smallest_p"] == 1 / 22
+    data = json.loads(capsys.readouterr().out)
+    assert data["twins"] == 21 and data["added"] == 2 and data["made_from"] == kit.id != data["kit"] and data["smallest_p"] == 1 / 22
     new = set(artifacts.ids("model")) - models
     assert len(new) == 2 and all(i.startswith("twin-A-sgd-") for i in new), "only the new ones are trained"
-    before, after = (load_kit(artifacts, i).twin_test for i in (kit.id, told["kit"]))
+    before, after = (load_kit(artifacts, i).twin_test for i in (kit.id, data["kit"]))
     assert torch.equal(before.images, after.images) and before.looks == after.looks and before.references == after.references
     assert after.candidates[:20] == before.candidates and {c.id for c in after.candidates[20:]} == new
     assert torch.equal(after.answers[:20], before.answers) and after.answers.shape[0] == 22
     assert after.predicted is not None and before.predicted is not None and after.lessons is not None and before.lessons is not None
     assert torch.equal(after.predicted[:20], before.predicted) and torch.equal(after.lessons, before.lessons)
-    assert asked_as(artifacts.load("kit", told["kit"])) == kit.id, "ledgers and answers of the old kit serve the new one"
+    assert asked_as(artifacts.load("kit", data["kit"])) == kit.id, "ledgers and answers of the old kit serve the new one"
     recipe, digits = recipe_from(load_kit(artifacts, kit.id).facts["recipe"]), load_digits()
     again = asked_more(before, [c.id for c in before.candidates], recipe.twin_test, recipe.seed, digits, artifacts)
     assert again.predicted is not None
@@ -47,7 +47,7 @@ def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:
     assert not torch.equal(before.predicted[:, natural], before.answers[:, natural])
     assert torch.equal(before.predicted[:, [not n for n in natural]], before.answers[:, [not n for n in natural]])
     capsys.readouterr()
-    assert main(["kit", "add-twins", "--store", store, "--kit", told["kit"], "--twins", "22", "--farm", "serial", "--json"]) == 0
+    assert main(["kit", "add-twins", "--store", store, "--kit", data["kit"], "--twins", "22", "--farm", "serial", "--json"]) == 0
     third = json.loads(capsys.readouterr().out)
     assert third["added"] == 1 and asked_as(artifacts.load("kit", third["kit"])) == kit.id
     assert main(["kit", "add-twins", "--store", store, "--kit", third["kit"], "--twins", "22"]) == 2

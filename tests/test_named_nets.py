@@ -60,8 +60,8 @@ def test_a_folder_gives_the_probabilities_of_timms_own_transform(
         "crop_pct": 0.95,
         "interpolation": "bicubic",
     } | changes
-    told = {"architecture": NET, "num_classes": 3, "pretrained_cfg": cfg, "label_names": ["cat", "dog", "owl"]}
-    (tmp_path / "config.json").write_text(json.dumps(told))
+    data = {"architecture": NET, "num_classes": 3, "pretrained_cfg": cfg, "label_names": ["cat", "dog", "owl"]}
+    (tmp_path / "config.json").write_text(json.dumps(data))
     saved(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path, None, asked((3, *shape)))
     model.pretrained_cfg |= {k: tuple(v) if isinstance(v, list) else v for k, v in cfg.items()}
@@ -138,13 +138,13 @@ def test_weights_of_another_net_are_refused(tmp_path: Path) -> None:
 
 def test_a_timm_folder_downloads_nothing_and_names_what_is_unknown(tmp_path: Path) -> None:
     saved(tiny(), tmp_path / "model.safetensors")
-    for told, words in (
+    for result, words in (
         ({"architecture": "hf-hub:evil/net"}, "expected one of timm.list_models"),
         ({"architecture": NET, "model_args": {"block": {"a": 1}}}, "model_args"),
         ({"architecture": NET, "num_classes": 9}, "expected torch.float32"),
         ({"architecture": NET, "num_classes": 3, "pretrained_cfg": {"crop_mode": "border"}}, "crop_mode border"),
     ):
-        (tmp_path / "config.json").write_text(json.dumps(told))
+        (tmp_path / "config.json").write_text(json.dumps(result))
         with pytest.raises(InputError, match=words):
             load(tmp_path, None, asked((3, 160, 160)))
 

@@ -80,8 +80,8 @@ def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
         models = [*owner.thieves, *(about for _, about in owner.innocents)]
         for access in (Access(), Access("top", 2), Access("label")):
             for model, compared in zip(models, trial.compared(models, access), strict=True):
-                told = access.reduced(owner.answers([model], trial.families)[0, trial._chosen[0]])
-                by_itself = trial.test.examine(Recorded(told)).verdict
+                reduced = access.reduced(owner.answers([model], trial.families)[0, trial._chosen[0]])
+                by_itself = trial.test.examine(Recorded(reduced)).verdict
                 verdict = decided(trial.test, compared)
                 assert (verdict.decision, verdict.rank, verdict.queries) == (by_itself.decision, by_itself.rank, by_itself.queries)
                 assert verdict.statistics == pytest.approx(by_itself.statistics)
@@ -203,8 +203,8 @@ def test_a_study_is_kept_and_goes_on_where_it_stopped(folder: Path, tmp_path: Pa
     change(other, "innocent-00", accuracy=0.5)
     assert run(other, store).fresh
     assert {"validity.json", "validity.parquet", "validity.svg"} == {p.name for p in first.write(tmp_path / "out")}
-    told = json.loads((tmp_path / "out" / "validity.json").read_text())
-    assert told["owners"] == ["own-P1"] and told["findings"] and told["command"] == "a test"
+    data = json.loads((tmp_path / "out" / "validity.json").read_text())
+    assert data["owners"] == ["own-P1"] and data["findings"] and data["command"] == "a test"
 
 
 def test_power_is_drawn_and_told(folder: Path, tmp_path: Path) -> None:
@@ -265,10 +265,10 @@ def test_a_reference_is_on_the_side_of_what_it_was_made_of(tmp_path: Path) -> No
 
 
 def test_a_method_that_lacks_something_is_left_out_with_a_word(contest: list[Row], tmp_path: Path) -> None:
-    told = {f.claim: f for f in rivals.outcome(contest).findings}
-    left = told["Dataset Inference was left out for some victims"]
+    data = {f.claim: f for f in rivals.outcome(contest).findings}
+    left = data["Dataset Inference was left out for some victims"]
     assert left.ours == VICTIM and "trained/VICTIM.npz" in left.note
-    assert "MetaFinger was left out for some victims" not in told
+    assert "MetaFinger was left out for some victims" not in data
     at = collection(tmp_path / "weightless", innocents=1)
     for i in range(REFERENCES):
         change(at, f"reference-{i:02d}", architecture="answers only")
@@ -282,8 +282,8 @@ def test_papers_own_rules_are_beside_the_rank(contest: list[Row]) -> None:
     ruled = {r["method"] for r in contest if r["own_rule"] is not None}
     assert ruled == {"DeepJudge JSD", "DeepJudge RobD", "ADV-TRA"}
     assert all(r["own_rule"] for r in contest if r["method"] == "DeepJudge JSD" and r["taken"]), "a copy is nearer than any reference"
-    (told,) = (f.ours for f in rivals.outcome(contest).findings if f.claim.startswith("DeepJudge JSD"))
-    assert "by the paper's own rule weights taken 1.00" in told and "by a threshold on references" in told
+    (output,) = (f.ours for f in rivals.outcome(contest).findings if f.claim.startswith("DeepJudge JSD"))
+    assert "by the paper's own rule weights taken 1.00" in output and "by a threshold on references" in output
 
 
 def test_every_row_reaches_the_table(contest: list[Row]) -> None:

@@ -85,9 +85,11 @@ def stranger(
     inside = before or [helper.make_node("Identity", ["x"], ["x0"])]
     given = [helper.make_tensor_value_info("x", kind, shape)]
     given += [helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (more or {}).items()]
-    told = [helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (outputs or {"p": ["N", weights.shape[1]]}).items()]
+    entries = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (outputs or {"p": ["N", weights.shape[1]]}).items()
+    ]
     held = [numpy_helper.from_array(value, name) for name, value in ({"W": weights} | (constants or {})).items()]
-    made = helper.make_graph([*inside, *(nodes or rows(weights))], "g", given, told, held)
+    made = helper.make_graph([*inside, *(nodes or rows(weights))], "g", given, entries, held)
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -226,11 +228,11 @@ def test_names_with_scores(tmp_path: Path) -> None:
     domain = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
     zipped = [*rows(W_), helper.make_node("ZipMap", ["p"], ["told"], domain="ai.onnx.ml", classlabels_strings=["owl", "cat", "emu", "dog"])]
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *SHAPE])
-    told = helper.make_value_info(
+    result = helper.make_value_info(
         "told", helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(1, [])))
     )
     before = [helper.make_node("Identity", ["x"], ["x0"])]
-    made = helper.make_graph([*before, *zipped], "g", [given], [told], [numpy_helper.from_array(W_, "W")])
+    made = helper.make_graph([*before, *zipped], "g", [given], [result], [numpy_helper.from_array(W_, "W")])
     onnx.save(helper.make_model(made, opset_imports=domain, ir_version=9), tmp_path / "m.onnx")
     loaded = load(tmp_path / "m.onnx", None, Asked(SHAPE, ("cat", "dog", "emu", "owl")))
     torch.testing.assert_close(loaded.module(IMAGES), answers(IMAGES)[:, [1, 3, 2, 0]])

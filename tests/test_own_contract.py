@@ -92,11 +92,11 @@ def test_a_folder_is_a_victim(store: Artifacts, tmp_path: Path) -> None:
 def test_the_command_line_reads_a_folder_and_tells_what_it_saw(tmp_path: Path) -> None:
     vit(tmp_path / "f")
     PROCESSORS["from -1 to 1"]().save_pretrained(tmp_path / "f")
-    told: list[str] = []
+    rows: list[str] = []
     args = parsed("--victim", str(tmp_path / "f"), "--train", "tests.owners:train")
-    own = own_victim(args, dataset(24), told.append)
+    own = own_victim(args, dataset(24), rows.append)
     assert own is not None and own.training is not None and own.training.factory == f"hf:{tmp_path / 'f'}"
-    assert any("ViTImageProcessor" in line for line in told)
+    assert any("ViTImageProcessor" in line for line in rows)
     given = contract_of(own.training.given).input
     assert given.size == (24, 24) and given.range == (0.0, 2.0) and given.mean == (1.0, 1.0, 1.0)
     with pytest.raises(ConfigError, match=r"--contract says how a model is asked, but --victim with its weights is missing"):
@@ -205,5 +205,5 @@ def test_a_victim_that_seems_to_know_nothing_is_made_sense_of(model: nn.Module, 
     labels = torch.arange(12) % 3
     images = torch.tensor([51, 128, 204], dtype=torch.uint8)[labels].view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
     own = OwnModel(exported(model, tmp_path / "v.pt2", (3, 8, 8)), None, (3, 8, 8), 3, classes=CLASSES)
-    told = remedy(own.loaded(), own.asked, ImageSet(images, labels))
-    assert flag in told and bool(flag) == bool(told)
+    result = remedy(own.loaded(), own.asked, ImageSet(images, labels))
+    assert flag in result and bool(flag) == bool(result)

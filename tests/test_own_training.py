@@ -529,6 +529,6 @@ def test_options_become_a_procedure(weights: Path, digits: Dataset) -> None:
 def test_help_teaches_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["audit", "--help"])
-    told = " ".join(textwrap.dedent(capsys.readouterr().out).split())
+    words = " ".join(textwrap.dedent(capsys.readouterr().out).split())
     for text in ("function(images, labels, seed)", "function(seed)", "python train.py --seed {seed} --out {out}", "tried again", "21600"):
-        assert text in told, text
+        assert text in words, text

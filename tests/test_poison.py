@@ -74,13 +74,13 @@ def test_a_path_that_cannot_be_read_is_refused(path: str) -> None:
 def test_honest_paths_find_what_jmespath_finds() -> None:
     import jmespath
 
-    told = {"results": [{"scores": [{"label": f"c{k}", "score": k / 10} for k in range(10)], "x": {"y": i}} for i in range(300)]}
+    data = {"results": [{"scores": [{"label": f"c{k}", "score": k / 10} for k in range(10)], "x": {"y": i}} for i in range(300)]}
     for path in (
         "results[*].scores", "results[].scores[].score", "results[*].scores[*].{label: label, score: score}", "results[?x.y > `3`].x",
         "map(&scores, results)", "results[*].join(',', scores[*].label)", "length(results)", "predictions || results[:5]",
         "sort_by(results, &x.y)[-1].x", "results[*].x.y | [0]", "results[*].to_string(x)", "values(results[0].x)",
     ):  # fmt: skip
-        assert found_by(path, told) == jmespath.search(path, told), path
+        assert found_by(path, data) == jmespath.search(path, data), path
 
 
 def test_a_form_has_so_many_fields() -> None:

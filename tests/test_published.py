@@ -127,10 +127,10 @@ def test_a_run_goes_on_where_it_stopped(whole: Path, place: Path, done: Result, 
     again = run(whole, store, steps.append)
     assert not steps and not again.fresh and again.rows == done.rows
     config = place / "models" / f"SACBenchmark-{hub_name(TUNED)}" / "config.json"
-    told = json.loads(config.read_text())
-    told["pretrained_cfg"]["mean"] = [0.5, 0.5, 0.5]
+    data = json.loads(config.read_text())
+    data["pretrained_cfg"]["mean"] = [0.5, 0.5, 0.5]
     config.unlink()
-    config.write_text(json.dumps(told))
+    config.write_text(json.dumps(data))
     assert run(place, store, steps.append).fresh
     assert steps == [f"SACBenchmark CIFAR10: {TUNED} (1 of 4)"], "the questions were kept, and the other suspects' scores"
 
@@ -138,8 +138,8 @@ def test_a_run_goes_on_where_it_stopped(whole: Path, place: Path, done: Result, 
 def test_the_command(whole: Path, done: Result, shelf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert main(["study", "qurd", "--data", str(whole), "--store", shelf, "--out", str(out)]) == 0
-    told = capsys.readouterr()
-    assert "The twin test is not run on the published models" in told.out and f"left out: {MISSING}: not in the download" in told.err
+    text = capsys.readouterr()
+    assert "The twin test is not run on the published models" in text.out and f"left out: {MISSING}: not in the download" in text.err
     assert {p.name for p in out.iterdir()} == {"qurd.json", "qurd.parquet", "qurd-pairs.parquet", "qurd.svg"}
 
 
@@ -329,10 +329,10 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 def test_a_configuration_that_does_not_fit_is_refused(case: str, place: Path) -> None:
     change, said = CONFIGS[case]
     path = place / "models" / FOLDER / "config.json"
-    told = json.loads(path.read_text())
+    data = json.loads(path.read_text())
     path.unlink()
-    change(told)
-    path.write_text(json.dumps(told))
+    change(data)
+    path.write_text(json.dumps(data))
     with pytest.raises(ModelError, match=said) as error:
         load(TINY, VICTIM, find(place).folders)
     assert str(path) in str(error.value)

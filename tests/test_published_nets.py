@@ -151,8 +151,10 @@ def test_a_checkpoint_keeps_all_but_its_last_layer(checkpoint: Start, weights: P
 
 def test_inputs_are_normalised_as_the_checkpoint_was(checkpoint: Start) -> None:
     model = pretrained(SMALL, 4)
-    told = timm.get_pretrained_cfg("test_resnet")
-    assert model.mean.flatten().tolist() == pytest.approx(list(told.mean)) and model.std.flatten().tolist() == pytest.approx(list(told.std))
+    result = timm.get_pretrained_cfg("test_resnet")
+    assert model.mean.flatten().tolist() == pytest.approx(list(result.mean)) and model.std.flatten().tolist() == pytest.approx(
+        list(result.std)
+    )
     assert pretrained(MOBILE, 4).mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 

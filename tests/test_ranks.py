@@ -109,12 +109,12 @@ def fits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
     for name in ("dropout", "dropout again"):
         save_file(train(ranks, digits, **DROPOUT), folder / f"{name}.{ranks.rank}")
     save_file(train_normalised(ranks), folder / f"normalised.{ranks.rank}")
-    told = {}
+    data = {}
     for name, how in (("diverged", poisoned(digits)), ("one image", {"optimiser": "sgd", "batch_size": 1})):
         with pytest.raises((DivergedError, ConfigError)) as raised:
             train(ranks, digits, **how)
-        told[name] = f"{raised.typename}: {raised.value}"
-    (folder / f"told.{ranks.rank}").write_text(json.dumps(told))
+        data[name] = f"{raised.typename}: {raised.value}"
+    (folder / f"told.{ranks.rank}").write_text(json.dumps(data))
 
 
 def commits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
@@ -194,16 +194,16 @@ def test_statistics_are_those_of_the_first_share(pair: Path) -> None:
 
 
 def test_a_loss_that_only_one_of_them_sees_stops_both(pair: Path, digits: Dataset) -> None:
-    told = [json.loads((pair / f"told.{rank}").read_text()) for rank in (0, 1)]
-    assert told[0] == told[1]
-    assert told[0]["diverged"].startswith("DivergedError: loss is nan after an epoch")
+    rows = [json.loads((pair / f"told.{rank}").read_text()) for rank in (0, 1)]
+    assert rows[0] == rows[1]
+    assert rows[0]["diverged"].startswith("DivergedError: loss is nan after an epoch")
     with pytest.raises(DivergedError):
         train(ALONE, digits, **poisoned(digits))
 
 
 def test_more_workers_than_a_batch_has_images_are_refused(pair: Path) -> None:
-    told = json.loads((pair / "told.1").read_text())
-    assert told["one image"] == "ConfigError: 2 workers cannot share batches of 1 images; expected 1 workers at most"
+    data = json.loads((pair / "told.1").read_text())
+    assert data["one image"] == "ConfigError: 2 workers cannot share batches of 1 images; expected 1 workers at most"
 
 
 def test_the_first_commits_and_the_other_follows(pair: Path, digits: Dataset) -> None:

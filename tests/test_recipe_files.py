@@ -272,8 +272,8 @@ def test_what_is_wrong_with_a_file_is_named(case: str, tmp_path: Path) -> None:
     text, message = WRONG[case]
     with pytest.raises(ConfigError) as caught:
         read_recipe(written(tmp_path, text))
-    told = str(caught.value)
-    assert message in told and str(tmp_path) in told and ("mine.toml" in told or "no.toml" in told), told
+    words = str(caught.value)
+    assert message in words and str(tmp_path) in words and ("mine.toml" in words or "no.toml" in words), words
 
 
 def test_an_error_of_an_inherited_file_names_that_file(tmp_path: Path) -> None:
@@ -289,8 +289,8 @@ def test_what_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder"):
         recipe_of(f"{tmp_path}/")
     written(tmp_path, BASED, "there.toml")
-    for named, told in (("fmnist-quik", "did you mean fmnist-quick"), ("nowhere.toml", "nowhere.toml does not exist")):
-        with pytest.raises(ConfigError, match=told):
+    for named, result in (("fmnist-quik", "did you mean fmnist-quick"), ("nowhere.toml", "nowhere.toml does not exist")):
+        with pytest.raises(ConfigError, match=result):
             recipe_of(named)
 
 
@@ -459,13 +459,13 @@ def test_recipe_list_and_show(tmp_path: Path, capsys: Capture) -> None:
 def test_recipe_check_says_what_differs_and_what_it_takes(tmp_path: Path, capsys: Capture) -> None:
     path = written(tmp_path, 'inherit = "digits"\n[zoo]\nreferences = 8\nepochs = { A = 3 }\n[zoo.training]\nepochs = 5\n')
     assert main(["recipe", "check", str(path)]) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     for line in (
         "recipe mine is in order", "compared with digits: 3 differences", "zoo.references                   16 -> 8",
         "recipe mine: 46 models", "training ",
         'zoo.epochs.A                     not there -> 3', "note: zoo.training.epochs does not change A", f"  {'twin':<13}{19:>7,}  A 19",
     ):  # fmt: skip
-        assert line in told, (line, told)
+        assert line in output, (line, output)
     other = written(tmp_path, 'inherit = "mine.toml"\ndataset = "shirts"\n', "other.toml")
     assert main(["recipe", "check", str(other), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

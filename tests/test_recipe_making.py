@@ -180,16 +180,16 @@ def test_a_linear_model_finds_what_there_is_to_find(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("train", "test", "classes", "told"),
+    ("train", "test", "classes", "message"),
     [(30, 450, 10, "30 training images; expected at least 40"), (1347, 40, 10, "40 test images; expected at least 50"),
      (100, 100, 1, "1 class; expected at least 2")],
 )  # fmt: skip
-def test_too_little_data_is_refused(train: int, test: int, classes: int, told: str, digits: Dataset) -> None:
+def test_too_little_data_is_refused(train: int, test: int, classes: int, message: str, digits: Dataset) -> None:
     parts = []
     for part, count in ((digits.train, train), (digits.test, test)):
         labels = part.labels[:count] if classes > 1 else part.labels[:count] * 0
         parts.append(ImageSet(part.images[:count], labels))
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         look_at_data(Dataset("few", *parts, tuple("0123456789"[:classes]), "here"))
 
 
@@ -258,18 +258,18 @@ def test_a_twin_is_tried_where_asked(weights: Path, tmp_path: Path, capsys: Capt
 def test_the_next_command_has_all_that_was_said(weights: Path, tmp_path: Path, capsys: Capture) -> None:
     said = [*OWN, "--contract", "input.mean=[0]", "input.range=[0, 1]", "--train-timeout", "90.0"]
     assert main(new(tmp_path / "mine.toml", "--victim", str(weights), *said)) == 0
-    told = shlex.split(capsys.readouterr().out.rpartition("next: zooaudit ")[2])
-    args = make_parser().parse_args(told)
+    result = shlex.split(capsys.readouterr().out.rpartition("next: zooaudit ")[2])
+    args = make_parser().parse_args(result)
     assert args.contract == ["input.mean=[0]", "input.range=[0, 1]"] and args.train_timeout == 90 and args.victim == str(weights)
 
 
 def test_what_is_made_is_the_file_and_says_where_each_number_comes_from(weights: Path, tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "mine.toml"
     assert main(new(file, "--victim", str(weights), *OWN)) == 0
-    told = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
         f"next: zooaudit audit --recipe {file} --store ./store --victim {weights} --factory {owners.FACTORY} --train tests.owners:train"
-        in told
+        in output
     )
     text, recipe = file.read_text(), read_recipe(file)
     active = re.findall(r"\n# From: .+(?:\n# .+)*\n(\w+) = ", text)
@@ -321,11 +321,11 @@ def test_an_audit_by_a_made_recipe_finds_the_thieves(tmp_path: Path, capsys: Cap
         str(tmp_path / "report"),
     ]
     assert main([*audit, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["models"] == {"trained": sized["total_models"] - 18 - 4, "reused": 0, "failed": 0}
-    assert told["victim_itself"]["decision"] == "stolen" and not told["twin_test"]["accuses_nobody"]
-    stolen, innocent = told["called_stolen"]["piracy"], told["called_stolen"]["homologous"]
-    assert stolen[0] >= 2 and innocent[0] <= 1, told["called_stolen"]
+    data = json.loads(capsys.readouterr().out)
+    assert data["models"] == {"trained": sized["total_models"] - 18 - 4, "reused": 0, "failed": 0}
+    assert data["victim_itself"]["decision"] == "stolen" and not data["twin_test"]["accuses_nobody"]
+    stolen, innocent = data["called_stolen"]["piracy"], data["called_stolen"]["homologous"]
+    assert stolen[0] >= 2 and innocent[0] <= 1, data["called_stolen"]
     assert (
         "mine with zoo.references=6, zoo.encoder_per_role=2, zoo.second_attack=&#34;none&#34;"
         in (tmp_path / "report" / "report.html").read_text()

@@ -79,9 +79,9 @@ def test_no_folder_of_this_machine_is_in_a_report(audit: Audit) -> None:
     command = "zooaudit audit --store /home/me/models/store --data '/home/me/my data/set' --victim=../v.safetensors --out s3://b/p"
     recipe = replace(audit.recipe, zoo=replace(audit.recipe.zoo, start=Start("timm:lite0=/home/me/lite0.safetensors", "0" * 64)))
     test = replace(audit.kit.twin_test, procedure="by the owner's own command: python /home/me/train.py --seed {seed}")
-    told = replace(audit, recipe=recipe, dataset=replace(audit.dataset, source="/home/me/data"), kit=replace(audit.kit, twin_test=test))
+    result = replace(audit, recipe=recipe, dataset=replace(audit.dataset, source="/home/me/data"), kit=replace(audit.kit, twin_test=test))
     id_ = audit.suspects[0].spec.id
-    text = Page(render(with_failure(told, id_, "OSError: /home/me/x.py: no"), "r", replace(FACTS, command=command))).text
+    text = Page(render(with_failure(result, id_, "OSError: /home/me/x.py: no"), "r", replace(FACTS, command=command))).text
     assert "/home" not in text and "my data" not in text and ".." not in text
     assert "zooaudit audit --store store --data set --victim=v.safetensors --out s3://b/p" in text
     assert "python train.py --seed {seed}" in text and "timm:lite0=lite0.safetensors" in text and "OSError: x.py: no" in text
@@ -114,13 +114,13 @@ def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit
 
 
 def test_the_victim_is_drawn_among_its_twins_for_itself_and_every_suspect(audit: Audit, page: Page) -> None:
-    told = [a["aria-label"] or "" for a in page.all("svg") if a.get("role") == "img"]
+    rows = [a["aria-label"] or "" for a in page.all("svg") if a.get("role") == "img"]
     ranked = [s for s in audit.suspects if s.examined.verdict.rank is not None]
     assert ranked
     for suspect in ranked:
-        (alt,) = [t for t in told if t.startswith(f"{suspect.spec.id}: ")]
+        (alt,) = [t for t in rows if t.startswith(f"{suspect.spec.id}: ")]
         assert f"rank {suspect.examined.verdict.rank} of {audit.kit.twin_test.twins + 1}" in alt
-    assert sum(t.startswith("the victim itself: ") for t in told) == (audit.itself.verdict.rank is not None)
+    assert sum(t.startswith("the victim itself: ") for t in rows) == (audit.itself.verdict.rank is not None)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -217,9 +217,9 @@ def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp
     assert "recovery rate 0.123 is under the floor <0.7>" in text
     assert id_ in text
     assert all(id_ not in row[1] for row in shown.verdicts)
-    told = json.loads((tmp_path / "audit.json").read_text())
-    assert told["models"]["failed"] == 1
-    assert [f["model"] for f in told["failed"]] == [id_]
+    data = json.loads((tmp_path / "audit.json").read_text())
+    assert data["models"]["failed"] == 1
+    assert [f["model"] for f in data["failed"]] == [id_]
     (row,) = [r for r in pq.read_table(tmp_path / "models.parquet").to_pylist() if r["id"] == id_]
     assert (row["status"], row["reason"]) == ("failed", "recovery rate 0.123 is under the floor <0.7>")
 

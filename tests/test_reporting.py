@@ -84,10 +84,10 @@ def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
     test = audit.kit.twin_test
     assert [v["twins"] for v in summary["verdicts"]] == [wording.facts(s.examined.verdict) for s in audit.suspects]
     assert summary["victim_itself"] == wording.facts(audit.itself.verdict)
-    told = summary["twin_test"]
-    assert (told["twins"], told["looks"], told["accuses_nobody"]) == (test.twins, list(test.looks), None)
-    assert sum(told["references"].values()) == len(test.references)
-    assert sum(told["questions"].values()) == test.budget
+    data = summary["twin_test"]
+    assert (data["twins"], data["looks"], data["accuses_nobody"]) == (test.twins, list(test.looks), None)
+    assert sum(data["references"].values()) == len(test.references)
+    assert sum(data["questions"].values()) == test.budget
     few = summarise(with_twins(audit, 3), "a-run", FACTS, "x/report.html")
     assert few["twin_test"]["accuses_nobody"].startswith("3 twins allow no p under 0.25")
     assert {v["twins"]["decision"] for v in few["verdicts"]} == {"cannot tell"}
@@ -95,34 +95,34 @@ def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
 
 
 def test_counts_in_the_json_are_those_of_the_calls(folder: Path, audit: Audit) -> None:
-    told = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
-    for role, (stolen, of) in told["called_stolen"].items():
-        rows = [c for c in told["called"] if c["role"] == role]
+    data = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
+    for role, (stolen, of) in data["called_stolen"].items():
+        rows = [c for c in data["called"] if c["role"] == role]
         assert (sum(c["stolen"] for c in rows), sum(c["total"] for c in rows)) == (stolen, of)
-        calls = [v["twins"]["decision"] for v in told["verdicts"] if v["role"] == role]
+        calls = [v["twins"]["decision"] for v in data["verdicts"] if v["role"] == role]
         assert (calls.count("stolen"), len(calls)) == (stolen, of)
-    assert [c["check"] for c in told["checks"]][-1] == "resembles many models"
-    assert told["log_alone"] == []
+    assert [c["check"] for c in data["checks"]][-1] == "resembles many models"
+    assert data["log_alone"] == []
 
 
 def test_json_is_strict_and_matches_the_tables(audit: Audit, folder: Path) -> None:
-    told = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
+    data = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
     scores = pq.read_table(folder / "scores.parquet").to_pylist()
     models = {r["id"]: r for r in pq.read_table(folder / "models.parquet").to_pylist()}
-    assert told["report"] == str(folder / "report.html")
+    assert data["report"] == str(folder / "report.html")
     assert len(scores) == len(audit.suspects) * audit.recipe.fingerprint.views
 
     views = {s.spec.id: [r["similarity"] for r in scores if r["model"] == s.spec.id] for s in audit.suspects}
-    assert [v["model"] for v in told["verdicts"]] == [d["model"] for d in told["suspects"]] == list(views)
-    for verdict, detail in zip(told["verdicts"], told["suspects"], strict=True):
+    assert [v["model"] for v in data["verdicts"]] == [d["model"] for d in data["suspects"]] == list(views)
+    for verdict, detail in zip(data["verdicts"], data["suspects"], strict=True):
         assert verdict["similarity"] == pytest.approx(np.mean(views[verdict["model"]]), abs=1e-6)
         assert verdict["role"] == models[verdict["model"]]["role"]
         assert detail["accuracy"] == models[detail["model"]]["accuracy"]
         assert detail["similarities"] == views[detail["model"]]
     for role, key in (("homologous", "homologous"), ("look-alike", "look_alike")):
-        pair = [v for v in told["verdicts"] if v["role"] in ("piracy", role)]
+        pair = [v for v in data["verdicts"] if v["role"] in ("piracy", role)]
         oracle = roc_auc_score([v["truth"] == "stolen" for v in pair], [v["similarity"] for v in pair])
-        assert told["auc"][key] == pytest.approx(oracle)
+        assert data["auc"][key] == pytest.approx(oracle)
 
 
 def test_models_table_has_every_model_with_its_history(audit: Audit, folder: Path) -> None:
@@ -136,9 +136,9 @@ def test_models_table_has_every_model_with_its_history(audit: Audit, folder: Pat
 
 def test_numbers_that_json_cannot_say_become_null(audit: Audit) -> None:
     summary = summarise(with_verdicts(audit, accuse_everyone, p_value=math.nan), "r", FACTS, "")
-    told = json.loads(to_json(summary), parse_constant=no_constant)
-    assert {v["p_value"] for v in told["verdicts"]} == {None}
-    assert {v["decision"] for v in told["verdicts"]} == {"piracy"}
+    data = json.loads(to_json(summary), parse_constant=no_constant)
+    assert {v["p_value"] for v in data["verdicts"]} == {None}
+    assert {v["decision"] for v in data["verdicts"]} == {"piracy"}
     with pytest.raises(ValueError, match="JSON"):
         to_json({"x": math.nan})
 

@@ -99,12 +99,12 @@ def test_another_fault_is_told_as_what_it_is(bucket: Bucket) -> None:
 
 
 def test_a_locked_bucket_that_wants_checksums_names_the_setting(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = (
+    rows = (
         400,
         "InvalidRequest",
         "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters",
     )
-    bucket.faults = [lambda a: told if a.method == "PUT" and "x-amz-sdk-checksum-algorithm" not in a.headers else None]
+    bucket.faults = [lambda a: rows if a.method == "PUT" and "x-amz-sdk-checksum-algorithm" not in a.headers else None]
     assert S3Store(URL).create("k", b"1")
     monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     with pytest.raises(StoreError, match="when_supported for one that wants them"):

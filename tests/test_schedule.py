@@ -164,8 +164,8 @@ def test_workers_that_die_without_end_stop_the_farm() -> None:
         for worker in range(2):
             actor.draw(worker)
     assert groups == RESTARTS + 1 and actor.draw(0).over
-    kind, told = actor.error() or ("", "")
-    assert kind == "FarmError" and f"workers died {RESTARTS + 1} times in a row" in told
+    kind, output = actor.error() or ("", "")
+    assert kind == "FarmError" and f"workers died {RESTARTS + 1} times in a row" in output
     actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
     for _ in range(10):
         assert actor.join(0, 2) and actor.join(1, 2)

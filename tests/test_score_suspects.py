@@ -49,12 +49,12 @@ def test_a_stolen_model_behind_an_api(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = thief.url + "/v2/models/m/infer"
-    code, told, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and told["decision"] == "stolen" and told["charged"] == told["queries"] == thief.computed and told["lost"] == 0
-    assert Path(told["ledger"]).is_file() and Path(told["ledger"]).parent == Path("ledgers")
+    code, output, _ = scored(capsys, case_store, "--suspect", url)
+    assert code == 0 and output["decision"] == "stolen" and output["charged"] == output["queries"] == thief.computed and output["lost"] == 0
+    assert Path(output["ledger"]).is_file() and Path(output["ledger"]).parent == Path("ledgers")
     before = thief.computed
     code, again, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and again["p_value"] == told["p_value"] and thief.computed == before, "a second audit pays nothing"
+    assert code == 0 and again["p_value"] == output["p_value"] and thief.computed == before, "a second audit pays nothing"
     assert main(["score", "--store", str(case_store), "--kit", kit_of(case_store).id, "--suspect", url]) == 0
     assert f"charged {before} queries in all runs, 0 of them lost on the way; ledger ledgers/" in capsys.readouterr().out
 
@@ -64,14 +64,16 @@ def test_a_suspect_that_lies_about_its_order_of_classes(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     thief.order = tuple(reversed(range(kit.num_classes)))
-    code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
-    assert code == 0 and told["decision"] == "cannot tell" and told["charged"] == kit.twin_test.control_questions, "noticed before it costs"
-    assert told["hint"].endswith(f"columns = {list(thief.order)}") and told["hint"] in told["reason"]
-    code, told, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer", "--ask-everything")
-    assert code == 0 and told["decision"] == "not shown" and told["queries"] == told["charged"] == kit.twin_test.budget
+    code, output, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
+    assert code == 0 and output["decision"] == "cannot tell" and output["charged"] == kit.twin_test.control_questions, (
+        "noticed before it costs"
+    )
+    assert output["hint"].endswith(f"columns = {list(thief.order)}") and output["hint"] in output["reason"]
+    code, output, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer", "--ask-everything")
+    assert code == 0 and output["decision"] == "not shown" and output["queries"] == output["charged"] == kit.twin_test.budget
     (tmp_path / "theirs.toml").write_text(f'url = "{thief.url}/v2/models/m/infer"\ncolumns = {list(thief.order)}\n')
-    code, told, _ = scored(capsys, case_store, "--suspect", "theirs.toml")
-    assert code == 0 and told["decision"] == "stolen" and "hint" not in told
+    code, output, _ = scored(capsys, case_store, "--suspect", "theirs.toml")
+    assert code == 0 and output["decision"] == "stolen" and "hint" not in output
 
 
 def test_a_budget_too_small_is_said_and_nothing_is_lost(
@@ -79,11 +81,11 @@ def test_a_budget_too_small_is_said_and_nothing_is_lost(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     url = thief.url + "/v2/models/m/infer"
-    code, told, err = scored(capsys, case_store, "--suspect", url, "--budget", "30")
-    assert code == 7 and not told and "the budget is 30 queries" in err and thief.computed <= 30
+    code, output, err = scored(capsys, case_store, "--suspect", url, "--budget", "30")
+    assert code == 7 and not output and "the budget is 30 queries" in err and thief.computed <= 30
     paid = set(thief.answered)
-    code, told, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and told["decision"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
+    code, output, _ = scored(capsys, case_store, "--suspect", url)
+    assert code == 0 and output["decision"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
 
 
 def asked_of(path: Path, kit: Kit) -> torch.Tensor:
@@ -105,13 +107,13 @@ def test_answers_that_came_back_give_the_same_verdict(
     assert json.loads(capsys.readouterr().out)["queries"] == kit.twin_test.budget and questions.is_file()
     answers = TorchBlackBox(thief.model, kit.num_classes).ask(asked_of(questions, kit))
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist(), "kit": [id_] * len(answers)}), "a.parquet")
-    code, told, _ = scored(capsys, case_store, "--answers", "a.parquet")
+    code, output, _ = scored(capsys, case_store, "--answers", "a.parquet")
     expected = kit.twin_test.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)
     assert (
         code == 0
-        and told["p_value"] == expected.verdict.p_value
-        and told["decision"] == "stolen"
-        and told["queries"] == kit.twin_test.budget
+        and output["p_value"] == expected.verdict.p_value
+        and output["decision"] == "stolen"
+        and output["queries"] == kit.twin_test.budget
     )
 
 
@@ -127,9 +129,9 @@ def test_answers_to_some_views_of_the_papers_test(
     assert torch.equal(images, kit.questions(views).flatten(0, 2))
     answers = TorchBlackBox(thief.model, kit.num_classes).ask(images)
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist()}), "a.parquet")
-    code, told, _ = scored(capsys, case_store, "--answers", "a.parquet", "--method", "paper")
+    code, output, _ = scored(capsys, case_store, "--answers", "a.parquet", "--method", "paper")
     expected = kit.score_answers("a.parquet", kit.shaped(answers))[1]
-    assert code == 0 and told["paper"]["p_value"] == expected.p_value and told["paper"]["queries"] == len(answers)
+    assert code == 0 and output["paper"]["p_value"] == expected.p_value and output["paper"]["queries"] == len(answers)
     assert main([*options[:-1], "1", "--out", "none.parquet"]) == 2
     assert "which the paper's test draws" in capsys.readouterr().err
 
@@ -157,27 +159,27 @@ def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
     case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
-    code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--level", "0.01")
-    assert code == 0 and told["decision"] == "cannot tell" and told["p_value"] is None
-    assert told["queries"] == 0 and told["evidence"] is None, "there is no use in asking, and it may cost money"
-    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in told["reason"] and "--p-value normal" in told["reason"]
-    code, told, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
-    assert code == 0 and told["by"] == "normal" and told["queries"] == told["budget"], "a claim by normality takes all questions"
-    assert told["decision"] == "cannot tell" or told["p_value"] >= told["normal"]["p_value"]
-    kept = open_store(str(case_store)).load("evidence", told["evidence"])
+    code, output, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--level", "0.01")
+    assert code == 0 and output["decision"] == "cannot tell" and output["p_value"] is None
+    assert output["queries"] == 0 and output["evidence"] is None, "there is no use in asking, and it may cost money"
+    assert "19 twins allow no p under 0.05; level 0.01 needs 99" in output["reason"] and "--p-value normal" in output["reason"]
+    code, output, _ = scored(capsys, case_store, *stolen(case_store, tmp_path), "--p-value", "normal")
+    assert code == 0 and output["by"] == "normal" and output["queries"] == output["budget"], "a claim by normality takes all questions"
+    assert output["decision"] == "cannot tell" or output["p_value"] >= output["normal"]["p_value"]
+    kept = open_store(str(case_store)).load("evidence", output["evidence"])
     assert kept.meta["p_value"] == "normal"
 
 
 def test_a_horizon_is_kept_to(case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     options = [*suspect(case_store, tmp_path, "homologous"), "--queries", "50", "--ask-everything"]
-    code, told, _ = scored(capsys, case_store, *options)
-    assert code == 0 and told["queries"] == told["budget"] == 50
-    assert open_store(str(case_store)).load("evidence", told["evidence"]).meta["horizon"] == 50
+    code, output, _ = scored(capsys, case_store, *options)
+    assert code == 0 and output["queries"] == output["budget"] == 50
+    assert open_store(str(case_store)).load("evidence", output["evidence"]).meta["horizon"] == 50
     answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist()}), tmp_path / "a.parquet")
-    code, told, _ = scored(capsys, case_store, "--answers", str(tmp_path / "a.parquet"), "--queries", "50")
-    assert code == 0 and told["queries"] == 50, "answers to later questions are not looked at"
+    code, output, _ = scored(capsys, case_store, "--answers", str(tmp_path / "a.parquet"), "--queries", "50")
+    assert code == 0 and output["queries"] == 50, "answers to later questions are not looked at"
 
 
 def test_one_broken_suspect_ends_no_batch(
@@ -194,12 +196,12 @@ def test_one_broken_suspect_ends_no_batch(
     gone = "http://127.0.0.1:9/v2/models/m/infer"
     (tmp_path / "gone.toml").write_text(f'url = "{gone}"\nretries = 0\n')
     api = thief.url + "/v2/models/m/infer"
-    code, told, err = scored(
+    code, output, err = scored(
         capsys, case_store, "--suspect", "nan.safetensors", good, "missing.onnx", "gone.toml", api, "--answers", "a.csv", *factory,
         "--correction", "none",
     )  # fmt: skip
     assert code == 2 and "nan.safetensors: " in err
-    calls = {s["suspect"]: s for s in told["suspects"]}
+    calls = {s["suspect"]: s for s in output["suspects"]}
     assert list(calls) == ["nan.safetensors", good, "missing.onnx", "gone.toml", api, "a.csv"]
     for name, says in (
         ("nan.safetensors", "holds NaN or infinite values"), ("missing.onnx", "does not exist"), ("gone.toml", "cannot be reached"),
@@ -227,8 +229,8 @@ def test_a_broken_suspect_counts_as_asked_and_an_api_that_failed_is_code_7(
     out = capsys.readouterr().out
     assert code == 7 and "gone.toml\ncannot tell: not judged: " in out
     assert "cannot tell: p 0.05 by itself, 0.1 as one of 2 suspects (holm): 19 twins can single out none of 2" in out
-    code, told, err = scored(capsys, case_store, "--suspect", "gone.toml")
-    assert code == 7 and not told and "cannot be reached" in err, "alone it is an error, as ever"
+    code, output, err = scored(capsys, case_store, "--suspect", "gone.toml")
+    assert code == 7 and not output and "cannot be reached" in err, "alone it is an error, as ever"
 
 
 def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
@@ -236,11 +238,11 @@ def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path
     answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
     finer = torch.cat([answers[:, :9], answers[:, 9:] * 0.7, answers[:, 9:] * 0.3], 1)
     pq.write_table(pa.table({"query": range(len(finer)), "probabilities": finer.tolist()}), "finer.parquet")
-    code, told, err = scored(capsys, case_store, "--answers", "finer.parquet")
-    assert code == 2 and not told and "11 numbers for image 0; expected 10" in err and "--suspect-classes 11" in err
-    code, told, _ = scored(capsys, case_store, "--answers", "finer.parquet", "--suspect-classes", "11")
-    assert code == 0 and told["decision"] == "stolen" and "hint" not in told
-    assert open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 11
+    code, output, err = scored(capsys, case_store, "--answers", "finer.parquet")
+    assert code == 2 and not output and "11 numbers for image 0; expected 10" in err and "--suspect-classes 11" in err
+    code, output, _ = scored(capsys, case_store, "--answers", "finer.parquet", "--suspect-classes", "11")
+    assert code == 0 and output["decision"] == "stolen" and "hint" not in output
+    assert open_store(str(case_store)).load("evidence", output["evidence"]).meta["columns"] == 11
     (tmp_path / "strangers_more.py").write_text(FACTORY.format(architecture="C").replace("(1, 8, 8), 10", "(1, 8, 8), 12"))
     monkeypatch.syspath_prepend(str(tmp_path))
     import strangers_more  # type: ignore[import-not-found]
@@ -249,8 +251,8 @@ def test_a_suspect_with_other_classes(case_store: Path, kit: Kit, tmp_path: Path
     options = ["--suspect", "twelve.safetensors", "--factory", "strangers_more:make"]
     code, _, err = scored(capsys, case_store, *options)
     assert code == 2 and "expected (2, 10)" in err and "--suspect-classes 12" in err
-    code, told, _ = scored(capsys, case_store, *options, "--suspect-classes", "12")
-    assert code == 0 and open_store(str(case_store)).load("evidence", told["evidence"]).meta["columns"] == 12
+    code, output, _ = scored(capsys, case_store, *options, "--suspect-classes", "12")
+    assert code == 0 and open_store(str(case_store)).load("evidence", output["evidence"]).meta["columns"] == 12
     # Which decision is no matter: at level .05 one untrained net in twenty is called stolen.
 
 
@@ -285,7 +287,7 @@ def test_an_audit_killed_in_the_middle_pays_nothing_twice(case_store: Path, kit:
         check=True,
         env={**os.environ, "PYTHONPATH": os.getcwd()},
     )
-    told = json.loads(done.stdout)
-    assert told["decision"] == "stolen" and told["charged"] == told["queries"] + told["lost"]
-    assert told["lost"] <= 5 and thief.computed <= told["charged"], "at most the one request that was under way"
-    assert sum(count > 1 for count in thief.answered.values()) <= told["lost"]
+    data = json.loads(done.stdout)
+    assert data["decision"] == "stolen" and data["charged"] == data["queries"] + data["lost"]
+    assert data["lost"] <= 5 and thief.computed <= data["charged"], "at most the one request that was under way"
+    assert sum(count > 1 for count in thief.answered.values()) <= data["lost"]

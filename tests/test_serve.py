@@ -197,18 +197,18 @@ def test_an_audit_runs_in_the_auditors_replica(place: Place) -> None:
         )
         assert reply.status == 202, reply.content
         for _ in range(300):
-            told = place.client.ask(reply.headers["Location"]).json()
-            if told["state"] not in ("queued", "running"):
+            data = place.client.ask(reply.headers["Location"]).json()
+            if data["state"] not in ("queued", "running"):
                 break
             time.sleep(0.1)
-    assert told["state"] == "done" and told["result"]["decision"] == "stolen", told
+    assert data["state"] == "done" and data["result"]["decision"] == "stolen", data
 
 
 def test_a_score_is_kept_by_the_auditors_replica(place: Place) -> None:
     answers = answers_of(place.kit, next(iter(SUSPECTS.values())), "twins")
-    told = place.score("kept", as_numbers(answers), RAW, "twins").json()
-    assert told["id"] and place.client.ask(f"/verdicts/{told['id']}").json()["score"]["answers_sha256"] == told["answers_sha256"]
-    assert told["id"] in [v["id"] for v in place.client.ask("/verdicts?kind=score&text=kept").json()["verdicts"]]
+    data = place.score("kept", as_numbers(answers), RAW, "twins").json()
+    assert data["id"] and place.client.ask(f"/verdicts/{data['id']}").json()["score"]["answers_sha256"] == data["answers_sha256"]
+    assert data["id"] in [v["id"] for v in place.client.ask("/verdicts?kind=score&text=kept").json()["verdicts"]]
 
 
 def once_back(client: Client, path: str) -> Reply:

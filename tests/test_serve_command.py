@@ -98,9 +98,9 @@ def metrics_are_the_operators(service: Started) -> None:
     with Client(service.url, service.key) as client:
         client.kit(service.id)  # its loading is counted
     while True:
-        told = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {service.key}"}, timeout=30)
-        assert told.status_code == 200 and told.headers["Content-Type"].startswith("text/plain; version=0.0.4")
-        if "ray_zooaudit_kit_seconds_bucket" in told.text:
+        result = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {service.key}"}, timeout=30)
+        assert result.status_code == 200 and result.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        if "ray_zooaudit_kit_seconds_bucket" in result.text:
             return
         assert time.monotonic() < end, "Ray's agent exports every few seconds"
         time.sleep(1)

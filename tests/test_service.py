@@ -147,11 +147,11 @@ def test_a_verdict_is_the_twin_tests_to_the_bit(model: Affine, kind: str, place:
     expected = test.judge(answers).verdict
     reply = place.score(answers, kind, suspect="theirs")
     assert reply.status_code == 200, reply.content
-    told = reply.json()
-    found = told["twins"]
+    data = reply.json()
+    found = data["twins"]
     assert {name: found[name] for name in plain(expected)} == plain(expected)
     assert found == in_words(expected) | {"hint": ""}
-    assert (told["answers_sha256"], told["suspect"], told["kit"], told["paper"]) == (answers_digest(answers), "theirs", place.id, None)
+    assert (data["answers_sha256"], data["suspect"], data["kit"], data["paper"]) == (answers_digest(answers), "theirs", place.id, None)
     assert (found["decision"] == "stolen") == (model is COPY) and len(found["statistics"]) == 20
 
 
@@ -189,9 +189,9 @@ def test_a_suspect_with_classes_of_its_own_is_judged_by_how_alike_its_answers_ar
     test = place.kit.twin_test
     answers = TorchBlackBox(COPY, K).ask(test.questions())
     finer = torch.cat([answers[:, :1] * 0.75, answers[:, :1] * 0.25, answers[:, 1:]], 1)
-    told = place.score(finer, kind, suspect_classes=K + 1).json()["twins"]
+    data = place.score(finer, kind, suspect_classes=K + 1).json()["twins"]
     expected = test.judge(finer).verdict
-    assert told["decision"] == "stolen" and {name: told[name] for name in plain(expected)} == plain(expected)
+    assert data["decision"] == "stolen" and {name: data[name] for name in plain(expected)} == plain(expected)
     problem(place.score(finer, kind), 422, "expected")
     problem(place.score(answers, kind, suspect_classes=K + 1), 422, "expected")
     problem(place.score(finer, kind, suspect_classes=1), 422, "suspect_classes")
@@ -201,17 +201,17 @@ def test_a_suspect_with_classes_of_its_own_is_judged_by_how_alike_its_answers_ar
 
 def test_another_order_of_classes_is_pointed_out(place: Place) -> None:
     answers = TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())
-    told = place.score(answers.flip(1)).json()["twins"]
-    assert told["decision"] != "stolen" and told["hint"].endswith("[3, 2, 1, 0]")
+    data = place.score(answers.flip(1)).json()["twins"]
+    assert data["decision"] != "stolen" and data["hint"].endswith("[3, 2, 1, 0]")
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
 def test_the_papers_test_is_the_kits_to_the_bit(kind: str, place: Place) -> None:
     answers = ask(TorchBlackBox(INNOCENT, K), place.kit.questions())
     scores, verdict = place.kit.score_answers("theirs", answers)
-    told = place.score(answers.flatten(0, 2), kind, method="paper", suspect="theirs").json()
-    assert told["paper"]["p_value"] == verdict.p_value and told["paper"]["similarities"] == scores.tolist() and told["twins"] is None
-    assert "look-alikes" in told["paper"]["caution"]
+    data = place.score(answers.flatten(0, 2), kind, method="paper", suspect="theirs").json()
+    assert data["paper"]["p_value"] == verdict.p_value and data["paper"]["similarities"] == scores.tolist() and data["twins"] is None
+    assert "look-alikes" in data["paper"]["caution"]
 
 
 def test_scores_that_are_computed_together_are_those_of_each_alone(place: Place) -> None:
@@ -358,11 +358,11 @@ def test_who_asked_what_is_written_down_without_keys_or_bodies(place: Place) -> 
 
 def ended(place: Place, id_: str, key: str = "audit") -> dict[str, Any]:
     for _ in range(300):
-        told: dict[str, Any] = place.ask(f"/audits/{id_}", key).json()
-        if told["state"] not in ("queued", "running"):
-            return told
+        data: dict[str, Any] = place.ask(f"/audits/{id_}", key).json()
+        if data["state"] not in ("queued", "running"):
+            return data
         time.sleep(0.05)
-    raise AssertionError(told)
+    raise AssertionError(data)
 
 
 def submitted(place: Place, suspect: dict[str, Any], key: str = "audit", **more: Any) -> httpx.Response:
@@ -373,23 +373,23 @@ def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -
     stranger.flaky = 0.2
     reply = submitted(place, {"url": stranger.url + "/v2/models/m/infer", "batch": 8, "headers": {"X-Secret": "hush"}})
     assert reply.status_code == 202 and reply.headers["Location"] == f"/audits/{reply.json()['id']}" and "hush" not in reply.text
-    told = ended(place, reply.json()["id"])
+    result = ended(place, reply.json()["id"])
     expected = place.kit.twin_test.examine(TorchBlackBox(COPY, K))
-    assert told["state"] == "done" and told["result"]["decision"] == "stolen" and told["result"]["queries"] == expected.queries
-    assert told["result"]["charged"] == told["progress"]["queries"] == expected.queries and told["by"] == "audit"
+    assert result["state"] == "done" and result["result"]["decision"] == "stolen" and result["result"]["queries"] == expected.queries
+    assert result["result"]["charged"] == result["progress"]["queries"] == expected.queries and result["by"] == "audit"
     shown = plain(expected.verdict)
-    assert {name: told["result"][name] for name in shown} == shown and len(shown["statistics"]) == 20
-    assert {name: told["progress"][name] for name in ("rank", "twins", "p_value", "settled")} == {
+    assert {name: result["result"][name] for name in shown} == shown and len(shown["statistics"]) == 20
+    assert {name: result["progress"][name] for name in ("rank", "twins", "p_value", "settled")} == {
         "rank": 1,
         "twins": 19,
         "p_value": 0.05,
         "settled": True,
     }
-    assert open_store(str(place.folder / "store")).load("evidence", told["result"]["evidence"]).meta["verdict"]["decision"] == "stolen"
-    assert told["id"] in [a["id"] for a in place.ask("/audits", "audit").json()["audits"]]
-    problem(place.ask(f"/audits/{told['id']}", "other"), 404, "no such audit")
+    assert open_store(str(place.folder / "store")).load("evidence", result["result"]["evidence"]).meta["verdict"]["decision"] == "stolen"
+    assert result["id"] in [a["id"] for a in place.ask("/audits", "audit").json()["audits"]]
+    problem(place.ask(f"/audits/{result['id']}", "other"), 404, "no such audit")
     assert place.ask("/audits", "other").json()["audits"] == []
-    assert place.ask(f"/audits/{told['id']}", "all").status_code == 200, "an admin sees everybody's"
+    assert place.ask(f"/audits/{result['id']}", "all").status_code == 200, "an admin sees everybody's"
     same = {"url": stranger.url + "/v2/models/m/infer", "batch": 8, "headers": {"X-Secret": "hush"}}
     again, before = submitted(place, same, level=0.3).json(), stranger.computed
     assert ended(place, again["id"])["result"]["charged"] == expected.queries and stranger.computed == before, "nothing is paid twice"
@@ -455,17 +455,17 @@ def test_twins_that_came_later_ask_nobody_again(place: Place, stranger: Stranger
 
 def test_an_audit_of_a_suspect_with_classes_of_its_own(place: Place, stranger: Stranger, tmp_path: Path) -> None:
     url = stranger.url + "/v2/models/m/infer"
-    told = ended(place, submitted(place, {"url": url, "batch": 9}, suspect_classes=K + 1).json()["id"])
-    assert told["state"] == "failed" and f"{K} numbers" in told["error"] and f"expected {K + 1}" in told["error"]
+    result = ended(place, submitted(place, {"url": url, "batch": 9}, suspect_classes=K + 1).json()["id"])
+    assert result["state"] == "failed" and f"{K} numbers" in result["error"] and f"expected {K + 1}" in result["error"]
     problem(submitted(place, {"url": url}, suspect_classes=1), 422, "suspect_classes")
     with serving(Stranger(Finer(), (*CLASSES, "slipper"))) as finer:
         auditor = Auditor(Settings(str(place.folder / "store"), data=tmp_path, suspects=(finer.url.removeprefix("http://"),)))
         suspect = {"url": finer.url + "/v2/models/m/infer"}
         id_ = auditor.submit("me", {"kit": place.id, "suspect": suspect, "suspect_classes": K + 1})["id"]
-        while (told := auditor.get(id_) or {})["state"] in OPEN:
+        while (result := auditor.get(id_) or {})["state"] in OPEN:
             time.sleep(0.02)
         auditor.close()
-    assert told["state"] == "done" and told["result"]["decision"] == "stolen", told
+    assert result["state"] == "done" and result["result"]["decision"] == "stolen", result
 
 
 def test_evidence_says_how_a_suspect_was_asked(
@@ -475,12 +475,12 @@ def test_evidence_says_how_a_suspect_was_asked(
     store = open_store(str(place.folder / "store"))
     url = stranger.url + "/v2/models/m/infer"
     kept = ended(place, submitted(place, {"url": url, "scale": 1.0000005}).json()["id"])["result"]["evidence"]
-    told = ["metadata: input 'pixels' FP32 [-1, 1, 4, 4]", "pixels go as FP32, times 1, plus 0, layout nchw"]
-    assert store.load("evidence", kept).meta["contract"] == {"said": {}, "seen": told}
+    rows = ["metadata: input 'pixels' FP32 [-1, 1, 4, 4]", "pixels go as FP32, times 1, plus 0, layout nchw"]
+    assert store.load("evidence", kept).meta["contract"] == {"said": {}, "seen": rows}
     for _ in range(2):  # the second asks nobody anything
         assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", url, "--json"]) == 0
         found = store.load("evidence", json.loads(capsys.readouterr().out)["evidence"]).meta
-        assert found["contract"] == {"said": {}, "seen": told}
+        assert found["contract"] == {"said": {}, "seen": rows}
     (tmp_path / "theirs.toml").write_text(f'url = "{stranger.url}/v1/models/m:predict"')
     assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", "theirs.toml", "--json"]) == 0
     assert "contract" not in store.load("evidence", json.loads(capsys.readouterr().out)["evidence"]).meta
@@ -500,16 +500,16 @@ def test_an_audit_of_a_suspect_in_another_order_says_what_score_says(
     monkeypatch.chdir(tmp_path)
     odd.order, before = (3, 2, 1, 0), odd.computed
     url = odd.url + "/v2/models/m/infer"
-    told = ended(place, submitted(place, {"url": url, "scale": 1.0000002}).json()["id"])["result"]
+    data = ended(place, submitted(place, {"url": url, "scale": 1.0000002}).json()["id"])["result"]
     assert main(["score", "--store", str(place.folder / "store"), "--kit", place.id, "--suspect", url, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert told["decision"] == said["decision"] == "cannot tell" and told["evidence"] is None
-    assert (told["reason"], told["hint"]) == (said["reason"], said["hint"]) and told["hint"].endswith("columns = [3, 2, 1, 0]")
+    assert data["decision"] == said["decision"] == "cannot tell" and data["evidence"] is None
+    assert (data["reason"], data["hint"]) == (said["reason"], said["hint"]) and data["hint"].endswith("columns = [3, 2, 1, 0]")
     checks = place.kit.twin_test.control_questions
-    assert told["charged"] == told["queries"] == checks and odd.computed == before + 2 * checks
+    assert data["charged"] == data["queries"] == checks and odd.computed == before + 2 * checks
     asked = submitted(place, {"url": url, "scale": 1.0000002}, ask_everything=True).json()["id"]
-    told = ended(place, asked)["result"]
-    assert told["decision"] != "stolen" and told["hint"] == said["hint"] and told["queries"] == place.kit.twin_test.budget
+    data = ended(place, asked)["result"]
+    assert data["decision"] != "stolen" and data["hint"] == said["hint"] and data["queries"] == place.kit.twin_test.budget
     mended = {"url": url, "scale": 1.0000002, "columns": [3, 2, 1, 0]}
     assert ended(place, submitted(place, mended).json()["id"])["result"]["decision"] == "stolen"
 
@@ -517,20 +517,20 @@ def test_an_audit_of_a_suspect_in_another_order_says_what_score_says(
 def test_an_audit_of_a_suspect_that_knows_nothing_ends_early(place: Place, odd: Stranger) -> None:
     odd.model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, K))
     torch.nn.init.zeros_(odd.model[1].weight)
-    told = ended(place, submitted(place, {"url": odd.url + "/v2/models/m/infer", "scale": 1.0000003}).json()["id"])
-    result, checks = told["result"], place.kit.twin_test.control_questions
-    assert told["state"] == "done" and result["decision"] == "cannot tell" and result["charged"] == checks
+    reply = ended(place, submitted(place, {"url": odd.url + "/v2/models/m/infer", "scale": 1.0000003}).json()["id"])
+    result, checks = reply["result"], place.kit.twin_test.control_questions
+    assert reply["state"] == "done" and result["decision"] == "cannot tell" and result["charged"] == checks
     assert "control images, no better than by chance" in result["reason"] and "ask_everything" in result["reason"]
     assert (result["p_value"], result["statistics"], result["standing"], result["evidence"]) == (None, [], "", None)
 
 
 def test_an_audit_that_can_accuse_nobody_asks_nobody(place: Place, stranger: Stranger) -> None:
     before = stranger.computed
-    told = ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0000004}, level=0.01).json()["id"])[
+    data = ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0000004}, level=0.01).json()["id"])[
         "result"
     ]
-    assert told["decision"] == "cannot tell" and "level 0.01 needs 99" in told["reason"] and stranger.computed == before
-    assert told["charged"] == told["queries"] == 0
+    assert data["decision"] == "cannot tell" and "level 0.01 needs 99" in data["reason"] and stranger.computed == before
+    assert data["charged"] == data["queries"] == 0
 
 
 def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger: Stranger, tmp_path: Path) -> None:
@@ -546,11 +546,13 @@ def test_an_audit_is_cancelled_or_goes_on_after_a_restart(place: Place, stranger
     stranger.slow_s = 0.0
     second = Auditor(settings)
     for _ in range(200):
-        told = second.get(going) or {}
-        if told["state"] == "done":
+        result = second.get(going) or {}
+        if result["state"] == "done":
             break
         time.sleep(0.05)
-    assert told["state"] == "done" and told["result"]["charged"] <= told["result"]["queries"] + 4, "at most the request that was under way"
+    assert result["state"] == "done" and result["result"]["charged"] <= result["result"]["queries"] + 4, (
+        "at most the request that was under way"
+    )
     assert (second.get(cancelled) or {})["state"] == "cancelled"
     second.close()
 

@@ -166,18 +166,18 @@ def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: 
 def test_a_kit_that_accuses_nobody_says_so_and_still_serves_the_papers_test(tmp_path: Path) -> None:
     kit, store = make_kit(), open_store(str(tmp_path))
     same = replace(kit, twin_test=replace(kit.twin_test, answers=kit.twin_test.answers[:1].expand(20, -1, -1).contiguous()))
-    told = {}
+    data = {}
     for made, says in (
         (replace(kit, twin_test=make_twin_test(twins=0)), "the kit has no twins"),
         (replace(kit, twin_test=make_twin_test(twins=9)), "9 twins allow no p under 0.1"),
         (same, "the training code ignores its seed"),
         (kit, ""),
     ):
-        told[save_kit(store, made).id] = says
+        data[save_kit(store, made).id] = says
     kits = Kits(str(tmp_path), MUCH)
     for summary in kits.summaries(kits.ids()):
-        assert says_it(summary.accuses_nobody, told[summary.id])
-    for id_, says in told.items():
+        assert says_it(summary.accuses_nobody, data[summary.id])
+    for id_, says in data.items():
         summary, found = kits.get(id_)
         assert says_it(summary.accuses_nobody, says) and found.references.shape == kit.references.shape
 

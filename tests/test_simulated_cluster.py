@@ -47,17 +47,17 @@ def test_every_model_is_built_whatever_machines_are_lost(simulated: Any, seed: i
 def test_the_clock_runs_one_thread_at_a_time_in_the_order_of_their_sleep(benchmarks: None) -> None:
     from virtual_time import Clock, Server  # type: ignore[import-not-found]
 
-    clock, told = Clock(), []
+    clock, output = Clock(), []
     server = Server(clock)
 
     def one(name: str, seconds: float) -> None:
         for _ in range(3):
             clock.sleep(seconds)
-            told.append((name, clock.now))
+            output.append((name, clock.now))
 
     def served(name: str) -> None:
         server.serve(5)
-        told.append((name, clock.now))
+        output.append((name, clock.now))
 
     clock.start(lambda: one("slow", 2))
     clock.start(lambda: one("quick", 1.5), 0.25)
@@ -66,7 +66,7 @@ def test_the_clock_runs_one_thread_at_a_time_in_the_order_of_their_sleep(benchma
     gone = clock.start(lambda: one("gone", 10))
     clock.start(lambda: clock.kill(gone), 7)
     assert clock.run() == 11
-    assert [(name, round(at, 6)) for name, at in told] == [
+    assert [(name, round(at, 6)) for name, at in output] == [
         ("quick", 1.75), ("slow", 2), ("quick", 3.25), ("slow", 4), ("quick", 4.75), ("first", 6), ("slow", 6), ("second", 11),
     ]  # fmt: skip
 

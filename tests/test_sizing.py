@@ -175,9 +175,9 @@ BEFORE_TWINS = replace(
 
 
 def test_the_measured_audits_would_have_been_foretold() -> None:
-    told = json.loads((ROOT / "benchmarks" / "results" / "audit_fmnist-quick.json").read_text())
-    rows = told["rows"]
-    then = FMNIST_QUICK if told["recipe_digest"] == FMNIST_QUICK.digest else BEFORE_TWINS
+    data = json.loads((ROOT / "benchmarks" / "results" / "audit_fmnist-quick.json").read_text())
+    rows = data["rows"]
+    then = FMNIST_QUICK if data["recipe_digest"] == FMNIST_QUICK.digest else BEFORE_TWINS
     low, high = estimate(then, FMNIST, Devices(2)).hours
     for row in rows:
         assert row["models"]["trained"] == len(planned(then, FMNIST).specs)

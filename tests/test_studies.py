@@ -80,9 +80,9 @@ def test_every_study_gives_a_table_pictures_and_findings(done: tuple[Bench, dict
         assert {p.name for p in result.write(tmp_path)} == set(result.files)
         rows = pq.read_table(tmp_path / f"{name}.parquet").to_pylist()
         assert rows and len({tuple(r) for r in rows}) == 1
-        told = json.loads((tmp_path / f"{name}.json").read_text())
-        assert told["pictures"] and all((tmp_path / p).stat().st_size > 1000 for p in told["pictures"])
-        assert findings_from(json.dumps(told["findings"])) == result.findings
+        data = json.loads((tmp_path / f"{name}.json").read_text())
+        assert data["pictures"] and all((tmp_path / p).stat().st_size > 1000 for p in data["pictures"])
+        assert findings_from(json.dumps(data["findings"])) == result.findings
 
 
 def test_every_row_of_the_papers_results_has_a_study() -> None:
@@ -303,8 +303,8 @@ def test_the_command_writes_files_and_says_what_holds(
     known: None, place: str, done: tuple[Bench, dict[str, Result]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     assert main(["study", "views", "auc", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out")]) == 0
-    told = capsys.readouterr().out
-    assert "Views of one model are more alike" in told and "read from the store" in told
+    output = capsys.readouterr().out
+    assert "Views of one model are more alike" in output and "read from the store" in output
     assert {"views.json", "views.parquet", "views.svg", "auc.json"} <= {p.name for p in (tmp_path / "out").iterdir()}
 
 
@@ -312,9 +312,9 @@ def test_a_programme_gets_one_object_with_the_tables_rows(
     known: None, place: str, done: tuple[Bench, dict[str, Result]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     assert main(["study", "auc", "--recipe", "tiny", "--store", place, "--out", str(tmp_path / "out"), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["rows"] == [{"study": "auc", **row} for row in done[1]["auc"].rows]
-    assert {"encoder", "auc_homologous", "auc_look_alike"} <= set(told["rows"][0])
+    data = json.loads(capsys.readouterr().out)
+    assert data["rows"] == [{"study": "auc", **row} for row in done[1]["auc"].rows]
+    assert {"encoder", "auc_homologous", "auc_look_alike"} <= set(data["rows"][0])
 
 
 def test_studies_that_lack_models_do_not_stop_the_others(

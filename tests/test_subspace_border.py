@@ -93,10 +93,10 @@ def test_top_k_keeps_the_likeliest_and_nothing_else(k: int, seed: int) -> None:
     before = answers.clone()
     kept = top_k(answers, k)
     assert torch.equal(answers, before)
-    for row, told in zip(answers.flatten(0, 1).tolist(), kept.flatten(0, 1).tolist(), strict=True):
+    for row, result in zip(answers.flatten(0, 1).tolist(), kept.flatten(0, 1).tolist(), strict=True):
         likeliest = sorted(range(5), key=lambda i: -row[i])[: max(k, 1)]
         expected = [(1.0 if k == 0 else row[i]) if i in likeliest else 0.0 for i in range(5)]
-        assert told == expected
+        assert result == expected
 
 
 def test_images_at_the_last_layers_border_are_found_again(learnt: torch.nn.Module, digits: Dataset) -> None:

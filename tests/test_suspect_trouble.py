@@ -112,13 +112,13 @@ def test_the_command_line_says_so_too(
 
 def test_one_failure_that_passes_is_not_worth_a_word() -> None:
     said: list[str] = []
-    told: list[Trouble | None] = []
-    telling = Telling("it", said.append, told.append, 30.0)
+    rows: list[Trouble | None] = []
+    telling = Telling("it", said.append, rows.append, 30.0)
     telling.failed(Trouble("answers 503", 1, time.time() + 0.1, time.time() + 60, 9), said=False)
     telling.answered()
-    assert said == [] and told == []
+    assert said == [] and rows == []
     telling.failed(Trouble("answers 429", 1, time.time() + 30, time.time() + 60, 9), said=False)
     telling.failed(Trouble("answers 429", 2, time.time() + 30, time.time() + 60, 9), said=False)
     telling.answered()
     assert len(said) == 1 and said[0].startswith("it answers 429, 1 time so far; next try in 30 s, gives up after 9 tries, or at ")
-    assert [t and t.times for t in told] == [1, 2, None]
+    assert [t and t.times for t in rows] == [1, 2, None]

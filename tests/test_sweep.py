@@ -238,9 +238,9 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     kept = {i: artifacts.load("trial", i).digest for i in artifacts.ids("trial")}
     assert 3 <= len(kept) < 28
     again = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
-    told = json.loads(again.stdout)
-    assert (told["trials"], told["refused"], told["queries"], told["trained"]) == (28, 0, 0, 0)
-    there = 28 - told["ran"]  # the killed driver's workers may have finished one or two more since
+    data = json.loads(again.stdout)
+    assert (data["trials"], data["refused"], data["queries"], data["trained"]) == (28, 0, 0, 0)
+    there = 28 - data["ran"]  # the killed driver's workers may have finished one or two more since
     assert len(kept) <= there < 28 and f"sweep {there}/28 trials" in again.stderr, "what was done was done again"
     assert {i: artifacts.load("trial", i).digest for i in kept} == kept
     rows = pq.read_table(next(tmp_path.glob("points-top_k-*.parquet"))).to_pylist()
@@ -248,7 +248,7 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     assert next(tmp_path.glob("points-top_k-*.svg")).stat().st_size > 3000
     once_more = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
     last = json.loads(once_more.stdout)
-    assert last["ran"] == 0 and last["rows"] == told["rows"]
+    assert last["ran"] == 0 and last["rows"] == data["rows"]
 
 
 @pytest.mark.ray

@@ -54,8 +54,8 @@ def test_few_innocents_are_accused_and_all_that_stood_out_for_no_one_are_asked_e
 
 def test_a_copy_is_found_at_every_access_level(test_: TwinTest) -> None:
     for access in LADDER:
-        told = access.reduced(answers_of(test_, near(0, 78, 0.05)))
-        assert test_.examine(Recorded(told), access=access).verdict.decision is Decision.STOLEN, access.name
+        reduced = access.reduced(answers_of(test_, near(0, 78, 0.05)))
+        assert test_.examine(Recorded(reduced), access=access).verdict.decision is Decision.STOLEN, access.name
 
 
 def test_judging_answers_is_asking_to_the_bit(test_: TwinTest) -> None:

@@ -20,8 +20,8 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 
 def routes(place: Place) -> list[tuple[str, str]]:
     """Every path and method that the API's description has, with names that are there."""
-    told = place.ask("/openapi.json", "").json()["paths"]
-    return [(method.upper(), re.sub(r"\{\w+\}", place.id, path)) for path, methods in told.items() for method in methods]
+    data = place.ask("/openapi.json", "").json()["paths"]
+    return [(method.upper(), re.sub(r"\{\w+\}", place.id, path)) for path, methods in data.items() for method in methods]
 
 
 def test_an_unknown_query_parameter_is_refused_by_every_route(place: Place) -> None:
@@ -50,8 +50,8 @@ def test_a_setting_that_the_papers_test_does_not_read_is_refused(place: Place) -
     answers = ask(TorchBlackBox(COPY, len(CLASSES)), place.kit.questions()).flatten(0, 2)
     for name, value in (("level", 0.01), ("access", "label"), ("queries", 40), ("p_value", "normal")):
         problem(place.score(answers, method="paper", **{name: value}), 422, "the paper's test", name)
-    told = place.score(answers, method="paper").json()
-    assert told["paper"]["level"] == place.kit.verdict.level
+    data = place.score(answers, method="paper").json()
+    assert data["paper"]["level"] == place.kit.verdict.level
 
 
 @pytest.mark.parametrize("more", [{"levle": 0.01}, {"Answers": [[1]]}, {"": 1}, {"level": 0.01, "access": "label"}])

@@ -86,8 +86,8 @@ class Triton:
         with torch.no_grad():
             p = self.model(images).softmax(1).numpy()
         extra = np.arange(len(images) * 3, dtype=np.float32).reshape(-1, 3)
-        told = [(n, d, p if i == 0 else extra) for i, (n, d, _) in enumerate(self.outputs)]
-        return [(n, d, v.astype(TYPES[d])) for n, d, v in told if not wanted or n in wanted]
+        rows = [(n, d, p if i == 0 else extra) for i, (n, d, _) in enumerate(self.outputs)]
+        return [(n, d, v.astype(TYPES[d])) for n, d, v in rows if not wanted or n in wanted]
 
     def read(self, shape: list[int], values: Any) -> torch.Tensor:
         if self.datatype == "BYTES":
@@ -106,13 +106,13 @@ class Triton:
     # HTTP
 
     def script(self, asked: Asked) -> Reply:
-        told: Any = {
+        data: Any = {
             "/v2": {"name": "triton", "extensions": ["model_configuration"] + (["binary_tensor_data"] if self.binary else [])},
             "/v2/models/m": self.metadata(),
             "/v2/models/m/config": None if self.most is None else {"max_batch_size": self.most},
         }
         if asked.method == "GET":
-            found = told.get(asked.path)
+            found = data.get(asked.path)
             return (200, {}, json.dumps(found).encode()) if found else (404, {}, b"")
         try:
             return self.posted(asked)
@@ -215,9 +215,9 @@ PROTO = {
 
 def _messages() -> dict[str, Any]:
     file = descriptor_pb2.FileDescriptorProto(name="inference.proto", package="inference", syntax="proto3")
-    for name, told in PROTO.items():
+    for name, result in PROTO.items():
         made = file.message_type.add(name=name)
-        for one in told.split("; "):
+        for one in result.split("; "):
             number, named, kind = one.split()
             plain = kind.rstrip("*")
             field_ = made.field.add(name=named, number=int(number), label=LABEL["*" if kind.endswith("*") else ""])

@@ -101,9 +101,9 @@ class Client:
         reply = self._asked("GET", f"/kits/{id_}/queries", params={"method": method})
         try:
             table, _ = reader.table(reply.content, most_bytes=MOST_QUERY_BYTES)
-            told = table.schema.metadata
+            result = table.schema.metadata
             images = table.column("image").combine_chunks().flatten().to_numpy()
-            return Questions(id_, images.reshape(-1, *json.loads(told[b"image_shape"])), tuple(json.loads(told[b"classes"])))
+            return Questions(id_, images.reshape(-1, *json.loads(result[b"image_shape"])), tuple(json.loads(result[b"classes"])))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
             raise ServiceError(f"the service's questions cannot be read ({first_line(error)}); is it a scoring service?") from error
 
@@ -265,8 +265,8 @@ def _retry_after(reply: httpx.Response) -> float:
 
 def _refused(reply: httpx.Response) -> ServiceError:
     try:
-        told = schemas.Problem.model_validate_json(reply.content)
+        result = schemas.Problem.model_validate_json(reply.content)
     except ValueError:
         return ServiceError(f"the service answers {reply.status_code}: {reply.text[:200]}", reply.status_code)
-    parts = [told.detail, f"found {told.found}" if told.found else "", f"expected {told.expected}" if told.expected else ""]
-    return ServiceError("; ".join(p for p in parts if p), told.status, told.found, told.expected)
+    parts = [result.detail, f"found {result.found}" if result.found else "", f"expected {result.expected}" if result.expected else ""]
+    return ServiceError("; ".join(p for p in parts if p), result.status, result.found, result.expected)

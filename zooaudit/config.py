@@ -303,11 +303,11 @@ class OwnTraining:
     def given(self) -> dict[str, Any]:
         """The contract's tables."""
         try:
-            told = json.loads(self.contract or "{}")
+            data = json.loads(self.contract or "{}")
         except (ValueError, RecursionError) as error:
             raise ConfigError(f"OwnTraining.contract is {self.contract[:80]!r}, which is no JSON ({error})") from error
-        check(isinstance(told, dict), self, "contract", "a JSON object of tables")
-        return told
+        check(isinstance(data, dict), self, "contract", "a JSON object of tables")
+        return data
 
     def to_json(self) -> dict[str, Any]:
         """What decides a twin's weights and answers: not how long it may take."""

@@ -98,8 +98,8 @@ def imitated(bench: Bench, count: int, loop: str) -> Made:
     """Fitted to the parent's answers to ``count`` of the attackers' images."""
     pool = torch.from_numpy(shuffled(len(bench.data.attacker), bench.job.id)[:count])
     images = bench.data.attacker[pool]
-    told = answers(bench.loaded(bench.job.parent), images)
-    return Made(trained(bench.fresh(), images, told.argmax(1) if bench.job.labels == "hard" else told, LOOPS[loop]), pool)
+    result = answers(bench.loaded(bench.job.parent), images)
+    return Made(trained(bench.fresh(), images, result.argmax(1) if bench.job.labels == "hard" else result, LOOPS[loop]), pool)
 
 
 def reference(bench: Bench, index: int) -> Made:
@@ -136,10 +136,10 @@ def make(out: Path, job: Job) -> dict[str, Any]:
     bench = Bench(out, job, stored.load(out))
     made = MAKERS[job.maker](bench, **job.options)
     trained_s = time.perf_counter() - started
-    told = {name: answers(made.model, images) for name, images in bench.data.pools.items()}
+    data = {name: answers(made.model, images) for name, images in bench.data.pools.items()}
     behind = _behind(made.model, bench.data) if job.role in ("victim", "twin", "reference") else None
-    about = _about(bench, made, told["natural"]) | {"seconds": round(trained_s, 2)}
-    models.commit(bench.folder, about, told, made.model, behind)
+    about = _about(bench, made, data["natural"]) | {"seconds": round(trained_s, 2)}
+    models.commit(bench.folder, about, data, made.model, behind)
     return about
 
 

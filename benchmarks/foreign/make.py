@@ -123,8 +123,8 @@ def imitated(bench: Bench, count: int, epochs: int, loop: str, source: str = "at
         images = bench.training(source)[0]
     pool = torch.from_numpy(stored.shuffled(len(images), bench.job.id)[:count])
     images = images[pool]
-    told = models.answers(bench.parent(), images)
-    model = learners.imitate(bench.fresh(from_start), images, told.argmax(1) if bench.job.labels == "hard" else told, epochs, loop)
+    result = models.answers(bench.parent(), images)
+    model = learners.imitate(bench.fresh(from_start), images, result.argmax(1) if bench.job.labels == "hard" else result, epochs, loop)
     return Made(model, len(images), pool if source == "attacker" else torch.empty(0, dtype=torch.int64))
 
 
@@ -173,8 +173,8 @@ def forewarned(bench: Bench, epochs: int) -> Made:
     data = bench.data
     own = learners.LOOPS["smooth"](bench.fresh(), data.own, data.own_labels, "adamw", epochs)
     labels = F.one_hot(data.own_labels, 10).float()
-    images, told = torch.cat([data.own, data.natural]), torch.cat([labels, models.answers(own, data.natural)])
-    return Made(learners.imitate(bench.parent(), images, told, epochs))
+    images, result = torch.cat([data.own, data.natural]), torch.cat([labels, models.answers(own, data.natural)])
+    return Made(learners.imitate(bench.parent(), images, result, epochs))
 
 
 def interface(bench: Bench) -> Made:
@@ -216,9 +216,9 @@ def make(out: Path, job: Job) -> dict[str, Any]:
     made = MAKERS[job.maker](bench, **job.options)
     ask = made.model.answers if isinstance(made.model, Classical) else lambda images: models.answers(made.model, images)
     pools = {"natural": bench.data.natural, "foreign": bench.data.foreign, "attacker": bench.data.attacker[:ASKED]}
-    told = {name: ask(images) for name, images in pools.items()}
-    about = _about(bench, made, told["natural"]) | {"seconds": round(time.perf_counter() - started, 2)}
-    models.commit(bench.folder, about, told, made.model)
+    data = {name: ask(images) for name, images in pools.items()}
+    about = _about(bench, made, data["natural"]) | {"seconds": round(time.perf_counter() - started, 2)}
+    models.commit(bench.folder, about, data, made.model)
     return about
 
 

@@ -99,8 +99,8 @@ def load(folder: Path | str, id_: str) -> nn.Module:
 @torch.no_grad()
 def answers(model: nn.Module, images: Tensor) -> Tensor:
     """Probabilities float32 ``[n, 10]`` for uint8 images."""
-    told = model.told if isinstance(model, Interface) else lambda x: model(x).float().softmax(1)
-    return torch.cat([told(part.float() / 255) for part in images.split(BATCH)])
+    result = model.told if isinstance(model, Interface) else lambda x: model(x).float().softmax(1)
+    return torch.cat([result(part.float() / 255) for part in images.split(BATCH)])
 
 
 def commit(

@@ -33,9 +33,9 @@ def committed_training(facts: dict[str, Any]) -> OwnTraining | None:
     Raises:
         InputError: the facts hold something else.
     """
-    told = facts.get("training")
+    result = facts.get("training")
     try:
-        return OwnTraining(**told) if told else None
+        return OwnTraining(**result) if result else None
     except TypeError as error:
         raise InputError(f"the kit's training procedure cannot be read ({error}); it was made by another version of zooaudit") from error
 

@@ -125,13 +125,13 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
     reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
     if reached < recipe.zoo.accuracy_floor:
         sample = dataset.test.take(torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE])
-        told = (
+        advice = (
             remedy(own.loaded(), own.asked, sample)
             or "is it the right model for this data, and is it asked as it expects (--contract)? If it is as good as the task allows, "
             "'zooaudit recipe new' makes a recipe with floors that fit"
         )
         raise ModelError(
-            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {told}"
+            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {advice}"
         )
     if not there:
         save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))

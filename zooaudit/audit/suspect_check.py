@@ -44,16 +44,16 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
     found = control(test, answers)
     if not found.poor:
         return Noticed()
-    told = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
+    text = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
     paid = opened.loaded is None and not ask_everything
     if hint := order_hint(test, answers, opened):
-        return Noticed(f"{told}; {hint}" if paid and found.at_chance else "", hint)
+        return Noticed(f"{text}; {hint}" if paid and found.at_chance else "", hint)
     if opened.loaded is not None:
-        return _otherwise(test, opened, name, found, told)
+        return _otherwise(test, opened, name, found, text)
     if not (found.at_chance and paid):
         return Noticed()
     why = "it may want its images in another form, or know another task; nothing more was asked"
-    return Noticed(f"{told}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP ask_everything)")
+    return Noticed(f"{text}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP ask_everything)")
 
 
 def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
@@ -82,7 +82,7 @@ def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
     return tuple(now[c] if now else c for c in columns)
 
 
-def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, told: str) -> Noticed:
+def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, text: str) -> Noticed:
     """Of a file: the one change to its contract that would make sense of it; or one, and another order of classes with it."""
     one: tuple[Variant, str, int] | None = None
     two: tuple[Variant, str, int] | None = None
@@ -100,10 +100,10 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
             both = f"{variant.flag} {_columns(_own(columns, opened.loaded))}"
             two = max(two or (variant, "", 0), (variant, both, control(test, answers[:, list(columns)]).right), key=_right)
     if not (best := one or two):
-        none = f"it is {told}, and no one change of range, normalisation, channel order or layout makes sense of it"
+        none = f"it is {text}, and no one change of range, normalisation, channel order or layout makes sense of it"
         return Noticed(hint=none if found.at_chance else "")
     variant, flags, right = best
-    hint = f"it is {told}, with {flags} on {right}"
+    hint = f"it is {text}, with {flags} on {right}"
     if variant.said:  # otherwise, and so it stays
         return Noticed(hint=hint)
     return Noticed(

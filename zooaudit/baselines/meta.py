@@ -103,8 +103,8 @@ class MetaFinger:
 
 def _divergence(anchor: Tensor, others: Sequence[Tensor]) -> Tensor:
     """Mean Kullback-Leibler divergence of the anchor's answers from others'."""
-    told = anchor.log_softmax(1)
-    return torch.stack([F.kl_div(told, logits.softmax(1), reduction="batchmean") for logits in others]).mean()
+    reduced = anchor.log_softmax(1)
+    return torch.stack([F.kl_div(reduced, logits.softmax(1), reduction="batchmean") for logits in others]).mean()
 
 
 def _drawn(count: int, most: int, generator: torch.Generator) -> list[int]:
@@ -128,6 +128,6 @@ def _screened(x: Tensor, copies: Sequence[nn.Module], strangers: Sequence[nn.Mod
     """The ``keep`` images whose usual label among the copies most copies and fewest strangers give, in their order."""
     by_copies, by_strangers = (torch.stack([m(x).argmax(1) for m in models]) for models in (copies, strangers))
     label = by_copies.mode(0).values
-    told = (by_copies == label).float().mean(0) - (by_strangers == label).float().mean(0)
-    best = told.argsort(descending=True, stable=True)[:keep]
+    result = (by_copies == label).float().mean(0) - (by_strangers == label).float().mean(0)
+    best = result.argsort(descending=True, stable=True)[:keep]
     return x[best.sort().values]

@@ -57,8 +57,8 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
             artifacts, name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
             sources.digests,
         )  # fmt: skip
-        told = {"run": run, "recipe": recipe.name, "store": artifacts.url}
-        tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **told, seed=recipe.seed, data=dataset.name)
+        data = {"run": run, "recipe": recipe.name, "store": artifacts.url}
+        tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **data, seed=recipe.seed, data=dataset.name)
         done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
         tell("report: drawing", "report", run=run)
         total_s = time.perf_counter() - started

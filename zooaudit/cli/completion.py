@@ -43,10 +43,10 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[Word]:
     for action in parser._actions:  # no public way to list them
         if action.help == argparse.SUPPRESS:
             continue
-        told = (action.help or "").partition(";")[0].partition(" (")[0].replace("\n", " ")[:80]
+        data = (action.help or "").partition(";")[0].partition(" (")[0].replace("\n", " ")[:80]
         choices = tuple(map(str, action.choices or ()))
         for option in action.option_strings:
-            yield Word(option, told, None if action.nargs == 0 else choices)
+            yield Word(option, data, None if action.nargs == 0 else choices)
         if not action.option_strings:
             yield from (Word(choice) for choice in choices)
 

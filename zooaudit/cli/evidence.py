@@ -46,17 +46,17 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
         about, found = _checked(args)
     except RejectedError as error:
         about, found = dict.fromkeys(NAMED), [checks.Finding("contents", False, str(error))]
-        told = [f"REJECTED: {error}"]
+        rows = [f"REJECTED: {error}"]
     else:
-        told = [*(f"{k:<14} {v}" for k, v in about.items() if v), *(_line(f) for f in found)]
+        rows = [*(f"{k:<14} {v}" for k, v in about.items() if v), *(_line(f) for f in found)]
     rejected = [f.check for f in found if f.passed is False]
     if args.json:
         facts = {"pack": args.pack, "rejected": bool(rejected), **about, "findings": [asdict(f) for f in found]}
         print(json.dumps(facts), file=out)
         return RejectedError.exit_code if rejected else 0
     if about["suspect"] is not None:
-        told.append("rejected: " + ", ".join(rejected) if rejected else "nothing speaks against it")
-    print("\n".join(told), file=out)
+        rows.append("rejected: " + ", ".join(rejected) if rejected else "nothing speaks against it")
+    print("\n".join(rows), file=out)
     return RejectedError.exit_code if rejected else 0
 
 

@@ -33,17 +33,17 @@ def explain(args: argparse.Namespace, out: TextIO) -> int:
         check_folder(Path(args.out).parent)
     opened = _opened(existing_store(args.store), args.evidence)
     found = _explained(opened, args.questions)
-    told = opened.identity
-    page = _page(opened, found, told, Path(args.out)) if args.out else None
+    result = opened.identity
+    page = _page(opened, found, result, Path(args.out)) if args.out else None
     if args.json:
-        print(json.dumps(told | plain(found) | {"page": page and str(page)}, allow_nan=False), file=out)
+        print(json.dumps(result | plain(found) | {"page": page and str(page)}, allow_nan=False), file=out)
         return 0
-    if told["trial"]:
-        print(told["trial"], file=out)
-    for line in lines(found, told["suspect"], told["kit"], told["victim"]):
+    if result["trial"]:
+        print(result["trial"], file=out)
+    for line in lines(found, result["suspect"], result["kit"], result["victim"]):
         print(line, file=out)
     for name in ("kit_sha256", "answers_sha256"):
-        print(f"{name} {told[name]}", file=out)
+        print(f"{name} {result[name]}", file=out)
     if page:
         print(f"page {page}", file=out)
     return 0
@@ -74,27 +74,27 @@ def _explained(opened: Opened, questions: int) -> Explanation:
     return explained(test, opened.answers, access, verdict, opened.kit.classes, questions, together)
 
 
-def _page(opened: Opened, found: Explanation, told: dict[str, str], out: Path) -> Path:
+def _page(opened: Opened, found: Explanation, data: dict[str, str], out: Path) -> Path:
     from zooaudit.reporting.explained_page import answered, write_page
 
-    return write_page(opened.kit.twin_test, found, told, out, answered(opened.evidence.meta.get("answered", {})))
+    return write_page(opened.kit.twin_test, found, data, out, answered(opened.evidence.meta.get("answered", {})))
 
 
 def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:
     """An explanation for the terminal."""
-    told = [f"suspect {suspect}; kit {kit}, victim {victim}", *wording.lines(found.verdict), f"decided by {', '.join(found.decided_by)}"]
+    rows = [f"suspect {suspect}; kit {kit}, victim {victim}", *wording.lines(found.verdict), f"decided by {', '.join(found.decided_by)}"]
     if found.candidates:
-        told += ["", f"statistic of each candidate, in standard deviations of all {len(found.candidates)}; * is the victim"]
-        told += _bars(found.candidates)
-        told += ["", "looks:", *(f"  after {_look(look)}" for look in found.looks)]
+        rows += ["", f"statistic of each candidate, in standard deviations of all {len(found.candidates)}; * is the victim"]
+        rows += _bars(found.candidates)
+        rows += ["", "looks:", *(f"  after {_look(look)}" for look in found.looks)]
     if found.questions:
-        told += [
+        rows += [
             "",
             f"the {len(found.questions)} questions that weighed most, in percent of what all questions weigh; + speaks for the victim, "
             f"- against it; all in all they speak {'for' if found.leads else 'against'} it:",
         ]
-        told += [line for question in found.questions for line in _question(question)]
-    return [*told, "", "not said:", *(f"  {line}" for line in found.abstained), "", wording.promise(found.verdict)]
+        rows += [line for question in found.questions for line in _question(question)]
+    return [*rows, "", "not said:", *(f"  {line}" for line in found.abstained), "", wording.promise(found.verdict)]
 
 
 def _look(look: Look) -> str:

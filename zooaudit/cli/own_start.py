@@ -73,7 +73,7 @@ def tried_start(factory: str, image_shape: tuple[int, int, int], num_classes: in
 def _asked(factory: str, image_shape: tuple[int, int, int]) -> str:
     """How a start is asked, whatever the victim's contract is."""
     size = " x ".join(map(str, image_shape))
-    told = f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
+    text = f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
     if is_named(factory):
-        return f"{told}: a library's net is normalised as it was published"
-    return f"{told}: what it says of size, range, normalisation, channels and classes has to be done by the module that --start builds"
+        return f"{text}: a library's net is normalised as it was published"
+    return f"{text}: what it says of size, range, normalisation, channels and classes has to be done by the module that --start builds"

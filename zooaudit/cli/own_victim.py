@@ -69,17 +69,17 @@ def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], 
 
 def _own_factory(path: Path) -> str | None:
     """What builds twins of a victim that is a folder, if nobody says."""
-    told = read_json(path / "config.json") if (path / "config.json").is_file() else {}
-    if "model_type" in told:
+    result = read_json(path / "config.json") if (path / "config.json").is_file() else {}
+    if "model_type" in result:
         return f"{PREFIX}:{path}"
-    return f"timm:{told['architecture']}" if "architecture" in told else None
+    return f"timm:{result['architecture']}" if "architecture" in result else None
 
 
 def _for_twins(loaded: Loaded) -> str:
     """The victim's contract for models that are built by other code, as JSON; its classes by their places. "" if it says nothing."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
-    told = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
-    return canonical_json(told) if told else ""
+    result = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
+    return canonical_json(result) if result else ""
 
 
 NEEDED = {"victim": "the victim that it trained", "factory": "what builds the module that a twin's weights go into"}

@@ -58,8 +58,8 @@ def _list(args: argparse.Namespace, out: TextIO) -> int:
         print(json.dumps(rows), file=out)
         return 0
     for row in rows:
-        told = f"{row['models']:>5,} models, {row['twins']} twins, {row['references']} references"
-        print(f"{row['name']:<20} {row['dataset']:<18} {told}", file=out)
+        text = f"{row['models']:>5,} models, {row['twins']} twins, {row['references']} references"
+        print(f"{row['name']:<20} {row['dataset']:<18} {text}", file=out)
     return 0
 
 
@@ -203,8 +203,8 @@ def _looked_at(data: DataFacts, victim: VictimFacts | None, sized: Estimate) -> 
         else:
             yield "It has no twins, and nobody can be accused, until --train or --train-command says what trained it."
     low, high = sized.training_hours
-    told = f"training about {planning.between(low, high)} on {planning.of(sized.devices)}, by a rough estimate"
-    yield f"{sized.total_models:,} models, {told}."
+    text = f"training about {planning.between(low, high)} on {planning.of(sized.devices)}, by a rough estimate"
+    yield f"{sized.total_models:,} models, {text}."
 
 
 def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:

@@ -123,14 +123,14 @@ def _by_paper(scoring: Scoring, case: Case) -> None:
     assert opened is not None
     answers = ask(opened.box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
     _, verdict = kit.score_answers(case.shown, answers)
-    told = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
-    case.facts["paper"] = told | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}
+    data = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
+    case.facts["paper"] = data | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}
 
 
-def _flat(told: dict[str, Any]) -> dict[str, Any]:
+def _flat(data: dict[str, Any]) -> dict[str, Any]:
     """For a line of a log: what the paper's test says under ``paper_``, and no lists."""
-    inner = {f"paper_{k}": v for k, v in told.get("paper", {}).items()}
-    return {k: v for k, v in (told | inner).items() if not isinstance(v, dict | list | tuple)}
+    inner = {f"paper_{k}": v for k, v in data.get("paper", {}).items()}
+    return {k: v for k, v in (data | inner).items() if not isinstance(v, dict | list | tuple)}
 
 
 def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) -> None:
@@ -143,19 +143,21 @@ def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) 
 
 
 def _lines(case: Case) -> list[str]:
-    told, lines = case.facts, wording.lines(case.verdict) if case.verdict else []
-    if "trial" in told:
-        lines.append(f"  {told['trial']}")
-    if told.get("evidence"):
-        lines.append(f"  evidence {told['evidence']}")
-    if "charged" in told:
-        lines.append(f"  charged {told['charged']} queries in all runs, {told['lost']} of them lost on the way; ledger {told['ledger']}")
-    if "hint" in told:
-        lines.append(f"  hint: {told['hint']}")
-    if "paper" in told:
-        paper = told["paper"]
+    result, lines = case.facts, wording.lines(case.verdict) if case.verdict else []
+    if "trial" in result:
+        lines.append(f"  {result['trial']}")
+    if result.get("evidence"):
+        lines.append(f"  evidence {result['evidence']}")
+    if "charged" in result:
+        lines.append(
+            f"  charged {result['charged']} queries in all runs, {result['lost']} of them lost on the way; ledger {result['ledger']}"
+        )
+    if "hint" in result:
+        lines.append(f"  hint: {result['hint']}")
+    if "paper" in result:
+        paper = result["paper"]
         lines.append(f"by the paper's test {paper['decision']}: {paper['reason']} ({paper['queries']} queries)")
         lines.append(f"  caution: {paper['caution']}")
-    elif "error" in told and case.verdict is None:
-        lines.append(f"by the paper's test nothing: {told['error']}")
+    elif "error" in result and case.verdict is None:
+        lines.append(f"by the paper's test nothing: {result['error']}")
     return lines

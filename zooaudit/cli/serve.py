@@ -99,9 +99,9 @@ def _ended_in_time() -> Iterator[None]:
     """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, whatever it waits for then, and at once after a second
     one: no answer is lost, they are on disk as they come. Python itself hears a signal only between two of its own steps, and one of Ray's
     can take long; a thread that reads the wake-up socket hears it at once."""
-    heard, told = socket.socketpair()
-    told.setblocking(False)
-    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    heard, result = socket.socketpair()
+    result.setblocking(False)
+    before = signal.set_wakeup_fd(result.fileno(), warn_on_full_buffer=False)
 
     def next_signal() -> bool:
         """Waits for one that asks to end; false once there is no use in it."""
@@ -126,7 +126,7 @@ def _ended_in_time() -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        told.close()
+        result.close()
 
 
 def _environment(args: argparse.Namespace) -> Path | None:

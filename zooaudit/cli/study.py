@@ -192,7 +192,7 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     (folder / f"{name}.svg").write_bytes(picture(rows, args.metric))
     top = best(rows, args.metric)
     refused = [r for r in rows if r.error]
-    told = {
+    data = {
         "trials": len(rows),
         "ran": swept.ran,
         "refused": len(refused),
@@ -202,11 +202,11 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     }
     if args.json:
         listed = [{"trial": r.trial, "metrics": dict(r.metrics), "error": r.error} for r in rows]
-        print(json.dumps(told | {"best": top and top.trial, "rows": listed, "out": str(folder)}), file=out)
+        print(json.dumps(data | {"best": top and top.trial, "rows": listed, "out": str(folder)}), file=out)
     elif args.log == "text":
         _print_sweep(rows, args.metric, out)
         print(
-            f"{swept.ran} trials run, {told['queries']:,} queries, {told['trained']} models trained; "
+            f"{swept.ran} trials run, {data['queries']:,} queries, {data['trained']} models trained; "
             f"table and picture: {folder / name}.parquet, .svg",
             file=out,
         )
@@ -216,7 +216,7 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
         tell(f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error)
     if len(refused) == len(rows):
         raise NotEnoughModelsError(f"none of {len(rows)} trials gave a result; the first: {rows[0].error}")
-    tell("", "done", **told, best=json.dumps(top.trial) if top else None, out=str(folder))
+    tell("", "done", **data, best=json.dumps(top.trial) if top else None, out=str(folder))
     return 0
 
 

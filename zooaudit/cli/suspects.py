@@ -120,8 +120,8 @@ class Scoring:
             case.trouble = self._hinting(error)
             if len(self.names) == 1:
                 raise case.trouble from error
-            told = case.facts["error"] = " ".join(str(case.trouble).split())
-            self.tell(f"{case.shown}: {told}", "failed", suspect=case.shown, code=error.exit_code, reason=told)
+            text = case.facts["error"] = " ".join(str(case.trouble).split())
+            self.tell(f"{case.shown}: {text}", "failed", suspect=case.shown, code=error.exit_code, reason=text)
 
     def _hinting(self, error: InputError | SuspectError) -> InputError | SuspectError:
         """The error, and how a suspect with other classes is asked."""
@@ -152,5 +152,5 @@ def open_suspect(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         for note in case.opened.loaded.notes:
             scoring.tell(f"{case.shown}: {note}", "seen", suspect=case.shown, seen=note)
     if case.opened.ledger:
-        told = str(case.opened.ledger)
-        scoring.tell(f"{case.shown}: answers are kept in {told}", "ledger", suspect=case.shown, ledger=told)
+        words = str(case.opened.ledger)
+        scoring.tell(f"{case.shown}: answers are kept in {words}", "ledger", suspect=case.shown, ledger=words)

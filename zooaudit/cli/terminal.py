@@ -76,11 +76,11 @@ class EventLog:
 
     def watch(self, status: FarmStatus) -> None:
         """Say it when a model is done (a few seconds' models in one line) or failed, at the end, and now and then without news."""
-        now, told = time.monotonic(), self._told
-        if told and status.done == told.done:
+        now, result = time.monotonic(), self._told
+        if result and status.done == result.done:
             due = now - self._last >= SIGN_OF_LIFE_EVERY_S
         else:
-            due = not told or status.done == status.total or status.failed > told.failed or now - self._last >= EVENT_EVERY_S
+            due = not result or status.done == status.total or status.failed > result.failed or now - self._last >= EVENT_EVERY_S
         if due:
             self._told, self._last = status, now
             rate = models_a_minute(status)

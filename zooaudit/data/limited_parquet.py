@@ -62,7 +62,7 @@ class Reader:
             process = self._started()
             try:
                 asked = ASKED.pack(len(body), most_rows, most_bytes, memory)
-                status, rows, told = self._exchanged(process, (asked, body), seconds)
+                status, rows, result = self._exchanged(process, (asked, body), seconds)
             except (OSError, struct.error):
                 self._ended(process)
                 raise DataError(f"it takes more than {memory >> 20} MiB or {seconds:g} s to unpack") from None
@@ -70,8 +70,8 @@ class Reader:
                 self._ended(process)
                 raise
         if status != OK:
-            raise DataError(told.decode(errors="replace"))
-        return pa.ipc.open_stream(pa.py_buffer(told)).read_all(), rows
+            raise DataError(result.decode(errors="replace"))
+        return pa.ipc.open_stream(pa.py_buffer(result)).read_all(), rows
 
     def _started(self) -> "subprocess.Popen[bytes]":
         """The process, whose libraries are loaded: that is no file's fault, however long it takes on a busy machine."""
@@ -104,10 +104,10 @@ class Reader:
                 process.stdin.write(part)
             process.stdin.flush()
             status, rows, size = HEADER.unpack(process.stdout.read(HEADER.size))
-            told = process.stdout.read(size)
-            if len(told) != size:
+            result = process.stdout.read(size)
+            if len(result) != size:
                 raise BrokenPipeError
-            return status, rows, told
+            return status, rows, result
         finally:
             clock.cancel()
 
@@ -182,8 +182,8 @@ def main() -> None:
         try:
             rows, table = _unpacked(body, most_rows, most_bytes)
         except Exception as error:  # noqa: BLE001  whatever an attacker's file makes the library raise, MemoryError too
-            told = (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
-            sink.write(HEADER.pack(NO_PARQUET, 0, len(told)) + told)
+            result = (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
+            sink.write(HEADER.pack(NO_PARQUET, 0, len(result)) + result)
             sink.flush()
         else:
             _sent(table, rows, sink)

@@ -29,5 +29,5 @@ def short(items: Iterable[object], limit: int = 6) -> str:
 def same(one: Iterable[str], other: Iterable[str], names: tuple[str, str]) -> str:
     """How two sets of names differ, for an error: ``only A has x; only B has y``; "" if they do not."""
     first, second = set(one), set(other)
-    told = [f"only {name} has {short(sorted(extra))}" for name, extra in zip(names, (first - second, second - first), strict=True) if extra]
-    return "; ".join(told)
+    rows = [f"only {name} has {short(sorted(extra))}" for name, extra in zip(names, (first - second, second - first), strict=True) if extra]
+    return "; ".join(rows)

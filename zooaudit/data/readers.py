@@ -55,8 +55,8 @@ def _read(folder: Path, place: Path, name: str, reading: Reading) -> Dataset:
     refuse_dark_sixteen(met, str(folder))
     if reading.value_range and not met.ranged:
         raise DataError(f"{folder}: all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out")
-    told = found(met, str(reading.sizing or ""))
-    return Dataset(name, ImageSet(images[0], labels[0]), ImageSet(images[1], labels[1]), labels[2], str(place), told)
+    result = found(met, str(reading.sizing or ""))
+    return Dataset(name, ImageSet(images[0], labels[0]), ImageSet(images[1], labels[1]), labels[2], str(place), result)
 
 
 def _parts(folder: Path, reading: Reading, met: Met) -> Sequence[Part]:

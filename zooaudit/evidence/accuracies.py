@@ -28,7 +28,7 @@ def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) ->
         return [float(x) for x in (answers[..., rows, :].argmax(-1) == truth).double().mean(-1).reshape(-1)]
 
     comparable = opened.answers.shape[-1] == test.num_classes
-    told = [
+    entries = [
         ("the suspect", on(grouped(opened.answers)) if comparable else []),
         ("the victim", on(test.answers[:1])),
         ("the kit's twins", on(test.answers[1:])),
@@ -36,7 +36,9 @@ def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) ->
         ("the kit's references", on(test.reference_answers)),
         ("the checker's references", on(by_theirs.reference_answers) if by_theirs else []),
     ]
-    return Finding("accuracies", None, f"on {len(rows)} test images: " + "; ".join(_shown(who, values) for who, values in told if values))
+    return Finding(
+        "accuracies", None, f"on {len(rows)} test images: " + "; ".join(_shown(who, values) for who, values in entries if values)
+    )
 
 
 def _shown(who: str, values: list[float]) -> str:

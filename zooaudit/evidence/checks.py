@@ -34,8 +34,8 @@ def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
         Finding("method", True if meta["method"] == METHOD else None, f"verdict by method {meta['method']}, checked by {METHOD}"),
     ]
     if committed:
-        told = f"committed {committed}, asked by {meta['commitment']}"
-        found[3] = Finding("commitment", committed == meta["commitment"], told)
+        text = f"committed {committed}, asked by {meta['commitment']}"
+        found[3] = Finding("commitment", committed == meta["commitment"], text)
     return [*found, _verdict_again(opened)]
 
 
@@ -46,11 +46,11 @@ def _settled(opened: Opened) -> Finding:
     here = commitment(opened.kit_artifact, *settings) | {"method": meta["method"], "version": meta["version"]}
     differ = [k for k in SETTLED if here[k] != meta[k]]
     same = not differ and digest(here) == meta["commitment"]
-    told = (
+    text = (
         f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}, {meta['horizon']} questions at most, "
         f"p by {meta['p_value']}"
     )
-    return Finding("settings", same, told if same else f"{told}: the commitment {meta['commitment']} is to other settings")
+    return Finding("settings", same, text if same else f"{text}: the commitment {meta['commitment']} is to other settings")
 
 
 def _verdict_again(opened: Opened) -> Finding:
@@ -66,10 +66,10 @@ def _verdict_again(opened: Opened) -> Finding:
         and _alike(stated["p_value"], found["p_value"])
         and _all_alike(stated["statistics"], found["statistics"])
     )
-    told = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
+    text = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
     if len(together.p_values) > 1:
-        told += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
-    return Finding("verdict", same, told if same else f"the answers give {told}; the pack states {stated['decision']}: {stated['reason']}")
+        text += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
+    return Finding("verdict", same, text if same else f"the answers give {text}; the pack states {stated['decision']}: {stated['reason']}")
 
 
 def as_one_of(opened: Opened, verdict: TwinVerdict) -> TwinVerdict:

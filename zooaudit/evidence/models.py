@@ -120,11 +120,11 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
     committed = committed_training(opened.kit.facts)
     if training is None or committed is None:
         return Finding("training", True, "twins are trained by zooaudit's own recipe")
-    told = f"committed {committed.function or committed.command!r}, SHA-256 {committed.code[:16]}"
+    text = f"committed {committed.function or committed.command!r}, SHA-256 {committed.code[:16]}"
     if steps.settled(training) == steps.settled(committed):
-        return Finding("training", True, told)
+        return Finding("training", True, text)
     here = f"{training.function or training.command!r}, SHA-256 {training.code[:16]}"
-    return Finding("training", None, f"{told}; here {here}: see whether they train alike")
+    return Finding("training", None, f"{text}; here {here}: see whether they train alike")
 
 
 def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
@@ -198,11 +198,11 @@ def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
     meta = opened.evidence.meta
     again: Examined = test.judge(opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers))
     now, stated = as_one_of(opened, again.verdict), meta["verdict"]
-    told = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(now)}: {now.reason}"
+    text = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(now)}: {now.reason}"
     if stated["decision"] == now.decision:
-        return Finding(name, True, told)
-    told += f"; the pack states {stated['decision']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
-    return Finding(name, False if stated["decision"] == Decision.STOLEN else None, told)
+        return Finding(name, True, text)
+    text += f"; the pack states {stated['decision']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
+    return Finding(name, False if stated["decision"] == Decision.STOLEN else None, text)
 
 
 def _unless_silent(opened: Opened, passed: bool) -> bool | None:

@@ -30,10 +30,10 @@ def uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dat
     made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
     apart = float((made - stated).abs().max())
     alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
-    told = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
+    text = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
     if apart <= TOLERANCE:
-        return Finding("UAP", True, told)
-    return Finding("UAP", False if alike < ANOTHER else None, told + ("" if alike < ANOTHER else "; another processor may explain it"))
+        return Finding("UAP", True, text)
+    return Finding("UAP", False if alike < ANOTHER else None, text + ("" if alike < ANOTHER else "; another processor may explain it"))
 
 
 def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
@@ -46,14 +46,14 @@ def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
     known = _keys(free.images, free.labels.tolist())
     natural, foreign, log = ([i for i, f in enumerate(test.families) if f == family] for family in (NATURAL, FOREIGN, LOG))
     strange = sum(key not in known for key in _listed(test.images[natural], test.labels[natural].tolist()))
-    told = f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
+    text = f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
     if foreign:
         made = _keys(textures(config.pool // 2, dataset.image_shape, recipe.seed))
         other = sum(key not in made for key in _listed(test.images[foreign]))
-        told += f"; {len(foreign)} of another domain, " + (f"{other} of them the owner's own" if other else "textures of the recipe's seed")
+        text += f"; {len(foreign)} of another domain, " + (f"{other} of them the owner's own" if other else "textures of the recipe's seed")
     if log:
-        told += f"; {len(log)} of a query log, which is the owner's word"
-    return Finding("questions", strange == 0, told)
+        text += f"; {len(log)} of a query log, which is the owner's word"
+    return Finding("questions", strange == 0, text)
 
 
 def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
@@ -63,12 +63,12 @@ def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
     given = torch.cat([box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
     apart = float((kept(given) - test.answers[0]).abs().max())
     reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
-    told = (
+    text = (
         f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is {reached:.3f} and the kit's {stated:.3f}; "
         f"up to {ROUNDING:g} another processor may explain"
     )
     same = test.candidates[0].id == opened.kit.victim and apart <= ROUNDING and abs(reached - stated) <= ROUNDING
-    return Finding("victim", same, told)
+    return Finding("victim", same, text)
 
 
 def _keys(images: Images, labels: Iterable[int] = ()) -> set[tuple[bytes, ...]]:

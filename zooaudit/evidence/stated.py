@@ -45,8 +45,8 @@ def stated_twins(test: TwinTest, candidates: Sequence[Candidate], answers: Tenso
     least = min(p, key=lambda k: p[k])
     overall = min(1.0, len(p) * p[least])
     own, others = (sum(v) / len(v) for v in (numbers[least][:stated], numbers[least][stated:]))
-    told = (
+    text = (
         f"the kit's {stated} and {fresh} fresh ones differ most in {least}, mean {own:.4g} and {others:.4g}: p {overall:.2g} over "
         f"{len(p)} numbers, rejected at {REJECT:g}"
     )
-    return Finding(name, overall > REJECT, told)
+    return Finding(name, overall > REJECT, text)

@@ -39,10 +39,10 @@ REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(
 def asked_as(kit: Artifact) -> str:
     """The kit id that ledgers of APIs and files of questions bear: the same whatever twins were added, since the questions are."""
     facts = kit.meta.get("facts")
-    told = facts.get(FIRST, kit.id) if isinstance(facts, dict) else kit.id
-    if not isinstance(told, str) or not NAME.fullmatch(told):  # it becomes a part of a file's name
-        raise DamagedArtifactError(f"kit {kit.id} says that it is asked as {str(told)[:80]!r}; expected a kit's id")
-    return told
+    result = facts.get(FIRST, kit.id) if isinstance(facts, dict) else kit.id
+    if not isinstance(result, str) or not NAME.fullmatch(result):  # it becomes a part of a file's name
+        raise DamagedArtifactError(f"kit {kit.id} says that it is asked as {str(result)[:80]!r}; expected a kit's id")
+    return result
 
 
 @dataclass(frozen=True, eq=False)

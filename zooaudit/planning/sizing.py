@@ -233,8 +233,8 @@ def _accusing(twins: int, level: float) -> tuple[str, ...]:
     if why := too_few(twins, level):
         return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
     most = suspects_at_once(twins, level)
-    told = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} "
-    return (f"{told}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
+    text = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} "
+    return (f"{text}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
 
 
 def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
@@ -242,12 +242,12 @@ def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
     if own is None or not twins:
         return ()
     if own.twin_seconds is None:
-        told = [f"how long your own procedure takes for each of {twins} twins is not in these hours: time one, and give --twin-seconds"]
+        rows = [f"how long your own procedure takes for each of {twins} twins is not in these hours: time one, and give --twin-seconds"]
     else:
-        told = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
+        rows = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
     if not own.factory:
-        told.append("how large your victim and its twins are is not in the storage: give --factory")
-    return tuple(told)
+        rows.append("how large your victim and its twins are is not in the storage: give --factory")
+    return tuple(rows)
 
 
 def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def changed_name(before: Recipe, after: Recipe) -> str:
     listed = [f"{d.path}={d.after}" for d in differences(before, after)]
     if not listed:
         return before.name
-    told = f"{before.name} with {', '.join(listed[:MOST_NAMED])}"
-    if len(listed) <= MOST_NAMED and len(told) <= 120 and told.isprintable():
-        return told
+    text = f"{before.name} with {', '.join(listed[:MOST_NAMED])}"
+    if len(listed) <= MOST_NAMED and len(text) <= 120 and text.isprintable():
+        return text
     return f"{before.name[:80]} with {len(listed)} {'field' if len(listed) == 1 else 'fields'} changed ({after.digest[:8]})"

@@ -20,8 +20,8 @@ def toml_value(value: Any, hint: Any = None) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if dataclasses.is_dataclass(value):
         known = fields_of(type(value))
-        told = {n: getattr(value, n) for n, f in known.items() if f.required or getattr(value, n) != f.default}
-        return _table({n: toml_value(v, known[n].hint) for n, v in told.items()})
+        data = {n: getattr(value, n) for n, f in known.items() if f.required or getattr(value, n) != f.default}
+        return _table({n: toml_value(v, known[n].hint) for n, v in data.items()})
     if isinstance(value, tuple):
         if value and is_mapping(hint):
             return _table({name: toml_value(v) for name, v in value})

@@ -73,13 +73,13 @@ def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place)
 
 def _unknown(name: str, known: Iterable[str], place: Place) -> str:
     near = nearest(name, known)
-    told = f" is no field{f' of [{place.path}]' if place.path else ''}; "
+    text = f" is no field{f' of [{place.path}]' if place.path else ''}; "
     elsewhere = [path for path, _ in walk() if path.rpartition(".")[2] == name and "[]" not in path]
     if elsewhere:
-        return f"{told}there is {' and '.join(elsewhere)}"
+        return f"{text}there is {' and '.join(elsewhere)}"
     if near:
-        return f"{told}did you mean {near}?"
-    return f"{told}expected one of {', '.join(known)}"
+        return f"{text}did you mean {near}?"
+    return f"{text}expected one of {', '.join(known)}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -170,8 +170,8 @@ def _check_nets(values: Mapping[str, Any], place: Place) -> None:
         named = [value] if isinstance(value, str) else [_net_of(v) for v in value]
         if unknown := [n for n in named if n and n != STARTED and not is_known(n)]:
             near = nearest(unknown[0], KNOWN)
-            told = f"did you mean {near}?" if near else f"expected some of {EXPECTED}"
-            raise place.error(name, f' names the architecture "{unknown[0]}", which there is not; {told}')
+            text = f"did you mean {near}?" if near else f"expected some of {EXPECTED}"
+            raise place.error(name, f' names the architecture "{unknown[0]}", which there is not; {text}')
 
 
 def _net_of(value: Any) -> str:

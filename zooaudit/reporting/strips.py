@@ -71,5 +71,5 @@ def verdict_strip(verdict: TwinVerdict, scale: Scale, look: str) -> Strip | None
     """What a verdict ranked; None where nothing was."""
     if verdict.rank is None:
         return None
-    told = f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
-    return strip(verdict.statistics, scale, look, verdict.decision is Decision.STOLEN, told)
+    text = f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
+    return strip(verdict.statistics, scale, look, verdict.decision is Decision.STOLEN, text)

@@ -95,7 +95,7 @@ class AccessLog:
             self._left_out += 1
             return
         client = scope.get("client")
-        told: dict[str, Any] = {
+        data: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "key": key,
             "from": client[0] if client else "",
@@ -106,8 +106,8 @@ class AccessLog:
             "seconds": round(seconds, 4),
         }
         if self._left_out:
-            told["refusals_left_out"], self._left_out = self._left_out, 0
-        line = json.dumps(told)
+            data["refusals_left_out"], self._left_out = self._left_out, 0
+        line = json.dumps(data)
         log.info("%s", line)
         if self._lines:
             self._lines.write(line)

@@ -180,12 +180,12 @@ class Auditor:
         running = self._line.under_way()
         own = sorted(w.id for w in running if w.by == audit["by"] and w.id != audit["id"])
         if len(own) >= OF_A_KEY:
-            told = f"{len(own)} other audits of this key are under way, as many as may be at once: {', '.join(own)}"
+            text = f"{len(own)} other audits of this key are under way, as many as may be at once: {', '.join(own)}"
         elif len(running) >= AT_ONCE:
-            told = f"{len(running)} audits are under way, as many as this service runs at once"
+            text = f"{len(running)} audits are under way, as many as this service runs at once"
         else:
             return audit
-        return audit | {"progress": audit["progress"] | {"waiting": told}}
+        return audit | {"progress": audit["progress"] | {"waiting": text}}
 
     def kept(self, method: str, *args: Any) -> Any:
         """What a method of the kept verdicts gives, which live where the audits do."""

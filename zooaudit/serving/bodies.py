@@ -76,14 +76,14 @@ def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, ki
     """
     form = BY_MEDIA[kind]
     try:
-        told = read(form, body, most, TABLE_BYTES_A_NUMBER * (len(classes) + 1) * most + BYTES_AROUND)
+        result = read(form, body, most, TABLE_BYTES_A_NUMBER * (len(classes) + 1) * most + BYTES_AROUND)
     except AnswersError:
         raise
     except InputError as error:
         raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no {form.name} that can be read", str(error), form.name) from error
     except NotStarted as error:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "5"}) from error
-    return told.rows(Naming(tuple(classes)), kit, most)[0]
+    return result.rows(Naming(tuple(classes)), kit, most)[0]
 
 
 def read_json_fast(body: bytes, num_classes: int) -> Tensor | None:

@@ -64,8 +64,8 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     tags = [{"name": name, "description": about} for name, about in TAGS.items()]
-    told = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes, tags=tags)
-    parts = told.setdefault("components", {})
+    result = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes, tags=tags)
+    parts = result.setdefault("components", {})
     _, read_by_hand = models_json_schema([(one, "validation") for one in BY_HAND], ref_template=REF)
     suspects = suspect_schema()
     own = read_by_hand["$defs"] | suspects.pop("$defs") | {"Suspect": suspects, "Problem": schemas.Problem.model_json_schema()}
@@ -78,10 +78,10 @@ def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     for route in documented(routers):
         scopes = scopes_of(route.dependant)
         for method in route.methods or ():
-            operation = told["paths"][route.path_format][method.lower()]
+            operation = result["paths"][route.path_format][method.lower()]
             operation["security"] = [{KEY: [scope]} for scope in scopes]
             _refuses(operation, route, bool(scopes))
-    return told
+    return result
 
 
 def documented(routers: Sequence[APIRouter]) -> Iterator[APIRoute]:

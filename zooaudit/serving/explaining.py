@@ -61,11 +61,11 @@ class Case:
     @staticmethod
     def of_score(kit: Kit, row: dict[str, Any], content: bytes) -> "Case":
         """Of a kept score; ``content``: its answers."""
-        told, asked = row["told"], row["asked"]
-        verdict = told["twins"]
+        result, asked = row["told"], row["asked"]
+        verdict = result["twins"]
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
         return Case(
-            kit, told["kit"], told["digest"], told["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
+            kit, result["kit"], result["digest"], result["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
             verdict["by"], asked["queries"], verdict=row["id"], suspects=asked.get("suspects", 1), made=row["made"],
         )  # fmt: skip
 
@@ -113,8 +113,8 @@ class Case:
         from zooaudit.reporting.explained_page import answered, render
 
         given = [("Verdict given", datetime.fromtimestamp(self.made, UTC))] if self.made is not None else []
-        told = self.identity | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
-        return render(self.kit.twin_test, self.explained(questions), told, [*answered(self.came), *given])
+        result = self.identity | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
+        return render(self.kit.twin_test, self.explained(questions), result, [*answered(self.came), *given])
 
     def pack(self, artifacts: Artifacts) -> bytes:
         """Evidence and kit in one file, which 'zooaudit evidence verify' checks."""

@@ -161,8 +161,8 @@ async def score(
     if level is not None:
         check_level(level)
     if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
-        told = "the paper's test heeds nothing but the kit's own settings"
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, told, ", ".join(idle), "method=twins, or none of these")
+        text = "the paper's test heeds nothing but the kit's own settings"
+        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, text, ", ".join(idle), "method=twins, or none of these")
     summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")

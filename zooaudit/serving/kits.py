@@ -178,9 +178,9 @@ def _summary(artifact: Artifact) -> KitSummary:
     meta = artifact.meta
     try:
         test, encoder = meta["twin_test"], meta["encoder"]["name"]
-        told = {"victim": meta["victim"], "encoder": encoder, "level": test["level"], "budget": test["looks"][-1]}
-        told |= {"twins": len(test["candidates"]) - 1, "accuses_nobody": test.get("accuses_nobody", "")}
-        told |= made_by(artifact)
-        return KitSummary(id=artifact.id, digest=artifact.digest, **told)
+        data = {"victim": meta["victim"], "encoder": encoder, "level": test["level"], "budget": test["looks"][-1]}
+        data |= {"twins": len(test["candidates"]) - 1, "accuses_nobody": test.get("accuses_nobody", "")}
+        data |= made_by(artifact)
+        return KitSummary(id=artifact.id, digest=artifact.digest, **data)
     except (LookupError, AttributeError, TypeError, ValidationError) as error:
         raise DamagedArtifactError(f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})") from error

@@ -85,10 +85,10 @@ def _trouble(url: str) -> str:
         with opener.open(url, timeout=10) as reply:
             return "" if reply.status == 200 else f"it answers {reply.status}"
     except urllib.error.HTTPError as error:
-        told: Any = {}
+        data: Any = {}
         with contextlib.suppress(ValueError, OSError):
-            told = json.loads(error.read(65536))
-        detail = told.get("detail") if isinstance(told, dict) else None
+            data = json.loads(error.read(65536))
+        detail = data.get("detail") if isinstance(data, dict) else None
         return str(detail or f"it answers {error.code}")
     except OSError as error:
         return f"it does not answer ({getattr(error, 'reason', error)})"

@@ -39,8 +39,8 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> Refused:
     listed = sorted(known)
     near = difflib.get_close_matches(name.lower()[:80], listed, 1)
     meant = f"; did you mean {near[0]}?" if near else ""
-    told = f"the {what} {ascii(name)[:80]} is unknown here{meant}"
-    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, told, name[:80], ", ".join(listed) or f"no {what}s")
+    text = f"the {what} {ascii(name)[:80]} is unknown here{meant}"
+    return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, text, name[:80], ", ".join(listed) or f"no {what}s")
 
 
 def _plain(header: str) -> str:

@@ -49,23 +49,23 @@ def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
         ValueError: it is none, or holds what no zooaudit writes; says what.
     """
     try:
-        told = json.loads(raw)
+        data = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON that can be read: {str(error).splitlines()[0][:200]}") from error
-    if not isinstance(told, dict):
-        raise ValueError(f"it holds a {type(told).__name__}; expected a JSON object")
-    stated = told.pop("sha256", None)
-    if not is_sha256(stated) or _digest(told) != stated:
+    if not isinstance(data, dict):
+        raise ValueError(f"it holds a {type(data).__name__}; expected a JSON object")
+    stated = data.pop("sha256", None)
+    if not is_sha256(stated) or _digest(data) != stated:
         raise ValueError("it does not match its own SHA-256")
-    if (told.get("kind"), told.get("id")) != (kind, id_):
-        raise ValueError(f"it is of {_short(told.get('kind'))} {_short(told.get('id'))}; expected {kind} {id_}")
-    meta = told.get("meta")
+    if (data.get("kind"), data.get("id")) != (kind, id_):
+        raise ValueError(f"it is of {_short(data.get('kind'))} {_short(data.get('id'))}; expected {kind} {id_}")
+    meta = data.get("meta")
     if not isinstance(meta, dict):
         raise ValueError(f"its meta is {_short(meta)}; expected an object")
-    format_ = told.get("format")
+    format_ = data.get("format")
     if type(format_) is not int:
         raise ValueError(f"its format is {_short(format_)}; expected a whole number")
-    return Manifest(meta, _files(told.get("files")), stated, format_, str(told.get("code"))[:40])
+    return Manifest(meta, _files(data.get("files")), stated, format_, str(data.get("code"))[:40])
 
 
 def format_of(kind: str) -> int:

@@ -286,10 +286,10 @@ class S3Store:
         if not self._sse:
             return
         found = self._call(f"look for {key}", lambda _: self._client.head_object(**self._at(key)))
-        told = str(found.get("ServerSideEncryption", ""))
-        if told != self._sse["ServerSideEncryption"]:
+        text = str(found.get("ServerSideEncryption", ""))
+        if text != self._sse["ServerSideEncryption"]:
             raise StoreError(
-                f"store {self._url} says that it encrypts by {told or 'nothing'}; expected {self._sse['ServerSideEncryption']}, as {SSE} "
+                f"store {self._url} says that it encrypts by {text or 'nothing'}; expected {self._sse['ServerSideEncryption']}, as {SSE} "
                 "says: set that to what the store does, or use another store"
             )
 

@@ -167,9 +167,9 @@ def fingerprints_needed(bench: Bench) -> Outcome:
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
         for role in FAMILIES:
-            told = [(r["x"], r[str(role)]) for r in mine if r[str(role)] is not None]
+            entries = [(r["x"], r[str(role)]) for r in mine if r[str(role)] is not None]
             look = LOOKS[role]
-            axes.plot([x for x, _ in told], [y for _, y in told], look.line, marker=look.marker, color=look.colour, label=str(role))
+            axes.plot([x for x, _ in entries], [y for _, y in entries], look.line, marker=look.marker, color=look.colour, label=str(role))
         axes.set(xlabel="fingerprints of the suspect", ylabel="share called piracy", ylim=(-0.03, 1.03))
 
     return Outcome(rows, findings, {"detection.svg": panels(list(bench.encoders), paint)}, bench.excluded)

@@ -92,8 +92,8 @@ def _picture(rows: list[dict[str, Any]]) -> bytes:
             axes.errorbar(
                 at, [r["accuracy"] for r in mine], yerr=[r["std"] for r in mine], fmt=look.marker, color=look.colour, label=str(role)
             )
-            told = [(x, r["paper"]) for x, r in zip(at, mine, strict=True) if r["paper"] is not None]
-            axes.plot([x for x, _ in told], [p for _, p in told], "_", color=look.colour, markersize=14)
+            entries = [(x, r["paper"]) for x, r in zip(at, mine, strict=True) if r["paper"] is not None]
+            axes.plot([x for x, _ in entries], [p for _, p in entries], "_", color=look.colour, markersize=14)
         axes.set_xticks(range(len(names)), names)
         axes.set(ylabel="test accuracy (dash: the paper's)")
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4)

@@ -249,12 +249,12 @@ def _probabilities(path: Path, name: str, array: np.ndarray, count: int) -> Tens
 
 def _about(path: Path, dataset: str) -> About:
     try:
-        told = json.loads(path.read_text())
+        data = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({first_line(error)}); expected a JSON object") from error
-    if not isinstance(told, dict):
-        raise DataError(f"{path} holds a {type(told).__name__}; expected a JSON object")
-    about = About(**{f.name: _value(path, f.name, f.type, told) for f in fields(About)})
+    if not isinstance(data, dict):
+        raise DataError(f"{path} holds a {type(data).__name__}; expected a JSON object")
+    about = About(**{f.name: _value(path, f.name, f.type, data) for f in fields(About)})
     for name, expected in (("id", (path.parent.name,)), ("dataset", (dataset,)), ("role", ROLES), ("set", SETS)):
         if getattr(about, name) not in expected:
             raise DataError(f"{path}: {name} is {getattr(about, name)!r}; expected {' or '.join(map(repr, expected))}")
@@ -263,11 +263,11 @@ def _about(path: Path, dataset: str) -> About:
     return about
 
 
-def _value(path: Path, name: str, kind: Any, told: Mapping[str, Any]) -> Any:
+def _value(path: Path, name: str, kind: Any, data: Mapping[str, Any]) -> Any:
     """One field, checked."""
-    if name not in told:
+    if name not in data:
         raise DataError(f"{path} lacks {name!r}; expected {', '.join(f.name for f in fields(About))}")
-    value = told[name]
+    value = data[name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if kind is str and isinstance(value, str):
         return value

@@ -96,20 +96,20 @@ class _Scene:
         return self.owner.collection.answers(about.id)["natural"][:USUAL]
 
     def judged(self, name: str) -> Iterator[Row]:
-        told = {a: t for a in self.owner.thieves if (t := self._behind(name, a)) is not None}
-        if not told:
+        data = {a: t for a in self.owner.thieves if (t := self._behind(name, a)) is not None}
+        if not data:
             return
-        given, test = torch.stack([t.questions for t in told.values()]), self.trial.test.at_once()
+        given, test = torch.stack([t.questions for t in data.values()]), self.trial.test.at_once()
         for access in LADDER:
-            for (thief, one), compared in zip(told.items(), self.trial.compared_answers(given, access), strict=True):
+            for (thief, one), compared in zip(data.items(), self.trial.compared_answers(given, access), strict=True):
                 verdict = decided(test, last(compared), LEVEL)
                 yield self._row(thief, one) | {
                     "disguise": name, "access": access.name, "decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank,
                 }  # fmt: skip
 
-    def _row(self, thief: About, told: Given) -> Row:
+    def _row(self, thief: About, result: Given) -> Row:
         labels = self.owner.collection.labels[:USUAL]
-        before, after = (float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, told.usual))
+        before, after = (float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, result.usual))
         return {
             "owner": self.owner.name, "thief": thief.id, "family": thief.family, "taken": thief.took_weights,
             "accuracy": after, "cost": before - after,

@@ -98,8 +98,8 @@ def owners(collections: Sequence[Collection], set_: str) -> tuple[list[Owner], d
             else:
                 found.append(owner)
     if not found:
-        told = "; ".join(f"{n} has {why}" for n, why in left_out.items())
-        raise NotEnoughModelsError(f"no victim of the set {set_!r} can be studied: {told or 'there is none'}")
+        text = "; ".join(f"{n} has {why}" for n, why in left_out.items())
+        raise NotEnoughModelsError(f"no victim of the set {set_!r} can be studied: {text or 'there is none'}")
     return found, left_out
 
 

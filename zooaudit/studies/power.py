@@ -83,9 +83,9 @@ def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], lev
     for access in accesses:
         for thief, compared in zip(thieves, trial.compared(thieves, access), strict=True):
             verdict = decided(test, last(compared) if rule == ONCE else compared, level)
-            told = {"decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
+            data = {"decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
             lead = verdict.statistics[0] - max(verdict.statistics[1:]) if verdict.statistics else None
-            yield kit | {"access": access.name} | _of(thief) | told | {"lead": lead}
+            yield kit | {"access": access.name} | _of(thief) | data | {"lead": lead}
 
 
 def _of(thief: About) -> Row:

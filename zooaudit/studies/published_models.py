@@ -168,16 +168,16 @@ def _torchvision(name: str) -> str:
 
 def _normalised(path: Path, benchmark: Benchmark, name: str) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels that a net expects; what else the file says has to fit."""
-    told = read_json(path)
-    config = told.get("pretrained_cfg")
+    result = read_json(path)
+    config = result.get("pretrained_cfg")
     if not isinstance(config, dict):
         raise ModelError(f"{path} has no pretrained_cfg; expected timm's, with mean and std")
     size, classes = [3, benchmark.side, benchmark.side], benchmark.classes
-    for where, key, expected in ((config, "input_size", size), (config, "num_classes", classes), (told, "num_classes", classes)):
+    for where, key, expected in ((config, "input_size", size), (config, "num_classes", classes), (result, "num_classes", classes)):
         if where.get(key, expected) != expected:
             raise ModelError(f"{path}: {key} is {where[key]!r}; expected {expected} of {name}")
     own = architecture(name)
-    if (stated := told.get("architecture", config.get("architecture", own))) not in (own, NETS.get(own, own)):
+    if (stated := result.get("architecture", config.get("architecture", own))) not in (own, NETS.get(own, own)):
         raise ModelError(f"{path}: architecture is {stated!r}; expected {own!r} of {name}")
     return _three(path, config, "mean", 0.0), _three(path, config, "std", 1e-6)
 

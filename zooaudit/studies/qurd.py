@@ -63,8 +63,8 @@ def rows(owner: Owner, load: Load | None) -> list[Row]:
 def _told(owner: Owner, family: str, suspect: About) -> dict[str, Any]:
     stolen = suspect in owner.thieves
     learnt = not stolen or suspect.recovery is None or suspect.recovery >= LEARNT
-    told = {"victim": owner.name, "suspect": suspect.id, "task": family, "stolen": stolen, "learnt": learnt}
-    return told | {"group": owner.collection.dataset}
+    data = {"victim": owner.name, "suspect": suspect.id, "task": family, "stolen": stolen, "learnt": learnt}
+    return data | {"group": owner.collection.dataset}
 
 
 def _ours(owner: Owner, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
@@ -75,11 +75,11 @@ def _ours(owner: Owner, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
             break
         before = trial.test.budget
         for access in (Access(), Access("label")):
-            told: dict[str, Any] = {"access": access.name, "budget": budget, "asked": trial.test.budget}
+            data: dict[str, Any] = {"access": access.name, "budget": budget, "asked": trial.test.budget}
             compared = [float(last(c).looks[-1][0]) for c in trial.compared(models, access)]
             for method, scores in ((OURS, trial.cosines(models, access)), (DEVIATIONS, compared)):
                 for (family, suspect), score in zip(suspects, scores, strict=True):
-                    yield pair(**_told(owner, family, suspect), **told, method=method, score=score)
+                    yield pair(**_told(owner, family, suspect), **data, method=method, score=score)
 
 
 def _theirs(owner: Owner, load: Load, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
@@ -132,10 +132,10 @@ def _metrics(found: Sequence[Row]) -> Iterator[Row]:
         for task in (ALL, *tasks):
             mine = part if task == ALL else [r for r in part if counts_for(r, task)]
             if result := measured(as_scored(mine)):
-                told = {"group": group, "method": method, "access": access, "budget": budget, "task": task}
+                data = {"group": group, "method": method, "access": access, "budget": budget, "task": task}
                 asked = [r["asked"] for r in mine]
-                told |= {"asked_least": min(asked), "asked_most": max(asked), "victims": len(by(mine, "victim"))}
-                yield told | _numbers(result) | {"innocent_models": len({r["suspect"] for r in mine if not r["stolen"]})}
+                data |= {"asked_least": min(asked), "asked_most": max(asked), "victims": len(by(mine, "victim"))}
+                yield data | _numbers(result) | {"innocent_models": len({r["suspect"] for r in mine if not r["stolen"]})}
 
 
 def counts_for(row: Row, task: str) -> bool:
@@ -151,8 +151,8 @@ def as_scored(part: Sequence[Row]) -> Scored:
 
 def _numbers(found: Measured) -> Row:
     shares = {"auc": found.auc} | {column(rate): found.tpr[rate] for rate in FPRS}
-    told = {name + end: getattr(s, of_) for name, s in shares.items() for end, of_ in (("", "value"), ("_low", "low"), ("_high", "high"))}
-    return {"stolen": found.stolen, "innocent": found.innocent} | told
+    data = {name + end: getattr(s, of_) for name, s in shares.items() for end, of_ in (("", "value"), ("_low", "low"), ("_high", "high"))}
+    return {"stolen": found.stolen, "innocent": found.innocent} | data
 
 
 def _findings(found: Sequence[Row], failed: Sequence[str]) -> Iterator[Finding]:
@@ -175,8 +175,8 @@ def _shown(row: Row) -> str:
     """For example ``AUC .94 [.90, .97], found .71 [.60, .80] at 1 % FPR, .80 [.70, .88] at 5 %``."""
     shares = {name: Share(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("auc", *map(column, FPRS))}
     first, *others = FPRS
-    told = "".join(f", {shares[column(rate)]} at {rate * 100:g} %" for rate in others)
-    return f"AUC {shares['auc']}, found {shares[column(first)]} at {first * 100:g} % FPR{told}"
+    text = "".join(f", {shares[column(rate)]} at {rate * 100:g} %" for rate in others)
+    return f"AUC {shares['auc']}, found {shares[column(first)]} at {first * 100:g} % FPR{text}"
 
 
 def column(rate: float) -> str:

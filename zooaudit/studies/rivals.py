@@ -54,15 +54,15 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
         for access in (Access(), Access("label")):
             for suspect, compared in zip(suspects, trial.compared(suspects, access), strict=True):
                 decision = test.decide(last(compared), aside=False).decision
-                told = {"method": f"twin test, {asking.name}", "access": access.name, "asked": test.budget}
-                told |= {"stolen": decision is Decision.STOLEN, "first": int(compared.looks[-1].argmax())}
-                yield _row(owner, suspect) | told | {"over_references": None, "own_rule": None}  # a table has the first row's columns
+                data = {"method": f"twin test, {asking.name}", "access": access.name, "asked": test.budget}
+                data |= {"stolen": decision is Decision.STOLEN, "first": int(compared.looks[-1].argmax())}
+                yield _row(owner, suspect) | data | {"over_references": None, "own_rule": None}  # a table has the first row's columns
 
 
 def _row(owner: Owner, suspect: About) -> Row:
     stolen = suspect in owner.thieves
-    told = {"owner": owner.name, "suspect": suspect.id, "thief": stolen, "family": suspect.family}
-    return told | {"taken": suspect.took_weights, "candidates": len(owner.candidates)}
+    data = {"owner": owner.name, "suspect": suspect.id, "thief": stolen, "family": suspect.family}
+    return data | {"taken": suspect.took_weights, "candidates": len(owner.candidates)}
 
 
 def _theirs(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
@@ -102,16 +102,16 @@ def _knowing(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
         if (module := contest.module(suspect)) is not None:
             box = TorchBlackBox(module, contest.classes)
             stolen = arbiter.p_value(box.ask) < DATASET_LEVEL
-            told = {"method": INFERENCE, "access": "label", "asked": box.queries, "stolen": None, "first": None}
-            yield _row(owner, suspect) | told | {"over_references": None, "own_rule": stolen}
+            data = {"method": INFERENCE, "access": "label", "asked": box.queries, "stolen": None, "first": None}
+            yield _row(owner, suspect) | data | {"over_references": None, "own_rule": stolen}
 
 
 def _judged(method: Method, scores: np.ndarray, asked: int) -> Row:
     """By the same decision as every verdict: scores ``[C]``, the victim's first."""
     looks = standardised(scores)[None]
     verdict = decide(Standing(ranked(looks, 1), looks[0], asked, None, None), LEVEL, Asked(method.access, asked, asked))
-    told = {"method": method.name, "access": method.access, "asked": asked}
-    return told | {"stolen": verdict.decision is Decision.STOLEN, "first": _alone_first(scores)}
+    data = {"method": method.name, "access": method.access, "asked": asked}
+    return data | {"stolen": verdict.decision is Decision.STOLEN, "first": _alone_first(scores)}
 
 
 def _alone_first(scores: np.ndarray) -> int:
@@ -150,7 +150,7 @@ RULES = {"stolen": "", "over_references": "by a threshold on references", "own_r
 def _findings(found: Sequence[Row]) -> Iterator[Finding]:
     for (method, access), part in by(found, lambda r: (r["method"], r["access"])).items():
         asked, some = sorted({r["asked"] for r in part}), kinds(part)
-        told = [_told(some, rule, words) for rule, words in RULES.items() if counts(part, rule)[1]]
+        entries = [_told(some, rule, words) for rule, words in RULES.items() if counts(part, rule)[1]]
         claim = (
             f"{method} says who learnt the victim's images ({access})"
             if method == INFERENCE
@@ -158,7 +158,7 @@ def _findings(found: Sequence[Row]) -> Iterator[Finding]:
         )
         whose = "of the suspect" if method == INFERENCE else "in all, every candidate's questions among them"
         yield unclaimed(
-            claim, "; ".join(told),
+            claim, "; ".join(entries),
             f"{len(some[0]) + len(some[1])} thieves, {len(some[2])} innocents of {len(by(part, 'owner'))} victims",
             f"asked {asked[0]:,}" + (f" to {asked[-1]:,}" if len(asked) > 1 else "") + f" images {whose}",
         )  # fmt: skip

@@ -134,13 +134,13 @@ def result_of(study: Study | ModelsStudy, files: Mapping[str, bytes], fresh: boo
 
 def files_of(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str, bytes]:
     """What is kept and written of an outcome: content by file name."""
-    told = {
+    data = {
         **facts,
         "findings": outcome.findings_json(),
         "pictures": sorted(outcome.pictures),
         "excluded": len(outcome.excluded),
         "excluded_models": dict(sorted(outcome.excluded.items())),
     }
-    body = json.dumps(told, indent=2, allow_nan=False).encode() + b"\n"
+    body = json.dumps(data, indent=2, allow_nan=False).encode() + b"\n"
     more = {f"{name}-{table}.parquet": table_to_bytes(pa.Table.from_pylist(list(rows))) for table, rows in outcome.tables.items()}
     return {f"{name}.json": body, f"{name}.parquet": table_to_bytes(outcome.table), **more, **outcome.pictures}

@@ -162,11 +162,11 @@ def modifications(bench: Bench) -> Outcome:
         p = scores.p_values(bench.recipe.verdict, bench.recipe.seed, Role.PIRACY)
         innocent = scores.of(Role.HOMOLOGOUS).means
         for spec, base, kind, strength, reached in measured:
-            told = {"encoder": name, "kind": kind, "strength": strength, "homologous": float(innocent.mean())}
-            told |= {"base": base.id, "model": spec.id, "accuracy": reached}
+            data = {"encoder": name, "kind": kind, "strength": strength, "homologous": float(innocent.mean())}
+            data |= {"base": base.id, "model": spec.id, "accuracy": reached}
             score = float(scores.by_spec[spec].mean())
             found = {"kept": reached / before[kind][base.id], "similarity": score, "p": p[spec], "above_innocent": score > innocent.max()}
-            rows.append(told | found)
+            rows.append(data | found)
     findings = [f for name in bench.encoders for f in _modification_findings(bench, name, [r for r in rows if r["encoder"] == name])]
     findings.append(_int8_finding([r for r in rows if r["encoder"] == next(iter(bench.encoders))]))
     return Outcome(rows, findings, {"modifications.svg": _modification_picture(rows, list(bench.encoders))}, bench.excluded)

@@ -106,25 +106,25 @@ class Trial:
     def compared_answers(self, answers: Tensor, access: Access) -> list[Compared]:
         """The same of what suspects answered to the questions, float32 ``[suspects, n, K]``."""
         found: dict[int, Compared] = {}
-        for seen, rows, told in self._read(answers, access):
-            found |= dict(zip(rows, self.test.compared(told, seen), strict=True))
+        for seen, rows, result in self._read(answers, access):
+            found |= dict(zip(rows, self.test.compared(result, seen), strict=True))
         return [found[row] for row in range(len(answers))]
 
     def cosines(self, models: Sequence[About], access: Access) -> list[float]:
         """The victim's statistic on natural images, before it is standardised, of models read as in ``compared``."""
         answers = self.owner.answers(models, self.families)[:, self.rows]
         found: dict[int, float] = {}
-        for seen, rows, told in self._read(answers, access):
-            found |= dict(zip(rows, self.test.cosines(told, seen, self.test.looks[-1])[:, 0].tolist(), strict=True))
+        for seen, rows, result in self._read(answers, access):
+            found |= dict(zip(rows, self.test.cosines(result, seen, self.test.looks[-1])[:, 0].tolist(), strict=True))
         return [found[row] for row in range(len(models))]
 
     def _read(self, answers: Tensor, access: Access) -> list[tuple[Access, list[int], Tensor]]:
         """How suspects' answers are read; which suspects; and what those tell, ``[suspects, n, K]``."""
-        told = access.reduced(answers)
+        reduced = access.reduced(answers)
         groups: dict[Access, list[int]] = {}
-        for row, given in enumerate(told):
+        for row, given in enumerate(reduced):
             groups.setdefault(self.test.read_as(None, given), []).append(row)
-        return [(seen, rows, told[rows]) for seen, rows in groups.items()]
+        return [(seen, rows, reduced[rows]) for seen, rows in groups.items()]
 
 
 def last(compared: Compared) -> Compared:

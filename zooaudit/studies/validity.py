@@ -50,9 +50,9 @@ def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
             kit |= _checked(turned)
             for access in ACCESSES:
                 hub = turned.hub(access)
-                told = kit | {"access": access.name, "hub": hub.is_one, "hub_p_first": hub.p_first, "hub_p_mean": hub.p_mean}
+                result = kit | {"access": access.name, "hub": hub.is_one, "hub_p_first": hub.p_first, "hub_p_mean": hub.p_mean}
                 for (family, source), counts in _counted(owner, candidate, order, turned, found[access.name]).items():
-                    yield told | {"family": family, "source": source} | counts
+                    yield result | {"family": family, "source": source} | counts
 
 
 def _prepare(test: TwinTest, access: Access, compared: Sequence[Compared]) -> None:
@@ -170,7 +170,8 @@ def _kits(found: Sequence[Row]) -> Iterator[Finding]:
     part = of(found, questions=SHOWN, rule=ONCE, access="probabilities")
     kits = [rows[0] for rows in by(part, "victim").values()]
     counts = ", ".join(
-        f"{sum(map(bool, (k[c] for k in kits)))} {told}" for c, told in (("hub", "hubs"), ("refused", "refuse"), ("cautions", "caution"))
+        f"{sum(map(bool, (k[c] for k in kits)))} {result}"
+        for c, result in (("hub", "hubs"), ("refused", "refuse"), ("cautions", "caution"))
     )
     yield unclaimed(
         "Kits that accuse less or nobody", counts, f"{len(kits)} candidates in turn as the victim", "no suspect is needed for that"

@@ -216,5 +216,5 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | N
     except AnswersError:
         raise
     except (ValueError, RecursionError, pa.ArrowException, csv.Error, SyntaxError, MemoryError, OverflowError) as error:
-        told = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise InputError(f"no {form.name} that can be read ({told}); expected {form.holds}") from error
+        data = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise InputError(f"no {form.name} that can be read ({data}); expected {form.holds}") from error

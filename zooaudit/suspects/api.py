@@ -212,22 +212,22 @@ class ApiBlackBox:
         with heeding(halted):
             while True:
                 with self._telling.out(0):  # requests of the ledger are counted from 1
-                    told = self._transport.learn((c, h, w))
-                if not isinstance(told, Refusal):
+                    result = self._transport.learn((c, h, w))
+                if not isinstance(result, Refusal):
                     break
-                self._pause(tries, told)
+                self._pause(tries, result)
                 self._take_turn(0, halted)
-        if told.columns:
-            self._naming.rows([[0.0] * told.columns])  # refuses another number of classes before anything is charged
-        if told.exact:
-            self._sizes = Sizes(told.exact, self._remote.largest_request)
-        elif told.most:
-            self._sizes.at_most(told.most)
-        if told.notes:
-            self._say(f"{self._remote.shown} tells how it is asked: {'; '.join(told.notes)}")
-        if self._ledger.saw(told.seen):
+        if result.columns:
+            self._naming.rows([[0.0] * result.columns])  # refuses another number of classes before anything is charged
+        if result.exact:
+            self._sizes = Sizes(result.exact, self._remote.largest_request)
+        elif result.most:
+            self._sizes.at_most(result.most)
+        if result.notes:
+            self._say(f"{self._remote.shown} tells how it is asked: {'; '.join(result.notes)}")
+        if self._ledger.saw(result.seen):
             self._say(f"{self._remote.shown} tells of itself otherwise than when it was first asked; both are kept with its answers")
-        self._takes = told
+        self._takes = result
 
     def _ask_batch(self, asking: Asking) -> None:
         """Take some of the questions that are left and get them answered, or put back those that are too many for a request."""

@@ -25,7 +25,7 @@ class Aws:
 
         guard_plain(url, "the session's token")
         self._auth, self._request, self._error = SigV4Auth, AWSRequest, BotoCoreError
-        shown, told = region_and_service(url), without_keys(url)
+        shown, result = region_and_service(url), without_keys(url)
         try:
             session = Session(profile=signing.aws_profile or None)
             self._region = signing.aws_region or shown[0] or session.get_config_variable("region") or os.environ.get("AWS_REGION", "")
@@ -35,7 +35,7 @@ class Aws:
         self._service = signing.aws_service or shown[1]
         for name, value in (("aws_region", self._region), ("aws_service", self._service)):
             if not value:
-                raise ConfigError(f'{told} does not show its {name.removeprefix("aws_")}; give {name}, as in "eu-west-1" or "sagemaker"')
+                raise ConfigError(f'{result} does not show its {name.removeprefix("aws_")}; give {name}, as in "eu-west-1" or "sagemaker"')
         if self._credentials is None:
             raise ConfigError("there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws_profile")
         self._used: set[str] = set()

@@ -37,8 +37,8 @@ def most_of(status: int, text: str, count: int) -> int:
     found = next((m for p in TOO_LARGE if (m := p.search(text[:LOOKED_AT]))), None)
     if found is None and status != 413:
         return 0
-    told = int((found.groupdict().get("most") or "0")[:9]) if found else 0
-    return told if 0 < told < count else max(1, count // 2)
+    result = int((found.groupdict().get("most") or "0")[:9]) if found else 0
+    return result if 0 < result < count else max(1, count // 2)
 
 
 class Sizes:

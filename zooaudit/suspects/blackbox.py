@@ -90,10 +90,10 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
     """
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
         found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        told = f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class"
+        text = f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class"
         if isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == count:
-            raise ColumnsError.counted(outputs.shape[1], told)
-        raise ModelError(told)
+            raise ColumnsError.counted(outputs.shape[1], text)
+        raise ModelError(text)
     scores = outputs.float()
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).any(1).sum())

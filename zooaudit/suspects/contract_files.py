@@ -80,9 +80,9 @@ def _value(table: str, name: str, value: Any) -> Any:
             raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {TOLD[LISTS[key]]}")
         both = single and name == "size"
         return tuple(items) * 2 if both else tuple(items)
-    kinds, told = PLAIN[key]
+    kinds, result = PLAIN[key]
     if not _is(value, kinds):
-        raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {told}")
+        raise ConfigError(f"{table}.{name} is {_shown(value)}; expected {result}")
     return value
 
 

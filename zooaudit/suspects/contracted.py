@@ -45,9 +45,9 @@ class Contracted(nn.Module):
         count = len(images)
         if 0 < count < batch:
             images = torch.cat([images, images[-1:].expand(batch - count, -1, -1, -1)])
-        told = self.reading == "stated"
+        result = self.reading == "stated"
         scores = taken(self.inner(self.prepare(images)), self.contract.output, self.name)[:count]
-        scores = valued(scores, self.contract.output, self.name, told) if scores.ndim == 2 else scores
+        scores = valued(scores, self.contract.output, self.name, result) if scores.ndim == 2 else scores
         return chosen(scores, self.columns, self.name, self.reading) if self.columns else scores
 
 
@@ -78,9 +78,9 @@ class ContractedBox:
 
     def ask(self, images: Tensor) -> Tensor:
         """As :meth:`BlackBox.ask`."""
-        told: Reading = self._reading
-        scores = valued(self._box.ask(self._form(images)), self._contract.output, self._name, told == "stated")
-        return chosen(scores, self._columns, self._name, told) if self._columns else scores
+        result: Reading = self._reading
+        scores = valued(self._box.ask(self._form(images)), self._contract.output, self._name, result == "stated")
+        return chosen(scores, self._columns, self._name, result) if self._columns else scores
 
 
 def contracted_box(

@@ -64,23 +64,23 @@ def seen_input(told: Described, image: tuple[int, int, int], said: Input, name: 
     return seen, (*notes, *more)
 
 
-def _typed(told: Described, said: Input, name: str) -> tuple[Input, tuple[str, ...]]:
-    if told.dtype in ("", "float32"):
-        if said.dtype not in ("", "float32") and told.dtype:
-            raise ModelError(f"{name} takes {told.dtype}, but input.dtype is {said.dtype}; leave it out")
+def _typed(result: Described, said: Input, name: str) -> tuple[Input, tuple[str, ...]]:
+    if result.dtype in ("", "float32"):
+        if said.dtype not in ("", "float32") and result.dtype:
+            raise ModelError(f"{name} takes {result.dtype}, but input.dtype is {said.dtype}; leave it out")
         return Input(), ()
-    if told.dtype not in ("float16", "float64", "uint8", "int8"):
-        raise ModelError(f"{name} takes {told.name}: {told.dtype}; expected images as float32, float16, float64, uint8 or int8")
-    if said.dtype not in ("", told.dtype):
-        raise ModelError(f"{name} takes {told.dtype}, but input.dtype is {said.dtype}; leave it out")
-    if told.dtype == "int8" and not said.scale:
+    if result.dtype not in ("float16", "float64", "uint8", "int8"):
+        raise ModelError(f"{name} takes {result.name}: {result.dtype}; expected images as float32, float16, float64, uint8 or int8")
+    if said.dtype not in ("", result.dtype):
+        raise ModelError(f"{name} takes {result.dtype}, but input.dtype is {said.dtype}; leave it out")
+    if result.dtype == "int8" and not said.scale:
         raise ModelError(
             f"{name} takes int8, and nothing says what its numbers mean: number = x / scale + zero_point; say both, for example "
             "--contract input.dtype=int8 input.scale=0.00392 input.zero_point=-128"
         )
-    plain = told.dtype == "uint8" and not said.scale and not said.range
-    note = f"takes {told.dtype}" + (": pixels from 0 to 255" if plain else "")
-    return Input(dtype=cast(DType, told.dtype), scale=said.scale, zero_point=said.zero_point), (note,)
+    plain = result.dtype == "uint8" and not said.scale and not said.range
+    note = f"takes {result.dtype}" + (": pixels from 0 to 255" if plain else "")
+    return Input(dtype=cast(DType, result.dtype), scale=said.scale, zero_point=said.zero_point), (note,)
 
 
 def _layout(shape: Sequence[int | None], whole: str, name: str) -> Layout:

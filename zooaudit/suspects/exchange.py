@@ -256,8 +256,8 @@ class Encrypted(httpcore.NetworkStream):
             except ssl.SSLWantReadError:
                 wanted = True
             finally:
-                if told := self._out.read():  # an alert, too
-                    self._under.write(told, _left(end))
+                if reply := self._out.read():  # an alert, too
+                    self._under.write(reply, _left(end))
             if not wanted:
                 return result
             if got := self._under.read(RECORD, _left(end)):

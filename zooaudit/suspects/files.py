@@ -55,9 +55,9 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
     if index.is_file():
         return (index, *shards(index))
     pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")]
-    told = f"{pickles[0]}, which is never opened: a pickle can run code" if pickles else "none"
+    text = f"{pickles[0]}, which is never opened: a pickle can run code" if pickles else "none"
     raise ModelError(
-        f"{folder} has no model.safetensors, and of other weights {told}; expected safetensors: where you trust it, load the model and "
+        f"{folder} has no model.safetensors, and of other weights {text}; expected safetensors: where you trust it, load the model and "
         "save it again by model.save_pretrained(folder, safe_serialization=True)"
     )
 
@@ -69,8 +69,8 @@ def shards(index: Path) -> tuple[Path, ...]:
 
 def placed(index: Path) -> Mapping[str, str]:
     """By tensor: the file that holds it."""
-    told = read_json(index, MOST_INDEX_BYTES)
-    placed = told.get("weight_map")
+    result = read_json(index, MOST_INDEX_BYTES)
+    placed = result.get("weight_map")
     if not isinstance(placed, dict) or not placed or not all(isinstance(v, str) for v in placed.values()):
         raise ModelError(f"{index} has no weight_map; expected names of tensors with the file that holds each")
     return placed
@@ -85,12 +85,12 @@ def read_json(path: Path, most: int = 2**22) -> dict[str, Any]:
     try:
         if path.stat().st_size > most:
             raise ModelError(f"{path} has {path.stat().st_size:,} bytes; expected {most:,} at most")
-        told = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} cannot be read ({first_line(error)}); expected a JSON object") from error
-    if not isinstance(told, dict):
-        raise ModelError(f"{path} holds a {type(told).__name__}; expected a JSON object")
-    return told
+    if not isinstance(data, dict):
+        raise ModelError(f"{path} holds a {type(data).__name__}; expected a JSON object")
+    return data
 
 
 def inside(folder: Path, name: str, whose: Path) -> Path:

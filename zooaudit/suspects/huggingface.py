@@ -80,10 +80,10 @@ def empty(folder: Path) -> nn.Module:
             raise ModelError(f"{folder} is no image classifier that transformers can build ({_reason(error)})") from error
 
 
-def _check_named(told: Mapping[str, Any], folder: Path) -> None:
+def _check_named(data: Mapping[str, Any], folder: Path) -> None:
     """Refuse a net of timm's by an address: it would be downloaded."""
-    name = told.get("architecture")
-    if told.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
+    name = data.get("architecture")
+    if data.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
         raise ModelError(f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of timm.list_models()")
 
 
@@ -121,8 +121,8 @@ def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> No
 
 
 def _labels(config: Any) -> tuple[str, ...]:
-    told = getattr(config, "id2label", None) or {}
-    names = tuple(str(told[key]) for key in sorted(told, key=int))
+    result = getattr(config, "id2label", None) or {}
+    names = tuple(str(result[key]) for key in sorted(result, key=int))
     return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names  # transformers' words for no names
 
 
@@ -168,16 +168,18 @@ def _seen(processor: Any, folder: Path, grey: bool) -> Input:
     return Input(**fields, channels="grey" if grey else "bgr" if bgr else "rgb")
 
 
-def _resizing(told: Any, folder: Path) -> dict[str, Any]:
-    size, crop = _sides(told("size")), _sides(told("crop_size")) if told("do_center_crop", False) else None
-    if not told("do_resize", False):
+def _resizing(result: Any, folder: Path) -> dict[str, Any]:
+    size, crop = _sides(result("size")), _sides(result("crop_size")) if result("do_center_crop", False) else None
+    if not result("do_resize", False):
         return {"size": crop, "resize": "crop", "cut": "floor"} if crop else {}
-    number = int(told("resample", 2))
+    number = int(result("resample", 2))
     filter_ = RESAMPLE[number] if 0 <= number < len(RESAMPLE) else ""
     if size is None or not filter_:
-        raise ModelError(f"{folder / PREPROCESSOR} has size {told('size')}, resample {number}; say what it does: --contract input.size=...")
-    if len(size) == 1 and told("crop_pct") is not None and told("do_center_crop") is None:  # ConvNeXt's
-        side, share = size[0], float(told("crop_pct"))
+        raise ModelError(
+            f"{folder / PREPROCESSOR} has size {result('size')}, resample {number}; say what it does: --contract input.size=..."
+        )
+    if len(size) == 1 and result("crop_pct") is not None and result("do_center_crop") is None:  # ConvNeXt's
+        side, share = size[0], float(result("crop_pct"))
         if side < 384:
             return {"size": (side, side), "resize": "shorter", "resize_to": (int(side / share),), "filter": filter_, "cut": "floor"}
         return {"size": (side, side), "resize": "squash", "filter": filter_}
@@ -190,11 +192,11 @@ def _sides(size: Any) -> tuple[int, ...] | None:
     """Height and width, or the shorter side alone."""
     if isinstance(size, int):
         return (size,)
-    told = dict(size) if isinstance(size, Mapping) else {k: v for k, v in vars(size or object).items() if not k.startswith("_")}
-    told = {k: v for k, v in told.items() if v is not None}
-    if {"height", "width"} <= told.keys():
-        return int(told["height"]), int(told["width"])
-    return (int(told["shortest_edge"]),) if "shortest_edge" in told and "longest_edge" not in told else None
+    data = dict(size) if isinstance(size, Mapping) else {k: v for k, v in vars(size or object).items() if not k.startswith("_")}
+    data = {k: v for k, v in data.items() if v is not None}
+    if {"height", "width"} <= data.keys():
+        return int(data["height"]), int(data["width"])
+    return (int(data["shortest_edge"]),) if "shortest_edge" in data and "longest_edge" not in data else None
 
 
 def _apart(processor: Any, seen: Input, image_shape: tuple[int, int, int], folder: Path) -> float:

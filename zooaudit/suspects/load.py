@@ -116,8 +116,8 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
 def _folder(path: Path, asked: Asked) -> Raw:
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} is a folder without config.json; expected {KINDS}")
-    told = files.read_json(path / "config.json")
-    if "model_type" not in told and "architecture" in told:
+    result = files.read_json(path / "config.json")
+    if "model_type" not in result and "architecture" in result:
         return timm_folder(path, asked.contract.input)
     return read_folder(path, asked.contract.input, asked.image_shape)
 

@@ -108,10 +108,10 @@ def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int
 
 def _record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
     """What was told of the tensors that are used, and how pixels go: behind which reading answers came about."""
-    told = [f"input {chosen}", f"output {output}" if output else "", f"max_batch_size {model.most}" if model.most is not None else ""]
+    rows = [f"input {chosen}", f"output {output}" if output else "", f"max_batch_size {model.most}" if model.most is not None else ""]
     pixels = f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout {shaped.layout}"
     files = "images go as PNG files (BYTES)"
-    return ("metadata: " + _printable("; ".join(filter(None, told))), files if shaped.datatype == "BYTES" else pixels)
+    return ("metadata: " + _printable("; ".join(filter(None, rows))), files if shaped.datatype == "BYTES" else pixels)
 
 
 def _printable(text: str) -> str:
@@ -165,41 +165,43 @@ def _fits(shape: tuple[int, ...], image: tuple[int, int, int]) -> bool:
     return any(_same(shape[1:], dims) or _same(shape, dims) for _, dims in _dims(image))
 
 
-def _shaped(wire: Wire, said: frozenset[str], told: TensorInfo, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
+def _shaped(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
     """How images are shaped, and the batch if it is fixed (else -1)."""
-    datatype = _datatype(wire, told)
+    datatype = _datatype(wire, reduced)
     if datatype == "BYTES":
-        rank = len(told.shape or (0,))
-        batch = told.shape[0] if told.shape and rank > 1 else -1
+        rank = len(reduced.shape or (0,))
+        batch = reduced.shape[0] if reduced.shape and rank > 1 else -1
         return Shaped(datatype=datatype, column=rank > 1), batch
     plain = Shaped(wire.layout, _scale(wire, said, datatype), wire.offset, datatype)
-    if told.shape is None:
+    if reduced.shape is None:
         return plain, -1
     asked = [(layout, dims) for layout, dims in _dims(image) if layout == wire.layout or "layout" not in said]
     asked.sort(key=lambda one: one[0] != wire.layout)
     for layout, dims in asked:
-        if _same(told.shape[1:], dims):
-            return replace(plain, layout=layout, dims=dims), told.shape[0]
+        if _same(reduced.shape[1:], dims):
+            return replace(plain, layout=layout, dims=dims), reduced.shape[0]
     for layout, dims in asked:
-        if _same(told.shape, dims) and (bare or told.shape[0] > 0):
+        if _same(reduced.shape, dims) and (bare or reduced.shape[0] > 0):
             return replace(plain, layout=layout, dims=dims, batched=False), -1
-    raise ConfigError(_unfit(wire, said, told, image))
+    raise ConfigError(_unfit(wire, said, reduced, image))
 
 
-def _unfit(wire: Wire, said: frozenset[str], told: TensorInfo, image: tuple[int, int, int]) -> str:
-    found = f"the model's input {told} takes no images of {' x '.join(map(str, image))} (channels, height, width)"
-    other = [layout for layout, dims in _dims(image) if told.shape and (_same(told.shape[1:], dims) or _same(told.shape, dims))]
+def _unfit(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int]) -> str:
+    found = f"the model's input {reduced} takes no images of {' x '.join(map(str, image))} (channels, height, width)"
+    other = [layout for layout, dims in _dims(image) if reduced.shape and (_same(reduced.shape[1:], dims) or _same(reduced.shape, dims))]
     if "layout" in said and other:
         return f"{found} in the layout {wire.layout}; give layout = {other[0]!r}, or none"
     return f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata = false if it tells a wrong one"
 
 
-def _datatype(wire: Wire, told: TensorInfo) -> str:
-    if wire.datatype and told.datatype and wire.datatype != told.datatype:
-        raise ConfigError(f"datatype is {wire.datatype!r}, but the model's input is {told}; give datatype = {told.datatype!r}, or none")
-    datatype = wire.datatype or told.datatype or USUAL
+def _datatype(wire: Wire, reduced: TensorInfo) -> str:
+    if wire.datatype and reduced.datatype and wire.datatype != reduced.datatype:
+        raise ConfigError(
+            f"datatype is {wire.datatype!r}, but the model's input is {reduced}; give datatype = {reduced.datatype!r}, or none"
+        )
+    datatype = wire.datatype or reduced.datatype or USUAL
     if datatype not in (*NUMBERS, "BYTES"):
-        raise ConfigError(f"the model's input {told} takes no images; say which does: input = ..., or give datatype = {USUAL!r}")
+        raise ConfigError(f"the model's input {reduced} takes no images; say which does: input = ..., or give datatype = {USUAL!r}")
     return datatype
 
 

@@ -111,25 +111,25 @@ def timm_seen(module: nn.Module, said: Input) -> Contract:
         ModelError: it pads, or draws its filter by chance; or it is of colours, the net of grey, and ``said`` has no mean.
     """
     data = library("timm.data", "timm")
-    told = data.resolve_model_data_config(module)
-    _, height, width = told["input_size"]
+    result = data.resolve_model_data_config(module)
+    _, height, width = result["input_size"]
     channels = next((t.shape[1] for t in module.state_dict().values() if t.ndim == 4), 3)
-    if channels != len(told["mean"]) and not (said.mean or said.range):
+    if channels != len(result["mean"]) and not (said.mean or said.range):
         raise ModelError(
-            f"timm's pretrained_cfg has mean {told['mean']}, and the net takes {channels} channel; say how its images are normalised: "
+            f"timm's pretrained_cfg has mean {result['mean']}, and the net takes {channels} channel; say how its images are normalised: "
             "--contract 'input.mean=[0.5]' 'input.std=[0.5]'"
         )
-    mode, filter_ = told.get("crop_mode", "center"), told["interpolation"]
+    mode, filter_ = result.get("crop_mode", "center"), result["interpolation"]
     if mode not in ("center", "squash") or filter_ not in FILTERS:
         raise ModelError(
             f"timm's transform has crop_mode {mode}, interpolation {filter_}; say what to do: --contract input.size=... input.resize=..."
         )
-    to = tuple(math.floor(side / told["crop_pct"]) for side in (height, width))
+    to = tuple(math.floor(side / result["crop_pct"]) for side in (height, width))
     resize = "squash" if mode == "squash" or height != width else "shorter"
     return Contract(
         Input(
             size=(height, width), resize=cast(Any, resize), resize_to=to if resize == "squash" else to[:1], filter=cast(Filter, filter_),
-            mean=tuple(map(float, told["mean"]))[:channels], std=tuple(map(float, told["std"]))[:channels],
+            mean=tuple(map(float, result["mean"]))[:channels], std=tuple(map(float, result["std"]))[:channels],
             channels="grey" if channels == 1 else "rgb",
         )
     )  # fmt: skip
@@ -141,15 +141,15 @@ def timm_folder(folder: Path, said: Input) -> Raw:
     Raises:
         ModelError: what is wrong with it.
     """
-    timm, told = library("timm", str(folder)), read_json(folder / "config.json")
-    name = str(told["architecture"])
+    timm, result = library("timm", str(folder)), read_json(folder / "config.json")
+    name = str(result["architecture"])
     if not timm.is_model(name):
         raise ModelError(f"{folder / 'config.json'} has architecture {name[:80]!r}; expected one of timm.list_models()")
-    config = {k: v for k, v in (told.get("pretrained_cfg") or {}).items() if k in KNOWN}
+    config = {k: v for k, v in (result.get("pretrained_cfg") or {}).items() if k in KNOWN}
     for key in ("num_classes", "global_pool"):
-        if told.get(key) is not None:
-            config.setdefault(key, told[key])
-    options = told.get("model_args") or {}
+        if result.get(key) is not None:
+            config.setdefault(key, result[key])
+    options = result.get("model_args") or {}
     if not isinstance(options, dict) or not all(isinstance(v, int | float | str | bool | list | None) for v in options.values()):
         raise ModelError(f"{folder / 'config.json'} has model_args {str(options)[:80]}; expected names with plain values")
     path = weights_in(folder)[0]
@@ -161,7 +161,7 @@ def timm_folder(folder: Path, said: Input) -> Raw:
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
         raise ModelError(f"{folder}: timm cannot build {name} ({type(error).__name__}: {first_line(error)})") from error
     put_weights(module, read_weights(path), str(path))
-    labels = told.get("label_names") or config.get("label_names") or ()
+    labels = result.get("label_names") or config.get("label_names") or ()
     labels = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
     return Raw(module, timm_seen(module, said), labels, notes=(f"config.json: timm's {name} and its preprocessing",))
 

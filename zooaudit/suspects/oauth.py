@@ -65,13 +65,15 @@ class OAuth:
             pair = f"{quote(self._id, safe='')}:{quote(self._secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         try:
-            status, told, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
+            status, result, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
         except StoppedError:
             raise
         except SuspectError as error:
             return Refusal(f"is not asked: {error}")
         if status == 429 or status >= 500:
-            return Refusal(f"is not asked: the token server answers {status}", wait_s=seconds_of(told.get("retry-after", ""), time.time()))
+            return Refusal(
+                f"is not asked: the token server answers {status}", wait_s=seconds_of(result.get("retry-after", ""), time.time())
+            )
         found = object_of(text)
         token, kind, life = found.get("access_token"), found.get("token_type", "bearer"), found.get("expires_in")
         if status != 200 or not isinstance(token, str) or not token.isprintable() or not token.isascii() or str(kind).lower() != "bearer":
@@ -85,7 +87,7 @@ class OAuth:
     def _why(self, status: int, found: Mapping[str, Any]) -> str:
         if status == 200:
             return ": expected JSON with access_token, of the type bearer"
-        told = found.get("error")
-        named = f" ({told[:40]})" if isinstance(told, str) and told.isprintable() else ""
+        result = found.get("error")
+        named = f" ({result[:40]})" if isinstance(result, str) and result.isprintable() else ""
         variables = f"{self._signing.oauth_id_env} and {self._signing.oauth_secret_env}"
         return f": it answers {status}{named}; are the client's id and secret in {variables}, and the scope right?"

@@ -72,10 +72,10 @@ class OnnxModule(nn.Module):
 
 
 def _input(inputs: Any, name: str, path: Path) -> Any:
-    told = ", ".join(f"{i.name}: {i.type} {list(i.shape)}" for i in inputs) or "none"
+    text = ", ".join(f"{i.name}: {i.type} {list(i.shape)}" for i in inputs) or "none"
     if name and name not in [i.name for i in inputs]:
-        raise ModelError(f"{path} takes {told}; expected an input named {name!r}, as input.name says")
+        raise ModelError(f"{path} takes {text}; expected an input named {name!r}, as input.name says")
     if len(inputs) != 1:
         why = "the others would have no value" if name else "nobody knows what the others want"
-        raise ModelError(f"{path} takes {told}; expected one input, images ({why}): export it with constants in place of the others")
+        raise ModelError(f"{path} takes {text}; expected one input, images ({why}): export it with constants in place of the others")
     return inputs[0]

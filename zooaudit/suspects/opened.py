@@ -155,8 +155,8 @@ class OpenSuspect:
 
 def between(came: tuple[float | None, float | None]) -> dict[str, str | None]:
     """Times of a first and a last answer, for the record."""
-    told = [t if t is None else datetime.datetime.fromtimestamp(t, datetime.UTC).isoformat(timespec="seconds") for t in came]
-    return {"first": told[0], "last": told[1]}
+    rows = [t if t is None else datetime.datetime.fromtimestamp(t, datetime.UTC).isoformat(timespec="seconds") for t in came]
+    return {"first": rows[0], "last": rows[1]}
 
 
 def _answers(path: Path, how: How) -> OpenSuspect:
@@ -166,9 +166,9 @@ def _answers(path: Path, how: How) -> OpenSuspect:
         raise ConfigError(f"{path} holds answers, and the contract's input says how to ask; give its output and classes alone")
     if how.others and said.classes != Classes():
         raise ConfigError(BOTH)
-    columns, told = said.classes.of(how.classes), answers_in(path)
-    wide = said.classes.names or (tuple(map(str, range(told.width or 0))) if columns else ()) or how.classes
-    rows, form = told.rows(Naming(wide), how.kit)
+    columns, result = said.classes.of(how.classes), answers_in(path)
+    wide = said.classes.names or (tuple(map(str, range(result.width or 0))) if columns else ()) or how.classes
+    rows, form = result.rows(Naming(wide), how.kit)
     reading: Reading = "guess" if form == "list" and not how.described else "stated"
     rows = valued(rows, said.output, str(path), reading == "stated")
     rows = chosen(rows, columns, str(path), reading) if columns else rows

@@ -145,8 +145,8 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
         AnswersError: see ``to_probabilities``.
     """
     if scores.ndim != 2 or max(columns) >= scores.shape[1]:
-        told = f"{name} gave a tensor of shape {tuple(scores.shape)}; expected column {max(columns)}, as the classes of the contract say"
-        raise ColumnsError.counted(scores.shape[1] if scores.ndim == 2 else 0, told)
+        text = f"{name} gave a tensor of shape {tuple(scores.shape)}; expected column {max(columns)}, as the classes of the contract say"
+        raise ColumnsError.counted(scores.shape[1] if scores.ndim == 2 else 0, text)
     wide, there = scores.shape[1], [c for c in columns if c != MISSING]
     places = torch.tensor(there, device=scores.device)
     if reading == "any" and not _whole(scores) and len(there) == len(columns):

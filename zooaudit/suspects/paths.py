@@ -48,13 +48,13 @@ def found_by(path: str, told: Any) -> Any:
 class Bounded(TreeInterpreter):  # type: ignore[misc]
     """Follows a path and weighs each step's result: values and characters in it, those that are there several times several times."""
 
-    def __init__(self, told: Any) -> None:
+    def __init__(self, result: Any) -> None:
         super().__init__()
         self._weights: dict[int, int] = {}
         self._kept: list[Any] = []  # an id is an object's only while that lives
         self._most = 2**62
         self._left = 2**62
-        self._most = LARGER * self._weighed(told) + MORE
+        self._most = LARGER * self._weighed(result) + MORE
         self._left = WORK * self._most
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:

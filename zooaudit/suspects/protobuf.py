@@ -100,13 +100,13 @@ def metadata_of(message: bytes) -> dict[str, Any]:
 
 
 def _told(message: bytes) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": "", "datatype": "", "shape": []}
+    data: dict[str, Any] = {"name": "", "datatype": "", "shape": []}
     for number, kind, value in fields(message):
         if kind == BYTES and number in (1, 2):
-            told["name" if number == 1 else "datatype"] = value.decode(errors="replace")
+            data["name" if number == 1 else "datatype"] = value.decode(errors="replace")
         elif number == 3:
-            told["shape"] += _whole(kind, value)
-    return told
+            data["shape"] += _whole(kind, value)
+    return data
 
 
 def config_of(message: bytes) -> dict[str, Any]:
@@ -136,12 +136,12 @@ def outputs_of(message: bytes) -> list[Output]:
 
 
 def _output(message: bytes) -> Output:
-    told, values = _told(message), []
+    result, values = _told(message), []
     for number, kind, value in fields(message):
         if number == 5 and kind == BYTES:
             for inner, inner_kind, content in fields(value):
                 values += _contents(CONTENTS.get(inner, ""), inner_kind, content)
-    return Output(told["name"], told["datatype"], tuple(told["shape"]), values)
+    return Output(result["name"], result["datatype"], tuple(result["shape"]), values)
 
 
 def _contents(held: str, kind: int, value: Any) -> list[Any]:

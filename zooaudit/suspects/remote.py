@@ -107,8 +107,8 @@ class Remote:
         asked = {f.name: getattr(wire, f.name) for f in fields(wire) if f.name not in later}
         asked |= {f.name: getattr(naming, f.name) for f in fields(naming)}
         headers = hashlib.sha256(canonical_json(sorted(self.headers.items())).encode()).hexdigest() if self.headers else ""
-        told = {"url": self.shown, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
-        return told | ({"url_sha256": hashlib.sha256(self.url.encode()).hexdigest()} if self.shown != self.url else {})
+        data = {"url": self.shown, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
+        return data | ({"url_sha256": hashlib.sha256(self.url.encode()).hexdigest()} if self.shown != self.url else {})
 
 
 def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:

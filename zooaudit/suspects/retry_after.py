@@ -79,8 +79,8 @@ def seconds_now(headers: Mapping[str, str]) -> float:
 
 def is_loading(status: int, text: str) -> bool:
     """Whether a suspect says that its model is on the way."""
-    told = object_of(text)
-    return status in (0, 429, 503) and (isinstance(told.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT])))
+    result = object_of(text)
+    return status in (0, 429, 503) and (isinstance(result.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT])))
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float:
@@ -91,10 +91,10 @@ def _reset(headers: Mapping[str, str], now: float) -> float:
 
 
 def _in_body(text: str, now: float) -> float:
-    told = object_of(text)
-    inner = told.get("error")
+    result = object_of(text)
+    inner = result.get("error")
     details = inner.get("details") if isinstance(inner, dict) else None
-    places = [told, inner, *(details if isinstance(details, list) else ())]
+    places = [result, inner, *(details if isinstance(details, list) else ())]
     for place in places:
         for key, unit in IN_BODY.items() if isinstance(place, dict) else ():
             if isinstance(place.get(key), int | float | str) and (wait := seconds_of(str(place[key]), now)):
@@ -105,7 +105,7 @@ def _in_body(text: str, now: float) -> float:
 def object_of(text: str) -> dict[str, Any]:
     """The JSON object that a text is; an empty one if it is none."""
     try:
-        told = json.loads(text)
+        data = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return data if isinstance(data, dict) else {}

@@ -76,10 +76,10 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
     _run(folder, limits)
     said = json.loads((folder / SAID).read_text()) if (folder / SAID).is_file() else {"error": ""}
     if "error" in said:
-        told = said["error"].replace(f"{folder}/", "")
+        text = said["error"].replace(f"{folder}/", "")
         most = f"{limits.memory_bytes >> 20} MiB or {limits.seconds:g} s"
         raise ModelError(
-            told or f"the process that asked {path.name} ended before it had answered; expected a model that takes no more than {most}"
+            text or f"the process that asked {path.name} ended before it had answered; expected a model that takes no more than {most}"
         )
     answers = load_file(folder / ANSWERS)["answers"].float()  # of a process that a stranger's file may have taken over
     if answers.shape != (len(images), len(how.classes)) or not answers.isfinite().all():

@@ -59,10 +59,10 @@ def read_outputs(body: bytes, length: str, kind: str) -> list[Output]:
         at = int(length) if length.isascii() and length.isdecimal() and len(length) < 12 else -1
         if not 0 < at <= len(body):
             raise AnswersError.of(f"the {HEADER_LENGTH} {length[:20]} for {len(body)} bytes", "the length of its JSON")
-    told = json_of(text_of(body[:at], "" if length else kind))
-    found = told.get("outputs") if isinstance(told, dict) else None
+    result = json_of(text_of(body[:at], "" if length else kind))
+    found = result.get("outputs") if isinstance(result, dict) else None
     if not isinstance(found, list) or not all(isinstance(o, dict) for o in found[:LONGEST]) or not found:
-        raise AnswersError.of(str(told)[:120], "outputs with their data")
+        raise AnswersError.of(str(result)[:120], "outputs with their data")
     outputs = []
     for one in found[:LONGEST]:
         output, at = _output(one, body, at)
@@ -70,13 +70,13 @@ def read_outputs(body: bytes, length: str, kind: str) -> list[Output]:
     return outputs
 
 
-def _output(told: dict[str, Any], body: bytes, at: int) -> tuple[Output, int]:
-    shape, parameters = told.get("shape"), told.get("parameters")
+def _output(data: dict[str, Any], body: bytes, at: int) -> tuple[Output, int]:
+    shape, parameters = data.get("shape"), data.get("parameters")
     whole = isinstance(shape, list) and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in shape)
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    values: Any = told.get("data")
+    values: Any = data.get("data")
     if size is not None:
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(body) - at:
             raise AnswersError.of(f"{len(body) - at} bytes for a tensor of {str(size)[:20]}", "as many as binary_data_size says")
         values, at = body[at : at + size], at + size
-    return Output(str(told.get("name", "")), str(told.get("datatype", "")), tuple(shape) if whole and shape else (), values), at
+    return Output(str(data.get("name", "")), str(data.get("datatype", "")), tuple(shape) if whole and shape else (), values), at

@@ -129,10 +129,10 @@ class Wire:
         Raises:
             AnswersError: no JSON, or not ``count`` answers.
         """
-        told = json_of(text)
+        result = json_of(text)
         try:
             path = self.answers or USUAL_ANSWERS.get(self.protocol, "")
-            found = found_by(path, told) if path else told
+            found = found_by(path, result) if path else result
         except AnswersError:
             raise
         except (ValueError, TypeError, RecursionError, JMESPathError) as error:
@@ -141,7 +141,7 @@ class Wire:
             found = [found]
         if not isinstance(found, list) or len(found) != count:
             what = f"{len(found)} answers" if isinstance(found, list) else "no list of answers"
-            raise AnswersError.of(f"{what} in {str(told)[:120]}", f"{count}, one an image")
+            raise AnswersError.of(f"{what} in {str(result)[:120]}", f"{count}, one an image")
         return found
 
 

@@ -154,8 +154,8 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
     ranking, beyond, normal = standing.ranking, standing.beyond, standing.normal
     twins = ranking.candidates - 1
     if by == "normal" and (normal is None or normal.normality < NOT_NORMAL):
-        told = "there are too few" if normal is None else f"a test of their normality gives p {normal.normality:.2g}, under {NOT_NORMAL:g}"
-        why = f"a p-value by the normal distribution was asked for, but of the twins' statistics {told}; go by rank"
+        text = "there are too few" if normal is None else f"a test of their normality gives p {normal.normality:.2g}, under {NOT_NORMAL:g}"
+        why = f"a p-value by the normal distribution was asked for, but of the twins' statistics {text}; go by rank"
         return cannot_tell(why, twins, level, asked, by, cautions)
     own = ranking.p_value if by == "rank" or normal is None else normal.p_value
     if beyond and own <= level and smallest_p(beyond.references) > level:
@@ -180,12 +180,12 @@ def _reason(ranking: Ranking, own: float, by: By, beyond: Beyond | None, level: 
     place = (
         f"the victim than of any of its {twins} twins" if ranking.rank == 1 else f"{ranking.rank - 1} of {twins} twins than of the victim"
     )
-    told = f"p {p:.2g} {'<=' if p <= level else '>'} {level:g}: the suspect has more of {place}"
+    text = f"p {p:.2g} {'<=' if p <= level else '>'} {level:g}: the suspect has more of {place}"
     if by == "normal":
-        told += f"; by the normal distribution p {own:.2g}"
+        text += f"; by the normal distribution p {own:.2g}"
     if beyond:
-        told += (
+        text += (
             f"; the victim resembles many models, so the suspect must also have more of it than they have: "
             f"{beyond.above} of {beyond.references} references have as much, p {beyond.p_value:.2g}"
         )
-    return told if settled else f"{told}; not settled yet"
+    return text if settled else f"{text}; not settled yet"

@@ -104,11 +104,11 @@ def _same(answers: Tensor) -> list[Check]:
     if not pairs:
         return []
     who = ", ".join(f"twin {j} is the victim" if i == 0 else f"twins {i} and {j} are one" for i, j in pairs[:3])
-    told = f"{len(pairs)} pairs of candidates give the same answers ({who}): the training code ignores its seed, or copies a model"
-    return [Check("same model", float("nan"), float("nan"), float("nan"), 0, len(rows), 0.0, told)]
+    text = f"{len(pairs)} pairs of candidates give the same answers ({who}): the training code ignores its seed, or copies a model"
+    return [Check("same model", float("nan"), float("nan"), float("nan"), 0, len(rows), 0.0, text)]
 
 
-def _compared(name: str, values: np.ndarray, told: str) -> Check:
+def _compared(name: str, values: np.ndarray, text: str) -> Check:
     """The victim's number among its twins'."""
     victim, twins = float(values[0]), values[1:]
     rank = 1 + int((twins <= victim).sum())
@@ -116,7 +116,7 @@ def _compared(name: str, values: np.ndarray, told: str) -> Check:
     p = 1.0
     if spread > 0:
         p = 2 * float(stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1))
-    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, told, tuple(values.tolist()))
+    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, text, tuple(values.tolist()))
 
 
 def mean_squared(one: Tensor, other: Tensor) -> np.ndarray:

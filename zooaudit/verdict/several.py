@@ -44,12 +44,12 @@ def one_of(verdict: TwinVerdict, suspects: int) -> TwinVerdict:
 def _with(verdict: TwinVerdict, p: float, suspects: int, correction: Correction) -> TwinVerdict:
     if verdict.p_value is None:
         return verdict
-    told = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
+    text = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
     if p <= verdict.level:
-        return replace(verdict, decision=Decision.STOLEN, p_value=p, reason=f"{told}, <= {verdict.level:g}; {verdict.reason}")
+        return replace(verdict, decision=Decision.STOLEN, p_value=p, reason=f"{text}, <= {verdict.level:g}; {verdict.reason}")
     beyond_reach = correction == "holm" and verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level
     if beyond_reach and verdict.decision is Decision.STOLEN:
         needed = twins_for(verdict.level / suspects)
-        why = f"{told}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g}, {needed} could"
+        why = f"{text}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g}, {needed} could"
         return replace(verdict, decision=Decision.CANNOT_TELL, p_value=p, reason=why)
-    return replace(verdict, decision=Decision.NOT_SHOWN, p_value=p, reason=f"{told}, > {verdict.level:g}; {verdict.reason}")
+    return replace(verdict, decision=Decision.NOT_SHOWN, p_value=p, reason=f"{text}, > {verdict.level:g}; {verdict.reason}")

@@ -34,8 +34,8 @@ def main(function: str, seed: int, threads: int, data: str, out: Path) -> int:
     except (Exception, SystemExit) as error:  # noqa: BLE001  the user's code may raise anything
         traceback.print_exc()
         reason = first_line(error)
-        told = reason if reason == type(error).__name__ else f"{type(error).__name__}: {reason}"
-        out.with_suffix(".reason").write_text(told[:500], encoding="utf-8", errors="replace")
+        result = reason if reason == type(error).__name__ else f"{type(error).__name__}: {reason}"
+        out.with_suffix(".reason").write_text(result[:500], encoding="utf-8", errors="replace")
         return 1
     return 0
 

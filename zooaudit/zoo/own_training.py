@@ -56,13 +56,13 @@ def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
         except ConfigError as error:  # on this machine, though not on the one where it was checked
             return Trained(None, b"", first_line(error))
         code, reason = run(command, folder, log, Limits(own.timeout_s), _environment() if own.function else None)
-        told = _last(log)
+        result = _last(log)
         if code != 0:
-            return Trained(None, told, reason or _why(code or 0, out, told))
+            return Trained(None, result, reason or _why(code or 0, out, result))
         try:
-            return Trained(_read(own, out, dataset), told)
+            return Trained(_read(own, out, dataset), result)
         except (ModelError, ConfigError) as error:
-            return Trained(None, told, first_line(error).replace(str(out), OUT if own.command else "its model"))
+            return Trained(None, result, first_line(error).replace(str(out), OUT if own.command else "its model"))
 
 
 def _filled(command: str, seed: int, out: Path) -> list[str]:
@@ -88,8 +88,8 @@ def _environment() -> dict[str, str]:
 
 def _why(code: int, out: Path, log: bytes) -> str:
     """One line on a run that failed: what a function raised, or the exit code and the last line of the log."""
-    if (told := out.with_suffix(".reason")).is_file():
-        return told.read_text(encoding="utf-8").strip()
+    if (result := out.with_suffix(".reason")).is_file():
+        return result.read_text(encoding="utf-8").strip()
     last = next((line.strip() for line in reversed(log.decode(errors="replace").splitlines()) if line.strip()), "it printed nothing")
     signals = {s.value: s.name for s in signal.Signals}
     ended = f"ended by {signals.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"

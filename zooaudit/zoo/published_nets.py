@@ -54,8 +54,8 @@ def pretrained(name: str, num_classes: int) -> PublishedNet:
     maker(name)  # for its error: asked for the weights of a net that there is not, the libraries raise their own
     kind, _, short = name.partition(":")
     if kind == "timm":
-        told = library("timm", name).get_pretrained_cfg(short)
-        mean, std = (told.mean, told.std) if told else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        result = library("timm", name).get_pretrained_cfg(short)
+        mean, std = (result.mean, result.std) if result else ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     else:
         how = library("torchvision", name).models.get_model_weights(short).DEFAULT.transforms()
         mean, std = how.mean, how.std

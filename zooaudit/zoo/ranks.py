@@ -42,9 +42,9 @@ class Ranks:
         """What rank 0 gave, on every rank."""
         if self.count == 1:
             return value
-        told = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
-        dist.broadcast(told, src=0)
-        return told.item()
+        result = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        dist.broadcast(result, src=0)
+        return result.item()
 
 
 ALONE = Ranks()

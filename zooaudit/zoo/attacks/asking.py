@@ -50,7 +50,7 @@ def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
     return answers if labels == "soft" else _summing_to_one(Access.named(labels).reduced(answers))
 
 
-def _summing_to_one(told: Tensor) -> Tensor:
+def _summing_to_one(reduced: Tensor) -> Tensor:
     """Where nothing was told, no class is likelier than another."""
-    told = torch.where(told.sum(1, keepdim=True) > 0, told, torch.ones_like(told))
-    return told / told.sum(1, keepdim=True)
+    reduced = torch.where(reduced.sum(1, keepdim=True) > 0, reduced, torch.ones_like(reduced))
+    return reduced / reduced.sum(1, keepdim=True)

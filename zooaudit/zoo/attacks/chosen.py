@@ -41,14 +41,14 @@ def knocking_off(substitute: nn.Module, thief: Thief) -> None:
     kinds = _kinds(thief.images, derive(thief.seed, "kinds")) if config.rounds else torch.zeros(len(thief.images), dtype=torch.int64)
     wanted, left = torch.zeros(int(kinds.max()) + 1), torch.ones(len(thief.images), dtype=torch.bool)
     new = chosen = _drawn(wanted, kinds, left, config.seed_size, generator)
-    told = targets = thief.ask(thief.images[new])
+    result = targets = thief.ask(thief.images[new])
     for round_ in range(config.rounds):
         thief.retrain(thief.images[chosen], targets, config.round_epochs, round_)
-        wanted = _learnt(wanted, kinds[new], _rewards(substitute, thief.images[new], told))
+        wanted = _learnt(wanted, kinds[new], _rewards(substitute, thief.images[new], result))
         left[new] = False
         new = _drawn(wanted, kinds, left, config.seed_size, generator)
-        told = thief.ask(thief.images[new])
-        chosen, targets = torch.cat([chosen, new]), torch.cat([targets, told])
+        result = thief.ask(thief.images[new])
+        chosen, targets = torch.cat([chosen, new]), torch.cat([targets, result])
     thief.retrain(thief.images[chosen], targets, config.final_epochs, config.rounds)
 
 
@@ -80,17 +80,17 @@ def _drawn(wanted: Tensor, kinds: Tensor, left: Tensor, count: int, generator: t
     return torch.multinomial(weights * left, min(count, int(left.sum())), generator=generator)
 
 
-def _rewards(substitute: nn.Module, images: Tensor, told: Tensor) -> Tensor:
+def _rewards(substitute: nn.Module, images: Tensor, reduced: Tensor) -> Tensor:
     """float ``[n]``: how sure the victim is (margin), how different its answers are from the mean, and how wrong the substitute is; each
     brought to [0, 1] over the round."""
     substitute.eval()
     with torch.no_grad():
         logits = torch.cat([substitute(to_unit(x)).float() for x in images.split(images_at_once(images.shape, BATCH))])
-    answers = F.one_hot(told, logits.shape[1]).float() if told.ndim == 1 else told
+    answers = F.one_hot(reduced, logits.shape[1]).float() if reduced.ndim == 1 else reduced
     top = answers.topk(2, 1).values
     margin = top[:, 0] - top[:, 1]
     unlike = (answers - answers.mean(0)).clamp(min=0).sum(1)
-    loss = F.cross_entropy(logits, told, reduction="none")
+    loss = F.cross_entropy(logits, reduced, reduction="none")
     return torch.stack([_to_unit_range(r) for r in (margin, unlike, loss)]).mean(0).cpu()
 
 

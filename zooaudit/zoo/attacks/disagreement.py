@@ -80,9 +80,9 @@ def disagreeing(substitute: nn.Module, thief: Thief) -> None:
         targets = thief.ask(images)
         replay = replay or Replay.like(images, targets, queries)
         replay.put(images, targets)
-        for x, told in ((images, targets), *(replay.drawn(size, noise) for _ in range(REPLAYED))):
+        for x, result in ((images, targets), *(replay.drawn(size, noise) for _ in range(REPLAYED))):
             for model, learner in zip(pair, learners, strict=True):
-                _learn(model, learner, x, told, exact=thief.config.labels == "soft")
+                _learn(model, learner, x, result, exact=thief.config.labels == "soft")
         for fall in falls:
             fall.step()
     substitute.eval()
@@ -113,7 +113,7 @@ def diversity(answers: Tensor) -> Tensor:
     return -(mean * mean.clamp(min=1e-9).log()).sum() / math.log(len(mean))
 
 
-def _learn(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, told: Tensor, exact: bool) -> None:
+def _learn(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, reduced: Tensor, exact: bool) -> None:
     """One step towards what the victim told: its logits if it told its probabilities exactly, else by cross-entropy."""
     logits = model.train()(to_unit(images)).float()
-    stepped(model, optimiser, apart(logits, told).mean() if exact else F.cross_entropy(logits, told))
+    stepped(model, optimiser, apart(logits, reduced).mean() if exact else F.cross_entropy(logits, reduced))
