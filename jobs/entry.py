@@ -11,7 +11,7 @@ BAD_INPUT = 2
 def run(subcommand: str) -> None:
     """Run a subcommand of ``zooaudit`` with this program's arguments and a log of events, and exit with its code."""
     if not os.environ.get("RAY_ADDRESS"):
-        give_up(f"this is no Ray job; start it with: ray job submit --address URL --working-dir . -- python jobs/{subcommand}.py ...")
+        give_up(f"this is not a Ray job; start it with: ray job submit --address URL --working-dir . -- python jobs/{subcommand}.py ...")
     try:
         import zooaudit.storage.s3
         import zooaudit.training.ray_farm  # noqa: F401  both are loaded late otherwise

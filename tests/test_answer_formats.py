@@ -94,7 +94,7 @@ HOSTILE_NPY = {
     "a header of nothing": npy(np.zeros((1, 3), np.float32)).replace(b"'<f4'", b"'<f0'"),
     "less than nothing": npy(np.zeros((1, 3), np.float32)).replace(b"(1, 3)", b"(-1,3)"),
     "three axes": npy(np.zeros((1, 3, 1), np.float32)),
-    "labels that are no numbers": npy(np.zeros(3)),
+    "labels that are not numbers": npy(np.zeros(3)),
     "complex": npy(np.zeros((1, 3), complex)),
     "cut off": npy(np.zeros((1, 3), np.float32))[:-3],
     "no header": b"\x93NUMPY",

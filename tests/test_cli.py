@@ -202,7 +202,7 @@ BAD_INPUT = {
         2,
         "gpus_per_worker is 1.5; expected 0 for none, or a share of one",
     ),
-    "share of a GPU that is no number": (
+    "share of a GPU that is not a number": (
         ["zoo", "--recipe", "digits", "--gpus-per-worker", "nan"],
         2,
         "gpus_per_worker is nan; expected 0 for none, or",

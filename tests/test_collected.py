@@ -92,7 +92,7 @@ def about_of(folder: Path) -> Path:
 
 Spoil = Callable[[Path], object]
 SPOILT: dict[str, tuple[Spoil, str]] = {
-    "no folder": (shutil.rmtree, "is no folder"),
+    "no folder": (shutil.rmtree, "is not a folder"),
     "no pools": (lambda f: pools_of(f).unlink(), "no DATASET/pools.npz"),
     "no models": (lambda f: shutil.rmtree(f / "squares" / "models"), "no finished model"),
     "damaged pools": (lambda f: pools_of(f).write_bytes(b"PK nothing"), "cannot be read"),
@@ -112,7 +112,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "an unknown set": (lambda f: change(f, "copy-0", set="test"), "set is 'test'; expected 'dev' or"),
     "a thief of nobody": (lambda f: change(f, "copy-0", victim=""), "a thief without a victim"),
     "rows outside of the pool": (lambda f: change(f, "asker", asked_attacker=[0, 90]), "expected rows of the pool, 0 to 89"),
-    "rows that are no numbers": (lambda f: change(f, "asker", asked_attacker=["0"]), "asked_attacker is"),
+    "rows that are not numbers": (lambda f: change(f, "asker", asked_attacker=["0"]), "asked_attacker is"),
 }  # fmt: skip
 
 

@@ -161,7 +161,7 @@ def test_what_is_refused_is_said_beside_the_button(page: Page, desk: Desk) -> No
     page.fill("#audit-form textarea", "{")
     assert page.locator("#audit-error").count() == 0
     page.click("#audit-form button")
-    expect(page.locator("#audit-error")).to_contain_text("The settings are no JSON")
+    expect(page.locator("#audit-error")).to_contain_text("The settings are not JSON")
 
 
 def test_an_audit_that_fails_says_why(page: Page, desk: Desk, stranger: Stranger) -> None:

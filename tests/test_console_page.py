@@ -38,7 +38,7 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     assert page.text_content(".verdict .decision") == decision
     ink = page.evaluate("getComputedStyle(document.body).color")
     assert (page.locator(".verdict .decision").evaluate(COLOUR) == ink) == (decision == "not shown"), (
-        "not shown is no clearance: it has no colour"
+        "not shown is not a clearance: it has no colour"
     )
     assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
     shown = page.text_content("#result") or ""

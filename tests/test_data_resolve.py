@@ -69,7 +69,7 @@ def no_download(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_apt(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A machine that is no Debian."""
+    """A machine that is not a Debian."""
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
 
 

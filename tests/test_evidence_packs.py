@@ -121,7 +121,7 @@ def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(pack: Path, tmp_pat
         capsys.readouterr()
         assert main(["evidence", "verify", str(tmp_path / name)]) == 2
         out, err = capsys.readouterr()
-        assert "is no pack (" in err and "it is truncated, or no ZIP: ask for it again" in err and out == "" and err.count("\n") == 1
+        assert "is not a pack (" in err and "it is truncated, or no ZIP: ask for it again" in err and out == "" and err.count("\n") == 1
 
 
 def test_what_is_another_zip_is_no_pack(tmp_path: Path, capsys: Capture) -> None:

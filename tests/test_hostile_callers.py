@@ -221,7 +221,7 @@ def test_no_error_names_a_path_or_another_audit(store: tuple[str, str], settings
         for side in ("-wal", "-shm"):
             ledger.with_name(ledger.name + side).unlink(missing_ok=True)
         result = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
-        assert result["state"] == "failed" and "the ledger of this suspect is no ledger" in result["error"]
+        assert result["state"] == "failed" and "the ledger of this suspect is not a ledger" in result["error"]
         assert "/" not in result["error"] and "--ledger" not in result["error"]
 
 
@@ -492,7 +492,7 @@ def test_questions_as_json_are_refused_where_they_are_very_large(store: tuple[st
     with TestClient(make_app(Settings(store[0])), base_url="http://localhost") as client:
         path = f"/kits/{store[1]}/queries?format="
         assert (whole := client.get(path + "json")).status_code == 200
-        assert len(whole.content) < 2 * 120 * 16 * kit_routes.JSON_BYTES, "the estimate is no low one"
+        assert len(whole.content) < 2 * 120 * 16 * kit_routes.JSON_BYTES, "the estimate is not low"
         monkeypatch.setattr(kit_routes, "MOST_JSON", 1000)
         refused = client.get(path + "json")
         assert refused.status_code == 422 and "format=parquet" in refused.text
@@ -538,7 +538,7 @@ def test_slow_bodies_are_refused_and_a_key_has_few(store: tuple[str, str], monke
         for thread in threads:
             thread.join()
         assert 429 in statuses and statuses.count(429) <= 2, statuses
-        assert dripping(b" " * 60_000, 0.1, 1)[0] == 400, "a quick one is read, and is no JSON"
+        assert dripping(b" " * 60_000, 0.1, 1)[0] == 400, "a quick one is read, and is not JSON"
 
 
 def test_the_access_log_is_rotated_and_capped(tmp_path: Path) -> None:

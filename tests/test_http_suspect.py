@@ -192,7 +192,7 @@ def test_a_ledger_is_of_one_suspect_and_one_process(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"is of .*\"a\".*expected .*\"b\""):
         Ledger(tmp_path / "l.sqlite", {"kit": "b"}, 10)
     (tmp_path / "text.sqlite").write_text("no database, though long enough to be taken for one" * 50)
-    with pytest.raises(InputError, match="is no ledger"):
+    with pytest.raises(InputError, match="is not a ledger"):
         Ledger(tmp_path / "text.sqlite", {}, 10)
 
 

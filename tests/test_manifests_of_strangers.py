@@ -110,7 +110,7 @@ def test_a_store_of_devices_and_pipes_is_damaged_and_holds_nobody_up(tmp_path: P
     for make in (lambda: path.symlink_to("/dev/zero"), lambda: os.mkfifo(path)):
         path.unlink()
         make()
-        with pytest.raises(DamagedArtifactError, match=r"report\.html.* is no plain file"):
+        with pytest.raises(DamagedArtifactError, match=r"report\.html.* is not a plain file"):
             store.load("report", "r").read("report.html")
     (tmp_path / "zooaudit.json").unlink()
     (tmp_path / "zooaudit.json").symlink_to(tmp_path / "large")
@@ -129,7 +129,7 @@ def test_what_lies_among_the_manifests_and_is_none_is_told(tmp_path: Path, capsy
     assert store.ids("report") == ["r"] and store.kinds() == {"report": 1}
     assert main(["store", "check", "--store", str(tmp_path), "--repair"]) == 0
     said = capsys.readouterr().out
-    assert said.count("is no manifest's name") == 3 and "1 artifacts" in said
+    assert said.count("is not a manifest's name") == 3 and "1 artifacts" in said
 
 
 def test_a_kit_cannot_say_where_its_ledger_lies(artifacts: Artifacts) -> None:

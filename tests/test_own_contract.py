@@ -140,7 +140,7 @@ def test_a_procedure_without_a_contract_is_known_as_before() -> None:
     plain = called("train")
     assert "contract" not in settled(plain) and settled(replace(plain, contract="{}"))["contract"] == "{}"
     assert Planned is OwnTraining
-    with pytest.raises(ConfigError, match="which is no JSON"):
+    with pytest.raises(ConfigError, match="which is not JSON"):
         _ = replace(plain, contract="{").given
 
 

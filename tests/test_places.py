@@ -50,7 +50,7 @@ def test_models_in_s3(seaweed: Seaweed, bucket: str, tmp_path: Path) -> None:
     for missing in ("folde", "folder/model", "nothing.onnx"):
         with pytest.raises(InputError, match="does not exist; expected s3://bucket/key of a file, or of a folder"):
             local(f"{bucket}/{missing}")
-    with pytest.raises(InputError, match="is no model in S3"):
+    with pytest.raises(InputError, match="is not a model in S3"):
         local("s3://bucket")
 
 
@@ -80,7 +80,7 @@ def test_models_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(StoreError, match=r"hf://birds/none cannot be fetched"):
         local("hf://birds/none")
     for wrong in ("hf://birds", "hf://birds/../x"):
-        with pytest.raises(InputError, match="is no model of the hub"):
+        with pytest.raises(InputError, match="is not a model of the hub"):
             local(wrong)
 
 

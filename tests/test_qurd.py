@@ -230,7 +230,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--models", "a"], "qurd asks models about new images: say how they are loaded"),
         (["--data", "a", "--set", "report"], "--set goes with --models"),
         (["--data", "a", "--load", "a:b"], "--load goes with --models"),
-        (["--data", "nowhere"], "nowhere is no folder; expected one with models/SACBenchmark-"),
+        (["--data", "nowhere"], "nowhere is not a folder; expected one with models/SACBenchmark-"),
     ],
 )
 def test_what_is_asked_wrongly_is_settled_on_one_line(more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:

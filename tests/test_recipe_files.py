@@ -217,11 +217,11 @@ def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
 
 BASED = 'inherit = "digits"\n'
 WRONG = {
-    "unknown field": (f"{BASED}[zoo]\nsuspects_per_cel = 2\n", "[zoo] suspects_per_cel is no field of [zoo]; did you mean suspects_per"),
-    "unknown table": (f"{BASED}[zooo]\ntwins = 2\n", "zooo is no field; did you mean zoo?"),
-    "field of another table": (f"{BASED}[zoo]\nepsilon = 0.1\n", "[zoo] epsilon is no field of [zoo]; there is uap.epsilon"),
+    "unknown field": (f"{BASED}[zoo]\nsuspects_per_cel = 2\n", "[zoo] suspects_per_cel is not a field of [zoo]; did you mean suspects_per"),
+    "unknown table": (f"{BASED}[zooo]\ntwins = 2\n", "zooo is not a field; did you mean zoo?"),
+    "field of another table": (f"{BASED}[zoo]\nepsilon = 0.1\n", "[zoo] epsilon is not a field of [zoo]; there is uap.epsilon"),
     "field like no other": (f"{BASED}[uap]\nqqq = 1\n", "expected one of method, norm, epsilon, points, max_steps, batch_size, loss_cap"),
-    "nested field": (f"{BASED}[zoo.training]\nepoch = 2\n", "[zoo.training] epoch is no field of [zoo.training]; did you mean epochs?"),
+    "nested field": (f"{BASED}[zoo.training]\nepoch = 2\n", "[zoo.training] epoch is not a field of [zoo.training]; did you mean epochs?"),
     "string for an integer": (f'{BASED}[zoo]\ntwins = "5"\n', '[zoo] twins is "5", a string; expected an integer'),
     "float for an integer": (f"{BASED}[zoo]\ntwins = 5.0\n", "[zoo] twins is 5.0, a floating-point number; expected an integer"),
     "true for an integer": (f"{BASED}[zoo]\ntwins = true\n", "[zoo] twins is true, a truth value; expected an integer"),
@@ -250,7 +250,7 @@ WRONG = {
     "encoder of none": (f'{BASED}[encoder]\narchitectures = ["E"]\n', "[encoder] or [paper_encoder] architectures is ('E',)"),
     "item lacks a field": (f'{BASED}[[zoo.taken]]\nkind = "prune"\n', "[zoo.taken[0]] strength is missing; expected a number"),
     "item out of range": (f'{BASED}[[zoo.taken]]\nkind = "prune"\nstrength = 2\n', "[zoo.taken[0]] strength is 2.0; expected a share in"),
-    "second item": (f'{BASED}[zoo]\ntaken = [{{kind="int8", strength=8}}, {{knd="prune"}}]\n', "[zoo.taken[1]] knd is no field"),
+    "second item": (f'{BASED}[zoo]\ntaken = [{{kind="int8", strength=8}}, {{knd="prune"}}]\n', "[zoo.taken[1]] knd is not a field"),
     "neither inherit nor dataset": ("[zoo]\ntwins = 3\n", 'expected inherit = "NAME", to change a recipe, or dataset = "NAME"'),
     "inherit of a number": ("inherit = 5\n", "inherit is 5, an integer; expected a recipe's name, or a file's, in quotes"),
     "inherit of none": ('inherit = "digit"\n', "unknown recipe 'digit'; known recipes: cifar10-paper"),
@@ -278,7 +278,7 @@ def test_what_is_wrong_with_a_file_is_named(case: str, tmp_path: Path) -> None:
 
 def test_an_error_of_an_inherited_file_names_that_file(tmp_path: Path) -> None:
     written(tmp_path, f"{BASED}[zoo]\ntwin = 3\n", "base.toml")
-    with pytest.raises(ConfigError, match=r"base\.toml: \[zoo\] twin is no field of \[zoo\]; did you mean twins\?"):
+    with pytest.raises(ConfigError, match=r"base\.toml: \[zoo\] twin is not a field of \[zoo\]; did you mean twins\?"):
         read_recipe(written(tmp_path, 'inherit = "base.toml"\n'))
 
 
@@ -325,7 +325,7 @@ def test_fields_that_only_fit_together_are_set_together() -> None:
 
 
 SET_WRONG = {
-    "zoo.suspects_per_cel=5": "--set zoo.suspects_per_cel is no field of [zoo]; did you mean suspects_per_cell?",
+    "zoo.suspects_per_cel=5": "--set zoo.suspects_per_cel is not a field of [zoo]; did you mean suspects_per_cell?",
     "zoo.twins=five": '--set zoo.twins is "five", a string; expected an integer',
     "zoo.twins=5.0": "--set zoo.twins is 5.0, a floating-point number; expected an integer",
     "zoo.twins=true": "--set zoo.twins is true, a truth value; expected an integer",
@@ -334,16 +334,16 @@ SET_WRONG = {
     "zoo.architectures=[B, C]": "the value is not TOML",
     "zoo.victim_architecture=Q": '--set zoo.victim_architecture names the architecture "Q"',
     "dataset=5": 'in quotes: "5"',
-    "twins=5": "--set twins is no field; there is zoo.twins",
-    "inherit=digits": "--set inherit is no field",
+    "twins=5": "--set twins is not a field; there is zoo.twins",
+    "inherit=digits": "--set inherit is not a field",
     "verdict.fingerprints=9": "--set: [verdict] fingerprints is 9, but a suspect has only 8",
     "zoo.taken.kind=prune": "--set zoo.taken is a table; expected a list of tables",
-    "zoo.twins": "--set 'zoo.twins' is no setting; expected for example zoo.references=8",
+    "zoo.twins": "--set 'zoo.twins' is not a setting; expected for example zoo.references=8",
     "zoo.twins=": "--set zoo.twins has no value",
-    "=5": "is no setting",
+    "=5": "is not a setting",
     "zoo twins=5": "is not TOML",
-    "zoo..twins=x": "is no field's name",
-    "zoo.twins=5\nzoo.references=8": "is no setting",
+    "zoo..twins=x": "is not a field's name",
+    "zoo.twins=5\nzoo.references=8": "is not a setting",
     "zoo.twins=5 6": "is not TOML",
     "name=cifar10-small": "a recipe of zooaudit's own that differs in dataset",
 }

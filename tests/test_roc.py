@@ -50,7 +50,7 @@ def test_one_side_alone_has_no_rates() -> None:
 
 
 def test_scores_that_are_no_numbers_are_refused() -> None:
-    with pytest.raises(ModelError, match="the score of b is no finite number, nor are 1 others"):
+    with pytest.raises(ModelError, match="the score of b is not a finite number, nor are 1 others"):
         Scored(np.array([1.0, np.nan, np.inf]), np.array([True, False, False]), ["a", "b", "c"])
 
 

@@ -212,7 +212,7 @@ def test_a_score_is_kept_by_the_auditors_replica(place: Place) -> None:
 
 
 def once_back(client: Client, path: str) -> Reply:
-    """The first answer that is no 503: a store that did not answer is not asked again by each caller."""
+    """The first answer that is not a 503: a store that did not answer is not asked again by each caller."""
     end = time.monotonic() + 30
     while (reply := client.ask(path)).status == 503 and time.monotonic() < end:
         time.sleep(0.2)

@@ -642,7 +642,7 @@ def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(plac
 def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:  # noqa: F811
     assert place.score(TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())).status_code == 200
     assert place.post(b"", RAW).status_code == 422
-    assert notebook.times[counted(SCORES, method="twins", decision="stolen")] == 1, "what is refused is no verdict"
+    assert notebook.times[counted(SCORES, method="twins", decision="stolen")] == 1, "what is refused is not a verdict"
     assert notebook.times[counted(SCORE_SECONDS, method="twins")] == 1
     answers = ask(TorchBlackBox(COPY, K), place.kit.questions()).flatten(0, 2)
     decision = place.score(answers, method="paper").json()["paper"]["decision"]

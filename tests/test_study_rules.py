@@ -111,7 +111,7 @@ def test_an_effect_must_be_clear_of_the_noise(separating: Bench, slope: float, e
 def test_the_slope_of_a_line_and_how_sure_it_is() -> None:
     slope, error = bystanders._slope([0, 0, 1, 1], [0.0, 0.2, 1.0, 1.2])
     assert slope == pytest.approx(1) and error == pytest.approx(0.14142 * 4.3027, rel=1e-3)
-    assert bystanders._slope([0, 0.5, 1], [0.0] * 3) == pytest.approx((0, 0), abs=1e-12), "all the same is no effect, and surely so"
+    assert bystanders._slope([0, 0.5, 1], [0.0] * 3) == pytest.approx((0, 0), abs=1e-12), "all the same is not an effect, and surely so"
     assert all(np.isnan(v) for x in ([0.5] * 4, [0.0, 1.0]) for v in bystanders._slope(x, [1.0] * len(x)))
 
 

@@ -49,7 +49,7 @@ def test_a_suspect_that_cannot_be_reached_says_so_while_it_is_tried(auditor: Aud
     found = progress(auditor, id_, lambda p: p.get("trouble", {}).get("times", 0) >= 3)["trouble"]
     assert "cannot be reached" in found["reason"] and "refused" in found["reason"]
     assert found["next_try"] > time.time() - 5 and time.time() + 30 < found["gives_up"] < time.time() + 61 and found["tries"] == 9
-    assert re.search(r"refused\), \d times so far; next try in \d+ s, gives up after 9 tries, or at \d\d:\d\d:\d\d$", found["told"]), found
+    assert re.search(r"refused\), \d times so far; next try in \d+ s, gives up after 9 tries, or at \d\d:\d\d:\d\d$", found["text"]), found
     with serving(Stranger(MODEL, CLASSES), port):
         progress(auditor, id_, lambda p: p["charged"] > 0 and "trouble" not in p)
         assert "trouble" not in ended(auditor, id_)["progress"], "and no more once it answers"

@@ -66,7 +66,7 @@ def test_a_later_word_replaces_an_axis() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "nothing to sweep"), (["speed=1"], "no axis and no preset; axes: points"), (["points"], "no axis and no preset"),
+        ([], "nothing to sweep"), (["speed=1"], "neither an axis nor a preset; axes: points"), (["points"], "neither an axis nor a preset"),
         (["points=0"], "expected N"), (["points=two"], "expected N"), (["points="], "expected N"), (["points=5,5"], "a value twice"),
         (["top_k=some"], "label only"), (["temperature=0"], r"tau, a number in \(0, 10\]"), (["encoder=best"], "one of paper"),
         (["modification=int8:4"], "KIND:STRENGTH"), (["modification=prune:7"], "KIND:STRENGTH"), (["modification=fine-tune:inf"], "KIND"),

@@ -58,7 +58,7 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist; expected images of the query log"):
         read_log(tmp_path / "none", GREY)
     (tmp_path / "text.txt").write_text("no image")
-    with pytest.raises(DataError, match=r"is no folder, \.parquet or \.npz"):
+    with pytest.raises(DataError, match=r"is not a folder, \.parquet or \.npz"):
         read_log(tmp_path / "text.txt", GREY)
     with pytest.raises(DataError, match="holds 3 images of another task; expected 20 at least"):
         read_foreign(folder_of(tmp_path / "few", pixels(3)), GREY)

@@ -305,7 +305,7 @@ class OwnTraining:
         try:
             data = json.loads(self.contract or "{}")
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"OwnTraining.contract is {self.contract[:80]!r}, which is no JSON ({error})") from error
+            raise ConfigError(f"OwnTraining.contract is {self.contract[:80]!r}, which is not JSON ({error})") from error
         check(isinstance(data, dict), self, "contract", "a JSON object of tables")
         return data
 

@@ -1,4 +1,4 @@
-"""Training loops of those who are no owners: independent trainers, an adversarial one, and thieves who learn from answers."""
+"""Training loops of those who are not owners: independent trainers, an adversarial one, and thieves who learn from answers."""
 
 import math
 

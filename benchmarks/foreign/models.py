@@ -84,7 +84,7 @@ def load(folder: Path | str, id_: str) -> nn.Module:
     """The network ``id_`` of ``folder`` (a data set's ``models``) with its weights: images in [0, 1] to logits.
 
     Raises:
-        FileNotFoundError: it is no torch model (scikit-learn's have answers only).
+        FileNotFoundError: it is not a torch model (scikit-learn's have answers only).
     """
     folder = Path(folder)
     about = about_of(folder, id_)

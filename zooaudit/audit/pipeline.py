@@ -154,7 +154,7 @@ def run_audit(
         watch: told how far the farm is.
         own: the user's own victim; without one, a victim is trained.
         sources: images of another task, and those that the victim was asked, for questions.
-        tell: told of each phase after the zoo's, and how far it is.
+        tell: called with each phase after the zoo's, and how far it is.
 
     Raises:
         NotEnoughModelsError: too few models learnt for an encoder or a verdict.

@@ -163,7 +163,7 @@ class Method:
     count: how many of these, at most.
     score: of the candidate's and a suspect's answers, natural images first, and the classes of the candidate's surest images.
     rule: the paper's own decision, where it states one in numbers.
-    learns: whether ``Crafted.strangers`` took part in making the images, so that they are no yardstick of its scores.
+    learns: whether ``Crafted.strangers`` took part in making the images, so that they are not a yardstick of its scores.
     """
 
     name: str

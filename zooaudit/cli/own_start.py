@@ -36,7 +36,7 @@ def with_start(
     """The recipe with the public checkpoint that ``--start`` or itself names, if one does, tried out.
 
     Args:
-        tell: is told how the checkpoint's module is asked.
+        tell: is called with how the checkpoint's module is asked.
 
     Raises:
         ConfigError: the recipe names another than ``--start``, or its code or file gives other weights now than the recipe says.

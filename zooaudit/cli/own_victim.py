@@ -23,7 +23,7 @@ def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str],
     """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure; None without ``--victim``.
 
     Args:
-        tell: is told what was seen of its contract.
+        tell: is called with what was seen of its contract.
 
     Raises:
         ConfigError: options that do not go together, or a procedure that cannot be run.

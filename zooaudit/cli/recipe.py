@@ -208,7 +208,7 @@ def _looked_at(data: DataFacts, victim: VictimFacts | None, sized: Estimate) -> 
 
 
 def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
-    """A twin that is worse or better than the victim than chance explains is no twin."""
+    """A twin that is worse or better than the victim than chance explains is not a twin."""
     assert victim.twin_accuracy is not None
     mean = (victim.accuracy + victim.twin_accuracy) / 2
     apart, error = victim.twin_accuracy - victim.accuracy, (2 * mean * (1 - mean) / data.test) ** 0.5

@@ -84,19 +84,19 @@ def _examine(scoring: Scoring, case: Case) -> None:
     args, test, opened = scoring.args, scoring.kit.twin_test, case.opened
     assert opened is not None
 
-    def told(so_far: Examined) -> None:
+    def on_look(so_far: Examined) -> None:
         verdict = so_far.verdict
         scoring.tell("", "look", suspect=case.shown, queries=so_far.queries, decision=verdict.decision, p=verdict.p_value)
 
     if opened.answers is not None:
         case.examined = test.judge(opened.answers[: scoring.horizon], args.level, scoring.access, args.p_value, args.queries)
-        told(case.examined)
+        on_look(case.examined)
     elif why := test.barred(args.level, args.p_value) or _objection(scoring, case):
         case.verdict = _not_judged(scoring, case, why)
         return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
-        case.examined = test.examine(opened.box, args.level, scoring.access, args.p_value, args.queries, early, told)
+        case.examined = test.examine(opened.box, args.level, scoring.access, args.p_value, args.queries, early, on_look)
     case.verdict = case.examined.verdict
 
 

@@ -144,7 +144,7 @@ def open_suspect(scoring: Scoring, case: Case, stack: ExitStack) -> None:
         asked_as(scoring.artifact), kit.image_shape, kit.named(args.suspect_classes),
         args.access != SEEN, args.factory, scoring.budget if args.budget is None else args.budget,
         Path(args.ledger) if args.ledger else None, ANSWERS if case.name in (args.answers or []) else "", others,
-        contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.shown, told=text),
+        contract, local, lambda text: scoring.tell(text, "suspect", suspect=case.shown, text=text),
         frozenset(args.allow_key_env or ()),
     )  # fmt: skip
     case.opened = stack.enter_context(OpenSuspect.to(case.name, how))

@@ -20,7 +20,7 @@ from zooaudit.data.sizes import sized
 from zooaudit.errors import DataError, first_line
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "AVIF", "JPEG2000")
-"""What Pillow may open: others run programs (EPS), or are no images of a data set."""
+"""What Pillow may open: others run programs (EPS), or are not images of a data set."""
 MANY_FRAMES = ("GIF", "TIFF", "WEBP", "PNG", "AVIF")
 """Kinds that may hold several images; in MPO, a camera's JPEG, the others are previews."""
 MOST_PIXELS = 2**30 // 12

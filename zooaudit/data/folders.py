@@ -131,7 +131,7 @@ def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecod
 
 
 def _refuse_one_above_all(folder: Path, classes: list[Path]) -> None:
-    """One folder that holds nothing but folders is no class: its folders are."""
+    """One folder that holds nothing but folders is not a class: its folders are."""
     within = class_folders(classes[0])
     if len(classes) > 1 or len(within) < 2 or any(p.suffix.lower() in IMAGE_SUFFIXES for p in classes[0].iterdir() if p.is_file()):
         return

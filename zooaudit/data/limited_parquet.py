@@ -74,7 +74,7 @@ class Reader:
         return pa.ipc.open_stream(pa.py_buffer(result)).read_all(), rows
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        """The process, whose libraries are loaded: that is no file's fault, however long it takes on a busy machine."""
+        """The process, whose libraries are loaded: that is not a file's fault, however long it takes on a busy machine."""
         if self._process is None or self._process.poll() is not None:
             root = str(Path(__file__).parents[2])
             path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -151,7 +151,7 @@ def _cifar_archive(scratch: Path) -> Path:
         for name in cifar.FILES:
             member = packed.extractfile(f"{cifar.BINARY}/{name}")
             if member is None:
-                raise DataError(f"{cifar.URL}: {name} is no file")
+                raise DataError(f"{cifar.URL}: {name} is not a file")
             (folder / name).write_bytes(member.read())
     return folder
 

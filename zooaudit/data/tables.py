@@ -79,7 +79,7 @@ def _rows(path: Path) -> Iterator[Row]:
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         yield from _json_rows(path, text)
         return
-    lines = list(io.StringIO(text, newline=""))  # a line's end inside quotes is no end of a row
+    lines = list(io.StringIO(text, newline=""))  # a line's end inside quotes is not an end of a row
     mark = "\t" if path.suffix.lower() == ".tsv" else ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
     rows = list(_split(path, lines, mark))
     if not rows:

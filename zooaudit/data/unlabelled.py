@@ -80,7 +80,7 @@ def _read(path: Path, what: str, reading: Reading, say: Say) -> list[Tensor]:
 
 def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
     if not path.exists() or not (path.is_dir() or path.suffix.lower() in (".npz", ".npy", ".parquet", ".tar")):
-        state = "is no folder, .parquet or .npz" if path.exists() else "does not exist"
+        state = "is not a folder, .parquet or .npz" if path.exists() else "does not exist"
         raise DataError(
             f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, .npz, .npy, .tar or .zip"
         )

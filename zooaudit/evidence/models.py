@@ -206,5 +206,5 @@ def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
 
 
 def _unless_silent(opened: Opened, passed: bool) -> bool | None:
-    """A kit that accuses nobody is no frame."""
+    """A kit that accuses nobody is not a frame."""
     return None if opened.evidence.meta["verdict"]["decision"] == Decision.CANNOT_TELL and not passed else passed

@@ -91,7 +91,7 @@ def _unpack(path: Path, folder: str) -> None:
         check_listing(path, MOST_MEMBERS)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is no pack ({error}): it is truncated, or no ZIP: ask for it again") from error
+        raise InputError(f"{path} is not a pack ({error}): it is truncated, or no ZIP: ask for it again") from error
     except ValueError as error:
         raise _no_pack(path, error) from error
     with archive:
@@ -110,7 +110,7 @@ def _unpack(path: Path, folder: str) -> None:
 
 
 def _no_pack(path: Path, why: object) -> InputError:
-    return InputError(f"{path} is no pack ({why}); expected one that 'zooaudit evidence export' made")
+    return InputError(f"{path} is not a pack ({why}); expected one that 'zooaudit evidence export' made")
 
 
 def _check_marker(path: Path, folder: Path) -> None:
@@ -244,12 +244,12 @@ def _check_types(meta: dict[str, Any], together: Together) -> None:
     numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
     whole = [meta["queries"], meta["horizon"], meta["columns"], together.index]
     if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(n, int) and n >= 0 for n in whole):
-        raise TypeError("a level, a p-value or a count that is no number")
+        raise TypeError("a level, a p-value or a count that is not a number")
     if not 2 <= meta["columns"] <= MOST_COLUMNS:
         raise TypeError(f"{meta['columns']} columns of answers")
     for name in ("kit", "suspect", "access", "read_as", "p_value", "method", "commitment"):
         if not isinstance(meta[name], str):
-            raise TypeError(f"{name} that is no text")
+            raise TypeError(f"{name} that is not text")
     if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:
         raise TypeError("a p-value or a correction of an unknown kind")
     verdict = meta["verdict"]

@@ -110,7 +110,7 @@ class Kit:
         """Answers ``[n, K]`` to the first of ``questions``, in order, as ``[views, N, 2, K]``.
 
         Raises:
-            AnswersError: they are no whole views, or too few.
+            AnswersError: they are not whole views, or too few.
         """
         a_view = self.points.shape[1] * 2
         views = len(answers) // a_view

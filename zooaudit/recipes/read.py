@@ -149,7 +149,7 @@ def _setting(text: str) -> dict[str, Any]:
     """``a.b=value`` as the table ``{"a": {"b": value}}``."""
     name, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not name or "\n" in text or "\r" in text:
-        raise ConfigError(f"--set {text!r} is no setting; {EXPECTED}")
+        raise ConfigError(f"--set {text!r} is not a setting; {EXPECTED}")
     if not value:
         raise ConfigError(f'--set {name} has no value; {EXPECTED}, or "" for an empty string')
     try:
@@ -164,7 +164,7 @@ def _setting(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(f'{name} = "{value}"')
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--set {text}: {name!r} is no field's name; {EXPECTED}") from error
+        raise ConfigError(f"--set {text}: {name!r} is not a field's name; {EXPECTED}") from error
 
 
 def _put(into: dict[str, Any], table: Mapping[str, Any], text: str, path: tuple[str, ...]) -> None:

@@ -73,7 +73,7 @@ def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place)
 
 def _unknown(name: str, known: Iterable[str], place: Place) -> str:
     near = nearest(name, known)
-    text = f" is no field{f' of [{place.path}]' if place.path else ''}; "
+    text = f" is not a field{f' of [{place.path}]' if place.path else ''}; "
     elsewhere = [path for path, _ in walk() if path.rpartition(".")[2] == name and "[]" not in path]
     if elsewhere:
         return f"{text}there is {' and '.join(elsewhere)}"

@@ -31,13 +31,13 @@ def answered(times: Mapping[str, str | None]) -> When:
     return [(what, datetime.fromisoformat(time)) for what, time in known if time]
 
 
-def write_page(test: TwinTest, found: Explanation, told: Mapping[str, str | None], out: Path, when: When = ()) -> Path:
+def write_page(test: TwinTest, found: Explanation, stated: Mapping[str, str | None], out: Path, when: When = ()) -> Path:
     """Write ``render`` to ``out`` and return it.
 
     Raises:
         StoreError: it cannot be written.
     """
-    content = render(test, found, told, when).encode()
+    content = render(test, found, stated, when).encode()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         put(out, content)
@@ -46,11 +46,11 @@ def write_page(test: TwinTest, found: Explanation, told: Mapping[str, str | None
     return out
 
 
-def render(test: TwinTest, found: Explanation, told: Mapping[str, str | None], when: When = ()) -> str:
+def render(test: TwinTest, found: Explanation, stated: Mapping[str, str | None], when: When = ()) -> str:
     """The page as HTML; names are escaped.
 
     Args:
-        told: ``suspect``, ``evidence``, ``kit`` and ``victim``; where it is known, ``kit_sha256`` and ``answers_sha256``, the id of the
+        stated: ``suspect``, ``evidence``, ``kit`` and ``victim``; where it is known, ``kit_sha256`` and ``answers_sha256``, the id of the
             ``verdict`` where a service keeps it, and what has to be said of a ``trial`` recipe.
         when: what is known of when the verdict came about; that the page was made now comes last.
     """
@@ -60,7 +60,7 @@ def render(test: TwinTest, found: Explanation, told: Mapping[str, str | None], w
         test=test,
         found=found,
         verdict=found.verdict,
-        told=told,
+        stated=stated,
         scale_of=scale,
         strip=verdict_strip(found.verdict, scale, ITSELF),
         standing=wording.standing(found.verdict) if found.candidates else "",
@@ -70,7 +70,7 @@ def render(test: TwinTest, found: Explanation, told: Mapping[str, str | None], w
         level=f"{found.verdict.level:g}".removeprefix("0"),
         when=[(what, _utc(time)) for what, time in (*when, ("This page was made", datetime.now(UTC)))],
         checks=checks,
-        cautions=[c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])],  # these are told as checks
+        cautions=[c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])],  # these are stated as checks
         off=[row for row in checks if row["state"] in ("caution", "refused")],
         digest_of_csv=DIGEST_OF_CSV,
         version=__version__,

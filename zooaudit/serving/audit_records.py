@@ -52,7 +52,7 @@ class AuditRecords:
         path: made if it is not there.
 
     Raises:
-        StoreError: it is no records.
+        StoreError: it is not a file of ours.
     """
 
     def __init__(self, path: Path) -> None:

@@ -359,7 +359,7 @@ class Auditor:
         test, horizon = kit.twin_test, asked.get("queries")
         remote, access, budget = self._understood(asked, kit)
 
-        def told(found: Examined) -> None:
+        def on_look(found: Examined) -> None:
             so_far = plain(found.verdict)
             progress = {name: so_far[name] for name in ("queries", "budget", "decision", "rank", "twins", "p_value", "settled")}
             self._records.note(id_, progress=progress | {"charged": ledger.spent})
@@ -389,7 +389,7 @@ class Auditor:
             found = None
             if not seen.objection:
                 early = not asked.get("ask_everything")
-                found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, told)
+                found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, on_look)
             how = opened.how
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:

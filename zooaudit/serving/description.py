@@ -54,12 +54,12 @@ ALWAYS, WITH_KEY, WITH_BODY = (422, 500, 503), (401, 403, 429), (400, 408, 413, 
 def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     """Let ``/openapi.json`` say it all."""
 
-    def told() -> dict[str, Any]:
+    def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             app.openapi_schema = _described(app, routers)
         return app.openapi_schema
 
-    app.openapi = told  # type: ignore[method-assign]
+    app.openapi = described  # type: ignore[method-assign]
 
 
 def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:

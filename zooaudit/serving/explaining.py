@@ -61,7 +61,7 @@ class Case:
     @staticmethod
     def of_score(kit: Kit, row: dict[str, Any], content: bytes) -> "Case":
         """Of a kept score; ``content``: its answers."""
-        result, asked = row["told"], row["asked"]
+        result, asked = row["score"], row["asked"]
         verdict = result["twins"]
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
         return Case(
@@ -133,5 +133,5 @@ def judged_by_twins(row: dict[str, Any]) -> None:
     """Raises:
     Refused: 422, the verdict is the paper's test's.
     """
-    if not row["told"].get("twins"):
+    if not row["score"].get("twins"):
         raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "verdicts of the paper's test are not explained", "method=paper", "method=twins")

@@ -78,7 +78,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     """The keys of a TOML file.
 
     Raises:
-        ConfigError: no such file, no TOML, or entries that are no keys.
+        ConfigError: no such file, no TOML, or entries that are not keys.
     """
     try:
         entries = tomllib.loads(path.read_text()).get("key", [])

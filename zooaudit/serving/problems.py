@@ -70,7 +70,7 @@ def _methods(request: Request, routers: Sequence[APIRouter]) -> list[str]:
     routes = [r for router in routers for r in router.routes if isinstance(r, Route)]
     found = {m for r in routes if r.matches(request.scope)[0] != Match.NONE for m in r.methods or ()} or {
         "GET"
-    }  # /openapi.json is no router's
+    }  # /openapi.json is not a router's
     return sorted(found | ({"HEAD"} if "GET" in found else set()))
 
 

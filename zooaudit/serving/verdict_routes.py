@@ -56,7 +56,7 @@ async def verdict(id_: str, service: Shared, key: Mine) -> Verdict:
     """A score as it was given."""
     row = await _score(id_, service, key)
     kept = await service.audits.kept("answers", row["answers"]) is not None
-    return Verdict(id=row["id"], made=row["made"], by=row["by"], score=Score(**row["told"]), asked=row["asked"], answers_kept=kept)
+    return Verdict(id=row["id"], made=row["made"], by=row["by"], score=Score(**row["score"]), asked=row["asked"], answers_kept=kept)
 
 
 @router.get("/verdicts/{id_}/page", tags=["verdicts"], response_class=HTMLResponse, responses=UNEXPLAINED)

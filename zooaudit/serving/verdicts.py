@@ -26,13 +26,13 @@ ANSWERS_BYTES = 2 * 2**30
 """Of all answers that are kept; beyond it the oldest go, the verdicts on them stay."""
 PAGE = 200
 """Rows that are read at once."""
-COLUMNS = ("id", "made", "by", "kit", "suspect", "decision", "answers", "asked", "told")
+COLUMNS = ("id", "made", "by", "kit", "suspect", "decision", "answers", "asked", "score")
 FORMAT = 1
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
     id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL, decision TEXT NOT NULL,
-    answers TEXT NOT NULL, asked TEXT NOT NULL, told TEXT NOT NULL
+    answers TEXT NOT NULL, asked TEXT NOT NULL, score TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS scores_by_time ON scores (made, id);
 CREATE TRIGGER IF NOT EXISTS scores_are_not_changed BEFORE UPDATE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
@@ -78,23 +78,23 @@ class Verdicts:
         except sqlite3.DatabaseError as error:
             raise StoreError(f"the kept verdicts {path} cannot be used: {error}") from error
 
-    def keep(self, by: str, asked: dict[str, Any], told: dict[str, Any], answers: bytes) -> str:
+    def keep(self, by: str, asked: dict[str, Any], score: dict[str, Any], answers: bytes) -> str:
         """Keep a score; returns its id. The same answers of the same suspect, asked about in the same way, are one verdict.
 
         Args:
             asked: how the answers were to be judged.
-            told: the score as its caller got it.
+            score: the score as its caller got it.
 
         Raises:
             NotWrittenError: there is no room.
         """
-        suspect = without_keys(str(told["suspect"]))
-        about = [by, told["digest"], suspect, told["answers_sha256"], asked, METHOD]
+        suspect = without_keys(str(score["suspect"]))
+        about = [by, score["digest"], suspect, score["answers_sha256"], asked, METHOD]
         id_ = digest_of(about)
-        decision = told["twins"]["decision"] if told.get("twins") else told["paper"]["decision"]
-        kept = told | {"suspect": suspect, "id": id_}
-        row = (id_, time.time(), by, told["kit"], suspect, decision, told["answers_sha256"], json.dumps(asked), json.dumps(kept))
-        self._answers.put(told["answers_sha256"], answers)
+        decision = score["twins"]["decision"] if score.get("twins") else score["paper"]["decision"]
+        kept = score | {"suspect": suspect, "id": id_}
+        row = (id_, time.time(), by, score["kit"], suspect, decision, score["answers_sha256"], json.dumps(asked), json.dumps(kept))
+        self._answers.put(score["answers_sha256"], answers)
         with self._lock:
             try:
                 self._db.execute(f"INSERT OR IGNORE INTO scores ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
@@ -153,7 +153,7 @@ class Verdicts:
         with self._lock:
             rows = self._db.execute(f"SELECT {', '.join(COLUMNS)} FROM scores {rest}", values).fetchall()
         found = [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-        return [one | {"asked": json.loads(one["asked"]), "told": json.loads(one["told"])} for one in found]
+        return [one | {"asked": json.loads(one["asked"]), "score": json.loads(one["score"])} for one in found]
 
     def close(self) -> None:
         with self._lock:
@@ -161,7 +161,7 @@ class Verdicts:
 
 
 def _of_score(row: dict[str, Any]) -> dict[str, Any]:
-    judged = row["told"].get("twins") or {}
+    judged = row["score"].get("twins") or {}
     found = {name: row[name] for name in ("id", "made", "by", "kit", "suspect", "decision")}
     method = "twins" if judged else "paper"
     return found | {"kind": "score", "method": method, "state": "done", "level": judged.get("level"), "p_value": judged.get("p_value")}

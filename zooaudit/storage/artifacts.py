@@ -244,7 +244,7 @@ class Artifacts:
             raw = self._store.read(key, MOST_BYTES)
             found = read_manifest(raw, kind, id_)
         except ValueError as error:
-            raise DamagedArtifactError(f"{key} in {self.url} is no sound manifest: {error}; {REPAIR}") from error
+            raise DamagedArtifactError(f"{key} in {self.url} is not a sound manifest: {error}; {REPAIR}") from error
         self.used.add((kind, id_))
         return Artifact(kind, id_, found, raw, self._store, self._limited)
 
@@ -268,7 +268,7 @@ class Artifacts:
                 yield (
                     "",
                     key,
-                    DamagedArtifactError(f"{key[:200]!r} in {self.url} is no manifest's name; nobody reads it: remove it yourself"),
+                    DamagedArtifactError(f"{key[:200]!r} in {self.url} is not a manifest's name; nobody reads it: remove it yourself"),
                 )
         bare = Artifacts(self._bare)
         for kind in self.kinds():

@@ -38,7 +38,7 @@ def cached(store: Store) -> Store:
     """``store`` behind a cache in the user's cache folder; ``store`` itself if ZOOAUDIT_STORE_CACHE_GIB is 0.
 
     Raises:
-        InputError: that variable is no size.
+        InputError: that variable is not a size.
     """
     size = int(env_number(SIZE, DEFAULT_GIB, "GiB, or 0 for no cache", zero=True) * 2**30)
     return CachedStore(store, Path(os.environ.get(FOLDER) or default_cache()), size) if size else store

@@ -73,7 +73,7 @@ class LocalStore:
                 if stat.S_ISDIR(found.st_mode):
                     raise IsADirectoryError
                 if not stat.S_ISREG(found.st_mode):
-                    raise DamagedArtifactError(f"store {self._root}: {key} is no plain file; remove it")
+                    raise DamagedArtifactError(f"store {self._root}: {key} is not a plain file; remove it")
                 check_size(self.url, key, found.st_size, most)
                 return file.read() if most is None else file.read(most)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

@@ -51,7 +51,7 @@ def _s3(place: str) -> Path:
 
     above, _, name = place.rstrip("/").rpartition("/")
     if above in ("s3:", "s3:/") or not name:
-        raise InputError(f"{place!r} is no model in S3; expected s3://bucket/key of a file, or of a folder")
+        raise InputError(f"{place!r} is not a model in S3; expected s3://bucket/key of a file, or of a folder")
     store, folder = S3Store(above, probe=False), _scratch()
     stem = name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name  # their weights may lie beside them
     keys = [k for k in store.keys(stem) if k == name or ((k.startswith(f"{name}/") or stem != name) and k.endswith(ENDINGS))]
@@ -84,7 +84,7 @@ def _hub(place: str) -> Path:
 def _owner_name(place: str) -> tuple[str, str]:
     words = place.removeprefix("hf://").removeprefix("models/").strip("/").split("/")
     if len(words) < 2 or not all(words[:2]) or ".." in words:
-        raise InputError(f"{place!r} is no model of the hub; expected hf://owner/name, hf://owner/name@revision, or a file in it")
+        raise InputError(f"{place!r} is not a model of the hub; expected hf://owner/name, hf://owner/name@revision, or a file in it")
     return "/".join(words[:2]), "/".join(words[2:])
 
 

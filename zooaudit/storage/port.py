@@ -30,7 +30,7 @@ class Store(Protocol):
 
         Raises:
             MissingArtifactError: there is no such key.
-            DamagedArtifactError: it has more than ``most`` bytes, or is no plain content.
+            DamagedArtifactError: it has more than ``most`` bytes, or is not plain content.
         """
         ...
 

@@ -184,7 +184,7 @@ class S3Store:
             re.fullmatch(r"[0-9a-f]{32}", tag)
             and answer.get("ServerSideEncryption", "AES256") == "AES256"
             and "SSECustomerAlgorithm" not in answer
-        )  # any other is no MD5
+        )  # any other is not an MD5
         if (tag, size) != (entry.etag, entry.size) or (plain and tag != md5.hexdigest()):
             raise StoreError(f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again")
         return sha.hexdigest()
@@ -328,8 +328,8 @@ class S3Store:
             return error
         try:
             self._client.get_object(**self._at(doing.rpartition(" ")[2]), Range="bytes=0-0")["Body"].close()
-        except boto.ClientError as told:
-            return error if code_of(told) in ABSENT else told
+        except boto.ClientError as second:
+            return error if code_of(second) in ABSENT else second
         except boto.BotoCoreError:
             return error
         return error

@@ -92,7 +92,7 @@ def classes_told(bench: Bench) -> Outcome:
             f"counted as staying if half of it does, as stable within {LEVEL:.0%}",
         )
 
-    return _outcome(bench, rows, finding, "top-k", "classes told (0: the label alone)")
+    return _outcome(bench, rows, finding, "top-k", "classes shown (0: the label alone)")
 
 
 def no_contrastive_loss(bench: Bench) -> Outcome:

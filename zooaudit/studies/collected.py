@@ -189,7 +189,7 @@ def read(folder: Path) -> list[Collection]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is no folder; expected one with DATASET/pools.npz and DATASET/models/ (see zooaudit/studies/collected.py)"
+            f"{folder} is not a folder; expected one with DATASET/pools.npz and DATASET/models/ (see zooaudit/studies/collected.py)"
         )
     pools = sorted(folder.glob("*/pools.npz"))
     if not pools:
@@ -243,7 +243,7 @@ def _probabilities(path: Path, name: str, array: np.ndarray, count: int) -> Tens
     if array.dtype != np.float32 or array.ndim != 2 or len(array) != count or array.shape[1] < 2:
         raise DataError(f"{path}: {name} is {array.dtype} {list(array.shape)}; expected float32 [{count}, classes]")
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1 + SUM_TOLERANCE:
-        raise DataError(f"{path}: {name} holds values that are no probabilities; expected finite numbers in [0, 1]")
+        raise DataError(f"{path}: {name} holds values that are not probabilities; expected finite numbers in [0, 1]")
     return torch.from_numpy(array)
 
 

@@ -77,7 +77,7 @@ class Owner:
         return innocent.victim if innocent.victim not in ("", self.name) else self.collection.origin(innocent.id)
 
     def excluded(self, model: About, candidate: About) -> bool:
-        """Whether a model is no innocent to judge ``candidate`` by: it was made from it."""
+        """Whether a model is not an innocent to judge ``candidate`` by: it was made from it."""
         return candidate.id in self.collection.ancestors(model.id)
 
 

@@ -59,7 +59,7 @@ def find(place: Path) -> Found:
         DataError: there is none, or one is there twice; only pickles are there.
     """
     if not place.is_dir():
-        raise DataError(f"{place} is no folder; expected one with models/SACBenchmark-.../{WEIGHTS} and images in CIFAR10/")
+        raise DataError(f"{place} is not a folder; expected one with models/SACBenchmark-.../{WEIGHTS} and images in CIFAR10/")
     folders: dict[str, Path] = {}
     strange, known = [], known_folders()
     for folder in _like_ours(place):

@@ -30,7 +30,7 @@ class Scored:
 
     def __post_init__(self) -> None:
         if bad := [m for m, s in zip(self.models, self.scores, strict=True) if not np.isfinite(s)]:
-            raise ModelError(f"the score of {bad[0]} is no finite number, nor are {len(bad) - 1} others; expected one for every pair")
+            raise ModelError(f"the score of {bad[0]} is not a finite number, nor are {len(bad) - 1} others; expected one for every pair")
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ def _kits(found: Sequence[Row]) -> Iterator[Finding]:
     )
     for kit in kits:
         if kit["true"]:
-            yield unclaimed(f"{kit['victim']} looks like a draw of its procedure", kit["off"] or "it does", "1 victim", kit["told"])
+            yield unclaimed(f"{kit['victim']} looks like a draw of its procedure", kit["off"] or "it does", "1 victim", kit["text"])
 
 
 def _picture(found: Sequence[Row]) -> bytes:

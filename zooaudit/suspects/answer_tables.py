@@ -96,7 +96,7 @@ def from_stream(body: bytes) -> pa.Table:
 
     Raises:
         AnswersError: buffers, or messages, of another kind.
-        InputError: it is no Arrow stream.
+        InputError: it is not an Arrow stream.
     """
     try:
         for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):

@@ -117,8 +117,8 @@ class ApiBlackBox:
     pace: by ``remote.rate`` unless given.
     cancelled: looked at before every request; true ends the asking.
     abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
-    say: is told what is found out about the suspect and what is waited for, a line each.
-    troubled: is told that the suspect does not answer just now, while it is asked on; None once it does.
+    say: is called with what is found out about the suspect and what is waited for, a line each.
+    troubled: is called with that the suspect does not answer just now, while it is asked on; None once it does.
     """
 
     def __init__(

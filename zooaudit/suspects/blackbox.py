@@ -33,8 +33,8 @@ class TorchBlackBox:
         module: gives logits, or probabilities (rows that are not negative and sum to 1), ``[n, num_classes]``.
         num_classes: K, checked on every answer.
         name: used in errors.
-        reading: ``any``: what is no probability is taken for logits. ``guess``: but not what lies in [0, 1] and does not sum to 1, which
-            may be probabilities that were rounded or cut. ``told``: outputs are what an interface tells, values in [0, 1] as they are.
+        reading: ``any``: what is not a probability is taken for logits. ``guess``: but not what lies in [0, 1] and does not sum to 1, which
+            may be probabilities that were rounded or cut. ``stated``: outputs are what an interface tells, values in [0, 1] as they are.
     """
 
     def __init__(self, module: nn.Module, num_classes: int, name: str = "model", reading: Reading = "any") -> None:

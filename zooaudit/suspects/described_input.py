@@ -26,7 +26,7 @@ class Described:
     name: str = ""
 
 
-def seen_input(told: Described, image: tuple[int, int, int], said: Input, name: str) -> tuple[Input, tuple[str, ...]]:
+def seen_input(described: Described, image: tuple[int, int, int], said: Input, name: str) -> tuple[Input, tuple[str, ...]]:
     """What is to be added to ``said``, and what to tell of it, a line each.
 
     Args:
@@ -35,31 +35,31 @@ def seen_input(told: Described, image: tuple[int, int, int], said: Input, name: 
     Raises:
         ModelError: it takes something else than images, or contradicts what is said.
     """
-    seen, notes = _typed(told, said, name)
-    if told.shape is None:
+    seen, notes = _typed(described, said, name)
+    if described.shape is None:
         return seen, notes
-    whole = "[" + ", ".join("n" if d is None and i == 0 else "?" if d is None else str(d) for i, d in enumerate(told.shape)) + "]"
-    if len(told.shape) not in (2, 4):
+    whole = "[" + ", ".join("n" if d is None and i == 0 else "?" if d is None else str(d) for i, d in enumerate(described.shape)) + "]"
+    if len(described.shape) not in (2, 4):
         raise ModelError(
             f"{name} takes {whole}; expected images: [n, channels, height, width], [n, height, width, channels] or [n, pixels]"
         )
-    layout = said.layout or _layout(told.shape, whole, name)
-    if (layout == "flat") != (len(told.shape) == 2):
+    layout = said.layout or _layout(described.shape, whole, name)
+    if (layout == "flat") != (len(described.shape) == 2):
         raise ModelError(
-            f"{name} takes {whole}, but input.layout is {said.layout}; expected {'flat' if len(told.shape) == 2 else 'nchw or nhwc'}"
+            f"{name} takes {whole}, but input.layout is {said.layout}; expected {'flat' if len(described.shape) == 2 else 'nchw or nhwc'}"
         )
     if layout != "nchw":
         notes += (f"takes {whole}: layout {layout}",)
     seen = replace(seen, layout=layout if layout != "nchw" else "")
-    first = told.shape[0]
+    first = described.shape[0]
     if first is not None:
         if said.batch not in (0, first):
             raise ModelError(f"{name} takes {first} images at once, but input.batch is {said.batch}; leave it out")
         seen, notes = replace(seen, batch=first), (*notes, f"takes {first} image{'s' * (first > 1)} at once and is asked so")
     if layout == "flat":
-        _check_pixels(told.shape[1], image, said, name)
+        _check_pixels(described.shape[1], image, said, name)
         return seen, notes
-    channels, height, width = told.shape[1:] if layout == "nchw" else (told.shape[3], *told.shape[1:3])
+    channels, height, width = described.shape[1:] if layout == "nchw" else (described.shape[3], *described.shape[1:3])
     seen, more = _sized(seen, channels, height, width, image, said, name)
     return seen, (*notes, *more)
 

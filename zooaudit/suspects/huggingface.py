@@ -52,7 +52,7 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
                 attn_implementation="eager", output_loading_info=True,
             )  # fmt: skip
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder} is no image classifier that transformers can load ({_reason(error)})") from error
+            raise ModelError(f"{folder} is not an image classifier that transformers can load ({_reason(error)})") from error
     _check_whole(module, info, folder)
     grey = getattr(module.config, "num_channels", 3) == 1
     seen, notes = _preprocessing(folder, said, image_shape, grey)
@@ -77,7 +77,7 @@ def empty(folder: Path) -> nn.Module:
                 ),
             )
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder} is no image classifier that transformers can build ({_reason(error)})") from error
+            raise ModelError(f"{folder} is not an image classifier that transformers can build ({_reason(error)})") from error
 
 
 def _check_named(data: Mapping[str, Any], folder: Path) -> None:
@@ -143,7 +143,7 @@ def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int],
         try:
             processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder / PREPROCESSOR} is no image processor that transformers knows ({_reason(error)})") from error
+            raise ModelError(f"{folder / PREPROCESSOR} is not an image processor that transformers knows ({_reason(error)})") from error
     seen = _seen(processor, folder, grey)
     apart = _apart(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
     note = f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by {apart:.2g} of the range at most"
@@ -152,19 +152,19 @@ def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int],
 
 
 def _seen(processor: Any, folder: Path, grey: bool) -> Input:
-    def told(name: str, default: Any = None) -> Any:
+    def setting(name: str, default: Any = None) -> Any:
         value = getattr(processor, name, default)
         return default if value is None else value
 
-    fields: dict[str, Any] = _resizing(told, folder)
-    low, high = 0.0, 255.0 * float(told("rescale_factor", 1 / 255)) if told("do_rescale", False) else 255.0
-    if told("rescale_offset", False) and told("do_rescale", False):
+    fields: dict[str, Any] = _resizing(setting, folder)
+    low, high = 0.0, 255.0 * float(setting("rescale_factor", 1 / 255)) if setting("do_rescale", False) else 255.0
+    if setting("rescale_offset", False) and setting("do_rescale", False):
         low, high = low - 1, high - 1
     if abs(low) > 1e-6 or abs(high - 1) > 1e-6:
         fields["range"] = (low, high)
-    if told("do_normalize", False):
-        fields |= {name: tuple(map(float, told(f"image_{name}"))) for name in ("mean", "std")}
-    bgr = told("do_flip_channel_order", False)
+    if setting("do_normalize", False):
+        fields |= {name: tuple(map(float, setting(f"image_{name}"))) for name in ("mean", "std")}
+    bgr = setting("do_flip_channel_order", False)
     return Input(**fields, channels="grey" if grey else "bgr" if bgr else "rgb")
 
 

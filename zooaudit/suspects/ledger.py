@@ -62,13 +62,13 @@ class Ledger:
         path: made if it is not there.
         about: whose answers these are (kit, address, settings). A ledger of others is refused.
         budget: images that may be charged at most, over all runs.
-        counted: is told of images before they are charged, and may raise to keep them from being sent; of those that were refused it is
+        counted: is called with images before they are charged, and may raise to keep them from being sent; of those that were refused it is
             told with a minus.
-        got_on: is told of each request that was answered.
+        got_on: is called with each request that was answered.
         called: in errors, by whom may not know where it is; "" for its path.
 
     Raises:
-        InputError: the file is no ledger, or another suspect's.
+        InputError: the file is not a ledger, or another suspect's.
         BusyError: another process is asking this suspect.
         FormatError: a newer zooaudit wrote it.
     """
@@ -113,7 +113,7 @@ class Ledger:
                 opened.close()
             self._held.close()
             if isinstance(error, sqlite3.DatabaseError):
-                raise _unusable(error, f"{called or path} is no ledger ({error}){self._else}") from error
+                raise _unusable(error, f"{called or path} is not a ledger ({error}){self._else}") from error
             raise
 
     def _of(self, about: str) -> None:
@@ -150,12 +150,12 @@ class Ledger:
                 self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)).fetchone()[0]
             )
 
-    def saw(self, told: Sequence[str]) -> bool:
+    def saw(self, notes: Sequence[str]) -> bool:
         """Keep what the suspect told of itself before it was asked, a line each. Returns whether it told something else in a run before:
         its answers then came about behind several readings, and ``seen`` has all of them."""
         with self._lock, self._writing(), self._transaction():
             before = self._seen()
-            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in told])
+            self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in notes])
             return bool(before) and self._seen() != before
 
     @property

@@ -22,7 +22,7 @@ class Naming:
         label, score: keys of a class's name and of its score where answers are objects.
 
     Raises:
-        ConfigError: names that are not distinct, or columns that are no order of 0 to K - 1.
+        ConfigError: names that are not distinct, or columns that are not an order of 0 to K - 1.
     """
 
     classes: tuple[str, ...]

@@ -110,9 +110,9 @@ def answers_in(path: Path) -> AnswerRows:
 
 
 def _content(path: Path) -> bytes:
-    """A plain file's, if it is no larger than answers can be."""
+    """A plain file's, if it is not larger than answers can be."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe must not make us wait
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            raise ValueError(f"it is no plain file of {MOST_BYTES:,} bytes at most")
+            raise ValueError(f"it is not a plain file of {MOST_BYTES:,} bytes at most")
         return file.read(MOST_BYTES)

@@ -38,7 +38,7 @@ class How:
     Attributes:
         kit: id of the kit whose questions are asked.
         classes: the kit's names of its classes; of a suspect with other classes, as many names as it has.
-        say: is told what is found out about an API and what is waited for.
+        say: is called with what is found out about an API and what is waited for.
         described: whether the interface was described, so that its values are taken as they are.
         budget: queries that an API may be charged over all runs.
         ledger: an API's; by default a file of its own in ``LEDGERS``.

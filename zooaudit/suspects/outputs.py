@@ -101,11 +101,11 @@ def _whole(scores: Tensor) -> bool:
     return bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < SUM_TOLERANCE).all())
 
 
-def valued(scores: Tensor, output: Output, name: str, told: bool = False) -> Tensor:
+def valued(scores: Tensor, output: Output, name: str, stated: bool = False) -> Tensor:
     """Scores ``[n, K']`` as logits or probabilities, as ``output.values`` says they are.
 
     Args:
-        told: an interface may round them or leave some out, so that rows need not sum to 1.
+        stated: an interface may round them or leave some out, so that rows need not sum to 1.
 
     Raises:
         AnswersError: they are not what is said.
@@ -123,9 +123,9 @@ def valued(scores: Tensor, output: Output, name: str, told: bool = False) -> Ten
         return scores  # the softmax of log-probabilities is the probabilities
     shares = scores / 100 if values == "percentages" else scores
     bounded = bool(((shares >= 0) & (shares <= 1 + SUM_TOLERANCE)).all())
-    if not bounded or not (told or _whole(shares) or _nearly(shares, values)):
+    if not bounded or not (stated or _whole(shares) or _nearly(shares, values)):
         raise AnswersError.of(f"values {found}", f"what output.values says of {name}: {values}{'' if not bounded else hint}")
-    return shares if told or _whole(shares) else shares / shares.sum(1, keepdim=True)
+    return shares if stated or _whole(shares) else shares / shares.sum(1, keepdim=True)
 
 
 def _nearly(shares: Tensor, values: str) -> bool:
@@ -137,7 +137,7 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
     """Of scores ``[n, K']`` the columns of the kit's classes, ``[n, K]``: logits as they are, probabilities divided by what they sum to.
 
     So both ways the answers say how likely each of the kit's classes is, given that it is one of these: what models that know only these
-    say, and what they are compared by. Values that an interface tells (``told``: rounded, the likeliest few, a label) are not divided:
+    say, and what they are compared by. Values that an interface tells (``stated``: rounded, the likeliest few, a label) are not divided:
     they would look as if it told more than it does. What the kit has and the model has not is 0.
 
     Raises:

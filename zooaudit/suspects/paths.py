@@ -32,17 +32,17 @@ def check_path(path: str) -> None:
     except RecursionError as error:
         raise ConfigError(f"answers is {path[:40]!r}..., which is nested too deeply; expected a JMESPath") from error
     except JMESPathError as error:
-        raise ConfigError(f"answers is {path!r}, which is no JMESPath: {str(error).splitlines()[0]}") from error
+        raise ConfigError(f"answers is {path!r}, which is not a JMESPath: {str(error).splitlines()[0]}") from error
 
 
-def found_by(path: str, told: Any) -> Any:
+def found_by(path: str, data: Any) -> Any:
     """What a path finds in an answer.
 
     Raises:
         AnswersError: it would be far larger than the answer itself.
         JMESPathError, ValueError, TypeError, RecursionError: it cannot be followed there.
     """
-    return Bounded(told).visit(jmespath.compile(path).parsed, told)
+    return Bounded(data).visit(jmespath.compile(path).parsed, data)
 
 
 class Bounded(TreeInterpreter):  # type: ignore[misc]

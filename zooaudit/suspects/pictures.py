@@ -28,7 +28,7 @@ NUMBERS = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT
 
 
 def png(image: Tensor) -> bytes:
-    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is no multiple of 1 / 255 is rounded."""
+    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is not a multiple of 1 / 255 is rounded."""
     return _packed(image, "PNG")
 
 

@@ -87,7 +87,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 def _none() -> AnswersError:
-    return AnswersError.of("bytes that are no protobuf", "messages of the Open Inference Protocol")
+    return AnswersError.of("bytes that are not protobuf", "messages of the Open Inference Protocol")
 
 
 def metadata_of(message: bytes) -> dict[str, Any]:

@@ -213,4 +213,4 @@ KINDS: dict[Any, Kind] = {
     Mapping[str, str]: Kind((dict,), "a table of names and texts"),
     Any: Kind((object,), "anything"),
 }
-"""By the type of a field; fields of other types are no settings."""
+"""By the type of a field; fields of other types are not settings."""

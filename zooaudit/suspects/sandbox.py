@@ -67,7 +67,7 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
     from zooaudit.suspects.named_nets import is_named
 
     if path.suffix not in KINDS:
-        raise ModelError(f"{path.name} is no model that is taken; expected {' or '.join(KINDS)}")
+        raise ModelError(f"{path.name} is not a model file that is taken; expected {' or '.join(KINDS)}")
     if path.suffix == ".safetensors" and not is_named(how.factory):
         raise ModelError(f"weights go into a net by name, and this is {how.factory or 'none'!r}; expected timm:NAME or torchvision:NAME")
     folder = path.parent

@@ -1,4 +1,4 @@
-"""What a status that is no success means: whether the question was answered and paid for, and whether asking again may help. Pure."""
+"""What a status that is not a success means: whether the question was answered and paid for, and whether asking again may help. Pure."""
 
 import json
 from collections.abc import Mapping

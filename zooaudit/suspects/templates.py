@@ -27,7 +27,7 @@ def check_template(template: Any) -> None:
     """Refuse a template that would make far more of a request than its images, before anything is made of it.
 
     Raises:
-        ConfigError: too many places for images, values, characters or levels, or something that is no JSON.
+        ConfigError: too many places for images, values, characters or levels, or something that is not JSON.
     """
     places = values = characters = 0
     pending = [(template, 1)]
@@ -38,7 +38,7 @@ def check_template(template: Any) -> None:
             raise ConfigError(f"the request template has more than {DEEPEST} levels; expected fewer")
         if isinstance(one, dict):
             if wrong := next((k for k in one if not isinstance(k, str)), None):
-                raise ConfigError(f"the request template is no JSON (the name {str(wrong)[:40]!r}); expected texts as names")
+                raise ConfigError(f"the request template is not JSON (the name {str(wrong)[:40]!r}); expected texts as names")
             characters += sum(map(len, one))
             pending += [(inner, level + 1) for inner in one.values()]
         elif isinstance(one, list):
@@ -46,11 +46,11 @@ def check_template(template: Any) -> None:
         elif isinstance(one, str):
             places, characters = places + bool(_placeholder(one)), characters + len(one)
         elif isinstance(one, float) and not math.isfinite(one):
-            raise ConfigError(f"the request template is no JSON ({one}); expected finite numbers")
+            raise ConfigError(f"the request template is not JSON ({one}); expected finite numbers")
         elif isinstance(one, int) and abs(one) > LARGEST:
             raise ConfigError("the request template has a number of more than 64 bits; expected smaller ones")
         elif one is not None and not isinstance(one, int | float):
-            raise ConfigError(f"the request template is no JSON (a {type(one).__name__}); expected texts, numbers, lists and tables")
+            raise ConfigError(f"the request template is not JSON (a {type(one).__name__}); expected texts, numbers, lists and tables")
         for what, found, most in (("places for images", places, MOST_PLACES), ("values", values, MOST_VALUES)):
             if found > most:
                 raise ConfigError(f"the request template has more than {most:,} {what}; expected {most:,} at most")

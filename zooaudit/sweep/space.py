@@ -113,7 +113,7 @@ def parse_space(words: Sequence[str]) -> Space:
     for word in itertools.chain.from_iterable(PRESETS.get(w, (w,)) for w in words):
         name, given, text = word.partition("=")
         if not given or name not in AXES:
-            raise ConfigError(f"{word!r} is no axis and no preset; axes: {', '.join(AXES)}; presets: {', '.join(PRESETS)}")
+            raise ConfigError(f"{word!r} is neither an axis nor a preset; axes: {', '.join(AXES)}; presets: {', '.join(PRESETS)}")
         axes[name] = _values(name, text)
     if not axes:
         raise ConfigError(f"nothing to sweep; give AXIS=VALUE,VALUE or a preset: {', '.join(PRESETS)}")

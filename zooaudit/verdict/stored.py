@@ -21,7 +21,7 @@ def tensors_of(test: TwinTest) -> dict[str, Tensor]:
 
 
 def described(test: TwinTest) -> dict[str, Any]:
-    """What is no tensor, as the manifest holds it."""
+    """What is not a tensor, as the manifest holds it."""
     found = {
         "level": test.level,
         "control_questions": test.control_questions,

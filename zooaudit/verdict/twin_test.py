@@ -250,7 +250,7 @@ class TwinTest:
         """After how many questions the statistic is looked at.
 
         Raises:
-            ConfigError: ``horizon`` is no look.
+            ConfigError: ``horizon`` is not a look.
         """
         if horizon is None:
             return self.looks
@@ -385,15 +385,15 @@ class TwinTest:
     def _comparison(self, questions: list[int], access: Access, by_columns: bool) -> Comparison:
         """Candidates by all that they answer, since their owner sees it; whatever a suspect may be like as its interface tells it."""
 
-        def told(answers: Tensor) -> np.ndarray:
+        def combined(answers: Tensor) -> np.ndarray:
             return features(answers, access, by_columns)
 
         own, others = self.answers[:, questions], self.reference_answers[:, questions]
         ways = [] if access.kind == "label" else [(tempered(own, t), tempered(others, t)) for t in TEMPERATURES]
         if self.behind is not None and self.reference_behind is not None:
             ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
-        rows = [told(others), *(told(changed) for _, changed in ways)]
-        shared = [told(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
+        rows = [combined(others), *(combined(changed) for _, changed in ways)]
+        shared = [combined(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
         groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
         predicted = None if self.predicted is None else features(self.predicted[:, questions], Access(), by_columns)
         return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups), predicted)
@@ -415,7 +415,7 @@ class TwinTest:
     def read_as(self, access: Access | None, answers: Tensor) -> Access:
         """As they are said to be read, or else as the less informative of the control questions and the rest looks, and as labels if
         neither tells less:
-        of an innocent model, what is not told would be taken for what it answers."""
+        of an innocent model, what is not combined would be taken for what it answers."""
         parts = [Access.seen(part) for part in (answers[: self.control_questions], answers[self.control_questions :]) if len(part)]
         if access is None:
             least = [seen for seen in parts if all(seen.within(other) for other in parts)]
@@ -432,7 +432,7 @@ class TwinTest:
             expected = f"[{stops[0]} to {stops[-1]}, {self.num_classes}]: queries, classes"
             raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
         if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
-            raise AnswersError.of("values that are no probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+            raise AnswersError.of("values that are not probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
 
 
 def _best_order(labels: Tensor, given: Tensor, classes: int) -> tuple[np.ndarray, float]:

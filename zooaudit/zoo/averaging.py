@@ -1,7 +1,7 @@
 """Stolen weights averaged with those of another model that began with the same public checkpoint.
 
 Models that were fine-tuned from one checkpoint lie in one basin, so that weights between theirs still work (model soups, Wortsman et al.,
-ICML 2022). BatchNorm's statistics are no weights: they are measured afresh on the thief's images.
+ICML 2022). BatchNorm's statistics are not weights: they are measured afresh on the thief's images.
 """
 
 import torch

@@ -3,7 +3,7 @@
     python -m zooaudit.zoo.call_training FUNCTION SEED THREADS DATA OUT
 
 DATA is a safetensors file of ``images`` and ``labels``, or "-" for a function that reads its own. A process of its own keeps the function
-apart from ours: what it sets in torch ends with it, it can be ended at a time limit, and a crash of it is no worker's.
+apart from ours: what it sets in torch ends with it, it can be ended at a time limit, and a crash of it is not a worker's.
 Whatever it raises is printed in full, and its first line with its type goes into ``OUT.reason``.
 """
 
@@ -44,7 +44,7 @@ def weights_of(made: object) -> dict[str, Tensor]:
     """A module's state as contiguous CPU tensors that share no memory.
 
     Raises:
-        TypeError: it is no module, or its state holds something else than tensors.
+        TypeError: it is not a module, or its state holds something else than tensors.
     """
     if not isinstance(made, nn.Module):
         raise TypeError(f"it returned a {type(made).__name__}; expected a torch.nn.Module")

@@ -100,7 +100,7 @@ def _read(own: OwnTraining, out: Path, dataset: Dataset) -> nn.Module:
     """The module that the run's weights belong to, behind the victim's contract.
 
     Raises:
-        ModelError: there is no such file, it is no safetensors, or not of the factory's module; or this does not answer the images.
+        ModelError: there is no such file, it is not safetensors, or not of the factory's module; or this does not answer the images.
     """
     if not out.is_file():
         raise ModelError(f"{out} is not there, though it ended without an error; expected safetensors")

@@ -30,7 +30,7 @@ function described(data) {
   if (data.get("rate")) suspect.rate = Number(data.get("rate"));
   try {
     return Object.assign(suspect, JSON.parse(data.get("more") || "{}"));
-  } catch { throw new Error("The settings are no JSON; expected an object such as {\"batch\": 8}"); }
+  } catch { throw new Error("The settings are not JSON; expected an object such as {\"batch\": 8}"); }
 }
 
 // Why nothing can be started; "" if something can.

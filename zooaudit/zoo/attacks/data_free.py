@@ -122,7 +122,7 @@ def _disagreement(substitute: nn.Module, thief: Thief, x: Tensor) -> Tensor:
     return apart(substitute(images).float(), thief.victim.ask(images))
 
 
-def apart(logits: Tensor, told: Tensor) -> Tensor:
-    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim told, these about their means."""
-    behind = told.clamp(min=FEWEST).log()
+def apart(logits: Tensor, shown: Tensor) -> Tensor:
+    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim shown, these about their means."""
+    behind = shown.clamp(min=FEWEST).log()
     return (logits - (behind - behind.mean(1, keepdim=True))).abs().sum(1)

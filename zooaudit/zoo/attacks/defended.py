@@ -1,11 +1,11 @@
 """A victim that defends itself while it is asked: it changes its answers, so that who learns from them learns worse.
 
 Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD, maximising angular deviation
-(Orekondy et al., ICLR 2020): within a budget, the answer is told whose gradient, in a surrogate of the thief's model, has the largest angle
+(Orekondy et al., ICLR 2020): within a budget, the answer is shown whose gradient, in a surrogate of the thief's model, has the largest angle
 with the gradient of the true answer; MAD-argmax keeps the most probable class.
 
 *Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients those of the last layer are
-looked at. They are (surrogate's answer - told answer) times what the layer sees, so that the angle is that of the first factors alone: no
+looked at. They are (surrogate's answer - shown answer) times what the layer sees, so that the angle is that of the first factors alone: no
 Jacobian is needed. The paper searches among the corners of all answers that are allowed; with MAD-argmax we look at those corners only
 in which the most probable class is alone, or shares with one other.
 
@@ -72,7 +72,7 @@ def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = Fa
     Args:
         answers: the victim's probabilities ``[n, K]``.
         surrogate: those of the surrogate, of the same images.
-        budget: L1 distance between the told and the true answer at most, in (0, 2].
+        budget: L1 distance between the shown and the true answer at most, in (0, 2].
         keep_label: whether the most probable class must stay so.
     """
     rows = max(1, NUMBERS_AT_ONCE // answers.shape[1] ** 2)
@@ -80,9 +80,9 @@ def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = Fa
     return torch.cat([_turned(a, s, budget, _corners(a, keep_label)) for a, s in parts])
 
 
-def deviation(surrogate: Tensor, true: Tensor, told: Tensor) -> Tensor:
+def deviation(surrogate: Tensor, true: Tensor, shown: Tensor) -> Tensor:
     """Angle in radians between the gradients that two answers give the surrogate's last layer, over the last dimension."""
-    return F.cosine_similarity(surrogate - true, surrogate - told, dim=-1).clamp(-1, 1).acos()
+    return F.cosine_similarity(surrogate - true, surrogate - shown, dim=-1).clamp(-1, 1).acos()
 
 
 def beginner(images: Tensor, classes: int) -> Tensor:
