@@ -1,4 +1,4 @@
-"""Suspects behind APIs, asked as ``zooaudit score`` asks them: by the door's own transport, a ledger of the test's."""
+"""Suspects behind APIs, asked as ``zooaudit score`` asks them: by the transport that it opens, a ledger of the test's."""
 
 import functools
 from collections.abc import Iterator

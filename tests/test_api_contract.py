@@ -24,7 +24,7 @@ def test_numbers_are_sent_as_the_model_wants_them(tmp_path: Path) -> None:
     expected = TorchBlackBox(MODEL, 4).ask((images - 0.5) / 0.25)
     asked = how(tmp_path, input={"mean": [0.5], "std": [0.25]})
     with serving(Stranger(MODEL, THEIRS)) as stranger, OpenSuspect.to(stranger.url + "/v2/models/m/infer", asked) as opened:
-        assert torch.allclose(opened.box.ask(images), expected, atol=1e-6)
+        assert torch.allclose(opened.black_box.ask(images), expected, atol=1e-6)
         assert opened.in_order and opened.said == asked.contract
 
 
@@ -33,7 +33,7 @@ def test_the_kits_classes_are_picked_out_of_its_own(tmp_path: Path) -> None:
     whole = TorchBlackBox(MODEL, 4).ask(images)
     asked = how(tmp_path, ("dresses", "bags", "boots"), classes={"names": list(THEIRS)})
     with serving(Stranger(MODEL, THEIRS)) as stranger, OpenSuspect.to(stranger.url + "/v2/models/m/infer", asked) as opened:
-        found = opened.box.ask(images)
+        found = opened.black_box.ask(images)
         assert not opened.in_order
     picked = whole[:, [3, 1, 0]]
     assert torch.allclose(found, picked / picked.sum(1, keepdim=True), atol=1e-6)
@@ -45,7 +45,7 @@ def test_pictures_hold_no_other_numbers(tmp_path: Path) -> None:
         with pytest.raises(
             ConfigError, match=r"numbers from -\S+ to \S+, which no PNG can hold; expected \[0, 1\]: leave mean, std and range"
         ):
-            opened.box.ask(make_twin_test().questions()[:20])
+            opened.black_box.ask(make_twin_test().questions()[:20])
         assert not stranger.computed
 
 

@@ -163,7 +163,7 @@ def test_a_file_described_by_toml(tmp_path: Path) -> None:
     images = torch.rand(2, 1, 4, 4)
     expected = Affine()(images * 2 - 1)[:, [3, 0, 1]].softmax(1).detach()
     with OpenSuspect.to(str(described), How("k", (1, 4, 4), CLASSES)) as opened:
-        torch.testing.assert_close(opened.box.ask(images), expected)
+        torch.testing.assert_close(opened.black_box.ask(images), expected)
         assert opened.how["said"] == {"input": {"range": [-1, 1]}, "classes": {"columns": [3, 0, 1]}}
     described.write_text('file = "m.safetensors"\nfactori = "x"\n')
     with pytest.raises(ConfigError, match="'factori' is unknown; expected some of file, factory, input, output, classes"):

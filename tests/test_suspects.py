@@ -1,4 +1,4 @@
-"""The one door to a model: what it answers, what it counts, and which weights and factories it lets in."""
+"""The one way to ask a model: what it answers, what it counts, and which weights and factories it lets in."""
 
 import pickle
 import struct

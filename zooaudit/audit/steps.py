@@ -205,7 +205,7 @@ def answers(
     models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
     count: Count = uncounted,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Raw answers ``[views, N, 2, K]`` of each model, through the black-box door; kept as Parquet, and read many at once. What is asked is
+    """Raw answers ``[views, N, 2, K]`` of each model, each through one black box that counts; kept as Parquet, and read many at once. What is asked is
     float in [0, 1], or uint8, which is the same questions.
 
     Args:
@@ -254,12 +254,12 @@ def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
 
 def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> None:
     device = dataset.train.images.device
-    box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
+    black_box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
     with threads(1):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
-        given = ask(box, asked, device).cpu()
-    record(QUERIES, box.queries, asker="auditor")
+        given = ask(black_box, asked, device).cpu()
+    record(QUERIES, black_box.queries, asker="auditor")
     table = answers_table(given, answers_schema(dataset.num_classes))
-    artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": box.queries})
+    artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": black_box.queries})
 
 
 def answers_schema(num_classes: int) -> pa.Schema:

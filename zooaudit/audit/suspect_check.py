@@ -38,7 +38,7 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
     Raises:
         InputError, SuspectError: it cannot be asked.
     """
-    answers = opened.box.ask(control_questions(test)).cpu()
+    answers = opened.black_box.ask(control_questions(test)).cpu()
     if answers.shape[1] != test.num_classes:
         return Noticed()
     found = control(test, answers)
@@ -88,9 +88,9 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
     two: tuple[Variant, str, int] | None = None
     assert opened.loaded is not None and opened.asked is not None
     for variant in variants(opened.loaded, opened.asked):
-        box = TorchBlackBox(variant.module, test.num_classes, name, opened.asked.reading)
+        black_box = TorchBlackBox(variant.module, test.num_classes, name, opened.asked.reading)
         try:
-            answers = box.ask(control_questions(test)).cpu()
+            answers = black_box.ask(control_questions(test)).cpu()
         except InputError:  # it does not take that
             continue
         other = control(test, answers)

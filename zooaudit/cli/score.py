@@ -96,7 +96,7 @@ def _examine(scoring: Scoring, case: Case) -> None:
         return
     else:
         early = not args.ask_everything and len(scoring.names) == 1
-        case.examined = test.examine(opened.box, args.level, scoring.access, args.p_value, args.queries, early, on_look)
+        case.examined = test.examine(opened.black_box, args.level, scoring.access, args.p_value, args.queries, early, on_look)
     case.verdict = case.examined.verdict
 
 
@@ -114,14 +114,14 @@ def _not_judged(scoring: Scoring, case: Case, why: str) -> TwinVerdict:
     """Of a suspect with which something went wrong, or that there was no use in asking."""
     args, test = scoring.args, scoring.kit.twin_test
     level = test.level if args.level is None else args.level
-    asked = Asked(args.access, case.opened.box.queries if case.opened and case.opened.answers is None else 0, scoring.horizon)
+    asked = Asked(args.access, case.opened.black_box.queries if case.opened and case.opened.answers is None else 0, scoring.horizon)
     return cannot_tell(why, test.twins, level, asked, args.p_value)
 
 
 def _by_paper(scoring: Scoring, case: Case) -> None:
     kit, opened = scoring.kit, case.opened
     assert opened is not None
-    answers = ask(opened.box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
+    answers = ask(opened.black_box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
     _, verdict = kit.score_answers(case.shown, answers)
     data = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
     case.facts["paper"] = data | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}

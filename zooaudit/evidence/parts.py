@@ -59,8 +59,8 @@ def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
 def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
     """Whether the victim gives the answers, and has the accuracy, that the kit states of it."""
     test, device = opened.kit.twin_test, dataset.train.images.device
-    box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
-    given = torch.cat([box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
+    black_box = TorchBlackBox(victim.module.to(device), test.num_classes, victim.id)
+    given = torch.cat([black_box.ask(batch.to(device)).cpu() for batch in test.questions().split(500)])
     apart = float((kept(given) - test.answers[0]).abs().max())
     reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
     text = (

@@ -378,24 +378,24 @@ class Auditor:
         pinned = partial(Pinned, host, address, named=self._settings.suspects)
         ledger = self._ledger(id_, self._path(about, id_, audit), about, budget, spending)
         with ledger, client_of(remote, pinned) as client, spending:  # a ledger that is in use opens no client
-            box = ApiBlackBox(
+            black_box = ApiBlackBox(
                 remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned,
                 troubled=lambda trouble: self._note_trouble(id_, trouble),
             )  # fmt: skip
             self._records.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
-            opened = OpenSuspect(box, ledger=ledger)
+            opened = OpenSuspect(black_box, ledger=ledger)
             opened.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
             seen = _noticed(kit, opened, remote.shown, asked)
             found = None
             if not seen.objection:
                 early = not asked.get("ask_everything")
-                found = test.examine(box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, on_look)
+                found = test.examine(black_box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, on_look)
             how = opened.how
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
-            return _not_judged(kit, seen, asked, box.queries) | facts | {"evidence": None}
+            return _not_judged(kit, seen, asked, black_box.queries) | facts | {"evidence": None}
         store, access_ = self._there(), asked.get("access") or SEEN
-        kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(box.came))
+        kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(black_box.came))
         return rendered(found.verdict, seen.hint or order_hint(test, found.answers, opened)) | facts | {"evidence": kept}
 
     def _ledger(self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending") -> Ledger:

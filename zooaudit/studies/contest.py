@@ -138,5 +138,5 @@ def load_one(load: Load, folder: Path, id_: str) -> nn.Module | None:
 
 def asked_all(module: nn.Module, images: Tensor, classes: int) -> Tensor:
     """A model's answers float32 ``[n, classes]`` to float images, some at a time."""
-    box = TorchBlackBox(module, classes)
-    return torch.cat([box.ask(part) for part in images.split(BATCH)])
+    black_box = TorchBlackBox(module, classes)
+    return torch.cat([black_box.ask(part) for part in images.split(BATCH)])

@@ -132,8 +132,8 @@ class _Scene:
         module = load_one(self.load, self.owner.collection.folder / "models", thief.id)
         if module is None:
             return None
-        box = TorchBlackBox(module, self.plain[thief.id].usual.shape[1])
-        return Given(*(torch.cat([box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence)))
+        black_box = TorchBlackBox(module, self.plain[thief.id].usual.shape[1])
+        return Given(*(torch.cat([black_box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence)))
 
     def _changed(self, defence: Defence) -> tuple[Tensor, Tensor]:
         """Questions and usual images as this defence makes them, the same for every thief."""

@@ -1,4 +1,4 @@
-"""How the encoder is read and taught: where its loss acts, on which architecture's models it learns, from how many views, and how much
+"""How the encoder is read and training: where its loss acts, on which architecture's models it learns, from how many views, and how much
 of what comes out is luck (section 4.3, tables 2 and 3)."""
 
 from collections.abc import Iterator
@@ -40,10 +40,10 @@ class Lesson:
 
 
 def encoders(bench: Bench) -> Outcome:
-    """Each reading, taught by 5 + 5 models (as many as there are) of each architecture in turn, from several starts."""
+    """Each reading, trained on 5 + 5 models (as many as there are) of each architecture in turn, from several starts."""
     few = bench.cohort
-    taught = {FEW: few, MANY: _with_more_views(bench, MANY)}
-    rows = [row for lesson in lessons(bench) for row in _rows(bench, lesson, taught[lesson.views], few)]
+    training = {FEW: few, MANY: _with_more_views(bench, MANY)}
+    rows = [row for lesson in lessons(bench) for row in _rows(bench, lesson, training[lesson.views], few)]
     findings = [f for reading in READINGS for f in _findings(bench, reading, [r for r in rows if r["encoder"] == reading])]
     return Outcome(rows, findings, {"encoders.svg": _picture(bench, rows)}, bench.excluded)
 
@@ -70,14 +70,14 @@ def _with_more_views(bench: Bench, views: int) -> Cohort:
     return Cohort(bench.zoo.plan.victim, tuple(models), (), answers, bench.recipe.seed)
 
 
-def _rows(bench: Bench, lesson: Lesson, taught: Cohort, asked: Cohort) -> Iterator[dict[str, Any]]:
+def _rows(bench: Bench, lesson: Lesson, training: Cohort, asked: Cohort) -> Iterator[dict[str, Any]]:
     for reading in READINGS:
         config: EncoderConfig = replace(
             bench.recipe.paper_encoder, name=reading, architectures=(lesson.architecture,), batch_size=lesson.batch
         )
         for start in range(STARTS):
             variant = Variant(config, draw=start)
-            encoder = taught.encoder(replace(variant, views=min(lesson.views, len(taught.answers[taught.victim]))))
+            encoder = training.encoder(replace(variant, views=min(lesson.views, len(training.answers[training.victim]))))
             moved = Cohort(asked.victim, (), asked.suspects, asked.answers, asked.seed, {variant: encoder})
             yield {
                 "encoder": reading, "architecture": lesson.architecture, "lesson": lesson.name, "start": start,
@@ -109,7 +109,7 @@ def _findings(bench: Bench, reading: str, rows: list[dict[str, Any]]) -> Iterato
         mine = [r for r in rows if (r["architecture"], r["lesson"]) == (chief, lesson)]
         low, high, area = (float(np.median([r[k] for r in mine])) for k in ("least_piracy_cell", "greatest_homologous_cell", "auc"))
         yield Finding(
-            f"Piracy models are far more similar than homologous ones in every cell (encoder {reading}, taught by {chief}, {lesson})",
+            f"Piracy models are far more similar than homologous ones in every cell (encoder {reading}, trained on {chief}, {lesson})",
             "tables 2, 3; section 4.3",
             f"piracy over {HIGH:g}, homologous under {LOW:g}, AUC 1",
             f"least piracy cell {spread([r['least_piracy_cell'] for r in mine])}, greatest homologous cell "

@@ -145,8 +145,8 @@ class Run:
 
     def _asked(self, module: nn.Module, images: Tensor) -> Tensor:
         """Answers float32 ``[n, K]`` to images, uint8 or float."""
-        box = TorchBlackBox(module, self.benchmark.classes)
-        return torch.cat([box.ask(to_unit(part) if part.dtype is torch.uint8 else part) for part in images.split(BATCH)])
+        black_box = TorchBlackBox(module, self.benchmark.classes)
+        return torch.cat([black_box.ask(to_unit(part) if part.dtype is torch.uint8 else part) for part in images.split(BATCH)])
 
 
 def comparable(benchmark: Benchmark, found: Found) -> dict[str, list[Pair]]:

@@ -100,9 +100,9 @@ def _knowing(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
     arbiter = Arbiter.of(TorchBlackBox(victim.module, contest.classes).ask, learnt, (victim.images, victim.labels))
     for suspect in suspects:
         if (module := contest.module(suspect)) is not None:
-            box = TorchBlackBox(module, contest.classes)
-            stolen = arbiter.p_value(box.ask) < DATASET_LEVEL
-            data = {"method": INFERENCE, "access": "label", "asked": box.queries, "stolen": None, "first": None}
+            black_box = TorchBlackBox(module, contest.classes)
+            stolen = arbiter.p_value(black_box.ask) < DATASET_LEVEL
+            data = {"method": INFERENCE, "access": "label", "asked": black_box.queries, "stolen": None, "first": None}
             yield _row(owner, suspect) | data | {"over_references": None, "own_rule": stolen}
 
 

@@ -1,6 +1,6 @@
 """The paper's measures where the test is valid: each ranks the victim among its twins (docs/statistics.md), at 1,000 questions.
 
-A measure treats every candidate alike: its own UAP, datapoints and border points. The encoder is one that knows none of them: it was taught
+A measure treats every candidate alike: its own UAP, datapoints and border points. The encoder is one that knows none of them: it was trained
 on another victim, its copies and homologous models, about that victim's questions.
 """
 
@@ -137,7 +137,7 @@ def embedded(encoder: Encoder, candidate: Tensor, suspect: Tensor) -> float:
 
 
 def trained_elsewhere(bench: Bench) -> tuple[dict[str, Encoder], set[str]]:
-    """Each encoder, taught on another victim's fingerprints: its copies stolen, homologous encoder models independent. None without one.
+    """Each encoder, trained on another victim's fingerprints: its copies stolen, homologous encoder models independent. None without one.
 
     Returns:
         The encoders by name, and the ids of the models that they learnt from.

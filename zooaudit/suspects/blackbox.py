@@ -1,4 +1,4 @@
-"""The one door to a model that can only be asked: it checks every answer and counts every query."""
+"""The one way to ask a model that can only be asked: it checks every answer and counts every query."""
 
 from typing import Literal, Protocol
 
@@ -27,7 +27,7 @@ class BlackBox(Protocol):
 
 
 class TorchBlackBox:
-    """A torch module behind the door.
+    """A torch module that is asked as a black box.
 
     Args:
         module: gives logits, or probabilities (rows that are not negative and sum to 1), ``[n, num_classes]``.

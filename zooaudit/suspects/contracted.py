@@ -60,39 +60,39 @@ class ContractedBox:
     """A black box behind a contract, for what is asked over a wire: the same preprocessing, the same choice of columns.
 
     Args:
-        box: takes what ``prepare`` gives and answers with scores of all its classes.
+        black_box: takes what ``prepare`` gives and answers with scores of all its classes.
         geometry_only: channels and size are changed, and pixels stay in [0, 1]: what is sent as PNG has no other numbers.
     """
 
     def __init__(
-        self, box: BlackBox, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "suspect",
+        self, black_box: BlackBox, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "suspect",
         reading: Reading = "guess", geometry_only: bool = False,
     ) -> None:  # fmt: skip
-        self._box, self._prepare, self._contract = box, prepare, contract
+        self._black_box, self._prepare, self._contract = black_box, prepare, contract
         self._columns, self._name, self._reading = tuple(columns), name, reading
         self._form = prepare.geometry if geometry_only else prepare
 
     @property
     def queries(self) -> int:
-        return self._box.queries
+        return self._black_box.queries
 
     def ask(self, images: Tensor) -> Tensor:
         """As :meth:`BlackBox.ask`."""
         result: Reading = self._reading
-        scores = valued(self._box.ask(self._form(images)), self._contract.output, self._name, result == "stated")
+        scores = valued(self._black_box.ask(self._form(images)), self._contract.output, self._name, result == "stated")
         return chosen(scores, self._columns, self._name, result) if self._columns else scores
 
 
 def contracted_box(
-    box: BlackBox, contract: Contract, image_shape: tuple[int, int, int], classes: Sequence[str], name: str = "suspect",
+    black_box: BlackBox, contract: Contract, image_shape: tuple[int, int, int], classes: Sequence[str], name: str = "suspect",
     reading: Reading = "guess", geometry_only: bool = False,
 ) -> BlackBox:  # fmt: skip
-    """``box`` behind a contract; ``box`` itself where the contract says nothing.
+    """``black_box`` behind a contract; ``black_box`` itself where the contract says nothing.
 
     Raises:
         ConfigError: the contract does not fit the images or the kit's classes.
     """
     if contract == Contract():
-        return box
+        return black_box
     prepare, columns = Preprocess(replace(contract.input, batch=0), image_shape), contract.classes.of(classes)
-    return ContractedBox(box, prepare, contract, columns, name, reading, geometry_only)
+    return ContractedBox(black_box, prepare, contract, columns, name, reading, geometry_only)

@@ -33,7 +33,7 @@ LEDGERS = Path("ledgers")
 
 @dataclass(frozen=True)
 class How:
-    """What a opened needs to know.
+    """What opening a suspect needs to know.
 
     Attributes:
         kit: id of the kit whose questions are asked.
@@ -68,7 +68,7 @@ class OpenSuspect:
     """To one suspect; closed after use.
 
     Attributes:
-        box: to ask; None if there are only answers.
+        black_box: to ask; None if there are only answers.
         answers: float32 ``[n, K]`` to the first n questions; None if it can be asked.
         sha256: of its file, "" of an API.
         in_order: whether its columns are taken as the kit's.
@@ -83,8 +83,8 @@ class OpenSuspect:
     said = Contract()
     api: ApiBlackBox | None = None
 
-    def __init__(self, box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
-        self._box, self.answers, self.sha256, self._ledger = box, answers, sha256, ledger
+    def __init__(self, black_box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
+        self._black_box, self.answers, self.sha256, self._ledger = black_box, answers, sha256, ledger
         self._closing: list[Any] = [ledger] if ledger else []
 
     @staticmethod
@@ -118,10 +118,10 @@ class OpenSuspect:
         return _file(how.local(name), how)
 
     @property
-    def box(self) -> BlackBox:
+    def black_box(self) -> BlackBox:
         """What to ask."""
-        assert self._box is not None, "there are only answers"
-        return self._box
+        assert self._black_box is not None, "there are only answers"
+        return self._black_box
 
     @property
     def ledger(self) -> Path | None:

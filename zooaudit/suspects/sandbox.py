@@ -139,8 +139,8 @@ def _asked(folder: Path, asked: dict[str, Any]) -> None:
     classes = tuple(asked["classes"])
     how = Asked(tuple(asked["image_shape"]), classes, reading="stated" if asked["stated"] else "guess")
     loaded = load(folder / asked["file"], asked["factory"] or None, how)
-    box = TorchBlackBox(loaded.module, len(classes), asked["file"], how.reading)
-    save_file({"answers": torch.cat([box.ask(part) for part in images.split(BATCH)]).contiguous()}, folder / ANSWERS)
+    black_box = TorchBlackBox(loaded.module, len(classes), asked["file"], how.reading)
+    save_file({"answers": torch.cat([black_box.ask(part) for part in images.split(BATCH)]).contiguous()}, folder / ANSWERS)
 
 
 def main() -> None:
