@@ -34,9 +34,9 @@ from measure import save, spread
 
 from zooaudit.client import arrow_body
 from zooaudit.kits.kit import Kit, find_kit, read_kit
+from zooaudit.scoring.answers import Job, score_all
 from zooaudit.serving.bodies import ARROW, JSON, RAW, read_rows
 from zooaudit.serving.deployments import AT_ONCE
-from zooaudit.serving.scoring import Job, score_all
 from zooaudit.storage.artifacts import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

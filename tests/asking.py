@@ -40,7 +40,7 @@ def truth(images: torch.Tensor) -> torch.Tensor:
 class Asking:
     """One suspect, for a while."""
 
-    box: ApiBlackBox
+    black_box: ApiBlackBox
     ledger: Ledger
     said: list[str] = field(default_factory=list)
 

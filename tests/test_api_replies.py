@@ -87,24 +87,24 @@ def test_a_batch_that_is_too_large_is_asked_in_smaller_ones(who: str, tmp_path: 
     status, text = TOO_LARGE[who]
     serving, images = Serving(lambda count, number: (status, {}, text.encode()) if count > 5 else None), questions()
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, "batch": 24}, budget=48) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         result = 1 if who == "ONNX Runtime" else 5 if "5" in text and "6553500" not in text and "6291456" not in text else 3
-        assert max(serving.batches) == asked.box.batch == result, "as it said, or halved"
+        assert max(serving.batches) == asked.black_box.batch == result, "as it said, or halved"
         assert asked.ledger.spent == sum(serving.batches) == 24, "what was refused is not charged"
         assert f"is asked {result} images a request from here on" in asked.told
         before = len(serving.times)
-        asked.box.ask(questions(48)[24:])
+        asked.black_box.ask(questions(48)[24:])
         assert len(serving.times) - before == -(-24 // result), "the size that was found is kept"
 
 
 def test_down_to_one_image_and_no_further(tmp_path: Path) -> None:
     serving = Serving(lambda count, number: (413, {}, b"") if count > 1 else None)
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}, budget=24) as asked:
-        assert torch.allclose(asked.box.ask(questions()), truth(questions()), atol=1e-6) and set(serving.batches) == {1}
+        assert torch.allclose(asked.black_box.ask(questions()), truth(questions()), atol=1e-6) and set(serving.batches) == {1}
     serving.refuse = refusing(413, "")
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}, name="2.sqlite") as asked:
         with pytest.raises(SuspectError, match="a request of one image is too much for it already"):
-            asked.box.ask(questions())
+            asked.black_box.ask(questions())
         assert asked.ledger.spent == 0
 
 
@@ -130,7 +130,7 @@ def test_a_413_is_heard_though_the_server_does_not_read_the_body(tmp_path: Path)
         connection.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
     with spoken(speak) as url, asking(tmp_path, {"url": url + PREDICT, "batch": 120}, budget=120) as asked:
-        assert len(asked.box.ask(questions(120))) == 120 and asked.ledger.spent == 120
+        assert len(asked.black_box.ask(questions(120))) == 120 and asked.ledger.spent == 120
         assert max(asked_of) > 20_000
 
 
@@ -138,13 +138,13 @@ def test_requests_are_sized_by_bytes(tmp_path: Path) -> None:
     serving, images = Serving(), questions()
     settings = {"batch": 24, "largest_request": 2_000}
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, **settings}, budget=24) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert max(serving.sizes) <= 2_000 < 2 * max(serving.sizes) and sum(serving.batches) == 24
         assert "for at most 2,000 bytes" in asked.told
     large = torch.rand(3, 1, 20, 20)
     speak = answering(b'{"predictions": [[0.7, 0.1, 0.1, 0.1]]}')
     with spoken(speak) as url, asking(tmp_path, {"url": url + PREDICT, **settings}, name="2.sqlite") as asked:
-        assert len(asked.box.ask(large)) == 3, "an image that is larger alone is asked nevertheless"
+        assert len(asked.black_box.ask(large)) == 3, "an image that is larger alone is asked nevertheless"
 
 
 @pytest.mark.parametrize(
@@ -167,14 +167,14 @@ NEVER = (300, 301, 302, 303, 304, 307, 308, 400, 401, 402, 403, 404, 405, 406, 4
 def test_answers_are_read_whatever_the_success_is_called(status: int, tmp_path: Path) -> None:
     serving, images = Serving(dress=lambda body: (status, {}, body)), questions(4)
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 4
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 4
 
 
 @pytest.mark.parametrize("status", [*BUSY, *LOST])
 def test_what_may_pass_is_tried_again_and_charged_if_it_may_have_been_answered(status: int, tmp_path: Path) -> None:
     serving, images = Serving(refusing(status, "oops", times=2)), questions(4)
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6) and len(serving.times) == 3
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and len(serving.times) == 3
         assert (asked.ledger.spent, asked.ledger.lost) == ((12, 8) if status in LOST else (4, 0))
 
 
@@ -185,7 +185,7 @@ def test_what_will_never_be_answered_is_said_at_once(status: int, tmp_path: Path
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
         says = "it points to /elsewhere, which is not followed" if away else f"answers {status}"
         with pytest.raises(SuspectError, match=says):
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert len(serving.times) == 1 and asked.ledger.spent == 0
 
 
@@ -194,7 +194,7 @@ def test_a_success_without_answers_is_charged(status: int, tmp_path: Path) -> No
     serving = Serving(refusing(status, ""))
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
         with pytest.raises(AnswersError, match=rf"nothing in them \(status {status}\)") as error:
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert asked.ledger.lost == 4 and ("asynchronous" in str(error.value)) == (status == 202)
 
 
@@ -205,7 +205,7 @@ def test_sagemakers_wrapped_statuses_and_throttling(tmp_path: Path) -> None:
     ):
         serving = Serving(refusing(status, text, times=1))
         with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}, name=f"{number}.sqlite") as asked:
-            assert len(asked.box.ask(questions(4))) == 4 and asked.ledger.spent == spent
+            assert len(asked.black_box.ask(questions(4))) == 4 and asked.ledger.spent == spent
 
 
 def test_what_it_said_is_told_on_one_line_without_what_was_sent(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_what_it_said_is_told_on_one_line_without_what_was_sent(tmp_path: Path) 
     settings = {"headers": {"X-Secret": "hush-hush"}}
     says = pytest.raises(SuspectError, match=r"answers 400: no \[31m\*\*\* please$")
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, **settings}) as asked, says:
-        asked.box.ask(questions(4))
+        asked.black_box.ask(questions(4))
 
 
 # Not now, not yet
@@ -265,7 +265,7 @@ def test_a_wait_is_heeded_in_every_form(form: str) -> None:
 def test_a_wait_is_kept_to(headers: dict[str, str], text: str, tmp_path: Path) -> None:
     serving = Serving(refusing(503, text, times=1, headers=headers))
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
-        asked.box.ask(questions(4))
+        asked.black_box.ask(questions(4))
     assert 0.4 <= serving.times[1] - serving.times[0] < 3
 
 
@@ -283,7 +283,7 @@ def test_a_model_that_loads_is_waited_for_beyond_the_retries(who: str, tmp_path:
     status, text = LOADING[who]
     serving, images = Serving(refusing(status, text, times=4)), questions(4)
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, "retries": 1}, budget=4) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 4
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 4
         assert asked.told.count("its model is loading") == 4 and "of 20 s so far" in asked.told
 
 
@@ -292,7 +292,7 @@ def test_a_model_that_never_loads_is_left_when_patience_ends_and_not_before(tmp_
     started = time.monotonic()
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, "patience_s": 0.7}) as asked:
         with pytest.raises(SuspectError, match=r"was still loading after 1 s \(patience_s = 0.7\); answers so far are kept"):
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert 0.7 <= time.monotonic() - started < 5 and asked.ledger.spent == 0 and "says for 600 s" in asked.told
 
 
@@ -310,7 +310,7 @@ def test_metadata_of_a_model_that_loads_are_waited_for(tmp_path: Path) -> None:
         return 200, {}, json.dumps({"outputs": [{"name": "p", "data": [0.7, 0.1, 0.1, 0.1] * tensor["shape"][0]}]}).encode()
 
     with scripted(script) as url, asking(tmp_path, {"url": url + "/v2/models/m/infer", "retries": 0}) as asked:
-        assert len(asked.box.ask(questions(4))) == 4 and asked.ledger.spent == 4
+        assert len(asked.black_box.ask(questions(4))) == 4 and asked.ledger.spent == 4
 
 
 # In other words
@@ -340,7 +340,7 @@ def test_answers_are_read_in_any_coding(coded: str, tmp_path: Path) -> None:
     headers, code = CODED[coded]
     serving, images = Serving(dress=lambda body: (200, headers, code(body))), questions()
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
 
 
 def test_names_are_read_in_the_charset_that_the_server_names(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_names_are_read_in_the_charset_that_the_server_names(tmp_path: Path) -> 
     settings = {"classes": ["Stiefel für Damen", "bag", "coat", "dress"]}
     serving = Serving(dress=lambda body: (200, {"Content-Type": 'application/json; charset="ISO-8859-1"'}, reply.encode("latin-1")))
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT, **settings}) as asked:
-        assert asked.box.ask(questions(4))[:, 0].tolist() == [1.0] * 4
+        assert asked.black_box.ask(questions(4))[:, 0].tolist() == [1.0] * 4
 
 
 BOMB = b"0" * 200_000_000
@@ -373,7 +373,7 @@ def test_a_body_that_is_no_answer_is_bounded_and_an_error_of_one_line(name: str,
     serving = Serving(dress=lambda _: (200, headers, packed))
     with scripted(serving.script) as url, asking(tmp_path, {"url": url + PREDICT}) as asked:
         with pytest.raises(AnswersError, match=says) as error:
-            asked.box.ask(questions(1))
+            asked.black_box.ask(questions(1))
         assert "\n" not in str(error.value) and asked.ledger.lost == 1
 
 
@@ -416,9 +416,9 @@ def test_endless_bodies_end(tmp_path: Path) -> None:
 
     more = pytest.raises(AnswersError, match="more than")
     with spoken(endless(0, b"0" * 65_536)) as url, asking(tmp_path, {"url": url + PREDICT}) as asked, more:
-        asked.box.ask(questions(1))
+        asked.black_box.ask(questions(1))
     settings: dict[str, Any] = {"timeout_s": 0.3, "retries": 0}
     with spoken(endless(0.05, b"0")) as url, asking(tmp_path, {"url": url + PREDICT, **settings}, name="2.sqlite") as asked:
         with pytest.raises(SuspectError, match=r"not all of the answer within 0\.3 s"):
-            asked.box.ask(questions(1))
+            asked.black_box.ask(questions(1))
         assert asked.ledger.lost == 1

@@ -78,7 +78,7 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_an_aws_signature_is_what_botocore_computes_at_the_other_end(path: str, credentials: None, tmp_path: Path) -> None:
     server, images = Sagemaker(), questions()
     with scripted(server.script) as url, asking(tmp_path, {"url": url + path, **AWS}) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert server.asked and all(a.headers["Content-Type"] == "application/json" for a in server.asked)
 
 
@@ -86,7 +86,7 @@ def test_a_session_token_is_signed_and_sent(credentials: None, tmp_path: Path, m
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     server = Sagemaker(token=TOKEN)
     with scripted(server.script) as url, asking(tmp_path, {"url": url + INVOKE, **AWS}) as asked:
-        assert len(asked.box.ask(questions(4))) == 4
+        assert len(asked.black_box.ask(questions(4))) == 4
 
 
 def test_credentials_of_a_profile(credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +96,7 @@ def test_credentials_of_a_profile(credentials: None, tmp_path: Path, monkeypatch
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "keys"))
     with scripted(Sagemaker().script) as url:
         with asking(tmp_path, {"url": url + INVOKE, **AWS, "aws_profile": "audit"}) as asked:
-            assert len(asked.box.ask(questions(4))) == 4
+            assert len(asked.black_box.ask(questions(4))) == 4
         with pytest.raises(ConfigError, match=r"cannot be read \(ProfileNotFound\); is aws_profile right"):
             opened(remote_of({"url": url + INVOKE, **AWS, "aws_profile": "other"}, CLASSES))
         with pytest.raises(ConfigError, match="there are no AWS credentials; set AWS_ACCESS_KEY_ID"), asking(tmp_path, {"url": url, **AWS}):
@@ -111,7 +111,7 @@ def test_a_wrong_signature_is_said_and_no_secret_with_it(
     server = Sagemaker(token=TOKEN, key=KEY if wrong else "another")
     with scripted(server.script) as url, asking(tmp_path, {"url": url + INVOKE, **AWS, **wrong}) as asked:
         with pytest.raises(SuspectError, match="answers 403; are the AWS credentials this account's") as error:
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert asked.ledger.spent == 0 and TOKEN not in str(error.value) and KEY not in str(error.value)
     assert not any(s.encode() in p.read_bytes() for p in tmp_path.iterdir() for s in (KEY, TOKEN))
 
@@ -199,7 +199,7 @@ def test_a_token_is_fetched_once_for_all_threads(in_body: bool, tmp_path: Path, 
     tokens, images = Tokens(), questions()
     more = {"oauth_scope": "ask more", "oauth_audience": "https://api", "oauth_body": in_body}
     with places(tokens, monkeypatch, **more) as settings, asking(tmp_path, settings) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 24
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 24
     (form,) = tokens.asked
     assert form["scope"] == ["ask more"] and form["audience"] == ["https://api"] and ("client_secret" in form) == in_body
     assert not any(s in p.read_bytes() for p in tmp_path.iterdir() for s in (b"token-number", b"s3cret"))
@@ -208,35 +208,35 @@ def test_a_token_is_fetched_once_for_all_threads(in_body: bool, tmp_path: Path, 
 def test_a_token_is_renewed_before_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = Tokens(life_s="0.5")
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings) as asked:
-        asked.box.ask(questions(4))
+        asked.black_box.ask(questions(4))
         time.sleep(0.46)  # in the last tenth of its life
-        asked.box.ask(questions(8)[4:])
+        asked.black_box.ask(questions(8)[4:])
         assert len(tokens.given) == 2 and asked.ledger.spent == 8
 
 
 def test_a_token_that_is_taken_back_is_renewed_once_and_nothing_charged_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = Tokens(life_s=None)
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings) as asked:
-        asked.box.ask(questions(4))
+        asked.black_box.ask(questions(4))
         tokens.valid.clear()
-        asked.box.ask(questions(8)[4:])
+        asked.black_box.ask(questions(8)[4:])
         assert len(tokens.given) == 2 and asked.ledger.spent == 8
     tokens = Tokens()
     monkeypatch.setattr(Tokens, "suspect", lambda self, asked: (401, {}, asked.headers["Authorization"].encode()))
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, name="2.sqlite") as asked:
         with pytest.raises(SuspectError, match=r"answers 401; may this client ask it, .*: Bearer \*\*\*$"):
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert len(tokens.given) == 2, "once"
 
 
 def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens = Tokens(trouble=[(503, {}, b""), (429, {"Retry-After": "0.2"}, b"")])
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, budget=4) as asked:
-        assert len(asked.box.ask(questions(4))) == 4 and len(tokens.asked) == 3
+        assert len(asked.black_box.ask(questions(4))) == 4 and len(tokens.asked) == 3
     with places(tokens, monkeypatch, oauth_url="http://127.0.0.1:9/token", retries=1) as settings:
         away = pytest.raises(SuspectError, match=r"is not asked: the token server http://127.0.0.1:9/token does not answer .*, 2 times")
         with asking(tmp_path, settings, name="away.sqlite") as asked, away:
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
     for number, (reply, says) in enumerate(
         (
             (
@@ -252,13 +252,13 @@ def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, mon
         tokens.trouble = [reply]
         with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, name=f"{number}.sqlite") as asked:
             with pytest.raises(SuspectError, match=says):
-                asked.box.ask(questions(4))
+                asked.black_box.ask(questions(4))
             assert asked.ledger.spent == 0
     monkeypatch.setattr(Tokens, "script", lambda self, asked: (401, {}, b'{"error": "invalid_client"}'))
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, name="w.sqlite") as asked:
         monkeypatch.setenv("CLIENT_SECRET", "wrong-secret")
         with pytest.raises(SuspectError, match="invalid_client") as error:
-            asked.box.ask(questions(4))
+            asked.black_box.ask(questions(4))
         assert "secret/of" not in str(error.value) and "wrong" not in str(error.value)
 
 
@@ -281,10 +281,10 @@ def test_tokens_go_over_grpc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with places(tokens, monkeypatch) as settings, over_grpc(triton) as url:
         tokens.given.append("token-number-0")
         with asking(tmp_path, settings | {"url": url}) as asked:
-            assert len(asked.box.ask(questions(4))) == 4
+            assert len(asked.black_box.ask(questions(4))) == 4
         triton.key = "token-number-3"  # the second that it is given from here on
         with asking(tmp_path, settings | {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite") as asked:
-            assert len(asked.box.ask(questions(4))) == 4 and asked.ledger.spent == 4
+            assert len(asked.black_box.ask(questions(4))) == 4 and asked.ledger.spent == 4
 
 
 def test_a_key_signs_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,5 +299,5 @@ def test_a_key_signs_metadata_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     triton.script = script  # type: ignore[method-assign]
     key = {"key_env": "SUSPECT_KEY", "key_header": "X-Api-Key", "key_prefix": ""}
     with over_http(triton) as url, asking(tmp_path, {"url": url, **key}) as asked:
-        asked.box.ask(questions(4))
+        asked.black_box.ask(questions(4))
     assert seen == {("GET", "right-key"), ("POST", "right-key")}

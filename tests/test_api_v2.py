@@ -62,7 +62,7 @@ def test_what_a_model_tells_of_itself_is_heeded_and_said(kind: str, over: str, t
     made, settings, says = KINDS[kind]
     triton, images = Triton(MODEL, **made), questions()
     with OVER[over](triton) as url, asking(tmp_path, {"url": url, "batch": 8, **settings}) as asked:
-        found = asked.box.ask(images)
+        found = asked.black_box.ask(images)
         assert torch.allclose(found, truth(images), atol=2e-3 if kind == "FP16" else 1e-6)
         assert says in asked.told and bool(says) == bool(asked.said)
         assert triton.batches and max(triton.batches) <= (40 if kind == "a batch of forty" else triton.most or 8)
@@ -78,18 +78,18 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
     )
     with OVER[over](triton) as url:
         with asking(tmp_path, {"url": url}) as asked:
-            asked.box.ask(images[:8])
+            asked.black_box.ask(images[:8])
             assert asked.ledger.seen == first
         with asking(tmp_path, {"url": url}) as asked:
-            asked.box.ask(images[:8])
+            asked.black_box.ask(images[:8])
             assert asked.ledger.seen == first and not asked.said, "all answers are there, and nobody is asked anything"
         triton.datatype, triton.divide = "FP32", 1.0
         with asking(tmp_path, {"url": url}) as asked:
-            asked.box.ask(images)
+            asked.black_box.ask(images)
             assert asked.ledger.seen[:2] == first and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
             assert "tells of itself otherwise than when it was first asked" in asked.told
         with asking(tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite") as asked:
-            asked.box.ask(images)
+            asked.black_box.ask(images)
             assert asked.ledger.seen == ()
 
 
@@ -103,7 +103,7 @@ def test_what_a_stranger_calls_its_tensors_is_kept_on_one_short_line() -> None:
 def test_images_that_fill_up_a_batch_are_charged_but_change_no_answer(tmp_path: Path) -> None:
     triton, images = Triton(MODEL, shape=[7, 1, 4, 4], most=0), questions(10)
     with over_http(triton) as url, asking(tmp_path, {"url": url}) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert triton.batches == [7, 7] and asked.ledger.spent == 14
 
 
@@ -114,7 +114,7 @@ def test_tensors_are_binary_where_the_server_takes_them(tmp_path: Path) -> None:
     ):
         triton = Triton(MODEL, binary=binary)
         with over_http(triton) as url, asking(tmp_path, {"url": url, **settings}, name=f"{number}.sqlite") as asked:
-            assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+            assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert set(triton.bodies) == {expected}, settings
 
 
@@ -140,7 +140,7 @@ def test_what_does_not_go_together_is_said_before_anything_is_asked(wrong: str, 
     triton = Triton(MODEL, **made)
     with OVER[over](triton) as url, asking(tmp_path, {"url": url, **settings}) as asked:
         with pytest.raises(ConfigError, match=says) as error:
-            asked.box.ask(questions())
+            asked.black_box.ask(questions())
         assert "\n" not in str(error.value) and triton.batches == [] and asked.ledger.spent == 0
 
 
@@ -148,10 +148,10 @@ def test_another_number_of_classes_is_found_before_anything_is_asked(tmp_path: P
     triton = Triton(MODEL, outputs=[("p", "FP32", [-1, 1001])])
     with over_http(triton) as url, asking(tmp_path, {"url": url}) as asked:
         with pytest.raises(ColumnsError, match="1001 numbers"):
-            asked.box.ask(questions())
+            asked.black_box.ask(questions())
         assert asked.ledger.spent == 0
     with over_http(triton) as url, asking(tmp_path, {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite") as asked:
-        assert len(asked.box.ask(questions())) == 24, "metadata that are wrong need not be heeded"
+        assert len(asked.black_box.ask(questions())) == 24, "metadata that are wrong need not be heeded"
 
 
 def test_a_batch_that_is_too_large_is_asked_in_smaller_ones_though_nothing_was_told(tmp_path: Path) -> None:
@@ -160,8 +160,8 @@ def test_a_batch_that_is_too_large_is_asked_in_smaller_ones_though_nothing_was_t
         triton.config = lambda request, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, "")  # type: ignore[method-assign]
         settings = {"metadata": False, "input": "pixels", "batch": 16}
         with over(triton) as url, asking(tmp_path, {"url": url, **settings}, budget=24, name=f"{over.__name__}.sqlite") as asked:
-            assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
-            assert max(triton.batches) == 5 and asked.ledger.spent == 24 and asked.box.batch == 5
+            assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
+            assert max(triton.batches) == 5 and asked.ledger.spent == 24 and asked.black_box.batch == 5
             assert "must be <= 5" in asked.told and "asked 5 images a request from here on" in asked.told
 
 
@@ -172,13 +172,13 @@ def test_answers_that_are_not_raw_are_read_too(tmp_path: Path) -> None:
     for kind in ("FP32", "FP64"):
         triton, images = Triton(MODEL, raw=False, outputs=[("p", kind, [-1, 4])]), questions()
         with over_grpc(triton) as url, asking(tmp_path, {"url": url}, name=f"{kind}.sqlite") as asked:
-            assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+            assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
 
 
 def test_a_grpc_server_that_takes_short_messages_only(tmp_path: Path) -> None:
     triton, images = Triton(MODEL, largest=400), questions()
     with over_grpc(triton) as url, asking(tmp_path, {"url": url, "batch": 24}, budget=24) as asked:
-        assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert max(triton.batches) == 3 and asked.ledger.spent == 24 and "larger than max" in asked.told
 
 
@@ -187,17 +187,17 @@ def test_grpc_statuses_are_charged_retried_or_said(tmp_path: Path) -> None:
     triton, images = Triton(MODEL), questions(4)
     with over_grpc(triton) as url, asking(tmp_path, {"url": url, "retries": 3}) as asked:
         triton.trouble = [(status.RESOURCE_EXHAUSTED, "quota", ("retry-after", "0.2")), (status.INTERNAL, "oops")]
-        asked.box.ask(images)
+        asked.black_box.ask(images)
         assert (asked.ledger.spent, asked.ledger.lost) == (8, 4), "what may have been computed is charged, what was turned away is not"
         triton.trouble = [(status.UNAVAILABLE, "model m is not ready")] * 6
-        asked.box.ask(questions(8)[4:])
+        asked.black_box.ask(questions(8)[4:])
         assert asked.ledger.spent == 12 and "its model is loading" in asked.told, "more often than it is retried"
         triton.trouble = [(status.PERMISSION_DENIED, "not you")]
         with pytest.raises(SuspectError, match=r"answers PERMISSION_DENIED \(not you\)"):
-            asked.box.ask(questions(12)[8:])
+            asked.black_box.ask(questions(12)[8:])
         assert asked.ledger.spent == 12
     with pytest.raises(SuspectError, match="cannot be reached"), asking(tmp_path, {"url": url, "retries": 1}) as asked:
-        asked.box.ask(questions(16)[12:])
+        asked.black_box.ask(questions(16)[12:])
 
 
 def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,11 +206,11 @@ def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("SUSPECT_KEY", "wrong-key")
         with asking(tmp_path, {"url": url, "key_env": "SUSPECT_KEY"}) as asked:
             with pytest.raises(SuspectError, match=r"UNAUTHENTICATED .*is the key in SUSPECT_KEY") as error:
-                asked.box.ask(questions(4))
+                asked.black_box.ask(questions(4))
             assert "wrong-key" not in str(error.value)
         monkeypatch.setenv("SUSPECT_KEY", "right-key")
         with asking(tmp_path, {"url": url, "key_env": "SUSPECT_KEY"}) as asked:
-            assert len(asked.box.ask(questions(4))) == 4
+            assert len(asked.black_box.ask(questions(4))) == 4
         with pytest.raises(ConfigError, match="gRPC in plain text, and the key would be readable on the way; use grpcs"):
             opened(remote_of({"url": "grpc://models.example:8001/m", "key_env": "SUSPECT_KEY"}, CLASSES))
 
@@ -251,10 +251,10 @@ def test_keys_go_over_an_encrypted_channel_that_is_trusted(tmp_path: Path, monke
     settings = {"key_env": "SUSPECT_KEY", "retries": 0, "timeout_s": 5.0}
     with over_grpc(triton, grpc.ssl_server_credentials([certificates(tmp_path)])) as url:
         with asking(tmp_path, {"url": url, "ca": str(tmp_path / "ca.pem"), **settings}) as asked:
-            assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+            assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         away = pytest.raises(SuspectError, match="cannot be reached")
         with asking(tmp_path, {"url": url, **settings, "metadata": False}, name="2.sqlite") as asked, away:
-            asked.box.ask(images)
+            asked.black_box.ask(images)
         assert asked.ledger.budget == 10_000 and sum(triton.batches) == 4
 
 

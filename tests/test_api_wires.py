@@ -187,7 +187,7 @@ def test_every_description_on_the_page_is_asked_as_it_stands(url: str, services:
     assert isinstance(read_remote(tmp_path / "theirs.toml", CLASSES), Remote)
     images = questions()
     with described(EXAMPLES[url], tmp_path) as settings, asking(tmp_path, settings, budget=24) as asked:
-        found = asked.box.ask(images)
+        found = asked.black_box.ask(images)
         expected = torch.tensor([[0.7, 0.1, 0.1, 0.1]] * 24) if "jpeg" in EXAMPLES[url] else truth(images)
         assert torch.allclose(found, expected, atol=1e-5) and asked.ledger.spent == 24
 
@@ -197,11 +197,11 @@ def test_an_audit_that_was_cut_off_asks_nothing_again_whatever_is_spoken(url: st
     images = questions()
     with described(EXAMPLES[url], tmp_path) as settings:
         with asking(tmp_path, settings, budget=24) as asked:
-            first = asked.box.ask(images[:16])
+            first = asked.black_box.ask(images[:16])
         before = len(services.count)
         with asking(tmp_path, settings, budget=24) as asked:
-            assert torch.equal(asked.box.ask(images[:16]), first) and len(services.count) == before
-            assert len(asked.box.ask(images)) == 24 and asked.ledger.spent == 24
+            assert torch.equal(asked.black_box.ask(images[:16]), first) and len(services.count) == before
+            assert len(asked.black_box.ask(images)) == 24 and asked.ledger.spent == 24
 
 
 def test_the_page_has_every_setting_and_every_protocol() -> None:
@@ -246,7 +246,7 @@ def test_templates_in_many_forms(form: str, tmp_path: Path, monkeypatch: pytest.
 
     settings = {"url": "https://forms.example/ask", "protocol": "template", "request": request, "batch": 4}
     with standing(Written(MODEL, THEIRS, told_by=told), monkeypatch), asking(tmp_path, settings) as asked:
-        assert torch.allclose(asked.box.ask(questions(4)), torch.tensor([ONE] * 4))
+        assert torch.allclose(asked.black_box.ask(questions(4)), torch.tensor([ONE] * 4))
     assert len(bodies) == requests and all(right(b) for b in bodies)
 
 
@@ -258,7 +258,7 @@ def test_a_batch_of_numbers_as_npy(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     settings = {"url": "https://npy.example/ask", "protocol": "raw", "media": "application/x-npy"}
     written = Written(MODEL, THEIRS, told_by=told)
     with standing(written, monkeypatch), asking(tmp_path, settings) as asked:
-        assert torch.allclose(asked.box.ask(questions()), truth(questions()), atol=1e-6) and written.count == [24]
+        assert torch.allclose(asked.black_box.ask(questions()), truth(questions()), atol=1e-6) and written.count == [24]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +322,7 @@ def test_an_audit_that_is_killed_goes_on_over_http_and_grpc(tmp_path: Path) -> N
             with asking(tmp_path, {"url": url}, name=f"{kind}.sqlite") as asked:
                 kept = asked.ledger.spent - asked.ledger.lost
                 assert 0 < kept <= seen < 60 and seen - kept <= asked.ledger.lost, "all but what was under way, which is charged"
-                assert torch.allclose(asked.box.ask(images), truth(images), atol=1e-6)
+                assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
                 assert sum(triton.batches) == seen + 60 - kept
 
 

@@ -67,7 +67,7 @@ def test_a_key_goes_to_the_suspect_and_into_no_error_ledger_or_line(tmp_path: Pa
     with scripted(echo) as url, asking(tmp_path, {"url": f"{url}/v1/models/m:predict?key={WRITTEN}"}) as asked:
         wrong = pytest.raises(SuspectError, match=r"\?key=\*\*\* answers 400")
         with wrong as caught:
-            asked.box.ask(questions(2))
+            asked.black_box.ask(questions(2))
     assert paths == [f"/v1/models/m:predict?key={WRITTEN}"]
     files = b"".join(p.read_bytes() for p in tmp_path.iterdir())
     for secret in (SECRET, WRITTEN):

@@ -58,7 +58,7 @@ def test_a_kit_comes_back_whole(kit: Kit, artifacts: Artifacts) -> None:
     for name in ("images", "labels", "answers", "reference_answers"):
         assert torch.equal(getattr(again.twin_test, name), getattr(kit.twin_test, name))
         assert getattr(again.twin_test, name).dtype == getattr(kit.twin_test, name).dtype
-    for name in ("families", "checks", "looks", "level", "candidates", "references", "procedure"):
+    for name in ("families", "control_questions", "looks", "level", "candidates", "references", "procedure"):
         assert getattr(again.twin_test, name) == getattr(kit.twin_test, name), name
     x = torch.rand(3, 2 * N * K)
     assert torch.equal(again.encoder.embed(x), kit.encoder.embed(x))

@@ -30,13 +30,13 @@ from zooaudit.cli.main import main
 from zooaudit.errors import AnswersError
 from zooaudit.kits.kit import FIRST, Kit, answers_digest, save_kit
 from zooaudit.paper.fingerprint import ask
+from zooaudit.scoring.answers import Job, score_all
 from zooaudit.serving import keys
 from zooaudit.serving.application import make_app
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.bodies import ACCEPTED
 from zooaudit.serving.keys import new_key
-from zooaudit.serving.scoring import Job, score_all
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.artifacts import open_store
@@ -233,7 +233,7 @@ def test_kits_are_listed_and_described(place: Place) -> None:
     test = place.kit.twin_test
     assert detail["classes"] == list(CLASSES) and detail["image_shape"] == [1, 4, 4]
     assert (detail["twins"], detail["references"], detail["families"]) == (19, {"trained": 16}, {"natural": test.budget})
-    assert (detail["budget"], detail["looks"], detail["checks"]) == (test.budget, list(test.looks), test.control_questions)
+    assert (detail["budget"], detail["looks"], detail["control_questions"]) == (test.budget, list(test.looks), test.control_questions)
     assert (detail["smallest_p"], detail["procedure"], detail["accuses_nobody"]) == (1 / 20, "peers of the victim", "")
     assert detail["checked"] == checked(test.exchangeability, test.hub()) and len(detail["checked"]) > 3
     assert [detail["paper"][k] for k in ("views", "points", "queries", "references")] == [6, 5, 60, 3]

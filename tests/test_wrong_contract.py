@@ -53,11 +53,11 @@ def test_a_suspect_that_is_asked_as_it_wants_hears_nothing(test_: TwinTest, tmp_
 @pytest.mark.parametrize(("scale", "shift", "flag"), [(2.0, -1.0, "'input.range=[-1,1]'"), (255.0, 0.0, "'input.range=[0,255]'")])
 def test_another_range_is_named(scale: float, shift: float, flag: str, test_: TwinTest, tmp_path: Path) -> None:
     asked = door(Scaled(scale, shift), tmp_path)
-    before = asked.box.ask(test_.questions()[:3])
+    before = asked.black_box.ask(test_.questions()[:3])
     found = noticed(test_, asked, "m")
     assert f"with --contract {flag} on" in found.objection and "control images" in found.objection
     assert "say that it is right by --contract 'input.range=[0,1]'" in found.objection
-    assert torch.equal(asked.box.ask(test_.questions()[:3]), before), "nothing is switched"
+    assert torch.equal(asked.black_box.ask(test_.questions()[:3]), before), "nothing is switched"
 
 
 def test_what_was_said_is_done_though_it_makes_no_sense(test_: TwinTest, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Arti
             "'zooaudit recipe new' makes a recipe with floors that fit"
         )
         raise ModelError(
-            f"{own.path} reaches accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {advice}"
+            f"{own.path} has accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {advice}"
         )
     if not there:
         save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
@@ -205,8 +205,8 @@ def answers(
     models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
     count: Count = uncounted,
 ) -> dict[str, Tensor]:  # fmt: skip
-    """Raw answers ``[views, N, 2, K]`` of each model, each through one black box that counts; kept as Parquet, and read many at once. What is asked is
-    float in [0, 1], or uint8, which is the same questions.
+    """Raw answers ``[views, N, 2, K]`` of each model, whose queries are counted; kept as Parquet, and read many at once.
+    What is asked is float in [0, 1], or uint8, which is the same questions.
 
     Args:
         of: what is wanted of each model's; what is not is let go of before the next are read.

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zooaudit.audit.suspect_check import Noticed, noticed, order_hint
+from zooaudit.audit.suspect_check import order_hint
 from zooaudit.choices import SEEN
 from zooaudit.config import digest_of
 from zooaudit.errors import (
@@ -31,10 +31,12 @@ from zooaudit.errors import (
 )
 from zooaudit.evidence.records import keep
 from zooaudit.kits.kit import KIND, Kit, asked_as, read_kit
+from zooaudit.scoring.answers import rendered
+from zooaudit.scoring.asking import examined, not_judged, worth_asking
+from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.serving.allowed_hosts import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.audit_queue import Line, Waiting
 from zooaudit.serving.audit_records import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, AuditRecords
-from zooaudit.serving.scoring import rendered
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import refuse_idle
 from zooaudit.serving.verdicts import Verdicts
@@ -50,7 +52,7 @@ from zooaudit.suspects.outage import Trouble
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
 from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
-from zooaudit.verdict.decision import Asked, cannot_tell, check_level
+from zooaudit.verdict.decision import check_level
 from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import plain
 
@@ -356,7 +358,7 @@ class Auditor:
         """Ask the suspect, keep the evidence."""
         artifact, asked = self._kit(audit["kit"]), audit["asked"]
         kit = read_kit(artifact)
-        test, horizon = kit.twin_test, asked.get("queries")
+        settings = settings_of(asked)
         remote, access, budget = self._understood(asked, kit)
 
         def on_look(found: Examined) -> None:
@@ -382,21 +384,18 @@ class Auditor:
                 remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned,
                 troubled=lambda trouble: self._note_trouble(id_, trouble),
             )  # fmt: skip
-            self._records.note(id_, progress={"queries": 0, "budget": test.stops(horizon)[-1], "charged": ledger.spent})
+            self._records.note(id_, progress={"queries": 0, "budget": settings.horizon(kit), "charged": ledger.spent})
             opened = OpenSuspect(black_box, ledger=ledger)
             opened.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
-            seen = _noticed(kit, opened, remote.shown, asked)
-            found = None
-            if not seen.objection:
-                early = not asked.get("ask_everything")
-                found = test.examine(black_box, asked.get("level"), access, asked.get("p_value") or "rank", horizon, early, on_look)
+            seen = worth_asking(kit, opened, remote.shown, settings)
+            found = None if seen.objection else examined(kit, opened, settings, not settings.ask_everything, on_look)
             how = opened.how
             facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
         if found is None:
-            return _not_judged(kit, seen, asked, black_box.queries) | facts | {"evidence": None}
-        store, access_ = self._there(), asked.get("access") or SEEN
-        kept = keep(store, artifact, remote.shown, found, access_, contract=how, answered=between(black_box.came))
-        return rendered(found.verdict, seen.hint or order_hint(test, found.answers, opened)) | facts | {"evidence": kept}
+            verdict = not_judged(kit, settings, seen.objection, black_box.queries)
+            return rendered(verdict, seen.hint) | facts | {"evidence": None}
+        kept = keep(self._there(), artifact, remote.shown, found, settings.access, contract=how, answered=between(black_box.came))
+        return rendered(found.verdict, seen.hint or order_hint(kit.twin_test, found.answers, opened)) | facts | {"evidence": kept}
 
     def _ledger(self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending") -> Ledger:
         """The ledger of a suspect, for one audit at a time.
@@ -465,19 +464,9 @@ def host_of(url: str) -> str:
     return (urlsplit(url).hostname or "").lower().rstrip(".")
 
 
-def _noticed(kit: Kit, opened: OpenSuspect, url: str, asked: dict[str, Any]) -> Noticed:
-    """Whether there is any use in asking a suspect, by the kit and by the control questions, in the words of ``zooaudit score``. Nothing is
-    asked where nobody can be accused."""
-    if why := kit.twin_test.barred(asked.get("level"), asked.get("p_value") or "rank"):
-        return Noticed(why)
-    if asked.get("suspect_classes") not in (None, kit.num_classes):
-        return Noticed()
-    return noticed(kit.twin_test, opened, url, bool(asked.get("ask_everything")))
-
-
-def _not_judged(kit: Kit, seen: Noticed, asked: dict[str, Any], queries: int) -> dict[str, Any]:
-    """The verdict on a suspect that there was no use in asking any further."""
-    test = kit.twin_test
-    level = test.level if asked.get("level") is None else asked["level"]
-    counted = Asked(asked.get("access") or SEEN, queries, test.stops(asked.get("queries"))[-1])
-    return rendered(cannot_tell(seen.objection, test.twins, level, counted, asked.get("p_value") or "rank"), seen.hint)
+def settings_of(asked: dict[str, Any]) -> ScoreSettings:
+    """How an audit's request has its suspect judged."""
+    return ScoreSettings(
+        level=asked.get("level"), access=asked.get("access") or SEEN, p_value=asked.get("p_value") or "rank", queries=asked.get("queries"),
+        ask_everything=bool(asked.get("ask_everything")), suspect_classes=asked.get("suspect_classes"),
+    )  # fmt: skip

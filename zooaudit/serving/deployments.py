@@ -19,11 +19,11 @@ from ray.serve.exceptions import RayServeException
 from starlette.concurrency import run_in_threadpool
 
 from zooaudit.errors import ConfigError, first_line
+from zooaudit.scoring.answers import Job, Result, one_thread, score_all
 from zooaudit.serving.application import make_app
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.problems import RETRY_AFTER_S, Refused
 from zooaudit.serving.replica_port import bind_to_node
-from zooaudit.serving.scoring import Job, Result, one_thread, score_all
 from zooaudit.serving.settings import Settings
 from zooaudit.telemetry.metrics import collect_with
 from zooaudit.training.ray_metrics import RayCollector

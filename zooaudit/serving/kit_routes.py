@@ -15,13 +15,13 @@ from zooaudit.choices import SEEN
 from zooaudit.errors import ZooauditError
 from zooaudit.kits.kit import FIRST, Kit
 from zooaudit.paper.fingerprint import check_answers
+from zooaudit.scoring.answers import Job, Method
 from zooaudit.serving import schemas
 from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, read_fast, read_rows
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.recording import kept
-from zooaudit.serving.scoring import Job, Method
 from zooaudit.serving.service import Service, Shared, needs, read_body
 from zooaudit.serving.settings import QUERIES
 from zooaudit.serving.unknown_fields import refuse_unread

@@ -14,11 +14,11 @@ from torch import Tensor
 from zooaudit.choices import SEEN
 from zooaudit.errors import ModelError
 from zooaudit.kits.kit import Kit
+from zooaudit.scoring.answers import Job
 from zooaudit.serving import schemas
 from zooaudit.serving.kit_routes import BINARY, Horizon, Scorer, Suspect, Suspects, scored
 from zooaudit.serving.problems import Refused
 from zooaudit.serving.recording import kept
-from zooaudit.serving.scoring import Job
 from zooaudit.serving.service import Shared, read_body
 from zooaudit.serving.settings import MODELS_MIB
 from zooaudit.suspects import sandbox

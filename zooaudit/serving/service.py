@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from torch import Tensor
 
 from zooaudit.kits.kit import Kit
+from zooaudit.scoring.answers import Job, Result, score_all
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.disk_space import DiskSpace
 from zooaudit.serving.keys import EVERYBODY, Key, Keyring, Limiter, today
@@ -19,7 +20,6 @@ from zooaudit.serving.kits import Kits
 from zooaudit.serving.origins import refuse_strangers
 from zooaudit.serving.problems import Refused, not_authorised
 from zooaudit.serving.schemas import KitSummary
-from zooaudit.serving.scoring import Job, Result, score_all
 from zooaudit.serving.settings import DATA, Settings
 from zooaudit.serving.unknown_fields import refuse_unread
 from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads

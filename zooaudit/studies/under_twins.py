@@ -1,7 +1,7 @@
 """The paper's measures where the test is valid: each ranks the victim among its twins (docs/statistics.md), at 1,000 questions.
 
-A measure treats every candidate alike: its own UAP, datapoints and border points. The encoder is one that knows none of them: it was trained
-on another victim, its copies and homologous models, about that victim's questions.
+A measure treats every candidate alike: its own UAP, datapoints and border points. The encoder is one that knows none of them: it was
+trained on another victim, its copies and homologous models, about that victim's questions.
 """
 
 from collections.abc import Callable, Iterator, Sequence

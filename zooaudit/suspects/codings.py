@@ -77,6 +77,8 @@ def _brotli() -> Unpacker:
                 yield piece
                 piece = b"" if of.can_accept_more_data() else of.process(b"", output_buffer_limit=PIECE)
         except (brotli.error, TypeError) as error:
-            raise AnswersError.of(f"a body that is not brotli ({error})", "br, as its Content-Encoding says; or brotli 1.2 or later") from error
+            raise AnswersError.of(
+                f"a body that is not brotli ({error})", "br, as its Content-Encoding says; or brotli 1.2 or later"
+            ) from error
 
     return unpack

@@ -1,9 +1,9 @@
 """Whether the victim looks like a draw of the procedure that made its twins: found out without any suspect.
 
 A verdict's p-value rests on one assumption, that victim and twins are exchangeable. It fails where the twins are one model (the training
-code ignores its seed), start from the victim's weights, or where the victim is not a draw of the procedure: the best of many, trained on other
-data, or distilled from somebody else's model to frame him. Each check takes one number of every candidate and asks how far the victim's
-lies from the twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
+code ignores its seed), start from the victim's weights, or where the victim is not a draw of the procedure: the best of many, trained on
+other data, or distilled from somebody else's model to frame him. Each check takes one number of every candidate and asks how far the
+victim's lies from the twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
 """
 
 from collections.abc import Sequence

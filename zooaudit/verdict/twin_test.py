@@ -432,7 +432,9 @@ class TwinTest:
             expected = f"[{stops[0]} to {stops[-1]}, {self.num_classes}]: queries, classes"
             raise AnswersError.of(f"the shape {tuple(answers.shape)}", expected)
         if not torch.isfinite(answers).all() or (answers < 0).any() or (answers > 1 + SUM_TOLERANCE).any():
-            raise AnswersError.of("values that are not probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first")
+            raise AnswersError.of(
+                "values that are not probabilities", "finite numbers in [0, 1]; logits have to go through a softmax first"
+            )
 
 
 def _best_order(labels: Tensor, given: Tensor, classes: int) -> tuple[np.ndarray, float]:

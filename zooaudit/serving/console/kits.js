@@ -47,7 +47,7 @@ function factsOf(kit) {
   return {
     Victim: kit.victim, Twins: `${kit.twins}${kit.procedure ? `: ${kit.procedure}` : ""}`, References: counted(kit.references),
     Level: html`${kit.level}: <${Level} level=${kit.level} /> models made without the victim may be called stolen`,
-    "Strongest claim": `p ${short(kit.smallest_p)} by rank`, Questions: `${kit.budget}: ${counted(kit.families)}; the first ${kit.checks} are control questions, which show whether a suspect does the task`,
+    "Strongest claim": `p ${short(kit.smallest_p)} by rank`, Questions: `${kit.budget}: ${counted(kit.families)}; the first ${kit.control_questions} are control questions, which show whether a suspect does the task`,
     "A verdict after": `${looks} answers`, Classes: kit.classes.join(", "), Images: kit.image_shape.join(" × "), "SHA-256": kit.digest,
   };
 }

@@ -1,8 +1,8 @@
 """A victim that defends itself while it is asked: it changes its answers, so that who learns from them learns worse.
 
 Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD, maximising angular deviation
-(Orekondy et al., ICLR 2020): within a budget, the answer is shown whose gradient, in a surrogate of the thief's model, has the largest angle
-with the gradient of the true answer; MAD-argmax keeps the most probable class.
+(Orekondy et al., ICLR 2020): within a budget, the answer is shown whose gradient, in a surrogate of the thief's model, has the largest
+angle with the gradient of the true answer; MAD-argmax keeps the most probable class.
 
 *Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients those of the last layer are
 looked at. They are (surrogate's answer - shown answer) times what the layer sees, so that the angle is that of the first factors alone: no

@@ -1,0 +1,78 @@
+"""How suspects are asked and judged."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from zooaudit.choices import SEEN, Correction
+from zooaudit.errors import ConfigError
+from zooaudit.kits.kit import Kit
+from zooaudit.suspects.access import Access
+from zooaudit.verdict.decision import By, check_level
+
+METHODS = ("twins", "paper", "both")
+Methods = Literal["twins", "paper", "both"]
+
+
+@dataclass(frozen=True)
+class ScoreSettings:
+    """What has to be fixed before the first answer is seen.
+
+    Attributes:
+        method: ``twins``, the twin test; ``paper``, the paper's t-test; or ``both``.
+        level: share of suspects made without the victim that may be called stolen; None for the kit's.
+        access: what a suspect shows, an access level's name; ``seen``: what its first answers look like.
+        p_value: ``rank`` of the victim among its twins, or ``normal``: beyond 1 / (twins + 1), where the twins' statistics are normal.
+        queries: questions of the twin test at most, one of the kit's looks; None for all.
+        ask_everything: also when the decision is settled, or when the first answers make no sense.
+        suspect_classes: how many classes the suspects have, where that is not the victim's number.
+        correction: of several suspects, judged together.
+        budget: queries that an API may be charged over all runs; None for what the method takes.
+    """
+
+    method: Methods = "twins"
+    level: float | None = None
+    access: str = SEEN
+    p_value: By = "rank"
+    queries: int | None = None
+    ask_everything: bool = False
+    suspect_classes: int | None = None
+    correction: Correction = "holm"
+    budget: int | None = None
+
+    def check(self, kit: Kit) -> None:
+        """Refuse what does not fit the kit, before anybody is asked.
+
+        Raises:
+            ConfigError: what is wrong, and what was expected.
+        """
+        if self.method not in METHODS:
+            raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        if self.budget is not None and self.budget < 1:
+            raise ConfigError(f"--budget is {self.budget}; expected a number of queries, 1 at least")
+        if self.suspect_classes is not None and self.suspect_classes < 2:
+            raise ConfigError(f"--suspect-classes is {self.suspect_classes}; expected how many classes the suspect has, 2 at least")
+        if self.others(kit) and self.method != "twins":
+            raise ConfigError("the paper's test compares class by class; a suspect with other classes takes --method twins")
+        if self.level is not None:
+            check_level(self.level)
+        kit.twin_test.stops(self.queries)
+        if self.access != SEEN:
+            Access.named(self.access)
+
+    def others(self, kit: Kit) -> bool:
+        """Whether the suspects' classes are not the kit's."""
+        return self.suspect_classes not in (None, kit.num_classes)
+
+    @property
+    def read_as(self) -> Access | None:
+        """The access level; None where it is seen."""
+        return None if self.access == SEEN else Access.named(self.access)
+
+    def horizon(self, kit: Kit) -> int:
+        """Questions of the twin test at most."""
+        return kit.twin_test.stops(self.queries)[-1]
+
+    def takes(self, kit: Kit) -> int:
+        """Queries that the method takes at most."""
+        paper = kit.victim_answers.shape[:3].numel()
+        return {"twins": self.horizon(kit), "paper": paper, "both": self.horizon(kit) + paper}[self.method]
