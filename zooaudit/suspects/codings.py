@@ -58,7 +58,7 @@ def _zlib(coding: str) -> Unpacker:
                 yield of.decompress(part, PIECE)
                 part = of.unconsumed_tail
         except zlib.error as error:
-            raise AnswersError.of(f"a body that is no {coding} ({error})", f"{coding}, as its Content-Encoding says") from error
+            raise AnswersError.of(f"a body that is not {coding} ({error})", f"{coding}, as its Content-Encoding says") from error
 
     return unpack
 

@@ -137,7 +137,7 @@ def _asked(folder: Path, asked: dict[str, Any]) -> None:
     images = load_file(folder / QUESTIONS)["images"]
     _limited(asked["memory"], asked["seconds"])
     classes = tuple(asked["classes"])
-    how = Asked(tuple(asked["image_shape"]), classes, reading="stated" if asked["stated"] else "guess")
+    how = Asked(tuple(asked["image_shape"]), classes, reading="stated" if asked["described"] else "guess")
     loaded = load(folder / asked["file"], asked["factory"] or None, how)
     black_box = TorchBlackBox(loaded.module, len(classes), asked["file"], how.reading)
     save_file({"answers": torch.cat([black_box.ask(part) for part in images.split(BATCH)]).contiguous()}, folder / ANSWERS)

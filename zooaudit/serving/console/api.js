@@ -1,4 +1,4 @@
-// The service's own routes, asked with the caller's key. What fails for a while is tried again, and said; what is refused is told as it is.
+// The service's own routes, asked with the caller's key. What fails for a while is tried again, and said; what is refused is shown as it is.
 import { useEffect, useRef, useState } from "./html.js";
 
 const PASSING = [429, 500, 502, 503, 504];
@@ -17,10 +17,10 @@ export class Refused extends Error {
 const channel = "BroadcastChannel" in window ? new BroadcastChannel("zooaudit") : null;
 export const session = { key: sessionStorage.getItem("key") || "", me: null };
 
-export function setKey(key, told = true) {
+export function setKey(key, announce = true) {
   session.key = key;
   key ? sessionStorage.setItem("key", key) : sessionStorage.removeItem("key");
-  if (told) channel?.postMessage({ key });
+  if (announce) channel?.postMessage({ key });
 }
 
 export function listen(changed) {
@@ -49,9 +49,9 @@ export async function ask(path, options = {}) {
   let reply;
   try { reply = await fetch(path, { ...options, headers, cache: "no-store" }); } catch { throw away(options.signal); }
   if (reply.ok) return reply;
-  let told = {};
-  try { told = await reply.json(); } catch { /* not a problem document */ }
-  const detail = told.detail || `The service answers ${reply.status}`, more = ["found", "expected"].map((name) => told[name] && `${name} ${told[name]}`);
+  let problem = {};
+  try { problem = await reply.json(); } catch { /* not a problem document */ }
+  const detail = problem.detail || `The service answers ${reply.status}`, more = ["found", "expected"].map((name) => problem[name] && `${name} ${problem[name]}`);
   if (reply.status === 401) throw new Refused(sentence(detail), 401); // what it expects is a header, which nobody types here
   const parts = [detail, ...more.filter((part) => part && !detail.includes(part))];
   throw new Refused(parts.join("; "), reply.status, Number(reply.headers.get("Retry-After")) || 0);

@@ -58,24 +58,24 @@ const isOpen = (one) => OPEN.includes(one.state);
 const having = (batch, state) => batch.filter((one) => one.state === state);
 
 function called(one) {
-  if (one.state === "done") return html`<${Decision} decision=${one.told.twins.decision} level=${one.told.twins.level} />`;
+  if (one.state === "done") return html`<${Decision} decision=${one.score.twins.decision} level=${one.score.twins.level} />`;
   return one.state === "refused" ? html`<span class="refused">refused: ${one.error.message}</span>` : one.say || one.state;
 }
 
-function ownPage({ told, name }) {
-  if (!told) return "";
-  return told.id ? html`<a href=${`/console/verdicts/${told.id}`}>Verdict on ${name}</a>` : "not kept";
+function ownPage({ score, name }) {
+  if (!score) return "";
+  return score.id ? html`<a href=${`/console/verdicts/${score.id}`}>Verdict on ${name}</a>` : "not kept";
 }
 
 const COLUMNS = [
-  ["Suspect", (one) => one.name], ["Decision", called], ["p", (one) => one.told && short(one.told.twins.p_value), "number"],
-  ["Level", (one) => one.told && html`<${Level} level=${one.told.twins.level} />`, "number"], ["Page", ownPage],
+  ["Suspect", (one) => one.name], ["Decision", called], ["p", (one) => one.score && short(one.score.twins.p_value), "number"],
+  ["Level", (one) => one.score && html`<${Level} level=${one.score.twins.level} />`, "number"], ["Page", ownPage],
 ];
 
-function Single({ told }) {
-  const at = `/console/verdicts/${told.id}`;
-  return html`<${Verdict} found=${told.twins} more=${{ Kit: told.kit, "Kit, SHA-256": told.digest, "Answers, SHA-256": told.answers_sha256 }} />
-    ${told.id ? html`<p><a href=${at}>This verdict's own page</a></p><${Sending} id=${told.id} at=${at} />`
+function Single({ score }) {
+  const at = `/console/verdicts/${score.id}`;
+  return html`<${Verdict} found=${score.twins} more=${{ Kit: score.kit, "Kit, SHA-256": score.digest, "Answers, SHA-256": score.answers_sha256 }} />
+    ${score.id ? html`<p><a href=${at}>This verdict's own page</a></p><${Sending} id=${score.id} at=${at} />`
       : html`<p class="note" role="note">This verdict is not kept: the service keeps none, or has no room. Print this page if you need it.</p>`}`;
 }
 
@@ -92,7 +92,7 @@ function titleOf(batch) {
 function Many({ batch }) {
   const [first] = having(batch, "done"), n = batch.filter((one) => one.state === "done" || isOpen(one)).length;
   if (!first || n < 2) return null;
-  const { level, by, twins } = first.told.twins, needed = twinsFor(n, level);
+  const { level, by, twins } = first.score.twins, needed = twinsFor(n, level);
   return html`<p class="notice" role="note" id="many">${n} suspects, each judged by itself. Of ${n} innocent ones up to ${short(n * level)} are called
     stolen on average; <${Command}>zooaudit score --answers A B<//> corrects for their number.
     ${by === "rank" && twins < needed && ` Corrected for their number, this kit can decision none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
@@ -103,7 +103,7 @@ function Batch({ batch }) {
   if (batch.length === 1) {
     if (isOpen(only) || only.error) return null;
     return html`<section id="result" aria-labelledby="result-title">${title}
-      ${only.told ? html`<${Single} told=${only.told} />` : html`<${Stopped} />`}</section>`;
+      ${only.score ? html`<${Single} score=${only.score} />` : html`<${Stopped} />`}</section>`;
   }
   return html`<section id="result" aria-labelledby="result-title">${title}<${Many} batch=${batch} />
     <${Table} name="Verdicts" columns=${COLUMNS} of=${batch} />
@@ -188,8 +188,8 @@ function JudgeForm({ kit }) {
     for (const [id, file] of files.entries()) {
       change(id, { state: "judging" });
       try {
-        const told = await sent(kit, file, { name: names[id], query, factory, signal, say: (say) => change(id, { say }) });
-        change(id, { state: "done", told, say: "" });
+        const score = await sent(kit, file, { name: names[id], query, factory, signal, say: (say) => change(id, { say }) });
+        change(id, { state: "done", score, say: "" });
       } catch (refusal) { change(id, { state: "refused", error: refusal, say: "" }); }
       if (signal.aborted) return;
     }

@@ -17,8 +17,8 @@ export function frequency(level) {
 export const levelled = (level) => (level === null || level === undefined ? "the kit's" : `${frequency(level)}${isWeak(level) ? ", weak" : ""}`);
 
 export function meaning(level) {
-  const told = `Level ${level}: a model made without yours is called stolen in at most ${frequency(level)} cases.`;
-  return isWeak(level) ? `${told} That is weak evidence: nobody should be accused by it.` : told;
+  const sentence = `Level ${level}: a model made without yours is called stolen in at most ${frequency(level)} cases.`;
+  return isWeak(level) ? `${sentence} That is weak evidence: nobody should be accused by it.` : sentence;
 }
 
 /* The fewest twins by which one of n suspects can be called stolen by rank, corrected for their number by Holm: twins + 1 must be n / level
