@@ -67,7 +67,9 @@ def filled(text: str) -> str:
             raise SystemExit(f"there is no table {block['name']!r}; expected one of {', '.join(TABLES)}")
         return f"{block['start']}\n{TABLES[block['name']]()}\n{block['end']}"
 
-    return re.sub(r"(?P<start><!-- table: (?P<name>[\w-]+) -->).*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL)
+    return re.sub(
+        r"^(?P<start><!-- table: (?P<name>[\w-]+) -->)\n.*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL | re.MULTILINE
+    )
 
 
 def load(name: str) -> dict[str, Any]:

@@ -105,15 +105,15 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
 SHORT_CELLS = ((SHOWN, "probabilities"), (SHOWN, "label"))
 SHORT_GROUPS = {
     "**all with weights taken**": "weights taken: copied, fine-tuned, pruned, averaged, ...",
-    "**CloudLeak, JBDA, distilled; recovery .95 and more**": "extracted by CloudLeak, JBDA or distillation, nearly as accurate (recovery .95 and more)",
-    "**all extracted**": "all extracted, poor copies too",
+    "**CloudLeak, JBDA, distilled; recovery .95 and more**": "by CloudLeak, JBDA or distillation, recovery .95 and more",
+    "**all extracted**": "all who learnt from answers, poor copies too",
 }
 
 
 def short_table() -> str:
     """Innocents and thieves in four rows, for README.md; in the order of SHORT_CELLS."""
     innocent, head = _load("validity")
-    thieves, head_thieves = _load("power")
+    thieves, _ = _load("power")
     if not innocent or not thieves:
         return head
     true, main = of(innocent, true=True, rule=ONCE), of(thieves, curve="", rule=ONCE)

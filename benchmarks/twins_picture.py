@@ -42,7 +42,11 @@ def main() -> int:
 def row(audit: dict[str, Any], call: str) -> dict[str, Any]:
     """Of the suspects that were rightly called so the one in the middle, by the victim's statistic."""
     truth = {"stolen": "stolen", "not shown": "innocent"}[call]
-    found = [v["twins"] for v in audit["verdicts"] if v["twins"]["call"] == call and v["truth"] == truth and v["role"] in ("piracy", "homologous")]
+    found = [
+        v["twins"]
+        for v in audit["verdicts"]
+        if v["twins"]["call"] == call and v["truth"] == truth and v["role"] in ("piracy", "homologous")
+    ]
     middle = median(sorted(t["statistics"][0] for t in found)[: len(found) - 1 + len(found) % 2])
     (one, *_) = (t for t in found if t["statistics"][0] == middle)
     return {k: one[k] for k in ("call", "p_value", "rank", "twins", "queries", "statistics")}
@@ -53,13 +57,14 @@ def drawing(found: dict[str, Any]) -> str:
     scale = Scale.over(n for r in rows for n in r["statistics"])
     height = TOP + ROW * len(rows) + 46
     alt = " ".join(f"{SHOWN[r['call']]}: {r['call']}, rank {r['rank']} of {r['twins'] + 1}, p {r['p_value']:g}." for r in rows)
+    twins = f"its {rows[0]['twins']} twins: same code and data, other seeds"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(alt)}" '
         'font-family="system-ui, sans-serif" font-size="14">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
         text(LEFT, 26, "How much of each candidate is in the suspect?", "bold"),
         diamond(LEFT + 6, 44, True), text(LEFT + 18, 49, "the victim"),
-        f'<circle cx="{LEFT + 106}" cy="44" r="5" fill="{TWIN}"/>', text(LEFT + 118, 49, f"its {rows[0]['twins']} twins: same code and data, other seeds"),
+        f'<circle cx="{LEFT + 106}" cy="44" r="5" fill="{TWIN}"/>', text(LEFT + 118, 49, twins),
     ]  # fmt: skip
     for i, r in enumerate(rows):
         lines += strip(r, scale, TOP + ROW * i)
