@@ -31,11 +31,21 @@ OPTIONS = "<!-- every option -->"
 LINK = re.compile(r"(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)\)")
 
 
+def on_config(config: Any) -> Any:
+    """Put pages for developers that lie in the repository's root into the order of pages, those that are there."""
+    (developers,) = (section["Developers"] for section in config.nav if "Developers" in section)
+    known = [page for entry in developers if isinstance(entry, dict) for page in entry.values()]
+    for place in ("CONTRIBUTING.md", "SECURITY.md"):
+        if (ROOT / place).exists() and PAGES[place] not in known:
+            developers.insert(1, {place.removesuffix(".md").capitalize(): PAGES[place]})
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add pages and files that are not in docs/."""
     for place, page in PAGES.items():
         if (ROOT / place).exists():
-            files.append(File.generated(config, page, content=(ROOT / place).read_text()))
+            files.append(File.generated(config, page, content=(ROOT / place).read_text(encoding="utf-8")))
     notebook = Path(config.docs_dir) / NOTEBOOK
     files.append(File.generated(config, NOTEBOOK.replace(".ipynb", ".md"), content=shown(json.loads(notebook.read_text()))))
     for page in files.documentation_pages():
