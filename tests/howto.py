@@ -29,7 +29,7 @@ from zooaudit.zoo import call_training, own_training
 
 READERS = (
     "README.md", "docs/install.md", "docs/digits.md", "docs/your-model.md", "docs/score.md", "docs/evidence.md", "docs/serve.md",
-    "docs/mlserver.md", "docs/s3.md", "docs/studies.md", "docs/results.md", "docs/costs.md", "docs/cluster.md",
+    "docs/mlserver.md", "docs/s3.md", "docs/studies.md", "docs/results.md", "docs/costs.md", "docs/cluster.md", "docs/recipes.md",
 )  # fmt: skip
 """Pages whose reader has a net of their own and images of one size."""
 PAGES = (*READERS, "docs/models.md", "docs/data.md", "docs/apis.md")

@@ -65,6 +65,8 @@ ELSEWHERE = {
     "zooaudit audit --recipe digits --store s3:": "tests/test_s3.py",
     "zooaudit report --store s3:": "tests/test_s3.py",
     "zooaudit store copy --store s3:": "tests/test_copy.py",
+    "zooaudit audit --recipe mine.toml --store ./store": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
+    "zooaudit audit --recipe fmnist-quick --set": "minutes of training on Fashion-MNIST: tests/test_recipe_files.py reads such settings",
     "zooaudit audit --recipe mine.toml --set zoo.references=24": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
     "zooaudit audit --recipe mine.toml --store store --data ./my-images --size 256": "20 ResNet18: tests/test_named_nets.py",
     "ray ": "tests/test_jobs.py, tests/test_cluster.py",
