@@ -1,12 +1,15 @@
 # make audit  - a real audit on this machine, from nothing        make test  - every test that this machine can run
-# make check  - format, lint, types, layer contract               make help  - all targets
+# make check  - format, lint, types, layers, documentation         make help  - all targets
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
 STORE ?= store
 RECIPE ?= fmnist-quick
 ALONE := processes or ray or serve or browser or fuzz or soak or chaos or gpu or network
 
-.PHONY: help install audit paper test quick unit check format s3 serve lock sbom clean
+# Its banner speaks of an MkDocs 2 that nothing here uses.
+export NO_MKDOCS_2_WARNING := 1
+
+.PHONY: help install audit paper test quick unit check format docs s3 serve lock sbom clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,11 +39,16 @@ quick: install ## the same without the long ones: what CI runs
 unit: install ## the tests that need no server, no Ray and no processes of their own
 	$(PYTHON) -m pytest --quick -n 2 --dist loadfile -m "not (s3 or $(ALONE))"
 
-check: install ## format, lint, types, layer contract
+check: install ## format, lint, types, layer contract, and the documentation's site, strictly
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	$(PYTHON) -m mkdocs build --strict --quiet
+
+docs: install ## the documentation as a site, in site/: begin at site/index.html
+	$(PYTHON) -m mkdocs build --strict
+	@echo site/index.html
 
 format: install ## put the code into shape
 	.venv/bin/ruff format .

@@ -1,4 +1,4 @@
-"""Write the tables of the READMEs from benchmarks/results and ``zooaudit plan``.
+"""Write the tables of README.md, docs/ and cluster/README.md from benchmarks/results, studies' outcomes and ``zooaudit plan``.
 
 python benchmarks/tables.py (--check: only say, by the exit code, whether they are up to date)
 """
@@ -28,6 +28,7 @@ from twin_tables import (
     disguises_table,
     power_short,
     power_table,
+    short_table,
     thieves_table,
     validity_table,
     victims_table,
@@ -35,20 +36,27 @@ from twin_tables import (
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PAGES = ("README.md", "cluster/README.md", "docs/statistics.md", "docs/service.md", "docs/data.md")
+WITH_TABLES = ("README.md", "cluster/README.md", "docs/*.md")
+OTHERS = ("docs/recipes.md", "docs/reproduction.md")
+"""Pages that another program writes: scripts/recipe_fields.py, benchmarks/reproduction.py."""
 PAPER = {"B": (0.856, 0.879), "C": (0.910, 0.873), "D": (0.865, 0.870), "E": (0.881, 0.885)}
 """Test accuracies of the paper's table 4, normal and extracted."""
 
 
 def main() -> int:
     stale = 0
-    for page in (ROOT / name for name in PAGES):
-        before = page.read_text() if page.exists() else ""
+    for page in pages():
+        before = page.read_text()
         after = filled(before)
         stale += after != before
         if after != before and "--check" not in sys.argv:
             page.write_text(after)
     return int(bool(stale)) if "--check" in sys.argv else 0
+
+
+def pages() -> list[Path]:
+    """Every page that may have a table of ours."""
+    return [p for form in WITH_TABLES for p in sorted(ROOT.glob(form)) if p not in [ROOT / name for name in OTHERS]]
 
 
 def filled(text: str) -> str:
@@ -59,7 +67,9 @@ def filled(text: str) -> str:
             raise SystemExit(f"there is no table {block['name']!r}; expected one of {', '.join(TABLES)}")
         return f"{block['start']}\n{TABLES[block['name']]()}\n{block['end']}"
 
-    return re.sub(r"(?P<start><!-- table: (?P<name>[\w-]+) -->).*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL)
+    return re.sub(
+        r"^(?P<start><!-- table: (?P<name>[\w-]+) -->)\n.*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL | re.MULTILINE
+    )
 
 
 def load(name: str) -> dict[str, Any]:
@@ -193,7 +203,7 @@ def reproduction_table() -> str:
             "; ".join(f"{e} {spread_of(values)}" for e in encoders if (values := [r[c] for r in rows if r["encoder"] == e]))
             for c in ("auc_homologous", "auc_look_alike")
         ]
-        lines.append(f"| [`{folder.name}`](docs/reproduction.md#{folder.name}) | {' | '.join((*counts, *aucs))} |")
+        lines.append(f"| [`{folder.name}`](reproduction.md#{folder.name}) | {' | '.join((*counts, *aucs))} |")
     return "\n".join(lines)
 
 
@@ -261,6 +271,7 @@ TABLES = {
     "reproduction": reproduction_table,
     "validity": validity_table,
     "validity-victims": victims_table,
+    "short": short_table,
     "power": power_table,
     "power-short": power_short,
     "power-curves": curves_table,

@@ -1,4 +1,4 @@
-"""Tables of the twin test's studies, from docs/verdict."""
+"""Tables of the twin test's studies, from docs/verdict and docs/checkpoint."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -102,8 +102,33 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
     return {name: part for name, part in groups.items() if part}
 
 
+SHORT_CELLS = ((SHOWN, "probabilities"), (SHOWN, "label"))
+SHORT_GROUPS = {
+    "**all with weights taken**": "weights taken: copied, fine-tuned, pruned, averaged, ...",
+    "**CloudLeak, JBDA, distilled; recovery .95 and more**": "by CloudLeak, JBDA or distillation, recovery .95 and more",
+    "**all extracted**": "all who learnt from answers, poor copies too",
+}
+
+
+def short_table() -> str:
+    """Innocents and thieves in four rows, for README.md; in the order of SHORT_CELLS."""
+    innocent, head = _load("validity")
+    thieves, _ = _load("power")
+    if not innocent or not thieves:
+        return head
+    true, main = of(innocent, true=True, rule=ONCE), of(thieves, curve="", rule=ONCE)
+    counts = [total(of(true, questions=q, access=a), "stolen") for q, a in SHORT_CELLS]
+    lines = [["**innocent** (made without the victim)", counts[0][1], *(shown(*c) for c in counts)]]
+    kinds = _kinds(main)
+    for group, title in SHORT_GROUPS.items():
+        counts = [found(of(kinds[group], questions=q, access=a)) for q, a in SHORT_CELLS]
+        lines.append([title, counts[0][1], *(shown(*c) for c in counts)])
+    columns = [f"suspects, asked {SHOWN} questions", "judged", "called stolen, by probabilities", "called stolen, by labels"]
+    return _table(f"Share called stolen at level .05 [95 % interval]; {head.partition('`: ')[2]}", columns, lines)
+
+
 SHORT = ("second generation", "knockoff")
-"""Families that stand by themselves in the README, beside the groups."""
+"""Families that stand by themselves in docs/results.md, beside the groups."""
 
 
 def power_short() -> str:

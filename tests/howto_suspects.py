@@ -222,8 +222,8 @@ def with_background(town: Town, stolen: bool) -> Any:
 
 
 @contextmanager
-def of_the_readme(town: Town, stolen: bool) -> Any:
-    """The README's description as it stands, but for address, names and pace; the service that it describes."""
+def of_the_page(town: Town, stolen: bool) -> Any:
+    """The description of docs/score.md as it stands, but for address, names and pace; the service that it describes."""
     model, app = theirs(town, stolen), flask.Flask("theirs")
 
     @app.post("/classify")
@@ -236,7 +236,7 @@ def of_the_readme(town: Town, stolen: bool) -> Any:
     with howto.listening(app) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("THEIR_KEY", "a-key")
         text = (
-            block("README.md", 'url = "https://api.example/classify"')
+            block("docs/score.md", 'url = "https://api.example/classify"')
             .replace("https://api.example", url)
             .replace("rate = 20 ", "rate = 0 ")
         )

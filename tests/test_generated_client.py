@@ -1,4 +1,4 @@
-"""A client that openapi-python-client makes of ``/openapi.json`` does what the README does, against a service on a port."""
+"""A client that openapi-python-client makes of ``/openapi.json`` does what docs/serve.md does, against a service on a port."""
 
 import importlib
 import json
@@ -59,13 +59,13 @@ def client(generated: Any, address: str, place: Place) -> Any:
     return generated().AuthenticatedClient(base_url=address, token=place.keys["all"], raise_on_unexpected_status=True)
 
 
-def test_it_does_what_the_readme_does(generated: Any, client: Any, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_what_the_page_does(generated: Any, client: Any, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert generated("api.service.ready").sync(client=client).status.value == "ready"
     (kit,) = generated("api.kits.kits").sync(client=client).kits
     assert kit.id == place.id and generated("api.kits.kit").sync(kit.id, client=client).classes[0] == "ankle boot"
     Path("queries.parquet").write_bytes(generated("api.kits.queries").sync(kit.id, client=client).payload.read())
-    (program,) = (p for p in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "my_suspect" in p)
+    (program,) = (p for p in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL) if "my_suspect" in p)
     exec(program, {"my_suspect": lambda images: TorchBlackBox(COPY, K).ask(torch.from_numpy(images)).numpy()})
     body = generated("types").File(payload=BytesIO(Path("answers.f32").read_bytes()))
     score = generated("api.scores.score").sync(kit.id, client=client, body=body, suspect="theirs")

@@ -1,4 +1,4 @@
-"""The how-to pages, done as they say: every shell command of README.md, docs/models.md, docs/data.md and docs/apis.md is run as it stands,
+"""The how-to pages, done as they say: every shell command of README.md and the pages of tests/howto.py is run as it stands,
 with real inputs in the places that it names, or is listed here with the reason why it is not. Suspects end at their verdict."""
 
 import importlib
@@ -15,13 +15,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests import howto
-from tests.howto import PAGES, SIDE, Command, Town, commands, here
+from tests.howto import PAGES, READERS, SIDE, Command, Town, commands, here
 from tests.howto_suspects import (
     answers,
     described,
     folder_of_theirs,
     normalised,
-    of_the_readme,
+    of_the_page,
     onnx_as_it_is,
     onnx_background,
     onnx_bytes,
@@ -35,9 +35,11 @@ from tests.howto_suspects import (
 from zooaudit.data.reading import Reading, parse_sizing
 from zooaudit.data.resolve import resolve
 
+DIGITS = "tests/test_tutorials.py"
 ELSEWHERE = {
     "make audit": "minutes of training on Fashion-MNIST; tests/test_cli.py audits the digits",
     "make test": "this suite",
+    "make install": "makes an environment, as the one that this runs in",
     "make s3": "tests/test_s3.py starts the same server",
     "sh scripts/make_venv.sh": "makes an environment, as the one that this runs in",
     "pip install": "installs",
@@ -56,10 +58,15 @@ ELSEWHERE = {
     "python3 -m venv .venv-mlserver": "tests/test_mlserver.py installs it",
     "(cd docs/mlserver": "tests/test_mlserver.py starts it",
     "zooaudit audit --recipe digits --store store": "tests/finished.py",
+    "zooaudit kit show --store store --kit f4b3": DIGITS,
+    "zooaudit score --store store --kit f4b3": DIGITS,
+    "zooaudit explain 9415": DIGITS,
     "export": "sets variables",
     "zooaudit audit --recipe digits --store s3:": "tests/test_s3.py",
     "zooaudit report --store s3:": "tests/test_s3.py",
     "zooaudit store copy --store s3:": "tests/test_copy.py",
+    "zooaudit audit --recipe mine.toml --store ./store": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
+    "zooaudit audit --recipe fmnist-quick --set": "minutes of training on Fashion-MNIST: tests/test_recipe_files.py reads such settings",
     "zooaudit audit --recipe mine.toml --set zoo.references=24": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
     "zooaudit audit --recipe mine.toml --store store --data ./my-images --size 256": "20 ResNet18: tests/test_named_nets.py",
     "ray ": "tests/test_jobs.py, tests/test_cluster.py",
@@ -69,7 +76,7 @@ ELSEWHERE = {
 }
 """How commands begin that are not run here, and why."""
 RUN = [c for page in PAGES for c in commands(page) if not any(c.text.startswith(start) for start in ELSEWHERE)]
-README_AUDIT = next(c.text for c in RUN if c.page == "README.md" and c.text.startswith("zooaudit audit"))
+OWN_AUDIT = next(c.text for c in RUN if c.page == "docs/your-model.md" and c.text.startswith("zooaudit audit"))
 MODELS_AUDIT = next(c.text for c in RUN if c.page == "docs/models.md" and c.text.startswith("zooaudit audit"))
 
 
@@ -97,7 +104,7 @@ def commitment_of(town: Town) -> str:
 
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    """Where README.md is read: a net of the owner's own, images of one size."""
+    """Where the pages of READERS are read: a net of the owner's own, images of one size."""
     folder = tmp_path_factory.mktemp("readme")
     howto.photographs(folder / "my-images", all_sizes=False)
     howto.package(folder, "my_package", nets=howto.PLAIN.replace("WIDTH", "128"), training="from my_package.nets import train\n")
@@ -106,7 +113,7 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Town:
     town = made(folder, places, known)
     with here(folder):
         save_file(trained("my_package.training", "train").state_dict(), "mine.safetensors")
-    town.done(README_AUDIT)
+    town.done(OWN_AUDIT)
     return town
 
 
@@ -166,7 +173,11 @@ SCENES = {
     "README.md": {
         "theirs.safetensors --factory their_package.nets:make": Scene(theirs_package),
         "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
-        "--suspect theirs.toml": Scene(of_the_readme),
+    },
+    "docs/score.md": {
+        "theirs.safetensors --factory their_package.nets:make": Scene(theirs_package),
+        "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
+        "--suspect theirs.toml": Scene(of_the_page),
         "--answers answers.csv": Scene(answers),
     },
     "docs/models.md": {
@@ -189,8 +200,9 @@ SCENES = {
 
 
 def scene_of(command: Command) -> Scene | None:
-    found = [words for words in SCENES[command.page] if words in command.text]
-    return SCENES[command.page][max(found, key=len)] if found else None
+    scenes = SCENES.get(command.page, {})
+    found = [words for words in scenes if words in command.text]
+    return scenes[max(found, key=len)] if found else None
 
 
 SCORES = [c for c in RUN if c.text.startswith("zooaudit score")]
@@ -201,7 +213,7 @@ OTHERS = [c for c in RUN if c not in SCORES]
 def town(request: pytest.FixtureRequest) -> Town:
     """Where a page's commands are run."""
     page = request.node.callspec.params["command"].page
-    found: Town = request.getfixturevalue("readers" if page == "README.md" else "owners")
+    found: Town = request.getfixturevalue("readers" if page in READERS else "owners")
     return found
 
 

@@ -31,7 +31,7 @@ def test_lock_is_of_the_tested_set_and_of_these_requirements() -> None:
     assert {name: packages[name]["version"] for name in PINNED if name in packages} == PINNED
     others = packages.keys() - PINNED.keys() - {"zooaudit"}
     bench = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["bench"]}
-    elsewhere = {"colorama", "httpx2-jsfetch", "truststore", "tzdata"}  # for Windows and others
+    elsewhere = {"appnope", "httpx2-jsfetch", "truststore", "tzdata"}  # for Windows and others
     assert {n for n in others if not n.startswith(TORCHS_OWN)} <= bench | elsewhere
     asked = [Requirement(r) for r in PROJECT["dependencies"] + [r for e in PROJECT["optional-dependencies"].values() for r in e]]
     assert {(canonicalize_name(r.name), tuple(sorted(r.extras)), r.specifier) for r in asked} == {

@@ -30,8 +30,8 @@ SUSPECTS = {"taken": near(0, 70), "own": peer(70)}
 
 
 def installed(folder: Path) -> Path:
-    """The README's environment for MLServer: its command."""
-    line = next(line for line in (ROOT / "README.md").read_text().splitlines() if "pip install mlserver" in line)
+    """The environment of docs/mlserver.md: its command."""
+    line = next(line for line in (ROOT / "docs" / "mlserver.md").read_text().splitlines() if "pip install mlserver" in line)
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     packages = line.partition("#")[0].rpartition("pip install ")[2].split()
     assert packages[0].startswith("mlserver==")

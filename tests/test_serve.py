@@ -140,12 +140,12 @@ def test_many_scores_at_once_are_those_of_each_alone(place: Place) -> None:
 
 
 def test_whoever_has_only_the_service_can_ask_and_be_judged(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the program that the README gives."""
+    """With the program that docs/serve.md gives."""
     reply = place.client.ask(f"/kits/{place.id}/queries")
     assert (reply.status, reply.headers["Content-Type"]) == (200, PARQUET)
     (tmp_path / "queries.parquet").write_bytes(reply.content)
     monkeypatch.chdir(tmp_path)
-    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)
     (program,) = (p for p in programs if "my_suspect" in p)
     exec(program, {"my_suspect": lambda images: TorchBlackBox(near(0, 70), K).ask(torch.from_numpy(images)).numpy()})
     reply = place.score("theirs", (tmp_path / "answers.f32").read_bytes(), RAW)

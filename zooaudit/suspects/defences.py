@@ -104,4 +104,4 @@ DEFENCES = (
 """In the order of the table; the first is not a defence."""
 TREATMENTS = tuple(d for d in DEFENCES if d.name in ("blur 0.7", "blur 1.2", "grain 0.1"))
 """Behind these the models that teach a score are asked too, copies and innocent ones alike: what an interface does to images moves every
-model's answers, and an innocent one behind it must not look like a copy (docs/decisions/0014)."""
+model's answers, and an innocent one behind it must not look like a copy (docs/log.md)."""

@@ -25,7 +25,7 @@ function KitList() {
   return html`<${Live} live=${live}>${({ kits }) => (kits.length ? html`<div class="card"><${Table} name="Kits" columns=${KITS} of=${kits}
       id=${(k) => `kit-${k.id}`} /></div>`
     : html`<section class="empty"><p>There are no kits in this store yet. An audit makes one, of a toy task in a minute:</p>
-        <pre>zooaudit audit --recipe digits --store STORE</pre><p>Of your own model: see “Audit your own model” in the README.</p>
+        <pre>zooaudit audit --recipe digits --store STORE</pre><p>Of your own model: see docs/your-model.md.</p>
         <p><button type="button" onClick=${live.again}>Look again</button></p></section>`)}<//>`;
 }
 
