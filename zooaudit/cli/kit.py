@@ -45,7 +45,7 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
     elif args.action == "add-twins":
         facts = _add_twins(args, artifact, artifacts)
     else:
-        facts = _facts(read_kit(artifact))
+        facts = kit_facts(read_kit(artifact))
     print(json.dumps(facts) if args.json else "\n".join(_lines(facts)), file=out)
     return 0
 
@@ -95,7 +95,7 @@ def _as_it_is_now(committed: OwnTraining | None, timeout_s: float | None) -> Own
     return replace(found, contract=committed.contract)
 
 
-def _facts(found: Kit) -> dict[str, Any]:
+def kit_facts(found: Kit) -> dict[str, Any]:
     test = found.twin_test
     views, points = found.points.shape[:2]
     shown = {k: v for k, v in found.facts.items() if k not in ("recipe", "classes", "accused")}

@@ -1,7 +1,9 @@
 """The one way to ask a model that can only be asked: it checks every answer and counts every query."""
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -55,6 +57,31 @@ class TorchBlackBox:
         except Exception as error:  # the user's model may raise anything
             shape = tuple(images.shape)
             raise ModelError(f"{self._name} failed on float images {shape}: {first_line(error)}") from error
+        self._queries += len(images)
+        return to_probabilities(outputs, len(images), self._num_classes, self._name, self._reading)
+
+
+class FunctionBlackBox:
+    """A function of images that is asked as a black box.
+
+    Args:
+        function: takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, and gives logits or probabilities ``[n, K]``.
+        num_classes, name, reading: as of ``TorchBlackBox``.
+    """
+
+    def __init__(self, function: Callable[[np.ndarray], Any], num_classes: int, name: str = "model", reading: Reading = "any") -> None:
+        self._function, self._num_classes, self._name, self._reading = function, num_classes, name, reading
+        self._queries = 0
+
+    @property
+    def queries(self) -> int:
+        return self._queries
+
+    def ask(self, images: Tensor) -> Tensor:
+        try:
+            outputs = torch.as_tensor(np.asarray(self._function(images.cpu().numpy()), dtype=np.float32))
+        except Exception as error:  # the user's function may raise anything
+            raise ModelError(f"{self._name} failed on float images {tuple(images.shape)}: {first_line(error)}") from error
         self._queries += len(images)
         return to_probabilities(outputs, len(images), self._num_classes, self._name, self._reading)
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, first_line
 from zooaudit.suspects import files
 from zooaudit.suspects.addresses import is_address_of_suspects
 from zooaudit.suspects.api import ApiBlackBox, silent
-from zooaudit.suspects.blackbox import BlackBox, Reading, TorchBlackBox, to_probabilities
+from zooaudit.suspects.blackbox import BlackBox, FunctionBlackBox, Reading, TorchBlackBox, to_probabilities
 from zooaudit.suspects.contract import Classes, Contract, Input
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.contracted import contracted_box
@@ -116,6 +116,28 @@ class OpenSuspect:
             check_allowed(remote.signing, remote.url, name, how.allowed)
             return _remote(remote, how)
         return _file(how.local(name), how)
+
+    @staticmethod
+    def described(settings: dict[str, Any], how: How) -> "OpenSuspect":
+        """To an API by the settings that a TOML file would have; its keys may be in them, as the caller has them already.
+
+        Raises:
+            ConfigError: a setting that there is not, or a value that it cannot have.
+        """
+        return _remote(remote_of(settings, _named(how)), how)
+
+    @staticmethod
+    def of(model: nn.Module | Callable[[Any], Any], how: How) -> "OpenSuspect":
+        """To a module, or to a function of images, of this process."""
+        reading: Reading = "stated" if how.described else "guess"
+        kind = TorchBlackBox if isinstance(model, nn.Module) else FunctionBlackBox
+        name = getattr(model, "__name__", type(model).__name__)
+        columns = len(how.contract.classes.names or how.classes)
+        asked = kind(model, columns, name, "any" if how.contract != Contract() else reading)  # type: ignore[arg-type]
+        suspect = OpenSuspect(contracted_box(asked, how.contract, how.image_shape, how.classes, name, reading))
+        suspect.said = how.contract
+        suspect.in_order = how.contract.classes == Classes() and not how.others
+        return suspect
 
     @property
     def black_box(self) -> BlackBox:

@@ -1,0 +1,98 @@
+"""Audits from Python."""
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zooaudit import config
+from zooaudit.api.command import run
+from zooaudit.recipes.read import recipe_of
+from zooaudit.recipes.text import toml_value
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an audit does: a named recipe, or one in a TOML file, and what was changed of it.
+
+    >>> Recipe.load("digits").with_({"zoo.twins": 39}, seed=3).config.zoo.twins
+    39
+    """
+
+    source: str
+    settings: tuple[str, ...] = ()
+
+    @staticmethod
+    def load(source: str | Path) -> "Recipe":
+        """A recipe by its name, or a TOML file's.
+
+        Raises:
+            ConfigError: there is none, or it says what no recipe can.
+        """
+        recipe = Recipe(str(source))
+        _ = recipe.config
+        return recipe
+
+    def with_(self, fields: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
+        """The recipe with other values of some fields, by their paths: ``{"zoo.twins": 39, "uap.epsilon": 0.1}``; those at the top by
+        keyword, too: ``seed=3``. Reference: docs/recipes.md.
+
+        Raises:
+            ConfigError: no such field, or a value that it cannot have.
+        """
+        values = (dict(fields or {}) | more).items()
+        changed = Recipe(self.source, (*self.settings, *(f"{name}={toml_value(value)}" for name, value in values)))
+        _ = changed.config
+        return changed
+
+    @property
+    def config(self) -> config.Recipe:
+        """All of its values."""
+        return recipe_of(self.source, list(self.settings))
+
+
+@dataclass(frozen=True)
+class Audit:
+    """A finished audit.
+
+    Attributes:
+        run: its name in the store.
+        kit: the audit kit's id, for ``load_kit``.
+        report: the page that it wrote.
+        summary: all of it, as ``zooaudit audit --json`` prints.
+    """
+
+    run: str
+    kit: str
+    report: Path
+    summary: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return self.summary
+
+    def _repr_html_(self) -> str:
+        finding, run, page = (html.escape(str(x)) for x in (self.summary["finding"]["text"], self.run, self.report))
+        return f"<p>{finding}</p><p>run <code>{run}</code>, kit <code>{self.kit}</code>, report {page}</p>"
+
+
+def audit(recipe: "str | Path | Recipe" = "digits", store: str | Path = "store", farm: str = "serial", **options: Any) -> Audit:
+    """Audit a victim from end to end: train twins, references and suspects, make the kit, write the report. What is in the store is not
+    trained again, so a call that was interrupted goes on when it is made again.
+
+    Args:
+        recipe: a name, a TOML file or a ``Recipe``.
+        store: a folder or ``s3://bucket/prefix``.
+        farm: ``serial``, in this process; ``ray``, on the cluster of RAY_ADDRESS or a private one.
+        options: those of ``zooaudit audit``, with ``_`` for ``-``: ``data="photos", victim="mine.safetensors", factory="nets:make",
+            train="training:train", twins=39``.
+
+    Raises:
+        ConfigError, DataError, ModelError: an option, the data or the victim does not fit.
+        StoreError, NotEnoughModelsError, FarmError: see :mod:`zooaudit.errors`.
+    """
+    chosen = recipe if isinstance(recipe, Recipe) else Recipe(str(recipe))
+    settings = {"set": list(chosen.settings)} if chosen.settings else {}
+    summary = run("audit", {"recipe": chosen.source, **settings, "store": store, "farm": farm, **options})
+    return Audit(summary["run"], summary["kit"], Path(summary["report"]), summary)
