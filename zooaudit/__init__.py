@@ -1,3 +1,3 @@
 """zooaudit: was this suspect model stolen from mine?"""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
