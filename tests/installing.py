@@ -40,9 +40,9 @@ class Installed:
 
     folder: Path
 
-    def run(self, *command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a program of the environment, in a folder that has nothing to do with the checkout."""
-        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    def run(self, *command: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
+        """Run a program of the environment, with more variables, in a folder that has nothing to do with the checkout."""
+        environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | more
         program = [str(self.folder / "bin" / command[0]), *command[1:]]
         return subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 

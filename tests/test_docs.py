@@ -37,7 +37,8 @@ def test_command_parses(command: str) -> None:
 
 
 def test_job_commands_parse() -> None:
-    jobs = re.findall(r"python jobs/([a-z]+)\.py ([a-z-].*)", README + "".join(p.read_text() for p in (ROOT / "jobs").glob("*.py")))
+    pages = README + "".join(p.read_text() for p in (ROOT / "zooaudit" / "jobs").glob("*.py"))
+    jobs = re.findall(r"python (?:jobs/|-m zooaudit\.jobs\.)([a-z]+)(?:\.py)? ([a-z-].*)", pages)
     assert {name for name, _ in jobs} == {"audit", "zoo", "score", "sweep"}
     for name, options in jobs:
         make_parser().parse_args([name, "--log", "events", *shlex.split(options.split("`")[0])])

@@ -150,3 +150,18 @@ def test_doctor_misses_nothing_of_the_base_and_lists_the_extras(base: Installed,
     told = [line["found"] for line in found.values() if "not installed" in line["found"]]
     assert all(any(f"zooaudit[{extra}]" in line for line in told) for extra in EXTRAS), told
     assert not any(line["remedy"].startswith("pip") for line in found.values())
+
+
+@pytest.mark.parametrize("job", ["audit", "score", "sweep", "zoo"])
+def test_a_job_that_cannot_run_says_why_in_one_line(job: str, base: Installed, tmp_path: Path) -> None:
+    for more, said in (({}, f"-- python -m zooaudit.jobs.{job} ..."), ({"RAY_ADDRESS": "none"}, "pip install 'zooaudit[cluster]'")):
+        done = base.run("python", "-m", f"zooaudit.jobs.{job}", cwd=tmp_path, **more)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+        assert "event=error code=2" in done.stderr and said in done.stderr
+
+
+def test_a_job_needs_no_checkout(dist: tuple[Path, Path], audited: Path, tmp_path: Path) -> None:
+    node = installed(dist[1], tmp_path / "node", "cluster")
+    job = ["python", "-m", "zooaudit.jobs.zoo", "--recipe", "digits", "--farm", "serial", "--store", "store"]
+    done = node.run(*job, cwd=audited, RAY_ADDRESS="none")
+    assert done.returncode == 0 and "event=done trained=0" in done.stderr, done.stderr
