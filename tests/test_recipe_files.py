@@ -117,6 +117,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "twin_test.level": SHARE, "twin_test.checks": POSITIVE,
     "twin_test.looks": st.sets(POSITIVE, min_size=1).map(lambda s: tuple(sorted(s))),
     "twin_test.pool": st.integers(25, 9999), "twin_test.foreign": SMALL, "twin_test.log": SMALL, "twin_test.natural": SMALL,
+    "twin_test.statistic": st.just("cosine"),
 }  # fmt: skip
 
 

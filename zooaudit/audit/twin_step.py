@@ -141,7 +141,7 @@ def make(
     other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally))
     kinds = [reference(s) for s in references]
     test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
-    return replace(test, lessons=others[:, :natural].clone() if references else None)
+    return replace(test, lessons=others[:, :natural].clone() if references else None, statistic=config.statistic)
 
 
 @dataclass(frozen=True, eq=False)
