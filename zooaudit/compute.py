@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import os
 import resource
 import sys
 from collections.abc import Iterator
@@ -18,11 +17,6 @@ HEAP_WORTH_KEEPING = 2**30
 def pick_device() -> torch.device:
     """A GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:

@@ -12,11 +12,12 @@ import psutil
 import torch
 
 from zooaudit import __version__
-from zooaudit.compute import cores, resolve_precision
+from zooaudit.compute import resolve_precision
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import DATASETS
 from zooaudit.errors import ZooauditError
 from zooaudit.extras import EXTRAS, install
+from zooaudit.machine import cores
 from zooaudit.storage.artifacts import open_store
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "scipy", "pyarrow", "safetensors")

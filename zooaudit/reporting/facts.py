@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from zooaudit.compute import cores
+from zooaudit.machine import cores
 from zooaudit.reporting.summary import RunFacts
 
 PACKAGES = ("zooaudit", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "matplotlib", "pyarrow", "safetensors")

@@ -12,8 +12,8 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from zooaudit.compute import cores
 from zooaudit.errors import FarmError, InputError, first_line
+from zooaudit.machine import cores
 from zooaudit.telemetry.metrics import collect_with
 from zooaudit.training.ray_metrics import RayCollector
 from zooaudit.training.token import guard_token
