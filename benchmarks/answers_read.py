@@ -30,7 +30,7 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache

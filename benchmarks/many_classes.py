@@ -18,7 +18,7 @@ import torch
 from measure import save, spread
 from torch import Tensor
 
-from zooaudit.audit.twin_step import Asked, Pools, assembled, foreseen, order
+from zooaudit.auditing.twin_step import Asked, Pools, assembled, foreseen, order
 from zooaudit.config import EncoderConfig, TwinTestConfig, VerdictConfig
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.paper.encoder import Encoder

@@ -19,7 +19,7 @@ from typing import Any
 
 from measure import RESULTS, context, spread
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
 from zooaudit.planning.measured import DOMAINS, kind

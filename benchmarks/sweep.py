@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from measure import save, spread
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import open_store

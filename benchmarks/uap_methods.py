@@ -16,7 +16,7 @@ from art.attacks.evasion import UniversalPerturbation
 from art.estimators.classification import PyTorchClassifier
 from measure import save, spread
 
-from zooaudit.audit.steps import Victim
+from zooaudit.auditing.steps import Victim
 from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import resolve

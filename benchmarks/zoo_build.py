@@ -22,7 +22,7 @@ from typing import Any
 
 from measure import RESULTS, context, save, spread
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import resolve

@@ -12,7 +12,7 @@ import pytest
 
 from tests.farms import Untouched, quiet
 from tests.finished import Finished
-from zooaudit.audit.pipeline import Audit, Suspect, run_audit
+from zooaudit.auditing.pipeline import Audit, Suspect, run_audit
 from zooaudit.data.resolve import load_digits
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.recipes.named import get_recipe

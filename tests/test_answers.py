@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tests.makers import Affine
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.errors import AnswersError, DamagedArtifactError
 from zooaudit.paper.fingerprint import ask, check_answers, fingerprints, queries

@@ -273,6 +273,7 @@ def test_versions_agree() -> None:
     assert {spec["rayVersion"] for spec in SPECS.values()} == {PINNED["ray"]}
     images = {pod.container["image"] for pod in pods()}
     assert images == {f"zooaudit:{__version__}-cpu", f"zooaudit:{__version__}-cuda"}
+    assert set(re.findall(r"zooaudit:(\d[\w.]*)-(?:cpu|cuda)", GUIDE + (CLUSTER / "Dockerfile").read_text())) == {__version__}
     assert f"Ray {PINNED['ray']}" in GUIDE
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit.audit.pipeline import PHASES
+from zooaudit.auditing.pipeline import PHASES
 from zooaudit.cli import terminal
 from zooaudit.cli.main import main
 from zooaudit.cli.terminal import Asides, EventLog, ProgressBar, phase_line, progress_line

@@ -15,7 +15,7 @@ import pytest
 from tests.farms import Untouched, quiet
 from tests.finished import MODELS, Finished
 from tests.zoos import TINY
-from zooaudit.audit.pipeline import Audit, run_audit
+from zooaudit.auditing.pipeline import Audit, run_audit
 from zooaudit.cli.main import main
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset

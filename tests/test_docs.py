@@ -84,8 +84,8 @@ def options_of(subcommand: str) -> set[str]:
 
 
 def test_job_commands_parse() -> None:
-    pages = "".join(p.read_text() for p in (*PAGES, *(ROOT / "jobs").glob("*.py")) if not name_of(p).startswith(HISTORY))
-    jobs = re.findall(r"python jobs/([a-z]+)\.py ([a-z-].*)", pages)
+    pages = "".join(p.read_text() for p in (*PAGES, *(ROOT / "zooaudit" / "jobs").glob("*.py")) if not name_of(p).startswith(HISTORY))
+    jobs = re.findall(r"python (?:jobs/|-m zooaudit\.jobs\.)([a-z]+)(?:\.py)? ([a-z-].*)", pages)
     assert {name for name, _ in jobs} == {"audit", "zoo", "score", "sweep"}
     for name, options in jobs:
         PARSER.parse_args([name, "--log", "events", *shlex.split(options.split("`")[0], comments=True)])

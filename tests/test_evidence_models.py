@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.cases import Capture, copied, exported, kit_of, verified
-from zooaudit.audit.steps import settled
+from zooaudit.auditing.steps import settled
 from zooaudit.cli.main import main
 from zooaudit.config import OwnTraining, Start
 from zooaudit.data.resolve import load_digits

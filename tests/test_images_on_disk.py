@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.makers import png
 from tests.zoos import TINY
-from zooaudit.audit.pipeline import run_audit
+from zooaudit.auditing.pipeline import run_audit
 from zooaudit.config import OwnTraining
 from zooaudit.data.decode import decode_image
 from zooaudit.data.encoded import Files, content_digest

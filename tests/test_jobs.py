@@ -140,7 +140,7 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
         assert secret not in kept
         assert [path for path, text in everything_written(nodes) if secret in text] == []
 
-    submit(nodes, "zoo", "python", "jobs/zoo.py", "--recipe", "digits", "--store", bucket)
+    submit(nodes, "zoo", "python", "-m", "zooaudit.jobs.zoo", "--recipe", "digits", "--store", bucket)
     assert ended(nodes, "zoo") == 0
     done = events(nodes, "zoo")[-1]
     assert (done["event"], done["trained"], done["models"], done["failed"]) == ("done", "0", str(MODELS), "0")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tests.makers import Affine, make_twin_test, near
-from zooaudit.audit.steps import questions
+from zooaudit.auditing.steps import questions
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, NotEnoughModelsError
 from zooaudit.kits.kit import Kit, load_kit, save_kit

@@ -20,8 +20,8 @@ import torch
 from tests.collecting import Notebook, Tags, key
 from tests.farms import quiet, with_zoo
 from tests.makers import ATTACK
-from zooaudit.audit import steps
-from zooaudit.audit.pipeline import Zoo, build_zoo
+from zooaudit.auditing import steps
+from zooaudit.auditing.pipeline import Zoo, build_zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.planning.measured import DOMAINS

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from tests.cases import Capture, kit_of
-from zooaudit.audit.more_twins import add_twins, twin_specs
-from zooaudit.audit.steps import settled
-from zooaudit.audit.twin_step import asked_more
+from zooaudit.auditing.more_twins import add_twins, twin_specs
+from zooaudit.auditing.steps import settled
+from zooaudit.auditing.twin_step import asked_more
 from zooaudit.cli.main import main
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset

@@ -151,5 +151,5 @@ def test_a_timm_folder_downloads_nothing_and_names_what_is_unknown(tmp_path: Pat
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
-    with pytest.raises(ModelError, match=r"needs the package timm .*pip install timm"):
+    with pytest.raises(ModelError, match=r"needs the extra hub .*timm.*pip install 'zooaudit\[hub\]'"):
         load(saved(nn.Linear(2, 2), tmp_path / "w.safetensors"), "timm:resnet18", asked((3, 8, 8)))

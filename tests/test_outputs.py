@@ -10,7 +10,7 @@ import pytest
 
 from tests.finished import Finished
 from tests.test_cli import one_line, snapshot
-from zooaudit.audit import pipeline
+from zooaudit.auditing import pipeline
 from zooaudit.cli.main import main
 from zooaudit.storage.artifacts import open_store
 

@@ -17,8 +17,8 @@ from tests.own_nets import Odd, train
 from tests.owners import called
 from tests.test_huggingface import CLASSES, PROCESSORS, blobs, vit
 from tests.test_weight_files import exported
-from zooaudit.audit.steps import settled
-from zooaudit.audit.victim_check import remedy
+from zooaudit.auditing.steps import settled
+from zooaudit.auditing.victim_check import remedy
 from zooaudit.cli.main import make_parser
 from zooaudit.cli.own_victim import own_victim
 from zooaudit.config import OwnTraining

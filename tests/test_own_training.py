@@ -22,7 +22,7 @@ from tests import owners
 from tests.farms import quiet
 from tests.owners import FACTORY, by_script, called, make
 from tests.zoos import TINY
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.cli import chosen_recipe, own_victim
 from zooaudit.cli.main import main, make_parser
 from zooaudit.config import OwnTraining

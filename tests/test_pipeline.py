@@ -14,8 +14,8 @@ from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.finished import Finished
 from tests.makers import trained_spec
 from tests.zoos import TINY
-from zooaudit.audit import steps
-from zooaudit.audit.pipeline import Audit, craft_uap, embeddings, run_audit
+from zooaudit.auditing import steps
+from zooaudit.auditing.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.kits.kit import load_kit

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from tests.farms import Untouched, quiet, with_zoo
 from tests.zoos import TINY
-from zooaudit.audit.pipeline import run_audit
+from zooaudit.auditing.pipeline import run_audit
 from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfig
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError, ZooauditError

@@ -84,11 +84,19 @@ def test_models_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             local(wrong)
 
 
-@pytest.mark.parametrize(("place", "package"), [("hf://a/b", "huggingface_hub"), ("models:/shirts/1", "mlflow"), ("runs:/1/m", "mlflow")])
-def test_a_missing_package_is_named(place: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("place", "package", "bring"),
+    [
+        ("hf://a/b", "huggingface_hub", r"'zooaudit\[hub\]'"), ("models:/shirts/1", "mlflow", "mlflow"), ("runs:/1/m", "mlflow", "mlflow"),
+        ("s3://a/b", "botocore", r"'zooaudit\[s3\]'"),
+    ],
+)  # fmt: skip
+def test_a_missing_package_is_named(place: str, package: str, bring: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
+    for name in [name for name in sys.modules if name.startswith("zooaudit.storage.s3")]:
+        monkeypatch.delitem(sys.modules, name)
     local.cache_clear()
-    with pytest.raises(InputError, match=f"needs the package {package}: pip install {package}"):
+    with pytest.raises(InputError, match=rf"^{place} needs .*{package}.*: pip install .*{bring}"):
         local(place)
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.makers import Affine
-from zooaudit.audit.twin_step import procedure, reference
+from zooaudit.auditing.twin_step import procedure, reference
 from zooaudit.config import ExtractConfig, ModifyConfig, OwnTraining, TrainConfig, ZooConfig
 from zooaudit.data.images import ImageSet
 from zooaudit.errors import ConfigError

@@ -14,7 +14,7 @@ import pytest
 from cluster.seaweed import Seaweed
 from tests.finished import MODELS, Finished
 from tests.runs import finished_models, objects, processes, result, start, wait_for
-from zooaudit.audit.pipeline import build_zoo
+from zooaudit.auditing.pipeline import build_zoo
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.recipes.named import DIGITS

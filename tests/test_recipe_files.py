@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.manifests import ROOT
 from tests.zoos import TINY
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.cli.chosen_recipe import chosen_recipe
 from zooaudit.cli.main import main, make_parser
 from zooaudit.config import ModifyConfig, Recipe, Start
@@ -117,6 +117,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "twin_test.level": SHARE, "twin_test.control_questions": POSITIVE,
     "twin_test.looks": st.sets(POSITIVE, min_size=1).map(lambda s: tuple(sorted(s))),
     "twin_test.pool": st.integers(25, 9999), "twin_test.foreign": SMALL, "twin_test.log": SMALL, "twin_test.natural": SMALL,
+    "twin_test.statistic": st.just("cosine"),
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests import owners
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.cli.main import main, make_parser
 from zooaudit.cli.own_start import with_start
 from zooaudit.config import Recipe, Start

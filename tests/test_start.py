@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tests.makers import shape_of
-from zooaudit.audit.twin_step import reference
+from zooaudit.auditing.twin_step import reference
 from zooaudit.cli.main import make_parser
 from zooaudit.cli.own_start import with_start
 from zooaudit.config import ExtractConfig, Start, TrainConfig, ZooConfig

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import zoos
-from zooaudit.audit.pipeline import run_audit
+from zooaudit.auditing.pipeline import run_audit
 from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig, VerdictConfig
 from zooaudit.data.images import Dataset

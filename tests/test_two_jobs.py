@@ -12,7 +12,7 @@ import pytest
 from tests.finished import MODELS, Finished
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, objects, processes, result, start, wait_for
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import open_store

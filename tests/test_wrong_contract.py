@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from tests.makers import CHECKS, make_twin_test, peer
 from tests.test_weight_files import exported
-from zooaudit.audit.suspect_check import noticed
+from zooaudit.auditing.suspect_check import noticed
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.ledger import Ledger

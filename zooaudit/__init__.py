@@ -11,7 +11,7 @@ See :mod:`zooaudit.api`. Nothing heavy is imported before it is used.
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Audit", "Client", "HttpSuspect", "Kit", "Recipe", "Score", "Verification", "audit", "load_kit", "score_many", "verify"]
 
 if TYPE_CHECKING:

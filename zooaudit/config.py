@@ -10,7 +10,7 @@ import json
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from zooaudit.errors import ConfigError
 
@@ -26,13 +26,10 @@ Modification = Literal[
 ]  # fmt: skip
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
-ATTACKS: tuple[Attack, ...] = ("cloudleak", "jbda", "distill", "knockoff", "activethief", "dfme", "disguide")
+ATTACKS: tuple[Attack, ...] = get_args(Attack)
 DEFENCES: tuple[Defence, ...] = ("none", "reverse-sigmoid", "mad", "mad-argmax")
 LABELS: tuple[Labels, ...] = ("soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2")
-MODIFICATIONS: tuple[Modification, ...] = (
-    "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
-    "distil", "removal", "averaged", "transfer",
-)  # fmt: skip
+MODIFICATIONS: tuple[Modification, ...] = get_args(Modification)
 EXACT_STRENGTH = {"int8": 8, "float16": 16}
 """Modifications that are done or not."""
 
@@ -574,6 +571,8 @@ class TwinTestConfig:
     """Parts for images that the victim was asked, if there is a query log."""
     natural: int = 3
     """Parts for images of the victim's task."""
+    statistic: str = field(default="cosine", metadata=LATER)
+    """What candidates are ranked by: the cosine of what a suspect and a candidate have apart from all others."""
 
     def __post_init__(self) -> None:
         check(0 < self.level < 0.5, self, "level", "a number in (0, 0.5)")

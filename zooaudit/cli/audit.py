@@ -10,8 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.audit import pipeline
-from zooaudit.audit.twin_step import Sources
+from zooaudit.auditing import pipeline
+from zooaudit.auditing.twin_step import Sources
 from zooaudit.cli import doctor as doctors
 from zooaudit.cli.chosen_recipe import chosen_recipe, with_twins
 from zooaudit.cli.own_data import data_of, reading_of
@@ -24,6 +24,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import DatasetUnavailableError, resolve
 from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
+from zooaudit.extras import install, needs
 from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.artifacts import existing_store, open_store
 from zooaudit.storage.runs import begin_run, check_report_folder, load_report, save_report
@@ -35,6 +36,7 @@ from zooaudit.zoo.spec import Role
 
 def audit(args: argparse.Namespace, out: TextIO) -> int:
     """Audit a victim from end to end and write the report."""
+    from zooaudit.reporting.canvas import can_draw
     from zooaudit.reporting.facts import gather_facts
     from zooaudit.reporting.report import write_report
     from zooaudit.reporting.summary import summarise
@@ -60,7 +62,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         data = {"run": run, "recipe": recipe.name, "store": artifacts.url}
         tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **data, seed=recipe.seed, data=dataset.name)
         done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
-        tell("report: drawing", "report", run=run)
+        tell("report: drawing" if can_draw() else f"report: without figures; {install('report')} and run this again", "report", run=run)
         total_s = time.perf_counter() - started
         phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
@@ -177,7 +179,8 @@ def chosen_farm(args: argparse.Namespace) -> Farm:
         if args.victim_workers > 1:
             raise ConfigError(f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process")
         return SerialFarm()
-    from zooaudit.training.ray_farm import RayFarm
+    with needs("ray", "--farm ray", instead=", or use --farm serial"):
+        from zooaudit.training.ray_farm import RayFarm
 
     return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
 

@@ -16,10 +16,15 @@ from zooaudit.compute import resolve_precision
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import DATASETS
 from zooaudit.errors import ZooauditError
+from zooaudit.extras import EXTRAS, install
+from zooaudit.machine import cores
 from zooaudit.storage.artifacts import open_store
-from zooaudit.training.cluster import cores
 
-PACKAGES = ("torch", "torchvision", "ray", "scikit-learn", "scipy", "pyarrow", "safetensors", "boto3")
+PACKAGES = ("torch", "torchvision", "scikit-learn", "scipy", "pyarrow", "safetensors")
+OF_EXTRAS = {
+    "ray": "ray", "boto3": "s3", "fastapi": "serve", "onnxruntime": "onnx", "transformers": "hub", "grpcio": "grpc", "matplotlib": "report",
+}  # fmt: skip
+"""A package of each extra."""
 MEMORY_NEEDED = 4 * 2**30
 DISK_NEEDED = 2**30
 
@@ -38,6 +43,7 @@ def examine(store: str, cache: Path | None = None) -> list[Finding]:
     return [
         Finding("zooaudit", f"{__version__}, Python {platform.python_version()}", _python_remedy()),
         *(_package(name) for name in PACKAGES),
+        *(_extra(package, extra) for package, extra in OF_EXTRAS.items()),
         *_devices(),
         _memory(),
         _bucket(store) if store.startswith("s3:") else _disk(Path(store)),
@@ -53,7 +59,15 @@ def _package(name: str) -> Finding:
     try:
         return Finding(name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, "not installed", "pip install -e . -c constraints.txt")
+        return Finding(name, "not installed", "pip install zooaudit")
+
+
+def _extra(package: str, extra: str) -> Finding:
+    """Nothing is missing without it, unless it is needed."""
+    try:
+        return Finding(package, importlib.metadata.version(package))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(package, f"not installed, for {EXTRAS[extra]}: {install(extra)}")
 
 
 def _devices() -> list[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TextIO
 
-from zooaudit.audit.more_twins import committed_training
+from zooaudit.auditing.more_twins import committed_training
 from zooaudit.cli import own_data
 from zooaudit.cli.audit import chosen_farm, voice
 from zooaudit.cli.own_start import checkpoints_of, tried_start

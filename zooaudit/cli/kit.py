@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.audit.more_twins import add_twins, committed_training
+from zooaudit.auditing.more_twins import add_twins, committed_training
 from zooaudit.cli import own_data
 from zooaudit.cli.audit import chosen_farm, voice
 from zooaudit.compute import pick_device

@@ -10,7 +10,7 @@ from zooaudit.cli.arguments.own import add_data
 from zooaudit.data.images import Dataset
 from zooaudit.data.reading import Reading, parse_colour, parse_sizing
 from zooaudit.data.resolve import resolve
-from zooaudit.storage.fetched import fetched
+from zooaudit.extras import needs
 
 Say = Callable[[str], None]
 
@@ -67,4 +67,6 @@ def data_of(args: argparse.Namespace, name: str, say: Say) -> Dataset:
     reading = reading_of(args)
     if not args.data or not args.data.startswith("s3://"):
         return resolve(name, Path(args.data) if args.data else None, say=say, reading=reading)
+    with needs("s3", args.data):
+        from zooaudit.storage.fetched import fetched
     return replace(resolve(name, fetched(args.data, say), say=say, reading=reading), source=args.data)

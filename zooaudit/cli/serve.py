@@ -17,7 +17,8 @@ import psutil
 
 from zooaudit.choices import SCOPES
 from zooaudit.cli.arguments.service import KEYS
-from zooaudit.errors import ConfigError, FarmError, InputError, first_line
+from zooaudit.errors import ConfigError, FarmError
+from zooaudit.extras import needs, require
 from zooaudit.serving import settings as names
 from zooaudit.serving.keys import new_key, read_keys
 from zooaudit.serving.local_ray import bracketed, last_line, shut_down, start_ray, wait_until_ready
@@ -33,6 +34,7 @@ def serve(args: argparse.Namespace, out: TextIO) -> int:
     """Score suspects over HTTP and show the console, on this machine, until it is stopped."""
     tell = _voice(args.log)
     tell(f"looking at port {args.port}, {args.data} and the keys", "looking", port=args.port, data=args.data)
+    require("serve", "the service", "ray", "fastapi", "simdjson")
     refuse_missing(args.store)
     with own_port(args.host, args.port), own_data(Path(args.data)), _ended_in_time():
         keys = _environment(args)
@@ -75,14 +77,12 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
     """Start everything, say where it is once it is ready, and wait for the end."""
     shown = f"http://{bracketed(args.host)}:{args.port}"
     tell("starting Ray", "starting", what="ray")
-    try:
+    with needs("serve", "the service"):
         metrics = start_ray(args.host, args.port, args.debug)
         tell(f"Ray's own ports take connections from this machine only; its metrics, without a key: {metrics}", "ray", metrics=metrics)
         from ray import serve as ray_serve
 
         from zooaudit.serving.deployments import application
-    except ImportError as error:
-        raise InputError(f"the service needs Ray Serve ({first_line(error)}): pip install -c constraints.txt '.[serve]'") from error
     tell("starting the service: a process that answers, and one that asks suspects", "starting", what="service")
     try:
         ray_serve.run(application({}), name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})

@@ -10,6 +10,7 @@ from zooaudit.cli.own_data import reading_of
 from zooaudit.cli.terminal import ProgressBar, Voice
 from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, NotEnoughModelsError
+from zooaudit.extras import needs, require
 from zooaudit.outputs import check_folder
 from zooaudit.storage.artifacts import existing_store, open_store, table_to_bytes
 from zooaudit.suspects.factories import imported
@@ -34,6 +35,7 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
         lines += [f"{s.name:<14} {s.source:<14} {s.title}  (on a folder: --models)" for s in ON_MODELS.values()]
         print(json.dumps([*STUDIES, *ON_MODELS]) if args.json else "\n".join(lines), file=out)
         return 0
+    require("report", "a study", "matplotlib")
     if ALL in args.names and len(args.names) > 1:
         raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
     if args.names == ["qurd"] and args.data and not args.models:
@@ -178,6 +180,7 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
         lines += [f"{n:<14} = {' '.join(words)}" for n, words in PRESETS.items()] + [f"metrics: {', '.join(METRICS)}"]
         print(json.dumps({"axes": list(AXES), "presets": PRESETS, "metrics": METRICS}) if args.json else "\n".join(lines), file=out)
         return 0
+    require("report", "a sweep", "matplotlib")
     space = parse_space(args.space)
     if args.metric not in METRICS:
         raise ConfigError(f"--metric {args.metric!r}; expected one of {', '.join(METRICS)}")
@@ -237,7 +240,9 @@ def _folder(args: argparse.Namespace, usual: Path) -> Path:
 
 def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice) -> "Swept":
     from zooaudit.sweep.field import line_up
-    from zooaudit.sweep.tuner import Done, run_trials
+
+    with needs("ray", "a sweep"):
+        from zooaudit.sweep.tuner import Done, run_trials
 
     bar = ProgressBar(line=lambda d: f"sweep {d.done}/{d.total} trials")
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zooaudit.audit import steps
-from zooaudit.audit.more_twins import committed_training, twin_specs
-from zooaudit.audit.twin_step import answered, answered_behind, asked_more, natural_images, places, reference
+from zooaudit.auditing import steps
+from zooaudit.auditing.more_twins import committed_training, twin_specs
+from zooaudit.auditing.twin_step import answered, answered_behind, asked_more, natural_images, places, reference
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory

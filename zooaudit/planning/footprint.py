@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.audit.steps import ANSWERS, TENSORS, answers_schema, answers_table
-from zooaudit.audit.twin_step import Pools, order, procedure, reference
+from zooaudit.auditing.steps import ANSWERS, TENSORS, answers_schema, answers_table
+from zooaudit.auditing.twin_step import Pools, order, procedure, reference
 from zooaudit.config import ExtractConfig, Recipe, Start, digest_of
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.paper.encoder import Encoder

@@ -4,14 +4,14 @@ Colours are Okabe and Ito's, which colour-blind readers can tell apart; marker a
 """
 
 import base64
+import contextlib
+import importlib
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
+from zooaudit.extras import install, needs
 from zooaudit.zoo.spec import Role
 
 Paint = Callable[[Any], None]
@@ -36,6 +36,13 @@ STYLE = {
 PNG_DPI = 200
 
 
+NOT_DRAWN = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 440 80"><rect width="440" height="80" fill="#f4f4f4"/>'
+    '<text x="220" y="45" text-anchor="middle" font-family="sans-serif" font-size="14">'
+    f"not drawn: {install('report')}</text></svg>"
+)
+
+
 @dataclass(frozen=True)
 class Look:
     """How a role is drawn; ``glyph`` is the marker in running text."""
@@ -56,8 +63,18 @@ FAMILIES = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
 """The roles that suspects have, in the order in which they are shown."""
 
 
+def can_draw() -> bool:
+    """Whether matplotlib is there."""
+    with contextlib.suppress(ImportError):
+        importlib.import_module("matplotlib")
+        return True
+    return False
+
+
 def drawn(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg") -> str:
-    """As ``rendered``, as a data URI."""
+    """As ``rendered``, as a data URI; without matplotlib a picture that says what draws it, for a page has more than figures."""
+    if not can_draw():
+        return data_uri(NOT_DRAWN.encode(), "image/svg+xml")
     return data_uri(rendered(paint, width, height, form), "image/svg+xml" if form == "svg" else "image/png")
 
 
@@ -69,6 +86,9 @@ def rendered(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = 
         form: ``svg``, or ``png`` where thousands of marks would make the SVG large.
         panels: rows and columns of axes; with more than one, ``paint`` gets the array of them.
     """
+    with needs("report", "a figure"):
+        import matplotlib
+        from matplotlib.figure import Figure
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
         paint(figure.subplots(*panels))

@@ -11,8 +11,8 @@ from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Decision, TwinVerdict, cannot_tell, decide
 from zooaudit.verdict.grouping import grouped, named_groups
+from zooaudit.verdict.registry import STATISTICS
 from zooaudit.verdict.several import corrected
-from zooaudit.verdict.statistic import Comparison
 from zooaudit.verdict.twin_test import NO_CLASS, TwinTest
 
 
@@ -104,7 +104,7 @@ def explained(
     shares = test.weights(answers, access, len(answers)) if ranked and by_columns else np.empty(0)
     shown = tuple(_question(test, answers, classes, int(i), shares[i]) for i in np.argsort(-np.abs(shares), kind="stable")[:questions])
     return Explanation(
-        verdict, _placed(test, verdict) if ranked else (), looks, float(shares.sum()) > 0, shown, _decided_by(ranked, together),
+        verdict, _placed(test, verdict) if ranked else (), looks, float(shares.sum()) > 0, shown, _decided_by(test, ranked, together),
         tuple(_abstained(test, answers, verdict, by_columns)),
     )  # fmt: skip
 
@@ -142,8 +142,8 @@ def _said(answer: Tensor, classes: Sequence[str]) -> tuple[Said, ...]:
     return tuple(Said(classes[int(r)], float(p)) for p, r in zip(probabilities, rows, strict=True) if p > 0)
 
 
-def _decided_by(ranked: bool, together: int) -> tuple[str, ...]:
-    used = [Comparison.of, decide] if ranked else [cannot_tell]
+def _decided_by(test: TwinTest, ranked: bool, together: int) -> tuple[str, ...]:
+    used = [STATISTICS[test.statistic].of, decide] if ranked else [cannot_tell]
     return tuple(f"{f.__module__}:{f.__qualname__}" for f in [*used, *([corrected] if together > 1 else [])])
 
 

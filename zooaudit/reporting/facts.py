@@ -1,6 +1,5 @@
 """Facts of the machine and of the run, for a report: so that a number can be traced to what made it."""
 
-import os
 import platform
 import shlex
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from zooaudit.machine import cores
 from zooaudit.reporting.summary import RunFacts
 
 PACKAGES = ("zooaudit", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "matplotlib", "pyarrow", "safetensors")
@@ -61,9 +61,8 @@ def commit() -> str:
 
 def hardware() -> str:
     """Processor, cores this process may use, accelerator and system, on one line."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
-    return f"{_processor()}, {cores} cores, {accelerator}, {platform.system()} {platform.machine()}"
+    return f"{_processor()}, {cores()} cores, {accelerator}, {platform.system()} {platform.machine()}"
 
 
 def _processor() -> str:

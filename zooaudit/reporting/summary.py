@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from zooaudit.audit.pipeline import Audit, Judgement, Suspect
+from zooaudit.auditing.pipeline import Audit, Judgement, Suspect
 from zooaudit.reporting import decisions
 from zooaudit.reporting.findings import way
 from zooaudit.reporting.fitness import finding
@@ -52,6 +52,7 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
     zoo, uap = audit.zoo, audit.uap
     return {
         "run": run,
+        "kit": audit.kit_id,
         "seconds": finite(round(facts.seconds, 3)),
         "peak_rss_bytes": facts.peak_rss_bytes,
         "models": {"trained": zoo.trained, "reused": len(zoo.plan.specs) - zoo.trained, "failed": len(zoo.failed)},

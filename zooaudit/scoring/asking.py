@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from zooaudit.audit.suspect_check import Noticed, noticed
+from zooaudit.auditing.suspect_check import Noticed, noticed
 from zooaudit.kits.kit import Kit
 from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.suspects.opened import OpenSuspect

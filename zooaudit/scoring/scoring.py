@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any
 
-from zooaudit.audit.suspect_check import order_hint
+from zooaudit.auditing.suspect_check import order_hint
 from zooaudit.choices import SEEN
 from zooaudit.errors import ColumnsError, ConfigError, InputError, SuspectError
 from zooaudit.evidence.records import Together, keep

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zooaudit.audit.suspect_check import order_hint
+from zooaudit.auditing.suspect_check import order_hint
 from zooaudit.choices import SEEN
 from zooaudit.config import digest_of
 from zooaudit.errors import (

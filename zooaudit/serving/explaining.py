@@ -101,7 +101,7 @@ class Case:
 
     def as_json(self) -> dict[str, Any]:
         """The explanation, with the images of its questions."""
-        from zooaudit.reporting.pictures import png  # and with it matplotlib, which a replica starts without
+        from zooaudit.reporting.pictures import png  # not for every verdict
 
         found = plain(self.explained())
         images = self.kit.twin_test.images

@@ -33,7 +33,8 @@ def start_ray(host: str, port: int, debug: bool) -> str:
     import ray
     from ray import serve
 
-    from zooaudit.training.cluster import QUIET, cores, own_sigterm
+    from zooaudit.machine import cores
+    from zooaudit.training.cluster import QUIET, own_sigterm
     from zooaudit.training.token import guard_token
 
     for name, value in QUIET.items():

@@ -23,6 +23,7 @@ from torch import Tensor
 from zooaudit import __version__
 from zooaudit.config import canonical_json
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError, UnknownNameError
+from zooaudit.extras import needs
 from zooaudit.outputs import check_folder
 from zooaudit.storage.artifact import REPAIR, Artifact, object_key
 from zooaudit.storage.cache import CachedStore, cached
@@ -57,7 +58,8 @@ def open_store(url: str, cache: bool = True, deadline_s: float | None = None, wr
     if url == "memory:":
         return Artifacts(ObservedStore(MemoryStore()))
     if url.startswith("s3:"):
-        from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
+        with needs("s3", f"store {url}"):
+            from zooaudit.storage.s3 import S3Store
 
         store = ObservedStore(S3Store(url, backoff=Backoff(deadline_s) if deadline_s else None, probe=writes))
         return Artifacts(cached(store) if cache else store, limited)

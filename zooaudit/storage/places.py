@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from zooaudit.errors import InputError, StoreError, first_line
+from zooaudit.extras import needs
 
 WANTED = ("*.json", "*.safetensors", "*.onnx", "*.data", "*.onnx_data", "*.pt2")
 """Of a hub's repository: nothing that holds a pickle, and no code."""
@@ -47,7 +48,8 @@ def _scratch() -> Path:
 
 
 def _s3(place: str) -> Path:
-    from zooaudit.storage.s3 import S3Store  # imported here: boto3 takes a while, and few need it
+    with needs("s3", place):
+        from zooaudit.storage.s3 import S3Store
 
     above, _, name = place.rstrip("/").rpartition("/")
     if above in ("s3:", "s3:/") or not name:
@@ -68,7 +70,8 @@ def _s3(place: str) -> Path:
 
 def _hub(place: str) -> Path:
     name, inner = _owner_name(place)
-    hub = _package("huggingface_hub", place)
+    with needs("hub", place):
+        hub = importlib.import_module("huggingface_hub")
     repo, _, revision = name.partition("@")
     try:
         with _quiet(hub):
@@ -89,7 +92,10 @@ def _owner_name(place: str) -> tuple[str, str]:
 
 
 def _mlflow(place: str) -> Path:
-    mlflow = _package("mlflow", place)
+    try:
+        mlflow = importlib.import_module("mlflow")
+    except ImportError as error:
+        raise InputError(f"{place} needs the package mlflow: pip install mlflow") from error
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     try:
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(_scratch()))
@@ -111,13 +117,6 @@ def flavour(folder: Path, place: str) -> Path:
             "pytorch flavour is a pickle, which is never opened: log the model as ONNX, or by mlflow.transformers"
         )
     return found[0]
-
-
-def _package(name: str, place: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError(f"{place} needs the package {name}: pip install {name}") from error
 
 
 @contextlib.contextmanager

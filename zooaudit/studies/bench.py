@@ -8,7 +8,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from zooaudit.audit import pipeline, steps
+from zooaudit.auditing import pipeline, steps
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import SUBSETS

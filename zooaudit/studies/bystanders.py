@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.reporting.canvas import LOOKS
 from zooaudit.studies.bench import DRAWS, Bench
 from zooaudit.studies.cohort import Cohort, Variant

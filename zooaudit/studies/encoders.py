@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.config import EncoderConfig
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant

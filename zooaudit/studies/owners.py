@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from zooaudit.audit.twin_step import Pools
+from zooaudit.auditing.twin_step import Pools
 from zooaudit.errors import DataError, NotEnoughModelsError
 from zooaudit.studies.collected import INNOCENT, REFERENCE, THIEF, TWIN, VICTIM, About, Collection
 from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.config import digest_of
 from zooaudit.errors import DamagedArtifactError
 from zooaudit.methods import versions_of

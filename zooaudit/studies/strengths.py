@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from zooaudit.audit import steps
+from zooaudit.auditing import steps
 from zooaudit.config import UapMethod
 from zooaudit.data.images import to_unit
 from zooaudit.data.on_disk import in_memory

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.audit.twin_step import Asked, assembled, foreseen, informativeness, order
+from zooaudit.auditing.twin_step import Asked, assembled, foreseen, informativeness, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner

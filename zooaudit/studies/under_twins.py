@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from zooaudit.audit import steps
-from zooaudit.audit.steps import kept_tensors
+from zooaudit.auditing import steps
+from zooaudit.auditing.steps import kept_tensors
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import to_unit
 from zooaudit.errors import NotEnoughModelsError

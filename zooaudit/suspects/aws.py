@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from zooaudit.errors import ConfigError, SuspectError
+from zooaudit.extras import needs
 from zooaudit.suspects.addresses import guard_plain, without_keys
 from zooaudit.suspects.signing import Headers, Signing
 from zooaudit.suspects.transport import Refusal
@@ -18,10 +19,11 @@ class Aws:
     """
 
     def __init__(self, signing: Signing, url: str) -> None:
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-        from botocore.exceptions import BotoCoreError
-        from botocore.session import Session
+        with needs("s3", 'sign = "aws"', ConfigError):
+            from botocore.auth import SigV4Auth
+            from botocore.awsrequest import AWSRequest
+            from botocore.exceptions import BotoCoreError
+            from botocore.session import Session
 
         guard_plain(url, "the session's token")
         self._auth, self._request, self._error = SigV4Auth, AWSRequest, BotoCoreError

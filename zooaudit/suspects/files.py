@@ -8,6 +8,7 @@ from typing import Any
 
 from zooaudit.config import canonical_json
 from zooaudit.errors import ModelError, first_line
+from zooaudit.extras import needs
 
 INDEX = ".safetensors.index.json"
 MOST_INDEX_BYTES = 64 * 2**20
@@ -115,10 +116,8 @@ def external(path: Path) -> tuple[Path, ...]:
     Raises:
         ModelError: no ONNX, no package to read it with, or a file that is not there or lies outside.
     """
-    try:
+    with needs("onnx", str(path), ModelError):
         import onnx
-    except ImportError as error:
-        raise ModelError(f"{path} needs onnxruntime and onnx: pip install 'zooaudit[onnx]'") from error
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf has exceptions of its own

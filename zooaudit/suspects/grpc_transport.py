@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, ConfigError, StoppedError, SuspectError
+from zooaudit.extras import needs
 from zooaudit.suspects.addresses import keys_of
 from zooaudit.suspects.batches import most_of
 from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
@@ -168,8 +169,6 @@ class GrpcTransport:
 
 
 def _library() -> ModuleType:
-    try:
+    with needs("grpc", "a suspect over gRPC", ConfigError):
         import grpc
-    except ImportError as error:
-        raise ConfigError("suspects over gRPC need grpcio; pip install 'zooaudit[grpc]'") from error
     return grpc

@@ -4,6 +4,7 @@ Kinds: safetensors weights, sharded or not, with a factory (:mod:`zooaudit.suspe
 graph; a folder of transformers' or timm's. What the files say of preprocessing and classes is taken and told; what the user says wins.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from zooaudit.suspects.preprocess import Preprocess
 from zooaudit.suspects.raw import Raw
 from zooaudit.suspects.weights import put_weights, read_weights, refuse_pickle
 
-KINDS = "a .safetensors, .pt2 or .onnx file, a .safetensors.index.json, or a folder of transformers' or timm's"
 BY_CONTRACT = "if it wants other images, say so by --contract"
 
 
@@ -92,13 +92,8 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
         return _folder(path, asked)
     if not path.is_file():
         raise ModelError(f"{path} does not exist; expected {KINDS}")
-    if path.suffix == ".pt2":
-        module = load_exported(path)
-        return Raw(module, described=module.described) if isinstance(module, ExportedModule) else Raw(module)
-    if path.suffix == ".onnx":
-        files.external(path)  # refused before anything is read from elsewhere
-        graph = OnnxModule(path, said.name, asked.contract.classes.names or asked.classes)
-        return Raw(graph, described=graph.described)
+    if path.suffix in READERS:
+        return READERS[path.suffix](path, asked)
     refuse_pickle(path)
     if factory is None:
         raise ModelError(
@@ -111,6 +106,25 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
     if is_named(factory) and factory.startswith("timm:"):
         return Raw(module, timm_seen(module, said), notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",))
     return Raw(module)
+
+
+def _exported(path: Path, asked: Asked) -> Raw:
+    module = load_exported(path)
+    return Raw(module, described=module.described) if isinstance(module, ExportedModule) else Raw(module)
+
+
+def _graph(path: Path, asked: Asked) -> Raw:
+    files.external(path)  # refused before anything is read from elsewhere
+    graph = OnnxModule(path, asked.contract.input.name, asked.contract.classes.names or asked.classes)
+    return Raw(graph, described=graph.described)
+
+
+READERS: dict[str, Callable[[Path, Asked], Raw]] = {
+    ".pt2": _exported,
+    ".onnx": _graph,
+}
+"""Of whole models in one file, by its ending. A reader unpickles nothing and runs no code of the file's."""
+KINDS = f"a .safetensors, {' or '.join(READERS)} file, a .safetensors.index.json, or a folder of transformers' or timm's"
 
 
 def _folder(path: Path, asked: Asked) -> Raw:

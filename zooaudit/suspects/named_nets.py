@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ModelError, first_line
+from zooaudit.extras import needs
 from zooaudit.suspects.contract import Contract, Filter, Input
 from zooaudit.suspects.files import read_json, weights_in
 from zooaudit.suspects.raw import Raw
@@ -29,10 +30,8 @@ def library(name: str, needed_by: str) -> Any:
     Raises:
         ModelError: it is not installed.
     """
-    try:
+    with needs("hub", needed_by, ModelError):  # torchvision is always there
         return importlib.import_module(name)
-    except ImportError as error:
-        raise ModelError(f"{needed_by} needs the package {name} ({first_line(error)}): pip install {name}") from error
 
 
 def is_named(factory: str) -> bool:

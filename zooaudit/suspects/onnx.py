@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from zooaudit.errors import ModelError, first_line
+from zooaudit.extras import needs
 from zooaudit.suspects.described_input import Described
 
 TYPES = {
@@ -29,10 +30,8 @@ class OnnxModule(nn.Module):
 
     def __init__(self, path: Path, input_name: str = "", columns: tuple[str, ...] = ()) -> None:
         super().__init__()
-        try:
+        with needs("onnx", str(path), ModelError):
             import onnxruntime
-        except ImportError as error:
-            raise ModelError(f"{path} needs onnxruntime and onnx: pip install 'zooaudit[onnx]'") from error
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = 3

@@ -6,13 +6,14 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from zooaudit.errors import FarmError, InputError, first_line
+from zooaudit.machine import cores
 from zooaudit.telemetry.metrics import collect_with
 from zooaudit.training.ray_metrics import RayCollector
 from zooaudit.training.token import guard_token
@@ -30,7 +31,7 @@ only 15 s of waiting (Ray: 60) for room that it alone had. RAY_AUTH_MODE is left
 Ray turns token authentication on for a private cluster, and a value set after ``import ray`` is read by some of its parts only."""
 
 NEEDED = ("zooaudit", "boto3", "numba", "numpy", "pyarrow", "safetensors", "torch")
-INSTALL = "install zooaudit's packages in the Python of every node: pip install -c constraints.txt ."
+INSTALL = "install zooaudit's packages in the Python of every node: pip install -c constraints.txt '.[cluster]'"
 CHECK_S = 60.0
 
 
@@ -86,7 +87,9 @@ def check_nodes() -> None:
         InputError: names the node and what it lacks.
     """
     able = [n for n in ray.nodes() if n["Alive"] and (n["Resources"].get("CPU") or n["Resources"].get("GPU"))]
-    asked = {_ask(n["NodeID"]): n["NodeManagerAddress"] for n in able}
+    lacking = missing_packages(NEEDED)  # who needs no S3 has no boto3
+    here = [name for name in NEEDED if name not in lacking]
+    asked = {_ask(n["NodeID"], here): n["NodeManagerAddress"] for n in able}
     answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=CHECK_S) if asked else ([], [])
     for answer in answered:
         try:
@@ -101,16 +104,11 @@ def check_nodes() -> None:
             raise InputError(f"node {asked[answer]} lacks {', '.join(missing)}; {INSTALL}")
 
 
-def _ask(node: str) -> Any:
+def _ask(node: str, packages: Sequence[str]) -> Any:
     there = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(missing_packages).options(num_cpus=0, scheduling_strategy=there).remote()
+    return ray.remote(missing_packages).options(num_cpus=0, scheduling_strategy=there).remote(packages)
 
 
-def missing_packages() -> list[str]:
-    """Which of the packages that training needs this Python does not have."""
-    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def missing_packages(packages: Sequence[str]) -> list[str]:
+    """Which of them this Python does not have."""
+    return [name for name in packages if importlib.util.find_spec(name) is None]

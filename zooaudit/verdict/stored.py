@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from zooaudit.verdict.grouping import MOST
+from zooaudit.verdict.registry import COSINE, STATISTICS
 from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
 
 ANSWERS = ("test.candidates", "test.references", "test.behind", "test.reference_behind", "test.predicted", "test.lessons")
@@ -32,6 +33,7 @@ def described(test: TwinTest) -> dict[str, Any]:
         "procedure": test.procedure,
         "accuses_nobody": test.barred(),
     }
+    found |= {"statistic": test.statistic} if test.statistic != COSINE else {}
     return found | ({"classes": test.num_classes} if test.num_classes > MOST else {})
 
 
@@ -43,9 +45,13 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
     """
     answers: list[Any] = [tensors[name].float() if name in tensors else None for name in ANSWERS]
     own, others, behind, others_behind, predicted, lessons = answers
+    statistic = meta.get("statistic", COSINE)
+    if statistic not in STATISTICS:
+        raise KeyError(f"statistic {statistic}")
     return TwinTest(
         tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["control_questions"],
         tuple(meta["looks"]), meta["level"],
         tuple(Candidate(**c) for c in meta["candidates"]), own, tuple(Reference(**r) for r in meta["references"]), others,
         meta["procedure"], behind, others_behind, predicted, lessons, meta.get("classes", 0),
+        statistic,
     )  # fmt: skip

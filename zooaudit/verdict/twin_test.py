@@ -18,6 +18,7 @@ from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.hub import Hub, hub_of
 from zooaudit.verdict.ranking import normal_claim, ranked
+from zooaudit.verdict.registry import COSINE, STATISTICS
 from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
 
 NATURAL, FOREIGN, LOG = "natural", "foreign", "log"
@@ -118,6 +119,7 @@ class TwinTest:
         lessons: float32 ``[R, n, K]``, the references' answers to all images of the task that questions were chosen from, in their order:
             so that twins' answers can be predicted that come later.
         classes: how many a suspect's answers have to have to be compared class by class; 0 where it is K.
+        statistic: what candidates are ranked by, one of ``STATISTICS``.
     """
 
     images: Tensor
@@ -136,6 +138,7 @@ class TwinTest:
     predicted: Tensor | None = None
     lessons: Tensor | None = None
     classes: int = 0
+    statistic: str = COSINE
     _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(default_factory=dict, init=False, repr=False)
     _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
     _left_out: dict[tuple[Access, bool, int], np.ndarray] = field(default_factory=dict, init=False, repr=False)
@@ -396,7 +399,8 @@ class TwinTest:
         shared = [combined(changed).mean(0, keepdims=True) for changed, _ in ([] if access == Access() else [(own, own)]) + ways]
         groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
         predicted = None if self.predicted is None else features(self.predicted[:, questions], Access(), by_columns)
-        return Comparison(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups), predicted)
+        made = STATISTICS[self.statistic]
+        return made(features(own, Access(), by_columns), np.concatenate([*rows, *shared]), len(others), tuple(groups), predicted)
 
     def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten. Each step on the dict is one

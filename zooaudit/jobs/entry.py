@@ -11,15 +11,15 @@ BAD_INPUT = 2
 def run(subcommand: str) -> None:
     """Run a subcommand of ``zooaudit`` with this program's arguments and a log of events, and exit with its code."""
     if not os.environ.get("RAY_ADDRESS"):
-        give_up(f"this is not a Ray job; start it with: ray job submit --address URL --working-dir . -- python jobs/{subcommand}.py ...")
+        give_up(f"this is not a Ray job; start it with: ray job submit --address URL -- python -m zooaudit.jobs.{subcommand} ...")
     try:
         import zooaudit.storage.s3
         import zooaudit.training.ray_farm  # noqa: F401  both are loaded late otherwise
         from zooaudit.cli.main import main
     except ImportError as error:
         give_up(
-            f"{error} for {sys.executable} on the cluster; install zooaudit's packages on every node with "
-            "pip install -c constraints.txt . and submit with --working-dir set to the root of the repository"
+            f"{error} for {sys.executable} on the cluster; install what jobs need on every node: pip install 'zooaudit[cluster]', "
+            "or in the repository pip install -c constraints.txt '.[cluster]'"
         )
     try:
         code = main([subcommand, "--log", "events", *sys.argv[1:]])
@@ -37,7 +37,7 @@ def run(subcommand: str) -> None:
 
 
 def give_up(why: str) -> None:
-    """End with one line, made without zooaudit, which may be what is missing."""
+    """End with one line, made without what may be missing."""
     say(BAD_INPUT, why)
     sys.exit(BAD_INPUT)
 

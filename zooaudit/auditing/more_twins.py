@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from zooaudit.audit import steps
-from zooaudit.audit.twin_step import asked_more
+from zooaudit.auditing import steps
+from zooaudit.auditing.twin_step import asked_more
 from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError

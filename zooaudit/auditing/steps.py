@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from zooaudit.audit.victim_check import remedy
+from zooaudit.auditing.victim_check import remedy
 from zooaudit.compute import threads
 from zooaudit.config import OwnTraining, Recipe, digest_of
 from zooaudit.data.images import Dataset, to_unit

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.audit import steps, twin_step
-from zooaudit.audit.twin_step import NO_SOURCES, Sources
+from zooaudit.auditing import steps, twin_step
+from zooaudit.auditing.twin_step import NO_SOURCES, Sources
 from zooaudit.config import EncoderConfig, Recipe
+from zooaudit.config import check as known
 from zooaudit.data.images import Dataset
 from zooaudit.errors import NotEnoughModelsError
 from zooaudit.kits.kit import Kit
@@ -27,6 +28,7 @@ from zooaudit.telemetry.phases import Count, Phase, Phases, uncounted, untold
 from zooaudit.training.farm import Farm, Watch
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.distances import auc
+from zooaudit.verdict.registry import STATISTICS
 from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
@@ -115,8 +117,11 @@ def check(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel 
     """Raise what an audit would raise before it trains anything; keeps the user's own victim.
 
     Raises:
-        ConfigError, DataError, ModelError: the data is too small, or the victim is not as good as the recipe asks.
+        ConfigError, DataError, ModelError: the data is too small, the victim is not as good as the recipe asks, or there is no such
+            statistic.
     """
+    config = recipe.twin_test
+    known(config.statistic in STATISTICS, config, "statistic", f"one of {', '.join(STATISTICS)}")
     steps.plan(recipe, dataset, artifacts, own)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zooaudit.audit.steps import clean_answers, tensor_digest
+from zooaudit.auditing.steps import clean_answers, tensor_digest
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory
@@ -141,7 +141,7 @@ def make(
     other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally))
     kinds = [reference(s) for s in references]
     test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
-    return replace(test, lessons=others[:, :natural].clone() if references else None)
+    return replace(test, lessons=others[:, :natural].clone() if references else None, statistic=config.statistic)
 
 
 @dataclass(frozen=True, eq=False)

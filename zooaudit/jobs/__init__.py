@@ -1,0 +1,1 @@
+"""Subcommands as Ray jobs: ``ray job submit ... -- python -m zooaudit.jobs.audit ...``."""

@@ -1,0 +1,9 @@
+"""The statistics that a twin test may rank candidates by. Each treats all candidates alike: only then is the victim's rank a p-value."""
+
+from zooaudit.verdict.statistic import Comparison
+
+COSINE = "cosine"
+STATISTICS: dict[str, type[Comparison]] = {
+    COSINE: Comparison,
+}
+"""By the name that a recipe has in ``twin_test.statistic``."""
