@@ -17,9 +17,7 @@ def main() -> int:
         PAGE.write_text(made, encoding="utf-8")
         return 0
     if made != text:
-        print(
-            "docs/recipes.md: the table of fields is not that of zooaudit/config.py; run python scripts/recipe_fields.py", file=sys.stderr
-        )
+        print("docs/recipes.md: the table of fields is not that of zooaudit/config; run python scripts/recipe_fields.py", file=sys.stderr)
     return int(made != text)
 
 

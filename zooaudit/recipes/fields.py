@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from zooaudit import config
 from zooaudit.config import Recipe
 
 NONE = "none"
@@ -131,7 +131,7 @@ def _table(hint: Any) -> tuple[type | None, bool]:
 
 def _meanings(owner: type) -> dict[str, str]:
     """The docstrings under the fields of a class: the interpreter forgets them, so they are read from the source."""
-    body = next((n.body for n in _module().body if isinstance(n, ast.ClassDef) and n.name == owner.__name__), [])
+    body = next((n.body for n in _module(owner.__module__).body if isinstance(n, ast.ClassDef) and n.name == owner.__name__), [])
     found = {}
     for field, text in itertools.pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
@@ -142,5 +142,5 @@ def _meanings(owner: type) -> dict[str, str]:
 
 
 @cache
-def _module() -> ast.Module:
-    return ast.parse(inspect.getsource(config))
+def _module(name: str) -> ast.Module:
+    return ast.parse(inspect.getsource(sys.modules[name]))

@@ -73,18 +73,19 @@ FMNIST_QUICK = Recipe(
 FMNIST_PAPER = Recipe(
     name="fmnist-paper",
     dataset="fashion-mnist",
-    seed=7,
+    seed=27,  # of no zoo that anything was chosen on; --seed 17 is for choosing
     zoo=ZooConfig(
-        encoder_architectures=("E", "B", "C", "D"),
-        encoder_per_role=20,
+        encoder_architectures=("A", "B", "C", "D", "E"),
+        encoder_per_role=25,
         suspects_per_cell=10,
         epochs=(("A", 6), ("B", 3), ("C", 12), ("D", 3)),
         mirrored=("A", "C"),
         other_victims=4,
         look_alikes_per_victim=6,
     ),
+    fingerprint=FingerprintConfig(views=60),
     encoder=EncoderConfig("hellinger"),
-    paper_encoder=EncoderConfig(architectures=("E",)),
+    paper_encoder=EncoderConfig(architectures=("A",)),
 )
 
 CIFAR10_PAPER = Recipe(

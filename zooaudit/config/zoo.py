@@ -1,0 +1,124 @@
+"""The zoo: which models an audit trains."""
+
+import dataclasses
+import math
+from dataclasses import dataclass, field
+
+from zooaudit.config.basics import LATER, OPTIMISERS, Optimiser, check
+from zooaudit.config.thieves import ExtractConfig, ModifyConfig
+from zooaudit.config.training import Start, TrainConfig
+from zooaudit.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ZooConfig:
+    """Which models the zoo holds (paper section 5.1 and table 1)."""
+
+    victim_architecture: str = "A"
+    """Of the victim (if it is not your own), its twins, and the strangers that look-alikes are extracted from."""
+    twins: int = 19
+    """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
+    references: int = 32
+    """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other kinds than
+    the zoo's, three in ten extracted from strangers."""
+    architectures: tuple[str, ...] = ("B", "C", "D", "E")
+    """Of the suspects: each with every optimiser, extracted from the victim and trained independently."""
+    optimisers: tuple[Optimiser, ...] = OPTIMISERS
+    """Of the suspects; the first is the victim's."""
+    batch_sizes: tuple[int, ...] = (64, 128, 256)
+    """Each model draws one of these, in images."""
+    suspects_per_cell: int = 1
+    """Extracted suspects, and as many independent ones, for each architecture and optimiser."""
+    encoder_architectures: tuple[str, ...] = ("E",)
+    """Architectures that the encoder's training models take in turn; the paper has one."""
+    encoder_per_role: int = 5
+    """Models that the encoder learns from: so many extracted from the victim, and so many independent."""
+    other_victims: int = 2
+    """Strangers' models that look-alikes are extracted from."""
+    look_alikes_per_victim: int = 4
+    """Look-alikes extracted from each of these: innocent, though made like a stolen model."""
+    taken: tuple[ModifyConfig, ...] = ()
+    """What is done to the victim's own weights, each for one more suspect that is stolen; not of the user's own victim."""
+    data_fraction: float = 0.5
+    """Share of the training images that each model is trained on, drawn for each anew."""
+    training: TrainConfig = field(default_factory=TrainConfig)
+    """How each model is trained."""
+    epochs: tuple[tuple[str, int], ...] = ()
+    """Epochs for named architectures, where they differ from ``training.epochs``."""
+    mirrored: tuple[str, ...] = ()
+    """Architectures trained with ``mirror``: it pays for those that train long, where a mirrored image keeps its class."""
+    widths: tuple[int, ...] = (16, 32)
+    """Channels of the convolutions of A to E, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32. Of torchvision's nets
+    the first is the base width, 64 as published."""
+    hidden: int = 256
+    """Of A to E; torchvision's nets have no hidden layer."""
+    extraction: ExtractConfig = field(default_factory=ExtractConfig)
+    """The attack that extracted models are made by."""
+    thieves: tuple[ExtractConfig, ...] = field(default=(), metadata=LATER)
+    """More attacks on the victim: each for one more suspect that is stolen."""
+    second_attack: ExtractConfig | None = None
+    """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
+    accuracy_floor: float = 0.80
+    """Test accuracy below which a model did not learn, and enters no statistic; references of other kinds need half of it, and
+    your own victim must reach it."""
+    recovery_floor: float = 0.90
+    """The same of extracted models: their accuracy over that of the model that they are extracted from."""
+    start: Start | None = field(default=None, metadata=LATER)
+    """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
+    checkpoints: tuple[Start, ...] = field(default=(), metadata=LATER)
+    """Public checkpoints that nets of timm and torchvision begin with, wherever the zoo has them; the others begin with nothing."""
+    step_gib: float = field(default=8.0, metadata=LATER)
+    """GiB that one training step may take, as counted from the net's layers: a model whose batch would take more gets a smaller one."""
+
+    def __post_init__(self) -> None:
+        for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):
+            check(len(getattr(self, name)) > 0, self, name, "at least one entry")
+        unknown = [o for o in self.optimisers if o not in OPTIMISERS]
+        check(not unknown, self, "optimisers", f"only {', '.join(OPTIMISERS)}")
+        check(all(b >= 1 for b in self.batch_sizes), self, "batch_sizes", "positive sizes")
+        check(all(w >= 1 for w in self.widths), self, "widths", "positive widths")
+        check(self.hidden >= 1, self, "hidden", "at least 1")
+        check(len(set(self.architectures)) == len(self.architectures), self, "architectures", "each once")
+        check(len(set(self.optimisers)) == len(self.optimisers), self, "optimisers", "each once")
+        check(all(e >= 1 for _, e in self.epochs), self, "epochs", "at least 1 each")
+        check(len(dict(self.epochs)) == len(self.epochs), self, "epochs", "each architecture once")
+        check(0 <= self.twins <= 999, self, "twins", "0 to 999")
+        check(0 <= self.references <= 999, self, "references", "0 to 999")
+        check(self.suspects_per_cell >= 1, self, "suspects_per_cell", "at least 1")
+        check(self.encoder_per_role >= 2, self, "encoder_per_role", "at least 2 models a role")
+        check(self.other_victims >= 0, self, "other_victims", "0 or more")
+        check(self.look_alikes_per_victim >= 0, self, "look_alikes_per_victim", "0 or more")
+        check(0 < self.data_fraction < 1, self, "data_fraction", "a number in (0, 1)")
+        check(0 <= self.accuracy_floor < 1, self, "accuracy_floor", "a number in [0, 1)")
+        check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
+        check(0 < self.step_gib < math.inf, self, "step_gib", "a positive number of GiB")
+        for attack in filter(None, (self.extraction, self.second_attack)):
+            check(not attack.architecture, attack, "architecture", '"": only an attack of [[zoo.thieves]] names its architecture')
+        self._check_checkpoints()
+
+    def _check_checkpoints(self) -> None:
+        """One for a net that the zoo does not have would change nothing, without a word."""
+        nets = [c.net for c in self.checkpoints]
+        used = self.nets
+        check(len(set(nets)) == len(nets), self, "checkpoints", "one a net")
+        if unused := [n for n in nets if n not in used]:
+            raise ConfigError(
+                f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures ({', '.join(used)}); "
+                f'expected it among them, as in zoo.architectures = ["{unused[0]}"]'
+            )
+
+    @property
+    def nets(self) -> tuple[str, ...]:
+        """Every architecture that it names, each once."""
+        thieves = (t.architecture for t in self.thieves if t.architecture)
+        return tuple(dict.fromkeys((self.victim_architecture, *self.architectures, *self.encoder_architectures, *thieves)))
+
+    def checkpoint_of(self, architecture: str) -> Start | None:
+        """What models of one architecture begin with; None for nothing."""
+        return next((c for c in self.checkpoints if c.net == architecture), None)
+
+    def training_of(self, architecture: str) -> TrainConfig:
+        """The training of one architecture: ``training`` with its own number of epochs, and mirrored or not."""
+        epochs = dict(self.epochs).get(architecture, self.training.epochs)
+        mirror = self.training.mirror or architecture in self.mirrored
+        return dataclasses.replace(self.training, epochs=epochs, mirror=mirror)
