@@ -239,7 +239,7 @@ fingerprints = 4
 repeats = 3
 min_reference_models = 2
 [twin_test]
-checks = 40
+control_questions = 40
 looks = [50, 100]
 """
 """A recipe for seconds: in the place of one that trains for minutes."""

@@ -260,7 +260,7 @@ def test_keys_go_over_an_encrypted_channel_that_is_trusted(tmp_path: Path, monke
 
 @pytest.mark.parametrize("broken", [b"\x2a\xff\xff\xff\xff\x0f", b"\x2a", b"\x0b", b"\xff" * 12, b"\x2a\x03\x1a\x01\xff", b"\x2d\x00"])
 def test_bytes_that_are_no_protobuf_are_an_error_of_one_line(broken: bytes) -> None:
-    with pytest.raises(AnswersError, match="no protobuf"):
+    with pytest.raises(AnswersError, match="not protobuf"):
         outputs_of(broken)
         metadata_of(broken)
         list(fields(broken))

@@ -172,12 +172,12 @@ def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "bomb.parquet").write_bytes(bomb(2_000_000, 20))
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.json")
-    for name, says in (("bomb.parquet", "cannot be read"), ("zero.csv", "no plain file"), ("pipe.json", "no plain file")):
+    for name, says in (("bomb.parquet", "cannot be read"), ("zero.csv", "not a plain file"), ("pipe.json", "not a plain file")):
         with pytest.raises(InputError, match=says):
             offline.read_answers(tmp_path / name, Naming(CLASSES), "k")
     monkeypatch.setattr(offline, "MOST_BYTES", 5000)
     (tmp_path / "large.json").write_text(json.dumps([{"query": i, "label": "a"} for i in range(1000)]))
-    with pytest.raises(InputError, match="no plain file of 5,000 bytes at most"):
+    with pytest.raises(InputError, match="not a plain file of 5,000 bytes at most"):
         offline.read_answers(tmp_path / "large.json", Naming(CLASSES), "k")
     pq.write_table(pa.table({"query": [1, 0], "label": ["b", "a"]}), tmp_path / "good.parquet")
     rows, _ = offline.read_answers(tmp_path / "good.parquet", Naming(CLASSES), "k")

@@ -37,7 +37,7 @@ def one_line(capsys: Capture) -> str:
     return errors[0]
 
 
-BEFORE = ("run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
+BEFORE = ("run", "kit", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")
 TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 

@@ -131,9 +131,9 @@ ANSWERS: dict[str, tuple[Spoil, str]] = {
     "of another length": (lambda p: change_arrays(p, natural=np.zeros((3, 4), np.float32)), r"expected float32 \[200, classes\]"),
     "in doubles": (lambda p: change_arrays(p, natural=np.zeros((200, 4))), "natural is float64"),
     "of one class": (lambda p: change_arrays(p, natural=np.ones((200, 1), np.float32)), r"natural is float32 \[200, 1\]"),
-    "logits": (lambda p: change_arrays(p, natural=np.full((200, 4), 3, np.float32)), "no probabilities"),
-    "not finite": (lambda p: change_arrays(p, natural=np.full((200, 4), np.nan, np.float32)), "no probabilities"),
-    "negative": (lambda p: change_arrays(p, natural=np.full((200, 4), -0.5, np.float32)), "no probabilities"),
+    "logits": (lambda p: change_arrays(p, natural=np.full((200, 4), 3, np.float32)), "not probabilities"),
+    "not finite": (lambda p: change_arrays(p, natural=np.full((200, 4), np.nan, np.float32)), "not probabilities"),
+    "negative": (lambda p: change_arrays(p, natural=np.full((200, 4), -0.5, np.float32)), "not probabilities"),
 }  # fmt: skip
 
 

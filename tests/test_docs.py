@@ -16,7 +16,7 @@ from zooaudit.recipes.named import RECIPES
 from zooaudit.studies.borders import PAPER_IPGUARD
 from zooaudit.studies.registry import STUDIES
 from zooaudit.studies.similarity import SHOWN
-from zooaudit.verdict.decision import Call
+from zooaudit.verdict.decision import Decision
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -203,7 +203,7 @@ def test_glossary_has_the_words_of_a_verdict_and_of_a_kit() -> None:
         set(wanted.split()) | {"access level", "control question", "homologous model", "piracy model", "evidence pack", "twin test"}
         <= words
     )
-    assert all(f"**{call}**" in page for call in Call)
+    assert all(f"**{call}**" in page for call in Decision)
 
 
 def test_flow_names_rooms_that_exist() -> None:

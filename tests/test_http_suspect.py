@@ -248,7 +248,7 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({"url": "http://a/infer", "classes": [["a"], "b", "c", "d"]}, "expected a list of names"),
         ({"url": "http://a/infer", "timeout_s": 1e12}, "timeout_s is 1000000000000"),
         ({"url": "http://a/infer", "rate": 1e-6}, "rate is 1e-06"),
-        ({"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}}, "no JSON"),
+        ({"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}}, "not JSON"),
         ({"url": "http://a/ask"}, "does not show its protocol"),
         ({"url": "http://a/infer", "colour": 1}, "'colour' is unknown; expected some of answers, aws_profile"),
         ({"url": "http://a/infer", "time_out": 1}, "'time_out' is unknown; did you mean timeout_s"),
@@ -260,7 +260,7 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({"url": "http://a/infer", "classes": ["a", "a", "b", "c"]}, "4 distinct names"),
         ({"url": "http://a/infer", "columns": [0, 1, 2, 2]}, "expected 0 to 3, each once"),
         ({"url": "http://a/x", "protocol": "template", "request": {"a": "b"}}, r"no place for images; expected one of \$images"),
-        ({"url": "http://a/x", "protocol": "template", "answers": "a[["}, "no JMESPath"),
+        ({"url": "http://a/x", "protocol": "template", "answers": "a[["}, "not a JMESPath"),
         ({"url": "http://a/x", "protocol": "grpc"}, "protocol is 'grpc'; expected one of v2"),
     ],
 )

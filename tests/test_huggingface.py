@@ -210,7 +210,7 @@ def test_pickles_code_and_missing_heads_are_refused(tmp_path: Path) -> None:
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')")
     evil = config | {"model_type": "mine", "auto_map": {"AutoConfig": "evil.C", "AutoModelForImageClassification": "evil.M"}}
     (tmp_path / "config.json").write_text(json.dumps(evil))
-    refused(tmp_path, "no image classifier that transformers can load")
+    refused(tmp_path, "not an image classifier that transformers can load")
     assert not (tmp_path / "marker").exists()
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"}))
     refused(tmp_path, "expected one of timm.list_models()")

@@ -31,7 +31,7 @@ TEMPLATES: dict[str, tuple[Any, str]] = {
     "levels": (deep(500), "more than 32 levels"),
     "very many levels": (deep(50_000), "more than 32 levels"),
     "a number": ({"a": "$images", "b": 10**4000}, "more than 64 bits"),
-    "no JSON": ({"a": "$images", "b": float("inf")}, "no JSON"),
+    "no JSON": ({"a": "$images", "b": float("inf")}, "not JSON"),
 }
 
 

@@ -122,7 +122,7 @@ def test_an_audit_is_read_from_the_store_and_a_scores_evidence_verified(
     assert audit.report.is_file() and audit.summary["models"]["trained"] == 0 and audit.kit in audit._repr_html_()
     kit = za.load_kit(own_store)
     assert (kit.id, kit.facts["twins"]) == (audit.kit, 19)
-    found = kit.score(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), name="own", level=0.05)
+    found = kit.score(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), name="own", ask_everything=True)
     pack = export(open_store(str(own_store)), found.facts["evidence"], tmp_path / "case.zip")
     checked = za.verify(pack)
     assert not checked.rejected and checked.facts["suspect"] == "own" and checked.to_dict()["findings"]

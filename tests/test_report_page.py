@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("placed_once")
 
 def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
     header, *rows = page.verdicts
-    assert header[1:4] == ["Suspect", "Truth", "PaperDecision"]
+    assert header[1:4] == ["Suspect", "Truth", "Decision"]
     assert len(rows) == len(audit.suspects)
     for suspect in audit.suspects:
         (row,) = [r for r in rows if suspect.spec.id in r[1]]

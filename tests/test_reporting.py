@@ -61,7 +61,7 @@ TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
-    assert list(summary) == ["run", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *TWIN_TEST, "verdicts", "report"]
+    assert list(summary) == ["run", "kit", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *TWIN_TEST, "verdicts", "report"]
     assert (summary["run"], summary["seconds"], summary["peak_rss_bytes"], summary["report"]) == (
         "a-run",
         12.346,
