@@ -334,7 +334,7 @@ def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
     totals = [estimate(scaled(recipe, n)[0], FMNIST, Devices(1)).total_models for n in SIZES]
     assert [row.split(" | ")[0] for row in rows] == [f"| {n:,}" for n in totals]
     with pytest.raises(SystemExit, match="no table 'nonesuch'"):
-        filled("<!-- table: nonesuch --><!-- end -->")
+        filled("<!-- table: nonesuch -->\n<!-- end -->")
 
 
 def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
