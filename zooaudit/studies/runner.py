@@ -4,7 +4,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zooaudit.auditing import steps
-from zooaudit.config import digest_of
+from zooaudit.config import digest_of, stated
 from zooaudit.errors import DamagedArtifactError
 from zooaudit.methods import versions_of
 from zooaudit.storage.artifacts import Artifacts, table_to_bytes
@@ -68,7 +68,7 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
     """
     recipe, dataset = bench.recipe, bench.dataset
     plan = steps.plan(recipe, dataset, bench.artifacts, None)
-    id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, asdict(recipe), dataset.digest, [s.id for s in plan.specs]])}"
+    id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, stated(recipe), dataset.digest, [s.id for s in plan.specs]])}"
     fresh = not bench.artifacts.has(KIND, id_)
     if fresh:
         started, queries, trained = time.perf_counter(), bench.queries, bench.trained
