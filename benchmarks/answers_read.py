@@ -34,8 +34,9 @@ from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
-from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.storage.at_once import AT_ONCE, at_once
+from zooaudit.storage.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import Seaweed, make_bucket

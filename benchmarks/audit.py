@@ -23,8 +23,8 @@ from measure import RESULTS, context, save, spread
 
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo.fit import accuracy
 
 

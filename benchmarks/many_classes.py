@@ -22,9 +22,10 @@ from zooaudit.auditing.twin_step import Asked, Pools, assembled, foreseen, order
 from zooaudit.config import EncoderConfig, TwinTestConfig, VerdictConfig
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.paper.encoder import Encoder
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
+from zooaudit.verdict.examined import FOREIGN, NATURAL, Candidate, Reference
 from zooaudit.verdict.grouping import kept
-from zooaudit.verdict.twin_test import FOREIGN, NATURAL, Candidate, Reference, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 TWINS, REFERENCES, INTERFACES, VIEWS, POINTS = 19, 32, 3, 20, 100
 

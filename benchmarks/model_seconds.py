@@ -24,8 +24,9 @@ from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
 from zooaudit.planning.measured import DOMAINS, kind
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import build_and_commit
 from zooaudit.zoo.schedule import relative_cost
 from zooaudit.zoo.spec import ModelSpec

@@ -37,7 +37,7 @@ from zooaudit.kits.kit import Kit, find_kit, read_kit
 from zooaudit.scoring.answers import Job, score_all
 from zooaudit.serving.bodies import ARROW, JSON, RAW, read_rows
 from zooaudit.serving.deployments import AT_ONCE
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import free_ports

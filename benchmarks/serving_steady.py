@@ -26,7 +26,7 @@ from measure import save, spread
 from serving import bodies, load, process
 
 from zooaudit.kits.kit import find_kit, read_kit, save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from cluster.seaweed import Seaweed, free_ports, make_bucket

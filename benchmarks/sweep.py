@@ -30,7 +30,7 @@ from measure import save, spread
 from zooaudit.auditing import steps
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.studies.bench import Bench, NoFarm
 from zooaudit.studies.cohort import Variant
 from zooaudit.sweep.space import parse_space

@@ -22,8 +22,8 @@ from zooaudit.data.resolve import resolve
 from zooaudit.paper.many_uaps import many_uaps
 from zooaudit.paper.uap import fooling_rate, gradient_uap
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
+from zooaudit.storage.opening import open_store
 from zooaudit.studies.subspaces import ARMS, MOST
 
 RATED, HELD_OUT = 5, 2000

@@ -21,7 +21,7 @@ from zooaudit.config import UapConfig
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import resolve
 from zooaudit.paper.uap import craft_uap, fooling_rate
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 
 def main() -> None:

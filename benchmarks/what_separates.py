@@ -22,7 +22,7 @@ from torch import Tensor
 from zooaudit.config import EncoderConfig
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.studies.bench import DRAWS, FAMILIES, Bench, NoFarm
 from zooaudit.studies.cohort import Cohort, Variant
 from zooaudit.studies.perturbations import MODELS_PER_CELL, _uaps

@@ -27,8 +27,8 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo.spec import ModelSpec
 
 RECIPE = get_recipe("fmnist-quick")

@@ -14,8 +14,8 @@ from tests.finished import Finished
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import find_kit
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS, load_module
+from zooaudit.storage.opening import open_store
 
 Capture = pytest.CaptureFixture[str]
 FACTORY = """

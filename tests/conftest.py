@@ -20,9 +20,10 @@ from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.cache import CachedStore
 from zooaudit.storage.local import LocalStore
+from zooaudit.storage.opening import open_store
 from zooaudit.training.token import guard_token
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, build

@@ -26,7 +26,7 @@ from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -16,8 +16,9 @@ from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.defences import TREATMENTS
+from zooaudit.verdict.examined import NATURAL, Candidate, Reference
 from zooaudit.verdict.predicted import predicted
-from zooaudit.verdict.twin_test import NATURAL, Candidate, Reference, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.vision_nets import WIDTH_STEPS

@@ -19,7 +19,7 @@ from zooaudit.recipes.named import get_recipe
 from zooaudit.reporting import canvas, projection
 from zooaudit.reporting.report import write_report
 from zooaudit.reporting.summary import RunFacts
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Role

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 TIMEOUT_S = 300
 

@@ -17,7 +17,7 @@ from tests.cases import Capture, kit_of
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import load_kit
 from zooaudit.reporting.explained_page import DIGEST_OF_CSV
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 DOC = (Path(__file__).parent.parent / "docs" / "answers.md").read_text()
 EXAMPLES = [block.replace("\n\n", "\n") for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)]

@@ -14,7 +14,7 @@ from tests.strangers import Stranger
 from tests.test_bodies import as_arrow, as_parquet, table
 from tests.test_boxed import export_onnx
 from tests.test_service import CLASSES, COPY, K, Place, as_json, place, stranger  # noqa: F401  fixtures
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 LINES = re.findall(r"`(curl [^`]+)`", (ROOT / "docs" / "api.md").read_text())

@@ -34,7 +34,7 @@ from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects import http_transport, opening
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 from zooaudit.suspects.signing import Signing

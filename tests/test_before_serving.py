@@ -21,7 +21,7 @@ from zooaudit.kits.kit import save_kit
 from zooaudit.serving import local_ray
 from zooaudit.serving.local_ray import last_line, wait_until_ready
 from zooaudit.serving.preflight import own_data, own_port
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 
 @contextlib.contextmanager

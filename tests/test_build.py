@@ -10,9 +10,10 @@ from torch import nn
 from tests.makers import ATTACK, FAST, extracted_spec, trained_spec
 from zooaudit.config import TrainConfig
 from zooaudit.data.images import Dataset, to_unit
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job
 from zooaudit.storage.models import load_module, load_record
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm, build_and_commit
 from zooaudit.training.work_queue import FarmStatus
 from zooaudit.zoo.arch import build_architecture

@@ -14,9 +14,10 @@ from cluster.seaweed import Seaweed
 from tests.test_storage_faults import small_disk  # noqa: F401  a fixture
 from zooaudit.errors import InputError, MissingArtifactError
 from zooaudit.storage import cache
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.cache import CachedStore, cached
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.opening import open_store
 
 CONTENT = b"read once, kept " * 100
 

@@ -14,7 +14,7 @@ from tests.zoos import TINY
 from zooaudit.cli.main import main
 from zooaudit.cli.subcommands import SUBCOMMANDS, found
 from zooaudit.recipes.named import DIGITS, RECIPES
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo.build import BuiltModel
 
 Capture = pytest.CaptureFixture[str]

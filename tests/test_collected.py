@@ -12,7 +12,7 @@ from tests.foreign import SIZES, TWINS, VICTIM, change, change_arrays, collectio
 from zooaudit.errors import DataError, NotEnoughModelsError
 from zooaudit.studies.collected import read
 from zooaudit.studies.owners import ANOTHERS, ANOTHERS_THIEVES, owners
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL
 
 
 @pytest.fixture(scope="module")

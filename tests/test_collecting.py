@@ -9,8 +9,9 @@ import pytest
 from zooaudit.cli.main import main
 from zooaudit.errors import StoreError
 from zooaudit.storage import collecting
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.opening import open_store
 
 LOOSE = b"loose"
 SHA = hashlib.sha256(LOOSE).hexdigest()

@@ -20,7 +20,7 @@ from zooaudit.serving.application import make_app
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 pytestmark = pytest.mark.browser

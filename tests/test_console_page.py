@@ -19,7 +19,7 @@ from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, K
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import TwinVerdict
 from zooaudit.verdict.ranking import twins_for

@@ -21,10 +21,11 @@ from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.at_once import AT_ONCE, at_once
 from zooaudit.storage.copying import Copied, copy, everything
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.runs import artifacts_of_run, begin_run, save_report
 from zooaudit.training.farm import SerialFarm
 

@@ -22,7 +22,7 @@ from zooaudit.serving.audit_records import AuditRecords
 from zooaudit.serving.auditor import MOST, NOT_OURS
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import KINDS, AddressSuspect, refuse_idle
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.naming import Naming
 from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.wire import PROTOCOLS, Wire

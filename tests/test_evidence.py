@@ -24,12 +24,13 @@ from zooaudit.evidence.records import ANSWERS, Together, commitment, keep
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from
-from zooaudit.storage.artifacts import open_store, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Decision
+from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.ranking import STANDS_OUT
 from zooaudit.verdict.several import corrected
-from zooaudit.verdict.twin_test import Examined
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ from zooaudit.evidence.records import commitment, keep
 from zooaudit.evidence.stated import stated_twins
 from zooaudit.kits.kit import Kit, load_kit, save_kit
 from zooaudit.recipes.named import recipe_from
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Decision
-from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
+from zooaudit.verdict.examined import Candidate, Reference
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.spec import ModelSpec
 
 

@@ -15,8 +15,8 @@ from tests.reports import Page, words
 from zooaudit.cli.main import main
 from zooaudit.evidence.packs import Opened, opened
 from zooaudit.kits.kit import answers_digest
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import WEIGHTS
+from zooaudit.storage.opening import open_store
 
 CHANGED = "the pack was changed or damaged; ask for it again"
 NOT_STATED = " is not what the manifest states"

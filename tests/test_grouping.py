@@ -14,11 +14,12 @@ from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.control import control
 from zooaudit.verdict.decision import Decision
+from zooaudit.verdict.examined import NATURAL, Candidate, Examined, Reference
 from zooaudit.verdict.grouping import MOST, grouped, groups, kept, named_groups, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.statistic import features
 from zooaudit.verdict.stored import described, read, tensors_of
-from zooaudit.verdict.twin_test import NATURAL, POORER, Candidate, Examined, Reference, TwinTest
+from zooaudit.verdict.twin_test import POORER, TwinTest
 
 
 @pytest.mark.parametrize("classes", [2, 10, MOST])

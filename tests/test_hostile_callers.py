@@ -40,7 +40,7 @@ from zooaudit.serving.disk_space import refuse_if_full
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.telemetry.metrics import SERVICE_AUDITS
 

@@ -20,7 +20,7 @@ from zooaudit.data.encoded import Files, content_digest
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.on_disk import ImagesOnDisk, ahead
 from zooaudit.errors import DataError
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.own_training import train
 

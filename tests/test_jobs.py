@@ -17,7 +17,7 @@ from tests.ray_nodes import Nodes
 from zooaudit.cli.main import main
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.runs import begin_run
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3]

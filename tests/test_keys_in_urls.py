@@ -15,7 +15,7 @@ from tests.test_kit import make_kit
 from zooaudit.cli.main import main
 from zooaudit.errors import ConfigError, SuspectError
 from zooaudit.kits.kit import save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.addresses import keys_of, without_keys
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.remote import remote_of

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zooaudit.errors import InputError, MissingArtifactError, StoreError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job, Leases, dead_leases
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store
 
 A, B, C = Job("a", 30.0), Job("b", 30.0), Job("c", 30.0)

@@ -19,9 +19,10 @@ from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
 from zooaudit.errors import DamagedArtifactError, DataError, InputError, ZooauditError
 from zooaudit.kits.kit import asked_as
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.manifest import read_manifest
+from zooaudit.storage.opening import open_store
 
 CONTENT = b"theirs"
 SHA = hashlib.sha256(CONTENT).hexdigest()

@@ -27,7 +27,8 @@ from zooaudit.data.images import Dataset
 from zooaudit.planning.measured import DOMAINS
 from zooaudit.planning.sizing import Devices, estimate
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.retry import Backoff
 from zooaudit.telemetry.metrics import METRICS, MODEL_SECONDS, MODELS, QUERIES, STORE_RETRIES, STORE_SECONDS
 from zooaudit.training.farm import SerialFarm

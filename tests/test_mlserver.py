@@ -18,7 +18,7 @@ from tests.test_kit import make_kit
 from tests.test_onnx import graph
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 pytestmark = [
     pytest.mark.network,

@@ -13,8 +13,8 @@ from zooaudit.config import Modification, ModifyConfig, Overlap
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.splits import complement, overlapping_part, random_part, tuning_part
 from zooaudit.errors import ConfigError, DataError, ModelError
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo import modify as modifying
 from zooaudit.zoo.build import BuiltModel, Parent, Status, build, held_out, training_half
 from zooaudit.zoo.fit import DivergedError, accuracy

@@ -18,9 +18,9 @@ from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError
 from zooaudit.kits.kit import Kit, asked_as, load_kit, read_kit, save_kit
 from zooaudit.recipes.named import recipe_from
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
-from zooaudit.verdict.twin_test import NATURAL, Candidate
+from zooaudit.verdict.examined import NATURAL, Candidate
 
 
 def test_a_kit_with_more_twins(own_store: Path, capsys: Capture) -> None:

@@ -21,7 +21,7 @@ from zooaudit.baselines.methods import METHODS, Crafted
 from zooaudit.baselines.rules import FEWEST, normal_bound
 from zooaudit.cli.study import _chosen
 from zooaudit.errors import ConfigError, DataError, ModelError
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.studies import power, rivals, validity
 from zooaudit.studies.collected import read
 from zooaudit.studies.contest import Contest, load_one

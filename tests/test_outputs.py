@@ -12,7 +12,7 @@ from tests.finished import Finished
 from tests.test_cli import one_line, snapshot
 from zooaudit.auditing import pipeline
 from zooaudit.cli.main import main
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 Capture = pytest.CaptureFixture[str]
 Patch = pytest.MonkeyPatch

@@ -24,8 +24,9 @@ from zooaudit.cli.own_victim import own_victim
 from zooaudit.config import OwnTraining
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, InputError, ModelError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import KIND, OwnModel, load_module, save_own
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.contracted import Contracted
 from zooaudit.zoo import own_training

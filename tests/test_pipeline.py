@@ -21,9 +21,10 @@ from zooaudit.errors import FarmError, ZooauditError
 from zooaudit.kits.kit import load_kit
 from zooaudit.paper.t_test import PaperDecision
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.training.farm import SerialFarm, Watch
 from zooaudit.zoo.build import BuiltModel, Status, training_half

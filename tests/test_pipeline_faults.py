@@ -14,8 +14,8 @@ from zooaudit.config import ExtractConfig, FingerprintConfig, Recipe, TrainConfi
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, DataError, ModelError, NotEnoughModelsError, ZooauditError
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.build import BuiltModel
 from zooaudit.zoo.spec import Role

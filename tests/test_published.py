@@ -28,7 +28,8 @@ from zooaudit.cli.main import main
 from zooaudit.config import UapConfig
 from zooaudit.data.reading import Reading, Sizing
 from zooaudit.errors import DataError, ModelError, NotEnoughModelsError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.studies import cuts, published, published_models, published_names, qurd
 from zooaudit.studies.published import run_published
 from zooaudit.studies.published_images import read_images

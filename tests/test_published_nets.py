@@ -17,8 +17,8 @@ from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.errors import ConfigError, ModelError
 from zooaudit.recipes.named import RECIPES, recipe_from
 from zooaudit.recipes.read import recipe_of
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build
 from zooaudit.zoo.cost import counted, largest_batch

@@ -16,7 +16,7 @@ from tests.test_kit import make_kit
 from zooaudit.errors import ConfigError, InputError, MissingArtifactError, ModelError
 from zooaudit.evidence.packs import export
 from zooaudit.kits.kit import save_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.opened import OpenSuspect
 
 

@@ -25,8 +25,8 @@ from zooaudit.studies.owners import Owner, owners
 from zooaudit.studies.trials import Asking, Trial
 from zooaudit.studies.validity import of
 from zooaudit.suspects.access import Access
+from zooaudit.verdict.examined import NATURAL
 from zooaudit.verdict.statistic import features
-from zooaudit.verdict.twin_test import NATURAL
 
 Row = dict[str, Any]
 SMALL = (4, 10, 30)

@@ -24,10 +24,11 @@ from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError, StoreError
 from zooaudit.seeds import derive
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.models import load_module, load_record
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm, build_and_commit, dismiss, follow, leading
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import Status, build

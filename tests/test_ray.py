@@ -18,7 +18,7 @@ from zooaudit.auditing.pipeline import build_zoo
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.training.ray_farm import RayFarm
 
 pytestmark = pytest.mark.ray

@@ -24,8 +24,9 @@ from zooaudit.config import Start, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import InputError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import KIND, load_module, load_record
+from zooaudit.storage.opening import open_store
 from zooaudit.training.cluster import QUIET
 from zooaudit.training.farm import SerialFarm
 from zooaudit.training.ray_farm import RayFarm, granted

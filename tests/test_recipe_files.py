@@ -29,8 +29,8 @@ from zooaudit.recipes.fields import fields_of, walk
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, recipe_from
 from zooaudit.recipes.read import read_recipe, recipe_of
 from zooaudit.recipes.write import to_toml
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel
+from zooaudit.storage.opening import open_store
 
 Capture = pytest.CaptureFixture[str]
 

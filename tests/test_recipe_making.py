@@ -30,8 +30,8 @@ from zooaudit.recipes.differences import differences
 from zooaudit.recipes.named import CIFAR10_SMALL, DIGITS, FMNIST_QUICK
 from zooaudit.recipes.read import read_recipe
 from zooaudit.recipes.write import to_toml
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import OwnModel, load_record
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.start import start_of

@@ -21,7 +21,8 @@ from zooaudit.reporting.fitness import finding
 from zooaudit.reporting.strips import Scale, strip
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.verdict.decision import Decision
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, TwinTest, only
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL
+from zooaudit.verdict.twin_test import TwinTest, only
 from zooaudit.zoo.spec import ModelSpec, Role
 
 LOGGED = (NATURAL,) * CHECKS + (LOG, NATURAL) * ((QUESTIONS - CHECKS) // 2)

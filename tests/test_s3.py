@@ -19,7 +19,7 @@ import pytest
 from cluster.seaweed import Seaweed, make_bucket
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.storage import s3
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.retry import Backoff
 from zooaudit.storage.s3 import S3Store
 from zooaudit.storage.s3_client import make_client

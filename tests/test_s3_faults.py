@@ -10,7 +10,7 @@ from tests.s3_faults import Asked, Bucket, serving
 from tests.test_api_v2 import certificates
 from zooaudit.cli.main import main
 from zooaudit.errors import DamagedArtifactError, InputError, StoreError
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.s3 import S3Store
 
 URL = "s3://zoo/x"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.makers import trained_spec
 from zooaudit.config import ExtractConfig, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import ordered_tasks
 from zooaudit.training.queue_actor import RESTARTS, QueueActor
 from zooaudit.training.work_queue import Task, WorkQueue

@@ -21,7 +21,7 @@ from tests.cases import FACTORY, Capture, copied, kit_of, stolen, suspect
 from tests.strangers import Stranger, read_png, serving
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import Kit, load_kit
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 

@@ -31,7 +31,7 @@ from zooaudit.serving.application import make_app
 from zooaudit.serving.bodies import JSON, PARQUET, RAW
 from zooaudit.serving.settings import BODY_MIB, DATA, KEYS, QUERIES, STORE, Settings
 from zooaudit.serving.settings import SUSPECTS as SUSPECTS_ALLOWED
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 pytestmark = pytest.mark.serve

@@ -30,7 +30,7 @@ from zooaudit.client import Client
 from zooaudit.errors import ServiceError
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.keys import read_keys
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")

@@ -21,7 +21,7 @@ from tests.test_kit import K, make_kit
 from zooaudit.kits.kit import save_kit
 from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import OPEN, STORE
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 pytestmark = pytest.mark.serve

@@ -39,7 +39,7 @@ from zooaudit.serving.bodies import ACCEPTED
 from zooaudit.serving.keys import new_key
 from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import top_k
 from zooaudit.suspects.answers import BY_ENDING
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities

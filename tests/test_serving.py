@@ -18,10 +18,11 @@ from zooaudit.kits.kit import save_kit
 from zooaudit.serving import settings as names
 from zooaudit.serving.kits import AWAY_S, Kits
 from zooaudit.serving.settings import Settings
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import TorchBlackBox
-from zooaudit.verdict.twin_test import READINGS, Candidate, Reference, TwinTest
+from zooaudit.verdict.examined import Candidate, Reference
+from zooaudit.verdict.twin_test import READINGS, TwinTest
 
 KEY = "a-key-of-a-test"
 DIGEST = hashlib.sha256(KEY.encode()).hexdigest()

@@ -42,8 +42,8 @@ from zooaudit.planning.measured import DOMAINS, Domain, Measured
 from zooaudit.planning.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.storage import s3
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_record
+from zooaudit.storage.opening import open_store
 from zooaudit.telemetry.metrics import QUERIES, STORE_SECONDS
 from zooaudit.training.work_queue import Task, WorkQueue
 from zooaudit.zoo.build import Status

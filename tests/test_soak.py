@@ -23,7 +23,7 @@ from tests.test_serve import as_numbers, assert_problem, sys_path
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import DATA, OPEN, STORE
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 SOAK_S = float(os.environ.get("ZOOAUDIT_SOAK_S", "45"))

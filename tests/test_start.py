@@ -17,8 +17,8 @@ from zooaudit.errors import ConfigError, ModelError
 from zooaudit.planning.sizing import scaled
 from zooaudit.recipes.named import DIGITS
 from zooaudit.recipes.read import recipe_of
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.zoo.build import Parent, Status, build
 from zooaudit.zoo.plan import Plan, plan_zoo
 from zooaudit.zoo.planner import Planner

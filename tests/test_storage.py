@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from zooaudit.config import canonical_json, digest_of
 from zooaudit.databases import claim_format
 from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, StoreError
-from zooaudit.storage.artifacts import Artifacts, open_store, table_to_bytes, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts, table_to_bytes, tensors_to_bytes
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.manifest import digest_of_body
 from zooaudit.storage.memory import MemoryStore
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store
 
 SEGMENT = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.local import LocalStore
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store
 
 FILES = {"a.bin": b"alpha" * 100, "b.bin": b"beta"}

@@ -22,7 +22,8 @@ from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.paper.autoencoder import fit_autoencoder
 from zooaudit.paper.t_test import mean_p_value
 from zooaudit.seeds import derive
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.studies import encoders, extractions, runner, similarity, strengths, subspaces, thieves, under_twins
 from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench

@@ -15,7 +15,7 @@ from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import RECIPES
 from zooaudit.reporting.paper_numbers import PAPER_ACCURACY
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.studies import accuracy, borders, bystanders, pictures, similarity, thieves
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.outcome import Holds

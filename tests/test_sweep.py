@@ -19,7 +19,7 @@ from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError, NotEnoughModelsError
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 from zooaudit.studies import thieves
 from zooaudit.studies.cohort import Cohort
 from zooaudit.sweep import tuner

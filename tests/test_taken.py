@@ -11,8 +11,8 @@ from zooaudit.config import ModifyConfig, Start, TrainConfig, ZooConfig
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.errors import ConfigError, ModelError
 from zooaudit.reporting.findings import way
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.outputs import chosen
 from zooaudit.zoo.averaging import averaged

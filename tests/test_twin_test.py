@@ -18,10 +18,11 @@ from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Decision
+from zooaudit.verdict.examined import FOREIGN, NATURAL, NO_CLASS, Candidate, Examined
 from zooaudit.verdict.exchangeable import SAME, examined, spoken
 from zooaudit.verdict.hub import hub_of
 from zooaudit.verdict.statistic import Comparison, features, standardised
-from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, Examined, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 
 @pytest.fixture(scope="module")

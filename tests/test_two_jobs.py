@@ -15,8 +15,8 @@ from tests.runs import TIMEOUT_S, objects, processes, result, start, wait_for
 from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.leases import Job
+from zooaudit.storage.opening import open_store
 from zooaudit.training.ray_farm import RayFarm
 from zooaudit.training.work_queue import FarmStatus
 

@@ -14,8 +14,8 @@ from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.errors import DamagedArtifactError
 from zooaudit.paper.deepfool import deepfool
 from zooaudit.paper.uap import craft_uap
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module, save_built
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.load import load_model
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, Parent, build

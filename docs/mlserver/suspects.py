@@ -15,8 +15,8 @@ from torch.nn import functional
 from zooaudit.data.images import to_unit
 from zooaudit.data.resolve import load_digits
 from zooaudit.kits.kit import find_kit, read_kit
-from zooaudit.storage.artifacts import open_store
 from zooaudit.storage.models import load_module
+from zooaudit.storage.opening import open_store
 
 
 def stranger() -> nn.Module:

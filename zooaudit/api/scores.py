@@ -14,7 +14,8 @@ from zooaudit.scoring.scoring import Scoring
 from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.scoring.suspects import Case, Named, Opening
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, existing_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import existing_store
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.opened import OpenSuspect

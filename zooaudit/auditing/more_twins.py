@@ -21,7 +21,8 @@ from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import load_record
 from zooaudit.training.farm import Farm, Watch
-from zooaudit.verdict.twin_test import Candidate, TwinTest
+from zooaudit.verdict.examined import Candidate
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import ModelSpec, Role

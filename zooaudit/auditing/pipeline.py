@@ -28,8 +28,9 @@ from zooaudit.telemetry.phases import Count, Phase, Phases, uncounted, untold
 from zooaudit.training.farm import Farm, Watch
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.distances import auc
+from zooaudit.verdict.examined import Candidate, Examined
 from zooaudit.verdict.registry import STATISTICS
-from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import ModelRecord, Status
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.spec import Group, ModelSpec, Role

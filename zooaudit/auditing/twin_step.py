@@ -16,9 +16,10 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.telemetry.phases import Count, Tally, uncounted
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference
 from zooaudit.verdict.grouping import MOST, kept, rounded
 from zooaudit.verdict.predicted import predicted
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS, Candidate, Reference, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import untuned
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.spec import ModelSpec

@@ -26,7 +26,7 @@ from zooaudit.data.unlabelled import read_foreign, read_log
 from zooaudit.errors import ConfigError
 from zooaudit.extras import install, needs
 from zooaudit.recipes.named import get_recipe
-from zooaudit.storage.artifacts import existing_store, open_store
+from zooaudit.storage.opening import existing_store, open_store
 from zooaudit.storage.runs import begin_run, check_report_folder, load_report, save_report
 from zooaudit.telemetry.memory import MemoryMeter
 from zooaudit.training.farm import Farm, SerialFarm

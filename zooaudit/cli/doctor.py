@@ -18,7 +18,7 @@ from zooaudit.data.resolve import DATASETS
 from zooaudit.errors import ZooauditError
 from zooaudit.extras import EXTRAS, install
 from zooaudit.machine import cores
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "scipy", "pyarrow", "safetensors")
 OF_EXTRAS = {

@@ -18,7 +18,8 @@ from zooaudit.errors import ConfigError, InputError, RejectedError
 from zooaudit.evidence import checks, packs
 from zooaudit.evidence.models import Trial, crosscheck
 from zooaudit.recipes.named import recipe_from
-from zooaudit.storage.artifacts import Artifacts, existing_store, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import existing_store, open_store
 from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.procedure import by_command, by_function
 from zooaudit.zoo.spec import ModelSpec

@@ -16,7 +16,8 @@ from zooaudit.evidence.records import ANSWERS, KIND, Together, schema
 from zooaudit.kits.kit import find_kit, read_kit
 from zooaudit.outputs import check_folder
 from zooaudit.reporting.explained import Explanation, Look, Placed, Question, Said, explained, plain
-from zooaudit.storage.artifacts import Artifacts, existing_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import existing_store
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 

@@ -18,7 +18,8 @@ from zooaudit.evidence.records import commitment
 from zooaudit.kits.kit import KIND, Kit, asked_as, find_kit, made_by, read_kit
 from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, existing_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import existing_store
 from zooaudit.suspects.offline import write_questions
 from zooaudit.verdict import wording
 from zooaudit.verdict.ranking import smallest_p, suspects_at_once

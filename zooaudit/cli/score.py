@@ -11,7 +11,7 @@ from zooaudit.kits.kit import find_kit
 from zooaudit.scoring.scoring import Scoring, check
 from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.scoring.suspects import Case, Named, Opening
-from zooaudit.storage.artifacts import existing_store
+from zooaudit.storage.opening import existing_store
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.contract_files import read_contract
 from zooaudit.verdict import wording

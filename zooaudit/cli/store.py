@@ -8,8 +8,9 @@ from typing import TextIO
 
 from zooaudit.cli.terminal import ProgressBar
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, UnknownNameError
-from zooaudit.storage.artifacts import Artifacts, existing_store, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copying import Copied, copy, everything
+from zooaudit.storage.opening import existing_store, open_store
 from zooaudit.storage.runs import artifacts_of_run
 
 

@@ -12,7 +12,8 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, NotEnoughModelsError
 from zooaudit.extras import needs, require
 from zooaudit.outputs import check_folder
-from zooaudit.storage.artifacts import existing_store, open_store, table_to_bytes
+from zooaudit.storage.artifacts import table_to_bytes
+from zooaudit.storage.opening import existing_store, open_store
 from zooaudit.suspects.factories import imported
 
 if TYPE_CHECKING:

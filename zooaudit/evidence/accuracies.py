@@ -6,8 +6,9 @@ from torch import Tensor
 
 from zooaudit.evidence.checks import Finding
 from zooaudit.evidence.packs import Opened
+from zooaudit.verdict.examined import NATURAL
 from zooaudit.verdict.grouping import grouped, groups
-from zooaudit.verdict.twin_test import NATURAL, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 
 def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) -> Finding:

@@ -24,9 +24,10 @@ from zooaudit.suspects.access import Access
 from zooaudit.training.farm import Farm, Watch
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Decision
+from zooaudit.verdict.examined import Candidate, Examined
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import smallest_p, twins_for
-from zooaudit.verdict.twin_test import Candidate, Examined, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.fit import accuracy
 from zooaudit.zoo.plan import Plan

@@ -24,13 +24,15 @@ from zooaudit.kits.kit import Kit, answers_digest, load_kit, read_kit
 from zooaudit.local_paths import last_part
 from zooaudit.outputs import check_new
 from zooaudit.storage.artifact import REPAIR, Artifact
-from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts, open_store
+from zooaudit.storage.artifacts import FORMAT, MARKER, Artifacts
 from zooaudit.storage.copying import copy
 from zooaudit.storage.models import KIND as MODEL
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE
+from zooaudit.verdict.examined import FAMILIES, NO_CLASS
 from zooaudit.verdict.grouping import MOST as GROUPS
-from zooaudit.verdict.twin_test import FAMILIES, NO_CLASS, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 CHANGED = "the pack was changed or damaged; ask for it again"
 """What the receiver of a pack can do about it: he has no store to repair."""

@@ -13,8 +13,8 @@ from zooaudit.data.textures import textures
 from zooaudit.evidence.checks import Finding
 from zooaudit.evidence.packs import Opened
 from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL
 from zooaudit.verdict.grouping import kept
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL
 from zooaudit.zoo.fit import accuracy
 
 TOLERANCE = 1e-3

@@ -20,7 +20,7 @@ from zooaudit.storage.artifacts import Artifacts, table_to_bytes
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import By, TwinVerdict, check_level
-from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.examined import Examined
 
 KIND = "evidence"
 ANSWERS = "answers.parquet"

@@ -7,9 +7,10 @@ from scipy import stats
 from torch import Tensor
 
 from zooaudit.evidence.checks import Finding
+from zooaudit.verdict.examined import NATURAL, Candidate
 from zooaudit.verdict.exchangeable import mean_squared
 from zooaudit.verdict.grouping import groups
-from zooaudit.verdict.twin_test import NATURAL, Candidate, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 REJECT = 0.01
 """Chance with which twins that are draws of the procedure are rejected, over all that is compared."""

@@ -22,8 +22,9 @@ from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.models import save_built
 from zooaudit.suspects.defences import TREATMENTS
 from zooaudit.suspects.factories import call_factory
+from zooaudit.verdict.examined import FOREIGN, NATURAL, NO_CLASS, Candidate
 from zooaudit.verdict.grouping import MOST
-from zooaudit.verdict.twin_test import FOREIGN, NATURAL, NO_CLASS, Candidate, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, ModelRecord, Status
 from zooaudit.zoo.int8 import int8_skeleton

@@ -15,9 +15,10 @@ from zooaudit.reporting.findings import Outcome, way
 from zooaudit.reporting.strips import ITSELF, Scale, Strip, strip, verdict_strip
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import Decision, too_few
+from zooaudit.verdict.examined import LOG, Examined
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked
-from zooaudit.verdict.twin_test import LOG, Examined, TwinTest, only
+from zooaudit.verdict.twin_test import TwinTest, only
 from zooaudit.zoo.spec import Role
 
 MOST_STRIPS = 40

@@ -10,10 +10,11 @@ from torch import Tensor
 from zooaudit.suspects.access import Access
 from zooaudit.verdict import wording
 from zooaudit.verdict.decision import NOT_NORMAL, Decision, TwinVerdict, cannot_tell, decide
+from zooaudit.verdict.examined import NO_CLASS
 from zooaudit.verdict.grouping import grouped, named_groups
 from zooaudit.verdict.registry import STATISTICS
 from zooaudit.verdict.several import corrected
-from zooaudit.verdict.twin_test import NO_CLASS, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 
 @dataclass(frozen=True)

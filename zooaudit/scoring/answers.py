@@ -13,8 +13,8 @@ from zooaudit.kits.kit import Kit, answers_digest
 from zooaudit.paper.fingerprint import check_answers
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By, TwinVerdict
+from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.several import one_of
-from zooaudit.verdict.twin_test import Examined
 from zooaudit.verdict.wording import facts
 
 Method = Literal["twins", "paper"]

@@ -7,7 +7,7 @@ from zooaudit.kits.kit import Kit
 from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.verdict.decision import Asked, TwinVerdict, cannot_tell
-from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.examined import Examined
 
 OnLook = Callable[[Examined], None]
 

@@ -20,8 +20,8 @@ from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.places import local
 from zooaudit.suspects.opened import ANSWERS, How, OpenSuspect
 from zooaudit.verdict import wording
+from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.several import corrected
-from zooaudit.verdict.twin_test import Examined
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from zooaudit.suspects.addresses import without_keys
 from zooaudit.suspects.contract import Contract
 from zooaudit.suspects.opened import How, OpenSuspect
 from zooaudit.verdict.decision import TwinVerdict
-from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.examined import Examined
 
 
 class Say(Protocol):

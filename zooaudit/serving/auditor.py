@@ -41,7 +41,8 @@ from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import refuse_idle
 from zooaudit.serving.verdicts import Verdicts
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.exchange import heeding
@@ -53,7 +54,7 @@ from zooaudit.suspects.remote import Remote, remote_of
 from zooaudit.suspects.signing import Signing
 from zooaudit.telemetry.metrics import SERVICE_AUDITS, record
 from zooaudit.verdict.decision import check_level
-from zooaudit.verdict.twin_test import Examined
+from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.wording import plain
 
 log = logging.getLogger(__name__)

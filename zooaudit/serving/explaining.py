@@ -20,12 +20,13 @@ from zooaudit.kits.kit import Kit, answers_digest
 from zooaudit.local_paths import last_part
 from zooaudit.reporting.explained import Explanation, explained, plain
 from zooaudit.serving.problems import Refused
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.copying import copy
+from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import By
+from zooaudit.verdict.examined import Examined
 from zooaudit.verdict.several import one_of
-from zooaudit.verdict.twin_test import Examined
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from zooaudit.errors import DamagedArtifactError, FormatError, InputError, Missi
 from zooaudit.kits.kit import KIND, Kit, made_by, read_kit
 from zooaudit.serving.schemas import KitSummary
 from zooaudit.storage.artifact import Artifact
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.storage.runs import REPORT
 from zooaudit.suspects.access import Access
 from zooaudit.telemetry.metrics import KIT_SECONDS, record

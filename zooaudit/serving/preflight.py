@@ -105,7 +105,7 @@ def kits_in(store: str) -> list[str]:
     """
     refuse_missing(store)
     from zooaudit.kits.kit import KIND
-    from zooaudit.storage.artifacts import open_store
+    from zooaudit.storage.opening import open_store
 
     artifacts = open_store(store, deadline_s=STORE_S, writes=False)
     artifacts.check_there()

@@ -10,7 +10,7 @@ from torch import Tensor
 from zooaudit.auditing.twin_step import Pools
 from zooaudit.errors import DataError, NotEnoughModelsError
 from zooaudit.studies.collected import INNOCENT, REFERENCE, THIEF, TWIN, VICTIM, About, Collection
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, NO_CLASS
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS
 
 LEAST_TWINS = 2
 LEARNT = 0.7

@@ -26,7 +26,7 @@ from zooaudit.studies.roc import FPRS, Measured, Scored, Share, measured
 from zooaudit.studies.trials import Asking, Trial, last
 from zooaudit.studies.validity import Row, by, of
 from zooaudit.suspects.access import Access
-from zooaudit.verdict.twin_test import NATURAL
+from zooaudit.verdict.examined import NATURAL
 
 ALL = "all"
 OURS, DEVIATIONS = "twin test", "twin test, in deviations from the twins"

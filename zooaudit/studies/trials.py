@@ -14,8 +14,9 @@ from zooaudit.studies.collected import About
 from zooaudit.studies.owners import Owner
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import TwinVerdict
+from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference
 from zooaudit.verdict.grouping import kept
-from zooaudit.verdict.twin_test import FOREIGN, LOG, NATURAL, Candidate, Compared, Reference, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 LEVEL = 0.05
 ACCESSES = (Access(), Access("label"), Access("top", 3), Access("rounded", 1))

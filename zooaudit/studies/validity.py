@@ -18,9 +18,10 @@ from zooaudit.studies.rates import leaning, luck, shown, worst
 from zooaudit.studies.trials import ACCESSES, ASKINGS, LEVEL, Asking, Trial, last
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import Decision
+from zooaudit.verdict.examined import Compared
 from zooaudit.verdict.exchangeable import spoken
 from zooaudit.verdict.ranking import ranked
-from zooaudit.verdict.twin_test import Compared, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 Row = dict[str, Any]
 ONCE, EARLY = RULES = ("once", "early")

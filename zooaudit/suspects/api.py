@@ -3,109 +3,24 @@
 Here is all that does not depend on what is spoken: batches, ledger, budget, pace, patience. A transport carries the questions.
 """
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from zooaudit.errors import AnswersError, InputError, StoppedError, SuspectError
+from zooaudit.suspects.asking import LOADING_DOUBLINGS, Asking, Item, Tries, silent
 from zooaudit.suspects.batches import Sizes
 from zooaudit.suspects.blackbox import Reading, to_probabilities
 from zooaudit.suspects.exchange import Halted, heeding
 from zooaudit.suspects.ledger import LOST, REFUSED, Ledger, name_of
 from zooaudit.suspects.naming import Form
-from zooaudit.suspects.outage import Telling, Trouble, Troubled, untroubled
+from zooaudit.suspects.outage import Telling, Troubled, untroubled
 from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
-
-LOADING_S, LOADING_DOUBLINGS = 10.0, 5
-"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
-double so often."""
-Item = tuple[str, int]
-"""An image's name and its place."""
-
-
-def silent(text: str) -> None:
-    """Tell nobody."""
-
-
-@dataclass
-class Asking:
-    """The questions of one call that have no answer yet, shared by the threads that ask them."""
-
-    images: Tensor
-    left: deque[Item]
-    cancelled: Halted
-    let_go: Halted
-    stop: threading.Event = field(default_factory=threading.Event)
-    interrupted: threading.Event = field(default_factory=threading.Event)
-    trouble: list[BaseException] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def halted(self) -> bool:
-        return self.stop.is_set() or self.cancelled()
-
-    def abandoned(self) -> bool:
-        """Whether what is under way is not waited for either. Trouble with another request is no reason: this one is paid for."""
-        return self.interrupted.is_set() or self.let_go()
-
-    def take(self, count: int) -> list[Item]:
-        with self.lock:
-            return [self.left.popleft() for _ in range(min(count, len(self.left)))]
-
-    def back(self, items: Sequence[Item]) -> None:
-        with self.lock:
-            self.left.extendleft(reversed(items))
-
-    def fail(self, error: BaseException) -> None:
-        with self.lock:
-            self.trouble.append(error)
-        self.stop.set()
-
-
-class Tries:
-    """How often and for how long one request was tried, and when it is no use to go on."""
-
-    def __init__(self, remote: Remote, say: Callable[[str], None]) -> None:
-        self._remote, self._say = remote, say
-        self.failures = 0
-        self._since, self._gives_up = time.monotonic(), time.time() + remote.patience_s
-
-    def trouble(self, refusal: Refusal, wait_s: float) -> Trouble:
-        """What is to be told of a failure after which it is waited for so long."""
-        limit = 0 if refusal.loading else self._remote.retries + 1
-        return Trouble(refusal.reason, self.failures, time.time() + wait_s, self._gives_up, limit)
-
-    def wait_after(self, refusal: Refusal) -> float:
-        """Seconds that the suspect is let alone before the next attempt, at least.
-
-        Raises:
-            SuspectError: there shall be none.
-        """
-        remote, wait_s = self._remote, refusal.wait_s
-        self.failures += 1
-        elapsed = time.monotonic() - self._since
-        if refusal.loading:
-            if elapsed >= remote.patience_s:
-                raise SuspectError(
-                    f"{remote.shown} {refusal.reason}: its model was still loading after {elapsed:.0f} s (patience_s = "
-                    f"{remote.patience_s:g}); answers so far are kept, the same command goes on from there"
-                )
-            estimated = f", says for {wait_s:.0f} s" if wait_s else ""
-            self._say(f"{remote.shown}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
-            return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
-        if wait_s > remote.patience_s:
-            raise SuspectError(f"{remote.shown} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
-        if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
-            tried = f"{self.failures} times in {elapsed:.0f} s" + (f" ({refusal.said})" if refusal.said else "")
-            raise SuspectError(f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
-        return wait_s
 
 
 class ApiBlackBox:
@@ -114,7 +29,7 @@ class ApiBlackBox:
     ledger: of this suspect; answers in it are not asked for again.
     transport: carries the questions; closed by whoever made it.
     described: whether its interface was described, so that its values are taken as they are.
-    pace: by ``remote.rate`` unless given.
+    rate_limit: by ``remote.rate`` unless given.
     cancelled: looked at before every request; true ends the asking.
     abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
     say: is called with what is found out about the suspect and what is waited for, a line each.

@@ -13,7 +13,8 @@ from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, first_line
 from zooaudit.suspects import files
 from zooaudit.suspects.addresses import is_address_of_suspects
-from zooaudit.suspects.api import ApiBlackBox, silent
+from zooaudit.suspects.api import ApiBlackBox
+from zooaudit.suspects.asking import silent
 from zooaudit.suspects.blackbox import BlackBox, FunctionBlackBox, Reading, TorchBlackBox, to_probabilities
 from zooaudit.suspects.contract import Classes, Contract, Input
 from zooaudit.suspects.contract_files import contract_of

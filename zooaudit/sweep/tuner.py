@@ -14,7 +14,8 @@ from ray import tune
 from zooaudit.config import digest_of
 from zooaudit.errors import ConfigError, InputError, NotEnoughModelsError, StoreError, first_line
 from zooaudit.methods import versions_of
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.opening import open_store
 from zooaudit.sweep.evaluate import Field, evaluate
 from zooaudit.sweep.field import LineUp
 from zooaudit.sweep.result import Row

@@ -14,12 +14,10 @@ import tempfile
 import threading
 import time
 import uuid
-import warnings
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import ray
 import torch
 from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
@@ -29,10 +27,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from zooaudit import errors
 from zooaudit.compute import give_back_freed_memory, pick_device
 from zooaudit.config import check
-from zooaudit.data.images import Dataset, ImageSet
-from zooaudit.data.on_disk import Images
-from zooaudit.storage.artifacts import Artifacts, open_store
+from zooaudit.data.images import Dataset
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.leases import Job
+from zooaudit.storage.opening import open_store
 from zooaudit.telemetry.metrics import collect_with
 from zooaudit.training import reservations
 from zooaudit.training.cluster import cluster
@@ -48,6 +46,7 @@ from zooaudit.training.farm import (
     ordered_tasks,
 )
 from zooaudit.training.queue_actor import QueueActor
+from zooaudit.training.ray_data import _packed, _unpacked
 from zooaudit.training.ray_metrics import RayCollector
 from zooaudit.training.stalled import Clock
 from zooaudit.training.work_queue import FarmStatus, Task
@@ -309,29 +308,3 @@ def _scratch() -> Any:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _packed(dataset: Dataset) -> dict[str, Any]:
-    """Arrays that all workers of a node share through Ray's object store, without a copy each."""
-    parts = {"train": dataset.train.to("cpu"), "test": dataset.test.to("cpu")}
-    arrays = {f"{name}_labels": part.labels.numpy() for name, part in parts.items()}
-    arrays |= {f"{name}_images": _array(part.images) for name, part in parts.items()}
-    return arrays | {"name": dataset.name, "classes": dataset.classes, "source": dataset.source, "found": dataset.found}
-
-
-def _unpacked(packed: dict[str, Any]) -> Dataset:
-    train, test = (ImageSet(_shared(packed[f"{p}_images"]), _shared(packed[f"{p}_labels"])) for p in ("train", "test"))
-    return Dataset(packed["name"], train, test, packed["classes"], packed["source"], packed["found"])
-
-
-def _array(images: Images) -> Any:
-    return images.numpy() if isinstance(images, torch.Tensor) else images
-
-
-def _shared(array: Any) -> Any:
-    """An array as a tensor; images on disk as they are: every node decodes for itself."""
-    if not isinstance(array, np.ndarray):
-        return array
-    with warnings.catch_warnings():  # the memory is read-only, and nobody writes to it
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(array)

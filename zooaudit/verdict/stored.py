@@ -5,9 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
+from zooaudit.verdict.examined import Candidate, Reference
 from zooaudit.verdict.grouping import MOST
 from zooaudit.verdict.registry import COSINE, STATISTICS
-from zooaudit.verdict.twin_test import Candidate, Reference, TwinTest
+from zooaudit.verdict.twin_test import TwinTest
 
 ANSWERS = ("test.candidates", "test.references", "test.behind", "test.reference_behind", "test.predicted", "test.lessons")
 """In half precision where classes were grouped: they were rounded to it when they were asked."""

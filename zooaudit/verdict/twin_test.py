@@ -14,6 +14,7 @@ from zooaudit.errors import AnswersError, ConfigError
 from zooaudit.suspects.access import Access
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, BlackBox
 from zooaudit.verdict.decision import Asked, By, Standing, TwinVerdict, abstain_reason, cannot_tell, check_level, decide, too_few
+from zooaudit.verdict.examined import FAMILIES, FOREIGN, LOG, NATURAL, Candidate, Compared, Examined, Reference
 from zooaudit.verdict.exchangeable import Check, examined, spoken
 from zooaudit.verdict.grouping import groups
 from zooaudit.verdict.hub import Hub, hub_of
@@ -21,10 +22,6 @@ from zooaudit.verdict.ranking import normal_claim, ranked
 from zooaudit.verdict.registry import COSINE, STATISTICS
 from zooaudit.verdict.statistic import SHARED, TEMPERATURES, Comparison, features, standardised, tempered
 
-NATURAL, FOREIGN, LOG = "natural", "foreign", "log"
-FAMILIES = (NATURAL, FOREIGN, LOG)
-"""Images of the victim's task, images of anything else, and images that the victim was asked."""
-NO_CLASS = -1
 LEAST = 10
 """Questions of a family under which it is left out of a look."""
 POORER = 0.05
@@ -38,62 +35,6 @@ SHUFFLES = 5
 READINGS = 4
 """Ways of reading answers (access, and whether class by class) for which comparisons are kept: a caller may name any, each takes memory."""
 OnLook = Callable[["Examined"], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """The victim or a twin: its id, and its accuracy on the test images."""
-
-    id: str
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak (hard)``, or what
-    kind of net it is: ``mlp``.
-
-    Attributes:
-        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
-    """
-
-    id: str
-    kind: str
-    source: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Examined:
-    """A suspect's answers float32 ``[queries, K]`` so far, how they are read, and the verdict on them."""
-
-    verdict: TwinVerdict
-    answers: Tensor
-    access: Access
-
-    @property
-    def queries(self) -> int:
-        return len(self.answers)
-
-
-@dataclass(frozen=True, eq=False)
-class Compared:
-    """What a suspect's answers come to, whichever candidate is the victim.
-
-    Attributes:
-        looks: standardised statistics ``[looks so far, C]``, candidates in the test's order.
-        abstain_reason: why these answers cannot be judged; "" if they can.
-        by_columns: whether the suspect's classes are as many as the kit's.
-    """
-
-    looks: np.ndarray
-    abstain_reason: str
-    access: Access
-    by_columns: bool
-    queries: int
-
-    def ordered(self, order: Sequence[int]) -> "Compared":
-        """For a test whose candidates stand in another order."""
-        return replace(self, looks=self.looks[:, list(order)])
 
 
 @dataclass(frozen=True, eq=False)
