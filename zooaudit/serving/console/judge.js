@@ -95,7 +95,7 @@ function Many({ batch }) {
   const { level, by, twins } = first.score.twins, needed = twinsFor(n, level);
   return html`<p class="notice" role="note" id="many">${n} suspects, each judged by itself. Of ${n} innocent ones up to ${short(n * level)} are called
     stolen on average; <${Command}>zooaudit score --answers A B<//> corrects for their number.
-    ${by === "rank" && twins < needed && ` Corrected for their number, this kit can decision none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
+    ${by === "rank" && twins < needed && ` Corrected for their number, this kit can call none of them stolen: that takes ${needed} twins; it has ${twins}.`}</p>`;
 }
 
 function Batch({ batch }) {
