@@ -201,7 +201,7 @@ function JudgeForm({ kit }) {
     <form id="score-form" onSubmit=${judge} onInput=${() => !running.current && clear()}><fieldset disabled=${!may("score")}>
       <div class="fields">
         ${files.length < 2 && html`<label>Suspect
-          <input name="suspect" maxlength="500" placeholder=${files.length ? stem(files[0]) : "what you decision it"} /></label>`}
+          <input name="suspect" maxlength="500" placeholder=${files.length ? stem(files[0]) : "what you call it"} /></label>`}
         <${HowFields} kit=${kit} />
         <label>It tells <select name="access"><option value="seen">as its answers show</option>
           ${ACCESS.map((a) => html`<option>${a}</option>`)}</select></label>
