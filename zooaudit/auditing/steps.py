@@ -1,4 +1,4 @@
-"""The steps of the audit: each decisions one pure stage, unless the store already holds what it would give."""
+"""The steps of the audit: each calls one pure stage, unless the store already holds what it would give."""
 
 import hashlib
 from collections.abc import Callable, Sequence
