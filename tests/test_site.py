@@ -43,7 +43,9 @@ def test_every_command_has_its_options_on_it(site: Path) -> None:
 
 
 def test_files_of_the_repository_come_along(site: Path) -> None:
-    assert (site / "files" / "zooaudit" / "audit" / "pipeline.py").read_text() == (ROOT / "zooaudit" / "audit" / "pipeline.py").read_text()
+    assert (site / "files" / "zooaudit" / "auditing" / "pipeline.py").read_text() == (
+        ROOT / "zooaudit" / "auditing" / "pipeline.py"
+    ).read_text()
     assert 'href="files/uv.lock"' in (site / "install.html").read_text()
 
 

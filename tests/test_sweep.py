@@ -210,8 +210,8 @@ def test_bad_input_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
 SWEEP = """
 import sys
 from tests.zoos import TINY
-from zooaudit import recipes
-recipes.RECIPES["tiny"] = TINY
+from zooaudit.recipes import named
+named.RECIPES["tiny"] = TINY
 from zooaudit.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """

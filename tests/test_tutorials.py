@@ -38,19 +38,19 @@ def test_digits_in_two_minutes(finished: Finished, tmp_path: Path) -> None:
     shutil.copytree(finished.store, tmp_path / "store")
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     names = {"f4b3": run("zooaudit kit --store store", tmp_path).split()[0]}
-    told = {}
+    printed_by = {}
     for command in commands("docs/digits.md"):
         if command.text.startswith(("make ", "zooaudit audit")):
             continue
         text = command.text
         for placed, there in names.items():
-            text = re.sub(rf"(?<= ){placed}(?= )", there, text)
-        told[command.text] = run(text, tmp_path)
+            text = re.sub(rf"(?<= ){placed}(?= |$)", there, text)
+        printed_by[command.text] = run(text, tmp_path)
         if "taken.onnx" in text:
-            names["9415"] = told[command.text].split("evidence ")[1].split()[0]
-    taken, own = (next(out for text, out in told.items() if f"{name}.onnx" in text) for name in ("taken", "own"))
+            names["9415"] = printed_by[command.text].split("evidence ")[1].split()[0]
+    taken, own = (next(out for text, out in printed_by.items() if f"{name}.onnx" in text) for name in ("taken", "own"))
     assert taken.startswith("stolen: p 0.05 <= 0.05") and own.startswith("not shown: p ")
-    assert "ok " in next(out for text, out in told.items() if "kit show" in text) and (tmp_path / "why.html").stat().st_size > 10_000
+    assert "ok " in next(out for text, out in printed_by.items() if "kit show" in text) and (tmp_path / "why.html").stat().st_size > 10_000
 
 
 def run(command: str, folder: Path) -> str:
