@@ -25,6 +25,12 @@ def verdict(own: float = 2.0, twins: int = 19, level: float = 0.05) -> TwinVerdi
     return decide(standing(own, twins), level, ALL)
 
 
+def test_a_misspelt_kind_of_p_value_is_refused() -> None:
+    """Taken for ``normal``, it would pass by the test of normality."""
+    with pytest.raises(ConfigError, match="p-value 'Normal'; expected one of rank, normal"):
+        decide(standing(2.0, 19), 0.05, ALL, "Normal")  # type: ignore[arg-type]
+
+
 def test_stolen_is_first_of_enough() -> None:
     found = verdict(2.0)
     assert (found.decision, found.p_value, found.rank, found.twins, found.smallest_p) == (Decision.STOLEN, 0.05, 1, 19, 0.05)

@@ -203,3 +203,33 @@ def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp
     service = place.client.app.state.service  # type: ignore[attr-defined]
     monkeypatch.setattr(service, "settings", replace(service.settings, model_bytes=0))
     problem(place.ask(path, "mine", body, "application/octet-stream"), 403, "runs no models")
+
+
+BEFORE = """
+CREATE TABLE scores (id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL,
+    call TEXT NOT NULL, answers TEXT NOT NULL, asked TEXT NOT NULL, told TEXT NOT NULL);
+CREATE TRIGGER scores_are_not_changed BEFORE UPDATE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
+INSERT INTO scores VALUES ('1', 1.0, 'a', 'k', 's', 'stolen', 'f00d', '{}', '{"suspect": "s", "twins": {"call": "stolen"}}');
+"""
+
+
+def test_what_was_kept_before_decisions_were_called_so_is_read(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
+        db.executescript(BEFORE)
+    records = AuditRecords(tmp_path / "audits.sqlite")
+    id_ = records.enter("a", "k", {"suspect": {}})
+    records.note(id_, state="done", result={"call": "stolen", "p_value": 0.05})
+    records._db.execute("PRAGMA user_version = 1")
+    records.close()
+    for _ in range(2):
+        records = AuditRecords(tmp_path / "audits.sqlite")
+        assert (records.get(id_) or {})["result"] == {"decision": "stolen", "p_value": 0.05}
+        kept = Verdicts(tmp_path, records)
+        assert sorted(row["decision"] for row in kept.listed(Wanted("a"))) == ["stolen", "stolen"]
+        kept.close()
+        records.close()
+    with sqlite3.connect(tmp_path / "verdicts.sqlite") as db:
+        ((decision, score),) = db.execute("SELECT decision, score FROM scores").fetchall()
+        assert decision == "stolen" and json.loads(score)["twins"] == {"decision": "stolen"}
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            db.execute("UPDATE scores SET decision = 'not shown'")

@@ -12,6 +12,7 @@ from torch import nn
 
 import zooaudit as za
 from tests.makers import near, peer
+from tests.test_boxed import export_onnx
 from tests.test_kit import make_kit
 from zooaudit.errors import ConfigError, InputError, MissingArtifactError, ModelError
 from zooaudit.evidence.packs import export
@@ -84,12 +85,21 @@ def test_options_are_those_of_the_command_line(kit: za.Kit, tmp_path: Path) -> N
     assert kit.score(answering(near(0, 77)), name="theirs", access="label", queries=120).facts["access"] == "label"
     with pytest.raises(ConfigError, match=r"one of the kit's looks|expected one of 40, 80, 120"):
         kit.score(near(0, 77), name="theirs", queries=50)
-    with pytest.raises(TypeError, match="nonsense"):
+    with pytest.raises(ConfigError, match=r"there is no option nonsense; expected one of access, .*suspect_classes"):
         kit.score(near(0, 77), name="theirs", nonsense=1)
+    for wrong in ({"p_value": "Normal"}, {"correction": "holmes"}, {"method": "twin"}, {"contract": "classes.columns=[0,1,2,3]"}):
+        with pytest.raises(ConfigError, match=r"expected one of|classes\.columns is of files"):
+            kit.score(peer(2000), name="own", **wrong)
     with pytest.raises(InputError, match=r"nothing\.onnx"):
         kit.score(tmp_path / "nothing.onnx")
     with pytest.raises(MissingArtifactError, match="there is no store"):
         za.load_kit(tmp_path / "nowhere")
+
+
+def test_a_file_is_called_what_it_is_named(kit: za.Kit, tmp_path: Path) -> None:
+    path = export_onnx(near(0, 77), tmp_path / "m.onnx")
+    assert kit.score(path, name="theirs").suspect == "theirs"
+    assert kit.score(path).suspect == str(path)
 
 
 def test_an_api_is_described_by_keywords(kit: za.Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,6 +142,8 @@ def test_an_audit_is_read_from_the_store_and_a_scores_evidence_verified(
 
 
 def test_wrong_options_of_an_audit_are_errors_and_end_no_process(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="twinz"):  # of the recipe's changes and of --set none is lost
+        za.audit(za.Recipe.load("digits").with_(seed=3), store=tmp_path / "s", set=["zoo.twinz=3"])
     with pytest.raises(ConfigError, match=r"there is no option stor; expected one of .*store"):
         za.audit("digits", stor="x")
     with pytest.raises(ConfigError, match="there is no 'rai'"):

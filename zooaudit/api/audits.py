@@ -93,6 +93,6 @@ def audit(recipe: "str | Path | Recipe" = "digits", store: str | Path = "store",
         StoreError, NotEnoughModelsError, FarmError: see :mod:`zooaudit.errors`.
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe(str(recipe))
-    settings = {"set": list(chosen.settings)} if chosen.settings else {}
-    summary = run("audit", {"recipe": chosen.source, **settings, "store": store, "farm": farm, **options})
+    settings = [*chosen.settings, *options.pop("set", ())]
+    summary = run("audit", {"recipe": chosen.source, "set": settings or None, "store": store, "farm": farm, **options})
     return Audit(summary["run"], summary["kit"], Path(summary["report"]), summary)

@@ -45,8 +45,8 @@ def _option(name: str, value: Any, repeated: Mapping[str, bool]) -> list[str]:
     if value is True:
         return [option]
     if not isinstance(value, (list, tuple)):
-        return [option, str(value)]
-    return [word for one in value for word in (option, str(one))] if repeated[option] else [option, *map(str, value)]
+        return [f"{option}={value}"]  # a value may begin with a sign
+    return [f"{option}={one}" for one in value] if repeated[option] else [option, *map(str, value)]
 
 
 def _repeated(parser: Any, subcommand: str) -> dict[str, bool]:

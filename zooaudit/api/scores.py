@@ -2,13 +2,16 @@
 
 import html
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from torch import nn
 
+from zooaudit.errors import ConfigError
+from zooaudit.kits import kit as kits
 from zooaudit.kits.kit import find_kit, read_kit
 from zooaudit.scoring.scoring import Scoring
 from zooaudit.scoring.settings import ScoreSettings
@@ -116,9 +119,12 @@ class Kit:
     def score(self, suspect: Suspect, name: str = "", **options: Any) -> Score:
         """Ask a suspect the kit's questions and judge its answers by the twin test. The answers are kept in the store as evidence.
 
+        Suspects that are scored one by one are not corrected for how many they are: of twenty innocent ones, one is called stolen at level
+        .05 on average. Use ``score_many``.
+
         Args:
             suspect: see ``Suspect``.
-            name: what it is called in evidence; needed for modules and functions.
+            name: what it is called in evidence; by default its file or address, or the name of the function or class.
             options: those of ``zooaudit score``, with ``_`` for ``-``: ``level``, ``access``, ``queries``, ``ask_everything``, ``factory``,
                 ``contract``, ``ledger``, ``budget``, ``suspect_classes``, ``p_value``, ``method``.
 
@@ -141,7 +147,11 @@ class Kit:
         """What the kit holds, as ``zooaudit kit show --json`` prints."""
         from zooaudit.cli.kit import kit_facts
 
-        return kit_facts(read_kit(self._artifact))
+        return kit_facts(self._kit)
+
+    @cached_property
+    def _kit(self) -> kits.Kit:
+        return read_kit(self._artifact)
 
 
 def load_kit(store: str | Path, kit: str = "") -> Kit:
@@ -172,6 +182,7 @@ def score_many(kit: Kit, suspects: "Sequence[Suspect | tuple[str, Suspect]]", **
 
 
 OPENING = ("factory", "contract", "ledger", "allow_key_env")
+SETTINGS = tuple(f.name for f in fields(ScoreSettings))
 
 
 def _scored(kit: Kit, suspects: Sequence[Named], options: dict[str, Any]) -> list[Score]:
@@ -180,8 +191,11 @@ def _scored(kit: Kit, suspects: Sequence[Named], options: dict[str, Any]) -> lis
         options.get("factory"), contract if isinstance(contract, Contract) else read_contract(_words(contract)),
         Path(options["ledger"]) if options.get("ledger") else None, frozenset(_words(options.get("allow_key_env") or ())),
     )  # fmt: skip
-    settings = ScoreSettings(**{k: v for k, v in options.items() if k not in OPENING})
-    return [Score.of(case) for case in Scoring.of(kit._artifacts, kit._artifact, settings, opening).score(suspects)]
+    if unknown := options.keys() - {*OPENING, *SETTINGS}:
+        raise ConfigError(f"there is no option {min(unknown)}; expected one of {', '.join(sorted([*OPENING, *SETTINGS]))}")
+    settings = ScoreSettings(**{k: v for k, v in options.items() if k in SETTINGS})
+    settings.check(kit._kit)
+    return [Score.of(case) for case in Scoring(kit._artifacts, kit._artifact, kit._kit, settings, opening).score(suspects)]
 
 
 def _words(value: str | Path | Sequence[str]) -> list[str]:
@@ -193,6 +207,6 @@ def _named(name: str, suspect: Suspect) -> Named:
         described = suspect
         return Named(name or described.url, given=lambda how: OpenSuspect.described({"url": described.url, **described.settings}, how))
     if isinstance(suspect, str | Path):
-        return Named(str(suspect))
+        return Named(str(suspect), called=name)
     asked = suspect
     return Named(name or getattr(suspect, "__name__", type(suspect).__name__), given=lambda how: OpenSuspect.of(asked, how))

@@ -171,7 +171,7 @@ def check(suspects: Sequence[Named], settings: ScoreSettings) -> None:
     """
     if not suspects:
         raise ConfigError("whom do you suspect? give --suspect (a file, an address, or a .toml that describes one), or --answers")
-    if len({s.name for s in suspects}) < len(suspects):
+    if min(len({s.name for s in suspects}), len({s.called or s.name for s in suspects})) < len(suspects):
         raise ConfigError("a suspect is named twice; each counts once")
     if settings.method == "both" and any(s.answers for s in suspects):
         raise ConfigError("answers are to one method's questions: give --method twins (the default) or --method paper")

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from zooaudit.choices import SEEN, Correction
+from zooaudit.choices import CORRECTIONS, SEEN, Correction
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import Kit
 from zooaudit.suspects.access import Access
-from zooaudit.verdict.decision import By, check_level
+from zooaudit.verdict.decision import By, check_kind, check_level
 
 METHODS = ("twins", "paper", "both")
 Methods = Literal["twins", "paper", "both"]
@@ -47,6 +47,9 @@ class ScoreSettings:
         """
         if self.method not in METHODS:
             raise ConfigError(f"method is {self.method!r}; expected one of {', '.join(METHODS)}")
+        check_kind(self.p_value)
+        if self.correction not in CORRECTIONS:
+            raise ConfigError(f"correction is {self.correction!r}; expected one of {', '.join(CORRECTIONS)}")
         if self.budget is not None and self.budget < 1:
             raise ConfigError(f"--budget is {self.budget}; expected a number of queries, 1 at least")
         if self.suspect_classes is not None and self.suspect_classes < 2:

@@ -48,11 +48,13 @@ class Named:
         name: its file, address, or description in a TOML file; otherwise what it is called.
         answers: whether the file holds its answers.
         given: what to ask, where that is no file and no address: takes what opening it needs, and opens it.
+        called: what it is called in messages and evidence; "" for its name.
     """
 
     name: str
     answers: bool = False
     given: Callable[[How], OpenSuspect] | None = None
+    called: str = ""
 
     def open(self, how: How) -> OpenSuspect:
         """See ``OpenSuspect.to``."""
@@ -77,4 +79,4 @@ class Case:
     @property
     def shown(self) -> str:
         """Its name without the keys that an address may have: in messages, logs and evidence."""
-        return without_keys(self.named.name)
+        return without_keys(self.named.called or self.named.name)

@@ -69,7 +69,7 @@ class AuditRecords:
             claim_format(self._db, FORMAT, f"the list of audits {path}")
             self._forget()
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"the book of audits {path} cannot be used: {error}") from error
+            raise StoreError(f"the list of audits {path} cannot be used: {error}") from error
 
     def enter(self, by: str, kit: str, asked: dict[str, Any], once: str = "", body: str = "") -> str:
         """A new audit, queued; returns its id.
@@ -219,7 +219,7 @@ class AuditRecords:
             try:
                 yield
             except sqlite3.OperationalError as error:
-                raise NotWrittenError(f"the book of audits cannot be written: {error}") from error
+                raise NotWrittenError(f"the list of audits cannot be written: {error}") from error
 
     def close(self) -> None:
         with self._lock:

@@ -27,7 +27,8 @@ ANSWERS_BYTES = 2 * 2**30
 PAGE = 200
 """Rows that are read at once."""
 COLUMNS = ("id", "made", "by", "kit", "suspect", "decision", "answers", "asked", "score")
-FORMAT = 1
+FORMAT = 2
+"""2: ``decision`` and ``score`` are what ``call`` and ``told`` were."""
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
@@ -37,6 +38,14 @@ CREATE TABLE IF NOT EXISTS scores (
 CREATE INDEX IF NOT EXISTS scores_by_time ON scores (made, id);
 CREATE TRIGGER IF NOT EXISTS scores_are_not_changed BEFORE UPDATE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
 CREATE TRIGGER IF NOT EXISTS scores_do_not_go BEFORE DELETE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
+"""
+
+
+FROM_1 = """
+DROP TRIGGER scores_are_not_changed;
+ALTER TABLE scores RENAME COLUMN call TO decision;
+ALTER TABLE scores RENAME COLUMN told TO score;
+UPDATE scores SET score = replace(score, '"call":', '"decision":');
 """
 
 
@@ -73,6 +82,8 @@ class Verdicts:
         path = folder / "verdicts.sqlite"
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            if "call" in [row[1] for row in self._db.execute("PRAGMA table_info(scores)")]:
+                self._db.executescript(f"BEGIN; {FROM_1} COMMIT;")
             self._db.executescript(TABLES)
             claim_format(self._db, FORMAT, f"the kept verdicts {path}")
         except sqlite3.DatabaseError as error:

@@ -24,7 +24,7 @@ from zooaudit.studies.registry import ModelsStudy, Study
 
 KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
 METHOD = versions_of("studies", "baselines", "uap", "points", "encoder", "verdict")
-"""Another way to compute, another outcome: an edit of these rooms makes every study run anew, on models and answers that are there."""
+"""Another way to compute, another outcome: with a new version of one of these every study runs anew, on what the store holds."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,11 +129,15 @@ class OpenSuspect:
 
     @staticmethod
     def of(model: nn.Module | Callable[[Any], Any], how: How) -> "OpenSuspect":
-        """To a module, or to a function of images, of this process."""
+        """To a module, or to a function of images, of this process.
+
+        Raises:
+            ConfigError: a contract that says what only files have.
+        """
+        columns = len(_named(how))
         reading: Reading = "stated" if how.described else "guess"
         kind = TorchBlackBox if isinstance(model, nn.Module) else FunctionBlackBox
         name = getattr(model, "__name__", type(model).__name__)
-        columns = len(how.contract.classes.names or how.classes)
         asked = kind(model, columns, name, "any" if how.contract != Contract() else reading)  # type: ignore[arg-type]
         suspect = OpenSuspect(contracted_box(asked, how.contract, how.image_shape, how.classes, name, reading))
         suspect.said = how.contract

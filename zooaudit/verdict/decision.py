@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,7 @@ ONE_LABEL = 0.95
 NOT_NORMAL = 0.05
 """P of the twins' normality under which a p-value that rests on it is refused."""
 By = Literal["rank", "normal"]
+P_VALUES: tuple[By, ...] = get_args(By)
 
 
 class Decision(StrEnum):
@@ -110,6 +111,16 @@ def check_level(level: float) -> None:
         raise ConfigError(f"level {level!r}; expected a number in (0, 0.5): the share of innocent models that may be accused")
 
 
+def check_kind(by: str) -> None:
+    """Refuse a kind of p-value that there is not: a misspelt one must not pass by the test of normality.
+
+    Raises:
+        ConfigError: it is none of ``P_VALUES``.
+    """
+    if by not in P_VALUES:
+        raise ConfigError(f"p-value {by!r}; expected one of {', '.join(P_VALUES)}")
+
+
 def too_few(twins: int, level: float, by: By = "rank") -> str:
     """Why nobody can be accused at ``level`` with so many twins, whatever a suspect answers; empty if somebody can."""
     if twins == 0:
@@ -148,9 +159,10 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
     """The decision on a suspect whose answers can be judged, among enough twins.
 
     Raises:
-        ConfigError: no such level.
+        ConfigError: no such level, or no such kind of p-value.
     """
     check_level(level)
+    check_kind(by)
     ranking, beyond, normal = standing.ranking, standing.beyond, standing.normal
     twins = ranking.candidates - 1
     if by == "normal" and (normal is None or normal.normality < NOT_NORMAL):

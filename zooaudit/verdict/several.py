@@ -10,7 +10,7 @@ from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
 
 
 def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") -> list[TwinVerdict]:
-    """The same verdicts with p-values and calls that hold for all of them together.
+    """The same verdicts with p-values and decisions that hold for all of them together.
 
     ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini and Hochberg: of those
     called stolen, a share of at most the level is innocent on average. Who cannot be judged counts as asked, with p 1.

@@ -31,7 +31,7 @@ def add_settings(add: Any) -> None:
         "(default: the kit's)",
     )  # fmt: skip
     add(
-        "--access", default=SEEN, metavar="RUNG",
+        "--access", default=SEEN, metavar="WHAT",
         help=f"what the suspect tells: {ACCESS}; its outputs are then taken as they are. seen: logits, or whole probabilities, "
         "read as what the first of them look like (default: %(default)s)",
     )  # fmt: skip
@@ -52,7 +52,7 @@ def add_kit(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "action", nargs="?", choices=("show", "commit", "queries", "add-twins"), default="show",
-        help="show: list kits, or one, with what was found out of it without any suspect; commit: the digest of kit, code, --level, "
+        help="show: list kits, or one, with what was found out of it without any suspect; commit: the digest of kit, method, --level, "
         "--access, --p-value and --queries, to be timestamped before a suspect is asked; queries: write the questions, for whoever can "
         "reach the suspect; the answers go into 'zooaudit score --answers'; add-twins: train more twins and make a new kit with them, for "
         "a smaller level or more suspects at once; the old kit stays, and no suspect is asked again",
