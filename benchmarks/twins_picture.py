@@ -31,7 +31,7 @@ def main() -> int:
     reports = [a for a in sys.argv[1:] if not a.startswith("-")]
     if reports:
         audit = json.loads(Path(reports[0]).read_text())
-        save(NAME, {"of": audit["command"], "rows": [row(audit, call) for call in SHOWN]})
+        save(NAME, {"of": audit["command"], "rows": [row(audit, decision) for decision in SHOWN]})
     drawn = drawing(json.loads((RESULTS / f"{NAME}.json").read_text()))
     if "--check" in sys.argv:
         return int(drawn != PICTURE.read_text())
@@ -39,24 +39,24 @@ def main() -> int:
     return 0
 
 
-def row(audit: dict[str, Any], call: str) -> dict[str, Any]:
+def row(audit: dict[str, Any], decision: str) -> dict[str, Any]:
     """Of the suspects that were rightly called so the one in the middle, by the victim's statistic."""
-    truth = {"stolen": "stolen", "not shown": "innocent"}[call]
+    truth = {"stolen": "stolen", "not shown": "innocent"}[decision]
     found = [
         v["twins"]
         for v in audit["verdicts"]
-        if v["twins"]["call"] == call and v["truth"] == truth and v["role"] in ("piracy", "homologous")
+        if v["twins"]["decision"] == decision and v["truth"] == truth and v["role"] in ("piracy", "homologous")
     ]
     middle = median(sorted(t["statistics"][0] for t in found)[: len(found) - 1 + len(found) % 2])
     (one, *_) = (t for t in found if t["statistics"][0] == middle)
-    return {k: one[k] for k in ("call", "p_value", "rank", "twins", "queries", "statistics")}
+    return {k: one[k] for k in ("decision", "p_value", "rank", "twins", "queries", "statistics")}
 
 
 def drawing(found: dict[str, Any]) -> str:
     rows = found["rows"]
     scale = Scale.over(n for r in rows for n in r["statistics"])
     height = TOP + ROW * len(rows) + 46
-    alt = " ".join(f"{SHOWN[r['call']]}: {r['call']}, rank {r['rank']} of {r['twins'] + 1}, p {r['p_value']:g}." for r in rows)
+    alt = " ".join(f"{SHOWN[r['decision']]}: {r['decision']}, rank {r['rank']} of {r['twins'] + 1}, p {r['p_value']:g}." for r in rows)
     twins = f"its {rows[0]['twins']} twins: same code and data, other seeds"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(alt)}" '
@@ -75,12 +75,12 @@ def drawing(found: dict[str, Any]) -> str:
 
 
 def strip(r: dict[str, Any], scale: Scale, top: float) -> list[str]:
-    stolen, numbers = r["call"] == "stolen", r["statistics"]
+    stolen, numbers = r["decision"] == "stolen", r["statistics"]
     y = top + 44
-    told = f"{r['call']}: rank {r['rank']} of {r['twins'] + 1}, p {r['p_value']:g}"
+    result = f"{r['decision']}: rank {r['rank']} of {r['twins'] + 1}, p {r['p_value']:g}"
     return [
-        text(LEFT, top + 20, f"Suspect: {SHOWN[r['call']]}"),
-        text(RIGHT, top + 20, told, "bold", "end", STOLEN if stolen else INK),
+        text(LEFT, top + 20, f"Suspect: {SHOWN[r['decision']]}"),
+        text(RIGHT, top + 20, result, "bold", "end", STOLEN if stolen else INK),
         f'<line x1="{LEFT}" x2="{RIGHT}" y1="{y}" y2="{y}" stroke="#c8c8c8"/>',
         *(f'<circle cx="{at(scale.at(n)):.1f}" cy="{y}" r="5" fill="{TWIN}" fill-opacity="0.75"/>' for n in numbers[1:]),
         diamond(at(scale.at(numbers[0])), y, stolen),
