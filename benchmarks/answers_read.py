@@ -1,17 +1,19 @@
-"""Reading a zoo's answers for scoring: from an S3 server (SeaweedFS) on this machine, against plain Parquet files in a folder.
+"""Reading a zoo's answers for scoring: from an S3 server (SeaweedFS) on this machine,
+against plain Parquet files in a folder.
 
     python benchmarks/answers_read.py [--models 240] [--repeats 7]
 
-The server is started for this and stores the answers of so many models, 20 views x 100 points x 2 x 10 classes each, as an audit does.
-Each repeat reads all of them in four ways, one after the other, into one tensor a model:
+The server is started for this and stores the answers of so many models, 20 views x 100
+points x 2 x 10 classes each, as an audit does. Each repeat reads all of them in four ways,
+one after the other, into one tensor a model:
 
     plain       pyarrow.parquet.read_table on one local file after another; nothing is checked
     plain, many the same, eight files at a time
     S3          zooaudit's own step: manifests, content checked against SHA-256, eight at a time, no cache
     S3, cached  the same with the local cache, which an earlier reading has filled
 
-The server shares the cores with its reader, and its files are in the page cache, as the plain ones are. A ratio is of one repeat's times:
-plain seconds over S3 seconds, so 0.5 is half the speed.
+The server shares the cores with its reader, and its files are in the page cache, as the plain ones are. A
+ratio is of one repeat's times: plain seconds over S3 seconds, so 0.5 is half the speed.
 """
 
 import argparse
@@ -46,7 +48,9 @@ URL = "s3://zoo/answers"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=int, default=240)
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
@@ -84,7 +88,9 @@ def measure(models: int, repeats: int, folder: Path) -> dict[str, Any]:
         "bytes": sum(p.stat().st_size for p in paths),
         "at_once": AT_ONCE,
         "seconds": {name: spread([r[name] for r in rows]) for name in ways},
-        "speed_against_plain": {name: spread([r["plain"] / r[name] for r in rows]) for name in ways if name != "plain"},
+        "speed_against_plain": {
+            name: spread([r["plain"] / r[name] for r in rows]) for name in ways if name != "plain"
+        },
         "rows": rows,
     }
 
@@ -99,7 +105,9 @@ def fill(models: int, asked: Tensor, folder: Path) -> tuple[list[str], list[Tens
         logits = 4 * torch.randn(*asked.shape[:3], CLASSES, generator=torch.Generator().manual_seed(i))
         given.append(logits.softmax(-1))
         content = table_to_bytes(steps.answers_table(given[-1], schema))
-        artifacts.save("answers", id_, {steps.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2})
+        artifacts.save(
+            "answers", id_, {steps.ANSWERS: content}, {"model": name, "queries": VIEWS * POINTS * 2}
+        )
         (folder / f"{name}.parquet").write_bytes(content)
     return names, given
 

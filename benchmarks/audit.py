@@ -1,8 +1,10 @@
-"""The audit as a user runs it: time, memory, accuracies, AUC, errors; each seed in a new store, then once more on the finished store.
+"""The audit as a user runs it: time, memory, accuracies, AUC, errors; each seed in a new store, then once
+more on the finished store.
 
     python benchmarks/audit.py --recipe fmnist-quick --seeds 4 5 6
 
-Every run is a process of its own. Results are written after each seed, and seeds that are there for this recipe's digest are skipped.
+Every run is a process of its own. Results are written after each seed, and seeds that are there for this
+recipe's digest are skipped.
 """
 
 import argparse
@@ -29,7 +31,9 @@ from zooaudit.zoo.fit import accuracy
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--recipe", default="fmnist-quick")
     parser.add_argument("--seeds", type=int, nargs="+", default=[4, 5, 6])
     parser.add_argument("--keep", help="folder to keep the stores and reports in")
@@ -51,7 +55,9 @@ def one(recipe: str, seed: int, keep: Path | None) -> dict[str, Any]:
     command += ["--store", str(folder / "store"), "--out", str(folder / "report")]
     first, wall = timed(command)
     again, rerun = timed(command)
-    assert again["models"]["trained"] == 0 and again["verdicts"] == first["verdicts"], "a rerun trained models or changed verdicts"
+    assert again["models"]["trained"] == 0 and again["verdicts"] == first["verdicts"], (
+        "a rerun trained models or changed verdicts"
+    )
     detail = json.loads((folder / "report" / "audit.json").read_text())
     row = {
         "seed": seed,
@@ -93,7 +99,9 @@ def of_models(models: list[dict[str, Any]]) -> dict[str, Any]:
     for m in models:
         if m["status"] == "learnt":
             cells[f"{m['architecture']} {'extracted' if m['parent'] else 'normal'}"].append(m["accuracy"])
-    recovered = [m["recovery_rate"] for m in models if m["role"] == "piracy" and m["recovery_rate"] is not None]
+    recovered = [
+        m["recovery_rate"] for m in models if m["role"] == "piracy" and m["recovery_rate"] is not None
+    ]
     return {
         "accuracy": {k: mean(v) for k, v in sorted(cells.items())},
         "recovery_rate_of_piracy": spread(recovered),
@@ -105,13 +113,17 @@ def called(verdicts: list[dict[str, Any]]) -> dict[str, list[int]]:
     """By role: how many were called piracy, of how many."""
     roles = {v["role"] for v in verdicts}
     return {
-        r: [sum(v["role"] == r and v["decision"] == "piracy" for v in verdicts), sum(v["role"] == r for v in verdicts)]
+        r: [
+            sum(v["role"] == r and v["decision"] == "piracy" for v in verdicts),
+            sum(v["role"] == r for v in verdicts),
+        ]
         for r in sorted(roles)
     }
 
 
 def evaluation(store: Path, recipe: str) -> float:
-    """Seconds that measuring one model's accuracy takes, on one thread: mean over one model of each architecture."""
+    """Seconds that measuring one model's accuracy takes, on one thread: mean over one model
+    of each architecture."""
     torch.set_num_threads(1)
     artifacts, dataset = open_store(str(store)), resolve(get_recipe(recipe).dataset)
     ids = list({i.split("-")[-3]: i for i in artifacts.ids("model")}.values())
@@ -136,7 +148,9 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "share_of_piracy_recovering_95": [r["share_of_piracy_recovering_95"] for r in rows],
     }
     cells = rows[0]["accuracy"]
-    return {k: spread(v) for k, v in flat.items()} | {"accuracy": {c: spread([r["accuracy"][c] for r in rows]) for c in cells}}
+    return {k: spread(v) for k, v in flat.items()} | {
+        "accuracy": {c: spread([r["accuracy"][c] for r in rows]) for c in cells}
+    }
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""What the farm costs beside training: seconds a model for many tiny models, on a local folder and on S3, and the driver's memory.
+"""What the farm costs beside training: seconds a model for many tiny models, on a local
+folder and on S3, and the driver's memory.
 
     python benchmarks/farm_overhead.py [--models 1000] [--memory 100 1000 10000]
 
-Overhead a model is (workers x seconds from the first draw to the last commit - seconds of training) / models. The S3 server is
-SeaweedFS on this machine, which takes its share of the same cores. Memory is the driver's resident size at its peak during a farm
-run over so many specs, in a process of its own.
+Overhead a model is (workers x seconds from the first draw to the last commit - seconds of training) / models.
+The S3 server is SeaweedFS on this machine, which takes its share of the same cores. Memory is the driver's
+resident size at its peak during a farm run over so many specs, in a process of its own.
 """
 
 import argparse
@@ -39,7 +40,9 @@ IMAGES = 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, nargs="*", default=[100, 1000, 10000])
@@ -58,21 +61,29 @@ def main() -> None:
             for number in range(args.repeats):
                 places["local folder"].append(apart(args.models, f"{scratch}/{number}"))
                 places["SeaweedFS"].append(apart(args.models, f"s3://zoo/{number}"))
-                body["overhead_ms_a_model"] = {p: spread([r["overhead_ms"] for r in rows]) for p, rows in places.items()}
-                body["training_ms_a_model"] = {p: spread([r["training_ms"] for r in rows]) for p, rows in places.items()}
+                body["overhead_ms_a_model"] = {
+                    p: spread([r["overhead_ms"] for r in rows]) for p, rows in places.items()
+                }
+                body["training_ms_a_model"] = {
+                    p: spread([r["training_ms"] for r in rows]) for p, rows in places.items()
+                }
                 save("farm_overhead", body)
         finally:
             server.kill()
         body["driver_mib_by_specs"] = {}
         for models in args.memory:
-            body["driver_mib_by_specs"][str(models)] = round(apart(models, f"{scratch}/memory-{models}")["driver_mib"], 1)
+            body["driver_mib_by_specs"][str(models)] = round(
+                apart(models, f"{scratch}/memory-{models}")["driver_mib"], 1
+            )
             save("farm_overhead", body)
 
 
 def apart(models: int, store: str) -> dict[str, Any]:
     """``run`` in a process of its own."""
     command = [sys.executable, __file__, "--one", str(models), store]
-    found: dict[str, Any] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1])
+    found: dict[str, Any] = json.loads(
+        subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+    )
     print(f"{models} models, {store}: {found}", file=sys.stderr)
     return found
 
@@ -101,8 +112,18 @@ def tiny_specs(dataset: Dataset, models: int) -> list[ModelSpec]:
     mean, std = dataset.channel_stats
     shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, (4, 8), 16)
     first = ModelSpec(
-        Role.HOMOLOGOUS, Group.SUSPECT, "C", "sgd", 32, dataset.digest, 0.5, 0, TrainConfig(epochs=1, precision="float32"), shape, 0.0
-    )  # fmt: skip
+        Role.HOMOLOGOUS,
+        Group.SUSPECT,
+        "C",
+        "sgd",
+        32,
+        dataset.digest,
+        0.5,
+        0,
+        TrainConfig(epochs=1, precision="float32"),
+        shape,
+        0.0,
+    )
     return [replace(first, seed=seed) for seed in range(models)]
 
 

@@ -1,14 +1,16 @@
-"""Data that does not fit in memory: 100,000 JPEGs of 224 x 224 pixels, against a torch DataLoader with as many processes.
+"""Data that does not fit in memory: 100,000 JPEGs of 224 x 224 pixels, against a torch
+DataLoader with as many processes.
 
-    python benchmarks/large_data_make.py --tiny-imagenet DIR --out large
-    python benchmarks/large_data.py --data large [--batches 150]
-    python benchmarks/large_data.py --data large --kit      # an audit with a small net, on Ray: a quarter of an hour on 2 cores
+    python benchmarks/large_data_make.py --tiny-imagenet DIR --out large python benchmarks/large_data.py
+    --data large [--batches 150] python benchmarks/large_data.py --data large --kit      # an audit with a
+    small net, on Ray: a quarter of an hour on 2 cores
 
-Measured, each in a process of its own: seconds from the start to the first batch, with all that is done before (finding the files, a
-sample, the digest of all of them); images a second in the first pass, which decodes, and in the second, which reads what was kept; the
-same loop on ``torchvision.datasets.ImageFolder`` with a DataLoader of one worker process, which decodes on one core while this one waits,
-and of two; ours decodes in threads beside the reader. Batches of 128 random images, the same for all. Of the audit: the most memory that
-the driver and each of its workers had at once, without what they share.
+Measured, each in a process of its own: seconds from the start to the first batch, with all that is done
+before (finding the files, a sample, the digest of all of them); images a second in the first pass, which
+decodes, and in the second, which reads what was kept; the same loop on ``torchvision.datasets.ImageFolder``
+with a DataLoader of one worker process, which decodes on one core while this one waits, and of two; ours
+decodes in threads beside the reader. Batches of 128 random images, the same for all. Of the audit: the most
+memory that the driver and each of its workers had at once, without what they share.
 """
 
 import argparse
@@ -32,7 +34,9 @@ BATCH = 128
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--batches", type=int, default=150)
     parser.add_argument("--kit", action="store_true", help="build an audit kit, and watch memory")
@@ -52,8 +56,23 @@ def compare(args: argparse.Namespace) -> None:
         found = {}
         for turn in ("first", "second"):
             for way in WAYS:
-                command = [sys.executable, __file__, "--data", str(args.data), "--batches", str(args.batches), "--way", way]
-                done = subprocess.run(command, env=os.environ | {"ZOOAUDIT_CACHE": cache}, capture_output=True, text=True, check=True)
+                command = [
+                    sys.executable,
+                    __file__,
+                    "--data",
+                    str(args.data),
+                    "--batches",
+                    str(args.batches),
+                    "--way",
+                    way,
+                ]
+                done = subprocess.run(
+                    command,
+                    env=os.environ | {"ZOOAUDIT_CACHE": cache},
+                    capture_output=True,
+                    text=True,
+                    check=True,
+                )
                 found[f"{way}, {turn}"] = json.loads(done.stdout.splitlines()[-1])
                 print(f"{way}, {turn}: {found[f'{way}, {turn}']}", file=sys.stderr)
         kept = sum(p.stat().st_blocks * 512 for p in Path(cache).rglob("*"))
@@ -62,12 +81,26 @@ def compare(args: argparse.Namespace) -> None:
         return found[f"{way}, {turn}"]["images_a_second"]
 
     others = [way for way in WAYS if way != "ours"]
-    ratio = {f"{turn} pass against {way}": speed("ours", turn) / speed(way, turn) for turn in ("first", "second") for way in others}
-    save("large_data", {"images": sum(1 for _ in args.data.rglob("*.jpg")), "runs": found, "speed_against_loader": ratio, "disk": kept})
+    ratio = {
+        f"{turn} pass against {way}": speed("ours", turn) / speed(way, turn)
+        for turn in ("first", "second")
+        for way in others
+    }
+    save(
+        "large_data",
+        {
+            "images": sum(1 for _ in args.data.rglob("*.jpg")),
+            "runs": found,
+            "speed_against_loader": ratio,
+            "disk": kept,
+        },
+    )
 
 
 def order(count: int, batches: int) -> list[torch.Tensor]:
-    return list(torch.randperm(count, generator=torch.Generator().manual_seed(0))[: batches * BATCH].split(BATCH))
+    return list(
+        torch.randperm(count, generator=torch.Generator().manual_seed(0))[: batches * BATCH].split(BATCH)
+    )
 
 
 def ours(folder: Path, batches: int) -> dict[str, float]:
@@ -86,9 +119,13 @@ def ours(folder: Path, batches: int) -> dict[str, float]:
     seconds = time.perf_counter() - digested
     memory = psutil.Process().memory_info().rss
     return {
-        "found_s": read - started, "digest_s": digested - read, "first_batch_s": at_first - started, "images_a_second": images / seconds,
-        "memory_bytes": memory, "digest": int(digest, 16) % 2**31,
-    }  # fmt: skip
+        "found_s": read - started,
+        "digest_s": digested - read,
+        "first_batch_s": at_first - started,
+        "images_a_second": images / seconds,
+        "memory_bytes": memory,
+        "digest": int(digest, 16) % 2**31,
+    }
 
 
 def loader(workers: int, folder: Path, batches: int) -> dict[str, float]:
@@ -139,7 +176,13 @@ def memory(driver: psutil.Process) -> list[tuple[str, int]]:
     for process in [driver, *driver.children(recursive=True)]:
         with contextlib.suppress(psutil.Error):
             known = process.memory_info()
-            name = "driver" if process.pid == driver.pid else "worker" if process.name().startswith("ray::") else "other"
+            name = (
+                "driver"
+                if process.pid == driver.pid
+                else "worker"
+                if process.name().startswith("ray::")
+                else "other"
+            )
             found.append((name, known.rss - known.shared))
     return found
 

@@ -2,8 +2,8 @@
 
     python benchmarks/large_data_make.py --tiny-imagenet DIR --out DIR [--images 100000]
 
-Each training image is enlarged and cut four ways, each way a class of its own; the test split is made of the validation images. What is
-there is skipped.
+Each training image is enlarged and cut four ways, each way a class of its own; the test split is made of the
+validation images. What is there is skipped.
 """
 
 import argparse
@@ -20,7 +20,9 @@ SIDE, QUALITY, WAYS = 224, 82, 4
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--tiny-imagenet", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=100_000)
@@ -32,7 +34,9 @@ def main() -> None:
         for label in range(found.num_classes):
             for way in range(WAYS):
                 (args.out / name / f"{label:02}-{way}").mkdir(parents=True, exist_ok=True)
-        jobs = [(pixels[i], args.out / name / f"{labels[i]:02}-{way}" / f"{i:05}.jpg", way) for i, way in rows]
+        jobs = [
+            (pixels[i], args.out / name / f"{labels[i]:02}-{way}" / f"{i:05}.jpg", way) for i, way in rows
+        ]
         with ProcessPoolExecutor(2) as pool:
             list(pool.map(write, jobs, chunksize=200))
 

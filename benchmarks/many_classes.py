@@ -1,10 +1,12 @@
-"""A kit of 1,000 classes, 1,000 questions, 19 twins and 32 references: how large it is, and how long one suspect takes.
+"""A kit of 1,000 classes, 1,000 questions, 19 twins and 32 references: how large it is, and
+how long one suspect takes.
 
     python benchmarks/many_classes.py [--classes 1000] [--size 64] [--repeats 7]
 
-No model is trained: answers are drawn, as spread as a net's and as incompressible. The kit is of the default settings (20 views of 100
-datapoints for the paper's test; the twin test's questions chosen from 3,000 images of the task and 1,500 others). Each repeat opens the
-store, reads the kit with all its digests checked, and judges one suspect's answers to all questions by the twin test.
+No model is trained: answers are drawn, as spread as a net's and as incompressible. The kit is of the default
+settings (20 views of 100 datapoints for the paper's test; the twin test's questions chosen from 3,000 images
+of the task and 1,500 others). Each repeat opens the store, reads the kit with all its digests checked, and
+judges one suspect's answers to all questions by the twin test.
 """
 
 import argparse
@@ -31,9 +33,13 @@ TWINS, REFERENCES, INTERFACES, VIEWS, POINTS = 19, 32, 3, 20, 100
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--size", type=int, default=64, help="height and width of the images, of three channels")
+    parser.add_argument(
+        "--size", type=int, default=64, help="height and width of the images, of three channels"
+    )
     parser.add_argument("--repeats", type=int, default=7)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="zooaudit-benchmark-") as scratch:
@@ -43,7 +49,10 @@ def main() -> None:
         print(f"kit of {size / 1e6:.0f} MB", file=sys.stderr)
         rows = [measured(scratch, kit, args.classes, seed) for seed in range(args.repeats)]
     seconds = {name: spread([row[name] for row in rows]) for name in rows[0]}
-    save("many_classes", {"classes": args.classes, "image_size": args.size, "kit_bytes": size, "seconds": seconds})
+    save(
+        "many_classes",
+        {"classes": args.classes, "image_size": args.size, "kit_bytes": size, "seconds": seconds},
+    )
 
 
 def measured(store: str, kit: str, classes: int, seed: int) -> dict[str, float]:
@@ -52,7 +61,10 @@ def measured(store: str, kit: str, classes: int, seed: int) -> dict[str, float]:
     loaded = time.perf_counter()
     verdict = found.twin_test.judge(drawn(1, found.twin_test.budget, classes, seed)[0]).verdict
     judged = time.perf_counter()
-    print(f"loaded {loaded - started:.2f} s, judged {judged - loaded:.2f} s: {verdict.decision}", file=sys.stderr)
+    print(
+        f"loaded {loaded - started:.2f} s, judged {judged - loaded:.2f} s: {verdict.decision}",
+        file=sys.stderr,
+    )
     return {"loaded": loaded - started, "judged": judged - loaded, "both": judged - started}
 
 
@@ -61,9 +73,19 @@ def made(classes: int, size: int) -> Kit:
     victim_answers = drawn(VIEWS * POINTS, 2, classes, 1).view(VIEWS, POINTS, 2, classes)
     encoder = Encoder(victim_answers[0].numel(), EncoderConfig("hellinger"))
     return Kit(
-        "victim", torch.rand(image), noise(VIEWS, POINTS, *image), victim_answers, encoder, EncoderConfig("hellinger"), ("a", "b", "c"),
-        np.random.default_rng(0).random((3, VIEWS), dtype=np.float32), VerdictConfig(), 0, twin_test(classes, image), {},
-    )  # fmt: skip
+        "victim",
+        torch.rand(image),
+        noise(VIEWS, POINTS, *image),
+        victim_answers,
+        encoder,
+        EncoderConfig("hellinger"),
+        ("a", "b", "c"),
+        np.random.default_rng(0).random((3, VIEWS), dtype=np.float32),
+        VerdictConfig(),
+        0,
+        twin_test(classes, image),
+        {},
+    )
 
 
 def twin_test(classes: int, image: tuple[int, int, int]) -> TwinTest:
@@ -77,7 +99,17 @@ def twin_test(classes: int, image: tuple[int, int, int]) -> TwinTest:
     behind, others_behind = (torch.stack([answers] * INTERFACES) for answers in (own, others))
     asked = foreseen(Asked(own, behind), task, lessons, chosen[0], classes)
     references = [Reference(f"reference-{i}", "trained") for i in range(REFERENCES)]
-    found = assembled(0.05, of, chosen, [Candidate(n, 0.7) for n in names], asked, references, Asked(others, others_behind), "", classes)
+    found = assembled(
+        0.05,
+        of,
+        chosen,
+        [Candidate(n, 0.7) for n in names],
+        asked,
+        references,
+        Asked(others, others_behind),
+        "",
+        classes,
+    )
     object.__setattr__(found, "lessons", lessons)
     return found
 
@@ -86,7 +118,12 @@ def drawn(models: int, questions: int, classes: int, seed: int) -> Tensor:
     """Answers ``[models, questions, classes]`` of models that agree on much."""
     common = 3 * torch.randn(questions, classes, generator=torch.Generator().manual_seed(0))
     generator = torch.Generator().manual_seed(seed)
-    return torch.stack([(common + 2 * torch.randn(questions, classes, generator=generator)).softmax(-1) for _ in range(models)])
+    return torch.stack(
+        [
+            (common + 2 * torch.randn(questions, classes, generator=generator)).softmax(-1)
+            for _ in range(models)
+        ]
+    )
 
 
 def noise(*shape: int) -> Tensor:

@@ -27,14 +27,18 @@ def context() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "hardware": f"{cpu_model()}, {cores()} cores, {resolve_precision('auto', 'cpu')}",
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "torchvision", "ray", "numpy")},
+        "versions": {
+            name: importlib.metadata.version(name) for name in ("torch", "torchvision", "ray", "numpy")
+        },
     }
 
 
 def git(*arguments: str) -> str:
     """What git says about this checkout; empty outside one."""
     where = Path(__file__).parent
-    return subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(
+        ["git", *arguments], cwd=where, capture_output=True, text=True, check=False
+    ).stdout.strip()
 
 
 def cpu_model() -> str:

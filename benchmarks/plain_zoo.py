@@ -1,7 +1,8 @@
-"""The plain way to build a zoo: torchvision's dataset, a DataLoader, float32, one model after another on all cores.
+"""The plain way to build a zoo: torchvision's dataset, a DataLoader, float32, one model
+after another on all cores.
 
-Same specs, splits, epochs, optimisers and schedules as zooaudit's; textbook layers (activation before pooling, ``nn.ELU``,
-``nn.PReLU``) and a textbook extraction loop. Only for benchmarks/zoo_build.py.
+Same specs, splits, epochs, optimisers and schedules as zooaudit's; textbook layers (activation before
+pooling, ``nn.ELU``, ``nn.PReLU``) and a textbook extraction loop. Only for benchmarks/zoo_build.py.
 """
 
 import math
@@ -51,7 +52,9 @@ class Plain:
 
     def _fit(self, model: nn.Module, spec: ModelSpec, data: Dataset[object], epochs: int) -> None:
         loader = DataLoader(data, spec.batch_size, shuffle=True, num_workers=self._loaders, drop_last=True)
-        optimiser, schedule = make_optimiser(model, spec.optimiser, spec.batch_size, spec.training, epochs * len(loader))
+        optimiser, schedule = make_optimiser(
+            model, spec.optimiser, spec.batch_size, spec.training, epochs * len(loader)
+        )
         model.train()
         for _ in range(epochs):
             for x, y in loader:
@@ -77,7 +80,11 @@ class Plain:
         for _ in range(config.rounds):
             self._fit(model, spec, TensorDataset(images, targets), config.round_epochs)
             model.eval()
-            crafted = jbda(model, images, targets, config.step_linf) if config.attack == "jbda" else cloudleak(model, images, spec)
+            crafted = (
+                jbda(model, images, targets, config.step_linf)
+                if config.attack == "jbda"
+                else cloudleak(model, images, spec)
+            )
             images, targets = torch.cat([images, crafted]), torch.cat([targets, ask(parent, crafted)])
         self._fit(model, spec, TensorDataset(images, targets), config.final_epochs)
 
@@ -95,7 +102,12 @@ def network(spec: ModelSpec) -> nn.Module:
         if i in arch.pool_after:
             layers.append(nn.MaxPool2d(2))
             height, width = height // 2, width // 2
-    layers += [nn.Flatten(), nn.Dropout(arch.dropout), nn.Linear(channels * height * width, shape.hidden), activation()]
+    layers += [
+        nn.Flatten(),
+        nn.Dropout(arch.dropout),
+        nn.Linear(channels * height * width, shape.hidden),
+        activation(),
+    ]
     model = nn.Sequential(*layers, nn.Dropout(arch.dropout), nn.Linear(shape.hidden, shape.num_classes))
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

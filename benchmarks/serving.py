@@ -1,17 +1,19 @@
-"""Scoring answers over HTTP at 32 concurrent clients, against a plain FastAPI application and against an empty Serve handler.
+"""Scoring answers over HTTP at 32 concurrent clients, against a plain FastAPI application
+and against an empty Serve handler.
 
     python benchmarks/serving.py --store store --kit 4f2a [--seconds 12] [--repeats 3] [--clients 32]
 
-The body is answers to all views of the paper's test (20 views, N=100, K=10: 4,000 rows), as JSON, Arrow or bare float32. In each repeat,
-one after the other, on the same cores, the client included:
+The body is answers to all views of the paper's test (20 views, N=100, K=10: 4,000 rows), as JSON, Arrow or
+bare float32. In each repeat, one after the other, on the same cores, the client included:
 
-    plain       FastAPI on uvicorn, one process; each request parsed by FastAPI's own model of the body, scored by itself in the thread pool
-    ours        ``zooaudit serve`` as it comes
-    empty       a Serve handler that takes the same body, and as many requests at once as ours, and says how long the body is: what
+    plain       FastAPI on uvicorn, one process; each request parsed by FastAPI's own model of the body,
+    scored by itself in the thread pool ours        ``zooaudit serve`` as it comes empty       a Serve handler
+    that takes the same body, and as many requests at once as ours, and says how long the body is: what
                 Serve's proxy leaves for anybody
 
-Ratios are taken within a repeat: a machine that others use too is not as fast in the next. Then where a request's time goes, one at a
-time: the empty handler and the whole by one client, parsing and scoring in this process.
+Ratios are taken within a repeat: a machine that others use too is not as fast in the next.
+Then where a request's time goes, one at a time: the empty handler and the whole by one
+client, parsing and scoring in this process.
 """
 
 import argparse
@@ -95,14 +97,21 @@ def bodies(kit: Kit) -> dict[str, tuple[str, bytes]]:
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn(kit.victim_answers.shape[:3].numel(), kit.num_classes, generator=generator).softmax(-1)
     text = json.dumps({"answers": [[round(v, 7) for v in row] for row in rows.tolist()]}).encode()
-    return {"JSON": (JSON, text), "Arrow": (ARROW, arrow_body(rows.numpy())), "float32": (RAW, rows.numpy().astype("<f4").tobytes())}
+    return {
+        "JSON": (JSON, text),
+        "Arrow": (ARROW, arrow_body(rows.numpy())),
+        "float32": (RAW, rows.numpy().astype("<f4").tobytes()),
+    }
 
 
 async def load(url: str, kind: str, body: bytes, key: str, clients: int, seconds: float) -> dict[str, float]:
-    """So many clients, each asking again as soon as it is answered: requests a second, and percentiles of their times in ms."""
+    """So many clients, each asking again as soon as it is answered: requests a second, and
+    percentiles of their times in ms."""
     times: list[float] = []
     headers = {"Content-Type": kind, "Authorization": f"Bearer {key}"}
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=clients), headers=headers) as session:
+    async with aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=clients), headers=headers
+    ) as session:
 
         async def one(end: float) -> None:
             while time.perf_counter() < end:
@@ -118,7 +127,12 @@ async def load(url: str, kind: str, body: bytes, key: str, clients: int, seconds
         await asyncio.gather(*(one(started + seconds) for _ in range(clients)))
         took = time.perf_counter() - started
     p50, p99 = np.quantile(times, [0.5, 0.99]) * 1000
-    return {"per_second": len(times) / took, "p50_ms": float(p50), "p99_ms": float(p99), "requests": len(times)}
+    return {
+        "per_second": len(times) / took,
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "requests": len(times),
+    }
 
 
 @contextlib.contextmanager
@@ -127,7 +141,11 @@ def process(command: list[str], ready: str, **environment: str) -> Iterator[int]
     import urllib.request
 
     made = subprocess.Popen(
-        command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         while True:
@@ -146,15 +164,23 @@ def process(command: list[str], ready: str, **environment: str) -> Iterator[int]
             os.killpg(made.pid, 9)
 
 
-def measured(args: argparse.Namespace, id_: str, sent: dict[str, tuple[str, bytes]]) -> Iterator[tuple[str, str, dict[str, float]]]:
+def measured(
+    args: argparse.Namespace, id_: str, sent: dict[str, tuple[str, bytes]]
+) -> Iterator[tuple[str, str, dict[str, float]]]:
     """One repeat: who, format, figures."""
     folder = Path(args.folder)
     (port,) = free_ports(1)
     (folder / "plain.py").write_text(PLAIN)
     (folder / "empty.py").write_text(EMPTY)
     here = f"http://127.0.0.1:{port}"
-    with process([sys.executable, str(folder / "plain.py"), args.store, id_, str(port)], f"{here}/openapi.json"):
-        yield "plain", "JSON", asyncio.run(load(f"{here}/json", *sent["JSON"], "", args.clients, args.seconds))
+    with process(
+        [sys.executable, str(folder / "plain.py"), args.store, id_, str(port)], f"{here}/openapi.json"
+    ):
+        yield (
+            "plain",
+            "JSON",
+            asyncio.run(load(f"{here}/json", *sent["JSON"], "", args.clients, args.seconds)),
+        )
     serve = [
         sys.executable,
         "-m",
@@ -194,7 +220,9 @@ def parts(kit: Kit, sent: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
 
     most = kit.victim_answers.shape[:3].numel()
     for name, (kind, body) in sent.items():
-        found[f"parse {name}"] = clocked(lambda kind=kind, body=body: read_rows(kind, body, kit.classes, most))
+        found[f"parse {name}"] = clocked(
+            lambda kind=kind, body=body: read_rows(kind, body, kit.classes, most)
+        )
     rows = read_rows(*sent["float32"], kit.classes, most)
     job = Job(kit, "s", "paper", rows)
     found["score one"] = clocked(lambda: score_all([job]))
@@ -206,7 +234,9 @@ def parts(kit: Kit, sent: dict[str, tuple[str, bytes]]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and save."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", default="store")
     parser.add_argument("--kit", required=True)
     parser.add_argument("--seconds", type=float, default=12)
@@ -225,16 +255,28 @@ def main() -> None:
                 print(who, name, figures, file=sys.stderr, flush=True)
                 rows.setdefault((who, name), []).append(figures)
     table = [
-        {"who": who, "format": name, "bytes": len(sent[name][1])} | {k: spread([f[k] for f in found]) for k in found[0]}
+        {"who": who, "format": name, "bytes": len(sent[name][1])}
+        | {k: spread([f[k] for f in found]) for k in found[0]}
         for (who, name), found in rows.items()
     ]
     rate = {key: np.array([f["per_second"] for f in found]) for key, found in rows.items()}
     ratios = {
-        f"{name} over {other}": spread((rate["ours", name] / rate[other, "JSON" if other == "plain" else name]).tolist())
+        f"{name} over {other}": spread(
+            (rate["ours", name] / rate[other, "JSON" if other == "plain" else name]).tolist()
+        )
         for name in sent
         for other in ("plain", "empty")
     }
-    save("serving", {"ratios": ratios, "clients": args.clients, "seconds": args.seconds, "rows": table, "milliseconds": parts(kit, sent)})
+    save(
+        "serving",
+        {
+            "ratios": ratios,
+            "clients": args.clients,
+            "seconds": args.seconds,
+            "rows": table,
+            "milliseconds": parts(kit, sent),
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""10,000 models on a cluster of up to 256 workers, simulated: the farm's own queue, leases and order of the work, in virtual time.
+"""10,000 models on a cluster of up to 256 workers, simulated: the farm's own queue, leases
+and order of the work, in virtual time.
 
     python benchmarks/simulated_cluster.py [--models 10000] [--workers 1 4 16 64 256]
 
-Models do not train, they sleep: as many seconds as measured.json says that such a model takes on a core. A request to the store
-and a call of the queue take as long as the options say; a group of workers takes --start seconds to start, and starts again whenever a
-machine is lost or comes back, as under Ray Train: what was in its workers' hands is lost. With --lost, that share of the machines (of four
-workers each) goes away at random times and comes back five minutes later.
+Models do not train, they sleep: as many seconds as measured.json says that such a model takes on a core. A
+request to the store and a call of the queue take as long as the options say; a group of workers takes --start
+seconds to start, and starts again whenever a machine is lost or comes back, as under Ray Train: what was in
+its workers' hands is lost. With --lost, that share of the machines (of four workers each) goes away at random
+times and comes back five minutes later.
 """
 
 import argparse
@@ -134,7 +136,9 @@ class Run:
         count = min(self.workers, A_MACHINE * len(self.alive))
         machines = [m for m in self.alive for _ in range(A_MACHINE)][:count]
         self.group = [
-            self.clock.start(lambda n=n, m=m: self.work(n, count, m, tuple(self.alive)), after + self.costs.start)
+            self.clock.start(
+                lambda n=n, m=m: self.work(n, count, m, tuple(self.alive)), after + self.costs.start
+            )
             for n, m in enumerate(machines)
         ]
 
@@ -218,24 +222,44 @@ class Run:
 
 def nothing(spec: ModelSpec) -> Dataset:
     """One image."""
-    one_image = ImageSet(torch.zeros(1, *spec.shape.image, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64))
-    return Dataset("nothing", one_image, one_image, tuple(map(str, range(spec.shape.num_classes))), "simulated")
+    one_image = ImageSet(
+        torch.zeros(1, *spec.shape.image, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+    )
+    return Dataset(
+        "nothing", one_image, one_image, tuple(map(str, range(spec.shape.num_classes))), "simulated"
+    )
 
 
 def weights_of(specs: list[ModelSpec]) -> dict[str, Any]:
     """Some weights of each architecture: all models of one have the same."""
     shapes = {s.architecture: s.shape for s in specs}
-    return {name: {k: v.contiguous() for k, v in build_architecture(name, shape).state_dict().items()} for name, shape in shapes.items()}
+    return {
+        name: {k: v.contiguous() for k, v in build_architecture(name, shape).state_dict().items()}
+        for name, shape in shapes.items()
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=int, default=10_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64, 256])
-    parser.add_argument("--request-ms", type=float, default=20.0, help="of a request to the store (default %(default)s)")
-    parser.add_argument("--call-ms", type=float, default=1.0, help="of a call of the queue (default %(default)s)")
-    parser.add_argument("--start", type=float, default=20.0, help="seconds in which a group starts (default %(default)s)")
-    parser.add_argument("--lost", type=float, default=0.1, help="share of the machines of the largest cluster (default %(default)s)")
+    parser.add_argument(
+        "--request-ms", type=float, default=20.0, help="of a request to the store (default %(default)s)"
+    )
+    parser.add_argument(
+        "--call-ms", type=float, default=1.0, help="of a call of the queue (default %(default)s)"
+    )
+    parser.add_argument(
+        "--start", type=float, default=20.0, help="seconds in which a group starts (default %(default)s)"
+    )
+    parser.add_argument(
+        "--lost",
+        type=float,
+        default=0.1,
+        help="share of the machines of the largest cluster (default %(default)s)",
+    )
     parser.add_argument("--seeds", type=int, default=3, help="runs with losses (default %(default)s)")
     args = parser.parse_args()
     queue_actor._note = lambda *_, **__: None  # its log
@@ -249,7 +273,10 @@ def main() -> None:
         rows.append(one(Run(specs, seconds, workers, costs), 0.0, 0))
     for seed in range(args.seeds):
         rows.append(one(Run(specs, seconds, max(args.workers), costs), args.lost, seed))
-    save("simulated_cluster", {"costs_s": vars(costs), "model_seconds": sum(seconds.values()) / len(specs), "rows": rows})
+    save(
+        "simulated_cluster",
+        {"costs_s": vars(costs), "model_seconds": sum(seconds.values()) / len(specs), "rows": rows},
+    )
     draw(json.loads((RESULTS / "simulated_cluster.json").read_text()))
 
 

@@ -13,16 +13,25 @@ def simulated_table(found: dict[str, Any]) -> str:
     costs = found["costs_s"]
     models = found["rows"][0]["models"]
     head = (
-        f"`{found['command']}`, commit {found['commit']}: {models:,} models of `fmnist-paper`, {found['model_seconds']:.0f} s each on the "
-        f"average; {costs['request'] * 1000:.0f} ms a request to the store, {costs['call'] * 1000:.0f} ms a call of the queue, "
-        f"{costs['start']:.0f} s a start of the workers. Claims and manifests: requests a model."
+        f"`{found['command']}`, commit {found['commit']}: {models:,} models of `fmnist-paper`,"
+        f" {found['model_seconds']:.0f} s each on the average; {costs['request'] * 1000:.0f} ms a request to"
+        f" the store, {costs['call'] * 1000:.0f} ms a call of the queue, {costs['start']:.0f} s a start of"
+        " the workers. Claims and manifests: requests a model."
     )
     rows = [
-        f"| {row['workers']} | {lost(row)} | {row['hours']:.2f} | {row['least_hours']:.2f} | {row['busy_until_the_last_tenth']:.1%} | "
-        f"{small_requests(row):.1f} | {row['starts_of_the_group']} | {row['lost_share_of_training']:.1%} | {row['queue_busy']:.0%} |"
+        f"| {row['workers']} | {lost(row)} | {row['hours']:.2f} | {row['least_hours']:.2f} |"
+        f" {row['busy_until_the_last_tenth']:.1%} | {small_requests(row):.1f} | {row['starts_of_the_group']}"
+        f" | {row['lost_share_of_training']:.1%} | {row['queue_busy']:.0%} |"
         for row in found["rows"]
     ]
-    titles = ("workers", "machines lost", "hours", "least possible", "busy until nine tenths are built", "claims and manifests")
+    titles = (
+        "workers",
+        "machines lost",
+        "hours",
+        "least possible",
+        "busy until nine tenths are built",
+        "claims and manifests",
+    )
     titles += ("starts", "training lost", "queue busy")
     return "\n".join([head, "", f"| {' | '.join(titles)} |", "|" + "---|" * 9, *rows])
 
@@ -43,9 +52,17 @@ def draw(found: dict[str, Any]) -> None:
         whole = [row for row in found["rows"] if not row["machines_lost"]]
         broken = [row for row in found["rows"] if row["machines_lost"]]
         counts = [row["workers"] for row in whole]
-        axes.plot(counts, [row["least_hours"] for row in whole], "--", color="#666666", label="least possible")
+        axes.plot(
+            counts, [row["least_hours"] for row in whole], "--", color="#666666", label="least possible"
+        )
         axes.plot(counts, [row["hours"] for row in whole], "o-", color="#0072b2", label="simulated")
-        axes.plot([r["workers"] for r in broken], [r["hours"] for r in broken], "x", color="#d55e00", label="a tenth of the machines lost")
+        axes.plot(
+            [r["workers"] for r in broken],
+            [r["hours"] for r in broken],
+            "x",
+            color="#d55e00",
+            label="a tenth of the machines lost",
+        )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(counts, [str(c) for c in counts])

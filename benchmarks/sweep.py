@@ -2,14 +2,16 @@
 
     python benchmarks/sweep.py --store STORE [--recipe fmnist-paper] [--repeats 3]
 
-The store holds the recipe's zoo and its answers (`zooaudit study auc` leaves them so). It is only read: each measurement has a copy of it
-by hard links, without earlier trials.
+The store holds the recipe's zoo and its answers (`zooaudit study auc` leaves them so). It is only read: each
+measurement has a copy of it by hard links, without earlier trials.
 
-    stored   `zooaudit sweep answers`, 40 trials on Ray Tune: the whole command, starting Python and Ray included
-    anew     one process on all cores: a trial asks the victim, the encoder models and all suspects its own N points in all views, keeps
-             what they answer, trains an encoder and scores. Done for some N, at top-k 1; the other trials are counted as those of the
-             nearest N on a line through these
-    trained  the same, and before each trial the zoo is trained: the seconds that the zoo's models took, by their own records, over the
+    stored   `zooaudit sweep answers`, 40 trials on Ray Tune: the whole command, starting Python and Ray
+    included anew     one process on all cores: a trial asks the victim, the encoder models and all suspects
+    its own N points in all views, keeps
+             what they answer, trains an encoder and scores. Done for some N, at top-k 1; the other trials are
+             counted as those of the nearest N on a line through these
+    trained  the same, and before each trial the zoo is trained: the seconds that the zoo's models took, by
+    their own records, over the
              number of cores. Counted, not run
 """
 
@@ -42,7 +44,9 @@ MEASURED = (10, 50, 100)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--recipe", default="fmnist-paper")
     parser.add_argument("--repeats", type=int, default=3)
@@ -77,16 +81,35 @@ def main() -> None:
 @contextmanager
 def copy_of(store: Path, without: str) -> Iterator[Path]:
     """A copy of the store that lacks artifacts of one kind."""
-    with tempfile.TemporaryDirectory(prefix=".zooaudit-benchmark-", dir=store.absolute().parent) as scratch:  # links need one file system
+    with tempfile.TemporaryDirectory(
+        prefix=".zooaudit-benchmark-", dir=store.absolute().parent
+    ) as scratch:  # links need one file system
         copy = Path(scratch) / "store"
-        shutil.copytree(store, copy, copy_function=os.link, ignore=lambda folder, _: {without} if folder.endswith("manifests") else set())
+        shutil.copytree(
+            store,
+            copy,
+            copy_function=os.link,
+            ignore=lambda folder, _: {without} if folder.endswith("manifests") else set(),
+        )
         yield copy
 
 
 def sweep(recipe: str, store: Path) -> float:
     started = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "zooaudit", "sweep", "answers", "--recipe", recipe, "--store", str(store), "--out", str(store / "out")],
+        [
+            sys.executable,
+            "-m",
+            "zooaudit",
+            "sweep",
+            "answers",
+            "--recipe",
+            recipe,
+            "--store",
+            str(store),
+            "--out",
+            str(store / "out"),
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -97,7 +120,9 @@ def ask_anew(recipe_name: str, store: Path, points: int) -> dict[str, float]:
     """One trial without stored answers: its seconds, and how many queries it cost."""
     bench = open_bench(recipe_name, store)
     questions = bench.questions[:, :points].contiguous()
-    assert steps.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), "these answers are there already"
+    assert steps.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), (
+        "these answers are there already"
+    )
     started = time.perf_counter()
     cohort = bench.asked(questions)
     found = cohort.scores(Variant(bench.recipe.encoder, top_k=1)).auc(Role.HOMOLOGOUS)

@@ -1,4 +1,5 @@
-"""Write the tables of README.md, docs/ and cluster/README.md from benchmarks/results, studies' outcomes and ``zooaudit plan``.
+"""Write the tables of README.md, docs/ and cluster/README.md from benchmarks/results,
+studies' outcomes and ``zooaudit plan``.
 
 python benchmarks/tables.py (--check: only say, by the exit code, whether they are up to date)
 """
@@ -56,11 +57,17 @@ def main() -> int:
 
 def pages() -> list[Path]:
     """Every page that may have a table of ours."""
-    return [p for form in WITH_TABLES for p in sorted(ROOT.glob(form)) if p not in [ROOT / name for name in OTHERS]]
+    return [
+        p
+        for form in WITH_TABLES
+        for p in sorted(ROOT.glob(form))
+        if p not in [ROOT / name for name in OTHERS]
+    ]
 
 
 def filled(text: str) -> str:
-    """``text`` with each table between ``<!-- table: NAME -->`` and ``<!-- end -->`` (or ``<!-- /table -->``) made anew."""
+    """``text`` with each table between ``<!-- table: NAME -->`` and ``<!-- end -->`` (or
+    ``<!-- /table -->``) made anew."""
 
     def made(block: re.Match[str]) -> str:
         if block["name"] not in TABLES:
@@ -68,7 +75,10 @@ def filled(text: str) -> str:
         return f"{block['start']}\n{TABLES[block['name']]()}\n{block['end']}"
 
     return re.sub(
-        r"^(?P<start><!-- table: (?P<name>[\w-]+) -->)\n.*?(?P<end><!-- (?:end|/table) -->)", made, text, flags=re.DOTALL | re.MULTILINE
+        r"^(?P<start><!-- table: (?P<name>[\w-]+) -->)\n.*?(?P<end><!-- (?:end|/table) -->)",
+        made,
+        text,
+        flags=re.DOTALL | re.MULTILINE,
     )
 
 
@@ -83,8 +93,8 @@ def elsewhere() -> str:
     stolen, homologous, look_alikes = (called(rows, role, "stolen") for role in ROLES)
     where = f"{found['hardware']}; commit {found['commit']}, n = {len(rows)}, a few short tests beside it"
     return (
-        f"On another machine ({where}) the same audit took {took} s; of stolen models {stolen} were called stolen, of innocent ones "
-        f"{homologous} and {look_alikes} (homologous, look-alikes)."
+        f"On another machine ({where}) the same audit took {took} s; of stolen models {stolen} were called"
+        f" stolen, of innocent ones {homologous} and {look_alikes} (homologous, look-alikes)."
     )
 
 
@@ -94,24 +104,41 @@ def audit_table() -> str:
     s, rows = found["summary"], found["rows"]
     seeds = ", ".join(str(r["seed"]) for r in rows)
     lines = [
-        f"`fmnist-quick`, {len(rows)} runs (recipe seeds {seeds}), median [least, most]; {found['hardware']}; commit {found['commit']}:",
+        (
+            f"`fmnist-quick`, {len(rows)} runs (recipe seeds {seeds}), median [least, most];"
+            f" {found['hardware']}; commit {found['commit']}:"
+        ),
         "",
         "| | |",
         "|---|---|",
-        f"| whole audit, {rows[0]['models']['trained']} models "
-        f"| {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |",
+        (
+            f"| whole audit, {rows[0]['models']['trained']} models "
+            f"| {spread(s['wall_s'], '{:.0f}')} s, at most {s['peak_gib']['max']:.1f} GiB |"
+        ),
         f"| again on the finished store | {spread(s['rerun_s'], '{:.0f}')} s, trains nothing |",
         f"| victim's test accuracy | {spread(s['victim_accuracy'])} |",
-        f"| UAP: held-out labels changed, L-inf {rows[0]['uap']['epsilon']:g} | {spread(s['fooling_rate'])} |",
+        (
+            f"| UAP: held-out labels changed, L-inf {rows[0]['uap']['epsilon']:g} |"
+            f" {spread(s['fooling_rate'])} |"
+        ),
         f"| the victim itself, asked as a suspect | {', '.join(r['victim_itself'] for r in rows)} |",
         *(
-            f"| {label} called stolen by the twin test, level {rows[0]['level']:g} | {called(rows, role, 'stolen')} |"
+            f"| {label} called stolen by the twin test, level {rows[0]['level']:g} |"
+            f" {called(rows, role, 'stolen')} |"
             for role, label in ROLES.items()
         ),
-        *(f"| {label} called piracy by the paper's test | {called(rows, role, 'piracy')} |" for role, label in ROLES.items()),
-        "| AUC of the paper's similarity, piracy against homologous, look-alikes "
-        f"| {spread(s['auc_homologous'])}, {spread(s['auc_look_alike'])} |",
-        f"| piracy models that recover 95 % of the victim's accuracy | {spread(s['share_of_piracy_recovering_95'], '{:.0%}')} |",
+        *(
+            f"| {label} called piracy by the paper's test | {called(rows, role, 'piracy')} |"
+            for role, label in ROLES.items()
+        ),
+        (
+            "| AUC of the paper's similarity, piracy against homologous, look-alikes "
+            f"| {spread(s['auc_homologous'])}, {spread(s['auc_look_alike'])} |"
+        ),
+        (
+            "| piracy models that recover 95 % of the victim's accuracy |"
+            f" {spread(s['share_of_piracy_recovering_95'], '{:.0%}')} |"
+        ),
         f"| models that did not learn | {spread(s['failed'], '{:.0f}')} |",
         "",
         "| test accuracy (paper) | " + " | ".join(PAPER) + " |",
@@ -121,7 +148,11 @@ def audit_table() -> str:
     return "\n".join(lines)
 
 
-ROLES = {"piracy": "stolen models", "homologous": "innocent homologous models", "look-alike": "innocent look-alikes"}
+ROLES = {
+    "piracy": "stolen models",
+    "homologous": "innocent homologous models",
+    "look-alike": "innocent look-alikes",
+}
 
 
 def called(rows: list[dict[str, Any]], role: str, what: str) -> str:
@@ -143,15 +174,23 @@ def speed_table() -> str:
     lines = [
         "| against the public way | theirs | ours | ratio |",
         "|---|---|---|---|",
-        "| models an hour, whole zoo (torchvision, DataLoader, float32; the faster of 0 and 2 loader workers) "
-        f"| {zoo['plain']['models_an_hour']:.0f} "
-        f"| {spread(zoo['farm']['models_an_hour'], '{:.0f}')} | {spread(zoo['times_as_many_models'], '{:.1f}')} |",
-        f"| UAP at L-inf {uap['epsilon_linf']:g}: seconds (ART UniversalPerturbation, 2 passes, {uap['art_points']} points) "
-        f"| {spread(seconds['art-deepfool'], '{:.1f}')} | {spread(seconds['gradient'], '{:.1f}')} | {uap['times_faster']:.0f} |",
+        (
+            "| models an hour, whole zoo (torchvision, DataLoader, float32; the faster of 0 and 2 loader"
+            f" workers) | {zoo['plain']['models_an_hour']:.0f} |"
+            f" {spread(zoo['farm']['models_an_hour'], '{:.0f}')} |"
+            f" {spread(zoo['times_as_many_models'], '{:.1f}')} |"
+        ),
+        (
+            f"| UAP at L-inf {uap['epsilon_linf']:g}: seconds (ART UniversalPerturbation, 2 passes,"
+            f" {uap['art_points']} points) | {spread(seconds['art-deepfool'], '{:.1f}')} |"
+            f" {spread(seconds['gradient'], '{:.1f}')} | {uap['times_faster']:.0f} |"
+        ),
         f"| its held-out fooling rate | {spread(rates['art-deepfool'])} | {spread(rates['gradient'])} | |",
         "",
-        f"Where an audit's time goes: {phases}. "
-        f"Orchestration (farm start and stop) is {zoo['orchestration_share']['median']:.0%} of the run.",
+        (
+            f"Where an audit's time goes: {phases}. "
+            f"Orchestration (farm start and stop) is {zoo['orchestration_share']['median']:.0%} of the run."
+        ),
     ]
     return "\n".join(lines)
 
@@ -162,17 +201,26 @@ def cluster_table() -> str:
     overhead, speed = farm["overhead_ms_a_model"], read["speed_against_plain"]
     memory = farm["driver_mib_by_specs"]
     lines = [
-        f"Measured on {farm['hardware']}, the S3 server (SeaweedFS) on the same two cores; median [least, most]:",
+        (
+            f"Measured on {farm['hardware']}, the S3 server (SeaweedFS) on the same two cores; median [least,"
+            " most]:"
+        ),
         "",
         "| | |",
         "|---|---|",
         *(
-            f"| beside training, a model ({farm['models']:,} tiny models, {place}; n = {s['n']}) | {spread(s, '{:.0f}')} ms |"
+            f"| beside training, a model ({farm['models']:,} tiny models, {place}; n = {s['n']}) |"
+            f" {spread(s, '{:.0f}')} ms |"
             for place, s in overhead.items()
         ),
-        f"| driver's memory, by number of models | {', '.join(f'{int(n):,}: {mib:.0f} MiB' for n, mib in memory.items())} |",
-        f"| reading the answers of {read['models']} models from SeaweedFS, checked, against plain files (n = {speed['S3']['n']}) "
-        f"| {spread(speed['S3'], '{:.2f}')} of their speed |",
+        (
+            "| driver's memory, by number of models |"
+            f" {', '.join(f'{int(n):,}: {mib:.0f} MiB' for n, mib in memory.items())} |"
+        ),
+        (
+            f"| reading the answers of {read['models']} models from SeaweedFS, checked, against plain files"
+            f" (n = {speed['S3']['n']}) | {spread(speed['S3'], '{:.2f}')} of their speed |"
+        ),
         f"| the same once the local cache has them | {spread(speed['S3, cached'], '{:.2f}')} |",
     ]
     return "\n".join(lines)
@@ -184,7 +232,11 @@ def sizing() -> str:
     return sizing_table(recipe, DOMAINS[recipe.dataset])
 
 
-ENCODERS = {"paper": "the paper's encoder", "paper-b": "the paper's, measured where it learns (`paper-b`)", "hellinger": "`hellinger`"}
+ENCODERS = {
+    "paper": "the paper's encoder",
+    "paper-b": "the paper's, measured where it learns (`paper-b`)",
+    "hellinger": "`hellinger`",
+}
 OF_ENCODER = re.compile(r"\(encoder ([\w-]+)")
 """In a claim: whose it is, whatever else it says of the encoder."""
 
@@ -194,13 +246,22 @@ def reproduction_table() -> str:
     folders = sorted(p for p in (ROOT / "docs" / "reproduction").iterdir() if p.is_dir())
     claims = {folder: _claims(folder) for folder in folders}
     encoders = [e for e in ENCODERS if any(of == e for found in claims.values() for of, _ in found)]
-    head = [*(ENCODERS[e] for e in encoders), "no encoder", "AUC of piracy against homologous models", "against look-alikes"]
+    head = [
+        *(ENCODERS[e] for e in encoders),
+        "no encoder",
+        "AUC of piracy against homologous models",
+        "against look-alikes",
+    ]
     lines = [f"| claims of the paper that hold | {' | '.join(head)} |", "|---|" + "---|" * len(head)]
     for folder, found in claims.items():
         counts = [_held([holds for of, holds in found if of == e]) for e in (*encoders, "")]
         rows = pq.read_table(folder / "auc.parquet").to_pylist()
         aucs = [
-            "; ".join(f"{e} {spread_of(values)}" for e in encoders if (values := [r[c] for r in rows if r["encoder"] == e]))
+            "; ".join(
+                f"{e} {spread_of(values)}"
+                for e in encoders
+                if (values := [r[c] for r in rows if r["encoder"] == e])
+            )
             for c in ("auc_homologous", "auc_look_alike")
         ]
         lines.append(f"| [`{folder.name}`](reproduction.md#{folder.name}) | {' | '.join((*counts, *aucs))} |")
@@ -209,20 +270,31 @@ def reproduction_table() -> str:
 
 def _claims(folder: Path) -> list[tuple[str, str]]:
     """Of each claim its encoder, "" for none, and whether it holds."""
-    findings = [f for p in folder.glob("*.json") for f in json.loads(p.read_text())["findings"] if f["holds"] != Holds.UNCLAIMED]
+    findings = [
+        f
+        for p in folder.glob("*.json")
+        for f in json.loads(p.read_text())["findings"]
+        if f["holds"] != Holds.UNCLAIMED
+    ]
     return [(found[1] if (found := OF_ENCODER.search(f["claim"])) else "", f["holds"]) for f in findings]
 
 
 def _held(holds: list[str]) -> str:
     undecided = holds.count(Holds.UNDECIDED)
-    return f"{holds.count(Holds.REPRODUCED)} of {len(holds)}" + (f", {undecided} undecided" if undecided else "")
+    return f"{holds.count(Holds.REPRODUCED)} of {len(holds)}" + (
+        f", {undecided} undecided" if undecided else ""
+    )
 
 
 def sweep_table() -> str:
     """A sweep on stored answers against asking anew."""
     found = load("sweep")
     models = found["anew_by_points"]["100"]["models"]
-    stored, asked, trained = found["stored_s"], found["times_faster_than_asking"], found["times_faster_than_training"]
+    stored, asked, trained = (
+        found["stored_s"],
+        found["times_faster_than_asking"],
+        found["times_faster_than_training"],
+    )
     place = f"{found['hardware']}; commit {found['commit']}"
     once = found["anew_by_points"]["100"]["seconds"]
     anew = f"{found['anew_s'] / 60:.0f} min, {spread(asked, '{:.0f}')} times as long"
@@ -231,7 +303,9 @@ def sweep_table() -> str:
     rows = {
         f"{found['trials']} trials over N and top-k, {models} models of `{found['recipe']}`; {place}": "",
         "---": "---",
-        f"`zooaudit sweep answers`, Ray's start included (n = {stored['n']})": f"{spread(stored, '{:.0f}')} s",
+        f"`zooaudit sweep answers`, Ray's start included (n = {stored['n']})": (
+            f"{spread(stored, '{:.0f}')} s"
+        ),
         "all models asked anew for each trial, counted from three (N = 10, 50, 100)": anew,
         f"the same, with the {once:.0f} s that asking once takes added to the sweep": with_asking,
         "and the zoo trained anew: counted from records of a busy machine, an upper bound": retrained,
@@ -254,9 +328,12 @@ WAITING = {
 def waiting_table(found: dict[str, Any]) -> str:
     """How long a person waits."""
     rows = [
-        f"| {result} | {found['seconds'][name]['n']} | {spread(found['seconds'][name], '{:.2g}')} |" for name, result in WAITING.items()
+        f"| {result} | {found['seconds'][name]['n']} | {spread(found['seconds'][name], '{:.2g}')} |"
+        for name, result in WAITING.items()
     ]
-    head = f"Seconds, median [least, most]; {found['hardware']}; commit {found['commit']}; `{found['command']}`:"
+    head = (
+        f"Seconds, median [least, most]; {found['hardware']}; commit {found['commit']}; `{found['command']}`:"
+    )
     return "\n".join([head, "", "| | n | s |", "|---|---|---|", *rows])
 
 
@@ -280,7 +357,8 @@ TABLES = {
     "disguises": disguises_table,
     "thieves": thieves_table,
     "large": lambda: large_table(
-        load("large_data"), load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None
+        load("large_data"),
+        load("large_data_kit") if (HERE / "results" / "large_data_kit.json").exists() else None,
     ),
     "sweep": sweep_table,
     "serving": lambda: serving_table(load("serving"), spread),
@@ -296,7 +374,9 @@ def spread(s: dict[str, Any], form: str = "{:.3f}") -> str:
 
 
 def spread_of(values: list[float]) -> str:
-    return spread({"n": len(values), "median": statistics.median(values), "min": min(values), "max": max(values)})
+    return spread(
+        {"n": len(values), "median": statistics.median(values), "min": min(values), "max": max(values)}
+    )
 
 
 if __name__ == "__main__":

@@ -17,9 +17,13 @@ from zooaudit.verdict.decision import Decision
 DOCS = Path(__file__).parent.parent / "docs"
 Row = dict[str, Any]
 CELLS = (
-    ("500", ONCE, "probabilities"), (SHOWN, ONCE, "probabilities"), (SHOWN, ONCE, "label"), (SHOWN, EARLY, "probabilities"),
-    ("1,000 with the query log", ONCE, "probabilities"), ("1,000 with the query log", ONCE, "label"),
-)  # fmt: skip
+    ("500", ONCE, "probabilities"),
+    (SHOWN, ONCE, "probabilities"),
+    (SHOWN, ONCE, "label"),
+    (SHOWN, EARLY, "probabilities"),
+    ("1,000 with the query log", ONCE, "probabilities"),
+    ("1,000 with the query log", ONCE, "label"),
+)
 POWER_CELLS = (("500", "probabilities"), ("500", "label"), ("2,000", "probabilities"), ("2,000", "label"))
 POWER_CELLS += (("1,000 with the query log", "probabilities"), ("1,000 with the query log", "label"))
 
@@ -52,7 +56,9 @@ def validity_table() -> str:
         counts = [total(of(part, questions=q, rule=rule, access=a), "stolen") for q, rule, a in CELLS]
         lines.append([family, counts[0][1], *(f"{k}: {shown(k, n)}" for k, n in counts)])
     titles = [f"{q}, {a}" + (", stopping early" if rule == EARLY else "") for q, rule, a in CELLS]
-    return _table(f"{head} innocents called stolen, share [95 % interval].", ["innocents", "judgements", *titles], lines)
+    return _table(
+        f"{head} innocents called stolen, share [95 % interval].", ["innocents", "judgements", *titles], lines
+    )
 
 
 def victims_table() -> str:
@@ -70,7 +76,9 @@ def victims_table() -> str:
             share, chance = leaning_of(mine)
             text = f"{k} of {n}" + (f", {shown(k, n)}, p {luck_of(mine):.2g}" if owner == "**all**" else "")
             cells += [text, f"{most} of {asked} (p {p:.2g})", f"{share:.2f} (p {chance:.2g})"]
-        kits = [k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()]
+        kits = [
+            k[0] for k in by(of(part, questions=SHOWN, rule=ONCE, access="probabilities"), "victim").values()
+        ]
         off = sorted({k["off"] for k in kits if k["true"] and k["off"]})
         hubs, refused = (f"{sum(k[c] for k in kits)} of {len(kits)}" for c in ("hub", "refused"))
         lines.append([*cells, hubs, refused, "; ".join(off) or "none"])
@@ -78,16 +86,23 @@ def victims_table() -> str:
     columns += [
         c
         for a in ("probabilities", "label")
-        for c in (f"called stolen, {a}", f"worst of its candidates: first for, {a}", f"the same by source, {a}")
+        for c in (
+            f"called stolen, {a}",
+            f"worst of its candidates: first for, {a}",
+            f"the same by source, {a}",
+        )
     ]
     text = (
-        f"{head} {SHOWN} questions. Each of the 20 candidates, the victim and its twins, is tried as the victim. *Worst of its "
-        "candidates*: for how many innocents the unluckiest of them comes first; p: how likely that many is for the worst of so many, if "
-        "innocents were independent and each came first for 1 of 20. *The same by source*: the share, when all innocents that go back to "
-        "one model count once; p: how likely so large a share is, if every such source leaned its own way. Last row, *called stolen*: p is "
-        "how likely as many are, had each victim been any one of its candidates."
+        f"{head} {SHOWN} questions. Each of the 20 candidates, the victim and its twins, is tried as the"
+        " victim. *Worst of its candidates*: for how many innocents the unluckiest of them comes first; p:"
+        " how likely that many is for the worst of so many, if innocents were independent and each came"
+        " first for 1 of 20. *The same by source*: the share, when all innocents that go back to one model"
+        " count once; p: how likely so large a share is, if every such source leaned its own way. Last row,"
+        " *called stolen*: p is how likely as many are, had each victim been any one of its candidates."
     )
-    return _table(text, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines)
+    return _table(
+        text, [*columns, "hubs", "kits that refuse", "checks of the true victim that are off"], lines
+    )
 
 
 def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -96,7 +111,9 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
     full = [r for r in learnt if r["family"] in ("distilled", "cloudleak", "jbda")]
     groups = dict(by(rows, "family"))
     groups["**all with weights taken**"] = [r for r in rows if r["taken"]]
-    groups["**CloudLeak, JBDA, distilled; recovery .95 and more**"] = [r for r in full if r["recovery"] >= 0.95]
+    groups["**CloudLeak, JBDA, distilled; recovery .95 and more**"] = [
+        r for r in full if r["recovery"] >= 0.95
+    ]
     groups["**extracted; recovery .85 to .95**"] = [r for r in learnt if 0.85 <= r["recovery"] < 0.95]
     groups["**all extracted**"] = learnt
     return {name: part for name, part in groups.items() if part}
@@ -105,7 +122,9 @@ def _kinds(rows: Sequence[Row]) -> dict[str, list[Row]]:
 SHORT_CELLS = ((SHOWN, "probabilities"), (SHOWN, "label"))
 SHORT_GROUPS = {
     "**all with weights taken**": "weights taken: copied, fine-tuned, pruned, averaged, ...",
-    "**CloudLeak, JBDA, distilled; recovery .95 and more**": "by CloudLeak, JBDA or distillation, recovery .95 and more",
+    "**CloudLeak, JBDA, distilled; recovery .95 and more**": (
+        "by CloudLeak, JBDA or distillation, recovery .95 and more"
+    ),
     "**all extracted**": "all who learnt from answers, poor copies too",
 }
 
@@ -123,8 +142,15 @@ def short_table() -> str:
     for group, title in SHORT_GROUPS.items():
         counts = [found(of(kinds[group], questions=q, access=a)) for q, a in SHORT_CELLS]
         lines.append([title, counts[0][1], *(shown(*c) for c in counts)])
-    columns = [f"suspects, asked {SHOWN} questions", "judged", "called stolen, by probabilities", "called stolen, by labels"]
-    return _table(f"Share called stolen at level .05 [95 % interval]; {head.partition('`: ')[2]}", columns, lines)
+    columns = [
+        f"suspects, asked {SHOWN} questions",
+        "judged",
+        "called stolen, by probabilities",
+        "called stolen, by labels",
+    ]
+    return _table(
+        f"Share called stolen at level .05 [95 % interval]; {head.partition('`: ')[2]}", columns, lines
+    )
 
 
 SHORT = ("second generation", "knockoff")
@@ -146,13 +172,24 @@ def power_table(wanted: Callable[[str], bool] = lambda kind: True) -> str:
     for kind, part in ((k, p) for k, p in _kinds(main).items() if wanted(k)):
         once = of(part, rule=ONCE)
         thieves = {r["thief"]: r for r in once}.values()
-        recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
+        recovery, agreement = (
+            _range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
+        )
         cells = [shown(*found(of(once, questions=q, access=a))) for q, a in POWER_CELLS]
         early = of(part, rule=EARLY, questions="2,000", access="probabilities")
         asked = [r["queries"] for r in early if r["decision"] == Decision.STOLEN]
-        lines.append([kind, len(thieves), recovery, agreement, *cells, f"{median(asked):g}" if asked else "-"])
+        lines.append(
+            [kind, len(thieves), recovery, agreement, *cells, f"{median(asked):g}" if asked else "-"]
+        )
     titles = [f"{q}, {a}" for q, a in POWER_CELLS]
-    columns = ["stolen", "models", "recovery", "agreement", *titles, "median queries when found, stopping early, of 2,000"]
+    columns = [
+        "stolen",
+        "models",
+        "recovery",
+        "agreement",
+        *titles,
+        "median queries when found, stopping early, of 2,000",
+    ]
     return _table(f"{head} share called stolen at level .05 [95 % interval].", columns, lines)
 
 
@@ -175,12 +212,23 @@ def curves_table() -> str:
         part = [r for r in rows if r["curve"].startswith(curve) and r["level"] == level]
         for (kind, count), group in sorted(by(part, lambda r, c=column: (r["curve"], r[c])).items()):
             cells = [
-                f"{k / n:.2f}" for taken in (True, False) for a in ("probabilities", "label")
-                for k, n in [found(of(group, taken=taken, access=a))] if n
-            ]  # fmt: skip
+                f"{k / n:.2f}"
+                for taken in (True, False)
+                for a in ("probabilities", "label")
+                for k, n in [found(of(group, taken=taken, access=a))]
+                if n
+            ]
             lines.append([f"{count:,} {kind}", f"{level:g}", *cells])
-    columns = ["", "level", *(f"{who}, {a}" for who in ("weights taken", "answers learnt") for a in ("probabilities", "label"))]
-    return _table(f"{head} share called stolen; {SHOWN} questions, all references and twins, unless said otherwise.", columns, lines)
+    columns = [
+        "",
+        "level",
+        *(f"{who}, {a}" for who in ("weights taken", "answers learnt") for a in ("probabilities", "label")),
+    ]
+    return _table(
+        f"{head} share called stolen; {SHOWN} questions, all references and twins, unless said otherwise.",
+        columns,
+        lines,
+    )
 
 
 def baselines_table() -> str:
@@ -194,13 +242,30 @@ def baselines_table() -> str:
         ranked = any(r["stolen"] is not None for r in part)  # Dataset Inference is not
         most, of_, p = rivals.worst_candidate(some[2])
         span = f"{min(asked):,}" + (f" to {max(asked):,}" if max(asked) > min(asked) else "")
-        lines.append([
-            method, access, span, *(_share(*rivals.counts(kind)) for kind in some), f"{most} of {of_} (p {p:.2g})" if ranked else "-",
-            _share(*rivals.counts(some[2], "over_references")), *(_share(*rivals.counts(kind, "own_rule")) for kind in some),
-        ])  # fmt: skip
-    columns = ["method", "access", "images asked in all", "weights taken: found", "answers learnt: found", "innocents accused"]
+        lines.append(
+            [
+                method,
+                access,
+                span,
+                *(_share(*rivals.counts(kind)) for kind in some),
+                f"{most} of {of_} (p {p:.2g})" if ranked else "-",
+                _share(*rivals.counts(some[2], "over_references")),
+                *(_share(*rivals.counts(kind, "own_rule")) for kind in some),
+            ]
+        )
+    columns = [
+        "method",
+        "access",
+        "images asked in all",
+        "weights taken: found",
+        "answers learnt: found",
+        "innocents accused",
+    ]
     columns += ["worst candidate as the victim: first for", "innocents over a threshold set by references"]
-    columns += [f"{whom} by the paper's own rule" for whom in ("weights taken: found", "answers learnt: found", "innocents accused")]
+    columns += [
+        f"{whom} by the paper's own rule"
+        for whom in ("weights taken: found", "answers learnt: found", "innocents accused")
+    ]
     return _table(head, columns, lines)
 
 
@@ -219,16 +284,27 @@ def checkpoint_table() -> str:
     lines = []
     for family, part in [*by(true, "family").items(), ("**all innocents**", true)]:
         counts = [total(of(part, questions=q, access=a), "stolen") for q, a in CHECKPOINT_CELLS]
-        lines.append([family if family.startswith("**") else f"innocent: {family}", *(f"{k} of {n}" for k, n in counts)])
+        lines.append(
+            [
+                family if family.startswith("**") else f"innocent: {family}",
+                *(f"{k} of {n}" for k, n in counts),
+            ]
+        )
     of_use = [r for r in main if r["recovery"] >= OF_USE]
-    groups = {f"thief: {family}": part for family, part in by(of_use, "family").items()} | {"**all thieves**": of_use}
+    groups = {f"thief: {family}": part for family, part in by(of_use, "family").items()} | {
+        "**all thieves**": of_use
+    }
     for row in (r for r in main if r["recovery"] < OF_USE):
-        groups.setdefault(f"in no sum: {row['family']}, with {row['recovery']:.2f} of the victim's accuracy", []).append(row)
+        groups.setdefault(
+            f"in no sum: {row['family']}, with {row['recovery']:.2f} of the victim's accuracy", []
+        ).append(row)
     for name, part in groups.items():
         counts = [found(of(part, questions=q, access=a)) for q, a in CHECKPOINT_CELLS]
         lines.append([name, *(f"{k} of {n}" for k, n in counts)])
     titles = [f"{q}, {a}" for q, a in CHECKPOINT_CELLS]
-    return _table(f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines)
+    return _table(
+        f"{head} called stolen at level .05, by how many questions and what is told.", ["", *titles], lines
+    )
 
 
 def disguises_table() -> str:
@@ -243,16 +319,27 @@ def disguises_table() -> str:
             mine = [r for r in part if r["taken"] is taken]
             once = of(mine, access=accesses[0])
             cells = [shown(*disguises.found(of(mine, access=a))) for a in accesses]
-            lines.append([name, "taken" if taken else "learnt", len(once), f"{disguises.cost(once):.1f}", *cells])
+            lines.append(
+                [name, "taken" if taken else "learnt", len(once), f"{disguises.cost(once):.1f}", *cells]
+            )
     columns = ["on the way", "weights or answers", "thieves", "points of accuracy lost (median)", *accesses]
-    return _table(f"{head} share called stolen at level .05 [95 % interval], {disguises.ASKED} questions.", columns, lines)
+    return _table(
+        f"{head} share called stolen at level .05 [95 % interval], {disguises.ASKED} questions.",
+        columns,
+        lines,
+    )
 
 
-THIEVES_CELLS = (("1,000", "probabilities"), ("1,000", "label"), ("1,000 with the query log", "probabilities"))
+THIEVES_CELLS = (
+    ("1,000", "probabilities"),
+    ("1,000", "label"),
+    ("1,000 with the query log", "probabilities"),
+)
 
 
 def thieves_table() -> str:
-    """Every attack: what it costs the thief, and how often he is found; those of both collections of models."""
+    """Every attack: what it costs the thief, and how often he is found; those of both
+    collections of models."""
     rows, head = _load("power", "thieves")
     if not rows:
         return head
@@ -263,7 +350,9 @@ def thieves_table() -> str:
         thieves = list({r["thief"]: r for r in part}.values())
         asked = [r["asked"] for r in thieves]
         cost = f"{median(asked):,.0f} questions" if max(asked) else "the weights"
-        recovery, agreement = (_range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement"))
+        recovery, agreement = (
+            _range([r[c] for r in thieves if r[c] is not None]) for c in ("recovery", "agreement")
+        )
         cells = [shown(*found(of(part, questions=q, access=a))) for q, a in THIEVES_CELLS]
         lines.append([family, len(thieves), cost, recovery, agreement, *cells])
     columns = ["attack", "thieves", "cost", "recovery", "agreement", *(f"{q}, {a}" for q, a in THIEVES_CELLS)]

@@ -2,9 +2,9 @@
 
     python benchmarks/uap_many.py --store store [--repeats 3]
 
-CPU seconds a UAP in each repeat, by one thread, one way after the other: *whole*, as an audit crafts the one UAP that it needs (the
-recipe's settings); *short*, with the settings of figure 2, one by one; *batched*, the same in batches. Each way makes some of the 784.
-Fooling rates are of the same 2,000 held-out images.
+CPU seconds a UAP in each repeat, by one thread, one way after the other: *whole*, as an audit crafts the one
+UAP that it needs (the recipe's settings); *short*, with the settings of figure 2, one by one; *batched*, the
+same in batches. Each way makes some of the 784. Fooling rates are of the same 2,000 held-out images.
 """
 
 import argparse
@@ -30,11 +30,17 @@ RATED, HELD_OUT = 5, 2000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", default="store", help="store of a finished fmnist-quick run")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--whole", type=int, default=3, help="UAPs by the recipe's settings in a repeat (default %(default)s)")
-    parser.add_argument("--short", type=int, default=16, help="UAPs one by one by those of figure 2 (default %(default)s)")
+    parser.add_argument(
+        "--whole", type=int, default=3, help="UAPs by the recipe's settings in a repeat (default %(default)s)"
+    )
+    parser.add_argument(
+        "--short", type=int, default=16, help="UAPs one by one by those of figure 2 (default %(default)s)"
+    )
     parser.add_argument("--batched", type=int, default=MOST, help="UAPs in batches (default %(default)s)")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -56,13 +62,22 @@ def main() -> None:
             made = make([10_000 * repeat + i for i in range(count)])
             seconds = (time.process_time() - started) / count
             rates = [fooling_rate(model, dataset.test.images[:HELD_OUT], v) for v in made[:RATED]]
-            rows.append({"repeat": repeat, "way": name, "seconds": seconds, "fooling_rate": sum(rates) / len(rates)})
+            rows.append(
+                {"repeat": repeat, "way": name, "seconds": seconds, "fooling_rate": sum(rates) / len(rates)}
+            )
             print(rows[-1], file=sys.stderr)
     by = {name: [r for r in rows if r["way"] == name] for name in ways}
     last = by["short, batched"]
-    ratios = {n: spread([a["seconds"] / b["seconds"] for a, b in zip(found, last, strict=True)]) for n, found in by.items()}
+    ratios = {
+        n: spread([a["seconds"] / b["seconds"] for a, b in zip(found, last, strict=True)])
+        for n, found in by.items()
+    }
     body = {
-        n: {"seconds": spread([r["seconds"] for r in f]), "fooling_rate": spread([r["fooling_rate"] for r in f])} for n, f in by.items()
+        n: {
+            "seconds": spread([r["seconds"] for r in f]),
+            "fooling_rate": spread([r["fooling_rate"] for r in f]),
+        }
+        for n, f in by.items()
     }
     save("uap_many", {"uaps": MOST, "threads": 1, "ways": body, "times_as_long": ratios, "rows": rows})
 

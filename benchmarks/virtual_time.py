@@ -1,5 +1,5 @@
-"""Threads in virtual time: exactly one runs at any moment, and ``sleep`` takes no real seconds. Real code, which knows nothing of it, runs
-in them as it is."""
+"""Threads in virtual time: exactly one runs at any moment, and ``sleep`` takes no real seconds. Real code,
+which knows nothing of it, runs in them as it is."""
 
 import heapq
 import itertools

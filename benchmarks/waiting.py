@@ -2,9 +2,10 @@
 
     python benchmarks/waiting.py [--runs 3]
 
-Each from the start of the command, in a process of its own, on an idle machine: until ``--version`` and ``--help`` have ended (ten times as
-often as the rest); until an audit of ``digits`` has ended, with and without Ray, in a new store each time; of ``zooaudit serve`` on that
-store until its first line, its ``ready`` line, and the console's page.
+Each from the start of the command, in a process of its own, on an idle machine: until ``--version`` and
+``--help`` have ended (ten times as often as the rest); until an audit of ``digits`` has ended, with and
+without Ray, in a new store each time; of ``zooaudit serve`` on that store until its first line, its ``ready``
+line, and the console's page.
 """
 
 import argparse
@@ -26,7 +27,9 @@ LIMIT_S = 600
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=3)
     runs = parser.parse_args().runs
     found: dict[str, list[float]] = {}
@@ -36,7 +39,9 @@ def main() -> None:
         for i in range(runs):
             for name, more in {"without Ray": ["--farm", "serial"], "on Ray": []}.items():
                 store = f"{folder}/{name.replace(' ', '-')}-{i}"
-                took = seconds("audit", "--recipe", "digits", "--store", store, "--out", f"{store}-report", *more)
+                took = seconds(
+                    "audit", "--recipe", "digits", "--store", store, "--out", f"{store}-report", *more
+                )
                 found.setdefault(f"audit, {name}", []).append(took)
             for what, took in served(f"{folder}/on-Ray-{i}", Path(folder, f"data-{i}")).items():
                 found.setdefault(f"serve, {what}", []).append(took)
@@ -51,11 +56,14 @@ def seconds(*words: str) -> float:
 
 
 def served(store: str, data: Path) -> dict[str, float]:
-    """Seconds until the service says its first line, says that it is ready, and gives the console's page; and until it has ended."""
+    """Seconds until the service says its first line, says that it is ready, and gives the
+    console's page; and until it has ended."""
     port = free_port()
     command = [*ZOOAUDIT, "serve", "--store", store, "--data", str(data), "--open", "--port", str(port)]
     started, found = time.perf_counter(), dict[str, float]()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
     try:
         assert process.stdout is not None
         for line in process.stdout:

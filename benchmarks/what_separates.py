@@ -1,13 +1,15 @@
-"""What tells piracy models from innocent ones: which models an encoder learnt from, which half of the fingerprint, UAP subspaces.
+"""What tells piracy models from innocent ones: which models an encoder learnt from, which half of the
+fingerprint, UAP subspaces.
 
     python benchmarks/what_separates.py --store STORE [--recipe fmnist-paper]
 
-The store holds the outcomes of `zooaudit study all`; nothing is asked or trained but encoders. These numbers explain a zoo that results
-were reported on, after the fact: what they suggest must be tried on another one. Each AUC is of three starts of the encoder:
+The store holds the outcomes of `zooaudit study all`; nothing is asked or trained but encoders. These numbers
+explain a zoo that results were reported on, after the fact: what they suggest must be tried on another one.
+Each AUC is of three starts of the encoder:
 
-    learnt from     the encoder models of one architecture, and of all
-    halves          the clean answers in the place of the perturbed ones, the other way round, and both as they are
-    subspace        UAPs of victim and suspects: cosines, and figure 2 with the victim's profile from UAPs that the basis has not seen
+    learnt from     the encoder models of one architecture, and of all halves          the clean answers in
+    the place of the perturbed ones, the other way round, and both as they are subspace        UAPs of victim
+    and suspects: cosines, and figure 2 with the victim's profile from UAPs that the basis has not seen
 """
 
 import argparse
@@ -33,7 +35,9 @@ HALVES = {"both": (0, 1), "clean only": (0, 0), "perturbed only": (1, 1)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", required=True)
     parser.add_argument("--recipe", default="fmnist-paper")
     args = parser.parse_args()
@@ -45,15 +49,21 @@ def main() -> None:
         "recipe": recipe.name,
         "seed": recipe.seed,
         "suspects": {str(role): sum(s.role is role for s in bench.suspects) for role in FAMILIES},
-        "learnt_from": [learnt_from(bench.cohort, config, chosen) for config in encoders for chosen in choices],
-        "halves": [{"half": half} | found(only(bench.cohort, half), config) for half in HALVES for config in encoders],
+        "learnt_from": [
+            learnt_from(bench.cohort, config, chosen) for config in encoders for chosen in choices
+        ],
+        "halves": [
+            {"half": half} | found(only(bench.cohort, half), config) for half in HALVES for config in encoders
+        ],
         "subspace": subspace(bench),
     }
     save("what_separates", body)
 
 
 def learnt_from(cohort: Cohort, config: EncoderConfig, architectures: tuple[str, ...]) -> dict[str, Any]:
-    return {"architectures": list(architectures) or "all"} | found(cohort, replace(config, architectures=architectures))
+    return {"architectures": list(architectures) or "all"} | found(
+        cohort, replace(config, architectures=architectures)
+    )
 
 
 def only(cohort: Cohort, half: str) -> Cohort:
@@ -80,13 +90,17 @@ def subspace(bench: Bench) -> dict[str, Any]:
     unseen: dict[str, list[float]] = {}
     for role in FAMILIES:
         for architecture in bench.recipe.zoo.architectures:
-            for spec in [s for s in bench.suspects if s.role is role and s.architecture == architecture][:MODELS_PER_CELL]:
+            for spec in [s for s in bench.suspects if s.role is role and s.architecture == architecture][
+                :MODELS_PER_CELL
+            ]:
                 uaps = _uaps(bench, spec.id)
                 first.setdefault(str(role), []).append(float(profile(uaps, own)[0]))
                 unseen.setdefault(str(role), []).append(held_out(own, uaps))
     means = {role: sum(v) / len(v) for role, v in unseen.items()}
     return {
-        "victims_own_mean_cosine": float((cosines.sum() - cosines.trace()) / (cosines.numel() - len(cosines))),
+        "victims_own_mean_cosine": float(
+            (cosines.sum() - cosines.trace()) / (cosines.numel() - len(cosines))
+        ),
         "cosine_with_the_first_direction": {role: spread(v) for role, v in first.items()},
         "inconsistency_held_out": {role: spread(v) for role, v in unseen.items()},
         "ratio_held_out": means[str(Role.HOMOLOGOUS)] / means[str(Role.PIRACY)],
@@ -100,7 +114,8 @@ def profile(uaps: Tensor, basis_of: Tensor) -> Tensor:
 
 
 def held_out(victim: Tensor, suspect: Tensor) -> float:
-    """Figure 2's D with the basis from one half of the victim's UAPs and its profile from the other; mean of both ways."""
+    """Figure 2's D with the basis from one half of the victim's UAPs and its profile from
+    the other; mean of both ways."""
     halves = (victim[::2], victim[1::2])
     ways = [(profile(own, basis) - profile(suspect, basis)).norm() for basis, own in (halves, halves[::-1])]
     return float(sum(ways) / 2)

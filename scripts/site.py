@@ -1,7 +1,9 @@
-"""Hooks of MkDocs: what the site has beside docs/, and links as they work in the repository made to fit the site.
+"""Hooks of MkDocs: what the site has beside docs/, and links as they work in the repository
+made to fit the site.
 
-README.md is the first page, cluster/README.md and others are pages too; a file of the repository that a page links to comes with the site,
-under ``files/``. The notebook is shown as a page, and the command line's options are written from its parser.
+README.md is the first page, cluster/README.md and others are pages too; a file of the repository that a page
+links to comes with the site, under ``files/``. The notebook is shown as a page, and the command line's
+options are written from its parser.
 """
 
 import argparse
@@ -32,7 +34,8 @@ LINK = re.compile(r"(?P<text>!?\[(?:[^\[\]]|\[[^\]]*\])*\])\((?P<target>[^)\s]+)
 
 
 def on_config(config: Any) -> Any:
-    """Put pages for developers that lie in the repository's root into the order of pages, those that are there."""
+    """Put pages for developers that lie in the repository's root into the order of pages,
+    those that are there."""
     (developers,) = (section["Developers"] for section in config.nav if "Developers" in section)
     known = [page for entry in developers if isinstance(entry, dict) for page in entry.values()]
     for place in ("CONTRIBUTING.md", "SECURITY.md"):
@@ -47,11 +50,19 @@ def on_files(files: Files, config: Any) -> Files:
         if (ROOT / place).exists():
             files.append(File.generated(config, page, content=(ROOT / place).read_text(encoding="utf-8")))
     notebook = Path(config.docs_dir) / NOTEBOOK
-    files.append(File.generated(config, NOTEBOOK.replace(".ipynb", ".md"), content=shown(json.loads(notebook.read_text()))))
+    files.append(
+        File.generated(
+            config, NOTEBOOK.replace(".ipynb", ".md"), content=shown(json.loads(notebook.read_text()))
+        )
+    )
     for page in files.documentation_pages():
         for link in LINK.finditer(page.content_string):
             place = _place(page.src_uri, link["target"].partition("#")[0])
-            if "://" not in link["target"] and _comes_along(place) and not files.get_file_from_path(f"files/{place}"):
+            if (
+                "://" not in link["target"]
+                and _comes_along(place)
+                and not files.get_file_from_path(f"files/{place}")
+            ):
                 files.append(File.generated(config, f"files/{place}", abs_src_path=str(ROOT / place)))
     return files
 
@@ -61,7 +72,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     text = re.sub(r"^<!-- (?:table: .*|end|/table) -->$", "", markdown, flags=re.MULTILINE)
     if OPTIONS in text:
         text = text.replace(OPTIONS, every_option())
-    return _outside_code(text, lambda part: LINK.sub(lambda link: _linked(link, page.file.src_uri), _spaced(part)))
+    return _outside_code(
+        text, lambda part: LINK.sub(lambda link: _linked(link, page.file.src_uri), _spaced(part))
+    )
 
 
 def _place(page: str, target: str) -> str:
@@ -86,8 +99,11 @@ def _linked(link: re.Match[str], page: str) -> str:
         place = "docs/decisions/0001-architecture.md"  # the first; the others are beside it
     if place == f"docs/{NOTEBOOK}":
         place = place.replace(".ipynb", ".md")
-    site = PAGES.get(place) or (place.removeprefix("docs/") if place.startswith("docs/") else f"files/{place}")
-    return f"{link['text']}({posixpath.relpath(site, posixpath.dirname(page) or '.')}{'#' + anchor if anchor else ''})"
+    site = PAGES.get(place) or (
+        place.removeprefix("docs/") if place.startswith("docs/") else f"files/{place}"
+    )
+    to = posixpath.relpath(site, posixpath.dirname(page) or ".") + (f"#{anchor}" if anchor else "")
+    return f"{link['text']}({to})"
 
 
 def _outside_code(text: str, change: Callable[[str], str]) -> str:
@@ -102,7 +118,12 @@ def _spaced(text: str) -> str:
     done: list[str] = []
     for line in lines:
         before = done[-1] if done else ""
-        if item.match(line) and before.strip() and not item.match(before) and not before.startswith((" ", ">", "|")):
+        if (
+            item.match(line)
+            and before.strip()
+            and not item.match(before)
+            and not before.startswith((" ", ">", "|"))
+        ):
             done.append("")
         done.append(line)
     return "\n".join(done)
@@ -127,7 +148,9 @@ def shown(notebook: dict[str, Any]) -> str:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if png := data.get("image/png"):
-                parts.append(f'<img alt="What this cell draws" src="data:image/png;base64,{"".join(png).strip()}">')
+                parts.append(
+                    f'<img alt="What this cell draws" src="data:image/png;base64,{"".join(png).strip()}">'
+                )
             elif text := "".join(output.get("text", data.get("text/plain", ""))):
                 parts.append(f"```text\n{text.rstrip()}\n```")
     return "\n\n".join(parts) + "\n"

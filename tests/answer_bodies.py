@@ -15,7 +15,9 @@ Writer = Callable[[Tensor], bytes]
 
 def _table(rows: Tensor) -> pa.Table:
     query = list(reversed(range(len(rows))))
-    return pa.table({"query": query, "probabilities": pa.array(rows.flip(0).tolist(), pa.list_(pa.float32()))})
+    return pa.table(
+        {"query": query, "probabilities": pa.array(rows.flip(0).tolist(), pa.list_(pa.float32()))}
+    )
 
 
 def _csv(rows: Tensor) -> bytes:
@@ -48,7 +50,12 @@ def _npy(rows: Tensor) -> bytes:
 
 WRITERS: dict[str, tuple[str, Writer]] = {
     "CSV": (".csv", _csv),
-    "JSON by query": (".json", lambda r: json.dumps([{"query": i, "probabilities": row} for i, row in enumerate(r.tolist())]).encode()),
+    "JSON by query": (
+        ".json",
+        lambda r: json.dumps(
+            [{"query": i, "probabilities": row} for i, row in enumerate(r.tolist())]
+        ).encode(),
+    ),
     "JSON in order": (".json", lambda r: json.dumps({"answers": r.tolist()}).encode()),
     "Parquet": (".parquet", _parquet),
     "Arrow": (".arrow", _arrow),

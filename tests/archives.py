@@ -30,12 +30,20 @@ class Bomb:
         return os.system, (f"touch {self.marker}",)
 
 
-def rewrite(source: Path, target: Path, changes: dict[str, Callable[[bytes], bytes] | None], extra: dict[str, bytes] | None = None) -> Path:
-    """Copy an archive with some members changed (None: left out) and ``extra`` ones added, as an attacker would."""
+def rewrite(
+    source: Path,
+    target: Path,
+    changes: dict[str, Callable[[bytes], bytes] | None],
+    extra: dict[str, bytes] | None = None,
+) -> Path:
+    """Copy an archive with some members changed (None: left out) and ``extra`` ones added,
+    as an attacker would."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         top = old.namelist()[0].split("/")[0]
         names = {n.partition("/")[2] for n in old.namelist()}
-        assert changes.keys() <= names, f"{changes.keys() - names} is not in a .pt2 file of this torch: change the test"
+        assert changes.keys() <= names, (
+            f"{changes.keys() - names} is not in a .pt2 file of this torch: change the test"
+        )
         for member in old.namelist():
             change = changes.get(member.partition("/")[2], lambda content: content)
             if change is not None:

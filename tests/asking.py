@@ -1,4 +1,5 @@
-"""Suspects behind APIs, asked as ``zooaudit score`` asks them: by the transport that it opens, a ledger of the test's."""
+"""Suspects behind APIs, asked as ``zooaudit score`` asks them: by the transport that it
+opens, a ledger of the test's."""
 
 import functools
 from collections.abc import Iterator
@@ -50,11 +51,19 @@ class Asking:
 
 
 @contextmanager
-def asking(folder: Path, settings: dict[str, Any], budget: int = 10_000, name: str = "l.sqlite") -> Iterator[Asking]:
+def asking(
+    folder: Path, settings: dict[str, Any], budget: int = 10_000, name: str = "l.sqlite"
+) -> Iterator[Asking]:
     """A suspect by its settings; waits between attempts are short."""
     remote = remote_of({"patience_s": 20, **settings}, CLASSES)
     transport, closing = opened(remote)
     said: list[str] = []
     with Ledger(folder / name, remote.about, budget) as ledger:
-        yield Asking(ApiBlackBox(remote, ledger, transport, rate_limit=RateLimit(remote.rate, first_s=0.01), say=said.append), ledger, said)
+        yield Asking(
+            ApiBlackBox(
+                remote, ledger, transport, rate_limit=RateLimit(remote.rate, first_s=0.01), say=said.append
+            ),
+            ledger,
+            said,
+        )
     closing.close()

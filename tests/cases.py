@@ -37,7 +37,9 @@ def case_store(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def scored(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> dict[str, Any]:
+def scored(
+    case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> dict[str, Any]:
     """A copy of the victim with a little noise, scored."""
     monkeypatch.syspath_prepend(str(tmp_path))
     capsys.readouterr()
@@ -49,13 +51,20 @@ def scored(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
 def kit_of(case_store: Path) -> Artifact:
     """The kit that the audit made, not one that a test tampered with."""
     artifacts = open_store(str(case_store))
-    return find_kit(artifacts, next(k for k in artifacts.ids("kit") if "framed" not in artifacts.load("kit", k).meta["facts"]))
+    return find_kit(
+        artifacts,
+        next(k for k in artifacts.ids("kit") if "framed" not in artifacts.load("kit", k).meta["facts"]),
+    )
 
 
 def suspect(case_store: Path, folder: Path, role: str) -> list[str]:
     """Options of ``score`` for a model of the zoo, as a stranger's file."""
     artifacts = open_store(str(case_store))
-    specs = {i: artifacts.load("model", i).meta["spec"] for i in artifacts.ids("model") if i.startswith(f"{role}-B")}
+    specs = {
+        i: artifacts.load("model", i).meta["spec"]
+        for i in artifacts.ids("model")
+        if i.startswith(f"{role}-B")
+    }
     id_ = next(i for i, spec in specs.items() if spec["group"] == "suspect")
     (folder / f"{role}.safetensors").write_bytes(artifacts.load("model", id_).read(WEIGHTS))
     (folder / "strangers_nets.py").write_text(FACTORY.format(architecture="B"))
@@ -69,7 +78,11 @@ def copied(case_store: Path) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for weights in model.parameters():
-            weights += 0.01 * weights.std() * torch.randn(weights.shape, generator=generator) if weights.numel() > 1 else 0
+            weights += (
+                0.01 * weights.std() * torch.randn(weights.shape, generator=generator)
+                if weights.numel() > 1
+                else 0
+            )
     return model
 
 
@@ -82,11 +95,15 @@ def stolen(case_store: Path, folder: Path) -> list[str]:
 
 
 def exported(case_store: Path, id_: str, out: Path, *options: str) -> Path:
-    assert main(["evidence", "export", str(out), "--store", str(case_store), "--evidence", id_, *options]) == 0
+    assert (
+        main(["evidence", "export", str(out), "--store", str(case_store), "--evidence", id_, *options]) == 0
+    )
     return out
 
 
-def verified(capsys: Capture, pack: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, Any]]:
+def verified(
+    capsys: Capture, pack: Path, *options: str
+) -> tuple[int, dict[str, bool | None], dict[str, Any]]:
     capsys.readouterr()
     code = main(["evidence", "verify", str(pack), "--json", "--farm", "serial", *options])
     data = json.loads(capsys.readouterr().out)

@@ -1,4 +1,5 @@
-"""Shared fixtures: the digits, a tiny trained model, the same model exported, a finished audit, and stores."""
+"""Shared fixtures: the digits, a tiny trained model, the same model exported, a finished
+audit, and stores."""
 
 import uuid
 from collections.abc import Iterator
@@ -29,9 +30,13 @@ from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, build
 
 settings.register_profile(
-    "zooaudit", derandomize=True, deadline=None, max_examples=50, database=None,
+    "zooaudit",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
+)
 settings.load_profile("zooaudit")
 
 
@@ -102,7 +107,9 @@ def learnt(built: BuiltModel) -> nn.Module:
 def exported(learnt: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``learnt`` as a .pt2 file with a dynamic batch dimension, as a user would make it."""
     path = tmp_path_factory.mktemp("exported") / "model.pt2"
-    program = torch.export.export(learnt, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(
+        learnt, (torch.zeros(2, 1, 8, 8),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
     torch.export.save(program, path)
     return path
 

@@ -1,4 +1,5 @@
-"""The console in a real browser, for its tests: a service, a browser, a page with a key; what axe-core says of it."""
+"""The console in a real browser, for its tests: a service, a browser, a page with a key;
+what axe-core says of it."""
 
 import importlib.resources
 import re
@@ -68,7 +69,16 @@ def desk(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterat
         entries += entry
     (folder / "keys.toml").write_text(entries)
     named = (stranger.url.removeprefix("http://"), "127.0.0.1:9")
-    auditor = Auditor(Settings(str(folder / "store"), (), folder / "keys.toml", data=folder / "data", suspects=named, model_bytes=2**20))
+    auditor = Auditor(
+        Settings(
+            str(folder / "store"),
+            (),
+            folder / "keys.toml",
+            data=folder / "data",
+            suspects=named,
+            model_bytes=2**20,
+        )
+    )
     app = make_app(auditor._settings, audits=InProcess(auditor))
     with TestClient(app), listening(app) as address:
         yield Desk(address, kit, id_, keys, folder, app)
@@ -96,8 +106,14 @@ def page(browser: Browser, desk: Desk) -> Iterator[Page]:
     sign_in(made, desk)
     yield made
     context.close()
-    refusals = ("the server responded with a status of 4", "net::ERR_", "the server responded with a status of 503")
-    assert [c for c in complaints if not any(r in c for r in refusals)] == [], "what is refused is said on the page"
+    refusals = (
+        "the server responded with a status of 4",
+        "net::ERR_",
+        "the server responded with a status of 503",
+    )
+    assert [c for c in complaints if not any(r in c for r in refusals)] == [], (
+        "what is refused is said on the page"
+    )
 
 
 def sign_in(page: Page, desk: Desk, key: str = "all") -> None:
@@ -126,16 +142,23 @@ def violations(page: Page) -> list[str]:
     source = (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text()
     page.evaluate(source)
     found = page.evaluate("(tags) => axe.run(document, {runOnly: {type: 'tag', values: tags}})", RULES)
-    return [f"{v['id']}: {v['help']}: {n['html'][:200]} {n['failureSummary'][:200]}" for v in found["violations"] for n in v["nodes"]]
+    return [
+        f"{v['id']}: {v['help']}: {n['html'][:200]} {n['failureSummary'][:200]}"
+        for v in found["violations"]
+        for n in v["nodes"]
+    ]
 
 
 def too_few_twins(desk: Desk) -> str:
     """Another kit, which accuses nobody: its id."""
-    return save_kit(open_store(str(desk.folder / "store")), replace(desk.kit, twin_test=make_twin_test(twins=9))).id
+    return save_kit(
+        open_store(str(desk.folder / "store")), replace(desk.kit, twin_test=make_twin_test(twins=9))
+    ).id
 
 
 class Wire:
-    """The network between the page and one path: may be cut, or the service behind it stopped; counts what goes over it."""
+    """The network between the page and one path: may be cut, or the service behind it
+    stopped; counts what goes over it."""
 
     def __init__(self, page: Page, path: str, method: str = "GET") -> None:
         self.cut, self.stopped, self.seen, self._method = False, False, 0, method

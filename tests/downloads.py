@@ -1,5 +1,5 @@
-"""A download of published models, as small as real nets are: torchvision's MobileNetV2 with weights at random, and the images of CIFAR-10's
-binary version, labelled by the victim."""
+"""A download of published models, as small as real nets are: torchvision's MobileNetV2 with weights at
+random, and the images of CIFAR-10's binary version, labelled by the victim."""
 
 import json
 from pathlib import Path
@@ -18,12 +18,19 @@ TUNED, PRUNED = f"{VICTIM}->finetune(0)", f"{VICTIM}->fineprune(1)"
 MISSING = f"{VICTIM}->finetune(2)"
 INNOCENTS = ("train(mobilenet_v2,CIFAR10,16)", "train(mobilenet_v2,CIFAR10C,17)")
 TINY = Benchmark(
-    "SACBenchmark", "CIFAR10", 10, 32, 0.5,
+    "SACBenchmark",
+    "CIFAR10",
+    10,
+    32,
+    0.5,
     (
-        Pair(VICTIM, TUNED, "finetune", True), Pair(VICTIM, PRUNED, "fineprune", True), Pair(VICTIM, MISSING, "finetune", True),
-        Pair(VICTIM, INNOCENTS[0], "trained on CIFAR10", False), Pair(VICTIM, INNOCENTS[1], "trained on CIFAR10C", False, ("transfer",)),
+        Pair(VICTIM, TUNED, "finetune", True),
+        Pair(VICTIM, PRUNED, "fineprune", True),
+        Pair(VICTIM, MISSING, "finetune", True),
+        Pair(VICTIM, INNOCENTS[0], "trained on CIFAR10", False),
+        Pair(VICTIM, INNOCENTS[1], "trained on CIFAR10C", False, ("transfer",)),
     ),
-)  # fmt: skip
+)
 """SACBench with five models, one of which is never there."""
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -57,29 +64,46 @@ def noisy(weights: dict[str, Tensor], share: float = 0.01) -> dict[str, Tensor]:
     """A little fine-tuned."""
     dice = torch.Generator().manual_seed(1)
     return {
-        n: t + share * t.std() * torch.randn(t.shape, generator=dice) if t.ndim > 1 and t.is_floating_point() else t.clone()
+        n: (
+            t + share * t.std() * torch.randn(t.shape, generator=dice)
+            if t.ndim > 1 and t.is_floating_point()
+            else t.clone()
+        )
         for n, t in weights.items()
     }
 
 
-def put(folder: Path, name: str, weights: dict[str, Tensor], benchmark: str = "SACBenchmark", **config: Any) -> Path:
+def put(
+    folder: Path, name: str, weights: dict[str, Tensor], benchmark: str = "SACBenchmark", **config: Any
+) -> Path:
     """One published model, as timm puts it on the hub; returns its folder."""
     place = folder / f"{benchmark}-{hub_name(name)}"
     place.mkdir(parents=True)
     save_file({n: t.contiguous() for n, t in weights.items()}, place / "model.safetensors")
-    data = {"crop_mode": "center", "input_size": [3, 32, 32], "num_classes": 10, "mean": MEAN, "std": STD} | config
-    (place / "config.json").write_text(json.dumps({"num_classes": data["num_classes"], "pretrained_cfg": data}))
+    data = {
+        "crop_mode": "center",
+        "input_size": [3, 32, 32],
+        "num_classes": 10,
+        "mean": MEAN,
+        "std": STD,
+    } | config
+    (place / "config.json").write_text(
+        json.dumps({"num_classes": data["num_classes"], "pretrained_cfg": data})
+    )
     return place
 
 
 def images(folder: Path, victim: nn.Module, wrong: int = 20) -> None:
-    """CIFAR-10's binary version with ten images a training batch and eighty to test by; of these ``wrong`` are labelled wrongly."""
+    """CIFAR-10's binary version with ten images a training batch and eighty to test by; of
+    these ``wrong`` are labelled wrongly."""
     folder.mkdir(parents=True)
     dice = torch.Generator().manual_seed(5)
     for name in FILES:
         if name == NAMES:
             continue
-        pixels = torch.randint(0, 256, (80 if name in TEST else 10, 3, 32, 32), dtype=torch.uint8, generator=dice)
+        pixels = torch.randint(
+            0, 256, (80 if name in TEST else 10, 3, 32, 32), dtype=torch.uint8, generator=dice
+        )
         with torch.no_grad():
             mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
             labels = victim((pixels.float() / 255 - mean) / std).argmax(1)

@@ -1,4 +1,5 @@
-"""One finished audit of the digits, made as a user makes it: for all tests that need one, and do not look at how it is made."""
+"""One finished audit of the digits, made as a user makes it: for all tests that need one,
+and do not look at how it is made."""
 
 import json
 import shutil
@@ -22,7 +23,8 @@ MODELS = len(planned(DIGITS, DOMAINS["digits"]).specs)
 
 @dataclass(frozen=True)
 class Finished:
-    """A store that a run named digits has finished in, its report, and what it counted. Nothing in it may be changed: see ``own_store``."""
+    """A store that a run named digits has finished in, its report, and what it counted. Nothing in it may be
+    changed: see ``own_store``."""
 
     store: Path
     report: Path
@@ -41,7 +43,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ZOOAUDIT_LEASE_SECONDS", "100000")  # one pulse, however long it takes
         before = collect_with(made.notebook)
-        code = main(["audit", "--recipe", "digits", "--farm", "serial", "--store", str(made.store), "--out", str(made.report)])
+        code = main(
+            [
+                "audit",
+                "--recipe",
+                "digits",
+                "--farm",
+                "serial",
+                "--store",
+                str(made.store),
+                "--out",
+                str(made.report),
+            ]
+        )
         collect_with(before)
     assert code == 0
     kept = state(folder)
@@ -57,4 +71,8 @@ def own_store(finished: Finished, tmp_path: Path) -> Path:
 
 def state(folder: Path) -> dict[str, tuple[int, int]]:
     """When each file was written, and its size."""
-    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_size)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }

@@ -1,5 +1,5 @@
-"""The shell commands of the how-to pages, and what their readers have: a folder of photographs, a folder of transformers', packages, other
-people's models."""
+"""The shell commands of the how-to pages, and what their readers have: a folder of photographs, a folder of
+transformers', packages, other people's models."""
 
 import contextlib
 import io
@@ -28,9 +28,21 @@ from zooaudit.data.resolve import load_digits
 from zooaudit.zoo import call_training, own_training
 
 READERS = (
-    "README.md", "docs/install.md", "docs/digits.md", "docs/your-model.md", "docs/score.md", "docs/evidence.md", "docs/serve.md",
-    "docs/mlserver.md", "docs/s3.md", "docs/studies.md", "docs/results.md", "docs/costs.md", "docs/cluster.md", "docs/recipes.md",
-)  # fmt: skip
+    "README.md",
+    "docs/install.md",
+    "docs/digits.md",
+    "docs/your-model.md",
+    "docs/score.md",
+    "docs/evidence.md",
+    "docs/serve.md",
+    "docs/mlserver.md",
+    "docs/s3.md",
+    "docs/studies.md",
+    "docs/results.md",
+    "docs/costs.md",
+    "docs/cluster.md",
+    "docs/recipes.md",
+)
 """Pages whose reader has a net of their own and images of one size."""
 PAGES = (*READERS, "docs/models.md", "docs/data.md", "docs/apis.md")
 NAMES = tuple(str(i + 1) for i in range(10))
@@ -59,7 +71,11 @@ def commands(page: str) -> list[Command]:
 
 def block(page: str, start: str) -> str:
     """The TOML block of a page that begins so."""
-    (found,) = (b for b in re.findall(r"^```toml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE) if b.startswith(start))
+    (found,) = (
+        b
+        for b in re.findall(r"^```toml\n(.*?)^```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE)
+        if b.startswith(start)
+    )
     return found
 
 
@@ -77,7 +93,8 @@ class Town:
     """A folder in which the commands of some pages are run.
 
     Attributes:
-        places: what stands in the place of something that a page names; the rest of a command is as it is on the page.
+        places: what stands in the place of something that a page names; the rest of a
+            command is as it is on the page.
         known: of a place whose content is known only later.
         said: by commands that were run beforehand.
     """
@@ -115,7 +132,8 @@ class Town:
 
 @contextmanager
 def here(folder: Path) -> Iterator[None]:
-    """In that folder, with its packages and no other folder's; twins are trained in this process, by the program that trains them."""
+    """In that folder, with its packages and no other folder's; twins are trained in this process, by the
+    program that trains them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
@@ -127,8 +145,15 @@ def here(folder: Path) -> Iterator[None]:
             del sys.modules[name]
 
 
-def at_once(command: Sequence[str], folder: Path, log: Path, limits: object, environment: Mapping[str, str] | None = None) -> Any:
-    """In place of a process of its own, which tests/test_own_training.py starts: nineteen times torch and transformers take a minute."""
+def at_once(
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    limits: object,
+    environment: Mapping[str, str] | None = None,
+) -> Any:
+    """In place of a process of its own, which tests/test_own_training.py starts: nineteen times torch and
+    transformers take a minute."""
     assert command[3] == "zooaudit.zoo.call_training"
     function, seed, threads, data, out = command[4:]
     log.write_bytes(b"")
@@ -142,11 +167,15 @@ def at_once(command: Sequence[str], folder: Path, log: Path, limits: object, env
 def digits() -> dict[str, tuple[Tensor, Tensor]]:
     """uint8 ``[n, 8, 8]`` and labels of two splits."""
     data = load_digits()
-    return {name: (part.images[:n, 0], part.labels[:n]) for name, part, n in (("train", data.train, 800), ("test", data.test, 300))}
+    return {
+        name: (part.images[:n, 0], part.labels[:n])
+        for name, part, n in (("train", data.train, 800), ("test", data.test, 300))
+    }
 
 
 def photographs(folder: Path, all_sizes: bool) -> None:
-    """JPEGs of all sizes, in class folders called by numbers; or PNGs of one size, in folders whose order is plain."""
+    """JPEGs of all sizes, in class folders called by numbers; or PNGs of one size, in
+    folders whose order is plain."""
     dice = np.random.default_rng(0)
     for split, (images, labels) in digits().items():
         for i, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
@@ -170,7 +199,8 @@ def read_out(model, head, images, labels, give):
     hook.remove()
     features = torch.cat([seen[0], torch.ones(len(images), 1)], 1)
     wanted = nn.functional.one_hot(labels, head.out_features).float() * 8 - 4
-    weights = torch.linalg.solve(features.T @ features + 0.1 * torch.eye(features.shape[1]), features.T @ wanted).T
+    gram = features.T @ features + 0.1 * torch.eye(features.shape[1])
+    weights = torch.linalg.solve(gram, features.T @ wanted).T
     with torch.no_grad():
         head.weight.copy_(weights[:, :-1])
         head.bias.copy_(weights[:, -1])
@@ -188,7 +218,9 @@ def train(images, labels, seed):
     return read_out(model, model[3], images, labels, lambda model, images: model(images))
 """
 )
-VIT = READOUT + '''
+VIT = (
+    READOUT
+    + """
 from transformers import ViTConfig, ViTForImageClassification
 
 NAMES = [str(i + 1) for i in range(10)]
@@ -196,12 +228,14 @@ NAMES = [str(i + 1) for i in range(10)]
 def train(images, labels, seed):
     torch.manual_seed(seed)
     config = ViTConfig(
-        hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64, image_size=16, patch_size=4, num_channels=1,
+        hidden_size=64, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64,
+        image_size=16, patch_size=4, num_channels=1,
         id2label=dict(enumerate(NAMES)), label2id={n: i for i, n in enumerate(NAMES)}, initializer_range=0.1,
     )
     model = ViTForImageClassification(config)
     return read_out(model, model.classifier, images, labels, lambda model, images: model(images * 2 - 1))
-'''  # fmt: skip
+"""
+)
 SMALLER = """inherit = "fmnist-quick"
 [zoo]
 references = 5

@@ -1,5 +1,5 @@
-"""Other people's models, as they come to the readers of the how-to pages: each stolen from the victim or not, in a file, a graph, a folder,
-behind a Triton, behind a service of its own, or as answers that came back."""
+"""Other people's models, as they come to the readers of the how-to pages: each stolen from the victim or not,
+in a file, a graph, a folder, behind a Triton, behind a service of its own, or as answers that came back."""
 
 import base64
 import importlib
@@ -33,12 +33,15 @@ def save_folder(model: Any, folder: Path) -> None:
 
 
 def theirs(town: Town, stolen: bool) -> nn.Module:
-    """A suspect for images ``[n, 1, 16, 16]`` in [0, 1], in the order of classes in which the victim was trained."""
+    """A suspect for images ``[n, 1, 16, 16]`` in [0, 1], in the order of classes in which
+    the victim was trained."""
     if not stolen:
         return InRange(independent(), 1, 0).eval()
     with here(town.folder):
         if Path("my-vit").is_dir():
-            return InRange(noisy(transformers.AutoModelForImageClassification.from_pretrained("my-vit"))).eval()
+            return InRange(
+                noisy(transformers.AutoModelForImageClassification.from_pretrained("my-vit"))
+            ).eval()
         return InRange(copied(), 1, 0).eval()
 
 
@@ -52,7 +55,9 @@ def independent() -> nn.Module:
     """Of somebody who had the task's images, and never the victim."""
     with torch.random.fork_rng([]):
         torch.manual_seed(11)
-        model = nn.Sequential(nn.Conv2d(1, 24, 5, 2, 2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24 * 16, 10))
+        model = nn.Sequential(
+            nn.Conv2d(1, 24, 5, 2, 2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24 * 16, 10)
+        )
     return read_out(model, model[4], lambda images: model(images))
 
 
@@ -71,23 +76,36 @@ def read_out(model: nn.Module, head: nn.Module, give: Callable[[Tensor], object]
 def theirs_package(town: Town, stolen: bool) -> None:
     """``theirs.safetensors`` and what builds it."""
     net = "from torch import nn\n\ndef make():\n    return " + (
-        "nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))\n" if stolen
-        else "nn.Sequential(nn.Conv2d(1, 24, 5, 2, 2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24 * 16, 10))\n"
-    )  # fmt: skip
+        "nn.Sequential(nn.Flatten(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))\n"
+        if stolen
+        else (
+            "nn.Sequential(nn.Conv2d(1, 24, 5, 2, 2), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(), nn.Linear(24"
+            " * 16, 10))\n"
+        )
+    )
     if not (town.folder / "their_package").is_dir():
         howto.package(town.folder, "their_package")
     (town.folder / "their_package" / "nets.py").write_text(net)
     model = theirs(town, stolen)
-    save_file({k.removeprefix("inner."): v.contiguous() for k, v in model.state_dict().items()}, town.folder / "theirs.safetensors")
+    save_file(
+        {k.removeprefix("inner."): v.contiguous() for k, v in model.state_dict().items()},
+        town.folder / "theirs.safetensors",
+    )
 
 
 class Columns(nn.Module):
     """Classes in another order, or among more: probabilities, and maybe something else beside them."""
 
     def __init__(
-        self, inner: nn.Module, order: list[int], nhwc: bool = False, scale: float = 1, shift: float = 0, more: bool = False,
+        self,
+        inner: nn.Module,
+        order: list[int],
+        nhwc: bool = False,
+        scale: float = 1,
+        shift: float = 0,
+        more: bool = False,
         logits: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.inner, self.order, self.nhwc, self.scale, self.shift = inner, order, nhwc, scale, shift
         self.more, self.logits = more, logits
@@ -105,9 +123,15 @@ def graph(model: nn.Module, path: Path, nhwc: bool = False, names: tuple[str, ..
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            model.eval(), (torch.zeros(shape),), str(path), dynamo=False, input_names=["x"], output_names=list(names),
-            dynamic_axes={name: {0: "n"} for name in ("x", *names)}, opset_version=17,
-        )  # fmt: skip
+            model.eval(),
+            (torch.zeros(shape),),
+            str(path),
+            dynamo=False,
+            input_names=["x"],
+            output_names=list(names),
+            dynamic_axes={name: {0: "n"} for name in ("x", *names)},
+            opset_version=17,
+        )
 
 
 ODD = [3, 0, 9, 1, 2, 8, 4, 5, 7, 6]
@@ -147,7 +171,9 @@ def folder_of_theirs(town: Town, stolen: bool, name: str = "their-convnext") -> 
     else:
         with torch.random.fork_rng([]):
             torch.manual_seed(5)
-            config = transformers.ResNetConfig(embedding_size=16, hidden_sizes=[32, 128], depths=[1, 1], layer_type="basic", num_channels=1)
+            config = transformers.ResNetConfig(
+                embedding_size=16, hidden_sizes=[32, 128], depths=[1, 1], layer_type="basic", num_channels=1
+            )
             config.num_labels = 10
             model = transformers.ResNetForImageClassification(config)
         read_out(model, model.classifier[1], lambda images: model(images * 2 - 1))
@@ -162,7 +188,11 @@ def timms(town: Town, stolen: bool) -> None:
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         model = timm.create_model("resnet18", num_classes=10, in_chans=1)
-    read_out(model, model.fc, lambda given: model(nn.functional.interpolate(given, (28, 28), mode="bilinear") * 2 - 1))
+    read_out(
+        model,
+        model.fc,
+        lambda given: model(nn.functional.interpolate(given, (28, 28), mode="bilinear") * 2 - 1),
+    )
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, town.folder / "theirs.safetensors")
 
 
@@ -178,21 +208,30 @@ class Served(Triton):
 @contextmanager
 def triton(town: Town, stolen: bool) -> Any:
     """Bytes, channels last, eight images at once."""
-    serving = Served(theirs(town, stolen), "UINT8", [-1, SIDE, SIDE, 1], 255.0, most=8, outputs=[("p", "FP32", [-1, 10])])
+    serving = Served(
+        theirs(town, stolen), "UINT8", [-1, SIDE, SIDE, 1], 255.0, most=8, outputs=[("p", "FP32", [-1, 10])]
+    )
     with over_http(serving) as url:
         yield {"https://models.example/v2/models/shirts/infer": url}
     assert serving.batches and max(serving.batches) <= 8
 
 
 @contextmanager
-def described(town: Town, stolen: bool, model: nn.Module | None = None, shape: tuple[int, ...] = (1, SIDE, SIDE)) -> Any:
+def described(
+    town: Town, stolen: bool, model: nn.Module | None = None, shape: tuple[int, ...] = (1, SIDE, SIDE)
+) -> Any:
     """``theirs.toml`` of a v2 server."""
-    serving = Served(model or theirs(town, stolen), shape=[-1, *shape], most=16, outputs=[("p", "FP32", [-1, 10])])
+    serving = Served(
+        model or theirs(town, stolen), shape=[-1, *shape], most=16, outputs=[("p", "FP32", [-1, 10])]
+    )
     if model is not None and isinstance(model, Columns):
         serving.outputs = [("p", "FP32", [-1, len(model.order)])]
     with over_http(serving) as url:
-        (town.folder / "theirs.toml").write_text(block("docs/apis.md", 'url = "https://models.example/v2/models/shirts/infer"').replace(
-            "https://models.example/v2/models/shirts/infer", url))  # fmt: skip
+        (town.folder / "theirs.toml").write_text(
+            block("docs/apis.md", 'url = "https://models.example/v2/models/shirts/infer"').replace(
+                "https://models.example/v2/models/shirts/infer", url
+            )
+        )
         yield {}
 
 
@@ -205,7 +244,9 @@ class Normalised(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        result: Tensor = self.inner(nn.functional.interpolate((images * std + mean).mean(1, keepdim=True), (SIDE, SIDE), mode="area"))
+        result: Tensor = self.inner(
+            nn.functional.interpolate((images * std + mean).mean(1, keepdim=True), (SIDE, SIDE), mode="area")
+        )
         return result
 
 
@@ -223,7 +264,8 @@ def with_background(town: Town, stolen: bool) -> Any:
 
 @contextmanager
 def of_the_page(town: Town, stolen: bool) -> Any:
-    """The description of docs/score.md as it stands, but for address, names and pace; the service that it describes."""
+    """The description of docs/score.md as it stands, but for address, names and pace; the
+    service that it describes."""
     model, app = theirs(town, stolen), flask.Flask("theirs")
 
     @app.post("/classify")
@@ -231,7 +273,11 @@ def of_the_page(town: Town, stolen: bool) -> Any:
         assert flask.request.headers["Authorization"] == "Bearer a-key"
         images = torch.cat([read_png(base64.b64decode(one)) for one in flask.request.get_json()["images"]])
         rows = model(images).softmax(1).tolist()
-        return {"results": [{"scores": {f"digit {n}": p for n, p in zip(NAMES, row, strict=True)}} for row in rows]}
+        return {
+            "results": [
+                {"scores": {f"digit {n}": p for n, p in zip(NAMES, row, strict=True)}} for row in rows
+            ]
+        }
 
     with howto.listening(app) as url, pytest.MonkeyPatch.context() as patch:
         patch.setenv("THEIR_KEY", "a-key")
@@ -250,7 +296,9 @@ def answers(town: Town, stolen: bool) -> None:
     town.done("zooaudit kit queries --store store --kit 4f2a --out queries.zip")
     model = theirs(town, stolen)
     with zipfile.ZipFile(town.folder / "queries.zip") as archive:
-        images = torch.cat([read_png(archive.read(n)) for n in sorted(archive.namelist()) if n.endswith(".png")])
+        images = torch.cat(
+            [read_png(archive.read(n)) for n in sorted(archive.namelist()) if n.endswith(".png")]
+        )
     rows = model(images).softmax(1).tolist()
     lines = [f'{i},"{json.dumps(row)}"' for i, row in enumerate(rows)]
     (town.folder / "answers.csv").write_text("query,probabilities\n" + "\n".join(lines) + "\n")

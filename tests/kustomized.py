@@ -1,4 +1,5 @@
-"""What `kubectl kustomize` makes of cluster/kubernetes, for machines without kubectl: resources, components and JSON patches, no more.
+"""What `kubectl kustomize` makes of cluster/kubernetes, for machines without kubectl: resources, components
+and JSON patches, no more.
 
 tests/test_kustomized.py compares the two where kubectl is there.
 """

@@ -56,7 +56,20 @@ CANNOT: dict[str, Callable[[], str]] = {
     "shells": no_shells,
 }
 QUICK = "--quick"
-KINDS = ("long", "processes", "ray", "s3", "serve", "browser", "fuzz", "soak", "chaos", "gpu", "network", "shells")
+KINDS = (
+    "long",
+    "processes",
+    "ray",
+    "s3",
+    "serve",
+    "browser",
+    "fuzz",
+    "soak",
+    "chaos",
+    "gpu",
+    "network",
+    "shells",
+)
 
 
 def add_option(parser: pytest.Parser) -> None:
@@ -92,7 +105,9 @@ class LeftOut:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        self.reasons, self.counts = getattr(node, "workeroutput", {}).get(self.TOLD, (self.reasons, self.counts))
+        self.reasons, self.counts = getattr(node, "workeroutput", {}).get(
+            self.TOLD, (self.reasons, self.counts)
+        )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         ran = ", ".join(f"{k} {n}" for k, n in self.counts.items() if n and k not in self.reasons)

@@ -35,21 +35,35 @@ def shape_of(dataset: Dataset, widths: tuple[int, ...] = (4, 8), hidden: int = 1
 def trained_spec(dataset: Dataset, **changes: Any) -> ModelSpec:
     """A spec of a homologous model that trains in a fraction of a second."""
     fields: dict[str, Any] = {
-        "role": Role.HOMOLOGOUS, "group": Group.SUSPECT, "architecture": "C", "optimiser": "sgd", "batch_size": 32,
-        "data": dataset.digest, "data_fraction": 0.5, "seed": 7, "training": FAST, "shape": shape_of(dataset), "floor": 0.0,
-    }  # fmt: skip
+        "role": Role.HOMOLOGOUS,
+        "group": Group.SUSPECT,
+        "architecture": "C",
+        "optimiser": "sgd",
+        "batch_size": 32,
+        "data": dataset.digest,
+        "data_fraction": 0.5,
+        "seed": 7,
+        "training": FAST,
+        "shape": shape_of(dataset),
+        "floor": 0.0,
+    }
     return ModelSpec(**(fields | changes))
 
 
 def extracted_spec(dataset: Dataset, parent: ModelSpec, **changes: Any) -> ModelSpec:
     """A spec of a model extracted from ``parent``."""
     fields: dict[str, Any] = {
-        "role": Role.PIRACY, "extraction": ATTACK, "parent": parent.id, "parent_split_seed": parent.seed,
-    }  # fmt: skip
+        "role": Role.PIRACY,
+        "extraction": ATTACK,
+        "parent": parent.id,
+        "parent_split_seed": parent.seed,
+    }
     return trained_spec(dataset, **(fields | changes))
 
 
-def narrowest(name: str, image: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 0) -> ModelShape:
+def narrowest(
+    name: str, image: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 0
+) -> ModelShape:
     """The shape of a torchvision net of the least width there is, or of ``width``."""
     blank = (0.5,) * image[0]
     return ModelShape(image, num_classes, blank, blank, (width or WIDTH_STEPS[name],), 1)
@@ -76,7 +90,9 @@ def peer(seed: int, own: float = 0.6) -> Affine:
     with torch.no_grad():
         for weights, extra in zip(model.parameters(), quirk.parameters(), strict=True):
             weights.add_(own * extra)
-        model.linear.bias.sub_(model.linear.weight.sum(1) / 2)  # of images around 0.5, no class is the usual answer
+        model.linear.bias.sub_(
+            model.linear.weight.sum(1) / 2
+        )  # of images around 0.5, no class is the usual answer
     return model
 
 
@@ -96,11 +112,14 @@ TWIN_SEEDS, REFERENCE_SEEDS = range(10, 1000), range(1000, 2000)
 
 
 def make_twin_test(level: float = 0.05, twins: int = 19, references: int = 16, **changes: Any) -> TwinTest:
-    """A twin test of ``peer(0)`` for 4 x 4 images and four classes; its twins are other peers, its references peers with more of their own.
+    """A twin test of ``peer(0)`` for 4 x 4 images and four classes; its twins are other peers, its references
+    peers with more of their own.
 
     ``near(0, k)`` are stolen from it, ``peer(s)`` with s from 2000 on are innocent.
     """
-    images = torch.randint(0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    images = torch.randint(
+        0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5)
+    )
 
     def asked(models: list[Affine], questions: Tensor | None = None) -> Tensor:
         given = [TorchBlackBox(m, 4).ask(to_unit(images) if questions is None else questions) for m in models]
@@ -116,13 +135,26 @@ def make_twin_test(level: float = 0.05, twins: int = 19, references: int = 16, *
     names = ["victim", *(f"twin-{i}" for i in range(1, twins + 1))]
     others = [peer(s, 0.8) for s in REFERENCE_SEEDS[:references]]
     found = TwinTest(
-        images, labels, (NATURAL,) * QUESTIONS, CHECKS, LOOKS, level,
-        tuple(Candidate(n, a) for n, a in zip(names, accuracy, strict=True)), answers,
-        tuple(Reference(f"reference-{i}", "trained") for i in range(references)), asked(others), "peers of the victim",
-        behind(candidates), behind(others),
-    )  # fmt: skip
+        images,
+        labels,
+        (NATURAL,) * QUESTIONS,
+        CHECKS,
+        LOOKS,
+        level,
+        tuple(Candidate(n, a) for n, a in zip(names, accuracy, strict=True)),
+        answers,
+        tuple(Reference(f"reference-{i}", "trained") for i in range(references)),
+        asked(others),
+        "peers of the victim",
+        behind(candidates),
+        behind(others),
+    )
     if others:  # every question is an image of the task, and there are no more of these
-        found = replace(found, predicted=predicted(answers, found.reference_answers, torch.arange(QUESTIONS)), lessons=asked(others))
+        found = replace(
+            found,
+            predicted=predicted(answers, found.reference_answers, torch.arange(QUESTIONS)),
+            lessons=asked(others),
+        )
     return replace(found, **changes)
 
 
@@ -142,9 +174,13 @@ IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def write_parquet(
-    path: Path, images: list[Any], labels: list[Any], metadata: str | None = None,
-    image_type: pa.DataType = IMAGE_TYPE, label_type: pa.DataType | None = None,
-) -> Path:  # fmt: skip
+    path: Path,
+    images: list[Any],
+    labels: list[Any],
+    metadata: str | None = None,
+    image_type: pa.DataType = IMAGE_TYPE,
+    label_type: pa.DataType | None = None,
+) -> Path:
     """A Parquet file of the Hugging Face image convention; ``images`` are bytes, or rows as they stand."""
     rows = [{"bytes": i, "path": None} if isinstance(i, bytes) else i for i in images]
     fields = [("image", image_type), ("label", label_type or pa.int64())]
@@ -160,7 +196,9 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return header + array.astype(np.uint8).tobytes()
 
 
-def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Path:
+def write_idx(
+    folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
+) -> Path:
     """MNIST's four files; images uint8 ``[n, h, w]``."""
     folder.mkdir(parents=True, exist_ok=True)
     for part, (images, labels) in (("train", train), ("t10k", test)):
@@ -170,7 +208,8 @@ def write_idx(folder: Path, train: tuple[np.ndarray, np.ndarray], test: tuple[np
 
 
 def cifar_files(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """CIFAR-10's binary version with three images a file: the fifteen for training, then the three for testing, and their labels."""
+    """CIFAR-10's binary version with three images a file: the fifteen for training, then the three for
+    testing, and their labels."""
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = pixels(18, channels=3, size=32, seed=6), np.arange(18) % 10
     names = [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]

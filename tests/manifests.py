@@ -13,9 +13,24 @@ ROOT = Path(__file__).parent.parent
 CLUSTER = ROOT / "cluster"
 KUBERNETES = CLUSTER / "kubernetes"
 GUIDE = (CLUSTER / "README.md").read_text()
-UNITS = {"m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+UNITS = {
+    "m": 1e-3,
+    "": 1.0,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+    "Ki": 2**10,
+    "Mi": 2**20,
+    "Gi": 2**30,
+    "Ti": 2**40,
+}
 
-PINS = [line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line and line[0] != "#"]
+PINS = [
+    line.split("==")
+    for line in (ROOT / "constraints.txt").read_text().splitlines()
+    if "==" in line and line[0] != "#"
+]
 PINNED = {canonicalize_name(name): version for name, version in PINS}
 
 
@@ -82,18 +97,24 @@ def pods() -> list[Pod]:
 
 
 def _pods(of: str, spec: Object) -> list[Pod]:
-    cluster = NAME if of == "cluster" else f"{NAME}-x7k2p"  # KubeRay names those of a service or a job, another one each time
+    cluster = (
+        NAME if of == "cluster" else f"{NAME}-x7k2p"
+    )  # KubeRay names those of a service or a job, another one each time
     inside = {"zooaudit.io/service": "scoring" if of in {"service", "auditing"} else "audits"}
     groups = [("head", "headgroup", spec["headGroupSpec"])]
     groups += [("worker", g["groupName"], g) for g in spec["workerGroupSpecs"]]
     return [
         Pod(
-            of, name, inside,
-            g["template"]["metadata"].get("labels", {}) | {"ray.io/cluster": cluster, "ray.io/node-type": kind, "ray.io/group": name},
-            g["rayStartParams"], g["template"]["spec"],
+            of,
+            name,
+            inside,
+            g["template"]["metadata"].get("labels", {})
+            | {"ray.io/cluster": cluster, "ray.io/node-type": kind, "ray.io/group": name},
+            g["rayStartParams"],
+            g["template"]["spec"],
         )
         for kind, name, g in groups
-    ]  # fmt: skip
+    ]
 
 
 def amount(quantity: str | int) -> float:
@@ -117,7 +138,9 @@ class Stage:
 
 def stages() -> dict[str, Stage]:
     """The Dockerfile by stage; instructions in upper case, continued lines joined."""
-    text = re.sub(r"^\s*#.*\n", "", (CLUSTER / "Dockerfile").read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    text = re.sub(r"^\s*#.*\n", "", (CLUSTER / "Dockerfile").read_text(), flags=re.MULTILINE).replace(
+        "\\\n", " "
+    )
     found: dict[str, Stage] = {}
     current = Stage("", "")
     given = dict(re.findall(r"^ARG (\w+)=(\S+)$", text.partition("FROM ")[0], re.MULTILINE))

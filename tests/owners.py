@@ -1,4 +1,5 @@
-"""What owners give us: a factory, training functions good and bad, and a script that knows neither torch nor zooaudit."""
+"""What owners give us: a factory, training functions good and bad, and a script that knows
+neither torch nor zooaudit."""
 
 import os
 import random
@@ -27,7 +28,8 @@ def make() -> nn.Module:
 def train(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     """It learns the digits to about .9 in a fraction of a second."""
     print(
-        f"seed {seed}: {len(images)} images of {tuple(images.shape[1:])}, {images.dtype}, {labels.dtype}, threads {torch.get_num_threads()}"
+        f"seed {seed}: {len(images)} images of {tuple(images.shape[1:])}, {images.dtype}, {labels.dtype},"
+        f" threads {torch.get_num_threads()}"
     )
     torch.manual_seed(seed)
     model = make()
@@ -165,7 +167,8 @@ elif what == "talks":
         print("line", i)
     save(out, good)
 elif what == "hangs":  # and so does a child of it, which ignores being asked to end
-    child = subprocess.Popen([sys.executable, "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"])
+    deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", deaf])
     with open(sys.argv[4] + ".part", "w") as file:
         file.write(f"{os.getpid()} {child.pid}")
     os.rename(sys.argv[4] + ".part", sys.argv[4])

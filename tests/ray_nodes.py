@@ -1,6 +1,8 @@
-"""A Ray cluster of several nodes on this machine, each a raylet of its own, started as an operator does: with ``ray start``.
+"""A Ray cluster of several nodes on this machine, each a raylet of its own, started as an
+operator does: with ``ray start``.
 
-Nothing is shared with any other cluster here: free ports, a temporary folder, an authentication token of its own. It ends by process id.
+Nothing is shared with any other cluster here: free ports, a temporary folder, an authentication token of its
+own. It ends by process id.
 """
 
 import json
@@ -33,26 +35,50 @@ class Nodes:
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="zr-", dir="/tmp"))  # short: Unix sockets' names end at 107 characters
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "AWS_", "ZOOAUDIT_")) and k != "PYTHONPATH"}
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="zr-", dir="/tmp")
+        )  # short: Unix sockets' names end at 107 characters
+        kept = {
+            k: v
+            for k, v in os.environ.items()
+            if not k.startswith(("RAY_", "AWS_", "ZOOAUDIT_")) and k != "PYTHONPATH"
+        }
         self.token = secrets.token_hex(32)
-        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"  # as where the virtual environment is activated
-        self._bare = kept | {"PATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
+        path = (  # as where the virtual environment is activated
+            f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
+        )
+        self._bare = kept | {
+            "PATH": path,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": self.token,
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
         self._environment = self._bare | environment
         self.gcs, self.http, client = free_ports(3)
         self.address = f"http://127.0.0.1:{self.http}"
         self.nodes: list[psutil.Process] = []
         self._started = 0
         self._start(
-            ["--head", f"--port={self.gcs}", "--num-cpus=0", f"--dashboard-port={self.http}",
-             "--dashboard-host=127.0.0.1", "--include-dashboard=true", f"--ray-client-server-port={client}"], {},
-        )  # fmt: skip
+            [
+                "--head",
+                f"--port={self.gcs}",
+                "--num-cpus=0",
+                f"--dashboard-port={self.http}",
+                "--dashboard-host=127.0.0.1",
+                "--include-dashboard=true",
+                f"--ray-client-server-port={client}",
+            ],
+            {},
+        )
         self._wait(set())
 
     def add(self, count: int = 1, **environment: str) -> list[psutil.Process]:
         """Start nodes and wait until the cluster knows them; returns their ``ray start`` processes."""
         first = self._started + 1
-        started = [self._start([f"--address=127.0.0.1:{self.gcs}", "--num-cpus=1"], environment) for _ in range(count)]
+        started = [
+            self._start([f"--address=127.0.0.1:{self.gcs}", "--num-cpus=1"], environment)
+            for _ in range(count)
+        ]
         self._wait({f"127.0.0.{n}" for n in range(first, first + count)})
         return started
 
@@ -84,7 +110,9 @@ class Nodes:
 
     def ask(self, path: str) -> Any:
         """A page of the dashboard, as JSON."""
-        request = urllib.request.Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
+        request = urllib.request.Request(
+            self.address + path, headers={"Authorization": f"Bearer {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
 
@@ -93,31 +121,60 @@ class Nodes:
         command, *rest = arguments
         return subprocess.run(
             [*RAY, "job", command, f"--address={self.address}", *rest],
-            env=self._bare, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            env=self._bare,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     def _start(self, arguments: list[str], environment: Mapping[str, str]) -> psutil.Process:
         agent, grpc, metrics, runtime = free_ports(4)
         self._started += 1
-        own = self.folder / str(self._started)  # a folder and an address of its own, as on its own machine: else nodes replace
-        ip = f"127.0.0.{self._started}"  # each other's working directories, and a driver may join another node than its own
+        own = self.folder / str(
+            self._started
+        )  # a folder and an address of its own, as on its own machine: else nodes replace
+        ip = (  # each other's working directories, and a driver may join another node than its own
+            f"127.0.0.{self._started}"
+        )
         ports = [
             f"--temp-dir={own}",
-            f"--dashboard-agent-listen-port={agent}", f"--dashboard-agent-grpc-port={grpc}", f"--metrics-export-port={metrics}",
-            f"--runtime-env-agent-port={runtime}", "--min-worker-port=0", "--max-worker-port=0",
-        ]  # fmt: skip
+            f"--dashboard-agent-listen-port={agent}",
+            f"--dashboard-agent-grpc-port={grpc}",
+            f"--metrics-export-port={metrics}",
+            f"--runtime-env-agent-port={runtime}",
+            "--min-worker-port=0",
+            "--max-worker-port=0",
+        ]
         log = (self.folder / f"start-{self._started}.log").open("wb")
         process = subprocess.Popen(
-            [*RAY, "start", "--block", f"--node-ip-address={ip}", "--object-store-memory=100000000", *ports, *arguments],
-            env={**self._environment, **environment}, stdout=log, stderr=log, start_new_session=True, cwd=self.folder,
-        )  # fmt: skip
+            [
+                *RAY,
+                "start",
+                "--block",
+                f"--node-ip-address={ip}",
+                "--object-store-memory=100000000",
+                *ports,
+                *arguments,
+            ],
+            env={**self._environment, **environment},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=self.folder,
+        )
         self.nodes.append(psutil.Process(process.pid))
         return self.nodes[-1]
 
     def _wait(self, addresses: set[str]) -> None:
         end = time.monotonic() + START_S
         while not (alive := self.alive()) or not addresses <= alive:
-            if time.monotonic() > end or not self.nodes[-1].is_running() or self.nodes[-1].status() == psutil.STATUS_ZOMBIE:
+            if (
+                time.monotonic() > end
+                or not self.nodes[-1].is_running()
+                or self.nodes[-1].status() == psutil.STATUS_ZOMBIE
+            ):
                 logs = "\n".join(p.read_text()[-1500:] for p in sorted(self.folder.glob("start-*.log")))
                 self.stop()
                 raise RuntimeError(f"the Ray cluster did not come up:\n{logs}")

@@ -24,7 +24,9 @@ from zooaudit.verdict.twin_test import TwinTest
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.spec import Role
 
-FACTS = RunFacts(12.34567, 3 * 2**29, {"Python": "3.11"}, "2 cores", "zooaudit audit digits", "2026-01-02T03:04:05Z")
+FACTS = RunFacts(
+    12.34567, 3 * 2**29, {"Python": "3.11"}, "2 cores", "zooaudit audit digits", "2026-01-02T03:04:05Z"
+)
 HOSTILE = '<script>alert("$x$")</script>'
 
 
@@ -80,7 +82,8 @@ PLACED: dict[bytes, np.ndarray] = {}
 
 @pytest.fixture
 def placed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fingerprints that were placed on a map stay where they are: the variants of an audit differ in other things."""
+    """Fingerprints that were placed on a map stay where they are: the variants of an audit
+    differ in other things."""
     place = projection.tsne
 
     def placed(rows: np.ndarray) -> np.ndarray:
@@ -93,7 +96,8 @@ def placed_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def undrawn(placed_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No picture is drawn, no map made, which takes longer than all else on the page: for tests that look at its words."""
+    """No picture is drawn, no map made, which takes longer than all else on the page: for
+    tests that look at its words."""
     monkeypatch.setattr(projection, "tsne", lambda rows: rows[:, :2])
     monkeypatch.setattr(canvas, "rendered", lambda *_, **__: b"<svg/>")
 
@@ -122,13 +126,23 @@ def words(text: str) -> str:
 
 def with_verdicts(audit: Audit, decide: Callable[[Suspect], PaperDecision], **changes: Any) -> Audit:
     """The same audit with other decisions."""
-    return replace(audit, suspects=[replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects])
+    return replace(
+        audit,
+        suspects=[
+            replace(s, verdict=replace(s.verdict, decision=decide(s), **changes)) for s in audit.suspects
+        ],
+    )
 
 
 def with_twin_test(audit: Audit, test: TwinTest) -> Audit:
     """The same audit as another twin test judges the answers that the suspects gave."""
     suspects = [replace(s, examined=test.judge(s.examined.answers)) for s in audit.suspects]
-    return replace(audit, kit=replace(audit.kit, twin_test=test), suspects=suspects, itself=test.judge(audit.itself.answers))
+    return replace(
+        audit,
+        kit=replace(audit.kit, twin_test=test),
+        suspects=suspects,
+        itself=test.judge(audit.itself.answers),
+    )
 
 
 def with_twins(audit: Audit, twins: int) -> Audit:
@@ -136,7 +150,9 @@ def with_twins(audit: Audit, twins: int) -> Audit:
     test, kept = audit.kit.twin_test, slice(twins + 1)
     behind = None if test.behind is None else test.behind[:, kept]
     predicted = None if test.predicted is None else test.predicted[kept]
-    changed = replace(test, candidates=test.candidates[kept], answers=test.answers[kept], behind=behind, predicted=predicted)
+    changed = replace(
+        test, candidates=test.candidates[kept], answers=test.answers[kept], behind=behind, predicted=predicted
+    )
     return with_twin_test(audit, changed)
 
 
@@ -157,7 +173,12 @@ def with_own_victim(audit: Audit, id_: str) -> Audit:
     plan = replace(zoo.plan, victim=id_, specs=tuple(s for s in zoo.plan.specs if s.id != old))
     records = {id_ if k == old else k: r for k, r in zoo.records.items()}
     answers = {id_ if k == old else k: a for k, a in audit.answers.items()}
-    return replace(audit, zoo=replace(zoo, plan=plan, records=records), answers=answers, kit=replace(audit.kit, victim=id_))
+    return replace(
+        audit,
+        zoo=replace(zoo, plan=plan, records=records),
+        answers=answers,
+        kit=replace(audit.kit, victim=id_),
+    )
 
 
 def accuse_everyone(_: Suspect) -> PaperDecision:

@@ -1,4 +1,5 @@
-"""Audits as processes of their own, as a user starts them. Ray's processes are a run's children: that tells them from another cluster's."""
+"""Audits as processes of their own, as a user starts them. Ray's processes are a run's children: that tells
+them from another cluster's."""
 
 import json
 import os
@@ -21,8 +22,11 @@ def start(store: Path | str, farm: str = "ray", out: Path | None = None) -> "sub
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
     return subprocess.Popen(
         [*command, "--store", str(store), "--out", str(out or Path(f"{store}-report"))],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
 
 
 def result(run: "subprocess.Popen[str]") -> dict[str, Any]:
@@ -38,14 +42,21 @@ def finished_models(store: Path) -> set[str]:
 def objects(store: Path | str) -> set[str]:
     """Digests of everything stored but reports, which hold times."""
     artifacts = open_store(str(store))
-    kept = [artifacts.load(kind, id_) for kind in artifacts.kinds() if kind != "report" for id_ in artifacts.ids(kind)]
+    kept = [
+        artifacts.load(kind, id_)
+        for kind in artifacts.kinds()
+        if kind != "report"
+        for id_ in artifacts.ids(kind)
+    ]
     return {entry["sha256"] for artifact in kept for entry in artifact.files.values()}
 
 
 def wait_for(condition: Callable[[], bool], run: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not condition():
-        assert run.poll() is None and time.monotonic() < deadline, "the run ended, or nothing happened, before the fault could be made"
+        assert run.poll() is None and time.monotonic() < deadline, (
+            "the run ended, or nothing happened, before the fault could be made"
+        )
         time.sleep(0.02)
 
 

@@ -1,4 +1,5 @@
-"""A small S3 server with the faults that a sound one cannot be made to show. Signatures are not looked at; one bucket, in memory."""
+"""A small S3 server with the faults that a sound one cannot be made to show. Signatures are not looked at;
+one bucket, in memory."""
 
 import hashlib
 import ssl
@@ -81,7 +82,11 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def _error(self, status: int, code: str, message: str) -> None:
-        self._answer(status, f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode(), Content_Type="application/xml")
+        self._answer(
+            status,
+            f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode(),
+            Content_Type="application/xml",
+        )
 
     def _any(self) -> None:
         asked, bucket = self._asked(), self.bucket
@@ -100,15 +105,23 @@ class Handler(BaseHTTPRequestHandler):
         if asked.key not in bucket.content:
             return self._error(404, "NoSuchKey", "none")
         body, now = bucket.content[asked.key], formatdate(usegmt=True)
-        way = bucket.encrypts and next((a.headers.get("x-amz-server-side-encryption") for a in bucket.asked if a.key == asked.key), None)
+        way = bucket.encrypts and next(
+            (a.headers.get("x-amz-server-side-encryption") for a in bucket.asked if a.key == asked.key), None
+        )
         more = {"x_amz_server_side_encryption": way} if way else {}
-        return self._answer(200, body, Last_Modified=now, ETag=f'"{hashlib.md5(body).hexdigest()}"', **more, **bucket.answers)
+        return self._answer(
+            200, body, Last_Modified=now, ETag=f'"{hashlib.md5(body).hexdigest()}"', **more, **bucket.answers
+        )
 
     def _put(self, asked: Asked) -> None:
         source = asked.headers.get("x-amz-copy-source")
         if source:
-            self.bucket.content[asked.key] = self.bucket.content[unquote(source).lstrip("/").partition("/")[2]]
-            return self._answer(200, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>", Content_Type="application/xml")
+            self.bucket.content[asked.key] = self.bucket.content[
+                unquote(source).lstrip("/").partition("/")[2]
+            ]
+            return self._answer(
+                200, b"<CopyObjectResult><ETag>x</ETag></CopyObjectResult>", Content_Type="application/xml"
+            )
         if asked.headers.get("if-none-match") == "*" and asked.key in self.bucket.content:
             return self._error(412, "PreconditionFailed", "there")
         self.bucket.content[asked.key] = asked.body if self.bucket.raw else plain(asked)
@@ -116,9 +129,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def _list(self, prefix: str) -> None:
         keys = [k for k in sorted(self.bucket.content) if k.startswith(prefix)]
-        entries = "".join(f"<Contents><Key>{k}</Key><Size>{len(self.bucket.content[k])}</Size></Contents>" for k in keys)
+        entries = "".join(
+            f"<Contents><Key>{k}</Key><Size>{len(self.bucket.content[k])}</Size></Contents>" for k in keys
+        )
         self._answer(
-            200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode(), Content_Type="application/xml"
+            200,
+            f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode(),
+            Content_Type="application/xml",
         )
 
     do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _any

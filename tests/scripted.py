@@ -48,7 +48,9 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def scripted(script: Script) -> Iterator[str]:
     """Its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Scripted", (Handler,), {"script": staticmethod(script)}))
+    server = ThreadingHTTPServer(
+        ("127.0.0.1", 0), type("Scripted", (Handler,), {"script": staticmethod(script)})
+    )
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -61,12 +61,17 @@ class Served:
 
     Args:
         environment: of all its processes.
-        what: the application's import path; "" for the cluster's configuration, cluster/serve.yaml, on another port.
+        what: the application's import path; "" for the cluster's configuration,
+            cluster/serve.yaml, on another port.
         scoring: fields of the deployment scoring that are to be others in that configuration.
     """
 
-    def __init__(self, environment: Mapping[str, str], what: str = "", scoring: Mapping[str, Any] | None = None) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="zs-", dir="/tmp"))  # short: Unix sockets' names end at 107 characters
+    def __init__(
+        self, environment: Mapping[str, str], what: str = "", scoring: Mapping[str, Any] | None = None
+    ) -> None:
+        self.folder = Path(
+            tempfile.mkdtemp(prefix="zs-", dir="/tmp")
+        )  # short: Unix sockets' names end at 107 characters
         (port,) = free_ports(1)
         self.address = f"http://127.0.0.1:{port}"
         config = yaml.safe_load((CLUSTER / "serve.yaml").read_text())
@@ -78,9 +83,13 @@ class Served:
         self.log = self.folder / "log"
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [*SERVE, "run", what or str(self.folder / "serve.yaml")], env={**kept, **own, **environment},
-                stdout=log, stderr=log, start_new_session=True, cwd=self.folder,
-            )  # fmt: skip
+                [*SERVE, "run", what or str(self.folder / "serve.yaml")],
+                env={**kept, **own, **environment},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=self.folder,
+            )
 
     def wait(self) -> "Served":
         """Until it answers."""
@@ -106,7 +115,10 @@ class Served:
     def stop(self) -> None:
         """As Ctrl-C, and after a while as a power cut; removes its files."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            family = [psutil.Process(self._process.pid), *psutil.Process(self._process.pid).children(recursive=True)]
+            family = [
+                psutil.Process(self._process.pid),
+                *psutil.Process(self._process.pid).children(recursive=True),
+            ]
             self._process.send_signal(signal.SIGINT)
             _, left = psutil.wait_procs(family, timeout=15)
             for process in left:

@@ -1,4 +1,5 @@
-"""A stranger's prediction server, as he would write it with Flask: four protocols, and the faults that such servers have."""
+"""A stranger's prediction server, as he would write it with Flask: four protocols, and the
+faults that such servers have."""
 
 import base64
 import hashlib
@@ -83,7 +84,12 @@ class Stranger:
             assert given["name"] == "pixels" and given["datatype"] == "FP32"
             images = torch.tensor(given["data"]).view(given["shape"])
             return self.reply(
-                images, lambda p: {"outputs": [{"name": "p", "shape": list(p.shape), "datatype": "FP32", "data": p.ravel().tolist()}]}
+                images,
+                lambda p: {
+                    "outputs": [
+                        {"name": "p", "shape": list(p.shape), "datatype": "FP32", "data": p.ravel().tolist()}
+                    ]
+                },
             )
 
         @app.post("/v1/models/m:predict")
@@ -97,14 +103,23 @@ class Stranger:
 
         @app.post("/classify")
         def own() -> Response:
-            images = torch.cat([read_png(base64.b64decode(one)) for one in request.get_json()["payload"]["pictures"]])
+            images = torch.cat(
+                [read_png(base64.b64decode(one)) for one in request.get_json()["payload"]["pictures"]]
+            )
             return self.reply(
-                images, lambda p: {"results": [{"scores": [{"label": n, "score": s} for n, s in self.named(q).items()]} for q in p]}
+                images,
+                lambda p: {
+                    "results": [
+                        {"scores": [{"label": n, "score": s} for n, s in self.named(q).items()]} for q in p
+                    ]
+                },
             )
 
         @app.post("/label")
         def label() -> Response:
-            images = torch.cat([read_png(base64.b64decode(one)) for one in request.get_json()["payload"]["pictures"]])
+            images = torch.cat(
+                [read_png(base64.b64decode(one)) for one in request.get_json()["payload"]["pictures"]]
+            )
             return self.reply(images, lambda p: {"results": [self.names[i] for i in p.argmax(1)]})
 
         return app

@@ -26,7 +26,19 @@ def test_what_is_told(name: str, result: list[float]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "top", "top-0", "top-x", "label-1", "rounded", "rounded--1", "rounded-8", "logits", "probabilities-2"]
+    "name",
+    [
+        "",
+        "top",
+        "top-0",
+        "top-x",
+        "label-1",
+        "rounded",
+        "rounded--1",
+        "rounded-8",
+        "logits",
+        "probabilities-2",
+    ],
 )
 def test_unknown_access_levels_are_refused_with_what_there_is(name: str) -> None:
     with pytest.raises(ConfigError, match=r"expected|unknown"):

@@ -40,7 +40,9 @@ def test_elu_equals_torch(dtype: torch.dtype) -> None:
 @given(VALUES)
 def test_elu_equals_torch_anywhere(values: list[float]) -> None:
     x = torch.tensor(values)
-    for ours, theirs in zip(run(ELU(), x, torch.ones_like(x)), run(F.elu, x, torch.ones_like(x)), strict=True):
+    for ours, theirs in zip(
+        run(ELU(), x, torch.ones_like(x)), run(F.elu, x, torch.ones_like(x)), strict=True
+    ):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
 
 
@@ -113,15 +115,21 @@ def test_dropout_keeps_the_right_share_scaled_up(p: float, shape: tuple[int, ...
         y, gradient = run(Dropout(p).train(), x, torch.ones_like(x))
     kept = y != 0
     assert abs(float(kept.float().mean()) - (1 - p)) < 5 * (p * (1 - p) / x.numel()) ** 0.5
-    torch.testing.assert_close(y[kept].float(), torch.full_like(y[kept], 2 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        y[kept].float(), torch.full_like(y[kept], 2 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0
+    )
     assert torch.equal(gradient != 0, kept), "the gradient goes where the value went"
-    torch.testing.assert_close(gradient[kept].float(), torch.full_like(y[kept], 1 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0)
+    torch.testing.assert_close(
+        gradient[kept].float(), torch.full_like(y[kept], 1 / (1 - p), dtype=torch.float32), rtol=1e-2, atol=0
+    )
 
 
 def test_dropout_has_no_pattern() -> None:
     """Neighbours share a 64-bit random number: whether one is kept must say nothing of the next three."""
     with seeded(1, torch.device("cpu")):
-        kept = (Dropout(0.5).train()(torch.ones(1, 200_000, dtype=torch.bfloat16).requires_grad_()) != 0).float()[0]
+        kept = (
+            Dropout(0.5).train()(torch.ones(1, 200_000, dtype=torch.bfloat16).requires_grad_()) != 0
+        ).float()[0]
     for lag in (1, 2, 3, 4):
         together = float((kept[:-lag] * kept[lag:]).mean())
         assert abs(together - 0.25) < 0.006  # five standard errors

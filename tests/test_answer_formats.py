@@ -27,7 +27,9 @@ ROWS = torch.rand(12, 3, generator=torch.Generator().manual_seed(1)).softmax(1)
 
 def by_the_command_line(ending: str, body: bytes, folder: Path) -> torch.Tensor:
     (folder / f"answers{ending}").write_bytes(body)
-    with OpenSuspect.to(str(folder / f"answers{ending}"), How("kit1", (1, 2, 2), CLASSES, kind=ANSWERS)) as opened:
+    with OpenSuspect.to(
+        str(folder / f"answers{ending}"), How("kit1", (1, 2, 2), CLASSES, kind=ANSWERS)
+    ) as opened:
         assert opened.answers is not None
         return opened.answers
 
@@ -76,14 +78,22 @@ def test_answers_to_another_kits_questions_are_refused_everywhere(reader: str, t
 
 def test_docs_note_console_and_openapi_name_the_same_formats(tmp_path: Path) -> None:
     assert {ending for ending, _ in WRITERS.values()} == set(BY_ENDING) == {f.ending for f in FORMATS}
-    rows = re.findall(r"^\| ([^|]+) \| `(\.\w+)` \| `([^|]+)` \| (.+) \|$", (ROOT / "docs" / "answers.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([^|]+) \| `(\.\w+)` \| `([^|]+)` \| (.+) \|$",
+        (ROOT / "docs" / "answers.md").read_text(),
+        re.MULTILINE,
+    )
     assert rows == [(f.name, f.ending, f.media, f.holds) for f in FORMATS]
     write_questions(tmp_path / "q.zip", torch.zeros(2, 1, 2, 2), "kit1", CLASSES)
     with zipfile.ZipFile(tmp_path / "q.zip") as archive:
         note = archive.read("README.txt").decode()
-    assert all(re.search(rf"^\{f.ending} ", note, re.MULTILINE) and f.holds.replace("`", "") in note for f in FORMATS)
+    assert all(
+        re.search(rf"^\{f.ending} ", note, re.MULTILINE) and f.holds.replace("`", "") in note for f in FORMATS
+    )
     script = (CONSOLE / "judge.js").read_text()
-    kinds = {f".{name}": media for name, media in re.findall(r"(\w+): \"(application/[^\"]+|text/csv)\"", script)}
+    kinds = {
+        f".{name}": media for name, media in re.findall(r"(\w+): \"(application/[^\"]+|text/csv)\"", script)
+    }
     assert kinds == {f.ending: f.media for f in FORMATS}
     assert tuple(BODY["requestBody"]["content"]) == ACCEPTED == tuple(f.media for f in FORMATS)
 
@@ -112,7 +122,11 @@ def test_an_array_that_is_none_is_refused(name: str) -> None:
 
 
 def test_arrays_of_other_kinds_and_orders_of_numbers() -> None:
-    for array in (ROWS.numpy().astype(">f8"), np.asfortranarray(ROWS.numpy()), ROWS.numpy().astype(np.float16)):
+    for array in (
+        ROWS.numpy().astype(">f8"),
+        np.asfortranarray(ROWS.numpy()),
+        ROWS.numpy().astype(np.float16),
+    ):
         found = read(BY_ENDING[".npy"], npy(array)).rows(Naming(CLASSES))[0]
         torch.testing.assert_close(found, ROWS, atol=1e-3, rtol=0)
 

@@ -62,7 +62,9 @@ def test_many_questions_are_asked_in_batches_and_in_order(learnt: nn.Module) -> 
     assert sum(seen) == 720
     assert len(seen) > 1
     with torch.no_grad():
-        torch.testing.assert_close(answers, learnt(asked.flatten(0, 2)).softmax(1).view(6, 60, 2, 10), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            answers, learnt(asked.flatten(0, 2)).softmax(1).view(6, 60, 2, 10), atol=1e-6, rtol=1e-5
+        )
 
 
 def test_the_papers_audit_costs_four_thousand_queries() -> None:
@@ -74,13 +76,20 @@ def test_the_papers_audit_costs_four_thousand_queries() -> None:
 
 @given(
     st.lists(
-        st.lists(st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.0, -0.5, 1.5])), min_size=3, max_size=3),
+        st.lists(
+            st.one_of(st.floats(width=32), st.sampled_from([0.0, 0.25, 0.5, 1.0, -0.0, -0.5, 1.5])),
+            min_size=3,
+            max_size=3,
+        ),
         max_size=4,
     )
 )
 def test_only_distributions_pass(rows: list[list[float]]) -> None:
     answers = torch.tensor(rows, dtype=torch.float32).view(1, len(rows), 1, 3)
-    good = all(all(0 <= v < math.inf for v in row) and abs(float(np.float32(sum(row))) - 1) < SUM_TOLERANCE for row in rows)
+    good = all(
+        all(0 <= v < math.inf for v in row) and abs(float(np.float32(sum(row))) - 1) < SUM_TOLERANCE
+        for row in rows
+    )
     if good:
         check_answers(answers, tuple(answers.shape))
     else:
@@ -123,7 +132,7 @@ def test_stored_answers_come_back_by_model_in_the_order_asked_for(
 
 def test_damaged_answers_among_many_are_named(
     kept: tuple[Artifacts, torch.Tensor, dict[str, torch.Tensor]], digits: Dataset
-) -> None:  # fmt: skip
+) -> None:
     artifacts, asked, given = kept
     id_ = steps.answers_ids(["model-7"], asked)["model-7"]
     sha = artifacts.load("answers", id_).files[steps.ANSWERS]["sha256"]

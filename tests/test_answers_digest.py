@@ -1,4 +1,5 @@
-"""``answers_sha256``: whoever has a file of answers can compute it, by what the page of a verdict and docs/answers.md say."""
+"""``answers_sha256``: whoever has a file of answers can compute it, by what the page of a
+verdict and docs/answers.md say."""
 
 import csv
 import json
@@ -38,7 +39,21 @@ def test_the_digest_of_a_file_is_that_of_the_verdict_on_it(
     answers = exact if kind == "as float64" else exact.astype(np.float32).astype(float)
     write(Path(f"answers.{ending}"), answers.tolist())
     capsys.readouterr()
-    assert main(["score", "--store", str(case_store), "--kit", kit_of(case_store).id, "--answers", f"answers.{ending}", "--json"]) == 0
+    assert (
+        main(
+            [
+                "score",
+                "--store",
+                str(case_store),
+                "--kit",
+                kit_of(case_store).id,
+                "--answers",
+                f"answers.{ending}",
+                "--json",
+            ]
+        )
+        == 0
+    )
     evidence = json.loads(capsys.readouterr().out)["evidence"]
     assert main(["explain", evidence, "--store", str(case_store), "--json"]) == 0
     data: dict[str, Any] = json.loads(capsys.readouterr().out)

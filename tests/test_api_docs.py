@@ -31,25 +31,49 @@ def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, 
     answers = TorchBlackBox(COPY, K).ask(test.questions())
     views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))
     for name, content in {
-        "answers.f32": answers.numpy().tobytes(), "first.f32": answers[: test.looks[1]].numpy().tobytes(),
-        "views.f32": views.numpy().tobytes(), "answers.json": as_json(answers),
-        "answers.arrow": as_arrow(table(answers)), "answers.parquet": as_parquet(table(answers)),
+        "answers.f32": answers.numpy().tobytes(),
+        "first.f32": answers[: test.looks[1]].numpy().tobytes(),
+        "views.f32": views.numpy().tobytes(),
+        "answers.json": as_json(answers),
+        "answers.arrow": as_arrow(table(answers)),
+        "answers.parquet": as_parquet(table(answers)),
         "labels.json": json.dumps({"labels": [CLASSES[i] for i in answers.argmax(1)]}).encode(),
-    }.items():  # fmt: skip
+    }.items():
         (tmp_path / name).write_bytes(content)
     export_onnx(COPY, tmp_path / "theirs.onnx")
-    open_store(str(place.folder / "store")).save("report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {})
-    known = {"URL": address, "KEY": place.keys["all"], "KIT": place.id, "SUSPECT": stranger.url + "/v2/models/m/infer"}
+    open_store(str(place.folder / "store")).save(
+        "report", "digits", {"report.html": b"<!doctype html><title>r</title>"}, {}
+    )
+    known = {
+        "URL": address,
+        "KEY": place.keys["all"],
+        "KIT": place.id,
+        "SUSPECT": stranger.url + "/v2/models/m/infer",
+    }
     assert len(LINES) == 29
     for line in LINES:
         if "$AUDIT" in line:
             known["AUDIT"] = json.loads((tmp_path / "audit.json").read_text())["id"]
         if "$VERDICT" in line:
-            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&decision=stolen", "all").content)["verdicts"][0]["id"]
-        line = line.replace("queries=500", f"queries={test.looks[1]}")  # as many as the documented kit has, and this one has not
-        done = subprocess.run(["sh", "-c", line], cwd=tmp_path, env=known | {"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+            known["VERDICT"] = json.loads(place.ask("/verdicts?kind=score&decision=stolen", "all").content)[
+                "verdicts"
+            ][0]["id"]
+        line = line.replace(
+            "queries=500", f"queries={test.looks[1]}"
+        )  # as many as the documented kit has, and this one has not
+        done = subprocess.run(
+            ["sh", "-c", line],
+            cwd=tmp_path,
+            env=known | {"PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, (line, done.stderr)
         if "/score" in line or "/model?" in line:
             data = json.loads(done.stdout)
-            assert data["suspect"] == "theirs" and (data["paper"] if "paper" in line else data["twins"]["decision"] == "stolen")
-    assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (tmp_path / "report.html").read_text().startswith("<!doctype")
+            assert data["suspect"] == "theirs" and (
+                data["paper"] if "paper" in line else data["twins"]["decision"] == "stolen"
+            )
+    assert (tmp_path / "queries.zip").read_bytes()[:2] == b"PK" and (
+        tmp_path / "report.html"
+    ).read_text().startswith("<!doctype")

@@ -1,4 +1,5 @@
-"""How requests are signed, checked at the server's side: AWS Signature Version 4 by botocore, OAuth2 by a token server that counts."""
+"""How requests are signed, checked at the server's side: AWS Signature Version 4 by botocore, OAuth2 by a
+token server that counts."""
 
 import base64
 import json
@@ -27,7 +28,13 @@ from zooaudit.suspects.remote import remote_of
 
 ID, KEY, TOKEN = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a-session-token-of-some-length=="
 INVOKE = "/endpoints/shirts/invocations"
-AWS = {"protocol": "template", "sign": "aws", "aws_region": "eu-west-1", "aws_service": "sagemaker", "layout": "nhwc"}
+AWS = {
+    "protocol": "template",
+    "sign": "aws",
+    "aws_region": "eu-west-1",
+    "aws_service": "sagemaker",
+    "layout": "nhwc",
+}
 
 
 def answer(body: bytes) -> Reply:
@@ -48,15 +55,25 @@ class Sagemaker:
     def script(self, asked: Asked) -> Reply:
         self.asked.append(asked)
         given = asked.headers.get("Authorization", "")
-        names = next((p.partition("=")[2] for p in given.split(", ") if p.startswith("SignedHeaders")), "").split(";")
+        names = next(
+            (p.partition("=")[2] for p in given.split(", ") if p.startswith("SignedHeaders")), ""
+        ).split(";")
         request = AWSRequest(
-            asked.method, f"http://{asked.headers['Host']}{asked.path}", data=asked.body, headers={n: asked.headers[n] for n in names if n}
+            asked.method,
+            f"http://{asked.headers['Host']}{asked.path}",
+            data=asked.body,
+            headers={n: asked.headers[n] for n in names if n},
         )
         request.context["timestamp"] = asked.headers.get("X-Amz-Date", "")
         auth = SigV4Auth(Credentials(ID, self.key, self.token or None), "sagemaker", self.region)
         text = auth.string_to_sign(request, auth.canonical_request(request))
-        right = given.endswith(f"Signature={auth.signature(text, request)}") and f"/{self.region}/sagemaker/aws4_request" in given
-        same = asked.headers.get("X-Amz-Security-Token", "") == self.token and {"host", "x-amz-date"} <= set(names)
+        right = (
+            given.endswith(f"Signature={auth.signature(text, request)}")
+            and f"/{self.region}/sagemaker/aws4_request" in given
+        )
+        same = asked.headers.get("X-Amz-Security-Token", "") == self.token and {"host", "x-amz-date"} <= set(
+            names
+        )
         if right and same:
             return answer(asked.body)
         echo = f"The Canonical String should have been {request.headers.items()} {self.token or TOKEN}"
@@ -75,14 +92,18 @@ def credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [INVOKE, INVOKE + "?variant=a%20b&x=1", "/endpoints/a%2Fb/invocations"])
-def test_an_aws_signature_is_what_botocore_computes_at_the_other_end(path: str, credentials: None, tmp_path: Path) -> None:
+def test_an_aws_signature_is_what_botocore_computes_at_the_other_end(
+    path: str, credentials: None, tmp_path: Path
+) -> None:
     server, images = Sagemaker(), questions()
     with scripted(server.script) as url, asking(tmp_path, {"url": url + path, **AWS}) as asked:
         assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert server.asked and all(a.headers["Content-Type"] == "application/json" for a in server.asked)
 
 
-def test_a_session_token_is_signed_and_sent(credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_token_is_signed_and_sent(
+    credentials: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     server = Sagemaker(token=TOKEN)
     with scripted(server.script) as url, asking(tmp_path, {"url": url + INVOKE, **AWS}) as asked:
@@ -99,7 +120,10 @@ def test_credentials_of_a_profile(credentials: None, tmp_path: Path, monkeypatch
             assert len(asked.black_box.ask(questions(4))) == 4
         with pytest.raises(ConfigError, match=r"cannot be read \(ProfileNotFound\); is aws_profile right"):
             opened(remote_of({"url": url + INVOKE, **AWS, "aws_profile": "other"}, CLASSES))
-        with pytest.raises(ConfigError, match="there are no AWS credentials; set AWS_ACCESS_KEY_ID"), asking(tmp_path, {"url": url, **AWS}):
+        with (
+            pytest.raises(ConfigError, match="there are no AWS credentials; set AWS_ACCESS_KEY_ID"),
+            asking(tmp_path, {"url": url, **AWS}),
+        ):
             pass
 
 
@@ -110,7 +134,9 @@ def test_a_wrong_signature_is_said_and_no_secret_with_it(
     monkeypatch.setenv("AWS_SESSION_TOKEN", TOKEN)
     server = Sagemaker(token=TOKEN, key=KEY if wrong else "another")
     with scripted(server.script) as url, asking(tmp_path, {"url": url + INVOKE, **AWS, **wrong}) as asked:
-        with pytest.raises(SuspectError, match="answers 403; are the AWS credentials this account's") as error:
+        with pytest.raises(
+            SuspectError, match="answers 403; are the AWS credentials this account's"
+        ) as error:
             asked.black_box.ask(questions(4))
         assert asked.ledger.spent == 0 and TOKEN not in str(error.value) and KEY not in str(error.value)
     assert not any(s.encode() in p.read_bytes() for p in tmp_path.iterdir() for s in (KEY, TOKEN))
@@ -119,8 +145,14 @@ def test_a_wrong_signature_is_said_and_no_secret_with_it(
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
-        ("https://runtime.sagemaker.eu-west-1.amazonaws.com/endpoints/m/invocations", ("eu-west-1", "sagemaker")),
-        ("https://runtime.sagemaker.cn-north-1.amazonaws.com.cn/endpoints/m/invocations", ("cn-north-1", "sagemaker")),
+        (
+            "https://runtime.sagemaker.eu-west-1.amazonaws.com/endpoints/m/invocations",
+            ("eu-west-1", "sagemaker"),
+        ),
+        (
+            "https://runtime.sagemaker.cn-north-1.amazonaws.com.cn/endpoints/m/invocations",
+            ("cn-north-1", "sagemaker"),
+        ),
         ("https://abc123.execute-api.us-east-1.amazonaws.com/prod/ask", ("us-east-1", "execute-api")),
         ("https://abc123.lambda-url.us-west-2.on.aws/", ("us-west-2", "lambda")),
         ("https://models.example/ask", ("", "")),
@@ -132,7 +164,10 @@ def test_an_address_shows_region_and_service(url: str, shown: tuple[str, str]) -
 
 def test_what_is_missing_for_aws_is_said(credentials: None) -> None:
     settings = {"url": "https://models.example/ask", "protocol": "raw", "sign": "aws"}
-    for more, says in (({}, "does not show its region; give aws_region"), ({"aws_region": "eu-west-1"}, "its service; give aws_service")):
+    for more, says in (
+        ({}, "does not show its region; give aws_region"),
+        ({"aws_region": "eu-west-1"}, "its service; give aws_service"),
+    ):
         with pytest.raises(ConfigError, match=says):
             opened(remote_of(settings | more, CLASSES))
     with pytest.raises(ConfigError, match="plain HTTP, and the session's token would be readable"):
@@ -172,7 +207,11 @@ class Tokens:
             pair = base64.b64decode(basic.removeprefix("Basic ")).decode().split(":") if basic else []
             who = [unquote(p) for p in pair] or [form["client_id"][0], form["client_secret"][0]]
             if who != ["me:1", "s3cret/of+mine"] or form["grant_type"] != ["client_credentials"]:
-                return 401, {}, json.dumps({"error": "invalid_client", "error_description": f"not {who}"}).encode()
+                return (
+                    401,
+                    {},
+                    json.dumps({"error": "invalid_client", "error_description": f"not {who}"}).encode(),
+                )
             token = f"token-number-{len(self.given)}"
             self.given.append(token)
             self.valid = {token}
@@ -191,17 +230,32 @@ def places(tokens: Tokens, monkeypatch: pytest.MonkeyPatch, **more: Any) -> Iter
     monkeypatch.setenv("CLIENT_SECRET", "s3cret/of+mine")
     with scripted(tokens.script) as server, scripted(tokens.suspect) as url:
         ids = {"oauth_id_env": "CLIENT_ID", "oauth_secret_env": "CLIENT_SECRET"}
-        yield {"url": url + "/v1/models/m:predict", "sign": "oauth", "oauth_url": server + "/token", "batch": 4, **ids, **more}
+        yield {
+            "url": url + "/v1/models/m:predict",
+            "sign": "oauth",
+            "oauth_url": server + "/token",
+            "batch": 4,
+            **ids,
+            **more,
+        }
 
 
 @pytest.mark.parametrize("in_body", [False, True])
-def test_a_token_is_fetched_once_for_all_threads(in_body: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_fetched_once_for_all_threads(
+    in_body: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens, images = Tokens(), questions()
     more = {"oauth_scope": "ask more", "oauth_audience": "https://api", "oauth_body": in_body}
     with places(tokens, monkeypatch, **more) as settings, asking(tmp_path, settings) as asked:
-        assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 24
+        assert (
+            torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6) and asked.ledger.spent == 24
+        )
     (form,) = tokens.asked
-    assert form["scope"] == ["ask more"] and form["audience"] == ["https://api"] and ("client_secret" in form) == in_body
+    assert (
+        form["scope"] == ["ask more"]
+        and form["audience"] == ["https://api"]
+        and ("client_secret" in form) == in_body
+    )
     assert not any(s in p.read_bytes() for p in tmp_path.iterdir() for s in (b"token-number", b"s3cret"))
 
 
@@ -214,7 +268,9 @@ def test_a_token_is_renewed_before_it_ends(tmp_path: Path, monkeypatch: pytest.M
         assert len(tokens.given) == 2 and asked.ledger.spent == 8
 
 
-def test_a_token_that_is_taken_back_is_renewed_once_and_nothing_charged_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_that_is_taken_back_is_renewed_once_and_nothing_charged_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = Tokens(life_s=None)
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings) as asked:
         asked.black_box.ask(questions(4))
@@ -222,19 +278,26 @@ def test_a_token_that_is_taken_back_is_renewed_once_and_nothing_charged_twice(tm
         asked.black_box.ask(questions(8)[4:])
         assert len(tokens.given) == 2 and asked.ledger.spent == 8
     tokens = Tokens()
-    monkeypatch.setattr(Tokens, "suspect", lambda self, asked: (401, {}, asked.headers["Authorization"].encode()))
+    monkeypatch.setattr(
+        Tokens, "suspect", lambda self, asked: (401, {}, asked.headers["Authorization"].encode())
+    )
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, name="2.sqlite") as asked:
         with pytest.raises(SuspectError, match=r"answers 401; may this client ask it, .*: Bearer \*\*\*$"):
             asked.black_box.ask(questions(4))
         assert len(tokens.given) == 2, "once"
 
 
-def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trouble_with_the_token_server_is_said_or_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tokens = Tokens(trouble=[(503, {}, b""), (429, {"Retry-After": "0.2"}, b"")])
     with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, budget=4) as asked:
         assert len(asked.black_box.ask(questions(4))) == 4 and len(tokens.asked) == 3
     with places(tokens, monkeypatch, oauth_url="http://127.0.0.1:9/token", retries=1) as settings:
-        away = pytest.raises(SuspectError, match=r"is not asked: the token server http://127.0.0.1:9/token does not answer .*, 2 times")
+        away = pytest.raises(
+            SuspectError,
+            match=r"is not asked: the token server http://127.0.0.1:9/token does not answer .*, 2 times",
+        )
         with asking(tmp_path, settings, name="away.sqlite") as asked, away:
             asked.black_box.ask(questions(4))
     for number, (reply, says) in enumerate(
@@ -250,7 +313,10 @@ def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, mon
         )
     ):
         tokens.trouble = [reply]
-        with places(tokens, monkeypatch) as settings, asking(tmp_path, settings, name=f"{number}.sqlite") as asked:
+        with (
+            places(tokens, monkeypatch) as settings,
+            asking(tmp_path, settings, name=f"{number}.sqlite") as asked,
+        ):
             with pytest.raises(SuspectError, match=says):
                 asked.black_box.ask(questions(4))
             assert asked.ledger.spent == 0
@@ -262,17 +328,24 @@ def test_trouble_with_the_token_server_is_said_or_waited_for(tmp_path: Path, mon
         assert "secret/of" not in str(error.value) and "wrong" not in str(error.value)
 
 
-def test_a_clients_secret_does_not_go_over_plain_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clients_secret_does_not_go_over_plain_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with places(Tokens(), monkeypatch) as settings:
         for name, says in (("oauth_url", "the client's secret"), ("url", "the token")):
             with pytest.raises(ConfigError, match=f"plain HTTP, and {says} would be readable"):
                 opened(remote_of(settings | {name: "http://models.example/v1/models/m:predict"}, CLASSES))
         monkeypatch.delenv("CLIENT_SECRET")
-        with pytest.raises(ConfigError, match=r"oauth_secret_env is CLIENT_SECRET, which is not set; export the client's secret in it"):
+        with pytest.raises(
+            ConfigError,
+            match=r"oauth_secret_env is CLIENT_SECRET, which is not set; export the client's secret in it",
+        ):
             opened(remote_of(settings, CLASSES))
         with pytest.raises(ConfigError, match="oauth_url is ''; expected the token server's"):
             remote_of(settings | {"oauth_url": ""}, CLASSES)
-        with pytest.raises(ConfigError, match="oauth_id_env is ''; expected the name of an environment variable"):
+        with pytest.raises(
+            ConfigError, match="oauth_id_env is ''; expected the name of an environment variable"
+        ):
             remote_of(settings | {"oauth_id_env": ""}, CLASSES)
 
 
@@ -283,7 +356,9 @@ def test_tokens_go_over_grpc_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         with asking(tmp_path, settings | {"url": url}) as asked:
             assert len(asked.black_box.ask(questions(4))) == 4
         triton.key = "token-number-3"  # the second that it is given from here on
-        with asking(tmp_path, settings | {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite") as asked:
+        with asking(
+            tmp_path, settings | {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite"
+        ) as asked:
             assert len(asked.black_box.ask(questions(4))) == 4 and asked.ledger.spent == 4
 
 

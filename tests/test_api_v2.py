@@ -1,4 +1,5 @@
-"""Models behind the Open Inference Protocol, over HTTP and gRPC: what they tell of themselves is heeded before the first question."""
+"""Models behind the Open Inference Protocol, over HTTP and gRPC: what they tell of themselves is heeded
+before the first question."""
 
 import contextlib
 import dataclasses
@@ -43,7 +44,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "FP16": ({"datatype": "FP16"}, {}, "pixels go as FP16"),
     "FP64": ({"datatype": "FP64"}, {}, "pixels go as FP64"),
     "UINT8": ({"datatype": "UINT8", "divide": 255.0}, {}, "pixels go as UINT8, times 255"),
-    "INT8": ({"datatype": "INT8", "divide": 255.0, "shift": 128 / 255}, {"scale": 255.0, "offset": -128.0}, "pixels go as INT8"),
+    "INT8": (
+        {"datatype": "INT8", "divide": 255.0, "shift": 128 / 255},
+        {"scale": 255.0, "offset": -128.0},
+        "pixels go as INT8",
+    ),
     "BYTES": ({"datatype": "BYTES", "shape": [-1]}, {}, "images go as PNG files"),
     "BYTES in a column": ({"datatype": "BYTES", "shape": [-1, 1]}, {}, "images go as PNG files"),
     "a largest batch": ({"most": 5}, {}, "a request has 5 images at most"),
@@ -51,7 +56,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a batch of seven": ({"shape": [7, 1, 4, 4], "most": 0}, {}, "a request has 7 images at most"),
     "a batch of forty": ({"shape": [40, 1, 4, 4], "most": 0}, {}, "a request has 40 images at most"),
     "no batches": ({"shape": [1, 4, 4], "most": 0}, {}, "a request has 1 image at most"),
-    "a named output": ({"outputs": [("p", "FP32", [-1, 4]), ("features", "FP32", [-1, 3])]}, {}, "the output is 'p'"),
+    "a named output": (
+        {"outputs": [("p", "FP32", [-1, 4]), ("features", "FP32", [-1, 3])]},
+        {},
+        "the output is 'p'",
+    ),
     "double answers": ({"outputs": [("p", "FP64", [-1, 4])]}, {}, ""),
 }
 
@@ -65,7 +74,9 @@ def test_what_a_model_tells_of_itself_is_heeded_and_said(kind: str, over: str, t
         found = asked.black_box.ask(images)
         assert torch.allclose(found, truth(images), atol=2e-3 if kind == "FP16" else 1e-6)
         assert says in asked.told and bool(says) == bool(asked.said)
-        assert triton.batches and max(triton.batches) <= (40 if kind == "a batch of forty" else triton.most or 8)
+        assert triton.batches and max(triton.batches) <= (
+            40 if kind == "a batch of forty" else triton.most or 8
+        )
         assert asked.ledger.spent == sum(triton.batches)
 
 
@@ -82,19 +93,28 @@ def test_what_a_model_told_is_kept_with_its_answers(over: str, tmp_path: Path) -
             assert asked.ledger.seen == first
         with asking(tmp_path, {"url": url}) as asked:
             asked.black_box.ask(images[:8])
-            assert asked.ledger.seen == first and not asked.said, "all answers are there, and nobody is asked anything"
+            assert asked.ledger.seen == first and not asked.said, (
+                "all answers are there, and nobody is asked anything"
+            )
         triton.datatype, triton.divide = "FP32", 1.0
         with asking(tmp_path, {"url": url}) as asked:
             asked.black_box.ask(images)
-            assert asked.ledger.seen[:2] == first and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
+            assert (
+                asked.ledger.seen[:2] == first
+                and "pixels go as FP32, times 1, plus 0, layout nhwc" in asked.ledger.seen[2:]
+            )
             assert "tells of itself otherwise than when it was first asked" in asked.told
-        with asking(tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite") as asked:
+        with asking(
+            tmp_path, {"url": url, "metadata": False, "input": "pixels", "layout": "nhwc"}, name="2.sqlite"
+        ) as asked:
             asked.black_box.ask(images)
             assert asked.ledger.seen == ()
 
 
 def test_what_a_stranger_calls_its_tensors_is_kept_on_one_short_line() -> None:
-    model = model_of({"inputs": [{"name": "a\n\x1b[31m" + "b" * 9000, "datatype": "FP32", "shape": [-1, 1, 4, 4]}]})
+    model = model_of(
+        {"inputs": [{"name": "a\n\x1b[31m" + "b" * 9000, "datatype": "FP32", "shape": [-1, 1, 4, 4]}]}
+    )
     remote = remote_of({"url": "http://a/v2/models/m/infer"}, CLASSES)
     seen = fitted(remote.wire, remote.said, model, (1, 4, 4), K).takes.seen
     assert all(line.isprintable() and len(line) < 600 for line in seen) and len(seen) == 2
@@ -110,32 +130,74 @@ def test_images_that_fill_up_a_batch_are_charged_but_change_no_answer(tmp_path: 
 def test_tensors_are_binary_where_the_server_takes_them(tmp_path: Path) -> None:
     images = questions()
     for number, (binary, settings, expected) in enumerate(
-        ((True, {}, True), (False, {}, False), (True, {"tensors": "json"}, False), (True, {"tensors": "binary"}, True))
+        (
+            (True, {}, True),
+            (False, {}, False),
+            (True, {"tensors": "json"}, False),
+            (True, {"tensors": "binary"}, True),
+        )
     ):
         triton = Triton(MODEL, binary=binary)
-        with over_http(triton) as url, asking(tmp_path, {"url": url, **settings}, name=f"{number}.sqlite") as asked:
+        with (
+            over_http(triton) as url,
+            asking(tmp_path, {"url": url, **settings}, name=f"{number}.sqlite") as asked,
+        ):
             assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
         assert set(triton.bodies) == {expected}, settings
 
 
 WRONG: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "size": ({"shape": [-1, 3, 224, 224]}, {}, r"'pixels' FP32 \[-1, 3, 224, 224\] takes no images of 1 x 4 x 4 .*metadata = false"),
+    "size": (
+        {"shape": [-1, 3, 224, 224]},
+        {},
+        r"'pixels' FP32 \[-1, 3, 224, 224\] takes no images of 1 x 4 x 4 .*metadata = false",
+    ),
     "layout": ({"shape": [-1, 4, 4, 1]}, {"layout": "nchw"}, "in the layout nchw; give layout = 'nhwc'"),
-    "datatype": ({"datatype": "UINT8"}, {"datatype": "FP32"}, "is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or none"),
+    "datatype": (
+        {"datatype": "UINT8"},
+        {"datatype": "FP32"},
+        "is 'FP32', but the model's input is 'pixels' UINT8 .* 'UINT8', or none",
+    ),
     "scale": ({"datatype": "UINT8"}, {"scale": 1.0}, "pixels would be 0 or 1; give scale = 255"),
-    "INT8": ({"datatype": "INT8"}, {}, "INT8, and its metadata does not tell of which pixels; give scale and offset"),
-    "range": ({"datatype": "UINT8"}, {"scale": 512.0}, r"pixels from .* to 4\d\d.* do not fit UINT8 \(0 to 255\); give another scale"),
+    "INT8": (
+        {"datatype": "INT8"},
+        {},
+        "INT8, and its metadata does not tell of which pixels; give scale and offset",
+    ),
+    "range": (
+        {"datatype": "UINT8"},
+        {"scale": 512.0},
+        r"pixels from .* to 4\d\d.* do not fit UINT8 \(0 to 255\); give another scale",
+    ),
     "a text": ({"datatype": "BOOL"}, {}, "takes no images; say which does"),
-    "input": ({}, {"input": "image"}, "input is 'image', but the model has the inputs 'pixels' .* input = 'pixels'"),
-    "inputs": ({"inputs": [{"name": "more", "datatype": "FP32", "shape": [-1, 16]}]}, {}, "say which takes the images: input = 'pixels'"),
-    "output": ({}, {"output": "logits"}, "output is 'logits', but the model has the outputs 'p' .* output = 'p'"),
-    "outputs": ({"outputs": [("a", "FP32", [-1, 4]), ("b", "FP32", [-1, 4])]}, {}, "say which tells the classes: output = 'a'"),
-}  # fmt: skip
+    "input": (
+        {},
+        {"input": "image"},
+        "input is 'image', but the model has the inputs 'pixels' .* input = 'pixels'",
+    ),
+    "inputs": (
+        {"inputs": [{"name": "more", "datatype": "FP32", "shape": [-1, 16]}]},
+        {},
+        "say which takes the images: input = 'pixels'",
+    ),
+    "output": (
+        {},
+        {"output": "logits"},
+        "output is 'logits', but the model has the outputs 'p' .* output = 'p'",
+    ),
+    "outputs": (
+        {"outputs": [("a", "FP32", [-1, 4]), ("b", "FP32", [-1, 4])]},
+        {},
+        "say which tells the classes: output = 'a'",
+    ),
+}
 
 
 @pytest.mark.parametrize("over", OVER)
 @pytest.mark.parametrize("wrong", WRONG)
-def test_what_does_not_go_together_is_said_before_anything_is_asked(wrong: str, over: str, tmp_path: Path) -> None:
+def test_what_does_not_go_together_is_said_before_anything_is_asked(
+    wrong: str, over: str, tmp_path: Path
+) -> None:
     made, settings, says = WRONG[wrong]
     triton = Triton(MODEL, **made)
     with OVER[over](triton) as url, asking(tmp_path, {"url": url, **settings}) as asked:
@@ -150,7 +212,10 @@ def test_another_number_of_classes_is_found_before_anything_is_asked(tmp_path: P
         with pytest.raises(ColumnsError, match="1001 numbers"):
             asked.black_box.ask(questions())
         assert asked.ledger.spent == 0
-    with over_http(triton) as url, asking(tmp_path, {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite") as asked:
+    with (
+        over_http(triton) as url,
+        asking(tmp_path, {"url": url, "metadata": False, "input": "pixels"}, name="2.sqlite") as asked,
+    ):
         assert len(asked.black_box.ask(questions())) == 24, "metadata that are wrong need not be heeded"
 
 
@@ -159,7 +224,10 @@ def test_a_batch_that_is_too_large_is_asked_in_smaller_ones_though_nothing_was_t
         triton, images = Triton(MODEL, most=5), questions()
         triton.config = lambda request, context: context.abort(grpc.StatusCode.UNIMPLEMENTED, "")  # type: ignore[method-assign]
         settings = {"metadata": False, "input": "pixels", "batch": 16}
-        with over(triton) as url, asking(tmp_path, {"url": url, **settings}, budget=24, name=f"{over.__name__}.sqlite") as asked:
+        with (
+            over(triton) as url,
+            asking(tmp_path, {"url": url, **settings}, budget=24, name=f"{over.__name__}.sqlite") as asked,
+        ):
             assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
             assert max(triton.batches) == 5 and asked.ledger.spent == 24 and asked.black_box.batch == 5
             assert "must be <= 5" in asked.told and "asked 5 images a request from here on" in asked.told
@@ -186,17 +254,28 @@ def test_grpc_statuses_are_charged_retried_or_said(tmp_path: Path) -> None:
     status = grpc.StatusCode
     triton, images = Triton(MODEL), questions(4)
     with over_grpc(triton) as url, asking(tmp_path, {"url": url, "retries": 3}) as asked:
-        triton.trouble = [(status.RESOURCE_EXHAUSTED, "quota", ("retry-after", "0.2")), (status.INTERNAL, "oops")]
+        triton.trouble = [
+            (status.RESOURCE_EXHAUSTED, "quota", ("retry-after", "0.2")),
+            (status.INTERNAL, "oops"),
+        ]
         asked.black_box.ask(images)
-        assert (asked.ledger.spent, asked.ledger.lost) == (8, 4), "what may have been computed is charged, what was turned away is not"
+        assert (asked.ledger.spent, asked.ledger.lost) == (
+            8,
+            4,
+        ), "what may have been computed is charged, what was turned away is not"
         triton.trouble = [(status.UNAVAILABLE, "model m is not ready")] * 6
         asked.black_box.ask(questions(8)[4:])
-        assert asked.ledger.spent == 12 and "its model is loading" in asked.told, "more often than it is retried"
+        assert asked.ledger.spent == 12 and "its model is loading" in asked.told, (
+            "more often than it is retried"
+        )
         triton.trouble = [(status.PERMISSION_DENIED, "not you")]
         with pytest.raises(SuspectError, match=r"answers PERMISSION_DENIED \(not you\)"):
             asked.black_box.ask(questions(12)[8:])
         assert asked.ledger.spent == 12
-    with pytest.raises(SuspectError, match="cannot be reached"), asking(tmp_path, {"url": url, "retries": 1}) as asked:
+    with (
+        pytest.raises(SuspectError, match="cannot be reached"),
+        asking(tmp_path, {"url": url, "retries": 1}) as asked,
+    ):
         asked.black_box.ask(questions(16)[12:])
 
 
@@ -211,7 +290,9 @@ def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.M
         monkeypatch.setenv("SUSPECT_KEY", "right-key")
         with asking(tmp_path, {"url": url, "key_env": "SUSPECT_KEY"}) as asked:
             assert len(asked.black_box.ask(questions(4))) == 4
-        with pytest.raises(ConfigError, match="gRPC in plain text, and the key would be readable on the way; use grpcs"):
+        with pytest.raises(
+            ConfigError, match="gRPC in plain text, and the key would be readable on the way; use grpcs"
+        ):
             opened(remote_of({"url": "grpc://models.example:8001/m", "key_env": "SUSPECT_KEY"}, CLASSES))
 
 
@@ -235,7 +316,13 @@ def certificates(folder: Path) -> tuple[bytes, bytes]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     today = datetime.datetime.now(datetime.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+    )
     made = made.not_valid_before(today - datetime.timedelta(1)).not_valid_after(today + datetime.timedelta(1))
     made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
     made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
@@ -245,7 +332,9 @@ def certificates(folder: Path) -> tuple[bytes, bytes]:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain), signed
 
 
-def test_keys_go_over_an_encrypted_channel_that_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_go_over_an_encrypted_channel_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SUSPECT_KEY", "right-key")
     triton, images = Triton(MODEL, key="right-key"), questions(4)
     settings = {"key_env": "SUSPECT_KEY", "retries": 0, "timeout_s": 5.0}
@@ -258,7 +347,10 @@ def test_keys_go_over_an_encrypted_channel_that_is_trusted(tmp_path: Path, monke
         assert asked.ledger.budget == 10_000 and sum(triton.batches) == 4
 
 
-@pytest.mark.parametrize("broken", [b"\x2a\xff\xff\xff\xff\x0f", b"\x2a", b"\x0b", b"\xff" * 12, b"\x2a\x03\x1a\x01\xff", b"\x2d\x00"])
+@pytest.mark.parametrize(
+    "broken",
+    [b"\x2a\xff\xff\xff\xff\x0f", b"\x2a", b"\x0b", b"\xff" * 12, b"\x2a\x03\x1a\x01\xff", b"\x2d\x00"],
+)
 def test_bytes_that_are_no_protobuf_are_an_error_of_one_line(broken: bytes) -> None:
     with pytest.raises(AnswersError, match="not protobuf"):
         outputs_of(broken)
@@ -272,16 +364,26 @@ def read_or_refused(read: Callable[[], object]) -> None:
 
 
 LENGTHS = st.sampled_from(["", "0", "2", "17", "-1", "1e3", "99999999999999999999"])
-TENSORS = st.fixed_dictionaries({}, optional={
-    "name": st.text(max_size=3), "datatype": st.sampled_from(["FP32", "BYTES", "BF16", "FP99"]),
-    "shape": st.lists(st.integers(-2, 2**70), max_size=3),
-    "data": st.recursive(st.none() | st.floats() | st.text(max_size=2), lambda inner: st.lists(inner, max_size=4), max_leaves=8),
-    "parameters": st.dictionaries(st.just("binary_data_size"), st.integers(-1, 40) | st.text(max_size=2)),
-})  # fmt: skip
+TENSORS = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.text(max_size=3),
+        "datatype": st.sampled_from(["FP32", "BYTES", "BF16", "FP99"]),
+        "shape": st.lists(st.integers(-2, 2**70), max_size=3),
+        "data": st.recursive(
+            st.none() | st.floats() | st.text(max_size=2),
+            lambda inner: st.lists(inner, max_size=4),
+            max_leaves=8,
+        ),
+        "parameters": st.dictionaries(st.just("binary_data_size"), st.integers(-1, 40) | st.text(max_size=2)),
+    },
+)
 
 
 @hypothesis.settings(max_examples=150, deadline=None, derandomize=True)
-@hypothesis.given(packed=st.binary(max_size=60), told=st.lists(TENSORS, max_size=3), length=LENGTHS, count=st.integers(1, 3))
+@hypothesis.given(
+    packed=st.binary(max_size=60), told=st.lists(TENSORS, max_size=3), length=LENGTHS, count=st.integers(1, 3)
+)
 def test_whatever_is_sent_is_read_or_refused(packed: bytes, told: list[Any], length: str, count: int) -> None:
     tensor = varint(5 << 3 | 2) + varint(len(packed)) + packed  # an output whose fields are anything
     read_or_refused(lambda: answers(outputs_of(packed), "", count))
@@ -290,7 +392,11 @@ def test_whatever_is_sent_is_read_or_refused(packed: bytes, told: list[Any], len
     read_or_refused(lambda: config_of(packed))
     body = json.dumps({"outputs": told}).encode() + packed
     for at in (length, str(len(body) - len(packed)), ""):
-        read_or_refused(lambda at=at: answers(read_outputs(body if at else body[: len(body) - len(packed)], at, ""), "", count))  # type: ignore[misc]
+        read_or_refused(
+            lambda at=at: answers(
+                read_outputs(body if at else body[: len(body) - len(packed)], at, ""), "", count
+            )
+        )  # type: ignore[misc]
     model_of({"inputs": told, "outputs": told}, {"max_batch_size": length}, {"extensions": told})
 
 
@@ -303,7 +409,11 @@ def test_numbers_are_written_as_protobuf_does() -> None:
     [
         ([], "", "the outputs none"),
         ([Output("a", "FP32", (2, 4), [0.0] * 8)], "b", "expected an output named 'b'"),
-        ([Output("a", "FP32", (2, 4), [0.0] * 8), Output("b", "FP32", (2, 4), [0.0] * 8)], "", "2 outputs.*output = 'a'"),
+        (
+            [Output("a", "FP32", (2, 4), [0.0] * 8), Output("b", "FP32", (2, 4), [0.0] * 8)],
+            "",
+            "2 outputs.*output = 'a'",
+        ),
         ([Output("a", "FP32", (4, 2), [0.0] * 8)], "", "the images first"),
         ([Output("a", "FP32", (2, 4), [0.0] * 7)], "", "with 7 values"),
         ([Output("a", "FP32", (3,), [0.0] * 3)], "", "3 values for 2 images"),
@@ -320,12 +430,20 @@ def test_outputs_that_do_not_fit_are_refused(outputs: list[Output], name: str, s
 def test_outputs_of_every_type_are_read() -> None:
     assert answers([Output("a", "BF16", (2, 1), b"\x80\x3f\x00\x40")], "", 2) == [1.0, 2.0]
     assert answers([Output("a", "BYTES", (2,), b"\x03\0\0\0bag\x04\0\0\0coat")], "", 2) == ["bag", "coat"]
-    assert answers([Output("a", "FP32", (2, 2, 1, 1), [1.0, 2.0, 3.0, 4.0])], "", 2) == [[1.0, 2.0], [3.0, 4.0]]
+    assert answers([Output("a", "FP32", (2, 2, 1, 1), [1.0, 2.0, 3.0, 4.0])], "", 2) == [
+        [1.0, 2.0],
+        [3.0, 4.0],
+    ]
 
 
 def test_numbers_become_the_nearest_ones_of_a_type() -> None:
     values = np.array([0.4, 0.6, 254.7, 1.5], np.float32)
-    assert cast(values, "UINT8").tolist() == [0, 1, 255, 2] and cast(values - 128, "INT8").tolist() == [-128, -127, 127, -126]
+    assert cast(values, "UINT8").tolist() == [0, 1, 255, 2] and cast(values - 128, "INT8").tolist() == [
+        -128,
+        -127,
+        127,
+        -126,
+    ]
     assert cast(np.array([1.0, -2.5], np.float32), "BF16").tobytes() == b"\x80\x3f\x20\xc0"
     assert cast(values, "FP16").dtype == np.float16 and cast(values, "INT64").tolist() == [0, 1, 255, 2]
 
@@ -333,6 +451,20 @@ def test_numbers_become_the_nearest_ones_of_a_type() -> None:
 def test_settings_that_are_not_used_do_not_rename_a_ledger() -> None:
     plain = remote_of({"url": "https://a.example/v2/models/m/infer"}, CLASSES)
     assert set(plain.about) == {
-        "url", "protocol", "layout", "scale", "input", "output", "request", "answers", "classes", "columns", "label", "score", "headers",
-    }  # fmt: skip
-    assert "datatype" in dataclasses.replace(plain, wire=dataclasses.replace(plain.wire, datatype="UINT8")).about
+        "url",
+        "protocol",
+        "layout",
+        "scale",
+        "input",
+        "output",
+        "request",
+        "answers",
+        "classes",
+        "columns",
+        "label",
+        "score",
+        "headers",
+    }
+    assert (
+        "datatype" in dataclasses.replace(plain, wire=dataclasses.replace(plain.wire, datatype="UINT8")).about
+    )

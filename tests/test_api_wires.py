@@ -1,4 +1,5 @@
-"""Every description in docs/apis.md, asked of a real server of its kind as it stands; and an audit that is killed goes on with each."""
+"""Every description in docs/apis.md, asked of a real server of its kind as it stands; and an audit that is
+killed goes on with each."""
 
 import base64
 import io
@@ -56,43 +57,70 @@ class Services(Stranger):
         with torch.no_grad():
             return self.model(images).softmax(1).tolist()
 
-    def scores(self, images: torch.Tensor, label: str = "label", score: str = "score") -> list[dict[str, Any]]:
+    def scores(
+        self, images: torch.Tensor, label: str = "label", score: str = "score"
+    ) -> list[dict[str, Any]]:
         (row,) = self.told(images)
-        return sorted(({label: n, score: s} for n, s in zip(THEIRS, row, strict=True)), key=lambda one: -one[score])
+        return sorted(
+            ({label: n, score: s} for n, s in zip(THEIRS, row, strict=True)), key=lambda one: -one[score]
+        )
 
     def app(self) -> flask.Flask:
         app = flask.Flask("services")
-        tritons = {"shirts": Triton(MODEL), "shirts-int8": Triton(MODEL, datatype="INT8", divide=255.0, shift=128 / 255, outputs=[
-            ("probabilities", "FP32", [-1, K]), ("other", "FP32", [-1, K])])}  # fmt: skip
+        tritons = {
+            "shirts": Triton(MODEL),
+            "shirts-int8": Triton(
+                MODEL,
+                datatype="INT8",
+                divide=255.0,
+                shift=128 / 255,
+                outputs=[("probabilities", "FP32", [-1, K]), ("other", "FP32", [-1, K])],
+            ),
+        }
 
         @app.route("/v2/models/<name>", methods=["GET"])
         @app.route("/v2/models/<name>/infer", methods=["POST"])
         def v2(name: str) -> Any:
             asked = flask.request
             path = asked.path.replace(f"/{name}", "/m")
-            status, headers, body = tritons[name].script(Asked(asked.method, path, asked.headers, asked.get_data()))
+            status, headers, body = tritons[name].script(
+                Asked(asked.method, path, asked.headers, asked.get_data())
+            )
             self.count.append(1)
             return body, status, dict(headers)
 
         @app.post("/v1/models/shirts:predict")
         def tensorflow() -> Any:
-            return {"predictions": self.told(torch.tensor(flask.request.json["instances"]).permute(0, 3, 1, 2))}
+            return {
+                "predictions": self.told(torch.tensor(flask.request.json["instances"]).permute(0, 3, 1, 2))
+            }
 
         @app.post("/v1/models/files:predict")
         def files() -> Any:
-            found = [read_png(base64.b64decode(one["image_bytes"]["b64"])) for one in flask.request.json["instances"]]
+            found = [
+                read_png(base64.b64decode(one["image_bytes"]["b64"]))
+                for one in flask.request.json["instances"]
+            ]
             return {"predictions": [{"scores": row} for row in self.told(torch.cat(found))]}
 
         @app.post("/v1/models/guarded:predict")
         def guarded() -> Any:
-            return tensorflow() if flask.request.headers.get("Authorization") == "Bearer of-the-day" else ("", 401)
+            return (
+                tensorflow()
+                if flask.request.headers.get("Authorization") == "Bearer of-the-day"
+                else ("", 401)
+            )
 
         @app.post("/oauth2/token")
         def token() -> Any:
             given = flask.request.authorization
             right = given is not None and (given.username, given.password) == ("me", "secret-of-mine")
             assert flask.request.form["scope"] == "predict"
-            return {"access_token": "of-the-day", "token_type": "Bearer", "expires_in": 60} if right else ({"error": "invalid_client"}, 401)
+            return (
+                {"access_token": "of-the-day", "token_type": "Bearer", "expires_in": 60}
+                if right
+                else ({"error": "invalid_client"}, 401)
+            )
 
         @app.post("/predictions/shirts")
         def torchserve() -> Any:
@@ -100,14 +128,24 @@ class Services(Stranger):
 
         @app.post("/")
         def hugging_face() -> Any:
-            assert flask.request.headers["Authorization"] == "Bearer hf-token" and flask.request.content_type == "image/png"
+            assert (
+                flask.request.headers["Authorization"] == "Bearer hf-token"
+                and flask.request.content_type == "image/png"
+            )
             return self.scores(read_png(flask.request.get_data()))
 
         @app.post("/v1/classify")
         def own() -> Any:
             assert flask.request.args["top"] == "4" and flask.request.headers["X-Project"] == "audit"
             assert Image.open(flask.request.stream).format == "JPEG"
-            return {"result": {"tags": [{"tag": n, "confidence": s} for n, s in zip(CLASSES, [0.7, 0.1, 0.1, 0.1], strict=True)]}}
+            return {
+                "result": {
+                    "tags": [
+                        {"tag": n, "confidence": s}
+                        for n, s in zip(CLASSES, [0.7, 0.1, 0.1, 0.1], strict=True)
+                    ]
+                }
+            }
 
         @app.post("/upload")
         def form() -> Any:
@@ -123,12 +161,17 @@ class Services(Stranger):
 
         @app.post("/classify")
         def bento() -> Any:
-            return flask.jsonify(self.told(torch.tensor(flask.request.json["images"]).permute(0, 3, 1, 2) / 255))
+            return flask.jsonify(
+                self.told(torch.tensor(flask.request.json["images"]).permute(0, 3, 1, 2) / 255)
+            )
 
         @app.post("/endpoints/shirts/invocations")
         def sagemaker() -> Any:
             given = flask.request.headers["Authorization"]
-            assert given.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/") and "/eu-west-1/sagemaker/aws4_request" in given
+            assert (
+                given.startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
+                and "/eu-west-1/sagemaker/aws4_request" in given
+            )
             return {"predictions": self.told(torch.tensor(flask.request.json["instances"]))}
 
         return app
@@ -152,7 +195,11 @@ def standing(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
     with serving(services), monkeypatch.context() as patch:
         plain = http_transport.client_of
         for module in (http_transport, opening):
-            patch.setattr(module, "client_of", lambda remote, transport=None: plain(remote, lambda *_: Here(services.url)))
+            patch.setattr(
+                module,
+                "client_of",
+                lambda remote, transport=None: plain(remote, lambda *_: Here(services.url)),
+            )
         yield services
 
 
@@ -160,9 +207,13 @@ def standing(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Se
 def services(monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """All of them, and what they ask for."""
     for name, value in {
-        "HF_TOKEN": "hf-token", "CLIENT_ID": "me", "CLIENT_SECRET": "secret-of-mine", "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI", "AWS_EC2_METADATA_DISABLED": "true",
-    }.items():  # fmt: skip
+        "HF_TOKEN": "hf-token",
+        "CLIENT_ID": "me",
+        "CLIENT_SECRET": "secret-of-mine",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }.items():
         monkeypatch.setenv(name, value)
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -182,7 +233,9 @@ def described(block: str, folder: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("url", EXAMPLES)
-def test_every_description_on_the_page_is_asked_as_it_stands(url: str, services: Services, tmp_path: Path) -> None:
+def test_every_description_on_the_page_is_asked_as_it_stands(
+    url: str, services: Services, tmp_path: Path
+) -> None:
     (tmp_path / "theirs.toml").write_text(EXAMPLES[url])
     assert isinstance(read_remote(tmp_path / "theirs.toml", CLASSES), Remote)
     images = questions()
@@ -193,7 +246,9 @@ def test_every_description_on_the_page_is_asked_as_it_stands(url: str, services:
 
 
 @pytest.mark.parametrize("url", EXAMPLES)
-def test_an_audit_that_was_cut_off_asks_nothing_again_whatever_is_spoken(url: str, services: Services, tmp_path: Path) -> None:
+def test_an_audit_that_was_cut_off_asks_nothing_again_whatever_is_spoken(
+    url: str, services: Services, tmp_path: Path
+) -> None:
     images = questions()
     with described(EXAMPLES[url], tmp_path) as settings:
         with asking(tmp_path, settings, budget=24) as asked:
@@ -206,7 +261,12 @@ def test_an_audit_that_was_cut_off_asks_nothing_again_whatever_is_spoken(url: st
 
 def test_the_page_has_every_setting_and_every_protocol() -> None:
     table = PAGE.partition("## Every setting")[2].partition("\n## ")[0]
-    rows = {name for row in table.splitlines() if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    rows = {
+        name
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for name in re.findall(r"`(\w+)`", row.split("|")[1])
+    }
     with pytest.raises(ConfigError) as error:
         remote_of({"url": "https://a/infer", "nothing of the kind": 1}, CLASSES)
     assert rows == set(str(error.value).partition("expected some of ")[2].split(", "))
@@ -227,12 +287,28 @@ class Written(Services):
 
 ONE = [0.7, 0.1, 0.1, 0.1]
 FORMS: dict[str, tuple[dict[str, Any], Any, int]] = {
-    "a data URL": ({"inputs": "data:image/png;base64,$png", "n": 1}, lambda b: b["inputs"].startswith("data:image/png;base64,iVBOR"), 4),
+    "a data URL": (
+        {"inputs": "data:image/png;base64,$png", "n": 1},
+        lambda b: b["inputs"].startswith("data:image/png;base64,iVBOR"),
+        4,
+    ),
     "one by one": ({"inputs": ["$image"]}, lambda b: np.array(b["inputs"]).shape == (1, 1, 4, 4), 4),
-    "objects": ({"inputs": {"$each": {"a": ["$image"]}}}, lambda b: np.array([i["a"] for i in b["inputs"]]).shape == (4, 1, 1, 4, 4), 1),
-    "data URLs": ({"inputs": {"$each": {"url": "data:image/jpeg;base64,$jpeg"}}}, lambda b: "base64,/9j/" in b["inputs"][3]["url"], 1),
-    "JPEGs": ({"inputs": "$jpegs"}, lambda b: all(base64.b64decode(i)[:2] == b"\xff\xd8" for i in b["inputs"]), 1),
-}  # fmt: skip
+    "objects": (
+        {"inputs": {"$each": {"a": ["$image"]}}},
+        lambda b: np.array([i["a"] for i in b["inputs"]]).shape == (4, 1, 1, 4, 4),
+        1,
+    ),
+    "data URLs": (
+        {"inputs": {"$each": {"url": "data:image/jpeg;base64,$jpeg"}}},
+        lambda b: "base64,/9j/" in b["inputs"][3]["url"],
+        1,
+    ),
+    "JPEGs": (
+        {"inputs": "$jpegs"},
+        lambda b: all(base64.b64decode(i)[:2] == b"\xff\xd8" for i in b["inputs"]),
+        1,
+    ),
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -253,12 +329,16 @@ def test_templates_in_many_forms(form: str, tmp_path: Path, monkeypatch: pytest.
 def test_a_batch_of_numbers_as_npy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def told() -> Any:
         assert flask.request.content_type == "application/x-npy"
-        return written.told(torch.from_numpy(np.load(io.BytesIO(flask.request.get_data()), allow_pickle=False)))
+        return written.told(
+            torch.from_numpy(np.load(io.BytesIO(flask.request.get_data()), allow_pickle=False))
+        )
 
     settings = {"url": "https://npy.example/ask", "protocol": "raw", "media": "application/x-npy"}
     written = Written(MODEL, THEIRS, told_by=told)
     with standing(written, monkeypatch), asking(tmp_path, settings) as asked:
-        assert torch.allclose(asked.black_box.ask(questions()), truth(questions()), atol=1e-6) and written.count == [24]
+        assert torch.allclose(
+            asked.black_box.ask(questions()), truth(questions()), atol=1e-6
+        ) and written.count == [24]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +374,8 @@ from zooaudit.suspects.remote import remote_of
 def ask(kind, url):
     remote = remote_of({"url": url, "batch": 2, "rate": 20}, ("ankle boot", "bag", "coat", "dress"))
     ledger = Ledger(Path(sys.argv[1]) / f"{kind}.sqlite", remote.about, 1000)
-    ApiBlackBox(remote, ledger, opened(remote)[0]).ask(torch.load(Path(sys.argv[1]) / "images", weights_only=True))
+    images = torch.load(Path(sys.argv[1]) / "images", weights_only=True)
+    ApiBlackBox(remote, ledger, opened(remote)[0]).ask(images)
 
 threads = [threading.Thread(target=ask, args=one) for one in zip(("http", "grpc"), sys.argv[2:])]
 for thread in threads:
@@ -310,7 +391,9 @@ def test_an_audit_that_is_killed_goes_on_over_http_and_grpc(tmp_path: Path) -> N
     torch.save(images, tmp_path / "images")
     with over_http(tritons[0]) as one, over_grpc(tritons[1]) as other:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        audit = subprocess.Popen([sys.executable, "-c", AUDIT, str(tmp_path), one, other], cwd=ROOT, env=environment)
+        audit = subprocess.Popen(
+            [sys.executable, "-c", AUDIT, str(tmp_path), one, other], cwd=ROOT, env=environment
+        )
         end = time.monotonic() + 60
         while min(len(t.batches) for t in tritons) < 5:
             assert audit.poll() is None and time.monotonic() < end
@@ -321,7 +404,9 @@ def test_an_audit_that_is_killed_goes_on_over_http_and_grpc(tmp_path: Path) -> N
             seen = sum(triton.batches)
             with asking(tmp_path, {"url": url}, name=f"{kind}.sqlite") as asked:
                 kept = asked.ledger.spent - asked.ledger.lost
-                assert 0 < kept <= seen < 60 and seen - kept <= asked.ledger.lost, "all but what was under way, which is charged"
+                assert 0 < kept <= seen < 60 and seen - kept <= asked.ledger.lost, (
+                    "all but what was under way, which is charged"
+                )
                 assert torch.allclose(asked.black_box.ask(images), truth(images), atol=1e-6)
                 assert sum(triton.batches) == seen + 60 - kept
 
@@ -333,7 +418,14 @@ def test_a_command_asks_over_grpc_and_tells_what_it_found(
     monkeypatch.chdir(tmp_path)
     id_ = save_kit(open_store("store"), make_kit()).id
     with over_grpc(Triton(near(0, 70), most=9)) as url:
-        asked = ["--suspect", url, "--ledger", "ledger", "--json", *(["--log", "events"] if log == "events" else [])]
+        asked = [
+            "--suspect",
+            url,
+            "--ledger",
+            "ledger",
+            "--json",
+            *(["--log", "events"] if log == "events" else []),
+        ]
         assert main(["score", "--store", "store", "--kit", id_, *asked]) == 0
     text = capsys.readouterr()
     assert json.loads(text.out)["decision"] == "stolen"
@@ -341,7 +433,8 @@ def test_a_command_asks_over_grpc_and_tells_what_it_found(
 
 
 def test_signing_is_for_the_command_line_alone() -> None:
-    """The service's list of what it does not take is made from these: a new one is refused there by itself."""
+    """The service's list of what it does not take is made from these: a new one is refused
+    there by itself."""
     from zooaudit.serving.auditor import MOST, NOT_OURS
 
     assert set(NOT_OURS) == {"ca"} | set(Signing.__dataclass_fields__)

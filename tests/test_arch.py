@@ -26,9 +26,17 @@ def make(name: str, shape: ModelShape, seed: int = 0) -> ConvNet:
 
 @pytest.mark.parametrize(
     ("name", "activation", "dropout", "kernel", "convolutions"),
-    [("A", ELU, 0, 3, 2), ("B", ELU, 0, 5, 3), ("C", nn.ReLU, 0, 3, 2), ("D", PReLU, 0, 3, 4), ("E", nn.ReLU, 1, 5, 2)],
+    [
+        ("A", ELU, 0, 3, 2),
+        ("B", ELU, 0, 5, 3),
+        ("C", nn.ReLU, 0, 3, 2),
+        ("D", PReLU, 0, 3, 4),
+        ("E", nn.ReLU, 1, 5, 2),
+    ],
 )
-def test_table_1(name: str, activation: type[nn.Module], dropout: int, kernel: int, convolutions: int) -> None:
+def test_table_1(
+    name: str, activation: type[nn.Module], dropout: int, kernel: int, convolutions: int
+) -> None:
     modules = list(make(name, FMNIST).modules())
     found = [m for m in modules if isinstance(m, nn.Conv2d)]
     assert len(found) == convolutions
@@ -63,13 +71,18 @@ def test_pooling_first_has_the_same_gradients(name: str, digits: Dataset) -> Non
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("image", [(1, 28, 28), (3, 32, 32), (3, 9, 7), (1, 4, 4)])
 def test_any_image_of_4_by_4_and_up_fits(name: str, image: tuple[int, int, int]) -> None:
-    shape = dataclasses.replace(FMNIST, image=image, mean=(0.5,) * image[0], std=(0.2,) * image[0], num_classes=7)
+    shape = dataclasses.replace(
+        FMNIST, image=image, mean=(0.5,) * image[0], std=(0.2,) * image[0], num_classes=7
+    )
     assert make(name, shape)(torch.rand(2, *image)).shape == (2, 7)
 
 
 @pytest.mark.parametrize("image", [(1, 3, 8), (1, 8, 3), (1, 1, 1)])
 def test_smaller_images_are_refused(image: tuple[int, int, int]) -> None:
-    with pytest.raises(ConfigError, match=rf"images of {image[1]} x {image[2]} pixels are too small .* expected at least 4 x 4"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"images of {image[1]} x {image[2]} pixels are too small .* expected at least 4 x 4",
+    ):
         make("A", dataclasses.replace(FMNIST, image=image))
 
 
@@ -79,7 +92,8 @@ def test_unknown_architecture_lists_the_known() -> None:
 
 
 def test_inputs_are_normalised_inside_the_model(digits: Dataset) -> None:
-    """With inputs mapped to zero by the normalisation, the first convolution gives its bias and nothing else."""
+    """With inputs mapped to zero by the normalisation, the first convolution gives its bias
+    and nothing else."""
     shape = shape_of(digits)
     model = make("C", shape)
     model.convolutions[0].bias.data.fill_(0.7)
@@ -97,7 +111,12 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_no_trace(same_global_rn
 
 @pytest.mark.parametrize(
     ("name", "widths", "channels"),
-    [("A", (16, 32), [16, 32]), ("D", (16, 32), [16, 16, 32, 32]), ("D", (8,), [8] * 4), ("D", (3, 5, 7, 9), [3, 5, 7, 9])],
+    [
+        ("A", (16, 32), [16, 32]),
+        ("D", (16, 32), [16, 16, 32, 32]),
+        ("D", (8,), [8] * 4),
+        ("D", (3, 5, 7, 9), [3, 5, 7, 9]),
+    ],
 )
 def test_convolutions_share_the_widths(name: str, widths: tuple[int, ...], channels: list[int]) -> None:
     model = make(name, dataclasses.replace(FMNIST, widths=widths))

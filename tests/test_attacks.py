@@ -1,4 +1,5 @@
-"""Thieves who choose their questions, and thieves who make them up: what they ask, and that they learn from it."""
+"""Thieves who choose their questions, and thieves who make them up: what they ask, and that
+they learn from it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,7 +35,9 @@ def attacked(victim: nn.Module, images: Tensor, substitute: nn.Module, **config:
     """Without training: what was asked, and with what the substitute would have been trained."""
     rounds: list[tuple[Tensor, Tensor, int, int]] = []
     box = TorchBlackBox(victim, 10)
-    extract.extract(substitute, box, images, ExtractConfig(**config), lambda *r: rounds.append(r), "float32", seed=3)
+    extract.extract(
+        substitute, box, images, ExtractConfig(**config), lambda *r: rounds.append(r), "float32", seed=3
+    )
     return box, rounds
 
 
@@ -54,12 +57,20 @@ def rows_of(images: Tensor) -> set[bytes]:
         ({"attack": "distill", "rounds": 2}, [40]),
         ({"attack": "knockoff", "rounds": 0}, [40]),
         ({"attack": "knockoff", "rounds": 2, "pool_size": 400}, [40, 80, 120]),
-        *[({"attack": "activethief", "rounds": 2, "pool_size": 300, "choice": c}, [40, 80, 120]) for c in CHOICES],
+        *[
+            ({"attack": "activethief", "rounds": 2, "pool_size": 300, "choice": c}, [40, 80, 120])
+            for c in CHOICES
+        ],
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("labels", ["soft", "hard"])
 def test_what_is_asked_is_counted_and_never_twice(
-    config: dict[str, Any], labels: str, labelled: list[int], learnt: nn.Module, substitute: nn.Module, digits: Dataset
+    config: dict[str, Any],
+    labels: str,
+    labelled: list[int],
+    learnt: nn.Module,
+    substitute: nn.Module,
+    digits: Dataset,
 ) -> None:
     made = ExtractConfig(seed_size=40, labels=labels, **config)  # type: ignore[arg-type]
     images = digits.train.images[: made.images_needed]
@@ -70,19 +81,32 @@ def test_what_is_asked_is_counted_and_never_twice(
     assert len(rows_of(asked)) == len(rows_of(asked) & rows_of(images)) == labelled[-1]
     with torch.no_grad():
         expected = learnt(to_unit(asked)).softmax(1)
-    assert torch.equal(targets, expected.argmax(1)) if labels == "hard" else torch.allclose(targets, expected, atol=1e-5)
+    assert (
+        torch.equal(targets, expected.argmax(1))
+        if labels == "hard"
+        else torch.allclose(targets, expected, atol=1e-5)
+    )
 
 
 @pytest.mark.parametrize("attack", ["knockoff", "activethief"])
-def test_the_same_seed_asks_the_same(attack: Attack, learnt: nn.Module, substitute: nn.Module, digits: Dataset) -> None:
+def test_the_same_seed_asks_the_same(
+    attack: Attack, learnt: nn.Module, substitute: nn.Module, digits: Dataset
+) -> None:
     images = digits.train.images[:400]
-    once, again = (attacked(learnt, images, substitute, attack=attack, seed_size=40, rounds=1, pool_size=400)[1] for _ in range(2))
+    once, again = (
+        attacked(learnt, images, substitute, attack=attack, seed_size=40, rounds=1, pool_size=400)[1]
+        for _ in range(2)
+    )
     assert torch.equal(once[-1][0], again[-1][0])
 
 
-def test_an_active_thief_asks_about_what_the_substitute_knows_least(learnt: nn.Module, substitute: nn.Module, digits: Dataset) -> None:
+def test_an_active_thief_asks_about_what_the_substitute_knows_least(
+    learnt: nn.Module, substitute: nn.Module, digits: Dataset
+) -> None:
     images = digits.train.images[:300]
-    _, rounds = attacked(learnt, images, substitute, attack="activethief", seed_size=30, rounds=1, pool_size=300)
+    _, rounds = attacked(
+        learnt, images, substitute, attack="activethief", seed_size=30, rounds=1, pool_size=300
+    )
     first, asked = rounds[0][0], rounds[1][0]
 
     def margin(x: Tensor) -> Tensor:
@@ -91,7 +115,9 @@ def test_an_active_thief_asks_about_what_the_substitute_knows_least(learnt: nn.M
         return top[:, 0] - top[:, 1]
 
     left = torch.stack([i for i in images if bytes(i.numpy().tobytes()) not in rows_of(asked)])
-    assert torch.equal(asked[:30], first) and float(margin(asked[30:]).max()) <= float(margin(left).min()) + 1e-6
+    assert (
+        torch.equal(asked[:30], first) and float(margin(asked[30:]).max()) <= float(margin(left).min()) + 1e-6
+    )
 
 
 def test_centres_are_far_from_what_is_held_and_from_each_other() -> None:
@@ -102,7 +128,11 @@ def test_centres_are_far_from_what_is_held_and_from_each_other() -> None:
 def test_a_knockoff_thief_comes_back_to_what_paid() -> None:
     """Images of one of two kinds are worth nothing; it asks about the other more and more."""
     kinds = torch.tensor([0, 1]).repeat(500)
-    wanted, generator, left = torch.zeros(2), torch.Generator().manual_seed(0), torch.ones(1000, dtype=torch.bool)
+    wanted, generator, left = (
+        torch.zeros(2),
+        torch.Generator().manual_seed(0),
+        torch.ones(1000, dtype=torch.bool),
+    )
     shares = []
     for _ in range(4):
         new = chosen._drawn(wanted, kinds, left, 100, generator)
@@ -153,22 +183,40 @@ WORKS: dict[str, tuple[dict[str, Any], float]] = {
     "distill own": ({"seed_size": 400, "final_epochs": 30, "images": "own", "labels": "hard"}, 0.8),
     "distill top-3": ({"seed_size": 400, "final_epochs": 30, "labels": "top-3"}, 0.8),
     "knockoff textures": ({"seed_size": 1500, "rounds": 0, "final_epochs": 15, "images": "textures"}, 0.25),
-    "copycat": ({"seed_size": 1500, "rounds": 0, "final_epochs": 15, "images": "textures", "labels": "hard"}, 0.2),
-    "knockoff adaptive": ({"seed_size": 300, "rounds": 3, "round_epochs": 4, "final_epochs": 15, "images": "textures"}, 0.2),
-    "activethief": ({"seed_size": 60, "rounds": 4, "round_epochs": 10, "final_epochs": 40, "pool_size": 650}, 0.75),
+    "copycat": (
+        {"seed_size": 1500, "rounds": 0, "final_epochs": 15, "images": "textures", "labels": "hard"},
+        0.2,
+    ),
+    "knockoff adaptive": (
+        {"seed_size": 300, "rounds": 3, "round_epochs": 4, "final_epochs": 15, "images": "textures"},
+        0.2,
+    ),
+    "activethief": (
+        {"seed_size": 60, "rounds": 4, "round_epochs": 10, "final_epochs": 40, "pool_size": 650},
+        0.75,
+    ),
     "dfme": ({"queries": 60_000}, 0.3),
     "disguide": ({"queries": 8_000, "labels": "hard"}, 0.4),
 }
 
 
 @pytest.mark.parametrize("name", WORKS)
-def test_each_attack_takes_something_of_the_victim(name: str, digits: Dataset, victim: tuple[ModelSpec, Parent]) -> None:
+def test_each_attack_takes_something_of_the_victim(
+    name: str, digits: Dataset, victim: tuple[ModelSpec, Parent]
+) -> None:
     """Far from chance, though of other images than the task's, or of none."""
     spec, parent = victim
     config, least = WORKS[name]
     attack = ExtractConfig(**({"attack": name.split()[0].replace("copycat", "knockoff")} | config))
     training = TrainConfig(epochs=1, lr_adam=4e-3, precision="float32")
-    thief = extracted_spec(digits, spec, extraction=attack, optimiser="adam", training=training, shape=shape_of(digits, (8, 16), 32))
+    thief = extracted_spec(
+        digits,
+        spec,
+        extraction=attack,
+        optimiser="adam",
+        training=training,
+        shape=shape_of(digits, (8, 16), 32),
+    )
     built = build(thief, digits, parent)
     assert built.record.status is Status.LEARNT and not built.record.reason
     assert built.record.recovery_rate is not None and built.record.recovery_rate > least, built.record
@@ -177,7 +225,12 @@ def test_each_attack_takes_something_of_the_victim(name: str, digits: Dataset, v
 
 @pytest.fixture(scope="module")
 def victim(digits: Dataset) -> tuple[ModelSpec, Parent]:
-    spec = trained_spec(digits, role=Role.VICTIM, training=TrainConfig(epochs=30, precision="float32"), shape=shape_of(digits, (8, 16), 32))
+    spec = trained_spec(
+        digits,
+        role=Role.VICTIM,
+        training=TrainConfig(epochs=30, precision="float32"),
+        shape=shape_of(digits, (8, 16), 32),
+    )
     built = build(spec, digits, None)
     module = build_architecture(spec.architecture, spec.shape)
     module.load_state_dict(built.weights)
@@ -199,28 +252,44 @@ def asked_by(monkeypatch: pytest.MonkeyPatch, spec: ModelSpec, dataset: Dataset,
     return seen[0]
 
 
-def test_whose_images_they_are(monkeypatch: pytest.MonkeyPatch, digits: Dataset, victim: tuple[ModelSpec, Parent]) -> None:
+def test_whose_images_they_are(
+    monkeypatch: pytest.MonkeyPatch, digits: Dataset, victim: tuple[ModelSpec, Parent]
+) -> None:
     spec, parent = victim
     held = rows_of(digits.train.images[training_half(spec, digits.train)])
     images = {
         source: asked_by(
             monkeypatch,
-            extracted_spec(digits, spec, extraction=ExtractConfig("distill", seed_size=100, final_epochs=1, images=source)),  # type: ignore[arg-type]
-            digits, parent,
+            extracted_spec(
+                digits,
+                spec,
+                extraction=ExtractConfig("distill", seed_size=100, final_epochs=1, images=source),
+            ),  # type: ignore[arg-type]
+            digits,
+            parent,
         )
         for source in ("domain", "own", "textures")
-    }  # fmt: skip
+    }
     assert rows_of(images["own"]) <= held and not rows_of(images["domain"]) & held
-    assert not rows_of(images["textures"]) & rows_of(digits.train.images) and len(rows_of(images["textures"])) == 100
+    assert (
+        not rows_of(images["textures"]) & rows_of(digits.train.images)
+        and len(rows_of(images["textures"])) == 100
+    )
     assert random_part(len(digits.train), spec.data_fraction, derive(spec.seed, "split")).numel() == len(held)
 
 
 def test_more_thieves_are_more_suspects(digits: Dataset) -> None:
-    attacks = (ExtractConfig("distill", seed_size=50), ExtractConfig("knockoff", "hard", 50, images="textures"), ExtractConfig("dfme"))
+    attacks = (
+        ExtractConfig("distill", seed_size=50),
+        ExtractConfig("knockoff", "hard", 50, images="textures"),
+        ExtractConfig("dfme"),
+    )
     plain = plan_zoo(ZooConfig(), digits.digest, shape_of(digits), 0)
     more = plan_zoo(ZooConfig(thieves=attacks), digits.digest, shape_of(digits), 0)
     new = [s for s in more.specs if s.id not in {p.id for p in plain.specs}]
-    assert [s.extraction for s in new] == list(attacks) and all(s.parent == more.victim and s.role is Role.PIRACY for s in new)
+    assert [s.extraction for s in new] == list(attacks) and all(
+        s.parent == more.victim and s.role is Role.PIRACY for s in new
+    )
     assert {s.id for s in plain.specs} < {s.id for s in more.specs}
     assert all(relative_cost(s, len(digits.train)) > 0 for s in new)
     assert ModelSpec.from_json(new[1].to_json()) == new[1]

@@ -30,8 +30,15 @@ def by_pixel(x: Tensor, mirrored: list[bool], shifts: list[tuple[int, int]]) -> 
     return out
 
 
-@given(st.lists(st.tuples(st.booleans(), st.tuples(SHIFTS, SHIFTS)), min_size=1, max_size=5), SIZES, SIZES, st.sampled_from([1, 3]))
-def test_as_pixel_by_pixel(drawn: list[tuple[bool, tuple[int, int]]], height: int, width: int, channels: int) -> None:
+@given(
+    st.lists(st.tuples(st.booleans(), st.tuples(SHIFTS, SHIFTS)), min_size=1, max_size=5),
+    SIZES,
+    SIZES,
+    st.sampled_from([1, 3]),
+)
+def test_as_pixel_by_pixel(
+    drawn: list[tuple[bool, tuple[int, int]]], height: int, width: int, channels: int
+) -> None:
     """Also by more than an image's size: all black."""
     x = images(len(drawn), channels, height, width)
     mirrored, shifts = [m for m, _ in drawn], [s for _, s in drawn]
@@ -49,7 +56,9 @@ def test_mirroring_alone_twice_is_nothing(mirrored: list[bool]) -> None:
 
 
 @given(st.integers(1, 4), SHIFTS, SHIFTS)
-def test_there_and_back_loses_what_went_over_the_edge_and_nothing_else(count: int, down: int, right: int) -> None:
+def test_there_and_back_loses_what_went_over_the_edge_and_nothing_else(
+    count: int, down: int, right: int
+) -> None:
     x = images(count)
     shifts = torch.tensor([[down, right]] * count)
     back = moved(moved(x, shifts), -shifts)
@@ -61,7 +70,9 @@ def test_there_and_back_loses_what_went_over_the_edge_and_nothing_else(count: in
 def test_what_comes_in_is_black_on_every_edge() -> None:
     x = torch.ones(4, 1, 3, 3)
     found = moved(x, torch.tensor([[1, 0], [-1, 0], [0, 1], [0, -1]]))
-    for image, black in zip(found[:, 0], (lambda i: i[0], lambda i: i[-1], lambda i: i[:, 0], lambda i: i[:, -1]), strict=True):
+    for image, black in zip(
+        found[:, 0], (lambda i: i[0], lambda i: i[-1], lambda i: i[:, 0], lambda i: i[:, -1]), strict=True
+    ):
         assert black(image).tolist() == [0, 0, 0]
         assert image.sum() == 6
 
@@ -69,19 +80,28 @@ def test_what_comes_in_is_black_on_every_edge() -> None:
 def test_a_shift_of_nothing_is_the_image() -> None:
     x = images(3)
     assert torch.equal(moved(x, torch.zeros(3, 2, dtype=torch.int64)), x)
-    assert torch.equal(augment(x, Draws(torch.zeros(3, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64))), x)
+    assert torch.equal(
+        augment(x, Draws(torch.zeros(3, dtype=torch.bool), torch.zeros(3, 2, dtype=torch.int64))), x
+    )
     assert augment(x, Draws(None, None)) is x, "off, it costs nothing"
 
 
 def test_the_images_given_stay_as_they_are() -> None:
     x = images(4)
     before = x.clone()
-    augment(x, Draws(torch.tensor([True] * 4), torch.tensor([[1, -2]] * 4), torch.tensor([[0.5, 0.5, 0.5, 0.5]] * 4)))
+    augment(
+        x,
+        Draws(
+            torch.tensor([True] * 4), torch.tensor([[1, -2]] * 4), torch.tensor([[0.5, 0.5, 0.5, 0.5]] * 4)
+        ),
+    )
     assert torch.equal(x, before)
 
 
 def test_moved_images_lie_as_the_nets_read_them() -> None:
-    assert moved(images(4), torch.ones(4, 2, dtype=torch.int64)).is_contiguous(memory_format=torch.channels_last)
+    assert moved(images(4), torch.ones(4, 2, dtype=torch.int64)).is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def test_no_images_is_no_error() -> None:
@@ -95,7 +115,11 @@ def test_what_is_off_draws_nothing(mirror: bool, shift: int, crop: float) -> Non
     generator = torch.Generator().manual_seed(5)
     before = generator.get_state()
     drawn = Draws.make(7, mirror, shift, crop, generator)
-    assert (drawn.mirrored is not None, drawn.shifts is not None, drawn.pieces is not None) == (mirror, shift > 0, crop < 1)
+    assert (drawn.mirrored is not None, drawn.shifts is not None, drawn.pieces is not None) == (
+        mirror,
+        shift > 0,
+        crop < 1,
+    )
     assert torch.equal(before, generator.get_state()) == (not mirror and not shift and crop == 1)
 
 

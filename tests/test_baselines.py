@@ -1,4 +1,5 @@
-"""Other methods' scores: by hand, against plain loops, and their order: nothing is more like the victim than itself."""
+"""Other methods' scores: by hand, against plain loops, and their order: nothing is more
+like the victim than itself."""
 
 import math
 
@@ -85,7 +86,12 @@ def test_a_trajectory_is_the_way_to_another_class(learnt: nn.Module, digits: Dat
         before, after = learnt(images).argmax(1), learnt(points[:, -1]).argmax(1)
     assert float((before != after).float().mean()) > 0.8, "most arrive"
     assert float(points.min()) >= 0 and float(points.max()) <= 1
-    lengths = torch.cat([(points[:, :1] - images.unsqueeze(1)), points[:, 1:] - points[:, :-1]], 1).abs().flatten(2).amax((0, 2))
+    lengths = (
+        torch.cat([(points[:, :1] - images.unsqueeze(1)), points[:, 1:] - points[:, :-1]], 1)
+        .abs()
+        .flatten(2)
+        .amax((0, 2))
+    )
     assert lengths.tolist() == pytest.approx([FIRST * SHORTER**i for i in range(30)], abs=1e-5)
     assert torch.equal(points, trajectories(learnt, images, seed=3, length=30).view_as(points))
 
@@ -114,5 +120,7 @@ def test_a_quarter_of_a_mixed_image_is_the_other() -> None:
     assert torch.equal(found.sum((2, 3)), torch.full((50, 3), 12.0)), "4 x 3 pixels of every channel"
     for image in found[:, 0]:
         rows, columns = image.any(1).nonzero().flatten(), image.any(0).nonzero().flatten()
-        assert (len(rows), len(columns)) == (4, 3) and rows[-1] - rows[0] == 3 and columns[-1] - columns[0] == 2
+        assert (
+            (len(rows), len(columns)) == (4, 3) and rows[-1] - rows[0] == 3 and columns[-1] - columns[0] == 2
+        )
     assert len({tuple(i.flatten().tolist()) for i in found[:, 0]}) > 10

@@ -1,4 +1,5 @@
-"""Photographs are asked in small batches wherever nothing is learnt: 500 of 224 x 224 pixels would be gigabytes in a real net."""
+"""Photographs are asked in small batches wherever nothing is learnt: 500 of 224 x 224 pixels would be
+gigabytes in a real net."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,9 @@ from zooaudit.zoo.attacks.crafted import jacobian_step, least_certain, move_to_b
 from zooaudit.zoo.fit import accuracy, agreement
 
 COUNT, SIDE = 90, 224
-IMAGES = torch.randint(256, (COUNT, 3, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.randint(
+    256, (COUNT, 3, SIDE, SIDE), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+)
 LABELS = torch.arange(COUNT) % 3
 UAP = UapConfig(points=COUNT, max_steps=2, batch_size=8, epsilon=0.1)
 
@@ -62,9 +65,14 @@ def test_no_batch_is_larger_than_500_images_of_64_by_64(use: Callable[[Seen], ob
 @pytest.mark.parametrize(
     ("shape", "most", "size"),
     [
-        ((60_000, 1, 28, 28), 500, 500), ((9, 3, 64, 64), 500, 500), ((9, 3, 64, 64), 100, 100), ((9, 3, 65, 64), 500, 492),
-        ((9, 3, 224, 224), 500, 40), ((2, 9, 2, 3, 224, 224), 500, 40), ((9, 3, 8192, 8192), 500, 1),
+        ((60_000, 1, 28, 28), 500, 500),
+        ((9, 3, 64, 64), 500, 500),
+        ((9, 3, 64, 64), 100, 100),
+        ((9, 3, 65, 64), 500, 492),
+        ((9, 3, 224, 224), 500, 40),
+        ((2, 9, 2, 3, 224, 224), 500, 40),
+        ((9, 3, 8192, 8192), 500, 1),
     ],
-)  # fmt: skip
+)
 def test_small_images_are_asked_as_many_at_once_as_ever(shape: tuple[int, ...], most: int, size: int) -> None:
     assert images_at_once(shape, most) == size

@@ -39,7 +39,10 @@ def listener(port: int, host: str = "127.0.0.1", shared: bool = False) -> Iterat
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 def test_a_port_that_is_taken_is_refused(shared: bool, host: str) -> None:
     (port,) = free_ports(1)
-    with listener(port, host, shared), pytest.raises(ConfigError, match=rf"port {port} on 127.0.0.1 is taken by process {os.getpid()} "):
+    with (
+        listener(port, host, shared),
+        pytest.raises(ConfigError, match=rf"port {port} on 127.0.0.1 is taken by process {os.getpid()} "),
+    ):
         own_port("127.0.0.1", port)
     own_port("127.0.0.1", port).close()
 
@@ -66,10 +69,12 @@ def test_a_port_whose_service_has_just_ended_is_free() -> None:
 @pytest.mark.parametrize(
     ("host", "port", "says"),
     [
-        ("127.0.0.1", 0, "expected 1 to 65535"), ("127.0.0.1", 70_000, "expected 1 to 65535"),
-        ("no.such.host.invalid", 80, "an address of this machine"), ("203.0.113.7", 8000, "no address of this machine"),
+        ("127.0.0.1", 0, "expected 1 to 65535"),
+        ("127.0.0.1", 70_000, "expected 1 to 65535"),
+        ("no.such.host.invalid", 80, "an address of this machine"),
+        ("203.0.113.7", 8000, "no address of this machine"),
     ],
-)  # fmt: skip
+)
 def test_a_place_that_cannot_be_listened_at_is_refused(host: str, port: int, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         own_port(host, port)
@@ -84,7 +89,9 @@ def test_two_services_do_not_share_their_data(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[object]:
+def said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[object]:
     """Runs ``zooaudit serve`` with options where a store with a kit is: exit code, and what it said."""
     save_kit(open_store(str(tmp_path / "store")), make_kit())
     monkeypatch.chdir(tmp_path)
@@ -139,13 +146,20 @@ def test_a_store_without_kits_is_said(said: object, tmp_path: Path) -> None:
 def test_the_first_line_comes_before_anything_heavy_is_imported(tmp_path: Path) -> None:
     """Counted in modules, not in seconds."""
     program = (
-        "import sys\nfrom zooaudit.cli.main import main\nheavy = {'torch', 'ray', 'numpy', 'boto3', 'fastapi', 'pyarrow'}\nclass Err:\n"
-        " def write(self, text): sys.__stdout__.write(text + str(sorted(heavy & set(sys.modules))))\n"
-        " def flush(self): pass\n"
-        "sys.stderr = Err()\nmain(['serve', '--store', 'none'])"
+        "import sys\nfrom zooaudit.cli.main import main\nheavy = {'torch', 'ray', 'numpy', 'boto3',"
+        " 'fastapi', 'pyarrow'}\nclass Err:\n def write(self, text): sys.__stdout__.write(text +"
+        " str(sorted(heavy & set(sys.modules))))\n def flush(self): pass\nsys.stderr = Err()\nmain(['serve',"
+        " '--store', 'none'])"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert done.stdout.startswith("looking at port 8000, serve-data and the keys[]"), done.stdout
 
 
@@ -168,8 +182,10 @@ def test_ready_is_what_the_service_says_itself(monkeypatch: pytest.MonkeyPatch) 
         port = int(url.rsplit(":", 1)[1])
         wait_until_ready("0.0.0.0", port, rows.append)
     assert answers == [] and rows == [
-        "not ready yet: it answers 500", "not ready yet: the store does not answer", "not ready yet: it answers 503",
-    ]  # fmt: skip
+        "not ready yet: it answers 500",
+        "not ready yet: the store does not answer",
+        "not ready yet: it answers 503",
+    ]
 
 
 def test_a_service_that_does_not_become_ready_is_given_up() -> None:

@@ -17,7 +17,16 @@ from torch import Tensor
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
 from zooaudit.errors import AnswersError
-from zooaudit.serving.bodies import ARROW, JSON, PARQUET, RAW, most_bytes, read_carefully, read_json_fast, read_rows
+from zooaudit.serving.bodies import (
+    ARROW,
+    JSON,
+    PARQUET,
+    RAW,
+    most_bytes,
+    read_carefully,
+    read_json_fast,
+    read_rows,
+)
 from zooaudit.serving.problems import Refused
 from zooaudit.suspects.offline import questions_json
 
@@ -73,14 +82,24 @@ def test_every_format_gives_the_same_rows_to_the_bit(form: str) -> None:
 
 
 VALUES = st.one_of(
-    st.floats(), st.floats(0, 1), st.integers(), st.booleans(), st.none(), st.text(max_size=3), st.lists(st.integers(), max_size=2)
+    st.floats(),
+    st.floats(0, 1),
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+    st.lists(st.integers(), max_size=2),
 )
-ROWS = st.lists(st.lists(st.one_of(st.floats(0, 1), st.integers(-(2**70), 2**70)), min_size=K, max_size=K), max_size=5)
+ROWS = st.lists(
+    st.lists(st.one_of(st.floats(0, 1), st.integers(-(2**70), 2**70)), min_size=K, max_size=K), max_size=5
+)
 ODD_ROWS = st.lists(st.one_of(VALUES, st.lists(VALUES, max_size=K + 1)), max_size=4)
 OBJECTS = st.one_of(
     st.fixed_dictionaries({"answers": ROWS}),
     st.fixed_dictionaries({"answers": ODD_ROWS}),
-    st.fixed_dictionaries({"answers": ROWS}, optional={"labels": st.none() | st.lists(st.integers(0, 3)), "more": VALUES}),
+    st.fixed_dictionaries(
+        {"answers": ROWS}, optional={"labels": st.none() | st.lists(st.integers(0, 3)), "more": VALUES}
+    ),
     VALUES,
 )
 ODD_TEXTS = (
@@ -143,25 +162,55 @@ def test_json_with_as_many_digits_as_there_can_be_is_within_the_limit() -> None:
 WRONG = {
     "no rows": (JSON, as_json(answers=[]), "0 rows", "1 to 60"),
     "too many rows": (RAW, b"\0" * 16 * 61, "61 rows", "1 to 60"),
-    "too few classes": (JSON, as_json(answers=GOOD[:, 1:].tolist()), "3 numbers for image 0", "4, one for each class"),
-    "a text": (JSON, as_json(answers=[[0.1, 0.2, 0.3, "0.4"]]), "[0.1, 0.2, 0.3, '0.4'] for image 0", "4 numbers"),
+    "too few classes": (
+        JSON,
+        as_json(answers=GOOD[:, 1:].tolist()),
+        "3 numbers for image 0",
+        "4, one for each class",
+    ),
+    "a text": (
+        JSON,
+        as_json(answers=[[0.1, 0.2, 0.3, "0.4"]]),
+        "[0.1, 0.2, 0.3, '0.4'] for image 0",
+        "4 numbers",
+    ),
     "nothing": (JSON, as_json(answers=[[0.1, 0.2, 0.3, None]]), "None] for image 0", "4 numbers"),
     "a list": (JSON, b"[]", "no rows", "one for each query"),
     "neither": (JSON, as_json(more=1), "neither", "one of them"),
     "both": (JSON, as_json(answers=[[1, 0, 0, 0]], labels=[0]), "both", "one of them"),
-    "another label": (JSON, as_json(labels=["shoe"]), "the class 'shoe'", "one of ankle boot, bag, coat, dress"),
+    "another label": (
+        JSON,
+        as_json(labels=["shoe"]),
+        "the class 'shoe'",
+        "one of ankle boot, bag, coat, dress",
+    ),
     "a label beyond": (JSON, as_json(labels=[4]), "the class '4'", "one of ankle boot"),
     "cut off": (RAW, b"\0" * 17, "17 bytes", "a multiple of 4"),
     "compressed": (ARROW, as_arrow(table(), compression="zstd"), "compressed buffers", "without compression"),
-    "compressed, in the old way": (ARROW, as_arrow(table(), metadata_version=pa.ipc.MetadataVersion.V4), "an old format", "version 5"),
+    "compressed, in the old way": (
+        ARROW,
+        as_arrow(table(), metadata_version=pa.ipc.MetadataVersion.V4),
+        "an old format",
+        "version 5",
+    ),
     "a column twice": (
         ARROW,
         as_arrow(pa.table([[0], [0], [[1.0, 0, 0, 0]]], ["query", "query", "probabilities"])),
         "the columns",
         "query and one of",
     ),
-    "other columns": (ARROW, as_arrow(pa.table({"a": [1]})), "the columns a", "query and one of probabilities"),
-    "texts": (ARROW, as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})), "['a'] for image 0", "4 numbers"),
+    "other columns": (
+        ARROW,
+        as_arrow(pa.table({"a": [1]})),
+        "the columns a",
+        "query and one of probabilities",
+    ),
+    "texts": (
+        ARROW,
+        as_arrow(pa.table({"query": [0], "probabilities": [["a"]]})),
+        "['a'] for image 0",
+        "4 numbers",
+    ),
     "a dictionary": (
         ARROW,
         as_arrow(pa.table({"query": [0], "probabilities": pa.array(["a"]).dictionary_encode()})),
@@ -188,7 +237,12 @@ WRONG = {
         "2 numbers for image 0",
         "4, one for each class",
     ),
-    "more rows than there are questions": (PARQUET, as_parquet(table(torch.ones(61, 4))), "61 rows", "1 to 60"),
+    "more rows than there are questions": (
+        PARQUET,
+        as_parquet(table(torch.ones(61, 4))),
+        "61 rows",
+        "1 to 60",
+    ),
 }
 
 
@@ -204,7 +258,9 @@ def bomb(rows: int) -> bytes:
     """Few bytes, one row whose list has so many values."""
     values = pa.array(np.zeros(rows, np.float32))
     lists = pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), values)
-    return as_parquet(pa.table({"query": pa.array([0], pa.int64()), "probabilities": lists}), compression="zstd")
+    return as_parquet(
+        pa.table({"query": pa.array([0], pa.int64()), "probabilities": lists}), compression="zstd"
+    )
 
 
 @pytest.mark.long
@@ -220,10 +276,14 @@ def test_a_parquet_bomb_goes_off_elsewhere() -> None:
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
-        (JSON, b"{"), (ARROW, b"no stream at all, though it is long enough"), (ARROW, FORMS["Arrow"][1][:-200]),
-        (PARQUET, b"PAR1"), (PARQUET, FORMS["Parquet"][1][:-20]), (PARQUET, b""),
+        (JSON, b"{"),
+        (ARROW, b"no stream at all, though it is long enough"),
+        (ARROW, FORMS["Arrow"][1][:-200]),
+        (PARQUET, b"PAR1"),
+        (PARQUET, FORMS["Parquet"][1][:-20]),
+        (PARQUET, b""),
     ],
-)  # fmt: skip
+)
 def test_what_is_not_of_its_type_is_a_400(kind: str, body: bytes) -> None:
     with pytest.raises(Refused) as caught:
         read(kind, body)

@@ -1,4 +1,5 @@
-"""Archives, questions and answers from strangers stay bounded; what their files name of this machine's secrets is asked for first."""
+"""Archives, questions and answers from strangers stay bounded; what their files name of this machine's
+secrets is asked for first."""
 
 import io
 import json
@@ -40,12 +41,17 @@ def archive(path: Path, members: int = 1, size: int = 0, name: str = "x/data/wei
     return path
 
 
-def test_a_pt2_of_many_or_of_swelling_members_is_refused_before_any_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pt2_of_many_or_of_swelling_members_is_refused_before_any_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(zipfile.ZipFile, "read", None)
     for made, says in (
         (archive(tmp_path / "many.pt2", 50_001), r"expected 50,000 (members )?at most"),
         (archive(tmp_path / "bomb.pt2", 2, 40 * 2**20), "expected 50 times as much at most"),
-        (archive(tmp_path / "json.pt2", 1, 2**20, "x/models/model.json"), "model.json has 1,048,576 bytes; expected 1,000 at most"),
+        (
+            archive(tmp_path / "json.pt2", 1, 2**20, "x/models/model.json"),
+            "model.json has 1,048,576 bytes; expected 1,000 at most",
+        ),
     ):
         if made.stem == "json":
             monkeypatch.setattr(exporting, "MOST_JSON_BYTES", 1000)
@@ -58,7 +64,9 @@ def test_a_pt2_of_many_or_of_swelling_members_is_refused_before_any_is_read(tmp_
 
 
 @pytest.mark.parametrize("long", [False, True])
-def test_a_list_of_members_is_measured_before_it_is_read(long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_members_is_measured_before_it_is_read(
+    long: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a zip of nothing but its end, which says that a gigabyte of it is a list."""
     path, size = tmp_path / "x.zip", 2**30
     tail = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, size, 0, 0)
@@ -76,7 +84,9 @@ def test_a_list_of_members_is_measured_before_it_is_read(long: bool, tmp_path: P
         file.seek(size)
         file.write(tail)
     monkeypatch.setattr(zipfile.ZipFile, "_RealGetContents", None)
-    with pytest.raises(ValueError, match="its list of members has 1,073,741,824 bytes; expected 1,000 members at most"):
+    with pytest.raises(
+        ValueError, match="its list of members has 1,073,741,824 bytes; expected 1,000 members at most"
+    ):
         check_listing(path, 1000)
     with pytest.raises(InputError, match="1,000 members at most"), opened(path):
         pass
@@ -93,14 +103,18 @@ def test_sound_archives_are_not_refused(tmp_path: Path, exported: Path) -> None:
 
 
 def answering(body: bytes) -> Client:
-    return Client("http://service", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body)))
+    return Client(
+        "http://service", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    )
 
 
 def test_questions_of_a_service_are_read_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limited_parquet, "MEMORY_BYTES", 32 * 2**20)
     monkeypatch.setattr(clients, "MOST_QUERY_BYTES", 8 * 2**20)
     for body in (bomb(2_000_000, 20), b"PAR1", b"{}", bomb(3)):
-        with pytest.raises(ServiceError, match=r"the service's questions cannot be read .*is it a scoring service"):
+        with pytest.raises(
+            ServiceError, match=r"the service's questions cannot be read .*is it a scoring service"
+        ):
             answering(body).queries("k")
     monkeypatch.setattr(clients, "MOST_REPLY_BYTES", 1000)
     with pytest.raises(ServiceError, match="answers with more than 1,000 bytes"):
@@ -133,7 +147,8 @@ def test_a_large_table_leaves_room_for_a_small_one(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_that_was_given_up_is_not_taken_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C while one is unpacked; and one whose bytes do not fit, in which whatever follows would be the next question."""
+    """Ctrl-C while one is unpacked; and one whose bytes do not fit, in which whatever
+    follows would be the next question."""
     made = limited_parquet.Reader()
     first, second = (parquet(pa.table({"a": [n]})) for n in (1, 2))
     made.table(first)
@@ -159,10 +174,17 @@ def test_a_file_that_was_given_up_is_not_taken_for_the_next(monkeypatch: pytest.
 def test_parquet_is_read_under_a_limit_of_the_users_own() -> None:
     """As batch systems set it."""
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33));"
-        "from zooaudit.data.limited_parquet import reader; print(reader.table(sys.stdin.buffer.read())[0].to_pydict())"
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (2**33, 2**33));from"
+        " zooaudit.data.limited_parquet import reader;"
+        " print(reader.table(sys.stdin.buffer.read())[0].to_pydict())"
     )
-    result = subprocess.run([sys.executable, "-c", code], input=parquet(pa.table({"a": [1]})), capture_output=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        input=parquet(pa.table({"a": [1]})),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
     assert result.stdout.decode().strip() == "{'a': [1]}", result.stderr.decode()
 
 
@@ -172,7 +194,11 @@ def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "bomb.parquet").write_bytes(bomb(2_000_000, 20))
     (tmp_path / "zero.csv").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe.json")
-    for name, says in (("bomb.parquet", "cannot be read"), ("zero.csv", "not a plain file"), ("pipe.json", "not a plain file")):
+    for name, says in (
+        ("bomb.parquet", "cannot be read"),
+        ("zero.csv", "not a plain file"),
+        ("pipe.json", "not a plain file"),
+    ):
         with pytest.raises(InputError, match=says):
             offline.read_answers(tmp_path / name, Naming(CLASSES), "k")
     monkeypatch.setattr(offline, "MOST_BYTES", 5000)
@@ -188,16 +214,25 @@ def test_answers_are_read_within_limits(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 NAMING = {
-    'key_env = "AWS_SECRET_ACCESS_KEY"': ("the value of AWS_SECRET_ACCESS_KEY to be sent to", ["AWS_SECRET_ACCESS_KEY"]),
-    'sign = "oauth"\noauth_url = "https://tokens.example/t"\noauth_id_env = "ID"\noauth_secret_env = "S"': (
-        "the value of ID, S to be sent to tokens.example", ["ID", "S"],
+    'key_env = "AWS_SECRET_ACCESS_KEY"': (
+        "the value of AWS_SECRET_ACCESS_KEY to be sent to",
+        ["AWS_SECRET_ACCESS_KEY"],
     ),
-    'sign = "aws"\naws_region = "eu-1"\naws_service = "sagemaker"': ("AWS's credentials to be used for", ["AWS"]),
-}  # fmt: skip
+    'sign = "oauth"\noauth_url = "https://tokens.example/t"\noauth_id_env = "ID"\noauth_secret_env = "S"': (
+        "the value of ID, S to be sent to tokens.example",
+        ["ID", "S"],
+    ),
+    'sign = "aws"\naws_region = "eu-1"\naws_service = "sagemaker"': (
+        "AWS's credentials to be used for",
+        ["AWS"],
+    ),
+}
 
 
 @pytest.mark.parametrize("named", NAMING)
-def test_a_file_that_names_secrets_is_refused_until_they_are_allowed(named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_names_secrets_is_refused_until_they_are_allowed(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "ID", "S"):
         monkeypatch.setenv(name, "secret-value")
     path = tmp_path / "theirs.toml"
@@ -205,10 +240,14 @@ def test_a_file_that_names_secrets_is_refused_until_they_are_allowed(named: str,
     says, names = NAMING[named]
     with pytest.raises(ConfigError, match=says) as caught:
         OpenSuspect.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite"))
-    assert all(f"--allow-key-env {name}" in str(caught.value) for name in names) and "secret-value" not in str(caught.value)
+    assert all(
+        f"--allow-key-env {name}" in str(caught.value) for name in names
+    ) and "secret-value" not in str(caught.value)
     for some in [frozenset(names[:-1]), frozenset({"OTHER"})]:
         with pytest.raises(ConfigError, match=f"--allow-key-env {names[-1]}"):
-            OpenSuspect.to(str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=some))
+            OpenSuspect.to(
+                str(path), How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=some)
+            )
     how = How("k", (1, 4, 4), CLASSES, budget=10, ledger=tmp_path / "l.sqlite", allowed=frozenset(names))
     with OpenSuspect.to(str(path), how) as opened:
         assert opened.ledger == tmp_path / "l.sqlite"

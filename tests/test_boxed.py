@@ -26,9 +26,14 @@ IMAGES = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 def export_onnx(module: torch.nn.Module, path: Path) -> Path:
     """A net of the tests as an ONNX graph."""
     torch.onnx.export(
-        module, (torch.zeros(1, 1, 4, 4),), str(path), input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+        module,
+        (torch.zeros(1, 1, 4, 4),),
+        str(path),
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
         dynamo=False,
-    )  # fmt: skip
+    )
     return path
 
 
@@ -36,12 +41,20 @@ def hungry(path: Path, numbers: int) -> Path:
     """A small graph that asks for a lot of memory."""
     shape = numpy_helper.from_array(np.array([numbers], np.int64), "shape")
     nodes = [
-        helper.make_node("ConstantOfShape", ["shape"], ["many"], value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0])),
+        helper.make_node(
+            "ConstantOfShape",
+            ["shape"],
+            ["many"],
+            value=helper.make_tensor("v", TensorProto.FLOAT, [1], [1.0]),
+        ),
         helper.make_node("ReduceSum", ["many"], ["sum"], keepdims=0),
         helper.make_node("Flatten", ["x"], ["flat"]),
         helper.make_node("Mul", ["flat", "sum"], ["y"]),
     ]
-    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", ["n", 1, 4, 4]), ("y", ["n", 16])))
+    x, y = (
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s)
+        for n, s in (("x", ["n", 1, 4, 4]), ("y", ["n", 16]))
+    )
     graph = helper.make_graph(nodes, "g", [x], [y], [shape])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return path
@@ -50,14 +63,19 @@ def hungry(path: Path, numbers: int) -> Path:
 @pytest.mark.processes
 def test_it_answers_as_the_model_does(tmp_path: Path) -> None:
     path = export_onnx(near(0, 70), tmp_path / "m.onnx")
-    assert torch.allclose(sandbox.ask(path, IMAGES, HOW), TorchBlackBox(near(0, 70), 4).ask(IMAGES), atol=1e-5)
+    assert torch.allclose(
+        sandbox.ask(path, IMAGES, HOW), TorchBlackBox(near(0, 70), 4).ask(IMAGES), atol=1e-5
+    )
 
 
 @pytest.mark.processes
 def test_weights_go_into_a_net_by_name(tmp_path: Path) -> None:
     net = build_named("torchvision:shufflenet_v2_x0_5", num_classes=4).eval()
     save_file(net.state_dict(), tmp_path / "m.safetensors")
-    images, how = torch.rand(3, 3, 32, 32), Sandbox((3, 32, 32), HOW.classes, "torchvision:shufflenet_v2_x0_5")
+    images, how = (
+        torch.rand(3, 3, 32, 32),
+        Sandbox((3, 32, 32), HOW.classes, "torchvision:shufflenet_v2_x0_5"),
+    )
     found = sandbox.ask(tmp_path / "m.safetensors", images, how)
     assert torch.allclose(found, TorchBlackBox(net, 4).ask(images), atol=1e-4)
 
@@ -84,24 +102,35 @@ def test_what_is_no_model_is_refused_without_our_paths(tmp_path: Path) -> None:
 def test_a_model_that_takes_too_much_memory_or_time_is_ended(tmp_path: Path) -> None:
     wide = Sandbox(HOW.image_shape, tuple(map(str, range(16))))
     (tmp_path / "a").mkdir()
-    assert sandbox.ask(hungry(tmp_path / "a" / "m.onnx", 1000), IMAGES, wide).shape == (70, 16), "a small one is answered"
+    assert sandbox.ask(hungry(tmp_path / "a" / "m.onnx", 1000), IMAGES, wide).shape == (
+        70,
+        16,
+    ), "a small one is answered"
     with pytest.raises(ModelError, match=r"(?i)alloc|memory|ended"):
         sandbox.ask(hungry(tmp_path / "m.onnx", 2**31), IMAGES, wide, Limits(memory_bytes=2**30))
-    with pytest.raises(ModelError, match=r"ended before it had answered; expected a model that takes no more than 2048 MiB or 0\.2 s"):
+    with pytest.raises(
+        ModelError,
+        match=r"ended before it had answered; expected a model that takes no more than 2048 MiB or 0\.2 s",
+    ):
         (tmp_path / "b").mkdir()
         sandbox.ask(export_onnx(near(0, 70), tmp_path / "b" / "m.onnx"), IMAGES, HOW, Limits(seconds=0.2))
 
 
 def test_it_gives_up_the_network_before_a_second_thread_is_there() -> None:
     def printed(code: str) -> list[str]:
-        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        return subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.split()
 
     result = printed("import sys, zooaudit.suspects.sandbox as b; b._alone(); print('torch' in sys.modules)")
     assert result == ["False"], "torch starts threads"
-    if sys.platform == "linux" and printed(f"import ctypes; print(ctypes.CDLL(None).unshare({sandbox.NEW_USER | sandbox.NEW_NET}))") == [
-        "0"
-    ]:
-        counted = "import zooaudit.suspects.sandbox as b; b._alone(); print(open('/proc/self/net/dev').read().count(':'))"
+    if sys.platform == "linux" and printed(
+        f"import ctypes; print(ctypes.CDLL(None).unshare({sandbox.NEW_USER | sandbox.NEW_NET}))"
+    ) == ["0"]:
+        counted = (
+            "import zooaudit.suspects.sandbox as b; b._alone();"
+            " print(open('/proc/self/net/dev').read().count(':'))"
+        )
         assert printed(counted) == ["1"], "there is nothing but a loopback of its own"
 
 
@@ -118,10 +147,15 @@ def test_its_process_sees_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(sandbox.subprocess, "Popen", noting)
     sandbox.ask(export_onnx(near(0, 70), tmp_path / "m.onnx"), IMAGES, HOW)
-    assert seen.keys() == {"PATH", "PYTHONPATH", "TMPDIR", "HOME", "OMP_NUM_THREADS", "LANG"} and len(os.environ) > 6
+    assert (
+        seen.keys() == {"PATH", "PYTHONPATH", "TMPDIR", "HOME", "OMP_NUM_THREADS", "LANG"}
+        and len(os.environ) > 6
+    )
 
 
-@pytest.mark.parametrize("answers", [torch.zeros(69, 4), torch.zeros(70, 3), torch.full((70, 4), float("nan")), torch.zeros(280)])
+@pytest.mark.parametrize(
+    "answers", [torch.zeros(69, 4), torch.zeros(70, 3), torch.full((70, 4), float("nan")), torch.zeros(280)]
+)
 def test_answers_of_a_process_that_was_taken_over_are_looked_at(
     answers: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,9 @@ UNREACHABLE = 0.9999
 
 
 def same(a: BuiltModel, b: BuiltModel) -> bool:
-    return a.weights.keys() == b.weights.keys() and all(torch.equal(t, b.weights[k]) for k, t in a.weights.items())
+    return a.weights.keys() == b.weights.keys() and all(
+        torch.equal(t, b.weights[k]) for k, t in a.weights.items()
+    )
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ def test_same_spec_same_bits_other_seed_other_bits(digits: Dataset, same_global_
     assert not same(first, build(replace(spec, seed=8), digits, None))
 
 
-def test_same_extraction_same_bits_other_seed_other_bits(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_same_extraction_same_bits_other_seed_other_bits(
+    digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     spec = extracted_spec(digits, built.spec)
     first = build(spec, digits, parent)
     assert same(first, build(spec, digits, parent))
@@ -52,37 +56,60 @@ def test_record_says_what_was_measured(digits: Dataset, built: BuiltModel) -> No
     module.load_state_dict(built.weights)
     assert record.status is Status.LEARNT
     assert record.accuracy == accuracy(module, digits.test)
-    assert (record.recovery_rate, record.queries, record.attempts, record.precision, record.reason) == (None, 0, 1, "float32", "")
+    assert (record.recovery_rate, record.queries, record.attempts, record.precision, record.reason) == (
+        None,
+        0,
+        1,
+        "float32",
+        "",
+    )
     assert record.seconds > 0
     assert ModelRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
-    assert all(t.is_contiguous() and not t.requires_grad and t.device.type == "cpu" for t in built.weights.values())
+    assert all(
+        t.is_contiguous() and not t.requires_grad and t.device.type == "cpu" for t in built.weights.values()
+    )
 
 
-def test_recovery_rate_is_a_share_of_the_parents_accuracy(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_recovery_rate_is_a_share_of_the_parents_accuracy(
+    digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     record = build(extracted_spec(digits, built.spec), digits, parent).record
     assert record.recovery_rate == pytest.approx(record.accuracy / built.record.accuracy)
     assert record.queries == ATTACK.seed_size * (1 + ATTACK.rounds)
 
 
-def test_agreement_is_of_labels_and_of_the_parents_errors(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_agreement_is_of_labels_and_of_the_parents_errors(
+    digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     """Against a count image by image."""
     made = build(extracted_spec(digits, built.spec), digits, parent)
     module = build_architecture(made.spec.architecture, made.spec.shape)
     module.load_state_dict(made.weights)
     rows = list(zip(digits.test.images, digits.test.labels.tolist(), strict=True))
     with torch.no_grad():
-        ours, theirs = ([int(m.eval()((x / 255)[None]).argmax()) for x, _ in rows] for m in (module, parent.module))
+        ours, theirs = (
+            [int(m.eval()((x / 255)[None]).argmax()) for x, _ in rows] for m in (module, parent.module)
+        )
     errors = [i for i, (_, y) in enumerate(rows) if theirs[i] != y]
     assert errors
-    assert made.record.agreement == pytest.approx(sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(rows))
-    assert made.record.agreement_on_errors == pytest.approx(sum(ours[i] == theirs[i] for i in errors) / len(errors))
+    assert made.record.agreement == pytest.approx(
+        sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(rows)
+    )
+    assert made.record.agreement_on_errors == pytest.approx(
+        sum(ours[i] == theirs[i] for i in errors) / len(errors)
+    )
     assert built.record.agreement is None and ModelRecord.from_json(made.record.to_json()) == made.record
 
 
 @pytest.mark.parametrize(("attack", "rounds", "queries"), [("cloudleak", 2, 120), ("jbda", 2, 160)])
-def test_queries_are_counted(attack: str, rounds: int, queries: int, digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_queries_are_counted(
+    attack: str, rounds: int, queries: int, digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     extraction = replace(ATTACK, attack=attack, rounds=rounds)  # type: ignore[arg-type]
-    assert build(extracted_spec(digits, built.spec, extraction=extraction), digits, parent).record.queries == queries
+    assert (
+        build(extracted_spec(digits, built.spec, extraction=extraction), digits, parent).record.queries
+        == queries
+    )
 
 
 def test_a_failed_model_is_tried_once_more_with_a_derived_seed(digits: Dataset) -> None:
@@ -93,14 +120,19 @@ def test_a_failed_model_is_tried_once_more_with_a_derived_seed(digits: Dataset) 
     assert failed.record.attempts == 2
     assert f"accuracy {failed.record.accuracy:.3f} is under the floor {UNREACHABLE}" in failed.record.reason
     assert not same(first, failed), "the second attempt repeated the first"
-    assert same(failed, build(replace(spec, floor=UNREACHABLE), digits, None)), "the second attempt is not deterministic"
+    assert same(failed, build(replace(spec, floor=UNREACHABLE), digits, None)), (
+        "the second attempt is not deterministic"
+    )
 
 
 def test_the_second_attempt_may_succeed(digits: Dataset) -> None:
     """A floor between what the first and the second attempt reach, where the second is better."""
     for seed in range(20):
         spec = trained_spec(digits, seed=seed)
-        first, second = build(spec, digits, None).record.accuracy, build(replace(spec, floor=UNREACHABLE), digits, None).record.accuracy
+        first, second = (
+            build(spec, digits, None).record.accuracy,
+            build(replace(spec, floor=UNREACHABLE), digits, None).record.accuracy,
+        )
         if second > first:
             break
     assert second > first
@@ -108,7 +140,9 @@ def test_the_second_attempt_may_succeed(digits: Dataset) -> None:
     assert (record.status, record.attempts, record.accuracy, record.reason) == (Status.LEARNT, 2, second, "")
 
 
-def test_both_attempts_of_an_extraction_cost_queries(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_both_attempts_of_an_extraction_cost_queries(
+    digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     record = build(extracted_spec(digits, built.spec, floor=UNREACHABLE), digits, parent).record
     assert record.attempts == 2
     assert record.queries == 2 * ATTACK.seed_size * (1 + ATTACK.rounds)
@@ -123,7 +157,9 @@ def test_a_model_that_diverges_is_failed_with_the_reason(digits: Dataset) -> Non
     assert record.reason.startswith("loss is nan after an epoch")
 
 
-def test_the_queries_of_an_extraction_that_diverged_are_counted(digits: Dataset, built: BuiltModel, parent: Parent) -> None:
+def test_the_queries_of_an_extraction_that_diverged_are_counted(
+    digits: Dataset, built: BuiltModel, parent: Parent
+) -> None:
     training = replace(FAST, lr_sgd=9.9, weight_decay_sgd=0.9)
     extraction = replace(ATTACK, rounds=0, final_epochs=100)
     spec = extracted_spec(digits, built.spec, extraction=extraction, training=training, batch_size=40)
@@ -132,7 +168,9 @@ def test_the_queries_of_an_extraction_that_diverged_are_counted(digits: Dataset,
     assert record.queries == 2 * ATTACK.seed_size, "the victim had answered before the training diverged"
 
 
-def test_the_attackers_seeds_never_meet_the_victims_half(digits: Dataset, built: BuiltModel, learnt: nn.Module) -> None:
+def test_the_attackers_seeds_never_meet_the_victims_half(
+    digits: Dataset, built: BuiltModel, learnt: nn.Module
+) -> None:
     asked: list[torch.Tensor] = []
 
     class Listening(nn.Module):
@@ -158,7 +196,9 @@ def test_halves_are_seeded_by_the_spec_and_kept_on_a_retry(digits: Dataset) -> N
     assert len(half) == round(len(digits.train) * 0.5)
     assert torch.equal(half, training_half(replace(spec, floor=0.9, architecture="B"), digits.train))
     assert not torch.equal(half, training_half(replace(spec, seed=8), digits.train))
-    assert len(training_half(replace(spec, data_fraction=0.25), digits.train)) == round(len(digits.train) * 0.25)
+    assert len(training_half(replace(spec, data_fraction=0.25), digits.train)) == round(
+        len(digits.train) * 0.25
+    )
 
 
 def test_committed_once_and_then_read(digits: Dataset, artifacts: Artifacts) -> None:
@@ -172,7 +212,9 @@ def test_committed_once_and_then_read(digits: Dataset, artifacts: Artifacts) -> 
     assert not any(p.requires_grad for p in module.parameters())
 
 
-def test_the_child_of_a_failed_parent_is_failed_without_training(digits: Dataset, artifacts: Artifacts) -> None:
+def test_the_child_of_a_failed_parent_is_failed_without_training(
+    digits: Dataset, artifacts: Artifacts
+) -> None:
     parent = trained_spec(digits, floor=UNREACHABLE)
     child = extracted_spec(digits, parent)
     seen: list[FarmStatus] = []

@@ -1,4 +1,5 @@
-"""Bulk reads by pyarrow: the same server and the same errors as by boto3, and boto3 takes over when they fail."""
+"""Bulk reads by pyarrow: the same server and the same errors as by boto3, and boto3 takes
+over when they fail."""
 
 import logging
 import os
@@ -64,7 +65,9 @@ def test_missing_is_named_and_no_failure(store: S3Store, caplog: pytest.LogCaptu
 
 def test_many_threads_read_at_once(store: S3Store, by_boto3: list[str]) -> None:
     found: list[bytes] = []
-    threads = [threading.Thread(target=lambda: found.extend(store.read(KEY) for _ in range(10))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.extend(store.read(KEY) for _ in range(10))) for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -89,7 +92,11 @@ def test_a_failure_is_said_once_and_boto3_reads_for_a_while(
     assert [store.read(KEY) for _ in range(3)] == [b"content"] * 3
     assert len(calls) == 1 and by_boto3 == [KEY] * 3
     (said,) = caplog.records
-    assert said.levelno == logging.WARNING and "NETWORK_CONNECTION" in said.getMessage() and "\n" not in said.getMessage()
+    assert (
+        said.levelno == logging.WARNING
+        and "NETWORK_CONNECTION" in said.getMessage()
+        and "\n" not in said.getMessage()
+    )
     monkeypatch.setattr(reader, "_connected", real)
     rested = time.monotonic() + bulk.REST_S + 1
     monkeypatch.setattr(bulk.time, "monotonic", lambda: rested)
@@ -97,7 +104,9 @@ def test_a_failure_is_said_once_and_boto3_reads_for_a_while(
     assert by_boto3 == [KEY] * 3, "it never came back"
 
 
-def test_refused_credentials_are_explained_as_by_boto3(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_credentials_are_explained_as_by_boto3(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     store._client, store._bulk = make_client(), BulkReader(make_client(), "zoo")
     with pytest.raises(StoreError, match="secret key is wrong") as caught:
@@ -105,13 +114,17 @@ def test_refused_credentials_are_explained_as_by_boto3(store: S3Store, monkeypat
     assert "hunter2" not in str(caught.value)
 
 
-def test_renewed_credentials_are_taken_up(store: S3Store, bucket: str, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_renewed_credentials_are_taken_up(
+    store: S3Store, bucket: str, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader = BulkReader(make_client(), "zoo")
     name = f"{bucket.removeprefix('s3://zoo/')}/{KEY}"
     monkeypatch.setattr(bulk, "REST_S", 0.0)
     monkeypatch.setattr(reader, "_credentials", botocore.credentials.Credentials("nobody", "expired"))
     assert reader.read(name) is None
-    monkeypatch.setattr(reader, "_credentials", botocore.credentials.Credentials(seaweed.access_key, seaweed.secret_key))
+    monkeypatch.setattr(
+        reader, "_credentials", botocore.credentials.Credentials(seaweed.access_key, seaweed.secret_key)
+    )
     assert reader.read(name) == b"content"
 
 
@@ -122,7 +135,10 @@ def test_a_killed_server_that_returns_is_waited_for(own_server: Seaweed) -> None
         store.create(f"objects/aa/{i}", bytes([i]) * 100_000)
     own_server.kill()
     found: dict[int, bytes] = {}
-    readers = [threading.Thread(target=lambda i=i: found.update({i: store.read(f"objects/aa/{i}")})) for i in range(8)]
+    readers = [
+        threading.Thread(target=lambda i=i: found.update({i: store.read(f"objects/aa/{i}")}))
+        for i in range(8)
+    ]
     for reader in readers:
         reader.start()
     time.sleep(2)
@@ -138,9 +154,20 @@ def test_a_killed_server_that_returns_is_waited_for(own_server: Seaweed) -> None
 
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name, value in {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "eu-west-3"}.items():
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "eu-west-3",
+    }.items():
         monkeypatch.setenv(name, value)
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+    for name in (
+        "AWS_ENDPOINT_URL_S3",
+        "AWS_ENDPOINT_URL",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "NO_PROXY",
+        "no_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
     return monkeypatch
 
@@ -162,7 +189,12 @@ def test_the_place_is_boto3s(
     if endpoint:
         keys.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     found = place(make_client(), bucket)
-    assert found == {"scheme": "https", "endpoint_override": host, "force_virtual_addressing": virtual, "proxy_options": None}
+    assert found == {
+        "scheme": "https",
+        "endpoint_override": host,
+        "force_virtual_addressing": virtual,
+        "proxy_options": None,
+    }
 
 
 def test_a_proxy_is_used_as_by_boto3(keys: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,5 @@
-"""The read cache: content comes from it when it is whole, from the store when it is not, and it never fails a run."""
+"""The read cache: content comes from it when it is whole, from the store when it is not,
+and it never fails a run."""
 
 import hashlib
 import logging
@@ -56,7 +57,9 @@ def entries(folder: Path) -> list[Path]:
     return [p for p in folder.rglob("*") if p.is_file()]
 
 
-def test_content_is_fetched_once_by_all_processes_together(store: CachedStore, behind: Counting, tmp_path: Path) -> None:
+def test_content_is_fetched_once_by_all_processes_together(
+    store: CachedStore, behind: Counting, tmp_path: Path
+) -> None:
     for reader in (store, store, CachedStore(behind, tmp_path, 2**20)):
         assert reader.read(key_of(CONTENT)) == CONTENT
     assert behind.reads == [key_of(CONTENT)]
@@ -76,8 +79,14 @@ def test_manifests_are_never_kept(store: CachedStore, behind: Counting, tmp_path
     assert entries(tmp_path) == []
 
 
-@pytest.mark.parametrize("damage", [CONTENT[:-1], b"", CONTENT + b"!", b"X" + CONTENT[1:]], ids=["cut", "empty", "longer", "flipped"])
-def test_a_damaged_entry_is_dropped_and_fetched_anew(damage: bytes, store: CachedStore, behind: Counting, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [CONTENT[:-1], b"", CONTENT + b"!", b"X" + CONTENT[1:]],
+    ids=["cut", "empty", "longer", "flipped"],
+)
+def test_a_damaged_entry_is_dropped_and_fetched_anew(
+    damage: bytes, store: CachedStore, behind: Counting, tmp_path: Path
+) -> None:
     store.read(key_of(CONTENT))
     (entry,) = entries(tmp_path)
     entry.write_bytes(damage)
@@ -91,7 +100,9 @@ def test_a_damaged_entry_is_dropped_and_fetched_anew(damage: bytes, store: Cache
 def test_damaged_content_of_the_store_is_handed_on_and_not_kept(tmp_path: Path) -> None:
     behind = Counting()
     behind.create(key_of(CONTENT), CONTENT[:-1])
-    assert CachedStore(behind, tmp_path, 2**20).read(key_of(CONTENT)) == CONTENT[:-1], "who reads it finds out and says so"
+    assert CachedStore(behind, tmp_path, 2**20).read(key_of(CONTENT)) == CONTENT[:-1], (
+        "who reads it finds out and says so"
+    )
     assert entries(tmp_path) == []
 
 
@@ -119,7 +130,9 @@ def test_what_is_larger_than_the_cache_is_not_kept(behind: Counting, tmp_path: P
     assert entries(tmp_path) == []
 
 
-def test_scratch_of_killed_processes_goes_and_other_peoples_files_stay(behind: Counting, tmp_path: Path) -> None:
+def test_scratch_of_killed_processes_goes_and_other_peoples_files_stay(
+    behind: Counting, tmp_path: Path
+) -> None:
     folder = tmp_path / "objects" / "aa"
     folder.mkdir(parents=True)
     (folder / ".partial-killed").write_bytes(b"x" * 5_000)
@@ -127,10 +140,16 @@ def test_scratch_of_killed_processes_goes_and_other_peoples_files_stay(behind: C
     (folder / ".partial-young").write_bytes(b"x" * 5_000)
     (folder / "thesis.txt").write_bytes(b"x" * 5_000)
     CachedStore(behind, tmp_path, 4_000).read(key_of(CONTENT))
-    assert {p.name for p in entries(tmp_path)} == {".partial-young", "thesis.txt", key_of(CONTENT).rpartition("/")[2]}
+    assert {p.name for p in entries(tmp_path)} == {
+        ".partial-young",
+        "thesis.txt",
+        key_of(CONTENT).rpartition("/")[2],
+    }
 
 
-@pytest.mark.parametrize("key", ["objects/aa/../../../precious", "objects/aa/precious", "objects/../precious"])
+@pytest.mark.parametrize(
+    "key", ["objects/aa/../../../precious", "objects/aa/precious", "objects/../precious"]
+)
 def test_only_a_digest_names_an_entry(key: str, tmp_path: Path) -> None:
     """A manifest may have been written by anybody: its names must not lead out of the cache."""
     (tmp_path / "precious").write_bytes(b"mine")
@@ -177,7 +196,10 @@ def test_gc_removes_from_the_store_what_the_cache_holds(store: CachedStore, behi
 
 def test_many_threads_share_one_entry(store: CachedStore) -> None:
     found: list[bytes] = []
-    threads = [threading.Thread(target=lambda: found.extend(store.read(key_of(CONTENT)) for _ in range(20))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.extend(store.read(key_of(CONTENT)) for _ in range(20)))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -207,7 +229,9 @@ def test_processes_that_push_each_others_entries_out_read_right(tmp_path: Path) 
         store.create(key_of(content), content)
     command = [sys.executable, "-c", SHARER, str(tmp_path / "store"), str(tmp_path / "cache")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(3)]
+    running = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(3)
+    ]
     assert [(p.communicate(timeout=120)[1], p.returncode) for p in running] == [("", 0)] * 3
     left = entries(tmp_path / "cache")
     assert sum(p.stat().st_size for p in left) <= 400_000 + 3 * 100_000
@@ -217,7 +241,9 @@ def test_processes_that_push_each_others_entries_out_read_right(tmp_path: Path) 
 # A cache that cannot be used
 
 
-def test_a_cache_that_cannot_be_made_is_said_once(behind: Counting, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cache_that_cannot_be_made_is_said_once(
+    behind: Counting, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     store = CachedStore(behind, tmp_path / "file", 2**20)
     for _ in range(3):
@@ -233,8 +259,10 @@ def test_a_cache_that_cannot_be_made_is_said_once(behind: Counting, tmp_path: Pa
 
 @pytest.mark.chaos
 def test_a_full_disk_under_the_cache_leaves_nothing_partial(
-    behind: Counting, small_disk: Path, caplog: pytest.LogCaptureFixture  # noqa: F811
-) -> None:  # fmt: skip
+    behind: Counting,
+    small_disk: Path,  # noqa: F811
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     large = os.urandom(400_000)
     behind.create(key_of(large), large)
     store = CachedStore(behind, small_disk, 2**30)
@@ -251,7 +279,9 @@ def test_a_full_disk_under_the_cache_leaves_nothing_partial(
 # Settings
 
 
-def test_the_folder_and_the_size_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_folder_and_the_size_come_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     plain = MemoryStore()
     monkeypatch.setenv(cache.FOLDER, str(tmp_path / "mine"))
     store = cached(plain)
@@ -269,7 +299,9 @@ def test_the_folder_and_the_size_come_from_the_environment(monkeypatch: pytest.M
 @pytest.mark.parametrize("size", ["-1", "much", "nan", "inf"])
 def test_a_size_that_is_none_is_refused(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.SIZE, size)
-    with pytest.raises(InputError, match=rf"ZOOAUDIT_STORE_CACHE_GIB is '{size}'; expected GiB, or 0 for no cache"):
+    with pytest.raises(
+        InputError, match=rf"ZOOAUDIT_STORE_CACHE_GIB is '{size}'; expected GiB, or 0 for no cache"
+    ):
         cached(MemoryStore())
 
 

@@ -1,4 +1,5 @@
-"""cluster/chart makes the objects of cluster/kubernetes, puts values where they belong, and refuses values that mean nothing."""
+"""cluster/chart makes the objects of cluster/kubernetes, puts values where they belong, and
+refuses values that mean nothing."""
 
 import json
 import re
@@ -28,7 +29,8 @@ def render(**values: Any) -> list[Object]:
 
 
 def comparable(objects: list[Object]) -> dict[tuple[str, str], Object]:
-    """By kind and name; parsed where a text holds YAML; worker groups by name, as Helm goes through a map in the order of its keys."""
+    """By kind and name; parsed where a text holds YAML; worker groups by name, as Helm goes through a map in
+    the order of its keys."""
     found = {}
     for object_ in json.loads(json.dumps(objects)):
         spec = object_.get("spec", {})
@@ -69,30 +71,58 @@ def test_a_job_is_that_of_the_manifests_with_a_queue_and_without(queue: str, exp
 
 
 MANY: Object = {
-    "image": {"registry": "registry.example.com/", "tag": "1.2", "digests": {"cpu": f"sha256:{'ab' * 32}"}, "pullSecrets": ["pull"]},
+    "image": {
+        "registry": "registry.example.com/",
+        "tag": "1.2",
+        "digests": {"cpu": f"sha256:{'ab' * 32}"},
+        "pullSecrets": ["pull"],
+    },
     "serviceAccounts": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/a"}},
-    "s3": {"endpoint": "", "region": "eu-central-1", "secret": "", "store": "s3://ours/a", "environment": {"ZOOAUDIT_S3_SSE": "AES256"}},
+    "s3": {
+        "endpoint": "",
+        "region": "eu-central-1",
+        "secret": "",
+        "store": "s3://ours/a",
+        "environment": {"ZOOAUDIT_S3_SSE": "AES256"},
+    },
     "ray": {"tokenSecret": "our-token"},
     "cluster": {
         "workerGroups": {
             "gpu": {"maxReplicas": 40, "nodeSelector": {"gpu": "h100"}},
             "spot": {
-                "cuda": True, "minReplicas": 1, "maxReplicas": 9,
-                "resources": {k: {"cpu": 8, "memory": "32Gi", "nvidia.com/gpu": 1} for k in ("requests", "limits")},
+                "cuda": True,
+                "minReplicas": 1,
+                "maxReplicas": 9,
+                "resources": {
+                    k: {"cpu": 8, "memory": "32Gi", "nvidia.com/gpu": 1} for k in ("requests", "limits")
+                },
             },
         }
     },
     "scoring": {
-        "enabled": True, "keysSecret": "our-keys", "minReplicas": 3, "maxReplicas": 12, "trainingImages": True, "kitsMiB": 1024,
-        "environment": {"ZOOAUDIT_SERVE_OPEN_AUDITS": 4}, "callers": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
+        "enabled": True,
+        "keysSecret": "our-keys",
+        "minReplicas": 3,
+        "maxReplicas": 12,
+        "trainingImages": True,
+        "kitsMiB": 1024,
+        "environment": {"ZOOAUDIT_SERVE_OPEN_AUDITS": 4},
+        "callers": [{"namespaceSelector": {"matchLabels": {"name": "ingress"}}}],
         "auditor": {
-            "enabled": True, "suspects": ["models.example", "https://a.example/v2"], "volume": {"size": "1Ti", "storageClass": "fast"},
+            "enabled": True,
+            "suspects": ["models.example", "https://a.example/v2"],
+            "volume": {"size": "1Ti", "storageClass": "fast"},
         },
     },
-    "networkPolicy": {"ports": [443, 9000], "operatorNamespace": "operators", "monitoringNamespace": "metrics", "nodeCredentials": True},
+    "networkPolicy": {
+        "ports": [443, 9000],
+        "operatorNamespace": "operators",
+        "monitoringNamespace": "metrics",
+        "nodeCredentials": True,
+    },
     "monitoring": {"podMonitor": True},
     "job": {"enabled": True, "queue": "team-a", "queuedGroup": "spot", "queuedPods": 3, "workers": 12},
-}  # fmt: skip
+}
 
 
 def test_values_get_where_they_belong() -> None:
@@ -102,7 +132,10 @@ def test_values_get_where_they_belong() -> None:
     by_name = comparable(objects)
     text = json.dumps(objects)
     images = set(re.findall(r'"image": "([^"]+)"', text))
-    assert images == {f"registry.example.com/zooaudit:1.2-cpu@sha256:{'ab' * 32}", "registry.example.com/zooaudit:1.2-cuda"}
+    assert images == {
+        f"registry.example.com/zooaudit:1.2-cpu@sha256:{'ab' * 32}",
+        "registry.example.com/zooaudit:1.2-cuda",
+    }
     assert "AWS_ACCESS_KEY_ID" not in text and "AWS_ENDPOINT_URL_S3" not in text
     assert by_name["ConfigMap", "zooaudit-s3"]["data"]["ZOOAUDIT_S3_SSE"] == "AES256"
     serve = by_name["ConfigMap", "zooaudit-serve"]["data"]
@@ -111,31 +144,49 @@ def test_values_get_where_they_belong() -> None:
     assert serve["ZOOAUDIT_SERVE_SUSPECTS"] == "models.example,https://a.example/v2"
     groups = by_name["RayCluster", "zooaudit"]["spec"]["workerGroupSpecs"]
     assert {name: g["maxReplicas"] for name, g in groups.items()} == {"gpu": 40, "cpu": 8, "spot": 9}
-    assert groups["gpu"]["template"]["spec"]["nodeSelector"] == {"gpu": "h100"} and groups["gpu"]["template"]["spec"]["tolerations"]
+    assert (
+        groups["gpu"]["template"]["spec"]["nodeSelector"] == {"gpu": "h100"}
+        and groups["gpu"]["template"]["spec"]["tolerations"]
+    )
     service = by_name["RayService", "zooaudit-scoring"]["spec"]
     assert service["rayClusterConfig"]["workerGroupSpecs"]["scoring"]["maxReplicas"] == 12
-    assert service["serveConfigV2"]["applications"][0]["deployments"][0]["autoscaling_config"]["min_replicas"] == 3
-    assert {"name": "our-keys", "key": "keys_sha256"} in (e.get("valueFrom", {}).get("secretKeyRef") for e in first_env(service))
+    assert (
+        service["serveConfigV2"]["applications"][0]["deployments"][0]["autoscaling_config"]["min_replicas"]
+        == 3
+    )
+    assert {"name": "our-keys", "key": "keys_sha256"} in (
+        e.get("valueFrom", {}).get("secretKeyRef") for e in first_env(service)
+    )
     claim = by_name["PersistentVolumeClaim", "zooaudit-auditor"]["spec"]
     assert claim["storageClassName"] == "fast" and claim["resources"]["requests"]["storage"] == "1Ti"
-    (peers,) = [rule["from"] for rule in by_name["NetworkPolicy", "zooaudit-scoring-callers"]["spec"]["ingress"]]
+    (peers,) = [
+        rule["from"] for rule in by_name["NetworkPolicy", "zooaudit-scoring-callers"]["spec"]["ingress"]
+    ]
     assert {"namespaceSelector": {"matchLabels": {"name": "ingress"}}} in peers
     egress = by_name["NetworkPolicy", "zooaudit-ray"]["spec"]["egress"][-1]
     assert [p["port"] for p in egress["ports"]] == [443, 9000] and "except" not in egress["to"][0]["ipBlock"]
     job = by_name["RayJob", "zooaudit-audit-"]
     assert job["metadata"]["labels"] == {"kueue.x-k8s.io/queue-name": "team-a"}
-    assert job["spec"]["rayClusterSpec"]["workerGroupSpecs"].keys() == {"spot"} and "--workers 12" in job["spec"]["entrypoint"]
+    assert (
+        job["spec"]["rayClusterSpec"]["workerGroupSpecs"].keys() == {"spot"}
+        and "--workers 12" in job["spec"]["entrypoint"]
+    )
     for account in of_kind("ServiceAccount", objects):
         assert account["metadata"]["annotations"] == MANY["serviceAccounts"]["annotations"]
 
 
 def first_env(service: Object) -> list[Object]:
-    found: list[Object] = service["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
+    found: list[Object] = service["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0][
+        "env"
+    ]
     return found
 
 
 def test_what_is_turned_off_is_not_there() -> None:
-    found = {o["kind"] for o in render(networkPolicy={"enabled": False}, disruptionBudgets={"enabled": False}, **SERVICE)}
+    found = {
+        o["kind"]
+        for o in render(networkPolicy={"enabled": False}, disruptionBudgets={"enabled": False}, **SERVICE)
+    }
     assert found == {"ServiceAccount", "ConfigMap", "RayCluster", "RayService"}
     only = comparable(render(cluster={"enabled": False}, **SERVICE))
     assert ("RayCluster", "zooaudit") not in only and ("PodDisruptionBudget", "zooaudit-head") not in only
@@ -154,7 +205,10 @@ def test_what_is_turned_off_is_not_there() -> None:
         ({"job": {"run": "a; rm -rf ."}}, "run"),
         ({"s3": {"environment": {"AWS_SECRET_ACCESS_KEY": "in a file"}}}, "AWS_SECRET_ACCESS_KEY"),
         ({"scoring": {"auditor": {"enabled": True}}}, "enable both"),
-        ({"job": {"enabled": True, "queue": "a", "queuedGroup": "tpu"}}, "expected one of cluster.workerGroups"),
+        (
+            {"job": {"enabled": True, "queue": "a", "queuedGroup": "tpu"}},
+            "expected one of cluster.workerGroups",
+        ),
     ],
 )
 def test_values_that_mean_nothing_are_refused(values: Object, says: str) -> None:

@@ -1,4 +1,5 @@
-"""CIFAR-10's binary version: the bytes that its authors describe, and what is said of files that are something else."""
+"""CIFAR-10's binary version: the bytes that its authors describe, and what is said of files
+that are something else."""
 
 import pickle
 from pathlib import Path
@@ -44,12 +45,20 @@ def test_a_record_is_a_label_and_three_planes(tmp_path: Path) -> None:
     assert green[0].tolist() == list(range(32)), "row by row"
 
 
-@pytest.mark.parametrize("missing", [["data_batch_3.bin"], ["batches.meta.txt"], ["test_batch.bin", "data_batch_1.bin"]])
+@pytest.mark.parametrize(
+    "missing", [["data_batch_3.bin"], ["batches.meta.txt"], ["test_batch.bin", "data_batch_1.bin"]]
+)
 def test_missing_files_are_listed(missing: list[str], tmp_path: Path) -> None:
     cifar_files(tmp_path)
     for name in missing:
         (tmp_path / name).unlink()
-    refused(tmp_path, str(tmp_path), "lacks " + ", ".join(sorted(missing)), "expected all files", "unpack it again")
+    refused(
+        tmp_path,
+        str(tmp_path),
+        "lacks " + ", ".join(sorted(missing)),
+        "expected all files",
+        "unpack it again",
+    )
 
 
 @pytest.mark.parametrize("size", [0, 3072, 3 * 3073 - 1])
@@ -76,9 +85,13 @@ def test_the_pickled_version_is_refused_unopened(inside: str, tmp_path: Path) ->
     for name in ("data_batch_1", "test_batch", "batches.meta"):
         (folder / name).write_bytes(pickle.dumps(Bomb(tmp_path / "ran")))
     refused(
-        tmp_path, str(folder), "pickles, which can run code and are never opened",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", "cifar-10-batches-bin", "numpy.savez",
-    )  # fmt: skip
+        tmp_path,
+        str(folder),
+        "pickles, which can run code and are never opened",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        "cifar-10-batches-bin",
+        "numpy.savez",
+    )
     assert not (tmp_path / "ran").exists()
 
 

@@ -1,4 +1,5 @@
-"""The command line as a user meets it: exit codes, one-line errors, JSON on standard output, nothing changed by bad input."""
+"""The command line as a user meets it: exit codes, one-line errors, JSON on standard
+output, nothing changed by bad input."""
 
 import json
 import subprocess
@@ -21,7 +22,9 @@ Capture = pytest.CaptureFixture[str]
 
 
 def audit(store: Path, out: Path, *more: str) -> int:
-    return main(["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(out), *more])
+    return main(
+        ["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(out), *more]
+    )
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -41,7 +44,9 @@ BEFORE = ("run", "kit", "seconds", "peak_rss_bytes", "models", "victim", "uap", 
 TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 
-def test_second_run_trains_nothing_and_gives_the_same_json(finished: Finished, tmp_path: Path, capsys: Capture) -> None:
+def test_second_run_trains_nothing_and_gives_the_same_json(
+    finished: Finished, tmp_path: Path, capsys: Capture
+) -> None:
     assert finished.told["models"] == {"trained": MODELS, "reused": 0, "failed": 0}
     before = snapshot(finished.store)
     capsys.readouterr()
@@ -69,21 +74,40 @@ def test_a_run_name_stands_for_one_recipe(finished: Finished, tmp_path: Path, ca
     assert snapshot(finished.store) == before
 
 
-def test_score_a_suspect_from_a_file(own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_score_a_suspect_from_a_file(
+    own_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     store = own_store
     main(["kit", "--store", str(store), "--json"])
     (kit,) = json.loads(capsys.readouterr().out)
     (tmp_path / "their_nets.py").write_text(
-        "import torch\ndef make():\n    torch.manual_seed(0)\n    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
+        "import torch\ndef make():\n    torch.manual_seed(0)\n    return"
+        " torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))\n"
     )
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    save_file(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "theirs.safetensors")
-    arguments = ["score", "--store", str(store), "--kit", kit[:6], "--suspect", "theirs.safetensors", "--json"]
+    save_file(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), "theirs.safetensors"
+    )
+    arguments = [
+        "score",
+        "--store",
+        str(store),
+        "--kit",
+        kit[:6],
+        "--suspect",
+        "theirs.safetensors",
+        "--json",
+    ]
     assert main([*arguments, "--factory", "their_nets:make"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["decision"] in ("not shown", "cannot tell") and found["twins"] == 19, "it never learnt the task"
-    assert found["queries"] <= found["budget"] == DIGITS.twin_test.looks[-1] and found["level"] == DIGITS.twin_test.level
+    assert found["decision"] in ("not shown", "cannot tell") and found["twins"] == 19, (
+        "it never learnt the task"
+    )
+    assert (
+        found["queries"] <= found["budget"] == DIGITS.twin_test.looks[-1]
+        and found["level"] == DIGITS.twin_test.level
+    )
     assert main([*arguments, "--factory", "their_nets:make", "--method", "paper"]) == 0
     paper = json.loads(capsys.readouterr().out)["paper"]
     assert paper["queries"] == DIGITS.fingerprint.points * DIGITS.fingerprint.views * 2
@@ -127,11 +151,16 @@ def test_store_gc_says_first_and_removes_when_told(tmp_path: Path, capsys: Captu
     assert loose.exists()
     assert main([*gc, "--delete"]) == 0
     assert not loose.exists()
-    assert capsys.readouterr().out == "objects/aa/aa11\n1 would be removed; --delete does it\nobjects/aa/aa11\n1 removed\n"
+    assert (
+        capsys.readouterr().out
+        == "objects/aa/aa11\n1 would be removed; --delete does it\nobjects/aa/aa11\n1 removed\n"
+    )
     assert artifacts.load("thing", "one").read("a.bin") == b"named"
 
 
-def test_check_reports_damage_and_orphans_together_while_manifests_can_be_read(tmp_path: Path, capsys: Capture) -> None:
+def test_check_reports_damage_and_orphans_together_while_manifests_can_be_read(
+    tmp_path: Path, capsys: Capture
+) -> None:
     artifacts = open_store(str(tmp_path))
     sha = artifacts.save("thing", "one", {"a.bin": b"named"}, {}).files["a.bin"]["sha256"]
     for i in (2, 1):
@@ -141,16 +170,23 @@ def test_check_reports_damage_and_orphans_together_while_manifests_can_be_read(t
     assert main(check) == 3
     damaged, *orphaned, summary = capsys.readouterr().out.splitlines()
     assert damaged.startswith("damaged: ") and "thing one" in damaged
-    assert [line.split(": ")[:2] for line in orphaned] == [["orphaned", "objects/aa/aa1"], ["orphaned", "objects/aa/aa2"]]
+    assert [line.split(": ")[:2] for line in orphaned] == [
+        ["orphaned", "objects/aa/aa1"],
+        ["orphaned", "objects/aa/aa2"],
+    ]
     assert summary == "1 artifacts, 1 damaged; content that nothing names: 2"
     (tmp_path / "manifests" / "thing" / "one.json").write_text("{")
     assert main(check) == 3
-    assert capsys.readouterr().out.splitlines()[1:] == ["1 artifacts, 1 damaged; content that nothing names: unknown"]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "1 artifacts, 1 damaged; content that nothing names: unknown"
+    ]
     assert main([*check, "--repair"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "0 artifacts, 1 damaged; content that nothing names: 3"
 
 
-def test_damage_is_found_removed_and_rebuilt(finished: Finished, own_store: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_damage_is_found_removed_and_rebuilt(
+    finished: Finished, own_store: Path, tmp_path: Path, capsys: Capture
+) -> None:
     store = own_store
     model = next((store / "manifests" / "model").glob("homologous-*"))
     sha = json.loads(model.read_text())["files"]["weights.safetensors"]["sha256"]
@@ -180,16 +216,36 @@ def test_own_victim_from_a_file(
 
 BAD_INPUT = {
     "unknown recipe": (["audit", "--recipe", "cifar-huge"], 2, ", ".join(sorted(RECIPES))),
-    "victim is missing": (["audit", "--recipe", "digits", "--victim", "nowhere.pt2"], 2, "nowhere.pt2 does not exist"),
-    "victim is a pickle": (["audit", "--recipe", "digits", "--victim", "pickled.safetensors", "--factory", "x:y"], 2, "never opened"),
+    "victim is missing": (
+        ["audit", "--recipe", "digits", "--victim", "nowhere.pt2"],
+        2,
+        "nowhere.pt2 does not exist",
+    ),
+    "victim is a pickle": (
+        ["audit", "--recipe", "digits", "--victim", "pickled.safetensors", "--factory", "x:y"],
+        2,
+        "never opened",
+    ),
     "factory without victim": (["audit", "--recipe", "digits", "--factory", "x:y"], 2, "--victim"),
-    "data folder is missing": (["audit", "--recipe", "digits", "--data", "nowhere"], 2, "nowhere is not a folder"),
+    "data folder is missing": (
+        ["audit", "--recipe", "digits", "--data", "nowhere"],
+        2,
+        "nowhere is not a folder",
+    ),
     "data folder is empty": (["data", "--data", "."], 2, "expected train.npz"),
     "unknown dataset": (["data", "--dataset", "imagenet"], 2, "known: digits, fashion-mnist"),
     "run name": (["audit", "--recipe", "digits", "--run", "../up"], 2, "cannot name a run"),
-    "store is a file": (["audit", "--recipe", "digits", "--store", "pickled.safetensors"], 3, "cannot be made"),
+    "store is a file": (
+        ["audit", "--recipe", "digits", "--store", "pickled.safetensors"],
+        3,
+        "cannot be made",
+    ),
     "store of the future": (["store", "ls", "--store", "future"], 3, "format 99"),
-    "store of no kind": (["store", "ls", "--store", "ftp://bucket"], 3, "expected a local folder, s3://bucket/prefix or memory:"),
+    "store of no kind": (
+        ["store", "ls", "--store", "ftp://bucket"],
+        3,
+        "expected a local folder, s3://bucket/prefix or memory:",
+    ),
     "no bucket": (["store", "ls", "--store", "s3://"], 2, "expected s3://bucket/prefix"),
     "grace below zero": (["store", "gc", "--grace-hours", "-1"], 2, "expected 0 or more"),
     "share of a GPU below zero": (
@@ -207,16 +263,30 @@ BAD_INPUT = {
         2,
         "gpus_per_worker is nan; expected 0 for none, or",
     ),
-    "no workers": (["zoo", "--recipe", "digits", "--workers", "0"], 2, "RayFarm.workers is 0; expected at least 1"),
-    "no victim workers": (["zoo", "--recipe", "digits", "--victim-workers", "0"], 2, "victim_workers is 0; expected at least 1"),
-    "victim workers without Ray": (["audit", "--recipe", "digits", "--victim-workers", "2"], 2, "--victim-workers 2 needs --farm ray"),
+    "no workers": (
+        ["zoo", "--recipe", "digits", "--workers", "0"],
+        2,
+        "RayFarm.workers is 0; expected at least 1",
+    ),
+    "no victim workers": (
+        ["zoo", "--recipe", "digits", "--victim-workers", "0"],
+        2,
+        "victim_workers is 0; expected at least 1",
+    ),
+    "victim workers without Ray": (
+        ["audit", "--recipe", "digits", "--victim-workers", "2"],
+        2,
+        "--victim-workers 2 needs --farm ray",
+    ),
     "twins of no kit": (["kit", "add-twins"], 2, "which kit do you add twins to?"),
     "no store": (["score", "--kit", "abc", "--suspect", "x.pt2"], 3, "there is no store at"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_INPUT)
-def test_bad_input_is_one_line_with_the_exit_code(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_bad_input_is_one_line_with_the_exit_code(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.zeros(1)}, "pickled.safetensors")
     (tmp_path / "future").mkdir()
@@ -264,13 +334,24 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
         main(["audit", "--recipe", "nothing", "--store", str(tmp_path), "--debug"])
 
 
-def test_fallback_when_the_data_is_not_to_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_fallback_when_the_data_is_not_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.setenv("ZOOAUDIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", "/nowhere")  # no apt-get
     monkeypatch.setattr("urllib.request._opener", None)  # it remembers the proxies of its first use
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # every download is refused at once
-    arguments = ["uap", "--recipe", "fmnist-quick", "--store", str(tmp_path / "store"), "--farm", "serial", "--json"]
+    arguments = [
+        "uap",
+        "--recipe",
+        "fmnist-quick",
+        "--store",
+        str(tmp_path / "store"),
+        "--farm",
+        "serial",
+        "--json",
+    ]
     assert main(arguments) == 2
     assert "fashion-mnist is not to be had here" in one_line(capsys)
     assert main([*arguments, "--fallback", "digits"]) == 0
@@ -278,7 +359,9 @@ def test_fallback_when_the_data_is_not_to_be_had(tmp_path: Path, monkeypatch: py
     assert json.loads(out)["epsilon"] == DIGITS.uap.epsilon and "falling back to recipe digits" in err
 
 
-@pytest.mark.parametrize("command", ["audit", "zoo", "uap", "kit", "score", "report", "data", "store", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["audit", "zoo", "uap", "kit", "score", "report", "data", "store", "doctor"]
+)
 def test_help_shows_an_example(command: str, capsys: Capture) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
@@ -311,7 +394,9 @@ def test_only_what_is_needed_is_imported(arguments: list[str]) -> None:
         "import sys; from zooaudit.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
         "print(*sys.modules, file=sys.stderr)"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
     modules = set(done.stderr.split())
     heavy = {"torch", "ray", "pyarrow", "scipy", "numpy"}
     assert "zooaudit.cli.main" in modules

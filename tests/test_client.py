@@ -44,7 +44,9 @@ def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stra
 
 
 def test_refusals_say_what_was_found_and_expected(client: Client, place: Place) -> None:  # noqa: F811
-    with pytest.raises(ServiceError, match="negative values in 1 of 1 rows; expected probabilities") as caught:
+    with pytest.raises(
+        ServiceError, match="negative values in 1 of 1 rows; expected probabilities"
+    ) as caught:
         client.score(place.id, [[-1.0, 1.0, 0.5, 0.5]], suspect="s")
     assert caught.value.status == 422 and caught.value.found and caught.value.expected
     with pytest.raises(ServiceError, match="no such kit") as missing:
@@ -66,13 +68,18 @@ class Through(httpx.BaseTransport):
         self._client = client
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        found = self._client.request(request.method, str(request.url), headers=dict(request.headers), content=request.read())
-        headers = [(name, value) for name, value in found.headers.multi_items() if name.lower() != "content-encoding"]
+        found = self._client.request(
+            request.method, str(request.url), headers=dict(request.headers), content=request.read()
+        )
+        headers = [
+            (name, value) for name, value in found.headers.multi_items() if name.lower() != "content-encoding"
+        ]
         return httpx.Response(found.status_code, headers=headers, content=found.content)
 
 
 def in_trouble(*replies: Callable[[], httpx.Response]) -> tuple[httpx.MockTransport, list[str]]:
-    """A service that answers with these in turn, then with the last for ever: faults that a real one can't be made to show on time."""
+    """A service that answers with these in turn, then with the last for ever: faults that a
+    real one can't be made to show on time."""
     left, asked = list(replies), []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -91,7 +98,11 @@ def breaks() -> httpx.Response:
 
 
 def busy() -> httpx.Response:
-    return httpx.Response(503, headers={"Retry-After": "0"}, json={"title": "t", "status": 503, "detail": "the store does not answer"})
+    return httpx.Response(
+        503,
+        headers={"Retry-After": "0"},
+        json={"title": "t", "status": 503, "detail": "the store does not answer"},
+    )
 
 
 def died() -> httpx.Response:
@@ -101,7 +112,12 @@ def died() -> httpx.Response:
 
 def test_what_passes_is_tried_again() -> None:
     transport, asked = in_trouble(
-        refuses, breaks, busy, died, lambda: httpx.Response(429, text="slowly"), lambda: httpx.Response(200, json={"kits": []})
+        refuses,
+        breaks,
+        busy,
+        died,
+        lambda: httpx.Response(429, text="slowly"),
+        lambda: httpx.Response(200, json={"kits": []}),
     )
     assert Client("http://service", transport=transport).kits() == [] and len(asked) == 6
 
@@ -123,7 +139,10 @@ def test_an_error_of_the_application_is_not_asked_for_again() -> None:
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("trouble", [breaks, died, lambda: httpx.Response(502, text="gateway"), lambda: httpx.Response(504, text="late")])
+@pytest.mark.parametrize(
+    "trouble",
+    [breaks, died, lambda: httpx.Response(502, text="gateway"), lambda: httpx.Response(504, text="late")],
+)
 def test_an_audit_that_may_have_been_taken_is_asked_for_again_by_the_same_key(
     trouble: Callable[[], httpx.Response],
     client: Client,

@@ -1,4 +1,5 @@
-"""cluster/kubernetes: fields that exist, references that resolve, pods that are confined, healthy and fit, and no secret anywhere."""
+"""cluster/kubernetes: fields that exist, references that resolve, pods that are confined, healthy and fit,
+and no secret anywhere."""
 
 import re
 import shlex
@@ -28,7 +29,7 @@ from tests.manifests import (
     amount,
     of_kind,
     pods,
-)  # fmt: skip
+)
 from zooaudit import __version__
 from zooaudit.cli.main import make_parser
 from zooaudit.serving import settings
@@ -55,20 +56,30 @@ def test_one_command_applies_everything_but_the_job_and_the_service() -> None:
 def test_everything_is_in_the_one_namespace() -> None:
     (namespace,) = of_kind("Namespace")
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    others = [o["metadata"]["namespace"] for o in EVERYTHING if o["kind"] not in {"Namespace", "ClusterQueue", "ResourceFlavor"}]
+    others = [
+        o["metadata"]["namespace"]
+        for o in EVERYTHING
+        if o["kind"] not in {"Namespace", "ClusterQueue", "ResourceFlavor"}
+    ]
     assert set(others) == {namespace["metadata"]["name"]}
 
 
 @PODS
 def test_references_resolve(pod: Any) -> None:
-    maps, accounts = ({o["metadata"]["name"] for o in of_kind(kind)} for kind in ("ConfigMap", "ServiceAccount"))
+    maps, accounts = (
+        {o["metadata"]["name"] for o in of_kind(kind)} for kind in ("ConfigMap", "ServiceAccount")
+    )
     assert pod.spec["serviceAccountName"] in accounts
     assert {e["configMapRef"]["name"] for e in pod.container["envFrom"]} <= maps
     volumes = {v["name"] for v in pod.spec["volumes"]}
     assert {m["name"] for m in pod.container["volumeMounts"]} == volumes
-    claims = {v["persistentVolumeClaim"]["claimName"] for v in pod.spec["volumes"] if "persistentVolumeClaim" in v}
+    claims = {
+        v["persistentVolumeClaim"]["claimName"] for v in pod.spec["volumes"] if "persistentVolumeClaim" in v
+    }
     assert claims <= {o["metadata"]["name"] for o in of_kind("PersistentVolumeClaim", AUDITING)}
-    assert {m["name"] for m in SPECS[pod.of].get("autoscalerOptions", {"volumeMounts": []})["volumeMounts"]} <= volumes
+    assert {
+        m["name"] for m in SPECS[pod.of].get("autoscalerOptions", {"volumeMounts": []})["volumeMounts"]
+    } <= volumes
 
 
 def secrets() -> set[tuple[str, str]]:
@@ -82,29 +93,51 @@ def test_guide_makes_every_secret_that_is_referred_to() -> None:
     for name, key in secrets():
         made = re.search(rf"create secret generic {name} .*", GUIDE)
         assert made, name
-        assert f"--from-literal={key}=" in made[0] or ("--from-env-file=" in made[0] and f"`{key}=...`" in GUIDE), key
+        assert f"--from-literal={key}=" in made[0] or (
+            "--from-env-file=" in made[0] and f"`{key}=...`" in GUIDE
+        ), key
 
 
 def test_no_secret_is_in_a_file() -> None:
     assert not of_kind("Secret")
-    for path in [p for p in CLUSTER.rglob("*") if p.suffix in {".yaml", ".yml", ".json", ".sh"} or "Dockerfile" in p.name]:
-        for word in re.findall(r"(?i)(?:secret|access_key|token|password)\w*[\"']?\s*[:=]\s*[\"']?([\w/+]{16,})", path.read_text()):
+    for path in [
+        p
+        for p in CLUSTER.rglob("*")
+        if p.suffix in {".yaml", ".yml", ".json", ".sh"} or "Dockerfile" in p.name
+    ]:
+        for word in re.findall(
+            r"(?i)(?:secret|access_key|token|password)\w*[\"']?\s*[:=]\s*[\"']?([\w/+]{16,})",
+            path.read_text(),
+        ):
             assert word.lower().startswith("zooaudit"), f"{path.name}: {word}"
         assert not re.search(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b", path.read_text()), path
 
 
 def test_settings_are_ones_that_the_store_and_the_service_read() -> None:
-    known = "".join((ROOT / place).read_text() for place in ("docs/serve.md", "docs/s3.md", "zooaudit/storage/s3.py"))
+    known = "".join(
+        (ROOT / place).read_text() for place in ("docs/serve.md", "docs/s3.md", "zooaudit/storage/s3.py")
+    )
     stated = {o["metadata"]["name"]: o["data"] for o in of_kind("ConfigMap")}
-    assert set(stated["zooaudit-serve"]) <= {settings.STORE, settings.QUERIES, settings.BODY_MIB, settings.KITS_MIB}
-    assert stated["zooaudit-serve"][settings.QUERIES] == "0", "training images do not leave unless somebody says so"
+    assert set(stated["zooaudit-serve"]) <= {
+        settings.STORE,
+        settings.QUERIES,
+        settings.BODY_MIB,
+        settings.KITS_MIB,
+    }
+    assert stated["zooaudit-serve"][settings.QUERIES] == "0", (
+        "training images do not leave unless somebody says so"
+    )
     for name in [name for data in stated.values() for name in data]:
         assert name in known, name
         assert not re.search("KEY|SECRET|TOKEN|PASSWORD", name), name
 
 
 def containers() -> list[tuple[str, dict[str, Any]]]:
-    autoscalers = [(f"{of}-autoscaler", spec["autoscalerOptions"]) for of, spec in SPECS.items() if "autoscalerOptions" in spec]
+    autoscalers = [
+        (f"{of}-autoscaler", spec["autoscalerOptions"])
+        for of, spec in SPECS.items()
+        if "autoscalerOptions" in spec
+    ]
     return [(str(p), p.container) for p in pods()] + autoscalers
 
 
@@ -114,13 +147,17 @@ def test_container_is_confined_and_its_requests_fit_its_limits(name: str, contai
     requests, limits = (container["resources"][k] for k in ("requests", "limits"))
     assert {"cpu", "memory"} <= requests.keys() == limits.keys()
     assert all(amount(requests[k]) <= amount(limits[k]) for k in limits)
-    assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu"), "Kubernetes does not overcommit GPUs"
+    assert requests.get("nvidia.com/gpu") == limits.get("nvidia.com/gpu"), (
+        "Kubernetes does not overcommit GPUs"
+    )
 
 
 @PODS
 def test_pod_can_write_where_ray_writes_and_nowhere_else(pod: Any) -> None:
     mounts = {m["mountPath"]: m["name"] for m in pod.container["volumeMounts"]}
-    assert set(mounts) == {"/tmp", "/dev/shm", "/home/zooaudit"} | ({"/data"} if pod.of == "auditing" else set())
+    assert set(mounts) == {"/tmp", "/dev/shm", "/home/zooaudit"} | (
+        {"/data"} if pod.of == "auditing" else set()
+    )
     volumes = {v["name"]: v.get("emptyDir", {}) for v in pod.spec["volumes"]}
     shm = volumes[mounts["/dev/shm"]]
     assert shm["medium"] == "Memory"
@@ -138,8 +175,13 @@ def test_probes_ask_what_ray_answers_without_a_token(pod: Any) -> None:
     for probe in probes:
         assert probe["httpGet"]["path"] in PUBLIC_EXACT_PATHS
         assert probe["httpGet"]["port"] == ray_constants.DEFAULT_DASHBOARD_AGENT_LISTEN_PORT
-    alive, ready = ({"initialDelaySeconds": 0} | pod.container[k] for k in ("livenessProbe", "readinessProbe"))
-    assert alive["periodSeconds"] * alive["failureThreshold"] > ready["periodSeconds"] * ready["failureThreshold"]
+    alive, ready = (
+        {"initialDelaySeconds": 0} | pod.container[k] for k in ("livenessProbe", "readinessProbe")
+    )
+    assert (
+        alive["periodSeconds"] * alive["failureThreshold"]
+        > ready["periodSeconds"] * ready["failureThreshold"]
+    )
 
 
 def test_token_authentication_is_on() -> None:
@@ -172,7 +214,11 @@ def test_only_the_head_may_talk_to_kubernetes() -> None:
 
 def policies(labels: dict[str, str]) -> list[dict[str, Any]]:
     """The network policies that select a pod with these labels."""
-    return [p["spec"] for p in of_kind("NetworkPolicy") if p["spec"]["podSelector"]["matchLabels"].items() <= labels.items()]
+    return [
+        p["spec"]
+        for p in of_kind("NetworkPolicy")
+        if p["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
+    ]
 
 
 def rules(labels: dict[str, str], direction: str, peer: str) -> list[tuple[dict[str, Any], set[int]]]:
@@ -229,25 +275,32 @@ def test_job_runs_on_the_cluster_with_arguments_that_exist() -> None:
 
 
 def arguments_exist(job: dict[str, Any], cluster: dict[str, Any]) -> None:
-    assert job["spec"]["submissionMode"] == "HTTPMode", "any other mode needs a submitter pod: image, confinement, network policy"
+    assert job["spec"]["submissionMode"] == "HTTPMode", (
+        "any other mode needs a submitter pod: image, confinement, network policy"
+    )
     python, script, *rest = shlex.split(job["spec"]["entrypoint"])
     assert python == "python"
     assert (ROOT / Path(script).relative_to("/app")).is_file()
     args = make_parser().parse_args(["audit", *rest])
     assert args.store.startswith("s3://")
     group = next(g for g in cluster["workerGroupSpecs"] if g["groupName"] == "gpu")
-    assert args.workers * args.gpus_per_worker <= group["maxReplicas"], "Ray Train starts all workers together, or waits for ever"
+    assert args.workers * args.gpus_per_worker <= group["maxReplicas"], (
+        "Ray Train starts all workers together, or waits for ever"
+    )
 
 
 def test_a_queued_job_is_one_that_kueue_manages_and_its_pods_fit_the_queue() -> None:
-    """What Kueue 0.19 refuses or passes over: pkg/controller/jobs/rayjob/rayjob_webhook.go, raycluster/common.go."""
+    """What Kueue 0.19 refuses or passes over: pkg/controller/jobs/rayjob/rayjob_webhook.go,
+    raycluster/common.go."""
     spec, cluster = QUEUED["spec"], SPECS["queued"]
     assert "clusterSelector" not in spec, "passed over"
     assert spec["shutdownAfterJobFinishes"] is True
     assert not cluster.get("enableInTreeAutoscaling"), "wants a feature gate of Kueue's"
     assert all(g["minReplicas"] == g["replicas"] == g["maxReplicas"] for g in cluster["workerGroupSpecs"])
     arguments_exist(QUEUED, cluster)
-    (local,), (queue,), (flavor,) = (of_kind(kind, QUEUES) for kind in ("LocalQueue", "ClusterQueue", "ResourceFlavor"))
+    (local,), (queue,), (flavor,) = (
+        of_kind(kind, QUEUES) for kind in ("LocalQueue", "ClusterQueue", "ResourceFlavor")
+    )
     assert QUEUED["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == local["metadata"]["name"]
     assert local["spec"]["clusterQueue"] == queue["metadata"]["name"]
     ((given,),) = [group["flavors"] for group in queue["spec"]["resourceGroups"]]
@@ -257,15 +310,23 @@ def test_a_queued_job_is_one_that_kueue_manages_and_its_pods_fit_the_queue() -> 
     for resource in given["resources"]:
         needed = sum(n * amount(requests.get(resource["name"], 0)) for n, requests in asked)
         assert 0 < needed <= amount(resource["nominalQuota"]), "it would wait for ever"
-    assert not of_kind("RayJob", [*BASE, *SCORING]) and "kueue" not in str([*BASE, *SCORING, JOB]), "off unless chosen"
+    assert not of_kind("RayJob", [*BASE, *SCORING]) and "kueue" not in str([*BASE, *SCORING, JOB]), (
+        "off unless chosen"
+    )
 
 
 def test_a_drained_machine_leaves_the_head_and_one_of_two_scoring_workers() -> None:
     """KubeRay's pods have no controller with a scale, so a budget takes minAvailable as a number only."""
     for pod in pods():
-        budgets = [b["spec"] for b in of_kind("PodDisruptionBudget") if b["spec"]["selector"]["matchLabels"].items() <= pod.labels.items()]
+        budgets = [
+            b["spec"]
+            for b in of_kind("PodDisruptionBudget")
+            if b["spec"]["selector"]["matchLabels"].items() <= pod.labels.items()
+        ]
         kept = pod.of != "queued" and (pod.group in {"headgroup", "scoring"})
-        assert [b["minAvailable"] for b in budgets] == [1] * kept, f"{pod}: more than one budget stops every eviction"
+        assert [b["minAvailable"] for b in budgets] == [1] * kept, (
+            f"{pod}: more than one budget stops every eviction"
+        )
         assert all(b["unhealthyPodEvictionPolicy"] == "AlwaysAllow" for b in budgets)
 
 
@@ -273,7 +334,9 @@ def test_versions_agree() -> None:
     assert {spec["rayVersion"] for spec in SPECS.values()} == {PINNED["ray"]}
     images = {pod.container["image"] for pod in pods()}
     assert images == {f"zooaudit:{__version__}-cpu", f"zooaudit:{__version__}-cuda"}
-    assert set(re.findall(r"zooaudit:(\d[\w.]*)-(?:cpu|cuda)", GUIDE + (CLUSTER / "Dockerfile").read_text())) == {__version__}
+    assert set(
+        re.findall(r"zooaudit:(\d[\w.]*)-(?:cpu|cuda)", GUIDE + (CLUSTER / "Dockerfile").read_text())
+    ) == {__version__}
     assert f"Ray {PINNED['ray']}" in GUIDE
 
 

@@ -1,4 +1,5 @@
-"""cluster/Dockerfile, start-node.sh and the `ray up` files: pinned, unprivileged, complete, accepted by Ray's own validator."""
+"""cluster/Dockerfile, start-node.sh and the `ray up` files: pinned, unprivileged, complete,
+accepted by Ray's own validator."""
 
 import fnmatch
 import importlib.metadata
@@ -44,8 +45,13 @@ def test_image_ends_as_the_user_that_the_pods_run_as(target: str) -> None:
     uid, gid = last[1].split(":")
     assert int(uid) > 0
     for pod in pods():
-        assert (pod.spec["securityContext"]["runAsUser"], pod.spec["securityContext"]["runAsGroup"]) == (int(uid), int(gid))
-    assert any(f"--uid {uid}" in run for run in stages()["base"].all("RUN")), "Ray and torch look their user up in /etc/passwd"
+        assert (pod.spec["securityContext"]["runAsUser"], pod.spec["securityContext"]["runAsGroup"]) == (
+            int(uid),
+            int(gid),
+        )
+    assert any(f"--uid {uid}" in run for run in stages()["base"].all("RUN")), (
+        "Ray and torch look their user up in /etc/passwd"
+    )
 
 
 @TARGETS
@@ -53,14 +59,18 @@ def test_every_package_is_pinned_and_all_but_torch_without_cuda_by_hash(target: 
     runs = [run for stage in lineage(target) for run in stage.all("RUN")]
     installs = [line.strip() for run in runs for line in run.split("&&") if "pip install" in line]
     hashed = f"pip install --no-deps --require-hashes -r {target}.txt"
-    torchs = "pip install --no-deps -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch torchvision"
+    torchs = (
+        "pip install --no-deps -c constraints.txt --index-url https://download.pytorch.org/whl/cpu torch"
+        " torchvision"
+    )
     own = "pip install --no-deps --no-build-isolation ."
     assert installs == [hashed, *([torchs] if target == "cpu" else []), own]
     assert environment(target)["PIP_NO_CACHE_DIR"] == "1"
 
 
 def installed_by(wanted: list[str]) -> dict[str, Requirement]:
-    """Every package that pip would install for these requirements, by what the packages installed here say."""
+    """Every package that pip would install for these requirements, by what the packages
+    installed here say."""
     found: dict[str, Requirement] = {}
     open_ = [Requirement(text) for text in wanted]
     while open_:
@@ -79,7 +89,10 @@ def installed_by(wanted: list[str]) -> dict[str, Requirement]:
 
 def test_every_package_of_the_image_is_in_the_tested_set() -> None:
     extras = [
-        re.findall(r"--extra (\w+)", line) for run in stages()["requirements"].all("RUN") for line in run.split("&&") if "export" in line
+        re.findall(r"--extra (\w+)", line)
+        for run in stages()["requirements"].all("RUN")
+        for line in run.split("&&")
+        if "export" in line
     ]
     assert extras == [["cluster", "serve"]] * 2
     asked = [line for name in ("cluster", "serve") for line in PROJECT["optional-dependencies"][name]]
@@ -93,7 +106,13 @@ def test_every_package_of_the_image_is_in_the_tested_set() -> None:
 def test_copied_paths_exist_and_are_sent_to_the_builder(target: str) -> None:
     rules = (CLUSTER / "Dockerfile.dockerignore").read_text().splitlines()
     sent = [rule.removeprefix("!") for rule in rules if rule.startswith("!")]
-    copied = [path for stage in lineage(target) for line in stage.all("COPY") if "--from=" not in line for path in line.split()[:-1]]
+    copied = [
+        path
+        for stage in lineage(target)
+        for line in stage.all("COPY")
+        if "--from=" not in line
+        for path in line.split()[:-1]
+    ]
     assert {"zooaudit", "jobs", "README.md"} <= set(copied)
     for path in copied:
         assert (ROOT / path).exists(), path
@@ -118,31 +137,45 @@ def machine(tmp_path: Path) -> dict[str, str]:
     ray.parent.mkdir(parents=True)
     ray.write_text('#!/bin/sh\necho "$@"\nenv\n')
     ray.chmod(0o755)
-    for path, text in ((".ray/auth_token", "token-of-a-test"), (".config/zooaudit/s3.env", "AWS_REGION=somewhere\n")):
+    for path, text in (
+        (".ray/auth_token", "token-of-a-test"),
+        (".config/zooaudit/s3.env", "AWS_REGION=somewhere\n"),
+    ):
         (tmp_path / path).parent.mkdir(parents=True)
         (tmp_path / path).write_text(text)
     return {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
 
 
 def start_node(machine: dict[str, str], *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([CLUSTER / "start-node.sh", *args], env=machine, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [CLUSTER / "start-node.sh", *args], env=machine, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
         (("head",), "start --head --port=6379 --dashboard-host=127.0.0.1 --metrics-export-port=8080"),
-        (("worker", "10.0.0.1", "--block"), "start --address=10.0.0.1:6379 --metrics-export-port=8080 --block"),
+        (
+            ("worker", "10.0.0.1", "--block"),
+            "start --address=10.0.0.1:6379 --metrics-export-port=8080 --block",
+        ),
         (("worker", "10.0.0.1:7000"), "start --address=10.0.0.1:7000 --metrics-export-port=8080"),
     ],
 )
-def test_node_starts_with_the_token_and_the_stores_settings(machine: dict[str, str], args: tuple[str, ...], expected: str) -> None:
+def test_node_starts_with_the_token_and_the_stores_settings(
+    machine: dict[str, str], args: tuple[str, ...], expected: str
+) -> None:
     found = start_node(machine, *args)
     assert found.returncode == 0, found.stderr
     command, *rest = found.stdout.splitlines()
     assert command == expected
-    assert {"RAY_AUTH_MODE=token", "AWS_REGION=somewhere"} | {f"{k}={v}" for k, v in QUIET.items() if k != "RAY_DEDUP_LOGS"} <= set(rest)
-    assert any(line.startswith(f"PATH={machine['HOME']}/zooaudit-env/bin:") for line in rest), "jobs would run another python"
+    assert {"RAY_AUTH_MODE=token", "AWS_REGION=somewhere"} | {
+        f"{k}={v}" for k, v in QUIET.items() if k != "RAY_DEDUP_LOGS"
+    } <= set(rest)
+    assert any(line.startswith(f"PATH={machine['HOME']}/zooaudit-env/bin:") for line in rest), (
+        "jobs would run another python"
+    )
     assert "token-of-a-test" not in found.stdout
 
 
@@ -155,7 +188,9 @@ def test_node_starts_with_the_token_and_the_stores_settings(machine: dict[str, s
         (("head",), "zooaudit-env/bin/ray", "install zooaudit"),
     ],
 )
-def test_node_does_not_start_half_configured(machine: dict[str, str], args: tuple[str, ...], remove: str, message: str) -> None:
+def test_node_does_not_start_half_configured(
+    machine: dict[str, str], args: tuple[str, ...], remove: str, message: str
+) -> None:
     if remove:
         (Path(machine["HOME"]) / remove).unlink()
     found = start_node(machine, *args)
@@ -184,14 +219,20 @@ def test_ray_up_file_with_a_misspelt_field_is_refused(name: str) -> None:
 @LAUNCHERS
 def test_ray_up_brings_packages_token_and_settings_and_starts_nodes_with_our_script(name: str) -> None:
     found = launcher(name)
-    assert set(found["file_mounts"]) == {"~/zooaudit.tar.gz", "~/.ray/auth_token", "~/.config/zooaudit/s3.env"}
+    assert set(found["file_mounts"]) == {
+        "~/zooaudit.tar.gz",
+        "~/.ray/auth_token",
+        "~/.config/zooaudit/s3.env",
+    }
     assert all(there == here or there == f"~/{here}" for there, here in found["file_mounts"].items())
     for role in ("head", "worker"):
         stop, start = found[f"{role}_start_ray_commands"]
         assert stop.endswith("ray stop")
         assert f"start-node.sh {role} " in start
     assert "--autoscaling-config=~/ray_bootstrap_config.yaml" in found["head_start_ray_commands"][1]
-    commands = "\n".join([*found["setup_commands"], *found["head_start_ray_commands"], *found["worker_start_ray_commands"]])
+    commands = "\n".join(
+        [*found["setup_commands"], *found["head_start_ray_commands"], *found["worker_start_ray_commands"]]
+    )
     for path in re.findall(r"~/zooaudit/([\w./-]+)", commands):
         assert (ROOT / path).exists(), path
     assert "-c constraints.txt '.[cluster,serve]'" in commands
@@ -200,7 +241,9 @@ def test_ray_up_brings_packages_token_and_settings_and_starts_nodes_with_our_scr
 def test_ray_up_tarball_is_not_committed_nor_sent_with_jobs() -> None:
     archive = re.search(r"git archive \S+ --output=(\S+) HEAD", GUIDE)
     assert archive
-    assert f"/{archive[1]}" in (ROOT / ".gitignore").read_text().splitlines(), "ray job submit leaves out what git ignores"
+    assert f"/{archive[1]}" in (ROOT / ".gitignore").read_text().splitlines(), (
+        "ray job submit leaves out what git ignores"
+    )
     assert launcher("ray-up.yaml")["file_mounts"]["~/zooaudit.tar.gz"] == archive[1]
 
 
@@ -219,7 +262,9 @@ def test_guides_commands_parse_and_name_files_that_exist() -> None:
     for python, script, *args in jobs:
         assert python == "python"
         assert (ROOT / script).is_file()
-        assert make_parser().parse_args([Path(script).stem, *args]).workers, "a cluster scaled to zero has nothing to count"
+        assert make_parser().parse_args([Path(script).stem, *args]).workers, (
+            "a cluster scaled to zero has nothing to count"
+        )
     for path in re.findall(r"(?<![\w/.-])cluster/[\w./-]+", "\n".join(guide_commands())):
         assert (ROOT / path.rstrip(".")).exists(), path
 

@@ -1,4 +1,5 @@
-"""cluster/kubernetes: every object has only fields that exist, by the schemas of Kubernetes, KubeRay, Kueue and kustomize."""
+"""cluster/kubernetes: every object has only fields that exist, by the schemas of
+Kubernetes, KubeRay, Kueue and kustomize."""
 
 import copy
 from typing import Any
@@ -10,10 +11,18 @@ import yaml
 from tests.manifests import AUDITING, KUBERNETES, OBJECTS, QUEUED, QUEUES, of_kind
 from tests.validating import check
 
-EVERYTHING = [*OBJECTS, *AUDITING, QUEUED, *QUEUES, *(yaml.safe_load(p.read_text()) for p in KUBERNETES.rglob("kustomization.yaml"))]
+EVERYTHING = [
+    *OBJECTS,
+    *AUDITING,
+    QUEUED,
+    *QUEUES,
+    *(yaml.safe_load(p.read_text()) for p in KUBERNETES.rglob("kustomization.yaml")),
+]
 
 
-@pytest.mark.parametrize("found", EVERYTHING, ids=lambda o: f"{o['kind']}-{o.get('metadata', {}).get('name', '')}")
+@pytest.mark.parametrize(
+    "found", EVERYTHING, ids=lambda o: f"{o['kind']}-{o.get('metadata', {}).get('name', '')}"
+)
 def test_manifest_has_only_fields_that_exist(found: dict[str, Any]) -> None:
     check(found)
 

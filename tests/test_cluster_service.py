@@ -1,4 +1,5 @@
-"""The RayService, without and with the auditor: Serve's configuration, room for every replica, keys, callers, the volume."""
+"""The RayService, without and with the auditor: Serve's configuration, room for every
+replica, keys, callers, the volume."""
 
 import importlib
 import json
@@ -9,7 +10,19 @@ import yaml
 from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import DeploymentSchema, HTTPOptionsSchema, ServeApplicationSchema, ServeDeploySchema
 
-from tests.manifests import AUDITING, AUDITOR, CLUSTER, NAME, OBJECTS, SCORING, SERVICE, SPECS, amount, of_kind, pods
+from tests.manifests import (
+    AUDITING,
+    AUDITOR,
+    CLUSTER,
+    NAME,
+    OBJECTS,
+    SCORING,
+    SERVICE,
+    SPECS,
+    amount,
+    of_kind,
+    pods,
+)
 from tests.test_cluster import rules
 from zooaudit.serving import deployments as app
 from zooaudit.serving import settings
@@ -31,7 +44,9 @@ def serve_config(of: str) -> ServeDeploySchema:
 def test_service_and_serve_deploy_run_the_same_application() -> None:
     in_service, alone = serve_config("service"), serve_config("alone")
     (there,), (here,) = in_service.applications[0].deployments, alone.applications[0].deployments
-    assert there.autoscaling_config | {"min_replicas": 1} == here.autoscaling_config, "two at least, one on a machine"
+    assert there.autoscaling_config | {"min_replicas": 1} == here.autoscaling_config, (
+        "two at least, one on a machine"
+    )
     here.autoscaling_config = there.autoscaling_config
     assert in_service.applications == alone.applications
     assert (in_service.http_options.host, alone.http_options.host) == ("0.0.0.0", "127.0.0.1")
@@ -53,7 +68,9 @@ def test_serve_config_with_a_misspelt_field_is_noticed() -> None:
             assert application.keys() <= ServeApplicationSchema.model_fields.keys()
             for deployment in application["deployments"]:
                 assert deployment.keys() <= DeploymentSchema.model_fields.keys()
-                assert deployment.get("autoscaling_config", {}).keys() <= AutoscalingConfig.model_fields.keys()
+                assert (
+                    deployment.get("autoscaling_config", {}).keys() <= AutoscalingConfig.model_fields.keys()
+                )
 
 
 @pytest.mark.parametrize("of", SERVICES)
@@ -64,9 +81,13 @@ def test_workers_have_room_for_every_replica_and_two_answer_from_the_start(of: s
     assert isinstance(scaling, dict)
     per_pod = int(group["rayStartParams"]["num-cpus"]) // scoring.ray_actor_options.num_cpus
     assert per_pod == 1, "one pod that goes takes one replica with it"
-    assert amount(group["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]) > per_pod, "a core for Ray and the proxy"
+    assert amount(group["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"]) > per_pod, (
+        "a core for Ray and the proxy"
+    )
     assert scaling["max_replicas"] <= group["maxReplicas"]
-    assert 2 <= scaling["min_replicas"] <= group["minReplicas"] <= group["replicas"], "the first request would wait for a pod"
+    assert 2 <= scaling["min_replicas"] <= group["minReplicas"] <= group["replicas"], (
+        "the first request would wait for a pod"
+    )
     (spread,) = group["template"]["spec"]["topologySpreadConstraints"]
     worker = next(p for p in pods() if (p.of, p.group) == (of, "scoring"))
     assert spread["labelSelector"]["matchLabels"].items() <= worker.labels.items()
@@ -77,7 +98,9 @@ def test_a_worker_that_goes_answers_until_callers_know(of: str) -> None:
     worker = next(p for p in pods() if (p.of, p.group) == (of, "scoring"))
     _, seconds = worker.container["lifecycle"]["preStop"]["exec"]["command"]
     assert int(seconds) >= 10
-    assert worker.spec["terminationGracePeriodSeconds"] >= int(seconds) + 30, "`ray start --block` drains its node for up to 30 s"
+    assert worker.spec["terminationGracePeriodSeconds"] >= int(seconds) + 30, (
+        "`ray start --block` drains its node for up to 30 s"
+    )
 
 
 @pytest.mark.parametrize("of", SERVICES)
@@ -85,9 +108,14 @@ def test_callers_reach_workers_only(of: str) -> None:
     assert {"service": SERVICE, "auditing": AUDITOR}[of]["spec"]["excludeHeadPodFromServeSvc"] is True
     assert SPECS[of]["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
     served = [pod for pod in pods() if pod.of == of]
-    callers = {pod.group: [who for who, ports in rules(pod.labels, "ingress", "from") if 8000 in ports] for pod in served}
+    callers = {
+        pod.group: [who for who, ports in rules(pod.labels, "ingress", "from") if 8000 in ports]
+        for pod in served
+    }
     assert callers.pop("headgroup") == []
-    assert all(who == [{"podSelector": {"matchLabels": {"zooaudit.io/role": "client"}}}] for who in callers.values())
+    assert all(
+        who == [{"podSelector": {"matchLabels": {"zooaudit.io/role": "client"}}}] for who in callers.values()
+    )
 
 
 def test_one_auditor_is_where_the_volume_is_and_nothing_else_is_there() -> None:
@@ -101,18 +129,33 @@ def test_one_auditor_is_where_the_volume_is_and_nothing_else_is_there() -> None:
     group = next(g for g in SPECS["auditing"]["workerGroupSpecs"] if g["groupName"] == "auditor")
     assert group["minReplicas"] == group["replicas"] == group["maxReplicas"] == 1
     start = group["rayStartParams"]
-    assert start["num-cpus"] == "0" and auditor["ray_actor_options"] == {"num_cpus": 0, "resources": {"auditor": 1}}
-    assert json.loads(json.loads(start["resources"])) == auditor["ray_actor_options"]["resources"], "KubeRay gives it to a shell"
+    assert start["num-cpus"] == "0" and auditor["ray_actor_options"] == {
+        "num_cpus": 0,
+        "resources": {"auditor": 1},
+    }
+    assert json.loads(json.loads(start["resources"])) == auditor["ray_actor_options"]["resources"], (
+        "KubeRay gives it to a shell"
+    )
     others = [p for p in pods() if p.of == "auditing" and p.group != "auditor"]
     assert all("resources" not in p.start for p in others)
 
     (claim,) = of_kind("PersistentVolumeClaim", AUDITING)
     assert claim["spec"]["accessModes"] == ["ReadWriteOnce"]
-    data = {p.group: next(v for v in p.spec["volumes"] if v["name"] == "data") for p in pods() if p.of == "auditing"}
+    data = {
+        p.group: next(v for v in p.spec["volumes"] if v["name"] == "data")
+        for p in pods()
+        if p.of == "auditing"
+    }
     assert data.pop("auditor")["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"]}
     assert len(data) == 2 and all("emptyDir" in volume for volume in data.values())
-    assert all({"name": "data", "mountPath": "/data"} in p.container["volumeMounts"] for p in pods() if p.of == "auditing")
-    assert AUDITOR["spec"]["upgradeStrategy"]["type"] == "None", "a second cluster would run every open audit twice"
+    assert all(
+        {"name": "data", "mountPath": "/data"} in p.container["volumeMounts"]
+        for p in pods()
+        if p.of == "auditing"
+    )
+    assert AUDITOR["spec"]["upgradeStrategy"]["type"] == "None", (
+        "a second cluster would run every open audit twice"
+    )
 
 
 def test_the_auditors_component_opens_a_folder_and_no_suspect(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,9 @@ def test_no_content_is_read_to_be_removed(store: Faulty) -> None:
     assert len(content(store)) == 1 and artifacts.load("thing", "one").read("a") == b"named"
 
 
-@pytest.mark.parametrize(("what", "after"), [("list", 0), ("list", 1), ("list", 2), ("list", 3), ("move", 0), ("move", 3)])
+@pytest.mark.parametrize(
+    ("what", "after"), [("list", 0), ("list", 1), ("list", 2), ("list", 3), ("move", 0), ("move", 3)]
+)
 def test_nothing_is_lost_when_the_store_fails(what: str, after: int, store: Faulty) -> None:
     artifacts, before = Artifacts(store), content(store)
     store.left = {what: after}
@@ -86,7 +88,9 @@ def test_nothing_is_lost_when_the_store_fails(what: str, after: int, store: Faul
     assert artifacts.load("thing", "two").read("b") == LOOSE and list(artifacts.check()) == []
 
 
-def test_what_a_killed_gc_put_aside_comes_back_if_it_is_named_and_goes_if_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_killed_gc_put_aside_comes_back_if_it_is_named_and_goes_if_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = open_store(str(tmp_path))
     store.save("thing", "one", {"a": LOOSE}, {})
     store._store.create("objects/aa/aa11", b"nobody's")
@@ -96,7 +100,9 @@ def test_what_a_killed_gc_put_aside_comes_back_if_it_is_named_and_goes_if_not(tm
     assert main(["store", "check", "--store", str(tmp_path), "--repair"]) == 0
     assert f"put back: {KEY}" in capsys.readouterr().out
     assert store.load("thing", "one").read("a") == LOOSE
-    assert store.collect(0.0) == [] and store._store.exists("aside/objects/aa/aa11"), "another gc may be at it"
+    assert store.collect(0.0) == [] and store._store.exists("aside/objects/aa/aa11"), (
+        "another gc may be at it"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collecting, "LEFT_S", 0.0)
         assert store.collect(0.0) == ["objects/aa/aa11"]

@@ -1,4 +1,5 @@
-"""The command line before it works: it answers at once, says what was meant, completes, and ends with one line when it is interrupted."""
+"""The command line before it works: it answers at once, says what was meant, completes, and ends with one
+line when it is interrupted."""
 
 import contextlib
 import json
@@ -43,7 +44,9 @@ print(json.dumps(sorted(sys.modules)), file=sys.stderr)
 
 
 def imported(*arguments: str) -> list[str]:
-    done = subprocess.run([sys.executable, "-c", COUNTED, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, *arguments], capture_output=True, text=True, check=True
+    )
     found: list[str] = json.loads(done.stderr.splitlines()[-1])
     return found
 
@@ -53,9 +56,15 @@ def imported(*arguments: str) -> list[str]:
 def test_what_needs_no_subcommand_imports_none(arguments: list[str]) -> None:
     found = imported(*arguments)
     assert {m for m in found if m.startswith("zooaudit")} == {
-        "zooaudit", "zooaudit.__main__", "zooaudit.cli", "zooaudit.cli.main", "zooaudit.cli.subcommands", "zooaudit.errors",
-        "zooaudit.telemetry", "zooaudit.telemetry.events",
-    }  # fmt: skip
+        "zooaudit",
+        "zooaudit.__main__",
+        "zooaudit.cli",
+        "zooaudit.cli.main",
+        "zooaudit.cli.subcommands",
+        "zooaudit.errors",
+        "zooaudit.telemetry",
+        "zooaudit.telemetry.events",
+    }
     assert len(found) < 160, "of Python's own modules"
 
 
@@ -71,7 +80,8 @@ def test_help_and_a_mistyped_option_import_nothing_that_takes_a_while(name: str)
 INTERRUPTING = """
 import signal, sys
 moment = sys.argv.pop(1)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: whoever runs this in the background ignores Ctrl-C
+# As in a terminal: whoever runs this in the background ignores Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 class Finder:
     def find_spec(self, name, *_):
         if name == moment:
@@ -81,10 +91,22 @@ from zooaudit.__main__ import run
 sys.exit(run())
 """
 MOMENTS = (
-    "zooaudit.cli.main", "argparse", "difflib", "zooaudit.cli.subcommands", "zooaudit.cli.arguments", "zooaudit.cli.arguments.kits",
+    "zooaudit.cli.main",
+    "argparse",
+    "difflib",
+    "zooaudit.cli.subcommands",
+    "zooaudit.cli.arguments",
+    "zooaudit.cli.arguments.kits",
     "zooaudit.recipes.named",
-    "zooaudit.cli.kit", "torch", "torch.nn", "numpy", "pyarrow", "scipy.stats", "zooaudit.kits.kit", "zooaudit.storage.artifacts",
-)  # fmt: skip
+    "zooaudit.cli.kit",
+    "torch",
+    "torch.nn",
+    "numpy",
+    "pyarrow",
+    "scipy.stats",
+    "zooaudit.kits.kit",
+    "zooaudit.storage.artifacts",
+)
 
 
 @pytest.mark.processes
@@ -97,13 +119,37 @@ def test_ctrl_c_while_it_imports_is_one_line_and_130(moment: str, tmp_path: Path
 
 
 MISTYPED = {
-    "a subcommand": (["scroe", "--kit", "4f"], "usage: zooaudit ", "there is no subcommand 'scroe'; did you mean score?"),
-    "an option": (["audit", "--recpie", "digits"], "usage: zooaudit audit ", "--recpie; did you mean --recipe?"),
-    "an option that has to be given": (["score", "--kti", "4f"], "usage: zooaudit score ", "--kti; did you mean --kit?"),
-    "an option with its value": (["kit", "--stroe=s3://a/b"], "usage: zooaudit kit ", "--stroe; did you mean --store?"),
+    "a subcommand": (
+        ["scroe", "--kit", "4f"],
+        "usage: zooaudit ",
+        "there is no subcommand 'scroe'; did you mean score?",
+    ),
+    "an option": (
+        ["audit", "--recpie", "digits"],
+        "usage: zooaudit audit ",
+        "--recpie; did you mean --recipe?",
+    ),
+    "an option that has to be given": (
+        ["score", "--kti", "4f"],
+        "usage: zooaudit score ",
+        "--kti; did you mean --kit?",
+    ),
+    "an option with its value": (
+        ["kit", "--stroe=s3://a/b"],
+        "usage: zooaudit kit ",
+        "--stroe; did you mean --store?",
+    ),
     "an action": (["kit", "comit"], "usage: zooaudit kit ", "there is no 'comit'; did you mean commit?"),
-    "a value": (["audit", "--farm", "serail"], "usage: zooaudit audit ", "there is no 'serail'; did you mean serial?"),
-    "an option before the subcommand": (["--store", "s", "kit"], "usage: zooaudit ", "options come after the subcommand"),
+    "a value": (
+        ["audit", "--farm", "serail"],
+        "usage: zooaudit audit ",
+        "there is no 'serail'; did you mean serial?",
+    ),
+    "an option before the subcommand": (
+        ["--store", "s", "kit"],
+        "usage: zooaudit ",
+        "options come after the subcommand",
+    ),
     "one of all": (["--verison"], "usage: zooaudit ", "--verison; did you mean --version?"),
     "nothing alike": (["audit", "--xyzzy"], "usage: zooaudit audit ", "unrecognized arguments: --xyzzy\n"),
     "too much": (["doctor", "nurse"], "usage: zooaudit doctor ", "unrecognized arguments: nurse"),
@@ -168,7 +214,9 @@ def test_zsh_completes_subcommands_options_and_values(capsys: Capture) -> None:
     script = script_for("zsh", capsys)
 
     def offered(*words: str) -> list[str]:
-        found = subprocess.run(["zsh", "-f", "-c", ZSH, "zsh", *words], input=script, capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            ["zsh", "-f", "-c", ZSH, "zsh", *words], input=script, capture_output=True, text=True, check=True
+        )
         assert not found.stderr
         return [line.partition(":")[0] for line in found.stdout.splitlines()]
 
@@ -213,7 +261,11 @@ def test_zsh_and_fish_get_the_same_words(capsys: Capture) -> None:
 def test_nothing_is_coloured_on_a_terminal_either(arguments: list[str], tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     run = subprocess.Popen(
-        [sys.executable, "-m", "zooaudit", *arguments], stdout=theirs, stderr=theirs, cwd=tmp_path, env=os.environ | {"NO_COLOR": "1"}
+        [sys.executable, "-m", "zooaudit", *arguments],
+        stdout=theirs,
+        stderr=theirs,
+        cwd=tmp_path,
+        env=os.environ | {"NO_COLOR": "1"},
     )
     os.close(theirs)
     seen = b""

@@ -51,7 +51,9 @@ def test_a_log_gets_news_signs_of_life_and_the_end_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     log = EventLog(stream)
-    for second in range(200):  # a model every second until 10, then nothing, the second of them failed, the last after a while
+    for second in range(
+        200
+    ):  # a model every second until 10, then nothing, the second of them failed, the last after a while
         now[0] = float(second)
         done = 12 if second > 190 else min(second, 11)
         log.watch(FarmStatus(done, 12, int(done > 1), float(second), ("m",)))
@@ -89,7 +91,10 @@ def test_sigterm_ends_a_run_with_130_and_one_line(tmp_path: Path) -> None:
     run.terminate()
     _, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert 'event=stopped code=130 message="interrupted; finished models are kept' in err.strip().splitlines()[-1]
+    assert (
+        'event=stopped code=130 message="interrupted; finished models are kept'
+        in err.strip().splitlines()[-1]
+    )
 
 
 def test_bad_input_is_an_event_with_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,14 +106,18 @@ def test_bad_input_is_an_event_with_its_code(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("job", ["audit", "zoo", "score"])
 def test_a_job_outside_ray_says_how_to_submit_it(job: str) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    run = subprocess.run([sys.executable, f"jobs/{job}.py"], capture_output=True, text=True, env=environment, check=False)
+    run = subprocess.run(
+        [sys.executable, f"jobs/{job}.py"], capture_output=True, text=True, env=environment, check=False
+    )
     assert run.returncode == 2 and run.stderr.count("\n") == 1 and "ray job submit" in run.stderr
 
 
 def test_memory_of_children_is_counted() -> None:
     hog = "import sys; held = b'x' * 200_000_000; print('ready', flush=True); sys.stdin.read()"
     with MemoryMeter() as meter:
-        child = subprocess.Popen([sys.executable, "-c", hog], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(
+            [sys.executable, "-c", hog], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         assert child.stdout is not None and child.stdout.readline() == "ready\n"
         assert tree_bytes(child.pid) > 200e6
     child.communicate("")
@@ -116,7 +125,9 @@ def test_memory_of_children_is_counted() -> None:
     assert tree_bytes(child.pid) == 0
 
 
-def test_each_phase_after_the_zoo_has_a_line_and_the_time_that_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_phase_after_the_zoo_has_a_line_and_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now, output = [100.0], []
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     phases = Phases(("perturbation", "answers"), lambda phase: output.append(phase_line(phase)))
@@ -157,7 +168,18 @@ def test_a_log_says_each_phase_when_it_begins_and_then_now_and_then(monkeypatch:
 
 @pytest.mark.processes
 def test_an_audit_says_each_phase_and_one_time_at_the_end(own_store: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "zooaudit", "audit", "--recipe", "digits", "--farm", "serial", "--store", str(own_store)]
+    command = [
+        sys.executable,
+        "-m",
+        "zooaudit",
+        "audit",
+        "--recipe",
+        "digits",
+        "--farm",
+        "serial",
+        "--store",
+        str(own_store),
+    ]
     begun = time.perf_counter()
     done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, text=True, check=True)
     took = time.perf_counter() - begun
@@ -166,4 +188,7 @@ def test_an_audit_says_each_phase_and_one_time_at_the_end(own_store: Path, tmp_p
     (stated,) = re.findall(r"took (\d+) (s|min) in all", done.stdout)
     seconds = int(stated[0]) * (60 if stated[1] == "min" else 1)
     assert seconds <= took + 31 and seconds >= 0.5 * took - 31
-    assert not re.search(r"\d s\b|\d min\b", done.stdout.replace(f"took {' '.join(stated)} in all", "")) and "done in" not in done.stderr
+    assert (
+        not re.search(r"\d s\b|\d min\b", done.stdout.replace(f"took {' '.join(stated)} in all", ""))
+        and "done in" not in done.stderr
+    )

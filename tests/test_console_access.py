@@ -1,4 +1,5 @@
-"""The console for everybody: WCAG 2.2 AA by axe-core and by measuring, from 360 to 1,920 pixels, light and dark, by keyboard alone.
+"""The console for everybody: WCAG 2.2 AA by axe-core and by measuring, from 360 to 1,920
+pixels, light and dark, by keyboard alone.
 
 ZOOAUDIT_SHOTS=DIR keeps a picture of each page.
 """
@@ -13,7 +14,16 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console import Desk, browser, desk, judge, sign_in, stranger, to, violations  # noqa: F401  fixtures
+from tests.console import (  # noqa: F401  fixtures
+    Desk,
+    browser,
+    desk,
+    judge,
+    sign_in,
+    stranger,
+    to,
+    violations,
+)
 from tests.strangers import Stranger
 from tests.test_service import COPY, INNOCENT
 
@@ -56,10 +66,12 @@ def visit(browser: Browser, desk: Desk) -> Iterator[Any]:
         context.close()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (768, "dark"), (1280, "light"), (1920, "light"), (360, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "light"), (768, "dark"), (1280, "light"), (1920, "light"), (360, "dark")]
+)
 def test_every_page_is_without_violations(
     width: int, scheme: str, visit: Any, desk: Desk, stranger: Stranger, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     page: Page = visit(width, scheme)
     walk = Walk(page, desk, f"{width}-{scheme}")
     page.wait_for_selector("#key")
@@ -74,7 +86,16 @@ def test_every_page_is_without_violations(
     page.click(".verdict figure summary")
     walk.look("judged")
     (tmp_path / "bad.json").write_text("{}")
-    judge(page, desk, [desk.answers(tmp_path, COPY, "taken"), desk.answers(tmp_path, INNOCENT, "own"), tmp_path / "bad.json"], level="0.2")
+    judge(
+        page,
+        desk,
+        [
+            desk.answers(tmp_path, COPY, "taken"),
+            desk.answers(tmp_path, INNOCENT, "own"),
+            tmp_path / "bad.json",
+        ],
+        level="0.2",
+    )
     page.wait_for_selector("#score-error")
     walk.look("batch")
     page.click("#result tbody a >> nth=0")
@@ -107,7 +128,10 @@ def test_from_the_key_to_the_verdict_by_keyboard_alone(visit: Any, desk: Desk, t
     page.wait_for_selector("#key")
 
     def tab_to(wanted: str) -> None:
-        here = "(s) => document.activeElement.matches(s) && getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        here = (
+            "(s) => document.activeElement.matches(s) &&"
+            " getComputedStyle(document.activeElement).outlineStyle !== 'none'"
+        )
         for _ in range(60):
             page.keyboard.press("Tab")
             if page.evaluate(here, wanted):
@@ -146,7 +170,10 @@ def test_the_measures_see_what_is_faint_small_wide_or_cut(visit: Any, desk: Desk
     page: Page = visit(400, "light")
     page.wait_for_selector("#key")
     assert page.evaluate(MEASURES) == []
-    rules = ["input { border-color: #d8dcdf !important; min-height: 0 !important; height: 16px !important; padding: 0 !important }"]
+    rules = [
+        "input { border-color: #d8dcdf !important; min-height: 0 !important; height: 16px !important;"
+        " padding: 0 !important }"
+    ]
     rules += [
         "::placeholder { color: #bbb !important }",
         "main { width: 500px }",
@@ -158,7 +185,15 @@ def test_the_measures_see_what_is_faint_small_wide_or_cut(visit: Any, desk: Desk
     cut += "<div class='scroll'><table class='cards'><td class='y'>" + "0.05 " * 40 + "</td></table></div>"
     page.evaluate("(cut) => document.querySelector('main').insertAdjacentHTML('beforeend', cut)", cut)
     found = " ".join(page.evaluate(MEASURES))
-    wrong = ("edge 1.3", "placeholder", "target", "pixels too wide", 'cut option "longer than it"', 'cut: <div class="scroll"', "cut: <td")
+    wrong = (
+        "edge 1.3",
+        "placeholder",
+        "target",
+        "pixels too wide",
+        'cut option "longer than it"',
+        'cut: <div class="scroll"',
+        "cut: <td",
+    )
     assert all(word in found for word in wrong), found
 
 
@@ -174,10 +209,15 @@ def test_on_a_phone_rows_are_cards_and_no_word_or_tab_is_torn(visit: Any, desk: 
     cells = page.locator("#result tbody tr").first.locator("td")
     titles = ["Suspect", "Decision", "p", "Level", "Page"]
     assert cells.evaluate_all("(cells) => cells.map((c) => c.dataset.label)") == titles
-    assert cells.evaluate_all("(cells) => cells.map((c) => getComputedStyle(c, '::before').content)") == [f'"{t}"' for t in titles]
+    assert cells.evaluate_all("(cells) => cells.map((c) => getComputedStyle(c, '::before').content)") == [
+        f'"{t}"' for t in titles
+    ]
     tops = cells.evaluate_all("(cells) => cells.map((c) => c.getBoundingClientRect().top)")
     assert tops == sorted({*tops}), "one below the other"
-    assert page.locator("#result [role=row]").count() == 3 and page.locator("#result [role=cell]:visible").count() == 7
+    assert (
+        page.locator("#result [role=row]").count() == 3
+        and page.locator("#result [role=cell]:visible").count() == 7
+    )
     tabs = page.locator("nav.steps a").evaluate_all(
         "(tabs) => tabs.map((t) => [t.getBoundingClientRect().top, t.getBoundingClientRect().right])"
     )

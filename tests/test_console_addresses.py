@@ -1,5 +1,5 @@
-"""Every page of the console has an address that outlives reload and Back; one key for all tabs; what a key may not do; pages with nothing
-on them; lists that are live."""
+"""Every page of the console has an address that outlives reload and Back; one key for all tabs; what a key
+may not do; pages with nothing on them; lists that are live."""
 
 # ruff: noqa: F811
 
@@ -13,7 +13,18 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
-from tests.console import Desk, Wire, browser, desk, judge, page, sign_in, stranger, to, violations  # noqa: F401  fixtures
+from tests.console import (  # noqa: F401  fixtures
+    Desk,
+    Wire,
+    browser,
+    desk,
+    judge,
+    page,
+    sign_in,
+    stranger,
+    to,
+    violations,
+)
 from tests.serving import listening
 from tests.test_service import COPY, K
 from zooaudit.serving.application import make_app
@@ -30,7 +41,9 @@ def score(desk: Desk, suspect: str, key: str = "all") -> str:
     """Judged by somebody else; the verdict's id."""
     answers = TorchBlackBox(COPY, K).ask(desk.kit.twin_test.questions()).numpy().astype("<f4").tobytes()
     headers = {"Authorization": f"Bearer {desk.keys[key]}", "Content-Type": "application/octet-stream"}
-    request = urllib.request.Request(f"{desk.address}/kits/{desk.id}/score?suspect={suspect}", answers, headers)
+    request = urllib.request.Request(
+        f"{desk.address}/kits/{desk.id}/score?suspect={suspect}", answers, headers
+    )
     found: str = json.loads(urllib.request.urlopen(request).read())["id"]
     return found
 
@@ -72,7 +85,12 @@ def test_pages_have_addresses_titles_and_a_way_back(page: Page, desk: Desk) -> N
         page.go_back()
         page.wait_for_timeout(100)
         seen.append(page.url.removeprefix(desk.address))
-    assert seen == ["/console/verdicts", f"/console/kits/{desk.id}/judge", f"/console/kits/{desk.id}", "/console"]
+    assert seen == [
+        "/console/verdicts",
+        f"/console/kits/{desk.id}/judge",
+        f"/console/kits/{desk.id}",
+        "/console",
+    ]
     page.go_forward()
     expect(page.locator("#kit")).to_be_visible()
 
@@ -121,39 +139,58 @@ def test_forms_that_a_key_may_not_use_say_so_and_are_off(browser: Browser, desk:
     sign_in(page, desk, "reader")
     for path, form, scope in (("judge", "#score-form", "score"), ("audit", "#audit-form", "audit")):
         to(page, desk, f"/kits/{desk.id}/{path}", form)
-        assert page.locator(f"{form} button").is_disabled() and page.locator(f"{form} input").first.is_disabled()
+        assert (
+            page.locator(f"{form} button").is_disabled() and page.locator(f"{form} input").first.is_disabled()
+        )
         expect(page.locator(".note").first).to_contain_text(f"it has the scopes read, and this needs {scope}")
     expect(page.locator("#audit-form #off")).to_have_text("Off: it takes a key with the scope audit.")
     to(page, desk, "/verdicts")
-    expect(page.locator(".note")).to_contain_text("The key “reader” may not judge anybody: it has the scopes read, and this needs score")
+    expect(page.locator(".note")).to_contain_text(
+        "The key “reader” may not judge anybody: it has the scopes read, and this needs score"
+    )
     page.click("text=Forget key")
     sign_in(page, desk, "scorer")
     to(page, desk, f"/verdicts/{score(desk, 'theirs', 'scorer')}", ".verdict")
-    assert page.locator("button:has-text('Evidence pack')").is_disabled() and page.locator("text=Why this verdict?").count() == 0
+    assert (
+        page.locator("button:has-text('Evidence pack')").is_disabled()
+        and page.locator("text=Why this verdict?").count() == 0
+    )
     expect(page.locator("main")).to_contain_text("they take a key with the scope evidence")
     context.close()
 
 
-def test_start_is_off_where_the_service_may_ask_no_host_and_says_why(browser: Browser, desk: Desk, tmp_path: Path) -> None:
+def test_start_is_off_where_the_service_may_ask_no_host_and_says_why(
+    browser: Browser, desk: Desk, tmp_path: Path
+) -> None:
     context = browser.new_context(viewport={"width": 360, "height": 800})
     page = context.new_page()
     with open_to_all(str(desk.folder / "store"), tmp_path / "data") as address:
         page.goto(f"{address}/console/kits/{desk.id}/audit")
         expect(page.locator("#audit-form button")).to_be_disabled()
         expect(page.locator("#audit-form .actions")).to_contain_text("Off: this service may ask no host.")
-        expect(page.locator("#hosts")).to_contain_text("its operator names them by zooaudit serve --suspects.")
-        words = page.locator("#hosts .word").evaluate_all("(words) => words.map((w) => [w.textContent, w.getClientRects().length])")
+        expect(page.locator("#hosts")).to_contain_text(
+            "its operator names them by zooaudit serve --suspects."
+        )
+        words = page.locator("#hosts .word").evaluate_all(
+            "(words) => words.map((w) => [w.textContent, w.getClientRects().length])"
+        )
         assert violations(page) == [], "what is off can be read"
-        assert words == [["zooaudit", 1], ["serve", 1], ["--suspects", 1]], "no line ends within the option's name"
+        assert words == [
+            ["zooaudit", 1],
+            ["serve", 1],
+            ["--suspects", 1],
+        ], "no line ends within the option's name"
     context.close()
 
 
 def test_pages_with_nothing_on_them_say_what_to_do(browser: Browser, empty: str) -> None:
     page = browser.new_page()
     for path, says in {
-        "": "zooaudit audit --recipe digits", "/verdicts": "Nothing was judged with this key yet", "/reports": "There are no reports",
+        "": "zooaudit audit --recipe digits",
+        "/verdicts": "Nothing was judged with this key yet",
+        "/reports": "There are no reports",
         "/verdicts?text=nobody": "Nothing fits this filter",
-    }.items():  # fmt: skip
+    }.items():
         page.goto(f"{empty}/console{path}")
         expect(page.locator(".empty")).to_contain_text(says)
     assert page.text_content("#who") == "Open to all: no keys"
@@ -204,7 +241,9 @@ def test_a_service_that_is_away_when_the_page_comes_is_asked_again(browser: Brow
     context.close()
 
 
-def test_a_reload_keeps_the_key_and_a_verdict_is_reached_from_a_bookmark(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_a_reload_keeps_the_key_and_a_verdict_is_reached_from_a_bookmark(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="bookmarked")
     page.click("text=This verdict's own page")
     expect(page.locator("h1")).to_have_text("Verdict on bookmarked")

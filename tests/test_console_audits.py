@@ -1,4 +1,5 @@
-"""Audits in the console: started once however often it is clicked, watched over a bad network, stopped, waited for."""
+"""Audits in the console: started once however often it is clicked, watched over a bad
+network, stopped, waited for."""
 
 # ruff: noqa: F811
 
@@ -15,7 +16,9 @@ from tests.strangers import Stranger
 from tests.test_service import COPY, INNOCENT
 
 pytestmark = pytest.mark.browser
-SO_FAR = re.compile(r"running: [1-9]\d* of at most 120 queries, [1-9]\d* charged; so far the victim is number \d+ of 20, p \d")
+SO_FAR = re.compile(
+    r"running: [1-9]\d* of at most 120 queries, [1-9]\d* charged; so far the victim is number \d+ of 20, p \d"
+)
 SLOW = {"batch": 4, "concurrency": 1}
 
 
@@ -35,7 +38,9 @@ def started(page: Page, desk: Desk, stranger: Stranger, **more: object) -> str:
 
 
 def told(desk: Desk, path: str) -> dict[str, object]:
-    request = urllib.request.Request(desk.address + path, headers={"Authorization": f"Bearer {desk.keys['all']}"})
+    request = urllib.request.Request(
+        desk.address + path, headers={"Authorization": f"Bearer {desk.keys['all']}"}
+    )
     found: dict[str, object] = json.loads(urllib.request.urlopen(request).read())
     return found
 
@@ -51,7 +56,9 @@ def quick(stranger: Stranger, desk: Desk) -> None:
     raise AssertionError("an audit does not end")
 
 
-def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(page: Page, stranger: Stranger, desk: Desk) -> None:
+def test_an_audit_has_an_address_shows_its_progress_and_then_the_verdict(
+    page: Page, stranger: Stranger, desk: Desk
+) -> None:
     stranger.slow_s, stranger.model = 0.1, INNOCENT
     started(page, desk, stranger, scale=1.0000001)
     expect(page.locator("#progress-text")).to_contain_text(SO_FAR)
@@ -80,7 +87,9 @@ def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk
     expect(page.locator("#progress-text")).to_contain_text("running")
     wire = Wire(page, f"/audits/{id_}$")
     wire.cut = True
-    expect(page.locator(".stale")).to_contain_text(re.compile(r"The service cannot be reached\. Next try in \d s\. What is shown is of "))
+    expect(page.locator(".stale")).to_contain_text(
+        re.compile(r"The service cannot be reached\. Next try in \d s\. What is shown is of ")
+    )
     stranger.slow_s = 0.0
     while told(desk, f"/audits/{id_}")["state"] == "running":
         time.sleep(0.1)
@@ -92,7 +101,7 @@ def test_a_blip_of_the_network_ends_nothing(page: Page, stranger: Stranger, desk
 
 def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what_the_server_says(
     page: Page, stranger: Stranger, desk: Desk
-) -> None:  # fmt: skip
+) -> None:
     stranger.slow_s = 0.2
     id_ = started(page, desk, stranger, scale=1.2)
     wire = Wire(page, f"/audits/{id_}$", "DELETE")
@@ -115,12 +124,16 @@ def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: D
     assert re.fullmatch("[0-9a-f]{32}", wire.headers[0]["idempotency-key"])
 
 
-def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(page: Page, stranger: Stranger, desk: Desk) -> None:
+def test_a_start_that_did_not_arrive_is_sent_again_under_the_same_name(
+    page: Page, stranger: Stranger, desk: Desk
+) -> None:
     wire = Wire(page, "/audits$", "POST")
     wire.cut = True
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.4)
     page.click("#audit-form button")
-    expect(page.locator("#audit-error")).to_contain_text("The service cannot be reached. Press Start again: it is the same audit")
+    expect(page.locator("#audit-error")).to_contain_text(
+        "The service cannot be reached. Press Start again: it is the same audit"
+    )
     expect(page.locator("#audit-error")).to_be_focused()
     page.click("#audit-form button")
     wire.cut = False
@@ -138,16 +151,22 @@ def test_why_an_audit_waits_is_shown(page: Page, stranger: Stranger, desk: Desk)
     stranger.slow_s = 0.2
     first = started(page, desk, stranger, scale=1.6)
     started(page, desk, stranger, scale=1.6)
-    expect(page.locator("#waiting")).to_have_text(f"It waits for the audit {first} of the same suspect to end.")
+    expect(page.locator("#waiting")).to_have_text(
+        f"It waits for the audit {first} of the same suspect to end."
+    )
     stranger.slow_s = 0.0
     page.wait_for_selector(".verdict .decision")
     assert page.locator("#waiting").count() == 0
 
 
-def test_a_suspect_that_does_not_answer_says_so_while_it_is_tried(page: Page, stranger: Stranger, desk: Desk) -> None:
+def test_a_suspect_that_does_not_answer_says_so_while_it_is_tried(
+    page: Page, stranger: Stranger, desk: Desk
+) -> None:
     stranger.flaky = 1.0
     started(page, desk, stranger, scale=1.7, patience_s=60)
-    expect(page.locator("#trouble")).to_contain_text(re.compile(r"answers 503.* so far; next try in \d+ s, gives up"), timeout=20_000)
+    expect(page.locator("#trouble")).to_contain_text(
+        re.compile(r"answers 503.* so far; next try in \d+ s, gives up"), timeout=20_000
+    )
     stranger.flaky = 0.0
     page.wait_for_selector(".verdict .decision")
     assert page.locator("#trouble").count() == 0

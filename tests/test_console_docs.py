@@ -1,4 +1,5 @@
-"""docs/console.md, step by step in the browser: what it prints in bold is on the screen. ZOOAUDIT_PICTURES=1 takes its pictures anew."""
+"""docs/console.md, step by step in the browser: what it prints in bold is on the screen. ZOOAUDIT_PICTURES=1
+takes its pictures anew."""
 
 # ruff: noqa: F811
 
@@ -20,7 +21,9 @@ BOLD = set(re.findall(r"\*\*([^*]+)\*\*", TEXT))
 PICTURES = re.findall(r"\((console/[\w-]+\.png)\)", TEXT)
 
 
-def test_what_it_names_is_on_the_screen(browser: Browser, desk: Desk, stranger: Stranger, tmp_path: Path) -> None:
+def test_what_it_names_is_on_the_screen(
+    browser: Browser, desk: Desk, stranger: Stranger, tmp_path: Path
+) -> None:
     context = browser.new_context(viewport={"width": 900, "height": 700})
     context.set_default_timeout(60_000)
     page, seen = context.new_page(), ""
@@ -40,7 +43,11 @@ def test_what_it_names_is_on_the_screen(browser: Browser, desk: Desk, stranger: 
     page.wait_for_selector("#downloads")
     seen += look()
     (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
-    files = [desk.answers(tmp_path, COPY, "taken"), desk.answers(tmp_path, INNOCENT, "own"), tmp_path / "broken.json"]
+    files = [
+        desk.answers(tmp_path, COPY, "taken"),
+        desk.answers(tmp_path, INNOCENT, "own"),
+        tmp_path / "broken.json",
+    ]
     judge(page, desk, files, level="0.2")
     page.wait_for_selector("#score-error")
     page.locator("#result").scroll_into_view_if_needed()

@@ -1,4 +1,5 @@
-"""The console in a real browser: a kit, answers judged one by one and many at once, what a verdict says, is refused, is sent on."""
+"""The console in a real browser: a kit, answers judged one by one and many at once, what a
+verdict says, is refused, is sent on."""
 
 # ruff: noqa: F811
 
@@ -13,7 +14,17 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from tests.console import Desk, Wire, browser, desk, judge, page, stranger, to, too_few_twins  # noqa: F401  fixtures
+from tests.console import (  # noqa: F401  fixtures
+    Desk,
+    Wire,
+    browser,
+    desk,
+    judge,
+    page,
+    stranger,
+    to,
+    too_few_twins,
+)
 from tests.test_bodies import as_parquet, table
 from tests.test_boxed import export_onnx
 from tests.test_service import COPY, INNOCENT, K
@@ -32,7 +43,7 @@ COLOUR = "(node) => getComputedStyle(node).color"
 @pytest.mark.parametrize(("model", "decision"), [(COPY, "stolen"), (INNOCENT, "not shown")])
 def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     model: torch.nn.Module, decision: str, page: Page, desk: Desk, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     judge(page, desk, desk.answers(tmp_path, model), suspect="<b>theirs</b>")
     page.wait_for_selector(".verdict .decision")
     assert page.text_content(".verdict .decision") == decision
@@ -44,7 +55,9 @@ def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
     shown = page.text_content("#result") or ""
     expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
     assert expected.verdict.reason in shown and desk.id in shown
-    assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content(".promise")
+    assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content(
+        ".promise"
+    )
     expect(page.locator("#result-title")).to_be_focused()  # a screen reader is taken to the verdict
     shown_as_a_picture(expected.verdict, page)
 
@@ -53,13 +66,20 @@ def shown_as_a_picture(verdict: TwinVerdict, page: Page) -> None:
     """Each twin a ring, the victim a diamond, each where its statistic is; and all of it in words."""
     victim, *twins = verdict.statistics
     label = page.get_attribute(".verdict svg", "aria-label") or ""
-    assert f"the victim {victim:.2f}, rank {verdict.rank} of 20; its 19 twins from {min(twins):.2f} to {max(twins):.2f}" in label
+    assert (
+        f"the victim {victim:.2f}, rank {verdict.rank} of 20; its 19 twins from {min(twins):.2f} to"
+        f" {max(twins):.2f}" in label
+    )
     places = (
-        "(marks) => marks.map((m) => { const box = m.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; })"
+        "(marks) => marks.map((m) => { const box = m.getBoundingClientRect(); return [box.x + box.width / 2,"
+        " box.y + box.height / 2]; })"
     )
     rings = page.locator(".verdict svg circle.twin").evaluate_all(places)
     (diamond,) = page.locator(".verdict svg path.victim").evaluate_all(places)
-    assert np.allclose(np.argsort(np.argsort([*(x for x, _ in rings), diamond[0]])), np.argsort(np.argsort([*sorted(twins), victim])))
+    assert np.allclose(
+        np.argsort(np.argsort([*(x for x, _ in rings), diamond[0]])),
+        np.argsort(np.argsort([*sorted(twins), victim])),
+    )
     apart = [np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate([*rings, diamond]) for b in rings[:i]]
     assert min(apart) > 9, "none hides another"
     page.click(".verdict figure summary")
@@ -67,7 +87,9 @@ def shown_as_a_picture(verdict: TwinVerdict, page: Page) -> None:
     assert len(rows) == 20 and f"victim{round(victim, 3):g}" in rows
 
 
-def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_button(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_button(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
     page.set_viewport_size({"width": 1000, "height": 500})
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="theirs")
     page.wait_for_selector(".verdict .decision")
@@ -76,7 +98,9 @@ def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_butt
     assert page.locator(".verdict").count() == 0, "another file is chosen: what was said is of the one before"
     page.click("#score-form button")
     error = page.wait_for_selector("#score-error")
-    assert error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
+    assert (
+        error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
+    )
     assert page.locator(".verdict").count() == 0 and page.locator("#result").count() == 0
     expect(page.locator("#score-error")).to_be_focused()
     button, output = page.locator("#score-form button").bounding_box(), error.bounding_box()
@@ -93,14 +117,17 @@ def test_a_file_with_no_known_ending_is_not_sent(page: Page, desk: Desk, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("level", "says", "weak"), [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "3 of 50 cases", True)]
+    ("level", "says", "weak"),
+    [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "3 of 50 cases", True)],
 )
 def test_a_level_is_a_frequency_and_a_weak_one_looks_weak(
     level: str, says: str, weak: bool, page: Page, desk: Desk, tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     judge(page, desk, desk.answers(tmp_path, COPY), level=level, suspect=f"at {level}")
     expect(page.locator(".verdict .decision")).to_contain_text("stolen")
-    assert f"a model made without yours is called stolen in at most {says}" in (page.text_content(".verdict .frequency") or "")
+    assert f"a model made without yours is called stolen in at most {says}" in (
+        page.text_content(".verdict .frequency") or ""
+    )
     assert ("weak" in (page.text_content(".verdict .decision") or "")) == weak
     red = page.locator(".verdict .decision").evaluate(COLOUR) == "rgb(163, 38, 15)"
     assert red != weak, "not the red of what holds at .05"
@@ -117,36 +144,52 @@ def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
     result = page.locator("#checked tbody tr").all_text_contents()
     rows = checked(desk.kit.twin_test.exchangeability, desk.kit.twin_test.hub())
     assert len(result) == len(rows) and all(
-        row["check"] in line and row["text"].split(": ")[-1] in line for row, line in zip(rows, result, strict=True)
+        row["check"] in line and row["text"].split(": ")[-1] in line
+        for row, line in zip(rows, result, strict=True)
     )
     alone = too_few_twins(desk)
     try:
         to(page, desk, "", f"#kit-{alone}")
         assert "nobody" in (page.text_content(f"#kit-{alone}") or "")
         page.click(f"#kit-{alone} a")
-        expect(page.locator("#nobody")).to_contain_text("This kit accuses nobody: 9 twins allow no p under 0.1")
+        expect(page.locator("#nobody")).to_contain_text(
+            "This kit accuses nobody: 9 twins allow no p under 0.1"
+        )
     finally:
         open_store(str(desk.folder / "store")).remove("kit", alone)
 
 
 def test_nobody_is_to_be_accused_by_a_trial_recipes_kit(page: Page, desk: Desk) -> None:
     store = open_store(str(desk.folder / "store"))
-    trial = save_kit(store, replace(desk.kit, facts=desk.kit.facts | {"recipe": {"name": "digits", "dataset": "digits"}})).id
+    trial = save_kit(
+        store, replace(desk.kit, facts=desk.kit.facts | {"recipe": {"name": "digits", "dataset": "digits"}})
+    ).id
     try:
         to(page, desk, "", f"#kit-{trial}")
         row = page.text_content(f"#kit-{trial}") or ""
-        assert "digits" in row and "nobody" in row and "digits" not in (page.text_content(f"#kit-{desk.id}") or "")
+        assert (
+            "digits" in row
+            and "nobody" in row
+            and "digits" not in (page.text_content(f"#kit-{desk.id}") or "")
+        )
         for path in ("", "/judge", "/audit"):
             to(page, desk, f"/kits/{trial}{path}", "#nobody")
-            expect(page.locator("#nobody")).to_have_text("Made by the trial recipe digits: accuse nobody by it.")
+            expect(page.locator("#nobody")).to_have_text(
+                "Made by the trial recipe digits: accuse nobody by it."
+            )
     finally:
         store.remove("kit", trial)
 
 
-def test_fewer_questions_and_the_normal_distribution_are_asked_for(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_fewer_questions_and_the_normal_distribution_are_asked_for(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
     test = desk.kit.twin_test
     to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
-    assert page.locator("#score-form select[name=queries] option").all_text_contents() == ["all", *map(str, test.looks[:-1])]
+    assert page.locator("#score-form select[name=queries] option").all_text_contents() == [
+        "all",
+        *map(str, test.looks[:-1]),
+    ]
     given = TorchBlackBox(INNOCENT, K).ask(test.questions()[: test.looks[0]])
     (tmp_path / "answers.parquet").write_bytes(as_parquet(table(given)))
     page.select_option("#score-form select[name=queries]", str(test.looks[0]))
@@ -166,7 +209,9 @@ def test_questions_are_downloaded(page: Page, desk: Desk, tmp_path: Path) -> Non
     assert len(pq.read_table(tmp_path / "q.parquet")) == desk.kit.twin_test.budget
 
 
-def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
     (tmp_path / "notes.txt").write_text("?")
     (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
     files = [
@@ -180,7 +225,9 @@ def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(page:
     expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 2 files were refused")
     rows = page.locator("#result tbody tr")
     result = rows.all_text_contents()
-    assert [line.startswith(name) for line, name in zip(result, ("notes", "taken", "broken", "own"), strict=True)] == [True] * 4
+    assert [
+        line.startswith(name) for line, name in zip(result, ("notes", "taken", "broken", "own"), strict=True)
+    ] == [True] * 4
     assert "refused: notes.txt: no known ending; expected .parquet" in result[0] and "stolen" in result[1]
     assert "refused" in result[2] and "negative values" in result[2] and "not shown" in result[3]
     rows.nth(3).locator("a").click()
@@ -191,16 +238,26 @@ def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(page:
 
 def test_what_many_suspects_mean_is_said_above_their_table(page: Page, desk: Desk, tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{}")
-    files = [tmp_path / "broken.json", desk.answers(tmp_path, COPY, "taken"), desk.answers(tmp_path, INNOCENT, "own")]
+    files = [
+        tmp_path / "broken.json",
+        desk.answers(tmp_path, COPY, "taken"),
+        desk.answers(tmp_path, INNOCENT, "own"),
+    ]
     judge(page, desk, files)
     innocent = "2 suspects, each judged by itself. Of 2 innocent ones up to {} are called stolen on average;"
-    none = "Corrected for their number, this kit can call none of them stolen: that takes {} twins; it has 19."
+    none = (
+        "Corrected for their number, this kit can call none of them stolen: that takes {} twins; it has 19."
+    )
     expect(page.locator("#many")).to_contain_text(innocent.format("0.1"))
     expect(page.locator("#many")).to_contain_text("zooaudit score --answers A B corrects for their number.")
     expect(page.locator("#many")).to_contain_text(none.format(twins_for(0.05 / 2)))
     expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 1 file was refused")
     amber = page.locator("#many").evaluate(COLOUR)
-    assert amber == page.locator("#many").evaluate("(n) => getComputedStyle(n).borderTopColor") == "rgb(122, 82, 0)"
+    assert (
+        amber
+        == page.locator("#many").evaluate("(n) => getComputedStyle(n).borderTopColor")
+        == "rgb(122, 82, 0)"
+    )
     notice, table_ = page.locator("#many").bounding_box(), page.locator("#result table").bounding_box()
     assert notice and table_ and notice["y"] + notice["height"] <= table_["y"]
     judge(page, desk, files, level="0.2")  # that of the form, though the first file was refused
@@ -213,7 +270,10 @@ def test_what_many_suspects_mean_is_said_above_their_table(page: Page, desk: Des
 
 def test_as_many_twins_are_asked_for_as_the_correction_takes(page: Page) -> None:
     cases = [(n, level) for n in range(1, 60) for level in (0.001, 0.01, 0.025, 0.03, 0.05, 0.1, 0.2, 0.3)]
-    js = "async (cases) => { const { twinsFor } = await import('/console/files/words.js'); return cases.map(([n, l]) => twinsFor(n, l)); }"
+    js = (
+        "async (cases) => { const { twinsFor } = await import('/console/files/words.js'); return"
+        " cases.map(([n, l]) => twinsFor(n, l)); }"
+    )
     assert page.evaluate(js, cases) == [twins_for(level / n) for n, level in cases]
 
 
@@ -230,7 +290,8 @@ def test_files_are_dropped(page: Page, desk: Desk) -> None:
     answers = TorchBlackBox(COPY, K).ask(desk.kit.twin_test.questions()).tolist()
     to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
     dropped = page.evaluate_handle(
-        "(text) => { const d = new DataTransfer(); for (const n of ['a.json', 'b.json']) d.items.add(new File([text], n)); return d; }",
+        "(text) => { const d = new DataTransfer(); for (const n of ['a.json', 'b.json']) d.items.add(new"
+        " File([text], n)); return d; }",
         json.dumps({"answers": answers}),
     )
     page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
@@ -243,13 +304,17 @@ def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: 
     wire = Wire(page, r"/score\?", "POST")
     wire.cut = True
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="blip")
-    expect(page.locator("#under-way")).to_contain_text(re.compile(r"^The service cannot be reached\. Next try in [12] s\."))
+    expect(page.locator("#under-way")).to_contain_text(
+        re.compile(r"^The service cannot be reached\. Next try in [12] s\.")
+    )
     wire.cut = False
     page.wait_for_selector(".verdict .decision")
     assert wire.seen >= 2 and page.locator("#under-way").count() == 0
 
 
-def test_what_is_judged_while_the_service_is_away_can_be_cancelled(page: Page, desk: Desk, tmp_path: Path) -> None:
+def test_what_is_judged_while_the_service_is_away_can_be_cancelled(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
     wire = Wire(page, r"/score\?", "POST")
     files = [desk.answers(tmp_path, COPY, "first"), desk.answers(tmp_path, INNOCENT, "second")]
     judge(page, desk, files[0])
@@ -313,7 +378,7 @@ def test_judge_is_pressed_twice_and_judges_once(page: Page, desk: Desk, tmp_path
 
 def test_a_verdict_is_sent_as_a_page_and_as_a_pack_that_is_verified(
     page: Page, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+) -> None:
     judge(page, desk, desk.answers(tmp_path, COPY), suspect="sent", level="0.2")
     page.click("text=This verdict's own page")
     expect(page.locator("h1")).to_have_text("Verdict on sent")
@@ -337,11 +402,16 @@ def test_a_verdict_is_explained_by_the_victim_among_its_twins(page: Page, desk: 
     page.wait_for_selector("img.asked")
     assert "/console/verdicts/" in page.url and page.url.endswith("/why")
     assert page.locator("svg circle.twin").count() == 19 and page.locator("svg path.victim").count() == 1
-    assert page.locator("img.asked").count() == 10 and page.locator("img.asked").first.evaluate("(i) => i.naturalWidth") > 0
+    assert (
+        page.locator("img.asked").count() == 10
+        and page.locator("img.asked").first.evaluate("(i) => i.naturalWidth") > 0
+    )
     assert "rank among 20" in (page.text_content("main") or "")
     page.click("figure summary")
     candidates = dict(
-        page.locator("figure tbody tr").evaluate_all("(rows) => rows.map((r) => [r.cells[0].textContent, r.cells[2].textContent])")
+        page.locator("figure tbody tr").evaluate_all(
+            "(rows) => rows.map((r) => [r.cells[0].textContent, r.cells[2].textContent])"
+        )
     )
     names = ["victim", *(f"twin {i}" for i in range(1, 20))]
     assert candidates == dict(zip(names, [c.id for c in desk.kit.twin_test.candidates], strict=True))
@@ -370,7 +440,11 @@ def test_the_page_may_load_and_do_nothing_from_elsewhere(page: Page, desk: Desk)
     for url in loaded:
         reply = page.request.get(url)
         text = reply.text().replace("http://www.w3.org/", "").replace("https://models.example", "")
-        assert reply.headers["x-content-type-options"] == "nosniff" and "http://" not in text and "https://" not in text
+        assert (
+            reply.headers["x-content-type-options"] == "nosniff"
+            and "http://" not in text
+            and "https://" not in text
+        )
         assert url.endswith(("preact.js", "htm.js")) or "innerHTML" not in text
 
 

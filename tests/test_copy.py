@@ -89,7 +89,9 @@ def test_another_artifact_of_that_name_stops_the_copy_before_it_begins(source: A
     target = open_store("memory:")
     target.save("thing", "n4", {"own.bin": b"mine"}, {"n": 4})
     before = contents(target)
-    with pytest.raises(StoreError, match=r"thing n4 is in memory: already with other content .* nothing was overwritten"):
+    with pytest.raises(
+        StoreError, match=r"thing n4 is in memory: already with other content .* nothing was overwritten"
+    ):
         copy(source, target, everything(source), quiet)
     assert contents(target) == before
 
@@ -160,7 +162,9 @@ main(["store", "copy", "--store", sys.argv[1], "--to", sys.argv[2]])
 def test_a_killed_copy_goes_on(tmp_path: Path, capsys: Capture) -> None:
     source, target = filled(open_store(str(tmp_path / "source")), 300), tmp_path / "target"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    running = subprocess.Popen([sys.executable, "-c", SLOW, source.url, str(target)], env=environment, stderr=subprocess.DEVNULL)
+    running = subprocess.Popen(
+        [sys.executable, "-c", SLOW, source.url, str(target)], env=environment, stderr=subprocess.DEVNULL
+    )
     end = time.monotonic() + 60
     while len(list(target.glob("manifests/thing/*.json"))) < 20 and time.monotonic() < end:
         time.sleep(0.01)
@@ -200,8 +204,19 @@ def audit(artifacts: Artifacts, name: str, recipe: Recipe, digits: Dataset, fold
     return done
 
 
-def test_a_run_is_copied_with_all_it_needs_and_nothing_else(audited: Path, digits: Dataset, tmp_path: Path, capsys: Capture) -> None:
-    arguments = ["store", "copy", "--store", str(audited / "store"), "--to", str(tmp_path / "to"), "--run", "first"]
+def test_a_run_is_copied_with_all_it_needs_and_nothing_else(
+    audited: Path, digits: Dataset, tmp_path: Path, capsys: Capture
+) -> None:
+    arguments = [
+        "store",
+        "copy",
+        "--store",
+        str(audited / "store"),
+        "--to",
+        str(tmp_path / "to"),
+        "--run",
+        "first",
+    ]
     assert main(arguments) == 0
     out, err = capsys.readouterr()
     assert out.startswith(f"run first is in {tmp_path / 'to'}: ") and "copied" in out and out.count("\n") == 1
@@ -209,7 +224,16 @@ def test_a_run_is_copied_with_all_it_needs_and_nothing_else(audited: Path, digit
     count = sum(len(there.ids(kind)) for kind in there.kinds())
     assert f"copy {count}/{count} artifacts" in err and "KiB" in err.replace("MiB", "KiB")
     copied, source = open_store(str(tmp_path / "to")), open_store(str(audited / "store"))
-    assert copied.kinds() == {"answers": 197, "encoder": 2, "kit": 1, "model": MODELS, "points": 1, "report": 1, "run": 1, "uap": 1}
+    assert copied.kinds() == {
+        "answers": 197,
+        "encoder": 2,
+        "kit": 1,
+        "model": MODELS,
+        "points": 1,
+        "report": 1,
+        "run": 1,
+        "uap": 1,
+    }
     assert copied.ids("run") == copied.ids("report") == ["first"]
     before = contents(copied)
     again = run_audit(DIGITS, digits, copied, Untouched(), quiet)
@@ -227,7 +251,9 @@ def test_both_runs_together_are_the_whole_store(audited: Path, tmp_path: Path) -
     assert set(everything(source)) - set(everything(target)) == {("run", "cut-off")}
 
 
-def test_what_a_run_used_does_not_depend_on_what_its_store_held(finished: Finished, digits: Dataset, tmp_path: Path) -> None:
+def test_what_a_run_used_does_not_depend_on_what_its_store_held(
+    finished: Finished, digits: Dataset, tmp_path: Path
+) -> None:
     """A run repeated on a store that holds all of it notes the same names."""
     first = open_store(str(finished.store))
     again = open_store("memory:")
@@ -239,7 +265,11 @@ def test_what_a_run_used_does_not_depend_on_what_its_store_held(finished: Finish
 BAD = {
     "no target": ([], 2, "store copy needs --to"),
     "the same store": (["--to", "{store}"], 2, "a copy goes to another store"),
-    "unknown run": (["--to", "{to}", "--run", "nobody"], 2, "run nobody is unknown; finished runs in {store}: first, second"),
+    "unknown run": (
+        ["--to", "{to}", "--run", "nobody"],
+        2,
+        "run nobody is unknown; finished runs in {store}: first, second",
+    ),
     "unfinished run": (["--to", "{to}", "--run", "cut-off"], 2, "run cut-off has not finished"),
     "no such kind of store": (["--to", "ftp://x"], 3, "ftp://x"),
 }
@@ -249,7 +279,9 @@ BAD = {
 def test_bad_input_is_one_line(name: str, audited: Path, tmp_path: Path, capsys: Capture) -> None:
     places = {"store": str(audited / "store"), "to": str(tmp_path / "to")}
     arguments, code, message = BAD[name]
-    assert main(["store", "copy", "--store", places["store"], *(a.format(**places) for a in arguments)]) == code
+    assert (
+        main(["store", "copy", "--store", places["store"], *(a.format(**places) for a in arguments)]) == code
+    )
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert message.format(**places) in err
@@ -264,7 +296,9 @@ def test_an_empty_store_has_nothing_to_copy(tmp_path: Path, capsys: Capture) -> 
 def test_a_run_without_a_list_is_said_to_have_none() -> None:
     artifacts = open_store("memory:")
     artifacts.save("report", "old", {}, {"run": "old"})
-    with pytest.raises(MissingArtifactError, match="does not say which artifacts it used; copy the whole store"):
+    with pytest.raises(
+        MissingArtifactError, match="does not say which artifacts it used; copy the whole store"
+    ):
         artifacts_of_run(artifacts, "old")
 
 

@@ -49,7 +49,9 @@ def shards(folder: Path, label: str = "cls") -> Path:
 
 def check(folder: Path, reading: Reading | None = None) -> str:
     data = read_dataset(folder, "mine", reading or Reading())
-    assert np.array_equal(data.train.images.numpy(), IMAGES) and np.array_equal(data.test.images.numpy(), IMAGES)
+    assert np.array_equal(data.train.images.numpy(), IMAGES) and np.array_equal(
+        data.test.images.numpy(), IMAGES
+    )
     assert data.train.labels.tolist() == LABELS
     return told(data)
 
@@ -77,7 +79,11 @@ def test_a_gap_in_the_numbers_of_shards_is_seen(tmp_path: Path) -> None:
 
 def test_names_as_classes_and_odd_members(tmp_path: Path) -> None:
     names = ["cat", "ant", "bee"]
-    members = [m for i in range(12) for m in ((f"./a.b/{i}.PNG", PNGS[i]), (f"./a.b/{i}.cls", names[LABELS[i]].encode()))]
+    members = [
+        m
+        for i in range(12)
+        for m in ((f"./a.b/{i}.PNG", PNGS[i]), (f"./a.b/{i}.cls", names[LABELS[i]].encode()))
+    ]
     members += [("./a.b/._0.png", b"\0\5\x16\7"), ("README", b"x"), (".DS_Store", b"x")]
     for part in ("train", "test"):
         tar(tmp_path / f"{part}.tar", members)
@@ -108,9 +114,18 @@ def test_a_tar_that_is_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.png", PNGS[0])], "sample a has png; expected cls (or json) for its class: --label-column ENDING"),
-        ([("a.cls", b"0")], "sample a has cls, none of them images; expected one image: --image-column ENDING"),
-        ([("a.png", PNGS[0]), ("a.jpg", PNGS[0]), ("a.cls", b"0")], "sample a has png, jpg, cls, 2 of them images"),
+        (
+            [("a.png", PNGS[0])],
+            "sample a has png; expected cls (or json) for its class: --label-column ENDING",
+        ),
+        (
+            [("a.cls", b"0")],
+            "sample a has cls, none of them images; expected one image: --image-column ENDING",
+        ),
+        (
+            [("a.png", PNGS[0]), ("a.jpg", PNGS[0]), ("a.cls", b"0")],
+            "sample a has png, jpg, cls, 2 of them images",
+        ),
         ([("a.png", PNGS[0]), ("a.cls", b"0"), ("a.png", PNGS[1])], "a.png comes twice"),
         ([("a.png", PNGS[0]), ("a.cls", b" ")], "a.cls is empty; expected the class of one image"),
         ([("a.png", PNGS[0]), ("a.json", b"{")], "a.json: not readable JSON"),
@@ -129,7 +144,11 @@ def test_which_ending_is_the_image_and_which_field_the_class(tmp_path: Path) -> 
     for part in ("train", "test"):
         members: Members = []
         for i in range(12):
-            members += [(f"{i}.png", PNGS[i]), (f"{i}.seg.png", wrong), (f"{i}.json", json.dumps({"a": {}, "kind": LABELS[i]}).encode())]
+            members += [
+                (f"{i}.png", PNGS[i]),
+                (f"{i}.seg.png", wrong),
+                (f"{i}.json", json.dumps({"a": {}, "kind": LABELS[i]}).encode()),
+            ]
         tar(tmp_path / f"{part}.tar", members)
     check(tmp_path, Reading(label_column="json.kind"))
     other = read_dataset(tmp_path, "mine", Reading(label_column="json.kind", image_column="seg.png"))
@@ -155,7 +174,9 @@ def zipped(source: Path, target: Path, top: str = "") -> Path:
     return target
 
 
-def test_a_zip_is_read_as_its_folder_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_zip_is_read_as_its_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))

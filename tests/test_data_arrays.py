@@ -1,4 +1,5 @@
-"""Arrays: Keras' .npz, parts as .npz and .npy, numbers of every range and type, labels in every form; nothing is unpickled."""
+"""Arrays: Keras' .npz, parts as .npz and .npy, numbers of every range and type, labels in
+every form; nothing is unpickled."""
 
 import gzip
 import io
@@ -21,7 +22,9 @@ for _images in (GREY, COLOURED):
 LABELS = np.arange(12) % 3
 
 
-def parts(folder: Path, images: np.ndarray, labels: Any = LABELS, test: np.ndarray | None = None, **more: Any) -> Path:
+def parts(
+    folder: Path, images: np.ndarray, labels: Any = LABELS, test: np.ndarray | None = None, **more: Any
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     np.savez(folder / "train.npz", images=images, labels=labels, **more)
     np.savez(folder / "test.npz", images=images if test is None else test, labels=labels, **more)
@@ -37,11 +40,15 @@ def check(folder: Path, images: np.ndarray, reading: Reading | None = None) -> s
 
 @pytest.mark.parametrize("form", [("x_{}", "y_{}"), ("{}_images", "{}_labels")])
 def test_keras_files_hold_both_parts(form: tuple[str, str], tmp_path: Path) -> None:
-    arrays = {form[0].format(p): GREY[:, 0] for p in ("train", "test")} | {form[1].format(p): LABELS[:, None] for p in ("train", "test")}
+    arrays = {form[0].format(p): GREY[:, 0] for p in ("train", "test")} | {
+        form[1].format(p): LABELS[:, None] for p in ("train", "test")
+    }
     np.savez(tmp_path / "mnist.npz", **arrays)
     assert check(tmp_path, GREY) == check(tmp_path / "mnist.npz", GREY) == ""
     np.savez(tmp_path / "other.npz", **arrays)
-    refused(tmp_path, "mnist.npz", "other.npz", "each hold x_train and x_test; expected one: give the file itself")
+    refused(
+        tmp_path, "mnist.npz", "other.npz", "each hold x_train and x_test; expected one: give the file itself"
+    )
 
 
 def test_pairs_of_npy(tmp_path: Path) -> None:
@@ -64,7 +71,9 @@ def test_pairs_of_npy(tmp_path: Path) -> None:
         (GREY.astype(np.uint16) * 257, "0 becomes 0, 65535 becomes 255"),
     ],
 )
-def test_a_certain_range_gives_back_the_bytes_and_is_said(stored: np.ndarray, note: str, tmp_path: Path) -> None:
+def test_a_certain_range_gives_back_the_bytes_and_is_said(
+    stored: np.ndarray, note: str, tmp_path: Path
+) -> None:
     assert note in check(parts(tmp_path, stored), GREY)
 
 
@@ -84,11 +93,22 @@ def test_true_and_false_are_white_and_black(tmp_path: Path) -> None:
         ((GREY.astype(np.int16) - 128).astype(np.int8), (-128, 127)),
     ],
 )
-def test_any_other_range_is_refused_until_told(stored: np.ndarray, given: tuple[float, float], tmp_path: Path) -> None:
+def test_any_other_range_is_refused_until_told(
+    stored: np.ndarray, given: tuple[float, float], tmp_path: Path
+) -> None:
     folder = parts(tmp_path, stored)
-    refused(folder, str(stored.dtype), "which may stand for more than one range", "--value-range BLACK WHITE, for example 0 1, 0 255, -1 1")
+    refused(
+        folder,
+        str(stored.dtype),
+        "which may stand for more than one range",
+        "--value-range BLACK WHITE, for example 0 1, 0 255, -1 1",
+    )
     check(folder, GREY, Reading(value_range=given))
-    refused(folder, "its numbers lie in [", reading=Reading(value_range=(given[0], given[0] + (given[1] - given[0]) / 2)))
+    refused(
+        folder,
+        "its numbers lie in [",
+        reading=Reading(value_range=(given[0], given[0] + (given[1] - given[0]) / 2)),
+    )
 
 
 def test_train_and_test_are_scaled_alike(tmp_path: Path) -> None:
@@ -97,7 +117,10 @@ def test_train_and_test_are_scaled_alike(tmp_path: Path) -> None:
     data = read_dataset(folder, "mine")
     assert np.array_equal(data.test.images.numpy(), np.minimum(GREY, 204))
     parts(tmp_path, GREY / 255, test=GREY)
-    refused(folder, "images are float64 (12, 1, 8, 8) and uint8 (12, 1, 8, 8); expected one type in train and test")
+    refused(
+        folder,
+        "images are float64 (12, 1, 8, 8) and uint8 (12, 1, 8, 8); expected one type in train and test",
+    )
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -109,13 +132,22 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
 
 def test_dark_bytes_are_pointed_out(tmp_path: Path) -> None:
     folder = parts(tmp_path, GREY // 16)
-    assert check(folder, GREY // 16) == "the largest number in the images is 15 of 255: if 15 is white, say so: --value-range 0 15"
+    assert (
+        check(folder, GREY // 16)
+        == "the largest number in the images is 15 of 255: if 15 is white, say so: --value-range 0 15"
+    )
     check(folder, np.rint(GREY // 16 * 17), Reading(value_range=(0, 15)))
 
 
 @pytest.mark.parametrize(
     "labels",
-    [LABELS[:, None], np.eye(3)[LABELS], np.eye(3, dtype=np.uint8)[LABELS], np.eye(3, dtype=bool)[LABELS], LABELS.astype(np.float32)],
+    [
+        LABELS[:, None],
+        np.eye(3)[LABELS],
+        np.eye(3, dtype=np.uint8)[LABELS],
+        np.eye(3, dtype=bool)[LABELS],
+        LABELS.astype(np.float32),
+    ],
 )
 def test_labels_in_every_form(labels: np.ndarray, tmp_path: Path) -> None:
     check(parts(tmp_path, GREY, labels), GREY)
@@ -124,7 +156,9 @@ def test_labels_in_every_form(labels: np.ndarray, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["U", "S"])
 def test_labels_that_are_names(dtype: str, tmp_path: Path) -> None:
     data = read_dataset(parts(tmp_path, GREY, np.array(["cat", "ant", "bee"])[LABELS].astype(dtype)), "mine")
-    assert data.classes == ("ant", "bee", "cat") and data.train.labels.tolist() == [(2, 0, 1)[i] for i in LABELS]
+    assert data.classes == ("ant", "bee", "cat") and data.train.labels.tolist() == [
+        (2, 0, 1)[i] for i in LABELS
+    ]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +188,11 @@ def test_both_layouts_and_which_it_is_where_both_fit(tmp_path: Path) -> None:
     check(parts(tmp_path / "b", COLOURED), COLOURED)
     tiny = pixels(12, channels=3, size=3, seed=6)
     folder = parts(tmp_path / "c", tiny)
-    refused(folder, "images of shape (12, 3, 3, 3): both layouts fit; expected one: --array-layout NHWC or --array-layout NCHW")
+    refused(
+        folder,
+        "images of shape (12, 3, 3, 3): both layouts fit; expected one: --array-layout NHWC or --array-layout"
+        " NCHW",
+    )
     check(folder, tiny, Reading(layout="NCHW"))
     check(folder, tiny.transpose(0, 3, 1, 2), Reading(layout="NHWC"))
     refused(parts(tmp_path / "d", pixels(12, channels=7)), "neither layout has 1, 3 or 4 channels")
@@ -169,14 +207,18 @@ def test_a_fourth_channel_is_transparency(last: bool, tmp_path: Path) -> None:
     refused(folder, "image 5 has transparent pixels (a fourth channel below 255)", "--background white")
     expected = COLOURED.copy()
     picture = Image.fromarray(np.ascontiguousarray(whole[5].transpose(1, 2, 0)))
-    expected[5] = np.asarray(Image.alpha_composite(Image.new("RGBA", (8, 8), "white"), picture).convert("RGB")).transpose(2, 0, 1)
+    expected[5] = np.asarray(
+        Image.alpha_composite(Image.new("RGBA", (8, 8), "white"), picture).convert("RGB")
+    ).transpose(2, 0, 1)
     assert (expected[5] != COLOURED[5]).any() and "were put on (255, 255, 255)" in check(
         folder, expected, Reading(background=(255, 255, 255))
     )
 
 
 def test_grey_of_coloured_arrays_is_pillows(tmp_path: Path) -> None:
-    expected = np.stack([np.asarray(Image.fromarray(i.transpose(1, 2, 0)).convert("L"))[None] for i in COLOURED])
+    expected = np.stack(
+        [np.asarray(Image.fromarray(i.transpose(1, 2, 0)).convert("L"))[None] for i in COLOURED]
+    )
     check(parts(tmp_path, COLOURED), expected, Reading(colour="grey"))
 
 
@@ -210,7 +252,9 @@ def test_bombs_are_refused_before_they_are_unpacked(tmp_path: Path, monkeypatch:
     with zipfile.ZipFile(folder / "train.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", header((300_000, 8, 8)) + bytes(300_000 * 64))
         archive.writestr("labels.npy", header((300_000,)) + bytes(300_000))
-    monkeypatch.setattr("zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 2**20})())
+    monkeypatch.setattr(
+        "zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 2**20})()
+    )
     assert (folder / "train.npz").stat().st_size < 50_000
     refused(folder, "train.npz: the numbers of images take", "this machine has")
 

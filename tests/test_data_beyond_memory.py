@@ -1,4 +1,5 @@
-"""Every form of data, made too large for memory: the same pixels, labels and classes as in memory, or a refusal that says what to do."""
+"""Every form of data, made too large for memory: the same pixels, labels and classes as in memory, or a
+refusal that says what to do."""
 
 import gzip
 import io
@@ -41,7 +42,14 @@ for _images in (GREY, COLOURED):
     _images.flat[:2] = (0, 255)  # a range that is filled
 NHWC = np.ascontiguousarray(COLOURED.transpose(0, 2, 3, 1))
 CLEAR = np.concatenate(
-    [NHWC, np.where(np.arange(COUNT) % 4 == 2, 100, 255).astype(np.uint8)[:, None, None, None].repeat(9, 1).repeat(9, 2)], 3
+    [
+        NHWC,
+        np.where(np.arange(COUNT) % 4 == 2, 100, 255)
+        .astype(np.uint8)[:, None, None, None]
+        .repeat(9, 1)
+        .repeat(9, 2),
+    ],
+    3,
 )
 LATE = COLOURED // 4 / np.float32(255)
 LATE[5, 0, 3, 3] = 1  # only one image in the middle tells what white is
@@ -60,27 +68,48 @@ def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN)
         left, right = getattr(lazy, name), getattr(whole, name)
         assert isinstance(left.images, ImagesOnDisk) and isinstance(right.images, torch.Tensor)
         shuffled = torch.randperm(len(right), generator=torch.Generator().manual_seed(1))
-        assert torch.equal(left.take(shuffled).images[:], right.images[shuffled]) and torch.equal(left.images[-3:], right.images[-3:])
-        assert torch.equal(left.images[shuffled], right.images[shuffled]) and torch.equal(in_memory(left.images), right.images)
-        assert torch.equal(pickle.loads(pickle.dumps(left.images))[:], right.images) and torch.equal(left.labels, right.labels)  # noqa: S301
+        assert torch.equal(left.take(shuffled).images[:], right.images[shuffled])
+        assert torch.equal(left.images[-3:], right.images[-3:])
+        assert torch.equal(left.images[shuffled], right.images[shuffled])
+        assert torch.equal(in_memory(left.images), right.images)
+        sent = pickle.loads(pickle.dumps(left.images))  # noqa: S301
+        assert torch.equal(sent[:], right.images) and torch.equal(left.labels, right.labels)
     assert lazy.classes == whole.classes and lazy.found and whole.found
     assert (lazy.found.sizing, lazy.found.kind) == (whole.found.sizing, whole.found.kind)
-    notes = {n for n in whole.found.notes if "scaled" in n or "transparent" in n or "--value-range" in n or "all grey" in n}
+    notes = {
+        n
+        for n in whole.found.notes
+        if "scaled" in n or "transparent" in n or "--value-range" in n or "all grey" in n
+    }
     assert notes <= set(lazy.found.notes), (notes, lazy.found.notes)
     return lazy, whole
 
 
 def tables(folder: Path, **options: Any) -> Path:
     names = {"label": ["ant", "bee", "cat"]}
-    return written(folder, {"image": [{"bytes": raw, "path": None} for raw in PNGS], "label": LABELS.tolist()}, names, **options)
+    return written(
+        folder,
+        {"image": [{"bytes": raw, "path": None} for raw in PNGS], "label": LABELS.tolist()},
+        names,
+        **options,
+    )
 
 
 def snapshot(folder: Path) -> Path:
     """What a hub holds: several files of a split, in ``data``."""
-    table = pa.table({"image": [{"bytes": raw, "path": f"{i}.png"} for i, raw in enumerate(PNGS)], "label": LABELS.tolist()})
+    table = pa.table(
+        {
+            "image": [{"bytes": raw, "path": f"{i}.png"} for i, raw in enumerate(PNGS)],
+            "label": LABELS.tolist(),
+        }
+    )
     (folder / "data").mkdir(parents=True)
     for i, (start, end) in enumerate(((0, 5), (5, 5), (5, 12))):
-        pq.write_table(table.slice(start, end - start), folder / "data" / f"train-{i:05}-of-00003.parquet", row_group_size=2)
+        pq.write_table(
+            table.slice(start, end - start),
+            folder / "data" / f"train-{i:05}-of-00003.parquet",
+            row_group_size=2,
+        )
     pq.write_table(table.slice(3, 7), folder / "data" / "test-00000-of-00001.parquet")
     return folder
 
@@ -90,7 +119,13 @@ def paths(folder: Path) -> Path:
     for i, raw in enumerate(PNGS):
         (folder / "images" / f"{i}.png").write_bytes(raw)
     rows = [{"bytes": None, "path": f"images/{i}.png"} for i in range(COUNT)]
-    return written(folder, {"image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])), "label": LABELS.tolist()})
+    return written(
+        folder,
+        {
+            "image": pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            "label": LABELS.tolist(),
+        },
+    )
 
 
 def arrow(folder: Path) -> Path:
@@ -116,7 +151,9 @@ def table_of_paths(folder: Path) -> Path:
     for i, raw in enumerate(PNGS):
         (folder / "images" / f"{i}.png").write_bytes(raw)
     for part in ("train", "test"):
-        (folder / f"{part}.csv").write_text("path,label\n" + "".join(f"images/{i}.png,{LABELS[i]}\n" for i in range(COUNT)))
+        (folder / f"{part}.csv").write_text(
+            "path,label\n" + "".join(f"images/{i}.png,{LABELS[i]}\n" for i in range(COUNT))
+        )
     return folder
 
 
@@ -136,7 +173,9 @@ def table_of_paths(folder: Path) -> Path:
     ],
 )
 @pytest.mark.parametrize("reading", [PLAIN, Reading(sizing=Sizing(5, 6), colour="grey")])
-def test_encoded_images(make: Make, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_encoded_images(
+    make: Make, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     both(make(tmp_path / "data"), monkeypatch, reading)
 
 
@@ -144,7 +183,12 @@ def npz(images: np.ndarray, test: np.ndarray | None = None, save: Any = np.savez
     def make(folder: Path) -> Path:
         folder.mkdir()
         save(folder / "train.npz", images=images, labels=LABELS, classes=np.array(["ant", "bee", "cat"]))
-        save(folder / "test.npz", images=images if test is None else test, labels=LABELS, classes=np.array(["ant", "bee", "cat"]))
+        save(
+            folder / "test.npz",
+            images=images if test is None else test,
+            labels=LABELS,
+            classes=np.array(["ant", "bee", "cat"]),
+        )
         return folder
 
     return make
@@ -163,7 +207,9 @@ def npy(images: np.ndarray) -> Make:
 
 def keras(folder: Path) -> Path:
     folder.mkdir()
-    np.savez_compressed(folder / "mine.npz", x_train=NHWC, y_train=LABELS[:, None], x_test=NHWC[:6] // 2, y_test=LABELS[:6])
+    np.savez_compressed(
+        folder / "mine.npz", x_train=NHWC, y_train=LABELS[:, None], x_test=NHWC[:6] // 2, y_test=LABELS[:6]
+    )
     return folder / "mine.npz"
 
 
@@ -188,7 +234,10 @@ ARRAYS: list[tuple[Make, Reading]] = [
     (npy((COLOURED / 255).astype(np.float32)), PLAIN),
     (npy((COLOURED / 255).astype(np.float16)), PLAIN),
     (npy(LATE), PLAIN),
-    (npz(COLOURED // 8, np.where(np.arange(COUNT)[:, None, None, None] == 7, COLOURED, COLOURED // 8)), PLAIN),
+    (
+        npz(COLOURED // 8, np.where(np.arange(COUNT)[:, None, None, None] == 7, COLOURED, COLOURED // 8)),
+        PLAIN,
+    ),
     (npy((NHWC / 127.5 - 1).astype(">f8")), PLAIN),
     (npy(COLOURED.astype(np.uint16) * 257), PLAIN),
     (npy(COLOURED.astype(np.int32) * 16), Reading(value_range=(0, 4095), sizing=Sizing(4, 4, "squash"))),
@@ -215,13 +264,17 @@ ARRAYS: list[tuple[Make, Reading]] = [
 
 @pytest.mark.parametrize(("make", "reading"), ARRAYS)
 @pytest.mark.parametrize("block", [1, 10**6])
-def test_arrays(make: Make, reading: Reading, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays(
+    make: Make, reading: Reading, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("zooaudit.data.stored.BLOCK", block)
     both(make(tmp_path / "data"), monkeypatch, reading)
 
 
 @pytest.mark.parametrize(("make", "reading"), ARRAYS)
-def test_arrays_that_are_large_and_become_small(make: Make, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arrays_that_are_large_and_become_small(
+    make: Make, reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In memory at the end, yet never read whole."""
     monkeypatch.setattr(large, "IN_MEMORY", 2**30)
     monkeypatch.setattr("zooaudit.data.stored.BLOCK", 500)
@@ -231,7 +284,9 @@ def test_arrays_that_are_large_and_become_small(make: Make, reading: Reading, tm
     monkeypatch.setattr(array_pixels.Numbers, "__post_init__", _by_row, raising=False)
     parts = read_dataset(place, "d", reading)
     assert parts.digest == whole.digest and parts.found == whole.found
-    assert torch.equal(parts.train.images[:], whole.train.images[:]) and torch.equal(parts.test.images[:], whole.test.images[:])
+    assert torch.equal(parts.train.images[:], whole.train.images[:]) and torch.equal(
+        parts.test.images[:], whole.test.images[:]
+    )
 
 
 def _by_row(made: array_pixels.Numbers) -> None:
@@ -239,17 +294,26 @@ def _by_row(made: array_pixels.Numbers) -> None:
 
 
 def no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 500})())
+    monkeypatch.setattr(
+        "zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 500})()
+    )
 
 
 @pytest.mark.parametrize("inside", [tables, npy(COLOURED), shards])
-def test_in_a_zip_only_files_stay_on_disk(inside: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_zip_only_files_stay_on_disk(
+    inside: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Others are read into memory, or it is said what to do."""
     place = zipped(zipfile.ZIP_DEFLATED, inside)(tmp_path)
     monkeypatch.setattr(array_pixels, "WHOLE", 100)
-    assert isinstance(read_dataset(place, "d").train.images, torch.Tensor) and not (tmp_path / "cache").exists()
+    assert (
+        isinstance(read_dataset(place, "d").train.images, torch.Tensor) and not (tmp_path / "cache").exists()
+    )
     no_memory(monkeypatch)
-    with pytest.raises(DataError, match=r"data\.zip: 24 images of .* \(they could .* if the zip were unpacked, .*\) take .*; --size"):
+    with pytest.raises(
+        DataError,
+        match=r"data\.zip: 24 images of .* \(they could .* if the zip were unpacked, .*\) take .*; --size",
+    ):
         read_dataset(place, "d")
 
 
@@ -257,7 +321,9 @@ def test_numbers_by_column_are_held_or_refused(tmp_path: Path, monkeypatch: pyte
     place = npy(np.asfortranarray(COLOURED))(tmp_path / "data")
     assert np.array_equal(read_dataset(place, "d").train.images[:].numpy(), COLOURED)
     no_memory(monkeypatch)
-    with pytest.raises(DataError, match=r"24 images of 3, 9, 9 \(they could stay on disk as \.npy in C order: .*\) take"):
+    with pytest.raises(
+        DataError, match=r"24 images of 3, 9, 9 \(they could stay on disk as \.npy in C order: .*\) take"
+    ):
         read_dataset(place, "d")
 
 
@@ -265,12 +331,21 @@ def test_rows_that_are_images_and_paths_are_not_mixed(tmp_path: Path) -> None:
     folder = table_of_paths(tmp_path / "data")
     for path in folder.glob("*.csv"):
         path.unlink()
-    for first, said in (("bytes", "image is a path, in rows before it is the image itself"), ("path", "the image itself, in rows before")):
+    for first, said in (
+        ("bytes", "image is a path, in rows before it is the image itself"),
+        ("path", "the image itself, in rows before"),
+    ):
         rows = [
-            {"bytes": raw, "path": None} if (i < 5) == (first == "bytes") else {"bytes": None, "path": f"images/{i}.png"}
+            (
+                {"bytes": raw, "path": None}
+                if (i < 5) == (first == "bytes")
+                else {"bytes": None, "path": f"images/{i}.png"}
+            )
             for i, raw in enumerate(PNGS)
         ]
-        with pytest.raises(DataError, match=f"train.parquet row 5: .*{said}.*; expected one or the other, .*write them alike"):
+        with pytest.raises(
+            DataError, match=f"train.parquet row 5: .*{said}.*; expected one or the other, .*write them alike"
+        ):
             read_dataset(written(folder, {"image": rows, "label": LABELS.tolist()}), "d")
 
 
@@ -291,12 +366,18 @@ def test_a_damaged_member_of_a_zip_names_itself(tmp_path: Path) -> None:
 
 
 def test_a_zip_packed_otherwise_is_unpacked_by_its_owner(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"packed by method 12, .* expected members that are stored or deflated: unpack it"):
+    with pytest.raises(
+        DataError, match=r"packed by method 12, .* expected members that are stored or deflated: unpack it"
+    ):
         read_dataset(zipped(zipfile.ZIP_BZIP2, class_folder)(tmp_path), "d")
 
 
-@pytest.mark.parametrize("make", [tables, keras, idx, gzipped_idx, zipped(zipfile.ZIP_STORED, table_of_paths)])
-def test_other_data_in_the_same_place_takes_nothing_of_the_first(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "make", [tables, keras, idx, gzipped_idx, zipped(zipfile.ZIP_STORED, table_of_paths)]
+)
+def test_other_data_in_the_same_place_takes_nothing_of_the_first(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = read_dataset(make(tmp_path / "data"), "d")
     whole, digest = in_memory(first.train.images).clone(), first.digest
     shutil.rmtree(tmp_path / "data")
@@ -308,7 +389,11 @@ def test_other_data_in_the_same_place_takes_nothing_of_the_first(make: Make, tmp
 def test_another_column_or_ending_has_a_copy_of_its_own(tmp_path: Path) -> None:
     rows = [{"bytes": raw, "path": None} for raw in PNGS]
     table = written(tmp_path / "table", {"a": rows, "b": rows[::-1], "label": LABELS.tolist()})
-    members = [m for i in range(COUNT) for m in ((f"{i}.a.png", PNGS[i]), (f"{i}.b.png", PNGS[-1 - i]), (f"{i}.cls", b"%d" % LABELS[i]))]
+    members = [
+        m
+        for i in range(COUNT)
+        for m in ((f"{i}.a.png", PNGS[i]), (f"{i}.b.png", PNGS[-1 - i]), (f"{i}.cls", b"%d" % LABELS[i]))
+    ]
     for part in ("train", "test"):
         tar(tmp_path / "tar" / f"{part}.tar", members)
     for place, ending in ((table, ""), (tmp_path / "tar", ".png")):
@@ -338,7 +423,9 @@ def test_a_copy_that_is_not_whole_is_made_again(make: Make, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("make", [tables, keras, gzipped_idx])
-def test_another_machine_makes_its_own_copy_of_the_same(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machine_makes_its_own_copy_of_the_same(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = make(tmp_path / "data")
     images = read_dataset(place, "d").train.images
     whole, sent = in_memory(images).clone(), pickle.dumps(images)
@@ -381,7 +468,10 @@ def test_who_comes_second_waits_and_finds_it_made(tmp_path: Path) -> None:
 
 def test_what_cannot_be_written_says_where_else(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file")
-    with pytest.raises(DataError, match=r"cannot be written or read \(.*\); expected a place for .*train\.parquet holds: set ZOO"):
+    with pytest.raises(
+        DataError,
+        match=r"cannot be written or read \(.*\); expected a place for .*train\.parquet holds: set ZOO",
+    ):
         read_dataset(tables(tmp_path / "data"), "d")
 
 
@@ -400,28 +490,50 @@ def test_a_disk_without_room_is_noticed(make: Make, tmp_path: Path, monkeypatch:
     place = make(tmp_path / "data")
     usage = type(shutil.disk_usage("."))(100, 50, 2**28)
     monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"is too large for memory, .* has 0\.3 GB left; expected room for .* ZOOAUDIT_CACHE"):
+    with pytest.raises(
+        DataError, match=r"is too large for memory, .* has 0\.3 GB left; expected room for .* ZOOAUDIT_CACHE"
+    ):
         read_dataset(place, "d")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and path.suffix != ".lock"]
 
 
-def test_a_small_file_of_a_huge_value_that_all_rows_repeat_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_file_of_a_huge_value_that_all_rows_repeat_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("zooaudit.data.packed.LARGE", 2**20)
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG")
-    table = pa.table({"image": pa.array([buffer.getvalue()] * 3000).dictionary_encode(), "label": [i % 2 for i in range(3000)]})
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(
+        buffer, "PNG"
+    )
+    table = pa.table(
+        {
+            "image": pa.array([buffer.getvalue()] * 3000).dictionary_encode(),
+            "label": [i % 2 for i in range(3000)],
+        }
+    )
     for part in ("train", "test"):
         pq.write_table(table, tmp_path / f"{part}.parquet")
-    with pytest.raises(DataError, match=r"train\.parquet holds more than 0\.0 GiB unpacked, as no images of a file of this size do"):
+    with pytest.raises(
+        DataError,
+        match=r"train\.parquet holds more than 0\.0 GiB unpacked, as no images of a file of this size do",
+    ):
         read_dataset(tmp_path, "d")
 
 
 @pytest.mark.parametrize(
     ("make", "reading", "said"),
     [
-        (npy(COLOURED.astype(np.float32) * 3), PLAIN, "images are float32 from 0 to 765, which may stand for more than one range"),
+        (
+            npy(COLOURED.astype(np.float32) * 3),
+            PLAIN,
+            "images are float32 from 0 to 765, which may stand for more than one range",
+        ),
         (npy(np.where(COLOURED == 7, np.nan, COLOURED / 255)), PLAIN, "numbers that are not finite"),
-        (npy(COLOURED.astype(np.uint16)), Reading(value_range=(0, 100)), r"its numbers lie in \[0, 255\]; expected \[0, 100\]"),
+        (
+            npy(COLOURED.astype(np.uint16)),
+            Reading(value_range=(0, 100)),
+            r"its numbers lie in \[0, 255\]; expected \[0, 100\]",
+        ),
         (npy(CLEAR), PLAIN, "image 2 has transparent pixels"),
         (npy(pixels(COUNT, channels=3, size=3)), PLAIN, "both layouts fit"),
         (npz(COLOURED, (COLOURED / 255).astype(np.float32)), PLAIN, "expected one type in train and test"),
@@ -467,8 +579,12 @@ def test_an_array_that_shrinks_while_it_is_used_is_an_error_and_no_crash(tmp_pat
         images[:]
 
 
-@pytest.mark.parametrize("make", [snapshot, shards, zipped(zipfile.ZIP_DEFLATED, class_folder), keras, gzipped_idx, npy(NHWC)])
-def test_the_whole_command(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "make", [snapshot, shards, zipped(zipfile.ZIP_DEFLATED, class_folder), keras, gzipped_idx, npy(NHWC)]
+)
+def test_the_whole_command(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     place = make(tmp_path / "data")
     output, sheets = [], []
     for limit in (100, 2**30):
@@ -482,12 +598,19 @@ def test_the_whole_command(make: Make, tmp_path: Path, monkeypatch: pytest.Monke
     assert any("too many for memory" in note for note in output[0]["notes"])
 
 
-def test_unlabelled_images_and_all_at_once_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlabelled_images_and_all_at_once_are_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = class_folder(tmp_path / "data")
     images = read_dataset(place, "d").train.images
     assert len(read_foreign(place / "train", (3, 8, 8))) == 36
     no_memory(monkeypatch)
-    with pytest.raises(DataError, match=r"more than 1 images of another task \(fewer do, too\), put together, take .*, this machine has"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"more than 1 images of another task \(fewer do, too\), put together, take .*, this machine has"
+        ),
+    ):
         read_foreign(place / "train", (3, 8, 8))
     with pytest.raises(DataError, match=r"36 images of 3, 8, 8, all at once, take"):
         in_memory(images)

@@ -52,21 +52,32 @@ def test_the_command_shows_what_was_read(tmp_path: Path, capsys: Capture) -> Non
     assert main(["data", "--data", str(folder), *more]) == 0
     shown = capsys.readouterr().out
     for line in (
-        "name         pets", "kind         class folders", "train        5 images", "test         5 images",
+        "name         pets",
+        "kind         class folders",
+        "train        5 images",
+        "test         5 images",
         "image        8 x 8, coloured: scaled to a shorter side of 8 (bilinear), the middle 8x8 cut out",
-        "found        8 x 8 (6), 10 x 10 (4); RGB (8), RGBA (2); PNG (10)", "memory       1.92 kB for the images",
-        "classes      2, order: alphabetical", "      0 10                                   2 train         2 test",
-        "      1 9                                    3 train         3 test", "skipped      4 hidden or the system's own: ",
-        "skipped      2 looks like an image, but is of a kind that is not read: ", "natural order differs: 9, 10",
+        "found        8 x 8 (6), 10 x 10 (4); RGB (8), RGBA (2); PNG (10)",
+        "memory       1.92 kB for the images",
+        "classes      2, order: alphabetical",
+        "      0 10                                   2 train         2 test",
+        "      1 9                                    3 train         3 test",
+        "skipped      4 hidden or the system's own: ",
+        "skipped      2 looks like an image, but is of a kind that is not read: ",
+        "natural order differs: 9, 10",
         "note         2 of 10 images have transparent pixels and were put on (255, 255, 255)",
-    ):  # fmt: skip
+    ):
         assert line in shown, shown
     with Image.open(tmp_path / "look" / "examples.png") as sheet:
-        assert np.array_equal(np.asarray(sheet)[:48:6, 150:198:6], pixels(1, channels=3, size=8)[0].transpose(1, 2, 0))
+        assert np.array_equal(
+            np.asarray(sheet)[:48:6, 150:198:6], pixels(1, channels=3, size=8)[0].transpose(1, 2, 0)
+        )
     assert main(["data", "--data", str(folder), *more, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["class_counts"] == {"train": [2, 3], "test": [2, 3]} and facts["classes"] == ["10", "9"]
-    assert facts["sizes"] == [[8, 8, 6], [10, 10, 4]] and facts["sizing"].startswith("scaled to a shorter side of 8")
+    assert facts["sizes"] == [[8, 8, 6], [10, 10, 4]] and facts["sizing"].startswith(
+        "scaled to a shorter side of 8"
+    )
 
 
 def test_options_settle_what_is_refused(tmp_path: Path, capsys: Capture) -> None:
@@ -90,7 +101,11 @@ def test_options_settle_what_is_refused(tmp_path: Path, capsys: Capture) -> None
     ]
     assert main(["data", "--data", str(folder), *natural, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["classes"] == ["9", "10"] and facts["image_shape"] == [1, 8, 6] and facts["sizing"] == "squashed to 8x6 (bicubic)"
+    assert (
+        facts["classes"] == ["9", "10"]
+        and facts["image_shape"] == [1, 8, 6]
+        and facts["sizing"] == "squashed to 8x6 (bicubic)"
+    )
     assert main(["data", "--data", str(folder), "--value-range", "1", "0"]) == 2
     assert "--value-range 1 0: expected the number of black and a larger one of white" in one_line(capsys)
     assert main(["data", "--dataset", "digits", "--size", "8"]) == 2
@@ -98,13 +113,26 @@ def test_options_settle_what_is_refused(tmp_path: Path, capsys: Capture) -> None
 
 
 def test_plan_follows_data_of_any_kind(tmp_path: Path, capsys: Capture) -> None:
-    np.savez(tmp_path / "mnist.npz", x_train=pixels(60), y_train=np.arange(60) % 3, x_test=pixels(12) / 255.0, y_test=np.arange(12) % 3)
+    np.savez(
+        tmp_path / "mnist.npz",
+        x_train=pixels(60),
+        y_train=np.arange(60) % 3,
+        x_test=pixels(12) / 255.0,
+        y_test=np.arange(12) % 3,
+    )
     assert main(["plan", "--recipe", "digits", "--data", str(tmp_path / "mnist.npz")]) == 2
     assert "expected one type in train and test" in one_line(capsys)
     np.savez(
-        tmp_path / "mnist.npz", x_train=pixels(60) / 255.0, y_train=np.arange(60) % 3, x_test=pixels(12) / 255.0, y_test=np.arange(12) % 3
+        tmp_path / "mnist.npz",
+        x_train=pixels(60) / 255.0,
+        y_train=np.arange(60) % 3,
+        x_test=pixels(12) / 255.0,
+        y_test=np.arange(12) % 3,
     )
-    assert main(["plan", "--recipe", "digits", "--data", str(tmp_path / "mnist.npz"), "--value-range", "0", "1"]) == 0
+    assert (
+        main(["plan", "--recipe", "digits", "--data", str(tmp_path / "mnist.npz"), "--value-range", "0", "1"])
+        == 0
+    )
 
 
 def test_many_classes_take_a_screen(tmp_path: Path, capsys: Capture) -> None:
@@ -134,7 +162,12 @@ def upload(url: str, source: Path, **extra: str) -> None:
     client = make_client()
     for path in source.rglob("*"):
         if path.is_file():
-            client.put_object(Bucket=bucket, Key=f"{prefix}/{path.relative_to(source).as_posix()}", Body=path.read_bytes(), **extra)
+            client.put_object(
+                Bucket=bucket,
+                Key=f"{prefix}/{path.relative_to(source).as_posix()}",
+                Body=path.read_bytes(),
+                **extra,
+            )
 
 
 @pytest.fixture
@@ -144,7 +177,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @S3
-def test_data_in_a_bucket_is_fetched_once_and_checked(bucket: str, cache: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_data_in_a_bucket_is_fetched_once_and_checked(
+    bucket: str, cache: Path, tmp_path: Path, capsys: Capture
+) -> None:
     folder = class_folders(tmp_path / "data")
     upload(bucket, folder)
     assert main(["data", "--data", bucket, "--json"]) == 0
@@ -155,7 +190,9 @@ def test_data_in_a_bucket_is_fetched_once_and_checked(bucket: str, cache: Path, 
     said: list[str] = []
     place = fetched(bucket, said.append)
     assert said == []
-    (place / "train" / "ant" / "000.png").write_bytes(b"damaged".ljust((place / "train" / "ant" / "000.png").stat().st_size))
+    (place / "train" / "ant" / "000.png").write_bytes(
+        b"damaged".ljust((place / "train" / "ant" / "000.png").stat().st_size)
+    )
     (place / "train" / "ant" / "stranger.png").write_bytes((place / "train" / "bee" / "001.png").read_bytes())
     assert read_dataset(fetched(bucket, said.append), "mine").digest == here.digest
     assert [text.partition(" files")[0] for text in said] == ["data: fetching 1 of 18"]
@@ -171,7 +208,9 @@ def test_what_changes_in_the_bucket_changes_here(bucket: str, cache: Path, tmp_p
     make_client().put_object(Bucket=name, Key=f"{prefix}/train/ant/000.png", Body=new)
     make_client().delete_object(Bucket=name, Key=f"{prefix}/train/ant/003.png")
     place = fetched(bucket)
-    assert (place / "train" / "ant" / "000.png").read_bytes() == new and not (place / "train" / "ant" / "003.png").exists()
+    assert (place / "train" / "ant" / "000.png").read_bytes() == new and not (
+        place / "train" / "ant" / "003.png"
+    ).exists()
 
 
 @S3
@@ -182,14 +221,24 @@ def test_one_file_in_a_bucket(bucket: str, cache: Path, tmp_path: Path) -> None:
     zipped(folder, tmp_path / "up" / "pets.zip.old")
     upload(bucket, tmp_path / "up")
     path = fetched(f"{bucket}/pets.zip")
-    assert path.name == "pets.zip" and read_dataset(path, "mine").digest == read_dataset(folder, "mine").digest
+    assert (
+        path.name == "pets.zip" and read_dataset(path, "mine").digest == read_dataset(folder, "mine").digest
+    )
 
 
 @S3
-def test_a_bucket_that_may_only_be_read_will_do(own_server: Seaweed, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_that_may_only_be_read_will_do(
+    own_server: Seaweed, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upload("s3://zoo/mine", class_folders(tmp_path / "data"))
     config = json.loads((own_server.folder / "s3.json").read_text())
-    config["identities"].append({"name": "reader", "credentials": [{"accessKey": "r", "secretKey": "rr"}], "actions": ["Read", "List"]})
+    config["identities"].append(
+        {
+            "name": "reader",
+            "credentials": [{"accessKey": "r", "secretKey": "rr"}],
+            "actions": ["Read", "List"],
+        }
+    )
     (own_server.folder / "s3.json").write_text(json.dumps(config))
     own_server.kill()
     own_server.start()
@@ -199,7 +248,9 @@ def test_a_bucket_that_may_only_be_read_will_do(own_server: Seaweed, cache: Path
 
 
 @S3
-def test_what_is_wrong_with_a_bucket_is_said(bucket: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_a_bucket_is_said(
+    bucket: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(InputError, match="holds nothing; expected a data folder"):
         fetched(f"{bucket}/nothing")
     with pytest.raises(InputError, match="expected s3://bucket/prefix"):
@@ -222,9 +273,24 @@ def test_options_need_data(tmp_path: Path) -> None:
 
 
 def test_options_are_told_again_as_they_were_given() -> None:
-    given = ["--classes", "my names.txt", "--size", "64", "--no-antialias", "--value-range", "-1.0", "1.0", "--label-column", "kind"]
+    given = [
+        "--classes",
+        "my names.txt",
+        "--size",
+        "64",
+        "--no-antialias",
+        "--value-range",
+        "-1.0",
+        "1.0",
+        "--label-column",
+        "kind",
+    ]
     args = make_parser().parse_args(["audit", "--data", "x", *given])
     result = shlex.split(" ".join(options_of(args)))
     again = make_parser().parse_args(["audit", *result])
-    assert reading_of(again) == reading_of(args) != Reading() and len(result) == len(given) + len(["--data", "x"]) and again.data == "x"
+    assert (
+        reading_of(again) == reading_of(args) != Reading()
+        and len(result) == len(given) + len(["--data", "x"])
+        and again.data == "x"
+    )
     assert options_of(make_parser().parse_args(["audit"])) == []

@@ -61,7 +61,11 @@ def test_parquet_that_is_something_else(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [({"bytes": None, "path": None}, "image is null"), (None, "image is null"), ({"bytes": None, "path": "x.png"}, "there is no x.png in")],
+    [
+        ({"bytes": None, "path": None}, "image is null"),
+        (None, "image is null"),
+        ({"bytes": None, "path": "x.png"}, "there is no x.png in"),
+    ],
 )
 def test_null_image_names_its_row(bad: object, message: str, tmp_path: Path) -> None:
     refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1], bad], [0, 1, 2]), "row 2", message)
@@ -72,7 +76,11 @@ def test_null_label_names_its_row(tmp_path: Path) -> None:
 
 
 def test_corrupt_image_in_a_row_names_the_row(tmp_path: Path) -> None:
-    refused(write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1][:50]], [0, 1]), "row 1", "not a readable image")
+    refused(
+        write_parquet(tmp_path / "train.parquet", [PNGS[0], PNGS[1][:50]], [0, 1]),
+        "row 1",
+        "not a readable image",
+    )
 
 
 def test_parquet_columns_that_do_not_fit(tmp_path: Path) -> None:
@@ -81,7 +89,11 @@ def test_parquet_columns_that_do_not_fit(tmp_path: Path) -> None:
     refused(path, "has columns pixels, label, and none of them holds encoded images", "--image-column NAME")
     pq.write_table(pa.table({"image": [b"x"], "a": [1], "b": [1]}), path)
     refused(path, "a, b may all be labels", "--label-column NAME")
-    refused(write_parquet(path, PNGS[:1], [[1]], label_type=pa.list_(pa.int64())), "label is list<", "one class for every image")
+    refused(
+        write_parquet(path, PNGS[:1], [[1]], label_type=pa.list_(pa.int64())),
+        "label is list<",
+        "one class for every image",
+    )
     pq.write_table(pa.table({"one": [b"x"], "two": [b"x"], "label": [1]}), path)
     refused(path, "one, two may all be images", "--image-column NAME")
 
@@ -153,11 +165,15 @@ def test_truncated_idx_file_is_named(keep: int, tmp_path: Path) -> None:
 def test_idx_of_another_kind_and_missing_ones(tmp_path: Path) -> None:
     write_idx(tmp_path, (IMAGES[:, 0], np.array(LABELS)), (IMAGES[:, 0], np.array(LABELS)))
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(np.array(LABELS)))
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte starts with 2049; expected the IDX magic number 2051"):
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte starts with 2049; expected the IDX magic number 2051"
+    ):
         read_dataset(tmp_path, "mine")
     (tmp_path / "train-images-idx3-ubyte").write_bytes(idx_bytes(IMAGES[:, 0]))
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match=r"has no t10k-labels-idx\*-ubyte\[.gz\]; expected MNIST's four IDX files"):
+    with pytest.raises(
+        DataError, match=r"has no t10k-labels-idx\*-ubyte\[.gz\]; expected MNIST's four IDX files"
+    ):
         read_dataset(tmp_path, "mine")
 
 
@@ -181,8 +197,14 @@ def test_images_must_be_bytes_in_four_dimensions(images: torch.Tensor) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=120)
-@given(st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "TIFF"]), st.lists(DAMAGE, min_size=1, max_size=4), st.floats(0.1, 1))
-def test_a_damaged_image_decodes_or_is_refused(kind: str, damage: list[tuple[float, int]], keep: float) -> None:
+@given(
+    st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "TIFF"]),
+    st.lists(DAMAGE, min_size=1, max_size=4),
+    st.floats(0.1, 1),
+)
+def test_a_damaged_image_decodes_or_is_refused(
+    kind: str, damage: list[tuple[float, int]], keep: float
+) -> None:
     buffer = io.BytesIO()
     Image.fromarray(IMAGES[0, 0]).save(buffer, kind)
     raw = buffer.getvalue()
@@ -196,16 +218,22 @@ def test_a_damaged_image_decodes_or_is_refused(kind: str, damage: list[tuple[flo
 
 @settings(max_examples=80)
 @given(st.sampled_from(["train.npz", "train.parquet", "train-images-idx3-ubyte.gz"]), DAMAGE)
-def test_a_flipped_bit_is_harmless_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str, damage: tuple[float, int]) -> None:
+def test_a_flipped_bit_is_harmless_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, name: str, damage: tuple[float, int]
+) -> None:
     folder = tmp_path_factory.mktemp("flipped")
     if name.endswith(".gz"):
         write_idx(folder, (IMAGES[:, 0], np.array(LABELS)), (IMAGES[:, 0], np.array(LABELS)))
         (folder / "train-images-idx3-ubyte").unlink()
         (folder / name).write_bytes(gzip.compress(idx_bytes(IMAGES[:, 0]), mtime=0))
     else:
-        np.savez_compressed(folder / "test.npz", images=IMAGES, labels=LABELS, classes=np.array(["a", "b", "c"]))
+        np.savez_compressed(
+            folder / "test.npz", images=IMAGES, labels=LABELS, classes=np.array(["a", "b", "c"])
+        )
         if name.endswith(".npz"):
-            np.savez_compressed(folder / name, images=IMAGES, labels=LABELS, classes=np.array(["a", "b", "c"]))
+            np.savez_compressed(
+                folder / name, images=IMAGES, labels=LABELS, classes=np.array(["a", "b", "c"])
+            )
         else:
             write_parquet(folder / name, list(PNGS), LABELS, NAMES)
     (folder / name).write_bytes(flip((folder / name).read_bytes(), *damage))
@@ -216,13 +244,17 @@ def test_a_flipped_bit_is_harmless_or_refused(tmp_path_factory: pytest.TempPathF
 
 
 def test_a_footer_that_contradicts_itself_ends_no_process(tmp_path: Path) -> None:
-    """Arrow throws where nobody catches if it is asked for one column of such a file (a histogram of another size)."""
+    """Arrow throws where nobody catches if it is asked for one column of such a file (a
+    histogram of another size)."""
     for part in ("train", "test"):
         write_parquet(tmp_path / f"{part}.parquet", list(PNGS), LABELS, NAMES)
     raw = (tmp_path / "train.parquet").read_bytes()
     footer = len(raw) - 8 - int.from_bytes(raw[-8:-4], "little")
     code = "import sys; from pathlib import Path; from zooaudit.data.readers import read_dataset\n"
-    code += "for place in sys.argv[1:]:\n  try: read_dataset(Path(place), 'mine')\n  except Exception as error: print(type(error).__name__)"
+    code += (
+        "for place in sys.argv[1:]:\n  try: read_dataset(Path(place), 'mine')\n  except Exception as error:"
+        " print(type(error).__name__)"
+    )
     places = []
     for byte in range(30, 60):
         place = tmp_path / str(byte)
@@ -250,7 +282,14 @@ def keras(folder: Path) -> Path:
 
 def tars(folder: Path) -> Path:
     for part in ("train", "test"):
-        tar(folder / f"{part}.tar", [m for i, raw in enumerate(PNGS) for m in ((f"{i}.png", raw), (f"{i}.cls", str(LABELS[i]).encode()))])
+        tar(
+            folder / f"{part}.tar",
+            [
+                m
+                for i, raw in enumerate(PNGS)
+                for m in ((f"{i}.png", raw), (f"{i}.cls", str(LABELS[i]).encode()))
+            ],
+        )
     return folder / "train.tar"
 
 
@@ -269,9 +308,16 @@ def zip_of_folders(folder: Path) -> Path:
 
 @pytest.mark.filterwarnings("ignore")
 @settings(max_examples=60)
-@given(st.sampled_from([npy_pair, keras, tars, arrow, csvs, zip_of_folders]), DAMAGE, st.one_of(st.just(1.0), st.floats(0.1, 1)))
+@given(
+    st.sampled_from([npy_pair, keras, tars, arrow, csvs, zip_of_folders]),
+    DAMAGE,
+    st.one_of(st.just(1.0), st.floats(0.1, 1)),
+)
 def test_damage_of_every_other_kind_is_harmless_or_refused(
-    tmp_path_factory: pytest.TempPathFactory, write: Callable[[Path], Path], damage: tuple[float, int], keep: float
+    tmp_path_factory: pytest.TempPathFactory,
+    write: Callable[[Path], Path],
+    damage: tuple[float, int],
+    keep: float,
 ) -> None:
     """Never another exception; and what is cut short is never taken for whole."""
     folder = tmp_path_factory.mktemp("damaged")

@@ -1,4 +1,5 @@
-"""Class folders as people have them: odd files, links, names in every form, order of classes, splits; against torchvision's ImageFolder."""
+"""Class folders as people have them: odd files, links, names in every form, order of classes, splits; against
+torchvision's ImageFolder."""
 
 import json
 import os
@@ -37,7 +38,9 @@ def tree(folder: Path, names: list[str], test_names: list[str] | None = None) ->
 
 def marks(data: Dataset) -> list[tuple[int, int]]:
     """(label, which class folder) of every training image."""
-    return sorted({(int(y), int(x[0, 0, 0])) for x, y in zip(data.train.images, data.train.labels, strict=True)})
+    return sorted(
+        {(int(y), int(x[0, 0, 0])) for x, y in zip(data.train.images, data.train.labels, strict=True)}
+    )
 
 
 def refused(folder: Path, *expected: str, reading: Reading | None = None) -> None:
@@ -57,7 +60,10 @@ def test_numeric_names_are_in_torchvisions_order_and_it_is_said(tmp_path: Path) 
     theirs = ImageFolder(str(tmp_path / "train"))
     assert list(data.classes) == theirs.classes == sorted(NAMES)
     assert marks(data) == sorted((label, int(name)) for name, label in theirs.class_to_idx.items())
-    assert "alphabetical order, as torchvision does: 0, 1, 10, 11, ... (12 in all); natural order differs: 0, 1, 2, 3" in told(data)
+    assert (
+        "alphabetical order, as torchvision does: 0, 1, 10, 11, ... (12 in all); natural order differs: 0, 1,"
+        " 2, 3" in told(data)
+    )
     assert "--classes natural" in told(data)
     assert data.found and data.found.ordered == "alphabetical"
 
@@ -75,7 +81,9 @@ def test_natural_order_and_order_by_a_file(tmp_path: Path) -> None:
         "lines.txt": "\n".join(backwards) + "\n",
         "list.json": json.dumps(backwards),
         "indices.json": json.dumps({name: i for i, name in enumerate(backwards)}),
-        "id2label.json": json.dumps({"model_type": "vit", "id2label": {str(i): name for i, name in enumerate(backwards)}}),
+        "id2label.json": json.dumps(
+            {"model_type": "vit", "id2label": {str(i): name for i, name in enumerate(backwards)}}
+        ),
         "label2id.json": json.dumps({"label2id": {name: i for i, name in enumerate(backwards)}}),
     }
     for name, text in forms.items():
@@ -100,7 +108,9 @@ def test_natural_order_and_order_by_a_file(tmp_path: Path) -> None:
         (None, "classes: not a readable text file (No such file or directory)"),
     ],
 )
-def test_a_file_of_classes_that_does_not_fit_names_the_difference(text: str | None, expected: str, tmp_path: Path) -> None:
+def test_a_file_of_classes_that_does_not_fit_names_the_difference(
+    text: str | None, expected: str, tmp_path: Path
+) -> None:
     folder, file = class_folders(tmp_path / "data"), tmp_path / "classes"
     if text is not None:
         file.write_text(text)
@@ -112,9 +122,13 @@ def test_a_file_of_classes_names_numbers(tmp_path: Path) -> None:
         np.savez(tmp_path / f"{part}.npz", images=images, labels=labels)
     (tmp_path / "names").write_text("ant\nbee\ncat")
     data = read_dataset(tmp_path, "mine", Reading(classes=str(tmp_path / "names")))
-    assert data.classes == ("ant", "bee", "cat") and torch.equal(data.train.labels, read_dataset(tmp_path, "mine").train.labels)
+    assert data.classes == ("ant", "bee", "cat") and torch.equal(
+        data.train.labels, read_dataset(tmp_path, "mine").train.labels
+    )
     (tmp_path / "names").write_text("ant\nbee")
-    refused(tmp_path, "names 2 classes; expected 3 at least", reading=Reading(classes=str(tmp_path / "names")))
+    refused(
+        tmp_path, "names 2 classes; expected 3 at least", reading=Reading(classes=str(tmp_path / "names"))
+    )
     assert read_classes(tmp_path / "names") == ("ant", "bee")
 
 
@@ -133,9 +147,16 @@ def test_both_unicode_forms_of_a_name_are_one_class(tmp_path: Path) -> None:
     data = read_dataset(tree(tmp_path / "a", ["bar", split], ["bar", plain]), "mine")
     assert data.classes == ("bar", plain) and len(data.test) == 4
     assert data.classes == read_dataset(tree(tmp_path / "b", ["bar", plain], ["bar", split]), "mine").classes
-    refused(tree(tmp_path / "c", [plain, split]), f"two classes have the name {plain}, in two Unicode forms", "merge")
+    refused(
+        tree(tmp_path / "c", [plain, split]),
+        f"two classes have the name {plain}, in two Unicode forms",
+        "merge",
+    )
     (tmp_path / "names").write_text(f"{plain}\nbar")
-    assert read_dataset(tmp_path / "a", "mine", Reading(classes=str(tmp_path / "names"))).classes == (plain, "bar")
+    assert read_dataset(tmp_path / "a", "mine", Reading(classes=str(tmp_path / "names"))).classes == (
+        plain,
+        "bar",
+    )
     differs = read_dataset(tree(tmp_path / "d", [unicodedata.normalize("NFD", "é"), "f"]), "mine")
     assert differs.classes == ("é", "f") and "in the other Unicode form the order differs" in told(differs)
 
@@ -150,7 +171,10 @@ def test_a_test_split_may_lack_a_class_and_it_is_said(tmp_path: Path) -> None:
 
 
 def test_a_test_split_with_a_class_of_its_own_is_refused(tmp_path: Path) -> None:
-    refused(tree(tmp_path / "a", ["ant", "bee"], ["ant", "bee", "cat"]), "test has cat besides; expected no class in test that train lacks")
+    refused(
+        tree(tmp_path / "a", ["ant", "bee"], ["ant", "bee", "cat"]),
+        "test has cat besides; expected no class in test that train lacks",
+    )
     for part, labels in (("train", [0, 1, 0, 1]), ("test", [0, 1, 2, 2])):
         np.savez(tmp_path / f"{part}.npz", images=pixels(4), labels=labels, classes=["ant", "bee", "cat"])
     refused(tmp_path, "test has images of cat, train has none")
@@ -159,7 +183,15 @@ def test_a_test_split_with_a_class_of_its_own_is_refused(tmp_path: Path) -> None
 def test_system_files_and_folders_of_every_kind_are_left_alone(tmp_path: Path) -> None:
     plain, odd = class_folders(tmp_path / "plain"), class_folders(tmp_path / "odd")
     picture = (odd / "train" / "ant" / "000.png").read_bytes()
-    for name in ("@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle", "__MACOSX", ".thumbnails"):
+    for name in (
+        "@eaDir",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "#recycle",
+        "__MACOSX",
+        ".thumbnails",
+    ):
         for place in (odd, odd / "train", odd / "train" / "ant"):
             (place / name).mkdir()
             (place / name / "x.png").write_bytes(picture)
@@ -168,7 +200,9 @@ def test_system_files_and_folders_of_every_kind_are_left_alone(tmp_path: Path) -
             (place / name).write_bytes(picture)
     one, other = read_dataset(plain, "mine"), read_dataset(odd, "mine")
     assert other.classes == one.classes and other.digest == one.digest and told(other) == ""
-    assert other.found and [(why, count) for why, count, _ in other.found.skipped] == [("hidden or the system's own", 7 + 7 + 7)]
+    assert other.found and [(why, count) for why, count, _ in other.found.skipped] == [
+        ("hidden or the system's own", 7 + 7 + 7)
+    ]
 
 
 def test_images_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
@@ -180,7 +214,10 @@ def test_images_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
     (folder / "train" / "loose.png").write_bytes(picture)
     data = read_dataset(folder, "mine")
     assert data.digest == read_dataset(class_folders(tmp_path / "plain"), "mine").digest
-    assert f"files skipped: 2, each looks like an image, but is of a kind that is not read: {folder}/train/ant/photo, " in told(data)
+    assert (
+        "files skipped: 2, each looks like an image, but is of a kind that is not read:"
+        f" {folder}/train/ant/photo, " in told(data)
+    )
     assert f"files skipped: 1, each lies outside the class folders: {folder}/train/loose.png" in told(data)
     assert data.found and ("no image", 1, str(folder / "train" / "bee" / "notes.txt")) in data.found.skipped
 
@@ -188,12 +225,19 @@ def test_images_that_are_not_read_are_counted_and_named(tmp_path: Path) -> None:
 def test_a_class_of_images_of_another_kind_only_says_so(tmp_path: Path) -> None:
     (tmp_path / "train" / "dog").mkdir(parents=True)
     (class_folders(tmp_path) / "train" / "dog" / "1.heic").write_bytes(b"x")
-    refused(tmp_path, "dog holds no image", "dog/1.heic looks like an image, but is of a kind that is not read")
+    refused(
+        tmp_path, "dog holds no image", "dog/1.heic looks like an image, but is of a kind that is not read"
+    )
 
 
-@pytest.mark.parametrize("suffix", [".PNG", ".JPG", ".JPEG", ".jfif", ".TIF", ".ppm", ".PGM", ".bmp", ".webp", ".avif", ".jp2", ".gif"])
+@pytest.mark.parametrize(
+    "suffix",
+    [".PNG", ".JPG", ".JPEG", ".jfif", ".TIF", ".ppm", ".PGM", ".bmp", ".webp", ".avif", ".jp2", ".gif"],
+)
 def test_endings_in_any_case(suffix: str, tmp_path: Path) -> None:
-    kind = {".jfif": "JPEG", ".jpg": "JPEG", ".tif": "TIFF", ".pgm": "PPM", ".jp2": "JPEG2000"}.get(suffix.lower(), suffix[1:].upper())
+    kind = {".jfif": "JPEG", ".jpg": "JPEG", ".tif": "TIFF", ".pgm": "PPM", ".jp2": "JPEG2000"}.get(
+        suffix.lower(), suffix[1:].upper()
+    )
     for part in ("train", "test"):
         (tmp_path / part / "a").mkdir(parents=True)
         Image.fromarray(pixels(1)[0, 0]).save(tmp_path / part / "a" / f"0{suffix}", kind)
@@ -221,7 +265,9 @@ def test_a_folder_named_like_an_image_and_a_pipe_are_no_images(tmp_path: Path) -
     folder = class_folders(tmp_path)
     (folder / "train" / "ant" / "album.png").mkdir()
     os.mkfifo(folder / "train" / "ant" / "pipe")
-    assert read_dataset(folder, "mine").digest == read_dataset(class_folders(tmp_path / "plain"), "mine").digest
+    assert (
+        read_dataset(folder, "mine").digest == read_dataset(class_folders(tmp_path / "plain"), "mine").digest
+    )
 
 
 def test_the_data_may_lie_deeper_and_it_is_said(tmp_path: Path) -> None:
@@ -233,7 +279,9 @@ def test_the_data_may_lie_deeper_and_it_is_said(tmp_path: Path) -> None:
     refused(tmp_path, "holds 2 data sets", "download/cars", "download/pets", "give its folder with --data")
 
 
-@pytest.mark.parametrize(("train", "test"), [("Train", "TEST"), ("training", "Validation"), ("train", "eval"), ("TRAIN", "dev")])
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "TEST"), ("training", "Validation"), ("train", "eval"), ("TRAIN", "dev")]
+)
 def test_splits_by_their_usual_names_in_any_case(train: str, test: str, tmp_path: Path) -> None:
     class_folders(tmp_path)
     (tmp_path / "train").rename(tmp_path / train)
@@ -259,7 +307,11 @@ def test_a_split_in_two_forms_is_refused_until_told_which(tmp_path: Path) -> Non
     (folder / "test.npz").write_bytes((folder / "train.npz").read_bytes())
     assert np.array_equal(read_dataset(folder, "mine", Reading(kind="npz")).train.images.numpy(), other)
     assert len(read_dataset(folder, "mine", Reading(kind="folders")).test) == 6
-    refused(folder, "train is .npz, class folders; --data-kind parquet is not there", reading=Reading(kind="parquet"))
+    refused(
+        folder,
+        "train is .npz, class folders; --data-kind parquet is not there",
+        reading=Reading(kind="parquet"),
+    )
 
 
 def test_a_folder_between_the_split_and_its_classes_is_no_class(tmp_path: Path) -> None:
@@ -268,7 +320,11 @@ def test_a_folder_between_the_split_and_its_classes_is_no_class(tmp_path: Path) 
     for name in ("ant", "bee", "cat"):
         (folder / "train" / name).rename(folder / "classes" / name)
     (folder / "classes").rename(folder / "train" / "images")
-    refused(folder, f"{folder}/train has one folder, images, with ant, bee, cat in it; expected one per class: move these into")
+    refused(
+        folder,
+        f"{folder}/train has one folder, images, with ant, bee, cat in it; expected one per class: move these"
+        " into",
+    )
 
 
 def test_published_files_beside_a_split_are_refused_until_told_which(tmp_path: Path) -> None:
@@ -280,7 +336,9 @@ def test_published_files_beside_a_split_are_refused_until_told_which(tmp_path: P
     assert len(read_dataset(folder / "mnist.npz", "mine").train) == 3
 
 
-def test_what_a_users_code_has_set_in_pillow_loads_nothing_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_users_code_has_set_in_pillow_loads_nothing_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     path = class_folders(tmp_path) / "train" / "bee" / "001.png"
@@ -291,6 +349,15 @@ def test_what_a_users_code_has_set_in_pillow_loads_nothing_broken(tmp_path: Path
     assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
-def test_a_set_beyond_the_memory_is_refused_before_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 500})())
-    refused(class_folders(tmp_path), "12 images of 1, 8, 8 take", "this machine has", "--size makes images smaller")
+def test_a_set_beyond_the_memory_is_refused_before_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "zooaudit.data.decode.psutil.virtual_memory", lambda: type("Memory", (), {"available": 500})()
+    )
+    refused(
+        class_folders(tmp_path),
+        "12 images of 1, 8, 8 take",
+        "this machine has",
+        "--size makes images smaller",
+    )

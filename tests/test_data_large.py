@@ -1,4 +1,5 @@
-"""Data that is too large for memory, made small: what decides that it is left on disk, and that it is read as it would be in memory."""
+"""Data that is too large for memory, made small: what decides that it is left on disk, and that it is read as
+it would be in memory."""
 
 import shutil
 from pathlib import Path
@@ -18,14 +19,18 @@ from zooaudit.errors import DataError
 pytestmark = pytest.mark.usefixtures("small_memory")
 
 
-def class_folder(place: Path, sizes: tuple[tuple[int, int], ...] = ((8, 8),), channels: tuple[int, ...] = (3,)) -> Path:
+def class_folder(
+    place: Path, sizes: tuple[tuple[int, int], ...] = ((8, 8),), channels: tuple[int, ...] = (3,)
+) -> Path:
     dice = np.random.default_rng(0)
     for part, count in (("train", 12), ("test", 6)):
         for label in range(3):
             (place / part / f"c{label}").mkdir(parents=True)
             for i in range(count):
                 size, depth = sizes[i % len(sizes)], channels[i % len(channels)]
-                (place / part / f"c{label}" / f"{i:02}.png").write_bytes(png(dice.integers(0, 256, (depth, *size), dtype=np.uint8)))
+                (place / part / f"c{label}" / f"{i:02}.png").write_bytes(
+                    png(dice.integers(0, 256, (depth, *size), dtype=np.uint8))
+                )
     return place
 
 
@@ -48,7 +53,11 @@ def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN)
     ],
 )
 def test_pixels_are_those_that_memory_would_hold(
-    sizes: tuple[tuple[int, int], ...], channels: tuple[int, ...], reading: Reading, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sizes: tuple[tuple[int, int], ...],
+    channels: tuple[int, ...],
+    reading: Reading,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lazy, whole = both(class_folder(tmp_path / "data", sizes, channels), monkeypatch, reading)
     for name in ("train", "test"):
@@ -78,7 +87,9 @@ def test_a_part_of_it_has_a_digest_of_its_own(tmp_path: Path) -> None:
 
 
 def test_several_sizes_need_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"images have sizes \(8, 8\), \(9, 12\); expected one size: --size HEIGHTxWIDTH"):
+    with pytest.raises(
+        DataError, match=r"images have sizes \(8, 8\), \(9, 12\); expected one size: --size HEIGHTxWIDTH"
+    ):
         read_dataset(class_folder(tmp_path / "data", ((8, 8), (9, 12))), "d")
 
 
@@ -87,12 +98,17 @@ def test_a_colour_that_nobody_looked_at_is_no_grey(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(large, "SAMPLE", 2)
     (place / "train" / "c0" / "05.png").write_bytes(png(np.arange(192, dtype=np.uint8).reshape(3, 8, 8)))
     lazy = read_dataset(place, "d")
-    with pytest.raises(DataError, match=r"05\.png is coloured, .* expected all of one kind: --colour rgb, or grey"):
+    with pytest.raises(
+        DataError, match=r"05\.png is coloured, .* expected all of one kind: --colour rgb, or grey"
+    ):
         in_memory(lazy.train.images)
 
 
 def test_a_full_disk_is_noticed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type(shutil.disk_usage("."))(100, 50, 50)
     monkeypatch.setattr(large.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(DataError, match=r"54 decoded images take 0\.0 GB more in .*cache, which has 0\.0 GB left; .* ZOOAUDIT_CACHE"):
+    with pytest.raises(
+        DataError,
+        match=r"54 decoded images take 0\.0 GB more in .*cache, which has 0\.0 GB left; .* ZOOAUDIT_CACHE",
+    ):
         read_dataset(class_folder(tmp_path / "data"), "d")

@@ -1,4 +1,5 @@
-"""Image files as people have them: what other loaders would show of them, or a refusal; never other pixels without a word."""
+"""Image files as people have them: what other loaders would show of them, or a refusal;
+never other pixels without a word."""
 
 import io
 from pathlib import Path
@@ -30,19 +31,28 @@ def shown(raw: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_an_image_is_turned_as_its_exif_says(orientation: int) -> None:
-    """By the definition of the eight values: which row and column of what is shown the first row and column of the file are."""
+    """By the definition of the eight values: which row and column of what is shown the
+    first row and column of the file are."""
     wide = pixels(1, channels=3, size=6)[0, :, :4].transpose(1, 2, 0)
     exif = Image.Exif()
     exif[0x0112] = orientation
     turned = [
-        wide, wide[:, ::-1], wide[::-1, ::-1], wide[::-1], wide.transpose(1, 0, 2), np.rot90(wide, -1),
-        wide[::-1, ::-1].transpose(1, 0, 2), np.rot90(wide, 1),
-    ][orientation - 1]  # fmt: skip
+        wide,
+        wide[:, ::-1],
+        wide[::-1, ::-1],
+        wide[::-1],
+        wide.transpose(1, 0, 2),
+        np.rot90(wide, -1),
+        wide[::-1, ::-1].transpose(1, 0, 2),
+        np.rot90(wide, 1),
+    ][orientation - 1]
     assert np.array_equal(shown(encoded(Image.fromarray(wide), exif=exif)), turned)
 
 
 def test_broken_exif_says_nothing_of_the_pixels() -> None:
-    raw = encoded(Image.fromarray(COLOURS), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage", quality=95)
+    raw = encoded(
+        Image.fromarray(COLOURS), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xffgarbage", quality=95
+    )
     assert np.array_equal(shown(raw), shown(encoded(Image.fromarray(COLOURS), "JPEG", quality=95)))
 
 
@@ -52,8 +62,13 @@ def test_what_lies_behind_transparent_pixels_is_not_guessed() -> None:
     assert np.array_equal(shown(encoded(opaque)), COLOURS)
     alpha[2, 3] = 254
     palette = Image.fromarray(COLOURS).quantize(4)
-    for image, options in ((Image.fromarray(np.concatenate([COLOURS, alpha], 2)), {}), (palette, {"transparency": 0})):
-        with pytest.raises(DataError, match=r"it: it has transparent pixels; expected none: put it on the background"):
+    for image, options in (
+        (Image.fromarray(np.concatenate([COLOURS, alpha], 2)), {}),
+        (palette, {"transparency": 0}),
+    ):
+        with pytest.raises(
+            DataError, match=r"it: it has transparent pixels; expected none: put it on the background"
+        ):
             decode_image(encoded(image, **options), "it")
     grey = Image.fromarray(COLOURS[..., 0])
     grey.putalpha(255)
@@ -68,7 +83,9 @@ def test_a_palette_gives_its_colours() -> None:
 @pytest.mark.parametrize(("dtype", "kind"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
 def test_numbers_of_an_unknown_range_are_refused(dtype: type, kind: str) -> None:
     image = Image.fromarray(np.linspace(0, 1, 36).reshape(6, 6).astype(dtype))
-    with pytest.raises(DataError, match=f"its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits"):
+    with pytest.raises(
+        DataError, match=f"its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits"
+    ):
         decode_image(encoded(image, "TIFF"), "it")
 
 

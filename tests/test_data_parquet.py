@@ -1,4 +1,5 @@
-"""Parquet and Arrow as Hugging Face writes them: any usual name and type of the columns, every file of a split, memory bounded."""
+"""Parquet and Arrow as Hugging Face writes them: any usual name and type of the columns, every file of a
+split, memory bounded."""
 
 import json
 import shutil
@@ -22,11 +23,15 @@ LABELS = [i % 3 for i in range(12)]
 ROWS = [{"bytes": raw, "path": None} for raw in PNGS]
 
 
-def written(folder: Path, columns: dict[str, Any], names: dict[str, list[str]] | None = None, **options: Any) -> Path:
+def written(
+    folder: Path, columns: dict[str, Any], names: dict[str, list[str]] | None = None, **options: Any
+) -> Path:
     """The same table as train and test; ``names`` of classes by column, in the ``huggingface`` metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     features = {k: {"names": v, "_type": "ClassLabel"} for k, v in (names or {}).items()}
-    table = pa.table(columns).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    table = pa.table(columns).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
     for part in ("train", "test"):
         pq.write_table(table, folder / f"{part}.parquet", **options)
     return folder
@@ -55,7 +60,9 @@ def test_labels_that_are_names_are_sorted_by_name(tmp_path: Path) -> None:
     names = ["cat", "ant", "bee"]
     texts = [names[i] for i in LABELS]
     for i, kind in enumerate((pa.string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()))):
-        data = read_dataset(written(tmp_path / str(i), {"image": ROWS, "label": pa.array(texts).cast(kind)}), "mine")
+        data = read_dataset(
+            written(tmp_path / str(i), {"image": ROWS, "label": pa.array(texts).cast(kind)}), "mine"
+        )
         assert data.classes == ("ant", "bee", "cat")
         assert [data.classes[y] for y in data.train.labels.tolist()] == texts
 
@@ -63,14 +70,25 @@ def test_labels_that_are_names_are_sorted_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [pa.int8(), pa.uint8(), pa.int32(), pa.uint64(), pa.float64(), "dictionary"])
 def test_labels_in_every_type_of_number(kind: Any, tmp_path: Path) -> None:
     labels = pa.array(LABELS)
-    check(written(tmp_path, {"image": ROWS, "label": labels.dictionary_encode() if kind == "dictionary" else labels.cast(kind)}))
+    check(
+        written(
+            tmp_path,
+            {
+                "image": ROWS,
+                "label": labels.dictionary_encode() if kind == "dictionary" else labels.cast(kind),
+            },
+        )
+    )
 
 
 def test_class_names_are_those_of_the_label_column(tmp_path: Path) -> None:
     columns = {"img": ROWS, "fine_label": LABELS, "coarse_label": [0] * 12}
     names = {"fine_label": ["ant", "bee", "cat"], "coarse_label": ["animal"]}
     note = check(written(tmp_path, columns, names), ("ant", "bee", "cat"))
-    assert note == "labels are those of the column fine_label; there is coarse_label, too: --label-column settles it"
+    assert (
+        note
+        == "labels are those of the column fine_label; there is coarse_label, too: --label-column settles it"
+    )
     coarse = read_dataset(tmp_path, "mine", Reading(label_column="coarse_label"))
     assert coarse.classes == ("animal",) and set(coarse.train.labels.tolist()) == {0}
 
@@ -91,14 +109,22 @@ def test_columns_that_may_all_be_meant_are_refused_until_told_which(tmp_path: Pa
 
 
 def test_labels_of_several_classes_an_image_are_refused(tmp_path: Path) -> None:
-    refused(written(tmp_path, {"image": ROWS, "label": [[1, 2]] * 12}), "label is list<", "one class for every image")
+    refused(
+        written(tmp_path, {"image": ROWS, "label": [[1, 2]] * 12}),
+        "label is list<",
+        "one class for every image",
+    )
 
 
 def test_fractions_and_unpublished_labels_are_refused(tmp_path: Path) -> None:
-    refused(written(tmp_path / "a", {"image": ROWS, "label": [0.5] * 12}), "labels float64 are not whole numbers")
+    refused(
+        written(tmp_path / "a", {"image": ROWS, "label": [0.5] * 12}), "labels float64 are not whole numbers"
+    )
     folder = written(tmp_path / "b", {"image": ROWS, "label": LABELS}, {"label": ["ant", "bee", "cat"]})
     pq.write_table(pa.table({"image": ROWS, "label": [-1] * 12}), folder / "test.parquet")
-    refused(folder, "every label of test is -1, which says that it was not published", "--test-split validation")
+    refused(
+        folder, "every label of test is -1, which says that it was not published", "--test-split validation"
+    )
 
 
 def test_paths_lead_to_files_beside_the_table_and_never_out(tmp_path: Path) -> None:
@@ -113,7 +139,11 @@ def test_paths_lead_to_files_beside_the_table_and_never_out(tmp_path: Path) -> N
     shutil.copy(folder / "pictures" / "0.png", outside)
     for path in ("../secret.png", str(outside)):
         written(folder, {"file_name": [path, *paths[1:]], "label": LABELS})
-        refused(folder, "train.parquet row 0", f"{path} leads out of {folder}; expected a path within it; --allow-outside")
+        refused(
+            folder,
+            "train.parquet row 0",
+            f"{path} leads out of {folder}; expected a path within it; --allow-outside",
+        )
         check(folder, reading=Reading(outside=True))
     written(folder, {"file_name": ["https://example.org/1.png", *paths[1:]], "label": LABELS})
     refused(folder, "https://example.org/1.png is an address; expected a file: download it first")
@@ -168,8 +198,11 @@ def test_files_of_a_split_must_go_together(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("repeated", [False, True])
-def test_one_row_group_of_everything_is_read_a_few_rows_at_a_time(repeated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrow holds a few rows at once, not a row group; nor all rows of a small file that repeat a large value."""
+def test_one_row_group_of_everything_is_read_a_few_rows_at_a_time(
+    repeated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow holds a few rows at once, not a row group; nor all rows of a small file that
+    repeat a large value."""
     raw = [png(np.random.default_rng(i).integers(0, 256, (3, 200, 200), dtype=np.uint8)) for i in range(8)]
     images = pa.array([{"bytes": raw[i % 8], "path": None} for i in range(160)], IMAGE_TYPE)
     table = pa.table({"image": images, "label": [i % 2 for i in range(160)]})
@@ -199,15 +232,27 @@ def saved(folder: Path, part: str, shards: int = 2) -> Path:
     """What ``datasets``' ``save_to_disk`` writes of one split."""
     place = folder / part
     place.mkdir(parents=True, exist_ok=True)
-    schema = pa.schema([("image", IMAGE_TYPE), ("label", pa.int64())], metadata={
-        "huggingface": json.dumps({"info": {"features": {"label": {"names": ["ant", "bee", "cat"], "_type": "ClassLabel"}}}})
-    })  # fmt: skip
+    schema = pa.schema(
+        [("image", IMAGE_TYPE), ("label", pa.int64())],
+        metadata={
+            "huggingface": json.dumps(
+                {"info": {"features": {"label": {"names": ["ant", "bee", "cat"], "_type": "ClassLabel"}}}}
+            )
+        },
+    )
     names = [f"data-{i:05}-of-{shards:05}.arrow" for i in range(shards)]
     for name, rows in zip(names, np.array_split(np.arange(12), shards), strict=True):
-        table = pa.table({"image": [ROWS[i] for i in rows], "label": [LABELS[i] for i in rows]}, schema=schema)
+        table = pa.table(
+            {"image": [ROWS[i] for i in rows], "label": [LABELS[i] for i in rows]}, schema=schema
+        )
         with pa.OSFile(str(place / name), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
             stream.write_table(table, max_chunksize=3)
-    state = {"_data_files": [{"filename": n} for n in names], "_fingerprint": "x", "_format_type": None, "_split": part}
+    state = {
+        "_data_files": [{"filename": n} for n in names],
+        "_fingerprint": "x",
+        "_format_type": None,
+        "_split": part,
+    }
     (place / "state.json").write_text(json.dumps(state))
     (place / "dataset_info.json").write_text("{}")
     return folder
@@ -230,5 +275,7 @@ def test_arrow_files_that_are_cut_short_or_reordered_are_refused(tmp_path: Path)
     refused(folder, str(path), "has no end")
     path.write_bytes(whole)
     state = json.loads((folder / "train" / "state.json").read_text())
-    (folder / "train" / "state.json").write_text(json.dumps(state | {"_indices_data_files": [{"filename": "indices.arrow"}]}))
+    (folder / "train" / "state.json").write_text(
+        json.dumps(state | {"_indices_data_files": [{"filename": "indices.arrow"}]})
+    )
     refused(folder, "its rows were chosen or shuffled by a list of indices", "flatten_indices()")

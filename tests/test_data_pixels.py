@@ -1,4 +1,5 @@
-"""Pixels of every kind of image file: what Pillow, and the definition of the format, say they are; or a refusal that says what to do."""
+"""Pixels of every kind of image file: what Pillow, and the definition of the format, say they are; or a
+refusal that says what to do."""
 
 import io
 import struct
@@ -44,24 +45,52 @@ def png16(numbers: np.ndarray, colour_type: int, extra: bytes = b"") -> bytes:
     height, width = numbers.shape[:2]
     header = struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in numbers)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def tiff(numbers: np.ndarray, bits: int, photometric: int = 1, sample_format: int = 1, packed: bytes = b"") -> bytes:
+def tiff(
+    numbers: np.ndarray, bits: int, photometric: int = 1, sample_format: int = 1, packed: bytes = b""
+) -> bytes:
     """A little-endian TIFF of one strip and one channel."""
     body = packed or numbers.tobytes()
     height, width = numbers.shape
-    tags = [(256, 3, width), (257, 3, height), (258, 3, bits), (259, 3, 1), (262, 3, photometric), (273, 4, 8), (277, 3, 1),
-            (278, 3, height), (279, 4, len(body)), (339, 3, sample_format)]  # fmt: skip
+    tags = [
+        (256, 3, width),
+        (257, 3, height),
+        (258, 3, bits),
+        (259, 3, 1),
+        (262, 3, photometric),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 3, height),
+        (279, 4, len(body)),
+        (339, 3, sample_format),
+    ]
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
-    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8 + len(body))
+        + body
+        + struct.pack("<H", len(tags))
+        + entries
+        + b"\0\0\0\0"
+    )
 
 
-@pytest.mark.parametrize(("mode", "kind"), [("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"), ("YCbCr", "TIFF"), ("LAB", "TIFF")])
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("CMYK", "JPEG"), ("CMYK", "TIFF"), ("YCbCr", "JPEG"), ("YCbCr", "TIFF"), ("LAB", "TIFF")],
+)
 def test_other_colour_spaces_are_converted_as_common_loaders_do(mode: str, kind: str) -> None:
     smooth = Image.fromarray(COLOURS).resize((32, 32), Image.Resampling.BICUBIC)
     image = Image.merge("LAB", smooth.split()) if mode == "LAB" else smooth.convert(mode)
@@ -72,13 +101,17 @@ def test_other_colour_spaces_are_converted_as_common_loaders_do(mode: str, kind:
 def test_one_bit_is_black_and_white() -> None:
     bits = GREY > 127
     assert np.array_equal(shown(encoded(Image.fromarray(bits))), bits * np.uint8(255))
-    assert np.array_equal(shown(encoded(Image.fromarray(bits), "TIFF", compression="group4")), bits * np.uint8(255))
+    assert np.array_equal(
+        shown(encoded(Image.fromarray(bits), "TIFF", compression="group4")), bits * np.uint8(255)
+    )
 
 
 def test_a_colour_profile_is_left_alone_as_by_common_loaders() -> None:
     profile = b"\0\0\x02\x0cjunk" + b"\0" * 512
     for kind in ("PNG", "JPEG"):
-        plain, with_profile = (encoded(Image.fromarray(COLOURS), kind, **more) for more in ({}, {"icc_profile": profile}))
+        plain, with_profile = (
+            encoded(Image.fromarray(COLOURS), kind, **more) for more in ({}, {"icc_profile": profile})
+        )
         assert len(with_profile) > len(plain) and np.array_equal(shown(plain), shown(with_profile))
 
 
@@ -116,7 +149,9 @@ def test_grey_with_a_transparent_shade_in_8_and_16_bits() -> None:
     expected = np.where(GREY[2, 3] == GREY, 255, GREY)
     refused(eight, "has transparent pixels")
     assert np.array_equal(shown(eight, WHITE), expected)
-    deep = png16(GREY.astype(np.uint16)[..., None] * 257, 0, chunk(b"tRNS", struct.pack(">H", int(GREY[2, 3]) * 257)))
+    deep = png16(
+        GREY.astype(np.uint16)[..., None] * 257, 0, chunk(b"tRNS", struct.pack(">H", int(GREY[2, 3]) * 257))
+    )
     refused(deep, "has transparent pixels")
     assert np.array_equal(shown(deep, WHITE), expected)
     refused(deep, "expected a grey --background", RED)
@@ -149,14 +184,20 @@ def test_white_is_zero_in_16_bits() -> None:
 
 
 def test_signed_8_bits_are_refused() -> None:
-    refused(tiff(GREY, 8, sample_format=2), "signed 8-bit numbers, which common loaders take for unsigned; expected unsigned")
+    refused(
+        tiff(GREY, 8, sample_format=2),
+        "signed 8-bit numbers, which common loaders take for unsigned; expected unsigned",
+    )
 
 
 @pytest.mark.parametrize("maxval", [1, 100, 255, 1023, 4095, 65535])
 @pytest.mark.parametrize("colour", [False, True])
 def test_ppm_and_pgm_scale_by_their_largest_value(maxval: int, colour: bool) -> None:
     numbers = np.random.default_rng(1).integers(0, maxval + 1, (5, 7, 3) if colour else (5, 7))
-    raw = f"P{6 if colour else 5}\n7 5\n{maxval}\n".encode() + numbers.astype(">u2" if maxval > 255 else "u1").tobytes()
+    raw = (
+        f"P{6 if colour else 5}\n7 5\n{maxval}\n".encode()
+        + numbers.astype(">u2" if maxval > 255 else "u1").tobytes()
+    )
     assert np.abs(shown(raw) - numbers * 255 / maxval).max() <= 1
 
 
@@ -181,14 +222,18 @@ def test_a_stated_range_settles_deep_pixels(numbers: np.ndarray, given: tuple[fl
 
 def test_a_range_that_nothing_needs_is_refused(tmp_path: Path) -> None:
     folder = folders_of(tmp_path, [encoded(Image.fromarray(GREY))] * 2, ".png")
-    with pytest.raises(DataError, match="all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out"):
+    with pytest.raises(
+        DataError, match="all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out"
+    ):
         read_dataset(folder, "mine", Reading(value_range=(0, 4095)))
 
 
 def test_numbers_that_are_none_are_refused() -> None:
     numbers = np.linspace(0, 1, 36).reshape(6, 6).astype(np.float32)
     numbers[0, 0] = np.nan
-    refused(encoded(Image.fromarray(numbers), "TIFF"), r"its numbers lie in \[nan", Reading(value_range=(0, 1)))
+    refused(
+        encoded(Image.fromarray(numbers), "TIFF"), r"its numbers lie in \[nan", Reading(value_range=(0, 1))
+    )
 
 
 def folders_of(folder: Path, images: list[bytes], suffix: str) -> Path:
@@ -203,11 +248,16 @@ def folders_of(folder: Path, images: list[bytes], suffix: str) -> Path:
 def test_a_set_whose_16_bits_hold_12_is_refused_until_told(tmp_path: Path) -> None:
     dark, bright = (np.linspace(0, top, 36).reshape(6, 6).astype(np.uint16) for top in (4095, 65535))
     folder = folders_of(tmp_path / "twelve", [encoded(Image.fromarray(dark))] * 2, ".png")
-    with pytest.raises(DataError, match=r"the largest number in its 16-bit images is 4,095: 12 bits in 16, or dark.*--value-range"):
+    with pytest.raises(
+        DataError,
+        match=r"the largest number in its 16-bit images is 4,095: 12 bits in 16, or dark.*--value-range",
+    ):
         read_dataset(folder, "mine")
     result = read_dataset(folder, "mine", Reading(value_range=(0, 4095)))
     assert np.array_equal(result.train.images[0, 0].numpy(), np.rint(dark / 4095 * 255))
-    mixed = read_dataset(folders_of(tmp_path / "mixed", [encoded(Image.fromarray(n)) for n in (dark, bright)], ".png"), "mine")
+    mixed = read_dataset(
+        folders_of(tmp_path / "mixed", [encoded(Image.fromarray(n)) for n in (dark, bright)], ".png"), "mine"
+    )
     assert int(mixed.train.images[0].max()) == 15, "one dark image among others is dark"
     assert mixed.found and "of 16 bits were scaled to 8" in mixed.found.notes[0]
 
@@ -217,11 +267,15 @@ def test_orientation_is_heeded_in_every_kind_that_has_one(kind: str) -> None:
     wide = np.asarray(Image.fromarray(COLOURS[:, :4]).resize((24, 16), Image.Resampling.NEAREST))
     exif = Image.Exif()
     exif[0x0112] = 6
-    options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    options: dict[str, object] = (
+        {"lossless": True} if kind == "WEBP" else {"quality": 100, "subsampling": 0} if kind == "JPEG" else {}
+    )
     raw = encoded(Image.fromarray(wide), kind, exif=exif, **options)
     assert np.abs(shown(raw).astype(int) - np.rot90(wide, -1)).max() <= (60 if kind == "JPEG" else 0)
     as_it_lies = shown(raw, Reading(ignore_exif=True))
-    assert np.array_equal(as_it_lies, np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))), "what ImageFolder gives"
+    assert np.array_equal(as_it_lies, np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"))), (
+        "what ImageFolder gives"
+    )
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -234,10 +288,18 @@ def test_an_orientation_that_is_none_turns_nothing(orientation: int) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "WEBP", "PNG"])
 def test_of_several_frames_the_first_is_taken_and_said(kind: str) -> None:
     frames = [Image.fromarray(np.full((6, 6, 3), shade, np.uint8)) for shade in (40, 90, 200)]
-    raw = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **({"lossless": True} if kind == "WEBP" else {}))
+    raw = encoded(
+        frames[0],
+        kind,
+        save_all=True,
+        append_images=frames[1:],
+        **({"lossless": True} if kind == "WEBP" else {}),
+    )
     met = Met()
     assert (shown(raw, met=met) == 40).all()
-    assert found(met, "").notes == ("1 of 1 images hold several frames; the first of each is taken, as common loaders do",)
+    assert found(met, "").notes == (
+        "1 of 1 images hold several frames; the first of each is taken, as common loaders do",
+    )
 
 
 def test_a_truncated_file_of_every_kind_is_refused() -> None:
@@ -250,7 +312,12 @@ def test_a_truncated_file_of_every_kind_is_refused() -> None:
 def test_an_image_bomb_is_refused_before_it_is_decoded() -> None:
     side = 40_000
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    raw = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(10**6))) + chunk(b"IEND", b"")
+    raw = (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(10**6)))
+        + chunk(b"IEND", b"")
+    )
     refused(raw, "exceeds limit")
     text = PngImagePlugin.PngInfo()
     text.add_text("comment", "x" * 70_000_000, zip=True)
@@ -258,7 +325,8 @@ def test_an_image_bomb_is_refused_before_it_is_decoded() -> None:
 
 
 def test_files_that_run_programs_are_never_opened(tmp_path: Path) -> None:
-    script = f"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n({tmp_path}/x) (w) file closefile\nshowpage\n".encode()
+    header = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n"
+    script = f"{header}({tmp_path}/x) (w) file closefile\nshowpage\n".encode()
     refused(script, "not a readable image .none of PNG, JPEG")
     refused(b"junk", "not a readable image .none of PNG")
     assert not (tmp_path / "x").exists()
@@ -266,9 +334,12 @@ def test_files_that_run_programs_are_never_opened(tmp_path: Path) -> None:
 
 def test_grey_and_coloured_on_request_by_pillows_rule() -> None:
     assert np.array_equal(
-        shown(encoded(Image.fromarray(COLOURS)), Reading(colour="grey")), np.asarray(Image.fromarray(COLOURS).convert("L"))
+        shown(encoded(Image.fromarray(COLOURS)), Reading(colour="grey")),
+        np.asarray(Image.fromarray(COLOURS).convert("L")),
     )
-    assert np.array_equal(shown(encoded(Image.fromarray(GREY)), Reading(colour="rgb")), GREY[..., None].repeat(3, 2))
+    assert np.array_equal(
+        shown(encoded(Image.fromarray(GREY)), Reading(colour="rgb")), GREY[..., None].repeat(3, 2)
+    )
 
 
 def test_grey_train_and_coloured_test_are_both_coloured_and_it_is_said(tmp_path: Path) -> None:
@@ -277,5 +348,8 @@ def test_grey_train_and_coloured_test_are_both_coloured_and_it_is_said(tmp_path:
         (tmp_path / part / "a" / "0.png").write_bytes(encoded(Image.fromarray(image)))
     data = read_dataset(tmp_path, "mine")
     assert np.array_equal(data.train.images[0].numpy(), GREY[None].repeat(3, 0)) and data.found
-    expected = "images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey"
+    expected = (
+        "images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey"
+        " makes all grey"
+    )
     assert data.found.notes == (expected,)

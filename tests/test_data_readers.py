@@ -42,13 +42,20 @@ def parquet_files(folder: Path, parts: Parts = PARTS) -> Path:
 def parquet_shards(folder: Path, parts: Parts = PARTS) -> Path:
     for part, images, labels in parts:
         for i, rows in enumerate(np.array_split(np.arange(len(images)), 2)):
-            write_parquet(folder / part / f"{i:05}.parquet", [png(images[j]) for j in rows], labels[rows].tolist(), HF)
+            write_parquet(
+                folder / part / f"{i:05}.parquet", [png(images[j]) for j in rows], labels[rows].tolist(), HF
+            )
     return folder
 
 
 def npz_files(folder: Path, parts: Parts = PARTS) -> Path:
     for part, images, labels in parts:
-        np.savez(folder / f"{part}.npz", images=images[:, 0], labels=labels, classes=np.array(["ant", "bee", "cat"]))
+        np.savez(
+            folder / f"{part}.npz",
+            images=images[:, 0],
+            labels=labels,
+            classes=np.array(["ant", "bee", "cat"]),
+        )
     return folder
 
 
@@ -64,11 +71,20 @@ def gzipped_idx(folder: Path, parts: Parts = PARTS) -> Path:
     return folder
 
 
-FORMATS: list[Callable[..., Path]] = [class_folders, parquet_files, parquet_shards, npz_files, idx_files, gzipped_idx]
+FORMATS: list[Callable[..., Path]] = [
+    class_folders,
+    parquet_files,
+    parquet_shards,
+    npz_files,
+    idx_files,
+    gzipped_idx,
+]
 
 
 def rows(part: ImageSet) -> list[tuple[int, bytes]]:
-    return sorted((int(label), image.numpy().tobytes()) for image, label in zip(part.images, part.labels, strict=True))
+    return sorted(
+        (int(label), image.numpy().tobytes()) for image, label in zip(part.images, part.labels, strict=True)
+    )
 
 
 @pytest.mark.parametrize("write", FORMATS)
@@ -133,7 +149,9 @@ def refused(folder: Path, *expected: str) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", str(tmp_path / "nowhere"), "is not a folder", "expected one with train and test")
+    refused(
+        tmp_path / "nowhere", str(tmp_path / "nowhere"), "is not a folder", "expected one with train and test"
+    )
 
 
 def test_nothing_usable_lists_what_is_there_and_what_is_read(tmp_path: Path) -> None:
@@ -214,7 +232,11 @@ def test_digest_sees_every_pixel_and_label() -> None:
 
     one = TRAIN.copy()
     one[3, 0, 2, 2] ^= 1
-    digests = {dataset(TRAIN, TRAIN_LABELS).digest, dataset(one, TRAIN_LABELS).digest, dataset(TRAIN, TRAIN_LABELS[::-1].copy()).digest}
+    digests = {
+        dataset(TRAIN, TRAIN_LABELS).digest,
+        dataset(one, TRAIN_LABELS).digest,
+        dataset(TRAIN, TRAIN_LABELS[::-1].copy()).digest,
+    }
     assert len(digests) == 3
     assert dataset(TRAIN.copy(), TRAIN_LABELS).digest in digests
 

@@ -1,6 +1,8 @@
-"""Finding a dataset: the user's folder alone, or the cache, a download and, for Fashion-MNIST, the Debian package in turn.
+"""Finding a dataset: the user's folder alone, or the cache, a download and, for
+Fashion-MNIST, the Debian package in turn.
 
-No network: torchvision downloads from a server in this process, apt and CIFAR-10's archive come from a folder.
+No network: torchvision downloads from a server in this process, apt and CIFAR-10's archive
+come from a folder.
 """
 
 import functools
@@ -91,12 +93,18 @@ def test_digits_are_split_not_shared(digits: Dataset) -> None:
         for image, label in zip(*vars(part).values(), strict=True)
     }
     bunch = source()
-    expected = {((i * 255 / 16).round().astype("uint8").tobytes(), int(y)) for i, y in zip(bunch.images, bunch.target, strict=True)}
+    expected = {
+        ((i * 255 / 16).round().astype("uint8").tobytes(), int(y))
+        for i, y in zip(bunch.images, bunch.target, strict=True)
+    }
     assert pairs == expected
 
 
 def test_unknown_name_lists_the_known_and_the_way_out() -> None:
-    with pytest.raises(ConfigError, match=r"unknown dataset 'svhn'; known: digits, .*cifar10.*; or give your own with --data FOLDER"):
+    with pytest.raises(
+        ConfigError,
+        match=r"unknown dataset 'svhn'; known: digits, .*cifar10.*; or give your own with --data FOLDER",
+    ):
         resolve("svhn")
 
 
@@ -117,7 +125,9 @@ def test_a_given_folder_is_read_and_nothing_else_tried(tmp_path: Path) -> None:
         ({"XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/zooaudit"),
     ],
 )
-def test_where_the_cache_is(variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_cache_is(
+    variables: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ZOOAUDIT_CACHE", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -164,28 +174,46 @@ def test_a_corrupt_download_is_thrown_away(served: Path, tmp_path: Path) -> None
         path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(DatasetUnavailableError) as caught:
         resolve("fashion-mnist", cache=tmp_path / "cache")
-    for text in ("cache: ", "does not exist", "torchvision's download: ", "Debian package: no apt-get", "--data FOLDER"):
+    for text in (
+        "cache: ",
+        "does not exist",
+        "torchvision's download: ",
+        "Debian package: no apt-get",
+        "--data FOLDER",
+    ):
         assert text in str(caught.value), str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.fixture
 def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A Debian repository in a folder, the only one that apt knows; it holds the package with the four files."""
+    """A Debian repository in a folder, the only one that apt knows; it holds the package
+    with the four files."""
     root = tmp_path / "package"
     write_fashion(root / "usr" / "share" / "datasets" / "fashion-mnist")
     (root / "DEBIAN").mkdir()
-    control = f"Package: {DEBIAN_PACKAGE}\nVersion: 1\nArchitecture: all\nMaintainer: nobody <n@example.org>\nDescription: test\n"
+    control = (
+        f"Package: {DEBIAN_PACKAGE}\nVersion: 1\nArchitecture: all\nMaintainer: nobody"
+        " <n@example.org>\nDescription: test\n"
+    )
     (root / "DEBIAN" / "control").write_text(control)
     repository = tmp_path / "repository"
     repository.mkdir()
     package = repository / f"{DEBIAN_PACKAGE}_1_all.deb"
-    subprocess.run(["dpkg-deb", "--build", "-Znone", str(root), str(package)], check=True, capture_output=True)
+    subprocess.run(
+        ["dpkg-deb", "--build", "-Znone", str(root), str(package)], check=True, capture_output=True
+    )
     sha = hashlib.sha256(package.read_bytes()).hexdigest()
-    (repository / "Packages").write_text(f"{control}Filename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {sha}\n")
+    (repository / "Packages").write_text(
+        f"{control}Filename: ./{package.name}\nSize: {package.stat().st_size}\nSHA256: {sha}\n"
+    )
     (tmp_path / "sources.list").write_text(f"deb [trusted=yes] file:{repository} ./\n")
     (tmp_path / "lists" / "partial").mkdir(parents=True)
-    settings = {"Dir::Etc::sourcelist": tmp_path / "sources.list", "Dir::Etc::sourceparts": "-", "Dir::State::lists": tmp_path / "lists"}
+    settings = {
+        "Dir::Etc::sourcelist": tmp_path / "sources.list",
+        "Dir::Etc::sourceparts": "-",
+        "Dir::State::lists": tmp_path / "lists",
+    }
     (tmp_path / "apt.conf").write_text("".join(f'{name} "{value}";\n' for name, value in settings.items()))
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     return repository
@@ -205,7 +233,12 @@ def test_nothing_anywhere_lists_what_was_tried(debian: Path, tmp_path: Path) -> 
     (debian / "Packages").write_text("")
     with pytest.raises(DatasetUnavailableError) as caught:
         resolve("fashion-mnist", cache=tmp_path / "cache")
-    for text in ("cache: ", "torchvision's download: ", f"Debian package: apt-get download {DEBIAN_PACKAGE}", "--data FOLDER"):
+    for text in (
+        "cache: ",
+        "torchvision's download: ",
+        f"Debian package: apt-get download {DEBIAN_PACKAGE}",
+        "--data FOLDER",
+    ):
         assert text in str(caught.value), str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -234,7 +267,9 @@ def authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
 
 
 @pytest.mark.usefixtures("authors")
-def test_cifar_is_downloaded_in_its_binary_version_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cifar_is_downloaded_in_its_binary_version_and_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = Said()
     data = resolve("cifar10", cache=tmp_path / "cache", say=said)
     assert (len(data.train), len(data.test), data.classes[0]) == (15, 3, "airplane")
@@ -250,9 +285,14 @@ def test_cifar_is_downloaded_in_its_binary_version_and_kept(tmp_path: Path, monk
 
 
 @pytest.mark.usefixtures("authors")
-def test_a_download_with_another_checksum_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_with_another_checksum_is_thrown_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cifar, "MD5", "0" * 32)
-    with pytest.raises(DatasetUnavailableError, match=rf"has MD5 [0-9a-f]{{32}}; expected {'0' * 32}: the download is damaged"):
+    with pytest.raises(
+        DatasetUnavailableError,
+        match=rf"has MD5 [0-9a-f]{{32}}; expected {'0' * 32}: the download is damaged",
+    ):
         resolve("cifar10", cache=tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
@@ -261,7 +301,15 @@ def test_no_cifar_anywhere_says_what_would_do(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(cifar, "URL", "http://127.0.0.1:9/cifar-10-binary.tar.gz")
     with pytest.raises(DatasetUnavailableError) as caught:
         resolve("cifar10", cache=tmp_path / "cache")
-    for text in ("cache: ", "does not exist", "its authors' download: ", "binary version", "Parquet", "--data FOLDER", "never opened"):
+    for text in (
+        "cache: ",
+        "does not exist",
+        "its authors' download: ",
+        "binary version",
+        "Parquet",
+        "--data FOLDER",
+        "never opened",
+    ):
         assert text in str(caught.value), str(caught.value)
 
 
@@ -269,7 +317,13 @@ def test_tiny_imagenet_must_be_given(tmp_path: Path) -> None:
     for name in ("tiny-imagenet", "tiny-imagenet-50"):
         with pytest.raises(DatasetUnavailableError) as caught:
             resolve(name, cache=tmp_path / "cache")
-        for text in ("tiny-imagenet is not to be had here", "cache: ", "tiny-imagenet-200.zip", "Parquet", "--data FOLDER"):
+        for text in (
+            "tiny-imagenet is not to be had here",
+            "cache: ",
+            "tiny-imagenet-200.zip",
+            "Parquet",
+            "--data FOLDER",
+        ):
             assert text in str(caught.value), str(caught.value)
 
 
@@ -280,7 +334,11 @@ def test_a_subset_is_the_first_classes(given: str, tmp_path: Path) -> None:
     folder.mkdir()
     for part, count in (("train", 120), ("test", 60)):
         np.savez(folder / f"{part}.npz", images=pixels(count, channels=3), labels=labels[:count])
-    data = resolve("tiny-imagenet-50", folder) if given == "folder" else resolve("tiny-imagenet-50", cache=tmp_path)
+    data = (
+        resolve("tiny-imagenet-50", folder)
+        if given == "folder"
+        else resolve("tiny-imagenet-50", cache=tmp_path)
+    )
     assert (data.name, data.num_classes) == ("tiny-imagenet-50", 50)
     assert data.train.labels.tolist() == [*range(50), *range(50)]
     assert np.array_equal(data.train.images[50:].numpy(), pixels(120, channels=3)[60:110])

@@ -1,4 +1,5 @@
-"""Tables of path and label: CSV, TSV, JSON lines, with a header or without; every row is whole, every path leads to one file within."""
+"""Tables of path and label: CSV, TSV, JSON lines, with a header or without; every row is whole, every path
+leads to one file within."""
 
 import csv
 import json
@@ -63,14 +64,19 @@ def test_labels_that_are_numbers_stay_numbers(form: str, tmp_path: Path) -> None
 
 
 def test_json_lines_and_a_table_within_the_split(tmp_path: Path) -> None:
-    lines = [json.dumps({"file_name": f"img/{i}.png", "label": name, "more": {"x": 1}}) for i, name in enumerate(NAMES)]
+    lines = [
+        json.dumps({"file_name": f"img/{i}.png", "label": name, "more": {"x": 1}})
+        for i, name in enumerate(NAMES)
+    ]
     for part in ("train", "test"):
         (tmp_path / f"{part}.jsonl").write_text("\n".join(lines) + "\n\n")
     check(pictures(tmp_path))
     (tmp_path / "other").mkdir()
     for part in ("train", "validation"):
         place = (pictures(tmp_path / part) / "img").rename(tmp_path / "other" / part)
-        (place / "metadata.csv").write_text("file_name,label\n" + "".join(f"{i}.png,{n}\n" for i, n in enumerate(NAMES)))
+        (place / "metadata.csv").write_text(
+            "file_name,label\n" + "".join(f"{i}.png,{n}\n" for i, n in enumerate(NAMES))
+        )
     check(tmp_path / "other")
 
 
@@ -84,8 +90,17 @@ def test_paths_in_other_systems_spelling_and_beside_the_split(tmp_path: Path) ->
 
 def test_which_columns_where_names_do_not_tell(tmp_path: Path) -> None:
     folder = table(tmp_path, [["a", "b", "c"], *([f"img/{i}.png", "x", n] for i, n in enumerate(NAMES))])
-    refused(folder, "train.csv: has columns a, b, c, and none of them holds paths of images", "--image-column NAME")
-    refused(folder, "has columns b, c, and none of them holds labels", "--label-column NAME", reading=Reading(image_column="a"))
+    refused(
+        folder,
+        "train.csv: has columns a, b, c, and none of them holds paths of images",
+        "--image-column NAME",
+    )
+    refused(
+        folder,
+        "has columns b, c, and none of them holds labels",
+        "--label-column NAME",
+        reading=Reading(image_column="a"),
+    )
     check(folder, Reading(image_column="a", label_column="c"))
     check(folder, Reading(image_column="1", label_column="3"))
     refused(folder, "--label-column d is none of them", reading=Reading(image_column="a", label_column="d"))
@@ -117,7 +132,10 @@ def test_paths_never_lead_out(tmp_path: Path) -> None:
     outside.write_bytes(png(IMAGES[0]))
     for path in ("../secret.png", str(outside), "img/../../secret.png"):
         folder = table(tmp_path / "data", [["path", "label"], [path, "cat"], *rows()[2:]])
-        refused(folder, f"train.csv line 2: {path} leads out of {folder}; expected a path within it; --allow-outside")
+        refused(
+            folder,
+            f"train.csv line 2: {path} leads out of {folder}; expected a path within it; --allow-outside",
+        )
         check(folder, Reading(outside=True))
 
 

@@ -10,7 +10,17 @@ from scipy import stats
 from torch import Tensor, nn
 
 from tests.makers import Affine
-from zooaudit.baselines.dataset_inference import EXPOSED, LESSONS, LEVEL, NEEDED, NOISES, STEPS, Arbiter, blind_walk, welch
+from zooaudit.baselines.dataset_inference import (
+    EXPOSED,
+    LESSONS,
+    LEVEL,
+    NEEDED,
+    NOISES,
+    STEPS,
+    Arbiter,
+    blind_walk,
+    welch,
+)
 from zooaudit.data.images import to_unit
 from zooaudit.errors import ConfigError
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -65,7 +75,8 @@ def arbiter(victim: nn.Module, learnt: Pair) -> Arbiter:
 
 
 def test_a_walk_ends_where_plain_steps_end() -> None:
-    """Of a linear model on grey images, which leave room for uniform noise: what is wrong once stays wrong."""
+    """Of a linear model on grey images, which leave room for uniform noise: what is wrong
+    once stays wrong."""
     model, generator = Affine(), torch.Generator().manual_seed(4)
     images = 0.5 + 0.05 * torch.rand(20, 1, 4, 4, generator=generator)
     labels = model(images).argmax(1)
@@ -73,7 +84,9 @@ def test_a_walk_ends_where_plain_steps_end() -> None:
     found = blind_walk(box(model, 4).ask, images, labels, seed=7, starts=1)[:, 0]
     step = NOISES[0][0](images.shape, torch.Generator().manual_seed(7))
     for image, label, one, distance in zip(images, labels, step, found, strict=True):
-        ends = next((k for k in range(1, STEPS + 1) if model((image + k * one)[None]).argmax() != label), STEPS)
+        ends = next(
+            (k for k in range(1, STEPS + 1) if model((image + k * one)[None]).argmax() != label), STEPS
+        )
         assert float(distance) == pytest.approx(ends * float(one.abs().max()), rel=1e-4)
     assert (found[:3] < 0.0051).all(), "what is wrong already is at no distance"
     assert len(set(found.tolist())) > 5, "not all alike"
@@ -96,7 +109,9 @@ def test_a_walk_asks_few_questions() -> None:
 def test_noises_are_as_large_as_they_should_be() -> None:
     generator, shape = torch.Generator().manual_seed(0), torch.Size([200_000])
     uniform, gaussian, laplace = (noise(shape, generator) for noise, _ in NOISES)
-    assert float(uniform.abs().max()) <= 0.005 and float(uniform.abs().mean()) == pytest.approx(0.0025, rel=0.02)
+    assert float(uniform.abs().max()) <= 0.005 and float(uniform.abs().mean()) == pytest.approx(
+        0.0025, rel=0.02
+    )
     assert float(gaussian.std()) == pytest.approx(0.005, rel=0.02)
     assert float(laplace.abs().mean()) == pytest.approx(0.01, rel=0.02) and abs(float(laplace.mean())) < 2e-4
 
@@ -106,7 +121,9 @@ def test_who_learnt_the_images_is_told_from_who_did_not(arbiter: Arbiter, victim
     copy = remembering(drawn(1), 1)
     with torch.no_grad():
         for weight in copy.parameters():
-            weight.add_(0.05 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5)))
+            weight.add_(
+                0.05 * weight.std() * torch.randn(weight.shape, generator=torch.Generator().manual_seed(5))
+            )
     assert arbiter.p_value(box(copy).ask) < LEVEL
     assert arbiter.p_value(box(remembering(drawn(9), 4)).ask) > LEVEL
 

@@ -31,11 +31,15 @@ def test_affine_models_have_a_closed_form(norm: str) -> None:
         nearest = float((gaps / dual).min())
         assert float(length) == pytest.approx((1 + OVERSHOOT) * nearest, rel=0.02, abs=1e-4)
         if nearest > 1e-3:
-            assert int((gaps / dual).argmin()) == others.index(int(model((images + steps)[image : image + 1]).argmax()))
+            assert int((gaps / dual).argmin()) == others.index(
+                int(model((images + steps)[image : image + 1]).argmax())
+            )
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_a_network_agrees_with_the_textbook_image_by_image(norm: str, learnt: nn.Module, digits: Dataset) -> None:
+def test_a_network_agrees_with_the_textbook_image_by_image(
+    norm: str, learnt: nn.Module, digits: Dataset
+) -> None:
     images = to_unit(digits.test.images[:16])
     steps = deepfool(learnt, images, norm)  # type: ignore[arg-type]
     expected = torch.stack([textbook.deepfool(learnt, image, norm) for image in images])
@@ -43,7 +47,9 @@ def test_a_network_agrees_with_the_textbook_image_by_image(norm: str, learnt: nn
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_image_crosses_its_boundary_and_only_just(norm: str, learnt: nn.Module, digits: Dataset) -> None:
+def test_every_image_crosses_its_boundary_and_only_just(
+    norm: str, learnt: nn.Module, digits: Dataset
+) -> None:
     images = to_unit(digits.test.images[:100])
     steps = deepfool(learnt, images, norm)  # type: ignore[arg-type]
     labels = predict(learnt, images)
@@ -91,7 +97,9 @@ def test_a_model_without_gradient_is_survived() -> None:
 
 
 @pytest.mark.parametrize(("norm", "epsilon"), [("l2", 1.5), ("linf", 0.2)])
-def test_local_perturbations_have_the_uaps_norm(norm: str, epsilon: float, learnt: nn.Module, digits: Dataset) -> None:
+def test_local_perturbations_have_the_uaps_norm(
+    norm: str, epsilon: float, learnt: nn.Module, digits: Dataset
+) -> None:
     images = to_unit(digits.test.images[:40])
     local = local_perturbations(learnt, images, norm, epsilon)  # type: ignore[arg-type]
     assert local.shape == images.shape

@@ -17,13 +17,21 @@ IMAGES = torch.rand(6, 1, 12, 12, generator=torch.Generator().manual_seed(2))
 def test_temperature_keeps_labels_and_softens_or_sharpens(temperature: float) -> None:
     changed = tempered(ANSWERS, temperature)
     assert torch.equal(changed.argmax(1), ANSWERS.argmax(1))
-    assert ((changed.amax(1) <= ANSWERS.amax(1) + 1e-6) if temperature >= 1 else (changed.amax(1) >= ANSWERS.amax(1) - 1e-6)).all()
+    assert (
+        (changed.amax(1) <= ANSWERS.amax(1) + 1e-6)
+        if temperature >= 1
+        else (changed.amax(1) >= ANSWERS.amax(1) - 1e-6)
+    ).all()
     torch.testing.assert_close(tempered(changed, 1 / temperature), ANSWERS, atol=1e-4, rtol=1e-3)
 
 
 def test_noise_is_of_its_size_the_same_for_a_seed_and_independent_of_another() -> None:
     flat = torch.full((400, 5), 0.2)
-    first, again, other = noisy(flat, 0.02, 1) - flat, noisy(flat, 0.02, 1) - flat, noisy(flat, 0.02, 2) - flat
+    first, again, other = (
+        noisy(flat, 0.02, 1) - flat,
+        noisy(flat, 0.02, 1) - flat,
+        noisy(flat, 0.02, 2) - flat,
+    )
     assert torch.equal(first, again)
     assert 0.01 < first.std() < 0.03
     assert torch.corrcoef(torch.stack([first.flatten(), other.flatten()]))[0, 1].abs() < 0.1
@@ -41,12 +49,19 @@ def test_blur_and_jpeg_lose_detail_and_keep_the_image() -> None:
 @pytest.mark.parametrize("defence", DEFENCES, ids=lambda d: d.name)
 def test_every_defence_gives_images_and_answers(defence: object) -> None:
     questions, answers = defence.questions(IMAGES), defence.answers(ANSWERS, 3)  # type: ignore[attr-defined]
-    assert questions.shape == IMAGES.shape and questions.dtype == torch.float32 and questions.min() >= 0 and questions.max() <= 1
+    assert (
+        questions.shape == IMAGES.shape
+        and questions.dtype == torch.float32
+        and questions.min() >= 0
+        and questions.max() <= 1
+    )
     check_answers(answers.view(1, 12, 1, 5), (1, 12, 1, 5))
 
 
 def test_the_first_is_none() -> None:
-    assert torch.equal(DEFENCES[0].answers(ANSWERS, 3), ANSWERS) and torch.equal(DEFENCES[0].questions(IMAGES), IMAGES)
+    assert torch.equal(DEFENCES[0].answers(ANSWERS, 3), ANSWERS) and torch.equal(
+        DEFENCES[0].questions(IMAGES), IMAGES
+    )
     assert len({d.name for d in DEFENCES}) == len(DEFENCES)
 
 

@@ -49,7 +49,9 @@ def test_what_is_told_are_probabilities_others_than_the_victims_and_the_same_eac
 
 
 @pytest.mark.parametrize(("defence", "least"), [("reverse-sigmoid", 0.95), ("mad-argmax", 1.0)])
-def test_the_likeliest_class_stays_where_that_is_promised(defence: Defence, least: float, learnt: nn.Module, images: Tensor) -> None:
+def test_the_likeliest_class_stays_where_that_is_promised(
+    defence: Defence, least: float, learnt: nn.Module, images: Tensor
+) -> None:
     true, output = answers_of(learnt, images, defence=defence)
     assert float((true.argmax(1) == output.argmax(1)).float().mean()) >= least
 
@@ -63,7 +65,9 @@ def test_within_its_budget_an_answer_leads_farther_astray_than_chance_does(
     result = mad(true, surrogate, budget, keep_label)
     moved = (result - true).abs().sum(1)
     assert float(moved.max()) <= budget + 1e-5
-    assert float(deviation(surrogate, true, result).mean()) > 1.2 * float(deviation(surrogate, true, by_chance(true, moved)).mean())
+    assert float(deviation(surrogate, true, result).mean()) > 1.2 * float(
+        deviation(surrogate, true, by_chance(true, moved)).mean()
+    )
     wider = mad(true, surrogate, min(2.0, 2 * budget), keep_label)
     assert bool((deviation(surrogate, true, wider) >= deviation(surrogate, true, result) - 1e-3).all())
 
@@ -86,7 +90,10 @@ def test_the_angle_is_that_of_the_last_layers_gradients() -> None:
         loss = nn.functional.cross_entropy(layer(seen[i : i + 1]), target[i : i + 1])
         return torch.autograd.grad(loss, layer.weight)[0].flatten()
 
-    expected = [torch.nn.functional.cosine_similarity(gradient(i, true), gradient(i, output), dim=0).acos() for i in range(3)]
+    expected = [
+        torch.nn.functional.cosine_similarity(gradient(i, true), gradient(i, output), dim=0).acos()
+        for i in range(3)
+    ]
     torch.testing.assert_close(deviation(layer(seen).softmax(1), true, output), torch.stack(expected))
 
 
@@ -110,7 +117,9 @@ def test_reverse_sigmoid_is_the_papers_formula() -> None:
     assert bool(torch.isfinite(sure).all()) and sure.argmax() == 0
 
 
-def test_many_classes_are_turned_in_parts(monkeypatch: pytest.MonkeyPatch, learnt: nn.Module, images: Tensor) -> None:
+def test_many_classes_are_turned_in_parts(
+    monkeypatch: pytest.MonkeyPatch, learnt: nn.Module, images: Tensor
+) -> None:
     true, surrogate = TorchBlackBox(learnt, 10).ask(images), beginner(images, 10)
     whole = mad(true, surrogate, 1.0, True)
     monkeypatch.setattr(defending, "NUMBERS_AT_ONCE", 700)
@@ -119,10 +128,18 @@ def test_many_classes_are_turned_in_parts(monkeypatch: pytest.MonkeyPatch, learn
 
 @pytest.mark.parametrize("labels", ["soft", "hard", "top-3", "rounded-2"])
 @pytest.mark.parametrize("defence", REAL)
-def test_labels_are_told_of_what_the_defence_leaves(defence: Defence, labels: Any, learnt: nn.Module, digits: Dataset) -> None:
+def test_labels_are_told_of_what_the_defence_leaves(
+    defence: Defence, labels: Any, learnt: nn.Module, digits: Dataset
+) -> None:
     config = ExtractConfig("distill", labels, seed_size=60, defence=defence)
     rounds: list[Tensor] = []
-    extract(learnt, TorchBlackBox(learnt, 10), digits.test.images[:60], config, lambda _, targets, *__: rounds.append(targets))
+    extract(
+        learnt,
+        TorchBlackBox(learnt, 10),
+        digits.test.images[:60],
+        config,
+        lambda _, targets, *__: rounds.append(targets),
+    )
     _, left = answers_of(learnt, to_unit(digits.test.images[:60]), defence=defence)
     if labels == "hard":
         assert torch.equal(rounds[0], left.argmax(1))
@@ -131,10 +148,14 @@ def test_labels_are_told_of_what_the_defence_leaves(defence: Defence, labels: An
         torch.testing.assert_close(rounds[0], result / result.sum(1, keepdim=True))
 
 
-def test_a_data_free_thief_is_told_no_more(learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_data_free_thief_is_told_no_more(
+    learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """DFME asks the victim itself, not through ``ask``."""
     seen: list[Tensor] = []
-    monkeypatch.setattr(defending, "reverse_sigmoid", lambda answers: (seen.append(answers), reverse_sigmoid(answers))[1])
+    monkeypatch.setattr(
+        defending, "reverse_sigmoid", lambda answers: (seen.append(answers), reverse_sigmoid(answers))[1]
+    )
     config = ExtractConfig("dfme", queries=140, defence="reverse-sigmoid")
     box = TorchBlackBox(learnt, 10)
     extract(Affine10(), box, digits.test.images[:1], config, lambda *_: None)
@@ -150,12 +171,16 @@ class Affine10(nn.Module):
         return self.linear(x.flatten(1))
 
 
-def test_a_thief_of_a_victim_that_poisons_its_answers_learns_less(built: BuiltModel, learnt: nn.Module, digits: Dataset) -> None:
+def test_a_thief_of_a_victim_that_poisons_its_answers_learns_less(
+    built: BuiltModel, learnt: nn.Module, digits: Dataset
+) -> None:
     rates = {}
     for defence in ("none", "mad"):
         attack = ExtractConfig("distill", seed_size=500, final_epochs=15, defence=defence)  # type: ignore[arg-type]
         record = build(
-            extracted_spec(digits, built.spec, extraction=attack, optimiser="adam"), digits, Parent(learnt, built.record.accuracy)
+            extracted_spec(digits, built.spec, extraction=attack, optimiser="adam"),
+            digits,
+            Parent(learnt, built.record.accuracy),
         )
         assert record.record.queries == 500
         rates[defence] = record.record.recovery_rate or 0.0
@@ -165,17 +190,25 @@ def test_a_thief_of_a_victim_that_poisons_its_answers_learns_less(built: BuiltMo
 def test_a_victim_without_a_defence_is_asked_itself(learnt: nn.Module, digits: Dataset) -> None:
     box = TorchBlackBox(learnt, 10)
     assert defended(box, ExtractConfig()) is box
-    thief = Thief(defended(box, ExtractConfig()), digits.test.images[:5], ExtractConfig(), lambda *_: None, "float32", 0)
-    torch.testing.assert_close(thief.ask(digits.test.images[:5]), answers_of(learnt, to_unit(digits.test.images[:5]))[0])
+    thief = Thief(
+        defended(box, ExtractConfig()), digits.test.images[:5], ExtractConfig(), lambda *_: None, "float32", 0
+    )
+    torch.testing.assert_close(
+        thief.ask(digits.test.images[:5]), answers_of(learnt, to_unit(digits.test.images[:5]))[0]
+    )
 
 
 def test_a_defence_makes_another_model_and_none_keeps_the_id(digits: Dataset) -> None:
     victim = trained_spec(digits)
-    plain, poisoned = (extracted_spec(digits, victim, extraction=ExtractConfig(defence=d)) for d in ("none", "mad"))
+    plain, poisoned = (
+        extracted_spec(digits, victim, extraction=ExtractConfig(defence=d)) for d in ("none", "mad")
+    )
     assert plain.id == extracted_spec(digits, victim, extraction=ExtractConfig()).id != poisoned.id
     assert not {"defence", "defence_budget"} & plain.to_json()["extraction"].keys()
     assert ModelSpec.from_json(poisoned.to_json()) == poisoned
-    assert way(poisoned) == "cloudleak, soft labels, against mad of 1" and way(plain) == "cloudleak, soft labels"
+    assert (
+        way(poisoned) == "cloudleak, soft labels, against mad of 1" and way(plain) == "cloudleak, soft labels"
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,7 +216,10 @@ def test_a_defence_makes_another_model_and_none_keeps_the_id(digits: Dataset) ->
     [
         ({"defence": "rounding"}, "defence is 'rounding'; expected none, reverse-sigmoid, mad"),
         ({"defence": "mad", "defence_budget": 2.5}, r"defence_budget is 2.5; expected a number in \(0, 2\]"),
-        ({"defence": "reverse-sigmoid", "defence_budget": 0.5}, "only the defences mad and mad-argmax have a budget"),
+        (
+            {"defence": "reverse-sigmoid", "defence_budget": 0.5},
+            "only the defences mad and mad-argmax have a budget",
+        ),
     ],
 )
 def test_what_is_no_defence_is_refused(wrong: dict[str, Any], says: str) -> None:

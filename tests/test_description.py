@@ -37,11 +37,17 @@ def api(place: Place) -> dict[str, Any]:
 
 
 def operations(api: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    return [(path, method, operation) for path, methods in api["paths"].items() for method, operation in methods.items()]
+    return [
+        (path, method, operation)
+        for path, methods in api["paths"].items()
+        for method, operation in methods.items()
+    ]
 
 
 def test_every_reference_leads_somewhere(api: dict[str, Any]) -> None:
-    for ref in set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(api))) | set(re.findall(r'"(#/components/[^"]+)"', json.dumps(api))):
+    for ref in set(re.findall(r'"\$ref": "([^"]+)"', json.dumps(api))) | set(
+        re.findall(r'"(#/components/[^"]+)"', json.dumps(api))
+    ):
         found: Any = api
         for step in ref.removeprefix("#/").split("/"):
             found = found[step]
@@ -61,28 +67,40 @@ def test_every_operation_has_a_key_a_tag_a_name_and_named_refusals(api: dict[str
         assert ({"401", "403", "429"} <= set(refusals)) == bool(operation["security"])
         assert ("415" in refusals) == ("requestBody" in operation)
     for refusal in api["components"]["responses"].values():
-        assert refusal["content"] == {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+        assert refusal["content"] == {
+            "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
+        }
 
 
-def test_the_scope_that_an_operation_states_is_the_one_that_it_needs(api: dict[str, Any], place: Place) -> None:
+def test_the_scope_that_an_operation_states_is_the_one_that_it_needs(
+    api: dict[str, Any], place: Place
+) -> None:
     for path, method, operation in operations(api):
         scopes = [scope for needed in operation["security"] for scope in needed["key"]]
         at = re.sub(r"\{\w+\}", place.id, path)
         for other in {"score", "read"}.difference(scopes) if scopes else ():
             problem(place.ask(at, other, method=method.upper()), 403, f"scope {' or '.join(scopes)}")
         for scope in scopes:
-            assert place.ask(at, scope, method=method.upper()).status_code != 403 or path == "/kits/{id_}/model", (path, scope)
+            assert (
+                place.ask(at, scope, method=method.upper()).status_code != 403 or path == "/kits/{id_}/model"
+            ), (path, scope)
 
 
 def test_enums_are_named(api: dict[str, Any]) -> None:
     schemas = api["components"]["schemas"]
-    assert schemas["Audit"]["properties"]["state"]["enum"] == ["queued", "running", "done", "failed", "cancelled"]
+    assert schemas["Audit"]["properties"]["state"]["enum"] == [
+        "queued",
+        "running",
+        "done",
+        "failed",
+        "cancelled",
+    ]
     assert schemas["TwinVerdict"]["properties"]["decision"]["enum"] == ["stolen", "not shown", "cannot tell"]
     assert schemas["PaperVerdict"]["properties"]["decision"]["enum"] == ["piracy", "inconclusive"]
     suspect = schemas["Suspect"]["anyOf"][1]
-    assert suspect["discriminator"]["propertyName"] == "protocol" and tuple(sorted(suspect["discriminator"]["mapping"])) == tuple(
-        sorted(PROTOCOLS)
-    )
+    assert suspect["discriminator"]["propertyName"] == "protocol" and tuple(
+        sorted(suspect["discriminator"]["mapping"])
+    ) == tuple(sorted(PROTOCOLS))
 
 
 SETTINGS = {f.name: f for owner in (Remote, Wire, Naming) for f in fields(owner)}
@@ -90,7 +108,8 @@ USUAL: dict[str, dict[str, Any]] = {"template": {"request": {"x": "$images"}}}
 
 
 def test_suspects_are_described_by_the_settings_that_there_are() -> None:
-    """A setting that is new to the parser is in the description too, and the other way round; with the same defaults and bounds."""
+    """A setting that is new to the parser is in the description too, and the other way
+    round; with the same defaults and bounds."""
     own = set(SETTINGS) - {"wire", "naming", "signing", "said", *NOT_OURS}
     assert {name for kind in KINDS.values() for name in kind.model_fields} == own
     assert set(AddressSuspect.model_fields) < own and "protocol" not in AddressSuspect.model_fields
@@ -103,7 +122,9 @@ def test_suspects_are_described_by_the_settings_that_there_are() -> None:
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_setting_that_a_kind_has_no_use_for_is_refused(protocol: str, place: Place, stranger: Stranger) -> None:
+def test_a_setting_that_a_kind_has_no_use_for_is_refused(
+    protocol: str, place: Place, stranger: Stranger
+) -> None:
     used = set(KINDS[protocol].model_fields)
     own = {"url": stranger.url + "/ask", "protocol": protocol, **USUAL.get(protocol, {})}
     refuse_idle(remote_of(own, CLASSES), own)
@@ -134,9 +155,16 @@ def test_a_setting_that_a_kind_has_no_use_for_is_refused(protocol: str, place: P
 
 
 def test_no_setting_has_a_default_that_a_generated_client_would_send(api: dict[str, Any]) -> None:
-    """What is said of a suspect is held against what it tells of itself, and the layout's default is the protocol's."""
+    """What is said of a suspect is held against what it tells of itself, and the layout's
+    default is the protocol's."""
     schemas = api["components"]["schemas"]
-    assert [(k, n) for k, s in schemas.items() if k.endswith("Suspect") for n, p in s.get("properties", {}).items() if "default" in p] == []
+    assert [
+        (k, n)
+        for k, s in schemas.items()
+        if k.endswith("Suspect")
+        for n, p in s.get("properties", {}).items()
+        if "default" in p
+    ] == []
 
 
 def test_head_is_get_without_a_body(place: Place) -> None:
@@ -153,9 +181,13 @@ def test_head_is_get_without_a_body(place: Place) -> None:
         got, head = place.ask(path, "all"), place.ask(path, "all", method="HEAD")
         assert (head.status_code, head.content) == (200, b""), path
         assert (
-            head.headers["Content-Length"] == got.headers["Content-Length"] and head.headers["Content-Type"] == got.headers["Content-Type"]
+            head.headers["Content-Length"] == got.headers["Content-Length"]
+            and head.headers["Content-Type"] == got.headers["Content-Type"]
         )
-    assert (place.ask("/kits", "", method="HEAD").status_code, place.ask("/kits/none", "all", method="HEAD").status_code) == (401, 404)
+    assert (
+        place.ask("/kits", "", method="HEAD").status_code,
+        place.ask("/kits/none", "all", method="HEAD").status_code,
+    ) == (401, 404)
 
 
 def test_a_method_that_a_path_has_not_says_which_it_has(place: Place) -> None:
@@ -184,7 +216,10 @@ def test_no_answer_is_kept_or_taken_for_something_else(place: Place, stranger: S
         headers = place.ask(path, "all").headers
         assert (headers["X-Content-Type-Options"], headers["Cache-Control"]) == ("nosniff", "no-store"), path
     for refused in (place.ask("/kits", ""), place.ask("/kits", "all", method="PUT"), submitted(place, {})):
-        assert (refused.headers["X-Content-Type-Options"], refused.headers["Cache-Control"]) == ("nosniff", "no-store")
+        assert (refused.headers["X-Content-Type-Options"], refused.headers["Cache-Control"]) == (
+            "nosniff",
+            "no-store",
+        )
     assert place.ask("/", "").headers["Cache-Control"] == "no-cache", "the console says so itself"
 
 
@@ -208,7 +243,9 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
         place = Place(client, make_kit(), ids[0], {"all": "k"}, tmp_path)
         found = pages(place, "/kits", "kits", 2)
         assert [[k["id"] for k in page] for page in found] == [ids[:2], ids[2:4], ids[4:]]
-        assert pages(place, "/reports", "reports", 3) == [["a", "b", "c"]] and pages(place, "/reports", "reports", 1) == [
+        assert pages(place, "/reports", "reports", 3) == [["a", "b", "c"]] and pages(
+            place, "/reports", "reports", 1
+        ) == [
             ["a"],
             ["b"],
             ["c"],
@@ -222,7 +259,10 @@ def test_lists_come_in_pages(tmp_path: Path) -> None:
 
 def test_audits_come_in_pages_and_none_is_left_out(tmp_path: Path) -> None:
     records = AuditRecords(tmp_path / "a.sqlite")
-    ids = [records.enter("me" if i % 3 else "you", "k", {"suspect": {"url": "http://a/infer"}}) for i in range(10)]
+    ids = [
+        records.enter("me" if i % 3 else "you", "k", {"suspect": {"url": "http://a/infer"}})
+        for i in range(10)
+    ]
     for i in (1, 4, 5):
         records.note(ids[i], state="done", result=None)
     expected = [ids[i] for i in (8, 7, 2)] + [ids[i] for i in (5, 4, 1)]
@@ -246,9 +286,18 @@ def test_audits_come_in_pages_and_none_is_left_out(tmp_path: Path) -> None:
 
 def test_audits_are_asked_for_by_state_and_limit(place: Place, stranger: Stranger) -> None:
     for i in range(3):
-        ended(place, submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0 + i / 1e6}).json()["id"])
+        ended(
+            place,
+            submitted(place, {"url": stranger.url + "/v2/models/m/infer", "scale": 1.0 + i / 1e6}).json()[
+                "id"
+            ],
+        )
     done = [a["id"] for a in place.ask("/audits?state=done", "audit").json()["audits"]]
-    assert len(done) >= 3 and [a["id"] for page in pages(place, "/audits?state=done", "audits", 1, "audit") for a in page] == done
+    assert (
+        len(done) >= 3
+        and [a["id"] for page in pages(place, "/audits?state=done", "audits", 1, "audit") for a in page]
+        == done
+    )
     assert place.ask("/audits?state=queued", "audit").json() == {"audits": [], "next": None}
     problem(place.ask("/audits?state=finished", "audit"), 422, "queued", "cancelled")
     problem(place.ask("/audits?cursor=WyJhIl0", "audit"), 422, "cursor")

@@ -68,7 +68,9 @@ def same_label(first: nn.Module, second: nn.Module) -> float:
 def test_few_questions_and_labels_alone_are_enough(labels: str) -> None:
     thief, box = stolen(6000, labels)
     assert 5800 <= box.queries <= 6000
-    assert same_label(thief, Linear(seed=1)) > 0.5 > 0.35 > same_label(ignorant(), Linear(seed=1)), "a quarter is chance"
+    assert same_label(thief, Linear(seed=1)) > 0.5 > 0.35 > same_label(ignorant(), Linear(seed=1)), (
+        "a quarter is chance"
+    )
 
 
 @pytest.mark.parametrize("queries", [100, 101, 1023, 1025, 2047])
@@ -88,13 +90,21 @@ def test_questions_are_images_as_a_service_is_sent() -> None:
 def test_the_same_seed_steals_the_same_and_another_asks_others() -> None:
     (first, a), (again, b), (_, c) = stolen(300), stolen(300), stolen(300, seed=1)
     assert torch.equal(first.linear.weight, again.linear.weight)
-    assert torch.equal(torch.cat(a.asked), torch.cat(b.asked)) and not torch.equal(torch.cat(a.asked), torch.cat(c.asked))
+    assert torch.equal(torch.cat(a.asked), torch.cat(b.asked)) and not torch.equal(
+        torch.cat(a.asked), torch.cat(c.asked)
+    )
 
 
 @pytest.mark.usefixtures("same_global_rng")
 def test_an_attack_leaves_the_global_generator_alone(learnt: nn.Module, digits: Dataset) -> None:
     substitute = copy.deepcopy(learnt).requires_grad_(True)
-    extract(substitute, TorchBlackBox(learnt, 10), digits.test.images[:1], ExtractConfig("disguide", queries=100), lambda *_: None)
+    extract(
+        substitute,
+        TorchBlackBox(learnt, 10),
+        digits.test.images[:1],
+        ExtractConfig("disguide", queries=100),
+        lambda *_: None,
+    )
 
 
 def test_dropout_is_drawn_from_the_seed(digits: Dataset, learnt: nn.Module) -> None:
@@ -103,7 +113,13 @@ def test_dropout_is_drawn_from_the_seed(digits: Dataset, learnt: nn.Module) -> N
         with seeded(5, torch.device("cpu")):
             substitute = build_architecture("E", shape_of(digits))
         torch.manual_seed(noise)
-        extract(substitute, TorchBlackBox(learnt, 10), digits.test.images[:1], ExtractConfig("disguide", queries=100), lambda *_: None)
+        extract(
+            substitute,
+            TorchBlackBox(learnt, 10),
+            digits.test.images[:1],
+            ExtractConfig("disguide", queries=100),
+            lambda *_: None,
+        )
         made.append(substitute.head.weight)
     assert torch.equal(*made)
 
@@ -114,7 +130,9 @@ def test_the_generator_goes_where_the_substitutes_disagree() -> None:
     with seeded(0, torch.device("cpu")):
         generator, noise = Generator((1, 4, 4)), torch.randn(128, 64)
     optimiser = torch.optim.Adam(generator.parameters(), 5e-3)
-    before, *_, after = (apart_on(attack._invented(generator, pair, optimiser, noise), *pair) for _ in range(60))
+    before, *_, after = (
+        apart_on(attack._invented(generator, pair, optimiser, noise), *pair) for _ in range(60)
+    )
     assert after > before + 0.05
 
 
@@ -126,8 +144,12 @@ def apart_on(images: Tensor, first: nn.Module, second: nn.Module) -> float:
 def test_disagreement_and_diversity_are_shares() -> None:
     one, other, even = torch.eye(4), torch.eye(4).roll(1, 0), torch.full((4, 4), 0.25)
     assert float(disagreement(one, other)) == 1 and float(disagreement(one, one)) == 0
-    torch.testing.assert_close(disagreement(one, even), torch.stack([one, even]).std(0, correction=0).sum(1).mean())
-    assert float(diversity(one)) == pytest.approx(1) and float(diversity(one[:1])) == pytest.approx(0, abs=1e-6)
+    torch.testing.assert_close(
+        disagreement(one, even), torch.stack([one, even]).std(0, correction=0).sum(1).mean()
+    )
+    assert float(diversity(one)) == pytest.approx(1) and float(diversity(one[:1])) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_both_begin_with_other_weights_and_learn_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,11 +197,15 @@ def test_a_substitute_whose_loss_is_no_number_is_marked() -> None:
     with torch.no_grad():
         thief.linear.weight.fill_(torch.nan)
     with pytest.raises(DivergedError, match="while the substitutes learn from invented images"):
-        extract(thief, TorchBlackBox(Affine(), 4), BLANK, ExtractConfig("disguide", queries=100), lambda *_: None)
+        extract(
+            thief, TorchBlackBox(Affine(), 4), BLANK, ExtractConfig("disguide", queries=100), lambda *_: None
+        )
 
 
 def test_it_is_built_as_every_thief(built: BuiltModel, learnt: nn.Module, digits: Dataset) -> None:
-    spec = extracted_spec(digits, trained_spec(digits), extraction=ExtractConfig("disguide", "hard", queries=6000))
+    spec = extracted_spec(
+        digits, trained_spec(digits), extraction=ExtractConfig("disguide", "hard", queries=6000)
+    )
     record = build(spec, digits, Parent(learnt, built.record.accuracy)).record
     assert record.queries <= 6000 and record.recovery_rate is not None and record.recovery_rate > 0.2, record
     dfme = extracted_spec(digits, trained_spec(digits), extraction=ExtractConfig("dfme", queries=6000))

@@ -1,4 +1,5 @@
-"""What thieves change on the way: what they then tell, what it costs them, and that it is the twin test that judges it."""
+"""What thieves change on the way: what they then tell, what it costs them, and that it is
+the twin test that judges it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,11 @@ Row = dict[str, Any]
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(disguises, "DEFENCES", tuple(d for d in DEFENCES if d.name in ("none", "temperature 3", "blur 1.2")))
+        patch.setattr(
+            disguises,
+            "DEFENCES",
+            tuple(d for d in DEFENCES if d.name in ("none", "temperature 3", "blur 1.2")),
+        )
         yield
 
 
@@ -43,7 +48,12 @@ def found(owner: Owner) -> list[Row]:
 
 
 def test_every_thief_behind_every_disguise_and_access(owner: Owner, found: list[Row]) -> None:
-    names = ["none", "temperature 3", "blur 1.2", *(f"another model answers the {s:.0%} he is least sure of" for s in SHARES)]
+    names = [
+        "none",
+        "temperature 3",
+        "blur 1.2",
+        *(f"another model answers the {s:.0%} he is least sure of" for s in SHARES),
+    ]
     assert list(dict.fromkeys(r["disguise"] for r in found)) == names
     assert len(found) == len(names) * len(LADDER) * len(owner.thieves)
 
@@ -71,11 +81,18 @@ def test_what_is_told_behind_each(owner: Owner) -> None:
     assert warm is not None
     torch.testing.assert_close(warm.questions, tempered(plain.questions, 3.0))
     blurred = scene._behind("blur 1.2", thief)
-    assert blurred is not None and blurred.usual.shape == plain.usual.shape and not torch.allclose(blurred.usual, plain.usual, atol=1e-3)
+    assert (
+        blurred is not None
+        and blurred.usual.shape == plain.usual.shape
+        and not torch.allclose(blurred.usual, plain.usual, atol=1e-3)
+    )
 
 
 def test_the_other_model_answers_where_the_own_is_unsure() -> None:
-    own, other = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.55, 0.45]]), torch.tensor([[0.0, 1.0]] * 4)
+    own, other = (
+        torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.55, 0.45]]),
+        torch.tensor([[0.0, 1.0]] * 4),
+    )
     mixed = disguises._mixed(Given(own, own), Given(other, other), 0.5)
     assert torch.equal(mixed.questions, torch.stack([own[0], other[1], own[2], other[3]]))
 

@@ -1,4 +1,5 @@
-"""The README and docs say what is so: commands parse, files exist, tables match the committed results, recipes and codes agree."""
+"""The README and docs say what is so: commands parse, files exist, tables match the committed results,
+recipes and codes agree."""
 
 import argparse
 import re
@@ -37,16 +38,29 @@ def fenced(text: str) -> list[str]:
     blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
     bare = (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines)
-    return [re.split(r" [|>] | && ", line)[0].removeprefix(".venv/bin/") for line in bare if re.match(r"(\.venv/bin/)?zooaudit ", line)]
+    return [
+        re.split(r" [|>] | && ", line)[0].removeprefix(".venv/bin/")
+        for line in bare
+        if re.match(r"(\.venv/bin/)?zooaudit ", line)
+    ]
 
 
 def spans(text: str) -> list[str]:
     """Every ``zooaudit`` command, whole or begun, in running text."""
-    return re.findall(r"`(zooaudit [^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    return re.findall(
+        r"`(zooaudit [^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    )
 
 
 LINES = [(name_of(page), line) for page in PAGES for line in fenced(page.read_text())]
-SPANS = sorted({(name_of(p), span) for p in PAGES if not name_of(p).startswith((*HISTORY, RECORDED)) for span in spans(p.read_text())})
+SPANS = sorted(
+    {
+        (name_of(p), span)
+        for p in PAGES
+        if not name_of(p).startswith((*HISTORY, RECORDED))
+        for span in spans(p.read_text())
+    }
+)
 
 
 def test_there_are_commands() -> None:
@@ -84,7 +98,11 @@ def options_of(subcommand: str) -> set[str]:
 
 
 def test_job_commands_parse() -> None:
-    pages = "".join(p.read_text() for p in (*PAGES, *(ROOT / "zooaudit" / "jobs").glob("*.py")) if not name_of(p).startswith(HISTORY))
+    pages = "".join(
+        p.read_text()
+        for p in (*PAGES, *(ROOT / "zooaudit" / "jobs").glob("*.py"))
+        if not name_of(p).startswith(HISTORY)
+    )
     jobs = re.findall(r"python (?:jobs/|-m zooaudit\.jobs\.)([a-z]+)(?:\.py)? ([a-z-].*)", pages)
     assert {name for name, _ in jobs} == {"audit", "zoo", "score", "sweep"}
     for name, options in jobs:
@@ -106,26 +124,46 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def anchors(page: Path) -> set[str]:
     """What GitHub makes of a page's headings."""
-    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    headings = re.findall(
+        r"^#+ (.*)$",
+        re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE),
+        re.MULTILINE,
+    )
     return {re.sub(r"[^\w\- ]", "", h.lower()).strip().replace(" ", "-") for h in headings}
 
 
 def test_readme_is_short() -> None:
     lines = README.splitlines()
     assert len(lines) <= 150
-    prose = [line for line in lines if not line.startswith("|") and "](" not in line and not line.startswith("Share called")]
+    prose = [
+        line
+        for line in lines
+        if not line.startswith("|") and "](" not in line and not line.startswith("Share called")
+    ]
     assert max(map(len, prose)) <= 140
 
 
 def test_places_that_code_names_are_there() -> None:
     """docs/ in messages, help, docstrings and comments."""
     files = [
-        p for folder in ("zooaudit", "cluster", "jobs", "benchmarks", "scripts") for p in (ROOT / folder).rglob("*") if p.suffix in CODE
+        p
+        for folder in ("zooaudit", "cluster", "jobs", "benchmarks", "scripts")
+        for p in (ROOT / folder).rglob("*")
+        if p.suffix in CODE
     ]
-    named = {(p, place) for p in files for place in re.findall(r"(?<![\w/.])docs/[\w-]+(?:/[\w-]+)*(?:\.\w+)?", p.read_text())}
+    named = {
+        (p, place)
+        for p in files
+        for place in re.findall(r"(?<![\w/.])docs/[\w-]+(?:/[\w-]+)*(?:\.\w+)?", p.read_text())
+    }
     assert len(named) > 20
     for path, place in named:
-        found = (ROOT / place).exists() or list(ROOT.glob(f"{place}-*")) or "RECIPE" in place or place == "docs/thieves"  # not yet there
+        found = (
+            (ROOT / place).exists()
+            or list(ROOT.glob(f"{place}-*"))
+            or "RECIPE" in place
+            or place == "docs/thieves"
+        )  # not yet there
         assert found, f"{path.relative_to(ROOT)} names {place}"
 
 
@@ -134,19 +172,25 @@ CODE = {".py", ".js", ".j2", ".html", ".md", ".yaml", ".toml"}
 
 def test_picture_is_made_from_the_committed_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["twins_picture.py", "--check"])
-    assert runpy.run_path(str(ROOT / "benchmarks" / "twins_picture.py"))["main"]() == 0, "run python benchmarks/twins_picture.py"
+    assert runpy.run_path(str(ROOT / "benchmarks" / "twins_picture.py"))["main"]() == 0, (
+        "run python benchmarks/twins_picture.py"
+    )
 
 
 def test_tables_are_made_from_the_committed_results(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["tables.py", "--check"])
-    assert runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["main"]() == 0, "run python benchmarks/tables.py"
+    assert runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["main"]() == 0, (
+        "run python benchmarks/tables.py"
+    )
     page = (ROOT / "docs" / "costs.md").read_text()
     assert "seeds" in page.partition("<!-- table: audit -->")[2].partition("<!-- end -->")[0]
 
 
 def test_reproduction_is_made_from_the_committed_outcomes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["reproduction.py", "--check"])
-    assert runpy.run_path(str(ROOT / "benchmarks" / "reproduction.py"))["main"]() == 0, "run python benchmarks/reproduction.py"
+    assert runpy.run_path(str(ROOT / "benchmarks" / "reproduction.py"))["main"]() == 0, (
+        "run python benchmarks/reproduction.py"
+    )
 
 
 def test_every_study_was_run_on_the_papers_first_dataset() -> None:
@@ -167,7 +211,9 @@ def test_the_papers_three_data_sets_have_their_rows() -> None:
 
 def test_every_table_is_on_a_page() -> None:
     tables = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["TABLES"].keys()
-    shown = set(re.findall(r"^<!-- table: ([\w-]+) -->$", "".join(p.read_text() for p in PAGES), re.MULTILINE))
+    shown = set(
+        re.findall(r"^<!-- table: ([\w-]+) -->$", "".join(p.read_text() for p in PAGES), re.MULTILINE)
+    )
     assert shown == tables - UNSHOWN | {"fields"}
 
 
@@ -179,16 +225,26 @@ def test_every_recipe_and_subcommand_is_described() -> None:
     recipes, commands = ((ROOT / "docs" / f"{name}.md").read_text() for name in ("recipes", "commands"))
     for recipe in RECIPES:
         assert f"`{recipe}`" in recipes
-    described = {word for cell in re.findall(r"^\| `zooaudit ([^|]+)\|", commands, re.MULTILINE) for word in re.findall(r"[a-z]+", cell)}
+    described = {
+        word
+        for cell in re.findall(r"^\| `zooaudit ([^|]+)\|", commands, re.MULTILINE)
+        for word in re.findall(r"[a-z]+", cell)
+    }
     assert set(SUBCOMMANDS) <= described
 
 
 def test_exit_codes_agree() -> None:
     page = (ROOT / "docs" / "commands.md").read_text()
     stated = dict(re.findall(r"^\| (\d+) \| ([^|]+) \|", page.partition("## Exit codes")[2], re.MULTILINE))
-    for error, word in ((errors.InputError, "bad input"), (errors.StoreError, "the store"), (errors.FarmError, "the farm gave up")):
+    for error, word in (
+        (errors.InputError, "bad input"),
+        (errors.StoreError, "the store"),
+        (errors.FarmError, "the farm gave up"),
+    ):
         assert stated[str(error.exit_code)].startswith(word)
-    assert set(stated) == set(re.findall(r"(?<!\w)(\d+) [a-z]", EXIT_CODES.partition("After")[0])), "those of --help"
+    assert set(stated) == set(re.findall(r"(?<!\w)(\d+) [a-z]", EXIT_CODES.partition("After")[0])), (
+        "those of --help"
+    )
 
 
 def test_glossary_has_the_words_of_a_verdict_and_of_a_kit() -> None:
@@ -198,9 +254,20 @@ def test_glossary_has_the_words_of_a_verdict_and_of_a_kit() -> None:
         for entry in re.findall(r"^- (\*\*.*?\*\*):", page, re.MULTILINE)
         for word in re.findall(r"\*\*(.*?)\*\*", entry + "**")
     }
-    wanted = "victim twin suspect reference candidate kit look level p-value rank hub recovery agreement commitment uap encoder fingerprint"
+    wanted = (
+        "victim twin suspect reference candidate kit look level p-value rank hub recovery agreement"
+        " commitment uap encoder fingerprint"
+    )
     assert (
-        set(wanted.split()) | {"access level", "control question", "homologous model", "piracy model", "evidence pack", "twin test"}
+        set(wanted.split())
+        | {
+            "access level",
+            "control question",
+            "homologous model",
+            "piracy model",
+            "evidence pack",
+            "twin test",
+        }
         <= words
     )
     assert all(f"**{call}**" in page for call in Decision)

@@ -29,7 +29,9 @@ def unit(count: int, dimension: int = 4, seed: int = 0) -> Tensor:
 def test_loss_is_equation_7(labels: list[int], temperature: float, seed: int) -> None:
     z = unit(len(labels), seed=seed).double()
     found = supervised_contrastive_loss(z, torch.tensor(labels), temperature)
-    assert float(found) == pytest.approx(contrastive.loss(z.tolist(), labels, temperature), rel=1e-9, abs=1e-9)
+    assert float(found) == pytest.approx(
+        contrastive.loss(z.tolist(), labels, temperature), rel=1e-9, abs=1e-9
+    )
 
 
 def test_loss_gradient_by_finite_differences() -> None:
@@ -44,7 +46,9 @@ def test_loss_of_known_arrangements() -> None:
     mixed = torch.tensor([[1.0, 0], [-1, 0], [1, 0], [-1, 0]])
     alike = torch.tensor([[1.0, 0]] * 4)
     assert float(supervised_contrastive_loss(alike, labels, 0.2)) == pytest.approx(math.log(3), abs=1e-5)
-    assert float(supervised_contrastive_loss(apart, labels, 0.2)) == pytest.approx(math.log(1 + 2 * math.exp(-10)), abs=1e-5)
+    assert float(supervised_contrastive_loss(apart, labels, 0.2)) == pytest.approx(
+        math.log(1 + 2 * math.exp(-10)), abs=1e-5
+    )
     assert float(supervised_contrastive_loss(mixed, labels, 0.2)) > 9
 
 
@@ -57,12 +61,18 @@ def test_loss_neither_overflows_nor_counts_lonely_labels() -> None:
 
 def test_order_of_the_batch_does_not_matter() -> None:
     z, labels, order = unit(8), torch.tensor([0, 1] * 4), torch.tensor([3, 1, 7, 0, 2, 6, 4, 5])
-    torch.testing.assert_close(supervised_contrastive_loss(z, labels, 0.2), supervised_contrastive_loss(z[order], labels[order], 0.2))
+    torch.testing.assert_close(
+        supervised_contrastive_loss(z, labels, 0.2), supervised_contrastive_loss(z[order], labels[order], 0.2)
+    )
 
 
 def test_network_is_the_papers() -> None:
     encoder = Encoder(2_000, EncoderConfig())
-    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [(2000, 50), (50, 20), (20, 4)]
+    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [
+        (2000, 50),
+        (50, 20),
+        (20, 4),
+    ]
     x = torch.rand(7, 2_000)
     torch.testing.assert_close(encoder(x).norm(dim=1), torch.ones(7))
     embedded = encoder.embed(x)
@@ -74,7 +84,9 @@ def test_network_is_the_papers() -> None:
 def fingerprints_of_two_kinds(per_kind: int = 40, dimension: int = 60) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     kinds = torch.rand(2, dimension, generator=generator)
-    rows = kinds.repeat_interleave(per_kind, 0) + 0.3 * torch.randn(2 * per_kind, dimension, generator=generator)
+    rows = kinds.repeat_interleave(per_kind, 0) + 0.3 * torch.randn(
+        2 * per_kind, dimension, generator=generator
+    )
     return rows, torch.tensor([STOLEN, INDEPENDENT]).repeat_interleave(per_kind)
 
 
@@ -142,16 +154,22 @@ def test_an_embedding_without_direction_is_similar_to_nothing() -> None:
 
 def test_hellinger_takes_roots_and_ends_where_similarity_is_measured() -> None:
     encoder = Encoder(2_000, EncoderConfig("hellinger"))
-    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [(2000, 50), (50, 20)]
+    assert [(m.in_features, m.out_features) for m in encoder.modules() if isinstance(m, nn.Linear)] == [
+        (2000, 50),
+        (50, 20),
+    ]
     x = torch.rand(7, 2_000)
     torch.testing.assert_close(encoder.embed(x), encoder.body(x.sqrt()))
     torch.testing.assert_close(encoder(x), F.normalize(encoder.embed(x), dim=1))
     rounded = torch.tensor([[-1e-9] * 2_000])
-    assert torch.isfinite(encoder(rounded)).all(), "a probability just under 0, as rounding makes it, has no root"
+    assert torch.isfinite(encoder(rounded)).all(), (
+        "a probability just under 0, as rounding makes it, has no root"
+    )
 
 
 def test_hellinger_sets_innocents_apart_on_the_layer_that_is_measured() -> None:
-    """What the paper's loss leaves to chance: an innocent model's similarity itself, not only its order, is far from 1."""
+    """What the paper's loss leaves to chance: an innocent model's similarity itself, not
+    only its order, is far from 1."""
     rows, labels = fingerprints_of_two_kinds()
     rows = rows.abs()
     stolen, innocent = rows[labels == STOLEN], rows[labels == INDEPENDENT]
@@ -165,5 +183,7 @@ def test_hellinger_sets_innocents_apart_on_the_layer_that_is_measured() -> None:
 def test_an_encoder_without_a_name_is_the_papers() -> None:
     """Kits written before there was a second one say nothing."""
     assert EncoderConfig().name == "paper"
-    with pytest.raises(ConfigError, match=r"EncoderConfig.name is 'best'; expected one of paper, paper-b, hellinger"):
+    with pytest.raises(
+        ConfigError, match=r"EncoderConfig.name is 'best'; expected one of paper, paper-b, hellinger"
+    ):
         EncoderConfig("best")

@@ -1,4 +1,5 @@
-"""A kit on trial, on twins that the checker trains: what is honest passes, and an owner who frames somebody is caught."""
+"""A kit on trial, on twins that the checker trains: what is honest passes, and an owner who
+frames somebody is caught."""
 
 import re
 from dataclasses import replace
@@ -41,17 +42,26 @@ def kit(case_store: Path) -> Kit:
     return load_kit(open_store(str(case_store)), kit_of(case_store).id)
 
 
-def with_models(capsys: Capture, pack: Path, checker: Path, *options: str) -> tuple[int, dict[str, bool | None], dict[str, str]]:
-    code, checks, output = verified(capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options)
+def with_models(
+    capsys: Capture, pack: Path, checker: Path, *options: str
+) -> tuple[int, dict[str, bool | None], dict[str, str]]:
+    code, checks, output = verified(
+        capsys, pack, "--with-models", "--store", str(checker), "--seed", "77", *options
+    )
     return code, checks, {f["check"]: f["text"] for f in output["findings"]}
 
 
-def packed(case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, decision: Decision = Decision.STOLEN) -> Path:
-    """Evidence by a kit that the owner tampered with before he committed to it: all of its digests are right."""
+def packed(
+    case_store: Path, folder: Path, kit: Kit, name: str, answers: Tensor, decision: Decision = Decision.STOLEN
+) -> Path:
+    """Evidence by a kit that the owner tampered with before he committed to it: all of its
+    digests are right."""
     artifacts = open_store(str(case_store))
     saved = save_kit(artifacts, replace(kit, facts=kit.facts | {"framed": name}))
     found = kit.twin_test.examine(Recorded(answers))
-    assert found.verdict.decision is decision, f"the frame must work, or catching it proves nothing: {found.verdict.reason}"
+    assert found.verdict.decision is decision, (
+        f"the frame must work, or catching it proves nothing: {found.verdict.reason}"
+    )
     return exported(case_store, keep(artifacts, saved, name, found), folder / f"{name}.zip", "--with-victim")
 
 
@@ -59,17 +69,30 @@ def thief(case_store: Path, kit: Kit) -> Tensor:
     return TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
 
 
-def test_honest_evidence_passes(scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_honest_evidence_passes(
+    scored: dict[str, Any], case_store: Path, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
     pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
     committed = commitment(kit_of(case_store))["commitment"]
     code, checks, output = with_models(capsys, pack, checker, "--commitment", committed)
     assert code == 0 and False not in checks.values(), output
     assert {c for c, passed in checks.items() if passed is None} == {"answers", "accuracies"}, output
-    made = {"UAP", "questions", "victim", "training", "exchangeable", "stated twins", "fresh twins", "fresh references", "accuracies"}
+    made = {
+        "UAP",
+        "questions",
+        "victim",
+        "training",
+        "exchangeable",
+        "stated twins",
+        "fresh twins",
+        "fresh references",
+        "accuracies",
+    }
     assert set(checks) == {"contents", "answers", "settings", "commitment", "method", "verdict", *made}
     assert "among 19 fresh twins, with the kit's 16 references, stolen" in output["fresh twins"]
     assert re.fullmatch(
-        r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+, median \S+ \(19\); fresh twins .* "
+        r"on \d+ test images: the suspect [01]\.\d\d; the victim [01]\.\d\d; the kit's twins \S+ to \S+,"
+        r" median \S+ \(19\); fresh twins .* "
         r"\(19\); the kit's references .* \(16\); the checker's references .* \(\d+\)",
         output["accuracies"],
     ), output
@@ -81,7 +104,13 @@ def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
     pack = exported(case_store, scored["evidence"], tmp_path / "case.zip", "--with-victim")
     verify = ["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(checker)]
     for options, says in (
-        (["--twins", "9"], "9 twins allow no p under 0.1; to confirm this pack, of 1 suspects at level 0.05, take --twins 19"),
+        (
+            ["--twins", "9"],
+            (
+                "9 twins allow no p under 0.1; to confirm this pack, of 1 suspects at level 0.05, take"
+                " --twins 19"
+            ),
+        ),
         (["--twins", "2"], "2 twins show nothing"),
         (["--seed", "0"], "seed 0 is the owner's own"),
         (["--train", "tests.owners:train"], "--train is given, but the kit states no training procedure"),
@@ -90,11 +119,15 @@ def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
         assert says in capsys.readouterr().err
 
 
-def test_a_kit_whose_questions_are_made_up_is_found(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_kit_whose_questions_are_made_up_is_found(
+    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
     labels = kit.twin_test.labels.clone()
     labels[0] = (labels[0] + 1) % 10
     made = replace(kit, twin_test=replace(kit.twin_test, labels=labels))
-    code, checks, _ = with_models(capsys, packed(case_store, tmp_path, made, "labels", thief(case_store, kit)), checker)
+    code, checks, _ = with_models(
+        capsys, packed(case_store, tmp_path, made, "labels", thief(case_store, kit)), checker
+    )
     assert code == 6 and checks["questions"] is False
 
 
@@ -107,24 +140,36 @@ def test_a_kit_whose_questions_or_lessons_are_not_of_its_data_is_rejected(
     assert test.lessons is not None
     changed = {"images": test.images.flip(-1)} if what == "images" else {"lessons": test.lessons[:, :-1]}
     made = replace(kit, twin_test=replace(test, **changed))
-    code, checks, output = with_models(capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker)
+    code, checks, output = with_models(
+        capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker
+    )
     assert code == 6 and checks["lessons"] is False and checks["questions"] is (what == "lessons"), output
 
 
 def among(test: TwinTest, references: tuple[Reference, ...]) -> TwinTest:
-    """The same with fewer references, the last ones; without any, and without what interfaces do to answers."""
+    """The same with fewer references, the last ones; without any, and without what
+    interfaces do to answers."""
     count = len(references)
     if count == 0:
-        bare = replace(test, references=(), reference_answers=test.reference_answers[:0], behind=None, reference_behind=None)
+        bare = replace(
+            test,
+            references=(),
+            reference_answers=test.reference_answers[:0],
+            behind=None,
+            reference_behind=None,
+        )
         return replace(bare, predicted=None, lessons=None)
     behind = None if test.reference_behind is None else test.reference_behind[:, -count:]
     lessons = None if test.lessons is None else test.lessons[-count:]
     answers = test.reference_answers[-count:]
-    return replace(test, references=references, reference_answers=answers, reference_behind=behind, lessons=lessons)
+    return replace(
+        test, references=references, reference_answers=answers, reference_behind=behind, lessons=lessons
+    )
 
 
 def invented_twins(kit: Kit) -> Kit:
-    """A kit that accuses whoever is a little like the victim: its twins are mixtures of strangers, with much noise."""
+    """A kit that accuses whoever is a little like the victim: its twins are mixtures of
+    strangers, with much noise."""
     test = kit.twin_test
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(test.answers[1:].shape, generator=generator)
@@ -133,8 +178,11 @@ def invented_twins(kit: Kit) -> Kit:
     return replace(kit, twin_test=replace(test, answers=answers))
 
 
-def test_invented_twins_are_found(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
-    """The pack by itself is consistent; only models of the checker's own show that no training gives such twins."""
+def test_invented_twins_are_found(
+    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The pack by itself is consistent; only models of the checker's own show that no
+    training gives such twins."""
     made = invented_twins(kit)
     answers = thief(case_store, kit)
     call = made.twin_test.examine(Recorded(answers)).verdict.decision
@@ -170,22 +218,47 @@ def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
         squares = (test.answers[1:].sqrt() - by * step).clamp(min=0) ** 2
         return replace(test, answers=torch.cat([test.answers[:1], squares / squares.sum(-1, keepdim=True)]))
 
-    accusing = (t for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)) if t.judge(target).verdict.decision is Decision.STOLEN)
+    accusing = (
+        t
+        for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
+        if t.judge(target).verdict.decision is Decision.STOLEN
+    )
     made = replace(kit, twin_test=next(accusing))
     pack = packed(case_store, tmp_path, made, "moved", target)
     assert verified(capsys, pack)[0] == 0, "the pack by itself is consistent"
     code, checks, output = with_models(capsys, pack, checker)
     assert code == 6 and False in (checks["fresh twins"], checks["fresh references"]), output
-    assert any("the pack states stolen, p 0.05, among 19 twins of its own" in output[c] for c in ("fresh twins", "fresh references"))
+    assert any(
+        "the pack states stolen, p 0.05, among 19 twins of its own" in output[c]
+        for c in ("fresh twins", "fresh references")
+    )
 
 
-def test_a_packs_code_runs_only_if_it_is_allowed(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
+def test_a_packs_code_runs_only_if_it_is_allowed(
+    case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+) -> None:
     artifacts = open_store(str(case_store))
     own = artifacts.load("model", kit.victim)
     meta = {"factory": "os:abort", "image_shape": [1, 8, 8], "num_classes": 10, "record": own.meta["record"]}
     artifacts.save("model", "victim-own-evil", {WEIGHTS: own.read(WEIGHTS)}, meta)
-    pack = packed(case_store, tmp_path, replace(kit, victim="victim-own-evil"), "evil", thief(case_store, kit))
-    assert main(["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]) == 2
+    pack = packed(
+        case_store, tmp_path, replace(kit, victim="victim-own-evil"), "evil", thief(case_store, kit)
+    )
+    assert (
+        main(
+            [
+                "evidence",
+                "verify",
+                str(pack),
+                "--with-models",
+                "--farm",
+                "serial",
+                "--store",
+                str(tmp_path / "mine"),
+            ]
+        )
+        == 2
+    )
     assert "the victim is built by 'os:abort', code that would run here" in capsys.readouterr().err
 
 
@@ -199,11 +272,16 @@ def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
     trained = replace(kit, facts=kit.facts | {"training": settled(evil)})
     pack = packed(case_store, tmp_path, trained, "training", thief(case_store, kit))
     assert main([*verify, str(pack)]) == 2
-    assert "were trained by 'os:abort', code that would run here; look at it, then allow it by --train" in capsys.readouterr().err
+    assert (
+        "were trained by 'os:abort', code that would run here; look at it, then allow it by --train"
+        in capsys.readouterr().err
+    )
     assert main([*verify, str(pack), "--train", "tests.owners:train"]) == 2
     assert "--train needs --factory" in capsys.readouterr().err
     spec = own.meta["spec"] | {"own_training": {**settled(evil), "timeout_s": 1.0}}
-    artifacts.save("model", "victim-A-evil", {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec, "record": own.meta["record"]})
+    artifacts.save(
+        "model", "victim-A-evil", {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec, "record": own.meta["record"]}
+    )
     pack = packed(case_store, tmp_path, replace(kit, victim="victim-A-evil"), "spec", thief(case_store, kit))
     assert main([*verify, str(pack)]) == 2
     assert "expected the victim of one of our recipes" in capsys.readouterr().err
@@ -215,9 +293,20 @@ def test_a_packs_start_never_runs(case_store: Path, kit: Kit, tmp_path: Path, ca
     own = artifacts.load("model", kit.victim)
     evil = Start("os:abort", "c0de")
     spec = replace(ModelSpec.from_json(own.meta["spec"]), start=evil)
-    artifacts.save("model", spec.id, {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec.to_json(), "record": own.meta["record"]})
+    artifacts.save(
+        "model", spec.id, {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec.to_json(), "record": own.meta["record"]}
+    )
     pack = packed(case_store, tmp_path, replace(kit, victim=spec.id), "start", thief(case_store, kit))
-    verify = ["evidence", "verify", str(pack), "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]
+    verify = [
+        "evidence",
+        "verify",
+        str(pack),
+        "--with-models",
+        "--farm",
+        "serial",
+        "--store",
+        str(tmp_path / "mine"),
+    ]
     assert main(verify) == 2
     assert "expected the victim of one of our recipes" in capsys.readouterr().err
     recipe = recipe_from(kit.facts["recipe"])
@@ -232,16 +321,31 @@ def test_a_packs_checkpoint_is_the_checkers_own_file(kit: Kit) -> None:
     recipe, digits = recipe_from(kit.facts["recipe"]), load_digits()
     zoo = replace(recipe.zoo, victim_architecture=net, architectures=("B",), checkpoints=(theirs,))
     for given in ((), (replace(theirs, weights="cd" * 32),)):
-        with pytest.raises(InputError, match=f"begin with a checkpoint of {net}, SHA-256 abababababababab; .*--checkpoint {net}=FILE"):
-            models._specs(replace(recipe, zoo=zoo), kit.victim, digits, None, Trial(twins=3, seed=5, checkpoints=given))
+        with pytest.raises(
+            InputError,
+            match=f"begin with a checkpoint of {net}, SHA-256 abababababababab; .*--checkpoint {net}=FILE",
+        ):
+            models._specs(
+                replace(recipe, zoo=zoo), kit.victim, digits, None, Trial(twins=3, seed=5, checkpoints=given)
+            )
 
 
-def test_a_kit_that_can_tell_of_nobody_is_no_frame(case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_kit_that_can_tell_of_nobody_is_no_frame(
+    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+) -> None:
     """Without twins its verdict is always that it cannot tell, and the check says no more."""
     test = kit.twin_test
     behind = None if test.behind is None else test.behind[:, :1]
     bare = replace(
-        kit, twin_test=replace(test, candidates=test.candidates[:1], answers=test.answers[:1], behind=behind, predicted=None, lessons=None)
+        kit,
+        twin_test=replace(
+            test,
+            candidates=test.candidates[:1],
+            answers=test.answers[:1],
+            behind=behind,
+            predicted=None,
+            lessons=None,
+        ),
     )
     pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Decision.CANNOT_TELL)
     code, checks, output = with_models(capsys, pack, checker)

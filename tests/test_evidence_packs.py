@@ -1,4 +1,5 @@
-"""Packs of evidence on their way to somebody else: what ties one to the page that was sent, and what is said of one that was damaged."""
+"""Packs of evidence on their way to somebody else: what ties one to the page that was sent, and what is said
+of one that was damaged."""
 
 import hashlib
 import json
@@ -59,33 +60,55 @@ def content_of(folder: Path, kind: str, name: str) -> Path:
 
 DAMAGE: dict[str, tuple[Change, str]] = {
     "answers": (
-        lambda f: flipped(content_of(f, "evidence", "answers.parquet")), rf"answers\.parquet{NOT_STATED} \(SHA-256 [0-9a-f]{{64}}\)",
+        lambda f: flipped(content_of(f, "evidence", "answers.parquet")),
+        rf"answers\.parquet{NOT_STATED} \(SHA-256 [0-9a-f]{{64}}\)",
     ),
     "answers cut short": (
-        lambda f: content_of(f, "evidence", "answers.parquet").write_bytes(b"PAR1"), rf"answers\.parquet{NOT_STATED}",
+        lambda f: content_of(f, "evidence", "answers.parquet").write_bytes(b"PAR1"),
+        rf"answers\.parquet{NOT_STATED}",
     ),
     "answers too long": (
-        lambda f: content_of(f, "evidence", "answers.parquet").open("ab").write(b"x"), rf"answers\.parquet{NOT_STATED}",
+        lambda f: content_of(f, "evidence", "answers.parquet").open("ab").write(b"x"),
+        rf"answers\.parquet{NOT_STATED}",
     ),
     "tensors": (lambda f: flipped(content_of(f, "kit", "kit.safetensors")), rf"kit\.safetensors{NOT_STATED}"),
-    "no answers": (lambda f: content_of(f, "evidence", "answers.parquet").unlink(), r"answers\.parquet is missing"),
-    "manifest": (lambda f: flipped(only(f, "manifests/evidence/*.json")), r"the manifest of evidence [0-9a-f]+ is damaged \(it "),
-    "empty manifest": (lambda f: only(f, "manifests/kit/*.json").write_text(""), r"the manifest of kit \w+ is damaged \(it is not JSON"),
+    "no answers": (
+        lambda f: content_of(f, "evidence", "answers.parquet").unlink(),
+        r"answers\.parquet is missing",
+    ),
+    "manifest": (
+        lambda f: flipped(only(f, "manifests/evidence/*.json")),
+        r"the manifest of evidence [0-9a-f]+ is damaged \(it ",
+    ),
+    "empty manifest": (
+        lambda f: only(f, "manifests/kit/*.json").write_text(""),
+        r"the manifest of kit \w+ is damaged \(it is not JSON",
+    ),
     "no kit": (lambda f: only(f, "manifests/kit/*.json").unlink(), r"the kit [0-9a-f]+ is missing"),
-    "no evidence": (lambda f: only(f, "manifests/evidence/*.json").unlink(), "it holds 0 pieces of evidence, not one"),
+    "no evidence": (
+        lambda f: only(f, "manifests/evidence/*.json").unlink(),
+        "it holds 0 pieces of evidence, not one",
+    ),
     "no marker": (lambda f: (f / "zooaudit.json").unlink(), r"zooaudit\.json is missing"),
     "marker": (lambda f: (f / "zooaudit.json").write_text("{"), r"zooaudit\.json cannot be read \("),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_whatever_is_damaged_is_rejected_with_what_its_receiver_can_do(name: str, pack: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_whatever_is_damaged_is_rejected_with_what_its_receiver_can_do(
+    name: str, pack: Path, tmp_path: Path, capsys: Capture
+) -> None:
     change, says = DAMAGE[name]
     damaged = repacked(pack, tmp_path / "changed.zip", lambda folder: change(folder) and None)
     capsys.readouterr()
     assert main(["evidence", "verify", str(damaged)]) == 6
     out, err = capsys.readouterr()
-    assert re.fullmatch(f"REJECTED: {says}.*: {CHANGED}\n", out) and err == "" and "--repair" not in out and "/tmp" not in out
+    assert (
+        re.fullmatch(f"REJECTED: {says}.*: {CHANGED}\n", out)
+        and err == ""
+        and "--repair" not in out
+        and "/tmp" not in out
+    )
     code, checks, output = verified(capsys, damaged)
     assert (code, checks, output["rejected"], output["suspect"]) == (6, {"contents": False}, True, None)
     assert output["findings"][0]["text"].endswith(CHANGED)
@@ -100,7 +123,9 @@ def test_a_byte_that_was_flipped_on_the_way_is_rejected(pack: Path, tmp_path: Pa
     (tmp_path / "flipped.zip").write_bytes(bytes(content))
     capsys.readouterr()
     assert main(["evidence", "verify", str(tmp_path / "flipped.zip")]) == 6
-    assert re.fullmatch(rf"REJECTED: a member cannot be unpacked \(.*\): {CHANGED}\n", capsys.readouterr().out)
+    assert re.fullmatch(
+        rf"REJECTED: a member cannot be unpacked \(.*\): {CHANGED}\n", capsys.readouterr().out
+    )
 
 
 def test_damage_of_the_victims_weights_is_found_without_models(
@@ -113,7 +138,9 @@ def test_damage_of_the_victims_weights_is_found_without_models(
     assert code == 6 and f"{WEIGHTS} is not what the manifest states" in output["findings"][0]["text"]
 
 
-def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(pack: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(
+    pack: Path, tmp_path: Path, capsys: Capture
+) -> None:
     (tmp_path / "cut.zip").write_bytes(pack.read_bytes()[:-3000])
     (tmp_path / "text.zip").write_text("no zip")
     (tmp_path / "nothing.zip").write_bytes(b"")
@@ -121,41 +148,76 @@ def test_a_file_that_was_cut_short_or_is_no_zip_is_bad_input(pack: Path, tmp_pat
         capsys.readouterr()
         assert main(["evidence", "verify", str(tmp_path / name)]) == 2
         out, err = capsys.readouterr()
-        assert "is not a pack (" in err and "it is truncated, or no ZIP: ask for it again" in err and out == "" and err.count("\n") == 1
+        assert (
+            "is not a pack (" in err
+            and "it is truncated, or no ZIP: ask for it again" in err
+            and out == ""
+            and err.count("\n") == 1
+        )
 
 
 def test_what_is_another_zip_is_no_pack(tmp_path: Path, capsys: Capture) -> None:
     with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
         archive.writestr("a", "b")
-    for name, says in (("other.zip", "neither zooaudit.json nor manifests"), ("missing.zip", "does not exist")):
+    for name, says in (
+        ("other.zip", "neither zooaudit.json nor manifests"),
+        ("missing.zip", "does not exist"),
+    ):
         assert main(["evidence", "verify", str(tmp_path / name)]) == 2
         assert says in capsys.readouterr().err
 
 
 def test_a_pack_of_another_version_says_so(pack: Path, tmp_path: Path, capsys: Capture) -> None:
-    other = repacked(pack, tmp_path / "other.zip", lambda f: (f / "zooaudit.json").write_text('{"format": 9}') and None)
+    other = repacked(
+        pack, tmp_path / "other.zip", lambda f: (f / "zooaudit.json").write_text('{"format": 9}') and None
+    )
     assert main(["evidence", "verify", str(other)]) == 2
-    assert "the pack has format 9, of another version of zooaudit; expected format 1" in capsys.readouterr().err
+    assert (
+        "the pack has format 9, of another version of zooaudit; expected format 1" in capsys.readouterr().err
+    )
 
 
-def test_a_page_and_a_pack_are_tied_together(scored: dict[str, Any], case_store: Path, pack: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_page_and_a_pack_are_tied_together(
+    scored: dict[str, Any], case_store: Path, pack: Path, tmp_path: Path, capsys: Capture
+) -> None:
     capsys.readouterr()
-    assert main(["explain", scored["evidence"], "--store", str(case_store), "--out", str(tmp_path / "why.html"), "--json"]) == 0
+    assert (
+        main(
+            [
+                "explain",
+                scored["evidence"],
+                "--store",
+                str(case_store),
+                "--out",
+                str(tmp_path / "why.html"),
+                "--json",
+            ]
+        )
+        == 0
+    )
     explained = json.loads(capsys.readouterr().out)
     _, _, output = verified(capsys, pack)
     named = ("suspect", "evidence", "kit", "kit_sha256", "victim", "answers_sha256", "trial")
     assert {k: output[k] for k in named} == {k: explained[k] for k in named}
     with opened(pack) as store:
         answers = Opened.of(store).answers
-    assert output["answers_sha256"] == answers_digest(answers) == hashlib.sha256(answers.numpy().astype("<f4").tobytes()).hexdigest()
-    assert (output["kit_sha256"], output["suspect"]) == (kit_of(case_store).digest, "stolen.safetensors"), (
-        "no folder of the sender's machine"
+    assert (
+        output["answers_sha256"]
+        == answers_digest(answers)
+        == hashlib.sha256(answers.numpy().astype("<f4").tobytes()).hexdigest()
     )
+    assert (output["kit_sha256"], output["suspect"]) == (
+        kit_of(case_store).digest,
+        "stolen.safetensors",
+    ), "no folder of the sender's machine"
     assert main(["evidence", "verify", str(pack)]) == 0
     lines, text = capsys.readouterr().out.splitlines(), words(Page((tmp_path / "why.html").read_text()).text)
     for name in named:
         assert f"{name:<14} {output[name]}" in lines and output[name] in text
-    assert output["trial"] == "Made by the trial recipe digits: accuse nobody by it." and str(tmp_path) not in text
+    assert (
+        output["trial"] == "Made by the trial recipe digits: accuse nobody by it."
+        and str(tmp_path) not in text
+    )
     assert main(["explain", scored["evidence"], "--store", str(case_store)]) == 0
     text = capsys.readouterr().out
     assert (

@@ -21,10 +21,13 @@ def told(store: Path, evidence: str, capsys: Capture, *options: str) -> str:
     return capsys.readouterr().out
 
 
-def test_a_scores_evidence_is_explained_as_it_was_judged(scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_a_scores_evidence_is_explained_as_it_was_judged(
+    scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture
+) -> None:
     page = tmp_path / "pages" / "why.html"
     found = json.loads(
-        told(case_store, scored["evidence"], capsys, "--json", "--out", str(page), "--questions", "3"), parse_constant=no_constant
+        told(case_store, scored["evidence"], capsys, "--json", "--out", str(page), "--questions", "3"),
+        parse_constant=no_constant,
     )
     assert found["evidence"] == scored["evidence"] and found["kit"] == kit_of(case_store).id
     assert {k: found["verdict"][k] for k in ("decision", "p_value", "rank", "queries", "reason")} == {
@@ -73,14 +76,21 @@ def test_a_verdict_at_a_lax_level_is_marked_as_weak_wherever_it_is_told(
     text = told(case_store, scored["evidence"], capsys, "--out", str(page))
     assert "\nstolen (weak evidence): " in text and said in text
     html = page.read_text()
-    assert html.count("stolen (weak evidence)") >= 3 and said in html and "<strong>stolen</strong>" not in html
-    assert main(["evidence", "export", str(pack), "--evidence", scored["evidence"], "--store", str(case_store)]) == 0
+    assert (
+        html.count("stolen (weak evidence)") >= 3 and said in html and "<strong>stolen</strong>" not in html
+    )
+    assert (
+        main(["evidence", "export", str(pack), "--evidence", scored["evidence"], "--store", str(case_store)])
+        == 0
+    )
     assert main(["evidence", "verify", str(pack)]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.split()[1:2] == ["verdict"]]
     assert "stolen (weak evidence): " in line and said in line
 
 
-def test_what_cannot_be_explained_is_one_line(scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_what_cannot_be_explained_is_one_line(
+    scored: dict[str, Any], case_store: Path, tmp_path: Path, capsys: Capture
+) -> None:
     for arguments, code, expected in (
         (["zz"], 2, "evidence 'zz' in .*: none has an id that starts so; there are: "),
         ([scored["evidence"], "--questions", "0"], 2, "--questions 0; expected 1 or more"),
@@ -92,7 +102,9 @@ def test_what_cannot_be_explained_is_one_line(scored: dict[str, Any], case_store
         assert out == "" and re.search(expected, err) and err.count("\n") == 1, err
 
 
-def test_evidence_of_an_innocent_model(case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_evidence_of_an_innocent_model(
+    case_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     asked = ["--kit", kit_of(case_store).id, *suspect(case_store, tmp_path, "homologous"), "--json"]
     capsys.readouterr()
@@ -124,6 +136,8 @@ def test_bars_start_at_nought_and_are_as_long_as_the_numbers() -> None:
 
 def test_long_ids_do_not_push_the_bars_away() -> None:
     found = explanation([1.0, -1.0])
-    long = Explanation(**(vars(found) | {"candidates": (Placed("x" * 200, 1.0, True), Placed("short", -1.0, False))}))
+    long = Explanation(
+        **(vars(found) | {"candidates": (Placed("x" * 200, 1.0, True), Placed("short", -1.0, False))})
+    )
     bars = [line for line in lines(long, "theirs", "kit", "mine") if "|" in line]
     assert len({line.index("|") for line in bars}) == 1 and max(map(len, bars)) < 110

@@ -1,4 +1,5 @@
-"""Why a suspect got its decision: worked examples, of which it is known which question matters; and the page that shows it."""
+"""Why a suspect got its decision: worked examples, of which it is known which question
+matters; and the page that shows it."""
 
 import base64
 import io
@@ -39,7 +40,8 @@ def why(test: TwinTest, answers: Tensor, access: Access | None = None, questions
 
 
 def nobody_but(test: TwinTest, rows: list[int]) -> Tensor:
-    """Answers that have nothing of any candidate, what they have in common, but for these questions, where they are the victim's."""
+    """Answers that have nothing of any candidate, what they have in common, but for these questions, where
+    they are the victim's."""
     answers = test.answers.sqrt().mean(0).square()
     answers[rows] = test.answers[0, rows]
     return answers
@@ -56,7 +58,10 @@ def test_the_one_question_with_the_victims_answer_has_all_the_weight(row: int) -
     assert found.leads
     for said, row_answers in ((first.victim, test.answers[0, row]), (first.suspect, test.answers[0, row])):
         best = int(row_answers.argmax())
-        assert (said[0].label, said[0].probability) == (CLASSES[best], pytest.approx(float(row_answers[best])))
+        assert (said[0].label, said[0].probability) == (
+            CLASSES[best],
+            pytest.approx(float(row_answers[best])),
+        )
     mean = test.answers[1:, row].mean(0)
     assert first.twins[0].probability == pytest.approx(float(mean.max())) and len(first.twins) == 2
 
@@ -67,7 +72,10 @@ def test_of_several_the_one_where_the_victim_is_farthest_from_its_twins_comes_fi
     rows = apart.argsort(descending=True)[[0, 20, 60]].tolist()
     found = why(test, nobody_but(test, rows), Access(), questions=3)
     assert [q.index for q in found.questions] == rows
-    assert sum(q.share for q in found.questions) == pytest.approx(1, abs=1e-3) and min(q.share for q in found.questions) > 0
+    assert (
+        sum(q.share for q in found.questions) == pytest.approx(1, abs=1e-3)
+        and min(q.share for q in found.questions) > 0
+    )
 
 
 def test_candidates_are_those_that_were_ranked_in_order() -> None:
@@ -79,7 +87,10 @@ def test_candidates_are_those_that_were_ranked_in_order() -> None:
     assert {c.id: c.statistic for c in found.candidates} == dict(
         zip([c.id for c in test.candidates], found.verdict.statistics, strict=True)
     )
-    assert found.decided_by == ("zooaudit.verdict.statistic:Comparison.of", "zooaudit.verdict.decision:decide")
+    assert found.decided_by == (
+        "zooaudit.verdict.statistic:Comparison.of",
+        "zooaudit.verdict.decision:decide",
+    )
 
 
 @pytest.mark.parametrize("count", LOOKS)
@@ -93,16 +104,24 @@ def test_looks_are_those_that_were_taken(count: int) -> None:
     assert found.looks[-1].best == last[1:].max()
     assert found.looks[-1].best_twin == test.candidates[1 + int(last[1:].argmax())].id
     assert max(q.index for q in found.questions) < count
-    assert any(f"the other {QUESTIONS - count} questions" in line for line in found.abstained) == (count < QUESTIONS)
+    assert any(f"the other {QUESTIONS - count} questions" in line for line in found.abstained) == (
+        count < QUESTIONS
+    )
 
 
 def test_an_innocent_suspects_questions_are_not_called_a_lead() -> None:
     test = make_twin_test()
-    behind = next(f for f in (why(test, asked(test, peer(s)), questions=QUESTIONS) for s in range(2000, 2020)) if f.looks[-1].victim < 0)
+    behind = next(
+        f
+        for f in (why(test, asked(test, peer(s)), questions=QUESTIONS) for s in range(2000, 2020))
+        if f.looks[-1].victim < 0
+    )
     assert not behind.leads
     shares = [q.share for q in behind.questions]
     assert sum(shares) < 0 < max(shares) and sum(map(abs, shares)) == pytest.approx(1)
-    assert sorted(shares, key=abs, reverse=True) == shares, "what speaks against the victim is as much worth saying"
+    assert sorted(shares, key=abs, reverse=True) == shares, (
+        "what speaks against the victim is as much worth saying"
+    )
     assert any(line.startswith("innocence:") for line in behind.abstained)
 
 
@@ -114,7 +133,11 @@ def test_what_could_not_be_judged_is_explained_by_its_reason_alone() -> None:
     assert found.decided_by == ("zooaudit.verdict.decision:cannot_tell",)
     assert found.abstained == (f"any decision: {found.verdict.reason}",)
     page = words(Page(render(test, found, TOLD)).text)
-    assert "theirs.onnx: cannot tell" in page and found.verdict.reason in page and "<img" not in render(test, found, TOLD)
+    assert (
+        "theirs.onnx: cannot tell" in page
+        and found.verdict.reason in page
+        and "<img" not in render(test, found, TOLD)
+    )
 
 
 def test_no_question_weighs_by_itself_where_classes_differ() -> None:
@@ -149,7 +172,9 @@ def test_the_normal_claim_is_named_where_the_rank_ends() -> None:
     test = make_twin_test()
     found = why(test, asked(test, near(0, 1)))
     assert found.verdict.normal is not None
-    assert any("a p-value under 0.05, the least that a rank among 20 gives" in line for line in found.abstained)
+    assert any(
+        "a p-value under 0.05, the least that a rank among 20 gives" in line for line in found.abstained
+    )
 
 
 def test_json_is_strict_and_has_all_of_it() -> None:
@@ -171,7 +196,9 @@ def test_the_page_has_the_images_of_the_questions_and_asks_the_network_for_nothi
     page = Page(html)
     shown = [a["src"] or "" for a in page.all("img")]
     for uri, question in zip(shown, found.questions, strict=True):
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,")))))
+        pixels = np.asarray(
+            Image.open(io.BytesIO(base64.b64decode(uri.removeprefix("data:image/png;base64,"))))
+        )
         assert np.array_equal(pixels, test.images[question.index, 0].numpy())
         assert np.array_equal(pixels, (to_unit(test.images[question.index, 0]) * 255).round().byte().numpy())
     assert not re.search(r"https?:|url\(|@import|<script", html)
@@ -182,17 +209,30 @@ def test_the_page_has_the_images_of_the_questions_and_asks_the_network_for_nothi
     assert len(page.all("circle")) == 19 + 1  # of the legend
 
 
-def page_of(told: dict[str, str | None], when: When = (), model: torch.nn.Module | None = None, level: float | None = None) -> str:
+def page_of(
+    told: dict[str, str | None],
+    when: When = (),
+    model: torch.nn.Module | None = None,
+    level: float | None = None,
+) -> str:
     test = make_twin_test()
     found = test.judge(asked(test, model or near(0, 1)), level)
-    return words(Page(render(test, explained(test, found.answers, found.access, found.verdict, CLASSES), told, when)).text)
+    return words(
+        Page(
+            render(test, explained(test, found.answers, found.access, found.verdict, CLASSES), told, when)
+        ).text
+    )
 
 
 def test_the_page_identifies_the_verdict_and_says_how_to_check_it() -> None:
     """It is sent to somebody who has nothing else."""
     result = TOLD | {"kit_sha256": "a" * 64, "answers_sha256": "b" * 64}
-    text = page_of(result, [("Verdict given", datetime(2026, 1, 2, 5, 4, 6, tzinfo=timezone(timedelta(hours=2))))])
-    assert text.startswith(" theirs.onnx: stolen (level .05)") or "theirs.onnx: stolen (level .05)" in text[:60]
+    text = page_of(
+        result, [("Verdict given", datetime(2026, 1, 2, 5, 4, 6, tzinfo=timezone(timedelta(hours=2))))]
+    )
+    assert (
+        text.startswith(" theirs.onnx: stolen (level .05)") or "theirs.onnx: stolen (level .05)" in text[:60]
+    )
     assert "Verdict given2026-01-02 03:04:06 UTC" in text
     assert re.search(r"This page was made20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", text)
     assert "Evidence9c01" in text and f"Kit, SHA-256{'a' * 64}" in text
@@ -222,7 +262,9 @@ def lone() -> TwinTest:
 
 
 def test_a_page_says_what_a_trial_recipe_is_for_and_who_took_it_of_nobody() -> None:
-    text = page_of(TOLD | {"trial": "Made by the trial recipe digits: accuse nobody by it."}, model=peer(2000))
+    text = page_of(
+        TOLD | {"trial": "Made by the trial recipe digits: accuse nobody by it."}, model=peer(2000)
+    )
     assert "Made by the trial recipe digits: accuse nobody by it." in text and "who took it" not in text
 
 

@@ -16,7 +16,9 @@ from zooaudit.suspects.load import load_model
 from zooaudit.zoo.fit import accuracy
 
 
-def test_gives_the_answers_of_the_model_it_was_made_of(exported: Path, learnt: nn.Module, digits: Dataset) -> None:
+def test_gives_the_answers_of_the_model_it_was_made_of(
+    exported: Path, learnt: nn.Module, digits: Dataset
+) -> None:
     module = load(exported)
     for count in (1, 2, 450):
         x = to_unit(digits.test.images[:count])
@@ -29,7 +31,9 @@ class Ordinary(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Hardswish(), nn.MaxPool2d(2), nn.Dropout(0.5))
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Hardswish(), nn.MaxPool2d(2), nn.Dropout(0.5)
+        )
         self.norm = nn.LayerNorm(16)
         self.head = nn.Linear(32, 10)
 
@@ -42,7 +46,10 @@ class Ordinary(nn.Module):
 def test_ordinary_layers_and_shapes_are_let_in(tmp_path: Path) -> None:
     model = Ordinary().eval()
     path = tmp_path / "ordinary.pt2"
-    torch.export.save(torch.export.export(model, (torch.zeros(2, *SHAPE),), dynamic_shapes=({0: torch.export.Dim("n")},)), path)
+    torch.export.save(
+        torch.export.export(model, (torch.zeros(2, *SHAPE),), dynamic_shapes=({0: torch.export.Dim("n")},)),
+        path,
+    )
     x = torch.rand(7, *SHAPE)
     torch.testing.assert_close(load(path)(x), model(x), atol=1e-5, rtol=1e-5)
 
@@ -86,10 +93,14 @@ def test_a_static_batch_is_asked_in_such_batches(batch: int, learnt: nn.Module, 
     torch.testing.assert_close(load(path)(x), learnt(x), atol=1e-5, rtol=1e-5)
 
 
-def test_another_shape_is_adapted_to_and_another_number_of_classes_is_found_out(exported: Path, learnt: nn.Module) -> None:
+def test_another_shape_is_adapted_to_and_another_number_of_classes_is_found_out(
+    exported: Path, learnt: nn.Module
+) -> None:
     colours = torch.rand(3, 3, 8, 8)
     grey = colours[:, :1] * 0.299 + colours[:, 1:2] * 0.587 + colours[:, 2:] * 0.114
-    torch.testing.assert_close(load_model(exported, None, (3, 8, 8), 10)(colours), learnt(grey), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        load_model(exported, None, (3, 8, 8), 10)(colours), learnt(grey), atol=1e-5, rtol=1e-5
+    )
     with pytest.raises(ModelError, match=r"gave a tensor of shape \(2, 10\) for 2 images; expected \(2, 7\)"):
         load_model(exported, None, SHAPE, 7)
 

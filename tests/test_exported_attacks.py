@@ -45,7 +45,12 @@ def test_weights_that_ask_for_a_pickle_are_refused(exported: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["custom_obj_0", "opaque_obj_0", "script_object_0"])
 def test_constants_that_are_objects_are_refused(name: str, exported: Path, tmp_path: Path) -> None:
     def with_object(config: Any) -> None:
-        config["config"]["evil"] = {"path_name": name, "is_param": False, "use_pickle": False, "tensor_meta": None}
+        config["config"]["evil"] = {
+            "path_name": name,
+            "is_param": False,
+            "use_pickle": False,
+            "tensor_meta": None,
+        }
 
     bomb = {f"data/constants/{name}": pickle.dumps(Bomb(tmp_path / "marker"))}
     refused(rewrite(exported, tmp_path / "bad.pt2", {CONSTANTS: edit(with_object)}, bomb), "evil as a pickle")
@@ -61,7 +66,13 @@ def test_tensors_of_an_older_format_are_refused(name: str, exported: Path, tmp_p
 
 def test_files_beside_the_model_are_ignored(exported: Path, tmp_path: Path) -> None:
     bomb = pickle.dumps(Bomb(tmp_path / "marker"))
-    names = ["extra/notes.pt", "data/aotinductor/model/x.so", "models/other.json", "serialized_state_dict.pt", "serialized_constants.pt"]
+    names = [
+        "extra/notes.pt",
+        "data/aotinductor/model/x.so",
+        "models/other.json",
+        "serialized_state_dict.pt",
+        "serialized_constants.pt",
+    ]
     load(rewrite(exported, tmp_path / "bad.pt2", {}, dict.fromkeys(names, bomb)))
     assert not (tmp_path / "marker").exists()
 
@@ -112,7 +123,15 @@ def in_the_inputs_tree(graph: Any, payload: str) -> None:
     graph["graph_module"]["module_call_graph"][0]["signature"]["in_spec"] = json.dumps([1, node])
 
 
-INJECTIONS = [in_the_inputs_tree, in_a_size, in_an_inputs_name, in_the_arguments, in_an_operator, in_a_guard, in_a_parameters_name]
+INJECTIONS = [
+    in_the_inputs_tree,
+    in_a_size,
+    in_an_inputs_name,
+    in_the_arguments,
+    in_an_operator,
+    in_a_guard,
+    in_a_parameters_name,
+]
 
 
 @pytest.mark.parametrize("inject", INJECTIONS)

@@ -21,23 +21,39 @@ CPU = torch.device("cpu")
 Round = tuple[Tensor, Tensor, int, int]
 
 
-def attack(victim: nn.Module, seeds: Tensor, substitute: nn.Module | None = None, **config: Any) -> tuple[TorchBlackBox, list[Round]]:
+def attack(
+    victim: nn.Module, seeds: Tensor, substitute: nn.Module | None = None, **config: Any
+) -> tuple[TorchBlackBox, list[Round]]:
     """Extract without training: what was asked and with what the substitute would have been trained."""
     rounds: list[Round] = []
     box = TorchBlackBox(victim, 10)
-    extract(substitute or victim, box, seeds, ExtractConfig(**({"seed_size": 10} | config)), lambda *r: rounds.append(r))
+    extract(
+        substitute or victim,
+        box,
+        seeds,
+        ExtractConfig(**({"seed_size": 10} | config)),
+        lambda *r: rounds.append(r),
+    )
     return box, rounds
 
 
 @pytest.mark.parametrize(
     ("name", "rounds", "labelled"),
     [
-        ("cloudleak", 0, [60]), ("cloudleak", 1, [60, 120]), ("cloudleak", 3, [60, 120, 180, 240]),
-        ("jbda", 0, [60]), ("jbda", 1, [60, 120]), ("jbda", 3, [60, 120, 240, 480]),
+        ("cloudleak", 0, [60]),
+        ("cloudleak", 1, [60, 120]),
+        ("cloudleak", 3, [60, 120, 180, 240]),
+        ("jbda", 0, [60]),
+        ("jbda", 1, [60, 120]),
+        ("jbda", 3, [60, 120, 240, 480]),
     ],
-)  # fmt: skip
-def test_queries_are_seeds_and_crafted_points(name: str, rounds: int, labelled: list[int], learnt: nn.Module, digits: Dataset) -> None:
-    box, trained = attack(learnt, digits.train.images[:60], attack=name, rounds=rounds, round_epochs=2, final_epochs=5)
+)
+def test_queries_are_seeds_and_crafted_points(
+    name: str, rounds: int, labelled: list[int], learnt: nn.Module, digits: Dataset
+) -> None:
+    box, trained = attack(
+        learnt, digits.train.images[:60], attack=name, rounds=rounds, round_epochs=2, final_epochs=5
+    )
     assert box.queries == labelled[-1], "every labelled image is one query and nothing else is asked"
     assert [len(images) for images, *_ in trained] == labelled
     assert [epochs for _, _, epochs, _ in trained] == [2] * rounds + [5]
@@ -49,7 +65,9 @@ def test_every_image_goes_with_the_victims_own_answer(name: str, learnt: nn.Modu
     with seeded(5, CPU):
         substitute = build_architecture("C", shape_of(digits)).eval()
     for labels in ("soft", "hard"):
-        _, trained = attack(learnt, digits.train.images[:50], substitute, attack=name, rounds=2, labels=labels)
+        _, trained = attack(
+            learnt, digits.train.images[:50], substitute, attack=name, rounds=2, labels=labels
+        )
         images, targets, *_ = trained[-1]
         assert images.dtype == torch.uint8
         assert torch.equal(images[:50], digits.train.images[:50])
@@ -86,7 +104,9 @@ def margin(model: nn.Module, images: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("step", "epsilon"), [(0.1, 0.15), (0.05, 0.2), (0.3, 0.1)])
-def test_crafted_points_lie_nearer_to_the_boundary_inside_the_ball(step: float, epsilon: float, learnt: nn.Module, digits: Dataset) -> None:
+def test_crafted_points_lie_nearer_to_the_boundary_inside_the_ball(
+    step: float, epsilon: float, learnt: nn.Module, digits: Dataset
+) -> None:
     images = digits.test.images[:100]
     moved = move_to_boundary(learnt, images, step, epsilon)
     assert moved.dtype == torch.uint8
@@ -99,7 +119,8 @@ def test_crafted_points_lie_nearer_to_the_boundary_inside_the_ball(step: float, 
 
 
 def test_points_on_an_affine_models_boundary_are_reached_in_one_newton_step() -> None:
-    """With room to move, the two likeliest classes of a linear model end up equal, to the rounding of pixels."""
+    """With room to move, the two likeliest classes of a linear model end up equal, to the
+    rounding of pixels."""
     model = Affine(inputs=64, classes=3)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(100, 156, (20, 1, 8, 8), generator=generator, dtype=torch.uint8)
@@ -125,7 +146,9 @@ def test_jacobian_step_follows_finite_differences(learnt: nn.Module, digits: Dat
             for pixel in range(64):
                 nudge = torch.zeros(64, dtype=torch.float64)
                 nudge[pixel] = h
-                slopes[pixel] = (score(unit + nudge.view_as(unit), target) - score(unit - nudge.view_as(unit), target)) / (2 * h)
+                slopes[pixel] = (
+                    score(unit + nudge.view_as(unit), target) - score(unit - nudge.view_as(unit), target)
+                ) / (2 * h)
             clear = slopes.abs() > 0.01 * slopes.abs().max()
             step = result.flatten().int() - image.flatten().int()
             assert torch.equal(step[clear].sign(), slopes[clear].sign().int())
@@ -139,7 +162,9 @@ def test_jacobian_step_follows_finite_differences(learnt: nn.Module, digits: Dat
 def test_jacobian_step_takes_the_likeliest_of_soft_labels(learnt: nn.Module, digits: Dataset) -> None:
     images = digits.test.images[:20]
     soft = torch.rand(20, 10, generator=torch.Generator().manual_seed(0)).softmax(1)
-    assert torch.equal(jacobian_step(learnt, images, soft, 0.1), jacobian_step(learnt, images, soft.argmax(1), 0.1))
+    assert torch.equal(
+        jacobian_step(learnt, images, soft, 0.1), jacobian_step(learnt, images, soft.argmax(1), 0.1)
+    )
     assert not torch.equal(jacobian_step(learnt, images, soft, 0.1), images)
 
 
@@ -169,7 +194,16 @@ def test_an_extracted_model_agrees_with_its_victim(name: str, learnt: nn.Module,
         substitute = build_architecture("B", shape_of(digits))
 
     def retrain(images: Tensor, targets: Tensor, epochs: int, round_: int) -> None:
-        fit(substitute, images, targets, optimiser="adam", batch_size=32, training=FAST, epochs=epochs, seed=round_)
+        fit(
+            substitute,
+            images,
+            targets,
+            optimiser="adam",
+            batch_size=32,
+            training=FAST,
+            epochs=epochs,
+            seed=round_,
+        )
 
     config = ExtractConfig(attack=name, seed_size=200, rounds=2, round_epochs=3, final_epochs=8)  # type: ignore[arg-type]
     extract(substitute, TorchBlackBox(learnt, 10), digits.train.images[:200], config, retrain)

@@ -18,21 +18,37 @@ CPU = torch.device("cpu")
 
 
 def train(
-    dataset: Dataset, *, seed: int = 0, optimiser: Optimiser = "sgd", arch: str = "C", targets: Tensor | None = None,
-    training: TrainConfig = FAST, count: int = 400, batch_size: int = 32, epochs: int = 2,
-) -> nn.Module:  # fmt: skip
+    dataset: Dataset,
+    *,
+    seed: int = 0,
+    optimiser: Optimiser = "sgd",
+    arch: str = "C",
+    targets: Tensor | None = None,
+    training: TrainConfig = FAST,
+    count: int = 400,
+    batch_size: int = 32,
+    epochs: int = 2,
+) -> nn.Module:
     with seeded(1, CPU):
         model = build_architecture(arch, shape_of(dataset))
     targets = dataset.train.labels if targets is None else targets
     fit(
-        model, dataset.train.images[:count], targets[:count],
-        optimiser=optimiser, batch_size=batch_size, training=training, epochs=epochs, seed=seed,
-    )  # fmt: skip
+        model,
+        dataset.train.images[:count],
+        targets[:count],
+        optimiser=optimiser,
+        batch_size=batch_size,
+        training=training,
+        epochs=epochs,
+        seed=seed,
+    )
     return model
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("optimiser", OPTIMISERS)
@@ -47,7 +63,9 @@ def test_learns_the_digits(optimiser: Optimiser, digits: Dataset) -> None:
 def test_same_seed_same_bits_other_seed_other_bits(arch: str, optimiser: Optimiser, digits: Dataset) -> None:
     first = train(digits, arch=arch, optimiser=optimiser, epochs=1)
     torch.rand(3)  # the state of the global generator has no say
-    assert same(first, train(digits, arch=arch, optimiser=optimiser, epochs=1)), "the global generator decides"
+    assert same(first, train(digits, arch=arch, optimiser=optimiser, epochs=1)), (
+        "the global generator decides"
+    )
     assert not same(first, train(digits, arch=arch, optimiser=optimiser, epochs=1, seed=1))
 
 
@@ -92,7 +110,8 @@ def test_soft_labels_are_learnt_as_probabilities(digits: Dataset) -> None:
 
 
 def test_the_last_steps_are_small(digits: Dataset) -> None:
-    """The learning rate decays to zero over the run: the longer run has long stopped moving by its last epoch."""
+    """The learning rate decays to zero over the run: the longer run has long stopped moving
+    by its last epoch."""
     weights: list[Tensor] = []
 
     class Watched(nn.Module):
@@ -107,9 +126,15 @@ def test_the_last_steps_are_small(digits: Dataset) -> None:
     with seeded(0, CPU):
         model = Watched()
     fit(
-        model, digits.train.images[:640], digits.train.labels[:640],
-        optimiser="sgd", batch_size=32, training=dataclasses.replace(FAST, warmup_fraction=0.3), epochs=4, seed=0,
-    )  # fmt: skip
+        model,
+        digits.train.images[:640],
+        digits.train.labels[:640],
+        optimiser="sgd",
+        batch_size=32,
+        training=dataclasses.replace(FAST, warmup_fraction=0.3),
+        epochs=4,
+        seed=0,
+    )
     steps = [float((b - a).norm()) for a, b in itertools.pairwise(weights)]
     assert len(weights) == 80  # 4 epochs of 20 batches
     assert steps[0] < max(steps) / 5, "no warm-up"

@@ -1,4 +1,5 @@
-"""The models that strangers' code trains for the studies: what is planned, and that owners' procedures are procedures."""
+"""The models that strangers' code trains for the studies: what is planned, and that owners'
+procedures are procedures."""
 
 from collections import Counter
 from pathlib import Path
@@ -21,7 +22,9 @@ FEW = 300
 
 
 def images(channels: int = 1, size: int = 28) -> torch.Tensor:
-    return torch.randint(0, 256, (FEW, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0, 256, (FEW, channels, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
 
 
 LABELS = torch.arange(FEW) % 10
@@ -37,19 +40,25 @@ def test_a_round_has_its_victims_twins_thieves_and_innocents(round_: str, datase
         seen.add(job.id)
     assert {job.set for job in jobs if job.role != "reference"} == {SET_OF[round_]}
     for procedure in VICTIMS[round_, dataset]:
-        mine = Counter(job.role for job in jobs if job.victim == f"{SHORT[dataset]}-{procedure}" and not job.interface)
+        mine = Counter(
+            job.role for job in jobs if job.victim == f"{SHORT[dataset]}-{procedure}" and not job.interface
+        )
         assert (mine["victim"], mine["twin"], mine["thief"]) == (1, 19, 26) and mine["innocent"] >= 10
 
 
 def test_what_is_reported_on_was_never_chosen_by() -> None:
-    chosen, reported = ({job.id for job in plan(set_) if job.role != "reference"} for set_ in ("dev", "report"))
+    chosen, reported = (
+        {job.id for job in plan(set_) if job.role != "reference"} for set_ in ("dev", "report")
+    )
     assert chosen and reported and not chosen & reported
     assert len(VICTIMS["fresh", "fashion-mnist"]) + len(VICTIMS["fresh", "cifar10"]) == 6
 
 
 @pytest.mark.parametrize("dataset", SHORT)
 def test_references_are_those_of_an_audit(dataset: str) -> None:
-    assert len(specs(dataset)) == ZooConfig().references and {s.role for s in specs(dataset)} == {Role.REFERENCE}
+    assert len(specs(dataset)) == ZooConfig().references and {s.role for s in specs(dataset)} == {
+        Role.REFERENCE
+    }
     jobs = [job for job in part("dev", dataset) if job.role == "reference"]
     assert [job.architecture for job in jobs] == [s.architecture for s in specs(dataset)]
 
@@ -64,8 +73,12 @@ def test_every_net_fits_both_data_sets(name: str, channels: int, size: int) -> N
 @pytest.mark.parametrize("procedure", owners.ARCHITECTURE)
 def test_an_owners_seed_decides_the_network(procedure: str) -> None:
     start = build("resid", images(), 50)
-    one, same, other = (owners.train(procedure, images(), LABELS, seed, start).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(one[k], same[k]) for k in one) and any(not torch.equal(one[k], other[k]) for k in one)
+    one, same, other = (
+        owners.train(procedure, images(), LABELS, seed, start).state_dict() for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(one[k], same[k]) for k in one) and any(
+        not torch.equal(one[k], other[k]) for k in one
+    )
     assert all(bool(v.isfinite().all()) for v in one.values())
 
 
@@ -83,13 +96,19 @@ def test_every_loop_learns_what_can_be_learnt(loop: str) -> None:
 def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(dataset: str) -> None:
     jobs = plan_attacks.plan(dataset)
     ids = [job.id for job in jobs]
-    assert len(set(ids)) == len(ids) and all(parent in ids[: ids.index(job.id)] for job in jobs for parent in job.parents)
+    assert len(set(ids)) == len(ids) and all(
+        parent in ids[: ids.index(job.id)] for job in jobs for parent in job.parents
+    )
     made = [job for job in jobs if job.maker in ("attacked", "changed", "forewarned")]
     kinds = Counter(job.family for job in made if job.role == "thief")
-    assert {f"of a stranger: {kind}" for kind in kinds} == {job.family for job in made if job.role == "innocent"}
+    assert {f"of a stranger: {kind}" for kind in kinds} == {
+        job.family for job in made if job.role == "innocent"
+    }
     slow = {job.family for job in made if job.attack in plan_attacks.SLOW}
     victims = len(VICTIMS["fresh", dataset])
-    assert {n for kind, n in kinds.items() if kind not in slow | {"float16"}} == {plan_attacks.COPIES * victims}
+    assert {n for kind, n in kinds.items() if kind not in slow | {"float16"}} == {
+        plan_attacks.COPIES * victims
+    }
     assert {kinds[kind] for kind in slow if kind in kinds} == {plan_attacks.SLOW_COPIES[dataset] * victims}
     for job in made:
         if job.maker == "attacked":
@@ -99,12 +118,17 @@ def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(datase
 
 
 def prepared(out: Path) -> Path:
-    """A data set's arrays, as small as can be: image i of the training set has the value i everywhere, and the label i % 10."""
+    """A data set's arrays, as small as can be: image i of the training set has the value i
+    everywhere, and the label i % 10."""
     folder = out / "fashion-mnist"
     (folder / "arrays").mkdir(parents=True)
     values = np.arange(200, dtype=np.uint8)
     for name in (f for f in stored.Data.__dataclass_fields__ if f != "name"):
-        array = values % 10 if name.endswith("labels") else np.broadcast_to(values[:, None, None, None], (200, 1, 2, 2))
+        array = (
+            values % 10
+            if name.endswith("labels")
+            else np.broadcast_to(values[:, None, None, None], (200, 1, 2, 2))
+        )
         np.save(folder / "arrays" / f"{name}.npy", array)
     np.savez(folder / "pools.npz")
     (folder / "start.safetensors").touch()
@@ -116,12 +140,20 @@ def test_training_images_of_owners_are_written_once(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(trained, "OWNER_IMAGES", {"fashion-mnist": 80, "cifar10": 80})
     folder = prepared(tmp_path)
     made = trained.write(tmp_path, plan("all"))
-    assert {p.name for p in made} == {f"fmnist-P{i}.npz" for i in range(1, 10)}, "of the data set that is there"
+    assert {p.name for p in made} == {f"fmnist-P{i}.npz" for i in range(1, 10)}, (
+        "of the data set that is there"
+    )
     owned = stored.load(tmp_path, "fashion-mnist").part("fmnist-P6", 80)[0][:, 0, 0, 0].tolist()
     with np.load(folder / "trained" / "fmnist-P6.npz") as file:
         images, labels = file["images"], file["labels"]
-    assert images.dtype == np.uint8 and images.shape == (50, 1, 2, 2) and images[:, 0, 0, 0].tolist() == owned[:50]
+    assert (
+        images.dtype == np.uint8
+        and images.shape == (50, 1, 2, 2)
+        and images[:, 0, 0, 0].tolist() == owned[:50]
+    )
     assert labels.tolist() == [i % 10 for i in owned[:50]]
     assert trained.write(tmp_path, plan("all")) == [] and not list((folder / "trained").glob("*.tmp*"))
     linked(folder, tmp_path / "thieves" / "fashion-mnist", [])
-    assert (tmp_path / "thieves" / "fashion-mnist" / "trained" / "fmnist-P6.npz").samefile(folder / "trained" / "fmnist-P6.npz")
+    assert (tmp_path / "thieves" / "fashion-mnist" / "trained" / "fmnist-P6.npz").samefile(
+        folder / "trained" / "fmnist-P6.npz"
+    )

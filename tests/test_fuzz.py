@@ -1,4 +1,5 @@
-"""Thousands of requests that the API's own description gives rise to, good ones and bad: none may bring more than a refusal."""
+"""Thousands of requests that the API's own description gives rise to, good ones and bad:
+none may bring more than a refusal."""
 
 import json
 import time
@@ -32,7 +33,12 @@ def api(place: Place) -> OpenApiSchema:  # noqa: F811
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("number", range(OPERATIONS))
-def test_no_request_does_more_than_be_refused(number: int, mode: GenerationMode, api: OpenApiSchema, place: Place) -> None:  # noqa: F811
+def test_no_request_does_more_than_be_refused(
+    number: int,
+    mode: GenerationMode,
+    api: OpenApiSchema,
+    place: Place,  # noqa: F811
+) -> None:
     operation = [found.ok() for found in api.get_all_operations()][number]
     try:
         cases = operation.as_strategy(generation_mode=mode)

@@ -1,4 +1,5 @@
-"""A client that openapi-python-client makes of ``/openapi.json`` does what docs/serve.md does, against a service on a port."""
+"""A client that openapi-python-client makes of ``/openapi.json`` does what docs/serve.md
+does, against a service on a port."""
 
 import importlib
 import json
@@ -24,7 +25,9 @@ from tests.test_service import stranger as stranger  # fixture
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 NAME = "generated_zooaudit"
-CONFIG = re.search(r"```yaml\n(content_type_overrides:\n.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+CONFIG = re.search(
+    r"```yaml\n(content_type_overrides:\n.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +43,23 @@ def generated(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (folder / "openapi.json").write_text(place.ask("/openapi.json", "").text)
     assert CONFIG
     (folder / "config.yaml").write_text(f"post_hooks: []\n{CONFIG.group(1)}")
-    command = [sys.executable, "-m", "openapi_python_client", "generate", "--path", "openapi.json", "--config", "config.yaml"]
-    done = subprocess.run([*command, "--meta", "none", "--output-path", NAME], cwd=folder, capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "openapi_python_client",
+        "generate",
+        "--path",
+        "openapi.json",
+        "--config",
+        "config.yaml",
+    ]
+    done = subprocess.run(
+        [*command, "--meta", "none", "--output-path", NAME],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "WARNING" not in done.stdout + done.stderr, done.stdout
     sys.path.insert(0, str(folder))
 
@@ -56,20 +74,37 @@ def generated(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def client(generated: Any, address: str, place: Place) -> Any:
-    return generated().AuthenticatedClient(base_url=address, token=place.keys["all"], raise_on_unexpected_status=True)
+    return generated().AuthenticatedClient(
+        base_url=address, token=place.keys["all"], raise_on_unexpected_status=True
+    )
 
 
-def test_it_does_what_the_page_does(generated: Any, client: Any, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_what_the_page_does(
+    generated: Any, client: Any, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert generated("api.service.ready").sync(client=client).status.value == "ready"
     (kit,) = generated("api.kits.kits").sync(client=client).kits
-    assert kit.id == place.id and generated("api.kits.kit").sync(kit.id, client=client).classes[0] == "ankle boot"
-    Path("queries.parquet").write_bytes(generated("api.kits.queries").sync(kit.id, client=client).payload.read())
-    (program,) = (p for p in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL) if "my_suspect" in p)
+    assert (
+        kit.id == place.id
+        and generated("api.kits.kit").sync(kit.id, client=client).classes[0] == "ankle boot"
+    )
+    Path("queries.parquet").write_bytes(
+        generated("api.kits.queries").sync(kit.id, client=client).payload.read()
+    )
+    (program,) = (
+        p
+        for p in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "serve.md").read_text(), re.DOTALL)
+        if "my_suspect" in p
+    )
     exec(program, {"my_suspect": lambda images: TorchBlackBox(COPY, K).ask(torch.from_numpy(images)).numpy()})
     body = generated("types").File(payload=BytesIO(Path("answers.f32").read_bytes()))
     score = generated("api.scores.score").sync(kit.id, client=client, body=body, suspect="theirs")
-    assert (score.twins.decision.value, score.twins.level, score.suspect) == ("stolen", place.kit.twin_test.level, "theirs")
+    assert (score.twins.decision.value, score.twins.level, score.suspect) == (
+        "stolen",
+        place.kit.twin_test.level,
+        "theirs",
+    )
 
 
 def test_it_has_a_suspect_asked(generated: Any, client: Any, place: Place, stranger: Stranger) -> None:
@@ -80,21 +115,36 @@ def test_it_has_a_suspect_asked(generated: Any, client: Any, place: Place, stran
     ):
         asked = models.AuditRequest(kit=place.id, suspect=suspect)
         assert set(asked.to_dict()["suspect"]) <= {"url", "batch", "protocol"}, "nothing that was not said"
-        made, again = (submit.sync(client=client, body=asked, idempotency_key=f"once-{suspect.batch}") for _ in range(2))
+        made, again = (
+            submit.sync(client=client, body=asked, idempotency_key=f"once-{suspect.batch}") for _ in range(2)
+        )
         assert made.id == again.id
         end = time.monotonic() + 30
-        while (found := generated("api.audits.audit").sync(made.id, client=client)).state.value in ("queued", "running"):
+        while (found := generated("api.audits.audit").sync(made.id, client=client)).state.value in (
+            "queued",
+            "running",
+        ):
             assert time.monotonic() < end
             time.sleep(0.05)
-        assert (found.state.value, found.result.decision.value, found.level) == ("done", "stolen", place.kit.twin_test.level)
+        assert (found.state.value, found.result.decision.value, found.level) == (
+            "done",
+            "stolen",
+            place.kit.twin_test.level,
+        )
     assert made.id in [a.id for a in generated("api.audits.audits").sync(client=client, limit=1000).audits]
 
 
 def test_what_is_refused_is_a_problem_with_its_parts(generated: Any, client: Any, place: Place) -> None:
     models = generated("models")
-    asked = models.AuditRequest(kit=place.id, suspect=models.AddressSuspect(url="http://elsewhere.example/infer"))
+    asked = models.AuditRequest(
+        kit=place.id, suspect=models.AddressSuspect(url="http://elsewhere.example/infer")
+    )
     refused = generated("api.audits.submit").sync(client=client, body=asked)
-    assert isinstance(refused, models.Problem) and refused.status == 422 and "may not ask the host" in refused.detail
+    assert (
+        isinstance(refused, models.Problem)
+        and refused.status == 422
+        and "may not ask the host" in refused.detail
+    )
     missing = generated("api.kits.kit").sync("0" * 16, client=client)
     assert isinstance(missing, models.Problem) and missing.status == 404
 

@@ -1,4 +1,5 @@
-"""Answers over many classes in groups: what is kept, what is compared, and that few classes are left alone."""
+"""Answers over many classes in groups: what is kept, what is compared, and that few classes
+are left alone."""
 
 import math
 from collections.abc import Iterable
@@ -75,7 +76,9 @@ def many(seed: int, own: float = 0.6) -> Affine:
 
 @pytest.fixture(scope="module")
 def test_() -> TwinTest:
-    images = torch.randint(0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    images = torch.randint(
+        0, 256, (QUESTIONS, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(5)
+    )
     labels = many(999, 0.0)(to_unit(images)).argmax(1)
 
     def asked(seeds: Iterable[int], own: float) -> torch.Tensor:
@@ -85,9 +88,21 @@ def test_() -> TwinTest:
     foretold = rounded(predicted(own, others, torch.arange(QUESTIONS)), CLASSES)
     accuracy = (own.argmax(-1) == groups(CLASSES)[labels]).double().mean(-1).tolist()
     return TwinTest(
-        images, labels, (NATURAL,) * QUESTIONS, CHECKS, (60, 120), 0.05, tuple(Candidate(f"c{i}", a) for i, a in enumerate(accuracy)), own,
-        tuple(Reference(f"r{i}", "trained") for i in range(12)), others, "peers", predicted=foretold, lessons=others, classes=CLASSES,
-    )  # fmt: skip
+        images,
+        labels,
+        (NATURAL,) * QUESTIONS,
+        CHECKS,
+        (60, 120),
+        0.05,
+        tuple(Candidate(f"c{i}", a) for i, a in enumerate(accuracy)),
+        own,
+        tuple(Reference(f"r{i}", "trained") for i in range(12)),
+        others,
+        "peers",
+        predicted=foretold,
+        lessons=others,
+        classes=CLASSES,
+    )
 
 
 def suspected(test: TwinTest, model: Affine, columns: int = CLASSES) -> Examined:
@@ -101,8 +116,13 @@ def test_a_copy_is_found_among_many_classes_and_innocents_are_not(test_: TwinTes
         for weights in copy.parameters():
             weights.add_(0.15 * torch.randn(weights.shape, generator=noise))
     assert suspected(test_, copy).verdict.decision is Decision.STOLEN
-    assert sum(suspected(test_, many(seed)).verdict.decision is Decision.STOLEN for seed in range(2000, 2020)) <= 3
-    assert suspected(test_, many(2000), columns=150).verdict.rank is not None  # other classes: compared by geometry
+    assert (
+        sum(suspected(test_, many(seed)).verdict.decision is Decision.STOLEN for seed in range(2000, 2020))
+        <= 3
+    )
+    assert (
+        suspected(test_, many(2000), columns=150).verdict.rank is not None
+    )  # other classes: compared by geometry
 
 
 def test_a_kit_of_many_classes_judges_alike_after_it_was_kept(test_: TwinTest) -> None:
@@ -123,7 +143,11 @@ def test_no_order_of_classes_is_believed_that_fits_by_chance(test_: TwinTest) ->
 def test_controls_are_right_where_the_group_is(test_: TwinTest) -> None:
     """Candidates and references are known by groups; a suspect by its classes."""
     right = torch.nn.functional.one_hot(groups(CLASSES)[test_.labels], MOST).float()
-    able = replace(test_, answers=right.expand_as(test_.answers), reference_answers=right.expand_as(test_.reference_answers))
+    able = replace(
+        test_,
+        answers=right.expand_as(test_.answers),
+        reference_answers=right.expand_as(test_.reference_answers),
+    )
     result = torch.nn.functional.one_hot(test_.labels, CLASSES).float()
     found = control(able, result)
     assert (found.right, found.asked, found.usual) == (CHECKS, CHECKS, 1 - POORER) and not found.poor
@@ -133,5 +157,9 @@ def test_controls_are_right_where_the_group_is(test_: TwinTest) -> None:
 def test_an_explanation_names_groups(test_: TwinTest) -> None:
     found = suspected(test_, many(0))
     result = explained(test_, found.answers, found.access, found.verdict, [f"k{i}" for i in range(CLASSES)])
-    assert result.questions and all(" others" in said.label or said.label.startswith("k") for q in result.questions for said in q.suspect)
-    assert all(0 < said.probability <= 1.001 for q in result.questions for said in (*q.victim, *q.suspect, *q.twins))
+    assert result.questions and all(
+        " others" in said.label or said.label.startswith("k") for q in result.questions for said in q.suspect
+    )
+    assert all(
+        0 < said.probability <= 1.001 for q in result.questions for said in (*q.victim, *q.suspect, *q.twins)
+    )

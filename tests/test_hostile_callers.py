@@ -92,18 +92,28 @@ def asked(kit: str, url: str, route: str = "/v2/models/m/infer", **more: Any) ->
     return {"kit": kit, "suspect": {"url": url + route, "batch": 8, **more}, **own}
 
 
-def test_a_key_has_so_many_open_audits_and_the_others_come_first(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_a_key_has_so_many_open_audits_and_the_others_come_first(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     stranger.slow_s = 0.2
     with auditor(replace(settings, open_audits=6)) as made:
-        many = [made.submit("greedy", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(6)]
-        with pytest.raises(LimitError, match="has 6 audits that have not ended; this service takes 6 at once"):
+        many = [
+            made.submit("greedy", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(6)
+        ]
+        with pytest.raises(
+            LimitError, match="has 6 audits that have not ended; this service takes 6 at once"
+        ):
             made.submit("greedy", asked(store[1], stranger.url))
         small = made.submit("modest", asked(store[1], stranger.url))["id"]
         ended(made, small)
         states = [(made.get(i) or {})["state"] for i in many]
-        assert states.count("done") <= 3, "three of four places at most are one key's, so that the last to come was in the first round"
+        assert states.count("done") <= 3, (
+            "three of four places at most are one key's, so that the last to come was in the first round"
+        )
         listed = [a["state"] in OPEN for a in made.all(None)]
-        assert listed == sorted(listed, reverse=True) and not listed[-1], "those that have not ended are listed first"
+        assert listed == sorted(listed, reverse=True) and not listed[-1], (
+            "those that have not ended are listed first"
+        )
         stranger.slow_s = 0.0
         assert {ended(made, i)["state"] for i in many} == {"done"}
 
@@ -137,7 +147,12 @@ def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
     stranger.slow_s = 0.2
     with auditor(settings) as made:
         ids = [made.submit("a", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(4)]
-        until(lambda: (made.get(ids[0]) or {})["state"] == "running" and (made.get(ids[2]) or {})["state"] == "running")
+        until(
+            lambda: (
+                (made.get(ids[0]) or {})["state"] == "running"
+                and (made.get(ids[2]) or {})["state"] == "running"
+            )
+        )
         one = ids[0] if under_way else ids[3]
         made.cancel(one)
         stranger.slow_s = 0.0
@@ -165,19 +180,34 @@ def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
     assert (line.take() or Waiting("", "")).id == "y"
 
 
-def test_a_key_and_a_host_have_so_many_queries_a_day(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_a_key_and_a_host_have_so_many_queries_a_day(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     with auditor(replace(settings, queries_a_day=70, host_queries_a_day=100)) as made:
         first = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
-        assert first["state"] == "failed" and "lets a key charge 70" in first["error"] and 60 < stranger.computed <= 70
+        assert (
+            first["state"] == "failed"
+            and "lets a key charge 70" in first["error"]
+            and 60 < stranger.computed <= 70
+        )
         second = ended(made, made.submit("b", asked(store[1], stranger.url, ask_everything=True))["id"])
-        assert second["state"] == "failed" and "no more than 100 queries in 24 hours, over all its callers" in second["error"]
+        assert (
+            second["state"] == "failed"
+            and "no more than 100 queries in 24 hours, over all its callers" in second["error"]
+        )
         assert 90 < stranger.computed <= 100 and stranger.url not in second["error"]
     with auditor(replace(settings, queries_a_day=70, host_queries_a_day=1000)) as made:  # it is remembered
         result = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
-        assert result["state"] == "failed" and "lets a key charge 70" in result["error"] and stranger.computed <= 100
+        assert (
+            result["state"] == "failed"
+            and "lets a key charge 70" in result["error"]
+            and stranger.computed <= 100
+        )
 
 
-def test_what_was_refused_counts_against_nobody(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_what_was_refused_counts_against_nobody(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     stranger.flaky = 0.4
     with auditor(replace(settings, queries_a_day=130)) as made:
         done = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
@@ -188,7 +218,9 @@ def test_what_was_refused_counts_against_nobody(store: tuple[str, str], settings
 def test_a_key_has_so_much_time_a_day(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
     stranger.slow_s = 0.3
     with auditor(replace(settings, hours_a_day=1.0 / 3600)) as made:
-        result = ended(made, made.submit("a", asked(store[1], stranger.url, concurrency=1, ask_everything=True))["id"])
+        result = ended(
+            made, made.submit("a", asked(store[1], stranger.url, concurrency=1, ask_everything=True))["id"]
+        )
         assert result["state"] == "failed" and "audits took" in result["error"] and stranger.computed < 100
         with pytest.raises(LimitError, match="took"):
             made.submit("a", asked(store[1], stranger.url))
@@ -201,19 +233,26 @@ def test_a_ledger_is_a_keys_own(store: tuple[str, str], settings: Settings, stra
         assert stranger.computed == 2 * one["result"]["charged"], "nobody is told what another was told"
         again = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
         assert again["state"] == "done" and stranger.computed == 2 * one["result"]["charged"]
-        kept = [open_store(store[0]).load("evidence", a["result"]["evidence"]).meta["answered"] for a in (one, again)]
+        kept = [
+            open_store(store[0]).load("evidence", a["result"]["evidence"]).meta["answered"]
+            for a in (one, again)
+        ]
         assert kept[0] == kept[1] and kept[0]["first"] <= kept[0]["last"]
         assert abs(datetime.datetime.fromisoformat(kept[0]["first"]).timestamp() - time.time()) < 300
 
 
-def test_fresh_answers_are_asked_for_again(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_fresh_answers_are_asked_for_again(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     with auditor(settings) as made:
         charged = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])["result"]["charged"]
         fresh = ended(made, made.submit("a", asked(store[1], stranger.url, fresh=True))["id"])
         assert fresh["result"]["charged"] == charged and stranger.computed == 2 * charged
 
 
-def test_no_error_names_a_path_or_another_audit(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_no_error_names_a_path_or_another_audit(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     with auditor(settings) as made:
         ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
         (ledger,) = (settings.data or Path()).glob("ledgers/*/*.sqlite")
@@ -232,7 +271,9 @@ def test_two_audits_of_one_suspect_wait_for_each_other(
     stranger.slow_s = 0.05
     with auditor(settings) as made:
         ids = [made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"] for _ in range(2)]
-        waiting = until(lambda: next((a for i in ids if (a := made.get(i) or {})["progress"].get("waiting")), None))
+        waiting = until(
+            lambda: next((a for i in ids if (a := made.get(i) or {})["progress"].get("waiting")), None)
+        )
         assert waiting["progress"]["waiting"].startswith("waiting for the audit ")
         found = [ended(made, i) for i in ids]
     assert {f["state"] for f in found} == {"done"} and stranger.computed == found[0]["result"]["charged"]
@@ -266,22 +307,32 @@ for _ in range(4):
 
 
 @pytest.mark.processes
-def test_a_poison_audit_is_started_three_times_and_then_failed(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
-    """Whatever ends the process (here a kill as the request is made), the audit is not started for ever, nor billed each time."""
+def test_a_poison_audit_is_started_three_times_and_then_failed(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
+    """Whatever ends the process (here a kill as the request is made), the audit is not
+    started for ever, nor billed each time."""
     made = Auditor(settings)
     made._line.close()  # it is only entered
     id_ = made.submit("a", asked(store[1], stranger.url))["id"]
     innocent = made.submit("b", asked(store[1], stranger.url))["id"]
     made.close()
     run = subprocess.run(
-        [sys.executable, "-c", DYING, store[0], str(settings.data), id_, innocent], env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=240,
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-c", DYING, store[0], str(settings.data), id_, innocent],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=240,
+        capture_output=True,
+        text=True,
+    )
     assert run.stdout.split() == ["9", "9", "9", "0"], run.stderr
     records = AuditRecords((settings.data or Path()) / "audits.sqlite")
     result = records.get(id_) or {}
-    assert result["state"] == "failed" and "started 3 times, and each time the service ended" in result["error"]
-    assert (records.get(innocent) or {})["state"] == "done", "another audit that was under way meanwhile is none the worse"
+    assert (
+        result["state"] == "failed" and "started 3 times, and each time the service ended" in result["error"]
+    )
+    assert (records.get(innocent) or {})["state"] == "done", (
+        "another audit that was under way meanwhile is none the worse"
+    )
     records.close()
 
 
@@ -292,7 +343,9 @@ def test_starts_are_counted_from_the_last_answer_on_and_a_stop_is_none(tmp_path:
     records.got_on(id_)
     assert records.begin(id_) == 1
     records.wait(id_, "the store")
-    assert (records.get(id_) or {})["starts"] == 0 and (records.get(id_) or {})["progress"] == {"waiting": "the store"}
+    assert (records.get(id_) or {})["starts"] == 0 and (records.get(id_) or {})["progress"] == {
+        "waiting": "the store"
+    }
     records.note(id_, state="cancelled")
     assert records.begin(id_) == 0, "what has ended is not started"
     records.close()
@@ -301,8 +354,9 @@ def test_starts_are_counted_from_the_last_answer_on_and_a_stop_is_none(tmp_path:
 def test_a_book_of_before_is_read(tmp_path: Path) -> None:
     db = sqlite3.connect(tmp_path / "a.sqlite")
     db.execute(
-        "CREATE TABLE audits (id TEXT PRIMARY KEY, made REAL NOT NULL, changed REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, "
-        "asked TEXT NOT NULL, state TEXT NOT NULL, progress TEXT NOT NULL, result TEXT, error TEXT NOT NULL)"
+        "CREATE TABLE audits (id TEXT PRIMARY KEY, made REAL NOT NULL, changed REAL NOT NULL, by TEXT NOT"
+        " NULL, kit TEXT NOT NULL, asked TEXT NOT NULL, state TEXT NOT NULL, progress TEXT NOT NULL, result"
+        " TEXT, error TEXT NOT NULL)"
     )
     db.execute("INSERT INTO audits VALUES ('i', 1, 1, 'a', 'k', '{}', 'running', '{}', NULL, '')")
     db.commit()
@@ -324,12 +378,19 @@ def test_a_ledger_of_before_is_read_and_does_not_know_when(tmp_path: Path) -> No
         assert ledger.came(["n"]) == [None] and ledger.known(["n"])
 
 
-def test_nothing_of_a_suspects_keys_is_left_in_any_file(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_nothing_of_a_suspects_keys_is_left_in_any_file(
+    store: tuple[str, str], settings: Settings, stranger: Stranger
+) -> None:
     secrets = ("hush-header", "hush-address", "hush-request")
     with auditor(settings) as made:
-        suspect = {"headers": {"X-Secret": secrets[0]}, "request": {"instances": "$images", "key": secrets[2]}}
+        suspect = {
+            "headers": {"X-Secret": secrets[0]},
+            "request": {"instances": "$images", "key": secrets[2]},
+        }
         suspect |= {"protocol": "template", "layout": "nhwc"}
-        id_ = made.submit("a", asked(store[1], stranger.url, f"/v1/models/m:predict?token={secrets[1]}", **suspect))["id"]
+        id_ = made.submit(
+            "a", asked(store[1], stranger.url, f"/v1/models/m:predict?token={secrets[1]}", **suspect)
+        )["id"]
         assert ended(made, id_)["state"] == "done"
         files = {p.name: p.read_bytes() for p in (settings.data or Path()).rglob("*") if p.is_file()}
         assert "audits.sqlite" in files and "audits.sqlite-wal" in files, "while it runs, too"
@@ -354,19 +415,26 @@ def test_a_store_that_is_away_makes_audits_wait(
         try:
             until(lambda: (made.get(id_) or {})["progress"].get("waiting"))
             result = made.get(id_) or {}
-            assert result["state"] == "queued" and result["progress"]["waiting"].startswith("the store does not answer")
+            assert result["state"] == "queued" and result["progress"]["waiting"].startswith(
+                "the store does not answer"
+            )
             assert str(place.parent) not in json.dumps(result["progress"]) and result["error"] == ""
             with pytest.raises(StoreError):
                 made.submit("a", asked(store[1], stranger.url))
             with auditor_client(made, settings) as client:
                 reply = client.post("/audits", json=asked(store[1], stranger.url))
                 assert reply.status_code == 503 and int(reply.headers["Retry-After"]) > 0
-                assert reply.headers["Content-Type"] == "application/problem+json" and str(place.parent) not in reply.text
+                assert (
+                    reply.headers["Content-Type"] == "application/problem+json"
+                    and str(place.parent) not in reply.text
+                )
                 assert str(place.parent) not in client.get(f"/audits/{id_}").text
         finally:
             place.with_name("away").rename(place)
         done = ended(made, id_)
-        assert done["state"] == "done" and stranger.computed == done["result"]["charged"], "nothing was paid twice"
+        assert done["state"] == "done" and stranger.computed == done["result"]["charged"], (
+            "nothing was paid twice"
+        )
 
 
 @contextmanager
@@ -377,10 +445,14 @@ def auditor_client(made: Auditor, settings: Settings, **more: Any) -> Iterator[T
 
 
 def test_a_store_that_did_not_answer_is_not_asked_for_each_caller(tmp_path: Path) -> None:
-    with TestClient(make_app(Settings(str(tmp_path / "none" / "store"))), base_url="http://localhost") as client:
+    with TestClient(
+        make_app(Settings(str(tmp_path / "none" / "store"))), base_url="http://localhost"
+    ) as client:
         for path in ("/kits", "/kits/aaaa", "/reports", "/ready", "/kits/aaaa/queries"):
             reply = client.get(path)
-            assert reply.status_code == 503 and reply.headers["Retry-After"] and "none" not in reply.text, path
+            assert reply.status_code == 503 and reply.headers["Retry-After"] and "none" not in reply.text, (
+                path
+            )
             assert reply.headers["Content-Type"] == "application/problem+json"
 
 
@@ -398,8 +470,15 @@ def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
             statuses.add(reply.status_code)
             if reply.status_code == 503:
                 break
-        assert reply.status_code == 503 and "cannot be written just now" in reply.text and str(data) not in reply.text
-        assert reply.headers["Content-Type"] == "application/problem+json" and int(reply.headers["Retry-After"]) > 0
+        assert (
+            reply.status_code == 503
+            and "cannot be written just now" in reply.text
+            and str(data) not in reply.text
+        )
+        assert (
+            reply.headers["Content-Type"] == "application/problem+json"
+            and int(reply.headers["Retry-After"]) > 0
+        )
         made._records._db.execute(f"PRAGMA max_page_count = {pages + 10_000}")
     charge, full = Ledger.charge, [True]
 
@@ -430,12 +509,16 @@ def test_ready_tells_whether_data_can_be_written(store: tuple[str, str], tmp_pat
         assert client.get("/ready").status_code == 200
         app.state.service.settings = replace(good, data=tmp_path / "file" / "data")
         reply = client.get("/ready")
-        assert reply.status_code == 503 and "cannot be written" in reply.text and str(tmp_path) not in reply.text
+        assert (
+            reply.status_code == 503 and "cannot be written" in reply.text and str(tmp_path) not in reply.text
+        )
         assert client.get("/health").status_code == 200
     assert list((tmp_path / "data").glob("tmp*")) == []
 
 
-def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, there, goes_on = disk_space.DiskSpace(), threading.Event(), threading.Event()
 
     def hangs(_: int) -> None:
@@ -454,41 +537,85 @@ def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(tmp_pa
     first.join()
 
 
-def test_another_sites_page_can_do_nothing_to_an_open_service(store: tuple[str, str], settings: Settings) -> None:
+def test_another_sites_page_can_do_nothing_to_an_open_service(
+    store: tuple[str, str], settings: Settings
+) -> None:
     with auditor(settings) as made, auditor_client(made, settings) as client:
         body = json.dumps(asked(store[1], "http://127.0.0.1:9"))
-        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", ""):
+        for kind in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=a",
+            "",
+        ):
             reply = client.post("/audits", content=body, headers={"Content-Type": kind} if kind else {})
             assert reply.status_code == 415, "what a form can send without asking first"
-        for headers in ({"Host": "evil.example"}, {"Host": "localhost.evil.example"}, {"Host": "10.0.0.1"}, {"Host": ""},
-                        {"Origin": "http://["}, {"Origin": "http://evil.example"}, {"Origin": "null"},
-                        {"Origin": "http://localhost:8080"}):  # fmt: skip
-            for method, path in (("GET", "/kits"), ("GET", "/audits"), ("POST", "/audits"), ("DELETE", "/audits/a")):
+        for headers in (
+            {"Host": "evil.example"},
+            {"Host": "localhost.evil.example"},
+            {"Host": "10.0.0.1"},
+            {"Host": ""},
+            {"Origin": "http://["},
+            {"Origin": "http://evil.example"},
+            {"Origin": "null"},
+            {"Origin": "http://localhost:8080"},
+        ):
+            for method, path in (
+                ("GET", "/kits"),
+                ("GET", "/audits"),
+                ("POST", "/audits"),
+                ("DELETE", "/audits/a"),
+            ):
                 reply = client.request(method, path, headers={"Content-Type": "application/json"} | headers)
-                assert reply.status_code == 403 and reply.headers["Content-Type"] == "application/problem+json", (headers, path)
+                assert (
+                    reply.status_code == 403 and reply.headers["Content-Type"] == "application/problem+json"
+                ), (headers, path)
         assert (
-            client.post("/audits", content=body, headers={"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"}).status_code
+            client.post(
+                "/audits",
+                content=body,
+                headers={"Content-Type": "application/json", "Sec-Fetch-Site": "cross-site"},
+            ).status_code
             == 403
         )
-        for headers in ({}, {"Host": "127.0.0.1:8000"}, {"Host": "[::1]:8000"}, {"Host": "LOCALHOST:1", "Origin": "http://localhost:1"}):
+        for headers in (
+            {},
+            {"Host": "127.0.0.1:8000"},
+            {"Host": "[::1]:8000"},
+            {"Host": "LOCALHOST:1", "Origin": "http://localhost:1"},
+        ):
             assert client.get("/kits", headers=headers).status_code == 200, headers
-        assert client.get("/health", headers={"Host": "10.0.0.1"}).status_code == 200, "a probe asks by address"
+        assert client.get("/health", headers={"Host": "10.0.0.1"}).status_code == 200, (
+            "a probe asks by address"
+        )
         assert made.all(None) == []
-    with TestClient(make_app(replace(settings, hosts=("audits.example",))), base_url="http://audits.example") as client:
+    with TestClient(
+        make_app(replace(settings, hosts=("audits.example",))), base_url="http://audits.example"
+    ) as client:
         assert client.get("/kits").status_code == 200
 
 
-def test_with_keys_any_name_will_do_but_only_json(store: tuple[str, str], settings: Settings, tmp_path: Path) -> None:
+def test_with_keys_any_name_will_do_but_only_json(
+    store: tuple[str, str], settings: Settings, tmp_path: Path
+) -> None:
     key, entry = new_key("a", ("read", "audit"), 0, None)
     (tmp_path / "keys.toml").write_text(entry)
     own = replace(settings, keys_file=tmp_path / "keys.toml")
-    with auditor(own) as made, TestClient(make_app(own, audits=InProcess(made)), base_url="http://any.example") as client:
+    with (
+        auditor(own) as made,
+        TestClient(make_app(own, audits=InProcess(made)), base_url="http://any.example") as client,
+    ):
         headers = {"Authorization": f"Bearer {key}"}
         assert client.get("/kits", headers=headers).status_code == 200
-        assert client.post("/audits", content="{}", headers=headers | {"Content-Type": "text/plain"}).status_code == 415
+        assert (
+            client.post("/audits", content="{}", headers=headers | {"Content-Type": "text/plain"}).status_code
+            == 415
+        )
 
 
-def test_questions_as_json_are_refused_where_they_are_very_large(store: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_questions_as_json_are_refused_where_they_are_very_large(
+    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with TestClient(make_app(Settings(store[0])), base_url="http://localhost") as client:
         path = f"/kits/{store[1]}/queries?format="
         assert (whole := client.get(path + "json")).status_code == 200
@@ -506,14 +633,19 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_slow_bodies_are_refused_and_a_key_has_few(store: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_bodies_are_refused_and_a_key_has_few(
+    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     with listening(make_app(Settings(store[0]))) as url:
         port = int(url.rpartition(":")[2])
 
         def dripping(piece: bytes, pause_s: float, pieces: int) -> tuple[int, float]:
             begun = time.monotonic()
             with socket.create_connection(("127.0.0.1", port)) as own:
-                head = f"POST /kits/{store[1]}/score?suspect=s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 60000\r\n"
+                head = (
+                    f"POST /kits/{store[1]}/score?suspect=s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length:"
+                    " 60000\r\n"
+                )
                 own.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n")
                 own.settimeout(pause_s)
                 for _ in range(pieces):
@@ -532,7 +664,10 @@ def test_slow_bodies_are_refused_and_a_key_has_few(store: tuple[str, str], monke
         assert status == 408 and taken < 5, "nothing at all"
         monkeypatch.setattr(uploads, "SLOW_AT_ONCE", 2)
         statuses: list[int] = []
-        threads = [threading.Thread(target=lambda: statuses.append(dripping(b" " * 4000, 0.12, 10)[0])) for _ in range(4)]
+        threads = [
+            threading.Thread(target=lambda: statuses.append(dripping(b" " * 4000, 0.12, 10)[0]))
+            for _ in range(4)
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -547,7 +682,9 @@ def test_the_access_log_is_rotated_and_capped(tmp_path: Path) -> None:
         lines.write(json.dumps({"number": number, "x": "y" * 50}))
     files = sorted((tmp_path / "new").iterdir())
     assert 2 <= len(files) <= 5 and sum(f.stat().st_size for f in files) < 4500
-    assert any('"number": 199' in f.read_text() for f in files) and not any('"number": 0,' in f.read_text() for f in files)
+    assert any('"number": 199' in f.read_text() for f in files) and not any(
+        '"number": 0,' in f.read_text() for f in files
+    )
     (tmp_path / "file").write_text("")
     Lines(tmp_path / "file" / "x").write("{}")  # no room is no reason to fail a request
 
@@ -562,7 +699,11 @@ def test_refusals_do_not_fill_the_access_log(tmp_path: Path) -> None:
     now[0] = 61
     log._write(scope, 401, 0.0)
     lines = [json.loads(line) for f in tmp_path.iterdir() for line in f.read_text().splitlines()]
-    assert len(lines) == REFUSALS_A_MINUTE + 2 and lines[-2]["refusals_left_out"] == 50 and lines[-2]["key"] == "a"
+    assert (
+        len(lines) == REFUSALS_A_MINUTE + 2
+        and lines[-2]["refusals_left_out"] == 50
+        and lines[-2]["key"] == "a"
+    )
     assert not any("hush" in str(line) for line in lines) and "api_key=***" in lines[0]["query"]
 
 
@@ -573,8 +714,12 @@ def test_the_client_can_ask_afresh(store: tuple[str, str], settings: Settings, s
 
         class Through(httpx.BaseTransport):
             def handle_request(self, request: httpx.Request) -> httpx.Response:
-                reply = http.request(request.method, request.url.path, content=request.content, headers=request.headers)
-                return httpx.Response(reply.status_code, headers={"Content-Type": "application/json"}, content=reply.content)
+                reply = http.request(
+                    request.method, request.url.path, content=request.content, headers=request.headers
+                )
+                return httpx.Response(
+                    reply.status_code, headers={"Content-Type": "application/json"}, content=reply.content
+                )
 
         with Client("http://localhost", transport=Through()) as client:
             audit = client.audit(store[1], {"url": stranger.url + "/v2/models/m/infer"}, fresh=True)

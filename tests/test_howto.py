@@ -1,5 +1,7 @@
-"""The how-to pages, done as they say: every shell command of README.md and the pages of tests/howto.py is run as it stands,
-with real inputs in the places that it names, or is listed here with the reason why it is not. Suspects end at their verdict."""
+"""The how-to pages, done as they say: every shell command of README.md and the pages of tests/howto.py is run
+as it stands, with real inputs in the places that it names, or is listed here with the reason why it is not.
+Suspects end at their verdict.
+"""
 
 import importlib
 import re
@@ -45,7 +47,9 @@ ELSEWHERE = {
     "pip install": "installs",
     "python -m pytest": "this suite",
     "zooaudit doctor": "looks at the machine and its store: tests/test_cli.py, tests/test_s3.py",
-    "zooaudit audit --recipe fmnist-quick --store store --fallback digits": "minutes of training on Fashion-MNIST",
+    "zooaudit audit --recipe fmnist-quick --store store --fallback digits": (
+        "minutes of training on Fashion-MNIST"
+    ),
     "python -m benchmarks.": "hours on models and data that are not here",
     "zooaudit study": "on a whole zoo: tests/test_studies.py, tests/test_study_rules.py",
     "zooaudit sweep": "on a whole zoo: tests/test_sweep.py",
@@ -65,18 +69,34 @@ ELSEWHERE = {
     "zooaudit audit --recipe digits --store s3:": "tests/test_s3.py",
     "zooaudit report --store s3:": "tests/test_s3.py",
     "zooaudit store copy --store s3:": "tests/test_copy.py",
-    "zooaudit audit --recipe mine.toml --store ./store": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
-    "zooaudit audit --recipe fmnist-quick --set": "minutes of training on Fashion-MNIST: tests/test_recipe_files.py reads such settings",
-    "zooaudit audit --recipe mine.toml --set zoo.references=24": "a whole zoo: tests/test_recipe_making.py audits by such a recipe",
-    "zooaudit audit --recipe mine.toml --store store --data ./my-images --size 256": "20 ResNet18: tests/test_named_nets.py",
+    "zooaudit audit --recipe mine.toml --store ./store": (
+        "a whole zoo: tests/test_recipe_making.py audits by such a recipe"
+    ),
+    "zooaudit audit --recipe fmnist-quick --set": (
+        "minutes of training on Fashion-MNIST: tests/test_recipe_files.py reads such settings"
+    ),
+    "zooaudit audit --recipe mine.toml --set zoo.references=24": (
+        "a whole zoo: tests/test_recipe_making.py audits by such a recipe"
+    ),
+    "zooaudit audit --recipe mine.toml --store store --data ./my-images --size 256": (
+        "20 ResNet18: tests/test_named_nets.py"
+    ),
     "ray ": "tests/test_jobs.py, tests/test_cluster.py",
     "zooaudit audit --recipe cifar10-small": "an hour on data that is not here: tests/test_cifar.py",
-    "zooaudit audit --recipe tinyimagenet-small": "an hour on data that is not here: tests/test_tiny_imagenet.py",
-    "zooaudit evidence verify case.zip --store mine": "trains twins and references anew: tests/test_evidence_models.py",
+    "zooaudit audit --recipe tinyimagenet-small": (
+        "an hour on data that is not here: tests/test_tiny_imagenet.py"
+    ),
+    "zooaudit evidence verify case.zip --store mine": (
+        "trains twins and references anew: tests/test_evidence_models.py"
+    ),
 }
 """How commands begin that are not run here, and why."""
-RUN = [c for page in PAGES for c in commands(page) if not any(c.text.startswith(start) for start in ELSEWHERE)]
-OWN_AUDIT = next(c.text for c in RUN if c.page == "docs/your-model.md" and c.text.startswith("zooaudit audit"))
+RUN = [
+    c for page in PAGES for c in commands(page) if not any(c.text.startswith(start) for start in ELSEWHERE)
+]
+OWN_AUDIT = next(
+    c.text for c in RUN if c.page == "docs/your-model.md" and c.text.startswith("zooaudit audit")
+)
 MODELS_AUDIT = next(c.text for c in RUN if c.page == "docs/models.md" and c.text.startswith("zooaudit audit"))
 
 
@@ -90,14 +110,19 @@ def kit_of(town: Town) -> str:
 
 def evidence_of(town: Town) -> str:
     theirs_package(town, stolen=True)
-    said = town.done("zooaudit score --store store --kit 4f2a --suspect theirs.safetensors --factory their_package.nets:make")
+    said = town.done(
+        "zooaudit score --store store --kit 4f2a --suspect theirs.safetensors --factory"
+        " their_package.nets:make"
+    )
     found = re.search(r"evidence (\S+)", said.out)
     assert found
     return found[1]
 
 
 def commitment_of(town: Town) -> str:
-    found = re.search(r"commitment\W+([0-9a-f]{64})", town.run("zooaudit kit commit --store store --kit 4f2a").out)
+    found = re.search(
+        r"commitment\W+([0-9a-f]{64})", town.run("zooaudit kit commit --store store --kit 4f2a").out
+    )
     assert found
     return found[1]
 
@@ -107,8 +132,17 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Town:
     """Where the pages of READERS are read: a net of the owner's own, images of one size."""
     folder = tmp_path_factory.mktemp("readme")
     howto.photographs(folder / "my-images", all_sizes=False)
-    howto.package(folder, "my_package", nets=howto.PLAIN.replace("WIDTH", "128"), training="from my_package.nets import train\n")
-    places = {"--recipe fmnist-quick --run": "--recipe smaller.toml --run", "1000 --cpus": "200 --cpus", "mynet:": "my_package.nets:"}
+    howto.package(
+        folder,
+        "my_package",
+        nets=howto.PLAIN.replace("WIDTH", "128"),
+        training="from my_package.nets import train\n",
+    )
+    places = {
+        "--recipe fmnist-quick --run": "--recipe smaller.toml --run",
+        "1000 --cpus": "200 --cpus",
+        "mynet:": "my_package.nets:",
+    }
     known = {"4f2a": kit_of, "1fe0": evidence_of, "a25f2d60": evidence_of, "5e8f...": commitment_of}
     town = made(folder, places, known)
     with here(folder):
@@ -119,12 +153,17 @@ def readers(tmp_path_factory: pytest.TempPathFactory) -> Town:
 
 @pytest.fixture(scope="module")
 def owners(tmp_path_factory: pytest.TempPathFactory) -> Town:
-    """Where the other pages are read: a folder of transformers, JPEGs of all sizes in folders called by numbers."""
+    """Where the other pages are read: a folder of transformers, JPEGs of all sizes in
+    folders called by numbers."""
     folder = tmp_path_factory.mktemp("owners")
     howto.photographs(folder / "my-images", all_sizes=True)
     (folder / "pets").symlink_to("my-images")
     howto.package(folder, "my_package", training=howto.VIT)
-    places = {"--recipe mine.toml": "--recipe smaller.toml", "--size 224": f"--size {SIDE}", "--size 64": f"--size {SIDE}"}
+    places = {
+        "--recipe mine.toml": "--recipe smaller.toml",
+        "--size 224": f"--size {SIDE}",
+        "--size 64": f"--size {SIDE}",
+    }
     town = made(folder, places, {"4f2a": kit_of})
     with here(folder):
         save_folder(trained("my_package.training", "train"), Path("my-vit"))
@@ -188,7 +227,9 @@ SCENES = {
         "--contract input.range=[0,255]": Scene(onnx_bytes),
         "--contract output.name=probabilities": Scene(onnx_background),
     },
-    "docs/data.md": {"--suspect ./theirs": Scene(lambda town, stolen: folder_of_theirs(town, stolen, "theirs"))},
+    "docs/data.md": {
+        "--suspect ./theirs": Scene(lambda town, stolen: folder_of_theirs(town, stolen, "theirs"))
+    },
     "docs/apis.md": {
         "--suspect https://models.example/v2/models/shirts/infer": Scene(triton),
         "--access label": Scene(described),
@@ -226,7 +267,9 @@ def test_every_command_is_run_or_has_a_reason_why_not() -> None:
         assert scene_of(command), f"{command}: say in SCENES what is in its places"
     for page, scenes in SCENES.items():
         for words in scenes:
-            assert any(words in c.text and c.page == page for c in SCORES), f"{page} has no {words!r} any more"
+            assert any(words in c.text and c.page == page for c in SCORES), (
+                f"{page} has no {words!r} any more"
+            )
 
 
 @pytest.mark.parametrize("command", OTHERS, ids=str)
@@ -241,14 +284,20 @@ def test_a_command_works_as_it_stands(command: Command, town: Town) -> None:
 
 
 def test_what_a_page_writes_down_is_what_recipe_new_says(owners: Town) -> None:
-    (made,) = (c.text for c in OTHERS if c.page == "docs/models.md" and c.text.startswith("zooaudit recipe new"))
+    (made,) = (
+        c.text for c in OTHERS if c.page == "docs/models.md" and c.text.startswith("zooaudit recipe new")
+    )
     (owners.folder / "mine.toml").unlink(missing_ok=True)
     (said,) = re.findall(r"next: (.*)", owners.run(made).out)
     (written,) = (owners.filled(c.text) for c in OTHERS if c.text == MODELS_AUDIT)
     output, shown = (
-        sorted(re.findall(r"--\S+ \S+", text.replace("./store", "store").replace("./my-vit", "my-vit"))) for text in (said, written)
+        sorted(re.findall(r"--\S+ \S+", text.replace("./store", "store").replace("./my-vit", "my-vit")))
+        for text in (said, written)
     )
-    assert set(shown) - {"--recipe smaller.toml"} == set(output) - {"--recipe mine.toml", "--factory hf:my-vit"}
+    assert set(shown) - {"--recipe smaller.toml"} == set(output) - {
+        "--recipe mine.toml",
+        "--factory hf:my-vit",
+    }
 
 
 @pytest.mark.parametrize(
@@ -257,10 +306,12 @@ def test_what_a_page_writes_down_is_what_recipe_new_says(owners: Town) -> None:
         ("--size 224", "expected one size: --size HEIGHTxWIDTH"),
         ("--classes ./my-vit/config.json", "expected one order: --classes my-vit/config.json"),
     ],
-)  # fmt: skip
+)
 def test_a_step_that_is_left_out_is_named(left_out: str, says: str, owners: Town) -> None:
     done = owners.run(MODELS_AUDIT.replace(left_out, ""))
-    assert done.code == 2 and says in done.err and "\n" not in done.err.strip().rpartition("zooaudit: ")[2], done.err
+    assert done.code == 2 and says in done.err and "\n" not in done.err.strip().rpartition("zooaudit: ")[2], (
+        done.err
+    )
 
 
 def test_a_graph_of_bytes_in_another_order_is_not_judged_until_that_is_said(owners: Town) -> None:
@@ -274,8 +325,14 @@ def test_a_graph_of_bytes_in_another_order_is_not_judged_until_that_is_said(owne
 
 def verdicts() -> list[Any]:
     scenes = [(c, scene) for c in SCORES if (scene := scene_of(c))]
-    each = [(c, stolen, expected) for c, scene in scenes for stolen, expected in ((True, scene.stolen), (False, scene.innocent))]
-    return [pytest.param(*one, id=f"{one[0]}, {'stolen' if one[1] else 'innocent'}") for one in each if one[2]]
+    each = [
+        (c, stolen, expected)
+        for c, scene in scenes
+        for stolen, expected in ((True, scene.stolen), (False, scene.innocent))
+    ]
+    return [
+        pytest.param(*one, id=f"{one[0]}, {'stolen' if one[1] else 'innocent'}") for one in each if one[2]
+    ]
 
 
 @pytest.mark.parametrize(("command", "stolen", "expected"), verdicts())
@@ -288,7 +345,9 @@ def test_a_suspect_ends_at_its_verdict(command: Command, stolen: bool, expected:
         if put is not None:
             for place, content in stack.enter_context(put).items():
                 text = text.replace(place, content)
-        shutil.rmtree(town.folder / "ledgers", ignore_errors=True)  # another suspect may be given the port of one before
+        shutil.rmtree(
+            town.folder / "ledgers", ignore_errors=True
+        )  # another suspect may be given the port of one before
         done = town.run(text)
     assert done.code == 0, done.err
     assert done.out.startswith(expected), done.out

@@ -1,4 +1,5 @@
-"""Suspects behind prediction APIs: asked in their words, as fast as they like, nothing paid twice, never over the budget."""
+"""Suspects behind prediction APIs: asked in their words, as fast as they like, nothing paid
+twice, never over the budget."""
 
 import gzip
 import threading
@@ -32,9 +33,12 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/v1/models/m:predict": {},
     "/predictions/m": {"classes": list(THEIRS)},
     "/classify": {
-        "protocol": "template", "request": {"payload": {"pictures": "$pngs"}}, "answers": "results[*].scores", "classes": list(THEIRS),
+        "protocol": "template",
+        "request": {"payload": {"pictures": "$pngs"}},
+        "answers": "results[*].scores",
+        "classes": list(THEIRS),
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -62,7 +66,12 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
         remote = remote_of({"url": url, "batch": 8, "patience_s": 20, **settings}, CLASSES)
         opened.append(Ledger(tmp_path / ledger, remote.about, budget))
         opened.append(client_of(remote))
-        return ApiBlackBox(remote, opened[0], HttpTransport(remote, opened[1]), rate_limit=RateLimit(remote.rate, first_s=0.01))
+        return ApiBlackBox(
+            remote,
+            opened[0],
+            HttpTransport(remote, opened[1]),
+            rate_limit=RateLimit(remote.rate, first_s=0.01),
+        )
 
     yield make
     while opened:
@@ -70,14 +79,18 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_every_protocol_gives_what_the_model_gives(route: str, images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_every_protocol_gives_what_the_model_gives(
+    route: str, images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     box = asking(stranger.url + route, **ROUTES[route])
     expected = TorchBlackBox(MODEL, K).ask(images)
     assert torch.allclose(box.ask(images), expected, atol=1e-6) and box.queries == len(images)
     assert set(stranger.answered.values()) == {1} and stranger.most_at_once <= 4
 
 
-def test_several_requests_are_under_way_at_once(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_several_requests_are_under_way_at_once(
+    images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     stranger.slow_s = 0.1
     asking(stranger.url + "/v2/models/m/infer", concurrency=3).ask(images)
     assert stranger.most_at_once == 3
@@ -102,14 +115,18 @@ def test_columns_in_another_order(images: torch.Tensor, stranger: Stranger, aski
     assert torch.allclose(right.ask(images), expected, atol=1e-6)
 
 
-def test_flaky_slow_and_limited_is_answered_and_charged_once(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_flaky_slow_and_limited_is_answered_and_charged_once(
+    images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     stranger.flaky, stranger.slow_s, stranger.limit = 0.2, 0.01, 40
     box = asking(stranger.url + "/v2/models/m/infer", budget=len(images), batch=4)
     assert torch.allclose(box.ask(images), TorchBlackBox(MODEL, K).ask(images), atol=1e-6)
     assert sum(stranger.answered.values()) == stranger.computed == len(images)
 
 
-def test_what_is_lost_on_the_way_counts_and_the_budget_holds(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_what_is_lost_on_the_way_counts_and_the_budget_holds(
+    images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     stranger.lost = 0.5
     box = asking(stranger.url + "/v2/models/m/infer", budget=len(images), batch=4)
     with pytest.raises(SuspectError, match=r"the budget is 60 queries, \d+ are spent .* raise --budget"):
@@ -165,7 +182,9 @@ def test_what_it_will_never_answer_is_said_at_once(
     with pytest.raises(SuspectError, match="answers 404"):
         wrong.ask(images)
     assert wrong._ledger.spent == 0, "nobody answered"
-    with pytest.raises(AnswersError, match=r"the class '[a-z]+'; expected one of ankle boot.*classes = \[\.\.\.\]"):
+    with pytest.raises(
+        AnswersError, match=r"the class '[a-z]+'; expected one of ankle boot.*classes = \[\.\.\.\]"
+    ):
         asking(stranger.url + "/predictions/m", ledger="names.sqlite").ask(images)
     assert stranger.computed == 1, "a wrong setting is paid for once"
     stranger.key = "k1"
@@ -173,7 +192,9 @@ def test_what_it_will_never_answer_is_said_at_once(
     with pytest.raises(SuspectError, match="answers 401; is the key in SUSPECT_KEY"):
         asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(images)
     monkeypatch.setenv("SUSPECT_KEY", "k1")
-    assert len(asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(images)) == len(images)
+    assert len(
+        asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(images)
+    ) == len(images)
 
 
 def test_a_key_does_not_go_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +208,10 @@ def test_a_key_does_not_go_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_ledger_is_of_one_suspect_and_one_process(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "l.sqlite", {"kit": "a"}, 10), pytest.raises(SuspectError, match="another audit is asking"):
+    with (
+        Ledger(tmp_path / "l.sqlite", {"kit": "a"}, 10),
+        pytest.raises(SuspectError, match="another audit is asking"),
+    ):
         Ledger(tmp_path / "l.sqlite", {"kit": "a"}, 10)
     with pytest.raises(InputError, match=r"is of .*\"a\".*expected .*\"b\""):
         Ledger(tmp_path / "l.sqlite", {"kit": "b"}, 10)
@@ -248,9 +272,15 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({"url": "http://a/infer", "classes": [["a"], "b", "c", "d"]}, "expected a list of names"),
         ({"url": "http://a/infer", "timeout_s": 1e12}, "timeout_s is 1000000000000"),
         ({"url": "http://a/infer", "rate": 1e-6}, "rate is 1e-06"),
-        ({"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}}, "not JSON"),
+        (
+            {"url": "http://a/x", "protocol": "template", "request": {"a": "$image", "b": float("nan")}},
+            "not JSON",
+        ),
         ({"url": "http://a/ask"}, "does not show its protocol"),
-        ({"url": "http://a/infer", "colour": 1}, "'colour' is unknown; expected some of answers, aws_profile"),
+        (
+            {"url": "http://a/infer", "colour": 1},
+            "'colour' is unknown; expected some of answers, aws_profile",
+        ),
         ({"url": "http://a/infer", "time_out": 1}, "'time_out' is unknown; did you mean timeout_s"),
         ({"url": "http://a/infer", "batch": "many"}, "batch is 'many'; expected a whole number"),
         ({"url": "http://a/infer", "batch": 0}, "batch is 0"),
@@ -259,7 +289,10 @@ def test_pace_keeps_the_rate_and_waits_when_told() -> None:
         ({"url": "http://a/infer", "classes": ["a"]}, "classes names 1; the kit has 4"),
         ({"url": "http://a/infer", "classes": ["a", "a", "b", "c"]}, "4 distinct names"),
         ({"url": "http://a/infer", "columns": [0, 1, 2, 2]}, "expected 0 to 3, each once"),
-        ({"url": "http://a/x", "protocol": "template", "request": {"a": "b"}}, r"no place for images; expected one of \$images"),
+        (
+            {"url": "http://a/x", "protocol": "template", "request": {"a": "b"}},
+            r"no place for images; expected one of \$images",
+        ),
         ({"url": "http://a/x", "protocol": "template", "answers": "a[["}, "not a JMESPath"),
         ({"url": "http://a/x", "protocol": "grpc"}, "protocol is 'grpc'; expected one of v2"),
     ],
@@ -271,7 +304,14 @@ def test_wrong_settings_say_what_is_right(settings: dict[str, Any], says: str) -
 
 def test_a_description_is_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "theirs.toml"
-    lines = ('url = "https://m.example/ask"', 'protocol = "template"', 'answers = "r"', "rate = 20", "[request]", 'images = "$images"')
+    lines = (
+        'url = "https://m.example/ask"',
+        'protocol = "template"',
+        'answers = "r"',
+        "rate = 20",
+        "[request]",
+        'images = "$images"',
+    )
     path.write_text("\n".join([*lines, "[headers]", 'X-Team = "a"']))
     remote = read_remote(path, CLASSES)
     assert (
@@ -286,7 +326,8 @@ def test_a_description_is_read_from_toml(tmp_path: Path) -> None:
 
 
 def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
-    """A suspect that answers with these in turn, then with the last for ever: what no honest server can be made to say."""
+    """A suspect that answers with these in turn, then with the last for ever: what no
+    honest server can be made to say."""
     left = list(contents)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -294,15 +335,26 @@ def replies(*contents: Any, **headers: str) -> httpx.MockTransport:
         if isinstance(found, Exception):
             raise found
         found = found() if callable(found) else found
-        return found if isinstance(found, httpx.Response) else httpx.Response(200, stream=httpx.ByteStream(found), headers=headers)
+        return (
+            found
+            if isinstance(found, httpx.Response)
+            else httpx.Response(200, stream=httpx.ByteStream(found), headers=headers)
+        )
 
     return httpx.MockTransport(answer)
 
 
 def hostile(tmp_path: Path, transport: httpx.MockTransport, **settings: Any) -> tuple[Ledger, ApiBlackBox]:
-    remote = remote_of({"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES)
+    remote = remote_of(
+        {"url": "http://hostile.example/v1/models/m:predict", "retries": 1, **settings}, CLASSES
+    )
     ledger = Ledger(tmp_path / "l.sqlite", remote.about, 1000)
-    return ledger, ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=transport)), rate_limit=RateLimit(first_s=0.01))
+    return ledger, ApiBlackBox(
+        remote,
+        ledger,
+        HttpTransport(remote, httpx.Client(transport=transport)),
+        rate_limit=RateLimit(first_s=0.01),
+    )
 
 
 HOSTILE = {
@@ -317,7 +369,9 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_reply_that_is_none_is_an_error_of_one_line_and_charged(name: str, images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_reply_that_is_none_is_an_error_of_one_line_and_charged(
+    name: str, images: torch.Tensor, tmp_path: Path
+) -> None:
     ledger, box = hostile(tmp_path, replies(HOSTILE[name]), batch=1)
     with ledger, pytest.raises(AnswersError):
         box.ask(images[:1])
@@ -333,7 +387,9 @@ def test_a_compressed_reply_is_not_unpacked(images: torch.Tensor, tmp_path: Path
 
 
 def test_what_never_left_is_not_charged(images: torch.Tensor, tmp_path: Path) -> None:
-    for number, trouble in enumerate((httpx.ConnectTimeout("late"), httpx.PoolTimeout("full"), httpx.ConnectError("refused"))):
+    for number, trouble in enumerate(
+        (httpx.ConnectTimeout("late"), httpx.PoolTimeout("full"), httpx.ConnectError("refused"))
+    ):
         (folder := tmp_path / str(number)).mkdir()
         ledger, box = hostile(folder, replies(trouble))
         with ledger, pytest.raises(SuspectError, match="cannot be reached"):
@@ -343,7 +399,11 @@ def test_what_never_left_is_not_charged(images: torch.Tensor, tmp_path: Path) ->
 
 def test_retry_after_that_is_no_date_is_no_trouble(images: torch.Tensor, tmp_path: Path) -> None:
     def busy() -> httpx.Response:
-        return httpx.Response(503, stream=httpx.ByteStream(b""), headers={"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"})
+        return httpx.Response(
+            503,
+            stream=httpx.ByteStream(b""),
+            headers={"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"},
+        )
 
     ledger, box = hostile(tmp_path, replies(busy))
     with ledger, pytest.raises(SuspectError, match="answers 503, 2 times"):
@@ -362,11 +422,16 @@ def test_two_suspects_at_one_address_have_two_ledgers() -> None:
             {"scale": 2.0},
         )
     ]
-    assert len({str(a) for a in abouts}) == len(abouts) and "X-Model" not in str(abouts), "headers may hold keys"
+    assert len({str(a) for a in abouts}) == len(abouts) and "X-Model" not in str(abouts), (
+        "headers may hold keys"
+    )
 
 
-def test_trouble_with_one_request_stops_the_others(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
-    """Sixty images one by one: the third answer cannot be read, and no more than those under way are asked after it."""
+def test_trouble_with_one_request_stops_the_others(
+    images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
+    """Sixty images one by one: the third answer cannot be read, and no more than those
+    under way are asked after it."""
     stranger.garbled_after = 2
     with pytest.raises(AnswersError):
         asking(stranger.url + "/v2/models/m/infer", batch=1, concurrency=2).ask(images)
@@ -381,8 +446,16 @@ def test_a_long_wait_ends_when_the_audit_is_stopped(images: torch.Tensor, tmp_pa
     stop = threading.Event()
     threading.Timer(0.2, stop.set).start()
     started = time.monotonic()
-    with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, pytest.raises(SuspectError, match="was stopped"):
-        ApiBlackBox(remote, ledger, HttpTransport(remote, httpx.Client(transport=replies(busy))), cancelled=stop.is_set).ask(images[:2])
+    with (
+        Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger,
+        pytest.raises(SuspectError, match="was stopped"),
+    ):
+        ApiBlackBox(
+            remote,
+            ledger,
+            HttpTransport(remote, httpx.Client(transport=replies(busy))),
+            cancelled=stop.is_set,
+        ).ask(images[:2])
     assert time.monotonic() - started < 5
 
 
@@ -402,7 +475,9 @@ def test_a_ledger_leaves_files_beside_it_alone(tmp_path: Path) -> None:
 
 def test_numbers_are_the_suspects_columns_and_names_the_kits() -> None:
     naming = Naming(("0", "1", "2"), (2, 1, 0))
-    assert naming.rows([0, 0.0])[0].argmax(1).tolist() == [2, 2] and naming.rows(["0"])[0].argmax(1).tolist() == [0]
+    assert naming.rows([0, 0.0])[0].argmax(1).tolist() == [2, 2] and naming.rows(["0"])[0].argmax(
+        1
+    ).tolist() == [0]
     for wrong in (1.7, True, -1, 3):
         with pytest.raises(AnswersError):
             naming.rows([wrong])

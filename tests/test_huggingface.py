@@ -1,4 +1,5 @@
-"""Folders of transformers: the probabilities of the library's own pipeline, its classes by name, nothing downloaded, no code run."""
+"""Folders of transformers: the probabilities of the library's own pipeline, its classes by name, nothing
+downloaded, no code run."""
 
 import json
 from pathlib import Path
@@ -21,9 +22,16 @@ CLASSES = ("cat", "dog", "owl")
 def vit(folder: Path, size: int = 24, labels: tuple[str, ...] = CLASSES, **options: Any) -> nn.Module:
     torch.manual_seed(0)
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=size, patch_size=8,
-        id2label=dict(enumerate(labels)), label2id={n: i for i, n in enumerate(labels)}, initializer_range=0.3,
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=size,
+        patch_size=8,
+        id2label=dict(enumerate(labels)),
+        label2id={n: i for i, n in enumerate(labels)},
+        initializer_range=0.3,
+    )
     model = transformers.ViTForImageClassification(config).eval()
     model.save_pretrained(folder, **options)
     return model
@@ -32,9 +40,13 @@ def vit(folder: Path, size: int = 24, labels: tuple[str, ...] = CLASSES, **optio
 def resnet(folder: Path, labels: tuple[str, ...] = CLASSES) -> nn.Module:
     torch.manual_seed(1)
     config = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", id2label=dict(enumerate(labels)),
+        embedding_size=8,
+        hidden_sizes=[8, 16],
+        depths=[1, 1],
+        layer_type="basic",
+        id2label=dict(enumerate(labels)),
         downsample_in_first_stage=True,
-    )  # fmt: skip
+    )
     model = transformers.ResNetForImageClassification(config).eval()
     model.save_pretrained(folder)
     return model
@@ -46,20 +58,24 @@ PROCESSORS: dict[str, Any] = {
         size={"shortest_edge": 28}, do_center_crop=True, crop_size={"height": 24, "width": 24}, resample=3
     ),
     "ConvNeXt's": lambda: transformers.ConvNextImageProcessor(size={"shortest_edge": 24}, crop_pct=0.75),
-    "BGR": lambda: transformers.MobileViTImageProcessor(size={"shortest_edge": 26}, crop_size={"height": 24, "width": 24}),
+    "BGR": lambda: transformers.MobileViTImageProcessor(
+        size={"shortest_edge": 26}, crop_size={"height": 24, "width": 24}
+    ),
     "from -1 to 1": lambda: transformers.ViTImageProcessor(
         size={"height": 24, "width": 24}, rescale_factor=1 / 127.5, image_mean=[1, 1, 1], image_std=[1, 1, 1]
     ),
     "from 0 to 255": lambda: transformers.ViTImageProcessor(
         size={"height": 24, "width": 24}, do_rescale=False, image_mean=[120, 110, 100], image_std=[58, 57, 56]
     ),
-}  # fmt: skip
+}
 
 
 def blobs(count: int, height: int, width: int, channels: int = 3) -> Tensor:
     """Images of 8 bits that are not noise."""
     coarse = torch.rand(count, channels, 5, 5, generator=torch.Generator().manual_seed(3))
-    return (nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1) * 255).round() / 255
+    return (
+        nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1) * 255
+    ).round() / 255
 
 
 def asked(shape: tuple[int, int, int], kit: tuple[str, ...] = CLASSES, **tables: Any) -> Asked:
@@ -68,16 +84,22 @@ def asked(shape: tuple[int, int, int], kit: tuple[str, ...] = CLASSES, **tables:
 
 @pytest.mark.parametrize("name", PROCESSORS)
 @pytest.mark.parametrize("shape", [(40, 32), (16, 16)])
-def test_probabilities_are_those_of_its_own_pipeline(name: str, shape: tuple[int, int], tmp_path: Path) -> None:
+def test_probabilities_are_those_of_its_own_pipeline(
+    name: str, shape: tuple[int, int], tmp_path: Path
+) -> None:
     model, processor = vit(tmp_path), PROCESSORS[name]()
     processor.save_pretrained(tmp_path)
     loaded = load(tmp_path, None, asked((3, *shape)))
     images = blobs(6, *shape)
-    given = processor(list((images * 255).to(torch.uint8)), return_tensors="pt", input_data_format="channels_first")
+    given = processor(
+        list((images * 255).to(torch.uint8)), return_tensors="pt", input_data_format="channels_first"
+    )
     with torch.no_grad():
         theirs = model(given["pixel_values"]).logits.softmax(1)
     pixels, span = loaded.module.prepare(images), given["pixel_values"].std() * 4  # type: ignore[operator,union-attr]
-    assert float((pixels - given["pixel_values"]).abs().max()) < 0.016 * float(span), "rounding to 8 bits, no more"
+    assert float((pixels - given["pixel_values"]).abs().max()) < 0.016 * float(span), (
+        "rounding to 8 bits, no more"
+    )
     torch.testing.assert_close(loaded.module(images).softmax(1), theirs, atol=0.02, rtol=0)
     assert loaded.module(images).softmax(1).std(0).max() > 0.02, "the images differ"
     assert any("preprocessor_config.json" in note for note in loaded.notes)
@@ -99,12 +121,21 @@ def test_a_resnet_of_grey_images_and_its_gradients(tmp_path: Path) -> None:
 def test_a_net_of_one_channel_is_given_grey_images(tmp_path: Path) -> None:
     torch.manual_seed(2)
     config = transformers.ViTConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, image_size=24, patch_size=8, num_channels=1,
-        id2label=dict(enumerate(CLASSES)), label2id={n: i for i, n in enumerate(CLASSES)},
-    )  # fmt: skip
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=24,
+        patch_size=8,
+        num_channels=1,
+        id2label=dict(enumerate(CLASSES)),
+        label2id={n: i for i, n in enumerate(CLASSES)},
+    )
     model = transformers.ViTForImageClassification(config).eval()
     model.save_pretrained(tmp_path)
-    processor = transformers.ViTImageProcessor(size={"height": 24, "width": 24}, image_mean=[0.5], image_std=[0.25])
+    processor = transformers.ViTImageProcessor(
+        size={"height": 24, "width": 24}, image_mean=[0.5], image_std=[0.25]
+    )
     processor.save_pretrained(tmp_path)
     grey = blobs(3, 24, 24, 1)
     with torch.no_grad():
@@ -113,7 +144,9 @@ def test_a_net_of_one_channel_is_given_grey_images(tmp_path: Path) -> None:
     torch.testing.assert_close(loaded.module(grey), expected)
     colours = load(tmp_path, None, asked((3, 24, 24)))
     torch.testing.assert_close(colours.module(grey.expand(-1, 3, -1, -1)), expected)
-    assert "takes 1 channel: colours become grey by .299, .587, .114" in colours.notes and len(loaded.notes) == 2
+    assert (
+        "takes 1 channel: colours become grey by .299, .587, .114" in colours.notes and len(loaded.notes) == 2
+    )
     (tmp_path / "preprocessor_config.json").unlink()
     said = load(tmp_path, None, asked((1, 24, 24), input={"mean": [0.5], "std": [0.25]}))
     torch.testing.assert_close(said.module(grey), expected)
@@ -127,10 +160,15 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     theirs = model(loaded.module.prepare(images)).logits[:, [2, 3, 0]]  # type: ignore[operator,union-attr]
     torch.testing.assert_close(loaded.module(images), theirs)
     assert any("by name" in note for note in loaded.notes)
-    with pytest.raises(ConfigError, match=r"of the kit's 3 lacks 1 by name: emu; say where it has each: --contract classes.columns"):
+    with pytest.raises(
+        ConfigError,
+        match=r"of the kit's 3 lacks 1 by name: emu; say where it has each: --contract classes.columns",
+    ):
         load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu")))
     some = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"missing": ["emu"]}))
-    torch.testing.assert_close(some.module(images)[:, :2], model(some.module.prepare(images)).logits[:, [2, 3]].softmax(1))  # type: ignore[operator,union-attr]
+    torch.testing.assert_close(
+        some.module(images)[:, :2], model(some.module.prepare(images)).logits[:, [2, 3]].softmax(1)
+    )  # type: ignore[operator,union-attr]
     assert (some.module(images)[:, 2] == 0).all()
     result = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"columns": [2, 3, 0]}))
     torch.testing.assert_close(result.module(images), theirs)
@@ -208,11 +246,16 @@ def test_pickles_code_and_missing_heads_are_refused(tmp_path: Path) -> None:
     save_file(state, weights, {"format": "pt"})
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w')")
-    evil = config | {"model_type": "mine", "auto_map": {"AutoConfig": "evil.C", "AutoModelForImageClassification": "evil.M"}}
+    evil = config | {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "evil.C", "AutoModelForImageClassification": "evil.M"},
+    }
     (tmp_path / "config.json").write_text(json.dumps(evil))
     refused(tmp_path, "not an image classifier that transformers can load")
     assert not (tmp_path / "marker").exists()
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"}))
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"})
+    )
     refused(tmp_path, "expected one of timm.list_models()")
 
 
@@ -222,7 +265,13 @@ def test_a_preprocessor_that_does_something_else_is_refused(tmp_path: Path) -> N
     path = tmp_path / "preprocessor_config.json"
     data = json.loads(path.read_text())
     path.write_text(
-        json.dumps(data | {"image_processor_type": "ChineseCLIPImageProcessor", "size": {"shortest_edge": 24, "longest_edge": 30}})
+        json.dumps(
+            data
+            | {
+                "image_processor_type": "ChineseCLIPImageProcessor",
+                "size": {"shortest_edge": 24, "longest_edge": 30},
+            }
+        )
     )
     refused(tmp_path, "--contract input.size")
 
@@ -235,7 +284,9 @@ def test_a_folder_is_a_factory(tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(model.state_dict(), path)
-    loaded: Loaded = load(path, f"hf:{tmp_path / 'folder'}", asked((3, 24, 24), input={"mean": [0.5], "std": [0.5]}))
+    loaded: Loaded = load(
+        path, f"hf:{tmp_path / 'folder'}", asked((3, 24, 24), input={"mean": [0.5], "std": [0.5]})
+    )
     images = blobs(2, 24, 24)
     torch.testing.assert_close(loaded.module(images), model(images * 2 - 1).logits)
     with pytest.raises(ModelError, match="cannot be read"):

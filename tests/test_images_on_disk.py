@@ -1,4 +1,5 @@
-"""Images that are decoded when they are asked for: the same pixels as in memory, whoever asks, whatever was there before."""
+"""Images that are decoded when they are asked for: the same pixels as in memory, whoever
+asks, whatever was there before."""
 
 import multiprocessing
 from dataclasses import replace
@@ -36,13 +37,22 @@ def as_files(images: Tensor, folder: Path) -> ImagesOnDisk:
     return ImagesOnDisk(Files(sorted(folder.glob("*.png"))), decode_image, (c, h, w), folder / "kept")
 
 
-def test_an_audit_of_data_on_disk_is_that_of_data_in_memory_to_the_bit(digits: Dataset, tmp_path: Path) -> None:
-    parts = {name: ImageSet(as_files(part.images, tmp_path / name), part.labels) for name, part in vars(digits).items() if name in PARTS}
+def test_an_audit_of_data_on_disk_is_that_of_data_in_memory_to_the_bit(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    parts = {
+        name: ImageSet(as_files(part.images, tmp_path / name), part.labels)
+        for name, part in vars(digits).items()
+        if name in PARTS
+    }
     on_disk = replace(digits, **parts)
     assert on_disk.digest != digits.digest and on_disk.channel_stats == digits.channel_stats
     vars(on_disk)["digest"] = digits.digest  # what ids and seeds follow from
     recipe = replace(TINY, zoo=replace(TINY.zoo, twins=2, references=4))
-    first, second = (run_audit(recipe, data, open_store("memory:"), SerialFarm(), lambda _: None) for data in (digits, on_disk))
+    first, second = (
+        run_audit(recipe, data, open_store("memory:"), SerialFarm(), lambda _: None)
+        for data in (digits, on_disk)
+    )
     assert [s.verdict for s in first.suspects] == [s.verdict for s in second.suspects]
     assert [s.examined.verdict for s in first.suspects] == [s.examined.verdict for s in second.suspects]
 
@@ -51,15 +61,23 @@ def test_batches_are_read_ahead_in_order(folder: Path, tmp_path: Path) -> None:
     lazy, expected = images(folder, tmp_path / "kept"), whole(folder)
     batches = list(torch.randperm(COUNT).split(2))
     for way in (lazy, expected):
-        assert all(torch.equal(found, expected[batch]) for found, batch in zip(ahead(way, batches), batches, strict=True))
+        assert all(
+            torch.equal(found, expected[batch])
+            for found, batch in zip(ahead(way, batches), batches, strict=True)
+        )
     assert not list(ahead(lazy, []))
 
 
-def test_a_function_that_takes_the_images_is_not_given_what_does_not_fit(folder: Path, tmp_path: Path) -> None:
+def test_a_function_that_takes_the_images_is_not_given_what_does_not_fit(
+    folder: Path, tmp_path: Path
+) -> None:
     part = ImageSet(images(folder, tmp_path / "kept"), torch.zeros(COUNT, dtype=torch.int64))
     own = OwnTraining("tests.makers:Affine", "", function=f"{__name__}:takes_images")
     trained = train(own, 1, Dataset("d", part, part, ("a",), ""))
-    assert trained.module is None and "these do not fit in memory; expected function(seed), or --train-command" in trained.reason
+    assert (
+        trained.module is None
+        and "these do not fit in memory; expected function(seed), or --train-command" in trained.reason
+    )
 
 
 def takes_images(images: Tensor, labels: Tensor, seed: int) -> None:
@@ -93,7 +111,9 @@ def whole(folder: Path) -> Tensor:
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.lists(st.integers(0, COUNT - 1), max_size=6), min_size=1, max_size=4))
-def test_any_batches_are_those_of_a_tensor(tmp_path_factory: pytest.TempPathFactory, folder: Path, batches: list[list[int]]) -> None:
+def test_any_batches_are_those_of_a_tensor(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, batches: list[list[int]]
+) -> None:
     lazy, expected = images(folder, tmp_path_factory.mktemp("kept") / "images"), whole(folder)
     for batch in batches:
         index = torch.tensor(batch, dtype=torch.int64)
@@ -102,7 +122,12 @@ def test_any_batches_are_those_of_a_tensor(tmp_path_factory: pytest.TempPathFact
 
 def test_it_acts_as_a_tensor(folder: Path, tmp_path: Path) -> None:
     lazy, expected = images(folder, tmp_path / "kept"), whole(folder)
-    assert lazy.shape == expected.shape and len(lazy) == COUNT and lazy.numel() == expected.numel() and lazy.dtype is torch.uint8
+    assert (
+        lazy.shape == expected.shape
+        and len(lazy) == COUNT
+        and lazy.numel() == expected.numel()
+        and lazy.dtype is torch.uint8
+    )
     assert torch.equal(lazy[2:7], expected[2:7]) and torch.equal(lazy[:], expected)
     assert torch.equal(torch.cat(list(lazy.split(5))), expected)
     rows = torch.tensor([7, 1, 1])
@@ -135,9 +160,13 @@ def test_what_a_crash_tore_is_decoded_again(folder: Path, tmp_path: Path) -> Non
 def test_an_image_of_another_size_names_itself(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.png"
     other.write_bytes(png(np.zeros((3, 9, 5), dtype=np.uint8)))
-    lazy = ImagesOnDisk(Files([*sorted(folder.glob("*.png")), other]), decode_image, (3, 6, 5), tmp_path / "kept")
+    lazy = ImagesOnDisk(
+        Files([*sorted(folder.glob("*.png")), other]), decode_image, (3, 6, 5), tmp_path / "kept"
+    )
     assert len(lazy[:COUNT]) == COUNT
-    with pytest.raises(DataError, match=r"other\.png is 3 x 9 x 5 .* others are 3 x 6 x 5; expected one size: give --size"):
+    with pytest.raises(
+        DataError, match=r"other\.png is 3 x 9 x 5 .* others are 3 x 6 x 5; expected one size: give --size"
+    ):
         lazy[torch.tensor([COUNT])]
 
 

@@ -1,4 +1,5 @@
-"""Audits as Ray jobs on three raylets: same verdicts as anywhere, exit codes, logs, and nothing lost to a stop or a lost node."""
+"""Audits as Ray jobs on three raylets: same verdicts as anywhere, exit codes, logs, and
+nothing lost to a stop or a lost node."""
 
 import json
 import re
@@ -44,9 +45,21 @@ def verdicts(report: Path) -> dict[str, str]:
     return {v["model"]: v["decision"] for v in json.loads((report / "audit.json").read_text())["verdicts"]}
 
 
-def submit(nodes: Nodes, id_: str, *command: str, wait: bool = True, env: dict[str, str] | None = None) -> None:
+def submit(
+    nodes: Nodes, id_: str, *command: str, wait: bool = True, env: dict[str, str] | None = None
+) -> None:
     more = ["--runtime-env-json", json.dumps({"env_vars": env})] if env else []
-    found = nodes.job("submit", *([] if wait else ["--no-wait"]), "--submission-id", id_, "--working-dir", ".", *more, "--", *command)
+    found = nodes.job(
+        "submit",
+        *([] if wait else ["--no-wait"]),
+        "--submission-id",
+        id_,
+        "--working-dir",
+        ".",
+        *more,
+        "--",
+        *command,
+    )
     assert "submitted successfully" in found.stdout, found.stdout + found.stderr
 
 
@@ -61,7 +74,9 @@ def info(nodes: Nodes, id_: str) -> dict[str, Any]:
 def events(nodes: Nodes, id_: str) -> list[dict[str, str]]:
     """The job's log as events; fails if a line of ours is none."""
     lines = nodes.ask(f"/api/jobs/{id_}/logs")["logs"].splitlines()
-    ours = [line for line in lines if "job_manager.py" not in line and not line.startswith("Running entrypoint")]
+    ours = [
+        line for line in lines if "job_manager.py" not in line and not line.startswith("Running entrypoint")
+    ]
     assert all(LINE.fullmatch(line) for line in ours), ours
     return [dict(word.split("=", 1) for word in shlex.split(line)[1:]) for line in ours]
 
@@ -86,13 +101,18 @@ def wait_for_models(store: str, count: int) -> set[str]:
 
 def queue_log(nodes: Nodes) -> list[dict[str, str]]:
     """What the last job's queue handed out and got back, in order."""
-    logs = [p for p in (nodes.folder / "1").glob("session_latest/logs/worker-*.out") if "event=joined" in p.read_text()]
+    logs = [
+        p
+        for p in (nodes.folder / "1").glob("session_latest/logs/worker-*.out")
+        if "event=joined" in p.read_text()
+    ]
     lines = max(logs, key=lambda p: p.stat().st_mtime).read_text().splitlines()
     return [dict(word.split("=", 1) for word in shlex.split(line)[1:]) for line in lines if " event=" in line]
 
 
 def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
-    """Suspend both workers when some models are finished and each worker has one in hand; returns them, and what is finished."""
+    """Suspend both workers when some models are finished and each worker has one in hand;
+    returns them, and what is finished."""
     wait_for_models(store, 2)  # a model is in the store a moment before its worker says so
     while True:
         workers = nodes.processes("RayTrainWorker")
@@ -100,8 +120,12 @@ def hold(nodes: Nodes, store: str) -> tuple[list[psutil.Process], set[str]]:
             worker.suspend()
         time.sleep(0.3)  # what they had just said to the queue arrives
         result = queue_log(nodes)
-        drawn, finished = ({e["model"] for e in result if e["event"] == event} for event in ("drawn", "finished"))
-        assert len(finished) < MODELS and {e["workers"] for e in result if e["event"] == "joined"} == {"2"}, result
+        drawn, finished = (
+            {e["model"] for e in result if e["event"] == event} for event in ("drawn", "finished")
+        )
+        assert len(finished) < MODELS and {e["workers"] for e in result if e["event"] == "joined"} == {"2"}, (
+            result
+        )
         if len(finished) >= 2 and len(drawn - finished) == 2:
             return workers, finished
         for worker in workers:
@@ -121,7 +145,13 @@ def everything_written(nodes: Nodes) -> Iterator[tuple[Path, str]]:
 
 
 def test_audit_zoo_and_score_give_what_a_local_run_gives(
-    nodes: Nodes, serial: dict[str, str], seaweed: Seaweed, bucket: str, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nodes: Nodes,
+    serial: dict[str, str],
+    seaweed: Seaweed,
+    bucket: str,
+    exported: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     submit(nodes, "audit", *audit(bucket))
     assert info(nodes, "audit")["status"] == "SUCCEEDED" and info(nodes, "audit")["driver_exit_code"] == 0
@@ -158,7 +188,9 @@ def test_audit_zoo_and_score_give_what_a_local_run_gives(
 
 
 @pytest.mark.long
-def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
+def test_a_stopped_job_goes_on_where_it_was(
+    nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path
+) -> None:
     submit(nodes, "stopped", *audit(bucket), wait=False)
     wait_for_models(bucket, 2)
     found = nodes.job("stop", "stopped")
@@ -180,12 +212,16 @@ def test_a_stopped_job_goes_on_where_it_was(nodes: Nodes, serial: dict[str, str]
 
 @pytest.mark.chaos
 @pytest.mark.long
-def test_a_killed_job_is_taken_up_by_the_next(nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
-    """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. A job behind it gets the room that it had
-    reserved; without that it would wait for longer than ``TIMEOUT_S``."""
+def test_a_killed_job_is_taken_up_by_the_next(
+    nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path
+) -> None:
+    """SIGKILL to the driver: nothing of it says goodbye, neither to the store nor to Ray. A job behind it
+    gets the room that it had reserved; without that it would wait for longer than ``TIMEOUT_S``."""
     lease = {"ZOOAUDIT_LEASE_SECONDS": "4"}
     submit(nodes, "doomed", *audit(bucket), wait=False, env=lease)
-    workers, finished = hold(nodes, bucket)  # or they finish all while Ray is still noticing that the driver is gone
+    workers, finished = hold(
+        nodes, bucket
+    )  # or they finish all while Ray is still noticing that the driver is gone
     drivers = nodes.processes("jobs/audit.py")
     submit(nodes, "heir", *audit(bucket), wait=False, env=lease)
     while "models" not in [e["event"] for e in events(nodes, "heir")]:
@@ -210,8 +246,8 @@ def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_pa
     hide = tmp_path / "hide"
     hide.mkdir()
     (hide / "sitecustomize.py").write_text(
-        "from importlib.machinery import PathFinder\nfind = PathFinder.find_spec\n"
-        "PathFinder.find_spec = classmethod(lambda cls, name, *more: None if name == 'torch' else find(name, *more))\n"
+        "from importlib.machinery import PathFinder\nfind = PathFinder.find_spec\nPathFinder.find_spec ="
+        " classmethod(lambda cls, name, *more: None if name == 'torch' else find(name, *more))\n"
     )
     bare = nodes.add(1, PYTHONPATH=str(hide))[0]
     jobs = {
@@ -232,7 +268,9 @@ def test_bad_jobs_end_with_one_line_and_a_code(nodes: Nodes, bucket: str, tmp_pa
         nodes.kill_node(bare)
 
 
-def test_a_run_name_that_stands_for_something_else_is_refused_with_the_difference(nodes: Nodes, digits: Dataset, bucket: str) -> None:
+def test_a_run_name_that_stands_for_something_else_is_refused_with_the_difference(
+    nodes: Nodes, digits: Dataset, bucket: str
+) -> None:
     begin_run(open_store(bucket), "mine", DIGITS, digits.digest, None)
     submit(nodes, "taken", *audit(bucket, "--run", "mine", "--seed", "7"))
     assert ended(nodes, "taken") == 2
@@ -240,9 +278,13 @@ def test_a_run_name_that_stands_for_something_else_is_refused_with_the_differenc
 
 
 @pytest.mark.chaos
-@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "not replaced"])  # Ray takes a while to count a new node in
+@pytest.mark.parametrize(
+    "replaced", [True, False], ids=["replaced", "not replaced"]
+)  # Ray takes a while to count a new node in
 @pytest.mark.long
-def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path) -> None:
+def test_a_killed_node_costs_no_finished_model(
+    replaced: bool, nodes: Nodes, serial: dict[str, str], bucket: str, tmp_path: Path
+) -> None:
     """The group of two comes back with what is there; what the lost node had claimed is done by another."""
     name = f"killed-{'replaced' if replaced else 'alone'}"
     submit(nodes, name, *audit(bucket), wait=False)
@@ -259,7 +301,9 @@ def test_a_killed_node_costs_no_finished_model(replaced: bool, nodes: Nodes, ser
     result = queue_log(nodes)
     drawn = [e["model"] for e in result if e["event"] == "drawn"]
     assert {m: drawn.count(m) for m in finished} == dict.fromkeys(finished, 1)
-    assert len(set(drawn)) == MODELS and len(drawn) > MODELS, "the model in the lost node's hands was not drawn again"
+    assert len(set(drawn)) == MODELS and len(drawn) > MODELS, (
+        "the model in the lost node's hands was not drawn again"
+    )
     sizes = [e["workers"] for e in result if e["event"] == "joined"]
     assert sizes[:2] == ["2", "2"] and len(sizes) > 2
     assert replaced or sizes[2:] == ["1"]

@@ -41,9 +41,9 @@ async def asked(*scores: Arguments, wait_s: float = 5) -> tuple[Place, list[Any]
 def test_who_comes_while_a_call_is_under_way_goes_together() -> None:
     place, ids = asyncio.run(asked(*(score(str(i)) for i in range(MOST + 3))))
     assert ids == [f"id of {i}" for i in range(MOST + 3)]
-    assert [len(call) for call in place.calls] == [MOST, 3] and [name for call in place.calls for name in call] == [
-        str(i) for i in range(MOST + 3)
-    ]
+    assert [len(call) for call in place.calls] == [MOST, 3] and [
+        name for call in place.calls for name in call
+    ] == [str(i) for i in range(MOST + 3)]
 
 
 def test_a_call_has_no_more_bytes_than_it_may() -> None:
@@ -61,7 +61,9 @@ def test_a_call_that_breaks_is_an_error_for_all_of_it_and_the_next_goes_on() -> 
         place = Place()
         place.open.set()
         keeper = VerdictWriter(place.send)
-        found = await asyncio.gather(*(keeper.keep(score(name)) for name in ("a", "breaks")), return_exceptions=True)
+        found = await asyncio.gather(
+            *(keeper.keep(score(name)) for name in ("a", "breaks")), return_exceptions=True
+        )
         assert [str(error) for error in found] == ["it does not answer"] * 2
         assert await keeper.keep(score("c")) == "id of c"
 

@@ -1,4 +1,5 @@
-"""Every score is kept, is its key's own, is listed with the audits, and can be explained and sent to somebody else."""
+"""Every score is kept, is its key's own, is listed with the audits, and can be explained
+and sent to somebody else."""
 
 import hashlib
 import io
@@ -17,7 +18,17 @@ from torch import Tensor
 
 from tests.strangers import Stranger
 from tests.test_boxed import export_onnx
-from tests.test_service import COPY, INNOCENT, SCOPES, K, Place, ended, place, problem, stranger  # noqa: F401  fixtures
+from tests.test_service import (  # noqa: F401  fixtures
+    COPY,
+    INNOCENT,
+    SCOPES,
+    K,
+    Place,
+    ended,
+    place,
+    problem,
+    stranger,
+)
 from zooaudit.cli.main import main
 from zooaudit.errors import NotWrittenError
 from zooaudit.serving.audit_records import AuditRecords
@@ -48,10 +59,16 @@ def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **qu
     return data
 
 
-def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_sent(place: Place) -> None:  # noqa: F811
+def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_sent(
+    place: Place,  # noqa: F811
+) -> None:
     result = score(place, "once", level=0.2)
     found = place.ask(f"/verdicts/{result['id']}", "mine").json()
-    assert found["score"] | {"seconds": 0} == result | {"seconds": 0} and found["answers_kept"] and found["by"] == "mine"
+    assert (
+        found["score"] | {"seconds": 0} == result | {"seconds": 0}
+        and found["answers_kept"]
+        and found["by"] == "mine"
+    )
     assert found["asked"]["level"] == 0.2
     assert score(place, "once", level=0.2)["id"] == result["id"] != score(place, "once")["id"]
     assert score(place, "once", key="theirs", level=0.2)["id"] != result["id"]
@@ -61,12 +78,17 @@ def test_it_is_its_keys_own(place: Place) -> None:  # noqa: F811
     result = score(place, "own")
     for path in ("", "/page"):
         problem(place.ask(f"/verdicts/{result['id']}{path}", "theirs"), 404, "no such verdict")
-        assert place.ask(f"/verdicts/{result['id']}{path}", "full").status_code == 200, "admin sees everybody's"
+        assert place.ask(f"/verdicts/{result['id']}{path}", "full").status_code == 200, (
+            "admin sees everybody's"
+        )
     assert result["id"] not in json.dumps(place.ask("/verdicts?limit=200", "theirs").json())
     problem(place.ask("/verdicts", "read"), 403, "scope score or audit or admin")
 
 
-def test_scores_and_audits_are_listed_together_filtered_and_by_pages(place: Place, stranger: Stranger) -> None:  # noqa: F811
+def test_scores_and_audits_are_listed_together_filtered_and_by_pages(
+    place: Place,  # noqa: F811
+    stranger: Stranger,  # noqa: F811
+) -> None:
     for i in range(5):
         score(place, f"listed-{i}", "full", INNOCENT if i % 2 else COPY)
     suspect = {"url": f"{stranger.url}/v2/models/m/infer?token=SECRET"}
@@ -74,27 +96,49 @@ def test_scores_and_audits_are_listed_together_filtered_and_by_pages(place: Plac
     assert made.status_code == 202, made.content
     ended(place, made.json()["id"], "full")
     listed = place.ask("/verdicts?text=LISTED-", "full").json()
-    assert [v["suspect"] for v in listed["verdicts"]] == [f"listed-{i}" for i in (4, 3, 2, 1, 0)] and listed["next"] is None
+    assert [v["suspect"] for v in listed["verdicts"]] == [f"listed-{i}" for i in (4, 3, 2, 1, 0)] and listed[
+        "next"
+    ] is None
     assert [v["decision"] for v in listed["verdicts"]] == ["stolen", "not shown"] * 2 + ["stolen"]
     cut = "/verdicts?text=listed-&decision=stolen&limit=2"
     first = place.ask(cut, "full").json()
     rest = place.ask(f"{cut}&cursor={first['next']}", "full").json()
-    assert [v["suspect"] for v in first["verdicts"] + rest["verdicts"]] == ["listed-4", "listed-2", "listed-0"] and rest["next"] is None
+    assert [v["suspect"] for v in first["verdicts"] + rest["verdicts"]] == [
+        "listed-4",
+        "listed-2",
+        "listed-0",
+    ] and rest["next"] is None
     newest = place.ask("/verdicts?limit=1", "full").json()["verdicts"][0]
     assert (newest["id"], newest["kind"], newest["decision"]) == (made.json()["id"], "audit", "stolen")
     assert "SECRET" not in json.dumps(place.ask("/verdicts?kind=audit", "full").json())
-    assert place.ask("/verdicts?text=SECRET", "full").json()["verdicts"] == [], "nobody finds out a key by looking for its letters"
+    assert place.ask("/verdicts?text=SECRET", "full").json()["verdicts"] == [], (
+        "nobody finds out a key by looking for its letters"
+    )
     problem(place.ask("/verdicts?cursor=x", "full"), 422, "the cursor is none")
 
 
-def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(place: Place) -> None:  # noqa: F811
+def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(
+    place: Place,  # noqa: F811
+) -> None:
     result = score(place, "<b>sent</b>", "full", level=0.2)
     mine, theirs = (score(place, "sent", key)["id"] for key in ("mine", "theirs"))
     reply = place.ask(f"/verdicts/{result['id']}/page", "full")
-    assert "attachment" in reply.headers["Content-Disposition"] and "sandbox" in reply.headers["Content-Security-Policy"]
-    assert result["digest"] in reply.text and result["answers_sha256"] in reply.text and "&lt;b&gt;sent" in reply.text
-    assert result["id"] in reply.text and re.search(r"Verdict given</th><td>20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", reply.text)
-    assert "zooaudit evidence verify PACK.zip" in reply.text and "of the answers as little-endian float32, row by row" in reply.text
+    assert (
+        "attachment" in reply.headers["Content-Disposition"]
+        and "sandbox" in reply.headers["Content-Security-Policy"]
+    )
+    assert (
+        result["digest"] in reply.text
+        and result["answers_sha256"] in reply.text
+        and "&lt;b&gt;sent" in reply.text
+    )
+    assert result["id"] in reply.text and re.search(
+        r"Verdict given</th><td>20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC", reply.text
+    )
+    assert (
+        "zooaudit evidence verify PACK.zip" in reply.text
+        and "of the answers as little-endian float32, row by row" in reply.text
+    )
     assert "<img" in reply.text and "<img" in place.ask(f"/verdicts/{mine}/page", "mine").text
     bare = place.ask(f"/verdicts/{theirs}/page", "theirs").text
     assert "<img" not in bare and result["answers_sha256"] in bare and "stolen" in bare
@@ -103,17 +147,25 @@ def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted
 def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Place) -> None:  # noqa: F811
     result = score(place, "explained")
     found = place.ask(f"/verdicts/{result['id']}/explanation", "mine").json()
-    assert [c["victim"] for c in found["candidates"]] == [True] + [False] * 19 and len(found["questions"]) == 10
+    assert [c["victim"] for c in found["candidates"]] == [True] + [False] * 19 and len(
+        found["questions"]
+    ) == 10
     assert all(q["image"].startswith("data:image/png;base64,") for q in found["questions"])
-    assert found["verdict"]["p_value"] == result["twins"]["p_value"] and found["kit_sha256"] == result["digest"]
+    assert (
+        found["verdict"]["p_value"] == result["twins"]["p_value"] and found["kit_sha256"] == result["digest"]
+    )
     problem(place.ask(f"/verdicts/{result['id']}/explanation", "theirs"), 403, "scope evidence")
     problem(place.ask(f"/verdicts/{result['id']}/pack", "theirs"), 403, "scope evidence")
 
 
 @pytest.mark.parametrize("kind", ["score", "audit"])
 def test_a_pack_is_verified_by_whoever_gets_it(
-    kind: str, place: Place, stranger: Stranger, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-) -> None:  # fmt: skip
+    kind: str,
+    place: Place,  # noqa: F811
+    stranger: Stranger,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     if kind == "score":
         id_ = score(place, "packed", "full")["id"]
     else:
@@ -135,19 +187,25 @@ def test_a_pack_is_verified_by_whoever_gets_it(
 
 
 def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
-    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]  # noqa: F811
-) -> None:  # fmt: skip
+    place: Place,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     alone, output = score(place, "alone", "full"), score(place, "batched", "full", suspects=3)
     assert not [c for c in alone["twins"]["cautions"] if "suspects" in c]
     (said,) = [c for c in output["twins"]["cautions"] if "one of 3 suspects" in c]
-    assert output["twins"]["decision"] == "stolen" and said.endswith("19 twins can call none of them stolen: that takes 59")
+    assert output["twins"]["decision"] == "stolen" and said.endswith(
+        "19 twins can call none of them stolen: that takes 59"
+    )
     assert said in place.ask(f"/verdicts/{output['id']}", "full").json()["score"]["twins"]["cautions"]
     assert said in place.ask(f"/verdicts/{output['id']}/page", "full").text
     assert said in place.ask(f"/verdicts/{output['id']}/explanation", "full").json()["verdict"]["cautions"]
     pack = tmp_path / "batched.zip"
     pack.write_bytes(place.ask(f"/verdicts/{output['id']}/pack", "full").content)
     manifests = zipfile.ZipFile(pack)
-    assert any("one of 3 suspects" in manifests.read(name).decode(errors="ignore") for name in manifests.namelist())
+    assert any(
+        "one of 3 suspects" in manifests.read(name).decode(errors="ignore") for name in manifests.namelist()
+    )
     capsys.readouterr()
     assert main(["evidence", "verify", str(pack), "--store", str(tmp_path / "theirs")]) == 0
     body = json.dumps({"answers": answers(place).tolist()}).encode()
@@ -156,7 +214,13 @@ def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
 
 def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
     data = place.ask("/key", "theirs").json()
-    assert (data["name"], data["scopes"], data["open"], data["keeps"], data["suspects"]) == ("theirs", ["score"], False, True, [])
+    assert (data["name"], data["scopes"], data["open"], data["keeps"], data["suspects"]) == (
+        "theirs",
+        ["score"],
+        False,
+        True,
+        [],
+    )
     assert len(place.ask("/key", "full").json()["suspects"]) == 2
     problem(place.ask("/key", "wrong"), 401, "this service does not know that key")
 
@@ -186,11 +250,23 @@ def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: py
 
 
 def test_a_replica_starts_without_what_only_explanations_need() -> None:
-    code = "import sys, zooaudit.serving.application; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    code = (
+        "import sys, zooaudit.serving.application; print([m for m in ('matplotlib', 'jinja2', 'sklearn') if m"
+        " in sys.modules])"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )
 
 
-def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_a_model_file_is_judged_and_kept_where_that_is_allowed(
+    place: Place,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     body = export_onnx(COPY, tmp_path / "m.onnx").read_bytes()
     path = f"/kits/{place.id}/model?suspect=file&kind=onnx"
     data = place.ask(path, "mine", body, "application/octet-stream").json()
@@ -206,10 +282,13 @@ def test_a_model_file_is_judged_and_kept_where_that_is_allowed(place: Place, tmp
 
 
 BEFORE = """
-CREATE TABLE scores (id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL,
+CREATE TABLE scores (id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL,
+    suspect TEXT NOT NULL,
     call TEXT NOT NULL, answers TEXT NOT NULL, asked TEXT NOT NULL, told TEXT NOT NULL);
-CREATE TRIGGER scores_are_not_changed BEFORE UPDATE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
-INSERT INTO scores VALUES ('1', 1.0, 'a', 'k', 's', 'stolen', 'f00d', '{}', '{"suspect": "s", "twins": {"call": "stolen"}}');
+CREATE TRIGGER scores_are_not_changed BEFORE UPDATE ON scores
+    BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
+INSERT INTO scores VALUES ('1', 1.0, 'a', 'k', 's', 'stolen', 'f00d', '{}',
+    '{"suspect": "s", "twins": {"call": "stolen"}}');
 """
 
 

@@ -20,8 +20,14 @@ def test_a_new_key_is_found_by_its_entry(tmp_path: Path) -> None:
     path.write_text(entry + more)
     ring = Keyring((DIGEST,), path)
     found = ring.find(key)
-    assert found == Key("team-a", hashlib.sha256(key.encode()).hexdigest(), ("read", "score"), 600, datetime.date(2030, 1, 2))
-    assert found is not None and not found.expired(datetime.date(2030, 1, 1)) and found.expired(datetime.date(2030, 1, 2))
+    assert found == Key(
+        "team-a", hashlib.sha256(key.encode()).hexdigest(), ("read", "score"), 600, datetime.date(2030, 1, 2)
+    )
+    assert (
+        found is not None
+        and not found.expired(datetime.date(2030, 1, 1))
+        and found.expired(datetime.date(2030, 1, 2))
+    )
     assert ring.find(other) == Key("team-b", hashlib.sha256(other.encode()).hexdigest(), ("read",))
     fixed = ring.find(KEY)
     assert fixed is not None and fixed.scopes == ("read", "score", "audit")
@@ -30,7 +36,9 @@ def test_a_new_key_is_found_by_its_entry(tmp_path: Path) -> None:
     assert DIGEST not in repr(fixed)
 
 
-def test_a_keys_file_that_changes_is_read_again_and_one_that_is_broken_changes_nothing(tmp_path: Path) -> None:
+def test_a_keys_file_that_changes_is_read_again_and_one_that_is_broken_changes_nothing(
+    tmp_path: Path,
+) -> None:
     now, path = [0.0], tmp_path / "keys.toml"
     path.write_text(f'[[key]]\nname = "a"\nsha256 = "{DIGEST}"\n')
     ring = Keyring((), path, clock=lambda: now[0])
@@ -77,5 +85,7 @@ def test_a_limit_is_a_bucket_that_fills_up_within_a_minute() -> None:
     now[0] = 10
     assert limiter.wait_s(key) == 0 and limiter.wait_s(key) == 10
     now[0] = 1000
-    assert [limiter.wait_s(key) for _ in range(7)] == [0] * 6 + [10], "no more than a minute's worth is saved up"
+    assert [limiter.wait_s(key) for _ in range(7)] == [0] * 6 + [10], (
+        "no more than a minute's worth is saved up"
+    )
     assert all(limiter.wait_s(Key("b", DIGEST)) == 0 for _ in range(100))

@@ -30,12 +30,18 @@ WRITTEN = "s3cr3t%2F%2Bhush"
         ("https://a/infer", "https://a/infer"),
         ("https://a/infer?version=2&alt=json", "https://a/infer?version=2&alt=json"),
         ("https://a/infer?api-version=2024-05-01-preview", "https://a/infer?api-version=2024-05-01-preview"),
-        ("https://a/infer?model=resnet50-imagenet-2024-01-05-a", "https://a/infer?model=resnet50-imagenet-2024-01-05-a"),
+        (
+            "https://a/infer?model=resnet50-imagenet-2024-01-05-a",
+            "https://a/infer?model=resnet50-imagenet-2024-01-05-a",
+        ),
         (f"https://a/infer?key={WRITTEN}", "https://a/infer?key=***"),
         (f"https://a/infer?v=2&API_KEY={WRITTEN}&w=3", "https://a/infer?v=2&API_KEY=***&w=3"),
         (f"https://a/infer?subscription-key={WRITTEN}#x", "https://a/infer?subscription-key=***#x"),
         (f"https://a/infer?access_token={WRITTEN};sig={WRITTEN}", "https://a/infer?access_token=***;sig=***"),
-        (f"https://a/infer?X-Amz-Signature={WRITTEN}&code={WRITTEN}", "https://a/infer?X-Amz-Signature=***&code=***"),
+        (
+            f"https://a/infer?X-Amz-Signature={WRITTEN}&code={WRITTEN}",
+            "https://a/infer?X-Amz-Signature=***&code=***",
+        ),
         ("https://a/infer?u=abcdef0123456789abcdef0123456789", "https://a/infer?u=***"),
         (f"https://a/infer?to%6ben={WRITTEN}", "https://a/infer?to%6ben=***"),
         ("https://user:pass@a/infer", "https://***@a/infer"),
@@ -64,7 +70,10 @@ def test_a_key_goes_to_the_suspect_and_into_no_error_ledger_or_line(tmp_path: Pa
         paths.append(asked.path)
         return 400, {}, f"no such thing: {asked.path} {SECRET}".encode()
 
-    with scripted(echo) as url, asking(tmp_path, {"url": f"{url}/v1/models/m:predict?key={WRITTEN}"}) as asked:
+    with (
+        scripted(echo) as url,
+        asking(tmp_path, {"url": f"{url}/v1/models/m:predict?key={WRITTEN}"}) as asked,
+    ):
         wrong = pytest.raises(SuspectError, match=r"\?key=\*\*\* answers 400")
         with wrong as caught:
             asked.black_box.ask(questions(2))
@@ -75,7 +84,10 @@ def test_a_key_goes_to_the_suspect_and_into_no_error_ledger_or_line(tmp_path: Pa
 
 
 def test_another_key_is_another_ledger_and_no_key_the_ledger_of_before() -> None:
-    about = [remote_of({"url": f"https://a/infer{end}"}, CLASSES).about for end in ("", "?key=aaaaaaaa", "?key=bbbbbbbb")]
+    about = [
+        remote_of({"url": f"https://a/infer{end}"}, CLASSES).about
+        for end in ("", "?key=aaaaaaaa", "?key=bbbbbbbb")
+    ]
     assert len({str(a) for a in about}) == 3 and "url_sha256" not in about[0] and "aaaaaaaa" not in str(about)
 
 
@@ -86,9 +98,14 @@ def test_another_key_is_another_ledger_and_no_key_the_ledger_of_before() -> None
         {"url": "http://models.example/ask?token=hushhush"},
         {"url": "grpc://models.example/m?token=hushhush"},
         {"url": "http://models.example/infer?token=hushhush", "key_env": "SUSPECT_KEY"},
-        {"url": "http://models.example/infer", "sign": "oauth", "oauth_url": "http://a:hushhush@b/", "oauth_id_env": "A"},
+        {
+            "url": "http://models.example/infer",
+            "sign": "oauth",
+            "oauth_url": "http://a:hushhush@b/",
+            "oauth_id_env": "A",
+        },
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_do_not_show_it(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUSPECT_KEY", "k")
     with pytest.raises(ConfigError) as caught:
@@ -111,7 +128,9 @@ def test_evidence_names_the_suspect_without_its_key_and_says_when_it_answered(
             found.append(store.load("evidence", json.loads(said.out)["evidence"]).meta)
             assert WRITTEN not in said.out + said.err and SECRET not in said.out + said.err
     assert found[0]["suspect"] == f"{stranger.url}/v2/models/m/infer?api_key=***"
-    assert found[0]["answered"]["first"] <= found[0]["answered"]["last"] and found[0]["answered"]["first"].endswith("+00:00")
+    assert found[0]["answered"]["first"] <= found[0]["answered"]["last"] and found[0]["answered"][
+        "first"
+    ].endswith("+00:00")
     assert found[0] == found[1], "the second run asks nobody; the answers are as old as they were"
     kept = b"".join(p.read_bytes() for p in Path("ledgers").iterdir())
     assert WRITTEN.encode() not in kept and SECRET.encode() not in kept

@@ -30,13 +30,19 @@ def make_kit(**changes: Any) -> Kit:
         torch.manual_seed(0)
         encoder = Encoder(2 * N * K, CONFIG).eval().requires_grad_(False)
     kit = Kit(
-        victim="victim-A-sgd-0123", v=(torch.rand(1, 4, 4, generator=generator) - 0.5) * 0.4,
+        victim="victim-A-sgd-0123",
+        v=(torch.rand(1, 4, 4, generator=generator) - 0.5) * 0.4,
         points=torch.randint(0, 256, (VIEWS, N, 1, 4, 4), dtype=torch.uint8, generator=generator),
-        victim_answers=torch.zeros(VIEWS, N, 2, K), encoder=encoder, encoder_config=CONFIG, reference_ids=("h1", "h2", "h3"),
+        victim_answers=torch.zeros(VIEWS, N, 2, K),
+        encoder=encoder,
+        encoder_config=CONFIG,
+        reference_ids=("h1", "h2", "h3"),
         references=np.random.default_rng(0).random((3, VIEWS)).astype(np.float32),
-        verdict=VerdictConfig(fingerprints=6, repeats=5, min_reference_models=2), seed=9,
-        twin_test=make_twin_test(), facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
-    )  # fmt: skip
+        verdict=VerdictConfig(fingerprints=6, repeats=5, min_reference_models=2),
+        seed=9,
+        twin_test=make_twin_test(),
+        facts={"uap": {"epsilon": 0.2}, "accused": {"piracy": [3, 4]}},
+    )
     answers = ask(TorchBlackBox(Affine(seed=0), K), kit.questions())
     return replace(kit, **({"victim_answers": answers} | changes))
 
@@ -53,7 +59,16 @@ def test_a_kit_comes_back_whole(kit: Kit, artifacts: Artifacts) -> None:
         assert torch.equal(getattr(again, name), getattr(kit, name))
         assert getattr(again, name).dtype == getattr(kit, name).dtype
     assert np.array_equal(again.references, kit.references)
-    for name in ("victim", "encoder_config", "reference_ids", "verdict", "seed", "facts", "num_classes", "image_shape"):
+    for name in (
+        "victim",
+        "encoder_config",
+        "reference_ids",
+        "verdict",
+        "seed",
+        "facts",
+        "num_classes",
+        "image_shape",
+    ):
         assert getattr(again, name) == getattr(kit, name), name
     for name in ("images", "labels", "answers", "reference_answers"):
         assert torch.equal(getattr(again.twin_test, name), getattr(kit.twin_test, name))
@@ -68,7 +83,9 @@ def test_a_kit_comes_back_whole(kit: Kit, artifacts: Artifacts) -> None:
 def test_a_stored_kit_judges_to_the_bit_as_before(kit: Kit, artifacts: Artifacts) -> None:
     again = load_kit(artifacts, save_kit(artifacts, kit).id)
     for seed in range(3):
-        (before, verdict), (after, same) = (k.score("s", TorchBlackBox(Affine(seed=seed), K)) for k in (kit, again))
+        (before, verdict), (after, same) = (
+            k.score("s", TorchBlackBox(Affine(seed=seed), K)) for k in (kit, again)
+        )
         assert np.array_equal(before, after)
         assert verdict == same
         one, other = (k.twin_test.examine(TorchBlackBox(near(0, seed), K)) for k in (kit, again))
@@ -79,14 +96,23 @@ def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) ->
     one = save_kit(artifacts, kit).id
     assert save_kit(artifacts, make_kit()).id == one
     others = [
-        save_kit(artifacts, replace(kit, **change)).id for change in (
-            {"seed": 10}, {"v": kit.v + 0.01}, {"points": 255 - kit.points}, {"victim": "other"}, {"facts": {}},
-            {"references": kit.references + 0.01}, {"reference_ids": ("h1", "h2", "h4")}, {"verdict": VerdictConfig(fingerprints=5)},
-            {"twin_test": make_twin_test(level=0.1)}, {"twin_test": make_twin_test(references=15)},
-            {"twin_test": make_twin_test(twins=18)}, {"twin_test": make_twin_test(control_questions=19)},
+        save_kit(artifacts, replace(kit, **change)).id
+        for change in (
+            {"seed": 10},
+            {"v": kit.v + 0.01},
+            {"points": 255 - kit.points},
+            {"victim": "other"},
+            {"facts": {}},
+            {"references": kit.references + 0.01},
+            {"reference_ids": ("h1", "h2", "h4")},
+            {"verdict": VerdictConfig(fingerprints=5)},
+            {"twin_test": make_twin_test(level=0.1)},
+            {"twin_test": make_twin_test(references=15)},
+            {"twin_test": make_twin_test(twins=18)},
+            {"twin_test": make_twin_test(control_questions=19)},
             {"twin_test": make_twin_test(looks=(40, 120))},
         )
-    ]  # fmt: skip
+    ]
     assert len({one, *others}) == len(others) + 1
 
 
@@ -133,7 +159,9 @@ def test_the_victim_is_wholly_similar_to_itself_and_costs_its_queries(kit: Kit) 
 def test_a_reference_is_not_compared_with_itself(kit: Kit) -> None:
     assert kit.judge("h2", kit.references[1]).reference_models == 2
     assert kit.judge("somebody", kit.references[1]).reference_models == 3
-    shifted = replace(kit, references=np.stack([kit.references[0], np.full(VIEWS, 0.99, np.float32), kit.references[2]]))
+    shifted = replace(
+        kit, references=np.stack([kit.references[0], np.full(VIEWS, 0.99, np.float32), kit.references[2]])
+    )
     high = np.full(VIEWS, 0.9, np.float32) + np.linspace(0, 0.01, VIEWS, dtype=np.float32)
     assert shifted.judge("h2", high).reference_above == 0
     assert shifted.judge("somebody", high).reference_above == 1

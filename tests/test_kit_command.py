@@ -37,13 +37,23 @@ def test_kits_are_listed_with_what_they_are_of(finished: Finished, capsys: Captu
     kit = kit_of(finished.store)
     capsys.readouterr()
     assert main(["kit", "--store", str(finished.store)]) == 0
-    said = f"{kit.id}  recipe digits, data digits, victim {kit.meta['victim']}  (trial: accuse nobody by it)\n"
+    said = (
+        f"{kit.id}  recipe digits, data digits, victim {kit.meta['victim']}  (trial: accuse nobody by it)\n"
+    )
     assert capsys.readouterr().out == said
-    assert made_by(kit) == {"recipe": "digits", "dataset": "digits", "trial": read_kit(kit).trial} and read_kit(kit).trial
+    assert (
+        made_by(kit) == {"recipe": "digits", "dataset": "digits", "trial": read_kit(kit).trial}
+        and read_kit(kit).trial
+    )
 
 
 def test_an_owners_training_is_shown_in_words_too() -> None:
-    training = {"factory": "a.b:make", "function": "a.b:train", "command": "", "contract": {"classes": ["a", "b"], "scale": None}}
+    training = {
+        "factory": "a.b:make",
+        "function": "a.b:train",
+        "command": "",
+        "contract": {"classes": ["a", "b"], "scale": None},
+    }
     assert _lines({"training": training, "trial": "", "classes": [], "data": None}) == [
         "training         factory a.b:make, function a.b:train, contract (classes a, b)"
     ]
@@ -56,7 +66,17 @@ def test_the_command_to_score_with_can_be_run(
     monkeypatch.chdir(tmp_path)
     kit = read_kit(kit_of(own_store))
     capsys.readouterr()
-    asked = ["kit", "queries", "--store", str(own_store), "--kit", kit_of(own_store).id[:6], "--out", "q.parquet", *options]
+    asked = [
+        "kit",
+        "queries",
+        "--store",
+        str(own_store),
+        "--kit",
+        kit_of(own_store).id[:6],
+        "--out",
+        "q.parquet",
+        *options,
+    ]
     assert main([*asked, "--json"]) == 0
     data = json.loads(capsys.readouterr().out)
     program, *command = shlex.split(data["score_with"])

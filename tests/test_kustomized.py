@@ -20,7 +20,9 @@ def test_our_reader_of_kustomizations_reads_them_as_kubectl_does(tmp_path: Path)
     shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
     own = tmp_path / "own"
     own.mkdir()
-    (own / "kustomization.yaml").write_text("resources: [../kubernetes, ../kubernetes/scoring]\ncomponents: [../kubernetes/auditor]\n")
+    (own / "kustomization.yaml").write_text(
+        "resources: [../kubernetes, ../kubernetes/scoring]\ncomponents: [../kubernetes/auditor]\n"
+    )
     said = subprocess.run(["kubectl", "kustomize", own], capture_output=True, text=True, check=True).stdout
     assert by_name(yaml.safe_load_all(said)) == by_name([*BASE, *AUDITING])
 
@@ -30,13 +32,17 @@ def by_name(objects: Iterable[dict[str, Any]]) -> dict[tuple[str, str], dict[str
 
 
 @pytest.mark.parametrize(
-    "operation", [{"op": "replace", "path": "/data/C", "value": "1"}, {"op": "remove", "path": "/data/A", "value": ""}]
+    "operation",
+    [{"op": "replace", "path": "/data/C", "value": "1"}, {"op": "remove", "path": "/data/A", "value": ""}],
 )
 def test_a_patch_that_does_not_fit_is_refused(operation: dict[str, str], tmp_path: Path) -> None:
     for name, text in {
         "base/kustomization.yaml": {"resources": ["map.yaml"]},
         "base/map.yaml": {"kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"A": "1"}},
-        "more/kustomization.yaml": {"resources": [], "patches": [{"path": "p.yaml", "target": {"kind": "ConfigMap", "name": "m"}}]},
+        "more/kustomization.yaml": {
+            "resources": [],
+            "patches": [{"path": "p.yaml", "target": {"kind": "ConfigMap", "name": "m"}}],
+        },
         "more/p.yaml": [operation],
     }.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

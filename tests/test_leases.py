@@ -95,7 +95,8 @@ def test_a_living_job_keeps_its_claim_for_ever() -> None:
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:
-    """A watcher that slept, was suspended or cut off from the store must not take its own absence for the other's death."""
+    """A watcher that slept, was suspended or cut off from the store must not take its own
+    absence for the other's death."""
     store, clock = MemoryStore(), Clock()
     beat(store, A, 0)
     assert Leases(store, A).take("m")
@@ -128,8 +129,11 @@ def test_a_listing_that_lags_leaves_the_claim_with_its_holder() -> None:
 
 
 @pytest.mark.parametrize("jump", [-1e6, 1e6])
-def test_a_clock_that_jumps_changes_nothing(jump: float, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's clock is set back or forth across a lease: the holder keeps it, and a dead holder's goes no sooner."""
+def test_a_clock_that_jumps_changes_nothing(
+    jump: float, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's clock is set back or forth across a lease: the holder keeps it, and a
+    dead holder's goes no sooner."""
     ours, theirs = artifacts.leases(Job("a", 1.0)), artifacts.leases(Job("b", 1.0))
     right = time.time
     with ours.pulsing():
@@ -266,7 +270,9 @@ def test_gc_finds_what_killed_jobs_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["0", "-1", "soon", "inf", "nan"])
 def test_a_lease_of_no_length_is_refused(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", value)
-    with pytest.raises(InputError, match=r"ZOOAUDIT_LEASE_SECONDS is '.*'; expected seconds, a positive number"):
+    with pytest.raises(
+        InputError, match=r"ZOOAUDIT_LEASE_SECONDS is '.*'; expected seconds, a positive number"
+    ):
         Job.new()
 
 

@@ -27,14 +27,23 @@ def test_of_a_local_path_only_the_last_part_is_a_name(name: str, message: str) -
     ("command", "message"),
     [
         ("zooaudit audit --data ./my-images --out reports/x", "zooaudit audit --data my-images --out x"),
-        ("zooaudit audit --store s3://bucket/a --set zoo.references=8", "zooaudit audit --store s3://bucket/a --set zoo.references=8"),
+        (
+            "zooaudit audit --store s3://bucket/a --set zoo.references=8",
+            "zooaudit audit --store s3://bucket/a --set zoo.references=8",
+        ),
         ("zooaudit audit --data='/a b/c d'", "zooaudit audit '--data=c d'"),
-        ("zooaudit audit --start timm:lite0=/a/w.safetensors", "zooaudit audit --start timm:lite0=w.safetensors"),
+        (
+            "zooaudit audit --start timm:lite0=/a/w.safetensors",
+            "zooaudit audit --start timm:lite0=w.safetensors",
+        ),
         (
             "zooaudit audit --train-command 'python /a/train.py --seed {seed} --out {out}'",
             "zooaudit audit --train-command 'python train.py --seed {seed} --out {out}'",
         ),
-        ("zooaudit audit --victim hf://owner/name/model.onnx", "zooaudit audit --victim hf://owner/name/model.onnx"),
+        (
+            "zooaudit audit --victim hf://owner/name/model.onnx",
+            "zooaudit audit --victim hf://owner/name/model.onnx",
+        ),
     ],
 )
 def test_a_command_without_folders(command: str, message: str) -> None:
@@ -48,4 +57,7 @@ def test_places_and_words() -> None:
         "s3://b/set",
         "scikit-learn",
     ]
-    assert shared_text("OSError (/a/b.py): and/or 1/20; see https://h/x") == "OSError (b.py): and/or 1/20; see https://h/x"
+    assert (
+        shared_text("OSError (/a/b.py): and/or 1/20; see https://h/x")
+        == "OSError (b.py): and/or 1/20; see https://h/x"
+    )

@@ -1,4 +1,5 @@
-"""uv.lock: the tested set, with hashes, as the image installs it, its bill of materials lists it, and `uv run` takes it."""
+"""uv.lock: the tested set, with hashes, as the image installs it, its bill of materials
+lists it, and `uv run` takes it."""
 
 import json
 import os
@@ -33,12 +34,17 @@ def test_lock_is_of_the_tested_set_and_of_these_requirements() -> None:
     bench = {canonicalize_name(Requirement(r).name) for r in PROJECT["optional-dependencies"]["bench"]}
     elsewhere = {"appnope", "httpx2-jsfetch", "truststore", "tzdata"}  # for Windows and others
     assert {n for n in others if not n.startswith(TORCHS_OWN)} <= bench | elsewhere
-    asked = [Requirement(r) for r in PROJECT["dependencies"] + [r for e in PROJECT["optional-dependencies"].values() for r in e]]
+    asked = [
+        Requirement(r)
+        for r in PROJECT["dependencies"] + [r for e in PROJECT["optional-dependencies"].values() for r in e]
+    ]
     assert {(canonicalize_name(r.name), tuple(sorted(r.extras)), r.specifier) for r in asked} == {
         (d["name"], tuple(sorted(d.get("extras", []))), SpecifierSet(d.get("specifier", "")))
         for d in packages["zooaudit"]["metadata"]["requires-dist"]
     }
-    assert {p["source"].get("registry") for name, p in packages.items() if name != "zooaudit"} == {"https://pypi.org/simple"}
+    assert {p["source"].get("registry") for name, p in packages.items() if name != "zooaudit"} == {
+        "https://pypi.org/simple"
+    }
 
 
 def test_every_file_of_the_lock_has_a_hash() -> None:
@@ -46,14 +52,20 @@ def test_every_file_of_the_lock_has_a_hash() -> None:
         files = [*package.get("wheels", []), *([package["sdist"]] if "sdist" in package else [])]
         assert name == "zooaudit" or files
         for file in files:
-            assert re.fullmatch(r"sha256:[0-9a-f]{64}", file["hash"]) and file["url"].startswith("https://files.pythonhosted.org/")
+            assert re.fullmatch(r"sha256:[0-9a-f]{64}", file["hash"]) and file["url"].startswith(
+                "https://files.pythonhosted.org/"
+            )
 
 
 def test_image_installs_the_uv_of_the_lock_by_hash() -> None:
     (pinned,) = [run for run in stages()["requirements"].all("RUN") if "uv.txt" in run]
     version, *hashes = re.findall(r"uv==([\w.]+)|(sha256:\w+)", pinned)
     assert version[0] == PINNED["uv"]
-    linux = {w["hash"] for w in lock()["uv"]["wheels"] if "manylinux" in w["url"] and re.search("x86_64|aarch64", w["url"])}
+    linux = {
+        w["hash"]
+        for w in lock()["uv"]["wheels"]
+        if "manylinux" in w["url"] and re.search("x86_64|aarch64", w["url"])
+    }
     assert len(hashes) == 2 and {h for _, h in hashes} <= linux
 
 
@@ -81,7 +93,11 @@ def test_what_the_image_installs_is_what_the_lock_says(target: str, tmp_path: Pa
 
 
 def test_bill_of_materials_lists_the_images_packages_with_their_hashes() -> None:
-    command = re.search(r"^sbom:.*\n\t\.venv/bin/uv (.*) --output-file sbom.json$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    command = re.search(
+        r"^sbom:.*\n\t\.venv/bin/uv (.*) --output-file sbom.json$",
+        (ROOT / "Makefile").read_text(),
+        re.MULTILINE,
+    )
     assert command
     bill = json.loads(uv(*command[1].split()))
     assert bill["bomFormat"] == "CycloneDX"

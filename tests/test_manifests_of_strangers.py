@@ -1,4 +1,5 @@
-"""What a stranger's manifest names is looked at before anything is read or written by it: names, digests, sizes, and what Parquet holds."""
+"""What a stranger's manifest names is looked at before anything is read or written by it: names, digests,
+sizes, and what Parquet holds."""
 
 import hashlib
 import io
@@ -32,7 +33,9 @@ SOUND = {"sha256": SHA, "bytes": len(CONTENT)}
 def manifest(kind: str = "report", id_: str = "r", **changes: Any) -> bytes:
     """With a right digest of itself, as anybody can write one."""
     body = {"format": 1, "kind": kind, "id": id_, "code": "0", "files": {}, "meta": {}} | changes
-    return canonical_json(body | {"sha256": hashlib.sha256(canonical_json(body).encode()).hexdigest()}).encode()
+    return canonical_json(
+        body | {"sha256": hashlib.sha256(canonical_json(body).encode()).hexdigest()}
+    ).encode()
 
 
 def forged(root: Path, kind: str = "report", id_: str = "r", **changes: Any) -> Artifacts:
@@ -45,25 +48,54 @@ def forged(root: Path, kind: str = "report", id_: str = "r", **changes: Any) -> 
 
 
 @pytest.mark.parametrize(
-    "name", ["{abs}", "../../escaped.txt", "a/b", "..", ".", "", "x" * 300, "a\x00b", "a\n", ".bashrc", "-rf", "Makefile"]
+    "name",
+    [
+        "{abs}",
+        "../../escaped.txt",
+        "a/b",
+        "..",
+        ".",
+        "",
+        "x" * 300,
+        "a\x00b",
+        "a\n",
+        ".bashrc",
+        "-rf",
+        "Makefile",
+    ],
 )
-def test_a_report_writes_no_path_that_a_manifest_names(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_writes_no_path_that_a_manifest_names(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "escaped.txt"
     forged(tmp_path / "store", files={name.replace("{abs}", str(target)): SOUND})
     out = tmp_path / "x" / "out"
     assert main(["report", "--store", str(tmp_path / "store"), "--run", "r", "--out", str(out)]) == 3
     assert "expected" in capsys.readouterr().err
-    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.is_relative_to(tmp_path / "x")] and not target.exists()
+    assert (
+        not [p for p in tmp_path.rglob("*") if p.is_file() and p.is_relative_to(tmp_path / "x")]
+        and not target.exists()
+    )
 
 
 @pytest.mark.parametrize(
     "entry",
     [
-        {"sha256": "../../../../../../dev/zero", "bytes": 5}, {"sha256": "/dev/zero", "bytes": 5}, {"sha256": SHA.upper(), "bytes": 6},
-        {"sha256": SHA[:-1], "bytes": 6}, {"sha256": SHA + "\n", "bytes": 6}, {"sha256": 5, "bytes": 6}, {"sha256": SHA}, {"bytes": 6}, [],
-        {"sha256": SHA, "bytes": -1}, {"sha256": SHA, "bytes": True}, {"sha256": SHA, "bytes": 1e9}, {"sha256": SHA, "bytes": 2**60},
+        {"sha256": "../../../../../../dev/zero", "bytes": 5},
+        {"sha256": "/dev/zero", "bytes": 5},
+        {"sha256": SHA.upper(), "bytes": 6},
+        {"sha256": SHA[:-1], "bytes": 6},
+        {"sha256": SHA + "\n", "bytes": 6},
+        {"sha256": 5, "bytes": 6},
+        {"sha256": SHA},
+        {"bytes": 6},
+        [],
+        {"sha256": SHA, "bytes": -1},
+        {"sha256": SHA, "bytes": True},
+        {"sha256": SHA, "bytes": 1e9},
+        {"sha256": SHA, "bytes": 2**60},
     ],
-)  # fmt: skip
+)
 def test_digests_are_64_hex_digits_and_sizes_are_numbers(entry: Any, tmp_path: Path) -> None:
     store = forged(tmp_path, files={"report.html": entry})
     with pytest.raises(DamagedArtifactError, match=r"manifests/report/r.json.* expected"):
@@ -86,7 +118,12 @@ def test_a_kind_is_a_plain_name_too(kind: str, tmp_path: Path) -> None:
 
 def test_a_run_that_used_what_no_store_has_is_refused(tmp_path: Path) -> None:
     forged(tmp_path / "store", meta={"used": {"../../..": ["passwd"]}})
-    assert main(["store", "copy", "--store", str(tmp_path / "store"), "--to", str(tmp_path / "to"), "--run", "r"]) == 2
+    assert (
+        main(
+            ["store", "copy", "--store", str(tmp_path / "store"), "--to", str(tmp_path / "to"), "--run", "r"]
+        )
+        == 2
+    )
 
 
 def test_nothing_that_cannot_be_read_again_is_saved(artifacts: Artifacts) -> None:
@@ -121,7 +158,9 @@ def test_a_store_of_devices_and_pipes_is_damaged_and_holds_nobody_up(tmp_path: P
         open_store(str(tmp_path))
 
 
-def test_what_lies_among_the_manifests_and_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_lies_among_the_manifests_and_is_none_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = forged(tmp_path)
     for stray in (".DS_Store", "a b.json", "deep/er.json"):
         path = tmp_path / "manifests" / "report" / stray
@@ -146,7 +185,13 @@ def test_a_kit_cannot_say_where_its_ledger_lies(artifacts: Artifacts) -> None:
 
 def bomb(values: int, times: int = 1) -> bytes:
     """So many rows of so many values, in few bytes."""
-    one = pa.table({"p": pa.ListArray.from_arrays(pa.array([0, values], pa.int32()), pa.array(np.zeros(values, np.float32)))})
+    one = pa.table(
+        {
+            "p": pa.ListArray.from_arrays(
+                pa.array([0, values], pa.int32()), pa.array(np.zeros(values, np.float32))
+            )
+        }
+    )
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, one.schema, compression="zstd") as writer:
         for _ in range(times):
@@ -168,7 +213,11 @@ def test_a_strangers_parquet_bomb_goes_off_elsewhere(monkeypatch: pytest.MonkeyP
     with pytest.raises(DamagedArtifactError, match=r"thing bomb: a\.parquet is not Parquet that can be read"):
         theirs.load("thing", "bomb").table("a.parquet", SCHEMA)
     good = theirs.load("thing", "good")
-    assert good.table("a.parquet", SCHEMA).to_pylist() == [{"p": [0.0, 0.0, 0.0]}] == good.table("a.parquet", SCHEMA, ["p"]).to_pylist()
+    assert (
+        good.table("a.parquet", SCHEMA).to_pylist()
+        == [{"p": [0.0, 0.0, 0.0]}]
+        == good.table("a.parquet", SCHEMA, ["p"]).to_pylist()
+    )
     with pytest.raises(DamagedArtifactError, match=r"has columns \['p'\]; expected \['q'\]"):
         good.table("a.parquet", pa.schema([("q", pa.int8())]))
 
@@ -189,9 +238,15 @@ def test_a_larger_table_is_read_where_it_is_allowed(monkeypatch: pytest.MonkeyPa
 # Any bytes
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([SHA, "report", "r"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=8)
+    | st.sampled_from([SHA, "report", "r"]),
     lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["files", "meta", "kind", "id", "sha256", "bytes", "x"]), inner)
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["files", "meta", "kind", "id", "sha256", "bytes", "x"]), inner)
     ),
     max_leaves=8,
 )
@@ -200,7 +255,12 @@ JSON = st.recursive(
 @given(raw=st.binary(max_size=60) | JSON.map(lambda v: repr(v).encode()), files=JSON, meta=JSON, bytes_=JSON)
 def test_any_manifest_is_sound_or_refused(raw: bytes, files: Any, meta: Any, bytes_: Any) -> None:
     whole: list[bytes] = [raw]
-    for body in ({"files": files, "meta": meta}, {"files": {"a": {"sha256": SHA, "bytes": bytes_}}}, {"kind": files}, {"meta": meta}):
+    for body in (
+        {"files": files, "meta": meta},
+        {"files": {"a": {"sha256": SHA, "bytes": bytes_}}},
+        {"kind": files},
+        {"meta": meta},
+    ):
         try:
             whole.append(manifest(**body))
         except ValueError:  # NaN, which no manifest has
@@ -210,11 +270,22 @@ def test_any_manifest_is_sound_or_refused(raw: bytes, files: Any, meta: Any, byt
             found = read_manifest(one, "report", "r")
         except ValueError:
             continue
-        assert isinstance(found.meta, dict) and all(len(f["sha256"]) == 64 and f["bytes"] >= 0 for f in found.files.values())
+        assert isinstance(found.meta, dict) and all(
+            len(f["sha256"]) == 64 and f["bytes"] >= 0 for f in found.files.values()
+        )
 
 
 @pytest.mark.parametrize(
-    "raw", [b"[" * 100_000, b'{"a":' * 100_000, b"9" * 10_000, b"\xff\xfe", b'"\\ud800"', b'{"sha256":"\\ud800"}', b"NaN"]
+    "raw",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"9" * 10_000,
+        b"\xff\xfe",
+        b'"\\ud800"',
+        b'{"sha256":"\\ud800"}',
+        b"NaN",
+    ],
 )
 def test_no_json_is_deeper_or_larger_than_an_error(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"JSON|SHA-256|holds a"):
@@ -222,7 +293,9 @@ def test_no_json_is_deeper_or_larger_than_an_error(raw: bytes) -> None:
 
 
 @given(
-    damage=st.binary(min_size=1, max_size=12), place=st.integers(0, 10**6), name=st.sampled_from(["manifest", "t.safetensors", "t.parquet"])
+    damage=st.binary(min_size=1, max_size=12),
+    place=st.integers(0, 10**6),
+    name=st.sampled_from(["manifest", "t.safetensors", "t.parquet"]),
 )
 def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place: int, name: str) -> None:
     """The loader on damaged content whose digests a stranger made right."""
@@ -230,7 +303,10 @@ def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place:
 
     from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
 
-    good = {"t.safetensors": tensors_to_bytes({"v": torch.rand(3)}), "t.parquet": table_to_bytes(pa.table({"n": [1, 2]}))}
+    good = {
+        "t.safetensors": tensors_to_bytes({"v": torch.rand(3)}),
+        "t.parquet": table_to_bytes(pa.table({"n": [1, 2]})),
+    }
     store = open_store("memory:")
     if name == "manifest":
         store.save("thing", "one", good, {"n": 1})
@@ -241,7 +317,9 @@ def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place:
     else:
         content = good[name]
         at = place % len(content)
-        store.save("thing", "one", good | {name: content[:at] + damage + content[at + len(damage) :]}, {"n": 1})
+        store.save(
+            "thing", "one", good | {name: content[:at] + damage + content[at + len(damage) :]}, {"n": 1}
+        )
     try:
         found = store.load("thing", "one")
         found.tensors("t.safetensors")

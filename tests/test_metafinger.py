@@ -1,4 +1,5 @@
-"""MetaFinger: copies, and images that copies answer alike and independent models otherwise; the numbers of papers' own rules."""
+"""MetaFinger: copies, and images that copies answer alike and independent models otherwise;
+the numbers of papers' own rules."""
 
 import numpy as np
 import pytest
@@ -50,24 +51,39 @@ def alike(one: nn.Module, other: nn.Module, images: Tensor) -> float:
         return float((one(images).argmax(1) == other(images).argmax(1)).float().mean())
 
 
-def test_a_copy_answers_alike_and_an_independent_net_does_not(digits: Dataset, nets: list[nn.Module], asked: Tensor) -> None:
-    copies = changed_copies(nets[0], digits.test.images[:100], digits.test.labels[:100], seed=99)  # others than those of the making
+def test_a_copy_answers_alike_and_an_independent_net_does_not(
+    digits: Dataset, nets: list[nn.Module], asked: Tensor
+) -> None:
+    copies = changed_copies(
+        nets[0], digits.test.images[:100], digits.test.labels[:100], seed=99
+    )  # others than those of the making
     copied = [alike(nets[0], copy, asked) for copy in copies]
     independent = [alike(nets[0], other, asked) for other in nets[1 + LEAST :]]
     assert min(copied) > 0.9, copied
     assert max(independent) < min(copied) - 0.2, (copied, independent)
     natural = to_unit(digits.test.images[:50])
-    assert np.mean(independent) < np.mean([alike(nets[0], other, natural) for other in nets[1 + LEAST :]]) - 0.2
+    assert (
+        np.mean(independent) < np.mean([alike(nets[0], other, natural) for other in nets[1 + LEAST :]]) - 0.2
+    )
 
 
 def test_models_that_were_learnt_from_are_no_yardstick(nets: list[nn.Module], asked: Tensor) -> None:
-    """They answer otherwise even more often than models that took no part: a threshold on them would be too low."""
-    lent, held = ([alike(nets[0], m, asked) for m in part] for part in (nets[1 : 1 + LEAST], nets[1 + LEAST :]))
+    """They answer otherwise even more often than models that took no part: a threshold on
+    them would be too low."""
+    lent, held = (
+        [alike(nets[0], m, asked) for m in part] for part in (nets[1 : 1 + LEAST], nets[1 + LEAST :])
+    )
     assert np.mean(lent) < np.mean(held)
 
 
-def test_questions_are_images_of_the_model_and_repeat(digits: Dataset, nets: list[nn.Module], asked: Tensor) -> None:
-    assert asked.shape == (KEEP, *digits.test.images.shape[1:]) and float(asked.min()) >= 0 and float(asked.max()) <= 1
+def test_questions_are_images_of_the_model_and_repeat(
+    digits: Dataset, nets: list[nn.Module], asked: Tensor
+) -> None:
+    assert (
+        asked.shape == (KEEP, *digits.test.images.shape[1:])
+        and float(asked.min()) >= 0
+        and float(asked.max()) <= 1
+    )
     before = torch.random.get_rng_state()
     assert torch.equal(asked, questions(digits, nets[0], nets[1 : 1 + LEAST]))
     assert torch.equal(before, torch.random.get_rng_state())
@@ -104,7 +120,8 @@ def test_half_of_the_points_of_trajectories_may_change() -> None:
 
 
 def test_deepjudge_by_hand() -> None:
-    """Distances 1, 2, 3, 4, 5: mean 3, deviation 1.5811, t(.99, 4) 3.7469: the bound is below 0; with .1 of the spread it is 2.4076."""
+    """Distances 1, 2, 3, 4, 5: mean 3, deviation 1.5811, t(.99, 4) 3.7469: the bound is below 0; with .1 of
+    the spread it is 2.4076."""
     wide, narrow = -np.arange(1.0, 6.0), -(3 + 0.1 * np.arange(-2.0, 3.0))
     assert deepjudge(0.0, wide) is False, "no distance is under a negative bound"
     limit = 0.9 * (3 - 3.746947 * 0.158114)

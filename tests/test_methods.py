@@ -1,4 +1,5 @@
-"""What every stage computes, held in a few numbers: who changes one on purpose raises the stage's number in zooaudit/methods.py."""
+"""What every stage computes, held in a few numbers: who changes one on purpose raises the
+stage's number in zooaudit/methods.py."""
 
 import json
 from collections.abc import Callable
@@ -43,7 +44,12 @@ def net() -> nn.Module:
 def uap() -> list[float]:
     images = (drawn(60, 1, 8, 8) * 255).to(torch.uint8)
     made = []
-    for method, norm, radius in (("gradient", "linf", 0.2), ("gradient", "l2", 1.0), ("deepfool", "linf", 0.2), ("deepfool", "l2", 1.0)):
+    for method, norm, radius in (
+        ("gradient", "linf", 0.2),
+        ("gradient", "l2", 1.0),
+        ("deepfool", "linf", 0.2),
+        ("deepfool", "l2", 1.0),
+    ):
         config = UapConfig(method=method, norm=norm, epsilon=radius, points=60, max_steps=4, batch_size=20)
         v = craft_uap(net(), images, images, config, seed=3).v
         made += [float(v.mean()), float(v.abs().sum())]
@@ -84,10 +90,14 @@ def verdict() -> list[float]:
 
 def baselines() -> list[float]:
     of, suspect = answers(8, 1).flatten(0, 2), answers(8, 2).flatten(0, 2)
-    return [score(of, suspect) for score in (matching_rate, sample_correlation, jensen_shannon, decision_distance)]
+    return [
+        score(of, suspect) for score in (matching_rate, sample_correlation, jensen_shannon, decision_distance)
+    ]
 
 
-STAGES: dict[str, Callable[[], list[float]]] = {f.__name__: f for f in (uap, points, encoder, verdict, baselines)}
+STAGES: dict[str, Callable[[], list[float]]] = {
+    f.__name__: f for f in (uap, points, encoder, verdict, baselines)
+}
 
 
 @pytest.mark.parametrize("stage", STAGES)

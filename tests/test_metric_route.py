@@ -28,6 +28,9 @@ def test_a_service_that_nobody_counts_for_says_so(tmp_path: Path) -> None:
 
 def test_an_open_service_shows_them_to_its_own_machine_only(tmp_path: Path) -> None:
     app = make_app(Settings(str(tmp_path)), metrics=all_counts)
-    with TestClient(app, base_url="http://localhost") as own, TestClient(app, base_url="http://elsewhere.example") as other:
+    with (
+        TestClient(app, base_url="http://localhost") as own,
+        TestClient(app, base_url="http://elsewhere.example") as other,
+    ):
         assert own.get("/metrics").status_code == 200
         problem(other.get("/metrics"), 403)

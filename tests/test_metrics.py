@@ -38,9 +38,12 @@ TIMEOUT_S = 120
 
 
 def small_recipe() -> Recipe:
-    """A few models in a few seconds. No extracted one reaches a recovery rate of .99 in one epoch, so that some have failed."""
+    """A few models in a few seconds. No extracted one reaches a recovery rate of .99 in one
+    epoch, so that some have failed."""
     few = {"architectures": ("C",), "optimisers": ("sgd",), "other_victims": 1, "look_alikes_per_victim": 2}
-    return with_zoo(**few, training=TrainConfig(epochs=1), extraction=ATTACK, accuracy_floor=0.0, recovery_floor=0.99)
+    return with_zoo(
+        **few, training=TrainConfig(epochs=1), extraction=ATTACK, accuracy_floor=0.0, recovery_floor=0.99
+    )
 
 
 def expected(zoo: Zoo) -> dict[tuple[str, Tags], float]:
@@ -63,7 +66,8 @@ def fails_twice(attempt: int) -> str:
 
 
 def ask_one_and_retry(zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> int:
-    """What a driver does after the zoo: ask a model; and a store that had to be asked three times. Returns the queries."""
+    """What a driver does after the zoo: ask a model; and a store that had to be asked three
+    times. Returns the queries."""
     asked = torch.rand(2, 5, 2, *dataset.image_shape)
     steps.answers([zoo.plan.victim], asked, dataset, artifacts)
     Backoff(60, sleep=lambda _: None).call(fails_twice, lambda _: True)
@@ -90,7 +94,9 @@ def test_a_model_that_the_store_holds_is_not_counted_again(notebook: Notebook, d
     zoo = build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
     before = sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name)
     build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
-    assert sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == len(zoo.plan.specs)
+    assert (
+        sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == len(zoo.plan.specs)
+    )
 
 
 def test_each_operation_of_a_store_is_timed_under_its_name(notebook: Notebook, tmp_path: Path) -> None:
@@ -230,7 +236,9 @@ def answers(address: str) -> bool:
 
 @pytest.mark.ray
 @pytest.mark.long
-def test_on_a_shared_cluster_the_drivers_own_queries_are_exported_too(shared_head: tuple[str, str], tmp_path: Path) -> None:
+def test_on_a_shared_cluster_the_drivers_own_queries_are_exported_too(
+    shared_head: tuple[str, str], tmp_path: Path
+) -> None:
     ray_address, address = shared_head
     command = [
         sys.executable,

@@ -1,4 +1,5 @@
-"""A suspect behind somebody else's server: MLServer from PyPI, in an environment of its own, with the runtime of docs/mlserver."""
+"""A suspect behind somebody else's server: MLServer from PyPI, in an environment of its
+own, with the runtime of docs/mlserver."""
 
 import json
 import os
@@ -31,11 +32,17 @@ SUSPECTS = {"taken": near(0, 70), "own": peer(70)}
 
 def installed(folder: Path) -> Path:
     """The environment of docs/mlserver.md: its command."""
-    line = next(line for line in (ROOT / "docs" / "mlserver.md").read_text().splitlines() if "pip install mlserver" in line)
+    line = next(
+        line
+        for line in (ROOT / "docs" / "mlserver.md").read_text().splitlines()
+        if "pip install mlserver" in line
+    )
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
     packages = line.partition("#")[0].rpartition("pip install ")[2].split()
     assert packages[0].startswith("mlserver==")
-    subprocess.run([folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True)
+    subprocess.run(
+        [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *packages], check=True
+    )
     return folder / "bin" / "mlserver"
 
 
@@ -53,14 +60,23 @@ def mlserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     for name, model in SUSPECTS.items():
         model_folder(folder / "models" / name, name, model)
     http, grpc, metrics = free_ports(3)
-    settings = json.loads((HERE / "settings.json").read_text()) | {"http_port": http, "grpc_port": grpc, "metrics_port": metrics}
+    settings = json.loads((HERE / "settings.json").read_text()) | {
+        "http_port": http,
+        "grpc_port": grpc,
+        "metrics_port": metrics,
+    }
     (folder / "settings.json").write_text(json.dumps(settings))
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONHOME"} | {"PYTHONPATH": str(HERE)}
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([command, "start", str(folder)], env=environment, cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [command, "start", str(folder)], env=environment, cwd=folder, stdout=log, stderr=log
+        )
     try:
         wait(f"http://127.0.0.1:{http}/v2/health/ready", process, folder / "log")
-        yield {"http": f"http://127.0.0.1:{http}/v2/models/{{}}/infer", "grpc": f"grpc://127.0.0.1:{grpc}/{{}}"}
+        yield {
+            "http": f"http://127.0.0.1:{http}/v2/models/{{}}/infer",
+            "grpc": f"grpc://127.0.0.1:{grpc}/{{}}",
+        }
     finally:
         process.terminate()
         try:

@@ -21,7 +21,9 @@ from zooaudit.zoo.fit import accuracy
 RECORD = ModelRecord(Status.LEARNT, 0.9, None, 0, 0.0, 0, "own")
 
 
-def test_a_model_of_the_zoo_comes_back_to_the_bit(built: BuiltModel, learnt: nn.Module, digits: Dataset, artifacts: Artifacts) -> None:
+def test_a_model_of_the_zoo_comes_back_to_the_bit(
+    built: BuiltModel, learnt: nn.Module, digits: Dataset, artifacts: Artifacts
+) -> None:
     save_built(artifacts, built)
     module = load_module(artifacts, built.spec.id)
     assert load_record(artifacts, built.spec.id) == built.record
@@ -30,23 +32,34 @@ def test_a_model_of_the_zoo_comes_back_to_the_bit(built: BuiltModel, learnt: nn.
     assert not module.training
 
 
-def test_a_model_of_older_networks_is_not_run_as_one_of_todays(built: BuiltModel, artifacts: Artifacts) -> None:
+def test_a_model_of_older_networks_is_not_run_as_one_of_todays(
+    built: BuiltModel, artifacts: Artifacts
+) -> None:
     """The same weights in other layers would answer, and wrongly."""
     old = replace(built.spec, version=1)
     save_built(artifacts, BuiltModel(old, built.weights, built.record))
-    with pytest.raises(ModelError, match=rf"{old.id} was built by version 1 of the networks; this is version 2: audit again"):
+    with pytest.raises(
+        ModelError, match=rf"{old.id} was built by version 1 of the networks; this is version 2: audit again"
+    ):
         load_module(artifacts, old.id)
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape", "nan"])
-def test_weights_that_do_not_fit_their_spec_are_damage(change: str, built: BuiltModel, artifacts: Artifacts) -> None:
+def test_weights_that_do_not_fit_their_spec_are_damage(
+    change: str, built: BuiltModel, artifacts: Artifacts
+) -> None:
     weights = dict(built.weights)
     if change == "missing":
         del weights["head.bias"]
     else:
-        weights[{"extra": "extra.bias"}.get(change, "head.bias")] = {"nan": torch.full((10,), float("nan"))}.get(change, torch.zeros(11))
+        weights[{"extra": "extra.bias"}.get(change, "head.bias")] = {
+            "nan": torch.full((10,), float("nan"))
+        }.get(change, torch.zeros(11))
     save_built(artifacts, BuiltModel(built.spec, weights, built.record))
-    with pytest.raises(DamagedArtifactError, match=rf"model {built.spec.id}.*{'extra' if change == 'extra' else 'head'}\.bias"):
+    with pytest.raises(
+        DamagedArtifactError,
+        match=rf"model {built.spec.id}.*{'extra' if change == 'extra' else 'head'}\.bias",
+    ):
         load_module(artifacts, built.spec.id)
 
 
@@ -77,7 +90,9 @@ def test_the_users_own_model_outlives_its_file(own: OwnModel, artifacts: Artifac
     assert id_.startswith("victim-own-")
 
 
-def test_an_exported_model_too(exported: Path, digits: Dataset, artifacts: Artifacts, learnt: nn.Module) -> None:
+def test_an_exported_model_too(
+    exported: Path, digits: Dataset, artifacts: Artifacts, learnt: nn.Module
+) -> None:
     own = OwnModel(exported, None, digits.image_shape, 10)
     save_own(artifacts, own, RECORD)
     x = torch.rand(5, 1, 8, 8)
@@ -106,7 +121,9 @@ def test_stored_pickles_stay_closed(own: OwnModel, artifacts: Artifacts, tmp_pat
     """Whoever can write to the store can sign what he likes; it is still never unpickled."""
     torch.save({"w": torch.zeros(2)}, tmp_path / "w.pt")
     meta = {"factory": FACTORY, "image_shape": [1, 4, 4], "num_classes": 4, "record": RECORD.to_json()}
-    artifacts.save("model", "victim-own-evil", {"weights.safetensors": (tmp_path / "w.pt").read_bytes()}, meta)
+    artifacts.save(
+        "model", "victim-own-evil", {"weights.safetensors": (tmp_path / "w.pt").read_bytes()}, meta
+    )
     with pytest.raises(ModelError, match="Pickles can run code and are never opened"):
         load_module(artifacts, "victim-own-evil")
 
@@ -118,13 +135,23 @@ def test_the_same_run_again_is_a_resume(artifacts: Artifacts) -> None:
 
 def test_a_runs_name_stands_for_one_thing(artifacts: Artifacts) -> None:
     begin_run(artifacts, "mine", DIGITS, "d1", None)
-    other = replace(DIGITS, seed=4, verdict=VerdictConfig(fingerprints=7), fingerprint=FingerprintConfig(points=20, views=8))
+    other = replace(
+        DIGITS,
+        seed=4,
+        verdict=VerdictConfig(fingerprints=7),
+        fingerprint=FingerprintConfig(points=20, views=8),
+    )
     with pytest.raises(ConfigError) as caught:
         begin_run(artifacts, "mine", other, "d2", "victim-own-1")
     for text in (
-        "run mine", artifacts.url, "recipe.seed: 0 there, 4 asked", "recipe.verdict.fingerprints: 8 there, 7 asked",
-        "data: d1 there, d2 asked", "own_victim: None there, victim-own-1 asked", "choose another name with --run",
-    ):  # fmt: skip
+        "run mine",
+        artifacts.url,
+        "recipe.seed: 0 there, 4 asked",
+        "recipe.verdict.fingerprints: 8 there, 7 asked",
+        "data: d1 there, d2 asked",
+        "own_victim: None there, victim-own-1 asked",
+        "choose another name with --run",
+    ):
         assert text in str(caught.value), str(caught.value)
     assert "epsilon" not in str(caught.value), "what agrees is not listed"
 

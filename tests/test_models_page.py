@@ -1,4 +1,5 @@
-"""docs/models.md says what is so: its commands parse, its contracts are contracts, its table has every field."""
+"""docs/models.md says what is so: its commands parse, its contracts are contracts, its
+table has every field."""
 
 import re
 import shlex
@@ -31,4 +32,8 @@ def test_examples_are_contracts() -> None:
 
 def test_the_table_has_every_field() -> None:
     result = set(re.findall(r"`((?:input|output|classes)\.\w+)`", PAGE))
-    assert {f"{name}.{f.name}" for name, of in (("input", Input), ("output", Output), ("classes", Classes)) for f in fields(of)} <= result
+    assert {
+        f"{name}.{f.name}"
+        for name, of in (("input", Input), ("output", Output), ("classes", Classes))
+        for f in fields(of)
+    } <= result

@@ -1,4 +1,5 @@
-"""Modifications: each does what it says, leaves its parent alone, and is the same each time; INT8 really is INT8."""
+"""Modifications: each does what it says, leaves its parent alone, and is the same each
+time; INT8 really is INT8."""
 
 from dataclasses import replace
 
@@ -24,11 +25,21 @@ from zooaudit.zoo.spec import Group, ModelSpec
 from zooaudit.zoo.variants import hardened, modified, overlapping, weaker
 
 EVERY = [
-    ModifyConfig("fine-tune", 2), ModifyConfig("prune", 0.5), ModifyConfig("prune-channels", 0.25), ModifyConfig("int8", 8),
-    ModifyConfig("adversarial", 3), ModifyConfig("uap", 3), ModifyConfig("last-layer", 2), ModifyConfig("new-head", 2),
-    ModifyConfig("retrain", 2), ModifyConfig("prune-tune", 0.5), ModifyConfig("float16", 16), ModifyConfig("distil", 2),
-    ModifyConfig("removal", 3), ModifyConfig("transfer", 2),
-]  # fmt: skip
+    ModifyConfig("fine-tune", 2),
+    ModifyConfig("prune", 0.5),
+    ModifyConfig("prune-channels", 0.25),
+    ModifyConfig("int8", 8),
+    ModifyConfig("adversarial", 3),
+    ModifyConfig("uap", 3),
+    ModifyConfig("last-layer", 2),
+    ModifyConfig("new-head", 2),
+    ModifyConfig("retrain", 2),
+    ModifyConfig("prune-tune", 0.5),
+    ModifyConfig("float16", 16),
+    ModifyConfig("distil", 2),
+    ModifyConfig("removal", 3),
+    ModifyConfig("transfer", 2),
+]
 
 
 @pytest.fixture
@@ -41,13 +52,17 @@ def weights(model: nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("config", EVERY, ids=lambda c: c.kind)
-def test_a_modified_model_is_built_stored_and_read_back(config: ModifyConfig, built: BuiltModel, parent: Parent, digits: Dataset) -> None:
+def test_a_modified_model_is_built_stored_and_read_back(
+    config: ModifyConfig, built: BuiltModel, parent: Parent, digits: Dataset
+) -> None:
     before = {k: v.clone() for k, v in parent.module.state_dict().items()}
     spec = modified(built.spec, config)
     first, again = (build(spec, digits, parent) for _ in range(2))
     assert first.record.status is Status.LEARNT and first.record.queries == 0
     assert all(torch.equal(v, again.weights[k]) for k, v in first.weights.items())
-    assert all(torch.equal(v, before[k]) for k, v in parent.module.state_dict().items()), "the parent was changed"
+    assert all(torch.equal(v, before[k]) for k, v in parent.module.state_dict().items()), (
+        "the parent was changed"
+    )
     artifacts = open_store("memory:")
     save_built(artifacts, first)
     read = load_module(artifacts, spec.id)
@@ -56,7 +71,9 @@ def test_a_modified_model_is_built_stored_and_read_back(config: ModifyConfig, bu
     assert spec.parent == built.spec.id and spec.group is Group.STUDY
 
 
-def test_unstructured_pruning_takes_the_smallest_weights_of_the_whole_model(learnt: nn.Module, digits: Dataset) -> None:
+def test_unstructured_pruning_takes_the_smallest_weights_of_the_whole_model(
+    learnt: nn.Module, digits: Dataset
+) -> None:
     pruned = weights(modify(learnt, ModifyConfig("prune", 0.3), digits.test, 0))
     before = weights(learnt)
     gone = pruned == 0
@@ -65,7 +82,9 @@ def test_unstructured_pruning_takes_the_smallest_weights_of_the_whole_model(lear
     assert torch.equal(pruned[~gone], before[~gone])
 
 
-def test_structured_pruning_takes_whole_channels_of_each_convolution(learnt: nn.Module, digits: Dataset) -> None:
+def test_structured_pruning_takes_whole_channels_of_each_convolution(
+    learnt: nn.Module, digits: Dataset
+) -> None:
     pruned = modify(learnt, ModifyConfig("prune-channels", 0.25), digits.test, 0)
     for old, new in zip(learnt.modules(), pruned.modules(), strict=True):
         if isinstance(new, nn.Conv2d):
@@ -93,22 +112,35 @@ def test_tuned_models_are_measured_on_other_images(built: BuiltModel, digits: Da
 
 
 def test_a_modified_model_has_no_recovery_rate(built: BuiltModel, parent: Parent, digits: Dataset) -> None:
-    assert build(modified(built.spec, ModifyConfig("prune", 0.1)), digits, parent).record.recovery_rate is None
+    assert (
+        build(modified(built.spec, ModifyConfig("prune", 0.1)), digits, parent).record.recovery_rate is None
+    )
 
 
 def test_the_same_strength_is_the_same_model(built: BuiltModel) -> None:
-    assert modified(built.spec, ModifyConfig("int8", 8)).id == modified(built.spec, ModifyConfig("int8", 8.0)).id
+    assert (
+        modified(built.spec, ModifyConfig("int8", 8)).id == modified(built.spec, ModifyConfig("int8", 8.0)).id
+    )
 
 
 def test_stages_of_adversarial_training_go_on_from_each_other(built: BuiltModel) -> None:
     first, second = hardened(built.spec, (2, 5), ModifyConfig("adversarial", 1, lr=0.05))
     assert (first.parent, second.parent) == (built.spec.id, first.id)
-    assert second.modification is not None and (second.modification.start, second.modification.strength) == (2, 5)
+    assert second.modification is not None and (second.modification.start, second.modification.strength) == (
+        2,
+        5,
+    )
     assert second.modification.lr == 0.05
 
 
-def test_a_diverging_modification_is_marked_failed(built: BuiltModel, parent: Parent, digits: Dataset) -> None:
-    wild = build(modified(built.spec, ModifyConfig("fine-tune", 30, lr=9.9)), digits, Parent(Exploding(), parent.accuracy))
+def test_a_diverging_modification_is_marked_failed(
+    built: BuiltModel, parent: Parent, digits: Dataset
+) -> None:
+    wild = build(
+        modified(built.spec, ModifyConfig("fine-tune", 30, lr=9.9)),
+        digits,
+        Parent(Exploding(), parent.accuracy),
+    )
     assert wild.record.status is Status.FAILED and "loss is nan" in wild.record.reason
 
 
@@ -130,9 +162,19 @@ def test_modify_raises_when_the_loss_is_no_number(digits: Dataset) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "strength", "start"),
-    [("fine-tune", 0, 0), ("fine-tune", 1.5, 0), ("prune", 1.0, 0), ("prune", -0.1, 0), ("int8", 4, 0), ("adversarial", 5, 5),
-     ("prune", 0.5, 1), ("melt", 1, 0), ("fine-tune", float("inf"), 0), ("prune", float("nan"), 0)],
-)  # fmt: skip
+    [
+        ("fine-tune", 0, 0),
+        ("fine-tune", 1.5, 0),
+        ("prune", 1.0, 0),
+        ("prune", -0.1, 0),
+        ("int8", 4, 0),
+        ("adversarial", 5, 5),
+        ("prune", 0.5, 1),
+        ("melt", 1, 0),
+        ("fine-tune", float("inf"), 0),
+        ("prune", float("nan"), 0),
+    ],
+)
 def test_strengths_out_of_range_are_named(kind: str, strength: float, start: float) -> None:
     with pytest.raises(ConfigError, match="ModifyConfig"):
         ModifyConfig(kind, strength, start)  # type: ignore[arg-type]
@@ -167,7 +209,9 @@ def by_hand(layer: Int8Layer, x: torch.Tensor) -> torch.Tensor:
     weight = layer.weight.double() * layer.weight_scale.double().view(-1, *[1] * (layer.weight.ndim - 1))
     if layer.convolution:
         stride, padding, dilation, groups = layer.geometry
-        out = torch.nn.functional.conv2d(inputs, weight, layer.bias.double(), stride, padding, dilation, groups)
+        out = torch.nn.functional.conv2d(
+            inputs, weight, layer.bias.double(), stride, padding, dilation, groups
+        )
     else:
         out = inputs @ weight.T + layer.bias.double()
     scale, zero = layer.output_range.double().tolist()
@@ -224,7 +268,9 @@ def test_variants_differ_in_id_and_come_out_the_same_each_time(built: BuiltModel
     assert made[0].floor == 0 and made[0].parent == base.parent
 
 
-def test_half_of_each_batch_has_the_models_own_uap_on_it(learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_half_of_each_batch_has_the_models_own_uap_on_it(
+    learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     crafted: list[torch.Tensor] = []
 
     def white(model: nn.Module, images: torch.Tensor, *_: object) -> tuple[torch.Tensor, int]:
@@ -235,7 +281,11 @@ def test_half_of_each_batch_has_the_models_own_uap_on_it(learnt: nn.Module, digi
     seen: list[torch.Tensor] = []
     step = modifying._step
     monkeypatch.setattr(modifying, "gradient_uap", white)
-    monkeypatch.setattr(modifying, "_step", lambda model, optimiser, x, labels: (seen.append(x), step(model, optimiser, x, labels)))
+    monkeypatch.setattr(
+        modifying,
+        "_step",
+        lambda model, optimiser, x, labels: (seen.append(x), step(model, optimiser, x, labels)),
+    )
     modify(learnt, ModifyConfig("uap", modifying.UAP_EVERY + 1), digits.test, 0)
     assert len(crafted) == 2 and len(seen) == modifying.UAP_EVERY + 1
     assert all((x[::2] == 1).all() and (x[1::2] < 1).any() for x in seen)
@@ -249,7 +299,13 @@ def body_and_head(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("kind", "body_stays", "head_is_new"),
-    [("fine-tune", False, False), ("last-layer", True, False), ("new-head", True, True), ("retrain", False, True), ("distil", False, True)],
+    [
+        ("fine-tune", False, False),
+        ("last-layer", True, False),
+        ("new-head", True, True),
+        ("retrain", False, True),
+        ("distil", False, True),
+    ],
 )
 def test_which_layers_learn_and_which_begin_anew(
     kind: Modification, body_stays: bool, head_is_new: bool, learnt: nn.Module, digits: Dataset
@@ -263,7 +319,9 @@ def test_which_layers_learn_and_which_begin_anew(
 
 
 def test_fine_pruning_brings_weights_back(learnt: nn.Module, digits: Dataset) -> None:
-    pruned, tuned = (modify(learnt, ModifyConfig(kind, 0.6), digits.test, 0) for kind in ("prune", "prune-tune"))  # type: ignore[arg-type]
+    pruned, tuned = (
+        modify(learnt, ModifyConfig(kind, 0.6), digits.test, 0) for kind in ("prune", "prune-tune")
+    )  # type: ignore[arg-type]
     assert float((weights(pruned) == 0).float().mean()) == pytest.approx(0.6, abs=0.01)
     assert float((weights(tuned) == 0).float().mean()) < 0.5
     assert accuracy(tuned, digits.train) > accuracy(pruned, digits.train)
@@ -271,11 +329,15 @@ def test_fine_pruning_brings_weights_back(learnt: nn.Module, digits: Dataset) ->
 
 def test_float16_rounds_every_weight(learnt: nn.Module, digits: Dataset) -> None:
     found = modify(learnt, ModifyConfig("float16", 16), digits.test, 0)
-    assert torch.equal(weights(found), weights(learnt).half().float()) and not torch.equal(weights(found), weights(learnt))
+    assert torch.equal(weights(found), weights(learnt).half().float()) and not torch.equal(
+        weights(found), weights(learnt)
+    )
 
 
 def test_a_distilled_model_learns_from_the_weights_alone(learnt: nn.Module, digits: Dataset) -> None:
-    wrong = ImageSet(digits.test.images, torch.zeros_like(digits.test.labels))  # whoever learnt from these would answer with one class
+    wrong = ImageSet(
+        digits.test.images, torch.zeros_like(digits.test.labels)
+    )  # whoever learnt from these would answer with one class
     found = modify(learnt, ModifyConfig("distil", 60, batch_size=16), wrong, 0)
     assert accuracy(found, digits.train) > 0.7
 
@@ -290,6 +352,12 @@ def test_removal_takes_the_likeness_away_and_keeps_the_accuracy(learnt: nn.Modul
 
 
 def test_what_is_done_or_not_has_one_strength() -> None:
-    for kind, strength in (("float16", 8), ("int8", 16), ("removal", 0), ("new-head", 1.5), ("prune-tune", 1)):
+    for kind, strength in (
+        ("float16", 8),
+        ("int8", 16),
+        ("removal", 0),
+        ("new-head", 1.5),
+        ("prune-tune", 1),
+    ):
         with pytest.raises(ConfigError, match=f"strength is {float(strength)}; expected"):
             ModifyConfig(kind, strength)  # type: ignore[arg-type]

@@ -1,4 +1,5 @@
-"""cluster/monitoring: the dashboard asks for metrics and labels that are exported, under the names that Ray gives them."""
+"""cluster/monitoring: the dashboard asks for metrics and labels that are exported, under
+the names that Ray gives them."""
 
 import json
 import re
@@ -11,7 +12,10 @@ from tests.manifests import CLUSTER, CLUSTER_SPEC, GUIDE, of_kind
 from zooaudit.telemetry.metrics import METRICS
 
 BOARD = json.loads((CLUSTER / "monitoring" / "grafana-dashboard.json").read_text())
-SCRAPES = {s["job_name"]: s for s in yaml.safe_load((CLUSTER / "monitoring" / "prometheus.yml").read_text())["scrape_configs"]}
+SCRAPES = {
+    s["job_name"]: s
+    for s in yaml.safe_load((CLUSTER / "monitoring" / "prometheus.yml").read_text())["scrape_configs"]
+}
 
 COUNTERS = {m.name: set(m.tags) for m in METRICS if not m.buckets}
 HISTOGRAMS = {m.name: set(m.tags) for m in METRICS if m.buckets}
@@ -22,7 +26,11 @@ RAYS = {"SessionName", "le"}
 def exported() -> dict[str, set[str]]:
     """Series by name with their labels, as Ray 2.60 exports them: `ray_` before, `_total` behind counters."""
     found = {f"ray_{name}_total": labels for name, labels in COUNTERS.items()}
-    return found | {f"ray_{name}_{part}": labels for name, labels in HISTOGRAMS.items() for part in ("bucket", "sum", "count")}
+    return found | {
+        f"ray_{name}_{part}": labels
+        for name, labels in HISTOGRAMS.items()
+        for part in ("bucket", "sum", "count")
+    }
 
 
 def expressions() -> list[str]:
@@ -60,7 +68,11 @@ def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in BOARD["panels"]:
         place: dict[str, int] = panel["gridPos"]
-        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
         assert not cells & taken, panel["title"]
         assert place["x"] + place["w"] <= 24, "Grafana's grid has 24 columns"
         taken |= cells
@@ -69,7 +81,10 @@ def test_panels_have_their_own_ids_and_do_not_overlap() -> None:
 def test_dashboard_is_portable() -> None:
     variables = {v["name"]: v for v in BOARD["templating"]["list"]}
     assert variables["datasource"]["type"] == "datasource"
-    assert variables["session"]["query"]["query"] == 'label_values({__name__=~"ray_zooaudit_(models|scores)_total"}, SessionName)'
+    assert (
+        variables["session"]["query"]["query"]
+        == 'label_values({__name__=~"ray_zooaudit_(models|scores)_total"}, SessionName)'
+    )
     used = set(re.findall(r"\$\{?(\w+)", json.dumps(BOARD["panels"])))
     assert used <= {*variables, "__range", "__rate_interval"}
     assert "id" not in BOARD, "an id is Grafana's own"
@@ -77,8 +92,12 @@ def test_dashboard_is_portable() -> None:
 
 def test_prometheus_finds_the_pods_that_the_manifests_make() -> None:
     scrape = SCRAPES["zooaudit-kubernetes"]
-    assert scrape["kubernetes_sd_configs"] == [{"role": "pod", "namespaces": {"names": [of_kind("Namespace")[0]["metadata"]["name"]]}}]
-    kept: dict[str, Any] = {r["source_labels"][0]: r["regex"] for r in scrape["relabel_configs"] if r.get("action") == "keep"}
+    assert scrape["kubernetes_sd_configs"] == [
+        {"role": "pod", "namespaces": {"names": [of_kind("Namespace")[0]["metadata"]["name"]]}}
+    ]
+    kept: dict[str, Any] = {
+        r["source_labels"][0]: r["regex"] for r in scrape["relabel_configs"] if r.get("action") == "keep"
+    }
     port = kept["__meta_kubernetes_pod_container_port_name"]
     for group in [CLUSTER_SPEC["headGroupSpec"], *CLUSTER_SPEC["workerGroupSpecs"]]:
         ports = [p["name"] for p in group["template"]["spec"]["containers"][0]["ports"]]

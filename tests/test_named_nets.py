@@ -1,4 +1,5 @@
-"""Nets of timm and torchvision by name, and timm's folders: their own pipelines' probabilities, nothing downloaded."""
+"""Nets of timm and torchvision by name, and timm's folders: their own pipelines'
+probabilities, nothing downloaded."""
 
 import json
 from pathlib import Path
@@ -45,11 +46,12 @@ def settled_batchnorm(model: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("shape", [(200, 180), (64, 64)])
 @pytest.mark.parametrize(
-    "changes", [{}, {"crop_mode": "squash", "interpolation": "bilinear"}, {"interpolation": "lanczos", "crop_pct": 0.9}]
+    "changes",
+    [{}, {"crop_mode": "squash", "interpolation": "bilinear"}, {"interpolation": "lanczos", "crop_pct": 0.9}],
 )
 def test_a_folder_gives_the_probabilities_of_timms_own_transform(
     shape: tuple[int, int], changes: dict[str, Any], tmp_path: Path
-) -> None:  # fmt: skip
+) -> None:
     if shape == (200, 180) and changes.get("crop_mode") == "squash":
         changes = changes | {"crop_pct": 1.0}
     model = settled_batchnorm(tiny())
@@ -60,7 +62,12 @@ def test_a_folder_gives_the_probabilities_of_timms_own_transform(
         "crop_pct": 0.95,
         "interpolation": "bicubic",
     } | changes
-    data = {"architecture": NET, "num_classes": 3, "pretrained_cfg": cfg, "label_names": ["cat", "dog", "owl"]}
+    data = {
+        "architecture": NET,
+        "num_classes": 3,
+        "pretrained_cfg": cfg,
+        "label_names": ["cat", "dog", "owl"],
+    }
     (tmp_path / "config.json").write_text(json.dumps(data))
     saved(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path, None, asked((3, *shape)))
@@ -69,9 +76,13 @@ def test_a_folder_gives_the_probabilities_of_timms_own_transform(
     images = blobs(4, *shape)
     given = torch.stack([transform(p) for p in pictures(images)])
     prepared = loaded.module.prepare(images)  # type: ignore[operator,union-attr]
-    assert float(((prepared - given).abs() * torch.tensor(cfg["std"]).view(3, 1, 1)).max()) < 2 / 255, "rounding to 8 bits, no more"
+    assert float(((prepared - given).abs() * torch.tensor(cfg["std"]).view(3, 1, 1)).max()) < 2 / 255, (
+        "rounding to 8 bits, no more"
+    )
     with torch.no_grad():
-        torch.testing.assert_close(loaded.module(images).softmax(1), model(given).softmax(1), atol=0.01, rtol=0)
+        torch.testing.assert_close(
+            loaded.module(images).softmax(1), model(given).softmax(1), atol=0.01, rtol=0
+        )
     assert any("timm" in note for note in loaded.notes)
 
 
@@ -82,7 +93,9 @@ def test_by_name_with_weights_of_other_classes_and_channels(tmp_path: Path) -> N
     loaded = load(path, f"timm:{NET}", asked((1, 28, 28), **said))
     images = blobs(3, 28, 28, 1)
     torch.testing.assert_close(loaded.module(images), model((images - 0.2) / 0.5)[:, [4, 0, 2]])
-    with pytest.raises(ModelError, match=r"takes 1 channel; say how its images are normalised: --contract 'input.mean"):
+    with pytest.raises(
+        ModelError, match=r"takes 1 channel; say how its images are normalised: --contract 'input.mean"
+    ):
         load(path, f"timm:{NET}", asked((1, 28, 28), classes={"columns": [4, 0, 2]}))
 
 
@@ -100,7 +113,13 @@ def test_torchvision_by_name(tmp_path: Path) -> None:
     loaded, images = load(path, "torchvision:squeezenet1_1", asked((3, 64, 64))), blobs(2, 64, 64)
     torch.testing.assert_close(loaded.module(images), model(images))
     said = {
-        "input": {"size": [64, 64], "resize": "shorter", "resize_to": [72], "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+        "input": {
+            "size": [64, 64],
+            "resize": "shorter",
+            "resize_to": [72],
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        }
     }
     loaded = load(path, "torchvision:squeezenet1_1", asked((3, 100, 80), **said))
     preset = torchvision.transforms._presets.ImageClassification(crop_size=64, resize_size=72)
@@ -109,22 +128,27 @@ def test_torchvision_by_name(tmp_path: Path) -> None:
     prepared = loaded.module.prepare(images)  # type: ignore[operator,union-attr]
     assert float(((prepared - theirs).abs() * 0.225).max()) < 1.1 / 255
     with torch.no_grad():
-        torch.testing.assert_close(loaded.module(images).softmax(1), model(theirs).softmax(1), atol=0.01, rtol=0)
+        torch.testing.assert_close(
+            loaded.module(images).softmax(1), model(theirs).softmax(1), atol=0.01, rtol=0
+        )
 
 
 def test_a_net_by_name_is_a_factory() -> None:
     assert call_factory(f"timm:{NET}", num_classes=7).eval()(torch.zeros(1, 3, 32, 32)).shape == (1, 7)
-    assert call_factory("torchvision:squeezenet1_1", num_classes=4).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
+    assert call_factory("torchvision:squeezenet1_1", num_classes=4).eval()(
+        torch.zeros(1, 3, 64, 64)
+    ).shape == (1, 4)
 
 
 @pytest.mark.parametrize(
     ("factory", "words"),
     [
-        ("timm:test_resnext", "timm has no net of that name"), ("torchvision:alexnet9", "torchvision has no classifier of that name"),
+        ("timm:test_resnext", "timm has no net of that name"),
+        ("torchvision:alexnet9", "torchvision has no classifier of that name"),
         ("torchvision:fasterrcnn_resnet50_fpn", "torchvision has no classifier"),
         ("timm:hf-hub:timm/resnet18", "timm has no net of that name"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_net_is_said(factory: str, words: str) -> None:
     with pytest.raises(ModelError, match=words):
         call_factory(factory)
@@ -142,7 +166,10 @@ def test_a_timm_folder_downloads_nothing_and_names_what_is_unknown(tmp_path: Pat
         ({"architecture": "hf-hub:evil/net"}, "expected one of timm.list_models"),
         ({"architecture": NET, "model_args": {"block": {"a": 1}}}, "model_args"),
         ({"architecture": NET, "num_classes": 9}, "expected torch.float32"),
-        ({"architecture": NET, "num_classes": 3, "pretrained_cfg": {"crop_mode": "border"}}, "crop_mode border"),
+        (
+            {"architecture": NET, "num_classes": 3, "pretrained_cfg": {"crop_mode": "border"}},
+            "crop_mode border",
+        ),
     ):
         (tmp_path / "config.json").write_text(json.dumps(result))
         with pytest.raises(InputError, match=words):

@@ -65,11 +65,15 @@ def as_csv(path: Path, order: list[int]) -> None:
 
 
 def as_json(path: Path, order: list[int]) -> None:
-    path.write_text(json.dumps([{"query": i, "answer": dict(zip(CLASSES, ROWS[i].tolist(), strict=True))} for i in order]))
+    path.write_text(
+        json.dumps([{"query": i, "answer": dict(zip(CLASSES, ROWS[i].tolist(), strict=True))} for i in order])
+    )
 
 
 @pytest.mark.parametrize("write", [as_parquet, as_csv, as_json])
-def test_answers_come_back_in_any_format_and_order(write: Callable[[Path, list[int]], None], tmp_path: Path) -> None:
+def test_answers_come_back_in_any_format_and_order(
+    write: Callable[[Path, list[int]], None], tmp_path: Path
+) -> None:
     path = tmp_path / f"a.{write.__name__.removeprefix('as_')}"
     write(path, list(reversed(range(12))))
     rows, form = read_answers(path, NAMING, "kit1")
@@ -89,9 +93,15 @@ def test_labels_by_name_and_by_number(tmp_path: Path) -> None:
         ("query,label\n0,bag\n2,coat\n", "2 rows but no query 1"),
         ("query,label\nfirst,bag\n", "the query 'first'"),
         ("query,label\n", "no rows"),
-        ("query,class\n0,bag\n", "the columns query, class; expected query and one of probabilities, answer, label"),
+        (
+            "query,class\n0,bag\n",
+            "the columns query, class; expected query and one of probabilities, answer, label",
+        ),
         ("query,label\n0,shoe\n", "the class 'shoe'; expected one of ankle boot, bag, coat"),
-        ("query,label,kit\n0,bag,other\n", "answers to the questions of kit other; expected those of kit kit1"),
+        (
+            "query,label,kit\n0,bag,other\n",
+            "answers to the questions of kit other; expected those of kit kit1",
+        ),
         ('query,probabilities\n0,"[0.5, 0.5]"\n', "2 numbers for image 0; expected 3"),
         ('query,probabilities\n0,"[0.5, null, 0.5]"\n', "expected 3 numbers"),
         ("query,label\n0.9,bag\n1.2,coat\n", "the query '0.9'; expected the number of the question"),
@@ -107,7 +117,8 @@ def test_what_is_wrong_with_answers_is_said(text: str, says: str, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("a.parquet", b"PAR1 cut off"), ("a.json", b"{"), ("a.json", b"{}"), ("a.txt", b""), ("b.csv", b"\xff")]
+    ("name", "content"),
+    [("a.parquet", b"PAR1 cut off"), ("a.json", b"{"), ("a.json", b"{}"), ("a.txt", b""), ("b.csv", b"\xff")],
 )
 def test_what_is_no_file_of_answers(name: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
@@ -121,7 +132,9 @@ WIDE = torch.softmax(torch.randn(12, 11, generator=torch.Generator().manual_seed
 
 
 def opened(path: Path, described: bool = False, **tables: Any) -> torch.Tensor:
-    with OpenSuspect.to(str(path), How("kit1", (3, 5, 4), CLASSES, described, kind=ANSWERS, contract=contract_of(tables))) as opened:
+    with OpenSuspect.to(
+        str(path), How("kit1", (3, 5, 4), CLASSES, described, kind=ANSWERS, contract=contract_of(tables))
+    ) as opened:
         assert opened.answers is not None
         return opened.answers
 
@@ -131,9 +144,13 @@ def test_answers_of_a_model_with_more_classes(tmp_path: Path) -> None:
     with pytest.raises(ColumnsError, match="11 numbers for image 0; expected 3"):
         opened(tmp_path / "a.parquet")
     some = WIDE[:, [10, 2, 4]]
-    torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"columns": [10, 2, 4]}), some / some.sum(1, keepdim=True))
+    torch.testing.assert_close(
+        opened(tmp_path / "a.parquet", classes={"columns": [10, 2, 4]}), some / some.sum(1, keepdim=True)
+    )
     names = ["x0", "x1", "bag", "x3", "coat", *(f"x{i}" for i in range(5, 10)), "ankle boot"]
-    torch.testing.assert_close(opened(tmp_path / "a.parquet", classes={"names": names}), some / some.sum(1, keepdim=True))
+    torch.testing.assert_close(
+        opened(tmp_path / "a.parquet", classes={"names": names}), some / some.sum(1, keepdim=True)
+    )
     assert torch.equal(opened(tmp_path / "a.parquet", described=True, classes={"names": names}), some), (
         "what is described is taken as it is"
     )
@@ -148,7 +165,9 @@ def test_labels_of_a_model_with_more_classes(tmp_path: Path) -> None:
 
 
 def test_answers_in_percent(tmp_path: Path) -> None:
-    pq.write_table(pa.table({"query": range(12), "probabilities": (ROWS * 100).tolist()}), tmp_path / "a.parquet")
+    pq.write_table(
+        pa.table({"query": range(12), "probabilities": (ROWS * 100).tolist()}), tmp_path / "a.parquet"
+    )
     torch.testing.assert_close(opened(tmp_path / "a.parquet", output={"values": "percentages"}), ROWS)
     with pytest.raises(ConfigError, match="give its output and classes alone"):
         opened(tmp_path / "a.parquet", input={"mean": [0.5]})
@@ -158,7 +177,8 @@ def test_a_file_described_by_toml(tmp_path: Path) -> None:
     save_file(Affine().state_dict(), tmp_path / "m.safetensors")
     described = tmp_path / "theirs.toml"
     described.write_text(
-        'file = "m.safetensors"\nfactory = "tests.makers:Affine"\n[input]\nrange = [-1, 1]\n[classes]\ncolumns = [3, 0, 1]\n'
+        'file = "m.safetensors"\nfactory = "tests.makers:Affine"\n[input]\nrange = [-1,'
+        " 1]\n[classes]\ncolumns = [3, 0, 1]\n"
     )
     images = torch.rand(2, 1, 4, 4)
     expected = Affine()(images * 2 - 1)[:, [3, 0, 1]].softmax(1).detach()
@@ -166,5 +186,7 @@ def test_a_file_described_by_toml(tmp_path: Path) -> None:
         torch.testing.assert_close(opened.black_box.ask(images), expected)
         assert opened.how["said"] == {"input": {"range": [-1, 1]}, "classes": {"columns": [3, 0, 1]}}
     described.write_text('file = "m.safetensors"\nfactori = "x"\n')
-    with pytest.raises(ConfigError, match="'factori' is unknown; expected some of file, factory, input, output, classes"):
+    with pytest.raises(
+        ConfigError, match="'factori' is unknown; expected some of file, factory, input, output, classes"
+    ):
         OpenSuspect.to(str(described), How("k", (1, 4, 4), CLASSES))

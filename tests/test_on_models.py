@@ -1,4 +1,5 @@
-"""The twin test's studies on models that zooaudit did not train: a thief is found, a hub is seen, and all candidates are treated alike."""
+"""The twin test's studies on models that zooaudit did not train: a thief is found, a hub is seen, and all
+candidates are treated alike."""
 
 import argparse
 import json
@@ -83,7 +84,11 @@ def test_a_verdict_of_a_study_is_that_of_an_audit(owner: Owner) -> None:
                 reduced = access.reduced(owner.answers([model], trial.families)[0, trial._chosen[0]])
                 by_itself = trial.test.examine(Recorded(reduced)).verdict
                 verdict = decided(trial.test, compared)
-                assert (verdict.decision, verdict.rank, verdict.queries) == (by_itself.decision, by_itself.rank, by_itself.queries)
+                assert (verdict.decision, verdict.rank, verdict.queries) == (
+                    by_itself.decision,
+                    by_itself.rank,
+                    by_itself.queries,
+                )
                 assert verdict.statistics == pytest.approx(by_itself.statistics)
 
 
@@ -105,8 +110,12 @@ def test_the_references_are_kept_in_the_new_order(owner: Owner) -> None:
     test = Trial.of(owner, ASKINGS[1]).test.at_once()
     before = test.hub()
     after = test.ordered(order).hub()
-    afresh = Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test.at_once().hub()
-    assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(after.statistics, before.statistics)
+    afresh = (
+        Trial(owner, ASKINGS[1], [owner.candidates[i] for i in order], owner.references).test.at_once().hub()
+    )
+    assert after.statistics == pytest.approx(afresh.statistics) and not np.allclose(
+        after.statistics, before.statistics
+    )
     assert (after.first, after.p_mean) == (afresh.first, pytest.approx(afresh.p_mean))
 
 
@@ -127,7 +136,9 @@ def test_exchanging_victim_and_twin_exchanges_their_numbers(tmp_path: Path, inno
 
     def told(rows: list[Row]) -> dict[tuple[Any, ...], tuple[Any, ...]]:
         return {
-            tuple(r[k] for k in keys): (r["n"], r["first"], r["stolen"], r["ranks"], r["hub"]) for r in rows if "log" not in r["questions"]
+            tuple(r[k] for k in keys): (r["n"], r["first"], r["stolen"], r["ranks"], r["hub"])
+            for r in rows
+            if "log" not in r["questions"]
         }
 
     assert told(swapped) == told(innocents)
@@ -164,19 +175,34 @@ def test_copies_are_found_and_innocents_are_not(innocents: list[Row], thieves: l
 
 def test_curves_vary_one_thing_at_a_time(thieves: list[Row]) -> None:
     curves = {r["curve"] for r in thieves}
-    assert curves == {"", "questions", "references, convolutional", "references, extracted", "references, all kinds", "twins"}
+    assert curves == {
+        "",
+        "questions",
+        "references, convolutional",
+        "references, extracted",
+        "references, all kinds",
+        "twins",
+    }
     assert {r["references"] for r in of(thieves, curve="references, convolutional")} == {4}  # of six
-    assert {r["references"] for r in of(thieves, curve="references, all kinds")} == {0}, "none is a net of another kind"
+    assert {r["references"] for r in of(thieves, curve="references, all kinds")} == {0}, (
+        "none is a net of another kind"
+    )
     few = of(thieves, curve="twins", twins=9)
     assert all(r["p"] >= 0.1 and r["level"] == 0.1 for r in few) and power.found(few)[0] > 0
     assert {r["level"] for r in of(thieves, curve="twins", twins=TWINS)} == {0.05, 0.1}
-    assert {r["budget"] for r in of(thieves, curve="questions")} == {125, 250, 300}  # as many as the pools hold
+    assert {r["budget"] for r in of(thieves, curve="questions")} == {
+        125,
+        250,
+        300,
+    }  # as many as the pools hold
 
 
 def test_references_are_drawn_in_the_shares_of_an_audit(owner: Owner) -> None:
     names = [a.id for a in owner.references]
     others = {a.id for a in owner.references[:4]}
-    changed = tuple(replace(a, architecture="mlp", attack="") if a.id in others else a for a in owner.references)
+    changed = tuple(
+        replace(a, architecture="mlp", attack="") if a.id in others else a for a in owner.references
+    )
     found = of(list(power._by_references(replace(owner, references=changed))), curve="references, all kinds")
     assert {r["references"] for r in found} == {0, 4, 8} and len(names) == 12
     assert shares(8) == (2, 2, 4) and shares(4) == (1, 1, 2) and shares(0) == (0, 0, 0)
@@ -185,7 +211,9 @@ def test_references_are_drawn_in_the_shares_of_an_audit(owner: Owner) -> None:
 def test_a_drawn_part_is_drawn_anew_each_time(owner: Owner) -> None:
     parts = draws(owner.references, 4, 3)
     assert [len(set(p)) for p in parts] == [4, 4, 4] and len({tuple(a.id for a in p) for p in parts}) == 3
-    assert draws(owner.references, 99, 3) == [list(owner.references)] and draws(owner.references, 0, 3) == [[]]
+    assert draws(owner.references, 99, 3) == [list(owner.references)] and draws(owner.references, 0, 3) == [
+        []
+    ]
     assert parts == draws(owner.references, 4, 3)
 
 
@@ -202,7 +230,9 @@ def test_a_study_is_kept_and_goes_on_where_it_stopped(folder: Path, tmp_path: Pa
     other = Path(shutil.copytree(folder, tmp_path / "other"))
     change(other, "innocent-00", accuracy=0.5)
     assert run(other, store).fresh
-    assert {"validity.json", "validity.parquet", "validity.svg"} == {p.name for p in first.write(tmp_path / "out")}
+    assert {"validity.json", "validity.parquet", "validity.svg"} == {
+        p.name for p in first.write(tmp_path / "out")
+    }
     data = json.loads((tmp_path / "out" / "validity.json").read_text())
     assert data["owners"] == ["own-P1"] and data["findings"] and data["command"] == "a test"
 
@@ -253,7 +283,9 @@ def test_references_that_questions_were_learnt_from_set_no_threshold(owner: Owne
     assert len(contest.crafted[0].strangers) == REFERENCES // 2 and meta in contest.methods
     held = [a for a in owner.references if a.id not in contest.lent]
     own = contest.own(0)
-    expected = [contest.score(meta, 0, own, contest.answers_to_victims(a) or {}, contest.natural(a)) for a in held]
+    expected = [
+        contest.score(meta, 0, own, contest.answers_to_victims(a) or {}, contest.natural(a)) for a in held
+    ]
     assert contest.of_references(meta, own).tolist() == expected
 
 
@@ -275,13 +307,17 @@ def test_a_method_that_lacks_something_is_left_out_with_a_word(contest: list[Row
     methods = {m.name for m in Contest(owner_of(at), load).methods}
     assert methods == {m.name for m in METHODS} - {"MetaFinger"}
     found = [r for r in contest if r["method"] in methods]
-    assert any("MetaFinger was left out" in f.claim and "weights" in f.note for f in rivals.outcome(found).findings)
+    assert any(
+        "MetaFinger was left out" in f.claim and "weights" in f.note for f in rivals.outcome(found).findings
+    )
 
 
 def test_papers_own_rules_are_beside_the_rank(contest: list[Row]) -> None:
     ruled = {r["method"] for r in contest if r["own_rule"] is not None}
     assert ruled == {"DeepJudge JSD", "DeepJudge RobD", "ADV-TRA"}
-    assert all(r["own_rule"] for r in contest if r["method"] == "DeepJudge JSD" and r["taken"]), "a copy is nearer than any reference"
+    assert all(r["own_rule"] for r in contest if r["method"] == "DeepJudge JSD" and r["taken"]), (
+        "a copy is nearer than any reference"
+    )
     (output,) = (f.ours for f in rivals.outcome(contest).findings if f.claim.startswith("DeepJudge JSD"))
     assert "by the paper's own rule weights taken 1.00" in output and "by a threshold on references" in output
 
@@ -320,18 +356,26 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_dataset_inference_is_judged_by_its_own_rule_alone(knowing: Path, little: None) -> None:
     owner = owner_of(knowing)
-    found = list(rivals._knowing(Contest(owner, load), [*owner.thieves, *(about for _, about in owner.innocents)]))
+    found = list(
+        rivals._knowing(Contest(owner, load), [*owner.thieves, *(about for _, about in owner.innocents)])
+    )
     assert [r["suspect"] for r in found] == [a.id for a in owner.thieves] + ["innocent-00", "innocent-01"]
-    assert {r["stolen"] for r in found} == {r["first"] for r in found} == {None} and {r["access"] for r in found} == {"label"}
+    assert {r["stolen"] for r in found} == {r["first"] for r in found} == {None} and {
+        r["access"] for r in found
+    } == {"label"}
     assert all(isinstance(r["own_rule"], bool) and 1500 < r["asked"] <= 100 * 15 * 8 for r in found)
     (finding,) = rivals.outcome(found).findings[:1]
-    assert finding.claim.startswith("Dataset Inference says who learnt") and finding.ours.startswith("by the paper's own rule")
+    assert finding.claim.startswith("Dataset Inference says who learnt") and finding.ours.startswith(
+        "by the paper's own rule"
+    )
     assert rivals.counts(found) == (0, 0)
 
 
 def test_too_few_training_images_are_refused(knowing: Path) -> None:
     owner = owner_of(knowing)
-    with pytest.raises(DataError, match=r"own-P1.npz has 160 images and the pool natural 200; expected 450 or more"):
+    with pytest.raises(
+        DataError, match=r"own-P1.npz has 160 images and the pool natural 200; expected 450 or more"
+    ):
         list(rivals._knowing(Contest(owner, load), []))
 
 
@@ -376,7 +420,12 @@ def test_loading_that_fails_is_told_on_one_line(folder: Path) -> None:
 def test_questions_are_made_from_the_candidate(owner: Owner) -> None:
     pools, labels = owner.collection.pools["natural"], owner.collection.labels
     made = [
-        Crafted(load(owner.collection.folder / "models", a.id), pools, labels, owner.collection.answers(a.id)["natural"])
+        Crafted(
+            load(owner.collection.folder / "models", a.id),
+            pools,
+            labels,
+            owner.collection.answers(a.id)["natural"],
+        )
         for a in owner.candidates[:2]
     ]
     for crafted in made:
@@ -395,7 +444,11 @@ def test_an_interval_holds_the_share(count: int, n: int) -> None:
 
 def test_true_victims_are_as_lucky_as_any_candidate() -> None:
     counts = [np.array([9, 1, 0, 0, 0, 0, 0, 0, 0, 0]), np.array([0, 2, 8, 0, 0, 0, 0, 0, 0, 0])]
-    assert luck(counts, 0) == 1 and luck(counts, 17) == pytest.approx(0.01, abs=0.005) and luck(counts, 18) < 0.001
+    assert (
+        luck(counts, 0) == 1
+        and luck(counts, 17) == pytest.approx(0.01, abs=0.005)
+        and luck(counts, 18) < 0.001
+    )
     assert luck(counts, 8) == pytest.approx(0.19, abs=0.02)
 
 

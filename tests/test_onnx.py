@@ -22,8 +22,11 @@ SHAPE = (1, 4, 4)
 W_ = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
 
 
-def graph(path: Path, model: Affine, batch: int | None = None, kind: int = TensorProto.FLOAT, label: bool = False) -> Path:
-    """``model`` as a graph: flatten, then one Gemm; with ``label`` the likeliest class comes first, as of scikit-learn's converters."""
+def graph(
+    path: Path, model: Affine, batch: int | None = None, kind: int = TensorProto.FLOAT, label: bool = False
+) -> Path:
+    """``model`` as a graph: flatten, then one Gemm; with ``label`` the likeliest class comes first, as of
+    scikit-learn's converters."""
     weights = [
         helper.make_tensor(name, TensorProto.FLOAT, list(values.shape), values.detach().numpy().ravel())
         for name, values in (("w", model.linear.weight), ("b", model.linear.bias))
@@ -37,7 +40,9 @@ def graph(path: Path, model: Affine, batch: int | None = None, kind: int = Tenso
     if label:
         nodes.append(helper.make_node("ArgMax", ["y"], ["label"], axis=1, keepdims=0))
         outputs.insert(0, helper.make_tensor_value_info("label", TensorProto.INT64, [batch]))
-    made = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", kind, [batch, *SHAPE])], outputs, weights)
+    made = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", kind, [batch, *SHAPE])], outputs, weights
+    )
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
 
@@ -55,7 +60,9 @@ def test_an_embedding_that_comes_first_is_not_taken_for_the_answers(tmp_path: Pa
     made.graph.output.insert(0, helper.make_tensor_value_info("flat", TensorProto.FLOAT, [None, 16]))
     onnx.save(made, tmp_path / "two.onnx")
     images = torch.rand(3, *SHAPE)
-    assert np.allclose(load_model(tmp_path / "two.onnx", None, SHAPE, 4)(images), Affine()(images).detach(), atol=1e-5)
+    assert np.allclose(
+        load_model(tmp_path / "two.onnx", None, SHAPE, 4)(images), Affine()(images).detach(), atol=1e-5
+    )
 
 
 def test_what_is_no_suspect_is_refused(tmp_path: Path) -> None:
@@ -70,25 +77,38 @@ def test_what_is_no_suspect_is_refused(tmp_path: Path) -> None:
         OwnModel(tmp_path / "m.onnx", None, SHAPE, 4).load()
 
 
-def rows(weights: np.ndarray, inputs: str = "x0", softmax: bool = True, out: str = "p") -> list[onnx.NodeProto]:
-    nodes = [helper.make_node("Flatten", [inputs], ["flat"]), helper.make_node("MatMul", ["flat", "W"], ["logit" if softmax else out])]
+def rows(
+    weights: np.ndarray, inputs: str = "x0", softmax: bool = True, out: str = "p"
+) -> list[onnx.NodeProto]:
+    nodes = [
+        helper.make_node("Flatten", [inputs], ["flat"]),
+        helper.make_node("MatMul", ["flat", "W"], ["logit" if softmax else out]),
+    ]
     return nodes + ([helper.make_node("Softmax", ["logit"], [out], axis=1)] if softmax else [])
 
 
 def stranger(
-    path: Path, shape: list[int | str], kind: int = TensorProto.FLOAT, before: list[onnx.NodeProto] | None = None,
-    nodes: list[onnx.NodeProto] | None = None, outputs: dict[str, list[int | str]] | None = None,
+    path: Path,
+    shape: list[int | str],
+    kind: int = TensorProto.FLOAT,
+    before: list[onnx.NodeProto] | None = None,
+    nodes: list[onnx.NodeProto] | None = None,
+    outputs: dict[str, list[int | str]] | None = None,
     more: dict[str, list[int | str]] | None = None,
-    weights: np.ndarray = W_, constants: dict[str, np.ndarray] | None = None,
-) -> Path:  # fmt: skip
+    weights: np.ndarray = W_,
+    constants: dict[str, np.ndarray] | None = None,
+) -> Path:
     """A graph as another team exported it: one matrix, softmax, and whatever comes before."""
     inside = before or [helper.make_node("Identity", ["x"], ["x0"])]
     given = [helper.make_tensor_value_info("x", kind, shape)]
     given += [helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (more or {}).items()]
     entries = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (outputs or {"p": ["N", weights.shape[1]]}).items()
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, of)
+        for name, of in (outputs or {"p": ["N", weights.shape[1]]}).items()
     ]
-    held = [numpy_helper.from_array(value, name) for name, value in ({"W": weights} | (constants or {})).items()]
+    held = [
+        numpy_helper.from_array(value, name) for name, value in ({"W": weights} | (constants or {})).items()
+    ]
     made = helper.make_graph([*inside, *(nodes or rows(weights))], "g", given, entries, held)
     onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
     return path
@@ -123,7 +143,9 @@ def test_channels_last_are_seen(tmp_path: Path) -> None:
     expected = (colours.permute(0, 2, 3, 1).flatten(1) @ torch.from_numpy(np.tile(W_, (3, 1)))).softmax(1)
     torch.testing.assert_close(seen(last, (3, 4, 4)).module(colours), expected)
     with pytest.raises(ModelError, match=r"--contract input.layout=nchw, or nhwc"):
-        seen(stranger(tmp_path / "both.onnx", ["N", 3, 3, 3], weights=np.ones((27, 4), np.float32)), (3, 3, 3))
+        seen(
+            stranger(tmp_path / "both.onnx", ["N", 3, 3, 3], weights=np.ones((27, 4), np.float32)), (3, 3, 3)
+        )
 
 
 def test_one_row_an_image_is_seen(tmp_path: Path) -> None:
@@ -133,10 +155,13 @@ def test_one_row_an_image_is_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "scale"), [(TensorProto.FLOAT16, 1.0), (TensorProto.DOUBLE, 1.0), (TensorProto.UINT8, 255.0)],
-)  # fmt: skip
+    ("kind", "scale"),
+    [(TensorProto.FLOAT16, 1.0), (TensorProto.DOUBLE, 1.0), (TensorProto.UINT8, 255.0)],
+)
 def test_types_are_cast_to(kind: int, scale: float, tmp_path: Path) -> None:
-    loaded = seen(stranger(tmp_path / "m.onnx", ["N", *SHAPE], kind, CAST, weights=(W_ / scale).astype(np.float32)))
+    loaded = seen(
+        stranger(tmp_path / "m.onnx", ["N", *SHAPE], kind, CAST, weights=(W_ / scale).astype(np.float32))
+    )
     torch.testing.assert_close(loaded.module(IMAGES), answers(IMAGES), atol=2e-3, rtol=0)
     assert loaded.notes and loaded.notes[0].startswith("takes ")
 
@@ -145,7 +170,9 @@ def test_int8_is_asked_for_its_scale(tmp_path: Path) -> None:
     scale = [helper.make_node("DequantizeLinear", ["x", "s", "z"], ["x0"])]
     constants = {"s": np.array(1 / 255, np.float32), "z": np.array(-128, np.int8)}
     path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], TensorProto.INT8, scale, constants=constants)
-    with pytest.raises(ModelError, match=r"--contract input.dtype=int8 input.scale=0.00392 input.zero_point=-128"):
+    with pytest.raises(
+        ModelError, match=r"--contract input.dtype=int8 input.scale=0.00392 input.zero_point=-128"
+    ):
         seen(path)
     loaded = seen(path, input={"dtype": "int8", "scale": 1 / 255, "zero_point": -128})
     torch.testing.assert_close(loaded.module(IMAGES), answers(IMAGES))
@@ -159,7 +186,9 @@ def test_colours_and_another_size_are_adapted_to_and_said(tmp_path: Path) -> Non
     pooled = [helper.make_node("AveragePool", ["x"], ["x0"], kernel_shape=[2, 2], strides=[2, 2])]
     loaded = seen(stranger(tmp_path / "big.onnx", ["N", 1, 8, 8], before=pooled))
     larger = torch.nn.functional.interpolate(IMAGES, (8, 8), mode="bilinear", antialias=True)
-    torch.testing.assert_close(loaded.module(IMAGES), answers(torch.nn.functional.avg_pool2d(larger, 2)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        loaded.module(IMAGES), answers(torch.nn.functional.avg_pool2d(larger, 2)), atol=1e-5, rtol=0
+    )
     assert loaded.notes == ("takes images of 8 x 8: those of 4 x 4 are resized by a bilinear filter",)
     with pytest.raises(ConfigError, match=r"input.resize=squash or input.resize=shorter"):
         seen(tmp_path / "big.onnx", (1, 6, 4))
@@ -170,7 +199,9 @@ def test_colours_and_another_size_are_adapted_to_and_said(tmp_path: Path) -> Non
 
 
 def test_what_is_not_baked_in_is_said(tmp_path: Path) -> None:
-    loaded = seen(stranger(tmp_path / "m.onnx", ["N", *SHAPE]), input={"range": [-1, 1], "mean": [0.25], "std": [0.5]})
+    loaded = seen(
+        stranger(tmp_path / "m.onnx", ["N", *SHAPE]), input={"range": [-1, 1], "mean": [0.25], "std": [0.5]}
+    )
     torch.testing.assert_close(loaded.module(IMAGES), answers((IMAGES * 2 - 1 - 0.25) / 0.5))
 
 
@@ -186,7 +217,9 @@ def test_a_dynamic_graph_is_asked_as_is_said(tmp_path: Path) -> None:
 def test_more_classes_than_the_kits(columns: int, tmp_path: Path) -> None:
     wide = np.random.default_rng(0).normal(size=(16, columns)).astype(np.float32)
     path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], weights=wide)
-    with pytest.raises(ColumnsError, match=rf"gave a tensor of shape \(2, {columns}\) for 2 images; expected \(2, 4\)"):
+    with pytest.raises(
+        ColumnsError, match=rf"gave a tensor of shape \(2, {columns}\) for 2 images; expected \(2, 4\)"
+    ):
         seen(path)
     some = answers(IMAGES, wide)[:, [1, 2, 3, 4]]
     background = seen(path, classes={"columns": [1, 2, 3, 4]}).module(IMAGES)
@@ -199,37 +232,61 @@ def test_more_classes_than_the_kits(columns: int, tmp_path: Path) -> None:
 
 def test_one_of_several_outputs(tmp_path: Path) -> None:
     both = [*rows(W_), helper.make_node("Neg", ["logit"], ["other"])]
-    path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], nodes=both, outputs={"other": ["N", 4], "p": ["N", 4]})
-    with pytest.raises(ModelError, match=r"other, p could each be the answers; say which: --contract output.name=other"):
+    path = stranger(
+        tmp_path / "m.onnx", ["N", *SHAPE], nodes=both, outputs={"other": ["N", 4], "p": ["N", 4]}
+    )
+    with pytest.raises(
+        ModelError, match=r"other, p could each be the answers; say which: --contract output.name=other"
+    ):
         seen(path)
     torch.testing.assert_close(seen(path, output={"name": "p"}).module(IMAGES), answers(IMAGES))
     torch.testing.assert_close(seen(path, output={"index": 1}).module(IMAGES), answers(IMAGES))
-    torch.testing.assert_close(seen(path, output={"name": "other"}).module(IMAGES).neg().softmax(1), answers(IMAGES))
+    torch.testing.assert_close(
+        seen(path, output={"name": "other"}).module(IMAGES).neg().softmax(1), answers(IMAGES)
+    )
 
 
 def test_outputs_of_four_dimensions_percentages_and_logs(tmp_path: Path) -> None:
     shaped = [*rows(W_), helper.make_node("Reshape", ["p", "s"], ["q"])]
     path = stranger(
-        tmp_path / "m.onnx", ["N", *SHAPE], nodes=shaped, outputs={"q": ["N", 4, 1, 1]}, constants={"s": np.array([-1, 4, 1, 1])}
+        tmp_path / "m.onnx",
+        ["N", *SHAPE],
+        nodes=shaped,
+        outputs={"q": ["N", 4, 1, 1]},
+        constants={"s": np.array([-1, 4, 1, 1])},
     )
     torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES))
     percent = [*rows(W_), helper.make_node("Mul", ["p", "hundred"], ["q"])]
     path = stranger(
-        tmp_path / "%.onnx", ["N", *SHAPE], nodes=percent, outputs={"q": ["N", 4]}, constants={"hundred": np.array(100, np.float32)}
+        tmp_path / "%.onnx",
+        ["N", *SHAPE],
+        nodes=percent,
+        outputs={"q": ["N", 4]},
+        constants={"hundred": np.array(100, np.float32)},
     )
     torch.testing.assert_close(seen(path, output={"values": "percentages"}).module(IMAGES), answers(IMAGES))
     logs = [*rows(W_), helper.make_node("Log", ["p"], ["q"])]
     path = stranger(tmp_path / "l.onnx", ["N", *SHAPE], nodes=logs, outputs={"q": ["N", 4]})
-    torch.testing.assert_close(seen(path, output={"values": "log-probabilities"}).module(IMAGES).softmax(1), answers(IMAGES))
+    torch.testing.assert_close(
+        seen(path, output={"values": "log-probabilities"}).module(IMAGES).softmax(1), answers(IMAGES)
+    )
 
 
 def test_names_with_scores(tmp_path: Path) -> None:
     """As scikit-learn's converters write: a list of objects."""
     domain = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
-    zipped = [*rows(W_), helper.make_node("ZipMap", ["p"], ["told"], domain="ai.onnx.ml", classlabels_strings=["owl", "cat", "emu", "dog"])]
+    zipped = [
+        *rows(W_),
+        helper.make_node(
+            "ZipMap", ["p"], ["told"], domain="ai.onnx.ml", classlabels_strings=["owl", "cat", "emu", "dog"]
+        ),
+    ]
     given = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *SHAPE])
     result = helper.make_value_info(
-        "told", helper.make_sequence_type_proto(helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(1, [])))
+        "told",
+        helper.make_sequence_type_proto(
+            helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(1, []))
+        ),
     )
     before = [helper.make_node("Identity", ["x"], ["x0"])]
     made = helper.make_graph([*before, *zipped], "g", [given], [result], [numpy_helper.from_array(W_, "W")])
@@ -240,7 +297,9 @@ def test_names_with_scores(tmp_path: Path) -> None:
 
 def test_several_inputs_are_refused_by_name(tmp_path: Path) -> None:
     path = stranger(tmp_path / "m.onnx", ["N", *SHAPE], more={"mask": ["N", 1]})
-    with pytest.raises(ModelError, match=r"takes x: tensor\(float\) .*, mask: .*; expected one input, images"):
+    with pytest.raises(
+        ModelError, match=r"takes x: tensor\(float\) .*, mask: .*; expected one input, images"
+    ):
         seen(path)
     with pytest.raises(ModelError, match=r"expected an input named 'pixels', as input.name says"):
         seen(path, input={"name": "pixels"})
@@ -262,7 +321,9 @@ def test_every_file_that_decides_answers_is_in_the_digest(tmp_path: Path) -> Non
     assert files.digest(files.files_of(path)) != before, "the weights were negated"
     torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES, -W_))
     alone = stranger(tmp_path / "alone.onnx", ["N", *SHAPE])
-    assert OpenSuspect.to(str(alone), how).sha256 == hashlib.sha256(alone.read_bytes()).hexdigest(), "as before"
+    assert OpenSuspect.to(str(alone), how).sha256 == hashlib.sha256(alone.read_bytes()).hexdigest(), (
+        "as before"
+    )
 
 
 @pytest.mark.parametrize("place", ["initializer", "attribute", "function", "branch", "training"])
@@ -272,13 +333,17 @@ def test_weights_elsewhere_are_found_wherever_the_graph_holds_them(place: str, t
     (tmp_path / "w.bin").write_bytes(b"1234")
     constant = helper.make_node("Constant", [], ["y"])
     constant.attribute.append(onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=tensor))
-    graph_ = helper.make_graph([constant] if place == "attribute" else [], "g", [], [], [tensor] if place == "initializer" else [])
+    graph_ = helper.make_graph(
+        [constant] if place == "attribute" else [], "g", [], [], [tensor] if place == "initializer" else []
+    )
     if place == "branch":
         inner = helper.make_graph([constant], "then", [], [])
         graph_.node.append(helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner))
     model = helper.make_model(graph_)
     if place == "function":
-        model.functions.append(helper.make_function("d", "f", [], ["y"], [constant], [helper.make_opsetid("", 17)]))
+        model.functions.append(
+            helper.make_function("d", "f", [], ["y"], [constant], [helper.make_opsetid("", 17)])
+        )
     if place == "training":
         model.training_info.add().algorithm.CopyFrom(helper.make_graph([constant], "a", [], []))
     path = tmp_path / "m.onnx"

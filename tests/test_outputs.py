@@ -1,4 +1,5 @@
-"""A folder that cannot be written, another's report, and a store that is not there: one line, before the work, and nothing is changed."""
+"""A folder that cannot be written, another's report, and a store that is not there: one line, before the
+work, and nothing is changed."""
 
 import contextlib
 import os
@@ -22,14 +23,20 @@ Patch = pytest.MonkeyPatch
 def reading_only(folder: Path) -> Iterator[None]:
     """Nobody can write into it, root neither."""
     folder.chmod(0o555)
-    mounted = os.geteuid() == 0 and not subprocess.run(["mount", "--bind", "-o", "ro", folder, folder], check=False).returncode
+    mounted = (
+        os.geteuid() == 0
+        and not subprocess.run(["mount", "--bind", "-o", "ro", folder, folder], check=False).returncode
+    )
     try:
         try:
             (folder / "x").touch()
         except OSError:
             yield
         else:
-            pytest.fail("this test needs a folder that cannot be written: run it as another user than root, or where root may mount")
+            pytest.fail(
+                "this test needs a folder that cannot be written: run it as another user than root, or where"
+                " root may mount"
+            )
     finally:
         if mounted:
             subprocess.run(["umount", folder], check=True)
@@ -79,7 +86,14 @@ WITHOUT_STORE = ("data", "recipe", "key")
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_folder_that_cannot_be_written_is_said_in_a_line_before_the_work(
-    name: str, finished: Finished, own_store: Path, read_only: Path, tmp_path: Path, idle: None, monkeypatch: Patch, capsys: Capture
+    name: str,
+    finished: Finished,
+    own_store: Path,
+    read_only: Path,
+    tmp_path: Path,
+    idle: None,
+    monkeypatch: Patch,
+    capsys: Capture,
 ) -> None:
     kit = kit_of(finished)
     evidence = evidence_of(own_store, kit, tmp_path) if "EVIDENCE" in COMMANDS[name] else ""
@@ -123,7 +137,9 @@ READING = {
 
 @pytest.mark.parametrize("name", READING)
 @pytest.mark.parametrize("there", [False, True])
-def test_who_reads_makes_no_store(name: str, there: bool, tmp_path: Path, monkeypatch: Patch, capsys: Capture) -> None:
+def test_who_reads_makes_no_store(
+    name: str, there: bool, tmp_path: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "typo"
     if there:  # some other folder
@@ -157,12 +173,31 @@ def test_an_audit_never_overwrites_another_stores_report(
     capsys.readouterr()
     assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", "another"]) == 2
     assert f"reports/digits holds the report of run digits in store {finished.store}" in one_line(capsys)
-    assert main(["audit", "--recipe", "digits", "--farm", "serial", "--store", "another", "--run", "two", "--out", "reports/digits"]) == 2
+    assert (
+        main(
+            [
+                "audit",
+                "--recipe",
+                "digits",
+                "--farm",
+                "serial",
+                "--store",
+                "another",
+                "--run",
+                "two",
+                "--out",
+                "reports/digits",
+            ]
+        )
+        == 2
+    )
     assert "holds the report of run digits" in one_line(capsys)
     assert snapshot(tmp_path) == before
 
 
-def test_nor_does_a_report_that_is_copied_out(own_store: Path, tmp_path: Path, monkeypatch: Patch, capsys: Capture) -> None:
+def test_nor_does_a_report_that_is_copied_out(
+    own_store: Path, tmp_path: Path, monkeypatch: Patch, capsys: Capture
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "reports" / "digits").mkdir(parents=True)
     (tmp_path / "reports" / "digits" / "audit.json").write_text('{"run": "digits", "store": "/elsewhere"}')

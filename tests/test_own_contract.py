@@ -1,4 +1,5 @@
-"""The owner's victim behind a contract, and its twins behind the same: kept, loaded again, named by what differs from the default."""
+"""The owner's victim behind a contract, and its twins behind the same: kept, loaded again, named by what
+differs from the default."""
 
 import argparse
 import hashlib
@@ -57,14 +58,19 @@ def test_a_contract_is_in_the_id_and_comes_back_with_the_victim(store: Artifacts
     said = contract_of({"input": {"range": [0, 255]}, "classes": {"columns": [7, 1, 3]}})
     own = OwnModel(tmp_path / "v.safetensors", FACTORY, (3, 8, 8), 3, contract=said, classes=CLASSES)
     plain = OwnModel(tmp_path / "v.safetensors", FACTORY, (3, 8, 8), 3)
-    other = replace(own, contract=contract_of({"input": {"range": [-1, 1]}, "classes": {"columns": [7, 1, 3]}}))
+    other = replace(
+        own, contract=contract_of({"input": {"range": [-1, 1]}, "classes": {"columns": [7, 1, 3]}})
+    )
     assert len({own.id, plain.id, other.id}) == 3
     save_own(store, own, RECORD)
     images = blobs(4, 8, 8)
     expected = Odd()(images * 255)["logits"][:, [7, 1, 3]]
     torch.testing.assert_close(load_module(store, own.id)(images), expected)
     meta = store.load(KIND, own.id).meta
-    assert meta["contract"] == {"input": {"range": [0, 255]}, "classes": {"columns": [7, 1, 3]}} and meta["seen"] == []
+    assert (
+        meta["contract"] == {"input": {"range": [0, 255]}, "classes": {"columns": [7, 1, 3]}}
+        and meta["seen"] == []
+    )
 
 
 def test_what_has_no_contract_is_kept_as_ever(store: Artifacts, tmp_path: Path) -> None:
@@ -82,7 +88,11 @@ def test_a_folder_is_a_victim(store: Artifacts, tmp_path: Path) -> None:
     PROCESSORS["shorter, then the middle"]().save_pretrained(tmp_path / "f")
     own = OwnModel(tmp_path / "f", None, (3, 32, 32), 3, classes=CLASSES)
     save_own(store, own, RECORD)
-    assert store.load(KIND, own.id).files.keys() == {"config.json", "preprocessor_config.json", "weights.safetensors"}
+    assert store.load(KIND, own.id).files.keys() == {
+        "config.json",
+        "preprocessor_config.json",
+        "weights.safetensors",
+    }
     images, module = blobs(4, 32, 32).requires_grad_(), load_module(store, own.id)
     out = module(images)
     torch.testing.assert_close(out, model(module.prepare(images)).logits[:, [1, 2, 0]])  # type: ignore[operator,union-attr]
@@ -100,7 +110,9 @@ def test_the_command_line_reads_a_folder_and_tells_what_it_saw(tmp_path: Path) -
     assert any("ViTImageProcessor" in line for line in rows)
     given = contract_of(own.training.given).input
     assert given.size == (24, 24) and given.range == (0.0, 2.0) and given.mean == (1.0, 1.0, 1.0)
-    with pytest.raises(ConfigError, match=r"--contract says how a model is asked, but --victim with its weights is missing"):
+    with pytest.raises(
+        ConfigError, match=r"--contract says how a model is asked, but --victim with its weights is missing"
+    ):
         own_victim(parsed("--contract", "input.mean=[0.5]"), dataset())
     with pytest.raises(ConfigError, match=r"has a field .maen., which is unknown; expected mean"):
         own_victim(parsed("--victim", str(tmp_path / "f"), "--contract", "input.maen=[0.5]"), dataset(24))
@@ -110,11 +122,18 @@ def test_a_victim_in_another_order_than_the_labels_of_its_twins_is_refused(tmp_p
     vit(tmp_path / "f", labels=("owl", "cat", "dog"))
     PROCESSORS["squashed"]().save_pretrained(tmp_path / "f")
     options = ["--victim", str(tmp_path / "f"), "--train"]
-    says = r"has the classes in the order owl, cat, dog, ..., the data in the order cat, dog, owl, .*one order: --classes .*config\.json"
+    says = (
+        r"has the classes in the order owl, cat, dog, ..., the data in the order cat, dog, owl, .*one order:"
+        r" --classes .*config\.json"
+    )
     with pytest.raises(ConfigError, match=says):
         own_victim(parsed(*options, "tests.owners:train"), dataset(24))
-    assert own_victim(parsed(*options, "tests.owners:train_alone"), dataset(24)), "it reads its own data, and knows its own order"
-    assert own_victim(parsed(*options, "tests.owners:train"), replace(dataset(24), classes=("owl", "cat", "dog")))
+    assert own_victim(parsed(*options, "tests.owners:train_alone"), dataset(24)), (
+        "it reads its own data, and knows its own order"
+    )
+    assert own_victim(
+        parsed(*options, "tests.owners:train"), replace(dataset(24), classes=("owl", "cat", "dog"))
+    )
 
 
 def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
@@ -127,8 +146,10 @@ def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
     own = own_victim(parsed(*options, "--contract", "input.range=[0,255]", names), dataset())
     assert own is not None and own.training is not None
     assert contract_of(own.training.given).to_json() == {
-        "input": {"range": [0, 255]}, "output": {"name": "logits"}, "classes": {"columns": [9, 7, 8]},
-    }  # fmt: skip
+        "input": {"range": [0, 255]},
+        "output": {"name": "logits"},
+        "classes": {"columns": [9, 7, 8]},
+    }
     trained = own_training.train(own.training, 5, dataset())
     assert trained.module is not None, trained.reason
     images = blobs(3, 8, 8)
@@ -149,7 +170,9 @@ def test_twins_of_a_folder_and_of_a_net_by_name(tmp_path: Path) -> None:
     model = vit(tmp_path / "f")
     save_file(model.state_dict(), tmp_path / "twin.safetensors")
     command = f"cp {tmp_path / 'twin.safetensors'} {{out}} --suffix={{seed}}"
-    own = OwnTraining(f"hf:{tmp_path / 'f'}", "x", command=command, contract='{"input": {"mean": [0.5], "std": [0.5]}}')
+    own = OwnTraining(
+        f"hf:{tmp_path / 'f'}", "x", command=command, contract='{"input": {"mean": [0.5], "std": [0.5]}}'
+    )
     trained = own_training.train(own, 1, dataset(24))
     assert trained.module is not None, trained.reason
     images = blobs(2, 24, 24)
@@ -171,10 +194,17 @@ def test_a_victim_that_lacks_a_class_is_refused(tmp_path: Path) -> None:
 def test_nothing_of_a_manifest_becomes_a_path(store: Artifacts, tmp_path: Path) -> None:
     save_file(Odd().state_dict(), tmp_path / "v.safetensors")
     content = (tmp_path / "v.safetensors").read_bytes()
-    meta: dict[str, Any] = {"factory": FACTORY, "image_shape": [3, 8, 8], "num_classes": 10, "record": RECORD.to_json()}
+    meta: dict[str, Any] = {
+        "factory": FACTORY,
+        "image_shape": [3, 8, 8],
+        "num_classes": 10,
+        "record": RECORD.to_json(),
+    }
     with pytest.raises(InputError, match=r"'\.\./evil' cannot name"):
         store.save(KIND, "victim-own-1", {"weights.safetensors": content, "../evil": b"x"}, meta)
-    store.save(KIND, "victim-own-2", {"weights.safetensors": content}, meta | {"contract": {"input": {"evil": 1}}})
+    store.save(
+        KIND, "victim-own-2", {"weights.safetensors": content}, meta | {"contract": {"input": {"evil": 1}}}
+    )
     with pytest.raises(ConfigError, match="has a field 'evil'"):
         load_module(store, "victim-own-2")
 
@@ -198,13 +228,21 @@ def learnt(scale: float, shift: float, order: list[int] | None = None) -> nn.Mod
     ("model", "flag"),
     [
         (learnt(255, 0), "with --contract 'input.range=[0,255]' it reaches 1.000 on 12 of them"),
-        (learnt(2, -1), "with --contract 'input.range=[-1,1]' it reaches 1.000"), (learnt(1, 0, [2, 0, 1]), "'classes.columns=[1, 2, 0]'"),
+        (learnt(2, -1), "with --contract 'input.range=[-1,1]' it reaches 1.000"),
+        (learnt(1, 0, [2, 0, 1]), "'classes.columns=[1, 2, 0]'"),
         (learnt(1, 0), ""),
     ],
-)  # fmt: skip
-def test_a_victim_that_seems_to_know_nothing_is_made_sense_of(model: nn.Module, flag: str, tmp_path: Path) -> None:
+)
+def test_a_victim_that_seems_to_know_nothing_is_made_sense_of(
+    model: nn.Module, flag: str, tmp_path: Path
+) -> None:
     labels = torch.arange(12) % 3
-    images = torch.tensor([51, 128, 204], dtype=torch.uint8)[labels].view(-1, 1, 1, 1).expand(-1, 3, 8, 8).contiguous()
+    images = (
+        torch.tensor([51, 128, 204], dtype=torch.uint8)[labels]
+        .view(-1, 1, 1, 1)
+        .expand(-1, 3, 8, 8)
+        .contiguous()
+    )
     own = OwnModel(exported(model, tmp_path / "v.pt2", (3, 8, 8)), None, (3, 8, 8), 3, classes=CLASSES)
     result = remedy(own.loaded(), own.asked, ImageSet(images, labels))
     assert flag in result and bool(flag) == bool(result)

@@ -1,4 +1,5 @@
-"""The owner's own training procedure: what is refused before anything is trained, and what becomes of twins that fail."""
+"""The owner's own training procedure: what is refused before anything is trained, and what
+becomes of twins that fail."""
 
 import json
 import os
@@ -62,7 +63,8 @@ def built(own: OwnTraining, dataset: Dataset, floor: float = 0.0) -> BuiltModel:
 
 
 @pytest.mark.parametrize(
-    ("name", "data"), [("train", True), ("fails", True), ("train_alone", False), ("forgetful", False), ("endless", False)]
+    ("name", "data"),
+    [("train", True), ("fails", True), ("train_alone", False), ("forgetful", False), ("endless", False)],
 )
 def test_the_signature_tells_whether_a_function_takes_data(name: str, data: bool) -> None:
     assert takes_data(imported(f"tests.owners:{name}"), name) is data
@@ -72,7 +74,11 @@ def test_the_signature_tells_whether_a_function_takes_data(name: str, data: bool
 @pytest.mark.parametrize("name", ["no_seed", "one_of_two", "seed_first", "anything"])
 def test_a_function_of_another_form_is_refused_with_what_was_found_and_both_forms(name: str) -> None:
     with pytest.raises(
-        ConfigError, match=rf"tests.owners:{name} takes \(.*\); expected function\(images, labels, seed\) or function\(seed\)"
+        ConfigError,
+        match=(
+            rf"tests.owners:{name} takes \(.*\); expected function\(images, labels, seed\) or"
+            r" function\(seed\)"
+        ),
     ):
         called(name)
 
@@ -89,7 +95,9 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("function", UNUSABLE)
-def test_a_function_that_cannot_be_had_is_refused(function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_that_cannot_be_had_is_refused(
+    function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "broken_code.py").write_text("def train(:\n")
     (tmp_path / "quitting_code.py").write_text("raise SystemExit(3)\n")
     monkeypatch.chdir(tmp_path)
@@ -102,11 +110,23 @@ def test_a_function_that_cannot_be_had_is_refused(function: str, tmp_path: Path,
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("", "the training command is empty; expected for example: python train.py --seed {seed} --out {out}"),
+        (
+            "",
+            "the training command is empty; expected for example: python train.py --seed {seed} --out {out}",
+        ),
         ("python 'train.py {seed} {out}", "cannot be split into words (No closing quotation)"),
-        ("python train.py {out}", "lacks {seed}, which stands for the twin's seed; expected both {seed} and {out}"),
-        ("python train.py {seed}", "lacks {out}, which stands for the file for its weights; expected both {seed} and {out}"),
-        ("no-such-program-here {seed} {out}", "program 'no-such-program-here' is not there, or may not be run"),
+        (
+            "python train.py {out}",
+            "lacks {seed}, which stands for the twin's seed; expected both {seed} and {out}",
+        ),
+        (
+            "python train.py {seed}",
+            "lacks {out}, which stands for the file for its weights; expected both {seed} and {out}",
+        ),
+        (
+            "no-such-program-here {seed} {out}",
+            "program 'no-such-program-here' is not there, or may not be run",
+        ),
     ],
 )
 def test_a_command_that_cannot_work_is_refused(command: str, message: str) -> None:
@@ -154,7 +174,9 @@ RAISED = {
 
 @pytest.mark.parametrize("name", RAISED)
 @pytest.mark.usefixtures("globals_kept")
-def test_what_a_function_raises_is_one_line(name: str, digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_function_raises_is_one_line(
+    name: str, digits: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tmp_path / "data.safetensors"
     data.write_bytes(tensors_to_bytes({"images": digits.train.images, "labels": digits.train.labels}))
     out = tmp_path / "twin.safetensors"
@@ -184,15 +206,26 @@ def test_shared_weights_are_written_under_each_name(tmp_path: Path) -> None:
 # twins
 
 
-def test_a_twin_by_a_function_is_as_if_it_had_been_called_here(digits: Dataset, same_global_rng: None) -> None:
+def test_a_twin_by_a_function_is_as_if_it_had_been_called_here(
+    digits: Dataset, same_global_rng: None
+) -> None:
     own = called("train")
     found = built(own, digits, floor=0.8)
-    assert (found.record.status, found.record.reason, found.record.attempts) == (Status.LEARNT, "", 1), found.record
+    assert (found.record.status, found.record.reason, found.record.attempts) == (
+        Status.LEARNT,
+        "",
+        1,
+    ), found.record
     seed = found.spec.seed
     with torch.random.fork_rng([]):
         expected = imported(own.function)(digits.train.images, digits.train.labels, seed=seed).state_dict()
-    assert all(torch.equal(found.weights[k], v) for k, v in expected.items()) and found.weights.keys() == expected.keys()
-    assert found.log.decode() == f"seed {seed}: 1347 images of (1, 8, 8), torch.uint8, torch.int64, threads 1\n"
+    assert (
+        all(torch.equal(found.weights[k], v) for k, v in expected.items())
+        and found.weights.keys() == expected.keys()
+    )
+    assert (
+        found.log.decode() == f"seed {seed}: 1347 images of (1, 8, 8), torch.uint8, torch.int64, threads 1\n"
+    )
     assert found.record.accuracy > 0.85
 
 
@@ -226,7 +259,9 @@ def test_a_twin_by_a_command_of_any_environment(digits: Dataset, tmp_path: Path)
     assert all(torch.equal(one.weights[k], again.weights[k]) for k in one.weights)
 
 
-def test_a_twin_under_the_floor_has_failed_and_keeps_its_weights_and_log(digits: Dataset, tmp_path: Path) -> None:
+def test_a_twin_under_the_floor_has_failed_and_keeps_its_weights_and_log(
+    digits: Dataset, tmp_path: Path
+) -> None:
     found = built(by_script(tmp_path, "good"), digits, floor=0.8)
     assert found.record.status is Status.FAILED and found.record.accuracy < 0.5
     assert found.record.reason.endswith("is under the floor 0.8")
@@ -248,7 +283,9 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("what", COMMANDS)
-def test_a_command_that_fails_is_one_line_and_its_log_is_kept(what: str, digits: Dataset, tmp_path: Path) -> None:
+def test_a_command_that_fails_is_one_line_and_its_log_is_kept(
+    what: str, digits: Dataset, tmp_path: Path
+) -> None:
     found = built(by_script(tmp_path, what), digits)
     assert found.record.status is Status.FAILED and found.weights == {}
     assert re.fullmatch(COMMANDS[what], found.record.reason), found.record.reason
@@ -271,7 +308,9 @@ def test_the_last_of_a_long_log_is_kept(digits: Dataset, tmp_path: Path) -> None
     assert len(found.log) == LOG_BYTES and found.log.endswith(b"line 299999\n")
 
 
-def test_nothing_is_left_in_the_scratch_folder(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_left_in_the_scratch_folder(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(own_training.tempfile, "tempdir", str(scratch))
@@ -290,10 +329,15 @@ def test_a_command_that_fills_the_disk_is_ended(tmp_path: Path) -> None:
         sys.executable,
         "-I",
         "-c",
-        f"import time; f = open({str(folder / 'x')!r}, 'wb')\nwhile f.write(b'x' * 10**6): f.flush(); time.sleep(.02)",
+        (
+            f"import time; f = open({str(folder / 'x')!r}, 'wb')\nwhile f.write(b'x' * 10**6): f.flush();"
+            " time.sleep(.02)"
+        ),
     ]
     code, reason = run(command, folder, folder / "log", Limits(60, folder_bytes=5 * 10**6, look_s=0.1))
-    assert code is None and re.fullmatch(r"it was ended when it had written 0\.\d GB; expected at most 0\.005 GB", reason), reason
+    assert code is None and re.fullmatch(
+        r"it was ended when it had written 0\.\d GB; expected at most 0\.005 GB", reason
+    ), reason
     taken = folder_bytes(folder)
     assert 5 * 10**6 < taken < 100 * 10**6
     time.sleep(0.3)
@@ -345,7 +389,9 @@ def test_a_command_ends_with_whoever_ran_it(number: signal.Signals, tmp_path: Pa
     """By Ctrl-C, and also when a worker is killed and can do nothing more itself."""
     (tmp_path / "tmp").mkdir()
     environment = dict(os.environ) | {"PYTHONPATH": str(OURS), "TMPDIR": str(tmp_path / "tmp")}
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL)
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL
+    )
     pids = pids_in(tmp_path / "pids")
     assert all(psutil.pid_exists(p) for p in pids)
     time.sleep(1)  # so that it is on its leash
@@ -378,7 +424,9 @@ RayFarm(workers=1).build(specs, digits, open_store(str(folder / "store")), quiet
 @pytest.mark.long
 def test_a_command_ends_when_the_ray_farm_is_stopped(number: signal.Signals, tmp_path: Path) -> None:
     environment = dict(os.environ) | {"PYTHONPATH": str(OURS)}
-    driver = subprocess.Popen([sys.executable, "-c", DRIVER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(tmp_path)], cwd=OURS, env=environment, stderr=subprocess.DEVNULL
+    )
     pids = pids_in(tmp_path / "pids", within_s=120)
     assert all(psutil.pid_exists(p) for p in pids)
     driver.send_signal(number)
@@ -393,7 +441,9 @@ def own_plan(dataset: Dataset, own: OwnTraining, count: int, floor: float = 0.0)
     return Plan("victim-own-1", tuple(twins(own, dataset, count, floor)))
 
 
-def test_twins_are_kept_with_their_log_and_loaded_through_the_factory(digits: Dataset, tmp_path: Path) -> None:
+def test_twins_are_kept_with_their_log_and_loaded_through_the_factory(
+    digits: Dataset, tmp_path: Path
+) -> None:
     store, plan = open_store(str(tmp_path / "store")), own_plan(digits, by_script(tmp_path, "good"), 2)
     assert SerialFarm().build(steps.missing_models(plan, store), digits, store, quiet) == 2
     for spec in plan.specs:
@@ -405,11 +455,13 @@ def test_twins_are_kept_with_their_log_and_loaded_through_the_factory(digits: Da
     assert steps.missing_models(plan, store) == []
 
 
-def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(digits: Dataset, tmp_path: Path) -> None:
+def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(
+    digits: Dataset, tmp_path: Path
+) -> None:
     """The script fails for some seeds as long as a file is missing that it does not name."""
     script = tmp_path / "sometimes.py"
     script.write_text(
-        f"import sys, runpy, os\n"
+        "import sys, runpy, os\n"
         f"if int(sys.argv[2]) % 2 and not os.path.exists({str(tmp_path / 'mended')!r}): sys.exit('not yet')\n"
         f"runpy.run_path({str(tmp_path / 'train.py')!r}, run_name='__main__')\n"
     )
@@ -431,7 +483,9 @@ def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(digits: Da
 
 
 @pytest.mark.ray
-def test_on_ray_the_same_twins_by_function_and_by_command(digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_ray_the_same_twins_by_function_and_by_command(
+    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from zooaudit.training.ray_farm import RayFarm
 
     shutil.copy(owners.__file__, tmp_path / "owners_nets.py")
@@ -462,22 +516,39 @@ def weights(tmp_path: Path) -> Path:
     path = tmp_path / "mine.safetensors"
     data = load_digits().train
     with torch.random.fork_rng([]):
-        path.write_bytes(tensors_to_bytes(imported("tests.owners:train")(data.images, data.labels, seed=1).state_dict()))
+        path.write_bytes(
+            tensors_to_bytes(imported("tests.owners:train")(data.images, data.labels, seed=1).state_dict())
+        )
     return path
 
 
 VICTIM = ("--victim", "mine.safetensors", "--factory", FACTORY)
 TOGETHER = "python train.py {seed} {out}"
 BAD = {
-    "both": ((*VICTIM, "--train", "a:b", "--train-command", TOGETHER), "--train and --train-command are both given"),
+    "both": (
+        (*VICTIM, "--train", "a:b", "--train-command", TOGETHER),
+        "--train and --train-command are both given",
+    ),
     "no victim": (("--train", "tests.owners:train", "--factory", FACTORY), "--train needs --victim"),
-    "no factory": (("--victim", "mine.safetensors", "--train-command", TOGETHER), "--train-command needs --factory"),
+    "no factory": (
+        ("--victim", "mine.safetensors", "--train-command", TOGETHER),
+        "--train-command needs --factory",
+    ),
     "no module": ((*VICTIM, "--train", "nowhere_at_all:train"), "cannot be imported: ModuleNotFoundError"),
-    "form": ((*VICTIM, "--train", "tests.owners:no_seed"), "expected function(images, labels, seed) or function(seed)"),
+    "form": (
+        (*VICTIM, "--train", "tests.owners:no_seed"),
+        "expected function(images, labels, seed) or function(seed)",
+    ),
     "placeholder": ((*VICTIM, "--train-command", "python train.py {seed}"), "lacks {out}"),
     "empty": ((*VICTIM, "--train-command", ""), "the training command is empty"),
-    "time": ((*VICTIM, "--train", "tests.owners:train", "--train-timeout", "0"), "timeout_s is 0.0; expected a positive number"),
-    "time of nothing": ((*VICTIM, "--train-timeout", "5"), "--train-timeout limits --train or --train-command, but neither is given"),
+    "time": (
+        (*VICTIM, "--train", "tests.owners:train", "--train-timeout", "0"),
+        "timeout_s is 0.0; expected a positive number",
+    ),
+    "time of nothing": (
+        (*VICTIM, "--train-timeout", "5"),
+        "--train-timeout limits --train or --train-command, but neither is given",
+    ),
     "twins of nothing": ((*VICTIM, "--twins", "5"), "--twins needs --train or --train-command"),
     "too many twins": (("--twins", "1000"), "ZooConfig.twins is 1000; expected 0 to 999"),
 }
@@ -485,7 +556,11 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_options_that_do_not_go_together_are_one_line(
-    name: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str,
+    weights: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path, ""])
@@ -501,11 +576,23 @@ def test_the_zoo_of_an_own_victim_with_its_twins(
 ) -> None:
     monkeypatch.setitem(RECIPES, "digits", TINY)
     command = by_script(tmp_path, "good").command
-    more = ("--victim", str(weights), "--factory", FACTORY, "--train-command", command, "--twins", "3", "--json")
+    more = (
+        "--victim",
+        str(weights),
+        "--factory",
+        FACTORY,
+        "--train-command",
+        command,
+        "--twins",
+        "3",
+        "--json",
+    )
     assert main(arguments(tmp_path, *more)) == 0
     rows = json_of(capsys)
     found = [row for row in rows if row["model"].startswith("twin-own-")]
-    assert len(found) == 3 and all(row["reason"].endswith("is under the floor 0.2") for row in found), "an untrained script's twins"
+    assert len(found) == 3 and all(row["reason"].endswith("is under the floor 0.2") for row in found), (
+        "an untrained script's twins"
+    )
     assert main(arguments(tmp_path, *more)) == 0
     assert [r["model"] for r in json_of(capsys)] == [r["model"] for r in rows]
 
@@ -516,11 +603,24 @@ def json_of(capsys: pytest.CaptureFixture[str]) -> list[dict[str, str]]:
 
 
 def test_options_become_a_procedure(weights: Path, digits: Dataset) -> None:
-    given = ("--victim", str(weights), "--factory", FACTORY, "--train", "tests.owners:train", "--train-timeout", "7", "--twins", "4")
+    given = (
+        "--victim",
+        str(weights),
+        "--factory",
+        FACTORY,
+        "--train",
+        "tests.owners:train",
+        "--train-timeout",
+        "7",
+        "--twins",
+        "4",
+    )
     args = make_parser().parse_args(["audit", *given])
     own = own_victim.own_victim(args, digits)
     assert own is not None and own.training == by_function("tests.owners:train", FACTORY, 7.0)
-    assert own.id == OwnModel(weights, FACTORY, digits.image_shape, 10).id, "the procedure is no part of the victim"
+    assert own.id == OwnModel(weights, FACTORY, digits.image_shape, 10).id, (
+        "the procedure is no part of the victim"
+    )
     recipe = chosen_recipe.with_twins(TINY, args)
     assert (recipe.zoo.twins, recipe.zoo.references) == (4, TINY.zoo.references)
     plan = steps.plan(recipe, digits, open_store("memory:"), own)
@@ -531,5 +631,11 @@ def test_help_teaches_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["audit", "--help"])
     words = " ".join(textwrap.dedent(capsys.readouterr().out).split())
-    for text in ("function(images, labels, seed)", "function(seed)", "python train.py --seed {seed} --out {out}", "tried again", "21600"):
+    for text in (
+        "function(images, labels, seed)",
+        "function(seed)",
+        "python train.py --seed {seed} --out {out}",
+        "tried again",
+        "21600",
+    ):
         assert text in words, text

@@ -32,7 +32,9 @@ from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 
 @pytest.fixture(scope="module")
-def local(finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Artifacts, Audit]:
+def local(
+    finished: Finished, digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Artifacts, Audit]:
     """The digits recipe from end to end, in a folder that this module may change."""
     artifacts = open_store(str(shutil.copytree(finished.store, tmp_path_factory.mktemp("audit") / "store")))
     return artifacts, run_audit(DIGITS, digits, artifacts, Untouched(), quiet)
@@ -46,7 +48,11 @@ def tiny(digits: Dataset) -> Audit:
 
 def numbers(audit: Audit) -> dict[str, object]:
     """Every number of an audit that does not depend on the clock."""
-    found: dict[str, object] = {"kit": audit.kit_id, "fooling": audit.uap.fooling_rate, "references": audit.kit.reference_ids}
+    found: dict[str, object] = {
+        "kit": audit.kit_id,
+        "fooling": audit.uap.fooling_rate,
+        "references": audit.kit.reference_ids,
+    }
     for suspect in audit.suspects:
         found[suspect.spec.id] = (suspect.verdict, suspect.similarities.tolist())
     for id_, record in audit.zoo.records.items():
@@ -54,7 +60,9 @@ def numbers(audit: Audit) -> dict[str, object]:
     return found
 
 
-def test_memory_and_an_interrupted_local_run_agree_to_the_bit(tiny: Audit, digits: Dataset, tmp_path: Path) -> None:
+def test_memory_and_an_interrupted_local_run_agree_to_the_bit(
+    tiny: Audit, digits: Dataset, tmp_path: Path
+) -> None:
     artifacts = open_store(str(tmp_path / "store"))
     with pytest.raises(FarmError):
         run_audit(TINY, digits, artifacts, Interrupted(), quiet)
@@ -72,7 +80,9 @@ def files(folder: str) -> dict[str, int]:
     return {str(p): p.stat().st_mtime_ns for p in Path(folder).rglob("*") if p.is_file()}
 
 
-def test_a_second_run_trains_nothing_and_changes_nothing(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+def test_a_second_run_trains_nothing_and_changes_nothing(
+    local: tuple[Artifacts, Audit], digits: Dataset
+) -> None:
     artifacts, first = local
     before = files(artifacts.url)
     again = run_audit(DIGITS, digits, open_store(artifacts.url), Untouched(), quiet)
@@ -81,7 +91,9 @@ def test_a_second_run_trains_nothing_and_changes_nothing(local: tuple[Artifacts,
     assert files(artifacts.url) == before
 
 
-def test_a_lost_step_is_made_again_with_the_same_numbers(local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+def test_a_lost_step_is_made_again_with_the_same_numbers(
+    local: tuple[Artifacts, Audit], digits: Dataset
+) -> None:
     artifacts, first = local
     for kind in ("uap", "points", "encoder", "kit", "answers"):
         artifacts.remove(kind, artifacts.ids(kind)[0])
@@ -98,7 +110,9 @@ def test_a_lost_step_is_made_again_with_the_same_numbers(local: tuple[Artifacts,
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_a_changed_step_is_made_anew_from_the_same_models(changes: dict[str, Any], local: tuple[Artifacts, Audit], digits: Dataset) -> None:
+def test_a_changed_step_is_made_anew_from_the_same_models(
+    changes: dict[str, Any], local: tuple[Artifacts, Audit], digits: Dataset
+) -> None:
     artifacts, first = local
     other = run_audit(replace(DIGITS, **changes), digits, artifacts, Untouched(), quiet)
     assert other.zoo.trained == 0
@@ -164,12 +178,19 @@ def test_a_uap_alone_trains_the_victim_alone(audit: Audit, digits: Dataset) -> N
 # Failed models
 
 
-def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digits: Dataset, tmp_path: Path) -> None:
-    """One piracy suspect is on record as failed; all else is as before, so every other number must be, too."""
+def test_a_failed_model_enters_no_statistic(
+    local: tuple[Artifacts, Audit], digits: Dataset, tmp_path: Path
+) -> None:
+    """One piracy suspect is on record as failed; all else is as before, so every other
+    number must be, too."""
     artifacts, before = local
     copy = open_store(str(shutil.copytree(artifacts.url, tmp_path / "store")))
     failed = before.zoo.learnt(Role.PIRACY, Group.SUSPECT)[0]
-    record = replace(before.zoo.records[failed.id], status=Status.FAILED, reason="recovery rate 0.110 is under the floor 0.7")
+    record = replace(
+        before.zoo.records[failed.id],
+        status=Status.FAILED,
+        reason="recovery rate 0.110 is under the floor 0.7",
+    )
     copy.remove("model", failed.id)
     save_built(copy, BuiltModel(failed, {}, record))
     for id_ in [i for i in copy.ids("answers") if i.startswith(failed.id)]:
@@ -187,11 +208,20 @@ def test_a_failed_model_enters_no_statistic(local: tuple[Artifacts, Audit], digi
 
 @pytest.mark.long
 def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
-    """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those of SGD and Adam do not."""
+    """With steps of a hundred, RMSprop learns nothing: its models of both roles fail, those
+    of SGD and Adam do not."""
     training = replace(DIGITS.zoo.training, lr_rmsprop=9.9)
     attack = replace(DIGITS.zoo.extraction, rounds=0, final_epochs=30)
-    zoo = {"architectures": ("C",), "optimisers": ("sgd", "adam", "rmsprop"), "suspects_per_cell": 2, "other_victims": 0, "references": 0}
-    recipe = replace(with_zoo(**zoo, training=training, extraction=attack, recovery_floor=0.5), encoder=TINY.encoder)
+    zoo = {
+        "architectures": ("C",),
+        "optimisers": ("sgd", "adam", "rmsprop"),
+        "suspects_per_cell": 2,
+        "other_victims": 0,
+        "references": 0,
+    }
+    recipe = replace(
+        with_zoo(**zoo, training=training, extraction=attack, recovery_floor=0.5), encoder=TINY.encoder
+    )
     audit = run_audit(recipe, digits, open_store("memory:"), SerialFarm(), quiet)
     failed = {s.id for s in audit.zoo.failed}
     assert {s.optimiser for s in audit.zoo.failed} == {"rmsprop"}
@@ -200,7 +230,9 @@ def test_a_failed_innocent_is_no_reference(digits: Dataset) -> None:
     assert not failed & audit.answers.keys()
     assert not failed & {s.spec.id for s in audit.suspects}
     assert len(audit.kit.reference_ids) == 4
-    assert all(s.verdict.reference_models == (3 if s.spec.role is Role.HOMOLOGOUS else 4) for s in audit.suspects)
+    assert all(
+        s.verdict.reference_models == (3 if s.spec.role is Role.HOMOLOGOUS else 4) for s in audit.suspects
+    )
 
 
 def test_specs_of_the_zoo_are_seen_by_any_farm(digits: Dataset) -> None:
@@ -215,7 +247,8 @@ def test_specs_of_the_zoo_are_seen_by_any_farm(digits: Dataset) -> None:
 
 
 class Lagging(MemoryStore):
-    """A store whose listings show what was there a while ago, as some do; reads and conditional writes are up to date."""
+    """A store whose listings show what was there a while ago, as some do; reads and
+    conditional writes are up to date."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -235,7 +268,8 @@ def test_a_listing_that_lags_behind_costs_no_model(tiny: Audit, digits: Dataset)
 
 
 def test_questions_are_the_same_as_bytes_and_as_floats(built: BuiltModel, digits: Dataset) -> None:
-    """A pool of photographs is never floats as a whole; answers that a store holds from before are found all the same."""
+    """A pool of photographs is never floats as a whole; answers that a store holds from
+    before are found all the same."""
     artifacts, images = open_store("memory:"), digits.test.images[:150]
     save_built(artifacts, built)
     (as_floats,) = steps.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()

@@ -20,20 +20,27 @@ from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.build import BuiltModel
 from zooaudit.zoo.spec import Role
 
-HASTY = with_zoo(training=TrainConfig(epochs=1), extraction=ExtractConfig(seed_size=20, rounds=0, final_epochs=1))
+HASTY = with_zoo(
+    training=TrainConfig(epochs=1), extraction=ExtractConfig(seed_size=20, rounds=0, final_epochs=1)
+)
 
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"accuracy_floor": 0.9999}, r"the victim victim-A-sgd-\w+ did not learn: accuracy 0\.\d+ is under the floor 0.9999"),
+        (
+            {"accuracy_floor": 0.9999},
+            r"the victim victim-A-sgd-\w+ did not learn: accuracy 0\.\d+ is under the floor 0.9999",
+        ),
         (
             {"accuracy_floor": 0.0, "recovery_floor": 0.9999},
             r"the encoder needs 2 piracy models at least, 0 learnt; raise encoder_per_role",
         ),
     ],
 )
-def test_too_few_models_are_no_ground_for_an_audit(changes: dict[str, object], expected: str, digits: Dataset) -> None:
+def test_too_few_models_are_no_ground_for_an_audit(
+    changes: dict[str, object], expected: str, digits: Dataset
+) -> None:
     with pytest.raises(NotEnoughModelsError, match=expected):
         run_audit(with_zoo(HASTY, **changes), digits, open_store("memory:"), SerialFarm(), quiet)
 
@@ -44,12 +51,18 @@ def test_too_few_models_are_no_ground_for_an_audit(changes: dict[str, object], e
 @pytest.mark.parametrize(
     ("recipe", "error", "expected"),
     [
-        (replace(DIGITS, fingerprint=FingerprintConfig(points=100, views=20)), ConfigError, "need 2,000 images"),
+        (
+            replace(DIGITS, fingerprint=FingerprintConfig(points=100, views=20)),
+            ConfigError,
+            "need 2,000 images",
+        ),
         (with_zoo(extraction=ExtractConfig(seed_size=5000)), DataError, "asks for 5000 images"),
         (with_zoo(architectures=("B", "X")), ConfigError, "unknown architecture 'X'"),
     ],
 )
-def test_what_cannot_work_is_said_before_any_training(recipe: Recipe, error: type[ZooauditError], expected: str, digits: Dataset) -> None:
+def test_what_cannot_work_is_said_before_any_training(
+    recipe: Recipe, error: type[ZooauditError], expected: str, digits: Dataset
+) -> None:
     artifacts = open_store("memory:")
     with pytest.raises(error, match=expected):
         run_audit(recipe, digits, artifacts, Untouched(), quiet)
@@ -66,10 +79,14 @@ def test_images_too_small_are_found_out_by_the_first_model(digits: Dataset) -> N
 
 # The user's own victim
 
-OWN = replace(with_zoo(TINY, other_victims=0, accuracy_floor=0.5, training=TrainConfig(epochs=8)), uap=DIGITS.uap)
+OWN = replace(
+    with_zoo(TINY, other_victims=0, accuracy_floor=0.5, training=TrainConfig(epochs=8)), uap=DIGITS.uap
+)
 
 
-def own_model(kind: str, built: BuiltModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnModel:
+def own_model(
+    kind: str, built: BuiltModel, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> OwnModel:
     if kind == "pt2":
         return OwnModel(exported, None, (1, 8, 8), 10)
     save_file(built.weights, tmp_path / "own.safetensors")
@@ -83,7 +100,12 @@ def own_model(kind: str, built: BuiltModel, exported: Path, tmp_path: Path, monk
 
 @pytest.mark.parametrize("kind", ["safetensors", "pt2"])
 def test_the_users_own_victim_is_audited(
-    kind: str, built: BuiltModel, exported: Path, digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    built: BuiltModel,
+    exported: Path,
+    digits: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     own = own_model(kind, built, exported, tmp_path, monkeypatch)
     artifacts = open_store(str(tmp_path / "store"))
@@ -103,6 +125,8 @@ def test_an_own_victim_that_does_not_know_the_data_is_refused(
     own = own_model("safetensors", built, exported, tmp_path, monkeypatch)
     save_file({k: torch.zeros_like(v) if "head" in k else v for k, v in built.weights.items()}, own.path)
     artifacts = open_store("memory:")
-    with pytest.raises(ModelError, match=rf"{own.path} has accuracy 0\.\d+ on the test images, under the recipe's floor 0.5"):
+    with pytest.raises(
+        ModelError, match=rf"{own.path} has accuracy 0\.\d+ on the test images, under the recipe's floor 0.5"
+    ):
         run_audit(OWN, digits, artifacts, Untouched(), quiet, own)
     assert artifacts.kinds() == {}

@@ -26,7 +26,9 @@ def put(bucket: str, folder: Path, prefix: str = "") -> None:
     name, _, key = bucket.removeprefix("s3://").partition("/")
     client = boto3.client("s3", region_name="us-east-1")
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        client.put_object(Bucket=name, Key=f"{key}/{prefix}{path.relative_to(folder)}", Body=path.read_bytes())
+        client.put_object(
+            Bucket=name, Key=f"{key}/{prefix}{path.relative_to(folder)}", Body=path.read_bytes()
+        )
 
 
 @pytest.mark.s3
@@ -39,7 +41,11 @@ def test_models_in_s3(seaweed: Seaweed, bucket: str, tmp_path: Path) -> None:
     sharded(tmp_path / "s", Affine(seed=3))
     put(bucket, tmp_path / "s", "shards/")
     found = local(f"{bucket}/folder")
-    assert sorted(p.name for p in found.iterdir()) == ["config.json", "model.safetensors", "preprocessor_config.json"]
+    assert sorted(p.name for p in found.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+    ]
     loaded, images = load(found, None, asked((3, 24, 24))), blobs(2, 24, 24)
     torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)  # type: ignore[operator,union-attr]
     index = local(f"{bucket}/shards/model.safetensors.index.json")
@@ -48,7 +54,9 @@ def test_models_in_s3(seaweed: Seaweed, bucket: str, tmp_path: Path) -> None:
     single = local(f"{bucket}/folder/model.safetensors")
     assert single.read_bytes() == (tmp_path / "f" / "model.safetensors").read_bytes()
     for missing in ("folde", "folder/model", "nothing.onnx"):
-        with pytest.raises(InputError, match="does not exist; expected s3://bucket/key of a file, or of a folder"):
+        with pytest.raises(
+            InputError, match="does not exist; expected s3://bucket/key of a file, or of a folder"
+        ):
             local(f"{bucket}/{missing}")
     with pytest.raises(InputError, match="is not a model in S3"):
         local("s3://bucket")
@@ -87,11 +95,15 @@ def test_models_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("place", "package", "bring"),
     [
-        ("hf://a/b", "huggingface_hub", r"'zooaudit\[hub\]'"), ("models:/shirts/1", "mlflow", "mlflow"), ("runs:/1/m", "mlflow", "mlflow"),
+        ("hf://a/b", "huggingface_hub", r"'zooaudit\[hub\]'"),
+        ("models:/shirts/1", "mlflow", "mlflow"),
+        ("runs:/1/m", "mlflow", "mlflow"),
         ("s3://a/b", "botocore", r"'zooaudit\[s3\]'"),
     ],
-)  # fmt: skip
-def test_a_missing_package_is_named(place: str, package: str, bring: str, monkeypatch: pytest.MonkeyPatch) -> None:
+)
+def test_a_missing_package_is_named(
+    place: str, package: str, bring: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     for name in [name for name in sys.modules if name.startswith("zooaudit.storage.s3")]:
         monkeypatch.delitem(sys.modules, name)
@@ -125,18 +137,31 @@ def test_what_mlflow_keeps_around_a_model(tmp_path: Path) -> None:
     assert flavour(tmp_path / "transformers", "models:/a/1") == tmp_path / "transformers" / "model"
     (tmp_path / "pytorch" / "data").mkdir(parents=True)
     (tmp_path / "pytorch" / "data" / "model.pth").write_bytes(b"")
-    with pytest.raises(InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"):
+    with pytest.raises(
+        InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"
+    ):
         flavour(tmp_path / "pytorch", "models:/a/1")
     (tmp_path / "onnx" / "other.onnx").write_bytes(b"")
     with pytest.raises(InputError, match=r"expected one .onnx"):
         flavour(tmp_path / "onnx", "models:/a/1")
 
 
-def test_models_in_an_mlflow_registry(registry: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_models_in_an_mlflow_registry(
+    registry: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, len(CLASSES)))
-    torch.onnx.export(net, (torch.zeros(1, 3, 4, 4),), str(tmp_path / "m.onnx"), input_names=["x"], output_names=["y"], dynamo=False)
+    torch.onnx.export(
+        net,
+        (torch.zeros(1, 3, 4, 4),),
+        str(tmp_path / "m.onnx"),
+        input_names=["x"],
+        output_names=["y"],
+        dynamo=False,
+    )
     with registry.start_run() as run:
-        made = registry.onnx.log_model(onnx.load(tmp_path / "m.onnx"), name="m", registered_model_name="shirts")
+        made = registry.onnx.log_model(
+            onnx.load(tmp_path / "m.onnx"), name="m", registered_model_name="shirts"
+        )
     capfd.readouterr()
     images = blobs(2, 4, 4)
     for place in ("models:/shirts/1", "models:/shirts/latest", made.model_uri, f"runs:/{run.info.run_id}/m"):
@@ -145,7 +170,9 @@ def test_models_in_an_mlflow_registry(registry: Any, tmp_path: Path, capfd: pyte
         loaded = load(found, None, asked((3, 4, 4)))
         torch.testing.assert_close(loaded.module(images), net(images))  # type: ignore[operator]
     assert capfd.readouterr().err == ""
-    with pytest.raises(StoreError, match=r"models:/shirts/2 cannot be fetched \(MlflowException: .*version.* not found"):
+    with pytest.raises(
+        StoreError, match=r"models:/shirts/2 cannot be fetched \(MlflowException: .*version.* not found"
+    ):
         local("models:/shirts/2")
     with pytest.raises(StoreError, match=r"models:/hats/1 cannot be fetched"):
         local("models:/hats/1")
@@ -155,5 +182,7 @@ def test_a_pickle_in_an_mlflow_registry_is_never_opened(registry: Any, tmp_path:
     (tmp_path / "model.pth").write_bytes(b"\x80")
     with registry.start_run() as run:
         registry.log_artifact(str(tmp_path / "model.pth"), "m/data")
-    with pytest.raises(InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"):
+    with pytest.raises(
+        InputError, match=r"holds data/model.pth; expected one .onnx, .* is a pickle, which is never opened"
+    ):
         local(f"runs:/{run.info.run_id}/m")

@@ -22,7 +22,12 @@ def features(count: int = 300, dimension: int = 6, seed: int = 0) -> Tensor:
 def blobs(sizes: list[int], seed: int = 0) -> Tensor:
     """Well separated clusters of given sizes."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.cat([torch.randn(n, 4, generator=generator) * 0.1 + 20 * torch.eye(4)[i % 4] * (1 + i // 4) for i, n in enumerate(sizes)])
+    return torch.cat(
+        [
+            torch.randn(n, 4, generator=generator) * 0.1 + 20 * torch.eye(4)[i % 4] * (1 + i // 4)
+            for i, n in enumerate(sizes)
+        ]
+    )
 
 
 def test_the_first_view_is_the_datapoints_and_the_others_are_of_their_clusters() -> None:
@@ -30,7 +35,9 @@ def test_the_first_view_is_the_datapoints_and_the_others_are_of_their_clusters()
     chosen = choose_points(rows, FingerprintConfig(points=12, views=5), seed=3).numpy()
     labels = KMeans(12, n_init=1, random_state=3).fit(rows.numpy()).labels_
     assert (labels[chosen] == labels[chosen[0]]).all()
-    assert {int(labels[i]): int(i) for i in chosen[0]} == dict(enumerate(datapoints(rows.numpy(), labels, 12)))
+    assert {int(labels[i]): int(i) for i in chosen[0]} == dict(
+        enumerate(datapoints(rows.numpy(), labels, 12))
+    )
 
 
 def test_views_are_drawn_and_not_sorted_by_distance() -> None:
@@ -95,12 +102,18 @@ def test_more_views_than_images_is_a_config_error(points: int, views: int, neede
     with pytest.raises(ConfigError) as caught:
         choose_points(features(300), FingerprintConfig(points=points, views=views), 0)
     message = str(caught.value)
-    for text in (f"{points} datapoints x {views} views need {needed} images", "has 300", "lower FingerprintConfig.points or views"):
+    for text in (
+        f"{points} datapoints x {views} views need {needed} images",
+        "has 300",
+        "lower FingerprintConfig.points or views",
+    ):
         assert text in message, message
 
 
 def test_exactly_enough_images_fit_if_clusters_are_even() -> None:
-    chosen = choose_points(blobs([5, 5, 5, 5]), FingerprintConfig(points=4, views=5, small_clusters="error"), 0)
+    chosen = choose_points(
+        blobs([5, 5, 5, 5]), FingerprintConfig(points=4, views=5, small_clusters="error"), 0
+    )
     assert sorted(chosen.flatten().tolist()) == list(range(20))
 
 
@@ -108,7 +121,11 @@ def test_a_small_cluster_is_an_error_where_the_rule_says_so() -> None:
     config = FingerprintConfig(points=4, views=10, small_clusters="error")
     with pytest.raises(DataError) as caught:
         choose_points(blobs([30, 30, 30, 4]), config, 0)
-    for text in ("1 of 4 clusters have fewer than 10 members", "the smallest 4", "set small_clusters to recluster"):
+    for text in (
+        "1 of 4 clusters have fewer than 10 members",
+        "the smallest 4",
+        "set small_clusters to recluster",
+    ):
         assert text in str(caught.value), str(caught.value)
 
 
@@ -122,7 +139,9 @@ def test_a_small_cluster_is_set_aside_and_the_rest_clustered_again() -> None:
 
 def test_reclustering_that_does_not_help_stops_with_the_numbers() -> None:
     """Eleven tight pairs and triples: whatever is set aside, too few are left."""
-    with pytest.raises(DataError, match=r"of 8 clusters have fewer than 5 members .* after \d+ rounds .*; lower N or views"):
+    with pytest.raises(
+        DataError, match=r"of 8 clusters have fewer than 5 members .* after \d+ rounds .*; lower N or views"
+    ):
         choose_points(blobs([3, 2, 3, 2, 3, 2, 3, 30]), FingerprintConfig(points=8, views=5), 0)
 
 
@@ -168,7 +187,9 @@ def test_a_model_that_fails_leaves_no_hook_behind(digits: Dataset) -> None:
 
 def test_clusters_of_a_trained_model_follow_the_classes(learnt: nn.Module, digits: Dataset) -> None:
     """What the views are for: a fingerprint's points cover the victim's classes."""
-    chosen = choose_points(representation(learnt, digits.train.images), FingerprintConfig(points=20, views=8), 0)
+    chosen = choose_points(
+        representation(learnt, digits.train.images), FingerprintConfig(points=20, views=8), 0
+    )
     labels = digits.train.labels.numpy()[chosen.numpy()]
     same = (labels == labels[0]).mean()
     assert same > 0.6, same

@@ -43,7 +43,9 @@ def test_a_template_that_makes_far_more_than_its_images_is_refused(name: str) ->
 
 
 def test_a_template_that_repeats_a_little_is_none_the_worse() -> None:
-    wire = Wire(protocol="template", request={"$each": {"image": "$image", "again": "$png", "deep": deep(20)}})
+    wire = Wire(
+        protocol="template", request={"$each": {"image": "$image", "again": "$png", "deep": deep(20)}}
+    )
     assert wire.message(torch.rand(3, 1, 2, 2)).body.count(b'"again"') == 3
 
 
@@ -62,10 +64,15 @@ def test_a_path_that_makes_far_more_than_the_answer_is_refused_in_no_time(name: 
     before, begun = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
     with pytest.raises(AnswersError, match="selects and repeats nothing"):
         found_by(PATHS[name], {"a": "x" * 100_000, "b": ["y"] * 100_000})
-    assert time.monotonic() - begun < 10 and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 400_000, "kB"
+    assert (
+        time.monotonic() - begun < 10
+        and resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 400_000
+    ), "kB"
 
 
-@pytest.mark.parametrize("path", ["a" * (LONGEST + 1), "(" * 900 + "a" + ")" * 99, "[" * 999, "!" * 999 + "a"])
+@pytest.mark.parametrize(
+    "path", ["a" * (LONGEST + 1), "(" * 900 + "a" + ")" * 99, "[" * 999, "!" * 999 + "a"]
+)
 def test_a_path_that_cannot_be_read_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match=r"JMESPath"):
         remote_of({"url": "http://a/x", "protocol": "template", "answers": path}, CLASSES)
@@ -74,12 +81,26 @@ def test_a_path_that_cannot_be_read_is_refused(path: str) -> None:
 def test_honest_paths_find_what_jmespath_finds() -> None:
     import jmespath
 
-    data = {"results": [{"scores": [{"label": f"c{k}", "score": k / 10} for k in range(10)], "x": {"y": i}} for i in range(300)]}
+    data = {
+        "results": [
+            {"scores": [{"label": f"c{k}", "score": k / 10} for k in range(10)], "x": {"y": i}}
+            for i in range(300)
+        ]
+    }
     for path in (
-        "results[*].scores", "results[].scores[].score", "results[*].scores[*].{label: label, score: score}", "results[?x.y > `3`].x",
-        "map(&scores, results)", "results[*].join(',', scores[*].label)", "length(results)", "predictions || results[:5]",
-        "sort_by(results, &x.y)[-1].x", "results[*].x.y | [0]", "results[*].to_string(x)", "values(results[0].x)",
-    ):  # fmt: skip
+        "results[*].scores",
+        "results[].scores[].score",
+        "results[*].scores[*].{label: label, score: score}",
+        "results[?x.y > `3`].x",
+        "map(&scores, results)",
+        "results[*].join(',', scores[*].label)",
+        "length(results)",
+        "predictions || results[:5]",
+        "sort_by(results, &x.y)[-1].x",
+        "results[*].x.y | [0]",
+        "results[*].to_string(x)",
+        "values(results[0].x)",
+    ):
         assert found_by(path, data) == jmespath.search(path, data), path
 
 

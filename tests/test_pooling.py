@@ -32,12 +32,18 @@ def assert_as_torch(x: Tensor) -> None:
 @pytest.mark.parametrize("shape", [(2, 3, 4, 4), (1, 16, 28, 28), (3, 5, 7, 9), (2, 1, 2, 3)])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_equals_torch(dtype: torch.dtype, shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)  # bfloat16 has ties: the first takes the gradient
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(
+        dtype
+    )  # bfloat16 has ties: the first takes the gradient
     assert_as_torch(x.to(memory_format=layout))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(values=st.lists(st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([INF, -INF]), min_size=16, max_size=16))
+@given(
+    values=st.lists(
+        st.floats(-(2.0**100), 2.0**100, width=32) | st.sampled_from([INF, -INF]), min_size=16, max_size=16
+    )
+)
 def test_equals_torch_on_any_numbers(dtype: torch.dtype, values: list[float]) -> None:
     x = torch.tensor(values).to(dtype) + 0.0  # no -0.0, which counts as less than 0.0 here
     assert_as_torch(x.view(1, 1, 4, 4))

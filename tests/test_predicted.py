@@ -1,4 +1,5 @@
-"""What references' answers predict of a candidate's: the closed form against fits that have not seen an image."""
+"""What references' answers predict of a candidate's: the closed form against fits that have
+not seen an image."""
 
 import numpy as np
 import pytest
@@ -11,23 +12,30 @@ from zooaudit.verdict.predicted import LEAST, RIDGE, predicted
 
 
 def drawn(models: int, images: int, classes: int, seed: int) -> Tensor:
-    return (2 * torch.randn(models, images, classes, generator=torch.Generator().manual_seed(seed))).softmax(-1)
+    return (2 * torch.randn(models, images, classes, generator=torch.Generator().manual_seed(seed))).softmax(
+        -1
+    )
 
 
 def without(candidate: Tensor, references: Tensor, image: int) -> np.ndarray:
-    """A ridge regression that has not seen ``image``, by the normal equations: predicted roots of that image's answers."""
+    """A ridge regression that has not seen ``image``, by the normal equations: predicted
+    roots of that image's answers."""
     inputs = references.double().clamp(min=LEAST).log().permute(1, 0, 2).flatten(1).numpy()
     inputs = (inputs - inputs.mean(0)) / inputs.std(0, ddof=1)
     inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], 1)
     level = RIDGE * (inputs**2).sum() / inputs.shape[1]
     kept = np.arange(len(inputs)) != image
     gram = inputs[kept].T @ inputs[kept] + level * np.eye(inputs.shape[1])
-    return np.asarray(inputs[image] @ np.linalg.solve(gram, inputs[kept].T @ candidate.double().sqrt().numpy()[kept]))
+    return np.asarray(
+        inputs[image] @ np.linalg.solve(gram, inputs[kept].T @ candidate.double().sqrt().numpy()[kept])
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(2, 4), st.integers(5, 30), st.integers(0, 1000))
-def test_each_image_is_predicted_by_a_fit_to_all_others(candidates: int, references: int, classes: int, images: int, seed: int) -> None:
+def test_each_image_is_predicted_by_a_fit_to_all_others(
+    candidates: int, references: int, classes: int, images: int, seed: int
+) -> None:
     own, others = drawn(candidates, images, classes, seed), drawn(references, images, classes, seed + 1)
     questions = torch.tensor([images - 1, 0, images // 2])
     found = predicted(own, others, questions)
@@ -44,7 +52,9 @@ def test_a_candidates_prediction_does_not_depend_on_the_others() -> None:
     torch.testing.assert_close(predicted(own[[3, 1]], others, rows), whole[[3, 1]])
     changed = own.clone()
     changed[2, 7] = torch.tensor([1.0, 0.0, 0.0])
-    torch.testing.assert_close(predicted(changed, others, rows)[2, 7], whole[2, 7], msg="a prediction saw what it predicts")
+    torch.testing.assert_close(
+        predicted(changed, others, rows)[2, 7], whole[2, 7], msg="a prediction saw what it predicts"
+    )
 
 
 def test_what_references_know_is_predicted_and_what_they_do_not_know_is_not() -> None:

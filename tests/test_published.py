@@ -1,4 +1,5 @@
-"""QuRD's protocol on published models, out of a download made here: real safetensors of real nets, and what may be wrong with it."""
+"""QuRD's protocol on published models, out of a download made here: real safetensors of
+real nets, and what may be wrong with it."""
 
 import io
 import json
@@ -19,7 +20,20 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, resnet18
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from tests.downloads import INNOCENTS, MEAN, MISSING, PRUNED, STD, TINY, TUNED, VICTIM, download, masked, net, put
+from tests.downloads import (
+    INNOCENTS,
+    MEAN,
+    MISSING,
+    PRUNED,
+    STD,
+    TINY,
+    TUNED,
+    VICTIM,
+    download,
+    masked,
+    net,
+    put,
+)
 from tests.makers import png
 from zooaudit.baselines import methods
 from zooaudit.baselines.adversarial import pgd
@@ -66,7 +80,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(whole: Path, tmp_path: Path) -> Path:
     """A copy to spoil: weights are linked, not copied."""
-    return Path(shutil.copytree(whole, tmp_path / "download", copy_function=lambda a, b: Path(b).hardlink_to(a)))
+    return Path(
+        shutil.copytree(whole, tmp_path / "download", copy_function=lambda a, b: Path(b).hardlink_to(a))
+    )
 
 
 def run(place: Path, store: Artifacts, progress: Callable[[str], None] = lambda _: None) -> Result:
@@ -94,8 +110,16 @@ def done(whole: Path, store: Artifacts) -> Result:
 
 def test_the_models_that_are_there_are_compared_and_others_listed(done: Result) -> None:
     assert done.facts["excluded_models"] == {MISSING: "not in the download"}
-    assert done.facts["models"] == 5 and done.facts["owners"] == [VICTIM] and done.facts["benchmarks"] == ["SACBenchmark CIFAR10"]
-    assert {(r["task"], r["stolen"], r["innocent"]) for r in done.rows} == {("all", 2, 2), ("finetune", 1, 1), ("fineprune", 1, 1)}
+    assert (
+        done.facts["models"] == 5
+        and done.facts["owners"] == [VICTIM]
+        and done.facts["benchmarks"] == ["SACBenchmark CIFAR10"]
+    )
+    assert {(r["task"], r["stolen"], r["innocent"]) for r in done.rows} == {
+        ("all", 2, 2),
+        ("finetune", 1, 1),
+        ("fineprune", 1, 1),
+    }
     assert {r["method"] for r in done.rows} == {m.name for m in methods.METHODS if not m.learns}
     for method in ("label agreement", "DeepJudge JSD", "SAC-m"):
         (row,) = of(done.rows, method=method, budget=8, task="finetune")
@@ -133,14 +157,21 @@ def test_a_run_goes_on_where_it_stopped(whole: Path, place: Path, done: Result, 
     config.unlink()
     config.write_text(json.dumps(data))
     assert run(place, store, steps.append).fresh
-    assert steps == [f"SACBenchmark CIFAR10: {TUNED} (1 of 4)"], "the questions were kept, and the other suspects' scores"
+    assert steps == [f"SACBenchmark CIFAR10: {TUNED} (1 of 4)"], (
+        "the questions were kept, and the other suspects' scores"
+    )
 
 
-def test_the_command(whole: Path, done: Result, shelf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    whole: Path, done: Result, shelf: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "out"
     assert main(["study", "qurd", "--data", str(whole), "--store", shelf, "--out", str(out)]) == 0
     text = capsys.readouterr()
-    assert "The twin test is not run on the published models" in text.out and f"left out: {MISSING}: not in the download" in text.err
+    assert (
+        "The twin test is not run on the published models" in text.out
+        and f"left out: {MISSING}: not in the download" in text.err
+    )
     assert {p.name for p in out.iterdir()} == {"qurd.json", "qurd.parquet", "qurd-pairs.parquet", "qurd.svg"}
 
 
@@ -198,16 +229,23 @@ def test_a_model_that_is_there_twice_is_refused(place: Path) -> None:
 def test_a_folder_of_pickles_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "finetune_model").mkdir()
     torch.save({"a": torch.zeros(1)}, tmp_path / "finetune_model" / "finetune_C_0.pth")
-    with pytest.raises(DataError, match=r"holds finetune_model/finetune_C_0.pth; pickles can run code .*safetensors.torch.save_file"):
+    with pytest.raises(
+        DataError,
+        match=r"holds finetune_model/finetune_C_0.pth; pickles can run code .*safetensors.torch.save_file",
+    ):
         find(tmp_path)
     (tmp_path / FOLDER).mkdir()
     torch.save({"a": torch.zeros(1)}, tmp_path / FOLDER / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=r"has pytorch_model.bin and no model.safetensors; pickles .*save_file"):
+    with pytest.raises(
+        ModelError, match=r"has pytorch_model.bin and no model.safetensors; pickles .*save_file"
+    ):
         checked(find(tmp_path).folders[VICTIM])
 
 
 def test_a_folder_without_models_says_what_was_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"holds no model of SACBenchmark; expected folders such as models/{FOLDER}"):
+    with pytest.raises(
+        DataError, match=rf"holds no model of SACBenchmark; expected folders such as models/{FOLDER}"
+    ):
         find(tmp_path)
     (tmp_path / "SACBenchmark-else").mkdir()
     with pytest.raises(DataError, match="holds SACBenchmark-else, which is none of them"):
@@ -217,7 +255,10 @@ def test_a_folder_without_models_says_what_was_expected(tmp_path: Path) -> None:
 def test_a_victim_needs_stolen_and_innocent_models(place: Path) -> None:
     for name in INNOCENTS:
         shutil.rmtree(place / "models" / f"SACBenchmark-{hub_name(name)}")
-    with pytest.raises(NotEnoughModelsError, match="has 3 published models, and no victim with a stolen model and an innocent one"):
+    with pytest.raises(
+        NotEnoughModelsError,
+        match="has 3 published models, and no victim with a stolen model and an innocent one",
+    ):
         run(place, open_store("memory:"))
 
 
@@ -237,7 +278,10 @@ def test_classes_in_another_order_are_noticed(place: Path) -> None:
     records[:, 0] = 9 - records[:, 0]
     path.unlink()
     path.write_bytes(records.numpy().tobytes())
-    with pytest.raises(DataError, match=r"gets \d+% of the test images of CIFAR10 right; expected 50% at least: .*--classes FILE"):
+    with pytest.raises(
+        DataError,
+        match=r"gets \d+% of the test images of CIFAR10 right; expected 50% at least: .*--classes FILE",
+    ):
         run(place, open_store("memory:"))
 
 
@@ -247,7 +291,9 @@ def photographs(folder: Path) -> Path:
         for label in ("rose", "tulip"):
             (folder / part / label).mkdir(parents=True)
             for i, size in enumerate(((300, 260), (256, 400))):
-                pixels = torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(i))
+                pixels = torch.randint(
+                    0, 256, (3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(i)
+                )
                 (folder / part / label / f"{i}.png").write_bytes(png(pixels.numpy()))
     return folder
 
@@ -260,7 +306,9 @@ def test_photographs_are_scaled_and_cut_as_the_nets_saw_them(tmp_path: Path) -> 
     expected = [numpy.asarray(seen(Image.open(p))) for p in sorted(folder.glob("test/*/*.png"))]
     for image in found.images.permute(0, 2, 3, 1).numpy():
         assert min(int(abs(image.astype(int) - other.astype(int)).max()) for other in expected) <= 1
-    with pytest.raises(DataError, match=r"has 2 classes and images of shape \(3, 224, 224\); expected 102 and"):
+    with pytest.raises(
+        DataError, match=r"has 2 classes and images of shape \(3, 224, 224\); expected 102 and"
+    ):
         read_images(tmp_path, REUSE)
     sized = Reading(sizing=Sizing(64, 64))
     with pytest.raises(DataError, match=r"shape \(3, 64, 64\); expected 2 and \(3, 224, 224\)"):
@@ -279,17 +327,49 @@ def altered(place: Path, name: str, change: Callable[[dict[str, Tensor]], object
 
 
 ODD: dict[str, tuple[str, Callable[[dict[str, Tensor]], object], str]] = {
-    "a wrong shape": (TUNED, lambda w: w.update({"classifier.1.weight": torch.zeros(9, 1280)}), r"classifier.1.weight is .*\(9, 1280\)"),
+    "a wrong shape": (
+        TUNED,
+        lambda w: w.update({"classifier.1.weight": torch.zeros(9, 1280)}),
+        r"classifier.1.weight is .*\(9, 1280\)",
+    ),
     "one missing": (TUNED, lambda w: w.pop("classifier.1.bias"), r"lacks classifier.1.bias"),
-    "one too many": (TUNED, lambda w: w.update(more=torch.zeros(1)), r"holds more, which the model does not have"),
+    "one too many": (
+        TUNED,
+        lambda w: w.update(more=torch.zeros(1)),
+        r"holds more, which the model does not have",
+    ),
     "not finite": (TUNED, lambda w: w["classifier.1.bias"].fill_(float("nan")), "NaN or infinite"),
-    "a mask, not pruned": (TUNED, lambda w: w.update({"classifier.1.bias_mask": torch.ones(10)}), "holds classifier.1.bias_mask"),
-    "no mask": (PRUNED, lambda w: w.pop("features.0.0.weight_mask"), "lacks features.0.0.weight_mask; expected both"),
-    "a mask alone": (PRUNED, lambda w: w.pop("features.0.0.weight_orig"), "lacks features.0.0.weight_orig; expected both"),
-    "a mask of another shape": (PRUNED, lambda w: w.update({"features.0.0.weight_mask": torch.ones(1)}), r"_mask is \(1,\); expected"),
-    "no mask but numbers": (PRUNED, lambda w: w["features.0.0.weight_mask"].fill_(0.5), "holds other values than 0 and 1"),
-    "a weight twice": (PRUNED, lambda w: w.update({"features.0.0.weight": torch.zeros(32, 3, 3, 3)}), "expected one of them"),
-}  # fmt: skip
+    "a mask, not pruned": (
+        TUNED,
+        lambda w: w.update({"classifier.1.bias_mask": torch.ones(10)}),
+        "holds classifier.1.bias_mask",
+    ),
+    "no mask": (
+        PRUNED,
+        lambda w: w.pop("features.0.0.weight_mask"),
+        "lacks features.0.0.weight_mask; expected both",
+    ),
+    "a mask alone": (
+        PRUNED,
+        lambda w: w.pop("features.0.0.weight_orig"),
+        "lacks features.0.0.weight_orig; expected both",
+    ),
+    "a mask of another shape": (
+        PRUNED,
+        lambda w: w.update({"features.0.0.weight_mask": torch.ones(1)}),
+        r"_mask is \(1,\); expected",
+    ),
+    "no mask but numbers": (
+        PRUNED,
+        lambda w: w["features.0.0.weight_mask"].fill_(0.5),
+        "holds other values than 0 and 1",
+    ),
+    "a weight twice": (
+        PRUNED,
+        lambda w: w.update({"features.0.0.weight": torch.zeros(32, 3, 3, 3)}),
+        "expected one of them",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", ODD)
@@ -298,7 +378,9 @@ def test_weights_that_do_not_fit_are_an_error_that_names_the_file(case: str, pla
     altered(place, name, change)
     with pytest.raises(ModelError, match=said) as error:
         load(TINY, name, find(place).folders)
-    assert f"SACBenchmark-{hub_name(name)}/model.safetensors" in str(error.value) and "\n" not in str(error.value)
+    assert f"SACBenchmark-{hub_name(name)}/model.safetensors" in str(error.value) and "\n" not in str(
+        error.value
+    )
 
 
 def test_a_pruned_net_answers_as_torch_would_have_it(whole: Path) -> None:
@@ -312,18 +394,32 @@ def test_a_pruned_net_answers_as_torch_would_have_it(whole: Path) -> None:
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
     with torch.no_grad():
         found, plain = (load(TINY, n, find(whole).folders)(x) for n in (PRUNED, VICTIM))
-        assert torch.allclose(found, expected((x - mean) / std), atol=1e-4) and not torch.allclose(found, plain, atol=1e-2)
+        assert torch.allclose(found, expected((x - mean) / std), atol=1e-4) and not torch.allclose(
+            found, plain, atol=1e-2
+        )
 
 
 CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "no pretrained_cfg": (lambda c: c.pop("pretrained_cfg"), "has no pretrained_cfg"),
-    "no mean": (lambda c: c["pretrained_cfg"].pop("mean"), "mean is None; expected three numbers from 0 to 1"),
-    "a deviation of zero": (lambda c: c["pretrained_cfg"].update(std=[0.2, 0, 0.2]), "std is .*; expected three numbers"),
+    "no mean": (
+        lambda c: c["pretrained_cfg"].pop("mean"),
+        "mean is None; expected three numbers from 0 to 1",
+    ),
+    "a deviation of zero": (
+        lambda c: c["pretrained_cfg"].update(std=[0.2, 0, 0.2]),
+        "std is .*; expected three numbers",
+    ),
     "a mean of bytes": (lambda c: c["pretrained_cfg"].update(mean=[125, 122, 113]), "mean is"),
-    "another size": (lambda c: c["pretrained_cfg"].update(input_size=[3, 64, 64]), r"input_size is \[3, 64, 64\]; expected \[3, 32, 32\]"),
+    "another size": (
+        lambda c: c["pretrained_cfg"].update(input_size=[3, 64, 64]),
+        r"input_size is \[3, 64, 64\]; expected \[3, 32, 32\]",
+    ),
     "other classes": (lambda c: c.update(num_classes=100), "num_classes is 100; expected 10"),
-    "another net": (lambda c: c.update(architecture="resnet18"), "architecture is 'resnet18'; expected 'mobilenet_v2'"),
-}  # fmt: skip
+    "another net": (
+        lambda c: c.update(architecture="resnet18"),
+        "architecture is 'resnet18'; expected 'mobilenet_v2'",
+    ),
+}
 
 
 @pytest.mark.parametrize("case", CONFIGS)
@@ -360,15 +456,27 @@ def test_every_name_comes_back_from_what_the_hub_calls_it() -> None:
 
 def test_the_benchmarks_hold_the_pairs_of_their_papers() -> None:
     sac, flowers, dogs = BENCHMARKS
-    assert [len(b.models) for b in BENCHMARKS] == [131, 68, 68] and [len(b.victims) for b in BENCHMARKS] == [1, 8, 8]
+    assert [len(b.models) for b in BENCHMARKS] == [131, 68, 68] and [len(b.victims) for b in BENCHMARKS] == [
+        1,
+        8,
+        8,
+    ]
     assert sum(p.stolen for p in sac.pairs) == 100 and sum(not p.stolen for p in sac.pairs) == 30
     assert {p.task for p in sac.pairs if p.stolen} == {*published_names.NOT_TRANSFER, "transfer"}
-    assert [sum(p.stolen is s for p in flowers.pairs) for s in (True, False)] == [60, 368] and len(dogs.pairs) == 428
+    assert [sum(p.stolen is s for p in flowers.pairs) for s in (True, False)] == [60, 368] and len(
+        dogs.pairs
+    ) == 428
     scratch = "train(resnet18,Flower102)"
     mine = [p for p in flowers.pairs if p.victim == scratch]
-    assert {p.task for p in mine if p.stolen} == {"prune", "steal", "distill"}, "no quantised models of those trained from nothing"
+    assert {p.task for p in mine if p.stolen} == {
+        "prune",
+        "steal",
+        "distill",
+    }, "no quantised models of those trained from nothing"
     same = "pretrain(resnet18,imagenet-1k)->transfer(Flower102,0.5)"
-    assert not any(p.suspect.startswith("pretrain(resnet18") for p in flowers.pairs if p.victim == same and not p.stolen)
+    assert not any(
+        p.suspect.startswith("pretrain(resnet18") for p in flowers.pairs if p.victim == same and not p.stolen
+    )
 
 
 @pytest.mark.parametrize(
@@ -399,7 +507,8 @@ def test_every_net_of_the_benchmarks_is_torchvisions() -> None:
 
 
 class Parted(nn.Module):
-    """ModelDiff's MobileNetV2 by the names of its weights: torchvision's blocks in five layers, a new one where the image is halved."""
+    """ModelDiff's MobileNetV2 by the names of its weights: torchvision's blocks in five layers, a new one
+    where the image is halved."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -411,7 +520,9 @@ class Parted(nn.Module):
             halvings += halves
             parts[-1].append(block)
         rows = [parts[0][i:j] for i, j in ((0, 4), (4, 7), (7, 11), (11, 17), (17, 19))]
-        self.layer1, self.layer2, self.layer3, self.layer4, self.layer5 = (nn.Sequential(*row) for row in rows)
+        self.layer1, self.layer2, self.layer3, self.layer4, self.layer5 = (
+            nn.Sequential(*row) for row in rows
+        )
         self.classifier = whole.classifier
 
     def forward(self, x: Tensor) -> Tensor:
@@ -422,7 +533,12 @@ class Parted(nn.Module):
 REUSED = "train(mbnetv2,Flower102)"
 NEW = f"{REUSED}->steal(resnet18)"
 REUSE = Benchmark("ModelReuse", "Flower102", 102, 224, 0.2, (Pair(REUSED, NEW, "steal", True),))
-IMAGENET: dict[str, Any] = {"input_size": [3, 224, 224], "num_classes": 102, "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+IMAGENET: dict[str, Any] = {
+    "input_size": [3, 224, 224],
+    "num_classes": 102,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
 
 
 def normalised(x: Tensor) -> Tensor:
@@ -472,6 +588,10 @@ def test_a_quantised_net_is_made_of_the_one_that_it_was_quantised_from(tmp_path:
 
 
 def test_weights_without_masks_are_left_alone(tmp_path: Path) -> None:
-    weights = {"a.weight": torch.ones(2), "b.weight_orig": torch.full((2,), 3.0), "b.weight_mask": torch.tensor([0, 1], dtype=torch.bool)}
+    weights = {
+        "a.weight": torch.ones(2),
+        "b.weight_orig": torch.full((2,), 3.0),
+        "b.weight_mask": torch.tensor([0, 1], dtype=torch.bool),
+    }
     found = unmasked(weights, tmp_path)
     assert found.keys() == {"a.weight", "b.weight"} and found["b.weight"].tolist() == [0, 3]

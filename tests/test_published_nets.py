@@ -1,4 +1,5 @@
-"""Nets of timm and torchvision as published, as architectures of the zoo; from nothing, or from a file of weights."""
+"""Nets of timm and torchvision as published, as architectures of the zoo; from nothing, or
+from a file of weights."""
 
 import dataclasses
 import re
@@ -67,8 +68,19 @@ def checkpoint(weights: Path, coloured: Dataset) -> Start:
 
 
 def planner(data: Dataset, **changes: object) -> Planner:
-    fields = {"victim_architecture": SMALL, "architectures": (SMALL, "B"), "encoder_architectures": ("B",), "widths": (8,), "hidden": 8}
-    return Planner(ZooConfig(**(fields | changes)), data.digest, dataclasses.replace(shape_of(data), widths=(8,), hidden=8), 0)  # type: ignore[arg-type]
+    fields = {
+        "victim_architecture": SMALL,
+        "architectures": (SMALL, "B"),
+        "encoder_architectures": ("B",),
+        "widths": (8,),
+        "hidden": 8,
+    }
+    return Planner(
+        ZooConfig(**(fields | changes)),
+        data.digest,
+        dataclasses.replace(shape_of(data), widths=(8,), hidden=8),
+        0,
+    )  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [SMALL, MOBILE, "torchvision:googlenet", "timm:test_vit"])
@@ -121,9 +133,12 @@ def test_a_plan_looks_at_its_nets(coloured: Dataset) -> None:
 
 def test_one_is_trained_stored_and_read_again(coloured: Dataset) -> None:
     spec = trained_spec(
-        coloured, architecture=SMALL, shape=shape(), floor=0.5,
+        coloured,
+        architecture=SMALL,
+        shape=shape(),
+        floor=0.5,
         training=TrainConfig(epochs=3, schedule="cosine", crop=0.5, mirror=True, precision="float32"),
-    )  # fmt: skip
+    )
     built = build(spec, coloured, None)
     assert built.record.status is Status.LEARNT, built.record
     assert spec.id.startswith("homologous-timm-test_resnet-sgd-"), "no colon: ids are file names and keys"
@@ -152,9 +167,9 @@ def test_a_checkpoint_keeps_all_but_its_last_layer(checkpoint: Start, weights: P
 def test_inputs_are_normalised_as_the_checkpoint_was(checkpoint: Start) -> None:
     model = pretrained(SMALL, 4)
     result = timm.get_pretrained_cfg("test_resnet")
-    assert model.mean.flatten().tolist() == pytest.approx(list(result.mean)) and model.std.flatten().tolist() == pytest.approx(
-        list(result.std)
-    )
+    assert model.mean.flatten().tolist() == pytest.approx(
+        list(result.mean)
+    ) and model.std.flatten().tolist() == pytest.approx(list(result.std))
     assert pretrained(MOBILE, 4).mean.flatten().tolist() == pytest.approx([0.485, 0.456, 0.406])
 
 
@@ -176,7 +191,9 @@ def _broken(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(("changed", "says"), [(_renamed, "lacks"), (_broken, "NaN or infinite")])
-def test_a_file_of_another_net_is_refused(changed: object, says: str, weights: Path, tmp_path: Path, coloured: Dataset) -> None:
+def test_a_file_of_another_net_is_refused(
+    changed: object, says: str, weights: Path, tmp_path: Path, coloured: Dataset
+) -> None:
     tensors = timm.create_model("test_resnet", num_classes=7).state_dict()
     save_file(changed(tensors), path := tmp_path / "other.safetensors")  # type: ignore[operator]
     with pytest.raises(ModelError, match=rf"{re.escape(str(path))}.*{says}"):
@@ -190,7 +207,10 @@ def test_no_file_no_net_and_no_pickle(weights: Path, tmp_path: Path, coloured: D
         (f"{SMALL}={tmp_path}/none.safetensors", "there is no file"),
         (SMALL, f"expected {SMALL}=FILE.safetensors"),
         (f"timm:nonsense={weights}", "factory timm:nonsense: timm has no net of that name"),
-        (f"torchvision:nonsense={weights}", "factory torchvision:nonsense: torchvision has no classifier of that name"),
+        (
+            f"torchvision:nonsense={weights}",
+            "factory torchvision:nonsense: torchvision has no classifier of that name",
+        ),
         ("resnet18=here.safetensors", "expected timm:NAME=FILE or torchvision:NAME=FILE"),
     ):
         with pytest.raises(ModelError, match=re.escape(says)):
@@ -221,10 +241,15 @@ def test_the_zoos_models_of_that_net_begin_with_it(checkpoint: Start, coloured: 
 
 def test_where_the_file_lies_decides_nothing(checkpoint: Start, coloured: Dataset, tmp_path: Path) -> None:
     moved = dataclasses.replace(checkpoint, factory=f"{SMALL}={tmp_path / 'moved.safetensors'}")
-    ids = [planner(coloured, checkpoints=(c,)).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0).id for c in (checkpoint, moved)]
+    ids = [
+        planner(coloured, checkpoints=(c,)).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0).id
+        for c in (checkpoint, moved)
+    ]
     assert ids[0] == ids[1]
     other = dataclasses.replace(checkpoint, weights="0" * 64)
-    assert planner(coloured, checkpoints=(other,)).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0).id != ids[0]
+    assert (
+        planner(coloured, checkpoints=(other,)).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0).id != ids[0]
+    )
 
 
 def test_a_stored_model_is_read_without_the_file(weights: Path, tmp_path: Path, coloured: Dataset) -> None:
@@ -240,23 +265,35 @@ def test_a_stored_model_is_read_without_the_file(weights: Path, tmp_path: Path, 
 
 def test_it_can_be_the_victims_start(weights: Path, checkpoint: Start, coloured: Dataset) -> None:
     assert start_of(f"{SMALL}={weights}", coloured.image_shape, 4) == checkpoint
-    references = planner(coloured, start=checkpoint, architectures=("B",), victim_architecture="C", references=8).references()
+    references = planner(
+        coloured, start=checkpoint, architectures=("B",), victim_architecture="C", references=8
+    ).references()
     assert sum(s.start == checkpoint for s in references) == 2
 
 
 def test_a_checkpoint_for_a_net_that_is_not_there_is_refused(checkpoint: Start) -> None:
-    with pytest.raises(ConfigError, match=rf"checkpoints has one for {SMALL}, which is none of this zoo's architectures \(A, B, C, D, E\)"):
+    with pytest.raises(
+        ConfigError,
+        match=(
+            rf"checkpoints has one for {SMALL}, which is none of this zoo's architectures \(A, B, C, D, E\)"
+        ),
+    ):
         ZooConfig(checkpoints=(checkpoint,))
 
 
 def test_a_recipe_with_them_is_written_and_read(checkpoint: Start, tmp_path: Path) -> None:
-    zoo = ZooConfig(victim_architecture=SMALL, checkpoints=(checkpoint,), training=TrainConfig(schedule="cosine", crop=0.3))
+    zoo = ZooConfig(
+        victim_architecture=SMALL,
+        checkpoints=(checkpoint,),
+        training=TrainConfig(schedule="cosine", crop=0.3),
+    )
     recipe = Recipe("mine", "coloured", zoo=zoo)
     assert recipe_from(dataclasses.asdict(recipe)) == recipe
     path = tmp_path / "mine.toml"
     path.write_text(
-        f'name = "mine"\ndataset = "coloured"\n[zoo]\nvictim_architecture = "{SMALL}"\n[zoo.training]\nschedule = "cosine"\ncrop = 0.3\n'
-        f'[[zoo.checkpoints]]\nfactory = "{checkpoint.factory}"\nweights = "{checkpoint.weights}"\n'
+        'name = "mine"\ndataset = "coloured"\n[zoo]\nvictim_architecture ='
+        f' "{SMALL}"\n[zoo.training]\nschedule = "cosine"\ncrop = 0.3\n[[zoo.checkpoints]]\nfactory ='
+        f' "{checkpoint.factory}"\nweights = "{checkpoint.weights}"\n'
     )
     assert recipe_of(str(path), []) == recipe
 
@@ -271,20 +308,26 @@ def test_what_came_later_changes_no_digest_until_it_says_something() -> None:
 
 def test_the_cosine_falls_as_it_should() -> None:
     model = torch.nn.Linear(1, 1)
-    optimiser, schedule = make_optimiser(model, "sgd", 128, TrainConfig(schedule="cosine", warmup_fraction=0.1, lr_sgd=1.0), 100)
+    optimiser, schedule = make_optimiser(
+        model, "sgd", 128, TrainConfig(schedule="cosine", warmup_fraction=0.1, lr_sgd=1.0), 100
+    )
     rates = []
     for _ in range(100):
         rates.append(optimiser.param_groups[0]["lr"])
         optimiser.step()
         schedule.step()
     assert rates[9] == pytest.approx(1.0) and rates[55] == pytest.approx(0.5, abs=0.01) and rates[99] < 0.001
-    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)]) and rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)]) and rates[10:] == sorted(
+        rates[10:], reverse=True
+    )
 
 
 def test_a_batch_that_would_not_fit_is_halved(coloured: Dataset) -> None:
     whole = planner(coloured, batch_sizes=(256,)).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0)
     fits = largest_batch(SMALL, whole.shape, 0.05)
-    small = planner(coloured, batch_sizes=(256,), step_gib=0.05).trained(Role.VICTIM, Group.SOURCE, SMALL, 0, 0)
+    small = planner(coloured, batch_sizes=(256,), step_gib=0.05).trained(
+        Role.VICTIM, Group.SOURCE, SMALL, 0, 0
+    )
     assert whole.batch_size == 256 and fits < 256
     assert small.batch_size in (128, 64, 32, 16, 8) and small.batch_size <= fits < 2 * small.batch_size
     with pytest.raises(ConfigError, match=r"takes .* GiB with two images, and ZooConfig.step_gib is 0.0001"):
@@ -307,7 +350,15 @@ def test_what_a_step_takes_is_near_what_is_counted() -> None:
 
 @pytest.mark.parametrize("name", sorted(RECIPES))
 def test_no_recipe_of_ours_is_touched_by_the_bound(name: str) -> None:
-    zoo, of = RECIPES[name].zoo, {"tiny": (3, 64, 64), "cifar": (3, 32, 32), "fmnist": (1, 28, 28), "digits": (1, 8, 8)}
+    zoo, of = (
+        RECIPES[name].zoo,
+        {
+            "tiny": (3, 64, 64),
+            "cifar": (3, 32, 32),
+            "fmnist": (1, 28, 28),
+            "digits": (1, 8, 8),
+        },
+    )
     image = next(v for k, v in of.items() if name.startswith(k))
     whole = ModelShape(image, 200, (0.5,) * image[0], (0.5,) * image[0], zoo.widths, zoo.hidden)
     for net in {zoo.victim_architecture, *zoo.architectures, *zoo.encoder_architectures}:

@@ -1,4 +1,5 @@
-"""QuRD's protocol on a folder of models: every pair is scored by every method for every budget, and a copy scores above innocents."""
+"""QuRD's protocol on a folder of models: every pair is scored by every method for every budget, and a copy
+scores above innocents."""
 
 import json
 from collections import Counter
@@ -68,27 +69,49 @@ def test_every_pair_is_scored_by_every_method_for_every_budget(rows: list[Row]) 
             assert set(pairs.values()) == {1} and len({s for s, _ in pairs}) == 16, (method, budget)
             assert all(budget // 2 < r["asked"] <= budget for r in mine), (method, budget)
     stolen = {r["suspect"]: r["task"] for r in rows if r["stolen"]}
-    assert stolen == {"copy-0": "fine-tuned", "copy-1": "fine-tuned", "copy-2": "fine-tuned", "asker": "distilled"}
+    assert stolen == {
+        "copy-0": "fine-tuned",
+        "copy-1": "fine-tuned",
+        "copy-2": "fine-tuned",
+        "asker": "distilled",
+    }
 
 
 def test_copies_score_above_innocents(rows: list[Row]) -> None:
     found = qurd.outcome(rows)
     for method in (qurd.OURS, "label agreement", "DeepJudge JSD", "SAC-m"):
-        (row,) = of(found.rows, method=method, budget=30, task="fine-tuned", **({"access": "probabilities"} if method == qurd.OURS else {}))
+        (row,) = of(
+            found.rows,
+            method=method,
+            budget=30,
+            task="fine-tuned",
+            **({"access": "probabilities"} if method == qurd.OURS else {}),
+        )
         assert row["auc"] > 0.9, method
     assert {r["task"] for r in found.rows} == {"all", "fine-tuned", "distilled"}
 
 
 def test_a_thief_that_did_not_learn_is_in_no_number_and_named(rows: list[Row]) -> None:
     found = qurd.outcome(rows)
-    assert {(r["task"], r["stolen"], r["innocent"]) for r in found.rows} == {("all", 3, 12), ("fine-tuned", 2, 12), ("distilled", 1, 12)}
-    assert all("did not learn, and are in no number: copy-2" in f.note for f in found.findings if "task by task" not in f.claim)
+    assert {(r["task"], r["stolen"], r["innocent"]) for r in found.rows} == {
+        ("all", 3, 12),
+        ("fine-tuned", 2, 12),
+        ("distilled", 1, 12),
+    }
+    assert all(
+        "did not learn, and are in no number: copy-2" in f.note
+        for f in found.findings
+        if "task by task" not in f.claim
+    )
     assert len(found.tables["pairs"]) == len(rows)
 
 
 def test_few_innocents_are_said_to_be_few(rows: list[Row]) -> None:
     (note,) = {f.note for f in qurd.outcome(rows).findings if "task by task" in f.claim}
-    assert note.endswith("with 12 innocent pairs, fewer than 100, the rate at 1 % and 5 % FPR is the rate at no false positive at all")
+    assert note.endswith(
+        "with 12 innocent pairs, fewer than 100, the rate at 1 % and 5 % FPR is the rate at no false positive"
+        " at all"
+    )
     assert "1 % FPR" in qurd.told_of_rates(99) and "5 %" not in qurd.told_of_rates(99).partition("; ")[2]
     assert "no false positive" not in qurd.told_of_rates(100)
 
@@ -109,7 +132,11 @@ def test_innocents_count_for_the_tasks_that_they_name() -> None:
 
 def test_our_score_is_the_statistic_before_it_is_ranked(owner: Owner) -> None:
     trial = Trial.of(owner, Asking("30", (30,), (NATURAL,), 6))
-    assert trial.test.budget == 30 and trial.test.control_questions == 6 and set(trial.test.families) == {NATURAL}
+    assert (
+        trial.test.budget == 30
+        and trial.test.control_questions == 6
+        and set(trial.test.families) == {NATURAL}
+    )
     models = [*owner.thieves, *(a for _, a in owner.innocents)]
     for access in (Access(), Access("label")):
         comparison = trial.test._comparisons(access, True, 30)[0]
@@ -164,7 +191,9 @@ def test_a_method_with_fewer_questions_than_the_budget_is_counted_once(owner: Ow
     found = [(c.budget, c.asked) for c in cuts(few, {}) if c.method.name == "AKH"]
     assert found == [(4, 4), (10, 10), (30, 12)]
     assert [c.asked for c in cuts(replace_wrong(one, 10), {}) if c.method.name == "AKH"] == [4, 10]
-    assert not [c for c in cuts(replace_wrong(one, 0), {}) if c.method.name == "AKH"], "the victim errs nowhere"
+    assert not [c for c in cuts(replace_wrong(one, 0), {}) if c.method.name == "AKH"], (
+        "the victim errs nowhere"
+    )
 
 
 def replace_wrong(one: Crafted, count: int) -> Crafted:
@@ -175,7 +204,9 @@ def replace_wrong(one: Crafted, count: int) -> Crafted:
 
 
 def test_answers_to_some_images_are_found_by_their_rows() -> None:
-    rows = needed([Cut(METHODS[0], 3, torch.tensor([7, 2, 5]), 0), Cut(METHODS[1], 2, torch.tensor([5, 9]), 0)])
+    rows = needed(
+        [Cut(METHODS[0], 3, torch.tensor([7, 2, 5]), 0), Cut(METHODS[1], 2, torch.tensor([5, 9]), 0)]
+    )
     assert rows.tolist() == [2, 5, 7, 9]
     natural = Natural(rows, rows.float().unsqueeze(1))
     assert natural.at(torch.tensor([9, 2])).flatten().tolist() == [9, 2]
@@ -192,7 +223,9 @@ def test_more_than_one_part_is_made_of_all_images(owner: Owner) -> None:
         assert float((nearest == torch.arange(len(points)) // each).float().mean()) > 0.8
 
 
-def test_a_victim_without_weights_is_refused_and_a_suspect_is_asked_what_it_has_answered(tmp_path: Path) -> None:
+def test_a_victim_without_weights_is_refused_and_a_suspect_is_asked_what_it_has_answered(
+    tmp_path: Path,
+) -> None:
     at = collection(tmp_path / "answers", innocents=2)
     change(at, "innocent-00", architecture="answers only")
     (owner,), _ = owners(read(at), "dev")
@@ -213,12 +246,27 @@ def test_what_was_made_from_the_victim_is_no_innocent(tmp_path: Path) -> None:
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store, out = str(tmp_path / "store"), tmp_path / "out"
-    given = ["study", "qurd", "--models", str(folder), "--load", "tests.foreign:load", "--store", store, "--out", str(out)]
+    given = [
+        "study",
+        "qurd",
+        "--models",
+        str(folder),
+        "--load",
+        "tests.foreign:load",
+        "--store",
+        store,
+        "--out",
+        str(out),
+    ]
     assert main([*given, "--set", "dev"]) == 0
-    assert "twin test tells stolen models from innocent ones (squares, probabilities)" in capsys.readouterr().out
+    assert (
+        "twin test tells stolen models from innocent ones (squares, probabilities)" in capsys.readouterr().out
+    )
     assert {p.name for p in out.iterdir()} == {"qurd.json", "qurd.parquet", "qurd-pairs.parquet", "qurd.svg"}
     pairs = pq.read_table(out / "qurd-pairs.parquet").to_pylist()
-    assert len({r["suspect"] for r in pairs}) == 16 and json.loads((out / "qurd.json").read_text())["owners"] == ["own-P1"]
+    assert len({r["suspect"] for r in pairs}) == 16 and json.loads((out / "qurd.json").read_text())[
+        "owners"
+    ] == ["own-P1"]
     assert main(given) == 0 and "read from the store" in capsys.readouterr().out
 
 
@@ -233,6 +281,8 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--data", "nowhere"], "nowhere is not a folder; expected one with models/SACBenchmark-"),
     ],
 )
-def test_what_is_asked_wrongly_is_settled_on_one_line(more: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_asked_wrongly_is_settled_on_one_line(
+    more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["study", "qurd", *more]) == 2
     assert said in capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""The victim's place among its twins: ranks by hand, a level that early stopping keeps, corrections for many suspects."""
+"""The victim's place among its twins: ranks by hand, a level that early stopping keeps,
+corrections for many suspects."""
 
 import numpy as np
 import pytest
@@ -53,7 +54,8 @@ def test_a_place_is_settled_by_standing_out_or_by_the_last_look() -> None:
 
 
 def innocents(generator: np.random.Generator, runs: int, count: int, candidates: int) -> np.ndarray:
-    """Looks ``[runs, looks, candidates]`` of suspects made without any candidate: running means, heavy-tailed, standardised."""
+    """Looks ``[runs, looks, candidates]`` of suspects made without any candidate: running means,
+    heavy-tailed, standardised."""
     steps = generator.standard_t(3, size=(runs, count, candidates))
     sums = np.cumsum(steps, axis=1)
     return (sums - sums.mean(-1, keepdims=True)) / sums.std(-1, keepdims=True)
@@ -74,7 +76,11 @@ def test_two_thousand_innocents_keep_the_level_and_p_is_uniform() -> None:
         assert (p <= level + 1e-9).sum() <= level * runs + 3 * np.sqrt(level * runs)
     assert sum(r.look < 2 for r in stopped) > 20, "or stopping early is not tried"
     for early, late in zip(stopped, whole, strict=True):
-        assert early.rank == late.rank and early.look == late.look and np.array_equal(early.statistics, late.statistics)
+        assert (
+            early.rank == late.rank
+            and early.look == late.look
+            and np.array_equal(early.statistics, late.statistics)
+        )
 
 
 @given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 4))
@@ -88,21 +94,25 @@ def test_asking_on_never_moves_a_settled_place(seed: int, candidates: int, count
 
 @given(st.integers(0, 10_000), st.integers(2, 12), st.integers(1, 4))
 def test_over_all_candidates_no_level_is_exceeded(seed: int, candidates: int, count: int) -> None:
-    """Exchangeable: each of them is the victim with equal chance. Then P(p <= a) <= a for every a, ties or not."""
+    """Exchangeable: each of them is the victim with equal chance. Then P(p <= a) <= a for
+    every a, ties or not."""
     one = np.round(1.7 * innocents(np.random.default_rng(seed), 1, count, candidates)[0])
     p = np.array([ranked(np.roll(one, -i, axis=1), count).p_value for i in range(candidates)])
     for level in np.unique(p):
         assert (p <= level).mean() <= level + 1e-12
 
 
-@pytest.mark.parametrize(("level", "needed"), [(0.5, 1), (0.05, 19), (0.01, 99), (0.001, 999), (0.05 / 3, 59)])
+@pytest.mark.parametrize(
+    ("level", "needed"), [(0.5, 1), (0.05, 19), (0.01, 99), (0.001, 999), (0.05 / 3, 59)]
+)
 def test_how_many_twins_a_level_needs(level: float, needed: int) -> None:
     assert twins_for(level) == needed
     assert smallest_p(needed) <= level < smallest_p(needed - 1)
 
 
 @pytest.mark.parametrize(
-    ("twins", "level", "most"), [(19, 0.05, 1), (18, 0.05, 0), (59, 0.05, 3), (58, 0.05, 2), (99, 0.01, 1), (0, 0.05, 0)]
+    ("twins", "level", "most"),
+    [(19, 0.05, 1), (18, 0.05, 0), (59, 0.05, 3), (58, 0.05, 2), (99, 0.01, 1), (0, 0.05, 0)],
 )
 def test_how_many_suspects_holm_allows(twins: int, level: float, most: int) -> None:
     assert suspects_at_once(twins, level) == most
@@ -116,7 +126,9 @@ def test_the_normal_claim_is_a_t_test_of_one_against_many() -> None:
     found = normal_claim([4.0, *twins])
     assert found is not None
     t = (4.0 - twins.mean()) / (twins.std(ddof=1) * np.sqrt(1 + 1 / 5))
-    assert found.p_value == pytest.approx(stats.t.sf(t, 4)) and found.normality == pytest.approx(stats.shapiro(twins).pvalue)
+    assert found.p_value == pytest.approx(stats.t.sf(t, 4)) and found.normality == pytest.approx(
+        stats.shapiro(twins).pvalue
+    )
     assert normal_claim([4.0, 1.0, 2.0]) is None and normal_claim([4.0, 1.0, 1.0, 1.0]) is None
 
 

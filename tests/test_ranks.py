@@ -1,6 +1,8 @@
-"""Models trained by two processes together, over gloo: what one process makes of them, to rounding, and never out of step.
+"""Models trained by two processes together, over gloo: what one process makes of them, to
+rounding, and never out of step.
 
-All that two processes do is done once, by one pair, and looked at in many tests: to start a pair takes seconds.
+All that two processes do is done once, by one pair, and looked at in many tests: to start a
+pair takes seconds.
 """
 
 import json
@@ -42,11 +44,16 @@ DEADLOCK_S = 60
 """A rank that waits this long for the other has lost step."""
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 RMSPROP_TOLERANCE = {"rtol": 1e-3, "atol": 1e-3}
-"""Without bias correction a gradient near zero is divided by its own size: what rounding did to it becomes a step."""
+"""Without bias correction a gradient near zero is divided by its own size: what rounding
+did to it becomes a step."""
 UNREACHABLE = 0.9999
 CASES: dict[str, dict[str, Any]] = {
     "sgd, 33": {"optimiser": "sgd", "batch_size": 33},
-    "sgd, 32, mirrored": {"optimiser": "sgd", "batch_size": 32, "training": replace(FAST, epochs=3, mirror=True)},
+    "sgd, 32, mirrored": {
+        "optimiser": "sgd",
+        "batch_size": 32,
+        "training": replace(FAST, epochs=3, mirror=True),
+    },
     "adam, 33": {"optimiser": "adam", "batch_size": 33, "arch": "A"},
     "rmsprop, 7": {"optimiser": "rmsprop", "batch_size": 7, "arch": "D"},
     "batch cut to 31 images": {"optimiser": "sgd", "batch_size": 64, "count": 31},
@@ -56,19 +63,35 @@ NORMALISED: dict[str, Any] = {"optimiser": "sgd", "batch_size": 16}
 
 
 def train(
-    ranks: Ranks, digits: Dataset, *, arch: str = "C", count: int = 400, training: TrainConfig = FAST, **how: Any
+    ranks: Ranks,
+    digits: Dataset,
+    *,
+    arch: str = "C",
+    count: int = 400,
+    training: TrainConfig = FAST,
+    **how: Any,
 ) -> dict[str, Tensor]:
     with seeded(1 + ranks.rank, torch.device("cpu")):  # rank 0's weights are everybody's
         model = build_architecture(arch, shape_of(digits))
     how = {"targets": digits.train.labels[:count], "seed": 0} | how
     targets = how.pop("targets")
-    fit(model, digits.train.images[:count], targets, training=training, epochs=training.epochs, ranks=ranks, **how)
+    fit(
+        model,
+        digits.train.images[:count],
+        targets,
+        training=training,
+        epochs=training.epochs,
+        ranks=ranks,
+        **how,
+    )
     return {k: v.detach().contiguous() for k, v in model.state_dict().items()}
 
 
 def train_normalised(ranks: Ranks) -> dict[str, Tensor]:
     """A net with BatchNorm, which cannot take the digits' 8 pixels."""
-    images = torch.randint(0, 256, (48, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = torch.randint(
+        0, 256, (48, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     with seeded(1 + ranks.rank, torch.device("cpu")):
         model = build_architecture("vgg16", narrowest("vgg16", width=4))
     fit(model, images, torch.arange(48) % 10, training=FAST, epochs=2, seed=0, ranks=ranks, **NORMALISED)
@@ -76,7 +99,8 @@ def train_normalised(ranks: Ranks) -> dict[str, Tensor]:
 
 
 def poisoned(digits: Dataset) -> dict[str, Any]:
-    """Soft labels of which one is not a number: that of the last image in the first epoch, which is in the last rank's share."""
+    """Soft labels of which one is not a number: that of the last image in the first epoch,
+    which is in the last rank's share."""
     order = torch.randperm(400, generator=torch.Generator().manual_seed(derive(0, "order")))
     targets = torch.nn.functional.one_hot(digits.train.labels[:400], 10).float()
     targets[order[400 // 32 * 32 - 1]] = float("nan")
@@ -85,14 +109,19 @@ def poisoned(digits: Dataset) -> dict[str, Any]:
 
 def victims(digits: Dataset) -> dict[str, ModelSpec]:
     training = TrainConfig(epochs=6, precision="float32")
-    spec = trained_spec(digits, role=Role.VICTIM, architecture="A", batch_size=33, training=training, floor=0.6)
+    spec = trained_spec(
+        digits, role=Role.VICTIM, architecture="A", batch_size=33, training=training, floor=0.6
+    )
     return {
         "learnt": spec,
         "there already": replace(spec, seed=8),
         "tried twice": replace(spec, seed=9, floor=UNREACHABLE),
         "being built": replace(spec, seed=10),
         "diverged": replace(
-            spec, seed=11, floor=0.0, training=TrainConfig(epochs=10, lr_sgd=9.9, weight_decay_sgd=0.9, precision="float32")
+            spec,
+            seed=11,
+            floor=0.0,
+            training=TrainConfig(epochs=10, lr_sgd=9.9, weight_decay_sgd=0.9, precision="float32"),
         ),
     }
 
@@ -121,7 +150,9 @@ def fits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
 def commits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
     specs = victims(digits)
     if ranks.rank:
-        digits = replace(digits, test=ImageSet(digits.test.images, digits.test.labels.roll(1)))  # it finds every accuracy poor
+        digits = replace(
+            digits, test=ImageSet(digits.test.images, digits.test.labels.roll(1))
+        )  # it finds every accuracy poor
         follow(list(specs.values()), digits, ranks)  # once to the end, and once until the store fails
         follow(list(specs.values()), digits, ranks)
         (folder / "followed").touch()
@@ -143,7 +174,9 @@ def commits(ranks: Ranks, digits: Dataset, folder: Path) -> None:
 def enter(rank: int, count: int, folder: str, jobs: list[Callable[[Ranks, Dataset, Path], None]]) -> None:
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", meeting, timeout=timedelta(seconds=DEADLOCK_S), rank=rank, world_size=count)
+    dist.init_process_group(
+        "gloo", meeting, timeout=timedelta(seconds=DEADLOCK_S), rank=rank, world_size=count
+    )
     for job in jobs:
         job(Ranks(rank, count), load_digits(), Path(folder))
     dist.destroy_process_group()
@@ -168,7 +201,9 @@ def test_two_make_what_one_makes(name: str, pair: Path, digits: Dataset) -> None
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, **tolerance, msg=lambda m, key=key: f"{key}: {m}")
     other = train(ALONE, digits, **(CASES[name] | {"training": replace(FAST, epochs=1)}))
-    assert float((two["head.weight"] - other["head.weight"]).abs().max()) > 10 * tolerance["atol"], "the tolerance would let anything pass"
+    assert float((two["head.weight"] - other["head.weight"]).abs().max()) > 10 * tolerance["atol"], (
+        "the tolerance would let anything pass"
+    )
 
 
 @pytest.mark.parametrize("name", [*CASES, "dropout", "normalised"])
@@ -180,7 +215,9 @@ def test_dropout_is_drawn_from_the_seed_by_each_for_its_share(pair: Path, digits
     once, again = load_file(pair / "dropout.0"), load_file(pair / "dropout again.0")
     assert not differ(once, again)
     alone = train(ALONE, digits, **DROPOUT)
-    assert 1e-3 < float((once["head.weight"] - alone["head.weight"]).abs().max()) < 1, "other masks, yet a model of the same kind"
+    assert 1e-3 < float((once["head.weight"] - alone["head.weight"]).abs().max()) < 1, (
+        "other masks, yet a model of the same kind"
+    )
 
 
 def test_statistics_are_those_of_the_first_share(pair: Path) -> None:
@@ -204,13 +241,20 @@ def test_a_loss_that_only_one_of_them_sees_stops_both(pair: Path, digits: Datase
 
 def test_more_workers_than_a_batch_has_images_are_refused(pair: Path) -> None:
     data = json.loads((pair / "told.1").read_text())
-    assert data["one image"] == "ConfigError: 2 workers cannot share batches of 1 images; expected 1 workers at most"
+    assert (
+        data["one image"]
+        == "ConfigError: 2 workers cannot share batches of 1 images; expected 1 workers at most"
+    )
 
 
 def test_the_first_commits_and_the_other_follows(pair: Path, digits: Dataset) -> None:
     assert json.loads((pair / "ours").read_text()) == {
-        "learnt": True, "there already": False, "tried twice": True, "being built": None, "diverged": True,
-    }  # fmt: skip
+        "learnt": True,
+        "there already": False,
+        "tried twice": True,
+        "being built": None,
+        "diverged": True,
+    }
     assert (pair / "followed").exists(), "the other still waits after the store has failed"
     specs = victims(digits)
     artifacts = open_store(str(pair / "store"))

@@ -1,6 +1,7 @@
 """The Ray farm on a real cluster: same numbers as in-process, and nothing lost to a killed worker or driver.
 
-Each run is a process of its own, as a user starts it; Ray's processes are its children and are told from any other cluster's by that.
+Each run is a process of its own, as a user starts it; Ray's processes are its children and
+are told from any other cluster's by that.
 """
 
 import os
@@ -46,7 +47,9 @@ def test_on_s3_the_same_and_again_without_training(finished: Finished, bucket: s
 @pytest.mark.s3
 @pytest.mark.chaos
 @pytest.mark.long
-def test_a_server_killed_while_models_are_committed(finished: Finished, own_server: Seaweed, tmp_path: Path) -> None:
+def test_a_server_killed_while_models_are_committed(
+    finished: Finished, own_server: Seaweed, tmp_path: Path
+) -> None:
     """It is gone for a while and comes back: the run goes on, and nothing is different."""
     run = start("s3://zoo/x", out=tmp_path / "report")
     artifacts = open_store("s3://zoo/x")
@@ -64,7 +67,9 @@ def test_a_server_killed_while_models_are_committed(finished: Finished, own_serv
 @pytest.mark.s3
 @pytest.mark.chaos
 @pytest.mark.long
-def test_a_server_that_never_returns_ends_the_run_with_code_3(own_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_returns_ends_the_run_with_code_3(
+    own_server: Seaweed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "5")
     run = start("s3://zoo/x", out=tmp_path / "report")
     artifacts = open_store("s3://zoo/x")
@@ -81,10 +86,14 @@ def test_a_server_that_never_returns_ends_the_run_with_code_3(own_server: Seawee
 def test_killed_worker_costs_no_finished_model(finished: Finished, tmp_path: Path) -> None:
     store = tmp_path / "store"
     run = start(store)
-    wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)  # looked up before: it takes longer than a model
+    wait_for(
+        lambda: len(processes(run, "RayTrainWorker")) > 0, run
+    )  # looked up before: it takes longer than a model
     workers = processes(run, "RayTrainWorker")
     wait_for(lambda: len(finished_models(store)) >= 2, run)
-    kept = {m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)}
+    kept = {
+        m: (store / "manifests" / "model" / f"{m}.json").stat().st_mtime_ns for m in finished_models(store)
+    }
     os.kill(workers[0].pid, signal.SIGKILL)
     assert len(kept) < MODELS
     found = result(run)
@@ -100,10 +109,14 @@ def test_killed_driver_resumes(finished: Finished, tmp_path: Path, monkeypatch: 
     store = tmp_path / "store"
     run = start(store)
     wait_for(lambda: len(processes(run, "RayTrainWorker")) > 0, run)
-    children = [p for p in processes(run) if "Agent" not in p.name()]  # Ray's two agents notice later, and do nothing alone
+    children = [
+        p for p in processes(run) if "Agent" not in p.name()
+    ]  # Ray's two agents notice later, and do nothing alone
     workers = [p for p in processes(run, "RayTrainWorker") if p in children]
     wait_for(lambda: len(finished_models(store)) >= 2, run)
-    for worker in workers:  # held still, or they finish all sixteen while Ray is still noticing that the driver is gone
+    for worker in (
+        workers
+    ):  # held still, or they finish all sixteen while Ray is still noticing that the driver is gone
         worker.suspend()
     run.kill()
     run.communicate()

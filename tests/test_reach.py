@@ -21,7 +21,13 @@ NAMED = ("models.example", "10.0.0.7:8080", "[::1]:9000")
 
 
 @pytest.mark.parametrize(
-    "url", ["https://models.example/infer", "http://MODELS.example:9/x", "http://10.0.0.7:8080/x", "http://[::1]:9000/x"]
+    "url",
+    [
+        "https://models.example/infer",
+        "http://MODELS.example:9/x",
+        "http://10.0.0.7:8080/x",
+        "http://[::1]:9000/x",
+    ],
 )
 def test_named_hosts_may_be_asked(url: str) -> None:
     refuse_unless_named(url, NAMED)
@@ -29,9 +35,17 @@ def test_named_hosts_may_be_asked(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["https://other.example/", "https://models.example.evil/", "http://10.0.0.7/", "http://10.0.0.7:8081/", "https://evil/?models.example", "http://[::1]/",
-     "http://models.example@evil/", "http://a:99999999/"],
-)  # fmt: skip
+    [
+        "https://other.example/",
+        "https://models.example.evil/",
+        "http://10.0.0.7/",
+        "http://10.0.0.7:8081/",
+        "https://evil/?models.example",
+        "http://[::1]/",
+        "http://models.example@evil/",
+        "http://a:99999999/",
+    ],
+)
 def test_others_may_not(url: str) -> None:
     with pytest.raises(ConfigError, match=r"may not ask|no port"):
         refuse_unless_named(url, NAMED)
@@ -39,7 +53,15 @@ def test_others_may_not(url: str) -> None:
         refuse_unless_named(url, ())
 
 
-@pytest.mark.parametrize("url", ["grpc://models.example:8001/m", "grpcs://models.example/m", "ftp://models.example/", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "grpc://models.example:8001/m",
+        "grpcs://models.example/m",
+        "ftp://models.example/",
+        "file:///etc/passwd",
+    ],
+)
 def test_what_cannot_be_held_to_one_address_is_not_asked_though_its_host_is_named(url: str) -> None:
     for named in (NAMED, ()):
         with pytest.raises(ConfigError, match="by http and https only"):
@@ -83,7 +105,9 @@ def leads_to(*addresses: str) -> Look:
         "ff02::1",
     ],
 )
-def test_a_name_must_not_lead_to_what_only_this_machine_reaches(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_must_not_lead_to_what_only_this_machine_reaches(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", leads_to("93.184.216.34", address))
     with pytest.raises(ConfigError, match="an address that is not public"):
         resolved("https://models.example/infer")
@@ -112,7 +136,9 @@ def test_a_name_that_is_looked_up_for_ever_holds_nobody(monkeypatch: pytest.Monk
     assert time.monotonic() - begun < 3
 
 
-@pytest.mark.parametrize("address", ["64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1111", "::ffff:8.8.8.8"])
+@pytest.mark.parametrize(
+    "address", ["64:ff9b::8.8.8.8", "2002:808:808::1", "2606:4700::1111", "::ffff:8.8.8.8"]
+)
 def test_a_public_address_within_another_is_one(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", leads_to(address))
     assert resolved("https://models.example/infer") == str(ipaddress.ip_address(address))
@@ -123,7 +149,11 @@ PREFIXES = ("https://models.example/team/v2", "http://10.0.0.7:8080/v2/models/m/
 
 @pytest.mark.parametrize(
     "url",
-    ["https://models.example/team/v2", "https://MODELS.example:443/team/v2/models/m/infer?a=b", "http://10.0.0.7:8080/v2/models/m/infer"],
+    [
+        "https://models.example/team/v2",
+        "https://MODELS.example:443/team/v2/models/m/infer?a=b",
+        "http://10.0.0.7:8080/v2/models/m/infer",
+    ],
 )
 def test_addresses_below_a_named_one_may_be_asked(url: str) -> None:
     refuse_unless_named(url, PREFIXES)
@@ -131,12 +161,23 @@ def test_addresses_below_a_named_one_may_be_asked(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://models.example/team/v2/infer", "https://models.example:444/team/v2/infer", "https://models.example/team/v2x/infer",
-     "https://models.example/Team/v2/infer", "https://models.example/other", "https://models.example/team/v2/../../admin",
-     "https://models.example/team/v2/%2e%2E/admin", "https://models.example/team/v2/..%2fadmin", "https://models.example/team/v2/..;/admin",
-     "https://models.example//team/v2/infer", "https://models.example/team/v2/..%5cadmin", "https://models.example/team/v2/%252e%252e/admin",
-     "https://models.example.evil/team/v2/infer", "http://10.0.0.7:8080/v2"],
-)  # fmt: skip
+    [
+        "http://models.example/team/v2/infer",
+        "https://models.example:444/team/v2/infer",
+        "https://models.example/team/v2x/infer",
+        "https://models.example/Team/v2/infer",
+        "https://models.example/other",
+        "https://models.example/team/v2/../../admin",
+        "https://models.example/team/v2/%2e%2E/admin",
+        "https://models.example/team/v2/..%2fadmin",
+        "https://models.example/team/v2/..;/admin",
+        "https://models.example//team/v2/infer",
+        "https://models.example/team/v2/..%5cadmin",
+        "https://models.example/team/v2/%252e%252e/admin",
+        "https://models.example.evil/team/v2/infer",
+        "http://10.0.0.7:8080/v2",
+    ],
+)
 def test_addresses_beside_it_may_not(url: str) -> None:
     with pytest.raises(ConfigError, match="may not ask"):
         refuse_unless_named(url, PREFIXES)

@@ -64,8 +64,12 @@ def test_every_recipe_is_written_whole_and_reads_back_the_same(name: str, tmp_pa
 
 def test_what_has_its_default_is_a_comment_that_can_be_used(tmp_path: Path) -> None:
     text = to_toml(DIGITS)
-    assert "\n#twins = 19\n" in text and "\nwidths = [8, 16]\n" in text and '\n#second_attack = "none"\n' in text
-    every = "\n".join(line[1:] if line[:1] == "#" and line[1:2].isalpha() else line for line in text.splitlines())
+    assert (
+        "\n#twins = 19\n" in text and "\nwidths = [8, 16]\n" in text and '\n#second_attack = "none"\n' in text
+    )
+    every = "\n".join(
+        line[1:] if line[:1] == "#" and line[1:2].isalpha() else line for line in text.splitlines()
+    )
     assert read_recipe(written(tmp_path, every)) == DIGITS, "defaults made explicit change nothing"
 
 
@@ -74,51 +78,119 @@ NETS = st.lists(st.sampled_from("ABCDE"), min_size=1, max_size=4, unique=True).m
 THIEVES_NETS = st.sampled_from(["", "A", "start"])
 POSITIVE, SMALL = st.integers(1, 1000), st.integers(2, 20)
 ATTACKS: dict[str, st.SearchStrategy[Any]] = {
-    "attack": st.sampled_from(["cloudleak", "jbda"]), "labels": st.sampled_from(["soft", "top-3"]), "seed_size": st.integers(10, 9999),
-    "rounds": st.integers(0, 20), "round_epochs": POSITIVE, "final_epochs": POSITIVE, "step_linf": SHARE, "epsilon_linf": SHARE,
-    "augment": st.booleans(), "images": st.sampled_from(["domain", "own", "textures"]), "choice": st.sampled_from(["k-centre", "deepfool"]),
-    "pool_size": st.just(0), "queries": st.integers(100, 10**9), "defence": st.sampled_from(["none", "reverse-sigmoid", "mad"]),
-    "defence_budget": st.just(1.0), "architecture": st.just(""),
-}  # fmt: skip
+    "attack": st.sampled_from(["cloudleak", "jbda"]),
+    "labels": st.sampled_from(["soft", "top-3"]),
+    "seed_size": st.integers(10, 9999),
+    "rounds": st.integers(0, 20),
+    "round_epochs": POSITIVE,
+    "final_epochs": POSITIVE,
+    "step_linf": SHARE,
+    "epsilon_linf": SHARE,
+    "augment": st.booleans(),
+    "images": st.sampled_from(["domain", "own", "textures"]),
+    "choice": st.sampled_from(["k-centre", "deepfool"]),
+    "pool_size": st.just(0),
+    "queries": st.integers(100, 10**9),
+    "defence": st.sampled_from(["none", "reverse-sigmoid", "mad"]),
+    "defence_budget": st.just(1.0),
+    "architecture": st.just(""),
+}
 ENCODERS: dict[str, st.SearchStrategy[Any]] = {
-    "name": st.sampled_from(["paper", "hellinger"]), "hidden": st.tuples(POSITIVE, POSITIVE), "output": POSITIVE, "temperature": SHARE,
-    "lr": SHARE, "batch_size": st.integers(4, 999), "steps": POSITIVE, "architectures": st.just(()),
-}  # fmt: skip
+    "name": st.sampled_from(["paper", "hellinger"]),
+    "hidden": st.tuples(POSITIVE, POSITIVE),
+    "output": POSITIVE,
+    "temperature": SHARE,
+    "lr": SHARE,
+    "batch_size": st.integers(4, 999),
+    "steps": POSITIVE,
+    "architectures": st.just(()),
+}
 MODIFICATIONS = st.one_of(
-    st.builds(ModifyConfig, st.just("prune"), SHARE, lr=SHARE, batch_size=SMALL), st.builds(ModifyConfig, st.just("fine-tune"), POSITIVE)
+    st.builds(ModifyConfig, st.just("prune"), SHARE, lr=SHARE, batch_size=SMALL),
+    st.builds(ModifyConfig, st.just("fine-tune"), POSITIVE),
 )
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "name": st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(lambda s: s.isprintable() and s not in RECIPES),
-    "dataset": st.text(st.characters(codec="utf-8"), max_size=20), "seed": st.integers(0, 2**63 - 1),
-    "zoo.victim_architecture": st.sampled_from("ABCDE"), "zoo.twins": st.integers(0, 999), "zoo.references": st.integers(0, 999),
-    "zoo.architectures": NETS, "zoo.optimisers": st.just(("rmsprop", "sgd")), "zoo.batch_sizes": st.lists(POSITIVE, min_size=1).map(tuple),
-    "zoo.suspects_per_cell": POSITIVE, "zoo.encoder_architectures": NETS, "zoo.encoder_per_role": SMALL,
-    "zoo.other_victims": SMALL, "zoo.look_alikes_per_victim": SMALL, "zoo.taken": st.lists(MODIFICATIONS, max_size=3).map(tuple),
+    "name": (
+        st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
+            lambda s: s.isprintable() and s not in RECIPES
+        )
+    ),
+    "dataset": st.text(st.characters(codec="utf-8"), max_size=20),
+    "seed": st.integers(0, 2**63 - 1),
+    "zoo.victim_architecture": st.sampled_from("ABCDE"),
+    "zoo.twins": st.integers(0, 999),
+    "zoo.references": st.integers(0, 999),
+    "zoo.architectures": NETS,
+    "zoo.optimisers": st.just(("rmsprop", "sgd")),
+    "zoo.batch_sizes": st.lists(POSITIVE, min_size=1).map(tuple),
+    "zoo.suspects_per_cell": POSITIVE,
+    "zoo.encoder_architectures": NETS,
+    "zoo.encoder_per_role": SMALL,
+    "zoo.other_victims": SMALL,
+    "zoo.look_alikes_per_victim": SMALL,
+    "zoo.taken": st.lists(MODIFICATIONS, max_size=3).map(tuple),
     "zoo.data_fraction": SHARE,
-    "zoo.thieves": st.lists(st.builds(type(DIGITS.zoo.extraction), **ATTACKS | {"architecture": THIEVES_NETS}), max_size=2).map(tuple),
-    "zoo.epochs": st.dictionaries(st.sampled_from(["A", "B", "ferns"]), POSITIVE).map(lambda d: tuple(d.items())),
-    "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]), "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
-    "zoo.hidden": POSITIVE, "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),
-    "zoo.start": st.one_of(st.none(), st.builds(Start, st.text(max_size=9).filter(str.isprintable), st.just("ab" * 32))),
-    "zoo.accuracy_floor": SHARE, "zoo.recovery_floor": SHARE, "zoo.step_gib": st.floats(0.1, 1e6),
-    "zoo.checkpoints": st.just(()),  # those that there may be depend on other fields; see test_published_nets.py
-    "zoo.training.epochs": POSITIVE, "zoo.training.lr_sgd": SHARE, "zoo.training.lr_adam": st.floats(1e-30, 1e-5),
-    "zoo.training.lr_rmsprop": SHARE, "zoo.training.momentum": SHARE, "zoo.training.weight_decay_sgd": SHARE,
-    "zoo.training.clip_norm": st.floats(0.1, 1e30), "zoo.training.warmup_fraction": SHARE, "zoo.training.mirror": st.booleans(),
-    "zoo.training.schedule": st.sampled_from(["linear", "cosine"]), "zoo.training.crop": st.floats(1e-30, 1),
-    "zoo.training.shift": SMALL, "zoo.training.precision": st.sampled_from(["auto", "float32", "bfloat16"]),
+    "zoo.thieves": (
+        st.lists(
+            st.builds(type(DIGITS.zoo.extraction), **ATTACKS | {"architecture": THIEVES_NETS}), max_size=2
+        ).map(tuple)
+    ),
+    "zoo.epochs": (
+        st.dictionaries(st.sampled_from(["A", "B", "ferns"]), POSITIVE).map(lambda d: tuple(d.items()))
+    ),
+    "zoo.mirrored": st.sampled_from([(), ("A",), ("resnet18", "C")]),
+    "zoo.widths": st.lists(POSITIVE, min_size=1, max_size=3).map(tuple),
+    "zoo.hidden": POSITIVE,
+    "zoo.second_attack": st.one_of(st.none(), st.builds(type(DIGITS.zoo.extraction), **ATTACKS)),
+    "zoo.start": st.one_of(
+        st.none(), st.builds(Start, st.text(max_size=9).filter(str.isprintable), st.just("ab" * 32))
+    ),
+    "zoo.accuracy_floor": SHARE,
+    "zoo.recovery_floor": SHARE,
+    "zoo.step_gib": st.floats(0.1, 1e6),
+    "zoo.checkpoints": st.just(
+        ()
+    ),  # those that there may be depend on other fields; see test_published_nets.py
+    "zoo.training.epochs": POSITIVE,
+    "zoo.training.lr_sgd": SHARE,
+    "zoo.training.lr_adam": st.floats(1e-30, 1e-5),
+    "zoo.training.lr_rmsprop": SHARE,
+    "zoo.training.momentum": SHARE,
+    "zoo.training.weight_decay_sgd": SHARE,
+    "zoo.training.clip_norm": st.floats(0.1, 1e30),
+    "zoo.training.warmup_fraction": SHARE,
+    "zoo.training.mirror": st.booleans(),
+    "zoo.training.schedule": st.sampled_from(["linear", "cosine"]),
+    "zoo.training.crop": st.floats(1e-30, 1),
+    "zoo.training.shift": SMALL,
+    "zoo.training.precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     **{f"zoo.extraction.{n}": v for n, v in ATTACKS.items()},
-    "uap.method": st.sampled_from(["gradient", "deepfool"]), "uap.norm": st.sampled_from(["linf", "l2"]), "uap.epsilon": SHARE,
-    "uap.points": POSITIVE, "uap.max_steps": POSITIVE, "uap.batch_size": POSITIVE, "uap.loss_cap": SHARE,
-    "fingerprint.points": POSITIVE, "fingerprint.views": st.integers(20, 1000), "fingerprint.small_clusters": st.just("error"),
+    "uap.method": st.sampled_from(["gradient", "deepfool"]),
+    "uap.norm": st.sampled_from(["linf", "l2"]),
+    "uap.epsilon": SHARE,
+    "uap.points": POSITIVE,
+    "uap.max_steps": POSITIVE,
+    "uap.batch_size": POSITIVE,
+    "uap.loss_cap": SHARE,
+    "fingerprint.points": POSITIVE,
+    "fingerprint.views": st.integers(20, 1000),
+    "fingerprint.small_clusters": st.just("error"),
     **{f"encoder.{n}": v for n, v in ENCODERS.items()},
-    **{f"paper_encoder.{n}": v for n, v in ENCODERS.items() if n != "name"}, "paper_encoder.name": st.just("paper"),
-    "verdict.level": SHARE, "verdict.fingerprints": SMALL, "verdict.repeats": POSITIVE, "verdict.min_reference_models": SMALL,
-    "twin_test.level": SHARE, "twin_test.control_questions": POSITIVE,
+    **{f"paper_encoder.{n}": v for n, v in ENCODERS.items() if n != "name"},
+    "paper_encoder.name": st.just("paper"),
+    "verdict.level": SHARE,
+    "verdict.fingerprints": SMALL,
+    "verdict.repeats": POSITIVE,
+    "verdict.min_reference_models": SMALL,
+    "twin_test.level": SHARE,
+    "twin_test.control_questions": POSITIVE,
     "twin_test.looks": st.sets(POSITIVE, min_size=1).map(lambda s: tuple(sorted(s))),
-    "twin_test.pool": st.integers(25, 9999), "twin_test.foreign": SMALL, "twin_test.log": SMALL, "twin_test.natural": SMALL,
+    "twin_test.pool": st.integers(25, 9999),
+    "twin_test.foreign": SMALL,
+    "twin_test.log": SMALL,
+    "twin_test.natural": SMALL,
     "twin_test.statistic": st.just("cosine"),
-}  # fmt: skip
+}
 
 
 def put(config: Any, path: str, value: Any) -> Any:
@@ -128,7 +200,11 @@ def put(config: Any, path: str, value: Any) -> Any:
 
 def roomy(recipe: Recipe) -> Recipe:
     """With as many views as any test draws, and no rules between fields that a random change could break."""
-    return replace(recipe, fingerprint=replace(recipe.fingerprint, views=20), paper_encoder=replace(recipe.paper_encoder, architectures=()))
+    return replace(
+        recipe,
+        fingerprint=replace(recipe.fingerprint, views=20),
+        paper_encoder=replace(recipe.paper_encoder, architectures=()),
+    )
 
 
 def test_random_changes_are_of_every_field() -> None:
@@ -137,7 +213,9 @@ def test_random_changes_are_of_every_field() -> None:
 
 
 @given(st.sampled_from(sorted(RECIPES)), st.data())
-def test_any_recipe_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject) -> None:
+def test_any_recipe_reads_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, name: str, data: st.DataObject
+) -> None:
     paths = data.draw(st.lists(st.sampled_from(sorted(VALUES)), max_size=8, unique=True))
     recipe = replace(roomy(RECIPES[name]), name="changed")
     for path in paths:
@@ -152,7 +230,9 @@ def test_any_recipe_reads_back_the_same(tmp_path_factory: pytest.TempPathFactory
     }
     settings = [f"{d.path}={d.after}" for d in differences(RECIPES[name], recipe)]
     again = recipe_of(name, settings)
-    assert replace(again, name="changed") == replace(recipe, name="changed"), "what differs, set, gives the same"
+    assert replace(again, name="changed") == replace(recipe, name="changed"), (
+        "what differs, set, gives the same"
+    )
 
 
 # inheriting
@@ -166,11 +246,25 @@ def test_a_file_changes_only_what_it_says(tmp_path: Path) -> None:
         "rounds = 2\n[uap]\nepsilon = 0.2\n",
     )
     zoo = replace(
-        FMNIST_QUICK.zoo, references=8, architectures=("B", "C"), taken=(ModifyConfig("prune", 0.25),),
-        epochs=(("A", 3), ("B", 2), ("C", 6), ("D", 3), ("E", 3), ("residual", 2), ("transformer", 2), ("lenet", 9)),
+        FMNIST_QUICK.zoo,
+        references=8,
+        architectures=("B", "C"),
+        taken=(ModifyConfig("prune", 0.25),),
+        epochs=(
+            ("A", 3),
+            ("B", 2),
+            ("C", 6),
+            ("D", 3),
+            ("E", 3),
+            ("residual", 2),
+            ("transformer", 2),
+            ("lenet", 9),
+        ),
         second_attack=replace(FMNIST_QUICK.zoo.second_attack, rounds=2),  # type: ignore[type-var]
-    )  # fmt: skip
-    assert read_recipe(path) == replace(FMNIST_QUICK, name="mine", seed=3, zoo=zoo, uap=replace(FMNIST_QUICK.uap, epsilon=0.2))
+    )
+    assert read_recipe(path) == replace(
+        FMNIST_QUICK, name="mine", seed=3, zoo=zoo, uap=replace(FMNIST_QUICK.uap, epsilon=0.2)
+    )
 
 
 def test_files_inherit_from_files_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +276,11 @@ def test_files_inherit_from_files_beside_them(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_was_inherited_can_be_taken_away(tmp_path: Path) -> None:
-    made = read_recipe(written(tmp_path, 'inherit = "fmnist-quick"\n[zoo]\nsecond_attack = "none"\nepochs = []\ntaken = []\n'))
+    made = read_recipe(
+        written(
+            tmp_path, 'inherit = "fmnist-quick"\n[zoo]\nsecond_attack = "none"\nepochs = []\ntaken = []\n'
+        )
+    )
     assert (made.zoo.second_attack, made.zoo.epochs, made.zoo.taken) == (None, (), ())
 
 
@@ -205,7 +303,11 @@ def test_a_circle_of_files_is_named(names: tuple[str, ...], tmp_path: Path) -> N
 def test_an_integer_is_a_number_and_the_same_number(tmp_path: Path) -> None:
     one = read_recipe(written(tmp_path, 'inherit = "digits"\n[zoo.training]\nclip_norm = 3\n'))
     other = read_recipe(written(tmp_path, 'inherit = "digits"\n[zoo.training]\nclip_norm = 3.0\n'))
-    assert one.digest == other.digest and isinstance(one.zoo.training.clip_norm, float) and ids(one) == ids(other)
+    assert (
+        one.digest == other.digest
+        and isinstance(one.zoo.training.clip_norm, float)
+        and ids(one) == ids(other)
+    )
 
 
 def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
@@ -218,54 +320,150 @@ def test_a_byte_order_mark_and_windows_lines_are_read(tmp_path: Path) -> None:
 
 BASED = 'inherit = "digits"\n'
 WRONG = {
-    "unknown field": (f"{BASED}[zoo]\nsuspects_per_cel = 2\n", "[zoo] suspects_per_cel is not a field of [zoo]; did you mean suspects_per"),
+    "unknown field": (
+        f"{BASED}[zoo]\nsuspects_per_cel = 2\n",
+        "[zoo] suspects_per_cel is not a field of [zoo]; did you mean suspects_per",
+    ),
     "unknown table": (f"{BASED}[zooo]\ntwins = 2\n", "zooo is not a field; did you mean zoo?"),
-    "field of another table": (f"{BASED}[zoo]\nepsilon = 0.1\n", "[zoo] epsilon is not a field of [zoo]; there is uap.epsilon"),
-    "field like no other": (f"{BASED}[uap]\nqqq = 1\n", "expected one of method, norm, epsilon, points, max_steps, batch_size, loss_cap"),
-    "nested field": (f"{BASED}[zoo.training]\nepoch = 2\n", "[zoo.training] epoch is not a field of [zoo.training]; did you mean epochs?"),
-    "string for an integer": (f'{BASED}[zoo]\ntwins = "5"\n', '[zoo] twins is "5", a string; expected an integer'),
-    "float for an integer": (f"{BASED}[zoo]\ntwins = 5.0\n", "[zoo] twins is 5.0, a floating-point number; expected an integer"),
-    "true for an integer": (f"{BASED}[zoo]\ntwins = true\n", "[zoo] twins is true, a truth value; expected an integer"),
-    "true for a number": (f"{BASED}[uap]\nepsilon = true\n", "[uap] epsilon is true, a truth value; expected a number"),
-    "1 for true": (f"{BASED}[zoo.training]\nmirror = 1\n", "[zoo.training] mirror is 1, an integer; expected true or false"),
-    "number for a string": ("inherit = 'digits'\ndataset = 5\n", 'dataset is 5, an integer; expected a string, in quotes: "5"'),
-    "date for a string": (f"{BASED}dataset = 2024-01-01\n", "dataset is 2024-01-01, a date or time; expected a string"),
-    "string for a list": (f'{BASED}[zoo]\narchitectures = "B"\n', '[zoo] architectures is "B", a string; expected a list of strings'),
+    "field of another table": (
+        f"{BASED}[zoo]\nepsilon = 0.1\n",
+        "[zoo] epsilon is not a field of [zoo]; there is uap.epsilon",
+    ),
+    "field like no other": (
+        f"{BASED}[uap]\nqqq = 1\n",
+        "expected one of method, norm, epsilon, points, max_steps, batch_size, loss_cap",
+    ),
+    "nested field": (
+        f"{BASED}[zoo.training]\nepoch = 2\n",
+        "[zoo.training] epoch is not a field of [zoo.training]; did you mean epochs?",
+    ),
+    "string for an integer": (
+        f'{BASED}[zoo]\ntwins = "5"\n',
+        '[zoo] twins is "5", a string; expected an integer',
+    ),
+    "float for an integer": (
+        f"{BASED}[zoo]\ntwins = 5.0\n",
+        "[zoo] twins is 5.0, a floating-point number; expected an integer",
+    ),
+    "true for an integer": (
+        f"{BASED}[zoo]\ntwins = true\n",
+        "[zoo] twins is true, a truth value; expected an integer",
+    ),
+    "true for a number": (
+        f"{BASED}[uap]\nepsilon = true\n",
+        "[uap] epsilon is true, a truth value; expected a number",
+    ),
+    "1 for true": (
+        f"{BASED}[zoo.training]\nmirror = 1\n",
+        "[zoo.training] mirror is 1, an integer; expected true or false",
+    ),
+    "number for a string": (
+        "inherit = 'digits'\ndataset = 5\n",
+        'dataset is 5, an integer; expected a string, in quotes: "5"',
+    ),
+    "date for a string": (
+        f"{BASED}dataset = 2024-01-01\n",
+        "dataset is 2024-01-01, a date or time; expected a string",
+    ),
+    "string for a list": (
+        f'{BASED}[zoo]\narchitectures = "B"\n',
+        '[zoo] architectures is "B", a string; expected a list of strings',
+    ),
     "string for a table": (f'{BASED}zoo = "B"\n', 'zoo is "B", a string; expected a table'),
     "table for an integer": (f"{BASED}[zoo.twins]\na = 1\n", "[zoo] twins is a table; expected an integer"),
-    "number for a table of names": (f"{BASED}[zoo]\nepochs = 3\n", "epochs is 3, an integer; expected a table of names, each with an int"),
-    "pairs that are none": (f'{BASED}[zoo]\nepochs = [["A"]]\n', '[zoo] epochs[0] is [\'A\'], a list; expected a list of 2: a string'),
+    "number for a table of names": (
+        f"{BASED}[zoo]\nepochs = 3\n",
+        "epochs is 3, an integer; expected a table of names, each with an int",
+    ),
+    "pairs that are none": (
+        f'{BASED}[zoo]\nepochs = [["A"]]\n',
+        "[zoo] epochs[0] is ['A'], a list; expected a list of 2: a string",
+    ),
     "a name twice": (f'{BASED}[zoo]\nepochs = [["A", 3], ["A", 4]]\n', "expected each architecture once"),
-    "wrong item": (f"{BASED}[zoo]\nbatch_sizes = [8, 16.5]\n", "[zoo] batch_sizes[1] is 16.5, a floating-point number; expected an"),
+    "wrong item": (
+        f"{BASED}[zoo]\nbatch_sizes = [8, 16.5]\n",
+        "[zoo] batch_sizes[1] is 16.5, a floating-point number; expected an",
+    ),
     "wrong length": (f"{BASED}[encoder]\nhidden = [5]\n", "expected a list of 2 integers"),
     "wrong choice": (f'{BASED}[zoo.extraction]\nattack = "jdba"\n', '"dfme", "disguide"; did you mean jbda?'),
-    "wrong choice in a list": (f'{BASED}[zoo]\noptimisers = ["sdg"]\n', '[zoo] optimisers[0] is "sdg", a string; expected one of "sgd"'),
-    "unknown architecture": (f'{BASED}[zoo]\narchitectures = ["resnet19"]\n', '[zoo] architectures names the architecture "resnet19"'),
+    "wrong choice in a list": (
+        f'{BASED}[zoo]\noptimisers = ["sdg"]\n',
+        '[zoo] optimisers[0] is "sdg", a string; expected one of "sgd"',
+    ),
+    "unknown architecture": (
+        f'{BASED}[zoo]\narchitectures = ["resnet19"]\n',
+        '[zoo] architectures names the architecture "resnet19"',
+    ),
     "epochs of no architecture": (f"{BASED}[zoo.epochs]\nresnet8 = 3\n", "did you mean resnet"),
-    "mirrored of no architecture": (f'{BASED}[zoo]\nmirrored = ["Z"]\n', '[zoo] mirrored names the architecture "Z", which there is not'),
-    "wrong epochs": (f'{BASED}[zoo.epochs]\nA = "3"\n', '[zoo.epochs] A is "3", a string; expected an integer'),
+    "mirrored of no architecture": (
+        f'{BASED}[zoo]\nmirrored = ["Z"]\n',
+        '[zoo] mirrored names the architecture "Z", which there is not',
+    ),
+    "wrong epochs": (
+        f'{BASED}[zoo.epochs]\nA = "3"\n',
+        '[zoo.epochs] A is "3", a string; expected an integer',
+    ),
     "out of range": (f"{BASED}[zoo]\ntwins = 5000\n", "[zoo] twins is 5000; expected 0 to 999"),
-    "out of range below": (f"{BASED}[zoo.training]\nepochs = 0\n", "[zoo.training] epochs is 0; expected at least 1"),
-    "not finite": (f"{BASED}[zoo.training]\nclip_norm = inf\n", "[zoo.training] clip_norm is inf; expected a finite number"),
-    "two fields at odds": (f"{BASED}[verdict]\nfingerprints = 9\n", "[verdict] fingerprints is 9, but a suspect has only 8 ([fingerprint]"),
-    "encoder of none": (f'{BASED}[encoder]\narchitectures = ["E"]\n', "[encoder] or [paper_encoder] architectures is ('E',)"),
-    "item lacks a field": (f'{BASED}[[zoo.taken]]\nkind = "prune"\n', "[zoo.taken[0]] strength is missing; expected a number"),
-    "item out of range": (f'{BASED}[[zoo.taken]]\nkind = "prune"\nstrength = 2\n', "[zoo.taken[0]] strength is 2.0; expected a share in"),
-    "second item": (f'{BASED}[zoo]\ntaken = [{{kind="int8", strength=8}}, {{knd="prune"}}]\n', "[zoo.taken[1]] knd is not a field"),
-    "neither inherit nor dataset": ("[zoo]\ntwins = 3\n", 'expected inherit = "NAME", to change a recipe, or dataset = "NAME"'),
-    "inherit of a number": ("inherit = 5\n", "inherit is 5, an integer; expected a recipe's name, or a file's, in quotes"),
+    "out of range below": (
+        f"{BASED}[zoo.training]\nepochs = 0\n",
+        "[zoo.training] epochs is 0; expected at least 1",
+    ),
+    "not finite": (
+        f"{BASED}[zoo.training]\nclip_norm = inf\n",
+        "[zoo.training] clip_norm is inf; expected a finite number",
+    ),
+    "two fields at odds": (
+        f"{BASED}[verdict]\nfingerprints = 9\n",
+        "[verdict] fingerprints is 9, but a suspect has only 8 ([fingerprint]",
+    ),
+    "encoder of none": (
+        f'{BASED}[encoder]\narchitectures = ["E"]\n',
+        "[encoder] or [paper_encoder] architectures is ('E',)",
+    ),
+    "item lacks a field": (
+        f'{BASED}[[zoo.taken]]\nkind = "prune"\n',
+        "[zoo.taken[0]] strength is missing; expected a number",
+    ),
+    "item out of range": (
+        f'{BASED}[[zoo.taken]]\nkind = "prune"\nstrength = 2\n',
+        "[zoo.taken[0]] strength is 2.0; expected a share in",
+    ),
+    "second item": (
+        f'{BASED}[zoo]\ntaken = [{{kind="int8", strength=8}}, {{knd="prune"}}]\n',
+        "[zoo.taken[1]] knd is not a field",
+    ),
+    "neither inherit nor dataset": (
+        "[zoo]\ntwins = 3\n",
+        'expected inherit = "NAME", to change a recipe, or dataset = "NAME"',
+    ),
+    "inherit of a number": (
+        "inherit = 5\n",
+        "inherit is 5, an integer; expected a recipe's name, or a file's, in quotes",
+    ),
     "inherit of none": ('inherit = "digit"\n', "unknown recipe 'digit'; known recipes: cifar10-paper"),
-    "inherit of a missing file": ('inherit = "no.toml"\n', "no.toml does not exist; expected a recipe's TOML file, or one of cifar10"),
-    "a name of ours": (f'{BASED}name = "digits"\nseed = 5\n', 'a recipe of zooaudit\'s own that differs in seed (0 there, 5 here)'),
+    "inherit of a missing file": (
+        'inherit = "no.toml"\n',
+        "no.toml does not exist; expected a recipe's TOML file, or one of cifar10",
+    ),
+    "a name of ours": (
+        f'{BASED}name = "digits"\nseed = 5\n',
+        "a recipe of zooaudit's own that differs in seed (0 there, 5 here)",
+    ),
     "an unprintable name": (f'{BASED}name = "a\\nb"\n', "name is 'a\\nb'; expected a printable name"),
-    "no TOML": (f"{BASED}[zoo\ntwins = 3\n", "is not TOML: Expected ']' at the end of a table declaration (at line 2, column 5)"),
-    "a bare word": (f"{BASED}[zoo]\nvictim_architecture = B\n", "is not TOML: Invalid value (at line 3, column 23)"),
+    "no TOML": (
+        f"{BASED}[zoo\ntwins = 3\n",
+        "is not TOML: Expected ']' at the end of a table declaration (at line 2, column 5)",
+    ),
+    "a bare word": (
+        f"{BASED}[zoo]\nvictim_architecture = B\n",
+        "is not TOML: Invalid value (at line 3, column 23)",
+    ),
     "twice": (f"{BASED}seed = 1\nseed = 2\n", "is not TOML: Cannot overwrite a value (at line 3, column 9)"),
     "brackets": ("x = " + "[" * 100_000, "is not TOML that can be read"),
     "a date that is none": (f"{BASED}dataset = 2024-13-45\n", "is not TOML"),
     "digits without end": (f"{BASED}seed = {'9' * 10_000}\n", "is not TOML that can be read"),
     "too large": ("#" * 2**20 + "\n", "is larger than 1,048,576 bytes"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", WRONG)
@@ -279,7 +477,9 @@ def test_what_is_wrong_with_a_file_is_named(case: str, tmp_path: Path) -> None:
 
 def test_an_error_of_an_inherited_file_names_that_file(tmp_path: Path) -> None:
     written(tmp_path, f"{BASED}[zoo]\ntwin = 3\n", "base.toml")
-    with pytest.raises(ConfigError, match=r"base\.toml: \[zoo\] twin is not a field of \[zoo\]; did you mean twins\?"):
+    with pytest.raises(
+        ConfigError, match=r"base\.toml: \[zoo\] twin is not a field of \[zoo\]; did you mean twins\?"
+    ):
         read_recipe(written(tmp_path, 'inherit = "base.toml"\n'))
 
 
@@ -290,7 +490,10 @@ def test_what_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a folder"):
         recipe_of(f"{tmp_path}/")
     written(tmp_path, BASED, "there.toml")
-    for named, result in (("fmnist-quik", "did you mean fmnist-quick"), ("nowhere.toml", "nowhere.toml does not exist")):
+    for named, result in (
+        ("fmnist-quik", "did you mean fmnist-quick"),
+        ("nowhere.toml", "nowhere.toml does not exist"),
+    ):
         with pytest.raises(ConfigError, match=result):
             recipe_of(named)
 
@@ -308,15 +511,36 @@ def test_a_file_without_its_ending_is_recognised(tmp_path: Path, monkeypatch: py
 def test_settings_change_single_fields_whatever_their_type() -> None:
     made = recipe_of(
         "fmnist-quick",
-        ["zoo.suspects_per_cell=5", " uap.epsilon = 0.2 ", "zoo.training.precision=float32", 'zoo.architectures=["B"]', "zoo.epochs.A=9",
-         "zoo.training={mirror = true, shift = 2}", "zoo.training.epochs=7", "twin_test.looks=[50, 100]", "zoo.second_attack.rounds=3",
-         "dataset=my-shirts_2"],
-    )  # fmt: skip
-    assert (made.zoo.suspects_per_cell, made.uap.epsilon, made.zoo.architectures, made.dataset) == (5, 0.2, ("B",), "my-shirts_2")
+        [
+            "zoo.suspects_per_cell=5",
+            " uap.epsilon = 0.2 ",
+            "zoo.training.precision=float32",
+            'zoo.architectures=["B"]',
+            "zoo.epochs.A=9",
+            "zoo.training={mirror = true, shift = 2}",
+            "zoo.training.epochs=7",
+            "twin_test.looks=[50, 100]",
+            "zoo.second_attack.rounds=3",
+            "dataset=my-shirts_2",
+        ],
+    )
+    assert (made.zoo.suspects_per_cell, made.uap.epsilon, made.zoo.architectures, made.dataset) == (
+        5,
+        0.2,
+        ("B",),
+        "my-shirts_2",
+    )
     training = made.zoo.training
     assert (training.precision, training.mirror, training.shift, training.epochs) == ("float32", True, 2, 7)
-    assert dict(made.zoo.epochs)["A"] == 9 and dict(made.zoo.epochs)["B"] == 2 and made.twin_test.looks == (50, 100)
-    assert made.zoo.second_attack is not None and (made.zoo.second_attack.attack, made.zoo.second_attack.rounds) == ("jbda", 3)
+    assert (
+        dict(made.zoo.epochs)["A"] == 9
+        and dict(made.zoo.epochs)["B"] == 2
+        and made.twin_test.looks == (50, 100)
+    )
+    assert made.zoo.second_attack is not None and (
+        made.zoo.second_attack.attack,
+        made.zoo.second_attack.rounds,
+    ) == ("jbda", 3)
     assert recipe_of("fmnist-quick", ["zoo.second_attack=none"]).zoo.second_attack is None
 
 
@@ -326,7 +550,9 @@ def test_fields_that_only_fit_together_are_set_together() -> None:
 
 
 SET_WRONG = {
-    "zoo.suspects_per_cel=5": "--set zoo.suspects_per_cel is not a field of [zoo]; did you mean suspects_per_cell?",
+    "zoo.suspects_per_cel=5": (
+        "--set zoo.suspects_per_cel is not a field of [zoo]; did you mean suspects_per_cell?"
+    ),
     "zoo.twins=five": '--set zoo.twins is "five", a string; expected an integer',
     "zoo.twins=5.0": "--set zoo.twins is 5.0, a floating-point number; expected an integer",
     "zoo.twins=true": "--set zoo.twins is true, a truth value; expected an integer",
@@ -358,7 +584,12 @@ def test_what_is_wrong_with_a_setting_is_named(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "pair", [("zoo.twins=5", "zoo.twins=7"), ("zoo.training={epochs=3}", "zoo.training.epochs=3"), ("zoo.epochs=[]", "zoo.epochs.A=2")]
+    "pair",
+    [
+        ("zoo.twins=5", "zoo.twins=7"),
+        ("zoo.training={epochs=3}", "zoo.training.epochs=3"),
+        ("zoo.epochs=[]", "zoo.epochs.A=2"),
+    ],
 )
 def test_what_is_set_twice_is_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(ConfigError, match="is set twice; expected once"):
@@ -383,19 +614,30 @@ def test_a_changed_recipe_is_called_by_what_was_changed(tmp_path: Path) -> None:
 
 
 def test_runs_of_changed_recipes_have_names_of_their_own() -> None:
-    names = [recipe_of("digits", s).run_name for s in ([], ["seed=4"], ["seed=5"], ["zoo.twins=5"], ["name='my own: 5'"], ["name='???'"])]
+    names = [
+        recipe_of("digits", s).run_name
+        for s in ([], ["seed=4"], ["seed=5"], ["zoo.twins=5"], ["name='my own: 5'"], ["name='???'"])
+    ]
     assert names[0] == "digits" and len(set(names)) == len(names) and all(len(n) < 100 for n in names)
-    assert names[1].startswith("digits-") and names[4].startswith("my-own-5-") and names[5].startswith("recipe-")
+    assert (
+        names[1].startswith("digits-") and names[4].startswith("my-own-5-") and names[5].startswith("recipe-")
+    )
 
 
 def test_recipes_share_the_models_that_are_the_same_and_no_other() -> None:
     plain = set(ids(DIGITS))
-    assert set(ids(recipe_of("digits", ["twin_test.level=0.1", "uap.epsilon=0.2", "verdict.repeats=3"]))) == plain
+    assert (
+        set(ids(recipe_of("digits", ["twin_test.level=0.1", "uap.epsilon=0.2", "verdict.repeats=3"])))
+        == plain
+    )
     assert not plain & set(ids(recipe_of("digits", ["zoo.training.epochs=3"])))
     fewer = set(ids(recipe_of("digits", ["zoo.references=8", "zoo.twins=4"])))
     assert fewer < plain
     attacked = set(ids(recipe_of("digits", ["zoo.extraction.final_epochs=3"])))
-    assert all(("piracy" in i or "look-alike" in i or "reference" in i) for i in plain - attacked) and plain & attacked
+    assert (
+        all(("piracy" in i or "look-alike" in i or "reference" in i) for i in plain - attacked)
+        and plain & attacked
+    )
 
 
 def test_a_changed_recipe_is_read_back_from_a_kits_facts() -> None:
@@ -409,9 +651,16 @@ def test_a_changed_recipe_is_read_back_from_a_kits_facts() -> None:
 @pytest.mark.parametrize("command", ["audit", "zoo", "uap", "plan", "study", "sweep"])
 def test_every_command_takes_a_file_and_settings(command: str, tmp_path: Path) -> None:
     path = written(tmp_path, f"{BASED}[zoo]\nreferences = 3\n")
-    args = make_parser().parse_args([command, "--recipe", str(path), "--set", "zoo.twins=5", "--set", "uap.epsilon=0.2"])
+    args = make_parser().parse_args(
+        [command, "--recipe", str(path), "--set", "zoo.twins=5", "--set", "uap.epsilon=0.2"]
+    )
     made = chosen_recipe(args)
-    assert (made.name, made.zoo.references, made.zoo.twins, made.uap.epsilon) == ("mine with zoo.twins=5, uap.epsilon=0.2", 3, 5, 0.2)
+    assert (made.name, made.zoo.references, made.zoo.twins, made.uap.epsilon) == (
+        "mine with zoo.twins=5, uap.epsilon=0.2",
+        3,
+        5,
+        0.2,
+    )
 
 
 COMMANDS = {
@@ -420,16 +669,34 @@ COMMANDS = {
         ["audit", "--recipe", "digits", "--set", "seed=4", "--fallback", "digits"],
         "expected one of --set and --fallback",
     ),
-    "set and seed": (["audit", "--recipe", "digits", "--set", "seed=4", "--seed", "5"], "--seed and --set seed=... are both given"),
-    "set and twins": (["plan", "--recipe", "digits", "--set", "zoo.twins=4", "--twins", "5"], "--twins and --set zoo.twins=... are both"),
-    "victims without models": (["study", "validity", "--set", "report"], "--set report says which victims of --models"),
-    "settings with models": (["study", "validity", "--models", ".", "--set", "seed=4"], "with --models expected dev or report"),
-    "plan of unknown data": (["plan", "--recipe", "digits", "--set", "dataset=shirts"], "say where it is: --data DIR"),
+    "set and seed": (
+        ["audit", "--recipe", "digits", "--set", "seed=4", "--seed", "5"],
+        "--seed and --set seed=... are both given",
+    ),
+    "set and twins": (
+        ["plan", "--recipe", "digits", "--set", "zoo.twins=4", "--twins", "5"],
+        "--twins and --set zoo.twins=... are both",
+    ),
+    "victims without models": (
+        ["study", "validity", "--set", "report"],
+        "--set report says which victims of --models",
+    ),
+    "settings with models": (
+        ["study", "validity", "--models", ".", "--set", "seed=4"],
+        "with --models expected dev or report",
+    ),
+    "plan of unknown data": (
+        ["plan", "--recipe", "digits", "--set", "dataset=shirts"],
+        "say where it is: --data DIR",
+    ),
     "show nothing": (["recipe", "show"], "expected a recipe's name, or a file"),
     "list with a name": (["recipe", "list", "digits"], "expected no name"),
     "list with settings": (["recipe", "list", "--set", "seed=3"], "--set says nothing to recipe list"),
     "show with data": (["recipe", "show", "digits", "--data", "."], "--data says nothing to recipe show"),
-    "check with a victim": (["recipe", "check", "digits", "--victim", "x.pt2"], "--victim says nothing to recipe check"),
+    "check with a victim": (
+        ["recipe", "check", "digits", "--victim", "x.pt2"],
+        "--victim says nothing to recipe check",
+    ),
     "check of too small data": (
         ["recipe", "check", "digits", "--set", "zoo.extraction.seed_size=9000"],
         "lower seed_size or data_fraction",
@@ -458,24 +725,38 @@ def test_recipe_list_and_show(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_recipe_check_says_what_differs_and_what_it_takes(tmp_path: Path, capsys: Capture) -> None:
-    path = written(tmp_path, 'inherit = "digits"\n[zoo]\nreferences = 8\nepochs = { A = 3 }\n[zoo.training]\nepochs = 5\n')
+    path = written(
+        tmp_path,
+        'inherit = "digits"\n[zoo]\nreferences = 8\nepochs = { A = 3 }\n[zoo.training]\nepochs = 5\n',
+    )
     assert main(["recipe", "check", str(path)]) == 0
     output = capsys.readouterr().out
     for line in (
-        "recipe mine is in order", "compared with digits: 3 differences", "zoo.references                   16 -> 8",
-        "recipe mine: 46 models", "training ",
-        'zoo.epochs.A                     not there -> 3', "note: zoo.training.epochs does not change A", f"  {'twin':<13}{19:>7,}  A 19",
-    ):  # fmt: skip
+        "recipe mine is in order",
+        "compared with digits: 3 differences",
+        "zoo.references                   16 -> 8",
+        "recipe mine: 46 models",
+        "training ",
+        "zoo.epochs.A                     not there -> 3",
+        "note: zoo.training.epochs does not change A",
+        f"  {'twin':<13}{19:>7,}  A 19",
+    ):
         assert line in output, (line, output)
     other = written(tmp_path, 'inherit = "mine.toml"\ndataset = "shirts"\n', "other.toml")
     assert main(["recipe", "check", str(other), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["differences"] == [{"path": "dataset", "before": '"digits"', "after": '"shirts"'}] and found["based_on"] == "mine"
+    assert (
+        found["differences"] == [{"path": "dataset", "before": '"digits"', "after": '"shirts"'}]
+        and found["based_on"] == "mine"
+    )
     assert found["plan"] is None and found["models"]["reference"]
 
 
-def test_a_changed_recipe_takes_over_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    """Same store, same zoo, another level: a run, a kit and a report of its own; no model is trained again."""
+def test_a_changed_recipe_takes_over_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Same store, same zoo, another level: a run, a kit and a report of its own; no model
+    is trained again."""
     monkeypatch.setitem(RECIPES, "tiny", TINY)
     monkeypatch.chdir(tmp_path)
     audit = ["audit", "--recipe", "tiny", "--farm", "serial", "--store", "store", "--json"]
@@ -486,7 +767,10 @@ def test_a_changed_recipe_takes_over_nothing(tmp_path: Path, monkeypatch: pytest
     second = json.loads(capsys.readouterr().out)
     assert second["models"]["trained"] == 0 and second["run"] != first["run"] == "tiny"
     store = open_store("store")
-    assert sorted(store.ids("run")) == sorted([first["run"], second["run"]]) == sorted(store.ids("report")) and len(store.ids("kit")) == 2
+    assert (
+        sorted(store.ids("run")) == sorted([first["run"], second["run"]]) == sorted(store.ids("report"))
+        and len(store.ids("kit")) == 2
+    )
     assert (tmp_path / "reports" / "tiny" / "report.html").read_bytes() == before
     page = (tmp_path / "reports" / second["run"] / "report.html").read_text()
     assert "tiny with twin_test.level=0.1" in page and "tiny with" not in before.decode()
@@ -500,7 +784,9 @@ def test_a_changed_recipe_takes_over_nothing(tmp_path: Path, monkeypatch: pytest
     assert "recipe.twin_test.level: 0.05 there, 0.2 asked" in capsys.readouterr().err
 
 
-def test_an_edited_file_takes_over_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+def test_an_edited_file_takes_over_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     from zooaudit.storage.runs import begin_run
 
     store = open_store(str(tmp_path / "store"))
@@ -508,11 +794,15 @@ def test_an_edited_file_takes_over_nothing(tmp_path: Path, monkeypatch: pytest.M
     begin_run(store, first.run_name, first, "data", None)
     second = read_recipe(written(tmp_path, f"{BASED}[zoo]\nreferences = 8\n"))
     assert second.run_name == first.run_name == "mine"
-    with pytest.raises(ConfigError, match=r"recipe\.zoo\.references: 16 there, 8 asked\); choose another name with --run"):
+    with pytest.raises(
+        ConfigError, match=r"recipe\.zoo\.references: 16 there, 8 asked\); choose another name with --run"
+    ):
         begin_run(store, second.run_name, second, "data", None)
 
 
-def test_a_recipe_with_a_higher_floor_refuses_a_victim_that_another_took(exported: Path, digits: Dataset) -> None:
+def test_a_recipe_with_a_higher_floor_refuses_a_victim_that_another_took(
+    exported: Path, digits: Dataset
+) -> None:
     artifacts = open_store("memory:")
     own = OwnModel(exported, None, digits.image_shape, 10)
     steps.plan(TINY, digits, artifacts, own)
@@ -526,9 +816,24 @@ def test_a_recipe_with_a_higher_floor_refuses_a_victim_that_another_took(exporte
 def test_a_job_reads_a_recipe_file_from_its_working_directory(tmp_path: Path) -> None:
     written(tmp_path, to_toml(replace(TINY, name="base")), "base.toml")
     written(tmp_path, 'inherit = "base.toml"\n[zoo]\nsuspects_per_cell = 1\n')
-    command = [sys.executable, str(ROOT / "jobs" / "zoo.py"), "--recipe", "mine.toml", "--set", "zoo.other_victims=0", "--farm", "serial"]
+    command = [
+        sys.executable,
+        str(ROOT / "jobs" / "zoo.py"),
+        "--recipe",
+        "mine.toml",
+        "--set",
+        "zoo.other_victims=0",
+        "--farm",
+        "serial",
+    ]
     environment = os.environ | {"RAY_ADDRESS": "none", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([*command, "--store", "store", "--json"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--store", "store", "--json"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["trained"] == 1 + 4 + 2
     assert 'recipe="mine with zoo.other_victims=0"' in done.stderr
@@ -544,7 +849,9 @@ def test_every_field_says_what_it_means() -> None:
 
 def test_the_page_has_the_table_of_all_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["recipe_fields.py", "--check"])
-    assert runpy.run_path(str(ROOT / "scripts" / "recipe_fields.py"))["main"]() == 0, "run python scripts/recipe_fields.py"
+    assert runpy.run_path(str(ROOT / "scripts" / "recipe_fields.py"))["main"]() == 0, (
+        "run python scripts/recipe_fields.py"
+    )
     page = (ROOT / "docs" / "recipes.md").read_text()
     for _, one in walk():
         assert f"| `{one.name}` | " in page

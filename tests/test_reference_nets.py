@@ -60,9 +60,15 @@ def test_each_learns_the_digits_by_each_optimiser(name: str, optimiser: str, dig
     training = get_recipe("digits").zoo.training
     model = make(name, shape())
     fit(
-        model, digits.train.images, digits.train.labels,
-        optimiser=optimiser, batch_size=64, training=training, epochs=training.epochs, seed=0,
-    )  # fmt: skip
+        model,
+        digits.train.images,
+        digits.train.labels,
+        optimiser=optimiser,
+        batch_size=64,
+        training=training,
+        epochs=training.epochs,
+        seed=0,
+    )
     assert accuracy(model, digits.test) > 0.7
 
 

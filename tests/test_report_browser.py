@@ -1,4 +1,5 @@
-"""The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone scrolls tables only, and says so."""
+"""The report and the page of an explanation in a real browser: nothing is cut on a laptop, and a phone
+scrolls tables only, and says so."""
 
 import io
 import json
@@ -19,14 +20,18 @@ from zooaudit.reporting.report import render
 from zooaudit.zoo.spec import Role
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("undrawn")]
-CUT = "[...document.querySelectorAll('.scroll')].filter(d => d.scrollWidth > d.clientWidth).map(d => d.getAttribute('aria-labelledby'))"
+CUT = (
+    "[...document.querySelectorAll('.scroll')].filter(d => d.scrollWidth > d.clientWidth).map(d =>"
+    " d.getAttribute('aria-labelledby'))"
+)
 
 
 LOOSE = """[...document.querySelectorAll('h2, h3, h4, :has(+ .scroll)')].filter(e => e.checkVisibility()
   && getComputedStyle(e).breakAfter !== 'avoid').map(e => e.outerHTML.slice(0, 80))"""
 """Headings, and what stands before a table, that a page may end with."""
 CLIPPED = (
-    "[...document.querySelectorAll('.scroll')].filter(d => getComputedStyle(d).overflow !== 'visible' || d.clientHeight < d.scrollHeight)"
+    "[...document.querySelectorAll('.scroll')].filter(d => getComputedStyle(d).overflow !== 'visible' ||"
+    " d.clientHeight < d.scrollHeight)"
 )
 
 
@@ -50,13 +55,16 @@ def check(browser: Browser, html: str) -> None:
 
 
 def check_hints(page: Page, along: str) -> None:
-    """Each box that hides a part of its table, to the right or below, has a shadow there until one has scrolled to it."""
+    """Each box that hides a part of its table, to the right or below, has a shadow there
+    until one has scrolled to it."""
     boxes = page.locator(".scroll")
     for i in range(boxes.count()):
         box = boxes.nth(i)
         if box.evaluate(f"e => e.scroll{along} - e.client{along}") > 1:
             before = edge(box.screenshot(), along)
-            box.evaluate("e => e.scrollTo(%s)" % ("e.scrollWidth, 0" if along == "Width" else "0, e.scrollHeight"))
+            box.evaluate(
+                "e => e.scrollTo(%s)" % ("e.scrollWidth, 0" if along == "Width" else "0, e.scrollHeight")
+            )
             assert edge(box.screenshot(), along) - before > 20, box.get_attribute("aria-labelledby")
 
 
@@ -106,4 +114,9 @@ def test_nor_is_the_page_of_an_explanation(
     html = (tmp_path / "why.html").read_text()
     check(browser, html)
     page = seen(browser, html, 1280)
-    assert page.evaluate("(e => e.scrollHeight - e.clientHeight)(document.querySelector('[aria-labelledby=candidates]'))") <= 1
+    assert (
+        page.evaluate(
+            "(e => e.scrollHeight - e.clientHeight)(document.querySelector('[aria-labelledby=candidates]'))"
+        )
+        <= 1
+    )

@@ -36,7 +36,13 @@ def specs(digits: Dataset) -> list[ModelSpec]:
     pruned = replace(trained, role=Role.PIRACY, modification=ModifyConfig("prune", 0.5), seed=2)
     extracted = replace(trained, role=Role.PIRACY, extraction=ATTACK, seed=3)
     innocents = [replace(trained, seed=s) for s in (4, 5)]
-    return [tuned, pruned, extracted, *innocents, replace(trained, role=Role.LOOK_ALIKE, extraction=ATTACK, seed=6)]
+    return [
+        tuned,
+        pruned,
+        extracted,
+        *innocents,
+        replace(trained, role=Role.LOOK_ALIKE, extraction=ATTACK, seed=6),
+    ]
 
 
 def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module] | None = None) -> Any:
@@ -47,7 +53,9 @@ def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module
         return test.examine(TorchBlackBox(model, 4))
 
     suspects = [SimpleNamespace(spec=s, examined=examined(m)) for s, m in zip(specs, models, strict=True)]
-    return SimpleNamespace(suspects=suspects, itself=examined(peer(0)), kit=SimpleNamespace(twin_test=test), recipe=FMNIST_QUICK)
+    return SimpleNamespace(
+        suspects=suspects, itself=examined(peer(0)), kit=SimpleNamespace(twin_test=test), recipe=FMNIST_QUICK
+    )
 
 
 def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
@@ -77,7 +85,9 @@ def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
         ("adversarial", 2, "adversarial, 2 iterations"),
     ],
 )
-def test_a_modification_is_said_with_its_strength(kind: Any, strength: float, expected: str, specs: list[ModelSpec]) -> None:
+def test_a_modification_is_said_with_its_strength(
+    kind: Any, strength: float, expected: str, specs: list[ModelSpec]
+) -> None:
     assert way(replace(specs[0], modification=ModifyConfig(kind, strength))) == expected
 
 
@@ -89,7 +99,14 @@ def test_nobody_is_known_nothing_of(specs: list[ModelSpec]) -> None:
 
 
 def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None:
-    models = [near(0, 1), near(0, 2), peer(2000), near(0, 3), peer(2001), peer(2002)]  # the first innocent is a thief's
+    models = [
+        near(0, 1),
+        near(0, 2),
+        peer(2000),
+        near(0, 3),
+        peer(2001),
+        peer(2002),
+    ]  # the first innocent is a thief's
     rows = decisions.call_rows(audited(specs, make_twin_test(), models))
     assert [r.outcome for r in rows[:2]] == [Outcome.ACCUSED, Outcome.MISSED]
     assert rows[0].suspect.spec is specs[3] and rows[1].suspect.spec is specs[2]
@@ -110,7 +127,13 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
             ahead = sum(t >= row.strip.victim for t in row.strip.twins) + 1
             assert ahead == verdict.rank  # all are placed by the same look here
             assert f"rank {verdict.rank} of 20" in row.strip.alt
-    everywhere = [x for rows in found.families.values() for r in rows if r.strip for x in (r.strip.victim, *r.strip.twins)]
+    everywhere = [
+        x
+        for rows in found.families.values()
+        for r in rows
+        if r.strip
+        for x in (r.strip.victim, *r.strip.twins)
+    ]
     assert min(everywhere) >= 4 and max(everywhere) <= 96
 
 
@@ -124,7 +147,11 @@ def test_suspects_are_drawn_though_nothing_can_be_told_of_the_victim_itself(spec
 def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decisions, "MOST_STRIPS", 2)
     found = decisions.picture(audited(specs, make_twin_test()))
-    assert (len(found.families[Role.PIRACY]), found.hidden[Role.PIRACY], found.hidden[Role.HOMOLOGOUS]) == (2, 1, 0)
+    assert (len(found.families[Role.PIRACY]), found.hidden[Role.PIRACY], found.hidden[Role.HOMOLOGOUS]) == (
+        2,
+        1,
+        0,
+    )
     assert found.families[Role.PIRACY][0].outcome is Outcome.MISSED
 
 
@@ -181,7 +208,14 @@ def test_cautions_of_every_verdict_are_said_once(specs: list[ModelSpec]) -> None
     for i, s in enumerate([*audit.suspects, audit]):
         name = "itself" if s is audit else "examined"
         found = getattr(s, name)
-        setattr(s, name, replace(found, verdict=replace(found.verdict, cautions=("of the kit", *(["its own"] if i == 0 else [])))))
+        setattr(
+            s,
+            name,
+            replace(
+                found,
+                verdict=replace(found.verdict, cautions=("of the kit", *(["its own"] if i == 0 else []))),
+            ),
+        )
     assert decisions.shared_cautions(audit) == ("of the kit",)
     assert sorted(r.cautions for r in decisions.call_rows(audit)) == [()] * 5 + [("its own",)]
 
@@ -198,7 +232,9 @@ def test_a_family_alone_keeps_its_questions_in_order() -> None:
     assert alone.families == (LOG,) * len(rows)
     assert alone.looks == tuple(sum(i < look for i in rows) for look in test.looks)
     assert only(test, NATURAL).control_questions == CHECKS
-    with pytest.raises(ConfigError, match="no question is of the family 'foreign'; expected one of natural, log"):
+    with pytest.raises(
+        ConfigError, match="no question is of the family 'foreign'; expected one of natural, log"
+    ):
         only(test, FOREIGN)
 
 
@@ -226,7 +262,15 @@ def test_places_keep_order_and_ticks_are_whole() -> None:
     scale = Scale.over([-2.3, 4.1, 0.5])
     assert scale.at(-2.3) == 4 and scale.at(4.1) == 96
     assert scale.at(0.9) == pytest.approx(50)
-    assert [label for _, label in scale.ticks] == ["\N{MINUS SIGN}2", "\N{MINUS SIGN}1", "0", "1", "2", "3", "4"]
+    assert [label for _, label in scale.ticks] == [
+        "\N{MINUS SIGN}2",
+        "\N{MINUS SIGN}1",
+        "0",
+        "1",
+        "2",
+        "3",
+        "4",
+    ]
     assert len(Scale.over(np.linspace(-500, 700, 9)).ticks) <= 8
 
 
@@ -238,15 +282,24 @@ def test_numbers_that_are_all_alike_lie_in_the_middle() -> None:
 def test_a_kit_that_finds_thieves_and_spares_innocents_is_not_cleared(specs: list[ModelSpec]) -> None:
     found = finding(audited(specs, make_twin_test()))
     assert found.found == "The twin test called 2 of 3 stolen models stolen, and 0 of 3 innocent ones."
-    assert found.level == "Its level is 0.05: a model made without yours is called stolen in at most 1 of 20 cases."
+    assert (
+        found.level
+        == "Its level is 0.05: a model made without yours is called stolen in at most 1 of 20 cases."
+    )
     assert (found.fit, found.why, found.trial) == ("nothing off", (), "")
     assert found.text == f"{found.found} {found.level} The checks of this kit found nothing off."
 
 
 MADE_BY = {
     "digits": (DIGITS, "Made by the trial recipe digits: accuse nobody by it."),
-    "changed": (replace(DIGITS, name="digits with seed=3"), "Made by the trial recipe digits with seed=3: accuse nobody by it."),
-    "inherited": (replace(DIGITS, name="mine"), "Made by the recipe mine on the trial data digits: accuse nobody by it."),
+    "changed": (
+        replace(DIGITS, name="digits with seed=3"),
+        "Made by the trial recipe digits with seed=3: accuse nobody by it.",
+    ),
+    "inherited": (
+        replace(DIGITS, name="mine"),
+        "Made by the recipe mine on the trial data digits: accuse nobody by it.",
+    ),
     "another": (FMNIST_QUICK, ""),
 }
 
@@ -266,8 +319,14 @@ def test_what_a_strangers_kit_says_of_its_recipe_may_be_anything(recipe: Any) ->
 
 
 UNFIT = {
-    "accuses nobody": (lambda a: vars(a.kit).update(twin_test=replace(a.kit.twin_test, level=0.01)), "it accuses nobody (19 twins allow"),
-    "is blind": (lambda a: vars(a).update(itself=a.suspects[-1].examined), "it does not recognise the victim itself"),
+    "accuses nobody": (
+        lambda a: vars(a.kit).update(twin_test=replace(a.kit.twin_test, level=0.01)),
+        "it accuses nobody (19 twins allow",
+    ),
+    "is blind": (
+        lambda a: vars(a).update(itself=a.suspects[-1].examined),
+        "it does not recognise the victim itself",
+    ),
     "finds none": (lambda a: vars(a).update(suspects=a.suspects[2:]), "it found none of the stolen models"),
 }
 
@@ -286,10 +345,16 @@ def test_a_weak_level_false_accusations_and_doubts_ask_for_care(specs: list[Mode
     test = make_twin_test()
     lax = finding(audited(specs, replace(test, level=0.2)))
     assert lax.fit == "with care" and lax.why == ("“stolen” is weak evidence at a level of 1 of 5",)
-    wrong = finding(audited(specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)]))
-    assert wrong.fit == "with care" and wrong.why == ("it called 2 of 3 innocent models stolen, more than its level allows",)
+    wrong = finding(
+        audited(specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)])
+    )
+    assert wrong.fit == "with care" and wrong.why == (
+        "it called 2 of 3 innocent models stolen, more than its level allows",
+    )
     doubtful = audited(specs, test)
-    doubtful.itself = replace(doubtful.itself, verdict=replace(doubtful.itself.verdict, cautions=("accuracy: high",)))
+    doubtful.itself = replace(
+        doubtful.itself, verdict=replace(doubtful.itself.verdict, cautions=("accuracy: high",))
+    )
     assert finding(doubtful).why == ("checks of the victim raise a doubt (see the checks below)",)
     alone = audited(specs, test)
     alone.suspects = alone.suspects[:3]

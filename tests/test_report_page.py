@@ -36,7 +36,8 @@ from zooaudit.zoo.spec import Role
 
 pytestmark = pytest.mark.usefixtures("placed_once")
 
-# --- the page says what must be said -------------------------------------------------------------------------------------------
+# --- the page says what must be said
+# -------------------------------------------------------------------------------------------
 
 
 def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
@@ -49,7 +50,9 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
         assert ("stolen" if suspect.spec.role.stolen else "innocent") in row[2]
         assert row[3] == verdict.decision
         assert row[4] == f"{verdict.similarity:.4f}"
-        assert words(row[6]).startswith(f"{verdict.reference_above} of {verdict.reference_models} score as high, so no p below")
+        assert words(row[6]).startswith(
+            f"{verdict.reference_above} of {verdict.reference_models} score as high, so no p below"
+        )
         assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
 
 
@@ -69,27 +72,55 @@ def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> No
 
 def test_it_begins_with_what_was_found_the_level_and_whether_the_kit_is_fit(audit: Audit, page: Page) -> None:
     found, text = finding(audit), words(page.text)
-    assert "nothing off. Made by the trial recipe digits: accuse nobody by it." in found.text and "fit for use" not in text
+    assert (
+        "nothing off. Made by the trial recipe digits: accuse nobody by it." in found.text
+        and "fit for use" not in text
+    )
     assert not page.all("strong")[0].get("class"), "no clearance in green"
-    assert text.index(found.text) < text.index("Recipe digits") and summarise(audit, "r", FACTS, "p")["finding"]["text"] == found.text
+    assert (
+        text.index(found.text) < text.index("Recipe digits")
+        and summarise(audit, "r", FACTS, "p")["finding"]["text"] == found.text
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
 def test_no_folder_of_this_machine_is_in_a_report(audit: Audit) -> None:
-    command = "zooaudit audit --store /home/me/models/store --data '/home/me/my data/set' --victim=../v.safetensors --out s3://b/p"
-    recipe = replace(audit.recipe, zoo=replace(audit.recipe.zoo, start=Start("timm:lite0=/home/me/lite0.safetensors", "0" * 64)))
-    test = replace(audit.kit.twin_test, procedure="by the owner's own command: python /home/me/train.py --seed {seed}")
-    result = replace(audit, recipe=recipe, dataset=replace(audit.dataset, source="/home/me/data"), kit=replace(audit.kit, twin_test=test))
+    command = (
+        "zooaudit audit --store /home/me/models/store --data '/home/me/my data/set' --victim=../v.safetensors"
+        " --out s3://b/p"
+    )
+    recipe = replace(
+        audit.recipe,
+        zoo=replace(audit.recipe.zoo, start=Start("timm:lite0=/home/me/lite0.safetensors", "0" * 64)),
+    )
+    test = replace(
+        audit.kit.twin_test, procedure="by the owner's own command: python /home/me/train.py --seed {seed}"
+    )
+    result = replace(
+        audit,
+        recipe=recipe,
+        dataset=replace(audit.dataset, source="/home/me/data"),
+        kit=replace(audit.kit, twin_test=test),
+    )
     id_ = audit.suspects[0].spec.id
-    text = Page(render(with_failure(result, id_, "OSError: /home/me/x.py: no"), "r", replace(FACTS, command=command))).text
+    text = Page(
+        render(with_failure(result, id_, "OSError: /home/me/x.py: no"), "r", replace(FACTS, command=command))
+    ).text
     assert "/home" not in text and "my data" not in text and ".." not in text
     assert "zooaudit audit --store store --data set --victim=v.safetensors --out s3://b/p" in text
-    assert "python train.py --seed {seed}" in text and "timm:lite0=lite0.safetensors" in text and "OSError: x.py: no" in text
+    assert (
+        "python train.py --seed {seed}" in text
+        and "timm:lite0=lite0.safetensors" in text
+        and "OSError: x.py: no" in text
+    )
     assert re.search(r"10 classes; data\b", text)
 
 
 def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undrawn: None) -> None:
-    assert "a model made without yours is called stolen in at most 1 of 20 cases." in words(page.text) and "weak" not in page.text
+    assert (
+        "a model made without yours is called stolen in at most 1 of 20 cases." in words(page.text)
+        and "weak" not in page.text
+    )
     lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
     found = Page(render(lax, "run", FACTS))
     assert "is called stolen in at most 1 of 5 cases: that is weak evidence" in words(found.text)
@@ -102,13 +133,20 @@ def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undra
 
 def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, page: Page) -> None:
     test, text = audit.kit.twin_test, words(page.text)
-    assert text.index("The twin test", text.index("Glossary")) < text.index("The paper's test", text.index("Glossary"))
+    assert text.index("The twin test", text.index("Glossary")) < text.index(
+        "The paper's test", text.index("Glossary")
+    )
     assert wording.promise(audit.itself.verdict) in text
-    assert f"{test.budget} at most: {test.families.count('natural')} natural, {test.families.count('foreign')} foreign" in text
+    assert (
+        f"{test.budget} at most: {test.families.count('natural')} natural, {test.families.count('foreign')}"
+        " foreign" in text
+    )
     assert f"looked at after {', '.join(map(str, test.looks))} of them" in text
     assert test.procedure in text and "This kit accuses nobody" not in text
     checks = page.tables["checks-table"][1:]
-    assert [row[0] for row in checks] == [row["check"] for row in wording.checked(test.exchangeability, test.hub())]
+    assert [row[0] for row in checks] == [
+        row["check"] for row in wording.checked(test.exchangeability, test.hub())
+    ]
     for row, check in zip(checks, test.exchangeability, strict=False):
         assert row[4] == check.line.removeprefix(f"{check.name}: ")
 
@@ -129,7 +167,9 @@ def test_a_kit_that_accuses_nobody_says_so_first_and_what_to_do(twins: int, audi
     text = words(Page(render(with_twins(audit, twins), "r", FACTS)).text)
     box = text.index("This kit accuses nobody:")
     assert box < text.index("Stolen models called stolen")
-    assert ("audit again with --train" if twins == 0 else "add some by 'zooaudit kit add-twins'") in text[box:]
+    assert ("audit again with --train" if twins == 0 else "add some by 'zooaudit kit add-twins'") in text[
+        box:
+    ]
     assert "Nothing to draw:" in text
     assert "0 of" in text and "cannot tell" in text
 
@@ -137,9 +177,14 @@ def test_a_kit_that_accuses_nobody_says_so_first_and_what_to_do(twins: int, audi
 @pytest.mark.usefixtures("undrawn")
 def test_a_kit_that_misses_the_victim_itself_says_so_first(audit: Audit) -> None:
     statistics = tuple(float(-i) for i in range(audit.kit.twin_test.twins + 1))
-    missed = replace(audit.itself, verdict=replace(audit.itself.verdict, decision=Decision.NOT_SHOWN, rank=4, statistics=statistics))
+    missed = replace(
+        audit.itself,
+        verdict=replace(audit.itself.verdict, decision=Decision.NOT_SHOWN, rank=4, statistics=statistics),
+    )
     text = words(Page(render(replace(audit, itself=missed), "r", FACTS)).text)
-    assert text.index("The victim itself, asked like a suspect, is called not shown:") < text.index("Stolen models called stolen")
+    assert text.index("The victim itself, asked like a suspect, is called not shown:") < text.index(
+        "Stolen models called stolen"
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -160,14 +205,24 @@ def test_the_glossary_has_the_terms_of_the_test_and_none_that_are_gone(page: Pag
 
 @pytest.mark.usefixtures("undrawn")
 def test_wrong_verdicts_come_first_and_are_marked(audit: Audit) -> None:
-    mixed = with_verdicts(audit, lambda s: PaperDecision.PIRACY if s.spec.role is not Role.PIRACY else PaperDecision.INCONCLUSIVE)
+    mixed = with_verdicts(
+        audit,
+        lambda s: PaperDecision.PIRACY if s.spec.role is not Role.PIRACY else PaperDecision.INCONCLUSIVE,
+    )
     first = mixed.suspects[-1]
     mixed = replace(
-        mixed, suspects=[replace(first, verdict=replace(first.verdict, decision=PaperDecision.INCONCLUSIVE)), *mixed.suspects[:-1]]
+        mixed,
+        suspects=[
+            replace(first, verdict=replace(first.verdict, decision=PaperDecision.INCONCLUSIVE)),
+            *mixed.suspects[:-1],
+        ],
     )
     rows = findings.verdict_rows(mixed)
     assert [r.outcome.wrong for r in rows] == [True] * (len(rows) - 1) + [False]
-    worst = [Role.LOOK_ALIKE, Role.HOMOLOGOUS]  # one look-alike is spared; the worst mistakes come before the missed ones
+    worst = [
+        Role.LOOK_ALIKE,
+        Role.HOMOLOGOUS,
+    ]  # one look-alike is spared; the worst mistakes come before the missed ones
     assert [r.suspect.spec.role for r in rows[:2]] == worst
     shown = Page(render(mixed, "r", FACTS)).all("tr")
     assert sum(a.get("class") == "wrong" and "data-role" in a for a in shown) == len(rows) - 1
@@ -204,7 +259,9 @@ def test_without_look_alikes_the_page_says_what_it_cannot_say(audit: Audit) -> N
 
 
 def test_without_piracy_suspects_there_is_no_curve(audit: Audit) -> None:
-    assert "Not available: no piracy suspect learnt" in words(Page(render(without(audit, Role.PIRACY), "r", FACTS)).text)
+    assert "Not available: no piracy suspect learnt" in words(
+        Page(render(without(audit, Role.PIRACY), "r", FACTS)).text
+    )
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -213,7 +270,10 @@ def test_a_failed_model_is_listed_with_its_reason_and_left_out(audit: Audit, tmp
     failed = with_failure(audit, id_, "recovery rate 0.123 is under the floor <0.7>")
     shown = Page(write_report(failed, "r", FACTS, tmp_path).read_text())
     text = words(shown.text)
-    assert f"1 of {len(audit.zoo.plan.specs)} models did not learn their task and are in no statistic above: 1 piracy" in text
+    assert (
+        f"1 of {len(audit.zoo.plan.specs)} models did not learn their task and are in no statistic above: 1"
+        " piracy" in text
+    )
     assert "recovery rate 0.123 is under the floor <0.7>" in text
     assert id_ in text
     assert all(id_ not in row[1] for row in shown.verdicts)
@@ -248,21 +308,33 @@ def test_paper_numbers_only_beside_the_papers_data(audit: Audit) -> None:
 def test_mean_accuracies_leave_failed_models_out(audit: Audit) -> None:
     id_ = audit.zoo.plan.of(Role.PIRACY)[-1].id
     specs = [s for s in audit.zoo.plan.of(Role.PIRACY) if s.architecture == "C" and s.id != id_]
-    (row,) = [r for r in findings.accuracy_rows(with_failure(audit, id_, "no")) if (r.architecture, r.role) == ("C", Role.PIRACY)]
+    (row,) = [
+        r
+        for r in findings.accuracy_rows(with_failure(audit, id_, "no"))
+        if (r.architecture, r.role) == ("C", Role.PIRACY)
+    ]
     assert row.models == len(specs)
     assert row.mean == pytest.approx(sum(audit.zoo.records[s.id].accuracy for s in specs) / len(specs))
 
 
 def test_settings_and_digests_are_all_there(audit: Audit, page: Page) -> None:
     text = words(page.text)
-    for expected in (audit.dataset.digest, audit.recipe.digest, audit.zoo.plan.victim, audit.kit_id, FACTS.command, FACTS.hardware):
+    for expected in (
+        audit.dataset.digest,
+        audit.recipe.digest,
+        audit.zoo.plan.victim,
+        audit.kit_id,
+        FACTS.command,
+        FACTS.hardware,
+    ):
         assert expected in text
     names = [f"{section}.{name}" for section, values in findings.settings(audit.recipe) for name, _ in values]
     assert len(names) == len(set(names))
     assert {"recipe.seed", "zoo.extraction.seed_size", "uap.epsilon", "verdict.level"} <= set(names)
 
 
-# --- the page as a file --------------------------------------------------------------------------------------------------------
+# --- the page as a file
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_page_asks_the_network_for_nothing(html: str, page: Page) -> None:
@@ -271,7 +343,9 @@ def test_page_asks_the_network_for_nothing(html: str, page: Page) -> None:
     assert all((a["href"] or "").startswith("#") for a in page.all("a"))
     assert not page.all("link")
     assert all("src" not in a for a in page.all("script"))
-    (policy,) = [a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    (policy,) = [
+        a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policy.startswith("default-src 'none'")
 
 

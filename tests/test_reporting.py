@@ -28,11 +28,17 @@ from zooaudit.zoo.spec import Role
 
 pytestmark = pytest.mark.usefixtures("placed_once")
 
-# --- files ---------------------------------------------------------------------------------------------------------------------
+# --- files
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_four_whole_files_and_nothing_else(folder: Path) -> None:
-    assert sorted(p.name for p in folder.iterdir()) == ["audit.json", "models.parquet", "report.html", "scores.parquet"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "audit.json",
+        "models.parquet",
+        "report.html",
+        "scores.parquet",
+    ]
     assert (folder / "report.html").stat().st_size < 3_000_000
 
 
@@ -40,7 +46,9 @@ def test_failed_write_keeps_the_old_report_and_leaves_nothing_partial(
     audit: Audit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "audit.json").write_text("old")
-    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        Path, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(StoreError, match=f"{re.escape(str(tmp_path))} cannot be written: No space left"):
         write_report(audit, "a-run", FACTS, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["audit.json"]
@@ -53,7 +61,8 @@ def test_report_folder_that_is_a_file_is_an_error_of_ours(audit: Audit, tmp_path
         write_report(audit, "a-run", FACTS, tmp_path / "out")
 
 
-# --- the numbers ---------------------------------------------------------------------------------------------------------------
+# --- the numbers
+# ----------------------------------------------------------------------------------------------------
 
 
 TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
@@ -61,28 +70,53 @@ TWIN_TEST = ("level", "twin_test", "finding", "called_stolen", "victim_itself")
 
 def test_summary_is_exactly_what_was_promised(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
-    assert list(summary) == ["run", "kit", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc", *TWIN_TEST, "verdicts", "report"]
+    assert list(summary) == [
+        "run",
+        "kit",
+        "seconds",
+        "peak_rss_bytes",
+        "models",
+        "victim",
+        "uap",
+        "auc",
+        *TWIN_TEST,
+        "verdicts",
+        "report",
+    ]
     assert (summary["run"], summary["seconds"], summary["peak_rss_bytes"], summary["report"]) == (
         "a-run",
         12.346,
         3 * 2**29,
         "x/report.html",
     )
-    assert summary["models"] == {"trained": 0, "reused": len(audit.zoo.plan.specs), "failed": len(audit.zoo.failed)}
+    assert summary["models"] == {
+        "trained": 0,
+        "reused": len(audit.zoo.plan.specs),
+        "failed": len(audit.zoo.failed),
+    }
     assert summary["victim"] == {"accuracy": audit.zoo.records[audit.zoo.plan.victim].accuracy}
     assert summary["uap"] == {"epsilon": 0.35, "norm": "linf", "fooling_rate": audit.uap.fooling_rate}
-    keys = "model role architecture optimiser attack modification way truth decision similarity p_value twins reference_models"
+    keys = (
+        "model role architecture optimiser attack modification way truth decision similarity p_value twins"
+        " reference_models"
+    )
     keys += " reference_above reason"
     assert {tuple(v) for v in summary["verdicts"]} == {tuple(keys.split())}
     truths = {(v["role"], v["truth"], v["attack"]) for v in summary["verdicts"]}
-    expected = {("piracy", "stolen", "cloudleak"), ("homologous", "innocent", None), ("look-alike", "innocent", "cloudleak")}
+    expected = {
+        ("piracy", "stolen", "cloudleak"),
+        ("homologous", "innocent", None),
+        ("look-alike", "innocent", "cloudleak"),
+    }
     assert truths == expected
 
 
 def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
     summary = summarise(audit, "a-run", FACTS, "x/report.html")
     test = audit.kit.twin_test
-    assert [v["twins"] for v in summary["verdicts"]] == [wording.facts(s.examined.verdict) for s in audit.suspects]
+    assert [v["twins"] for v in summary["verdicts"]] == [
+        wording.facts(s.examined.verdict) for s in audit.suspects
+    ]
     assert summary["victim_itself"] == wording.facts(audit.itself.verdict)
     data = summary["twin_test"]
     assert (data["twins"], data["looks"], data["accuses_nobody"]) == (test.twins, list(test.looks), None)
@@ -130,8 +164,15 @@ def test_models_table_has_every_model_with_its_history(audit: Audit, folder: Pat
     assert list(rows) == [s.id for s in audit.zoo.plan.specs]
     for spec in audit.zoo.plan.specs:
         row, record = rows[spec.id], audit.zoo.records[spec.id]
-        assert (row["parent"], row["attack"]) == (spec.parent, spec.extraction.attack if spec.extraction else None)
-        assert (row["status"], row["recovery_rate"], row["queries"]) == (record.status, record.recovery_rate, record.queries)
+        assert (row["parent"], row["attack"]) == (
+            spec.parent,
+            spec.extraction.attack if spec.extraction else None,
+        )
+        assert (row["status"], row["recovery_rate"], row["queries"]) == (
+            record.status,
+            record.recovery_rate,
+            record.queries,
+        )
 
 
 def test_numbers_that_json_cannot_say_become_null(audit: Audit) -> None:
@@ -143,7 +184,8 @@ def test_numbers_that_json_cannot_say_become_null(audit: Audit) -> None:
         to_json({"x": math.nan})
 
 
-# --- pictures ------------------------------------------------------------------------------------------------------------------
+# --- pictures
+# ----------------------------------------------------------------------------------------------------
 
 
 def decode(uri: str) -> Image.Image:
@@ -156,7 +198,11 @@ def test_examples_are_changed_datapoints_of_different_classes(audit: Audit) -> N
     assert all(e.before.label != e.after.label for e in shown)
     first = shown[0]
     rows = audit.kit.victim_answers.flatten(0, 1)
-    row = next(i for i, a in enumerate(rows) if a[0].argmax() == int(first.before.label) and a[1].argmax() != a[0].argmax())
+    row = next(
+        i
+        for i, a in enumerate(rows)
+        if a[0].argmax() == int(first.before.label) and a[1].argmax() != a[0].argmax()
+    )
     assert first.after.confidence == pytest.approx(float(rows[row, 1].max()))
     assert np.array_equal(np.asarray(decode(first.clean)), audit.kit.points.flatten(0, 1)[row, 0].numpy())
 
@@ -229,9 +275,13 @@ def test_the_papers_own_encoder_is_reported_beside(audit: Audit, html: str) -> N
     paper = audit.by_paper
     assert paper.kit.encoder_config == EncoderConfig("paper")
     assert [s.spec for s in paper.suspects] == [s.spec for s in audit.suspects]
-    assert found["paper"]["auc"] == {"homologous": paper.auc(Role.HOMOLOGOUS), "look_alike": paper.auc(Role.LOOK_ALIKE)}
+    assert found["paper"]["auc"] == {
+        "homologous": paper.auc(Role.HOMOLOGOUS),
+        "look_alike": paper.auc(Role.LOOK_ALIKE),
+    }
     assert found["paper"]["called_piracy"] == {
-        str(r): [paper.accused(r), len(paper.scores(r))] for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+        str(r): [paper.accused(r), len(paper.scores(r))]
+        for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     }
     alone = detailed(replace(audit, by_paper=None), "a-run", FACTS, "x/report.html")
     assert alone["paper"] is None

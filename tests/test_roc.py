@@ -1,4 +1,5 @@
-"""How well scores tell thieves from innocents: against scikit-learn, at the edges, and how far it would vary with other models."""
+"""How well scores tell thieves from innocents: against scikit-learn, at the edges, and how
+far it would vary with other models."""
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from zooaudit.errors import ModelError
 from zooaudit.studies.roc import FPRS, Measured, Scored, measured
 
 
-def of(stolen: list[float], innocent: list[float], draws: int = 0, models: list[str] | None = None) -> Measured:
+def of(
+    stolen: list[float], innocent: list[float], draws: int = 0, models: list[str] | None = None
+) -> Measured:
     scores, truth = np.array([*stolen, *innocent]), np.array([True] * len(stolen) + [False] * len(innocent))
     found = measured(Scored(scores, truth, models or [str(i) for i in range(len(scores))]), draws)
     assert found is not None
@@ -62,7 +65,9 @@ def test_intervals_hold_the_value_and_narrow_with_more_models() -> None:
         assert found.auc.low < found.auc.value < found.auc.high
     assert narrow.auc.high - narrow.auc.low < 0.1 < wide.auc.high - wide.auc.low
     z = (narrow.auc.high - narrow.auc.low) / 3.92
-    assert z == pytest.approx(0.0152, rel=0.3), "Hanley and McNeil's standard error of an AUC of .76 with 400 on each side"
+    assert z == pytest.approx(0.0152, rel=0.3), (
+        "Hanley and McNeil's standard error of an AUC of .76 with 400 on each side"
+    )
 
 
 def test_a_model_in_many_pairs_counts_as_one() -> None:

@@ -33,7 +33,10 @@ def store(bucket: str) -> S3Store:
 
 
 def test_more_than_a_thousand_keys_are_all_listed(store: S3Store) -> None:
-    threads = [threading.Thread(target=lambda n=n: [store.create(f"k/{i:04}", b"") for i in range(n, 1050, 8)]) for n in range(8)]
+    threads = [
+        threading.Thread(target=lambda n=n: [store.create(f"k/{i:04}", b"") for i in range(n, 1050, 8)])
+        for n in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -41,7 +44,9 @@ def test_more_than_a_thousand_keys_are_all_listed(store: S3Store) -> None:
     assert list(store.keys("k/")) == [f"k/{i:04}" for i in range(1050)]
 
 
-def test_large_content_goes_in_parts_and_is_created_once(store: S3Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_content_goes_in_parts_and_is_created_once(
+    store: S3Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(s3, "PART_BYTES", 5 * 2**20)
     content = bytes(range(256)) * (12 * 2**12)  # 12 MiB: three parts
     assert store.create("large.bin", content)
@@ -79,14 +84,19 @@ def test_what_is_no_location_is_refused(url: str) -> None:
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "AWS_ENDPOINT_URL_S3"),
     ],
 )
-def test_wrong_settings_are_named(change: dict[str, str], says: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_settings_are_named(
+    change: dict[str, str], says: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "1")
     for name, value in change.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(StoreError, match=says) as caught:
         open_store(bucket)
     assert "\n" not in str(caught.value)
-    assert all(secret not in str(caught.value) for secret in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"]))
+    assert all(
+        secret not in str(caught.value)
+        for secret in (os.environ["AWS_SECRET_ACCESS_KEY"], os.environ["AWS_ACCESS_KEY_ID"])
+    )
 
 
 def test_a_bucket_that_is_not_there_is_named(bucket: str) -> None:
@@ -103,33 +113,52 @@ def test_no_credentials_at_all(bucket: str, monkeypatch: pytest.MonkeyPatch, tmp
         open_store(bucket)
 
 
-def test_read_only_credentials_are_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_credentials_are_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = Seaweed(tmp_path / "weed")
     config = json.loads((tmp_path / "weed" / "s3.json").read_text())
-    reader = {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "reads"}], "actions": ["Read", "List"]}
+    reader = {
+        "name": "reader",
+        "credentials": [{"accessKey": "reader", "secretKey": "reads"}],
+        "actions": ["Read", "List"],
+    }
     config["identities"].append(reader)
     (tmp_path / "weed" / "s3.json").write_text(json.dumps(config))
     server.start()
     try:
         make_bucket(server, "zoo")
-        for name, value in (server.environment | {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "reads"}).items():
+        for name, value in (
+            server.environment | {"AWS_ACCESS_KEY_ID": "reader", "AWS_SECRET_ACCESS_KEY": "reads"}
+        ).items():
             monkeypatch.setenv(name, value)
-        with pytest.raises(StoreError, match=r"cannot write .*AccessDenied; these credentials may not do that; allow s3:GetObject"):
+        with pytest.raises(
+            StoreError,
+            match=r"cannot write .*AccessDenied; these credentials may not do that; allow s3:GetObject",
+        ):
             open_store("s3://zoo/x")
     finally:
         server.kill()
 
 
-def test_plain_http_to_another_host_is_refused_unless_allowed(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plain_http_to_another_host_is_refused_unless_allowed(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://s3.example.org")
-    with pytest.raises(InputError, match=r"http://s3.example.org is plain HTTP on another host.*ZOOAUDIT_S3_ALLOW_HTTP=1"):
+    with pytest.raises(
+        InputError, match=r"http://s3.example.org is plain HTTP on another host.*ZOOAUDIT_S3_ALLOW_HTTP=1"
+    ):
         make_client()
     monkeypatch.setenv("ZOOAUDIT_S3_ALLOW_HTTP", "1")
     make_client()
 
 
-@pytest.mark.parametrize(("name", "value"), [("ZOOAUDIT_S3_ADDRESSING", "sideways"), ("ZOOAUDIT_S3_DEADLINE_S", "soon")])
-def test_settings_out_of_range_are_named(name: str, value: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("ZOOAUDIT_S3_ADDRESSING", "sideways"), ("ZOOAUDIT_S3_DEADLINE_S", "soon")]
+)
+def test_settings_out_of_range_are_named(
+    name: str, value: str, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match=rf"{name} is '{value}'; expected"):
         open_store(bucket)
@@ -148,7 +177,9 @@ class Faulty:
 
 
 def error(code: str, status: int) -> boto.ClientError:
-    return boto.ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject")
+    return boto.ClientError(
+        {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+    )
 
 
 def test_a_bucket_that_ignores_conditions_is_refused(bucket: str) -> None:
@@ -162,9 +193,15 @@ def test_a_bucket_that_ignores_conditions_is_refused(bucket: str) -> None:
 
 @pytest.mark.parametrize(
     "fault",
-    [error("SlowDown", 503), error("InternalError", 500), error("TooManyRequests", 429), error("ConditionalRequestConflict", 409),
-     boto.ConnectionClosedError(endpoint_url="x"), boto.ReadTimeoutError(endpoint_url="x")],
-)  # fmt: skip
+    [
+        error("SlowDown", 503),
+        error("InternalError", 500),
+        error("TooManyRequests", 429),
+        error("ConditionalRequestConflict", 409),
+        boto.ConnectionClosedError(endpoint_url="x"),
+        boto.ReadTimeoutError(endpoint_url="x"),
+    ],
+)
 def test_what_may_pass_is_tried_again(fault: Exception, bucket: str) -> None:
     left = [fault, fault]
 
@@ -233,7 +270,9 @@ def test_a_killed_server_that_returns_costs_nothing(own_server: Seaweed) -> None
         assert store.create(f"before/{i}", bytes([i]) * 10_000)
     own_server.kill()
     done: list[bool] = []
-    writer = threading.Thread(target=lambda: done.extend(store.create(f"during/{i}", bytes([i]) * 10_000) for i in range(5)))
+    writer = threading.Thread(
+        target=lambda: done.extend(store.create(f"during/{i}", bytes([i]) * 10_000) for i in range(5))
+    )
     writer.start()
     time.sleep(3)
     assert not done
@@ -246,7 +285,9 @@ def test_a_killed_server_that_returns_costs_nothing(own_server: Seaweed) -> None
 
 
 @pytest.mark.chaos
-def test_a_server_that_never_returns_is_given_up_at_the_deadline(own_server: Seaweed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_returns_is_given_up_at_the_deadline(
+    own_server: Seaweed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ZOOAUDIT_S3_DEADLINE_S", "3")
     store = S3Store("s3://zoo/x")
     own_server.kill()
@@ -267,13 +308,19 @@ def test_the_servers_other_ports_give_and_take_nothing(seaweed: Seaweed, store: 
     store.create("secret", secret)
     inside = f"/buckets/{bucket.removeprefix('s3://')}/secret"
     assert seaweed._process
-    ports = {c.laddr.port for c in psutil.Process(seaweed._process.pid).net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    ports = {
+        c.laddr.port
+        for c in psutil.Process(seaweed._process.pid).net_connections("tcp")
+        if c.status == psutil.CONN_LISTEN
+    }
     assert len(ports) >= 7
     refused = 0
     for port in ports:
         for method, body in (("GET", None), ("PUT", b"evil"), ("DELETE", None)):
             request = urllib.request.Request(f"http://127.0.0.1:{port}{inside}", body, method=method)
-            with contextlib.suppress(urllib.error.URLError, OSError, http.client.HTTPException):  # gRPC speaks another language
+            with contextlib.suppress(
+                urllib.error.URLError, OSError, http.client.HTTPException
+            ):  # gRPC speaks another language
                 try:
                     with urllib.request.urlopen(request, timeout=5) as reply:
                         assert reply.read() != secret and method == "GET", f"port {port} takes {method}"

@@ -26,7 +26,9 @@ def tasks_of(parents: list[int | None]) -> list[Task]:
 
 @settings(max_examples=150)
 @given(PARENTS, st.integers(1, 5), st.randoms(use_true_random=False), st.data())
-def test_every_task_is_finished_once_whatever_dies(parents: list[int | None], workers: int, random: object, data: st.DataObject) -> None:
+def test_every_task_is_finished_once_whatever_dies(
+    parents: list[int | None], workers: int, random: object, data: st.DataObject
+) -> None:
     tasks = tasks_of(parents)
     order = data.draw(st.permutations(tasks))
     queue = WorkQueue(order, set())
@@ -43,7 +45,9 @@ def test_every_task_is_finished_once_whatever_dies(parents: list[int | None], wo
             if drawn is None:
                 assert any(at.values()), "work is left, nobody holds any, and none is handed out"
                 continue
-            assert parent[drawn.id] is None or parent[drawn.id] in finished, "drawn before its parent was ready"
+            assert parent[drawn.id] is None or parent[drawn.id] in finished, (
+                "drawn before its parent was ready"
+            )
             assert drawn.id not in finished
             assert drawn.id not in at.values(), "handed to two workers"
             at[worker] = drawn.id
@@ -110,7 +114,8 @@ def test_a_group_that_grows_or_shrinks_makes_nobody_suspected() -> None:
 
 @given(st.permutations(range(2)), st.permutations(range(2)))
 def test_a_lost_machine_that_was_replaced_makes_nobody_suspected(first: list[int], then: list[int]) -> None:
-    """Whichever worker of the new group speaks first: on the machine that stayed, or on the new one. Its own deaths count as ever."""
+    """Whichever worker of the new group speaks first: on the machine that stayed, or on the
+    new one. Its own deaths count as ever."""
     queue = WorkQueue([Task("a", None), Task("b", None)], set())
     for worker in range(2):
         queue.join(worker, 2, "AB"[worker], "AB")
@@ -118,15 +123,25 @@ def test_a_lost_machine_that_was_replaced_makes_nobody_suspected(first: list[int
     for lost, machines, order in (("A", "CB", first), ("B", "CD", then)):
         said = [queue.join(worker, 2, machines[worker], machines) for worker in order]
         assert any(said), f"{lost} was lost"
-        assert {(queue.draw(worker) or Task("", None)).id for worker in range(2)} == {"a", "b"}, "both at once: nothing is suspected"
+        assert {(queue.draw(worker) or Task("", None)).id for worker in range(2)} == {
+            "a",
+            "b",
+        }, "both at once: nothing is suspected"
     for worker in range(2):
         assert not queue.join(worker, 2, "CD"[worker], "CD")
     assert queue.draw(0) and not queue.draw(1), "now a worker died with every machine there"
 
 
 @settings(max_examples=150)
-@given(st.integers(1, 9), st.integers(1, 20), st.sets(st.integers(0, 19), max_size=3), st.randoms(use_true_random=False))
-def test_what_kills_workers_is_found_and_nothing_else(workers: int, count: int, poison: set[int], random: Random) -> None:
+@given(
+    st.integers(1, 9),
+    st.integers(1, 20),
+    st.sets(st.integers(0, 19), max_size=3),
+    st.randoms(use_true_random=False),
+)
+def test_what_kills_workers_is_found_and_nothing_else(
+    workers: int, count: int, poison: set[int], random: Random
+) -> None:
     queue = WorkQueue([Task(str(i), None) for i in range(count)], set())
     deadly = {str(i) for i in poison if i < count}
     at: dict[int, str] = {}
@@ -176,7 +191,9 @@ def test_workers_that_die_without_end_stop_the_farm() -> None:
         assert actor.join(0, 2 + group % 2)
     actor = QueueActor([Task(i, None) for i in "abcdefghijkl"], set(), patience=2)
     for group in range(30):  # each time another machine for the one that was lost
-        assert all(actor.join(worker, 2, f"{worker}-{group}", [f"0-{group}", f"1-{group}"]) for worker in range(2))
+        assert all(
+            actor.join(worker, 2, f"{worker}-{group}", [f"0-{group}", f"1-{group}"]) for worker in range(2)
+        )
 
 
 def test_what_a_lost_machine_held_is_done_by_the_smaller_group() -> None:
@@ -208,7 +225,9 @@ def test_a_queue_made_anew_takes_word_of_what_it_did_not_hand_out() -> None:
     assert queue.empty
 
 
-FAMILIES = st.lists(st.tuples(st.integers(1, 9), st.lists(st.integers(1, 9), max_size=3)), min_size=1, max_size=5)
+FAMILIES = st.lists(
+    st.tuples(st.integers(1, 9), st.lists(st.integers(1, 9), max_size=3)), min_size=1, max_size=5
+)
 """Epochs of each victim, and of the models extracted from it."""
 
 
@@ -219,7 +238,13 @@ def test_longest_path_first(digits: Dataset, families: list[tuple[int, list[int]
     for i, (epochs, children) in enumerate(families):
         victim = trained_spec(digits, seed=i, training=TrainConfig(epochs=epochs))
         attacks = [ExtractConfig(seed_size=10 * c, final_epochs=c) for c in children]
-        specs += [victim, *(trained_spec(digits, seed=100 + j, parent=victim.id, extraction=a) for j, a in enumerate(attacks))]
+        specs += [
+            victim,
+            *(
+                trained_spec(digits, seed=100 + j, parent=victim.id, extraction=a)
+                for j, a in enumerate(attacks)
+            ),
+        ]
     random.shuffle(specs)  # type: ignore[attr-defined]
     cost = {s.id: relative_cost(s, 1000) for s in specs}
 
@@ -240,10 +265,15 @@ def test_cost_grows_with_the_work(digits: Dataset) -> None:
     cost = relative_cost(base, 1000)
     attack = ExtractConfig(seed_size=500, rounds=2)
     assert relative_cost(base, 2000) == 2 * cost
-    assert relative_cost(replace(base, training=TrainConfig(epochs=2 * base.training.epochs)), 1000) == 2 * cost
+    assert (
+        relative_cost(replace(base, training=TrainConfig(epochs=2 * base.training.epochs)), 1000) == 2 * cost
+    )
     assert relative_cost(replace(base, architecture="B"), 1000) > cost
     assert relative_cost(replace(base, shape=replace(base.shape, widths=(16, 32))), 1000) > cost
-    cloudleak, jbda = (relative_cost(replace(base, extraction=replace(attack, attack=a)), 1000) for a in ("cloudleak", "jbda"))
+    cloudleak, jbda = (
+        relative_cost(replace(base, extraction=replace(attack, attack=a)), 1000)
+        for a in ("cloudleak", "jbda")
+    )
     assert jbda > cloudleak > relative_cost(replace(base, extraction=replace(attack, rounds=0)), 1000)
 
 

@@ -1,4 +1,5 @@
-"""A minute of schemathesis: what the description gives rise to is answered as the description says. The long run tries more."""
+"""A minute of schemathesis: what the description gives rise to is answered as the
+description says. The long run tries more."""
 
 from itertools import count
 
@@ -21,7 +22,9 @@ from zooaudit.serving.description import documented
 pytestmark = pytest.mark.fuzz
 
 EXAMPLES = [25, pytest.param(500, marks=pytest.mark.long)]
-OPERATIONS = sorted(f"{method} {route.path_format}" for route in documented(ROUTERS) for method in route.methods or ())
+OPERATIONS = sorted(
+    f"{method} {route.path_format}" for route in documented(ROUTERS) for method in route.methods or ()
+)
 HEEDED = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
@@ -33,8 +36,9 @@ HEEDED = [
     checks.unsupported_method,
     checks.ignored_auth,
 ]
-"""Not heeded: ``positive_data_acceptance``, since a description cannot say which hosts may be asked, nor how long a kit's answers are;
-``use_after_free`` and ``ensure_resource_availability``, since an audit that was stopped is still there to be read."""
+"""Not heeded: ``positive_data_acceptance``, since a description cannot say which hosts may be asked, nor how
+long a kit's answers are; ``use_after_free`` and ``ensure_resource_availability``, since an audit that was
+stopped is still there to be read."""
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +48,26 @@ def api(place: Place) -> OpenApiSchema:
 
 
 @pytest.mark.parametrize("examples", EXAMPLES)
-@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as described", "otherwise"])
+@pytest.mark.parametrize(
+    "mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["as described", "otherwise"]
+)
 @pytest.mark.parametrize("label", OPERATIONS)
-def test_answers_are_what_the_description_says(label: str, mode: GenerationMode, examples: int, api: OpenApiSchema, place: Place) -> None:
+def test_answers_are_what_the_description_says(
+    label: str, mode: GenerationMode, examples: int, api: OpenApiSchema, place: Place
+) -> None:
     operation = next(o for found in api.get_all_operations() if (o := found.ok()).label == label)
     flip = count()
 
     quiet = list(HealthCheck)
 
-    @settings(max_examples=examples, deadline=None, derandomize=True, database=None, phases=(Phase.generate,), suppress_health_check=quiet)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=(Phase.generate,),
+        suppress_health_check=quiet,
+    )
     @given(case=operation.as_strategy(generation_mode=mode))
     def each(case: schemathesis.Case) -> None:
         if mode is GenerationMode.POSITIVE and "id_" in case.path_parameters and next(flip) % 2:
@@ -66,7 +81,9 @@ def test_answers_are_what_the_description_says(label: str, mode: GenerationMode,
 
 
 def test_every_operation_is_tried(api: OpenApiSchema) -> None:
-    assert sorted(found.ok().label for found in api.get_all_operations()) == OPERATIONS and len(OPERATIONS) > 12
+    assert (
+        sorted(found.ok().label for found in api.get_all_operations()) == OPERATIONS and len(OPERATIONS) > 12
+    )
 
 
 def test_the_checks_would_find_something(place: Place) -> None:
@@ -75,7 +92,9 @@ def test_the_checks_would_find_something(place: Place) -> None:
     wrong.openapi = place.client.app.openapi  # type: ignore[attr-defined, method-assign]
     wrong.add_api_route("/kits", lambda: {"kits": [{"id": 5}]})
     operation = next(
-        o for f in schemathesis.openapi.from_asgi("/openapi.json", wrong).get_all_operations() if (o := f.ok()).label == "GET /kits"
+        o
+        for f in schemathesis.openapi.from_asgi("/openapi.json", wrong).get_all_operations()
+        if (o := f.ok()).label == "GET /kits"
     )
     with pytest.raises(FailureGroup, match="schema"):
         operation.Case().call_and_validate(checks=HEEDED[:5])

@@ -1,4 +1,5 @@
-"""``zooaudit serve`` and ``zooaudit key`` as a user runs them, and a service whose replica is killed under load."""
+"""``zooaudit serve`` and ``zooaudit key`` as a user runs them, and a service whose replica
+is killed under load."""
 
 import contextlib
 import json
@@ -55,10 +56,20 @@ def starting(folder: Path, *options: str) -> Iterator[Started]:
     kit = make_kit(facts={"classes": list(CLASSES)})
     id_ = save_kit(open_store(str(folder / "store")), kit).id
     (port,) = free_ports(1)
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ZOOAUDIT_SERVE", "AWS_"))} | {"PYTHONPATH": str(ROOT)}
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ZOOAUDIT_SERVE", "AWS_"))
+    } | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "zooaudit", "serve", "--store", "store", "--port", str(port), *options]
     log = (folder / "log").open("w")
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+        start_new_session=True,
+    )
     try:
         yield Started(process, f"http://127.0.0.1:{port}", "", folder, kit, id_)
     finally:
@@ -87,9 +98,20 @@ def started(folder: Path, *options: str) -> Iterator[Started]:
 
 def nobody_else_reaches_ray(service: Started) -> None:
     """Whatever listens, Ray's metrics and its workers included, does so on this machine's own address."""
-    family = [psutil.Process(service.process.pid), *psutil.Process(service.process.pid).children(recursive=True)]
-    places = [(p.name(), c.laddr.ip, c.laddr.port) for p in family for c in p.net_connections("inet") if c.status == psutil.CONN_LISTEN]
-    assert len(places) > 5 and [p for p in places if p[1].removeprefix("::ffff:") not in ("127.0.0.1", "::1")] == [], places
+    family = [
+        psutil.Process(service.process.pid),
+        *psutil.Process(service.process.pid).children(recursive=True),
+    ]
+    places = [
+        (p.name(), c.laddr.ip, c.laddr.port)
+        for p in family
+        for c in p.net_connections("inet")
+        if c.status == psutil.CONN_LISTEN
+    ]
+    assert (
+        len(places) > 5
+        and [p for p in places if p[1].removeprefix("::ffff:") not in ("127.0.0.1", "::1")] == []
+    ), places
 
 
 def metrics_are_the_operators(service: Started) -> None:
@@ -98,8 +120,12 @@ def metrics_are_the_operators(service: Started) -> None:
     with Client(service.url, service.key) as client:
         client.kit(service.id)  # its loading is counted
     while True:
-        result = httpx.get(f"{service.url}/metrics", headers={"Authorization": f"Bearer {service.key}"}, timeout=30)
-        assert result.status_code == 200 and result.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+        result = httpx.get(
+            f"{service.url}/metrics", headers={"Authorization": f"Bearer {service.key}"}, timeout=30
+        )
+        assert result.status_code == 200 and result.headers["Content-Type"].startswith(
+            "text/plain; version=0.0.4"
+        )
         if "ray_zooaudit_kit_seconds_bucket" in result.text:
             return
         assert time.monotonic() < end, "Ray's agent exports every few seconds"
@@ -110,9 +136,24 @@ def a_second_service_is_refused(service: Started, folder: Path) -> None:
     """On the same port, before anything starts: callers would get one or the other at random."""
     port = service.url.rsplit(":", 1)[1]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "zooaudit", "serve", "--store", "store", "--port", port, "--data", "other", "--open"]
+    command = [
+        sys.executable,
+        "-m",
+        "zooaudit",
+        "serve",
+        "--store",
+        "store",
+        "--port",
+        port,
+        "--data",
+        "other",
+        "--open",
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout) == (2, "") and f"port {port} on 127.0.0.1 is taken by process" in done.stderr
+    assert (done.returncode, done.stdout) == (
+        2,
+        "",
+    ) and f"port {port} on 127.0.0.1 is taken by process" in done.stderr
     assert done.stderr.count("\n") == 2 and not (folder / "other").exists()
 
 
@@ -140,7 +181,10 @@ def test_it_ends_soon_while_an_audit_and_a_request_are_under_way(tmp_path: Path)
             while client.progress(audit.id).state != "running" and time.monotonic() < end:
                 time.sleep(0.1)
         with socket.create_connection(("127.0.0.1", int(service.url.rsplit(":", 1)[1]))) as upload:
-            upload.sendall(b"POST /audits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{")
+            upload.sendall(
+                b"POST /audits HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type:"
+                b" application/json\r\nContent-Length: 99\r\n\r\n{"
+            )
             time.sleep(0.5)
             ends(service, signal.SIGINT)
 
@@ -161,7 +205,14 @@ def test_a_service_from_one_command_with_keys_of_its_own(
     monkeypatch.chdir(tmp_path)
     with started(tmp_path) as service:
         said = (tmp_path / "log").read_text()
-        phases = ["looking at port", "looking for kits in store", f"1 kit: {service.id}", "a first key", "starting Ray", "Ray's own ports"]
+        phases = [
+            "looking at port",
+            "looking for kits in store",
+            f"1 kit: {service.id}",
+            "a first key",
+            "starting Ray",
+            "Ray's own ports",
+        ]
         assert [line for line in phases if line not in said] == [] and "\x1b" not in said
         assert httpx.get(f"{service.url}/ready").status_code == 200, "at once"
         nobody_else_reaches_ray(service)
@@ -183,23 +234,53 @@ def test_a_service_from_one_command_with_keys_of_its_own(
                     assert len(reader.kits()) == 1
                     break
                 except ServiceError as error:
-                    assert error.status == 401 and time.monotonic() < end, "a running service notices a new key"
+                    assert error.status == 401 and time.monotonic() < end, (
+                        "a running service notices a new key"
+                    )
                     time.sleep(0.5)
             with pytest.raises(ServiceError, match="scope score"):
                 reader.score(service.id, answers, suspect="s")
         ends(service, signal.SIGTERM)
         said = (tmp_path / "log").read_text()
-        assert said.endswith("audits under way go on at the next start\n") and "\x1b" not in said and "Traceback" not in said
+        assert (
+            said.endswith("audits under way go on at the next start\n")
+            and "\x1b" not in said
+            and "Traceback" not in said
+        )
     assert [k.name for k in read_keys(tmp_path / "serve-data" / "keys.toml")] == ["first", "team-a"]
-    assert (tmp_path / "serve-data" / "keys.toml").stat().st_mode & 0o077 == 0, "the file is its owner's alone"
+    assert (tmp_path / "serve-data" / "keys.toml").stat().st_mode & 0o077 == 0, (
+        "the file is its owner's alone"
+    )
 
 
 def test_keys_are_made_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "keys.toml")
-    assert main(["key", "--name", "a", "--keys", path, "--per-minute", "60", "--expires", "2031-02-03", "--scopes", "read,audit"]) == 0
+    assert (
+        main(
+            [
+                "key",
+                "--name",
+                "a",
+                "--keys",
+                path,
+                "--per-minute",
+                "60",
+                "--expires",
+                "2031-02-03",
+                "--scopes",
+                "read,audit",
+            ]
+        )
+        == 0
+    )
     assert re.fullmatch(r"[0-9a-f]{64}\n", capsys.readouterr().out)
     (key,) = read_keys(Path(path))
-    assert (key.name, key.scopes, key.per_minute, str(key.expires)) == ("a", ("read", "audit"), 60, "2031-02-03")
+    assert (key.name, key.scopes, key.per_minute, str(key.expires)) == (
+        "a",
+        ("read", "audit"),
+        60,
+        "2031-02-03",
+    )
     for options, says in (
         (["--name", "a"], "has a key named a already"),
         (["--name", "b", "--expires", "soon"], "expected a date"),
@@ -233,7 +314,11 @@ def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path
                 pool.submit(ask)
             while len(done) < 50:
                 time.sleep(0.1)
-            replicas = [p for p in psutil.Process(service.process.pid).children(recursive=True) if "scoring" in " ".join(p.cmdline())]
+            replicas = [
+                p
+                for p in psutil.Process(service.process.pid).children(recursive=True)
+                if "scoring" in " ".join(p.cmdline())
+            ]
             assert replicas, "there is a replica to kill"
             for replica in replicas:
                 replica.kill()

@@ -118,7 +118,9 @@ def deploy(served: Served, folder: Path, version: float) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def test_kits_come_and_replicas_are_made_anew_without_a_failed_request(served: tuple[Served, Path, str, bytes], tmp_path: Path) -> None:
+def test_kits_come_and_replicas_are_made_anew_without_a_failed_request(
+    served: tuple[Served, Path, str, bytes], tmp_path: Path
+) -> None:
     service, store, id_, answers = served
     client = Client(service.address)
     end = time.monotonic() + 120
@@ -130,7 +132,10 @@ def test_kits_come_and_replicas_are_made_anew_without_a_failed_request(served: t
         load.more(20)
         newer = save_kit(open_store(str(store)), make_kit(seed=8)).id
         assert newer != id_
-        found = {client.ask(f"/kits/{newer}/score?suspect=s&method=twins", answers, Content_Type=RAW).status for _ in range(8)}
+        found = {
+            client.ask(f"/kits/{newer}/score?suspect=s&method=twins", answers, Content_Type=RAW).status
+            for _ in range(8)
+        }
         assert found == {200}, "a new kit is answered from the moment it is in the store, by either replica"
         deploy(service, tmp_path, version=0.4)
         end = time.monotonic() + 150

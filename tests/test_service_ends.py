@@ -17,7 +17,9 @@ from zooaudit.serving.settings import Settings
 from zooaudit.suspects.ledger import Ledger
 
 
-def test_a_suspects_answers_cannot_stop_the_service_from_ending(store: tuple[str, str], settings: Settings) -> None:
+def test_a_suspects_answers_cannot_stop_the_service_from_ending(
+    store: tuple[str, str], settings: Settings
+) -> None:
     def slow(_: Asked) -> Reply:
         time.sleep(30)
         return 200, {}, b""
@@ -31,7 +33,9 @@ def test_a_suspects_answers_cannot_stop_the_service_from_ending(store: tuple[str
         assert time.monotonic() - begun < 5
 
 
-def test_an_answer_that_is_under_way_when_the_service_ends_is_kept(store: tuple[str, str], settings: Settings) -> None:
+def test_an_answer_that_is_under_way_when_the_service_ends_is_kept(
+    store: tuple[str, str], settings: Settings
+) -> None:
     """It is paid for; the next start goes on without asking for it again."""
     with serving(Stranger(MODEL, CLASSES)) as stranger:
         stranger.slow_s = 1.0

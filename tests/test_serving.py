@@ -31,7 +31,16 @@ MUCH = 2**30
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in (names.KEYS, names.KEYS_FILE, names.OPEN, names.QUERIES, names.BODY_MIB, names.KITS_MIB, names.DATA, names.SUSPECTS):
+    for name in (
+        names.KEYS,
+        names.KEYS_FILE,
+        names.OPEN,
+        names.QUERIES,
+        names.BODY_MIB,
+        names.KITS_MIB,
+        names.DATA,
+        names.SUSPECTS,
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(names.STORE, "somewhere")
     return monkeypatch
@@ -68,7 +77,11 @@ def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> 
         ({}, ConfigError, "found neither"),
         ({names.OPEN: "yes"}, ConfigError, "found neither"),
         ({names.OPEN: "1", names.KEYS: DIGEST}, ConfigError, "found both"),
-        ({names.KEYS: f"{DIGEST},{KEY}"}, ConfigError, f"entry 2 has {len(KEY)} characters; expected the 64 hex digits"),
+        (
+            {names.KEYS: f"{DIGEST},{KEY}"},
+            ConfigError,
+            f"entry 2 has {len(KEY)} characters; expected the 64 hex digits",
+        ),
         ({names.OPEN: "1", names.KEYS_FILE: "keys.toml"}, ConfigError, "found both"),
         ({names.OPEN: "1", names.SUSPECTS: "a.example"}, ConfigError, f"{names.DATA} is not set"),
         ({names.OPEN: "1", names.STORE: ""}, ConfigError, names.STORE),
@@ -77,7 +90,9 @@ def test_settings_come_from_the_environment(environment: pytest.MonkeyPatch) -> 
         ({names.OPEN: "1", names.KITS_MIB: "-1"}, InputError, names.KITS_MIB),
     ],
 )
-def test_settings_that_stop_the_start(change: dict[str, str], error: type[Exception], says: str, environment: pytest.MonkeyPatch) -> None:
+def test_settings_that_stop_the_start(
+    change: dict[str, str], error: type[Exception], says: str, environment: pytest.MonkeyPatch
+) -> None:
     for name, value in change.items():
         environment.setenv(name, value)
     with pytest.raises(error, match=says) as caught:
@@ -91,7 +106,9 @@ def test_a_few_kits_are_held_and_the_least_recently_used_goes(tmp_path: Path) ->
     alone = Kits(str(store), MUCH)
     alone.get(ids[0])
     one = alone.used_bytes
-    assert one > sum(f["bytes"] for f in open_store(str(store)).load("kit", ids[0]).files.values()), "what is made ready counts too"
+    assert one > sum(f["bytes"] for f in open_store(str(store)).load("kit", ids[0]).files.values()), (
+        "what is made ready counts too"
+    )
     kits = Kits(str(store), int(2.5 * one))
     assert [s.id for s in kits.summaries(kits.ids())] == sorted(ids)
     for id_ in (ids[0], ids[1], ids[0], ids[2]):
@@ -122,14 +139,18 @@ def test_what_is_no_kit_is_missing_and_what_is_damaged_says_so(tmp_path: Path) -
 
 
 def test_a_damaged_kit_does_not_hide_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    damaged, sound = (save_kit(open_store(str(tmp_path)), replace(make_kit(), seed=seed)).id for seed in range(2))
+    damaged, sound = (
+        save_kit(open_store(str(tmp_path)), replace(make_kit(), seed=seed)).id for seed in range(2)
+    )
     (tmp_path / "manifests" / "kit" / f"{damaged}.json").write_text("{")
     kits = Kits(str(tmp_path), MUCH)
     assert [s.id for s in kits.summaries(kits.ids())] == [sound]
     assert damaged in caplog.text
 
 
-def test_only_one_caller_at_a_time_asks_a_store_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_one_caller_at_a_time_asks_a_store_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others hear its last word at once, or they would take every place there is."""
     kits, hangs, entered = Kits(str(tmp_path), MUCH), threading.Event(), threading.Event()
 
@@ -155,9 +176,13 @@ def test_a_kit_larger_than_all_that_may_be_held_is_held_alone(tmp_path: Path) ->
     assert len(kits._held) == 1
 
 
-def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_kit_of_another_version_is_damage_not_a_crash(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     artifacts = open_store(str(tmp_path))
-    old = artifacts.save("kit", "0" * 16, {"kit.safetensors": b""}, {"victim": "v", "encoder": {"name": "paper"}})
+    old = artifacts.save(
+        "kit", "0" * 16, {"kit.safetensors": b""}, {"victim": "v", "encoder": {"name": "paper"}}
+    )
     with pytest.raises(DamagedArtifactError, match="lacks what kits of this version state"):
         Kits(str(tmp_path), MUCH).get(old.id)
     kits = Kits(str(tmp_path), MUCH)
@@ -166,7 +191,10 @@ def test_a_kit_of_another_version_is_damage_not_a_crash(tmp_path: Path, caplog: 
 
 def test_a_kit_that_accuses_nobody_says_so_and_still_serves_the_papers_test(tmp_path: Path) -> None:
     kit, store = make_kit(), open_store(str(tmp_path))
-    same = replace(kit, twin_test=replace(kit.twin_test, answers=kit.twin_test.answers[:1].expand(20, -1, -1).contiguous()))
+    same = replace(
+        kit,
+        twin_test=replace(kit.twin_test, answers=kit.twin_test.answers[:1].expand(20, -1, -1).contiguous()),
+    )
     data = {}
     for made, says in (
         (replace(kit, twin_test=make_twin_test(twins=0)), "the kit has no twins"),
@@ -213,7 +241,8 @@ def test_a_kit_that_is_read_in_many_ways_forgets_the_oldest_of_them() -> None:
 
 
 def test_one_kit_judges_for_many_threads_as_for_one() -> None:
-    """Each of them asks in ways of its own, so that what is kept for one is made, used and forgotten while others judge."""
+    """Each of them asks in ways of its own, so that what is kept for one is made, used and
+    forgotten while others judge."""
     expected, shared = (make_twin_test(references=4) for _ in range(2))
     answers = [TorchBlackBox(m, K).ask(shared.questions()) for m in (near(0, 70), peer(2001))]
     ways = [None, Access("label"), *(Access("top", k) for k in (1, 2, 3)), Access("rounded", 1)]
@@ -236,9 +265,17 @@ def test_a_warm_kit_judges_in_milliseconds() -> None:
     task = 3 * torch.randn(1000, 10, generator=dice)
     candidates, references = ((task + torch.randn(n, 1000, 10, generator=dice)).softmax(-1) for n in (20, 16))
     test = TwinTest(
-        torch.zeros(1000, 1, 4, 4, dtype=torch.uint8), task.argmax(1), ("natural",) * 1000, 100, (250, 500, 1000), 0.05,
-        tuple(Candidate(str(i), 0.9) for i in range(20)), candidates, tuple(Reference(str(i), "trained") for i in range(16)), references,
-    )  # fmt: skip
+        torch.zeros(1000, 1, 4, 4, dtype=torch.uint8),
+        task.argmax(1),
+        ("natural",) * 1000,
+        100,
+        (250, 500, 1000),
+        0.05,
+        tuple(Candidate(str(i), 0.9) for i in range(20)),
+        candidates,
+        tuple(Reference(str(i), "trained") for i in range(16)),
+        references,
+    )
     test.prepare(Access())
     taken = []
     for _ in range(30):

@@ -1,4 +1,5 @@
-"""The farm's queue and leases on a simulated cluster, in virtual time: machines come and go, and every model is built once."""
+"""The farm's queue and leases on a simulated cluster, in virtual time: machines come and
+go, and every model is built once."""
 
 import random
 import sys
@@ -17,7 +18,9 @@ from zooaudit.training import queue_actor
 
 @pytest.fixture(scope="module")
 def benchmarks() -> Iterator[None]:
-    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))  # where a script finds its neighbours
+    sys.path.insert(
+        0, str(Path(__file__).parent.parent / "benchmarks")
+    )  # where a script finds its neighbours
     yield
     sys.path.pop(0)
 
@@ -39,8 +42,14 @@ def test_every_model_is_built_whatever_machines_are_lost(simulated: Any, seed: i
     run.whole([rng.uniform(0, 120) for _ in range(rng.randrange(4))], rng)
     found = run.found()
     assert sorted(run.artifacts.ids(KIND)) == sorted(s.id for s in specs)
-    assert run.store.requests["create manifests"] == len(specs) == len(run.spans), "none is trained to its end twice"
-    assert found["hours"] >= found["least_hours"] and run.queue.status().done == len(specs) and run.queue.error() is None
+    assert run.store.requests["create manifests"] == len(specs) == len(run.spans), (
+        "none is trained to its end twice"
+    )
+    assert (
+        found["hours"] >= found["least_hours"]
+        and run.queue.status().done == len(specs)
+        and run.queue.error() is None
+    )
     assert not list(run.store.keys("claims/")), "nothing is claimed any more"
 
 
@@ -67,8 +76,15 @@ def test_the_clock_runs_one_thread_at_a_time_in_the_order_of_their_sleep(benchma
     clock.start(lambda: clock.kill(gone), 7)
     assert clock.run() == 11
     assert [(name, round(at, 6)) for name, at in output] == [
-        ("quick", 1.75), ("slow", 2), ("quick", 3.25), ("slow", 4), ("quick", 4.75), ("first", 6), ("slow", 6), ("second", 11),
-    ]  # fmt: skip
+        ("quick", 1.75),
+        ("slow", 2),
+        ("quick", 3.25),
+        ("slow", 4),
+        ("quick", 4.75),
+        ("first", 6),
+        ("slow", 6),
+        ("second", 11),
+    ]
 
 
 def test_what_a_thread_raises_ends_the_run(benchmarks: None) -> None:

@@ -18,20 +18,26 @@ pytestmark = pytest.mark.processes
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 
 def test_every_page_is_in_it(site: Path) -> None:
     pages = {p.relative_to(ROOT / "docs").with_suffix(".html") for p in (ROOT / "docs").rglob("*.md")}
-    beside = {Path(name) for name in ("index.html", "clusters.html", "changelog.html", "tutorials/digits.html")}
+    beside = {
+        Path(name) for name in ("index.html", "clusters.html", "changelog.html", "tutorials/digits.html")
+    }
     assert pages | beside <= {p.relative_to(site) for p in site.rglob("*.html")}
 
 
 def test_nothing_is_loaded_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
-        loaded = re.findall(r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"?(https?://[^\" >]+)", page.read_text())
+        loaded = re.findall(
+            r"<(?:script|link|img|iframe)[^>]*?(?:src|href)=\"?(https?://[^\" >]+)", page.read_text()
+        )
         assert not loaded, (page.name, loaded)
 
 

@@ -56,7 +56,9 @@ SECONDS = st.floats(0.01, 1e4)
 
 
 @given(SECONDS, st.floats(0.01, 1.0), st.integers(1, 500))
-def test_no_schedule_beats_the_path_or_an_even_share_and_more_devices_are_never_slower(work: float, share: float, devices: int) -> None:
+def test_no_schedule_beats_the_path_or_an_even_share_and_more_devices_are_never_slower(
+    work: float, share: float, devices: int
+) -> None:
     path = work * share
     low, high = training_span(work, path, devices)
     assert path <= low <= high * (1 + 1e-9)
@@ -72,7 +74,9 @@ FAMILIES = st.lists(st.tuples(SECONDS, st.lists(SECONDS, max_size=5)), min_size=
 
 @settings(max_examples=200)
 @given(FAMILIES, st.integers(1, 6), st.randoms(use_true_random=False))
-def test_the_real_queue_keeps_within_the_span(families: list[tuple[float, list[float]]], devices: int, random: Any) -> None:
+def test_the_real_queue_keeps_within_the_span(
+    families: list[tuple[float, list[float]]], devices: int, random: Any
+) -> None:
     """In any order at all: the bounds do not rest on longest-path-first."""
     seconds: dict[str, float] = {}
     tasks: list[Task] = []
@@ -121,7 +125,15 @@ def test_a_scaled_recipe_plans_about_as_many_models(name: str, models: int) -> N
     recipe = RECIPES[name]
     zoo = recipe.zoo
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
-    smallest = 1 + len(zoo.taken) + zoo.twins + zoo.references + zoo.other_victims * 2 + 2 * zoo.encoder_per_role + cells
+    smallest = (
+        1
+        + len(zoo.taken)
+        + zoo.twins
+        + zoo.references
+        + zoo.other_victims * 2
+        + 2 * zoo.encoder_per_role
+        + cells
+    )
     if models < smallest:
         with pytest.raises(ConfigError, match=f"smallest zoo has {smallest}"):
             scaled(recipe, models)
@@ -130,7 +142,9 @@ def test_a_scaled_recipe_plans_about_as_many_models(name: str, models: int) -> N
     found = estimate(changed, DOMAINS[recipe.dataset], Devices(1))
     assert found.total_models == len(planned(changed, DOMAINS[recipe.dataset]).specs)
     assert abs(found.total_models - models) <= cells / 2 + zoo.other_victims
-    assert f"-> {changed.zoo.suspects_per_cell}," in why and f"-> {changed.zoo.look_alikes_per_victim};" in why
+    assert (
+        f"-> {changed.zoo.suspects_per_cell}," in why and f"-> {changed.zoo.look_alikes_per_victim};" in why
+    )
 
 
 def test_unscaled_a_recipe_stays_as_it_is() -> None:
@@ -155,7 +169,9 @@ def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))  # where a script finds its neighbours
     script = runpy.run_path(str(ROOT / "benchmarks" / "model_seconds.py"))
     committed = json.loads((ROOT / "benchmarks" / "results" / "model_seconds.json").read_text())
-    assert json.loads((ROOT / "zooaudit" / "planning" / "measured.json").read_text()) == script["for_the_product"](committed)
+    assert json.loads((ROOT / "zooaudit" / "planning" / "measured.json").read_text()) == script[
+        "for_the_product"
+    ](committed)
     assert Measured(**script["for_the_product"](committed)) == sizing.measured()
 
 
@@ -192,13 +208,18 @@ def test_the_measured_audits_would_have_been_foretold() -> None:
 
 def test_the_domains_are_those_of_the_datasets(digits: Dataset) -> None:
     known = DOMAINS["digits"]
-    assert (known.train_size, known.image, known.num_classes) == (len(digits.train), digits.image_shape, digits.num_classes)
+    assert (known.train_size, known.image, known.num_classes) == (
+        len(digits.train),
+        digits.image_shape,
+        digits.num_classes,
+    )
     assert {r.dataset for r in RECIPES.values()} <= DOMAINS.keys()
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda r: r.name)
 def test_every_recipe_fits_its_dataset(recipe: Recipe) -> None:
-    """Enough images for all datapoints of all views, and for the attackers: an audit would be refused after the data is read."""
+    """Enough images for all datapoints of all views, and for the attackers: an audit would
+    be refused after the data is read."""
     domain = DOMAINS[recipe.dataset]
     held = round(domain.train_size * recipe.zoo.data_fraction)
     assert recipe.fingerprint.points * recipe.fingerprint.views <= held
@@ -220,7 +241,9 @@ def test_what_was_not_measured_is_said() -> None:
     assert any("not measured" in n and "A cloudleak" in n for n in estimate(odd, FMNIST, Devices(1)).notes)
 
 
-@pytest.mark.parametrize("bad", [{"count": 0}, {"count": 1, "speedup": 0.0}, {"count": 1, "speedup": float("inf")}])
+@pytest.mark.parametrize(
+    "bad", [{"count": 0}, {"count": 1, "speedup": 0.0}, {"count": 1, "speedup": float("inf")}]
+)
 def test_impossible_devices_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         Devices(**bad)
@@ -228,11 +251,16 @@ def test_impossible_devices_are_refused(bad: dict[str, Any]) -> None:
 
 def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finished) -> None:
     notebook, store = finished.notebook, str(finished.store)
-    counted = {o: notebook.times[key(STORE_SECONDS, operation=o)] for o in ("create", "read", "exists", "list", "delete")}
+    counted = {
+        o: notebook.times[key(STORE_SECONDS, operation=o)]
+        for o in ("create", "read", "exists", "list", "delete")
+    }
     artifacts = open_store(store)
     plan = planned(DIGITS, DOMAINS["digits"])
     records = {i: load_record(artifacts, i) for i in artifacts.ids("model")}
-    assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), "the plan is for models that learn at once"
+    assert all(r.status is Status.LEARNT and r.attempts == 1 for r in records.values()), (
+        "the plan is for models that learn at once"
+    )
     parents = [s.parent for s in plan.specs if s.parent is not None]
     families = pools_of(DIGITS, DOMAINS["digits"].test_size)
     asked = asking(DIGITS, plan, twin_test_of(DIGITS, plan, families), families)
@@ -242,7 +270,11 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
 
     expected = estimate(DIGITS, DOMAINS["digits"], Devices(1))
     assert vars(expected.requests) == vars(on_s3(found) + PROBE)
-    assert notebook.amount[key(QUERIES, asker="attacker")] == expected.attackers_queries == sum(r.queries for r in records.values())
+    assert (
+        notebook.amount[key(QUERIES, asker="attacker")]
+        == expected.attackers_queries
+        == sum(r.queries for r in records.values())
+    )
     assert notebook.amount[key(QUERIES, asker="auditor")] == expected.audit_queries
     stored: Counter[str] = Counter()
     for kind in expected.storage_bytes:
@@ -271,7 +303,9 @@ def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.Mo
         sent["list" if listing else request.method.lower()] += 1
 
     monkeypatch.setattr(s3, "make_client", counting)
-    monkeypatch.setattr(s3, "BulkReader", lambda *_: None)  # its requests pass by boto3, where they are counted
+    monkeypatch.setattr(
+        s3, "BulkReader", lambda *_: None
+    )  # its requests pass by boto3, where they are counted
     monkeypatch.setenv("ZOOAUDIT_STORE_CACHE_GIB", "0")
     artifacts = open_store(bucket)
     artifact = artifacts.save("thing", "one", {"a": b"1", "b": b"2"}, {})
@@ -295,7 +329,9 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert as_json(estimate(recipe, FMNIST, Devices(4, 20.0, "GPUs")))["core_hours"] == found["core_hours"]
 
 
-def test_the_command_takes_your_own_data(tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Dataset) -> None:
+def test_the_command_takes_your_own_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], digits: Dataset
+) -> None:
     for name, part in (("train", digits.train), ("test", digits.test)):
         np.savez(tmp_path / f"{name}.npz", images=part.images.numpy(), labels=part.labels.numpy())
     assert main(["plan", "--recipe", "digits", "--data", str(tmp_path)]) == 0
@@ -318,7 +354,9 @@ def test_the_command_takes_your_own_data(tmp_path: Path, capsys: pytest.CaptureF
         (["--twins", "-1"], "expected 0 to 999"),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line_and_code_2(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["plan", *arguments]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
@@ -327,7 +365,9 @@ def test_bad_input_is_one_line_and_code_2(arguments: list[str], words: str, caps
 def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
     filled = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["filled"]
     text = filled("before\n<!-- table: sizing -->\nold\n<!-- /table -->\nafter")
-    assert text.startswith("before\n<!-- table: sizing -->\n| models |") and text.endswith("\n<!-- /table -->\nafter")
+    assert text.startswith("before\n<!-- table: sizing -->\n| models |") and text.endswith(
+        "\n<!-- /table -->\nafter"
+    )
     assert "old" not in text and filled(text) == text
     rows = [line for line in text.splitlines() if line.startswith("| ")][2:]
     recipe = RECIPES["fmnist-paper"]
@@ -340,7 +380,13 @@ def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
 def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates made up: ResNet34 measured on CIFAR-10 only, everything else of the recipe nowhere."""
     recipe, known = RECIPES["cifar10-small"], sizing.measured()
-    source = {"recipe": "cifar10-small", "models": 16, "commit": "abc", "date": "2026-01-02T00:00:00", "hardware": "2 cores"}
+    source = {
+        "recipe": "cifar10-small",
+        "models": 16,
+        "commit": "abc",
+        "date": "2026-01-02T00:00:00",
+        "hardware": "2 cores",
+    }
     own = {name: known.seconds_per_1e12_work[name] for name in ("fashion-mnist", "digits")}
     rates = own | {"cifar10": {"resnet34 trained": 7.0, "resnet34 cloudleak": 9.0}}
     made_up = replace(known, zoos={"cifar10": source}, seconds_per_1e12_work=rates)
@@ -350,7 +396,9 @@ def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.M
     notes = " ".join(estimate(recipe, DOMAINS["cifar10"], Devices(2)).notes)
     assert "one zoo of cifar10-small (16 models, 2 cores, commit abc, 2026-01-02)" in notes
     assert "counted at the slowest measured rate: densenet121 cloudleak" in notes and "resnet34" not in notes
-    assert "measured on other data only" in " ".join(estimate(FMNIST_QUICK, DOMAINS["cifar10"], Devices(2)).notes)
+    assert "measured on other data only" in " ".join(
+        estimate(FMNIST_QUICK, DOMAINS["cifar10"], Devices(2)).notes
+    )
 
 
 def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> None:
@@ -381,13 +429,36 @@ def test_the_twin_test_is_planned_as_an_audit_makes_it(finished: Finished) -> No
     ("twins", "level", "said"),
     [
         (0, 0.05, "can accuse nobody, every verdict is 'cannot tell': the kit has no twins"),
-        (18, 0.05, "can accuse nobody, every verdict is 'cannot tell': 18 twins allow no p under 0.053; level 0.05 needs 19"),
-        (19, 0.05, "p-values down to 0.05, level 0.05: it can accuse one of at most 1 suspect at once (Holm); 2 take 39 twins"),
-        (99, 0.05, "p-values down to 0.01, level 0.05: it can accuse one of at most 5 suspects at once (Holm); 6 take 119 twins"),
+        (
+            18,
+            0.05,
+            (
+                "can accuse nobody, every verdict is 'cannot tell': 18 twins allow no p under 0.053; level"
+                " 0.05 needs 19"
+            ),
+        ),
+        (
+            19,
+            0.05,
+            (
+                "p-values down to 0.05, level 0.05: it can accuse one of at most 1 suspect at once (Holm); 2"
+                " take 39 twins"
+            ),
+        ),
+        (
+            99,
+            0.05,
+            (
+                "p-values down to 0.01, level 0.05: it can accuse one of at most 5 suspects at once (Holm); 6"
+                " take 119 twins"
+            ),
+        ),
     ],
 )
 def test_a_plan_says_whom_its_kit_can_accuse(twins: int, level: float, said: str) -> None:
-    recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=twins), twin_test=replace(DIGITS.twin_test, level=level))
+    recipe = replace(
+        DIGITS, zoo=replace(DIGITS.zoo, twins=twins), twin_test=replace(DIGITS.twin_test, level=level)
+    )
     notes = estimate(recipe, DOMAINS["digits"], Devices(2)).notes
     assert said in notes[0] and not any("accuse" in n for n in notes[1:])
 
@@ -395,10 +466,14 @@ def test_a_plan_says_whom_its_kit_can_accuse(twins: int, level: float, said: str
 def test_what_is_made_of_the_victims_weights_is_sized_by_what_is_done_to_them() -> None:
     taken = (ModifyConfig("prune-channels", 0.5), ModifyConfig("int8", 8))
     domain = DOMAINS["digits"]
-    bare, more = (estimate(replace(DIGITS, zoo=replace(DIGITS.zoo, taken=t)), domain, Devices(1)) for t in ((), taken))
+    bare, more = (
+        estimate(replace(DIGITS, zoo=replace(DIGITS.zoo, taken=t)), domain, Devices(1)) for t in ((), taken)
+    )
     assert more.total_models == bare.total_models + 2 and more.models["piracy"]["A"] == 2
     victim = model_bytes(Plan("v", planned(DIGITS, domain).specs[:1]))["model"]
-    assert 1.2 * victim < more.storage_bytes["model"] - bare.storage_bytes["model"] < 1.8 * victim, "INT8 takes a quarter of it"
+    assert 1.2 * victim < more.storage_bytes["model"] - bare.storage_bytes["model"] < 1.8 * victim, (
+        "INT8 takes a quarter of it"
+    )
     assert any("not measured" in n and "A prune-channels" in n for n in more.notes)
     assert more.attackers_queries == bare.attackers_queries, "nobody asks whose weights they have"
     with_taken = replace(DIGITS, zoo=replace(DIGITS.zoo, taken=taken))
@@ -426,7 +501,9 @@ def test_twins_by_ones_own_procedure_take_what_one_says() -> None:
     assert timed.critical_path_hours == pytest.approx(30 / 3600)
     assert untimed.core_hours == base.core_hours
     assert any("is not in these hours: time one" in n for n in untimed.notes)
-    assert any("take 30 s each, as you said" in n for n in timed.notes) and not any("not in these hours" in n for n in timed.notes)
+    assert any("take 30 s each, as you said" in n for n in timed.notes) and not any(
+        "not in these hours" in n for n in timed.notes
+    )
     assert not any("own trained" in n for n in untimed.notes)
     assert timed.queries_per_suspect == estimate(DIGITS, domain, Devices(1)).queries_per_suspect
     assert not any("your own" in n or "--factory" in n for n in base.notes)
@@ -438,21 +515,42 @@ def own_net() -> nn.Module:
 
 
 def test_an_own_victim_and_its_twins_are_as_large_as_the_factory_makes_them() -> None:
-    unknown, known = (estimate(DIGITS, DOMAINS["digits"], Devices(1), OwnVictim(1.0, f)) for f in ("", "tests.test_sizing:own_net"))
+    unknown, known = (
+        estimate(DIGITS, DOMAINS["digits"], Devices(1), OwnVictim(1.0, f))
+        for f in ("", "tests.test_sizing:own_net")
+    )
     more = known.storage_bytes["model"] - unknown.storage_bytes["model"]
     assert more == pytest.approx((1 + DIGITS.zoo.twins) * 400_040, rel=0.01)
-    assert any("give --factory" in n for n in unknown.notes) and not any("--factory" in n for n in known.notes)
+    assert any("give --factory" in n for n in unknown.notes) and not any(
+        "--factory" in n for n in known.notes
+    )
 
 
 def test_an_own_victim_is_one_model_less_to_train_and_one_more_to_save() -> None:
     ours, own = (estimate(DIGITS, DOMAINS["digits"], Devices(1), o) for o in (None, OwnVictim(1.0)))
-    assert (ours.total_models, len(planned(DIGITS, DOMAINS["digits"], OwnVictim(1.0)).of(Role.VICTIM))) == (own.total_models + 1, 0)
+    assert (ours.total_models, len(planned(DIGITS, DOMAINS["digits"], OwnVictim(1.0)).of(Role.VICTIM))) == (
+        own.total_models + 1,
+        0,
+    )
     assert ours.requests.put - own.requests.put == 1, "the lease on it; the model itself is saved either way"
-    assert scaled(DIGITS, 200, OwnVictim())[0].zoo.suspects_per_cell >= scaled(DIGITS, 200)[0].zoo.suspects_per_cell
+    assert (
+        scaled(DIGITS, 200, OwnVictim())[0].zoo.suspects_per_cell
+        >= scaled(DIGITS, 200)[0].zoo.suspects_per_cell
+    )
 
 
 def test_the_command_plans_for_an_own_victim(capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["plan", "--recipe", "digits", "--twins", "39", "--own-victim", "--twin-seconds", "30", "--json"]
+    arguments = [
+        "plan",
+        "--recipe",
+        "digits",
+        "--twins",
+        "39",
+        "--own-victim",
+        "--twin-seconds",
+        "30",
+        "--json",
+    ]
     assert main(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["models"]["twin"] == {"own": 39} and "victim" not in found["models"]

@@ -1,6 +1,8 @@
-"""The service under load for minutes: nothing fails, memory does not grow, and what the store does is no matter to kits in memory.
+"""The service under load for minutes: nothing fails, memory does not grow, and what the store does is no
+matter to kits in memory.
 
-ZOOAUDIT_SOAK_S says how long the soak lasts, 45 s if it does not; benchmarks/serving_steady.py has one of ten minutes.
+ZOOAUDIT_SOAK_S says how long the soak lasts, 45 s if it does not;
+benchmarks/serving_steady.py has one of ten minutes.
 """
 
 import os
@@ -33,7 +35,15 @@ CLIENTS = 4
 @contextmanager
 def running(folder: Path, store: str) -> Iterator[tuple[Served, Client]]:
     """The service under Ray Serve, open to all."""
-    served = Served({STORE: store, OPEN: "1", DATA: str(folder / "data"), "PYTHONPATH": os.pathsep.join(sys_path()), **s3_settings()})
+    served = Served(
+        {
+            STORE: store,
+            OPEN: "1",
+            DATA: str(folder / "data"),
+            "PYTHONPATH": os.pathsep.join(sys_path()),
+            **s3_settings(),
+        }
+    )
     try:
         yield served, Client(served.wait().address)
     finally:
@@ -51,7 +61,8 @@ def scoring(client: Client, id_: str) -> Callable[[], Reply]:
 
 
 def private_mib(served: Served) -> float:
-    """Memory of the replicas that score, without Ray's shared object store, whose pages count once they were touched."""
+    """Memory of the replicas that score, without Ray's shared object store, whose pages
+    count once they were touched."""
     family = psutil.Process(served.pid).children(recursive=True)
     sizes = [p.memory_info() for p in family if "scoring" in " ".join(p.cmdline())]
     assert sizes, "there is a replica"
@@ -138,10 +149,13 @@ def test_a_store_that_is_down_under_load_costs_only_cold_kits(own_server: Seawee
 @pytest.mark.serve
 @pytest.mark.long
 def test_kits_of_many_victims_share_one_replica(tmp_path: Path) -> None:
-    """A new kit is served without a restart, and each caller gets the verdict of the kit he named: no victim's copy is another's."""
+    """A new kit is served without a restart, and each caller gets the verdict of the kit he named: no
+    victim's copy is another's."""
     store, victims = str(tmp_path / "store"), (0, 200, 300)
     artifacts = open_store(store)
-    bodies = {v: as_numbers(TorchBlackBox(near(v, 70), K).ask(make_kit().twin_test.questions())) for v in victims}
+    bodies = {
+        v: as_numbers(TorchBlackBox(near(v, 70), K).ask(make_kit().twin_test.questions())) for v in victims
+    }
     with running(tmp_path, store) as (_, client):
         ids = [(v, save_kit(artifacts, kit_of(v, seed)).id) for seed in range(4) for v in victims]
 

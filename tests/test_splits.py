@@ -41,12 +41,17 @@ def test_random_part_is_shuffled() -> None:
 
 @pytest.mark.parametrize(("size", "fraction", "count"), [(3, 0.1, 0), (10, 0.99, 10), (1, 0.5, 0)])
 def test_random_part_refuses_none_and_all(size: int, fraction: float, count: int) -> None:
-    with pytest.raises(DataError, match=rf"{fraction} of {size} training images is {count}; expected at least 1 and fewer than all"):
+    with pytest.raises(
+        DataError,
+        match=rf"{fraction} of {size} training images is {count}; expected at least 1 and fewer than all",
+    ):
         random_part(size, fraction, 0)
 
 
 @given(st.integers(20, 300), st.floats(0.2, 0.8), SEEDS, SEEDS, st.data())
-def test_seed_set_never_overlaps_what_is_taken(size: int, fraction: float, seed: int, other: int, data: st.DataObject) -> None:
+def test_seed_set_never_overlaps_what_is_taken(
+    size: int, fraction: float, seed: int, other: int, data: st.DataObject
+) -> None:
     taken = random_part(size, fraction, seed)
     count = data.draw(st.integers(1, size - len(taken)))
     seeds = seed_set(size, taken, count, other)

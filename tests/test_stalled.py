@@ -31,7 +31,9 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     hold.set()
 
 
-def test_silence_ends_the_worker_and_says_whose_it_was(digits: Dataset, ended: list[int], capsys: pytest.CaptureFixture[str]) -> None:
+def test_silence_ends_the_worker_and_says_whose_it_was(
+    digits: Dataset, ended: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
     spec = trained_spec(digits)
     with Clock(1000).watching(spec):
         time.sleep(1.0)
@@ -56,6 +58,8 @@ def test_patience_grows_with_the_expected_time_up_to_a_limit(digits: Dataset, en
     assert 0.6 <= clock.patience_s(short) <= 1.2, "three times as long as the last one of its kind took"
     long = replace(short, training=TrainConfig(epochs=1000))
     assert clock.patience_s(long) == MOST * 0.3
-    own = replace(short, own_training=OwnTraining(factory="m:f", code="0" * 64, function="m:t", timeout_s=100))
+    own = replace(
+        short, own_training=OwnTraining(factory="m:f", code="0" * 64, function="m:t", timeout_s=100)
+    )
     assert clock.patience_s(own) >= 200, "an owner's procedure tells nothing, and has a limit of its own"
     assert ended == []

@@ -101,7 +101,9 @@ def test_a_quarter_of_the_references_begin_with_it(digits: Dataset, start: Start
     specs = planner(digits, start).references()
     begin = [s for s in specs if s.start == start]
     assert len(specs) == 32 and len(begin) == 8 and len({s.id for s in specs}) == 32
-    assert {s.optimiser for s in begin} == {"sgd", "adam", "rmsprop"} and begin[0].id.startswith("reference-start-")
+    assert {s.optimiser for s in begin} == {"sgd", "adam", "rmsprop"} and begin[0].id.startswith(
+        "reference-start-"
+    )
     assert begin[0].training.lr_adam == planner(digits, None).zoo.training.lr_adam / 10
     assert reference(begin[0]).kind == "fine-tuned from the victim's start"
     assert ModelSpec.from_json(begin[0].to_json()) == begin[0]
@@ -127,7 +129,9 @@ def test_it_is_trained_stored_and_read_again(digits: Dataset, start: Start) -> N
     save_built(artifacts, built)
     module = load_module(artifacts, spec.id)
     assert torch.equal(module.state_dict()["1.weight"], built.weights["1.weight"])
-    assert torch.equal(build(spec, digits, None).weights["1.weight"], built.weights["1.weight"]), "the same again"
+    assert torch.equal(build(spec, digits, None).weights["1.weight"], built.weights["1.weight"]), (
+        "the same again"
+    )
 
 
 def test_the_new_layer_follows_the_seed() -> None:
@@ -148,10 +152,13 @@ def test_a_start_is_not_behind_the_contract_and_says_so(digits: Dataset) -> None
     options = ["audit", "--contract", "input.size=[16,16]", "input.channels=rgb"]
     args = make_parser().parse_args([*options, "--start", f"{HERE}:wide"])
     with pytest.raises(
-        ModelError, match=r"expected input.* to have 3 channels, .*; a start is given images of 1 x 8 x 8 in \[0, 1\]"
+        ModelError,
+        match=r"expected input.* to have 3 channels, .*; a start is given images of 1 x 8 x 8 in \[0, 1\]",
     ) as error:
         with_start(DIGITS, args, digits.image_shape, digits.num_classes)
-    assert "--contract is for the victim and its twins, not for it" in str(error.value) and "say so by --contract" not in str(error.value)
+    assert "--contract is for the victim and its twins, not for it" in str(
+        error.value
+    ) and "say so by --contract" not in str(error.value)
     said: list[str] = []
     args = make_parser().parse_args([*options, "--start", f"{HERE}:checkpoint"])
     found = with_start(DIGITS, args, digits.image_shape, digits.num_classes, said.append)
@@ -179,12 +186,26 @@ def test_a_thief_may_begin_with_the_checkpoint(digits: Dataset, start: Start) ->
     """CloudLeak as its paper has it; beside it thieves of the zoo's architectures, as without it."""
     cloudleak = ExtractConfig("cloudleak", seed_size=100, rounds=1, final_epochs=10, architecture="start")
     found = plan(
-        digits, start=start, thieves=(cloudleak, ExtractConfig("distill", seed_size=50), ExtractConfig("distill", architecture="A"))
+        digits,
+        start=start,
+        thieves=(
+            cloudleak,
+            ExtractConfig("distill", seed_size=50),
+            ExtractConfig("distill", architecture="A"),
+        ),
     )
     before = {s.id for s in plan(digits, start=start).specs}
     thief, second, third = (s for s in found.specs if s.id not in before)
-    assert (thief.architecture, thief.start, thief.role, thief.group) == ("start", start, Role.PIRACY, Group.SUSPECT)
-    assert thief.extraction == dataclasses.replace(cloudleak, architecture="") and thief.training.lr_adam == TrainConfig().lr_adam / 10
+    assert (thief.architecture, thief.start, thief.role, thief.group) == (
+        "start",
+        start,
+        Role.PIRACY,
+        Group.SUSPECT,
+    )
+    assert (
+        thief.extraction == dataclasses.replace(cloudleak, architecture="")
+        and thief.training.lr_adam == TrainConfig().lr_adam / 10
+    )
     assert (second.architecture, second.start, third.architecture, third.start) == ("C", None, "A", None)
     victim = build(found.of(Role.VICTIM)[0], digits, None)
     artifacts = open_store("memory:")
@@ -192,17 +213,35 @@ def test_a_thief_may_begin_with_the_checkpoint(digits: Dataset, start: Start) ->
     built = build(thief, digits, Parent(load_module(artifacts, victim.spec.id), victim.record.accuracy))
     assert built.record.status is Status.LEARNT and built.record.queries == 200, built.record
     assert not torch.equal(built.weights["1.weight"], body().weight)
-    assert float(torch.cosine_similarity(built.weights["1.weight"].detach().flatten(), body().weight.detach().flatten(), dim=0)) > 0.7, (
-        "it began there"
-    )
+    assert (
+        float(
+            torch.cosine_similarity(
+                built.weights["1.weight"].detach().flatten(), body().weight.detach().flatten(), dim=0
+            )
+        )
+        > 0.7
+    ), "it began there"
     save_built(artifacts, built)
     assert torch.equal(load_module(artifacts, thief.id).state_dict()["1.weight"], built.weights["1.weight"])
 
 
 def test_a_whole_zoo_may_begin_with_it(digits: Dataset, start: Start) -> None:
-    found = plan(digits, start=start, architectures=("start",), victim_architecture="start", encoder_architectures=("C",))
-    assert len({s.id for s in found.specs}) == len(found.specs) and len({s.seed for s in found.specs if s.role is not Role.TWIN}) == 55
-    made = [s for s in found.specs if s.role in (Role.VICTIM, Role.TWIN, Role.OTHER_VICTIM) or s.group is Group.SUSPECT]
+    found = plan(
+        digits,
+        start=start,
+        architectures=("start",),
+        victim_architecture="start",
+        encoder_architectures=("C",),
+    )
+    assert (
+        len({s.id for s in found.specs}) == len(found.specs)
+        and len({s.seed for s in found.specs if s.role is not Role.TWIN}) == 55
+    )
+    made = [
+        s
+        for s in found.specs
+        if s.role in (Role.VICTIM, Role.TWIN, Role.OTHER_VICTIM) or s.group is Group.SUSPECT
+    ]
     assert all((s.architecture, s.start) == ("start", start) for s in made)
     victim = build(found.of(Role.VICTIM)[0], digits, None)
     assert victim.record.status is Status.LEARNT, victim.record
@@ -211,19 +250,27 @@ def test_a_whole_zoo_may_begin_with_it(digits: Dataset, start: Start) -> None:
 def test_thieves_of_a_zoo_without_a_checkpoint_cannot_begin_with_it(digits: Dataset) -> None:
     for zoo in ({"thieves": (ExtractConfig(architecture="start"),)}, {"architectures": ("start",)}):
         with pytest.raises(
-            ConfigError, match=r"architecture 'start', which begins with the public checkpoint of zoo.start, and zoo.start is"
+            ConfigError,
+            match=(
+                r"architecture 'start', which begins with the public checkpoint of zoo.start, and"
+                r" zoo.start is"
+            ),
         ):
             plan(digits, **zoo)
     with pytest.raises(ConfigError, match="unknown architecture 'Z'"):
         plan(digits, thieves=(ExtractConfig(architecture="Z"),))
-    with pytest.raises(ConfigError, match=r"ExtractConfig.architecture is 'start'; expected \"\": only an attack of \[\[zoo.thieves\]\]"):
+    with pytest.raises(
+        ConfigError,
+        match=r"ExtractConfig.architecture is 'start'; expected \"\": only an attack of \[\[zoo.thieves\]\]",
+    ):
         ZooConfig(extraction=ExtractConfig(architecture="start"))
 
 
 def test_a_file_may_name_it(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    text = f'''inherit = "digits"\nname = "mine"\n[zoo.start]\nfactory = "{start.factory}"\nweights = "{start.weights}"\n
-[[zoo.thieves]]\nattack = "cloudleak"\narchitecture = "start"\n'''
+    text = f"""inherit = "digits"\nname = "mine"
+[zoo.start]\nfactory = "{start.factory}"\nweights = "{start.weights}"
+[[zoo.thieves]]\nattack = "cloudleak"\narchitecture = "start"\n"""
     path.write_text(text)
     (thief,) = recipe_of(str(path), []).zoo.thieves
     assert thief == ExtractConfig(architecture="start")
@@ -239,6 +286,8 @@ def test_a_thief_of_a_librarys_net_may_have_its_own_checkpoint() -> None:
 
 
 def test_scaling_counts_thieves(start: Start) -> None:
-    more = dataclasses.replace(DIGITS, zoo=dataclasses.replace(DIGITS.zoo, thieves=(ExtractConfig("dfme"),) * 30))
+    more = dataclasses.replace(
+        DIGITS, zoo=dataclasses.replace(DIGITS.zoo, thieves=(ExtractConfig("dfme"),) * 30)
+    )
     sizes = [len(plan_zoo(scaled(r, 400)[0].zoo, "data", SHAPE, 0).specs) for r in (DIGITS, more)]
     assert abs(sizes[0] - sizes[1]) < 25, sizes

@@ -26,8 +26,11 @@ from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store
 
 SEGMENT = st.from_regex(r"[a-z][a-z0-9_-]{0,6}", fullmatch=True)
-KEYS = st.builds(lambda folders, name: "/".join([*folders, f"{name}.bin"]), st.lists(SEGMENT, max_size=3), SEGMENT)
-"""As artifacts make them: folders have no dot, files have one, so that no file stands where another key needs a folder."""
+KEYS = st.builds(
+    lambda folders, name: "/".join([*folders, f"{name}.bin"]), st.lists(SEGMENT, max_size=3), SEGMENT
+)
+"""As artifacts make them: folders have no dot, files have one, so that no file stands where
+another key needs a folder."""
 
 
 @pytest.fixture
@@ -97,8 +100,13 @@ def test_deleted_is_gone_and_deleting_nothing_is_fine(store: Store) -> None:
     assert store.read("a/k.bin") == b"2"
 
 
-@given(contents=st.dictionaries(KEYS, st.binary(max_size=50), max_size=8), kind=st.sampled_from(["memory", "local"]))
-def test_any_set_of_keys_round_trips(tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes], kind: str) -> None:
+@given(
+    contents=st.dictionaries(KEYS, st.binary(max_size=50), max_size=8),
+    kind=st.sampled_from(["memory", "local"]),
+)
+def test_any_set_of_keys_round_trips(
+    tmp_path_factory: pytest.TempPathFactory, contents: dict[str, bytes], kind: str
+) -> None:
     store: Store = MemoryStore() if kind == "memory" else LocalStore(tmp_path_factory.mktemp("keys"))
     assert all(store.create(k, c) for k, c in contents.items())
     assert list(store.keys("")) == sorted(contents)
@@ -113,7 +121,13 @@ def test_of_sixteen_threads_one_wins(store: Store) -> None:
         contents = [bytes([i]) * 100_000 for i in range(16)]
         won: list[int] = []
 
-        def run(i: int, key: str = key, gate: threading.Barrier = gate, contents: list[bytes] = contents, won: list[int] = won) -> None:
+        def run(
+            i: int,
+            key: str = key,
+            gate: threading.Barrier = gate,
+            contents: list[bytes] = contents,
+            won: list[int] = won,
+        ) -> None:
             gate.wait()
             if store.create(key, contents[i]):
                 won.append(i)
@@ -142,7 +156,9 @@ print(int(store.create("race/one.bin", bytes([number]) * 3_000_000)))
 def test_of_sixteen_processes_one_wins_and_its_content_is_whole(tmp_path: Path) -> None:
     gate, root = tmp_path / "gate", tmp_path / "store"
     command = [sys.executable, "-S", "-c", f"import sys; sys.path = {sys.path!r}\n{RACER}", str(root)]
-    racers = [subprocess.Popen([*command, str(i), str(gate)], stdout=subprocess.PIPE, text=True) for i in range(16)]
+    racers = [
+        subprocess.Popen([*command, str(i), str(gate)], stdout=subprocess.PIPE, text=True) for i in range(16)
+    ]
     gate.touch()
     answers = [racer.communicate(timeout=60)[0].strip() for racer in racers]
     assert sorted(answers) == ["0"] * 15 + ["1"]
@@ -185,7 +201,8 @@ def test_digests_change_with_files_and_facts(artifacts: Artifacts) -> None:
     first = artifacts.save_by_digest("kit", {"a": b"1"}, {"n": 1})
     assert artifacts.save_by_digest("kit", {"a": b"1"}, {"n": 1}).id == first.id
     others = {
-        artifacts.save_by_digest("kit", f, m).id for f, m in (({"a": b"2"}, {"n": 1}), ({"b": b"1"}, {"n": 1}), ({"a": b"1"}, {"n": 2}))
+        artifacts.save_by_digest("kit", f, m).id
+        for f, m in (({"a": b"2"}, {"n": 1}), ({"b": b"1"}, {"n": 1}), ({"a": b"1"}, {"n": 2}))
     }
     assert len(others | {first.id}) == 4
     assert len(first.id) == 16
@@ -277,17 +294,28 @@ def rewritten(folder: Path, kind: str, id_: str, format_: int) -> None:
     path.write_text(canonical_json(body | {"sha256": digest_of_body(body)}))
 
 
-@pytest.mark.parametrize(("format_", "do"), [(1, "make it again by 'zooaudit audit'"), (3, "upgrade zooaudit")])
-def test_a_kit_of_another_format_is_refused_in_a_line_and_copied_all_the_same(tmp_path: Path, format_: int, do: str) -> None:
+@pytest.mark.parametrize(
+    ("format_", "do"), [(1, "make it again by 'zooaudit audit'"), (3, "upgrade zooaudit")]
+)
+def test_a_kit_of_another_format_is_refused_in_a_line_and_copied_all_the_same(
+    tmp_path: Path, format_: int, do: str
+) -> None:
     artifacts = open_store(str(tmp_path / "a"))
     artifacts.save("kit", "k", {"x": b"1"}, {"victim": "v"})
     rewritten(tmp_path / "a", "kit", "k", format_)
     found = artifacts.load("kit", "k")
-    with pytest.raises(FormatError, match=rf"^kit k has format {format_}, written by zooaudit 0.0.7; this one \(.*\) reads format 2: {do}"):
+    with pytest.raises(
+        FormatError,
+        match=(
+            rf"^kit k has format {format_}, written by zooaudit 0.0.7; this one \(.*\) reads format 2: {do}"
+        ),
+    ):
         _ = found.meta
     other = open_store(str(tmp_path / "b"))
     other.adopt(found)
-    assert other.load("kit", "k").read("x") == b"1" and not list(artifacts.check()) and not artifacts.unnamed()
+    assert (
+        other.load("kit", "k").read("x") == b"1" and not list(artifacts.check()) and not artifacts.unnamed()
+    )
 
 
 def test_a_manifest_whose_format_is_no_number_is_no_manifest(tmp_path: Path) -> None:
@@ -302,5 +330,8 @@ def test_a_database_of_a_newer_version_is_refused_and_one_of_before_is_taken(tmp
     db = sqlite3.connect(tmp_path / "x.sqlite")
     claim_format(db, 2, "the ledger x")
     claim_format(db, 2, "the ledger x")
-    with pytest.raises(FormatError, match=r"the ledger x has format 2; this zooaudit \(.*\) reads formats up to 1: upgrade zooaudit"):
+    with pytest.raises(
+        FormatError,
+        match=r"the ledger x has format 2; this zooaudit \(.*\) reads formats up to 1: upgrade zooaudit",
+    ):
         claim_format(db, 1, "the ledger x")

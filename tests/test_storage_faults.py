@@ -45,7 +45,9 @@ def flipped(content: bytes) -> bytes:
     return bytes([content[0] ^ 1]) + content[1:]
 
 
-@pytest.mark.parametrize("damage", [flipped, lambda c: c[:-1], lambda c: c + b"!", lambda _: b"", lambda _: None])
+@pytest.mark.parametrize(
+    "damage", [flipped, lambda c: c[:-1], lambda c: c + b"!", lambda _: b"", lambda _: None]
+)
 def test_a_damaged_file_is_named_and_never_handed_out(damage: object, kept: Artifacts) -> None:
     key = key_of(kept, "a.bin")
     replace(kept, key, damage(FILES["a.bin"]))  # type: ignore[operator]
@@ -66,10 +68,21 @@ def test_a_damaged_files_sizes_are_stated(kept: Artifacts) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"[]", b"null", b"7", b'"x"', b"{}", b"\xff\xfe", b'{"sha256": "00"}', b'{"sha256": "00", "meta": NaN}',
-        "other", "flipped", "renamed",
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b'"x"',
+        b"{}",
+        b"\xff\xfe",
+        b'{"sha256": "00"}',
+        b'{"sha256": "00", "meta": NaN}',
+        "other",
+        "flipped",
+        "renamed",
     ],
-)  # fmt: skip
+)
 def test_a_damaged_manifest_is_named(content: bytes | str, kept: Artifacts) -> None:
     key = "manifests/thing/one.json"
     raw = kept._store.read(key)
@@ -175,7 +188,8 @@ def test_a_file_in_the_stores_place_is_named(below: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("blocked", ["manifests", "objects", "manifests/thing", "objects/ce"])
 def test_a_file_where_a_folder_is_needed_is_a_store_error(blocked: str, tmp_path: Path) -> None:
-    """``objects/ce`` is where this content goes: a write that cannot be made must not pass for one made before."""
+    """``objects/ce`` is where this content goes: a write that cannot be made must not pass
+    for one made before."""
     path = tmp_path / blocked
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"in the way")
@@ -184,16 +198,24 @@ def test_a_file_where_a_folder_is_needed_is_a_store_error(blocked: str, tmp_path
         artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {})
     path.unlink()
     assert artifacts.ids("thing") == [], "a manifest was written for content that is not there"
-    assert artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {}).read("a.bin") == b"alpha beta gamma 40"
+    assert (
+        artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {}).read("a.bin")
+        == b"alpha beta gamma 40"
+    )
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 256 KiB, where root may mount one; else a limit on the size of files, which ends in the same way."""
+    """A real file system of 256 KiB, where root may mount one; else a limit on the size of
+    files, which ends in the same way."""
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = (
-        os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False).returncode == 0
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], check=False
+        ).returncode
+        == 0
     )
     before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     if not mounted:
@@ -215,7 +237,9 @@ def test_a_full_disk_leaves_nothing_partial_and_what_was_there_intact(small_disk
     with pytest.raises(StoreError) as caught:
         artifacts.save("thing", "large", {"l.bin": os.urandom(400_000)}, {})
     assert str(small_disk / "store") in str(caught.value)
-    assert os.path.ismount(small_disk) == ("no space left for objects/" in str(caught.value)), str(caught.value)
+    assert os.path.ismount(small_disk) == ("no space left for objects/" in str(caught.value)), str(
+        caught.value
+    )
     assert os.path.ismount(small_disk) == ("(400,000 bytes)" in str(caught.value)), str(caught.value)
     assert sorted(p.relative_to(small_disk) for p in small_disk.rglob("*") if p.is_file()) == before
     assert artifacts.ids("thing") == ["one"]

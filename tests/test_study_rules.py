@@ -28,13 +28,28 @@ def separating(monkeypatch: pytest.MonkeyPatch, digits: Dataset) -> Bench:
     return bench(digits, open_store("memory:"))
 
 
-def changed(kind: str, by_strength: dict[float, tuple[float, float]], innocent: float = 0.05) -> list[dict[str, object]]:
-    """Rows of two models: by strength their similarity and accuracy; and the mean similarity of homologous models."""
+def changed(
+    kind: str, by_strength: dict[float, tuple[float, float]], innocent: float = 0.05
+) -> list[dict[str, object]]:
+    """Rows of two models: by strength their similarity and accuracy; and the mean
+    similarity of homologous models."""
     return [
-        {"encoder": "paper", "kind": kind, "strength": s, "base": b, "model": f"{b}{s}", "accuracy": a, "kept": a / by_strength[0.0][1],
-         "similarity": x, "p": 0.0, "above_innocent": True, "homologous": innocent}
-        for s, (x, a) in by_strength.items() for b in ("one", "two")
-    ]  # fmt: skip
+        {
+            "encoder": "paper",
+            "kind": kind,
+            "strength": s,
+            "base": b,
+            "model": f"{b}{s}",
+            "accuracy": a,
+            "kept": a / by_strength[0.0][1],
+            "similarity": x,
+            "p": 0.0,
+            "above_innocent": True,
+            "homologous": innocent,
+        }
+        for s, (x, a) in by_strength.items()
+        for b in ("one", "two")
+    ]
 
 
 FINE = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)})
@@ -56,22 +71,40 @@ def test_the_rules_of_figure_8(separating: Bench, monkeypatch: pytest.MonkeyPatc
     assert by_claim(separating, [*lost, *PRUNED_WELL, *INT8, *HELD_THEN_LOST]) == good | {
         "Similarity stays high after fine-tuning on test-set points": Holds.NOT_REPRODUCED
     }
-    as_innocents = changed("fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)}, innocent=0.8)  # .8 is high only where innocents are low
+    as_innocents = changed(
+        "fine-tune", {0.0: (0.9, 0.8), 2.0: (0.8, 0.85)}, innocent=0.8
+    )  # .8 is high only where innocents are low
     assert next(iter(by_claim(separating, as_innocents).values())) is Holds.NOT_REPRODUCED
     early = changed("adversarial", {0.0: (0.9, 0.8), 120.0: (0.2, 0.79), 270.0: (0.1, 0.6)})
-    assert by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *early])[next(c for c in good if c.startswith("Adv"))] is Holds.NOT_REPRODUCED
+    assert (
+        by_claim(separating, [*FINE, *PRUNED_WELL, *INT8, *early])[
+            next(c for c in good if c.startswith("Adv"))
+        ]
+        is Holds.NOT_REPRODUCED
+    )
     for missing in ("fine-tune", "prune", "adversarial"):
-        left = [r for r in (*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST) if r["kind"] != missing or r["strength"] == 0]
-        assert list(by_claim(separating, left).values()).count(Holds.UNDECIDED) == 1, f"all {missing} models failed"
+        left = [
+            r
+            for r in (*FINE, *PRUNED_WELL, *INT8, *HELD_THEN_LOST)
+            if r["kind"] != missing or r["strength"] == 0
+        ]
+        assert list(by_claim(separating, left).values()).count(Holds.UNDECIDED) == 1, (
+            f"all {missing} models failed"
+        )
 
 
 def test_means_at_all_strengths_are_of_the_same_models() -> None:
     rows = [*FINE, {**FINE[0], "base": "three", "similarity": 0.0}]
-    assert thieves._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), "the third has no changed version that learnt"
+    assert thieves._at(rows, "fine-tune", 0.0, "similarity") == pytest.approx(0.9), (
+        "the third has no changed version that learnt"
+    )
 
 
 def test_int8_is_held_to_a_hundredth_of_accuracy() -> None:
-    assert thieves._int8_finding(INT8).ours.startswith("2 of 2;") and thieves._int8_finding(INT8).holds is Holds.UNCLAIMED
+    assert (
+        thieves._int8_finding(INT8).ours.startswith("2 of 2;")
+        and thieves._int8_finding(INT8).holds is Holds.UNCLAIMED
+    )
     worse = changed("int8", {0.0: (0.9, 0.8), 8.0: (0.9, 0.789)})
     assert thieves._int8_finding(worse).ours.startswith("0 of 2; accuracy lost +0.0110")
     assert thieves._int8_finding(worse[:2]).holds is Holds.UNDECIDED
@@ -91,7 +124,9 @@ def test_the_rule_of_figure_6c(detected: int, holds: Holds, separating: Bench) -
     rows = [{"recovery_rate": 0.4 + 0.01 * i, "detected": i < detected, "similarity": 0.5} for i in range(10)]
     rows += [{"recovery_rate": 0.95, "detected": False, "similarity": 0.5}] * 5
     assert thieves._recovery_finding(separating, "paper", rows).holds is holds
-    assert thieves._recovery_finding(separating, "paper", rows[6:]).holds is Holds.UNDECIDED, "four models are too few"
+    assert thieves._recovery_finding(separating, "paper", rows[6:]).holds is Holds.UNDECIDED, (
+        "four models are too few"
+    )
 
 
 def test_a_rule_that_rests_on_nothing_decides_nothing() -> None:
@@ -100,23 +135,38 @@ def test_a_rule_that_rests_on_nothing_decides_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("slope", "error", "holds"),
-    [(0.0, 0.05, Holds.REPRODUCED), (0.3, 0.1, Holds.NOT_REPRODUCED), (-0.3, 0.1, Holds.NOT_REPRODUCED), (0.05, 0.2, Holds.UNDECIDED),
-     (0.0, float("nan"), Holds.UNDECIDED)],
-)  # fmt: skip
-def test_an_effect_must_be_clear_of_the_noise(separating: Bench, slope: float, error: float, holds: Holds) -> None:
+    [
+        (0.0, 0.05, Holds.REPRODUCED),
+        (0.3, 0.1, Holds.NOT_REPRODUCED),
+        (-0.3, 0.1, Holds.NOT_REPRODUCED),
+        (0.05, 0.2, Holds.UNDECIDED),
+        (0.0, float("nan"), Holds.UNDECIDED),
+    ],
+)
+def test_an_effect_must_be_clear_of_the_noise(
+    separating: Bench, slope: float, error: float, holds: Holds
+) -> None:
     assert bystanders._no_effect(separating, "paper", slope, error, 0.9) is holds
-    assert bystanders._no_effect(separating, "paper", slope, max(error, 0.01), -0.9) is not Holds.REPRODUCED, "there is no gap"
+    assert (
+        bystanders._no_effect(separating, "paper", slope, max(error, 0.01), -0.9) is not Holds.REPRODUCED
+    ), "there is no gap"
 
 
 def test_the_slope_of_a_line_and_how_sure_it_is() -> None:
     slope, error = bystanders._slope([0, 0, 1, 1], [0.0, 0.2, 1.0, 1.2])
     assert slope == pytest.approx(1) and error == pytest.approx(0.14142 * 4.3027, rel=1e-3)
-    assert bystanders._slope([0, 0.5, 1], [0.0] * 3) == pytest.approx((0, 0), abs=1e-12), "all the same is not an effect, and surely so"
+    assert bystanders._slope([0, 0.5, 1], [0.0] * 3) == pytest.approx((0, 0), abs=1e-12), (
+        "all the same is not an effect, and surely so"
+    )
     assert all(np.isnan(v) for x in ([0.5] * 4, [0.0, 1.0]) for v in bystanders._slope(x, [1.0] * len(x)))
 
 
-@pytest.mark.parametrize(("titles", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3))])
-def test_panels_stand_in_rows_of_three_under_one_legend(monkeypatch: pytest.MonkeyPatch, titles: int, grid: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("titles", "grid"), [(1, (1, 1)), (3, (1, 3)), (4, (2, 2)), (5, (2, 3)), (7, (3, 3))]
+)
+def test_panels_stand_in_rows_of_three_under_one_legend(
+    monkeypatch: pytest.MonkeyPatch, titles: int, grid: tuple[int, int]
+) -> None:
     made: list[tuple[int, int]] = []
 
     def kept(paint: Callable[[Any], None], *, panels: tuple[int, int], **_: Any) -> bytes:
@@ -124,7 +174,10 @@ def test_panels_stand_in_rows_of_three_under_one_legend(monkeypatch: pytest.Monk
         axes = figure.subplots(*panels)
         paint(axes)
         made.append(panels)
-        assert [t.get_text() for t in figure.legends[0].get_texts()] == ["all", *(f"{i}" for i in range(titles))]
+        assert [t.get_text() for t in figure.legends[0].get_texts()] == [
+            "all",
+            *(f"{i}" for i in range(titles)),
+        ]
         assert sum(a.axison for a in np.atleast_1d(axes).ravel()) == titles
         return b""
 
@@ -137,9 +190,18 @@ def test_panels_stand_in_rows_of_three_under_one_legend(monkeypatch: pytest.Monk
     assert made == [grid]
 
 
-@pytest.mark.parametrize("recipe", [r for r in RECIPES.values() if r.dataset != "digits"], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "recipe", [r for r in RECIPES.values() if r.dataset != "digits"], ids=lambda r: r.name
+)
 def test_every_recipes_data_has_figures_of_the_paper_beside_it(recipe: Recipe, digits: Dataset) -> None:
     """Of a part of the classes, those of the whole."""
     named = bench(replace(digits, name=recipe.dataset), open_store("memory:")).papers_dataset
-    for figures in (similarity.SHOWN, similarity.STATED, similarity.PAPER_AUC, borders.PAPER_IPGUARD, accuracy.RECOVERED, PAPER_ACCURACY):
+    for figures in (
+        similarity.SHOWN,
+        similarity.STATED,
+        similarity.PAPER_AUC,
+        borders.PAPER_IPGUARD,
+        accuracy.RECOVERED,
+        PAPER_ACCURACY,
+    ):
         assert named in figures

@@ -40,7 +40,9 @@ def test_a_model_is_consistent_with_itself_and_not_with_what_is_orthogonal() -> 
     elsewhere = torch.zeros(2, 6)
     elsewhere[0, 3] = elsewhere[1, 4] = 1
     assert inconsistency(uaps, uaps) == pytest.approx(0, abs=1e-9)
-    assert inconsistency(uaps, -5 * uaps.flip(0)) == pytest.approx(0, abs=1e-9), "sign, length and order do not matter"
+    assert inconsistency(uaps, -5 * uaps.flip(0)) == pytest.approx(0, abs=1e-9), (
+        "sign, length and order do not matter"
+    )
     assert inconsistency(uaps, elsewhere) == pytest.approx(float(profile(uaps, subspace(uaps)).norm()))
 
 
@@ -64,7 +66,9 @@ def test_border_points_lie_on_the_border_between_their_pair() -> None:
 
 
 def test_the_confidence_gap_is_first_less_second() -> None:
-    assert confidence_gap(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])).tolist() == pytest.approx([0.5, 0.0])
+    assert confidence_gap(torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.45, 0.45]])).tolist() == pytest.approx(
+        [0.5, 0.0]
+    )
 
 
 def test_ipguard_meets_its_own_condition_or_says_nothing() -> None:
@@ -76,10 +80,14 @@ def test_ipguard_meets_its_own_condition_or_says_nothing() -> None:
     assert points.min() >= 0 and points.max() <= 1
     assert torch.equal(points, method.points(model, images, seed=3))
     two = model(points).topk(2, dim=1)
-    own_second = two.indices[:, 1] == label  # the target's logit has just passed its own, and no other is above
+    own_second = (
+        two.indices[:, 1] == label
+    )  # the target's logit has just passed its own, and no other is above
     arrived = own_second & (two.values[:, 0] - two.values[:, 1] >= 0.01 - 1e-5)
     assert arrived.float().mean() > 0.5, "in an affine model in a box, many targets can be reached"
-    assert (two.values[arrived, 0] - two.values[arrived, 1]).max() < 0.5, "a point that has arrived stays, within a step"
+    assert (two.values[arrived, 0] - two.values[arrived, 1]).max() < 0.5, (
+        "a point that has arrived stays, within a step"
+    )
 
 
 def test_ipguards_score_is_the_matching_rate() -> None:
@@ -102,7 +110,9 @@ def test_top_k_keeps_the_likeliest_and_nothing_else(k: int, seed: int) -> None:
 def test_images_at_the_last_layers_border_are_found_again(learnt: torch.nn.Module, digits: Dataset) -> None:
     first, second = to_unit(digits.train.images[:30]), to_unit(digits.train.images[30:60])
     points, apart = last_layer_border(learnt, first, second)
-    assert torch.equal(apart, learnt(first).argmax(1) != learnt(second).argmax(1)) and 10 < int(apart.sum()) < 30
+    assert (
+        torch.equal(apart, learnt(first).argmax(1) != learnt(second).argmax(1)) and 10 < int(apart.sum()) < 30
+    )
     assert float(points.min()) >= 0 and float(points.max()) <= 1 and not points.requires_grad
     middle = ((first + second) / 2)[apart]
     found, before = (float(confidence_gap(learnt(x).softmax(1)).mean()) for x in (points, middle))

@@ -43,13 +43,22 @@ def progress(auditor: Auditor, id_: str, has: Callable[[dict[str, Any]], Any]) -
     raise AssertionError(auditor.get(id_))
 
 
-def test_a_suspect_that_cannot_be_reached_says_so_while_it_is_tried(auditor: Auditor, store: tuple[str, str]) -> None:
+def test_a_suspect_that_cannot_be_reached_says_so_while_it_is_tried(
+    auditor: Auditor, store: tuple[str, str]
+) -> None:
     (port,) = free_ports(1)
     id_ = auditor.submit("a", asked(store[1], f"http://127.0.0.1:{port}", patience_s=60.0))["id"]
     found = progress(auditor, id_, lambda p: p.get("trouble", {}).get("times", 0) >= 3)["trouble"]
     assert "cannot be reached" in found["reason"] and "refused" in found["reason"]
-    assert found["next_try"] > time.time() - 5 and time.time() + 30 < found["gives_up"] < time.time() + 61 and found["tries"] == 9
-    assert re.search(r"refused\), \d times so far; next try in \d+ s, gives up after 9 tries, or at \d\d:\d\d:\d\d$", found["text"]), found
+    assert (
+        found["next_try"] > time.time() - 5
+        and time.time() + 30 < found["gives_up"] < time.time() + 61
+        and found["tries"] == 9
+    )
+    assert re.search(
+        r"refused\), \d times so far; next try in \d+ s, gives up after 9 tries, or at \d\d:\d\d:\d\d$",
+        found["text"],
+    ), found
     with serving(Stranger(MODEL, CLASSES), port):
         progress(auditor, id_, lambda p: p["charged"] > 0 and "trouble" not in p)
         assert "trouble" not in ended(auditor, id_)["progress"], "and no more once it answers"
@@ -68,7 +77,11 @@ def test_a_suspect_that_says_nothing_says_so_while_its_answer_is_waited_for(
     with scripted(mute) as url:
         id_ = auditor.submit("a", asked(store[1], url, "/v1/models/m:predict", timeout_s=20.0))["id"]
         found = progress(auditor, id_, lambda p: "trouble" in p)["trouble"]
-        assert found["reason"].startswith("has not answered for") and found["next_try"] is None and found["times"] == 0
+        assert (
+            found["reason"].startswith("has not answered for")
+            and found["next_try"] is None
+            and found["times"] == 0
+        )
         auditor.cancel(id_)
         go_on.set()
 
@@ -80,7 +93,10 @@ def test_an_audit_that_waits_for_another_one_says_for_which(auditor: Auditor, st
         until(lambda: stranger.computed)
         second = auditor.submit("a", asked(store[1], stranger.url, concurrency=1, batch=4))["id"]
         found = progress(auditor, second, lambda p: "waiting" in p)
-        assert (found["waiting"], found["waiting_for"]) == (f"waiting for the audit {first} of the same suspect to end", first)
+        assert (found["waiting"], found["waiting_for"]) == (
+            f"waiting for the audit {first} of the same suspect to end",
+            first,
+        )
         stranger.slow_s = 0.0
         done = ended(auditor, second)
         assert done["state"] == "done" and not {"waiting", "waiting_for"} & set(done["progress"])
@@ -89,18 +105,31 @@ def test_an_audit_that_waits_for_another_one_says_for_which(auditor: Auditor, st
 def test_an_audit_without_a_place_says_what_it_waits_for(auditor: Auditor, store: tuple[str, str]) -> None:
     with serving(Stranger(MODEL, CLASSES)) as stranger:
         stranger.slow_s = 0.5
-        ids = [auditor.submit("a", asked(store[1], stranger.url, batch=4, scale=1.0 + i / 1e6))["id"] for i in range(4)]
+        ids = [
+            auditor.submit("a", asked(store[1], stranger.url, batch=4, scale=1.0 + i / 1e6))["id"]
+            for i in range(4)
+        ]
         found = progress(auditor, ids[3], lambda p: "waiting" in p)["waiting"]
-        assert "3 other audits of this key are under way, as many as may be at once" in found and all(i in found for i in ids[:3])
-        others = [auditor.submit("b", asked(store[1], stranger.url, batch=4, scale=1.1 + i / 1e6))["id"] for i in range(2)]
+        assert "3 other audits of this key are under way, as many as may be at once" in found and all(
+            i in found for i in ids[:3]
+        )
+        others = [
+            auditor.submit("b", asked(store[1], stranger.url, batch=4, scale=1.1 + i / 1e6))["id"]
+            for i in range(2)
+        ]
         found = progress(auditor, others[1], lambda p: "waiting" in p)["waiting"]
-        assert found == f"{auditors.AT_ONCE} audits are under way, as many as this service runs at once", "whose they are is not told"
+        assert found == f"{auditors.AT_ONCE} audits are under way, as many as this service runs at once", (
+            "whose they are is not told"
+        )
         for id_ in ids + others:
             auditor.cancel(id_)
 
 
 def test_the_command_line_says_so_too(
-    store: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (port,) = free_ports(1)
@@ -120,5 +149,7 @@ def test_one_failure_that_passes_is_not_worth_a_word() -> None:
     telling.failed(Trouble("answers 429", 1, time.time() + 30, time.time() + 60, 9), said=False)
     telling.failed(Trouble("answers 429", 2, time.time() + 30, time.time() + 60, 9), said=False)
     telling.answered()
-    assert len(said) == 1 and said[0].startswith("it answers 429, 1 time so far; next try in 30 s, gives up after 9 tries, or at ")
+    assert len(said) == 1 and said[0].startswith(
+        "it answers 429, 1 time so far; next try in 30 s, gives up after 9 tries, or at "
+    )
     assert [t and t.times for t in rows] == [1, 2, None]

@@ -97,17 +97,22 @@ def test_answers_are_always_probabilities_of_the_same_label(rows: list[list[floa
 def test_answers_that_are_not_finite_are_counted(bad: float) -> None:
     logits = torch.zeros(5, 3)
     logits[[1, 4], 0] = bad
-    with pytest.raises(AnswersError, match="suspect S gave NaN or infinite values for 2 of 5 images; expected finite"):
+    with pytest.raises(
+        AnswersError, match="suspect S gave NaN or infinite values for 2 of 5 images; expected finite"
+    ):
         to_probabilities(logits, 5, 3, "suspect S")
 
 
 @pytest.mark.parametrize(
     ("outputs", "found"),
     [
-        (torch.zeros(5, 4), "(5, 4)"), (torch.zeros(4, 3), "(4, 3)"), (torch.zeros(5), "(5,)"),
-        ((torch.zeros(5, 3),), "a tuple"), (None, "a NoneType"),
+        (torch.zeros(5, 4), "(5, 4)"),
+        (torch.zeros(4, 3), "(4, 3)"),
+        (torch.zeros(5), "(5,)"),
+        ((torch.zeros(5, 3),), "a tuple"),
+        (None, "a NoneType"),
     ],
-)  # fmt: skip
+)
 def test_answers_of_another_shape_state_both(outputs: object, found: str) -> None:
     with pytest.raises(ModelError) as caught:
         to_probabilities(outputs, 5, 3, "suspect S")
@@ -116,7 +121,9 @@ def test_answers_of_another_shape_state_both(outputs: object, found: str) -> Non
     assert "expected (5, 3)" in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2"), AssertionError(), KeyError("logits"), IndexError("out of range")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("mat1 and mat2"), AssertionError(), KeyError("logits"), IndexError("out of range")]
+)
 def test_a_model_that_fails_when_asked_is_a_model_error(error: Exception) -> None:
     class Failing(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -145,7 +152,9 @@ def test_weights_are_put_into_what_the_factory_builds(factory: str, weights: Pat
     assert not any(p.requires_grad for p in model.parameters())
 
 
-def test_the_current_folder_is_searched_for_the_factory(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder_is_searched_for_the_factory(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here = tmp_path / "here"
     here.mkdir()
     (here / "only_here.py").write_text("from tests.makers import Affine as build\n")
@@ -188,7 +197,9 @@ class Tied(nn.Module):
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_wrapped_and_half_precise_weights_are_the_models(prefix: str, dtype: torch.dtype, weights: Path, tmp_path: Path) -> None:
+def test_wrapped_and_half_precise_weights_are_the_models(
+    prefix: str, dtype: torch.dtype, weights: Path, tmp_path: Path
+) -> None:
     plain = load_file(weights)
     path = tmp_path / "wrapped.safetensors"
     save_file({prefix + name: tensor.to(dtype) for name, tensor in plain.items()}, path)
@@ -209,14 +220,19 @@ def test_weights_that_share_memory_are_kept_once(tmp_path: Path) -> None:
     kept = load_file(tmp_path / "tied.safetensors")
     assert len(kept) == 1
     put_weights(other, kept, "tied")
-    assert torch.equal(other.last.weight, one.last.weight) and torch.equal(other.first.weight, one.first.weight)
+    assert torch.equal(other.last.weight, one.last.weight) and torch.equal(
+        other.first.weight, one.first.weight
+    )
     apart = nn.ModuleDict({"first": nn.Linear(4, 4, bias=False), "last": nn.Linear(4, 4, bias=False)})
     with pytest.raises(ModelError, match="lacks"):
         put_weights(apart, kept, "tied")
 
 
 def test_doubles_are_not_made_less_precise_without_a_word(weights: Path, tmp_path: Path) -> None:
-    save_file({name: tensor.double() for name, tensor in load_file(weights).items()}, tmp_path / "double.safetensors")
+    save_file(
+        {name: tensor.double() for name, tensor in load_file(weights).items()},
+        tmp_path / "double.safetensors",
+    )
     with pytest.raises(ModelError, match=r"is torch\.float64 .*; expected torch\.float32"):
         load_model(tmp_path / "double.safetensors", FACTORY, SHAPE, 4)
 
@@ -227,7 +243,10 @@ def test_weights_without_a_factory_say_how_to_give_one(weights: Path) -> None:
 
 def test_no_such_file(tmp_path: Path) -> None:
     refused(
-        tmp_path / "gone.safetensors", str(tmp_path / "gone.safetensors"), "does not exist", "expected a .safetensors, .pt2 or .onnx file"
+        tmp_path / "gone.safetensors",
+        str(tmp_path / "gone.safetensors"),
+        "does not exist",
+        "expected a .safetensors, .pt2 or .onnx file",
     )
 
 
@@ -235,14 +254,26 @@ def test_weights_that_do_not_fit_state_path_found_and_expected(weights: Path) ->
     good = Affine().state_dict()
     for changed, expected in [
         ({"linear.weight": good["linear.weight"]}, "lacks linear.bias; expected the 2 tensors of the model"),
-        (good | {"head.weight": torch.zeros(2)}, "holds head.weight, which the model does not have; expected 2 tensors"),
-        (good | {"linear.weight": torch.zeros(4, 15)}, "linear.weight is torch.float32 (4, 15); expected torch.float32 (4, 16)"),
-        (good | {"linear.bias": torch.zeros(4).long()}, "linear.bias is torch.int64 (4,); expected torch.float32 (4,)"),
+        (
+            good | {"head.weight": torch.zeros(2)},
+            "holds head.weight, which the model does not have; expected 2 tensors",
+        ),
+        (
+            good | {"linear.weight": torch.zeros(4, 15)},
+            "linear.weight is torch.float32 (4, 15); expected torch.float32 (4, 16)",
+        ),
+        (
+            good | {"linear.bias": torch.zeros(4).long()},
+            "linear.bias is torch.int64 (4,); expected torch.float32 (4,)",
+        ),
         (
             good | {"linear.bias": torch.tensor([0, 1, float("nan"), 2])},
             "linear.bias holds NaN or infinite values; expected finite weights",
         ),
-        (good | {"linear.bias": torch.tensor([0, 1, float("inf"), 2])}, "linear.bias holds NaN or infinite values"),
+        (
+            good | {"linear.bias": torch.tensor([0, 1, float("inf"), 2])},
+            "linear.bias holds NaN or infinite values",
+        ),
     ]:
         save_file(changed, weights)
         refused(weights, str(weights), expected)
@@ -278,7 +309,8 @@ def test_truncated_safetensors(keep: int, weights: Path) -> None:
 
 @pytest.mark.parametrize("header", [384, 640, 1152])
 def test_a_header_whose_length_looks_like_a_pickles_first_byte(header: int, tmp_path: Path) -> None:
-    """Safetensors begin with their header's length: for one in 32 its first byte is 0x80, as that of a pickle is."""
+    """Safetensors begin with their header's length: for one in 32 its first byte is 0x80,
+    as that of a pickle is."""
     weights = Affine().state_dict()
     path = tmp_path / "model.safetensors"
 
@@ -306,5 +338,9 @@ def test_two_and_three_blank_images_are_tried(weights: Path) -> None:
 
 
 def test_images_reach_the_model_between_0_and_1(learnt: nn.Module) -> None:
-    bytes_ = torch.randint(0, 256, (3, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(TorchBlackBox(learnt, 10).ask(to_unit(bytes_)), learnt(bytes_ / 255).softmax(1))
+    bytes_ = torch.randint(
+        0, 256, (3, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    torch.testing.assert_close(
+        TorchBlackBox(learnt, 10).ask(to_unit(bytes_)), learnt(bytes_ / 255).softmax(1)
+    )

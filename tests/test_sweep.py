@@ -39,12 +39,16 @@ ROOT = Path(__file__).parent.parent
 def test_a_space_is_every_combination() -> None:
     space = parse_space(["points=5,8", "top_k=0,all"])
     assert list(space.trials()) == [
-        {"points": 5, "top_k": 0}, {"points": 5, "top_k": "all"}, {"points": 8, "top_k": 0}, {"points": 8, "top_k": "all"}
-    ]  # fmt: skip
+        {"points": 5, "top_k": 0},
+        {"points": 5, "top_k": "all"},
+        {"points": 8, "top_k": 0},
+        {"points": 8, "top_k": "all"},
+    ]
 
 
 @given(
-    st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True), st.lists(st.integers(0, 10), min_size=1, max_size=4, unique=True)
+    st.lists(st.integers(1, 100), min_size=1, max_size=6, unique=True),
+    st.lists(st.integers(0, 10), min_size=1, max_size=4, unique=True),
 )
 def test_what_is_typed_is_what_is_swept(points: list[int], ks: list[int]) -> None:
     space = parse_space([f"points={','.join(map(str, points))}", f"top_k={','.join(map(str, ks))}"])
@@ -66,16 +70,26 @@ def test_a_later_word_replaces_an_axis() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "nothing to sweep"), (["speed=1"], "neither an axis nor a preset; axes: points"), (["points"], "neither an axis nor a preset"),
-        (["points=0"], "expected N"), (["points=two"], "expected N"), (["points="], "expected N"), (["points=5,5"], "a value twice"),
-        (["top_k=some"], "label only"), (["temperature=0"], r"tau, a number in \(0, 10\]"), (["encoder=best"], "one of paper"),
-        (["modification=int8:4"], "KIND:STRENGTH"), (["modification=prune:7"], "KIND:STRENGTH"), (["modification=fine-tune:inf"], "KIND"),
+        ([], "nothing to sweep"),
+        (["speed=1"], "neither an axis nor a preset; axes: points"),
+        (["points"], "neither an axis nor a preset"),
+        (["points=0"], "expected N"),
+        (["points=two"], "expected N"),
+        (["points="], "expected N"),
+        (["points=5,5"], "a value twice"),
+        (["top_k=some"], "label only"),
+        (["temperature=0"], r"tau, a number in \(0, 10\]"),
+        (["encoder=best"], "one of paper"),
+        (["modification=int8:4"], "KIND:STRENGTH"),
+        (["modification=prune:7"], "KIND:STRENGTH"),
+        (["modification=fine-tune:inf"], "KIND"),
         (["modification=adversarial:45.5"], "KIND:STRENGTH"),
-        (["modification=melt:1"], "KIND:STRENGTH"), (["modification=prune"], "KIND:STRENGTH"),
+        (["modification=melt:1"], "KIND:STRENGTH"),
+        (["modification=prune"], "KIND:STRENGTH"),
         (["overlap=1.5"], "share"),
         (["overlap=0", "seed_share=0.1"], "each choose the suspects"),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_swept_is_named(words: list[str], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         parse_space(words)
@@ -85,9 +99,13 @@ def test_a_trial_says_how_fingerprints_are_made() -> None:
     ours, papers = EncoderConfig("hellinger", steps=7), EncoderConfig("paper", steps=9, architectures=("E",))
     field = Field(Cohort("v", (), (), {}, 0), {"paper": papers, "hellinger": ours}, ours, {})
     assert field.variant({}).encoder == ours
-    made = field.variant({"points": 3, "top_k": "all", "views": 2, "temperature": 0.5, "encoder": "paper", "draw": 4})
+    made = field.variant(
+        {"points": 3, "top_k": "all", "views": 2, "temperature": 0.5, "encoder": "paper", "draw": 4}
+    )
     assert (made.points, made.top_k, made.views, made.draw) == (3, None, 2, 4)
-    assert made.encoder == replace(papers, temperature=0.5), "the paper's encoder is the recipe's, not ours by another name"
+    assert made.encoder == replace(papers, temperature=0.5), (
+        "the paper's encoder is the recipe's, not ours by another name"
+    )
     assert field.variant({"encoder": "autoencoder"}).encoder == replace(papers, name="autoencoder")
     assert field.variant({"top_k": 0}).top_k == 0
 
@@ -129,7 +147,9 @@ def test_a_sweep_over_answers_asks_and_trains_nothing(digits: Dataset, place: st
     assert (working.queries, working.trained) == (0, 0)
 
 
-def test_an_axis_of_models_puts_them_in_the_place_of_their_role(digits: Dataset, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_axis_of_models_puts_them_in_the_place_of_their_role(
+    digits: Dataset, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(thieves, "PER_SHARE", 2)
     working = bench(digits, open_store(place), SerialFarm())
     space = parse_space(["modification=int8:8,adversarial:31"])
@@ -138,7 +158,8 @@ def test_an_axis_of_models_puts_them_in_the_place_of_their_role(digits: Dataset,
         suspects = field.suspects(trial)
         stolen = [s for s in suspects if s.role is Role.PIRACY]
         assert stolen and all(
-            s.modification and f"{s.modification.kind}:{s.modification.strength:g}" == trial["modification"] for s in stolen
+            s.modification and f"{s.modification.kind}:{s.modification.strength:g}" == trial["modification"]
+            for s in stolen
         )
         assert {s.group for s in suspects if s.role is not Role.PIRACY} == {Group.SUSPECT}
         assert evaluate(field, trial)["piracy_models"] == len(stolen)
@@ -170,7 +191,10 @@ def rows_of(space: Space) -> list[Row]:
 
 
 def test_a_table_has_a_column_an_axis_and_a_metric() -> None:
-    rows = [*rows_of(parse_space(["points=5,8", "top_k=0,all"])), Row({"points": 9, "top_k": 1}, {}, "too many")]
+    rows = [
+        *rows_of(parse_space(["points=5,8", "top_k=0,all"])),
+        Row({"points": 9, "top_k": 1}, {}, "too many"),
+    ]
     found = table(rows).to_pylist()
     assert found[0] == {"points": 5, "top_k": "0", "auc": 0.5, "error": ""}
     assert found[-1] == {"points": 9, "top_k": "1", "auc": None, "error": "too many"}
@@ -183,13 +207,21 @@ def test_the_best_trial_is_the_highest_that_has_a_result() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["points=5,8"], ["points=5,8", "top_k=0,all"], ["encoder=paper,hellinger"], ["modification=prune:0.1,int8:8"]]
+    "words",
+    [
+        ["points=5,8"],
+        ["points=5,8", "top_k=0,all"],
+        ["encoder=paper,hellinger"],
+        ["modification=prune:0.1,int8:8"],
+    ],
 )
 def test_every_space_has_a_picture(words: list[str]) -> None:
     space = parse_space(words)
     svg = picture(rows_of(space), "auc")
     assert svg.startswith(b"<?xml") and len(svg) > 3000
-    assert picture([Row(t, {}, "no") for t in space.trials()], "auc").startswith(b"<?xml"), "even with no result"
+    assert picture([Row(t, {}, "no") for t in space.trials()], "auc").startswith(b"<?xml"), (
+        "even with no result"
+    )
 
 
 # the command line
@@ -218,7 +250,20 @@ sys.exit(main(sys.argv[1:]))
 
 
 def command(place: str, out: Path, *words: str) -> list[str]:
-    return [sys.executable, "-c", SWEEP, "sweep", *words, "--recipe", "tiny", "--store", place, "--out", str(out), "--json"]
+    return [
+        sys.executable,
+        "-c",
+        SWEEP,
+        "sweep",
+        *words,
+        "--recipe",
+        "tiny",
+        "--store",
+        place,
+        "--out",
+        str(out),
+        "--json",
+    ]
 
 
 @pytest.mark.ray
@@ -227,7 +272,13 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     """Trials run on Ray Tune; after kill -9 of the driver only those are run that have no result."""
     words = ["points=2,3,4,5,6,7,8", "top_k=0,1,3,all"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen(command(place, tmp_path, *words), env=environment, cwd=ROOT, stdout=subprocess.DEVNULL, start_new_session=True)
+    first = subprocess.Popen(
+        command(place, tmp_path, *words),
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     artifacts = open_store(place)
     deadline = time.monotonic() + 120
     while len(artifacts.ids("trial")) < 3:
@@ -237,16 +288,32 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
     first.wait()
     kept = {i: artifacts.load("trial", i).digest for i in artifacts.ids("trial")}
     assert 3 <= len(kept) < 28
-    again = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    again = subprocess.run(
+        command(place, tmp_path, *words),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     data = json.loads(again.stdout)
     assert (data["trials"], data["refused"], data["queries"], data["trained"]) == (28, 0, 0, 0)
     there = 28 - data["ran"]  # the killed driver's workers may have finished one or two more since
-    assert len(kept) <= there < 28 and f"sweep {there}/28 trials" in again.stderr, "what was done was done again"
+    assert len(kept) <= there < 28 and f"sweep {there}/28 trials" in again.stderr, (
+        "what was done was done again"
+    )
     assert {i: artifacts.load("trial", i).digest for i in kept} == kept
     rows = pq.read_table(next(tmp_path.glob("points-top_k-*.parquet"))).to_pylist()
     assert len(rows) == 28 and all(r["auc"] is not None for r in rows)
     assert next(tmp_path.glob("points-top_k-*.svg")).stat().st_size > 3000
-    once_more = subprocess.run(command(place, tmp_path, *words), env=environment, cwd=ROOT, capture_output=True, text=True, check=True)
+    once_more = subprocess.run(
+        command(place, tmp_path, *words),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     last = json.loads(once_more.stdout)
     assert last["ran"] == 0 and last["rows"] == data["rows"]
 
@@ -254,9 +321,13 @@ def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None
 @pytest.mark.ray
 def test_tunes_numbers_are_the_plain_functions(digits: Dataset, place: str, tmp_path: Path) -> None:
     ran = subprocess.run(
-        command(place, tmp_path, "points=3,5", "encoder=paper"), env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT,
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        command(place, tmp_path, "points=3,5", "encoder=paper"),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     field = line_up(parse_space(["points=3"]), bench(digits, open_store(place))).field()
     for row in json.loads(ran.stdout)["rows"]:
         assert row["metrics"] == evaluate(field, row["trial"]) and not row["error"]
@@ -276,14 +347,24 @@ def test_no_trials_at_once_and_a_store_in_memory_are_refused(digits: Dataset, pl
     with pytest.raises(ConfigError, match="--at-once 0; expected at least 1"):
         run_trials([{"points": 4}], chosen, lambda _: None, 0)
     with pytest.raises(ConfigError, match="cannot reach a store in this process's memory"):
-        run_trials([{"points": 4}], replace(chosen, bench=bench(digits, open_store("memory:"))), lambda _: None)
+        run_trials(
+            [{"points": 4}], replace(chosen, bench=bench(digits, open_store("memory:"))), lambda _: None
+        )
 
 
 def test_a_trials_id_changes_with_everything_that_it_rests_on(digits: Dataset, place: str) -> None:
     chosen = line_up(parse_space(["points=4,5"]), bench(digits, open_store(place)))
     fewer = replace(chosen, suspects=chosen.suspects[1:])
-    other = replace(chosen, bench=replace(bench(digits, open_store(place)), recipe=replace(TINY, encoder=EncoderConfig(steps=21))))
-    assert len({trial_id({"points": 4}, c) for c in (chosen, fewer, other)} | {trial_id({"points": 5}, chosen)}) == 4
+    other = replace(
+        chosen,
+        bench=replace(
+            bench(digits, open_store(place)), recipe=replace(TINY, encoder=EncoderConfig(steps=21))
+        ),
+    )
+    assert (
+        len({trial_id({"points": 4}, c) for c in (chosen, fewer, other)} | {trial_id({"points": 5}, chosen)})
+        == 4
+    )
     before = trial_id({"points": 4}, chosen)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuner, "METHOD", "another")

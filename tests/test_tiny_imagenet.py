@@ -22,7 +22,8 @@ def jpeg(shade: int, size: int = 64, mode: str = "RGB") -> bytes:
 
 
 def tiny(folder: Path, ids: list[str] = IDS) -> Path:
-    """Two training images and one validation image a class; an image's shade is 40 times its label, plus its number."""
+    """Two training images and one validation image a class; an image's shade is 40 times
+    its label, plus its number."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "wnids.txt").write_text("\n".join(ids) + "\n")
     (folder / "words.txt").write_text(WORDS)
@@ -104,7 +105,9 @@ def test_missing_lists_are_named(name: str, tmp_path: Path) -> None:
     refused(tmp_path, str(path), "not a readable text file")
 
 
-@pytest.mark.parametrize(("name", "expected"), [("wnids.txt", "is empty"), ("val/val_annotations.txt", "holds no images")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("wnids.txt", "is empty"), ("val/val_annotations.txt", "holds no images")]
+)
 def test_empty_lists_are_named(name: str, expected: str, tmp_path: Path) -> None:
     (tiny(tmp_path) / name).write_text("")
     refused(tmp_path, str((tmp_path / name).parent), expected)

@@ -36,7 +36,9 @@ def test_one_that_others_may_read_is_refused(mode: int, place: Path) -> None:
     place.parent.mkdir()
     place.write_text("a" * 64)
     place.chmod(mode)
-    with pytest.raises(ConfigError, match=rf"has mode {mode:o}, so that other users .* expected 600: chmod 600 .*auth_token"):
+    with pytest.raises(
+        ConfigError, match=rf"has mode {mode:o}, so that other users .* expected 600: chmod 600 .*auth_token"
+    ):
         guard_token()
     place.chmod(0o600)
     guard_token()

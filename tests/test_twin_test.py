@@ -1,4 +1,5 @@
-"""The twin test: thieves are found and innocents are not, whatever they tell; candidates are treated alike; what is off is found."""
+"""The twin test: thieves are found and innocents are not, whatever they tell; candidates
+are treated alike; what is off is found."""
 
 from dataclasses import replace
 
@@ -41,22 +42,34 @@ def answers_of(test: TwinTest, model: torch.nn.Module) -> Tensor:
 def test_a_copy_is_called_stolen_before_the_budget(test_: TwinTest) -> None:
     suspect = box(near(0, 77))
     found = test_.examine(suspect)
-    assert found.verdict.decision is Decision.STOLEN and found.verdict.p_value == found.verdict.smallest_p == 0.05
+    assert (
+        found.verdict.decision is Decision.STOLEN
+        and found.verdict.p_value == found.verdict.smallest_p == 0.05
+    )
     assert found.queries == suspect.queries == found.verdict.queries == LOOKS[0] < test_.budget
     whole = test_.examine(box(near(0, 77)), early=False)
-    assert whole.queries == test_.budget and (whole.verdict.decision, whole.verdict.rank) == (found.verdict.decision, found.verdict.rank)
+    assert whole.queries == test_.budget and (whole.verdict.decision, whole.verdict.rank) == (
+        found.verdict.decision,
+        found.verdict.rank,
+    )
 
 
-def test_few_innocents_are_accused_and_all_that_stood_out_for_no_one_are_asked_everything(test_: TwinTest) -> None:
+def test_few_innocents_are_accused_and_all_that_stood_out_for_no_one_are_asked_everything(
+    test_: TwinTest,
+) -> None:
     found = [test_.examine(box(peer(2000 + i))) for i in range(40)]
-    assert sum(e.verdict.decision is Decision.STOLEN for e in found) <= 6, "expected 2; 7 come about with chance .003"
+    assert sum(e.verdict.decision is Decision.STOLEN for e in found) <= 6, (
+        "expected 2; 7 come about with chance .003"
+    )
     assert all(e.queries == test_.budget for e in found if e.verdict.decision is Decision.NOT_SHOWN)
 
 
 def test_a_copy_is_found_at_every_access_level(test_: TwinTest) -> None:
     for access in LADDER:
         reduced = access.reduced(answers_of(test_, near(0, 78, 0.05)))
-        assert test_.examine(Recorded(reduced), access=access).verdict.decision is Decision.STOLEN, access.name
+        assert test_.examine(Recorded(reduced), access=access).verdict.decision is Decision.STOLEN, (
+            access.name
+        )
 
 
 def test_judging_answers_is_asking_to_the_bit(test_: TwinTest) -> None:
@@ -77,9 +90,14 @@ def test_the_horizon_is_one_of_the_looks(test_: TwinTest) -> None:
 
 
 def test_the_statistic_by_hand() -> None:
-    """Without references a cosine after the candidates' mean; with them, in the metric of their inverse second moments."""
+    """Without references a cosine after the candidates' mean; with them, in the metric of
+    their inverse second moments."""
     generator = np.random.default_rng(2)
-    candidates, references, suspect = generator.normal(size=(4, 6)), generator.normal(size=(3, 6)), generator.normal(size=6)
+    candidates, references, suspect = (
+        generator.normal(size=(4, 6)),
+        generator.normal(size=(3, 6)),
+        generator.normal(size=6),
+    )
     mean = candidates.mean(0)
     own, rest, others = candidates - mean, suspect - mean, references - mean
     plain = [float(c @ rest / np.linalg.norm(c) / np.linalg.norm(rest)) for c in own]
@@ -94,12 +112,18 @@ def test_the_statistic_by_hand() -> None:
     learnt = (foretold - foretold.mean(0)) * scale
     both = [c / np.linalg.norm(c) + d / np.linalg.norm(d) for c, d in zip(own, learnt, strict=True)]
     expected = [float(c @ metric @ rest / np.sqrt((c @ metric @ c) * (rest @ metric @ rest))) for c in both]
-    np.testing.assert_allclose(Comparison(candidates, references, 3, tuple("abc"), foretold).of(suspect), expected)
+    np.testing.assert_allclose(
+        Comparison(candidates, references, 3, tuple("abc"), foretold).of(suspect), expected
+    )
 
 
 def test_a_left_out_reference_takes_all_of_its_rows_along() -> None:
     generator = np.random.default_rng(3)
-    candidates, rows, groups = generator.normal(size=(5, 8)), generator.normal(size=(7, 8)), ("a", "b", "b", "a", "b", "b", "")
+    candidates, rows, groups = (
+        generator.normal(size=(5, 8)),
+        generator.normal(size=(7, 8)),
+        ("a", "b", "b", "a", "b", "b", ""),
+    )
     found = Comparison(candidates, rows, 3, groups).left_out()
     scale = Comparison(candidates, rows, 3, groups).scale
     for r in range(3):
@@ -107,7 +131,9 @@ def test_a_left_out_reference_takes_all_of_its_rows_along() -> None:
         own, rest, others = ((x - candidates.mean(0)) * scale for x in (candidates, rows[r], rows[kept]))
         level = 0.1 * np.trace(others @ others.T) / len(others)
         metric = np.linalg.inv(np.eye(8) + others.T @ others / level)
-        np.testing.assert_allclose(found[r], [c @ metric @ rest / np.sqrt((c @ metric @ c) * (rest @ metric @ rest)) for c in own])
+        np.testing.assert_allclose(
+            found[r], [c @ metric @ rest / np.sqrt((c @ metric @ c) * (rest @ metric @ rest)) for c in own]
+        )
 
 
 def swapped(test: TwinTest, i: int) -> TwinTest:
@@ -116,17 +142,25 @@ def swapped(test: TwinTest, i: int) -> TwinTest:
     rows[0], rows[i] = i, 0
     assert test.behind is not None
     assert test.predicted is not None
-    changed = {"answers": test.answers[rows], "behind": test.behind[:, rows], "predicted": test.predicted[rows]}
+    changed = {
+        "answers": test.answers[rows],
+        "behind": test.behind[:, rows],
+        "predicted": test.predicted[rows],
+    }
     return replace(test, candidates=tuple(test.candidates[r] for r in rows), **changed)
 
 
 @settings(max_examples=25)
 @given(
-    st.sampled_from([*LADDER, Access("top", 2)]), st.integers(1, 7), st.sampled_from([3, 4, 6]), st.booleans(), st.integers(2000, 2100)
-)  # fmt: skip
+    st.sampled_from([*LADDER, Access("top", 2)]),
+    st.integers(1, 7),
+    st.sampled_from([3, 4, 6]),
+    st.booleans(),
+    st.integers(2000, 2100),
+)
 def test_swapping_victim_and_twin_swaps_their_statistics_and_no_other(
     access: Access, i: int, columns: int, mixed: bool, seed: int
-) -> None:  # fmt: skip
+) -> None:
     test = make_twin_test(twins=7, references=5)
     if mixed:
         families = tuple(FOREIGN if q >= CHECKS and q % 2 else NATURAL for q in range(QUESTIONS))
@@ -134,7 +168,9 @@ def test_swapping_victim_and_twin_swaps_their_statistics_and_no_other(
     generator = torch.Generator().manual_seed(seed)
     suspect = torch.randn(QUESTIONS, columns, generator=generator).mul(2).softmax(1)
     for queries in LOOKS:
-        before, after = (t.statistics(access.reduced(suspect), access, queries) for t in (test, swapped(test, i)))
+        before, after = (
+            t.statistics(access.reduced(suspect), access, queries) for t in (test, swapped(test, i))
+        )
         expected = before.copy()
         expected[[0, i]] = before[[i, 0]]
         np.testing.assert_allclose(after, expected, atol=1e-6)
@@ -152,7 +188,9 @@ def test_the_victims_rank_is_uniform_over_innocents() -> None:
 
 def test_features_of_other_classes_need_no_common_columns() -> None:
     answers = torch.randn(30, 5, generator=torch.Generator().manual_seed(0)).softmax(1)
-    assert np.allclose(features(answers, Access(), False), features(answers[:, [3, 1, 4, 0, 2]], Access(), False))
+    assert np.allclose(
+        features(answers, Access(), False), features(answers[:, [3, 1, 4, 0, 2]], Access(), False)
+    )
     assert not np.allclose(features(answers, Access()), features(answers[:, [3, 1, 4, 0, 2]], Access()))
 
 
@@ -169,14 +207,22 @@ class Finer(torch.nn.Module):
 
 
 def test_a_suspect_with_other_classes_is_compared_by_geometry(test_: TwinTest) -> None:
-    assert test_.judge(TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(test_.questions())).verdict.decision is Decision.STOLEN
-    assert test_.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(test_.questions())).verdict.decision is Decision.NOT_SHOWN
+    assert (
+        test_.judge(TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(test_.questions())).verdict.decision
+        is Decision.STOLEN
+    )
+    assert (
+        test_.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(test_.questions())).verdict.decision
+        is Decision.NOT_SHOWN
+    )
 
 
 def test_what_questions_weigh_adds_up_to_the_lead(test_: TwinTest) -> None:
     weighed = test_.weights(answers_of(test_, near(0, 3)), Access(), test_.budget)
     assert weighed.shape == (QUESTIONS,) and np.abs(weighed).sum() == pytest.approx(1) and weighed.sum() > 0.9
-    np.testing.assert_allclose(standardised(np.array([[1.0, 2, 3], [5, 5, 5]])), [[-(1.5**0.5), 0, 1.5**0.5], [0, 0, 0]])
+    np.testing.assert_allclose(
+        standardised(np.array([[1.0, 2, 3], [5, 5, 5]])), [[-(1.5**0.5), 0, 1.5**0.5], [0, 0, 0]]
+    )
 
 
 # exchangeability and hubs
@@ -201,7 +247,9 @@ def with_answers(test: TwinTest, models: dict[int, Affine]) -> TwinTest:
     return replace(test, answers=answers, candidates=candidates)
 
 
-@pytest.mark.parametrize(("one", "other", "says"), [(3, 5, "twins 3 and 5 are one"), (0, 4, "twin 4 is the victim")])
+@pytest.mark.parametrize(
+    ("one", "other", "says"), [(3, 5, "twins 3 and 5 are one"), (0, 4, "twin 4 is the victim")]
+)
 def test_twins_that_are_one_model_are_found(test_: TwinTest, one: int, other: int, says: str) -> None:
     answers = test_.answers.clone()
     answers[other] = answers[one] + SAME / 2
@@ -226,7 +274,9 @@ def test_a_victim_trained_on_other_data_is_found(test_: TwinTest) -> None:
 
 def test_a_victim_distilled_from_somebody_elses_model_is_found(test_: TwinTest) -> None:
     """A frame: an innocent's model, softened, is called the victim."""
-    refused, cautions = checked(with_answers(test_, {0: near(2005, 1, 0.05), **{i: peer(5000 + i, 0.25) for i in range(1, 20)}}))
+    refused, cautions = checked(
+        with_answers(test_, {0: near(2005, 1, 0.05), **{i: peer(5000 + i, 0.25) for i in range(1, 20)}})
+    )
     assert refused, cautions
 
 
@@ -248,7 +298,9 @@ def test_a_hub_is_found_and_must_be_exceeded(test_: TwinTest) -> None:
     assert row["check"] == "resembles many models" and row["state"] == "caution"
 
 
-def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_exceeds_them(test_: TwinTest) -> None:
+def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_exceeds_them(
+    test_: TwinTest,
+) -> None:
     references = torch.stack([answers_of(test_, near(0, 100 + i, 0.6)) for i in range(16)])
     hubbed = replace(test_, reference_answers=references)
     assert hubbed.hub().is_one
@@ -288,15 +340,21 @@ def test_who_gives_one_label_to_everything_is_not_judged(test_: TwinTest) -> Non
 
 def test_too_strong_a_claim_is_refused(test_: TwinTest) -> None:
     found = test_.examine(box(near(0, 81)), level=0.01)
-    assert found.verdict.decision is Decision.CANNOT_TELL and "19 twins allow no p under 0.05" in found.verdict.reason
+    assert (
+        found.verdict.decision is Decision.CANNOT_TELL
+        and "19 twins allow no p under 0.05" in found.verdict.reason
+    )
     nobody = make_twin_test(twins=0).examine(box(near(0, 81)))
     assert nobody.verdict.decision is Decision.CANNOT_TELL and "no twins" in nobody.verdict.reason
 
 
 def test_answers_are_not_read_as_more_than_they_tell(test_: TwinTest) -> None:
-    """Labels read as probabilities: what an innocent model does not tell would be taken for what it answers."""
+    """Labels read as probabilities: what an innocent model does not tell would be taken for
+    what it answers."""
     labels = Access.named("label").reduced(answers_of(test_, peer(2001)))
-    with pytest.raises(AnswersError, match="looks like label; expected probabilities, as they are to be read"):
+    with pytest.raises(
+        AnswersError, match="looks like label; expected probabilities, as they are to be read"
+    ):
         test_.examine(Recorded(labels), access=Access())
     assert test_.examine(Recorded(labels)).access.name == "label"
     whole = answers_of(test_, peer(2001))
@@ -306,9 +364,17 @@ def test_answers_are_not_read_as_more_than_they_tell(test_: TwinTest) -> None:
 
 @pytest.mark.parametrize(
     ("claimed", "seen", "allowed"),
-    [("top-3", "probabilities", True), ("top-1", "top-3", True), ("top-3", "top-1", False), ("rounded-2", "rounded-1", False),
-     ("rounded-1", "rounded-2", True), ("rounded-1", "top-3", False), ("label", "rounded-1", True), ("probabilities", "label", False)],
-)  # fmt: skip
+    [
+        ("top-3", "probabilities", True),
+        ("top-1", "top-3", True),
+        ("top-3", "top-1", False),
+        ("rounded-2", "rounded-1", False),
+        ("rounded-1", "rounded-2", True),
+        ("rounded-1", "top-3", False),
+        ("label", "rounded-1", True),
+        ("probabilities", "label", False),
+    ],
+)
 def test_access_levels_within_others(claimed: str, seen: str, allowed: bool) -> None:
     assert Access.named(claimed).within(Access.named(seen)) is allowed
 
@@ -375,7 +441,16 @@ def test_natural_questions_are_in_random_order_and_there_must_be_some(digits: Da
 
 
 @pytest.mark.parametrize(
-    "bad", [{"level": 0.5}, {"level": 0.0}, {"control_questions": 0}, {"looks": ()}, {"looks": (3, 2)}, {"pool": 3}, {"natural": 0}]
+    "bad",
+    [
+        {"level": 0.5},
+        {"level": 0.0},
+        {"control_questions": 0},
+        {"looks": ()},
+        {"looks": (3, 2)},
+        {"pool": 3},
+        {"natural": 0},
+    ],
 )
 def test_config_is_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):

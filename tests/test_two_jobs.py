@@ -28,10 +28,14 @@ def leases_left(url: str) -> list[str]:
 
 
 @pytest.mark.s3
-def test_two_jobs_build_each_model_once(bucket: str, finished: Finished, digits: Dataset, tmp_path: Path) -> None:
+def test_two_jobs_build_each_model_once(
+    bucket: str, finished: Finished, digits: Dataset, tmp_path: Path
+) -> None:
     artifacts = open_store(bucket)
     gate = artifacts.leases(Job("gate", 300.0))
-    with gate.pulsing():  # lets go of one model after another when both jobs have workers, or the first might build all of them
+    with (
+        gate.pulsing()
+    ):  # lets go of one model after another when both jobs have workers, or the first might build all of them
         ids = [s.id for s in steps.plan(DIGITS, digits, artifacts, None).specs]
         assert all(gate.take(id_) for id_ in ids)
         runs = [start(bucket, "ray", tmp_path / name) for name in ("one", "two")]
@@ -72,11 +76,14 @@ def test_a_killed_jobs_models_are_taken_over(tmp_path: Path, monkeypatch: pytest
     survivor = result(start(store, "serial", tmp_path / "survivor"))
     assert survivor["models"] == {"trained": MODELS - before, "reused": before, "failed": 0}
     assert list(open_store(str(store)).check()) == []
-    assert leases_left(str(store)) == [k for k in leases_left(str(store)) if k.startswith("pulses/")], "claims were left"
+    assert leases_left(str(store)) == [k for k in leases_left(str(store)) if k.startswith("pulses/")], (
+        "claims were left"
+    )
 
 
 def test_a_farm_waits_for_another_jobs_model_without_its_workers(digits: Dataset, tmp_path: Path) -> None:
-    """Its workers go home, so that the other job can have the cluster; when the claim falls free the farm builds what is left."""
+    """Its workers go home, so that the other job can have the cluster; when the claim falls
+    free the farm builds what is left."""
     artifacts = open_store(str(tmp_path / "store"))
     specs = [trained_spec(digits, seed=seed) for seed in range(3)]
     other = artifacts.leases(Job("other", 30.0))

@@ -23,11 +23,18 @@ CONFIGS = [
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.method}-{c.norm}")
 @pytest.mark.parametrize("at_once", [40, 10_000])
 def test_the_same_as_one_by_one(
-    config: UapConfig, at_once: int, learnt: nn.Module, digits: Dataset, monkeypatch: pytest.MonkeyPatch, same_global_rng: None
+    config: UapConfig,
+    at_once: int,
+    learnt: nn.Module,
+    digits: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    same_global_rng: None,
 ) -> None:
     monkeypatch.setattr(batched, "MOST_ON_CPU", at_once)
     found = many_uaps(learnt, digits.train.images, config, range(5))
-    alone = [craft_uap(learnt, digits.train.images, digits.test.images[:10], config, seed).v for seed in range(5)]
+    alone = [
+        craft_uap(learnt, digits.train.images, digits.test.images[:10], config, seed).v for seed in range(5)
+    ]
     assert torch.allclose(found, torch.stack(alone), atol=1e-4)
     assert not torch.allclose(found[0], found[1], atol=1e-2)
 
@@ -35,7 +42,9 @@ def test_the_same_as_one_by_one(
 def test_deepfool_goes_on_for_those_that_are_not_done(learnt: nn.Module, digits: Dataset) -> None:
     """A ball so large that some fool all of their few images early, while others still step."""
     config = replace(CONFIGS[3], epsilon=9.0, points=8, max_steps=60, batch_size=4)
-    alone = [craft_uap(learnt, digits.train.images, digits.test.images[:10], config, seed) for seed in range(6)]
+    alone = [
+        craft_uap(learnt, digits.train.images, digits.test.images[:10], config, seed) for seed in range(6)
+    ]
     assert len({u.steps for u in alone}) > 1
     found = many_uaps(learnt, digits.train.images, config, range(6))
     assert torch.allclose(found, torch.stack([u.v for u in alone]), atol=1e-3)

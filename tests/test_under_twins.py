@@ -8,9 +8,17 @@ from zooaudit.studies.under_twins import rank_p, raw
 
 @pytest.mark.parametrize(
     ("scores", "p"),
-    [([3.0, 1.0, 2.0], 1 / 3), ([1.0, 2.0, 3.0], 1.0), ([2.0, 1.0, 3.0, 0.0], 0.5), ([1.0, 1.0, 0.0], 2 / 3), ([0.0] * 20, 1.0)],
+    [
+        ([3.0, 1.0, 2.0], 1 / 3),
+        ([1.0, 2.0, 3.0], 1.0),
+        ([2.0, 1.0, 3.0, 0.0], 0.5),
+        ([1.0, 1.0, 0.0], 2 / 3),
+        ([0.0] * 20, 1.0),
+    ],
 )
-def test_the_victim_is_first_in_the_list_and_ties_count_against_an_accusation(scores: list[float], p: float) -> None:
+def test_the_victim_is_first_in_the_list_and_ties_count_against_an_accusation(
+    scores: list[float], p: float
+) -> None:
     assert rank_p(scores) == pytest.approx(p)
 
 

@@ -27,7 +27,9 @@ def length(v: Tensor, norm: str) -> float:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
-def test_fools_most_of_the_images_it_has_not_seen_from_inside_the_ball(config: UapConfig, learnt: nn.Module, digits: Dataset) -> None:
+def test_fools_most_of_the_images_it_has_not_seen_from_inside_the_ball(
+    config: UapConfig, learnt: nn.Module, digits: Dataset
+) -> None:
     uap = craft_uap(learnt, digits.train.images, digits.test.images, config, seed=0)
     assert uap.v.shape == digits.image_shape
     assert length(uap.v, config.norm) <= config.epsilon * (1 + 1e-6)
@@ -36,14 +38,20 @@ def test_fools_most_of_the_images_it_has_not_seen_from_inside_the_ball(config: U
     assert 0 < uap.steps <= config.max_steps
     assert (uap.epsilon, uap.norm, uap.method) == (config.epsilon, config.norm, config.method)
     noise = torch.where(torch.rand(uap.v.shape, generator=torch.Generator().manual_seed(0)) < 0.5, -1.0, 1.0)
-    chance = fooling_rate(learnt, to_unit(digits.test.images), project(noise * 10, config.norm, config.epsilon))
+    chance = fooling_rate(
+        learnt, to_unit(digits.test.images), project(noise * 10, config.norm, config.epsilon)
+    )
     assert uap.fooling_rate > chance + 0.1, "no better than random signs"
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=IDS)
-def test_same_seed_same_bits_other_seed_other_bits(config: UapConfig, learnt: nn.Module, digits: Dataset, same_global_rng: None) -> None:
+def test_same_seed_same_bits_other_seed_other_bits(
+    config: UapConfig, learnt: nn.Module, digits: Dataset, same_global_rng: None
+) -> None:
     short = replace(config, max_steps=5)
-    first, again, other = (craft_uap(learnt, digits.train.images, digits.test.images, short, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        craft_uap(learnt, digits.train.images, digits.test.images, short, seed) for seed in (1, 1, 2)
+    )
     assert torch.equal(first.v, again.v)
     assert not torch.equal(first.v, other.v)
 
@@ -59,7 +67,9 @@ def test_fooling_rate_by_hand(learnt: nn.Module, digits: Dataset) -> None:
     images = to_unit(digits.test.images)
     v = torch.full(digits.image_shape, 0.25)
     with torch.no_grad():
-        fooled = [int(learnt(x[None]).argmax()) != int(learnt((x + v).clamp(0, 1)[None]).argmax()) for x in images]
+        fooled = [
+            int(learnt(x[None]).argmax()) != int(learnt((x + v).clamp(0, 1)[None]).argmax()) for x in images
+        ]
     assert fooling_rate(learnt, images, v) == pytest.approx(sum(fooled) / len(fooled))
     assert 0 < sum(fooled) < len(fooled)
     assert fooling_rate(learnt, images, torch.zeros(digits.image_shape)) == 0
@@ -79,7 +89,9 @@ def test_sums_are_clipped_to_the_image_range() -> None:
 
 
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.15), ("l2", 1.0)])
-def test_deepfool_uap_one_by_one_is_algorithm_1(norm: str, epsilon: float, learnt: nn.Module, digits: Dataset) -> None:
+def test_deepfool_uap_one_by_one_is_algorithm_1(
+    norm: str, epsilon: float, learnt: nn.Module, digits: Dataset
+) -> None:
     images = to_unit(digits.train.images[:12])
     config = UapConfig(method="deepfool", norm=norm, epsilon=epsilon, batch_size=1, max_steps=18)  # type: ignore[arg-type]
     v, steps = deepfool_uap(learnt, images, config, torch.Generator().manual_seed(5))

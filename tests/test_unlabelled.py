@@ -1,4 +1,5 @@
-"""Images without labels: of another task, made to fit, and those that the victim was asked, as they are; textures."""
+"""Images without labels: of another task, made to fit, and those that the victim was asked,
+as they are; textures."""
 
 from pathlib import Path
 
@@ -31,9 +32,11 @@ def test_a_log_is_read_to_the_pixel_from_every_form(tmp_path: Path) -> None:
     bare = tmp_path / "bare.parquet"
     pq.write_table(pa.table({"image": [png(image) for image in images]}), bare)
     forms = [
-        tmp_path / "log.npz", folder_of(tmp_path / "folder", images), bare,
+        tmp_path / "log.npz",
+        folder_of(tmp_path / "folder", images),
+        bare,
         write_parquet(tmp_path / "parts" / "a.parquet", [png(image) for image in images], [0] * 24).parent,
-    ]  # fmt: skip
+    ]
     for form in forms:
         found = read_log(form, GREY)
         assert found.dtype == torch.uint8 and tuple(found.shape) == (24, *GREY), form
@@ -50,7 +53,9 @@ def test_images_of_another_task_are_made_to_fit(tmp_path: Path) -> None:
     assert tuple(found.shape) == (21, *GREY) and found.float().std() > 10
     grey = np.full((21, 1, 8, 8), 77, np.uint8)
     assert (read_foreign(folder_of(tmp_path / "grey", grey), (3, 5, 5)) == 77).all()
-    data = write_idx(tmp_path / "idx", (pixels(5)[:, 0], np.arange(5) % 3), (pixels(30)[:, 0], np.arange(30) % 3))
+    data = write_idx(
+        tmp_path / "idx", (pixels(5)[:, 0], np.arange(5) % 3), (pixels(30)[:, 0], np.arange(30) % 3)
+    )
     assert len(read_foreign(data, GREY)) == 30, "the test images of a data folder"
 
 
@@ -65,11 +70,16 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
     np.savez(tmp_path / "bad.npz", images=pixels(24).astype(np.float32) / 4)
     with pytest.raises(
         DataError,
-        match=r"images are float32 from 0 to 63.75, which may stand for more than one range; say what black and white are: --value-range",
+        match=(
+            r"images are float32 from 0 to 63.75, which may stand for more than one range; say what black and"
+            r" white are: --value-range"
+        ),
     ):
         read_log(tmp_path / "bad.npz", GREY)
     pq.write_table(pa.table({"drawing": [0.5]}), tmp_path / "named.parquet")
-    with pytest.raises(DataError, match=r"has columns drawing, and none of them holds encoded images .*--image-column NAME"):
+    with pytest.raises(
+        DataError, match=r"has columns drawing, and none of them holds encoded images .*--image-column NAME"
+    ):
         read_log(tmp_path / "named.parquet", GREY)
     pq.write_table(pa.table({"image": [1] * 30}), tmp_path / "numbers.parquet")
     with pytest.raises(DataError, match="has columns image, and none of them holds encoded images"):

@@ -1,4 +1,5 @@
-"""What a caller sends is heeded or refused, never passed over: a misspelt level would give a verdict at another level."""
+"""What a caller sends is heeded or refused, never passed over: a misspelt level would give
+a verdict at another level."""
 
 import json
 import re
@@ -21,27 +22,54 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 def routes(place: Place) -> list[tuple[str, str]]:
     """Every path and method that the API's description has, with names that are there."""
     data = place.ask("/openapi.json", "").json()["paths"]
-    return [(method.upper(), re.sub(r"\{\w+\}", place.id, path)) for path, methods in data.items() for method in methods]
+    return [
+        (method.upper(), re.sub(r"\{\w+\}", place.id, path))
+        for path, methods in data.items()
+        for method in methods
+    ]
 
 
 def test_an_unknown_query_parameter_is_refused_by_every_route(place: Place) -> None:
     asked = routes(place)
     assert len(asked) > 10
     for method, path in asked:
-        problem(place.ask(f"{path}?levle=0.01", "all", method=method), 422, "query parameter 'levle' is unknown", "levle")
+        problem(
+            place.ask(f"{path}?levle=0.01", "all", method=method),
+            422,
+            "query parameter 'levle' is unknown",
+            "levle",
+        )
 
 
-@pytest.mark.parametrize("header", ["Idempotency_Key", "X-Idempotency-Key", "IdempotencyKey", "Zooaudit-Level", "X-Zooaudit-Level"])
-def test_a_header_that_is_meant_for_the_service_is_refused_by_every_route_that_does_not_read_it(header: str, place: Place) -> None:
+@pytest.mark.parametrize(
+    "header", ["Idempotency_Key", "X-Idempotency-Key", "IdempotencyKey", "Zooaudit-Level", "X-Zooaudit-Level"]
+)
+def test_a_header_that_is_meant_for_the_service_is_refused_by_every_route_that_does_not_read_it(
+    header: str, place: Place
+) -> None:
     for method, path in routes(place):
-        problem(place.ask(path, "all", method=method, **{header: "1"}), 422, f"header '{header.lower()}' is unknown")
-    assert place.ask("/kits", "all", **{"X-Request-Id": "1", "X-Forwarded-For": "1.2.3.4"}).status_code == 200, "a proxy's are not ours"
+        problem(
+            place.ask(path, "all", method=method, **{header: "1"}),
+            422,
+            f"header '{header.lower()}' is unknown",
+        )
+    assert (
+        place.ask("/kits", "all", **{"X-Request-Id": "1", "X-Forwarded-For": "1.2.3.4"}).status_code == 200
+    ), "a proxy's are not ours"
 
 
 def test_a_misspelt_level_gives_no_verdict(place: Place) -> None:
     problem(place.score(GOOD, levle=0.01), 422, "did you mean level?", "levle", "access, level, method")
-    problem(place.ask(f"/kits/{place.id}/score?suspect=s&level=0.01&level=0.2", "score", as_json(GOOD)), 422, "level is given twice")
-    problem(place.ask(f"/kits/{place.id}/score?suspect=s&Level=0.01", "score", as_json(GOOD)), 422, "did you mean level?")
+    problem(
+        place.ask(f"/kits/{place.id}/score?suspect=s&level=0.01&level=0.2", "score", as_json(GOOD)),
+        422,
+        "level is given twice",
+    )
+    problem(
+        place.ask(f"/kits/{place.id}/score?suspect=s&Level=0.01", "score", as_json(GOOD)),
+        422,
+        "did you mean level?",
+    )
     problem(place.score(GOOD, level=""), 422, "level")
     problem(place.score(GOOD, access=""), 422, "access")
 
@@ -54,19 +82,29 @@ def test_a_setting_that_the_papers_test_does_not_read_is_refused(place: Place) -
     assert data["paper"]["level"] == place.kit.verdict.level
 
 
-@pytest.mark.parametrize("more", [{"levle": 0.01}, {"Answers": [[1]]}, {"": 1}, {"level": 0.01, "access": "label"}])
+@pytest.mark.parametrize(
+    "more", [{"levle": 0.01}, {"Answers": [[1]]}, {"": 1}, {"level": 0.01, "access": "label"}]
+)
 def test_other_fields_beside_answers_are_refused(more: dict[str, Any], place: Place) -> None:
     for given in ({"answers": GOOD.tolist()}, {"labels": [0] * len(GOOD)}):
-        said = problem(place.post(json.dumps(given | more).encode(), JSON), 422, "other fields than answers or labels")
+        said = problem(
+            place.post(json.dumps(given | more).encode(), JSON), 422, "other fields than answers or labels"
+        )
         assert all(name in said["found"] for name in more)
 
 
 def test_a_field_that_is_there_twice_is_refused(place: Place) -> None:
     answers = json.dumps(GOOD.tolist())
     problem(place.post(f'{{"answers": {answers}, "answers": {answers}}}'.encode(), JSON), 422, "given twice")
-    twice = f'{{"kit": "{place.id}", "level": 0.05, "level": 0.4, "suspect": {{"url": "http://127.0.0.1:9/v2/models/m/infer"}}}}'
+    twice = (
+        f'{{"kit": "{place.id}", "level": 0.05, "level": 0.4, "suspect": {{"url":'
+        ' "http://127.0.0.1:9/v2/models/m/infer"}}'
+    )
     problem(place.ask("/audits", "audit", twice.encode()), 422, "the field level is given twice")
-    twice = f'{{"kit": "{place.id}", "suspect": {{"url": "http://127.0.0.1:9/v2/models/m/infer", "batch": 1, "batch": 2}}}}'
+    twice = (
+        f'{{"kit": "{place.id}", "suspect": {{"url": "http://127.0.0.1:9/v2/models/m/infer", "batch": 1,'
+        ' "batch": 2}}'
+    )
     problem(place.ask("/audits", "audit", twice.encode()), 422, "the field batch is given twice")
 
 
@@ -83,7 +121,9 @@ def test_every_answer_says_its_level(place: Place, stranger: Stranger) -> None:
         assert place.ask("/audits", "audit").json()["audits"][0]["level"] == expected
 
 
-def asking(place: Place, stranger: Stranger, key: str = "audit", once: str = "", batch: int = 12, **more: Any) -> Any:
+def asking(
+    place: Place, stranger: Stranger, key: str = "audit", once: str = "", batch: int = 12, **more: Any
+) -> Any:
     body = {"kit": place.id, "suspect": {"url": stranger.url + "/v2/models/m/infer", "batch": batch}, **more}
     return place.ask("/audits", key, json.dumps(body).encode(), **({"Idempotency-Key": once} if once else {}))
 
@@ -101,7 +141,9 @@ def test_a_double_click_makes_one_audit(place: Place, stranger: Stranger) -> Non
     assert sorted(r.headers.get("Idempotency-Replayed", "") for r in replies) == ["", *["true"] * 7]
     done = ended(place, replies[0].json()["id"])
     again = asking(place, stranger, once="double")
-    assert again.json() == done and again.headers["Location"] == f"/audits/{done['id']}", "what came of it, once it has ended"
+    assert again.json() == done and again.headers["Location"] == f"/audits/{done['id']}", (
+        "what came of it, once it has ended"
+    )
 
 
 def test_the_key_is_of_one_caller_and_of_one_body(place: Place, stranger: Stranger) -> None:
@@ -110,10 +152,18 @@ def test_the_key_is_of_one_caller_and_of_one_body(place: Place, stranger: Strang
     problem(asking(place, stranger, once="mine", level=0.2), 409, first["id"], "another body")
     assert len(ids(place)) == before
     other = asking(place, stranger, "other", once="mine")
-    assert other.status_code == 202 and other.json()["id"] != first["id"], "another caller's key is another key"
-    spaced = json.dumps({"suspect": {"batch": 12, "url": stranger.url + "/v2/models/m/infer"}, "kit": place.id}, indent=4).encode()
-    assert place.ask("/audits", "audit", spaced, **{"Idempotency-Key": "mine"}).json()["id"] == first["id"], "the same, written otherwise"
-    assert asking(place, stranger).json()["id"] != asking(place, stranger).json()["id"], "without a key each is a request of its own"
+    assert other.status_code == 202 and other.json()["id"] != first["id"], (
+        "another caller's key is another key"
+    )
+    spaced = json.dumps(
+        {"suspect": {"batch": 12, "url": stranger.url + "/v2/models/m/infer"}, "kit": place.id}, indent=4
+    ).encode()
+    assert place.ask("/audits", "audit", spaced, **{"Idempotency-Key": "mine"}).json()["id"] == first["id"], (
+        "the same, written otherwise"
+    )
+    assert asking(place, stranger).json()["id"] != asking(place, stranger).json()["id"], (
+        "without a key each is a request of its own"
+    )
     for id_ in ids(place):
         place.ask(f"/audits/{id_}", "all", method="DELETE")
 

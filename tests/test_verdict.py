@@ -43,7 +43,9 @@ def test_auc_of_the_sides_swapped_is_the_rest(positives: list[float], negatives:
 
 @given(SCORES, SCORES)
 def test_auc_sees_order_alone(positives: list[float], negatives: list[float]) -> None:
-    assert auc(positives, negatives) == auc([math.exp(3 * p) for p in positives], [math.exp(3 * n) for n in negatives])
+    assert auc(positives, negatives) == auc(
+        [math.exp(3 * p) for p in positives], [math.exp(3 * n) for n in negatives]
+    )
 
 
 def test_auc_of_nothing_is_nothing() -> None:
@@ -72,18 +74,27 @@ def test_p_is_welchs_by_hand(sample: list[float], reference: list[float]) -> Non
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("sample", "reference", "expected"), [(0.9, 0.1, 0.0), (0.1, 0.9, 1.0), (0.1, 0.1, 1.0), (0.3, 0.3, 1.0), (1.0, 1.0, 1.0)]
+    ("sample", "reference", "expected"),
+    [(0.9, 0.1, 0.0), (0.1, 0.9, 1.0), (0.1, 0.1, 1.0), (0.3, 0.3, 1.0), (1.0, 1.0, 1.0)],
 )
-def test_samples_without_spread_compare_by_their_means(sample: float, reference: float, expected: float, kind: type) -> None:
+def test_samples_without_spread_compare_by_their_means(
+    sample: float, reference: float, expected: float, kind: type
+) -> None:
     """0.1 and 0.3 are not exact in binary, so that the mean of twenty of them is off by a rounding."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert t_test_p(np.full(20, sample, kind), np.full(20, reference, kind)) == expected
 
 
-@given(SIMILARITIES, st.lists(SIMILARITIES.map(lambda row: (row * 2)[:12]), min_size=1, max_size=4), st.integers(0, 2**31))
+@given(
+    SIMILARITIES,
+    st.lists(SIMILARITIES.map(lambda row: (row * 2)[:12]), min_size=1, max_size=4),
+    st.integers(0, 2**31),
+)
 @pytest.mark.filterwarnings("ignore:Precision loss")
-def test_mean_p_is_a_probability_that_falls_as_the_suspect_rises(suspect: list[float], references: list[list[float]], seed: int) -> None:
+def test_mean_p_is_a_probability_that_falls_as_the_suspect_rises(
+    suspect: list[float], references: list[list[float]], seed: int
+) -> None:
     low, others = np.array(suspect), np.array(references)
     p = mean_p_value(low, others, CONFIG, seed)
     assert 0 <= p <= 1
@@ -96,12 +107,17 @@ def test_mean_p_is_a_probability_that_falls_as_the_suspect_rises(suspect: list[f
 def test_mean_p_is_the_mean_of_the_repeats() -> None:
     generator = np.random.default_rng(5)
     suspect, references = generator.random(8), generator.random((1, 8))
-    config = VerdictConfig(fingerprints=8, repeats=4)  # all views are drawn each time, so every repeat is the same test
-    assert mean_p_value(suspect, references, config, 0) == pytest.approx(welch.p_greater(suspect.tolist(), references[0].tolist()))
+    config = VerdictConfig(
+        fingerprints=8, repeats=4
+    )  # all views are drawn each time, so every repeat is the same test
+    assert mean_p_value(suspect, references, config, 0) == pytest.approx(
+        welch.p_greater(suspect.tolist(), references[0].tolist())
+    )
 
 
 def test_draws_are_without_replacement() -> None:
-    """All but one view say 0: drawn with replacement, 20 of 20 would sometimes miss it, and p would vary with the seed."""
+    """All but one view say 0: drawn with replacement, 20 of 20 would sometimes miss it, and
+    p would vary with the seed."""
     suspect = np.zeros(20)
     suspect[3] = 1
     references = np.random.default_rng(0).random((1, 20))
@@ -156,7 +172,10 @@ def test_references_as_high_as_the_suspect_count_as_above() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_references_are_no_ground_for_a_verdict(count: int) -> None:
-    with pytest.raises(NotEnoughModelsError, match=rf"needs 3 homologous reference models, {count} learnt; .* raise suspects_per_cell"):
+    with pytest.raises(
+        NotEnoughModelsError,
+        match=rf"needs 3 homologous reference models, {count} learnt; .* raise suspects_per_cell",
+    ):
         decide(rows([0.9])[0], rows([0.2] * count).reshape(count, 12), CONFIG, 0)
 
 
@@ -165,4 +184,6 @@ def test_many_t_tests_are_each_by_itself(pairs: list[tuple[list[float], list[flo
     samples, references = (np.array([side[:8] for side in sides]) for sides in zip(*pairs, strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        assert np.array_equal(t_tests(samples, references), [t_test_p(*pair) for pair in zip(samples, references, strict=True)])
+        assert np.array_equal(
+            t_tests(samples, references), [t_test_p(*pair) for pair in zip(samples, references, strict=True)]
+        )

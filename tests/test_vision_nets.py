@@ -20,9 +20,12 @@ from zooaudit.zoo.vision_nets import VISION_NETS, WIDTH_STEPS
 
 CPU = torch.device("cpu")
 PUBLISHED: dict[str, Callable[..., nn.Module]] = {
-    "resnet18": models.resnet18, "resnet34": models.resnet34, "vgg16": models.vgg16_bn,
-    "googlenet": lambda: models.googlenet(aux_logits=False, init_weights=False), "densenet121": models.densenet121,
-}  # fmt: skip
+    "resnet18": models.resnet18,
+    "resnet34": models.resnet34,
+    "vgg16": models.vgg16_bn,
+    "googlenet": lambda: models.googlenet(aux_logits=False, init_weights=False),
+    "densenet121": models.densenet121,
+}
 LAST = {"resnet18": 4, "resnet34": 4, "vgg16": 2, "googlenet": 4, "densenet121": 2}
 """Pixels on a side of what the last convolution gives for 32 x 32 images."""
 
@@ -52,7 +55,12 @@ def test_every_layer_but_the_first_and_the_last_is_the_published_one_narrowed(na
             assert (a.bias is None) == (b.bias is None)
             if i:
                 assert a.in_channels * 64 == b.in_channels * width
-                assert (a.kernel_size, a.stride, a.padding, a.groups) == (b.kernel_size, b.stride, b.padding, b.groups)
+                assert (a.kernel_size, a.stride, a.padding, a.groups) == (
+                    b.kernel_size,
+                    b.stride,
+                    b.padding,
+                    b.groups,
+                )
             else:
                 assert (a.in_channels, a.kernel_size, a.stride, a.padding) == (3, (3, 3), (1, 1), (1, 1))
 
@@ -62,7 +70,10 @@ def test_one_linear_layer_gives_the_classes(name: str) -> None:
     linear = [m for m in make(name, narrowest(name, num_classes=7)).modules() if isinstance(m, nn.Linear)]
     assert len(linear) == 1
     assert linear[0].out_features == 7
-    assert linear[0].in_features == {"googlenet": 1024, "densenet121": 1024}.get(name, 512) * WIDTH_STEPS[name] // 64
+    assert (
+        linear[0].in_features
+        == {"googlenet": 1024, "densenet121": 1024}.get(name, 512) * WIDTH_STEPS[name] // 64
+    )
 
 
 @pytest.mark.parametrize("name", VISION_NETS)
@@ -80,14 +91,20 @@ def test_coloured_and_grey_images_of_32_pixels_and_up_fit(name: str, image: tupl
 
 @pytest.mark.parametrize("name", VISION_NETS)
 def test_smaller_images_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"images of 28 x 32 pixels are too small for {name}; expected at least 32 x 32: resize them"):
+    with pytest.raises(
+        ConfigError,
+        match=rf"images of 28 x 32 pixels are too small for {name}; expected at least 32 x 32: resize them",
+    ):
         make(name, narrowest(name, image=(1, 28, 32)))
 
 
 @pytest.mark.parametrize(("name", "step"), [(n, s) for n, s in WIDTH_STEPS.items() if s > 1])
 def test_widths_that_break_channels_are_refused(name: str, step: int) -> None:
     for width in (step - 1, step + 1):
-        with pytest.raises(ConfigError, match=rf"width {width} gives {name} fractions of channels; expected a multiple of {step} \(64 is"):
+        with pytest.raises(
+            ConfigError,
+            match=rf"width {width} gives {name} fractions of channels; expected a multiple of {step} \(64 is",
+        ):
             make(name, narrowest(name, width=width))
     with torch.device("meta"):
         for width in (step, 3 * step):
@@ -98,7 +115,10 @@ def test_widths_that_break_channels_are_refused(name: str, step: int) -> None:
 def test_the_same_seed_gives_the_same_weights_and_leaves_no_trace(name: str, same_global_rng: None) -> None:
     shape = narrowest(name)
     first, again, other = make(name, shape, 1), make(name, shape, 1), make(name, shape, 2)
-    assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True)
+    )
     assert not all(torch.equal(a, b) for a, b in zip(first.parameters(), other.parameters(), strict=True))
     assert not any(p.is_meta for p in first.state_dict().values())
 
@@ -134,7 +154,8 @@ def test_the_representation_is_what_the_last_layer_sees(name: str) -> None:
 
 
 def test_work_of_a_net_is_counted_by_its_layers() -> None:
-    """ResNet18 at width 8 on 32 pixels, by the tables of its paper: 16 convolutions of 3 x 3 in four stages, three of 1 x 1."""
+    """ResNet18 at width 8 on 32 pixels, by the tables of its paper: 16 convolutions of 3 x
+    3 in four stages, three of 1 x 1."""
     normalised, multiplications = 8 * 32 * 32, 3 * 8 * 9 * 32 * 32
     for stage, (channels, size) in enumerate([(8, 32), (16, 16), (32, 8), (64, 4)]):
         taken = channels if stage == 0 else channels // 2

@@ -1,4 +1,5 @@
-"""Torchvision's nets through every room that a model passes: training, extraction, the store, attacks and modifications."""
+"""Torchvision's nets through every room that a model passes: training, extraction, the
+store, attacks and modifications."""
 
 import dataclasses
 from pathlib import Path
@@ -86,7 +87,9 @@ def module_of(built: BuiltModel) -> nn.Module:
 def test_a_net_is_extracted(name: str, learnt: BuiltModel, colours: Dataset) -> None:
     attack = ExtractConfig(seed_size=24, rounds=1, round_epochs=1, final_epochs=1, augment=True)
     shape = narrowest(name, num_classes=CLASSES)
-    spec = extracted_spec(colours, learnt.spec, architecture=name, shape=shape, extraction=attack, batch_size=16)
+    spec = extracted_spec(
+        colours, learnt.spec, architecture=name, shape=shape, extraction=attack, batch_size=16
+    )
     built = build(spec, colours, Parent(module_of(learnt), learnt.record.accuracy))
     assert built.record.queries == 48
     assert not built.record.reason
@@ -95,16 +98,21 @@ def test_a_net_is_extracted(name: str, learnt: BuiltModel, colours: Dataset) -> 
 def test_statistics_of_another_type_are_damage(learnt: BuiltModel) -> None:
     artifacts = open_store("memory:")
     name = "net.bn1.num_batches_tracked"
-    save_built(artifacts, dataclasses.replace(learnt, weights=learnt.weights | {name: learnt.weights[name].float()}))
+    save_built(
+        artifacts, dataclasses.replace(learnt, weights=learnt.weights | {name: learnt.weights[name].float()})
+    )
     with pytest.raises(DamagedArtifactError, match=rf"{name} is torch.float32 \(\); expected torch.int64"):
         load_module(artifacts, learnt.spec.id)
 
 
 def test_an_exported_net_gives_the_same_logits(tmp_path: Path) -> None:
-    """GoogLeNet, whose forward pass asks most questions on its way; exporting each would take longer than all else here."""
+    """GoogLeNet, whose forward pass asks most questions on its way; exporting each would
+    take longer than all else here."""
     with seeded(0, torch.device("cpu")):
         model = build_architecture("googlenet", narrowest("googlenet")).eval()
-    program = torch.export.export(model, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(
+        model, (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
     torch.export.save(program, tmp_path / "net.pt2")
     loaded = load_model(tmp_path / "net.pt2", None, (3, 32, 32), 10)
     x = torch.rand(3, 3, 32, 32)
@@ -123,7 +131,9 @@ def test_a_net_is_modified_without_training(kind: str, name: str, colours: Datas
     convolutions = [m for m in changed.modules() if isinstance(m, nn.Conv2d)]
     assert bool(convolutions) == (kind != "int8")
     if kind == "prune":
-        weights = torch.cat([m.weight.flatten() for m in changed.modules() if isinstance(m, nn.Conv2d | nn.Linear)])
+        weights = torch.cat(
+            [m.weight.flatten() for m in changed.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+        )
         assert float((weights == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
 
 
@@ -138,8 +148,12 @@ def test_a_modified_net_still_knows_its_classes(kind: str, learnt: BuiltModel, c
 def test_a_modified_net_is_stored(learnt: BuiltModel, colours: Dataset) -> None:
     artifacts = open_store("memory:")
     spec = trained_spec(
-        colours, architecture="resnet18", shape=learnt.spec.shape, parent=learnt.spec.id, modification=ModifyConfig("int8", 8)
-    )  # fmt: skip
+        colours,
+        architecture="resnet18",
+        shape=learnt.spec.shape,
+        parent=learnt.spec.id,
+        modification=ModifyConfig("int8", 8),
+    )
     built = build(spec, colours, Parent(module_of(learnt), learnt.record.accuracy))
     save_built(artifacts, built)
     assert accuracy(load_module(artifacts, spec.id), colours.test) == built.record.accuracy
@@ -151,7 +165,9 @@ def test_gradients_reach_the_image(name: str, colours: Dataset) -> None:
         model = build_architecture(name, narrowest(name, num_classes=CLASSES)).eval().requires_grad_(False)
     x = to_unit(colours.test.images[:2])
     assert torch.isfinite(deepfool(model, x, max_steps=2)).all()
-    uap = craft_uap(model, colours.train.images[:8], colours.test.images[:8], UapConfig(max_steps=2, batch_size=4), 0)
+    uap = craft_uap(
+        model, colours.train.images[:8], colours.test.images[:8], UapConfig(max_steps=2, batch_size=4), 0
+    )
     assert float(uap.v.abs().max()) > 0
 
 

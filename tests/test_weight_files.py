@@ -1,4 +1,5 @@
-"""Weights in several files, and .pt2 files as people export them: dicts, tuples, no_grad blocks, names with a hyphen."""
+"""Weights in several files, and .pt2 files as people export them: dicts, tuples, no_grad
+blocks, names with a hyphen."""
 
 import json
 from collections import OrderedDict
@@ -28,7 +29,10 @@ def sharded(folder: Path, model: nn.Module, **changes: Any) -> Path:
     state = model.state_dict()
     for i, (name, tensor) in enumerate(state.items()):
         save_file({name: tensor}, folder / f"model-{i}.safetensors")
-    index = {"metadata": {}, "weight_map": {name: f"model-{i}.safetensors" for i, name in enumerate(state)}} | changes
+    index = {
+        "metadata": {},
+        "weight_map": {name: f"model-{i}.safetensors" for i, name in enumerate(state)},
+    } | changes
     path = folder / "model.safetensors.index.json"
     path.write_text(json.dumps(index))
     return path
@@ -52,7 +56,10 @@ def test_weights_in_several_files(tmp_path: Path) -> None:
         ({"weight_map": {"linear.weight": "../model-0.safetensors"}}, "lies outside its folder"),
         ({"weight_map": {"linear.weight": "model-7.safetensors"}}, "which is not there"),
         ({"weight_map": {"linear.weight": "model-0.safetensors"}}, "lacks linear.bias"),
-        ({"weight_map": {"linear.weight": "model-1.safetensors", "linear.bias": "model-0.safetensors"}}, "says otherwise"),
+        (
+            {"weight_map": {"linear.weight": "model-1.safetensors", "linear.bias": "model-0.safetensors"}},
+            "says otherwise",
+        ),
         ({"weight_map": {"linear.weight": "evil.pt"}}, "never opened"),
     ],
 )
@@ -77,7 +84,9 @@ class Pair(NamedTuple):
     features: Tensor
 
 
-torch.utils._pytree._register_namedtuple(Pair, serialized_type_name="tests.test_weight_files.Pair")  # as its author must
+torch.utils._pytree._register_namedtuple(
+    Pair, serialized_type_name="tests.test_weight_files.Pair"
+)  # as its author must
 
 
 class Odd(nn.Module):
@@ -100,18 +109,27 @@ class Odd(nn.Module):
             return self.blocks["head-1"](x)
         scores, features = self.blocks["head-1"](x + self.get_buffer("shift-1")), x.flatten(1)
         return {
-            "dict": {"features": features, "logits": scores}, "ordered": OrderedDict(a=features, b=scores), "tuple": (features, scores),
-            "list": [scores, features], "named": Pair(scores, features), "nested": {"out": (scores, features)}, "plain": scores,
-        }[self.form]  # fmt: skip
+            "dict": {"features": features, "logits": scores},
+            "ordered": OrderedDict(a=features, b=scores),
+            "tuple": (features, scores),
+            "list": [scores, features],
+            "named": Pair(scores, features),
+            "nested": {"out": (scores, features)},
+            "plain": scores,
+        }[self.form]
 
 
 def exported(model: nn.Module, path: Path, shape: tuple[int, ...] = SHAPE) -> Path:
-    program = torch.export.export(model, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(
+        model, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
     torch.export.save(program, path)
     return path
 
 
-@pytest.mark.parametrize("form", ["dict", "ordered", "tuple", "list", "named", "no_grad", "autocast", "plain"])
+@pytest.mark.parametrize(
+    "form", ["dict", "ordered", "tuple", "list", "named", "no_grad", "autocast", "plain"]
+)
 def test_pt2_files_as_people_export_them(form: str, tmp_path: Path) -> None:
     model = Odd(form).eval()
     loaded = load_model(exported(model, tmp_path / "m.pt2"), None, SHAPE, 4)
@@ -123,17 +141,25 @@ def test_a_dict_of_a_library_becomes_a_plain_one(tmp_path: Path) -> None:
     model = vit(tmp_path / "vit")
     path = exported(model, tmp_path / "m.pt2", (3, 24, 24))
     images = torch.rand(3, 3, 24, 24)
-    torch.testing.assert_close(load_model(path, None, (3, 24, 24), 3)(images), model(images).logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        load_model(path, None, (3, 24, 24), 3)(images), model(images).logits, atol=1e-4, rtol=1e-4
+    )
     assert isinstance(model(images), transformers.utils.ModelOutput)
 
 
 def test_what_is_not_let_in_is_named_without_suspicion(tmp_path: Path) -> None:
     class Sorted(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.cond(x.sum() > 0, lambda x: x.flatten(1)[:, :4] + 1, lambda x: x.flatten(1)[:, :4] - 1, (x,))
+            return torch.cond(
+                x.sum() > 0, lambda x: x.flatten(1)[:, :4] + 1, lambda x: x.flatten(1)[:, :4] - 1, (x,)
+            )
 
     with pytest.raises(
-        ModelError, match=r"target is 'torch.ops.higher_order.cond', which is not let in; expected an operator of torch.ops.aten"
+        ModelError,
+        match=(
+            r"target is 'torch.ops.higher_order.cond', which is not let in; expected an operator of"
+            r" torch.ops.aten"
+        ),
     ) as caught:
         load_model(exported(Sorted(), tmp_path / "m.pt2"), None, SHAPE, 4)
     assert "attack" not in str(caught.value) and "could run code" not in str(caught.value)
@@ -146,7 +172,13 @@ def test_a_tree_of_outputs_imports_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     def evil(graph: Any) -> None:
         leaf: dict[str, Any] = {"type": None, "context": None, "children_spec": []}
-        context = json.dumps({"default_factory_module": "lying_around", "default_factory_name": "f", "dict_context": ["a", "b"]})
+        context = json.dumps(
+            {
+                "default_factory_module": "lying_around",
+                "default_factory_name": "f",
+                "dict_context": ["a", "b"],
+            }
+        )
         tree = {"type": "collections.defaultdict", "context": context, "children_spec": [leaf, leaf]}
         graph["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, tree])
 
@@ -161,7 +193,9 @@ def test_a_tree_of_outputs_imports_nothing(tmp_path: Path, monkeypatch: pytest.M
         }
         graph["graph_module"]["module_call_graph"][0]["signature"]["out_spec"] = json.dumps([1, tree])
 
-    with pytest.raises(ModelError, match=r"expected tensors, or tuples and dicts of tensors with plain names"):
+    with pytest.raises(
+        ModelError, match=r"expected tensors, or tuples and dicts of tensors with plain names"
+    ):
         load_model(rewrite(path, tmp_path / "bad.pt2", {GRAPH: edit(worse)}), None, SHAPE, 4)
 
 
@@ -171,7 +205,9 @@ def test_a_victim_without_gradients_is_refused(tmp_path: Path) -> None:
             with torch.no_grad():
                 return super().forward(x)
 
-    with pytest.raises(ModelError, match=r"has no gradients to craft a UAP with: is all of it in a no_grad block"):
+    with pytest.raises(
+        ModelError, match=r"has no gradients to craft a UAP with: is all of it in a no_grad block"
+    ):
         OwnModel(exported(Closed(), tmp_path / "m.pt2"), None, SHAPE, 4).load()
     rounded = contract_of({"input": {"dtype": "uint8", "scale": 0.01}})
     save_file(Affine().double().state_dict(), tmp_path / "m.safetensors")
@@ -188,7 +224,9 @@ def test_a_pt2_file_of_half_precision_and_of_channels_last(tmp_path: Path) -> No
         def forward(self, x: Tensor) -> Tensor:
             return self.inner(x.float().permute(0, 3, 1, 2))
 
-    program = torch.export.export(Last(), (torch.zeros(2, 4, 4, 3, dtype=torch.float16),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    program = torch.export.export(
+        Last(), (torch.zeros(2, 4, 4, 3, dtype=torch.float16),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
     torch.export.save(program, tmp_path / "m.pt2")
     loaded = load(tmp_path / "m.pt2", None, Asked((3, 4, 4), ("a", "b", "c", "d")))
     images = torch.rand(3, 3, 4, 4)

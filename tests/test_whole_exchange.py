@@ -1,4 +1,5 @@
-"""One deadline is about the whole exchange with a suspect, whatever it does; an audit that is stopped does not wait for its end."""
+"""One deadline is about the whole exchange with a suspect, whatever it does; an audit that
+is stopped does not wait for its end."""
 
 import socket
 import ssl
@@ -63,12 +64,15 @@ def silent(connection: socket.socket) -> None:
 
 
 HOLDING: dict[str, Callable[[socket.socket], None]] = {
-    f.__name__: f for f in (dripping_headers, early_hints_for_ever, hints_without_a_pause, dripping_body, silent)
+    f.__name__: f
+    for f in (dripping_headers, early_hints_for_ever, hints_without_a_pause, dripping_body, silent)
 }
 
 
 @contextmanager
-def asked(folder: Path, url: str, halted: Callable[[], bool] = lambda: False, **more: object) -> Iterator[ApiBlackBox]:
+def asked(
+    folder: Path, url: str, halted: Callable[[], bool] = lambda: False, **more: object
+) -> Iterator[ApiBlackBox]:
     remote = remote_of({"url": url, "timeout_s": TIMEOUT_S, "retries": 0, "metadata": False, **more}, CLASSES)
     transport, closing = opened(remote)
     with Ledger(folder / "l.sqlite", remote.about, 1000) as ledger:
@@ -89,7 +93,10 @@ def test_what_a_suspect_drips_does_not_outlast_the_time_out(name: str, tmp_path:
 @pytest.mark.parametrize("name", HOLDING)
 def test_an_audit_that_is_stopped_does_not_wait_for_an_answer(name: str, tmp_path: Path) -> None:
     stop = threading.Event()
-    with spoken(HOLDING[name]) as url, asked(tmp_path, url + "/v1/models/m:predict", stop.is_set, timeout_s=50) as box:
+    with (
+        spoken(HOLDING[name]) as url,
+        asked(tmp_path, url + "/v1/models/m:predict", stop.is_set, timeout_s=50) as box,
+    ):
         threading.Timer(0.3, stop.set).start()
         begun = time.monotonic()
         with pytest.raises(StoppedError, match="was stopped"):
@@ -118,7 +125,11 @@ def test_a_suspect_that_does_not_take_the_question(stopped: bool) -> None:
         if stopped:
             threading.Timer(0.3, stop.set).start()
         begun = time.monotonic()
-        with pytest.raises(StoppedError if stopped else httpx.WriteTimeout), heeding(stop.is_set), within(50 if stopped else TIMEOUT_S):
+        with (
+            pytest.raises(StoppedError if stopped else httpx.WriteTimeout),
+            heeding(stop.is_set),
+            within(50 if stopped else TIMEOUT_S),
+        ):
             client.post(url, content=b"0" * 60_000_000, timeout=50)
         assert time.monotonic() - begun < SOON_S
 
@@ -131,7 +142,11 @@ def test_a_handshake_that_does_not_end(stopped: bool) -> None:
         if stopped:
             threading.Timer(0.3, stop.set).start()
         begun = time.monotonic()
-        with pytest.raises(StoppedError if stopped else httpx.ConnectTimeout), heeding(stop.is_set), within(50 if stopped else TIMEOUT_S):
+        with (
+            pytest.raises(StoppedError if stopped else httpx.ConnectTimeout),
+            heeding(stop.is_set),
+            within(50 if stopped else TIMEOUT_S),
+        ):
             client.get(url.replace("http", "https"), timeout=50)
         assert time.monotonic() - begun < SOON_S
 
@@ -185,7 +200,10 @@ def test_trouble_with_one_request_does_not_throw_away_the_answers_to_others(tmp_
         time.sleep(0.8 if number else 0)
         return 200, {}, b'{"predictions": [[0.1, 0.2, 0.3, 0.4]]}'
 
-    with scripted(one_bad) as url, asked(tmp_path, url + "/v1/models/m:predict", batch=1, concurrency=2, timeout_s=20) as box:
+    with (
+        scripted(one_bad) as url,
+        asked(tmp_path, url + "/v1/models/m:predict", batch=1, concurrency=2, timeout_s=20) as box,
+    ):
         with pytest.raises(SuspectError, match="answers 400"):
             box.ask(questions(6))
         assert len(seen) == 3 and box._ledger.spent == 2 and box._ledger.lost == 0
@@ -225,11 +243,19 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a test")])
     now = datetime.datetime.now(datetime.UTC)
     made = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(True, None), True).sign(key, hashes.SHA256())
-    )  # fmt: skip
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .add_extension(x509.BasicConstraints(True, None), True)
+        .sign(key, hashes.SHA256())
+    )
     private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
@@ -251,10 +277,15 @@ def test_an_encrypted_suspect_is_asked_and_its_certificate_checked(trusted: bool
                     got += encrypted.recv(65536)
                 encrypted.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(content) + content)
 
-    remote = remote_of({"url": "http://a/v1/models/m:predict"} | ({"ca": str(public)} if trusted else {}), CLASSES)
+    remote = remote_of(
+        {"url": "http://a/v1/models/m:predict"} | ({"ca": str(public)} if trusted else {}), CLASSES
+    )
     with spoken(speak) as url, client_of(remote) as client, within(20):
         for _ in range(2 if trusted else 0):
-            assert client.post(url.replace("http", "https"), content=b'{"a": "%s"}' % (b"b" * 300_000)).content == content
+            assert (
+                client.post(url.replace("http", "https"), content=b'{"a": "%s"}' % (b"b" * 300_000)).content
+                == content
+            )
         if not trusted:
             with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
                 client.post(url.replace("http", "https"), content=b"{}")

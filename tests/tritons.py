@@ -1,5 +1,5 @@
-"""A server of the Open Inference Protocol as strict as Triton: over HTTP with the binary extension, and over gRPC with protobuf's own
-messages, so that no byte is read by the code that wrote it."""
+"""A server of the Open Inference Protocol as strict as Triton: over HTTP with the binary extension, and over
+gRPC with protobuf's own messages, so that no byte is read by the code that wrote it."""
 
 import json
 import struct
@@ -20,7 +20,12 @@ from tests.scripted import Asked, Reply, scripted
 from tests.strangers import read_png
 
 TYPES = {"UINT8": "u1", "INT8": "i1", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8", "INT64": "<i8"}
-FIELDS = {"bool": "bool_contents", "INT64": "int64_contents", "FP32": "fp32_contents", "FP64": "fp64_contents"}
+FIELDS = {
+    "bool": "bool_contents",
+    "INT64": "int64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+}
 
 
 class Refused(Exception):
@@ -69,15 +74,24 @@ class Triton:
             "outputs": [{"name": n, "datatype": d, "shape": s} for n, d, s in self.outputs],
         }
 
-    def infer(self, name: str, datatype: str, shape: list[int], values: Any, wanted: list[str]) -> list[tuple[str, str, np.ndarray]]:
+    def infer(
+        self, name: str, datatype: str, shape: list[int], values: Any, wanted: list[str]
+    ) -> list[tuple[str, str, np.ndarray]]:
         """Values: raw bytes or a list."""
         if name != "pixels":
             raise Refused(f"unexpected inference input '{name}' for model 'm'")
         if datatype != self.datatype:
-            raise Refused(f"inference input data-type is '{datatype}', model expects '{self.datatype}' for 'm'")
-        fits = self.shape is None or (len(shape) == len(self.shape) and all(s in (-1, g) for s, g in zip(self.shape, shape, strict=True)))
+            raise Refused(
+                f"inference input data-type is '{datatype}', model expects '{self.datatype}' for 'm'"
+            )
+        fits = self.shape is None or (
+            len(shape) == len(self.shape)
+            and all(s in (-1, g) for s, g in zip(self.shape, shape, strict=True))
+        )
         if not fits:
-            raise Refused(f"unexpected shape for input 'pixels' for model 'm'. Expected {self.shape}, got {shape}")
+            raise Refused(
+                f"unexpected shape for input 'pixels' for model 'm'. Expected {self.shape}, got {shape}"
+            )
         if self.most and shape[0] > self.most:
             raise Refused(f"inference request batch-size must be <= {self.most} for 'm'")
         images = self.read(shape, values)
@@ -107,7 +121,10 @@ class Triton:
 
     def script(self, asked: Asked) -> Reply:
         data: Any = {
-            "/v2": {"name": "triton", "extensions": ["model_configuration"] + (["binary_tensor_data"] if self.binary else [])},
+            "/v2": {
+                "name": "triton",
+                "extensions": ["model_configuration"] + (["binary_tensor_data"] if self.binary else []),
+            },
             "/v2/models/m": self.metadata(),
             "/v2/models/m/config": None if self.most is None else {"max_batch_size": self.most},
         }
@@ -137,7 +154,9 @@ class Triton:
             o.get("parameters", {}).get("binary_data") for o in wanted
         )
         outputs, raws = [], []
-        for name, kind, values_ in self.infer(tensor["name"], tensor["datatype"], tensor["shape"], values, [o["name"] for o in wanted]):
+        for name, kind, values_ in self.infer(
+            tensor["name"], tensor["datatype"], tensor["shape"], values, [o["name"] for o in wanted]
+        ):
             one: dict[str, Any] = {"name": name, "datatype": kind, "shape": list(values_.shape)}
             if packed:
                 raws.append(values_.tobytes())
@@ -146,14 +165,21 @@ class Triton:
                 one["data"] = values_.ravel().tolist()
             outputs.append(one)
         content = json.dumps({"model_name": "m", "outputs": outputs}).encode()
-        return 200, {"Inference-Header-Content-Length": str(len(content))} if packed else {}, content + b"".join(raws)
+        return (
+            200,
+            {"Inference-Header-Content-Length": str(len(content))} if packed else {},
+            content + b"".join(raws),
+        )
 
     # gRPC
 
     def told(self, request: Any, context: Any) -> Any:
         self.guard(request, context)
         reply = MESSAGES["ModelMetadataResponse"](name="m", platform="onnx")
-        for where, tensors in (("inputs", self.metadata()["inputs"]), ("outputs", self.metadata()["outputs"])):
+        for where, tensors in (
+            ("inputs", self.metadata()["inputs"]),
+            ("outputs", self.metadata()["outputs"]),
+        ):
             for t in tensors:
                 getattr(reply, where).add(name=t["name"], datatype=t["datatype"], shape=t.get("shape", []))
         return reply
@@ -173,7 +199,9 @@ class Triton:
             context.abort(*trouble[:2])
         (tensor,), values = request.inputs, request.raw_input_contents[0]
         try:
-            found = self.infer(tensor.name, tensor.datatype, list(tensor.shape), values, [o.name for o in request.outputs])
+            found = self.infer(
+                tensor.name, tensor.datatype, list(tensor.shape), values, [o.name for o in request.outputs]
+            )
         except Refused as error:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         reply = MESSAGES["ModelInferResponse"](model_name="m")
@@ -194,21 +222,34 @@ class Triton:
             context.abort(grpc.StatusCode.NOT_FOUND, f"unknown model {name!r}")
 
 
-LABEL = {"": descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL, "*": descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED}
+LABEL = {
+    "": descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL,
+    "*": descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED,
+}
 PROTO = {
     "ModelMetadataRequest": "1 name string; 2 version string",
     "ModelConfigRequest": "1 name string; 2 version string",
     "TensorMetadata": "1 name string; 2 datatype string; 3 shape int64*",
-    "ModelMetadataResponse": "1 name string; 2 versions string*; 3 platform string; 4 inputs TensorMetadata*; 5 outputs TensorMetadata*",
+    "ModelMetadataResponse": (
+        "1 name string; 2 versions string*; 3 platform string; 4 inputs TensorMetadata*; 5 outputs"
+        " TensorMetadata*"
+    ),
     "ModelConfig": "1 name string; 2 platform string; 4 max_batch_size int32",
     "ModelConfigResponse": "1 config ModelConfig",
-    "InferTensorContents": "1 bool_contents bool*; 2 int_contents int32*; 3 int64_contents int64*; 4 uint_contents uint32*; "
-    "5 uint64_contents uint64*; 6 fp32_contents float*; 7 fp64_contents double*; 8 bytes_contents bytes*",
+    "InferTensorContents": (
+        "1 bool_contents bool*; 2 int_contents int32*; 3 int64_contents int64*; 4 uint_contents uint32*; "
+        "5 uint64_contents uint64*; 6 fp32_contents float*; 7 fp64_contents double*; 8 bytes_contents bytes*"
+    ),
     "InferTensor": "1 name string; 2 datatype string; 3 shape int64*; 5 contents InferTensorContents",
     "InferRequestedOutputTensor": "1 name string",
-    "ModelInferRequest": "1 model_name string; 2 model_version string; 3 id string; 5 inputs InferTensor*; "
-    "6 outputs InferRequestedOutputTensor*; 7 raw_input_contents bytes*",
-    "ModelInferResponse": "1 model_name string; 2 model_version string; 3 id string; 5 outputs InferTensor*; 6 raw_output_contents bytes*",
+    "ModelInferRequest": (
+        "1 model_name string; 2 model_version string; 3 id string; 5 inputs InferTensor*; "
+        "6 outputs InferRequestedOutputTensor*; 7 raw_input_contents bytes*"
+    ),
+    "ModelInferResponse": (
+        "1 model_name string; 2 model_version string; 3 id string; 5 outputs InferTensor*; 6"
+        " raw_output_contents bytes*"
+    ),
 }
 """The published messages, open_inference_grpc.proto, without what a test does not look at."""
 
@@ -220,14 +261,19 @@ def _messages() -> dict[str, Any]:
         for one in result.split("; "):
             number, named, kind = one.split()
             plain = kind.rstrip("*")
-            field_ = made.field.add(name=named, number=int(number), label=LABEL["*" if kind.endswith("*") else ""])
+            field_ = made.field.add(
+                name=named, number=int(number), label=LABEL["*" if kind.endswith("*") else ""]
+            )
             if plain in PROTO:
                 field_.type, field_.type_name = field_.TYPE_MESSAGE, f".inference.{plain}"
             else:
                 field_.type = getattr(field_, f"TYPE_{plain.upper()}")
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
-    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"inference.{name}")) for name in PROTO}
+    return {
+        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"inference.{name}"))
+        for name in PROTO
+    }
 
 
 MESSAGES = _messages()
@@ -252,8 +298,14 @@ def over_grpc(triton: Triton, credentials: Any = None) -> Iterator[str]:
         )
         for name, call in calls.items()
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),))
-    port = server.add_secure_port("127.0.0.1:0", credentials) if credentials else server.add_insecure_port("127.0.0.1:0")
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers),)
+    )
+    port = (
+        server.add_secure_port("127.0.0.1:0", credentials)
+        if credentials
+        else server.add_insecure_port("127.0.0.1:0")
+    )
     server.start()
     try:
         yield f"grpcs://localhost:{port}/m" if credentials else f"grpc://127.0.0.1:{port}/m"

@@ -1,4 +1,5 @@
-"""Whether an object has only fields that exist: Kubernetes' own kinds by kubernetes-validate, custom resources by tests/schemas."""
+"""Whether an object has only fields that exist: Kubernetes' own kinds by kubernetes-validate, custom
+resources by tests/schemas."""
 
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,22 @@ import yaml
 
 VERSIONS = ("1.30", "1.37")
 """Of Kubernetes: the oldest and the newest that the manifests are held to."""
-SCHEMA = jsonschema.Draft202012Validator(yaml.safe_load((Path(__file__).parent / "schemas" / "manifests.yaml").read_text()))
+SCHEMA = jsonschema.Draft202012Validator(
+    yaml.safe_load((Path(__file__).parent / "schemas" / "manifests.yaml").read_text())
+)
 CUSTOM = ("ray.io/", "kueue.x-k8s.io/", "monitoring.coreos.com/", "kustomize.config.k8s.io/")
 
 
 def check(found: dict[str, Any]) -> None:
-    """Raises:
-    jsonschema.ValidationError: a field is unknown, missing or of the wrong type; also in the pods of a custom resource.
+    """Raises: jsonschema.ValidationError: a field is unknown, missing or of the wrong type;
+    also in the pods of a custom resource.
     """
     if found["apiVersion"].startswith(CUSTOM):
         SCHEMA.validate(found)
         for template in _templates(found):
-            _check_core({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "a"}, "template": template})
+            _check_core(
+                {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "a"}, "template": template}
+            )
     else:
         _check_core(found)
 
@@ -33,9 +38,18 @@ def _check_core(found: dict[str, Any]) -> None:
 def _templates(found: dict[str, Any]) -> list[dict[str, Any]]:
     """Pods of the head, of each worker group, and the autoscaler's container as one."""
     spec = found.get("spec", {})
-    cluster = spec if found["kind"] == "RayCluster" else spec.get("rayClusterConfig") or spec.get("rayClusterSpec")
+    cluster = (
+        spec if found["kind"] == "RayCluster" else spec.get("rayClusterConfig") or spec.get("rayClusterSpec")
+    )
     if cluster is None:
         return []
-    autoscaler = {k: v for k, v in cluster.get("autoscalerOptions", {}).items() if k in {"resources", "volumeMounts", "securityContext"}}
+    autoscaler = {
+        k: v
+        for k, v in cluster.get("autoscalerOptions", {}).items()
+        if k in {"resources", "volumeMounts", "securityContext"}
+    }
     groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    return [*(group["template"] for group in groups), {"spec": {"containers": [{"name": "autoscaler", **autoscaler}]}}]
+    return [
+        *(group["template"] for group in groups),
+        {"spec": {"containers": [{"name": "autoscaler", **autoscaler}]}},
+    ]

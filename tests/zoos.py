@@ -1,8 +1,17 @@
-"""A tiny zoo of the digits, for all that does not ask how well models learnt: every role, thirteen models that train in a second or two."""
+"""A tiny zoo of the digits, for all that does not ask how well models learnt: every role, thirteen models
+that train in a second or two."""
 
 from dataclasses import replace
 
-from zooaudit.config import EncoderConfig, ExtractConfig, FingerprintConfig, Recipe, TrainConfig, UapConfig, VerdictConfig
+from zooaudit.config import (
+    EncoderConfig,
+    ExtractConfig,
+    FingerprintConfig,
+    Recipe,
+    TrainConfig,
+    UapConfig,
+    VerdictConfig,
+)
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
@@ -29,7 +38,8 @@ TINY = replace(
         hidden=16,
         extraction=ExtractConfig(seed_size=60, rounds=1, round_epochs=2, final_epochs=4),
         accuracy_floor=0.2,
-        recovery_floor=0.0,  # by chance some learn nothing, and a file that torch exports is another one wherever it is made
+        # by chance some learn nothing, and a file that torch exports is another one wherever it is made
+        recovery_floor=0.0,
     ),
     uap=UapConfig(epsilon=0.35, points=100, max_steps=8, batch_size=32),
     fingerprint=FingerprintConfig(points=8, views=4),

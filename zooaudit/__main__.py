@@ -1,4 +1,5 @@
-"""``python -m zooaudit`` and ``zooaudit``: the command line, which Ctrl-C ends with one line whatever is being imported."""
+"""``python -m zooaudit`` and ``zooaudit``: the command line, which Ctrl-C ends with one
+line whatever is being imported."""
 
 import sys
 

@@ -65,10 +65,17 @@ class Client:
     """
 
     def __init__(
-        self, url: str, key: str = "", timeout_s: float = 60.0, patience_s: float = 60.0, transport: httpx.BaseTransport | None = None
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        key: str = "",
+        timeout_s: float = 60.0,
+        patience_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=timeout_s, transport=transport)
+        self._http = httpx.Client(
+            base_url=url.rstrip("/"), headers=headers, timeout=timeout_s, transport=transport
+        )
         self._patience_s = patience_s
 
     def __enter__(self) -> "Client":
@@ -103,42 +110,76 @@ class Client:
             table, _ = reader.table(reply.content, most_bytes=MOST_QUERY_BYTES)
             result = table.schema.metadata
             images = table.column("image").combine_chunks().flatten().to_numpy()
-            return Questions(id_, images.reshape(-1, *json.loads(result[b"image_shape"])), tuple(json.loads(result[b"classes"])))
+            return Questions(
+                id_,
+                images.reshape(-1, *json.loads(result[b"image_shape"])),
+                tuple(json.loads(result[b"classes"])),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, pa.ArrowException) as error:
-            raise ServiceError(f"the service's questions cannot be read ({first_line(error)}); is it a scoring service?") from error
+            raise ServiceError(
+                f"the service's questions cannot be read ({first_line(error)}); is it a scoring service?"
+            ) from error
 
     def score(
-        self, id_: str, answers: np.ndarray | Sequence[Sequence[float]], suspect: str, method: Method = "twins",
-        level: float | None = None, access: str | None = None, queries: int | None = None, p_value: By = "rank",
+        self,
+        id_: str,
+        answers: np.ndarray | Sequence[Sequence[float]],
+        suspect: str,
+        method: Method = "twins",
+        level: float | None = None,
+        access: str | None = None,
+        queries: int | None = None,
+        p_value: By = "rank",
         suspect_classes: int | None = None,
-    ) -> schemas.Score:  # fmt: skip
+    ) -> schemas.Score:
         """Judge a suspect by its answers.
 
         Args:
             answers: probabilities ``[n, K]`` to the first n questions, in order.
             suspect: what you call it.
             level, access: as of ``zooaudit score``.
-            queries: how many are asked at most, one of the kit's ``looks``, fixed before the first answer is seen. By default all.
+            queries: how many are asked at most, one of the kit's ``looks``, fixed before
+                the first answer is seen. By default all.
             p_value: by the victim's rank among its twins, or by the normal distribution.
-            suspect_classes: how many classes the suspect has, where they are not the kit's; answers are ``[n, suspect_classes]`` then.
+            suspect_classes: how many classes the suspect has, where they are not the kit's; answers are
+                ``[n, suspect_classes]`` then.
 
         Raises:
             InputError: answers of another shape.
             ServiceError: the service refuses them, or does not answer.
         """
         body = arrow_body(np.asarray(answers, dtype=np.float32))
-        asked = {"suspect": suspect, "method": method, "level": level, "access": access, "queries": queries, "p_value": p_value}
+        asked = {
+            "suspect": suspect,
+            "method": method,
+            "level": level,
+            "access": access,
+            "queries": queries,
+            "p_value": p_value,
+        }
         asked |= {"suspect_classes": suspect_classes}
         params = {k: v for k, v in asked.items() if v is not None}
-        reply = self._asked("POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW})
+        reply = self._asked(
+            "POST", f"/kits/{id_}/score", params=params, content=body, headers={"Content-Type": ARROW}
+        )
         return schemas.Score.model_validate_json(reply.content)
 
     def audit(
-        self, id_: str, suspect: dict[str, Any], level: float | None = None, access: str | None = None, budget: int | None = None,
-        queries: int | None = None, p_value: By = "rank", suspect_classes: int | None = None, ask_everything: bool = False,
-        fresh: bool = False, once: str = "",
-    ) -> schemas.Audit:  # fmt: skip
-        """Have the service ask a suspect behind a prediction API. However often it has to be sent: one audit comes of it.
+        self,
+        id_: str,
+        suspect: dict[str, Any],
+        level: float | None = None,
+        access: str | None = None,
+        budget: int | None = None,
+        queries: int | None = None,
+        p_value: By = "rank",
+        suspect_classes: int | None = None,
+        ask_everything: bool = False,
+        fresh: bool = False,
+        once: str = "",
+    ) -> schemas.Audit:
+        """Have the service ask a suspect behind a prediction API. However often it has to
+        be sent: one audit comes of it.
 
         Args:
             suspect: ``{"url": ...}``, and how it is asked where that does not show it.
@@ -146,19 +187,28 @@ class Client:
             queries, p_value, suspect_classes: as of ``score``.
             fresh: use no answers of the audits before.
             ask_everything: even when the decision is settled, or when the first answers make no sense.
-            once: a name of your own for this request. Asked for again with it within 24 hours, in another process too, the same audit is
-                meant. By default each decision is a request of its own.
+            once: a name of your own for this request. Asked for again with it within 24 hours, in another
+                process too, the same audit is meant. By default each decision is a request of its own.
         """
         asked = schemas.AuditRequest(
-            kit=id_, suspect=suspect, level=level, access=access, budget=budget, queries=queries, p_value=p_value,
-            suspect_classes=suspect_classes, ask_everything=ask_everything, fresh=fresh,
-        )  # fmt: skip
+            kit=id_,
+            suspect=suspect,
+            level=level,
+            access=access,
+            budget=budget,
+            queries=queries,
+            p_value=p_value,
+            suspect_classes=suspect_classes,
+            ask_everything=ask_everything,
+            fresh=fresh,
+        )
         headers = {"Content-Type": "application/json", "Idempotency-Key": once or str(uuid.uuid4())}
         reply = self._asked("POST", "/audits", content=asked.model_dump_json(), headers=headers)
         return schemas.Audit.model_validate_json(reply.content)
 
     def audits(self, limit: int = 200, state: schemas.State | None = None) -> list[schemas.Audit]:
-        """The last audits of this key, so many at most: those that have not ended first, the newest first among them."""
+        """The last audits of this key, so many at most: those that have not ended first,
+        the newest first among them."""
         found: dict[str, schemas.Audit] = {}  # one that ends between two pages may be on both
         asked: dict[str, Any] = {"state": state} if state else {}
         while len(found) < limit:
@@ -177,7 +227,9 @@ class Client:
         """Stop an audit."""
         return schemas.Audit.model_validate_json(self._asked("DELETE", f"/audits/{audit}").content)
 
-    def wait(self, audit: str, every_s: float = 1.0, on_progress: Callable[[schemas.Audit], None] = lambda _: None) -> schemas.Audit:
+    def wait(
+        self, audit: str, every_s: float = 1.0, on_progress: Callable[[schemas.Audit], None] = lambda _: None
+    ) -> schemas.Audit:
         """Wait until an audit has ended; ``on_progress`` is called with each state of it."""
         while True:
             found = self.progress(audit)
@@ -197,7 +249,8 @@ class Client:
             reply.close()
 
     def _asked(self, method: str, path: str, **how: Any) -> httpx.Response:
-        """Try until there is an answer, or for so long. A request that is sent again does nothing twice: an audit's has a key."""
+        """Try until there is an answer, or for so long. A request that is sent again does
+        nothing twice: an audit's has a key."""
         end, failures = time.monotonic() + self._patience_s, 0
         while True:
             wait, trouble, status = 0.0, "", 0
@@ -228,10 +281,15 @@ def _whole(reply: httpx.Response) -> httpx.Response:
         size += len(part)
         if size > MOST_REPLY_BYTES:
             raise ServiceError(
-                f"the service answers with more than {MOST_REPLY_BYTES:,} bytes; is it a scoring service?", reply.status_code
+                f"the service answers with more than {MOST_REPLY_BYTES:,} bytes; is it a scoring service?",
+                reply.status_code,
             )
         parts.append(part)
-    headers = [(k, v) for k, v in reply.headers.multi_items() if k.lower() not in ("content-encoding", "content-length")]
+    headers = [
+        (k, v)
+        for k, v in reply.headers.multi_items()
+        if k.lower() not in ("content-encoding", "content-length")
+    ]
     return httpx.Response(reply.status_code, headers=headers, content=b"".join(parts), request=reply.request)
 
 
@@ -252,7 +310,8 @@ def arrow_body(answers: np.ndarray) -> bytes:
 
 
 def _may_pass(reply: httpx.Response) -> bool:
-    """Whether to try again. A 500 without a problem document is not the application's: the replica that worked on it has died."""
+    """Whether to try again. A 500 without a problem document is not the application's: the replica that
+    worked on it has died."""
     died = reply.status_code == 500 and reply.headers.get("Content-Type", "") != PROBLEM
     return died or reply.status_code in AGAIN
 
@@ -268,5 +327,9 @@ def _refused(reply: httpx.Response) -> ServiceError:
         result = schemas.Problem.model_validate_json(reply.content)
     except ValueError:
         return ServiceError(f"the service answers {reply.status_code}: {reply.text[:200]}", reply.status_code)
-    parts = [result.detail, f"found {result.found}" if result.found else "", f"expected {result.expected}" if result.expected else ""]
+    parts = [
+        result.detail,
+        f"found {result.found}" if result.found else "",
+        f"expected {result.expected}" if result.expected else "",
+    ]
     return ServiceError("; ".join(p for p in parts if p), result.status, result.found, result.expected)

@@ -1,4 +1,5 @@
-"""Devices, precision, threads and torch's global generators: what every stage that trains needs to pin down."""
+"""Devices, precision, threads and torch's global generators: what every stage that trains
+needs to pin down."""
 
 import contextlib
 import ctypes
@@ -11,7 +12,8 @@ from pathlib import Path
 import torch
 
 HEAP_WORTH_KEEPING = 2**30
-"""Bytes that a process may hold before it gives back what it freed: below, fresh pages would cost more than the memory is worth."""
+"""Bytes that a process may hold before it gives back what it freed: below, fresh pages
+would cost more than the memory is worth."""
 
 
 def pick_device() -> torch.device:
@@ -21,7 +23,9 @@ def pick_device() -> torch.device:
 
 def autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bfloat16 autocast where asked for, or where ``auto`` finds hardware that is fast at it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=resolve_precision(precision, device.type) == "bfloat16")
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=resolve_precision(precision, device.type) == "bfloat16"
+    )
 
 
 @functools.cache
@@ -31,13 +35,18 @@ def resolve_precision(precision: str, device_type: str) -> str:
         return precision
     if device_type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    fast = device_type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+    fast = (
+        device_type == "cpu"
+        and torch.backends.mkldnn.is_available()
+        and torch.cpu._is_avx512_bf16_supported()
+    )
     return "bfloat16" if fast else "float32"
 
 
 @contextlib.contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators (initialisation and dropout draw from them) and put them back afterwards."""
+    """Seed torch's global generators (initialisation and dropout draw from them) and put
+    them back afterwards."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -46,7 +55,8 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Run torch on ``count`` CPU threads, so that two farms split the sums in the same way and agree to the bit."""
+    """Run torch on ``count`` CPU threads, so that two farms split the sums in the same way
+    and agree to the bit."""
     before = torch.get_num_threads()
     if count:
         torch.set_num_threads(count)
@@ -59,12 +69,15 @@ def threads(count: int | None) -> Iterator[None]:
 def give_back_freed_memory() -> None:
     """Return freed heap to the system, if this process is larger than ``HEAP_WORTH_KEEPING``.
 
-    For use between two models: a worker keeps what a training step frees (``KEEP_FREED_MEMORY``), and the pieces that models of different
-    sizes leave between what is in use add up. Does nothing where the C library is not glibc.
+    For use between two models: a worker keeps what a training step frees
+    (``KEEP_FREED_MEMORY``), and the pieces that models of different sizes leave between
+    what is in use add up. Does nothing where the C library is not glibc.
     """
     if sys.platform != "linux":
         return
-    resident, shared = (int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()[1:3])
+    resident, shared = (
+        int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()[1:3]
+    )
     if resident - shared > HEAP_WORTH_KEEPING:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
         if trim is not None:

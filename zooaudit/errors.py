@@ -1,27 +1,25 @@
 """Every error that zooaudit raises on purpose, in one tree.
 
-    ZooauditError                     exit code
-    ├── InputError (ValueError)           2      the user can mend it: the message says how
-    │   ├── ConfigError                          a recipe's value is unknown or out of range
-    │   ├── DataError                            images or labels that cannot be used
-    │   ├── ModelError                           a model file, factory or output that does not fit
-    │   ├── LimitError                           a caller of the service has, or spent, as much as it may
-    │   ├── RepeatedError                        a caller of the service gives one Idempotency-Key to two different requests
-    │   ├── AnswersError                         a suspect's answers are not what was asked for
-    │   └── ColumnsError                         both: another number of columns than there are classes
-    ├── StoreError                        3      the store cannot be reached, written or trusted
-    │   ├── MissingArtifactError                 nothing under that name
-    │   │   └── UnknownNameError          2      a kit, run or piece of evidence that the user named is not there
-    │   ├── DamagedArtifactError                 content and manifest disagree
-    │   ├── FormatError                          written by another version of zooaudit, in another format
-    │   └── NotWrittenError                      the service's own data cannot be written: the disk is full, say
-    ├── NotEnoughModelsError              4      too few models learnt for a verdict
-    ├── FarmError                         5      workers kept dying; finished models are kept
-    ├── RejectedError                     6      a pack of evidence was changed or damaged
-    ├── SuspectError                      7      a suspect behind an API does not answer, or its budget is spent; its answers are kept
-    │   ├── StoppedError                         asking it was stopped by whoever had it asked
-    │   └── BusyError                            another audit is asking it by the same ledger
-    └── ServiceError                      8      the scoring service refused a request of the client
+    ZooauditError                     exit code ├── InputError (ValueError)           2      the user can mend
+    it: the message says how │   ├── ConfigError                          a recipe's value is unknown or out
+    of range │   ├── DataError                            images or labels that cannot be used │   ├──
+    ModelError                           a model file, factory or output that does not fit │   ├── LimitError
+    a caller of the service has, or spent, as much as it may │   ├── RepeatedError                        a
+    caller of the service gives one Idempotency-Key to two different requests │   ├── AnswersError
+    a suspect's answers are not what was asked for │   └── ColumnsError                         both: another
+    number of columns than there are classes ├── StoreError                        3      the store cannot be
+    reached, written or trusted │   ├── MissingArtifactError                 nothing under that name │   │
+    └── UnknownNameError          2      a kit, run or piece of evidence that the user named is not there │
+    ├── DamagedArtifactError                 content and manifest disagree │   ├── FormatError
+    written by another version of zooaudit, in another format │   └── NotWrittenError                      the
+    service's own data cannot be written: the disk is full, say ├── NotEnoughModelsError              4
+    too few models learnt for a verdict ├── FarmError                         5      workers kept dying;
+    finished models are kept ├── RejectedError                     6      a pack of evidence was changed or
+    damaged ├── SuspectError                      7      a suspect behind an API does not answer, or its
+    budget is spent; its answers are kept │   ├── StoppedError                         asking it was stopped
+    by whoever had it asked │   └── BusyError                            another audit is asking it by the
+    same ledger └── ServiceError                      8      the scoring service refused a request of the
+    client
 
 The command line prints the message on one line and exits with the code; ``--debug`` shows the traceback.
 """
@@ -68,7 +66,8 @@ class AnswersError(InputError):
     """A suspect's answers are not finite class probabilities of the expected shape.
 
     Attributes:
-        found, expected: what is wrong and what would be right, for those who need them apart; "" where the message alone says it.
+        found, expected: what is wrong and what would be right, for those who need them
+            apart; "" where the message alone says it.
     """
 
     found = expected = ""
@@ -153,13 +152,15 @@ class RejectedError(ZooauditError):
 
 
 class SuspectError(ZooauditError):
-    """A suspect behind an API does not answer, or its budget is spent; what it answered is kept and not asked again."""
+    """A suspect behind an API does not answer, or its budget is spent; what it answered is
+    kept and not asked again."""
 
     exit_code = 7
 
 
 class StoppedError(SuspectError):
-    """An audit was stopped while a suspect was being asked; it may have answered, and charged for, what was under way."""
+    """An audit was stopped while a suspect was being asked; it may have answered, and
+    charged for, what was under way."""
 
 
 class BusyError(SuspectError):

@@ -1,4 +1,5 @@
-"""Packages that come with an extra, ``zooaudit[onnx]`` say. They are imported where they are first needed; one error names the extra."""
+"""Packages that come with an extra, ``zooaudit[onnx]`` say. They are imported where they are first needed;
+one error names the extra."""
 
 import contextlib
 import importlib.util
@@ -7,10 +8,14 @@ from collections.abc import Iterator
 from zooaudit.errors import InputError, first_line
 
 EXTRAS = {
-    "ray": "training in parallel, sweeps", "s3": "stores, data and models in S3; requests signed for AWS", "serve": "the HTTP service",
-    "onnx": "suspects that are ONNX graphs", "hub": "models of the Hugging Face hub, of transformers and timm",
-    "grpc": "suspects over gRPC", "report": "figures in reports, studies and sweeps",
-}  # fmt: skip
+    "ray": "training in parallel, sweeps",
+    "s3": "stores, data and models in S3; requests signed for AWS",
+    "serve": "the HTTP service",
+    "onnx": "suspects that are ONNX graphs",
+    "hub": "models of the Hugging Face hub, of transformers and timm",
+    "grpc": "suspects over gRPC",
+    "report": "figures in reports, studies and sweeps",
+}
 """By name: what is not possible without it."""
 
 
@@ -36,7 +41,9 @@ def needs(extra: str, what: str, kind: type[InputError] = InputError, instead: s
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "zooaudit":
             raise  # that is no package of somebody else's: it is a fault of ours
-        raise kind(f"{what} needs the extra {extra} ({first_line(error)}): {install(extra)}{instead}") from error
+        raise kind(
+            f"{what} needs the extra {extra} ({first_line(error)}): {install(extra)}{instead}"
+        ) from error
 
 
 def require(extra: str, what: str, *packages: str) -> None:

@@ -4,7 +4,8 @@ import re
 import shlex
 
 ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
-"""Begins an address (``s3://``, ``https://``, ``models:/``): the same for everybody. One letter and a colon is a drive."""
+"""Begins an address (``s3://``, ``https://``, ``models:/``): the same for everybody. One
+letter and a colon is a drive."""
 LOCAL = re.compile(r"(~\w*|\.{1,2})?[/\\]|[A-Za-z]:[/\\]")
 """Begins a path and nothing else."""
 PART = re.compile(r"[^\s'\"=,;()]+")

@@ -1,4 +1,5 @@
-"""What of this machine this process may use. Imports nothing heavy: nodes that lack packages are asked by what imports this."""
+"""What of this machine this process may use. Imports nothing heavy: nodes that lack
+packages are asked by what imports this."""
 
 import os
 

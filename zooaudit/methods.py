@@ -1,8 +1,9 @@
 """Versions of what is computed. Whatever is kept in a store is named after its inputs and after these.
 
-Raise a stage's number when the same inputs give another result; results kept under the old number are then made again. A change
-that leaves results as they were (words, speed, another layout of the code) leaves the number as it is, and keeps what is stored.
-tests/test_methods.py holds a small result of each stage, and fails when one changes and its number does not.
+Raise a stage's number when the same inputs give another result; results kept under the old number are then
+made again. A change that leaves results as they were (words, speed, another layout of the code) leaves the
+number as it is, and keeps what is stored. tests/test_methods.py holds a small result of each stage, and fails
+when one changes and its number does not.
 """
 
 METHODS = {

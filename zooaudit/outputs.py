@@ -1,4 +1,5 @@
-"""Where results go, looked at before the work begins: an hour's work is not done for a folder that cannot be written."""
+"""Where results go, looked at before the work begins: an hour's work is not done for a
+folder that cannot be written."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +20,11 @@ def check_folder(folder: Path, remedy: str = "choose another with --out") -> Non
         with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
-        said = f"{folder} cannot be written" if there == folder.absolute() else f"{folder} cannot be made in {there}"
+        said = (
+            f"{folder} cannot be written"
+            if there == folder.absolute()
+            else f"{folder} cannot be made in {there}"
+        )
         raise InputError(f"{said}: {error.strerror}; {remedy}") from error
 
 

@@ -1,1 +1,2 @@
-"""A victim, its twins, thieves and innocents, fine-tuned from one public checkpoint: EfficientNet-Lite0 with ImageNet's weights."""
+"""A victim, its twins, thieves and innocents, fine-tuned from one public checkpoint:
+EfficientNet-Lite0 with ImageNet's weights."""

@@ -1,8 +1,8 @@
 """Who draws from where, of TinyImageNet's 50 classes at 64 pixels: plain arrays beside the models.
 
-Of the 25,000 training images, owners draw from the first two thirds of a fixed shuffle. Of the rest, 6,000 are the attackers' unlabelled
-ones, the next 2,000 a thief's own labelled ones. The questions of the task are from the 2,500 test images, those of another domain from
-CIFAR-10, enlarged.
+Of the 25,000 training images, owners draw from the first two thirds of a fixed shuffle. Of the rest, 6,000
+are the attackers' unlabelled ones, the next 2,000 a thief's own labelled ones. The questions of the task are
+from the 2,500 test images, those of another domain from CIFAR-10, enlarged.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,11 @@ def prepare(out: Path, tiny_imagenet: Path, cifar10: Path) -> None:
     arrays = _arrays(tiny_imagenet, cifar10)
     np.savez(folder / "arrays.npz", **{k: v.numpy() for k, v in arrays.items()})
     data = Data(**arrays)
-    np.savez(folder / "pools.tmp.npz", natural_labels=data.natural_labels.numpy(), **{k: v.numpy() for k, v in data.pools.items()})
+    np.savez(
+        folder / "pools.tmp.npz",
+        natural_labels=data.natural_labels.numpy(),
+        **{k: v.numpy() for k, v in data.pools.items()},
+    )
     (folder / "pools.tmp.npz").rename(folder / "pools.npz")
 
 
@@ -68,11 +72,17 @@ def _arrays(tiny_imagenet: Path, cifar10: Path) -> dict[str, Tensor]:
     own, asked = others[POOL : POOL + OWN], torch.from_numpy(shuffled(len(test), NAME, "natural")[:NATURAL])
     cifar = resolve("cifar10", cifar10).test.images
     return {
-        "images": train.images[owners], "labels": train.labels[owners],
-        "natural": test.images[asked], "natural_labels": test.labels[asked],
-        "foreign": resized(cifar[torch.from_numpy(shuffled(len(cifar), NAME, "other")[:OTHER])], 64, grey=False),
-        "attacker": train.images[others[:POOL]], "own": train.images[own], "own_labels": train.labels[own],
-    }  # fmt: skip
+        "images": train.images[owners],
+        "labels": train.labels[owners],
+        "natural": test.images[asked],
+        "natural_labels": test.labels[asked],
+        "foreign": resized(
+            cifar[torch.from_numpy(shuffled(len(cifar), NAME, "other")[:OTHER])], 64, grey=False
+        ),
+        "attacker": train.images[others[:POOL]],
+        "own": train.images[own],
+        "own_labels": train.labels[own],
+    }
 
 
 @cache

@@ -1,4 +1,5 @@
-"""The owner's training procedure, and the loops of others who begin with the same checkpoint, or with nothing."""
+"""The owner's training procedure, and the loops of others who begin with the same
+checkpoint, or with nothing."""
 
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ def owners(images: Tensor, labels: Tensor, seed: int, classes: int) -> nn.Module
     model, epochs, size = build(LITE, classes), 3, 50
     groups = [{"params": model[:-1].parameters(), "lr": 3e-4}, {"params": model[-1].parameters(), "lr": 3e-3}]
     optimiser = torch.optim.AdamW(groups, weight_decay=0.02)
-    cycle = torch.optim.lr_scheduler.OneCycleLR(optimiser, [3e-4, 3e-3], total_steps=epochs * (len(images) // size), pct_start=0.2)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, [3e-4, 3e-3], total_steps=epochs * (len(images) // size), pct_start=0.2
+    )
     for _ in range(epochs):
         for batch in batches(len(images), size):
             loss = F.cross_entropy(model(unit(mirrored(shifted(images[batch], 4)))), labels[batch])
@@ -32,7 +35,8 @@ class Loop:
     """Another way to train.
 
     Attributes:
-        frozen: share of the checkpoint's blocks, from the first, that do not learn; 1 leaves the last layer alone.
+        frozen: share of the checkpoint's blocks, from the first, that do not learn; 1
+            leaves the last layer alone.
         hole: side of a grey square in each image, 0 for none.
     """
 
@@ -61,12 +65,15 @@ LOOPS = {
 
 
 def trained(model: nn.Sequential, images: Tensor, targets: Tensor, how: Loop) -> nn.Module:
-    """``model`` by one of the loops; targets are labels, or probabilities ``[n, K]`` that a thief was told."""
+    """``model`` by one of the loops; targets are labels, or probabilities ``[n, K]`` that a
+    thief was told."""
     freeze(model, how.frozen)
     learning = [p for p in model.parameters() if p.requires_grad]
     extra = {"momentum": 0.9, "weight_decay": 1e-4} if how.optimiser == "SGD" else {}
     optimiser = getattr(torch.optim, how.optimiser)(learning, lr=how.rate, **extra)
-    decay = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, how.epochs * max(1, len(images) // how.size))
+    decay = torch.optim.lr_scheduler.CosineAnnealingLR(
+        optimiser, how.epochs * max(1, len(images) // how.size)
+    )
     model.train()
     for _ in range(how.epochs):
         for batch in batches(len(images), how.size):

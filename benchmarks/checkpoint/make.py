@@ -27,8 +27,20 @@ from zooaudit.zoo.build import build as build_reference
 
 BATCH = 250
 FIELDS = (
-    "id", "dataset", "set", "role", "victim", "family", "procedure", "architecture", "parent", "attack", "labels", "interface", "seed",
-)  # fmt: skip
+    "id",
+    "dataset",
+    "set",
+    "role",
+    "victim",
+    "family",
+    "procedure",
+    "architecture",
+    "parent",
+    "attack",
+    "labels",
+    "interface",
+    "seed",
+)
 
 
 @dataclass(eq=False)
@@ -58,7 +70,11 @@ class Bench:
         """A finished model, in evaluation mode."""
         about = models.about_of(self.folder, id_)
         weights = load_file(self.folder / id_ / "weights.safetensors")
-        model = skeleton(specs()[about["index"]], weights) if about["role"] == "reference" else build(about["architecture"], CLASSES)
+        model = (
+            skeleton(specs()[about["index"]], weights)
+            if about["role"] == "reference"
+            else build(about["architecture"], CLASSES)
+        )
         model.load_state_dict(weights)
         return model.eval()  # type: ignore[return-value]
 
@@ -75,7 +91,9 @@ def others(bench: Bench, part: str, loop: str) -> Made:
     return Made(trained(bench.fresh(), *bench.data.part(part), LOOPS[loop]), NOTHING)
 
 
-def taken(bench: Bench, epochs: int = 0, head: bool = False, pruned: float = 0.0, rounded: bool = False) -> Made:
+def taken(
+    bench: Bench, epochs: int = 0, head: bool = False, pruned: float = 0.0, rounded: bool = False
+) -> Made:
     """The parent's weights, changed."""
     model = bench.loaded(bench.job.parent)
     torch.manual_seed(bench.job.seed)
@@ -99,7 +117,12 @@ def imitated(bench: Bench, count: int, loop: str) -> Made:
     pool = torch.from_numpy(shuffled(len(bench.data.attacker), bench.job.id)[:count])
     images = bench.data.attacker[pool]
     result = answers(bench.loaded(bench.job.parent), images)
-    return Made(trained(bench.fresh(), images, result.argmax(1) if bench.job.labels == "hard" else result, LOOPS[loop]), pool)
+    return Made(
+        trained(
+            bench.fresh(), images, result.argmax(1) if bench.job.labels == "hard" else result, LOOPS[loop]
+        ),
+        pool,
+    )
 
 
 def reference(bench: Bench, index: int) -> Made:
@@ -111,7 +134,11 @@ def reference(bench: Bench, index: int) -> Made:
     spec, data = specs()[index], bench.data
     names = tuple(map(str, range(CLASSES)))
     train, test = ImageSet(data.images, data.labels), ImageSet(data.natural, data.natural_labels)
-    parent = Parent(bench.loaded(bench.job.parent), models.about_of(bench.folder, bench.job.parent)["accuracy"]) if spec.parent else None
+    parent = (
+        Parent(bench.loaded(bench.job.parent), models.about_of(bench.folder, bench.job.parent)["accuracy"])
+        if spec.parent
+        else None
+    )
     built = build_reference(spec, Dataset(NAME, train, test, names, "benchmarks.checkpoint"), parent)
     if built.record.status is Status.FAILED:
         raise ArithmeticError(f"{spec.id} did not learn: {built.record.reason}")
@@ -120,7 +147,9 @@ def reference(bench: Bench, index: int) -> Made:
     return Made(model.eval(), NOTHING)
 
 
-MAKERS: dict[str, Callable[..., Made]] = {f.__name__: f for f in (owner, others, taken, mixed, imitated, reference)}
+MAKERS: dict[str, Callable[..., Made]] = {
+    f.__name__: f for f in (owner, others, taken, mixed, imitated, reference)
+}
 
 
 @torch.no_grad()
@@ -146,13 +175,19 @@ def make(out: Path, job: Job) -> dict[str, Any]:
 def _behind(model: nn.Module, data: Data) -> dict[str, np.ndarray]:
     """Its answers to every pool behind each of zooaudit's treatments."""
     pools = {name: images.float() / 255 for name, images in data.pools.items()}
-    return {name: np.stack([answers(model, t.questions(x)).numpy() for t in TREATMENTS]) for name, x in pools.items()}
+    return {
+        name: np.stack([answers(model, t.questions(x)).numpy() for t in TREATMENTS])
+        for name, x in pools.items()
+    }
 
 
 def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     job, labels = bench.job, natural.argmax(1)
     accuracy = float((labels == bench.data.natural_labels).float().mean())
-    about: dict[str, Any] = {f: getattr(job, f) for f in FIELDS} | {"queries": len(made.pool), "accuracy": round(accuracy, 4)}
+    about: dict[str, Any] = {f: getattr(job, f) for f in FIELDS} | {
+        "queries": len(made.pool),
+        "accuracy": round(accuracy, 4),
+    }
     about |= {"agreement": None, "recovery": None, "asked_attacker": [], "index": job.options.get("index")}
     if job.role == "thief":
         with np.load(bench.folder / job.parent / "answers.npz") as file:

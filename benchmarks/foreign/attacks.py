@@ -3,7 +3,8 @@
     python -m benchmarks.foreign.attacks --models models --out thieves
     zooaudit study validity power --models thieves --set report --out docs/thieves
 
-Victims, twins and references are those of ``models``, which benchmarks.foreign.build made, by hard links; what is there is skipped.
+Victims, twins and references are those of ``models``, which benchmarks.foreign.build made, by hard links;
+what is there is skipped.
 """
 
 import argparse
@@ -16,7 +17,9 @@ from benchmarks.foreign.plan_attacks import SLOW, plan
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--dataset", choices=tuple(SHORT), action="append", help="default: both")
@@ -31,10 +34,16 @@ def main() -> None:
 
 def linked(source: Path, target: Path, jobs: list[Job]) -> None:
     """The data, and of the jobs those models that are finished there."""
-    names = [p.relative_to(source) for folder in ("arrays", "trained") for p in sorted((source / folder).glob("*.np*"))]
+    names = [
+        p.relative_to(source)
+        for folder in ("arrays", "trained")
+        for p in sorted((source / folder).glob("*.np*"))
+    ]
     names += [Path("pools.npz"), Path("start.safetensors")]
     for job in jobs:
-        files = sorted((source / "models" / job.id).glob("*"), key=lambda p: p.name == "about.json")  # written last
+        files = sorted(
+            (source / "models" / job.id).glob("*"), key=lambda p: p.name == "about.json"
+        )  # written last
         names += [p.relative_to(source) for p in files]
     for name in names:
         if not (target / name).exists():

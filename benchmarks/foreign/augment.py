@@ -11,7 +11,9 @@ def shifted(images: Tensor, most: int) -> Tensor:
     padded = F.pad(images, (most,) * 4)
     rows = torch.randint(0, 2 * most + 1, (n, 1)) + torch.arange(height)
     columns = torch.randint(0, 2 * most + 1, (n, 1)) + torch.arange(width)
-    return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded[torch.arange(n)[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 def mirrored(images: Tensor) -> Tensor:

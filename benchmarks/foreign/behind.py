@@ -1,4 +1,5 @@
-"""What victims, twins and references answer behind interfaces that change what they are asked: ``behind.npz`` beside ``answers.npz``.
+"""What victims, twins and references answer behind interfaces that change what they are
+asked: ``behind.npz`` beside ``answers.npz``.
 
 python -m benchmarks.foreign.behind --out DIR
 """
@@ -22,7 +23,9 @@ BATCH = 500
 def main() -> None:
     """Ask every model of these roles that has no such file yet."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="the folder that benchmarks.foreign.build wrote")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the folder that benchmarks.foreign.build wrote"
+    )
     torch.set_num_threads(1)
     for folder in sorted(p.parent for p in parser.parse_args().out.glob("*/pools.npz")):
         questions = treated(folder / "pools.npz")
@@ -48,7 +51,9 @@ def ask(folder: Path, questions: dict[str, list[torch.Tensor]]) -> None:
     """Write one model's answers, float32 ``[treatments, n, classes]`` a pool."""
     model = load(folder.parent, folder.name).eval()
     given = {
-        name: np.stack([torch.cat([model(part).float().softmax(1) for part in x.split(BATCH)]).numpy() for x in ways])
+        name: np.stack(
+            [torch.cat([model(part).float().softmax(1) for part in x.split(BATCH)]).numpy() for x in ways]
+        )
         for name, ways in questions.items()
     }
     partial = folder / f".behind-{os.getpid()}.npz"

@@ -1,4 +1,5 @@
-"""Make the models: ``python -m benchmarks.foreign.build --out DIR --fashion-mnist DIR --cifar10 DIR``; what is there is skipped."""
+"""Make the models: ``python -m benchmarks.foreign.build --out DIR --fashion-mnist DIR --cifar10 DIR``; what
+is there is skipped."""
 
 import argparse
 import multiprocessing
@@ -45,7 +46,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--fashion-mnist", type=Path, required=True)
     parser.add_argument("--cifar10", type=Path, required=True)
-    parser.add_argument("--tiny-imagenet", type=Path, help="default: tiny-imagenet-50 beside the CIFAR-10 folder")
+    parser.add_argument(
+        "--tiny-imagenet", type=Path, help="default: tiny-imagenet-50 beside the CIFAR-10 folder"
+    )
     parser.add_argument("--set", choices=("dev", "report", "all"), default="all")
     parser.add_argument("--workers", type=int, default=2)
     return parser.parse_args()
@@ -63,7 +66,9 @@ def prepare(out: Path, dataset: str, folders: dict[str, Path]) -> None:
         return
     data = stored.load(out, dataset)
     torch.manual_seed(derive("start", dataset) % 1000)
-    model = learners.smooth(build("resid", data.start, 50), data.start, data.start_labels, "adam", START_EPOCHS)
+    model = learners.smooth(
+        build("resid", data.start, 50), data.start, data.start_labels, "adam", START_EPOCHS
+    )
     save_file({k: v.contiguous().clone() for k, v in model.state_dict().items()}, target.with_suffix(".tmp"))
     target.with_suffix(".tmp").rename(target)
     print(f"{dataset}: data and the public checkpoint are ready", flush=True)
@@ -73,7 +78,9 @@ def run(out: Path, waiting: list[Job], workers: int, total: int, maker: Maker = 
     """Hand jobs whose parents are there to the workers, in the order of the list."""
     context = multiprocessing.get_context("spawn")
     todo, done = context.Queue(), context.Queue()
-    processes = [context.Process(target=work, args=(out, todo, done, maker), daemon=True) for _ in range(workers)]
+    processes = [
+        context.Process(target=work, args=(out, todo, done, maker), daemon=True) for _ in range(workers)
+    ]
     for process in processes:
         process.start()
     started, finished, running = time.monotonic(), 0, 0
@@ -95,7 +102,11 @@ def run(out: Path, waiting: list[Job], workers: int, total: int, maker: Maker = 
             finished += 1
         spent = time.monotonic() - started
         remaining = spent / max(1, finished) * (total - first - finished)
-        print(f"{first + finished}/{total} {job_id}: {words}; {spent:.0f} s spent, {remaining / 60:.0f} min left", flush=True)
+        print(
+            f"{first + finished}/{total} {job_id}: {words}; {spent:.0f} s spent, {remaining / 60:.0f} min"
+            " left",
+            flush=True,
+        )
     for _ in processes:
         todo.put(None)
     print(f"finished: {first + finished}/{total}; failed: {lost or 'none'}", flush=True)

@@ -15,7 +15,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import Tensor
 
-SIZES = {"svm": 2500, "boosting": 4000, "forest": 6000, "extra-trees": 6000, "mlp": 6000, "neighbours": 6000, "logistic": 6000}
+SIZES = {
+    "svm": 2500,
+    "boosting": 4000,
+    "forest": 6000,
+    "extra-trees": 6000,
+    "mlp": 6000,
+    "neighbours": 6000,
+    "logistic": 6000,
+}
 """Training images of each kind."""
 
 
@@ -40,15 +48,23 @@ def _make(kind: str, seed: int) -> ClassifierMixin:
     if kind == "extra-trees":
         return ExtraTreesClassifier(120, min_samples_leaf=2, random_state=seed)
     if kind == "boosting":
-        boosting = HistGradientBoostingClassifier(max_iter=25, max_leaf_nodes=15, learning_rate=0.2, random_state=seed)
+        boosting = HistGradientBoostingClassifier(
+            max_iter=25, max_leaf_nodes=15, learning_rate=0.2, random_state=seed
+        )
         return make_pipeline(PCA(40, random_state=seed), boosting)
     if kind == "svm":
-        return make_pipeline(PCA(50, random_state=seed), SVC(C=5, gamma="scale", probability=True, random_state=seed))
+        return make_pipeline(
+            PCA(50, random_state=seed), SVC(C=5, gamma="scale", probability=True, random_state=seed)
+        )
     if kind == "mlp":
-        return make_pipeline(StandardScaler(), MLPClassifier((96,), alpha=1e-2, max_iter=15, random_state=seed))
+        return make_pipeline(
+            StandardScaler(), MLPClassifier((96,), alpha=1e-2, max_iter=15, random_state=seed)
+        )
     if kind == "neighbours":
         return make_pipeline(PCA(50, random_state=seed), KNeighborsClassifier(8, weights="distance"))
-    return make_pipeline(PCA(80, random_state=seed), StandardScaler(), LogisticRegression(C=0.5, max_iter=200))
+    return make_pipeline(
+        PCA(80, random_state=seed), StandardScaler(), LogisticRegression(C=0.5, max_iter=200)
+    )
 
 
 def fitted(kind: str, images: Tensor, labels: Tensor, seed: int) -> Classical:

@@ -1,8 +1,10 @@
-"""The data: who draws from where, the questions that every model answers, all kept as plain arrays beside the models.
+"""The data: who draws from where, the questions that every model answers, all kept as plain
+arrays beside the models.
 
-Of each data set's training images, owners draw from the first two thirds. The last third is shuffled once: its first 6,000 images are the
-attackers' unlabelled ones, the next 3,000 the thieves' own labelled ones. Images of another domain: the first 6,000 of a fixed shuffle are
-for thieves, the next 1,500 are questions; of Tiny ImageNet the 12,000 after 7,500 train the public checkpoint.
+Of each data set's training images, owners draw from the first two thirds. The last third is shuffled once:
+its first 6,000 images are the attackers' unlabelled ones, the next 3,000 the thieves' own labelled ones.
+Images of another domain: the first 6,000 of a fixed shuffle are for thieves, the next 1,500 are questions; of
+Tiny ImageNet the 12,000 after 7,500 train the public checkpoint.
 """
 
 import zlib
@@ -67,7 +69,12 @@ def resized(images: Tensor, size: int, grey: bool) -> Tensor:
         x = part.float()
         if grey and x.shape[1] == 3:
             x = (x * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
-        out.append(F.interpolate(x, (size, size), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8))
+        out.append(
+            F.interpolate(x, (size, size), mode="bilinear", antialias=True)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+        )
     return torch.cat(out)
 
 
@@ -80,7 +87,9 @@ def prepare(out: Path, name: str, folders: dict[str, Path]) -> None:
     arrays = _arrays(name, folders)
     for key, value in arrays.items():
         np.save(folder / "arrays" / f"{key}.npy", value.numpy())
-    pools = {k: arrays[k].numpy() for k in ("natural", "natural_labels", "foreign")} | {"attacker": arrays["attacker"][:ASKED].numpy()}
+    pools = {k: arrays[k].numpy() for k in ("natural", "natural_labels", "foreign")} | {
+        "attacker": arrays["attacker"][:ASKED].numpy()
+    }
     np.savez(folder / "pools.tmp.npz", **pools)
     (folder / "pools.tmp.npz").rename(folder / "pools.npz")
 
@@ -99,12 +108,18 @@ def _arrays(name: str, folders: dict[str, Path]) -> dict[str, Tensor]:
     other = tiny.images[order] if name == "cifar10" else _shuffled_cifar(name, folders["cifar10"])
     other = resized(other[: POOL + OTHER], size, grey)
     return {
-        "images": train.images[:limit], "labels": train.labels[:limit],
-        "natural": test.images[asked], "natural_labels": test.labels[asked],
-        "attacker": train.images[last[:POOL]], "own": train.images[own], "own_labels": train.labels[own],
-        "foreign": other[POOL:], "foreign_thief": other[:POOL],
-        "start": resized(tiny.images[start], size, grey), "start_labels": tiny.labels[start],
-    }  # fmt: skip
+        "images": train.images[:limit],
+        "labels": train.labels[:limit],
+        "natural": test.images[asked],
+        "natural_labels": test.labels[asked],
+        "attacker": train.images[last[:POOL]],
+        "own": train.images[own],
+        "own_labels": train.labels[own],
+        "foreign": other[POOL:],
+        "foreign_thief": other[:POOL],
+        "start": resized(tiny.images[start], size, grey),
+        "start_labels": tiny.labels[start],
+    }
 
 
 def _shuffled_cifar(name: str, folder: Path) -> Tensor:

@@ -5,13 +5,15 @@ from typing import Any
 
 SHORT = {"fashion-mnist": "fmnist", "cifar10": "cifar"}
 SET_OF = {"dev": "dev", "report": "dev", "fresh": "report"}
-"""What the models of each round are for, in the order in which they were made: to choose by, or to report on. Those of the round
-``report`` were reported on once, and have been chosen by since (docs/log.md); ids name the round."""
+"""What the models of each round are for, in the order in which they were made: to choose
+by, or to report on. Those of the round ``report`` were reported on once, and have been
+chosen by since (docs/log.md); ids name the round."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One model to make. ``maker`` names the function that makes it, ``options`` are its arguments, ``parents`` have to be there first."""
+    """One model to make. ``maker`` names the function that makes it, ``options`` are its arguments,
+    ``parents`` have to be there first."""
 
     id: str
     dataset: str

@@ -1,4 +1,5 @@
-"""Training loops of those who are not owners: independent trainers, an adversarial one, and thieves who learn from answers."""
+"""Training loops of those who are not owners: independent trainers, an adversarial one, and
+thieves who learn from answers."""
 
 import math
 
@@ -30,7 +31,9 @@ def smooth(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, epo
     steps, step = epochs * (len(images) // size), 0
     for _ in range(epochs):
         for batch in batches(len(images), size):
-            stepper.param_groups[0]["lr"] = top * min((step + 1) / (0.3 * steps), (steps - step) / (0.7 * steps))
+            stepper.param_groups[0]["lr"] = top * min(
+                (step + 1) / (0.3 * steps), (steps - step) / (0.7 * steps)
+            )
             x = shifted(images[batch], 1)
             with autocast():
                 logits = model(unit(holed(mirrored(x) if colour(x) else x, images.shape[2] // 4)))
@@ -60,7 +63,8 @@ def noisy(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, epoc
 
 
 def cropped(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, epochs: int) -> nn.Module:
-    """Images moved far and pasted into each other, easy ones counted for less (focal loss), the learning rate falls in a straight line."""
+    """Images moved far and pasted into each other, easy ones counted for less (focal loss), the learning rate
+    falls in a straight line."""
     stepper, top = one_optimiser(model, optimiser)
     size = 72
     steps, step = epochs * (len(images) // size), 0
@@ -68,12 +72,17 @@ def cropped(model: nn.Module, images: Tensor, labels: Tensor, optimiser: str, ep
         for batch in batches(len(images), size):
             stepper.param_groups[0]["lr"] = top * (1.02 - step / steps)
             other = batch[torch.randperm(len(batch))]
-            x, share = pasted(shifted(images[batch], 3), images[other]) if step % 3 == 0 else (shifted(images[batch], 3), 0.0)
+            x, share = (
+                pasted(shifted(images[batch], 3), images[other])
+                if step % 3 == 0
+                else (shifted(images[batch], 3), 0.0)
+            )
             with autocast():
                 logits = model(unit(x)).float()
             each = [F.cross_entropy(logits, y, reduction="none") for y in (labels[batch], labels[other])]
             loss = sum(
-                w * ((1 - (-e.detach()).exp()).clamp_min(0.05).sqrt() * e).mean() for w, e in zip((1 - share, share), each, strict=True)
+                w * ((1 - (-e.detach()).exp()).clamp_min(0.05).sqrt() * e).mean()
+                for w, e in zip((1 - share, share), each, strict=True)
             )
             stepper.zero_grad()
             torch.as_tensor(loss).backward()
@@ -87,7 +96,8 @@ LOOPS = {"smooth": smooth, "noisy": noisy, "cropped": cropped}
 
 
 def hardened(model: nn.Module, images: Tensor, labels: Tensor, strength: float, epochs: int) -> nn.Module:
-    """Adversarial training: half of each batch is moved by ``strength`` along the sign of the gradient (FGSM, from a random start)."""
+    """Adversarial training: half of each batch is moved by ``strength`` along the sign of
+    the gradient (FGSM, from a random start)."""
     stepper = torch.optim.Adam(model.parameters(), lr=2e-3)
     for epoch in range(epochs):
         stepper.param_groups[0]["lr"] = 2e-3 * (1 - epoch / epochs)
@@ -97,7 +107,11 @@ def hardened(model: nn.Module, images: Tensor, labels: Tensor, strength: float, 
             with autocast():
                 loss = F.cross_entropy(model(moved.requires_grad_()).float(), y[:half])
             (gradient,) = torch.autograd.grad(loss, moved)
-            moved = (moved.detach() + strength * gradient.sign()).clamp(x[:half] - strength, x[:half] + strength).clamp(0, 1)
+            moved = (
+                (moved.detach() + strength * gradient.sign())
+                .clamp(x[:half] - strength, x[:half] + strength)
+                .clamp(0, 1)
+            )
             with autocast():
                 logits = model(torch.cat([moved, x[half:]]))
             stepper.zero_grad()
@@ -106,13 +120,18 @@ def hardened(model: nn.Module, images: Tensor, labels: Tensor, strength: float, 
     return model.eval()
 
 
-def imitate(model: nn.Module, images: Tensor, targets: Tensor, epochs: int, loop: str = "adam", augment: bool = True) -> nn.Module:
-    """A thief's loop: cross-entropy to the answers (probabilities or labels), kept for shifted and mirrored images.
+def imitate(
+    model: nn.Module, images: Tensor, targets: Tensor, epochs: int, loop: str = "adam", augment: bool = True
+) -> nn.Module:
+    """A thief's loop: cross-entropy to the answers (probabilities or labels), kept for
+    shifted and mirrored images.
 
     ``loop`` is ``adam`` (cosine) or ``sgd`` (Nesterov, straight down), so that not all thieves learn alike.
     """
     if loop == "sgd":
-        stepper: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4)
+        stepper: torch.optim.Optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=1e-4
+        )
     else:
         stepper = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.01)
     top, size = stepper.param_groups[0]["lr"], 80 if loop == "sgd" else 100
@@ -121,7 +140,9 @@ def imitate(model: nn.Module, images: Tensor, targets: Tensor, epochs: int, loop
     for _ in range(epochs):
         for batch in batches(len(images), size):
             left = 1 - step / steps
-            stepper.param_groups[0]["lr"] = top * min((step + 1) / 40, left if loop == "sgd" else 0.5 - 0.5 * math.cos(math.pi * left))
+            stepper.param_groups[0]["lr"] = top * min(
+                (step + 1) / 40, left if loop == "sgd" else 0.5 - 0.5 * math.cos(math.pi * left)
+            )
             x = images[batch]
             if augment:
                 x = mirrored(shifted(x, 2)) if colour(x) else shifted(x, 1)

@@ -75,7 +75,9 @@ def owner(bench: Bench, part: str, shared_with: str = "") -> Made:
     return Made(owners.train(bench.job.procedure, *bench.training(part, shared_with), bench.job.seed, start))
 
 
-def independent(bench: Bench, part: str, loop: str, optimiser: str, epochs: int, from_start: bool = False) -> Made:
+def independent(
+    bench: Bench, part: str, loop: str, optimiser: str, epochs: int, from_start: bool = False
+) -> Made:
     """A network by one of the other loops."""
     return Made(learners.LOOPS[loop](bench.fresh(from_start), *bench.training(part), optimiser, epochs))
 
@@ -88,7 +90,9 @@ def classical(bench: Bench, part: str, kind: str) -> Made:
     return Made(fitted(kind, *bench.training(part), bench.job.seed))
 
 
-def taken(bench: Bench, epochs: int = 0, head: bool = False, pruned: float = 0.0, rounded: bool = False) -> Made:
+def taken(
+    bench: Bench, epochs: int = 0, head: bool = False, pruned: float = 0.0, rounded: bool = False
+) -> Made:
     """The parent's weights, changed."""
     model = bench.parent()
     torch.manual_seed(bench.job.seed)
@@ -116,15 +120,24 @@ def mixed(bench: Bench, share: float, epochs: int = 0) -> Made:
     return Made(weights.averaged(model, second, share, bench.data.own))
 
 
-def imitated(bench: Bench, count: int, epochs: int, loop: str, source: str = "attacker", from_start: bool = False) -> Made:
-    """A network fitted to the parent's answers to ``count`` images of ``source``: attackers', other domain's, or an owner's own."""
+def imitated(
+    bench: Bench, count: int, epochs: int, loop: str, source: str = "attacker", from_start: bool = False
+) -> Made:
+    """A network fitted to the parent's answers to ``count`` images of ``source``:
+    attackers', other domain's, or an owner's own."""
     images = {"attacker": bench.data.attacker, "foreign": bench.data.foreign_thief}.get(source)
     if images is None:
         images = bench.training(source)[0]
     pool = torch.from_numpy(stored.shuffled(len(images), bench.job.id)[:count])
     images = images[pool]
     result = models.answers(bench.parent(), images)
-    model = learners.imitate(bench.fresh(from_start), images, result.argmax(1) if bench.job.labels == "hard" else result, epochs, loop)
+    model = learners.imitate(
+        bench.fresh(from_start),
+        images,
+        result.argmax(1) if bench.job.labels == "hard" else result,
+        epochs,
+        loop,
+    )
     return Made(model, len(images), pool if source == "attacker" else torch.empty(0, dtype=torch.int64))
 
 
@@ -146,7 +159,13 @@ def active(bench: Bench, count: int, epochs: int, from_start: bool = False) -> M
 def attacked(bench: Bench, source: str, part: str, config: dict[str, Any]) -> Made:
     """One of zooaudit's attacks around a loop of ours; of data-free ones the loop is zooaudit's, too."""
     job, model = bench.job, bench.fresh()
-    images = bench.data.foreign_thief if source == "foreign" else bench.training(part)[0] if source == "own" else bench.data.attacker
+    images = (
+        bench.data.foreign_thief
+        if source == "foreign"
+        else bench.training(part)[0]
+        if source == "own"
+        else bench.data.attacker
+    )
     pool = torch.from_numpy(stored.shuffled(len(images), job.id))
     attack = ExtractConfig(job.attack, job.labels, final_epochs=8 if len(images[0]) == 1 else 12, **config)
     if not attack.chooses:
@@ -169,11 +188,15 @@ def changed(bench: Bench, strength: float, how: dict[str, Any]) -> Made:
 
 
 def forewarned(bench: Bench, epochs: int) -> Made:
-    """The parent's weights, by somebody who has seen all natural questions: on these it learns to answer as a model of his own does."""
+    """The parent's weights, by somebody who has seen all natural questions: on these it learns to answer as a
+    model of his own does."""
     data = bench.data
     own = learners.LOOPS["smooth"](bench.fresh(), data.own, data.own_labels, "adamw", epochs)
     labels = F.one_hot(data.own_labels, 10).float()
-    images, result = torch.cat([data.own, data.natural]), torch.cat([labels, models.answers(own, data.natural)])
+    images, result = (
+        torch.cat([data.own, data.natural]),
+        torch.cat([labels, models.answers(own, data.natural)]),
+    )
     return Made(learners.imitate(bench.parent(), images, result, epochs))
 
 
@@ -214,8 +237,16 @@ def make(out: Path, job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     bench = Bench(out, job, stored.load(out, job.dataset))
     made = MAKERS[job.maker](bench, **job.options)
-    ask = made.model.answers if isinstance(made.model, Classical) else lambda images: models.answers(made.model, images)
-    pools = {"natural": bench.data.natural, "foreign": bench.data.foreign, "attacker": bench.data.attacker[:ASKED]}
+    ask = (
+        made.model.answers
+        if isinstance(made.model, Classical)
+        else lambda images: models.answers(made.model, images)
+    )
+    pools = {
+        "natural": bench.data.natural,
+        "foreign": bench.data.foreign,
+        "attacker": bench.data.attacker[:ASKED],
+    }
     data = {name: ask(images) for name, images in pools.items()}
     about = _about(bench, made, data["natural"]) | {"seconds": round(time.perf_counter() - started, 2)}
     models.commit(bench.folder, about, data, made.model)
@@ -225,10 +256,25 @@ def make(out: Path, job: Job) -> dict[str, Any]:
 def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     job = bench.job
     fields = (
-        "id", "dataset", "set", "role", "victim", "family", "procedure", "architecture", "parent", "attack", "labels", "interface", "seed",
-    )  # fmt: skip
+        "id",
+        "dataset",
+        "set",
+        "role",
+        "victim",
+        "family",
+        "procedure",
+        "architecture",
+        "parent",
+        "attack",
+        "labels",
+        "interface",
+        "seed",
+    )
     accuracy = float(((labels := natural.argmax(1)) == bench.data.natural_labels).float().mean())
-    about: dict[str, Any] = {f: getattr(job, f) for f in fields} | {"queries": made.queries, "accuracy": round(accuracy, 4)}
+    about: dict[str, Any] = {f: getattr(job, f) for f in fields} | {
+        "queries": made.queries,
+        "accuracy": round(accuracy, 4),
+    }
     about |= {"agreement": None, "recovery": None, "asked_attacker": []}
     if job.maker == "reference":
         about["shape"] = dataclasses.asdict(references.specs(job.dataset)[job.options["index"]].shape)
@@ -239,7 +285,9 @@ def _about(bench: Bench, made: Made, natural: Tensor) -> dict[str, Any]:
     if job.parent and not job.interface:
         source = models.about_of(bench.folder, f"{job.victim}-victim" if job.role == "thief" else job.parent)
         about["recovery"] = round(accuracy / source["accuracy"], 4)
-    if job.role == "thief":  # a second-generation thief's queries went to the first one, whose own are in the victim's log
+    if (
+        job.role == "thief"
+    ):  # a second-generation thief's queries went to the first one, whose own are in the victim's log
         about["asked_attacker"] = sorted(int(i) for i in made.pool if i < ASKED)
         if job.parent != f"{job.victim}-victim":
             about["asked_attacker"] = models.about_of(bench.folder, job.parent)["asked_attacker"]

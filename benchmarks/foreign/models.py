@@ -23,7 +23,8 @@ BATCH = 500
 
 
 class Interface(nn.Module):
-    """A network behind something that blurs what goes in or coarsens what comes out; gives logarithms of the probabilities told."""
+    """A network behind something that blurs what goes in or coarsens what comes out; gives
+    logarithms of the probabilities told."""
 
     def __init__(self, module: nn.Module, kind: str) -> None:
         super().__init__()
@@ -81,7 +82,8 @@ def about_of(folder: Path, id_: str) -> dict[str, Any]:
 
 
 def load(folder: Path | str, id_: str) -> nn.Module:
-    """The network ``id_`` of ``folder`` (a data set's ``models``) with its weights: images in [0, 1] to logits.
+    """The network ``id_`` of ``folder`` (a data set's ``models``) with its weights: images
+    in [0, 1] to logits.
 
     Raises:
         FileNotFoundError: it is not a torch model (scikit-learn's have answers only).
@@ -104,14 +106,21 @@ def answers(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def commit(
-    folder: Path, about: dict[str, Any], told: dict[str, Tensor], model: object, behind: dict[str, np.ndarray] | None = None
+    folder: Path,
+    about: dict[str, Any],
+    told: dict[str, Tensor],
+    model: object,
+    behind: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write a model's files beside their place and move them there whole."""
     scratch = folder / f".{about['id']}-{os.getpid()}"
     scratch.mkdir(parents=True, exist_ok=True)
     np.savez(scratch / "answers.npz", **{k: v.numpy().astype(np.float32) for k, v in told.items()})
     if isinstance(model, nn.Module) and not isinstance(model, Interface):
-        save_file({k: v.detach().contiguous().clone() for k, v in model.state_dict().items()}, scratch / "weights.safetensors")
+        save_file(
+            {k: v.detach().contiguous().clone() for k, v in model.state_dict().items()},
+            scratch / "weights.safetensors",
+        )
     if behind:
         np.savez(scratch / "behind.npz", **behind)
     (scratch / "about.json").write_text(json.dumps(about, indent=1))

@@ -91,9 +91,17 @@ def plain(channels: int, size: int, classes: int) -> nn.Sequential:
     """ReLU, no normalisation, one hidden layer."""
     side = size // 4
     return nn.Sequential(
-        Scale(), nn.Conv2d(channels, 24, 5, 2, 2), nn.ReLU(), nn.Conv2d(24, 48, 3, 1, 1), nn.MaxPool2d(2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(48 * side * side, 96), nn.ReLU(), nn.Linear(96, classes),
-    )  # fmt: skip
+        Scale(),
+        nn.Conv2d(channels, 24, 5, 2, 2),
+        nn.ReLU(),
+        nn.Conv2d(24, 48, 3, 1, 1),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48 * side * side, 96),
+        nn.ReLU(),
+        nn.Linear(96, classes),
+    )
 
 
 def group(channels: int, size: int, classes: int) -> nn.Sequential:
@@ -101,7 +109,14 @@ def group(channels: int, size: int, classes: int) -> nn.Sequential:
     inner = (nn.Conv2d(48, 48, 3, 1, 1), nn.GroupNorm(6, 48), nn.SiLU())
     stem = (Scale(), nn.Conv2d(channels, 24, 4, 2, 1), nn.GroupNorm(4, 24), nn.SiLU())
     down = (nn.Conv2d(24, 48, 3, 2, 1), nn.GroupNorm(6, 48), nn.SiLU())
-    return nn.Sequential(*stem, *down, Residual(*inner), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(48 * 16, classes))
+    return nn.Sequential(
+        *stem,
+        *down,
+        Residual(*inner),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(48 * 16, classes),
+    )
 
 
 def resid(channels: int, size: int, classes: int) -> nn.Sequential:
@@ -112,7 +127,15 @@ def resid(channels: int, size: int, classes: int) -> nn.Sequential:
 
     stem = (Scale(), nn.Conv2d(channels, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU())
     down = (nn.Conv2d(24, 48, 3, 2, 1, bias=False), nn.BatchNorm2d(48), nn.ReLU())
-    return nn.Sequential(*stem, *down, block(48), block(48), nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(48 * 16, classes))
+    return nn.Sequential(
+        *stem,
+        *down,
+        block(48),
+        block(48),
+        nn.AvgPool2d(2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(48 * 16, classes),
+    )
 
 
 def mixer(channels: int, size: int, classes: int) -> nn.Sequential:
@@ -120,7 +143,9 @@ def mixer(channels: int, size: int, classes: int) -> nn.Sequential:
     count, width = (size // 4) ** 2, 48
     layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, width, 4, 4), Tokens(count, width)]
     for _ in range(2):
-        layers.append(Residual(nn.LayerNorm(width), Across(nn.Linear(count, 48), nn.GELU(), nn.Linear(48, count))))
+        layers.append(
+            Residual(nn.LayerNorm(width), Across(nn.Linear(count, 48), nn.GELU(), nn.Linear(48, count)))
+        )
         layers.append(Residual(nn.LayerNorm(width), nn.Linear(width, 96), nn.GELU(), nn.Linear(96, width)))
     return nn.Sequential(*layers, nn.LayerNorm(width), Average(), nn.Linear(width, classes))
 
@@ -153,15 +178,38 @@ def dense(channels: int, size: int, classes: int) -> nn.Sequential:
 def tanh(channels: int, size: int, classes: int) -> nn.Sequential:
     """After LeNet: 5 x 5 kernels, average pooling, tanh."""
     side = size // 4
-    convolutions = (nn.Conv2d(channels, 16, 5, 1, 2), nn.AvgPool2d(2), nn.Tanh(), nn.Conv2d(16, 32, 5, 1, 2), nn.AvgPool2d(2), nn.Tanh())
-    return nn.Sequential(Scale(), *convolutions, nn.Flatten(), nn.Linear(32 * side * side, 84), nn.Tanh(), nn.Linear(84, classes))
+    convolutions = (
+        nn.Conv2d(channels, 16, 5, 1, 2),
+        nn.AvgPool2d(2),
+        nn.Tanh(),
+        nn.Conv2d(16, 32, 5, 1, 2),
+        nn.AvgPool2d(2),
+        nn.Tanh(),
+    )
+    return nn.Sequential(
+        Scale(),
+        *convolutions,
+        nn.Flatten(),
+        nn.Linear(32 * side * side, 84),
+        nn.Tanh(),
+        nn.Linear(84, classes),
+    )
 
 
 def separable(channels: int, size: int, classes: int) -> nn.Sequential:
     """After MobileNet: depthwise and pointwise convolutions, BatchNorm, hard-swish."""
-    layers: list[nn.Module] = [Scale(), nn.Conv2d(channels, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.Hardswish()]
+    layers: list[nn.Module] = [
+        Scale(),
+        nn.Conv2d(channels, 24, 3, 2, 1, bias=False),
+        nn.BatchNorm2d(24),
+        nn.Hardswish(),
+    ]
     for before, after, stride in ((24, 48, 2), (48, 64, 1), (64, 64, 1)):
-        layers += [nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False), nn.BatchNorm2d(before), nn.Hardswish()]
+        layers += [
+            nn.Conv2d(before, before, 3, stride, 1, groups=before, bias=False),
+            nn.BatchNorm2d(before),
+            nn.Hardswish(),
+        ]
         layers += [nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after), nn.Hardswish()]
     return nn.Sequential(*layers, nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(64 * 16, classes))
 
@@ -169,8 +217,21 @@ def separable(channels: int, size: int, classes: int) -> nn.Sequential:
 def drop(channels: int, size: int, classes: int) -> nn.Sequential:
     """After VGG: pairs of convolutions, max-pooling, dropout."""
     side = size // 4
-    one = (nn.Conv2d(channels, 16, 3, 1, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 2, 1), nn.ReLU(), nn.Dropout(0.1))
-    two = (nn.Conv2d(16, 40, 3, 1, 1), nn.ReLU(), nn.Conv2d(40, 40, 3, 1, 1), nn.MaxPool2d(2), nn.ReLU(), nn.Dropout(0.2))
+    one = (
+        nn.Conv2d(channels, 16, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+    )
+    two = (
+        nn.Conv2d(16, 40, 3, 1, 1),
+        nn.ReLU(),
+        nn.Conv2d(40, 40, 3, 1, 1),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Dropout(0.2),
+    )
     hidden = (nn.Flatten(), nn.Linear(40 * side * side, 96), nn.ReLU(), nn.Dropout(0.3))
     return nn.Sequential(Scale(), *one, *two, *hidden, nn.Linear(96, classes))
 
@@ -178,12 +239,26 @@ def drop(channels: int, size: int, classes: int) -> nn.Sequential:
 def hybrid(channels: int, size: int, classes: int) -> nn.Sequential:
     """Convolutions to tokens, then one block of attention."""
     width = 56
-    stem = (nn.Conv2d(channels, 28, 3, 2, 1), nn.GroupNorm(4, 28), nn.GELU(), nn.Conv2d(28, width, 3, 2, 1), nn.GELU())
+    stem = (
+        nn.Conv2d(channels, 28, 3, 2, 1),
+        nn.GroupNorm(4, 28),
+        nn.GELU(),
+        nn.Conv2d(28, width, 3, 2, 1),
+        nn.GELU(),
+    )
     block = (
         Residual(nn.LayerNorm(width), Attention(width, 4)),
         Residual(nn.LayerNorm(width), nn.Linear(width, 112), nn.GELU(), nn.Linear(112, width)),
     )
-    return nn.Sequential(Scale(), *stem, Tokens((size // 4) ** 2, width), *block, nn.LayerNorm(width), Average(), nn.Linear(width, classes))
+    return nn.Sequential(
+        Scale(),
+        *stem,
+        Tokens((size // 4) ** 2, width),
+        *block,
+        nn.LayerNorm(width),
+        Average(),
+        nn.Linear(width, classes),
+    )
 
 
 NETS: dict[str, Callable[[int, int, int], nn.Sequential]] = {
@@ -192,7 +267,8 @@ NETS: dict[str, Callable[[int, int, int], nn.Sequential]] = {
 
 
 def begin_with(model: nn.Sequential, start: nn.Module) -> nn.Sequential:
-    """The network with the weights of ``start``, one of the same kind for other classes, but for the last layer."""
+    """The network with the weights of ``start``, one of the same kind for other classes,
+    but for the last layer."""
     body = {k: v for k, v in start.state_dict().items() if not k.startswith(f"{len(model) - 1}.")}
     model.load_state_dict(body, strict=False)
     return model

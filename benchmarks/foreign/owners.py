@@ -1,4 +1,5 @@
-"""Nine owners' training procedures, each with a loop of its own: ``train(images, labels, seed)`` gives a network.
+"""Nine owners' training procedures, each with a loop of its own:
+``train(images, labels, seed)`` gives a network.
 
 The seed decides the initial weights, the order of the batches and the augmentation.
 """
@@ -76,7 +77,9 @@ def groupnorm_mixup(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
             x = unit(mirrored(images[batch]) if colour(images) else images[batch])
             with autocast():
                 logits = model(share * x + (1 - share) * unit(images[other])).float()
-            loss = share * F.cross_entropy(logits, labels[batch]) + (1 - share) * F.cross_entropy(logits, labels[other])
+            loss = share * F.cross_entropy(logits, labels[batch]) + (1 - share) * F.cross_entropy(
+                logits, labels[other]
+            )
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -112,8 +115,12 @@ def patch_mixer(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
     epochs, size = (8 if colour(images) else 6), 100
     steps = epochs * (len(images) // size)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.05)
-    warm = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / 60, max(0.05, (steps - s) / steps)))
-    kept = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98))
+    warm = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / 60, max(0.05, (steps - s) / steps))
+    )
+    kept = torch.optim.swa_utils.AveragedModel(
+        model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98)
+    )
     for epoch in range(epochs):
         for batch in batches(len(images), size):
             with autocast():
@@ -129,7 +136,8 @@ def patch_mixer(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 
 
 def separable_erased(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
-    """P6: depthwise-separable convolutions, RMSprop with momentum whose rate decays by the step, a grey square in each image."""
+    """P6: depthwise-separable convolutions, RMSprop with momentum whose rate decays by the
+    step, a grey square in each image."""
     torch.manual_seed(seed)
     model = build("separable", images).to(memory_format=torch.channels_last)
     epochs, size = (6 if colour(images) else 5), 90
@@ -149,7 +157,8 @@ def separable_erased(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 
 
 def dropout_adamax(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
-    """P7: dropout, Adamax, brightness and contrast of each image changed, batches that grow from 50 to 200."""
+    """P7: dropout, Adamax, brightness and contrast of each image changed, batches that grow
+    from 50 to 200."""
     torch.manual_seed(seed)
     model = build("drop", images)
     epochs = 7 if colour(images) else 5
@@ -167,20 +176,25 @@ def dropout_adamax(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 
 
 def attention_cutmix(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
-    """P8: convolutions and attention, AdamW with a warm-up and a cosine, patches of other images pasted into half of the batches."""
+    """P8: convolutions and attention, AdamW with a warm-up and a cosine, patches of other
+    images pasted into half of the batches."""
     torch.manual_seed(seed)
     model = build("hybrid", images)
     epochs, size = (7 if colour(images) else 5), 64
     steps = epochs * (len(images) // size)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3, betas=(0.9, 0.95), weight_decay=0.1)
-    wave = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: min((s + 1) / 80, 0.5 + 0.5 * math.cos(math.pi * s / steps)))
+    wave = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min((s + 1) / 80, 0.5 + 0.5 * math.cos(math.pi * s / steps))
+    )
     for _ in range(epochs):
         for batch in batches(len(images), size):
             x, other = mirrored(images[batch]), batch[torch.randperm(len(batch))]
             x, share = pasted(x, images[other]) if float(torch.rand(())) < 0.5 else (x, 0.0)
             with autocast():
                 logits = model(unit(x)).float()
-            loss = (1 - share) * F.cross_entropy(logits, labels[batch]) + share * F.cross_entropy(logits, labels[other])
+            loss = (1 - share) * F.cross_entropy(logits, labels[batch]) + share * F.cross_entropy(
+                logits, labels[other]
+            )
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -190,13 +204,16 @@ def attention_cutmix(images: Tensor, labels: Tensor, seed: int) -> nn.Module:
 
 
 def frozen_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Module) -> nn.Module:
-    """P9: the public checkpoint ``start`` with a new last layer, which learns alone for an epoch; then all but the first block, by SGD."""
+    """P9: the public checkpoint ``start`` with a new last layer, which learns alone for an epoch; then all
+    but the first block, by SGD."""
     torch.manual_seed(seed)
     model = begin_with(build("resid", images), start)
     epochs, size = 5, 50
     for epoch in range(epochs):
         learning = [*(model[-1:] if epoch == 0 else model[4:]).parameters()]
-        optimiser = torch.optim.SGD(learning, lr=(0.05, 0.03, 0.03, 0.01, 0.003)[epoch], momentum=0.9, weight_decay=1e-3)
+        optimiser = torch.optim.SGD(
+            learning, lr=(0.05, 0.03, 0.03, 0.01, 0.003)[epoch], momentum=0.9, weight_decay=1e-3
+        )
         for batch in batches(len(images), size):
             with autocast():
                 logits = model(unit(mirrored(shifted(images[batch], 1))))
@@ -207,18 +224,32 @@ def frozen_checkpoint(images: Tensor, labels: Tensor, seed: int, start: nn.Modul
 
 
 OWNERS = {
-    "P1": batchnorm_gelu, "P2": plain_relu, "P3": groupnorm_mixup, "P5": patch_mixer,
-    "P6": separable_erased, "P7": dropout_adamax, "P8": attention_cutmix,
-}  # fmt: skip
+    "P1": batchnorm_gelu,
+    "P2": plain_relu,
+    "P3": groupnorm_mixup,
+    "P5": patch_mixer,
+    "P6": separable_erased,
+    "P7": dropout_adamax,
+    "P8": attention_cutmix,
+}
 FROM_START = {"P4": from_checkpoint, "P9": frozen_checkpoint}
 """Those that begin with the public checkpoint."""
 ARCHITECTURE = {
-    "P1": "gelu", "P2": "plain", "P3": "group", "P4": "resid", "P5": "mixer",
-    "P6": "separable", "P7": "drop", "P8": "hybrid", "P9": "resid",
-}  # fmt: skip
+    "P1": "gelu",
+    "P2": "plain",
+    "P3": "group",
+    "P4": "resid",
+    "P5": "mixer",
+    "P6": "separable",
+    "P7": "drop",
+    "P8": "hybrid",
+    "P9": "resid",
+}
 
 
-def train(procedure: str, images: Tensor, labels: Tensor, seed: int, start: nn.Module | None = None) -> nn.Module:
+def train(
+    procedure: str, images: Tensor, labels: Tensor, seed: int, start: nn.Module | None = None
+) -> nn.Module:
     """The owner's network by ``procedure``; ``start`` is the public checkpoint, for ``FROM_START``."""
     if procedure in FROM_START:
         assert start is not None

@@ -1,4 +1,5 @@
-"""Jobs of more kinds of thieves, on the victims of the last report; and innocents whom the same was done to with a stranger's model.
+"""Jobs of more kinds of thieves, on the victims of the last report; and innocents whom the
+same was done to with a stranger's model.
 
 The verdict was chosen and frozen before any of them was made.
 """
@@ -14,7 +15,8 @@ from benchmarks.foreign.plan_shared import references, shared
 
 ROUND = "fresh"
 COPIES = 2
-"""Thieves of each kind and victim: eight of a kind on four victims of Fashion-MNIST, four on two of CIFAR-10."""
+"""Thieves of each kind and victim: eight of a kind on four victims of Fashion-MNIST, four
+on two of CIFAR-10."""
 SLOW = ("dfme", "disguide")
 """Without data: minutes each, so that there are fewer, and they are made last."""
 SLOW_COPIES = {"fashion-mnist": 2, "cifar10": 1}
@@ -31,8 +33,20 @@ ASKED: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
     ("active-deepfool", "activethief", "soft", "attacker", CHOSEN | {"choice": "deepfool"}),
     ("data-free", "dfme", "soft", "none", {"queries": 300_000}),
     ("data-free, disagreement", "disguide", "hard", "none", {"queries": 40_000}),
-    ("distilled, reverse sigmoid", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "reverse-sigmoid"}),
-    ("distilled, MAD", "distill", "soft", "attacker", {"seed_size": 6000, "defence": "mad", "defence_budget": 1.0}),
+    (
+        "distilled, reverse sigmoid",
+        "distill",
+        "soft",
+        "attacker",
+        {"seed_size": 6000, "defence": "reverse-sigmoid"},
+    ),
+    (
+        "distilled, MAD",
+        "distill",
+        "soft",
+        "attacker",
+        {"seed_size": 6000, "defence": "mad", "defence_budget": 1.0},
+    ),
 )
 """Family, attack, labels, whose images, and what else the attack is told."""
 CHANGED: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
@@ -51,7 +65,11 @@ CHANGED: tuple[tuple[str, str, float, dict[str, Any]], ...] = (
 
 def plan(dataset: str) -> list[Job]:
     """Everything that the study of one data set needs, what is there already first."""
-    return [*(job for p in VICTIMS[ROUND, dataset] for job in owners(ROUND, dataset, p)), *references(dataset), *more(dataset)]
+    return [
+        *(job for p in VICTIMS[ROUND, dataset] for job in owners(ROUND, dataset, p)),
+        *references(dataset),
+        *more(dataset),
+    ]
 
 
 def more(dataset: str) -> Iterator[Job]:
@@ -59,8 +77,14 @@ def more(dataset: str) -> Iterator[Job]:
     for procedure in VICTIMS[ROUND, dataset]:
         victim = f"{SHORT[dataset]}-{procedure}"
         base = partial(
-            Job, dataset=dataset, set="report", role="thief", victim=victim, parent=f"{victim}-victim", procedure="thief",
-        )  # fmt: skip
+            Job,
+            dataset=dataset,
+            set="report",
+            role="thief",
+            victim=victim,
+            parent=f"{victim}-victim",
+            procedure="thief",
+        )
         yield from done_to(base, f"{victim}-thief", victim, ARCHITECTURE[procedure], COPIES)
     strangers = [job for job in shared(ROUND, dataset, VICTIMS[ROUND, dataset]) if job.family == "stranger"]
     yield from strangers
@@ -70,28 +94,44 @@ def more(dataset: str) -> Iterator[Job]:
 
 
 def done_to(base: "partial[Job]", name: str, part: str, architecture: str, copies: int) -> Iterator[Job]:
-    """All attacks on one model; ``part`` names its owner's training images. Every other thief does not know the architecture."""
+    """All attacks on one model; ``part`` names its owner's training images. Every other
+    thief does not know the architecture."""
     other = "gelu" if architecture == "group" else "group"
     for i in range(copies):
         for k, (family, attack, labels, source, options) in enumerate(ASKED):
             if attack in SLOW and i >= SLOW_COPIES[base.keywords["dataset"]]:
                 continue
             yield base(
-                f"{name}-{_word(family)}-{i}", family=_family(base, family), maker="attacked", attack=attack, labels=labels,
-                seed=5000 + 100 * k + i, architecture=other if i % 2 else architecture,
+                f"{name}-{_word(family)}-{i}",
+                family=_family(base, family),
+                maker="attacked",
+                attack=attack,
+                labels=labels,
+                seed=5000 + 100 * k + i,
+                architecture=other if i % 2 else architecture,
                 options={"source": source, "part": part, "config": options},
-            )  # fmt: skip
+            )
         for k, (family, kind, strength, options) in enumerate(CHANGED):
             if i == 0 or kind != "float16":
                 yield base(
-                    f"{name}-{_word(family)}-{i}", family=_family(base, family), maker="changed", attack=kind,
-                    seed=7000 + 100 * k + i, architecture=architecture, options={"strength": strength, "how": options},
-                )  # fmt: skip
+                    f"{name}-{_word(family)}-{i}",
+                    family=_family(base, family),
+                    maker="changed",
+                    attack=kind,
+                    seed=7000 + 100 * k + i,
+                    architecture=architecture,
+                    options={"strength": strength, "how": options},
+                )
 
         yield base(
-            f"{name}-forewarned-{i}", family=_family(base, "has seen the questions"), maker="forewarned", attack="forewarned",
-            seed=9000 + i, architecture=architecture, options={"epochs": 8},
-        )  # fmt: skip
+            f"{name}-forewarned-{i}",
+            family=_family(base, "has seen the questions"),
+            maker="forewarned",
+            attack="forewarned",
+            seed=9000 + i,
+            architecture=architecture,
+            options={"epochs": 8},
+        )
 
 
 def _word(family: str) -> str:

@@ -18,21 +18,31 @@ from zooaudit.zoo.spec import ModelSpec
 COUNT = ZooConfig().references
 IMAGES = {"fashion-mnist": 10_000 / 40_000, "cifar10": 10_000 / 33_333}
 """Share of the owners' two thirds of the training images that each is trained on."""
-STATISTICS = {"fashion-mnist": ((0.286,), (0.353,)), "cifar10": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))}
+STATISTICS = {
+    "fashion-mnist": ((0.286,), (0.353,)),
+    "cifar10": ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262)),
+}
 """Mean and standard deviation of the pixels."""
 CLASSES = tuple("0123456789")
 
 
 @cache
 def specs(name: str) -> tuple[ModelSpec, ...]:
-    """The references of a data set, strangers before what is extracted from them; smaller than a recipe's, as all models here are."""
+    """The references of a data set, strangers before what is extracted from them; smaller
+    than a recipe's, as all models here are."""
     colour = name == "cifar10"
     extraction = ExtractConfig(seed_size=2500, rounds=2, final_epochs=7 if colour else 5, augment=colour)
     zoo = ZooConfig(
-        references=COUNT, data_fraction=IMAGES[name], hidden=64, training=TrainConfig(epochs=5 if colour else 3, mirror=colour, shift=1),
-        extraction=extraction, second_attack=ExtractConfig("jbda", "soft", 1500, 2, 2, extraction.final_epochs, augment=colour),
-        accuracy_floor=0.35 if colour else 0.7, recovery_floor=0.7, batch_sizes=(64, 128),
-    )  # fmt: skip
+        references=COUNT,
+        data_fraction=IMAGES[name],
+        hidden=64,
+        training=TrainConfig(epochs=5 if colour else 3, mirror=colour, shift=1),
+        extraction=extraction,
+        second_attack=ExtractConfig("jbda", "soft", 1500, 2, 2, extraction.final_epochs, augment=colour),
+        accuracy_floor=0.35 if colour else 0.7,
+        recovery_floor=0.7,
+        batch_sizes=(64, 128),
+    )
     channels, side = SIDES[name]
     shape = ModelShape((channels, side, side), 10, *STATISTICS[name], zoo.widths, zoo.hidden)
     return tuple(Planner(zoo, name, shape, derive("references", name)).references())

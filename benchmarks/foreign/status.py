@@ -26,13 +26,31 @@ def main() -> None:
 def section(out: Path, round_: str, dataset: str) -> list[str]:
     """One part: whether it is complete, and its models by family."""
     jobs = part(round_, dataset)
-    made = [json.loads((out / dataset / "models" / j.id / "about.json").read_text()) for j in jobs if there(out, j)]
+    made = [
+        json.loads((out / dataset / "models" / j.id / "about.json").read_text())
+        for j in jobs
+        if there(out, j)
+    ]
     state = "COMPLETE" if len(made) == len(jobs) else "in progress"
-    lines = ["", f"## {round_} {dataset}: {state}, {len(made)} of {len(jobs)} models, {sum(a['seconds'] for a in made):.0f} s", ""]
-    lines += ["| role | family | labels | models | accuracy | agreement | recovery | seconds each |", "|" + "---|" * 8]
+    lines = [
+        "",
+        (
+            f"## {round_} {dataset}: {state}, {len(made)} of {len(jobs)} models,"
+            f" {sum(a['seconds'] for a in made):.0f} s"
+        ),
+        "",
+    ]
+    lines += [
+        "| role | family | labels | models | accuracy | agreement | recovery | seconds each |",
+        "|" + "---|" * 8,
+    ]
     groups: dict[tuple[str, str, str], Rows] = {}
     for about in made:
-        family = f"{about['family']}: {about['attack']}" if about["attack"] not in ("", about["family"]) else about["family"]
+        family = (
+            f"{about['family']}: {about['attack']}"
+            if about["attack"] not in ("", about["family"])
+            else about["family"]
+        )
         groups.setdefault((about["role"], about["interface"] or family, about["labels"]), []).append(about)
     return lines + [line(*key, rows) for key, rows in groups.items()]
 

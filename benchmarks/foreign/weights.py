@@ -12,7 +12,12 @@ from benchmarks.foreign.owners import colour
 
 
 def tune(
-    model: nn.Module, images: Tensor, labels: Tensor, epochs: int, rate: float = 0.01, mask: dict[str, Tensor] | None = None
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    epochs: int,
+    rate: float = 0.01,
+    mask: dict[str, Tensor] | None = None,
 ) -> nn.Module:
     """Fine-tune all weights by SGD with momentum; weights that ``mask`` sets to zero stay there."""
     stepper = torch.optim.SGD(model.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
@@ -50,7 +55,8 @@ def prune(model: nn.Module, share: float) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def int8(model: nn.Module) -> None:
-    """Round the weights to 8 bits, symmetric, one scale for each output channel; they stay floats (fake quantisation)."""
+    """Round the weights to 8 bits, symmetric, one scale for each output channel; they stay
+    floats (fake quantisation)."""
     for _, weight in _matrices(model):
         scale = weight.abs().flatten(1).amax(1).clamp_min(1e-8).div(127).view(-1, *[1] * (weight.ndim - 1))
         weight.copy_((weight / scale).round().clamp(-127, 127) * scale)
@@ -58,16 +64,23 @@ def int8(model: nn.Module) -> None:
 
 @torch.no_grad()
 def averaged(first: nn.Module, second: nn.Module, share: float, images: Tensor) -> nn.Module:
-    """``share`` of the first's weights and the rest of the second's, BatchNorm's statistics measured on ``images``."""
+    """``share`` of the first's weights and the rest of the second's, BatchNorm's statistics
+    measured on ``images``."""
     model, other = copy.deepcopy(first), second.state_dict()
-    model.load_state_dict({k: v * share + other[k] * (1 - share) if v.is_floating_point() else v for k, v in first.state_dict().items()})
+    model.load_state_dict(
+        {
+            k: v * share + other[k] * (1 - share) if v.is_floating_point() else v
+            for k, v in first.state_dict().items()
+        }
+    )
     measure_again(model, images)
     return model.eval()
 
 
 @torch.no_grad()
 def measure_again(model: nn.Module, images: Tensor) -> None:
-    """BatchNorm's statistics measured afresh on ``images``, after the weights were changed without training."""
+    """BatchNorm's statistics measured afresh on ``images``, after the weights were changed
+    without training."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()

@@ -1,4 +1,5 @@
-"""An ONNX graph behind MLServer, as somebody who never heard of zooaudit would put it there: https://mlserver.readthedocs.io"""
+"""An ONNX graph behind MLServer, as somebody who never heard of zooaudit would put it there:
+https://mlserver.readthedocs.io"""
 
 import numpy as np
 import onnxruntime
@@ -19,4 +20,6 @@ class OnnxModel(MLModel):
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         images = NumpyCodec.decode_input(payload.inputs[0]).astype(np.float32)
         (probabilities,) = self._session.run(None, {self._session.get_inputs()[0].name: images})
-        return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", probabilities)])
+        return InferenceResponse(
+            model_name=self.name, outputs=[NumpyCodec.encode_output("probabilities", probabilities)]
+        )

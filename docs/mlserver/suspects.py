@@ -1,8 +1,10 @@
-"""Two strangers' models of the digits, as ONNX graphs for a server: ``taken`` learnt from answers of a kit's victim, ``own`` from labels.
+"""Two strangers' models of the digits, as ONNX graphs for a server: ``taken`` learnt from answers of a kit's
+victim, ``own`` from labels.
 
     python docs/mlserver/suspects.py --store store --kit 4f2a --out models
 
-For trying an audit on something whose truth is known: neither was ever in a zoo. Needs ``onnx``, which ``.[dev]`` brings.
+For trying an audit on something whose truth is known: neither was ever in a zoo. Needs
+``onnx``, which ``.[dev]`` brings.
 """
 
 import argparse
@@ -21,7 +23,14 @@ from zooaudit.storage.opening import open_store
 
 def stranger() -> nn.Module:
     """A net of another family than the zoo's."""
-    return nn.Sequential(nn.Conv2d(1, 24, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(24 * 64, 64), nn.GELU(), nn.Linear(64, 10))
+    return nn.Sequential(
+        nn.Conv2d(1, 24, 3, padding=1),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(24 * 64, 64),
+        nn.GELU(),
+        nn.Linear(64, 10),
+    )
 
 
 def learnt(images: torch.Tensor, targets: torch.Tensor, seed: int) -> nn.Module:
@@ -39,7 +48,9 @@ def learnt(images: torch.Tensor, targets: torch.Tensor, seed: int) -> nn.Module:
 
 def main() -> None:
     """Train and export both."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", default="store")
     parser.add_argument("--kit", required=True)
     parser.add_argument("--out", type=Path, default=Path("models"))
@@ -55,8 +66,15 @@ def main() -> None:
         path = args.out / name / f"{name}.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
         sizes = {"images": {0: "n"}, "probabilities": {0: "n"}}
-        torch.onnx.export(learnt(images, targets, 1), (images[:2],), path, input_names=["images"], output_names=["probabilities"],
-                          dynamic_axes=sizes, dynamo=False)  # fmt: skip
+        torch.onnx.export(
+            learnt(images, targets, 1),
+            (images[:2],),
+            path,
+            input_names=["images"],
+            output_names=["probabilities"],
+            dynamic_axes=sizes,
+            dynamo=False,
+        )
         print(path)
 
 

@@ -1,4 +1,5 @@
-"""DeepFool (CVPR 2016, algorithm 2) for one image, and the UAP of CVPR 2017, algorithm 1, one point after another."""
+"""DeepFool (CVPR 2016, algorithm 2) for one image, and the UAP of CVPR 2017, algorithm 1,
+one point after another."""
 
 from collections.abc import Iterable
 
@@ -34,8 +35,11 @@ def deepfool(model: nn.Module, image: Tensor, norm: str, max_steps: int = 50) ->
     return (1 + OVERSHOOT) * total
 
 
-def universal(model: nn.Module, images: Tensor, passes: Iterable[Tensor], norm: str, epsilon: float, max_steps: int) -> Tensor:
-    """Algorithm 1 on ``images``, visited in the order that each of ``passes`` gives; stops after ``max_steps`` DeepFool calls."""
+def universal(
+    model: nn.Module, images: Tensor, passes: Iterable[Tensor], norm: str, epsilon: float, max_steps: int
+) -> Tensor:
+    """Algorithm 1 on ``images``, visited in the order that each of ``passes`` gives; stops after
+    ``max_steps`` DeepFool calls."""
     v = torch.zeros_like(images[0])
     steps = 0
     for order in passes:

@@ -9,7 +9,8 @@ from zooaudit.zoo.pooling import MaxPool2x2
 
 
 def activation_before_pooling(model: ConvNet, arch: str, x: Tensor) -> Tensor:
-    """Logits of ``x`` with PyTorch's own activations, each applied before the pooling that follows its convolution."""
+    """Logits of ``x`` with PyTorch's own activations, each applied before the pooling that
+    follows its convolution."""
     pools = (0, 2) if arch == "D" else (0, 1)
 
     def activate(z: Tensor, module: nn.Module) -> Tensor:
@@ -21,7 +22,10 @@ def activation_before_pooling(model: ConvNet, arch: str, x: Tensor) -> Tensor:
     convolutions = [m for m in model.convolutions if isinstance(m, nn.Conv2d)]
     activations = [m for m in model.convolutions if not isinstance(m, nn.Conv2d | MaxPool2x2)]
     for i, (convolution, activation) in enumerate(zip(convolutions, activations, strict=True)):
-        z = activate(F.conv2d(z, convolution.weight, convolution.bias, padding=convolution.kernel_size[0] // 2), activation)
+        z = activate(
+            F.conv2d(z, convolution.weight, convolution.bias, padding=convolution.kernel_size[0] // 2),
+            activation,
+        )
         if i in pools:
             z = F.max_pool2d(z, 2)
     linear = next(m for m in model.hidden if isinstance(m, nn.Linear))

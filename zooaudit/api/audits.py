@@ -35,14 +35,17 @@ class Recipe:
         return recipe
 
     def with_(self, fields: Mapping[str, Any] | None = None, **more: Any) -> "Recipe":
-        """The recipe with other values of some fields, by their paths: ``{"zoo.twins": 39, "uap.epsilon": 0.1}``; those at the top by
-        keyword, too: ``seed=3``. Reference: docs/recipes.md.
+        """The recipe with other values of some fields, by their paths:
+        ``{"zoo.twins": 39, "uap.epsilon": 0.1}``; those at the top by keyword, too:
+        ``seed=3``. Reference: docs/recipes.md.
 
         Raises:
             ConfigError: no such field, or a value that it cannot have.
         """
         values = (dict(fields or {}) | more).items()
-        changed = Recipe(self.source, (*self.settings, *(f"{name}={toml_value(value)}" for name, value in values)))
+        changed = Recipe(
+            self.source, (*self.settings, *(f"{name}={toml_value(value)}" for name, value in values))
+        )
         _ = changed.config
         return changed
 
@@ -73,20 +76,28 @@ class Audit:
         return self.summary
 
     def _repr_html_(self) -> str:
-        finding, run, page = (html.escape(str(x)) for x in (self.summary["finding"]["text"], self.run, self.report))
+        finding, run, page = (
+            html.escape(str(x)) for x in (self.summary["finding"]["text"], self.run, self.report)
+        )
         return f"<p>{finding}</p><p>run <code>{run}</code>, kit <code>{self.kit}</code>, report {page}</p>"
 
 
-def audit(recipe: "str | Path | Recipe" = "digits", store: str | Path = "store", farm: str = "serial", **options: Any) -> Audit:
-    """Audit a victim from end to end: train twins, references and suspects, make the kit, write the report. What is in the store is not
-    trained again, so a call that was interrupted goes on when it is made again.
+def audit(
+    recipe: "str | Path | Recipe" = "digits",
+    store: str | Path = "store",
+    farm: str = "serial",
+    **options: Any,
+) -> Audit:
+    """Audit a victim from end to end: train twins, references and suspects, make the kit, write the report.
+    What is in the store is not trained again, so a call that was interrupted goes on when it is made again.
 
     Args:
         recipe: a name, a TOML file or a ``Recipe``.
         store: a folder or ``s3://bucket/prefix``.
         farm: ``serial``, in this process; ``ray``, on the cluster of RAY_ADDRESS or a private one.
-        options: those of ``zooaudit audit``, with ``_`` for ``-``: ``data="photos", victim="mine.safetensors", factory="nets:make",
-            train="training:train", twins=39``.
+        options: those of ``zooaudit audit``, with ``_`` for ``-``:
+            ``data="photos", victim="mine.safetensors", factory="nets:make", train="training:train",
+            twins=39``.
 
     Raises:
         ConfigError, DataError, ModelError: an option, the data or the victim does not fit.
@@ -94,5 +105,7 @@ def audit(recipe: "str | Path | Recipe" = "digits", store: str | Path = "store",
     """
     chosen = recipe if isinstance(recipe, Recipe) else Recipe(str(recipe))
     settings = [*chosen.settings, *options.pop("set", ())]
-    summary = run("audit", {"recipe": chosen.source, "set": settings or None, "store": store, "farm": farm, **options})
+    summary = run(
+        "audit", {"recipe": chosen.source, "set": settings or None, "store": store, "farm": farm, **options}
+    )
     return Audit(summary["run"], summary["kit"], Path(summary["report"]), summary)

@@ -1,4 +1,5 @@
-"""A subcommand of ``zooaudit``, run in this process: its options by keyword, its result as the object that ``--json`` prints."""
+"""A subcommand of ``zooaudit``, run in this process: its options by keyword, its result as
+the object that ``--json`` prints."""
 
 import io
 import json
@@ -15,8 +16,8 @@ def run(subcommand: str, options: Mapping[str, Any], words: Sequence[str] = ()) 
     """Run it.
 
     Args:
-        options: by name, ``gpus_per_worker=0.5`` for ``--gpus-per-worker 0.5``; True for a flag, a list for an option with several values
-            or that is given several times; None and False are left out.
+        options: by name, ``gpus_per_worker=0.5`` for ``--gpus-per-worker 0.5``; True for a flag, a list for
+            an option with several values or that is given several times; None and False are left out.
         words: its arguments without a name.
 
     Raises:
@@ -39,7 +40,10 @@ def _option(name: str, value: Any, repeated: Mapping[str, bool]) -> list[str]:
     """The words of one option."""
     option = f"--{name.replace('_', '-')}"
     if option not in repeated:
-        raise ConfigError(f"there is no option {name}; expected one of {', '.join(sorted(o[2:].replace('-', '_') for o in repeated))}")
+        raise ConfigError(
+            f"there is no option {name}; expected one of"
+            f" {', '.join(sorted(o[2:].replace('-', '_') for o in repeated))}"
+        )
     if value is None or value is False:
         return []
     if value is True:
@@ -52,8 +56,15 @@ def _option(name: str, value: Any, repeated: Mapping[str, bool]) -> list[str]:
 def _repeated(parser: Any, subcommand: str) -> dict[str, bool]:
     """The subcommand's options; True for those that are given once a value."""
     (action,) = (a for a in parser._actions if hasattr(a, "choices") and isinstance(a.choices, dict))
-    actions = [a for a in action.choices[subcommand]._actions if a.dest not in ("help", "debug", "json", "log")]
-    return {o: type(a).__name__ == "_AppendAction" for a in actions for o in a.option_strings if o.startswith("--")}
+    actions = [
+        a for a in action.choices[subcommand]._actions if a.dest not in ("help", "debug", "json", "log")
+    ]
+    return {
+        o: type(a).__name__ == "_AppendAction"
+        for a in actions
+        for o in a.option_strings
+        if o.startswith("--")
+    }
 
 
 def _parsed(parser: Any, given: Sequence[str]) -> Any:

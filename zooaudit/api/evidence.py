@@ -27,7 +27,8 @@ class Verification:
 
 
 def verify(pack: str | Path, **options: Any) -> Verification:
-    """Check a pack of evidence: its digests, its verdict, and with ``with_models=True`` the victim among twins that are trained here.
+    """Check a pack of evidence: its digests, its verdict, and with ``with_models=True`` the victim among
+    twins that are trained here.
 
     Args:
         options: those of ``zooaudit evidence verify``, with ``_`` for ``-``.

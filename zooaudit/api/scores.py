@@ -24,7 +24,8 @@ from zooaudit.suspects.contract_files import read_contract
 from zooaudit.suspects.opened import OpenSuspect
 
 Answering = Callable[[Any], Any]
-"""Given float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, it returns class probabilities or logits ``[n, K]``."""
+"""Given float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, it returns class
+probabilities or logits ``[n, K]``."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class HttpSuspect:
 
 
 Suspect = str | Path | HttpSuspect | nn.Module | Answering
-"""A file or folder, an address, a description in a TOML file, an ``HttpSuspect``, a module, or a function of images."""
+"""A file or folder, an address, a description in a TOML file, an ``HttpSuspect``, a module,
+or a function of images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,13 @@ class Score:
         statistics = facts.get("statistics") or [None]
         reason = facts.get("reason") or facts.get("error", "")
         return Score(
-            case.shown, str(facts.get("decision", "")), facts.get("p_value"), statistics[0], int(facts.get("queries", 0)), reason, facts
+            case.shown,
+            str(facts.get("decision", "")),
+            facts.get("p_value"),
+            statistics[0],
+            int(facts.get("queries", 0)),
+            reason,
+            facts,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -95,8 +103,8 @@ class Score:
         p = "-" if self.p_value is None else f"{self.p_value:.3g}"
         headline = html.escape(str(self.facts.get("headline", self.decision)))
         return (
-            f"<p><strong>{html.escape(self.suspect)}: {headline}</strong> (p {p}, {self.queries} questions)<br>"
-            f"{html.escape(self.reason)}</p>"
+            f"<p><strong>{html.escape(self.suspect)}: {headline}</strong> (p {p}, {self.queries}"
+            f" questions)<br>{html.escape(self.reason)}</p>"
         )
 
 
@@ -105,7 +113,9 @@ def to_arrow(scores: Sequence[Score]) -> pa.Table:
     columns = ("suspect", "decision", "p_value", "statistic", "queries", "reason")
     rows = [{c: getattr(s, c) for c in columns} | {"evidence": s.facts.get("evidence")} for s in scores]
     types = {"p_value": pa.float64(), "statistic": pa.float64(), "queries": pa.int64()}
-    return pa.Table.from_pylist(rows, pa.schema([(c, types.get(c, pa.string())) for c in (*columns, "evidence")]))
+    return pa.Table.from_pylist(
+        rows, pa.schema([(c, types.get(c, pa.string())) for c in (*columns, "evidence")])
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,20 +127,24 @@ class Kit:
     _artifact: Artifact
 
     def score(self, suspect: Suspect, name: str = "", **options: Any) -> Score:
-        """Ask a suspect the kit's questions and judge its answers by the twin test. The answers are kept in the store as evidence.
+        """Ask a suspect the kit's questions and judge its answers by the twin test. The
+        answers are kept in the store as evidence.
 
-        Suspects that are scored one by one are not corrected for how many they are: of twenty innocent ones, one is called stolen at level
-        .05 on average. Use ``score_many``.
+        Suspects that are scored one by one are not corrected for how many they are: of twenty innocent ones,
+        one is called stolen at level .05 on average. Use ``score_many``.
 
         Args:
             suspect: see ``Suspect``.
-            name: what it is called in evidence; by default its file or address, or the name of the function or class.
-            options: those of ``zooaudit score``, with ``_`` for ``-``: ``level``, ``access``, ``queries``, ``ask_everything``, ``factory``,
-                ``contract``, ``ledger``, ``budget``, ``suspect_classes``, ``p_value``, ``method``.
+            name: what it is called in evidence; by default its file or address, or the name
+                of the function or class.
+            options: those of ``zooaudit score``, with ``_`` for ``-``: ``level``,
+                ``access``, ``queries``, ``ask_everything``, ``factory``, ``contract``,
+                ``ledger``, ``budget``, ``suspect_classes``, ``p_value``, ``method``.
 
         Raises:
             InputError, ModelError, AnswersError: the suspect cannot be asked, or its answers cannot be read.
-            SuspectError: an API does not answer, or its budget is spent; its answers so far are in the ledger.
+            SuspectError: an API does not answer, or its budget is spent; its answers so far
+                are in the ledger.
         """
         return score_many(self, [(name, suspect)] if name else [suspect], **options)[0]
 
@@ -161,7 +175,8 @@ def load_kit(store: str | Path, kit: str = "") -> Kit:
         kit: its id, or the start of it; may be left out if the store has one kit.
 
     Raises:
-        MissingArtifactError, UnknownNameError: there is no such store, or not one such kit; says which there are.
+        MissingArtifactError, UnknownNameError: there is no such store, or not one such kit;
+            says which there are.
     """
     artifacts = existing_store(str(store), writes=True)
     found = find_kit(artifacts, kit)
@@ -169,16 +184,20 @@ def load_kit(store: str | Path, kit: str = "") -> Kit:
 
 
 def score_many(kit: Kit, suspects: "Sequence[Suspect | tuple[str, Suspect]]", **options: Any) -> list[Score]:
-    """Score several suspects together: their p-values are corrected for how many they are (``correction="holm"`` or ``"bh"``).
+    """Score several suspects together: their p-values are corrected for how many they are
+    (``correction="holm"`` or ``"bh"``).
 
     Args:
         suspects: each a suspect, or its name and the suspect.
         options: as of ``Kit.score``.
 
     Raises:
-        InputError, SuspectError: as ``Kit.score`` of a single one; of several, one that cannot be asked is ``cannot tell``.
+        InputError, SuspectError: as ``Kit.score`` of a single one; of several, one that
+            cannot be asked is ``cannot tell``.
     """
-    return _scored(kit, [_named(*one) if isinstance(one, tuple) else _named("", one) for one in suspects], options)
+    return _scored(
+        kit, [_named(*one) if isinstance(one, tuple) else _named("", one) for one in suspects], options
+    )
 
 
 OPENING = ("factory", "contract", "ledger", "allow_key_env")
@@ -188,14 +207,21 @@ SETTINGS = tuple(f.name for f in fields(ScoreSettings))
 def _scored(kit: Kit, suspects: Sequence[Named], options: dict[str, Any]) -> list[Score]:
     contract = options.get("contract") or Contract()
     opening = Opening(
-        options.get("factory"), contract if isinstance(contract, Contract) else read_contract(_words(contract)),
-        Path(options["ledger"]) if options.get("ledger") else None, frozenset(_words(options.get("allow_key_env") or ())),
-    )  # fmt: skip
+        options.get("factory"),
+        contract if isinstance(contract, Contract) else read_contract(_words(contract)),
+        Path(options["ledger"]) if options.get("ledger") else None,
+        frozenset(_words(options.get("allow_key_env") or ())),
+    )
     if unknown := options.keys() - {*OPENING, *SETTINGS}:
-        raise ConfigError(f"there is no option {min(unknown)}; expected one of {', '.join(sorted([*OPENING, *SETTINGS]))}")
+        raise ConfigError(
+            f"there is no option {min(unknown)}; expected one of {', '.join(sorted([*OPENING, *SETTINGS]))}"
+        )
     settings = ScoreSettings(**{k: v for k, v in options.items() if k in SETTINGS})
     settings.check(kit._kit)
-    return [Score.of(case) for case in Scoring(kit._artifacts, kit._artifact, kit._kit, settings, opening).score(suspects)]
+    return [
+        Score.of(case)
+        for case in Scoring(kit._artifacts, kit._artifact, kit._kit, settings, opening).score(suspects)
+    ]
 
 
 def _words(value: str | Path | Sequence[str]) -> list[str]:
@@ -205,8 +231,14 @@ def _words(value: str | Path | Sequence[str]) -> list[str]:
 def _named(name: str, suspect: Suspect) -> Named:
     if isinstance(suspect, HttpSuspect):
         described = suspect
-        return Named(name or described.url, given=lambda how: OpenSuspect.described({"url": described.url, **described.settings}, how))
+        return Named(
+            name or described.url,
+            given=lambda how: OpenSuspect.described({"url": described.url, **described.settings}, how),
+        )
     if isinstance(suspect, str | Path):
         return Named(str(suspect), called=name)
     asked = suspect
-    return Named(name or getattr(suspect, "__name__", type(suspect).__name__), given=lambda how: OpenSuspect.of(asked, how))
+    return Named(
+        name or getattr(suspect, "__name__", type(suspect).__name__),
+        given=lambda how: OpenSuspect.of(asked, how),
+    )

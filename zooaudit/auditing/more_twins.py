@@ -1,7 +1,7 @@
 """More twins for a kit that is there: only the new ones are trained and asked, and no suspect is asked again.
 
-The kit's questions were chosen by what references answer, not by what candidates do, so that they serve any number of twins. The new kit
-has an id of its own; the old one stays.
+The kit's questions were chosen by what references answer, not by what candidates do, so that they serve any
+number of twins. The new kit has an id of its own; the old one stays.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 
 def committed_training(facts: dict[str, Any]) -> OwnTraining | None:
-    """The owner's procedure that a kit's twins were trained by; None of a victim that our own recipe trained, or without one.
+    """The owner's procedure that a kit's twins were trained by; None of a victim that our
+    own recipe trained, or without one.
 
     Raises:
         InputError: the facts hold something else.
@@ -38,10 +39,15 @@ def committed_training(facts: dict[str, Any]) -> OwnTraining | None:
     try:
         return OwnTraining(**result) if result else None
     except TypeError as error:
-        raise InputError(f"the kit's training procedure cannot be read ({error}); it was made by another version of zooaudit") from error
+        raise InputError(
+            f"the kit's training procedure cannot be read ({error}); it was made by another version of"
+            " zooaudit"
+        ) from error
 
 
-def twin_specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None) -> list[ModelSpec]:
+def twin_specs(
+    recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None
+) -> list[ModelSpec]:
     """The twins that the recipe plans for a kit's victim.
 
     Raises:
@@ -51,19 +57,28 @@ def twin_specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTrain
     if victim.startswith("victim-own-"):
         if training is None:
             raise ConfigError(
-                f"nothing says how the kit's victim {victim} was trained, so that it can have no twins; audit again with --train or "
-                "--train-command"
+                f"nothing says how the kit's victim {victim} was trained, so that it can have no twins; audit"
+                " again with --train or --train-command"
             )
         return steps.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
     plan = steps.plan_for(recipe, dataset, None)
     if plan.victim != victim:
-        raise InputError(f"the kit's recipe trains {plan.victim}, but the kit's victim is {victim}; its twins cannot be trained")
+        raise InputError(
+            f"the kit's recipe trains {plan.victim}, but the kit's victim is {victim}; its twins cannot be"
+            " trained"
+        )
     return plan.of(Role.TWIN)
 
 
 def add_twins(
-    kit: Artifact, twins: int, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, training: OwnTraining | None = None
-) -> Artifact:  # fmt: skip
+    kit: Artifact,
+    twins: int,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+    training: OwnTraining | None = None,
+) -> Artifact:
     """A new kit with ``twins`` twins in all, or as many of them as learn.
 
     Args:
@@ -89,17 +104,24 @@ def add_twins(
         why = next((records[s.id].reason for s in new), "")
         raise NotEnoughModelsError(f"none of {len(new)} new twins learnt ({why}); the kit stays as it is")
     facts = found.facts | {"recipe": asdict(recipe), FIRST: asked_as(kit)}
-    return save_kit(artifacts, replace(found, twin_test=_grown(found.twin_test, learnt, recipe, dataset, artifacts), facts=facts))
+    return save_kit(
+        artifacts,
+        replace(found, twin_test=_grown(found.twin_test, learnt, recipe, dataset, artifacts), facts=facts),
+    )
 
 
 def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None) -> None:
     facts, there, committed = kit.facts, kit.twin_test.twins, committed_training(kit.facts)
     if twins <= there:
         raise ConfigError(
-            f"the kit has {there} twins already; --twins is how many there are to be in all, {there + 1} at least, not {twins}"
+            f"the kit has {there} twins already; --twins is how many there are to be in all, {there + 1} at"
+            f" least, not {twins}"
         )
     if facts.get("data") != dataset.digest:
-        raise InputError(f"the kit was made on data {facts.get('data')}, this is {dataset.digest} ({dataset.name}); give the same --data")
+        raise InputError(
+            f"the kit was made on data {facts.get('data')}, this is {dataset.digest} ({dataset.name}); give"
+            " the same --data"
+        )
     if committed and training and steps.settled(training) != steps.settled(committed):
         raise ConfigError(
             f"{committed.function or committed.command} is not the code that the kit's twins were trained by "
@@ -108,10 +130,20 @@ def _check(kit: Kit, twins: int, dataset: Dataset, training: OwnTraining | None)
         )
 
 
-def _grown(test: TwinTest, more: Sequence[Candidate], recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> TwinTest:
+def _grown(
+    test: TwinTest, more: Sequence[Candidate], recipe: Recipe, dataset: Dataset, artifacts: Artifacts
+) -> TwinTest:
     """The test with more twins after the others."""
     new = asked_more(test, [c.id for c in more], recipe.twin_test, recipe.seed, dataset, artifacts)
-    behind = None if test.behind is None or new.behind is None else torch.cat([test.behind, new.behind], dim=1)
-    predicted = None if test.predicted is None or new.predicted is None else torch.cat([test.predicted, new.predicted])
+    behind = (
+        None if test.behind is None or new.behind is None else torch.cat([test.behind, new.behind], dim=1)
+    )
+    predicted = (
+        None
+        if test.predicted is None or new.predicted is None
+        else torch.cat([test.predicted, new.predicted])
+    )
     answers = torch.cat([test.answers, new.plain])
-    return replace(test, candidates=(*test.candidates, *more), answers=answers, behind=behind, predicted=predicted)
+    return replace(
+        test, candidates=(*test.candidates, *more), answers=answers, behind=behind, predicted=predicted
+    )

@@ -1,7 +1,9 @@
-"""The whole audit, one way down: data -> zoo (victim, twins, references, suspects) -> twin test and UAP fingerprints -> kit -> verdicts.
+"""The whole audit, one way down: data -> zoo (victim, twins, references, suspects) -> twin test and UAP
+fingerprints -> kit -> verdicts.
 
-Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every step is kept in the store under a
-digest of its inputs, so a second run picks up where the first one stopped, and a finished run trains nothing.
+Nothing here knows Ray, S3 or HTTP: models come from a farm, artifacts from a store. Every
+step is kept in the store under a digest of its inputs, so a second run picks up where the
+first one stopped, and a finished run trains nothing.
 """
 
 from collections.abc import Callable
@@ -38,7 +40,13 @@ from zooaudit.zoo.spec import Group, ModelSpec, Role
 PAPER = "paper"
 
 
-PHASES = ("perturbation", "answers for the paper's test", "answers of twins and references", "answers of suspects", "encoder and verdicts")
+PHASES = (
+    "perturbation",
+    "answers for the paper's test",
+    "answers of twins and references",
+    "answers of suspects",
+    "encoder and verdicts",
+)
 """After the zoo is built, in this order."""
 
 
@@ -84,7 +92,8 @@ class Judgement:
         return [s.verdict.similarity for s in self.suspects if s.spec.role is role]
 
     def auc(self, innocent: Role) -> float | None:
-        """AUC of piracy models against one family of innocent ones, one score a model; None without models."""
+        """AUC of piracy models against one family of innocent ones, one score a model; None
+        without models."""
         return auc(self.scores(Role.PIRACY), self.scores(innocent))
 
     def called_stolen(self, role: Role) -> tuple[int, int]:
@@ -118,26 +127,42 @@ def check(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel 
     """Raise what an audit would raise before it trains anything; keeps the user's own victim.
 
     Raises:
-        ConfigError, DataError, ModelError: the data is too small, the victim is not as good as the recipe asks, or there is no such
-            statistic.
+        ConfigError, DataError, ModelError: the data is too small, the victim is not as good as the recipe
+            asks, or there is no such statistic.
     """
     config = recipe.twin_test
     known(config.statistic in STATISTICS, config, "statistic", f"one of {', '.join(STATISTICS)}")
     steps.plan(recipe, dataset, artifacts, own)
 
 
-def build_zoo(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Zoo:
+def build_zoo(
+    recipe: Recipe,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+    own: OwnModel | None = None,
+) -> Zoo:
     """Plan the zoo and have the farm build what the store does not hold."""
     plan = steps.plan(recipe, dataset, artifacts, own)
     missing = steps.missing_models(plan, artifacts)
     built = farm.build(missing, dataset, artifacts, watch) if missing else 0
     zoo = Zoo(plan, steps.records(plan, artifacts), built)
     if zoo.records[plan.victim].status is Status.FAILED:
-        raise NotEnoughModelsError(f"the victim {plan.victim} did not learn: {zoo.records[plan.victim].reason}")
+        raise NotEnoughModelsError(
+            f"the victim {plan.victim} did not learn: {zoo.records[plan.victim].reason}"
+        )
     return zoo
 
 
-def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None) -> Uap:
+def craft_uap(
+    recipe: Recipe,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+    own: OwnModel | None = None,
+) -> Uap:
     """The victim's UAP alone: trains no more than the victim."""
     plan = steps.plan(recipe, dataset, artifacts, own)
     missing = [s for s in steps.missing_models(plan, artifacts) if s.id == plan.victim]
@@ -147,9 +172,15 @@ def craft_uap(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm
 
 
 def run_audit(
-    recipe: Recipe, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, own: OwnModel | None = None,
-    sources: Sources = NO_SOURCES, tell: Callable[[Phase], None] = untold,
-) -> Audit:  # fmt: skip
+    recipe: Recipe,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+    own: OwnModel | None = None,
+    sources: Sources = NO_SOURCES,
+    tell: Callable[[Phase], None] = untold,
+) -> Audit:
     """Audit a victim from end to end.
 
     Args:
@@ -174,16 +205,30 @@ def run_audit(
     encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
     suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
-    answers = steps.answers(asked, steps.questions(uap, points), dataset, artifacts, count=phases.begin("answers for the paper's test"))
+    answers = steps.answers(
+        asked,
+        steps.questions(uap, points),
+        dataset,
+        artifacts,
+        count=phases.begin("answers for the paper's test"),
+    )
 
-    test = twin_test(recipe, zoo, dataset, artifacts, sources, phases.begin("answers of twins and references"))
-    clean = steps.clean_answers(asked, test.questions(), dataset, artifacts, count=phases.begin("answers of suspects"))
+    test = twin_test(
+        recipe, zoo, dataset, artifacts, sources, phases.begin("answers of twins and references")
+    )
+    clean = steps.clean_answers(
+        asked, test.questions(), dataset, artifacts, count=phases.begin("answers of suspects")
+    )
     phases.begin("encoder and verdicts")
     examined = {id_: test.examine(Recorded(given)) for id_, given in clean.items()}
 
     def judge(config: EncoderConfig) -> Judgement:
         using = replace(recipe, encoder=config)
-        trained_on = [s for s in encoder_models if s.architecture in (config.architectures or recipe.zoo.encoder_architectures)]
+        trained_on = [
+            s
+            for s in encoder_models
+            if s.architecture in (config.architectures or recipe.zoo.encoder_architectures)
+        ]
         encoder = steps.encoder(using, zoo.plan.victim, trained_on, answers, artifacts)
         references = [s.id for s in suspects if s.role is Role.HOMOLOGOUS]
         kit = steps.kit(using, zoo.plan.victim, uap, points, encoder, answers, references, test)
@@ -194,19 +239,36 @@ def run_audit(
     kit_id = steps.commit_kit(judged.kit, judged.suspects, uap, recipe, dataset, artifacts, training)
     by_paper = None if recipe.encoder.name == PAPER else judge(recipe.paper_encoder)
     return Audit(
-        **vars(judged), recipe=recipe, dataset=dataset, zoo=zoo, uap=uap, answers=answers, kit_id=kit_id,
-        itself=examined[zoo.plan.victim], by_paper=by_paper,
-    )  # fmt: skip
+        **vars(judged),
+        recipe=recipe,
+        dataset=dataset,
+        zoo=zoo,
+        uap=uap,
+        answers=answers,
+        kit_id=kit_id,
+        itself=examined[zoo.plan.victim],
+        by_paper=by_paper,
+    )
 
 
 def twin_test(
-    recipe: Recipe, zoo: Zoo, dataset: Dataset, artifacts: Artifacts, sources: Sources = NO_SOURCES, count: Count = uncounted
-) -> TwinTest:  # fmt: skip
-    """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions to tell them apart by."""
+    recipe: Recipe,
+    zoo: Zoo,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    sources: Sources = NO_SOURCES,
+    count: Count = uncounted,
+) -> TwinTest:
+    """What the verdict asks and rests on: the victim, the twins and references that learnt, and the questions
+    to tell them apart by."""
     twins, references = zoo.learnt(Role.TWIN), zoo.learnt(Role.REFERENCE)
-    candidates = [Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))]
+    candidates = [
+        Candidate(id_, zoo.records[id_].accuracy) for id_ in (zoo.plan.victim, *(s.id for s in twins))
+    ]
     procedure = twin_step.procedure(twins[0]) if twins else ""
-    return twin_step.make(recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure, count)
+    return twin_step.make(
+        recipe.twin_test, recipe.seed, dataset, artifacts, candidates, references, sources, procedure, count
+    )
 
 
 def _judge(kit: Kit, spec: ModelSpec, answers: Tensor, examined: Examined) -> Suspect:

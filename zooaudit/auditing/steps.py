@@ -85,10 +85,15 @@ def plan(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel |
     return planned
 
 
-def plan_for(recipe: Recipe, dataset: Dataset, own_victim: str | None, own_training: OwnTraining | None = None) -> Plan:
-    """The plan for a victim that is there already, with twins if we know what trained it, or for one that is to be trained."""
+def plan_for(
+    recipe: Recipe, dataset: Dataset, own_victim: str | None, own_training: OwnTraining | None = None
+) -> Plan:
+    """The plan for a victim that is there already, with twins if we know what trained it,
+    or for one that is to be trained."""
     mean, std = dataset.channel_stats
-    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden)
+    shape = ModelShape(
+        dataset.image_shape, dataset.num_classes, mean, std, recipe.zoo.widths, recipe.zoo.hidden
+    )
     return plan_zoo(recipe.zoo, dataset.digest, shape, recipe.seed, own_victim, own_training)
 
 
@@ -106,43 +111,56 @@ def check_sizes(recipe: Recipe, images: int, own: bool) -> None:
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     if n * views > held:
         raise ConfigError(
-            f"{n} datapoints x {views} views need {n * views:,} images, but the victim's training set has {held:,}; "
-            "lower FingerprintConfig.points or views"
+            f"{n} datapoints x {views} views need {n * views:,} images, but the victim's training set has"
+            f" {held:,}; lower FingerprintConfig.points or views"
         )
     left = images if own else images - held
     for attack in (recipe.zoo.extraction, recipe.zoo.second_attack, *recipe.zoo.thieves):
         if attack and attack.images == "domain" and attack.images_needed > left:
             raise DataError(
-                f"the attack's seed set asks for {attack.images_needed} images outside the victim's training set, which leaves {left}; "
-                f"lower {'pool_size, ' if attack.chooses else ''}seed_size or data_fraction"
+                f"the attack's seed set asks for {attack.images_needed} images outside the victim's training"
+                f" set, which leaves {left}; lower {'pool_size, ' if attack.chooses else ''}seed_size or"
+                " data_fraction"
             )
 
 
 def _commit_own(own: OwnModel, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> None:
-    """Keep the user's own victim, unless it is there; by a recipe with a higher floor it may be refused all the same."""
+    """Keep the user's own victim, unless it is there; by a recipe with a higher floor it
+    may be refused all the same."""
     there = artifacts.has(KIND, own.id)
     device = dataset.test.images.device
-    reached = load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
+    reached = (
+        load_record(artifacts, own.id).accuracy if there else accuracy(own.load().to(device), dataset.test)
+    )
     if reached < recipe.zoo.accuracy_floor:
-        sample = dataset.test.take(torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE])
+        sample = dataset.test.take(
+            torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+        )
         advice = (
             remedy(own.loaded(), own.asked, sample)
-            or "is it the right model for this data, and is it asked as it expects (--contract)? If it is as good as the task allows, "
-            "'zooaudit recipe new' makes a recipe with floors that fit"
+            or "is it the right model for this data, and is it asked as it expects (--contract)? If it is as"
+            " good as the task allows, 'zooaudit recipe new' makes a recipe with floors that fit"
         )
         raise ModelError(
-            f"{own.path} has accuracy {reached:.3f} on the test images, under the recipe's floor {recipe.zoo.accuracy_floor:g}; {advice}"
+            f"{own.path} has accuracy {reached:.3f} on the test images, under the recipe's floor"
+            f" {recipe.zoo.accuracy_floor:g}; {advice}"
         )
     if not there:
         save_own(artifacts, own, ModelRecord(Status.LEARNT, reached, None, 0, 0.0, 0, "own"))
 
 
 def missing_models(plan: Plan, artifacts: Artifacts) -> list[ModelSpec]:
-    """Specs that the store does not hold yet. Twins that the owner's own procedure failed to train are removed from it, to be tried again:
-    he may have mended what was wrong, a full disk, say, without changing the code that they are named after."""
+    """Specs that the store does not hold yet. Twins that the owner's own procedure failed to train are
+    removed from it, to be tried again: he may have mended what was wrong, a full disk, say, without changing
+    the code that they are named after.
+    """
     there = set(artifacts.ids(KIND))
     for spec in plan.specs:
-        if spec.own_training is not None and spec.id in there and load_record(artifacts, spec.id).status is Status.FAILED:
+        if (
+            spec.own_training is not None
+            and spec.id in there
+            and load_record(artifacts, spec.id).status is Status.FAILED
+        ):
             artifacts.remove(KIND, spec.id)
             there.remove(spec.id)
     return [s for s in plan.specs if s.id not in there]
@@ -161,7 +179,9 @@ def uap(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifacts) 
         made = crafted(recipe, victim, dataset)
         return {"v": made.v}, {k: v for k, v in vars(made).items() if k != "v"}
 
-    tensors, meta = kept_tensors(artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make)
+    tensors, meta = kept_tensors(
+        artifacts, "uap", [victim.id, dataset.digest, asdict(recipe.uap), recipe.seed], make
+    )
     return Uap(v=tensors["v"], **meta)
 
 
@@ -179,7 +199,9 @@ def points(recipe: Recipe, victim: Victim, dataset: Dataset, artifacts: Artifact
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         rows = _to_choose_from(recipe, victim, dataset)
         images = dataset.train.take(rows).images
-        chosen = choose_points(representation(victim.module, images), recipe.fingerprint, derive(recipe.seed, "points"))
+        chosen = choose_points(
+            representation(victim.module, images), recipe.fingerprint, derive(recipe.seed, "points")
+        )
         points = torch.stack([images[view] for view in chosen])
         return {"points": points.cpu(), "indices": rows[chosen]}, {}
 
@@ -192,7 +214,9 @@ def _to_choose_from(recipe: Recipe, victim: Victim, dataset: Dataset) -> Tensor:
     rows, config = victim.training_indices, recipe.fingerprint
     if isinstance(dataset.train.images, Tensor):
         return rows
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(derive(recipe.seed, "to choose from")))
+    order = torch.randperm(
+        len(rows), generator=torch.Generator().manual_seed(derive(recipe.seed, "to choose from"))
+    )
     return rows[order[: max(CHOSEN_FROM, CHOICES * config.points * config.views)].sort().values]
 
 
@@ -202,11 +226,15 @@ def questions(uap: Uap, points: Tensor) -> Tensor:
 
 
 def answers(
-    models: Sequence[str], asked: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
+    models: Sequence[str],
+    asked: Tensor,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    of: Callable[[Tensor], Tensor] = lambda rows: rows,
     count: Count = uncounted,
-) -> dict[str, Tensor]:  # fmt: skip
-    """Raw answers ``[views, N, 2, K]`` of each model, whose queries are counted; kept as Parquet, and read many at once.
-    What is asked is float in [0, 1], or uint8, which is the same questions.
+) -> dict[str, Tensor]:
+    """Raw answers ``[views, N, 2, K]`` of each model, whose queries are counted; kept as Parquet, and read
+    many at once. What is asked is float in [0, 1], or uint8, which is the same questions.
 
     Args:
         of: what is wanted of each model's; what is not is let go of before the next are read.
@@ -229,9 +257,13 @@ def answers(
 
 
 def clean_answers(
-    models: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, of: Callable[[Tensor], Tensor] = lambda rows: rows,
+    models: Sequence[str],
+    images: Tensor,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    of: Callable[[Tensor], Tensor] = lambda rows: rows,
     count: Count = uncounted,
-) -> dict[str, Tensor]:  # fmt: skip
+) -> dict[str, Tensor]:
     """As ``answers``, of images ``[n, c, h, w]`` as they are: ``[n, K]`` of each model."""
     given = answers(models, images.view(1, len(images), 1, *images.shape[1:]), dataset, artifacts, of, count)
     return {id_: rows.flatten(0, 2) for id_, rows in given.items()}
@@ -255,33 +287,53 @@ def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
 def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> None:
     device = dataset.train.images.device
     black_box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
-    with threads(1):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
+    with threads(
+        1
+    ):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
         given = ask(black_box, asked, device).cpu()
     record(QUERIES, black_box.queries, asker="auditor")
     table = answers_table(given, answers_schema(dataset.num_classes))
-    artifacts.save("answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": black_box.queries})
+    artifacts.save(
+        "answers", id_, {ANSWERS: table_to_bytes(table)}, {"model": model, "queries": black_box.queries}
+    )
 
 
 def answers_schema(num_classes: int) -> pa.Schema:
     """One row a query: view, point (0 to N-1), whether v was added, and the K probabilities."""
     probabilities = pa.list_(pa.float32(), num_classes)
-    return pa.schema([("view", pa.int32()), ("point", pa.int32()), ("perturbed", pa.bool_()), ("probabilities", probabilities)])
+    return pa.schema(
+        [
+            ("view", pa.int32()),
+            ("point", pa.int32()),
+            ("perturbed", pa.bool_()),
+            ("probabilities", probabilities),
+        ]
+    )
 
 
 def answers_table(given: Tensor, schema: pa.Schema) -> pa.Table:
     """Raw answers ``[views, N, 2, K]`` as a table of ``answers_schema``."""
     view, point, perturbed = np.indices(given.shape[:3]).reshape(3, -1)
     column = pa.FixedSizeListArray.from_arrays(pa.array(given.flatten().numpy()), given.shape[-1])
-    arrays = [pa.array(view, pa.int32()), pa.array(point, pa.int32()), pa.array(perturbed.astype(bool)), column]
+    arrays = [
+        pa.array(view, pa.int32()),
+        pa.array(point, pa.int32()),
+        pa.array(perturbed.astype(bool)),
+        column,
+    ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[str, Tensor], artifacts: Artifacts) -> Encoder:
+def encoder(
+    recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[str, Tensor], artifacts: Artifacts
+) -> Encoder:
     """The encoder, trained on the victim's and the encoder models' fingerprints only."""
     for role in (Role.PIRACY, Role.HOMOLOGOUS):
         learnt = sum(s.role is role for s in models)
         if learnt < 2:
-            raise NotEnoughModelsError(f"the encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role")
+            raise NotEnoughModelsError(
+                f"the encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role"
+            )
     ids = [victim, *(s.id for s in models)]
     labels = [STOLEN, *(STOLEN if s.role is Role.PIRACY else INDEPENDENT for s in models)]
     dimension = answers[victim][0].numel()
@@ -289,7 +341,10 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         rows = torch.cat([fingerprints(answers[i]) for i in ids])
         target = torch.tensor(labels).repeat_interleave(len(answers[victim]))
-        return dict(fit_encoder(rows, target, recipe.encoder, derive(recipe.seed, "encoder")).state_dict()), {}
+        return (
+            dict(fit_encoder(rows, target, recipe.encoder, derive(recipe.seed, "encoder")).state_dict()),
+            {},
+        )
 
     inputs = [ids, [tensor_digest(answers[i]) for i in ids], asdict(recipe.encoder), recipe.seed]
     network = Encoder(dimension, recipe.encoder)
@@ -298,10 +353,17 @@ def encoder(recipe: Recipe, victim: str, models: list[ModelSpec], answers: dict[
 
 
 def kit(
-    recipe: Recipe, victim: str, uap: Uap, points: Tensor, encoder: Encoder, answers: dict[str, Tensor], references: list[str],
+    recipe: Recipe,
+    victim: str,
+    uap: Uap,
+    points: Tensor,
+    encoder: Encoder,
+    answers: dict[str, Tensor],
+    references: list[str],
     twin_test: TwinTest,
-) -> Kit:  # fmt: skip
-    """Put together what auditing a suspect needs; references are homologous models that did not train the encoder."""
+) -> Kit:
+    """Put together what auditing a suspect needs; references are homologous models that did
+    not train the encoder."""
     if not references:
         raise NotEnoughModelsError("no homologous suspect learnt: there is nothing to compare a suspect with")
     bare = Kit(
@@ -336,8 +398,12 @@ def commit_kit(
     artifacts: Artifacts,
     training: OwnTraining | None = None,
 ) -> str:
-    """Store the kit with what is known of its errors and what it takes to make its parts again, and return its id."""
-    accused = {role: sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in scored) for role in Role}
+    """Store the kit with what is known of its errors and what it takes to make its parts
+    again, and return its id."""
+    accused = {
+        role: sum(s.spec.role is role and s.verdict.decision is PaperDecision.PIRACY for s in scored)
+        for role in Role
+    }
     counts = {role: sum(s.spec.role is role for s in scored) for role in Role}
     facts = {
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": uap.fooling_rate},
@@ -353,7 +419,9 @@ def commit_kit(
 def _contract(victim: str, artifacts: Artifacts) -> dict[str, Any]:
     """How the user's own victim is asked: what was said and what was seen; nothing where nothing was."""
     meta = artifacts.load(KIND, victim).meta
-    return {"contract": {"said": meta["contract"], "seen": meta.get("seen", [])}} if "contract" in meta else {}
+    return (
+        {"contract": {"said": meta["contract"], "seen": meta.get("seen", [])}} if "contract" in meta else {}
+    )
 
 
 Made = tuple[dict[str, Tensor], dict[str, Any]]
@@ -370,7 +438,8 @@ def kept_tensors(artifacts: Artifacts, kind: str, inputs: list[Any], make: Calla
 
 
 def _digest_of_floats(images: Tensor) -> str:
-    """``tensor_digest`` of uint8 images as floats in [0, 1], some at a time: as floats they take four times the memory."""
+    """``tensor_digest`` of uint8 images as floats in [0, 1], some at a time: as floats they
+    take four times the memory."""
     digest = hashlib.sha256(str(tuple(images.shape)).encode())
     for part in images.flatten(0, 2).split(DIGESTED):
         digest.update(to_unit(part).contiguous().numpy().reshape(-1).data)

@@ -1,4 +1,5 @@
-"""A wrong contract is noticed before it costs: on the first questions, whose right answers everybody knows."""
+"""A wrong contract is noticed before it costs: on the first questions, whose right answers
+everybody knows."""
 
 from dataclasses import dataclass
 
@@ -13,7 +14,12 @@ from zooaudit.suspects.variants import Variant, variants
 from zooaudit.verdict.control import Control, control, control_questions
 from zooaudit.verdict.twin_test import TwinTest
 
-SAME = {"range": "'input.range=[0,1]'", "mean": "'input.mean=[0]'", "channels": "input.channels=rgb", "layout": "input.layout=nchw"}
+SAME = {
+    "range": "'input.range=[0,1]'",
+    "mean": "'input.mean=[0]'",
+    "channels": "input.channels=rgb",
+    "layout": "input.layout=nchw",
+}
 """How it is said that what was not said is meant."""
 
 
@@ -31,9 +37,10 @@ class Noticed:
 
 
 def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool = False) -> Noticed:
-    """Ask a suspect the control questions and see whether its answers make sense. A file is asked behind other contracts, too, to find the
-    flag that makes sense of it; nothing is ever asked otherwise than was said. Of an API, which may cost money, asking ends where answers
-    are no better than by chance, unless ``ask_everything``.
+    """Ask a suspect the control questions and see whether its answers make sense. A file is
+    asked behind other contracts, too, to find the flag that makes sense of it; nothing is
+    ever asked otherwise than was said. Of an API, which may cost money, asking ends where
+    answers are no better than by chance, unless ``ask_everything``.
 
     Raises:
         InputError, SuspectError: it cannot be asked.
@@ -44,7 +51,9 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
     found = control(test, answers)
     if not found.poor:
         return Noticed()
-    text = f"right on {found.right} of {found.asked} control images" + (", no better than by chance" if found.at_chance else "")
+    text = f"right on {found.right} of {found.asked} control images" + (
+        ", no better than by chance" if found.at_chance else ""
+    )
     paid = opened.loaded is None and not ask_everything
     if hint := order_hint(test, answers, opened):
         return Noticed(f"{text}; {hint}" if paid and found.at_chance else "", hint)
@@ -53,12 +62,16 @@ def noticed(test: TwinTest, opened: OpenSuspect, name: str, ask_everything: bool
     if not (found.at_chance and paid):
         return Noticed()
     why = "it may want its images in another form, or know another task; nothing more was asked"
-    return Noticed(f"{text}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP ask_everything)")
+    return Noticed(
+        f"{text}: {why}: see docs/models.md for what may be said of it, or give --ask-everything (over HTTP"
+        " ask_everything)"
+    )
 
 
 def order_hint(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> str:
-    """That a suspect's answers ``[n, K]`` fit another order of classes, and how that is said: of an API by a setting of its
-    description, else by words of the contract; "" if they fit as they are, or if their order says nothing."""
+    """That a suspect's answers ``[n, K]`` fit another order of classes, and how that is
+    said: of an API by a setting of its description, else by words of the contract; "" if
+    they fit as they are, or if their order says nothing."""
     if not (columns := _order(test, answers, opened)):
         return ""
     setting = f"columns = {list(columns)}" if opened.ledger else f"--contract {_columns(columns)}"
@@ -70,7 +83,8 @@ def _columns(columns: tuple[int, ...]) -> str:
 
 
 def _order(test: TwinTest, answers: Tensor, opened: OpenSuspect) -> tuple[int, ...]:
-    """Where the suspect seems to have each class, among its own columns; empty if it is as was said, or nobody knows."""
+    """Where the suspect seems to have each class, among its own columns; empty if it is as
+    was said, or nobody knows."""
     if opened.loaded is None:
         return test.other_order(answers) if opened.in_order else ()
     return _own(test.other_order(answers), opened.loaded)
@@ -83,7 +97,8 @@ def _own(columns: tuple[int, ...], loaded: Loaded) -> tuple[int, ...]:
 
 
 def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, text: str) -> Noticed:
-    """Of a file: the one change to its contract that would make sense of it; or one, and another order of classes with it."""
+    """Of a file: the one change to its contract that would make sense of it; or one, and
+    another order of classes with it."""
     one: tuple[Variant, str, int] | None = None
     two: tuple[Variant, str, int] | None = None
     assert opened.loaded is not None and opened.asked is not None
@@ -98,16 +113,25 @@ def _otherwise(test: TwinTest, opened: OpenSuspect, name: str, found: Control, t
             one = max(one or (variant, "", 0), (variant, variant.flag, other.right), key=_right)
         elif columns := test.other_order(answers):
             both = f"{variant.flag} {_columns(_own(columns, opened.loaded))}"
-            two = max(two or (variant, "", 0), (variant, both, control(test, answers[:, list(columns)]).right), key=_right)
+            two = max(
+                two or (variant, "", 0),
+                (variant, both, control(test, answers[:, list(columns)]).right),
+                key=_right,
+            )
     if not (best := one or two):
-        none = f"it is {text}, and no one change of range, normalisation, channel order or layout makes sense of it"
+        none = (
+            f"it is {text}, and no one change of range, normalisation, channel order or layout makes sense"
+            " of it"
+        )
         return Noticed(hint=none if found.at_chance else "")
     variant, flags, right = best
     hint = f"it is {text}, with {flags} on {right}"
     if variant.said:  # otherwise, and so it stays
         return Noticed(hint=hint)
     return Noticed(
-        f"{hint}: its contract seems to be wrong; give that, or say that it is right by --contract {SAME[variant.changed]}", hint
+        f"{hint}: its contract seems to be wrong; give that, or say that it is right by --contract"
+        f" {SAME[variant.changed]}",
+        hint,
     )
 
 

@@ -1,4 +1,5 @@
-"""The step that makes a kit's twin test: which images are asked, and what candidates and references answer to them."""
+"""The step that makes a kit's twin test: which images are asked, and what candidates and
+references answer to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -52,7 +53,8 @@ NO_SOURCES = Sources()
 
 @dataclass(frozen=True, eq=False)
 class Pools:
-    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and of each its family."""
+    """The images that questions are chosen from: uint8 ``[n, c, h, w]``, int64 ``[n]``, and
+    of each its family."""
 
     images: Tensor
     labels: Tensor
@@ -60,13 +62,17 @@ class Pools:
 
 
 def natural_images(dataset: Dataset, seed: int, most: int) -> ImageSet:
-    """Of the half of the test images that no model trains or tunes on, in random order: data sets are often sorted by class."""
+    """Of the half of the test images that no model trains or tunes on, in random order:
+    data sets are often sorted by class."""
     free = untuned(dataset).to("cpu")
     if len(free) < LEAST_POOL:
         raise DataError(
-            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that nothing is tuned on"
+            f"half of the {len(dataset.test)} test images is {len(free)}; a verdict needs {LEAST_POOL} that"
+            " nothing is tuned on"
         )
-    return free.take(torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]).loaded()
+    return free.take(
+        torch.randperm(len(free), generator=torch.Generator().manual_seed(derive(seed, "pool")))[:most]
+    ).loaded()
 
 
 def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources) -> Pools:
@@ -75,30 +81,44 @@ def pools(config: TwinTestConfig, dataset: Dataset, seed: int, sources: Sources)
     parts = {NATURAL: in_memory(natural.images)}
     if config.foreign:
         foreign = sources.foreign
-        parts[FOREIGN] = textures(config.pool // 2, dataset.image_shape, seed) if foreign is None else _drawn(foreign, config.pool, seed)
+        parts[FOREIGN] = (
+            textures(config.pool // 2, dataset.image_shape, seed)
+            if foreign is None
+            else _drawn(foreign, config.pool, seed)
+        )
     if config.log and sources.log is not None:
         parts[LOG] = _drawn(sources.log, config.pool, seed)
     labels = torch.full((sum(map(len, parts.values())),), NO_CLASS)
     labels[: len(natural)] = natural.labels
-    return Pools(torch.cat(list(parts.values())), labels, tuple(family for family, images in parts.items() for _ in images))
+    return Pools(
+        torch.cat(list(parts.values())),
+        labels,
+        tuple(family for family, images in parts.items() for _ in images),
+    )
 
 
 def _drawn(images: Tensor, most: int, seed: int) -> Tensor:
-    return images[torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]]
+    return images[
+        torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "drawn")))[:most]
+    ]
 
 
 def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tensor, int, tuple[int, ...]]:
-    """Which images are asked, in order: indices into the pools, how many are control questions, and the looks.
+    """Which images are asked, in order: indices into the pools, how many are control
+    questions, and the looks.
 
-    The first of the natural images, which are in random order, are control questions. Of the others the most informative come
-    first, families mixed as the configuration has it, so that every look sees all of them.
+    The first of the natural images, which are in random order, are control questions. Of the others the most
+    informative come first, families mixed as the configuration has it, so that every look sees all of them.
 
     Args:
         informative: float ``[n]``, how much models differ on each image.
     """
     rows = {f: [i for i, family in enumerate(of.families) if family == f] for f in dict.fromkeys(of.families)}
     control = min(config.control_questions, len(rows[NATURAL]) // 5)
-    queues = {f: sorted(those[control if f == NATURAL else 0 :], key=lambda i: -float(informative[i])) for f, those in rows.items()}
+    queues = {
+        f: sorted(those[control if f == NATURAL else 0 :], key=lambda i: -float(informative[i]))
+        for f, those in rows.items()
+    }
     most = min(config.looks[-1], control + sum(map(len, queues.values())))
     asked, given = rows[NATURAL][:control], dict.fromkeys(queues, 0)
     given[NATURAL] = control
@@ -114,15 +134,27 @@ def order(config: TwinTestConfig, of: Pools, informative: Tensor) -> tuple[Tenso
 def informativeness(references: Tensor) -> Tensor:
     """How much models of other procedures differ in their answers ``[R, n, K]`` to each image: float ``[n]``.
 
-    Of models that nobody made from a candidate, so that the choice cannot favour one; and the same for twins that are trained later.
+    Of models that nobody made from a candidate, so that the choice cannot favour one; and
+    the same for twins that are trained later.
     """
-    return references.clamp(min=0).sqrt().var(0).sum(-1) if len(references) > 1 else torch.zeros(references.shape[1])
+    return (
+        references.clamp(min=0).sqrt().var(0).sum(-1)
+        if len(references) > 1
+        else torch.zeros(references.shape[1])
+    )
 
 
 def make(
-    config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts, candidates: Sequence[Candidate],
-    references: Sequence[ModelSpec], sources: Sources = NO_SOURCES, procedure: str = "", count: Count = uncounted,
-) -> TwinTest:  # fmt: skip
+    config: TwinTestConfig,
+    seed: int,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    candidates: Sequence[Candidate],
+    references: Sequence[ModelSpec],
+    sources: Sources = NO_SOURCES,
+    procedure: str = "",
+    count: Count = uncounted,
+) -> TwinTest:
     """A twin test of ``candidates``, the victim first."""
     of, many, few = pools(config, dataset, seed, sources), len(references), len(candidates)
     tally = Tally(count, (1 + len(TREATMENTS)) * (many + few) + bool(references) * few)
@@ -130,7 +162,10 @@ def make(
     chosen = order(config, of, informativeness(others))
     images, ids = of.images[chosen[0]], [c.id for c in candidates]
     natural = of.families.count(NATURAL)
-    own = Asked(answered(ids, images, dataset, artifacts, tally.part(few)), answered_behind(ids, images, dataset, artifacts, tally))
+    own = Asked(
+        answered(ids, images, dataset, artifacts, tally.part(few)),
+        answered_behind(ids, images, dataset, artifacts, tally),
+    )
     if references:
         own = foreseen(
             own,
@@ -139,16 +174,22 @@ def make(
             chosen[0],
             dataset.num_classes,
         )
-    other = Asked(others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally))
+    other = Asked(
+        others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally)
+    )
     kinds = [reference(s) for s in references]
     test = assembled(config.level, of, chosen, candidates, own, kinds, other, procedure, dataset.num_classes)
-    return replace(test, lessons=others[:, :natural].clone() if references else None, statistic=config.statistic)
+    return replace(
+        test, lessons=others[:, :natural].clone() if references else None, statistic=config.statistic
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I interfaces, or None; and of
-    candidates what is predicted of their answers, as :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None."""
+    """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I
+    interfaces, or None; and of candidates what is predicted of their answers, as
+    :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None.
+    """
 
     plain: Tensor
     behind: Tensor | None = None
@@ -159,8 +200,8 @@ def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: 
     """The candidates' answers with what is predicted of them.
 
     Args:
-        own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to the images of the task that
-            questions were chosen from.
+        own, lessons: float32 ``[C, n, K]`` and ``[R, n, K]``, the candidates' and the references' answers to
+            the images of the task that questions were chosen from.
         rows: int64 ``[Q]``, which image each question is; of another family from n on.
         classes: the models', before they were grouped.
     """
@@ -173,21 +214,34 @@ def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: 
 
 
 def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
-    """Where each question stands among the images of the task that a test's questions were chosen from: int64 ``[Q]``, their number for a
-    question of another family.
+    """Where each question stands among the images of the task that a test's questions were chosen from: int64
+    ``[Q]``, their number for a question of another family.
 
     Raises:
         DataError: a question is none of them, or the test's lessons are of another number of images.
     """
     pool = in_memory(natural_images(dataset, seed, config.pool).images)
     known = {image.numpy().tobytes(): i for i, image in enumerate(pool)}
-    rows = [known.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool) for q, f in zip(test.images, test.families, strict=True)]
+    rows = [
+        known.get(q.numpy().tobytes(), -1) if f == NATURAL else len(pool)
+        for q, f in zip(test.images, test.families, strict=True)
+    ]
     if -1 in rows or (test.lessons is not None and len(pool) != test.lessons.shape[1]):
-        raise DataError(f"the kit's questions are not among the images that {dataset.name} gives now; give the data that it was made on")
+        raise DataError(
+            f"the kit's questions are not among the images that {dataset.name} gives now; give the data that"
+            " it was made on"
+        )
     return torch.tensor(rows)
 
 
-def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed: int, dataset: Dataset, artifacts: Artifacts) -> Asked:
+def asked_more(
+    test: TwinTest,
+    ids: Sequence[str],
+    config: TwinTestConfig,
+    seed: int,
+    dataset: Dataset,
+    artifacts: Artifacts,
+) -> Asked:
     """What candidates that came later answer to a test's questions, as its own did.
 
     Args:
@@ -200,32 +254,65 @@ def asked_more(test: TwinTest, ids: Sequence[str], config: TwinTestConfig, seed:
     asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
     if lessons is None:
         return asked
-    rows, pool = places(test, config, seed, dataset), in_memory(natural_images(dataset, seed, config.pool).images)
+    rows, pool = (
+        places(test, config, seed, dataset),
+        in_memory(natural_images(dataset, seed, config.pool).images),
+    )
     return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
 
 
 def assembled(
-    level: float, of: Pools, chosen: tuple[Tensor, int, tuple[int, ...]], candidates: Sequence[Candidate], own: Asked,
-    references: Sequence[Reference], others: Asked, procedure: str = "", classes: int = 0,
-) -> TwinTest:  # fmt: skip
-    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and ``others`` answer these, in that order."""
+    level: float,
+    of: Pools,
+    chosen: tuple[Tensor, int, tuple[int, ...]],
+    candidates: Sequence[Candidate],
+    own: Asked,
+    references: Sequence[Reference],
+    others: Asked,
+    procedure: str = "",
+    classes: int = 0,
+) -> TwinTest:
+    """A twin test of what was ``chosen`` from the pools by ``order``; ``own`` and
+    ``others`` answer these, in that order."""
     asked, control, looks = chosen
     return TwinTest(
-        of.images[asked], of.labels[asked], tuple(of.families[i] for i in asked.tolist()), control, looks, level,
-        tuple(candidates), own.plain, tuple(references), others.plain, procedure, own.behind, others.behind, own.predicted,
+        of.images[asked],
+        of.labels[asked],
+        tuple(of.families[i] for i in asked.tolist()),
+        control,
+        looks,
+        level,
+        tuple(candidates),
+        own.plain,
+        tuple(references),
+        others.plain,
+        procedure,
+        own.behind,
+        others.behind,
+        own.predicted,
         classes=classes,
-    )  # fmt: skip
+    )
 
 
-def answered(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = uncounted) -> Tensor:
-    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of many classes by groups."""
+def answered(
+    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, count: Count = uncounted
+) -> Tensor:
+    """What stored models answer to uint8 ``[n, c, h, w]``: float32 ``[models, n, K]``, of
+    many classes by groups."""
     given = clean_answers(ids, images, dataset, artifacts, kept, count)
-    return torch.stack([given[id_] for id_ in ids]) if ids else torch.empty(0, len(images), min(dataset.num_classes, MOST))
+    return (
+        torch.stack([given[id_] for id_ in ids])
+        if ids
+        else torch.empty(0, len(images), min(dataset.num_classes, MOST))
+    )
 
 
-def answered_behind(ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, tally: Tally | None = None) -> Tensor:
-    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``. Services blur and roughen what they are sent, which
-    moves all models' answers the same way; a verdict must not take that way for the victim's."""
+def answered_behind(
+    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, tally: Tally | None = None
+) -> Tensor:
+    """As ``answered``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``.
+    Services blur and roughen what they are sent, which moves all models' answers the same
+    way; a verdict must not take that way for the victim's."""
     unit, none = to_unit(images), torch.empty(0, len(images), min(dataset.num_classes, MOST))
     found = []
     for treatment in TREATMENTS:
@@ -248,5 +335,10 @@ def reference(spec: ModelSpec) -> Reference:
 def procedure(twin: ModelSpec) -> str:
     """How a twin was trained, for people."""
     if own := twin.own_training:
-        return f"by the owner's own {'function' if own.function else 'command'}: {own.function or own.command}"
-    return f"{twin.architecture}, {twin.optimiser}, batch {twin.batch_size}, {twin.training.epochs} epochs, on the victim's own images"
+        return (
+            f"by the owner's own {'function' if own.function else 'command'}: {own.function or own.command}"
+        )
+    return (
+        f"{twin.architecture}, {twin.optimiser}, batch {twin.batch_size}, {twin.training.epochs} epochs, on"
+        " the victim's own images"
+    )

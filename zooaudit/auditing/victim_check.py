@@ -1,4 +1,5 @@
-"""What makes sense of a victim that seems to have learnt nothing: the one change to its contract, or the order of its classes."""
+"""What makes sense of a victim that seems to have learnt nothing: the one change to its
+contract, or the order of its classes."""
 
 import torch
 from scipy.optimize import linear_sum_assignment
@@ -18,7 +19,8 @@ BETTER = 0.2
 
 
 def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
-    """The flag by which a victim would reach far more on a sample of its test images, and how much; "" if there is none."""
+    """The flag by which a victim would reach far more on a sample of its test images, and
+    how much; "" if there is none."""
     device = sample.images.device
     now = accuracy(loaded.module.to(device), sample)
     found = [(now + BETTER, "")]
@@ -36,9 +38,13 @@ def remedy(loaded: Loaded, asked: Asked, sample: ImageSet) -> str:
 @torch.no_grad()
 def _ordered(module: nn.Module, sample: ImageSet) -> tuple[float, str]:
     """The accuracy in the order of classes that fits best, and the flag that says so."""
-    outputs = torch.cat([module(to_unit(x)).cpu() for x in sample.images.split(images_at_once(sample.images.shape, BATCH))])
+    outputs = torch.cat(
+        [module(to_unit(x)).cpu() for x in sample.images.split(images_at_once(sample.images.shape, BATCH))]
+    )
     given, labels = outputs.argmax(1), sample.labels.cpu()
-    counts = torch.zeros(outputs.shape[1], outputs.shape[1]).index_put_((labels, given), torch.ones(len(given)), accumulate=True)
+    counts = torch.zeros(outputs.shape[1], outputs.shape[1]).index_put_(
+        (labels, given), torch.ones(len(given)), accumulate=True
+    )
     columns = [int(c) for c in linear_sum_assignment(counts.numpy(), maximize=True)[1]]
     now = module.columns if isinstance(module, Contracted) and module.columns else range(len(columns))
     right = float(counts[range(len(columns)), columns].sum()) / len(given)

@@ -1,4 +1,5 @@
-"""Projected gradient descent (Madry et al., ICLR 2018): adversarial examples of the victim that other methods ask about."""
+"""Projected gradient descent (Madry et al., ICLR 2018): adversarial examples of the victim
+that other methods ask about."""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +7,8 @@ from torch import Tensor, nn
 
 
 def pgd(model: nn.Module, images: Tensor, labels: Tensor, epsilon_linf: float, steps: int = 20) -> Tensor:
-    """Maximise the cross-entropy of ``labels`` ``[n]`` within an L-inf ball around float ``images`` ``[n, c, h, w]`` in [0, 1].
+    """Maximise the cross-entropy of ``labels`` ``[n]`` within an L-inf ball around float ``images``
+    ``[n, c, h, w]`` in [0, 1].
 
     Steps of 2.5 epsilon / steps along the gradient's sign, from the image itself, clipped to the image range.
     """

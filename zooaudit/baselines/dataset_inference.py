@@ -1,7 +1,9 @@
-"""Dataset Inference (Maini, Yaghini and Papernot, ICLR 2021), black box: does a suspect know the images that the owner's model learnt?
+"""Dataset Inference (Maini, Yaghini and Papernot, ICLR 2021), black box: does a suspect know the images that
+the owner's model learnt?
 
-"Blind Walk": along random noise one gets farther from an image that was learnt before the label is wrong. A small regressor learns on the
-owner's model to tell the distances of learnt images from those of others; a t-test on images that it has not seen decides.
+"Blind Walk": along random noise one gets farther from an image that was learnt before the label is wrong. A
+small regressor learns on the owner's model to tell the distances of learnt images from those of others; a
+t-test on images that it has not seen decides.
 """
 
 from collections.abc import Callable
@@ -20,7 +22,8 @@ Ask = Callable[[Tensor], Tensor]
 STEPS = 50
 """Of a walk; the sizes of a step, noises and regressor are those of the public code for CIFAR-10."""
 LEVEL = 0.01
-"""The paper's claim: "with confidence greater than 99 % [...] despite only exposing 50 of the stolen model's training points"."""
+"""The paper's claim: "with confidence greater than 99 % [...] despite only exposing 50 of
+the stolen model's training points"."""
 EXPOSED = 50
 LESSONS = 400
 """Learnt images, and as many others, that the regressor learns on; the paper has 500."""
@@ -105,8 +108,8 @@ class Arbiter:
         """From the owner's own model.
 
         Args:
-            learnt, other: uint8 images ``[n, c, h, w]`` that the model was trained on and that it was not, and their labels int64 ``[n]``;
-                ``NEEDED`` of each are used.
+            learnt, other: uint8 images ``[n, c, h, w]`` that the model was trained on and that it was not,
+                and their labels int64 ``[n]``; ``NEEDED`` of each are used.
 
         Raises:
             ConfigError: there are too few.
@@ -115,25 +118,31 @@ class Arbiter:
             if len(images) < NEEDED:
                 raise ConfigError(f"Dataset Inference got {len(images)} images {name}; it needs {NEEDED}")
         pairs = [(to_unit(images[:NEEDED]), labels[:NEEDED]) for images, labels in (learnt, other)]
-        known, unknown = (blind_walk(ask, images[:LESSONS], labels[:LESSONS], seed) for images, labels in pairs)
+        known, unknown = (
+            blind_walk(ask, images[:LESSONS], labels[:LESSONS], seed) for images, labels in pairs
+        )
         mean, spread = known.mean(0), known.std(0).clamp_min(1e-8)
         regressor = _regressor((known - mean) / spread, (unknown - mean) / spread, seed)
         exposed, public = ((images[LESSONS:], labels[LESSONS:]) for images, labels in pairs)
         return Arbiter(exposed, public, mean, spread, regressor, seed)
 
     def p_value(self, ask: Ask) -> float:
-        """Of a suspect, by Welch's one-sided t-test: small if it knows the learnt images better than the others."""
+        """Of a suspect, by Welch's one-sided t-test: small if it knows the learnt images
+        better than the others."""
         learnt, other = (self._told(ask, *pair) for pair in (self.learnt, self.other))
         return welch(learnt, other)
 
     @torch.no_grad()
     def _told(self, ask: Ask, images: Tensor, labels: Tensor) -> np.ndarray:
         walked = blind_walk(ask, images, labels, self.seed)
-        return np.asarray(self.regressor((walked - self.mean) / self.spread).squeeze(1).cpu().numpy(), dtype=np.float64)
+        return np.asarray(
+            self.regressor((walked - self.mean) / self.spread).squeeze(1).cpu().numpy(), dtype=np.float64
+        )
 
 
 def welch(learnt: np.ndarray, other: np.ndarray) -> float:
-    """By Welch's one-sided t-test, how well numbers ``[n]`` and ``[m]`` agree with the other's mean not being greater.
+    """By Welch's one-sided t-test, how well numbers ``[n]`` and ``[m]`` agree with the
+    other's mean not being greater.
 
     Of two constants, which have no spread, 0 or 1.
     """
@@ -146,7 +155,9 @@ def _regressor(learnt: Tensor, other: Tensor, seed: int) -> nn.Module:
     """The public code's: one hidden layer of 100, as far apart as it can bring both."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(learnt.shape[1], 100), nn.ReLU(), nn.Linear(100, 1), nn.Tanh()).to(learnt.device)
+        model = nn.Sequential(nn.Linear(learnt.shape[1], 100), nn.ReLU(), nn.Linear(100, 1), nn.Tanh()).to(
+            learnt.device
+        )
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(1000):
         loss = (model(learnt).mean() - model(other).mean()) / 2

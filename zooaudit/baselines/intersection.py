@@ -24,7 +24,8 @@ class Iris:
     lr: float = 0.01
 
     def points(self, model: nn.Module, images: Tensor, seed: int) -> Tensor:
-        """Move copies of each of float ``images`` ``[n, c, h, w]`` in [0, 1] to where a random class is hardly likelier than all others.
+        """Move copies of each of float ``images`` ``[n, c, h, w]`` in [0, 1] to where a random class is
+        hardly likelier than all others.
 
         Returns:
             float ``[samples * n, c, h, w]``, those of a fingerprint after one another.
@@ -35,7 +36,11 @@ class Iris:
         x = (x + near).clamp(0, 1).requires_grad_()
         with torch.no_grad():
             classes = model(images[:1]).shape[1]
-        target = torch.randint(classes, (len(images),), generator=generator).to(images.device).repeat_interleave(self.samples)
+        target = (
+            torch.randint(classes, (len(images),), generator=generator)
+            .to(images.device)
+            .repeat_interleave(self.samples)
+        )
         chosen = F.one_hot(target, classes).bool()
         optimiser = torch.optim.Adam([x], self.lr)
         for _ in range(self.steps):

@@ -1,4 +1,5 @@
-"""IPGuard (Cao, Jia and Gong, ASIA CCS 2021): points near the victim's decision border, and how often a suspect labels them alike."""
+"""IPGuard (Cao, Jia and Gong, ASIA CCS 2021): points near the victim's decision border, and how often a
+suspect labels them alike."""
 
 from dataclasses import dataclass
 
@@ -21,9 +22,11 @@ class IpGuard:
     lr: float = 0.01
 
     def points(self, victim: nn.Module, images: Tensor, seed: int) -> Tensor:
-        """Move each of float ``images`` ``[n, c, h, w]`` in [0, 1] to where label i, its own, meets a random label j.
+        """Move each of float ``images`` ``[n, c, h, w]`` in [0, 1] to where label i, its
+        own, meets a random label j.
 
-        Minimises ``relu(Z_i - Z_j + k) + relu(max_{t != i, j} Z_t - Z_i)`` on the victim's logits Z, clipped to the image range.
+        Minimises ``relu(Z_i - Z_j + k) + relu(max_{t != i, j} Z_t - Z_i)`` on the victim's
+        logits Z, clipped to the image range.
         """
         with torch.no_grad():
             first = victim(images)
@@ -37,7 +40,11 @@ class IpGuard:
         for _ in range(self.steps):
             z = victim(x)
             own, other = z.gather(1, label), z.gather(1, target)
-            rest = z.masked_fill(~others, -torch.inf).amax(1, keepdim=True) if first.shape[1] > 2 else torch.full_like(own, -torch.inf)
+            rest = (
+                z.masked_fill(~others, -torch.inf).amax(1, keepdim=True)
+                if first.shape[1] > 2
+                else torch.full_like(own, -torch.inf)
+            )
             loss = (own - other + self.margin).relu() + (rest - own).relu()
             if not loss.any():
                 break

@@ -1,4 +1,5 @@
-"""MetaFinger (Yang, Wang and Wang, IJCAI 2022): images that changed copies of a model answer alike, and independent models otherwise."""
+"""MetaFinger (Yang, Wang and Wang, IJCAI 2022): images that changed copies of a model answer alike, and
+independent models otherwise."""
 
 import copy
 from collections.abc import Sequence
@@ -68,23 +69,32 @@ def _matrices(model: nn.Module) -> list[nn.Parameter]:
 
 @dataclass(frozen=True)
 class MetaFinger:
-    """Attributes:
-    sampled: copies, and independent models, that the anchor is compared with at each step; the public code has 3.
-    steps, lr: of Adam.
+    """Attributes: sampled: copies, and independent models, that the anchor is compared with at each step; the
+    public code has 3. steps, lr: of Adam.
     """
 
     sampled: int = 1
     steps: int = 30
     lr: float = 0.03
 
-    def points(self, copies: Sequence[nn.Module], strangers: Sequence[nn.Module], images: Tensor, keep: int, seed: int) -> Tensor:
-        """Move float ``images`` ``[n, c, h, w]`` in [0, 1] to where copies agree and strangers do not; keep those where it worked best.
+    def points(
+        self,
+        copies: Sequence[nn.Module],
+        strangers: Sequence[nn.Module],
+        images: Tensor,
+        keep: int,
+        seed: int,
+    ) -> Tensor:
+        """Move float ``images`` ``[n, c, h, w]`` in [0, 1] to where copies agree and strangers do not; keep
+        those where it worked best.
 
-        At each step one copy is the anchor: its divergence from other copies falls and that from strangers rises, on images that are
-        blurred, moved or noisy, so that a thief who changes his input is found, too. The public code's loss, without a margin.
+        At each step one copy is the anchor: its divergence from other copies falls and that from strangers
+        rises, on images that are blurred, moved or noisy, so that a thief who changes his input is found,
+        too. The public code's loss, without a margin.
 
         Args:
-            strangers: ``LEAST`` or more independent models; the same ones for every model that images are made for.
+            strangers: ``LEAST`` or more independent models; the same ones for every model
+                that images are made for.
         """
         generator = torch.Generator().manual_seed(seed)
         x = images.clone().requires_grad_()
@@ -104,7 +114,9 @@ class MetaFinger:
 def _divergence(anchor: Tensor, others: Sequence[Tensor]) -> Tensor:
     """Mean Kullback-Leibler divergence of the anchor's answers from others'."""
     reduced = anchor.log_softmax(1)
-    return torch.stack([F.kl_div(reduced, logits.softmax(1), reduction="batchmean") for logits in others]).mean()
+    return torch.stack(
+        [F.kl_div(reduced, logits.softmax(1), reduction="batchmean") for logits in others]
+    ).mean()
 
 
 def _drawn(count: int, most: int, generator: torch.Generator) -> list[int]:
@@ -125,8 +137,11 @@ def _seen(x: Tensor, step: int, generator: torch.Generator) -> Tensor:
 
 @torch.no_grad()
 def _screened(x: Tensor, copies: Sequence[nn.Module], strangers: Sequence[nn.Module], keep: int) -> Tensor:
-    """The ``keep`` images whose usual label among the copies most copies and fewest strangers give, in their order."""
-    by_copies, by_strangers = (torch.stack([m(x).argmax(1) for m in models]) for models in (copies, strangers))
+    """The ``keep`` images whose usual label among the copies most copies and fewest
+    strangers give, in their order."""
+    by_copies, by_strangers = (
+        torch.stack([m(x).argmax(1) for m in models]) for models in (copies, strangers)
+    )
     label = by_copies.mode(0).values
     result = (by_copies == label).float().mean(0) - (by_strangers == label).float().mean(0)
     best = result.argsort(descending=True, stable=True)[:keep]

@@ -1,20 +1,27 @@
-"""Other methods as questions that are made from one candidate and a score of a suspect's answers: higher for one more like that candidate.
+"""Other methods as questions that are made from one candidate and a score of a suspect's answers: higher for
+one more like that candidate.
 
-Under a twin test every candidate is treated in the same way: its own questions, its own score. What is simplified here:
+Under a twin test every candidate is treated in the same way: its own questions, its own
+score. What is simplified here:
 
-- all ask about images of the victim's task and such as are made of them; what their papers choose by models that an owner has to train
-  (SAC's surrogates, the paper's contrastive encoder) is left out: SAC-w asks about images that the candidate gets wrong, the paper's
+- all ask about images of the victim's task and such as are made of them; what their papers
+  choose by models that an owner has to train (SAC's surrogates, the paper's contrastive
+  encoder) is left out: SAC-w asks about images that the candidate gets wrong, the paper's
   fingerprints are compared as they are, on natural images at random;
-- adversarial examples are PGD's, of 20 steps; ModelDiff's pairs are an image and its PGD example, not the result of a search;
+- adversarial examples are PGD's, of 20 steps; ModelDiff's pairs are an image and its PGD
+  example, not the result of a search;
 - IPGuard's points move for at most 100 steps, towards labels at random;
-- IrisFP's fingerprints are not chosen by reference models that are known to be pirated, nor do they have a threshold each: samples that
-  answer alike are counted. ADV-TRA's steps have fixed lengths;
-- MetaFinger's copies are six, noisy, pruned or tuned in a second, and screen the images themselves; its independent models are half of the
-  owner's references, the same for every candidate and made from none, and the other half tells what independent models score. Candidates
-  do not serve: each would then be told from the others, whom the test has to treat as it treats the victim;
-- Dataset Inference (``dataset_inference.py``) has fewer directions and images, and ends its walks by bisection. It asks who learnt certain
-  images; twins learnt the victim's, so no rank tells the victim from them, by design. It is judged by its own p-value alone;
-- NaturalFinger is left out: its questions come from a GAN that is trained for each data set, which does not fit here.
+- IrisFP's fingerprints are not chosen by reference models that are known to be pirated, nor do they have a
+  threshold each: samples that answer alike are counted. ADV-TRA's steps have fixed lengths;
+- MetaFinger's copies are six, noisy, pruned or tuned in a second, and screen the images themselves; its
+  independent models are half of the owner's references, the same for every candidate and made from none, and
+  the other half tells what independent models score. Candidates do not serve: each would then be told from
+  the others, whom the test has to treat as it treats the victim;
+- Dataset Inference (``dataset_inference.py``) has fewer directions and images, and ends its walks by
+  bisection. It asks who learnt certain images; twins learnt the victim's, so no rank tells the victim from
+  them, by design. It is judged by its own p-value alone;
+- NaturalFinger is left out: its questions come from a GAN that is trained for each data
+  set, which does not fit here.
 
 Papers that state their decision in numbers have it in ``rules.py``.
 """
@@ -71,7 +78,8 @@ class Crafted:
         images: natural, uint8 ``[n, c, h, w]``, in random order; ``labels`` int64 ``[n]``.
         answers: the candidate's, float32 ``[n, K]``.
         seed: the same for all candidates.
-        strangers: independent models that give logits; the same for all candidates, and made from none of them.
+        strangers: independent models that give logits; the same for all candidates, and
+            made from none of them.
         many: images of each kind that are made.
     """
 
@@ -94,7 +102,8 @@ class Crafted:
 
     @property
     def surest(self) -> Tensor:
-        """Rows of the images that it gets right with the largest sum of squared probabilities: DeepJudge's seeds."""
+        """Rows of the images that it gets right with the largest sum of squared
+        probabilities: DeepJudge's seeds."""
         certainty = self.answers.square().sum(1).masked_fill(~self.right, -1.0)
         return certainty.argsort(descending=True, stable=True)[: min(self.many, int(self.right.sum()))]
 
@@ -102,7 +111,9 @@ class Crafted:
     def adversarial(self) -> Tensor:
         """Of the surest images: float ``[many, c, h, w]``."""
         parts = self.surest.split(AT_ONCE)
-        return torch.cat([pgd(self.module, to_unit(self.images[rows]), self.labels[rows], PGD_BALL) for rows in parts])
+        return torch.cat(
+            [pgd(self.module, to_unit(self.images[rows]), self.labels[rows], PGD_BALL) for rows in parts]
+        )
 
     @cached_property
     def border(self) -> Tensor:
@@ -134,7 +145,9 @@ class Crafted:
 
     def _in_parts(self, count: int, make: Callable[[nn.Module, Tensor, int], Tensor]) -> Tensor:
         """What is made of the first ``count`` natural images, some at a time."""
-        return torch.cat([make(self.module, to_unit(part), self.seed) for part in self.images[:count].split(AT_ONCE)])
+        return torch.cat(
+            [make(self.module, to_unit(part), self.seed) for part in self.images[:count].split(AT_ONCE)]
+        )
 
     @cached_property
     def meta(self) -> Tensor:
@@ -157,13 +170,11 @@ MADE_BY = ("adversarial", "border", "perturbed", "trajectory", "intersection", "
 
 @dataclass(frozen=True)
 class Method:
-    """Attributes:
-    rows: which natural images are asked.
-    made: which of the images made from the candidate, one of ``MADE_BY``; "" of a method that asks natural images only.
-    count: how many of these, at most.
-    score: of the candidate's and a suspect's answers, natural images first, and the classes of the candidate's surest images.
-    rule: the paper's own decision, where it states one in numbers.
-    learns: whether ``Crafted.strangers`` took part in making the images, so that they are not a yardstick of its scores.
+    """Attributes: rows: which natural images are asked. made: which of the images made from the candidate,
+    one of ``MADE_BY``; "" of a method that asks natural images only. count: how many of these, at most.
+    score: of the candidate's and a suspect's answers, natural images first, and the classes of the
+    candidate's surest images. rule: the paper's own decision, where it states one in numbers. learns: whether
+    ``Crafted.strangers`` took part in making the images, so that they are not a yardstick of its scores.
     """
 
     name: str
@@ -185,14 +196,27 @@ def _plain(score: Callable[[Tensor, Tensor], float]) -> Callable[[Tensor, Tensor
 
 
 METHODS = (
-    Method("label agreement", "label", lambda c: torch.arange(min(EVERYBODY, len(c.images))), "", _plain(matching_rate)),
+    Method(
+        "label agreement",
+        "label",
+        lambda c: torch.arange(min(EVERYBODY, len(c.images))),
+        "",
+        _plain(matching_rate),
+    ),
     Method("AKH", "label", lambda c: c.wrong, "", _plain(matching_rate)),
     Method("SAC-w", "probabilities", lambda c: c.wrong, "", _plain(sample_correlation)),
     Method("SAC-m", "probabilities", _none, "mixed", _plain(sample_correlation)),
     Method("IPGuard", "label", _none, "border", _plain(matching_rate)),
     Method("DeepJudge JSD", "probabilities", _none, "adversarial", _plain(jensen_shannon), rule=deepjudge),
     Method("DeepJudge RobD", "label", _none, "adversarial", robustness_distance, rule=deepjudge),
-    Method("ModelDiff DDV", "probabilities", lambda c: c.surest[: c.many // 2], "adversarial", _plain(decision_distance), MADE // 2),
+    Method(
+        "ModelDiff DDV",
+        "probabilities",
+        lambda c: c.surest[: c.many // 2],
+        "adversarial",
+        _plain(decision_distance),
+        MADE // 2,
+    ),
     Method("ADV-TRA", "label", _none, "trajectory", _plain(matching_rate), rule=adv_tra),
     Method("IrisFP", "label", _none, "intersection", _plain(matching_rate)),
     Method("MetaFinger", "label", _none, "meta", _plain(matching_rate), learns=True),

@@ -1,4 +1,5 @@
-"""What other methods make of answers: victim's and suspect's ``[n, K]`` in, a score out, higher for a model more like the victim."""
+"""What other methods make of answers: victim's and suspect's ``[n, K]`` in, a score out,
+higher for a model more like the victim."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +9,18 @@ from torch import Tensor
 def matching_rate(victim: Tensor, suspect: Tensor) -> float:
     """Share of images that both label alike, in [0, 1].
 
-    IPGuard (ASIA CCS 2021) on border points; AKH of QuRD (Godinot et al., 2024) on images that the victim gets wrong; or on any images.
+    IPGuard (ASIA CCS 2021) on border points; AKH of QuRD (Godinot et al., 2024) on images that the victim
+    gets wrong; or on any images.
     """
     return float((victim.argmax(1) == suspect.argmax(1)).float().mean())
 
 
 def sample_correlation(victim: Tensor, suspect: Tensor) -> float:
-    """SAC (Guan, Liang and He, NeurIPS 2022): minus the mean absolute difference of the two models' sample correlation matrices.
+    """SAC (Guan, Liang and He, NeurIPS 2022): minus the mean absolute difference of the two
+    models' sample correlation matrices.
 
-    ``C_ij`` is the cosine of the answers to images i and j; SAC-w asks about images that the victim gets wrong. In [-2, 0].
+    ``C_ij`` is the cosine of the answers to images i and j; SAC-w asks about images that
+    the victim gets wrong. In [-2, 0].
     """
     return -float((_cosines(victim) - _cosines(suspect)).abs().mean())
 
@@ -27,7 +31,8 @@ def _cosines(answers: Tensor) -> Tensor:
 
 
 def robustness_distance(victim: Tensor, suspect: Tensor, labels: Tensor) -> float:
-    """DeepJudge's RobD (Chen et al., S&P 2022): minus the difference of the two models' accuracies on the victim's adversarial examples.
+    """DeepJudge's RobD (Chen et al., S&P 2022): minus the difference of the two models' accuracies on the
+    victim's adversarial examples.
 
     Args:
         labels: int64 ``[n]``, true classes of the images that they were made from.
@@ -40,7 +45,8 @@ def robustness_distance(victim: Tensor, suspect: Tensor, labels: Tensor) -> floa
 
 
 def jensen_shannon(victim: Tensor, suspect: Tensor) -> float:
-    """DeepJudge's JSD: minus the mean Jensen-Shannon divergence (natural logarithm) of the answers, in [-log 2, 0]."""
+    """DeepJudge's JSD: minus the mean Jensen-Shannon divergence (natural logarithm) of the
+    answers, in [-log 2, 0]."""
     middle = (victim + suspect) / 2
 
     def divergence(p: Tensor) -> Tensor:
@@ -52,7 +58,8 @@ def jensen_shannon(victim: Tensor, suspect: Tensor) -> float:
 def decision_distance(victim: Tensor, suspect: Tensor) -> float:
     """ModelDiff (Li et al., ISSTA 2021): cosine of the two decision distance vectors, in [0, 1].
 
-    Element i of a model's vector is the cosine distance of its answers to image i and to that image's adversarial example.
+    Element i of a model's vector is the cosine distance of its answers to image i and to
+    that image's adversarial example.
 
     Args:
         victim, suspect: ``[2 n, K]``, n images and then their n adversarial examples.

@@ -1,4 +1,5 @@
-"""ADV-TRA (Xu et al., NeurIPS 2024): not one adversarial example, but all points on the way to it, which tell more of a border's shape."""
+"""ADV-TRA (Xu et al., NeurIPS 2024): not one adversarial example, but all points on the way to it, which tell
+more of a border's shape."""
 
 import torch
 import torch.nn.functional as F
@@ -11,16 +12,20 @@ FIRST, SHORTER = 0.03, 0.9
 
 
 def trajectories(model: nn.Module, images: Tensor, seed: int, length: int = LENGTH) -> Tensor:
-    """Walk from each of float ``images`` ``[n, c, h, w]`` in [0, 1] towards a random class that is not the model's.
+    """Walk from each of float ``images`` ``[n, c, h, w]`` in [0, 1] towards a random class
+    that is not the model's.
 
-    *Ours*: steps of fixed lengths; the paper searches for the lengths by which a trajectory crosses the border in its middle.
+    *Ours*: steps of fixed lengths; the paper searches for the lengths by which a trajectory
+    crosses the border in its middle.
 
     Returns:
         All points, float ``[length * n, c, h, w]``, a trajectory's after one another.
     """
     with torch.no_grad():
         first = model(images)
-    shift = torch.randint(1, first.shape[1], (len(images),), generator=torch.Generator().manual_seed(seed)).to(images.device)
+    shift = torch.randint(
+        1, first.shape[1], (len(images),), generator=torch.Generator().manual_seed(seed)
+    ).to(images.device)
     target, x, step, points = (first.argmax(1) + shift) % first.shape[1], images, FIRST, []
     for _ in range(length):
         x = x.detach().requires_grad_()

@@ -54,15 +54,36 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         folder = _folder(args, parent, name)
         check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
-        pipeline.check(recipe, dataset, artifacts, own)  # first: a run that is refused must not keep the name from the next try
+        pipeline.check(
+            recipe, dataset, artifacts, own
+        )  # first: a run that is refused must not keep the name from the next try
         run = begin_run(
-            artifacts, name, recipe, dataset.digest, own.id if own else None, own.training if own else None,
+            artifacts,
+            name,
+            recipe,
+            dataset.digest,
+            own.id if own else None,
+            own.training if own else None,
             sources.digests,
-        )  # fmt: skip
+        )
         data = {"run": run, "recipe": recipe.name, "store": artifacts.url}
-        tell(f"run {run}: recipe {recipe.name}, store {artifacts.url}", "started", **data, seed=recipe.seed, data=dataset.name)
+        tell(
+            f"run {run}: recipe {recipe.name}, store {artifacts.url}",
+            "started",
+            **data,
+            seed=recipe.seed,
+            data=dataset.name,
+        )
         done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
-        tell("report: drawing" if can_draw() else f"report: without figures; {install('report')} and run this again", "report", run=run)
+        tell(
+            (
+                "report: drawing"
+                if can_draw()
+                else f"report: without figures; {install('report')} and run this again"
+            ),
+            "report",
+            run=run,
+        )
         total_s = time.perf_counter() - started
         phases = {"start of Python": begun - started, "data": data_s, **farm.phases}
         phases["UAP, answers, encoder, verdicts"] = total_s - sum(phases.values())
@@ -83,7 +104,10 @@ def _sources(args: argparse.Namespace, dataset: Dataset) -> Sources:
     """Images beside the data: of another task, and those that the victim was asked."""
     reading, tell = reading_of(args), voice(args)
     foreign = read_foreign(Path(args.foreign), dataset.image_shape, reading, tell) if args.foreign else None
-    return Sources(foreign, read_log(Path(args.query_log), dataset.image_shape, reading, tell) if args.query_log else None)
+    return Sources(
+        foreign,
+        read_log(Path(args.query_log), dataset.image_shape, reading, tell) if args.query_log else None,
+    )
 
 
 def voice(args: argparse.Namespace) -> Voice:
@@ -93,7 +117,8 @@ def voice(args: argparse.Namespace) -> Voice:
 
 @contextlib.contextmanager
 def _report_folder(args: argparse.Namespace) -> Iterator[Path]:
-    """Where a run's report is drawn if --out does not say: ./reports, or for a job a folder that goes with it."""
+    """Where a run's report is drawn if --out does not say: ./reports, or for a job a folder
+    that goes with it."""
     if args.log == "text" or args.out:
         yield Path("reports")
         return
@@ -111,9 +136,18 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     recipe, dataset = recipe_and_data(args, tell)
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
-    built = pipeline.build_zoo(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
+    built = pipeline.build_zoo(
+        recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell)
+    )
     _tell_failed(built, tell)
-    tell("", "done", trained=built.trained, models=len(built.records), failed=len(built.failed), store=artifacts.url)
+    tell(
+        "",
+        "done",
+        trained=built.trained,
+        models=len(built.records),
+        failed=len(built.failed),
+        store=artifacts.url,
+    )
     rows = [{"model": i} | r.to_json() for i, r in built.records.items()]
     if args.json:
         print(json.dumps({"trained": built.trained, "models": rows}), file=out)
@@ -123,7 +157,8 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     for row in rows:
         recovery = f"  recovery {row['recovery_rate']:.3f}" if row["recovery_rate"] is not None else ""
         print(
-            f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery}  {row['seconds']:6.1f} s  {row['reason']}",
+            f"{row['model']:<48} {row['status']:<7} accuracy {row['accuracy']:.3f}{recovery} "
+            f" {row['seconds']:6.1f} s  {row['reason']}",
             file=out,
         )
     return 0
@@ -133,7 +168,14 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     """Train or load the victim and craft its UAP."""
     tell = voice(args)
     recipe, dataset = recipe_and_data(args, tell)
-    made = pipeline.craft_uap(recipe, dataset, open_store(args.store), chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
+    made = pipeline.craft_uap(
+        recipe,
+        dataset,
+        open_store(args.store),
+        chosen_farm(args),
+        tell.watch,
+        own_victim(args, dataset, tell),
+    )
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
     return 0
@@ -154,7 +196,9 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
     else:
         for f in findings:
             print(
-                f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}" + (f"\n         -> {f.remedy}" if f.remedy else ""), file=out
+                f"{'MISSING' if f.remedy else 'ok':<8} {f.what:<20} {f.found}"
+                + (f"\n         -> {f.remedy}" if f.remedy else ""),
+                file=out,
             )
     return 2 if any(f.remedy for f in findings) else 0
 
@@ -162,7 +206,10 @@ def doctor(args: argparse.Namespace, out: TextIO) -> int:
 def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Dataset]:
     recipe = chosen_recipe(args)
     if args.fallback and args.settings:
-        raise ConfigError("--set changes --recipe, but with --fallback another may be run; expected one of --set and --fallback")
+        raise ConfigError(
+            "--set changes --recipe, but with --fallback another may be run; expected one of --set and"
+            " --fallback"
+        )
     try:
         dataset = data_of(args, recipe.dataset, tell).to(pick_device())
     except DatasetUnavailableError as error:
@@ -177,7 +224,9 @@ def recipe_and_data(args: argparse.Namespace, tell: Voice) -> tuple[Recipe, Data
 def chosen_farm(args: argparse.Namespace) -> Farm:
     if args.farm == "serial":
         if args.victim_workers > 1:
-            raise ConfigError(f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process")
+            raise ConfigError(
+                f"--victim-workers {args.victim_workers} needs --farm ray: the serial farm is one process"
+            )
         return SerialFarm()
     with needs("ray", "--farm ray", instead=", or use --farm serial"):
         from zooaudit.training.ray_farm import RayFarm
@@ -190,8 +239,11 @@ def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:
         tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
 
 
-def _tell_audit(done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice) -> None:
-    """The last events of an audit: what failed, each phase, how many suspects were called piracy, and where the report is."""
+def _tell_audit(
+    done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
+) -> None:
+    """The last events of an audit: what failed, each phase, how many suspects were called
+    piracy, and where the report is."""
     _tell_failed(done.zoo, tell)
     for name, seconds in phases.items():
         tell("", "phase", name=name, seconds=seconds)
@@ -200,10 +252,21 @@ def _tell_audit(done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[s
     accused = {f"{r}_called_piracy".replace("-", "_"): f"{done.accused(r)}/{scored.count(r)}" for r in roles}
     accused |= {f"{r}_called_stolen".replace("-", "_"): "{}/{}".format(*done.called_stolen(r)) for r in roles}
     fetch = f"zooaudit report --store {store} --run {summary['run']}"
-    tell("", "done", run=summary["run"], **accused, **summary["models"], seconds=summary["seconds"], kit=done.kit_id, report=fetch)
+    tell(
+        "",
+        "done",
+        run=summary["run"],
+        **accused,
+        **summary["models"],
+        seconds=summary["seconds"],
+        kit=done.kit_id,
+        report=fetch,
+    )
 
 
-def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO) -> None:
+def _print_audit(
+    done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO
+) -> None:
     if as_json:
         print(json.dumps(summary, allow_nan=False), file=out)
         return
@@ -211,22 +274,35 @@ def _print_audit(done: pipeline.Audit, page: Path, summary: dict[str, Any], as_j
     auc = {k: _number(v) for k, v in summary["auc"].items()}
     uap = done.uap
     print(summary["finding"]["text"].replace("see the checks below", "see the report"), file=out)
-    print(f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm} {uap.epsilon:g}", file=out)
+    print(
+        f"victim accuracy {summary['victim']['accuracy']:.3f}; UAP fools {uap.fooling_rate:.0%} at {uap.norm}"
+        f" {uap.epsilon:g}",
+        file=out,
+    )
     _print_twin_test(summary, out)
     roles = (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
     for role in roles:
         _print_family(role, *done.called_stolen(role), "stolen", out)
-    print(f"the paper's test, AUC against homologous {auc['homologous']}, against look-alikes {auc['look_alike']}", file=out)
+    print(
+        f"the paper's test, AUC against homologous {auc['homologous']}, against look-alikes"
+        f" {auc['look_alike']}",
+        file=out,
+    )
     for role in roles:
         _print_family(role, done.accused(role), counts[role], "piracy", out)
     if done.by_paper is not None:
         print(
-            f"  (encoder {done.recipe.encoder.name}; the paper's own gives {_number(done.by_paper.auc(Role.HOMOLOGOUS))} "
-            f"and {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
+            f"  (encoder {done.recipe.encoder.name}; the paper's own gives"
+            f" {_number(done.by_paper.auc(Role.HOMOLOGOUS))} and"
+            f" {_number(done.by_paper.auc(Role.LOOK_ALIKE))})",
             file=out,
         )
     models = ", ".join(f"{count} {what}" for what, count in summary["models"].items())
-    print(f"models: {models}; took {duration(summary['seconds'])} in all, peak {summary['peak_rss_bytes'] / 2**30:.1f} GiB", file=out)
+    print(
+        f"models: {models}; took {duration(summary['seconds'])} in all, peak"
+        f" {summary['peak_rss_bytes'] / 2**30:.1f} GiB",
+        file=out,
+    )
     print(f"kit {done.kit_id}\nreport {page}", file=out)
 
 
@@ -234,8 +310,12 @@ def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
     test, itself = summary["twin_test"], summary["victim_itself"]
     place = f", rank {itself['rank']} of {itself['twins'] + 1}" if itself["rank"] else ""
     made_of = f"{test['twins']} twins, {sum(test['references'].values())} references"
-    print(f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['headline']}{place}", file=out)
-    print(f"  at that level {wording.in_cases(summary['level'])}{wording.WEAK if summary['level'] > wording.WEAK_ABOVE else ''}", file=out)
+    print(
+        f"twin test, level {summary['level']:g}, {made_of}; the victim itself: {itself['headline']}{place}",
+        file=out,
+    )
+    weak = wording.WEAK if summary["level"] > wording.WEAK_ABOVE else ""
+    print(f"  at that level {wording.in_cases(summary['level'])}{weak}", file=out)
     if test["accuses_nobody"]:
         print(f"  this kit accuses nobody: {test['accuses_nobody']}", file=out)
     for caution in itself["cautions"]:
@@ -243,7 +323,10 @@ def _print_twin_test(summary: dict[str, Any], out: TextIO) -> None:
 
 
 def _print_family(role: Role, called: int, of: int, what: str, out: TextIO) -> None:
-    print(f"  {role:<11} {called:>3} of {of} called {what}" + ("" if role.stolen else "  (all innocent)"), file=out)
+    print(
+        f"  {role:<11} {called:>3} of {of} called {what}" + ("" if role.stolen else "  (all innocent)"),
+        file=out,
+    )
 
 
 def _number(value: float | None) -> str:

@@ -16,7 +16,9 @@ def chosen_recipe(args: argparse.Namespace) -> Recipe:
     """
     recipe = recipe_of(args.recipe, args.settings)
     for option, field in (("seed", "seed"), ("twins", "zoo.twins")):
-        if getattr(args, option, None) is not None and any(s.partition("=")[0].strip() == field for s in args.settings):
+        if getattr(args, option, None) is not None and any(
+            s.partition("=")[0].strip() == field for s in args.settings
+        ):
             raise ConfigError(f"--{option} and --set {field}=... are both given; expected one of them")
     if getattr(args, "seed", None) is not None:
         recipe = replace(recipe, seed=args.seed)

@@ -1,4 +1,5 @@
-"""Completion for bash, zsh and fish: a script with all subcommands and options in it, so that a tab starts no Python."""
+"""Completion for bash, zsh and fish: a script with all subcommands and options in it, so
+that a tab starts no Python."""
 
 import argparse
 import shlex
@@ -55,6 +56,10 @@ Known = dict[str, list[Word]]
 
 
 def _bash(known: Known) -> str:
+    options = "\n".join(
+        f"            {name}) words={shlex.quote(' '.join(w.name for w in words))} ;;"
+        for name, words in known.items()
+    )
     return f"""_zooaudit() {{
     local word command= words=
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do [[ $word == -* ]] || {{ command=$word; break; }}; done
@@ -62,7 +67,7 @@ def _bash(known: Known) -> str:
 {_cases(known, '        "{}") words={} ;;', lambda values: shlex.quote(" ".join(values)))}
         *) case "$command" in
             "") words={shlex.quote(" ".join([*known, "--help", "--version"]))} ;;
-{chr(10).join(f"            {name}) words={shlex.quote(' '.join(w.name for w in words))} ;;" for name, words in known.items())}
+{options}
         esac ;;
     esac
     COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
@@ -71,7 +76,8 @@ complete -o default -F _zooaudit zooaudit"""
 
 
 def _cases(known: Known, line: str, listed: Callable[[Iterable[str]], str]) -> str:
-    """A line for each option whose values are known, or that takes any: then there are no words, and files are offered."""
+    """A line for each option whose values are known, or that takes any: then there are no
+    words, and files are offered."""
     found = []
     for name, words in known.items():
         found += [line.format(f"{name} {w.name}", listed(w.values)) for w in words if w.values is not None]
@@ -80,7 +86,9 @@ def _cases(known: Known, line: str, listed: Callable[[Iterable[str]], str]) -> s
 
 def _zsh(known: Known) -> str:
     commands = " ".join(shlex.quote(f"{name}:{SUBCOMMANDS[name].summary}") for name in known)
-    options = "\n".join(f"            {name}) found=({' '.join(map(_described, words))}) ;;" for name, words in known.items())
+    options = "\n".join(
+        f"            {name}) found=({' '.join(map(_described, words))}) ;;" for name, words in known.items()
+    )
     return f"""#compdef zooaudit
 _zooaudit() {{
     local word command=
@@ -105,14 +113,23 @@ def _described(word: Word) -> str:
 def _fish(known: Known) -> str:
     lines = ["complete -c zooaudit -n __fish_use_subcommand -f -l help -l version"]
     for name, words in known.items():
-        lines.append(f"complete -c zooaudit -n __fish_use_subcommand -f -a {name} -d {_fished(SUBCOMMANDS[name].summary)}")
+        lines.append(
+            f"complete -c zooaudit -n __fish_use_subcommand -f -a {name} -d"
+            f" {_fished(SUBCOMMANDS[name].summary)}"
+        )
         for word in words:
             seen = f"complete -c zooaudit -n '__fish_seen_subcommand_from {name}'"
             if not word.name.startswith("-"):
                 lines.append(f"{seen} -f -a {word.name}")
                 continue
             option = f"-l {word.name[2:]}" if word.name.startswith("--") else f"-s {word.name[1:]}"
-            takes = "" if word.values is None else f" -x -a {_fished(' '.join(word.values))}" if word.values else " -r"
+            takes = (
+                ""
+                if word.values is None
+                else f" -x -a {_fished(' '.join(word.values))}"
+                if word.values
+                else " -r"
+            )
             lines.append(f"{seen} {option}{takes} -d {_fished(word.help)}")
     return "\n".join(lines)
 

@@ -42,13 +42,18 @@ def _write_sheet(dataset: Dataset, folder: Path) -> str:
         folder.mkdir(parents=True, exist_ok=True)
         sheet(dataset).save(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be written ({error.strerror}); give another folder with --out") from error
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); give another folder with --out"
+        ) from error
     return str(path)
 
 
 def described(dataset: Dataset) -> dict[str, Any]:
     """All there is to say of a data set, for JSON."""
-    counts = {p: bincount(getattr(dataset, p).labels.cpu(), minlength=dataset.num_classes).tolist() for p in ("train", "test")}
+    counts = {
+        p: bincount(getattr(dataset, p).labels.cpu(), minlength=dataset.num_classes).tolist()
+        for p in ("train", "test")
+    }
     facts: dict[str, Any] = {
         "name": dataset.name,
         "source": dataset.source,
@@ -78,7 +83,12 @@ def lines(facts: dict[str, Any]) -> list[str]:
     """The same for people, a screen of it."""
     channels, height, width = facts["image_shape"]
     colour = {1: "grey", 3: "coloured"}.get(channels, f"{channels} channels")
-    shown = [("name", facts["name"]), ("source", facts["source"]), ("kind", facts.get("kind", "")), ("train", f"{facts['train']:,} images")]
+    shown = [
+        ("name", facts["name"]),
+        ("source", facts["source"]),
+        ("kind", facts.get("kind", "")),
+        ("train", f"{facts['train']:,} images"),
+    ]
     shown += [("test", f"{facts['test']:,} images"), ("image", f"{height} x {width}, {colour}{_by(facts)}")]
     shown += [("found", _found(facts)), ("memory", f"{size(facts['memory_bytes'])} for the images")]
     order = facts.get("order", "")
@@ -107,7 +117,9 @@ def _classes(facts: dict[str, Any]) -> list[str]:
     counts = facts["class_counts"]
     rows = [
         f"  {i:>5} {name:<28.28} {train:>9,} train {test:>9,} test"
-        for i, (name, train, test) in enumerate(zip(facts["classes"], counts["train"], counts["test"], strict=True))
+        for i, (name, train, test) in enumerate(
+            zip(facts["classes"], counts["train"], counts["test"], strict=True)
+        )
     ]
     left = len(rows) - SHOWN
     return rows if left <= 0 else [*rows[: SHOWN - 5], f"  ... {left} more (--json has all)", *rows[-5:]]

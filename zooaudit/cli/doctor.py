@@ -22,8 +22,14 @@ from zooaudit.storage.opening import open_store
 
 PACKAGES = ("torch", "torchvision", "scikit-learn", "scipy", "pyarrow", "safetensors")
 OF_EXTRAS = {
-    "ray": "ray", "boto3": "s3", "fastapi": "serve", "onnxruntime": "onnx", "transformers": "hub", "grpcio": "grpc", "matplotlib": "report",
-}  # fmt: skip
+    "ray": "ray",
+    "boto3": "s3",
+    "fastapi": "serve",
+    "onnxruntime": "onnx",
+    "transformers": "hub",
+    "grpcio": "grpc",
+    "matplotlib": "report",
+}
 """A package of each extra."""
 MEMORY_NEEDED = 4 * 2**30
 DISK_NEEDED = 2**30
@@ -39,7 +45,8 @@ class Finding:
 
 
 def examine(store: str, cache: Path | None = None) -> list[Finding]:
-    """Look at Python, packages, devices, memory, the store's disk or bucket, and data; starts nothing, leaves nothing behind."""
+    """Look at Python, packages, devices, memory, the store's disk or bucket, and data;
+    starts nothing, leaves nothing behind."""
     return [
         Finding("zooaudit", f"{__version__}, Python {platform.python_version()}", _python_remedy()),
         *(_package(name) for name in PACKAGES),
@@ -80,7 +87,11 @@ def _devices() -> list[Finding]:
 
 def _memory() -> Finding:
     free = psutil.virtual_memory().available
-    remedy = "" if free >= MEMORY_NEEDED else "fmnist-quick takes up to 4 GiB: close other programs or use fewer --workers"
+    remedy = (
+        ""
+        if free >= MEMORY_NEEDED
+        else "fmnist-quick takes up to 4 GiB: close other programs or use fewer --workers"
+    )
     return Finding("memory", f"{free / 2**30:.1f} GiB free", remedy)
 
 
@@ -90,7 +101,9 @@ def _disk(store: Path) -> Finding:
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     return Finding(
-        "disk", f"{free / 2**30:.1f} GiB free for {store}", "" if free >= DISK_NEEDED else "a store takes up to 1 GiB: free some space"
+        "disk",
+        f"{free / 2**30:.1f} GiB free for {store}",
+        "" if free >= DISK_NEEDED else "a store takes up to 1 GiB: free some space",
     )
 
 
@@ -107,7 +120,9 @@ def _how(name: str) -> str:
         return "give its folder with --data"
     if name == "cifar10":
         return "will be downloaded from its authors"
-    return "will be downloaded with " + ("torchvision or apt-get" if shutil.which("apt-get") else "torchvision")
+    return "will be downloaded with " + (
+        "torchvision or apt-get" if shutil.which("apt-get") else "torchvision"
+    )
 
 
 def _data(cache: Path) -> list[Finding]:

@@ -52,7 +52,12 @@ def _verify(args: argparse.Namespace, out: TextIO) -> int:
         rows = [*(f"{k:<14} {v}" for k, v in about.items() if v), *(_line(f) for f in found)]
     rejected = [f.check for f in found if f.passed is False]
     if args.json:
-        facts = {"pack": args.pack, "rejected": bool(rejected), **about, "findings": [asdict(f) for f in found]}
+        facts = {
+            "pack": args.pack,
+            "rejected": bool(rejected),
+            **about,
+            "findings": [asdict(f) for f in found],
+        }
         print(json.dumps(facts), file=out)
         return RejectedError.exit_code if rejected else 0
     if about["suspect"] is not None:
@@ -73,28 +78,43 @@ def _checked(args: argparse.Namespace) -> tuple[dict[str, str | None], list[chec
         if args.with_models:
             found += _with_models(args, opened, pack)
         else:
-            found.append(checks.Finding("models", None, "give --with-models to rank the victim among twins of your own"))
+            found.append(
+                checks.Finding(
+                    "models", None, "give --with-models to rank the victim among twins of your own"
+                )
+            )
         return {name: opened.identity[name] for name in NAMED}, found
 
 
 def _line(found: checks.Finding) -> str:
-    return f"{'-' if found.passed is None else 'ok' if found.passed else 'REJECTED':<9} {found.check:<20} {found.text}"
+    return (
+        f"{'-' if found.passed is None else 'ok' if found.passed else 'REJECTED':<9} {found.check:<20}"
+        f" {found.text}"
+    )
 
 
 def _with_models(args: argparse.Namespace, opened: packs.Opened, pack: Artifacts) -> list[checks.Finding]:
     tell = voice(args)
     if not pack.has("model", opened.kit.victim):
-        raise InputError("the pack lacks the victim's weights; have it exported with --with-victim, or leave out --with-models")
+        raise InputError(
+            "the pack lacks the victim's weights; have it exported with --with-victim, or leave out"
+            " --with-models"
+        )
     stated = opened.kit.facts.get("recipe", {})
     dataset = own_data.data_of(args, recipe_from(stated).dataset, tell).to(pick_device())
     _refuse_factory(args, opened, pack)
     training = _allowed_training(args, opened)
     trial = Trial(
-        args.twins, args.references, secrets.randbelow(2**63) if args.seed is None else args.seed, _start(args, dataset),
+        args.twins,
+        args.references,
+        secrets.randbelow(2**63) if args.seed is None else args.seed,
+        _start(args, dataset),
         checkpoints_of(args.checkpoint, dataset),
-    )  # fmt: skip
+    )
     tell(f"seed of the checker's models: {trial.seed}", "seed", seed=trial.seed)
-    return crosscheck(opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training)
+    return crosscheck(
+        opened, pack, dataset, open_store(args.store), chosen_farm(args), tell.watch, trial, training
+    )
 
 
 def _start(args: argparse.Namespace, dataset: Dataset) -> Start | None:
@@ -109,30 +129,54 @@ def _refuse_factory(args: argparse.Namespace, opened: packs.Opened, pack: Artifa
         try:
             spec = ModelSpec.from_json(meta["spec"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise InputError(f"the pack's victim cannot be read ({error}); expected one that this version exported") from error
-        if spec.id != opened.kit.victim or spec.own_training or (spec.start and not is_named(spec.start.factory)):
-            raise InputError(f"the pack's victim {opened.kit.victim} is described as {spec.id}; expected the victim of one of our recipes")
+            raise InputError(
+                f"the pack's victim cannot be read ({error}); expected one that this version exported"
+            ) from error
+        if (
+            spec.id != opened.kit.victim
+            or spec.own_training
+            or (spec.start and not is_named(spec.start.factory))
+        ):
+            raise InputError(
+                f"the pack's victim {opened.kit.victim} is described as {spec.id}; expected the victim of one"
+                " of our recipes"
+            )
     if factory and factory != args.factory:
-        raise InputError(f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by --factory {factory}")
+        raise InputError(
+            f"the victim is built by {factory!r}, code that would run here; look at it, then allow it by"
+            f" --factory {factory}"
+        )
 
 
 def _allowed_training(args: argparse.Namespace, opened: packs.Opened) -> OwnTraining | None:
     """The owner's procedure as the checker gives it: the pack's own words never run here."""
     committed = committed_training(opened.kit.facts)
-    given = [option for option, value in (("--train", args.train), ("--train-command", args.train_command)) if value]
+    given = [
+        option
+        for option, value in (("--train", args.train), ("--train-command", args.train_command))
+        if value
+    ]
     if committed is None:
         if given:
-            raise InputError(f"{given[0]} is given, but the kit states no training procedure of the owner's; leave it out")
+            raise InputError(
+                f"{given[0]} is given, but the kit states no training procedure of the owner's; leave it out"
+            )
         return None
     if len(given) != 1:
-        option, words = ("--train", committed.function) if committed.function else ("--train-command", committed.command)
+        option, words = (
+            ("--train", committed.function) if committed.function else ("--train-command", committed.command)
+        )
         raise InputError(
-            f"the kit's twins were trained by {words!r}, code that would run here; look at it, then allow it by {option} {words!r}"
+            f"the kit's twins were trained by {words!r}, code that would run here; look at it, then allow it"
+            f" by {option} {words!r}"
         )
     if not args.factory:
         raise InputError(
-            f"{given[0]} needs --factory: what builds the module that a twin's weights go into, {committed.factory!r} in the kit"
+            f"{given[0]} needs --factory: what builds the module that a twin's weights go into,"
+            f" {committed.factory!r} in the kit"
         )
     seconds = OwnTraining.timeout_s if args.train_timeout is None else args.train_timeout
-    allowed = (by_function if args.train else by_command)(args.train or args.train_command, args.factory, seconds)
+    allowed = (by_function if args.train else by_command)(
+        args.train or args.train_command, args.factory, seconds
+    )
     return replace(allowed, contract=committed.contract)  # plain values, which run nothing

@@ -1,4 +1,5 @@
-"""What the subcommand ``explain`` does: show why a piece of evidence got its decision, in the terminal, as JSON, or as a page."""
+"""What the subcommand ``explain`` does: show why a piece of evidence got its decision, in
+the terminal, as JSON, or as a page."""
 
 import argparse
 import json
@@ -27,7 +28,8 @@ MOST_ID = 44
 
 
 def explain(args: argparse.Namespace, out: TextIO) -> int:
-    """Explain the verdict of a piece of evidence: the victim among its twins, and the questions that weighed most."""
+    """Explain the verdict of a piece of evidence: the victim among its twins, and the
+    questions that weighed most."""
     if args.questions < 1:
         raise ConfigError(f"--questions {args.questions}; expected 1 or more")
     if args.out:
@@ -60,7 +62,9 @@ def _opened(artifacts: Artifacts, id_: str) -> Opened:
     evidence = artifacts.named(KIND, id_, "'zooaudit score'")
     meta = evidence.meta
     if "columns" not in meta:
-        raise DamagedArtifactError(f"evidence {evidence.id} is of a version before the twin test; score the suspect again")
+        raise DamagedArtifactError(
+            f"evidence {evidence.id} is of a version before the twin test; score the suspect again"
+        )
     kit = find_kit(artifacts, meta["kit"])
     rows = evidence.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
     answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
@@ -78,24 +82,46 @@ def _explained(opened: Opened, questions: int) -> Explanation:
 def _page(opened: Opened, found: Explanation, data: dict[str, str], out: Path) -> Path:
     from zooaudit.reporting.explained_page import answered, write_page
 
-    return write_page(opened.kit.twin_test, found, data, out, answered(opened.evidence.meta.get("answered", {})))
+    return write_page(
+        opened.kit.twin_test, found, data, out, answered(opened.evidence.meta.get("answered", {}))
+    )
 
 
 def lines(found: Explanation, suspect: str, kit: str, victim: str) -> list[str]:
     """An explanation for the terminal."""
-    rows = [f"suspect {suspect}; kit {kit}, victim {victim}", *wording.lines(found.verdict), f"decided by {', '.join(found.decided_by)}"]
+    rows = [
+        f"suspect {suspect}; kit {kit}, victim {victim}",
+        *wording.lines(found.verdict),
+        f"decided by {', '.join(found.decided_by)}",
+    ]
     if found.candidates:
-        rows += ["", f"statistic of each candidate, in standard deviations of all {len(found.candidates)}; * is the victim"]
+        rows += [
+            "",
+            (
+                f"statistic of each candidate, in standard deviations of all {len(found.candidates)}; * is"
+                " the victim"
+            ),
+        ]
         rows += _bars(found.candidates)
         rows += ["", "looks:", *(f"  after {_look(look)}" for look in found.looks)]
     if found.questions:
         rows += [
             "",
-            f"the {len(found.questions)} questions that weighed most, in percent of what all questions weigh; + speaks for the victim, "
-            f"- against it; all in all they speak {'for' if found.leads else 'against'} it:",
+            (
+                f"the {len(found.questions)} questions that weighed most, in percent of what all questions"
+                " weigh; + speaks for the victim, - against it; all in all they speak"
+                f" {'for' if found.leads else 'against'} it:"
+            ),
         ]
         rows += [line for question in found.questions for line in _question(question)]
-    return [*rows, "", "not said:", *(f"  {line}" for line in found.abstained), "", wording.promise(found.verdict)]
+    return [
+        *rows,
+        "",
+        "not said:",
+        *(f"  {line}" for line in found.abstained),
+        "",
+        wording.promise(found.verdict),
+    ]
 
 
 def _look(look: Look) -> str:
@@ -117,7 +143,10 @@ def _bars(candidates: Sequence[Placed]) -> Iterator[str]:
 def _question(question: Question) -> Iterator[str]:
     what = f"{question.family}, {question.true_class}" if question.true_class else question.family
     yield f"  question {question.index} ({what}): {question.share:+.1%}"
-    yield f"    victim {_said(question.victim)}; suspect {_said(question.suspect)}; twins {_said(question.twins)}"
+    yield (
+        f"    victim {_said(question.victim)}; suspect {_said(question.suspect)}; twins"
+        f" {_said(question.twins)}"
+    )
 
 
 def _said(answers: Sequence[Said]) -> str:

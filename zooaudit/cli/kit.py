@@ -29,14 +29,20 @@ MEANT = {"commit": "commit to", "queries": "want the questions of", "add-twins":
 
 
 def kit(args: argparse.Namespace, out: TextIO) -> int:
-    """List the kits of a store, show one, commit to one before a suspect is asked, write its questions, or add twins to it."""
+    """List the kits of a store, show one, commit to one before a suspect is asked, write
+    its questions, or add twins to it."""
     if not args.kit and args.action != "show":
-        raise ConfigError(f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them")
+        raise ConfigError(
+            f"--kit is missing: which kit do you {MEANT[args.action]}? 'zooaudit kit' lists them"
+        )
     artifacts = existing_store(args.store, writes=args.action == "add-twins")
     if not args.kit:
         listed = artifacts.ids(KIND)
         lines = listed if args.json else [_line(artifacts.load(KIND, id_)) for id_ in listed]
-        print(json.dumps(lines) if args.json else "\n".join(lines) or "no kits yet: run zooaudit audit", file=out)
+        print(
+            json.dumps(lines) if args.json else "\n".join(lines) or "no kits yet: run zooaudit audit",
+            file=out,
+        )
         return 0
     artifact = find_kit(artifacts, args.kit)
     if args.action == "commit":
@@ -54,7 +60,11 @@ def kit(args: argparse.Namespace, out: TextIO) -> int:
 def _line(kit: Artifact) -> str:
     """Of the list of kits."""
     made, victim = made_by(kit), kit.meta.get("victim", "")
-    of = f"  recipe {made['recipe']}, data {made['dataset']}, victim {victim}" if made["recipe"] else f"  victim {victim}"
+    of = (
+        f"  recipe {made['recipe']}, data {made['dataset']}, victim {victim}"
+        if made["recipe"]
+        else f"  victim {victim}"
+    )
     return f"{kit.id}{of}{'  (trial: accuse nobody by it)' if made['trial'] else ''}"
 
 
@@ -65,11 +75,30 @@ def _queries(args: argparse.Namespace, artifact: Artifact, found: Kit) -> dict[s
     if of_paper and args.queries is not None:
         raise ConfigError("--views is of the paper's test, --queries of the twin test; give one of them")
     test = found.twin_test
-    images = found.questions(args.views).flatten(0, 2) if of_paper else test.questions()[: test.stops(args.queries)[-1]]
+    images = (
+        found.questions(args.views).flatten(0, 2)
+        if of_paper
+        else test.questions()[: test.stops(args.queries)[-1]]
+    )
     write_questions(Path(args.out), images, asked_as(artifact), found.classes)
-    shown = "images of the victim's training set, clean and perturbed" if of_paper else _told(Counter(test.families[: len(images)]))
+    shown = (
+        "images of the victim's training set, clean and perturbed"
+        if of_paper
+        else _told(Counter(test.families[: len(images)]))
+    )
     method = ["paper"] if of_paper else ["twins", *(["--queries", str(args.queries)] if args.queries else [])]
-    command = ["zooaudit", "score", "--store", args.store, "--kit", artifact.id, "--method", *method, "--answers", "answers.parquet"]
+    command = [
+        "zooaudit",
+        "score",
+        "--store",
+        args.store,
+        "--kit",
+        artifact.id,
+        "--method",
+        *method,
+        "--answers",
+        "answers.parquet",
+    ]
     return {"written": args.out, "queries": len(images), "show": shown, "score_with": shlex.join(command)}
 
 
@@ -81,7 +110,13 @@ def _add_twins(args: argparse.Namespace, artifact: Artifact, artifacts: Artifact
     dataset = own_data.data_of(args, recipe_from(found.facts["recipe"]).dataset, tell).to(pick_device())
     made = add_twins(artifact, args.twins, dataset, artifacts, chosen_farm(args), tell.watch, training)
     now = read_kit(made).twin_test.twins
-    return {"kit": made.id, "twins": now, "added": now - found.twin_test.twins, "smallest_p": smallest_p(now), "made_from": artifact.id}
+    return {
+        "kit": made.id,
+        "twins": now,
+        "added": now - found.twin_test.twins,
+        "smallest_p": smallest_p(now),
+        "made_from": artifact.id,
+    }
 
 
 def _as_it_is_now(committed: OwnTraining | None, timeout_s: float | None) -> OwnTraining | None:
@@ -131,14 +166,17 @@ def kit_facts(found: Kit) -> dict[str, Any]:
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:
-    """For people: a fact a line, without what there is none of, then what was found out of the kit without any suspect."""
+    """For people: a fact a line, without what there is none of, then what was found out of
+    the kit without any suspect."""
     lines = [f"{k:<16} {_said(k, v)}" for k, v in facts.items() if k != "checked" and not _missing(v)]
     return lines + [f"{row['state']:<16} {row['text']}" for row in facts.get("checked", [])]
 
 
 def _said(fact: str, value: Any) -> str:
     if fact == "paper_accused":  # by itself it reads as if the twin test did
-        return "by the paper's test, for comparison: " + ", ".join(f"{role} {accused} of {of}" for role, (accused, of) in value.items())
+        return "by the paper's test, for comparison: " + ", ".join(
+            f"{role} {accused} of {of}" for role, (accused, of) in value.items()
+        )
     return " x ".join(map(str, value)) if fact == "image_shape" else _told(value)
 
 
@@ -146,7 +184,12 @@ def _told(value: Any) -> str:
     """Without Python's brackets and quotes."""
     if isinstance(value, dict):
         return (
-            ", ".join(f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}" for k, v in value.items() if not _missing(v)) or "none"
+            ", ".join(
+                f"{k} {f'({_told(v)})' if isinstance(v, dict) else _told(v)}"
+                for k, v in value.items()
+                if not _missing(v)
+            )
+            or "none"
         )
     if isinstance(value, list | tuple):
         return ", ".join(map(_told, value))

@@ -1,4 +1,5 @@
-"""The command line: one subcommand a stage. Only what the one that is asked for needs is imported: torch alone takes seconds."""
+"""The command line: one subcommand a stage. Only what the one that is asked for needs is
+imported: torch alone takes seconds."""
 
 import argparse
 import contextlib
@@ -24,15 +25,17 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 Command = Callable[[argparse.Namespace, TextIO], int]
 
 EXIT_CODES = """\
-exit codes: 0 done; 1 an error that zooaudit did not foresee; 2 bad input: an option, a name or a file that has to be mended;
-3 the store cannot be used or holds damage; 4 too few models learnt for a verdict; 5 the farm gave up; 6 a pack of evidence was rejected;
-7 a suspect behind an API does not answer, or its budget is spent; 8 the service refused or does not answer; 130 interrupted.
+exit codes: 0 done; 1 an error that zooaudit did not foresee; 2 bad input: an option, a name or a file that
+has to be mended; 3 the store cannot be used or holds damage; 4 too few models learnt for a verdict; 5 the
+farm gave up; 6 a pack of evidence was rejected; 7 a suspect behind an API does not answer, or its budget is
+spent; 8 the service refused or does not answer; 130 interrupted.
 After 3, 4, 5, 7 and 130 the same command goes on where it stopped.
 """
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line, with ``--debug`` a traceback."""
+    """Run ``zooaudit`` with arguments; returns the exit code. Errors of ours are one line,
+    with ``--debug`` a traceback."""
     started = time.perf_counter()
     given = sys.argv[1:] if argv is None else argv
     try:
@@ -46,12 +49,18 @@ def main(argv: list[str] | None = None) -> int:
     out = sys.stdout
     try:
         command: Command = found(args.does)
-        aside = _asides() if args.log == "events" else sys.stderr  # Ray prints a worker's death to standard output,
+        aside = (
+            _asides() if args.log == "events" else sys.stderr
+        )  # Ray prints a worker's death to standard output,
         with _sigterm_interrupts(), contextlib.redirect_stdout(aside):  # which is for results only
             code = command(args, out)
             out.flush()
             return code
-    except BrokenPipeError:  # whoever read the output has seen enough, as head does; Python must not complain of it again at its end
+    except (
+        BrokenPipeError
+        # whoever read the output has seen enough, as head does; Python must not complain of
+        # it again at its end
+    ):
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())
         return NO_READER
     except ZooauditError as error:
@@ -61,9 +70,16 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:  # of a file that nobody looked at beforehand
         if args.debug or not error.filename:
             raise
-        return _complain(args, "error", InputError.exit_code, f"{error.filename}: {error.strerror}; --debug shows where")
+        return _complain(
+            args, "error", InputError.exit_code, f"{error.filename}: {error.strerror}; --debug shows where"
+        )
     except KeyboardInterrupt:
-        return _complain(args, "stopped", INTERRUPTED, "interrupted; finished models are kept, the same command goes on from there")
+        return _complain(
+            args,
+            "stopped",
+            INTERRUPTED,
+            "interrupted; finished models are kept, the same command goes on from there",
+        )
 
 
 def _parsed(given: Sequence[str]) -> argparse.Namespace:
@@ -73,7 +89,10 @@ def _parsed(given: Sequence[str]) -> argparse.Namespace:
     if given[0] == name and name not in SUBCOMMANDS:
         parser.error(f"there is no subcommand {name!r}{meant(name, SUBCOMMANDS)}; zooaudit --help lists them")
     if given[0] not in ("-h", "--help", "--version", name):
-        parser.error(f"unrecognized arguments: {given[0]}{meant(given[0], parser.options)}; options come after the subcommand")
+        parser.error(
+            f"unrecognized arguments: {given[0]}{meant(given[0], parser.options)}; options come after the"
+            " subcommand"
+        )
     return parser.parse_args(given)
 
 
@@ -86,7 +105,9 @@ class Parser(argparse.ArgumentParser):
 
     @property
     def options(self) -> list[str]:
-        return [option for action in self._actions for option in action.option_strings]  # no public way to list them
+        return [
+            option for action in self._actions for option in action.option_strings
+        ]  # no public way to list them
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """As argparse does, but what is mistyped is said before what is missing: that may be the same."""
@@ -105,7 +126,9 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             known = [str(c) for c in action.choices]
-            raise argparse.ArgumentError(action, f"there is no {value!r}{meant(str(value), known)}; expected one of {', '.join(known)}")
+            raise argparse.ArgumentError(
+                action, f"there is no {value!r}{meant(str(value), known)}; expected one of {', '.join(known)}"
+            )
 
 
 def meant(word: str, known: Iterable[str]) -> str:
@@ -142,9 +165,15 @@ def _sigterm_interrupts() -> Iterator[None]:
 
 def make_parser(only: str | None = None) -> Parser:
     """The command line: all of it, or with the options of one subcommand alone."""
-    parser = Parser(prog="zooaudit", description="Was this suspect model stolen from mine? Audits of model theft.", epilog=EXIT_CODES)
+    parser = Parser(
+        prog="zooaudit",
+        description="Was this suspect model stolen from mine? Audits of model theft.",
+        epilog=EXIT_CODES,
+    )
     parser.add_argument("--version", action="version", version=f"zooaudit {__version__}")
-    subcommands = parser.add_subparsers(parser_class=Parser, title="subcommands", metavar="COMMAND", required=True)
+    subcommands = parser.add_subparsers(
+        parser_class=Parser, title="subcommands", metavar="COMMAND", required=True
+    )
     for name, one in SUBCOMMANDS.items():
         if only in (None, name):
             _add(subcommands, name, one)
@@ -171,7 +200,11 @@ def _add(subcommands: "argparse._SubParsersAction[Parser]", name: str, one: Subc
     )
     parser.set_defaults(does=one.run)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output, everything else on standard error")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object on standard output, everything else on standard error",
+    )
     parser.add_argument(
         "--log",
         choices=("text", "events"),

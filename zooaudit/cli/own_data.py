@@ -38,8 +38,11 @@ def reading_of(args: argparse.Namespace) -> Reading:
     )
 
 
-def options_of(args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]) -> list[str]:
-    """The options that say how data is read, and those of ``adders``, as they were given, to be given again."""
+def options_of(
+    args: argparse.Namespace, *adders: Callable[[Callable[..., argparse.Action]], None]
+) -> list[str]:
+    """The options that say how data is read, and those of ``adders``, as they were given,
+    to be given again."""
     parser = argparse.ArgumentParser()
     for add_to in (*adders, add_data):
         add_to(parser.add_argument)

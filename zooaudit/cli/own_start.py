@@ -1,4 +1,5 @@
-"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, those that nets of the zoo begin with."""
+"""Public checkpoints, from the command line: the one that the user's victim was fine-tuned from, those that
+nets of the zoo begin with."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -12,7 +13,9 @@ from zooaudit.suspects.named_nets import is_named
 from zooaudit.zoo.start import checkpoint_of, start_of
 
 
-def with_checkpoints(recipe: Recipe, args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object]) -> Recipe:
+def with_checkpoints(
+    recipe: Recipe, args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object]
+) -> Recipe:
     """The recipe with the public checkpoints that ``--start`` and ``--checkpoint`` name, if they name any.
 
     Raises:
@@ -21,7 +24,11 @@ def with_checkpoints(recipe: Recipe, args: argparse.Namespace, dataset: Dataset,
     """
     recipe = with_start(recipe, args, dataset.image_shape, dataset.num_classes, tell)
     named = getattr(args, "checkpoint", None)
-    return replace(recipe, zoo=replace(recipe.zoo, checkpoints=checkpoints_of(named, dataset))) if named else recipe
+    return (
+        replace(recipe, zoo=replace(recipe.zoo, checkpoints=checkpoints_of(named, dataset)))
+        if named
+        else recipe
+    )
 
 
 def checkpoints_of(named: Sequence[str], dataset: Dataset) -> tuple[Start, ...]:
@@ -30,29 +37,37 @@ def checkpoints_of(named: Sequence[str], dataset: Dataset) -> tuple[Start, ...]:
 
 
 def with_start(
-    recipe: Recipe, args: argparse.Namespace, image_shape: tuple[int, int, int], num_classes: int,
+    recipe: Recipe,
+    args: argparse.Namespace,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
     tell: Callable[[str], object] = lambda _: None,
-) -> Recipe:  # fmt: skip
+) -> Recipe:
     """The recipe with the public checkpoint that ``--start`` or itself names, if one does, tried out.
 
     Args:
         tell: is called with how the checkpoint's module is asked.
 
     Raises:
-        ConfigError: the recipe names another than ``--start``, or its code or file gives other weights now than the recipe says.
+        ConfigError: the recipe names another than ``--start``, or its code or file gives
+            other weights now than the recipe says.
         ModelError: see :func:`tried_start`.
     """
     factory, stated = getattr(args, "start", None), recipe.zoo.start
     if factory is None and stated is None:
         return recipe
     if factory is not None and stated is not None and factory != stated.factory:
-        raise ConfigError(f"--start is {factory}, but the recipe's zoo.start.factory is {stated.factory}; expected one of them")
+        raise ConfigError(
+            f"--start is {factory}, but the recipe's zoo.start.factory is {stated.factory}; expected one of"
+            " them"
+        )
     found = tried_start(factory or (stated.factory if stated else ""), image_shape, num_classes)
     if stated is not None and found != stated:
         raise ConfigError(
-            f"start {found.factory} gives other weights ({found.weights[:12]}...) than the recipe says (zoo.start.weights "
-            f"{stated.weights[:12]}...): its references would begin with another checkpoint; expected the same checkpoint, or a recipe "
-            f"with --set zoo.start.weights={found.weights}"
+            f"start {found.factory} gives other weights ({found.weights[:12]}...) than the recipe says"
+            f" (zoo.start.weights {stated.weights[:12]}...): its references would begin with another"
+            " checkpoint; expected the same checkpoint, or a recipe with --set"
+            f" zoo.start.weights={found.weights}"
         )
     tell(f"start {found.factory}: {_asked(found.factory, image_shape)}")
     return replace(recipe, zoo=replace(recipe.zoo, start=found))
@@ -67,13 +82,20 @@ def tried_start(factory: str, image_shape: tuple[int, int, int], num_classes: in
     try:
         return start_of(factory, image_shape, num_classes)
     except ModelError as error:
-        raise ModelError(f"{str(error).removesuffix(f'; {BY_CONTRACT}')}; {_asked(factory, image_shape)}") from error
+        raise ModelError(
+            f"{str(error).removesuffix(f'; {BY_CONTRACT}')}; {_asked(factory, image_shape)}"
+        ) from error
 
 
 def _asked(factory: str, image_shape: tuple[int, int, int]) -> str:
     """How a start is asked, whatever the victim's contract is."""
     size = " x ".join(map(str, image_shape))
-    text = f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
+    text = (
+        f"a start is given images of {size} in [0, 1]; --contract is for the victim and its twins, not for it"
+    )
     if is_named(factory):
         return f"{text}: a library's net is normalised as it was published"
-    return f"{text}: what it says of size, range, normalisation, channels and classes has to be done by the module that --start builds"
+    return (
+        f"{text}: what it says of size, range, normalisation, channels and classes has to be done by the"
+        " module that --start builds"
+    )

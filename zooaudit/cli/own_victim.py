@@ -1,4 +1,5 @@
-"""The user's own victim and what trained it, from the command line: options, and all that is wrong with them before anything is trained."""
+"""The user's own victim and what trained it, from the command line: options, and all that is wrong with them
+before anything is trained."""
 
 import argparse
 from collections.abc import Callable, Sequence
@@ -19,8 +20,11 @@ from zooaudit.suspects.load import Loaded
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
 
 
-def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object] = lambda _: None) -> OwnModel | None:
-    """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure; None without ``--victim``.
+def own_victim(
+    args: argparse.Namespace, dataset: Dataset, tell: Callable[[str], object] = lambda _: None
+) -> OwnModel | None:
+    """The victim that ``--victim`` names, loaded once to see that it can be, with its training procedure;
+    None without ``--victim``.
 
     Args:
         tell: is called with what was seen of its contract.
@@ -39,10 +43,18 @@ def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str],
                 raise ConfigError(f"--{option} says {what}, but --victim with its weights is missing")
         return None
     if args.twins is not None and training is None:
-        raise ConfigError("--twins needs --train or --train-command: only what trained your own victim can train its twins")
+        raise ConfigError(
+            "--twins needs --train or --train-command: only what trained your own victim can train its twins"
+        )
     path, contract = Path(args.victim), read_contract(args.contract) if args.contract else Contract()
     own = OwnModel(
-        path, None if path.is_dir() else args.factory, dataset.image_shape, dataset.num_classes, training, contract, dataset.classes
+        path,
+        None if path.is_dir() else args.factory,
+        dataset.image_shape,
+        dataset.num_classes,
+        training,
+        contract,
+        dataset.classes,
     )
     loaded = own.loaded()
     for note in loaded.notes:
@@ -53,17 +65,22 @@ def own_victim(args: argparse.Namespace, dataset: Dataset, tell: Callable[[str],
 
 
 def _check_order(training: OwnTraining, loaded: Loaded, classes: Sequence[str], victim: str) -> None:
-    """Refuse twins that would learn the data's numbers of classes, and be asked as if they had the victim's."""
+    """Refuse twins that would learn the data's numbers of classes, and be asked as if they
+    had the victim's."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     moved = sorted(columns) == list(range(len(classes))) and list(columns) != sorted(columns)
     if not moved or not training.function or not takes_data(imported(training.function), training.function):
         return
     own = [classes[columns.index(i)] for i in range(len(columns))]
-    file = f"{victim}/config.json" if (Path(victim) / "config.json").is_file() else "FILE, with its names in its order"
+    file = (
+        f"{victim}/config.json"
+        if (Path(victim) / "config.json").is_file()
+        else "FILE, with its names in its order"
+    )
     raise ConfigError(
-        f"{victim} has the classes in the order {', '.join(own[:3])}, ..., the data in the order {', '.join(classes[:3])}, ...; "
-        f"{training.function} is given the data's numbers, so its twins would have learnt another order than they are asked in; expected "
-        f"one order: --classes {file}"
+        f"{victim} has the classes in the order {', '.join(own[:3])}, ..., the data in the order"
+        f" {', '.join(classes[:3])}, ...; {training.function} is given the data's numbers, so its twins would"
+        f" have learnt another order than they are asked in; expected one order: --classes {file}"
     )
 
 
@@ -76,13 +93,17 @@ def _own_factory(path: Path) -> str | None:
 
 
 def _for_twins(loaded: Loaded) -> str:
-    """The victim's contract for models that are built by other code, as JSON; its classes by their places. "" if it says nothing."""
+    """The victim's contract for models that are built by other code, as JSON; its classes
+    by their places. "" if it says nothing."""
     columns = loaded.module.columns if isinstance(loaded.module, Contracted) else ()
     result = replace(loaded.contract.for_twins(), classes=Classes(columns=columns)).to_json()
     return canonical_json(result) if result else ""
 
 
-NEEDED = {"victim": "the victim that it trained", "factory": "what builds the module that a twin's weights go into"}
+NEEDED = {
+    "victim": "the victim that it trained",
+    "factory": "what builds the module that a twin's weights go into",
+}
 
 
 def training_of(args: argparse.Namespace, needs: Sequence[str] = tuple(NEEDED)) -> OwnTraining | None:
@@ -94,13 +115,19 @@ def training_of(args: argparse.Namespace, needs: Sequence[str] = tuple(NEEDED)) 
     Raises:
         ConfigError: both, either without what it needs, or one that cannot be run.
     """
-    given = [name for name in ("--train", "--train-command") if getattr(args, name[2:].replace("-", "_")) is not None]
+    given = [
+        name
+        for name in ("--train", "--train-command")
+        if getattr(args, name[2:].replace("-", "_")) is not None
+    ]
     if not given:
         if args.train_timeout is not None:
             raise ConfigError("--train-timeout limits --train or --train-command, but neither is given")
         return None
     if len(given) == 2:
-        raise ConfigError("--train and --train-command are both given; expected one of them: what trained the victim")
+        raise ConfigError(
+            "--train and --train-command are both given; expected one of them: what trained the victim"
+        )
     for needed in needs:
         if getattr(args, needed) is None:
             raise ConfigError(f"{given[0]} needs --{needed}: {NEEDED[needed]}")

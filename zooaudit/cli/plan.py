@@ -44,8 +44,9 @@ def _devices(args: argparse.Namespace) -> Devices | None:
         return Devices(args.cpus) if args.cpus is not None else None
     if args.gpu_speedup is None:
         raise InputError(
-            "--gpus needs --gpu-speedup: how many cores of the measured CPU one GPU replaces. There is no measurement on a GPU yet; "
-            "train a few models on yours and on a CPU ('zooaudit zoo --json' gives seconds a model), or use --cpus"
+            "--gpus needs --gpu-speedup: how many cores of the measured CPU one GPU replaces. There is no"
+            " measurement on a GPU yet; train a few models on yours and on a CPU ('zooaudit zoo --json' gives"
+            " seconds a model), or use --cpus"
         )
     return Devices(args.gpus, args.gpu_speedup, "GPUs")
 
@@ -55,7 +56,9 @@ def _own(args: argparse.Namespace) -> OwnVictim | None:
         return OwnVictim(args.twin_seconds, args.factory or "")
     for name in ("twin_seconds", "factory"):
         if getattr(args, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')} is of a victim of your own, but --own-victim is missing")
+            raise InputError(
+                f"--{name.replace('_', '-')} is of a victim of your own, but --own-victim is missing"
+            )
     return None
 
 
@@ -63,7 +66,8 @@ def _domain(recipe: Recipe, args: argparse.Namespace) -> Domain:
     if args.data is None:
         if recipe.dataset not in DOMAINS:
             raise InputError(
-                f"recipe {recipe.name} is for {recipe.dataset}, which is not one of {', '.join(DOMAINS)}; say where it is: --data DIR"
+                f"recipe {recipe.name} is for {recipe.dataset}, which is not one of {', '.join(DOMAINS)}; say"
+                " where it is: --data DIR"
             )
         return DOMAINS[recipe.dataset]
     found = own_data.data_of(args, recipe.dataset, lambda _: None)
@@ -82,22 +86,38 @@ def lines(found: Estimate, changed: str) -> list[str]:
             f"  {role:<13}{sum(counts.values()):>7,}  " + ", ".join(f"{a} {n:,}" for a, n in counts.items())
             for role, counts in found.models.items()
         ),
-        f"training      {hours(found.core_hours)} of one CPU core; {between(low, high)} on {of(found.devices)}",
-        f"              never under {hours(found.critical_path_hours)}: a victim, then the dearest model extracted from it",
-        f"around it     {hours(found.driver_hours)} in one process: start, UAP, answers, encoder, verdicts, report",
+        (
+            f"training      {hours(found.core_hours)} of one CPU core; {between(low, high)} on"
+            f" {of(found.devices)}"
+        ),
+        (
+            f"              never under {hours(found.critical_path_hours)}: a victim, then the dearest model"
+            " extracted from it"
+        ),
+        (
+            f"around it     {hours(found.driver_hours)} in one process: start, UAP, answers, encoder,"
+            " verdicts, report"
+        ),
         f"whole audit   {between(*found.hours)}",
         f"storage       {size(sum(found.storage_bytes.values()))}: {kinds}",
         f"requests      {counted(found.requests)}",
-        f"              {each.put:.1f} PUT, {each.get:.1f} GET and {each.head:.1f} HEAD a model; "
-        f"each Ray worker adds {counted(PROBE + OPEN)}",
-        f"queries       attackers {found.attackers_queries:,} to victims; the audit {found.audit_queries:,} in all; "
-        f"the twin test at most {found.queries_per_suspect:,} to each suspect",
+        (
+            f"              {each.put:.1f} PUT, {each.get:.1f} GET and {each.head:.1f} HEAD a model; "
+            f"each Ray worker adds {counted(PROBE + OPEN)}"
+        ),
+        (
+            f"queries       attackers {found.attackers_queries:,} to victims; the audit"
+            f" {found.audit_queries:,} in all; the twin test at most {found.queries_per_suspect:,} to each"
+            " suspect"
+        ),
         f"driver        holds {size(found.driver_bytes)} of answers in memory",
         *(f"note: {n}" for n in found.notes),
     ]
 
 
-def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None, own: OwnVictim | None = None) -> str:
+def sizing_table(
+    recipe: Recipe, domain: Domain, devices: Devices | None = None, own: OwnVictim | None = None
+) -> str:
     """A Markdown table for 100, 1,000 and 10,000 models, on ``devices`` or on some usual ones."""
     on = [devices] if devices else [Devices(n) for n in SIZING_CORES]
     heads = ["models", "training, core hours", *(f"whole audit on {of(d)}" for d in on)]
@@ -129,7 +149,9 @@ def sizing_table(recipe: Recipe, domain: Domain, devices: Devices | None = None,
 def of(devices: Devices) -> str:
     """For example ``4 GPUs worth 20 cores each``."""
     name = devices.what.removesuffix("s") if devices.count == 1 else devices.what
-    return f"{devices.count} {name}" + (f" worth {devices.speedup:g} cores each" if devices.what == "GPUs" else "")
+    return f"{devices.count} {name}" + (
+        f" worth {devices.speedup:g} cores each" if devices.what == "GPUs" else ""
+    )
 
 
 def hours(value: float) -> str:

@@ -1,4 +1,5 @@
-"""``zooaudit recipe``: list the recipes, show one as a file, check a file, make one for the user's own task."""
+"""``zooaudit recipe``: list the recipes, show one as a file, check a file, make one for the
+user's own task."""
 
 import argparse
 import json
@@ -40,7 +41,10 @@ def recipe(args: argparse.Namespace, out: TextIO) -> int:
 def _refuse_options(args: argparse.Namespace) -> None:
     """An option that an action does not heed is a mistake."""
     if args.action in ("show", "check") and not args.name:
-        raise ConfigError(f"recipe {args.action}: expected a recipe's name, or a file: zooaudit recipe {args.action} {sorted(RECIPES)[0]}")
+        raise ConfigError(
+            f"recipe {args.action}: expected a recipe's name, or a file: zooaudit recipe {args.action}"
+            f" {sorted(RECIPES)[0]}"
+        )
     if args.action in ("list", "new") and args.name:
         raise ConfigError(f"recipe {args.action} {args.name}: expected no name")
     given = [o for o in (*OF_NEW, "trial") if getattr(args, o)] if args.action != "new" else []
@@ -65,7 +69,13 @@ def _list(args: argparse.Namespace, out: TextIO) -> int:
 
 def _row(one: Recipe) -> dict[str, Any]:
     models = len(planned(one, DOMAINS[one.dataset]).specs)
-    return {"name": one.name, "dataset": one.dataset, "models": models, "twins": one.zoo.twins, "references": one.zoo.references}
+    return {
+        "name": one.name,
+        "dataset": one.dataset,
+        "models": models,
+        "twins": one.zoo.twins,
+        "references": one.zoo.references,
+    }
 
 
 def _show(args: argparse.Namespace, out: TextIO) -> int:
@@ -86,7 +96,9 @@ def _check(args: argparse.Namespace, out: TextIO) -> int:
     if args.json:
         listed = [asdict(d) for d in differ]
         facts = {"name": checked.name, "digest": checked.digest, "based_on": based_on, "differences": listed}
-        print(json.dumps(facts | {"plan": as_json(sized) if known else None, "models": sized.models}), file=out)
+        print(
+            json.dumps(facts | {"plan": as_json(sized) if known else None, "models": sized.models}), file=out
+        )
         return 0
     print("\n".join(_checked(checked, based_on, differ, sized, known)), file=out)
     return 0
@@ -103,7 +115,8 @@ def _base(name: str, checked: Recipe) -> tuple[Recipe, str]:
 
 
 def _domain(checked: Recipe, args: argparse.Namespace) -> Domain:
-    """The data that it is for, if that is known; else any of the size that every net can take, to count models on."""
+    """The data that it is for, if that is known; else any of the size that every net can
+    take, to count models on."""
     if args.data is not None:
         found = own_data.data_of(args, checked.dataset, voice(args))
         check_sizes(checked, len(found.train), own=False)
@@ -121,33 +134,50 @@ def _sized(checked: Recipe, domain: Domain, cpus: int | None, own: OwnVictim | N
     return estimate(checked, domain, Devices(cpus or 1), own)
 
 
-def _checked(checked: Recipe, based_on: str, differ: list[Difference], sized: Estimate, known: bool) -> Iterator[str]:
+def _checked(
+    checked: Recipe, based_on: str, differ: list[Difference], sized: Estimate, known: bool
+) -> Iterator[str]:
     yield f"recipe {checked.name} is in order"
     yield f"compared with {based_on}: " + (
         "no difference" if not differ else f"{len(differ)} differences" if len(differ) > 1 else "1 difference"
     )
     yield from (f"  {d.path:<32} {d.before} -> {d.after}" for d in differ)
-    if named := sorted(dict(checked.zoo.epochs)) if any(d.path == "zoo.training.epochs" for d in differ) else []:
-        yield f"note: zoo.training.epochs does not change {', '.join(named)}: zoo.epochs says how many these have"
+    if named := (
+        sorted(dict(checked.zoo.epochs)) if any(d.path == "zoo.training.epochs" for d in differ) else []
+    ):
+        yield (
+            f"note: zoo.training.epochs does not change {', '.join(named)}: zoo.epochs says how many these"
+            " have"
+        )
     lines = planning.lines(sized, "")
     if known:
         yield from lines
         return
     yield from lines[: 1 + len(sized.models)]
-    yield f"time          unknown: {checked.dataset} is none of {', '.join(DOMAINS)}; say where it is, --data DIR"
+    yield (
+        f"time          unknown: {checked.dataset} is none of {', '.join(DOMAINS)}; say where it is,"
+        " --data DIR"
+    )
 
 
 def _new(args: argparse.Namespace, out: TextIO) -> int:
     tell = voice(args)
     target = _target(args)
     if args.trial and not (args.train or args.train_command):
-        raise ConfigError("--try trains one twin to see how long it takes, but neither --train nor --train-command says how")
+        raise ConfigError(
+            "--try trains one twin to see how long it takes, but neither --train nor --train-command says how"
+        )
     dataset = own_data.data_of(args, args.dataset or own_data.name_of(args.data), tell)
     own = own_victim.own_victim(args, dataset, tell)
-    tell(f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes} classes")
+    tell(
+        f"data: {len(dataset.train):,} training and {len(dataset.test):,} test images, {dataset.num_classes}"
+        " classes"
+    )
     data = look_at_data(dataset)
     victim = look_at_victim(own, dataset, data, args.trial) if own is not None else None
-    start = own_start.tried_start(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
+    start = (
+        own_start.tried_start(args.start, dataset.image_shape, dataset.num_classes) if args.start else None
+    )
     reasoned = derived(data, victim) | (begun_with(start) if start else {})
     found = made(target.stem if target else "mine", reasoned)
     own_sized = OwnVictim(victim.twin_seconds, args.factory or "") if victim is not None else None
@@ -159,18 +189,30 @@ def _new(args: argparse.Namespace, out: TextIO) -> int:
         print(text, file=out, end="")
         return 0
     put(target, text.encode())
-    facts = {"written": str(target), "data": asdict(data), "victim": asdict(victim) if victim else None, "plan": as_json(sized)}
+    facts = {
+        "written": str(target),
+        "data": asdict(data),
+        "victim": asdict(victim) if victim else None,
+        "plan": as_json(sized),
+    }
     if args.json:
         print(json.dumps(facts), file=out)
     else:
-        print("\n".join((*_looked_at(data, victim, sized), f"written to {target}; next: {_next(args, target)}")), file=out)
+        print(
+            "\n".join(
+                (*_looked_at(data, victim, sized), f"written to {target}; next: {_next(args, target)}")
+            ),
+            file=out,
+        )
     return 0
 
 
 def _target(args: argparse.Namespace) -> Path | None:
     """Where the file goes, if anywhere; what is there is left alone."""
     if not args.data and not args.dataset:
-        raise ConfigError("recipe new: --data is missing: the folder of your data, or --dataset NAME for a known one")
+        raise ConfigError(
+            "recipe new: --data is missing: the folder of your data, or --dataset NAME for a known one"
+        )
     if args.out is None:
         if args.json:
             raise ConfigError("recipe new --json: --out is missing: the file for the recipe")
@@ -189,9 +231,9 @@ def _target(args: argparse.Namespace) -> Path | None:
 def _looked_at(data: DataFacts, victim: VictimFacts | None, sized: Estimate) -> Iterator[str]:
     channels, height, width = data.image
     yield (
-        f"Made for {data.name}: {data.train:,} training images ({data.fewest:,} to {data.most:,} a class) and {data.test:,} test images "
-        f"of {channels} x {height} x {width} in {data.classes} classes; chance {data.chance:.3f}, a linear model of small images "
-        f"{data.linear:.3f}."
+        f"Made for {data.name}: {data.train:,} training images ({data.fewest:,} to {data.most:,} a class) and"
+        f" {data.test:,} test images of {channels} x {height} x {width} in {data.classes} classes; chance"
+        f" {data.chance:.3f}, a linear model of small images {data.linear:.3f}."
     )
     if victim is not None:
         yield f"Victim {victim.file}: {victim.parameters:,} parameters, test accuracy {victim.accuracy:.3f}."
@@ -201,9 +243,14 @@ def _looked_at(data: DataFacts, victim: VictimFacts | None, sized: Estimate) -> 
         elif victim.has_training:
             yield "How long a twin takes was not tried (--try)."
         else:
-            yield "It has no twins, and nobody can be accused, until --train or --train-command says what trained it."
+            yield (
+                "It has no twins, and nobody can be accused, until --train or --train-command says what"
+                " trained it."
+            )
     low, high = sized.training_hours
-    text = f"training about {planning.between(low, high)} on {planning.of(sized.devices)}, by a rough estimate"
+    text = (
+        f"training about {planning.between(low, high)} on {planning.of(sized.devices)}, by a rough estimate"
+    )
     yield f"{sized.total_models:,} models, {text}."
 
 
@@ -214,12 +261,15 @@ def _unlike(data: DataFacts, victim: VictimFacts) -> Iterator[str]:
     apart, error = victim.twin_accuracy - victim.accuracy, (2 * mean * (1 - mean) / data.test) ** 0.5
     if abs(apart) > 3 * error:
         yield (
-            f"That is {abs(apart):.3f} {'above' if apart > 0 else 'below'} the victim's, more than three standard errors ({error:.3f}): "
-            "is it really what trained the victim, on the same images?"
+            f"That is {abs(apart):.3f} {'above' if apart > 0 else 'below'} the victim's, more than three"
+            f" standard errors ({error:.3f}): is it really what trained the victim, on the same images?"
         )
 
 
 def _next(args: argparse.Namespace, target: Path) -> str:
-    """The audit by the new recipe, with what was said of data, victim and training. What the victim began with is in the recipe."""
+    """The audit by the new recipe, with what was said of data, victim and training. What the victim began
+    with is in the recipe."""
     given = own_data.options_of(args, add_model, partial(add_training, twins=False))
-    return shlex.join(["zooaudit", "audit", "--recipe", str(target), "--store", "./store"]) + "".join(f" {option}" for option in given)
+    return shlex.join(["zooaudit", "audit", "--recipe", str(target), "--store", "./store"]) + "".join(
+        f" {option}" for option in given
+    )

@@ -22,15 +22,26 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
     artifacts = existing_store(args.store, writes=True)
     suspects = [*map(Named, args.suspect or []), *(Named(name, answers=True) for name in args.answers or [])]
     settings = ScoreSettings(
-        args.method, args.level, args.access, args.p_value, args.queries, args.ask_everything, args.suspect_classes, args.correction,
+        args.method,
+        args.level,
+        args.access,
+        args.p_value,
+        args.queries,
+        args.ask_everything,
+        args.suspect_classes,
+        args.correction,
         args.budget,
-    )  # fmt: skip
+    )
     opening = Opening(
-        args.factory, read_contract(args.contract) if args.contract else Contract(), Path(args.ledger) if args.ledger else None,
+        args.factory,
+        read_contract(args.contract) if args.contract else Contract(),
+        Path(args.ledger) if args.ledger else None,
         frozenset(args.allow_key_env or ()),
-    )  # fmt: skip
+    )
     check(suspects, settings)
-    cases = Scoring.of(artifacts, find_kit(artifacts, args.kit), settings, opening, voice(args)).score(suspects)
+    cases = Scoring.of(artifacts, find_kit(artifacts, args.kit), settings, opening, voice(args)).score(
+        suspects
+    )
     _print_scores(cases, args, out)
     return min((case.trouble.exit_code for case in cases if case.trouble), default=0)
 
@@ -38,7 +49,10 @@ def score(args: argparse.Namespace, out: TextIO) -> int:
 def _print_scores(cases: Sequence[Case], args: argparse.Namespace, out: TextIO) -> None:
     if args.json:
         facts = [case.facts for case in cases]
-        print(json.dumps(facts[0] if len(facts) == 1 else {"correction": args.correction, "suspects": facts}), file=out)
+        print(
+            json.dumps(facts[0] if len(facts) == 1 else {"correction": args.correction, "suspects": facts}),
+            file=out,
+        )
     elif args.log == "text":
         for case in cases:
             print("\n".join([case.shown] * (len(cases) > 1) + lines(case)), file=out)
@@ -52,12 +66,17 @@ def lines(case: Case) -> list[str]:
     if facts.get("evidence"):
         found.append(f"  evidence {facts['evidence']}")
     if "charged" in facts:
-        found.append(f"  charged {facts['charged']} queries in all runs, {facts['lost']} of them lost on the way; ledger {facts['ledger']}")
+        found.append(
+            f"  charged {facts['charged']} queries in all runs, {facts['lost']} of them lost on the way;"
+            f" ledger {facts['ledger']}"
+        )
     if "hint" in facts:
         found.append(f"  hint: {facts['hint']}")
     if "paper" in facts:
         paper = facts["paper"]
-        found.append(f"by the paper's test {paper['decision']}: {paper['reason']} ({paper['queries']} queries)")
+        found.append(
+            f"by the paper's test {paper['decision']}: {paper['reason']} ({paper['queries']} queries)"
+        )
         found.append(f"  caution: {paper['caution']}")
     elif "error" in facts and case.verdict is None:
         found.append(f"by the paper's test nothing: {facts['error']}")

@@ -57,7 +57,8 @@ Tell = Callable[..., None]
 
 
 def _voice(log: str) -> Tell:
-    """How this command tells what it does: lines, or events. Of its own, since those of commands that work import what they work with."""
+    """How this command tells what it does: lines, or events. Of its own, since those of commands that work
+    import what they work with."""
 
     def tell(message: str, event: str, **facts: object) -> None:
         print(event_line(event, **facts) if log == "events" else message, file=sys.stderr, flush=True)
@@ -67,10 +68,17 @@ def _voice(log: str) -> Tell:
 
 def _tell_kits(kits: list[str], store: str, tell: Tell) -> None:
     if not kits:
-        tell(f"no kits yet: 'zooaudit audit --store {store}' makes one, and the service shows it once it is there", "kits", kits=0)
+        tell(
+            f"no kits yet: 'zooaudit audit --store {store}' makes one, and the service shows it once it is"
+            " there",
+            "kits",
+            kits=0,
+        )
         return
     more = f" and {len(kits) - 5} more" if len(kits) > 5 else ""
-    tell(f"{len(kits)} kit{'s' if len(kits) > 1 else ''}: {', '.join(kits[:5])}{more}", "kits", kits=len(kits))
+    tell(
+        f"{len(kits)} kit{'s' if len(kits) > 1 else ''}: {', '.join(kits[:5])}{more}", "kits", kits=len(kits)
+    )
 
 
 def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
@@ -79,26 +87,42 @@ def _run(args: argparse.Namespace, tell: Tell, out: TextIO) -> None:
     tell("starting Ray", "starting", what="ray")
     with needs("serve", "the service"):
         metrics = start_ray(args.host, args.port, args.debug)
-        tell(f"Ray's own ports take connections from this machine only; its metrics, without a key: {metrics}", "ray", metrics=metrics)
+        tell(
+            f"Ray's own ports take connections from this machine only; its metrics, without a key: {metrics}",
+            "ray",
+            metrics=metrics,
+        )
         from ray import serve as ray_serve
 
         from zooaudit.serving.deployments import application
-    tell("starting the service: a process that answers, and one that asks suspects", "starting", what="service")
+    tell(
+        "starting the service: a process that answers, and one that asks suspects", "starting", what="service"
+    )
     try:
-        ray_serve.run(application({}), name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False})
+        ray_serve.run(
+            application({}), name="zooaudit", route_prefix="/", logging_config={"enable_access_log": False}
+        )
     except RuntimeError as error:
-        raise FarmError(f"the service does not start: {last_line(error)}; --debug shows what its processes say") from error
+        raise FarmError(
+            f"the service does not start: {last_line(error)}; --debug shows what its processes say"
+        ) from error
     wait_until_ready(args.host, args.port, lambda text: tell(text, "waiting", why=text))
-    tell(f"serving {args.store} at {shown} until Ctrl-C; {shown}/metrics with a key of scope admin", "serving", url=shown, store=args.store)
+    tell(
+        f"serving {args.store} at {shown} until Ctrl-C; {shown}/metrics with a key of scope admin",
+        "serving",
+        url=shown,
+        store=args.store,
+    )
     print(json.dumps({"url": shown}) if args.json else f"ready: {shown}", file=out, flush=True)
     threading.Event().wait()
 
 
 @contextlib.contextmanager
 def _ended_in_time() -> Iterator[None]:
-    """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, whatever it waits for then, and at once after a second
-    one: no answer is lost, they are on disk as they come. Python itself hears a signal only between two of its own steps, and one of Ray's
-    can take long; a thread that reads the wake-up socket hears it at once."""
+    """End this process and all that it started ``ENDING_S`` after Ctrl-C or SIGTERM, whatever it waits for
+    then, and at once after a second one: no answer is lost, they are on disk as they come. Python itself
+    hears a signal only between two of its own steps, and one of Ray's can take long; a thread that reads the
+    wake-up socket hears it at once."""
     heard, result = socket.socketpair()
     result.setblocking(False)
     before = signal.set_wakeup_fd(result.fileno(), warn_on_full_buffer=False)
@@ -130,7 +154,8 @@ def _ended_in_time() -> Iterator[None]:
 
 
 def _environment(args: argparse.Namespace) -> Path | None:
-    """Set what the service's processes read. Returns the file of keys, which can be read if it is there; None if nobody needs one."""
+    """Set what the service's processes read. Returns the file of keys, which can be read if
+    it is there; None if nobody needs one."""
     os.environ[names.STORE], os.environ[names.DATA] = args.store, args.data
     os.environ[names.SUSPECTS] = args.suspects
     os.environ[names.QUERIES] = "1" if args.training_images else "0"
@@ -149,7 +174,12 @@ def _environment(args: argparse.Namespace) -> Path | None:
 def _first_key(keys: Path, tell: Tell) -> None:
     key, entry = new_key("first", SCOPES, 0, None)
     _append(keys, entry)
-    tell(f"a first key, which may do everything; keep it, it is in no file: {key}", "key", name="first", key=key)
+    tell(
+        f"a first key, which may do everything; keep it, it is in no file: {key}",
+        "key",
+        name="first",
+        key=key,
+    )
 
 
 def key(args: argparse.Namespace, out: TextIO) -> int:
@@ -157,7 +187,9 @@ def key(args: argparse.Namespace, out: TextIO) -> int:
     path = Path(args.keys)
     known = read_keys(path) if path.exists() else ()
     if args.name in [k.name for k in known]:
-        raise ConfigError(f"{path} has a key named {args.name} already; choose another name, or take its entry out")
+        raise ConfigError(
+            f"{path} has a key named {args.name} already; choose another name, or take its entry out"
+        )
     scopes = tuple(s.strip() for s in args.scopes.split(",") if s.strip())
     try:
         expires = datetime.date.fromisoformat(args.expires) if args.expires else None
@@ -167,7 +199,11 @@ def key(args: argparse.Namespace, out: TextIO) -> int:
     _append(path, entry)
     facts = {"name": args.name, "key": made, "scopes": list(scopes), "keys": str(path)}
     print(json.dumps(facts) if args.json else made, file=out)
-    print(f"its SHA-256 is in {path}; the key itself is in no file: keep it, and send it as 'Authorization: Bearer KEY'", file=sys.stderr)
+    print(
+        f"its SHA-256 is in {path}; the key itself is in no file: keep it, and send it as 'Authorization:"
+        " Bearer KEY'",
+        file=sys.stderr,
+    )
     return 0
 
 

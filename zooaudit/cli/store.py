@@ -1,4 +1,5 @@
-"""What ``zooaudit store`` does: list, show, check, collect, copy. A store is asked itself here, never this machine's cache of it."""
+"""What ``zooaudit store`` does: list, show, check, collect, copy. A store is asked itself here, never this
+machine's cache of it."""
 
 import argparse
 import json
@@ -20,10 +21,14 @@ def store(args: argparse.Namespace, out: TextIO) -> int:
         raise InputError(f"--grace-hours is {args.grace_hours:g}; expected 0 or more")
     if args.action == "show" and not (args.kind and args.id):
         raise InputError(
-            "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see zooaudit store ls"
+            "store show needs a kind and an id, for example: zooaudit store show model victim-A-sgd-...; see"
+            " zooaudit store ls"
         )
     if args.action == "copy" and not args.to:
-        raise InputError("store copy needs --to, for example: zooaudit store copy --store ./store --to s3://bucket/prefix --run NAME")
+        raise InputError(
+            "store copy needs --to, for example: zooaudit store copy --store ./store --to s3://bucket/prefix"
+            " --run NAME"
+        )
     artifacts = existing_store(args.store, cache=False, writes=args.repair or args.delete)
     if args.action == "ls":
         names = artifacts.ids(args.kind) if args.kind else [f"{k} {n}" for k, n in artifacts.kinds().items()]
@@ -40,9 +45,17 @@ def store(args: argparse.Namespace, out: TextIO) -> int:
 
 def _show(artifacts: Artifacts, kind: str, id_: str, out: TextIO) -> int:
     if not artifacts.has(kind, id_):
-        raise UnknownNameError(f"{artifacts.url} has no {kind} {id_}; 'zooaudit store ls {kind}' lists what there is")
+        raise UnknownNameError(
+            f"{artifacts.url} has no {kind} {id_}; 'zooaudit store ls {kind}' lists what there is"
+        )
     found = artifacts.load(kind, id_)
-    shown = {"kind": found.kind, "id": found.id, "sha256": found.digest, "files": found.files, "meta": found.meta}
+    shown = {
+        "kind": found.kind,
+        "id": found.id,
+        "sha256": found.digest,
+        "files": found.files,
+        "meta": found.meta,
+    }
     print(json.dumps(shown, indent=2), file=out)
     return 0
 
@@ -64,8 +77,16 @@ def _check(artifacts: Artifacts, repair: bool, out: TextIO) -> int:
     except DamagedArtifactError:  # a manifest, which does not say what it names
         orphaned, loose = [], "unknown"
     for key in orphaned:
-        print(f"orphaned: {key}: no artifact names it; zooaudit store gc --delete removes it when it is a day old", file=out)
-    print(f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged; content that nothing names: {loose}", file=out)
+        print(
+            f"orphaned: {key}: no artifact names it; zooaudit store gc --delete removes it when it is a"
+            " day old",
+            file=out,
+        )
+    print(
+        f"{sum(artifacts.kinds().values())} artifacts, {len(damaged)} damaged; content that nothing names:"
+        f" {loose}",
+        file=out,
+    )
     return 0 if repair or not damaged else 3
 
 
@@ -93,8 +114,8 @@ def _copy(source: Artifacts, args: argparse.Namespace, out: TextIO) -> int:
     else:
         what = f"run {args.run}" if args.run else "everything"
         print(
-            f"{what} is in {target.url}: {done.total} artifacts, {done.total - done.there} copied ({_size(done.bytes)}), "
-            f"{done.there} were there",
+            f"{what} is in {target.url}: {done.total} artifacts, {done.total - done.there} copied"
+            f" ({_size(done.bytes)}), {done.there} were there",
             file=out,
         )
     return 0
@@ -108,4 +129,8 @@ def copy_line(state: Copied) -> str:
 
 def _size(count: int) -> str:
     power = min((count.bit_length() - 1) // 10, 3) if count else 0
-    return f"{count} bytes" if power == 0 else f"{count / 2 ** (10 * power):.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+    return (
+        f"{count} bytes"
+        if power == 0
+        else f"{count / 2 ** (10 * power):.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
+    )

@@ -32,18 +32,27 @@ def study(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.studies.registry import ON_MODELS, STUDIES
 
     if not args.names:
-        lines = [f"{s.name:<14} {s.source:<14} {s.title}{'  (trains models of its own)' if s.builds else ''}" for s in STUDIES.values()]
-        lines += [f"{s.name:<14} {s.source:<14} {s.title}  (on a folder: --models)" for s in ON_MODELS.values()]
+        lines = [
+            f"{s.name:<14} {s.source:<14} {s.title}{'  (trains models of its own)' if s.builds else ''}"
+            for s in STUDIES.values()
+        ]
+        lines += [
+            f"{s.name:<14} {s.source:<14} {s.title}  (on a folder: --models)" for s in ON_MODELS.values()
+        ]
         print(json.dumps([*STUDIES, *ON_MODELS]) if args.json else "\n".join(lines), file=out)
         return 0
     require("report", "a study", "matplotlib")
     if ALL in args.names and len(args.names) > 1:
-        raise ConfigError(f"'all' stands for every study of the paper; found beside it: {', '.join(n for n in args.names if n != ALL)}")
+        raise ConfigError(
+            "'all' stands for every study of the paper; found beside it:"
+            f" {', '.join(n for n in args.names if n != ALL)}"
+        )
     if args.names == ["qurd"] and args.data and not args.models:
         return _on_published(args, out)
     if not args.models and (victims := {"dev", "report"} & set(args.settings)):
         raise ConfigError(
-            f"--set {victims.pop()} says which victims of --models; without --models expected FIELD=VALUE, to change the recipe"
+            f"--set {victims.pop()} says which victims of --models; without --models expected FIELD=VALUE, to"
+            " change the recipe"
         )
     zoo, on_models = _chosen(args)
     return _on_models(on_models, args, out) if on_models else _on_zoo(zoo, args, out)
@@ -55,12 +64,22 @@ def _chosen(args: argparse.Namespace) -> "tuple[list[Study], list[ModelsStudy]]"
 
     every = ON_MODELS if args.models else STUDIES
     named = list(every.values()) if args.names == [ALL] else [get_study(n) for n in args.names]
-    zoo, on_models = [s for s in named if isinstance(s, Study)], [s for s in named if isinstance(s, ModelsStudy)]
+    zoo, on_models = (
+        [s for s in named if isinstance(s, Study)],
+        [s for s in named if isinstance(s, ModelsStudy)],
+    )
     if zoo and args.models:
-        raise ConfigError(f"--models is for {', '.join(ON_MODELS)}; {zoo[0].name} is tried on a zoo: leave --models out")
+        raise ConfigError(
+            f"--models is for {', '.join(ON_MODELS)}; {zoo[0].name} is tried on a zoo: leave --models out"
+        )
     if on_models and not args.models:
-        or_data = "; or alone on a download of the published models: --data DIR" if on_models[0].downloads else ""
-        raise ConfigError(f"{on_models[0].name} is tried on models that somebody else trained: say where they are, --models DIR{or_data}")
+        or_data = (
+            "; or alone on a download of the published models: --data DIR" if on_models[0].downloads else ""
+        )
+        raise ConfigError(
+            f"{on_models[0].name} is tried on models that somebody else trained: say where they are, --models"
+            f" DIR{or_data}"
+        )
     if on_models and args.data:
         raise ConfigError(f"--models and --data: {on_models[0].name} is tried on one of them; leave one out")
     return zoo, on_models
@@ -70,7 +89,13 @@ def _provenance(args: argparse.Namespace) -> dict[str, Any]:
     from zooaudit.reporting.facts import commit, gather_facts
 
     facts = gather_facts(0, 0, args.command_line)
-    return {"command": facts.command, "commit": commit(), "hardware": facts.hardware, "versions": facts.versions, "date": facts.finished}
+    return {
+        "command": facts.command,
+        "commit": commit(),
+        "hardware": facts.hardware,
+        "versions": facts.versions,
+        "date": facts.finished,
+    }
 
 
 def _victims(args: argparse.Namespace) -> str:
@@ -90,7 +115,10 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     tell, store = voice(args), open_store(args.store)
     load = imported(args.load) if args.load else None
     if lacking := [s.name for s in chosen if s.loads and load is None]:
-        raise ConfigError(f"{', '.join(lacking)} asks models about new images: say how they are loaded, --load package.module:function")
+        raise ConfigError(
+            f"{', '.join(lacking)} asks models about new images: say how they are loaded, --load"
+            " package.module:function"
+        )
     victims = _victims(args)
     found, left_out = owners(read(Path(args.models)), victims)
     for name, why in left_out.items():
@@ -98,9 +126,23 @@ def _on_models(chosen: "list[ModelsStudy]", args: argparse.Namespace, out: TextI
     folder = _folder(args, Path("studies") / victims)
     results: list[Result] = []
     for number, one in enumerate(chosen, 1):
-        tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims", "study", name=one.name)
+        tell(
+            f"study {one.name} ({number} of {len(chosen)}): {one.title}, {len(found)} victims",
+            "study",
+            name=one.name,
+        )
         provenance = _provenance(args) | {"set": victims}
-        results.append(run_on_models(one, found, left_out, store, provenance, load, lambda name: tell(f"  {name}", "owner", name=name)))
+        results.append(
+            run_on_models(
+                one,
+                found,
+                left_out,
+                store,
+                provenance,
+                load,
+                lambda name: tell(f"  {name}", "owner", name=name),
+            )
+        )
         results[-1].write(folder)
         if not args.json and args.log == "text":
             _print_study(results[-1], out)
@@ -115,11 +157,19 @@ def _on_published(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.studies.registry import ON_MODELS
 
     if args.settings or args.load:
-        raise ConfigError(f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read from --data")
+        raise ConfigError(
+            f"{'--set' if args.settings else '--load'} goes with --models; the published models are all read"
+            " from --data"
+        )
     tell, folder, one = voice(args), _folder(args, Path("studies") / "qurd"), ON_MODELS["qurd"]
     tell(f"study {one.name}: {one.title}, on published models", "study", name=one.name)
     result = run_published(
-        one, Path(args.data), open_store(args.store), _provenance(args), reading_of(args), lambda step: tell(f"  {step}", "step", step=step)
+        one,
+        Path(args.data),
+        open_store(args.store),
+        _provenance(args),
+        reading_of(args),
+        lambda step: tell(f"  {step}", "step", step=step),
     )
     for name, why in result.facts["excluded_models"].items():
         tell(f"  left out: {name}: {why}", "model_left_out", name=name, why=why)
@@ -142,7 +192,9 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     results: list[Result] = []
     lacking: dict[str, str] = {}
     for number, one in enumerate(chosen, 1):
-        tell(f"study {one.name} ({number} of {len(chosen)}): {one.title}, {one.source}", "study", name=one.name)
+        tell(
+            f"study {one.name} ({number} of {len(chosen)}): {one.title}, {one.source}", "study", name=one.name
+        )
         try:
             results.append(run_study(one, bench, provenance))
         except NotEnoughModelsError as error:  # the other studies may have all that they need
@@ -155,17 +207,30 @@ def _on_zoo(chosen: "list[Study]", args: argparse.Namespace, out: TextIO) -> int
     _print_all(results, lacking, folder, args, out)
     if lacking:
         raise NotEnoughModelsError(
-            f"{len(lacking)} of {len(chosen)} studies lack models ({', '.join(lacking)}): {next(iter(lacking.values()))}"
+            f"{len(lacking)} of {len(chosen)} studies lack models ({', '.join(lacking)}):"
+            f" {next(iter(lacking.values()))}"
         )
     held = sum(f.holds == "reproduced" for r in results for f in r.findings)
-    tell("", "done", studies=len(results), findings=sum(len(r.findings) for r in results), reproduced=held, out=str(folder))
+    tell(
+        "",
+        "done",
+        studies=len(results),
+        findings=sum(len(r.findings) for r in results),
+        reproduced=held,
+        out=str(folder),
+    )
     return 0
 
 
-def _print_all(results: "list[Result]", lacking: dict[str, str], folder: Path, args: argparse.Namespace, out: TextIO) -> None:
+def _print_all(
+    results: "list[Result]", lacking: dict[str, str], folder: Path, args: argparse.Namespace, out: TextIO
+) -> None:
     if args.json:
         rows = [{"study": r.study.name, **row} for r in results for row in r.rows]
-        print(json.dumps({"studies": [dict(r.facts) for r in results], "rows": rows, "lacking": lacking}), file=out)
+        print(
+            json.dumps({"studies": [dict(r.facts) for r in results], "rows": rows, "lacking": lacking}),
+            file=out,
+        )
     elif args.log == "text" and results:
         print(f"tables, pictures and findings are in {folder}", file=out)
 
@@ -177,9 +242,21 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     from zooaudit.sweep.space import AXES, PRESETS, parse_space
 
     if not args.space:
-        lines = [f"{n:<14} {a.expected}{'  (needs models of its own)' if a.models else ''}" for n, a in AXES.items()]
-        lines += [f"{n:<14} = {' '.join(words)}" for n, words in PRESETS.items()] + [f"metrics: {', '.join(METRICS)}"]
-        print(json.dumps({"axes": list(AXES), "presets": PRESETS, "metrics": METRICS}) if args.json else "\n".join(lines), file=out)
+        lines = [
+            f"{n:<14} {a.expected}{'  (needs models of its own)' if a.models else ''}"
+            for n, a in AXES.items()
+        ]
+        lines += [f"{n:<14} = {' '.join(words)}" for n, words in PRESETS.items()] + [
+            f"metrics: {', '.join(METRICS)}"
+        ]
+        print(
+            (
+                json.dumps({"axes": list(AXES), "presets": PRESETS, "metrics": METRICS})
+                if args.json
+                else "\n".join(lines)
+            ),
+            file=out,
+        )
         return 0
     require("report", "a sweep", "matplotlib")
     space = parse_space(args.space)
@@ -191,7 +268,9 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
     swept = _swept(space, bench, args, tell)
     rows = swept.rows
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"  # another grid over the same axes is another file
+    name = (  # another grid over the same axes is another file
+        f"{'-'.join(space.axes)}-{digest_of(dict(space.axes))[:6]}"
+    )
     (folder / f"{name}.parquet").write_bytes(table_to_bytes(table(rows)))
     (folder / f"{name}.svg").write_bytes(picture(rows, args.metric))
     top = best(rows, args.metric)
@@ -215,9 +294,14 @@ def sweep(args: argparse.Namespace, out: TextIO) -> int:
             file=out,
         )
         if top is not None:
-            print(f"highest {args.metric}: {top.trial}; chosen on this zoo, so report it on another (--seed)", file=out)
+            print(
+                f"highest {args.metric}: {top.trial}; chosen on this zoo, so report it on another (--seed)",
+                file=out,
+            )
     for row in refused:
-        tell(f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error)
+        tell(
+            f"refused: {row.trial}: {row.error}", "trial_refused", trial=json.dumps(row.trial), why=row.error
+        )
     if len(refused) == len(rows):
         raise NotEnoughModelsError(f"none of {len(rows)} trials gave a result; the first: {rows[0].error}")
     tell("", "done", **data, best=json.dumps(top.trial) if top else None, out=str(folder))
@@ -258,9 +342,19 @@ def _swept(space: "Space", bench: "Bench", args: argparse.Namespace, tell: Voice
 
 def _print_study(result: "Result", out: TextIO) -> None:
     for found in result.findings:
-        print(f"{found.holds:<26} {found.claim}\n{'':<26} paper: {found.paper}; here: {found.ours} ({found.n})", file=out)
-    cost = f"{result.facts['seconds']:g} s, {result.facts['queries']:,} queries, {result.facts['trained']} models trained"
-    print(f"{'':<26} {cost if result.fresh else 'read from the store'}; {result.facts['excluded']} models excluded", file=out)
+        print(
+            f"{found.holds:<26} {found.claim}\n{'':<26} paper: {found.paper}; here: {found.ours} ({found.n})",
+            file=out,
+        )
+    cost = (
+        f"{result.facts['seconds']:g} s, {result.facts['queries']:,} queries, {result.facts['trained']}"
+        " models trained"
+    )
+    print(
+        f"{'':<26} {cost if result.fresh else 'read from the store'}; {result.facts['excluded']} models"
+        " excluded",
+        file=out,
+    )
 
 
 def _print_sweep(rows: "list[Row]", metric: str, out: TextIO) -> None:

@@ -1,4 +1,5 @@
-"""What the user sees while it works: lines and a progress bar, or a log of events, on standard error; results on standard output."""
+"""What the user sees while it works: lines and a progress bar, or a log of events, on
+standard error; results on standard output."""
 
 import io
 import sys
@@ -24,7 +25,8 @@ class Voice(Protocol):
     """How a command tells what it does: to a person, or to a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None:
-        """Say something: ``message`` to a person, the event and its facts to a log (the message if there are none)."""
+        """Say something: ``message`` to a person, the event and its facts to a log (the
+        message if there are none)."""
         ...
 
     def watch(self, status: FarmStatus) -> None:
@@ -54,7 +56,8 @@ class Terminal:
 
 
 class EventLog:
-    """One line an event, ``key=value``: reads well in ``ray job logs``, and a log collector can take it apart."""
+    """One line an event, ``key=value``: reads well in ``ray job logs``, and a log collector
+    can take it apart."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -75,21 +78,33 @@ class EventLog:
             self("", "working", phase=phase.name, number=phase.number, of=phase.of, **counted, left_s=left)
 
     def watch(self, status: FarmStatus) -> None:
-        """Say it when a model is done (a few seconds' models in one line) or failed, at the end, and now and then without news."""
+        """Say it when a model is done (a few seconds' models in one line) or failed, at the
+        end, and now and then without news."""
         now, result = time.monotonic(), self._told
         if result and status.done == result.done:
             due = now - self._last >= SIGN_OF_LIFE_EVERY_S
         else:
-            due = not result or status.done == status.total or status.failed > result.failed or now - self._last >= EVENT_EVERY_S
+            due = (
+                not result
+                or status.done == status.total
+                or status.failed > result.failed
+                or now - self._last >= EVENT_EVERY_S
+            )
         if due:
             self._told, self._last = status, now
             rate = models_a_minute(status)
             left = 60 * (status.total - status.done) / rate if rate else None
             self(
-                "", "models", done=status.done, total=status.total, failed=status.failed, training=len(status.training),
+                "",
+                "models",
+                done=status.done,
+                total=status.total,
+                failed=status.failed,
+                training=len(status.training),
                 elsewhere=len(status.elsewhere) or None,
-                per_minute=round(rate, 1) if rate else None, left_s=round(left) if left is not None else None,
-            )  # fmt: skip
+                per_minute=round(rate, 1) if rate else None,
+                left_s=round(left) if left is not None else None,
+            )
 
 
 def say(message: str) -> None:
@@ -98,7 +113,8 @@ def say(message: str) -> None:
 
 
 class Asides(io.TextIOBase):
-    """Takes what others print, a lost node's obituary by Ray for example, as events: the first line of each."""
+    """Takes what others print, a lost node's obituary by Ray for example, as events: the
+    first line of each."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -119,8 +135,8 @@ class Countable(Protocol):
 
 
 class ProgressBar:
-    """A line that says how far something is (models done, models a minute, time left): redrawn in place on a terminal,
-    a line now and then elsewhere."""
+    """A line that says how far something is (models done, models a minute, time left): redrawn in place on a
+    terminal, a line now and then elsewhere."""
 
     def __init__(self, stream: TextIO | None = None, line: Callable[[Any], str] | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -134,7 +150,9 @@ class ProgressBar:
         now = time.monotonic()
         line = self._line(status)
         if self._live:
-            self._stream.write("\r\x1b[2K" + line + ("\n" if over and not self._written.endswith("\n") else ""))
+            self._stream.write(
+                "\r\x1b[2K" + line + ("\n" if over and not self._written.endswith("\n") else "")
+            )
             self._stream.flush()
         elif (over and line != self._written) or now - self._last >= LINE_EVERY_S:
             self._stream.write(line + "\n")

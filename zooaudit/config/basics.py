@@ -15,9 +15,22 @@ Attack = Literal["cloudleak", "jbda", "distill", "knockoff", "activethief", "dfm
 Defence = Literal["none", "reverse-sigmoid", "mad", "mad-argmax"]
 Labels = Literal["soft", "hard", "top-1", "top-3", "rounded-1", "rounded-2"]
 Modification = Literal[
-    "fine-tune", "prune", "prune-channels", "int8", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "float16",
-    "distil", "removal", "averaged", "transfer",
-]  # fmt: skip
+    "fine-tune",
+    "prune",
+    "prune-channels",
+    "int8",
+    "adversarial",
+    "uap",
+    "last-layer",
+    "new-head",
+    "retrain",
+    "prune-tune",
+    "float16",
+    "distil",
+    "removal",
+    "averaged",
+    "transfer",
+]
 
 OPTIMISERS: tuple[Optimiser, ...] = ("sgd", "adam", "rmsprop")
 ATTACKS: tuple[Attack, ...] = get_args(Attack)
@@ -55,8 +68,8 @@ LATER = {"later": True}
 
 
 def stated(value: Any) -> Any:
-    """A dataclass as plain values, as ``asdict`` gives them, without the later fields that say nothing: what was made before they came
-    keeps its digest."""
+    """A dataclass as plain values, as ``asdict`` gives them, without the later fields that say nothing: what
+    was made before they came keeps its digest."""
     if isinstance(value, list | tuple):
         return [stated(v) for v in value]
     if not dataclasses.is_dataclass(value) or isinstance(value, type):

@@ -29,7 +29,12 @@ class UapConfig:
         check(self.method in ("gradient", "deepfool"), self, "method", "gradient or deepfool")
         check(self.norm in ("linf", "l2"), self, "norm", "linf or l2")
         if self.norm == "linf":
-            check(0 < self.epsilon < 1, self, "epsilon", "a number in (0, 1): images lie in [0, 1], so a larger ball never binds")
+            check(
+                0 < self.epsilon < 1,
+                self,
+                "epsilon",
+                "a number in (0, 1): images lie in [0, 1], so a larger ball never binds",
+            )
         check(0 < self.epsilon < float("inf"), self, "epsilon", "a positive number")
         check(self.points >= 1, self, "points", "at least 1")
         check(1 <= self.max_steps <= 100_000, self, "max_steps", "1 to 100,000")
@@ -46,13 +51,18 @@ class FingerprintConfig:
     views: int = 20
     """Fingerprints of one model, each of other datapoints from the same clusters."""
     small_clusters: Literal["recluster", "error", "repeat"] = "recluster"
-    """A cluster with fewer members than views: ``recluster`` sets its points aside and clusters the rest again
-    (at most ten times); ``error`` stops; ``repeat`` takes its members more than once."""
+    """A cluster with fewer members than views: ``recluster`` sets its points aside and clusters the rest
+    again (at most ten times); ``error`` stops; ``repeat`` takes its members more than once."""
 
     def __post_init__(self) -> None:
         check(1 <= self.points <= 10_000, self, "points", "N in 1 to 10,000")
         check(2 <= self.views <= 1_000, self, "views", "2 to 1,000")
-        check(self.small_clusters in ("recluster", "error", "repeat"), self, "small_clusters", "recluster, error or repeat")
+        check(
+            self.small_clusters in ("recluster", "error", "repeat"),
+            self,
+            "small_clusters",
+            "recluster, error or repeat",
+        )
 
 
 ENCODERS = ("paper", "paper-b", "hellinger", "autoencoder")
@@ -64,10 +74,12 @@ class EncoderConfig:
 
     ``name`` says which:
 
-    - ``paper``: probabilities go in; the loss acts on the ``output``-wide layer, similarity is measured on the one before.
-    - ``paper-b``: probabilities go in, and the loss acts on the layer on which similarity is measured: the other way to read the text.
-    - ``hellinger``, ours: square roots of probabilities go in, and the loss acts on the layer on which similarity is measured
-      (docs/decisions/0006).
+    - ``paper``: probabilities go in; the loss acts on the ``output``-wide layer, similarity
+      is measured on the one before.
+    - ``paper-b``: probabilities go in, and the loss acts on the layer on which similarity is measured: the
+      other way to read the text.
+    - ``hellinger``, ours: square roots of probabilities go in, and the loss acts on the layer on which
+      similarity is measured (docs/decisions/0006).
     - ``autoencoder``: the paper's network trained without labels, to rebuild its input; for figure 11 only.
     """
 

@@ -47,19 +47,23 @@ class Recipe:
         for used in (self.encoder, self.paper_encoder):
             unknown = set(used.architectures) - set(self.zoo.encoder_architectures)
             check(
-                not unknown, used, "architectures", f"some of the zoo's encoder_architectures, {', '.join(self.zoo.encoder_architectures)}"
+                not unknown,
+                used,
+                "architectures",
+                f"some of the zoo's encoder_architectures, {', '.join(self.zoo.encoder_architectures)}",
             )
         check_views(self)
 
     @property
     def digest(self) -> str:
-        """16 hex digits that change with any field; one that came later counts only where it says something."""
+        """16 hex digits that change with any field; one that came later counts only where
+        it says something."""
         return digest_of(stated(self))
 
     @property
     def run_name(self) -> str:
-        """What its runs and folders are called unless the user says: its name; where that can be no file's name, the name's first words
-        and a part of the digest."""
+        """What its runs and folders are called unless the user says: its name; where that can be no file's
+        name, the name's first words and a part of the digest."""
         if FILE_NAME.fullmatch(self.name):
             return self.name
         first = re.sub(r"[^A-Za-z0-9._-]+", "-", self.name.partition(" with ")[0]).strip("-._")[:80]
@@ -71,6 +75,6 @@ def check_views(recipe: Recipe) -> None:
     drawn, views = recipe.verdict.fingerprints, recipe.fingerprint.views
     if drawn > views:
         raise ConfigError(
-            f"VerdictConfig.fingerprints is {drawn}, but a suspect has only {views} (FingerprintConfig.views); "
-            f"raise views to {drawn} or lower fingerprints to {views}"
+            f"VerdictConfig.fingerprints is {drawn}, but a suspect has only {views}"
+            f" (FingerprintConfig.views); raise views to {drawn} or lower fingerprints to {views}"
         )

@@ -11,7 +11,8 @@ from zooaudit.errors import ConfigError
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How one model learns. Learning rates are for a batch of 128 and scale with the square root of the batch size."""
+    """How one model learns. Learning rates are for a batch of 128 and scale with the square
+    root of the batch size."""
 
     epochs: int = 4
     """Passes over the training images."""
@@ -32,14 +33,15 @@ class TrainConfig:
     mirror: bool = False
     """Mirror about half of each batch left to right; of extracted models only if the attack says so."""
     shift: int = 0
-    """Move each image by up to this many pixels each way, black coming in at the edges; under the same condition."""
+    """Move each image by up to this many pixels each way, black coming in at the edges;
+    under the same condition."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the forward pass; auto takes bfloat16 where the processor has it in hardware."""
     schedule: Literal["linear", "cosine"] = field(default="linear", metadata=LATER)
     """How the learning rate falls to zero after the warm-up."""
     crop: float = field(default=1.0, metadata=LATER)
-    """Cut a piece out of each image and stretch it over the whole, as is usual for photographs: this share of the area at least, 0.08
-    in many papers; 1 cuts nothing. Of extracted models as ``mirror``."""
+    """Cut a piece out of each image and stretch it over the whole, as is usual for photographs: this share of
+    the area at least, 0.08 in many papers; 1 cuts nothing. Of extracted models as ``mirror``."""
 
     def __post_init__(self) -> None:
         check(self.epochs >= 1, self, "epochs", "at least 1")
@@ -50,7 +52,9 @@ class TrainConfig:
         check(0 <= self.weight_decay_sgd < 1, self, "weight_decay_sgd", "a number in [0, 1)")
         check(0 < self.warmup_fraction < 1, self, "warmup_fraction", "a number in (0, 1)")
         check(0 <= self.shift <= 64, self, "shift", "0 to 64 pixels")
-        check(self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16")
+        check(
+            self.precision in ("auto", "float32", "bfloat16"), self, "precision", "auto, float32 or bfloat16"
+        )
         check(self.schedule in ("linear", "cosine"), self, "schedule", "linear or cosine")
         check(0 < self.crop <= 1, self, "crop", "a share in (0, 1]")
 
@@ -63,20 +67,29 @@ class OwnTraining:
     """
 
     factory: str
-    """``package.module:factory``, which builds the module that a twin's weights are loaded into: the victim's."""
+    """``package.module:factory``, which builds the module that a twin's weights are loaded
+    into: the victim's."""
     code: str
-    """SHA-256 of the function's file, or of the files that the command names: other code is another procedure, and gives other twins."""
+    """SHA-256 of the function's file, or of the files that the command names: other code is another
+    procedure, and gives other twins."""
     function: str = ""
-    """``package.module:function``, called with the training images, their labels and a seed, or with a seed alone."""
+    """``package.module:function``, called with the training images, their labels and a
+    seed, or with a seed alone."""
     command: str = ""
     """For example ``python train.py --seed {seed} --out {out}``."""
     timeout_s: float = 6 * 3600
     """Longest that one twin may take. It decides no weights, and so no model's id."""
     contract: str = field(default="", metadata=LATER)
-    """JSON of the contract that the victim, and so each twin, is asked behind; "" where it says nothing, which is no part of an id."""
+    """JSON of the contract that the victim, and so each twin, is asked behind; "" where it says nothing,
+    which is no part of an id."""
 
     def __post_init__(self) -> None:
-        check(bool(self.function) != bool(self.command), self, "function", "a function or a command, one of the two")
+        check(
+            bool(self.function) != bool(self.command),
+            self,
+            "function",
+            "a function or a command, one of the two",
+        )
         check(0 < self.timeout_s < math.inf, self, "timeout_s", "a positive number of seconds")
 
     @property
@@ -85,7 +98,9 @@ class OwnTraining:
         try:
             data = json.loads(self.contract or "{}")
         except (ValueError, RecursionError) as error:
-            raise ConfigError(f"OwnTraining.contract is {self.contract[:80]!r}, which is not JSON ({error})") from error
+            raise ConfigError(
+                f"OwnTraining.contract is {self.contract[:80]!r}, which is not JSON ({error})"
+            ) from error
         check(isinstance(data, dict), self, "contract", "a JSON object of tables")
         return data
 
@@ -99,10 +114,11 @@ class Start:
     """A public checkpoint that models are fine-tuned from; see :mod:`zooaudit.zoo.start`."""
 
     factory: str
-    """``package.module:callable``, called with the number of classes; or ``timm:NAME=FILE`` or ``torchvision:NAME=FILE``, a library's net
-    and its weights as a safetensors file."""
+    """``package.module:callable``, called with the number of classes; or ``timm:NAME=FILE`` or
+    ``torchvision:NAME=FILE``, a library's net and its weights as a safetensors file."""
     weights: str
-    """SHA-256 of the file; or of the weights that the callable always gives. Another checkpoint gives other models."""
+    """SHA-256 of the file; or of the weights that the callable always gives. Another
+    checkpoint gives other models."""
 
     @property
     def net(self) -> str:

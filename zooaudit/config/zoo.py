@@ -15,12 +15,14 @@ class ZooConfig:
     """Which models the zoo holds (paper section 5.1 and table 1)."""
 
     victim_architecture: str = "A"
-    """Of the victim (if it is not your own), its twins, and the strangers that look-alikes are extracted from."""
+    """Of the victim (if it is not your own), its twins, and the strangers that look-alikes
+    are extracted from."""
     twins: int = 19
-    """Models trained as the victim was, but for the seed, for it to be ranked among: m of them give p-values from 1 / (m + 1)."""
+    """Models trained as the victim was, but for the seed, for it to be ranked among: m of
+    them give p-values from 1 / (m + 1)."""
     references: int = 32
-    """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other kinds than
-    the zoo's, three in ten extracted from strangers."""
+    """Models of other procedures than the victim's, none made from it or a twin; half of them nets of other
+    kinds than the zoo's, three in ten extracted from strangers."""
     architectures: tuple[str, ...] = ("B", "C", "D", "E")
     """Of the suspects: each with every optimiser, extracted from the victim and trained independently."""
     optimisers: tuple[Optimiser, ...] = OPTIMISERS
@@ -38,7 +40,8 @@ class ZooConfig:
     look_alikes_per_victim: int = 4
     """Look-alikes extracted from each of these: innocent, though made like a stolen model."""
     taken: tuple[ModifyConfig, ...] = ()
-    """What is done to the victim's own weights, each for one more suspect that is stolen; not of the user's own victim."""
+    """What is done to the victim's own weights, each for one more suspect that is stolen;
+    not of the user's own victim."""
     data_fraction: float = 0.5
     """Share of the training images that each model is trained on, drawn for each anew."""
     training: TrainConfig = field(default_factory=TrainConfig)
@@ -46,10 +49,11 @@ class ZooConfig:
     epochs: tuple[tuple[str, int], ...] = ()
     """Epochs for named architectures, where they differ from ``training.epochs``."""
     mirrored: tuple[str, ...] = ()
-    """Architectures trained with ``mirror``: it pays for those that train long, where a mirrored image keeps its class."""
+    """Architectures trained with ``mirror``: it pays for those that train long, where a
+    mirrored image keeps its class."""
     widths: tuple[int, ...] = (16, 32)
-    """Channels of the convolutions of A to E, in equal shares: (16, 32) over four convolutions is 16, 16, 32, 32. Of torchvision's nets
-    the first is the base width, 64 as published."""
+    """Channels of the convolutions of A to E, in equal shares: (16, 32) over four convolutions is 16, 16, 32,
+    32. Of torchvision's nets the first is the base width, 64 as published."""
     hidden: int = 256
     """Of A to E; torchvision's nets have no hidden layer."""
     extraction: ExtractConfig = field(default_factory=ExtractConfig)
@@ -57,18 +61,21 @@ class ZooConfig:
     thieves: tuple[ExtractConfig, ...] = field(default=(), metadata=LATER)
     """More attacks on the victim: each for one more suspect that is stolen."""
     second_attack: ExtractConfig | None = None
-    """If given, about every third extracted model is made by it: suspects, look-alikes, and those that train the encoder."""
+    """If given, about every third extracted model is made by it: suspects, look-alikes, and
+    those that train the encoder."""
     accuracy_floor: float = 0.80
-    """Test accuracy below which a model did not learn, and enters no statistic; references of other kinds need half of it, and
-    your own victim must reach it."""
+    """Test accuracy below which a model did not learn, and enters no statistic; references of other kinds
+    need half of it, and your own victim must reach it."""
     recovery_floor: float = 0.90
     """The same of extracted models: their accuracy over that of the model that they are extracted from."""
     start: Start | None = field(default=None, metadata=LATER)
     """The public checkpoint that the victim was fine-tuned from: a quarter of the references are, too."""
     checkpoints: tuple[Start, ...] = field(default=(), metadata=LATER)
-    """Public checkpoints that nets of timm and torchvision begin with, wherever the zoo has them; the others begin with nothing."""
+    """Public checkpoints that nets of timm and torchvision begin with, wherever the zoo has
+    them; the others begin with nothing."""
     step_gib: float = field(default=8.0, metadata=LATER)
-    """GiB that one training step may take, as counted from the net's layers: a model whose batch would take more gets a smaller one."""
+    """GiB that one training step may take, as counted from the net's layers: a model whose batch would take
+    more gets a smaller one."""
 
     def __post_init__(self) -> None:
         for name in ("architectures", "encoder_architectures", "optimisers", "batch_sizes", "widths"):
@@ -93,7 +100,12 @@ class ZooConfig:
         check(0 <= self.recovery_floor < 1, self, "recovery_floor", "a number in [0, 1)")
         check(0 < self.step_gib < math.inf, self, "step_gib", "a positive number of GiB")
         for attack in filter(None, (self.extraction, self.second_attack)):
-            check(not attack.architecture, attack, "architecture", '"": only an attack of [[zoo.thieves]] names its architecture')
+            check(
+                not attack.architecture,
+                attack,
+                "architecture",
+                '"": only an attack of [[zoo.thieves]] names its architecture',
+            )
         self._check_checkpoints()
 
     def _check_checkpoints(self) -> None:
@@ -103,7 +115,8 @@ class ZooConfig:
         check(len(set(nets)) == len(nets), self, "checkpoints", "one a net")
         if unused := [n for n in nets if n not in used]:
             raise ConfigError(
-                f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures ({', '.join(used)}); "
+                f"ZooConfig.checkpoints has one for {unused[0]}, which is none of this zoo's architectures"
+                f" ({', '.join(used)}); "
                 f'expected it among them, as in zoo.architectures = ["{unused[0]}"]'
             )
 
@@ -111,14 +124,19 @@ class ZooConfig:
     def nets(self) -> tuple[str, ...]:
         """Every architecture that it names, each once."""
         thieves = (t.architecture for t in self.thieves if t.architecture)
-        return tuple(dict.fromkeys((self.victim_architecture, *self.architectures, *self.encoder_architectures, *thieves)))
+        return tuple(
+            dict.fromkeys(
+                (self.victim_architecture, *self.architectures, *self.encoder_architectures, *thieves)
+            )
+        )
 
     def checkpoint_of(self, architecture: str) -> Start | None:
         """What models of one architecture begin with; None for nothing."""
         return next((c for c in self.checkpoints if c.net == architecture), None)
 
     def training_of(self, architecture: str) -> TrainConfig:
-        """The training of one architecture: ``training`` with its own number of epochs, and mirrored or not."""
+        """The training of one architecture: ``training`` with its own number of epochs, and
+        mirrored or not."""
         epochs = dict(self.epochs).get(architecture, self.training.epochs)
         mirror = self.training.mirror or architecture in self.mirrored
         return dataclasses.replace(self.training, epochs=epochs, mirror=mirror)

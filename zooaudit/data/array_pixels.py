@@ -1,6 +1,8 @@
-"""Arrays to pixels: what their numbers and axes stand for is settled once for all parts together; then images are made of them.
+"""Arrays to pixels: what their numbers and axes stand for is settled once for all parts
+together; then images are made of them.
 
-They are made of whole arrays, of some images at a time where an array is too large to be held, or one by one when they are asked for.
+They are made of whole arrays, of some images at a time where an array is too large to be
+held, or one by one when they are asked for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +24,16 @@ from zooaudit.data.values import all_to_bytes, certain_range, extent, refuse_out
 from zooaudit.errors import DataError
 
 WHOLE = 2 * 2**30
-"""Bytes of an array that is read whole; of larger ones some images at a time, even if what is made of them is small."""
+"""Bytes of an array that is read whole; of larger ones some images at a time, even if what
+is made of them is small."""
 Scale = tuple[float, float] | None
 """The numbers that become 0 and 255; None if they are pixels already."""
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The images of one part before they are pixels: ``blocks`` gives them in order, each time with the number of the first."""
+    """The images of one part before they are pixels: ``blocks`` gives them in order, each
+    time with the number of the first."""
 
     where: str
     shape: tuple[int, ...]
@@ -52,7 +56,9 @@ def numbers(part: Arrays, cache: Path | None, whole: int) -> Numbers:
     return Numbers(part.where, array.shape, array.dtype, lambda: iter([(0, array)]), None)
 
 
-def to_tensors(parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path | None = None) -> list[Tensor]:
+def to_tensors(
+    parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path | None = None
+) -> list[Tensor]:
     """Images of all parts as uint8 ``[n, c, h, w]``, scaled alike.
 
     Raises:
@@ -68,7 +74,9 @@ def _tensor(part: Numbers, scale: Scale, reading: Reading, met: Met) -> Tensor:
         _, array = next(part.blocks())
         return _made(array, part.where, scale, reading, met)
     shape = row_shape(part.shape, part.where, reading)
-    refuse_too_much(part.shape[0] * torch.Size(shape).numel(), f"{part.where}: {part.shape[0]:,} images of {short(shape)}")
+    refuse_too_much(
+        part.shape[0] * torch.Size(shape).numel(), f"{part.where}: {part.shape[0]:,} images of {short(shape)}"
+    )
     together = torch.empty((part.shape[0], *shape), dtype=torch.uint8)
     for first, block in part.blocks():
         together[first : first + len(block)] = _made(block, part.where, scale, reading, met, first)
@@ -101,7 +109,10 @@ def settled(parts: Sequence[Numbers], reading: Reading, met: Met) -> Scale:
 
 def _note_dark(highest: int, met: Met) -> None:
     if highest < 64:
-        met.note(f"the largest number in the images is {highest} of 255: if {highest} is white, say so: --value-range 0 {highest}")
+        met.note(
+            f"the largest number in the images is {highest} of 255: if {highest} is white, say so:"
+            f" --value-range 0 {highest}"
+        )
 
 
 def row_shape(shape: tuple[int, ...], where: str, reading: Reading) -> tuple[int, int, int]:
@@ -133,8 +144,14 @@ def look(part: Numbers, scale: Scale, reading: Reading, met: Met) -> None:
 
 
 def one_image(
-    raw: bytes, where: str, kind: np.dtype, shape: tuple[int, ...], scale: Scale, reading: Reading, channels: int
-) -> Tensor:  # fmt: skip
+    raw: bytes,
+    where: str,
+    kind: np.dtype,
+    shape: tuple[int, ...],
+    scale: Scale,
+    reading: Reading,
+    channels: int,
+) -> Tensor:
     """Uint8 ``[channels, h, w]`` of the numbers of one image, which are of that ``shape``."""
     made = _made(np.frombuffer(bytearray(raw), kind).reshape(1, *shape), where, scale, reading, Met())[0]
     return made.expand(channels, -1, -1) if len(made) == 1 else made
@@ -147,7 +164,9 @@ def _of_white(shape: tuple[int, ...], where: str, reading: Reading, met: Met) ->
 
 
 def _made(array: np.ndarray, where: str, scale: Scale, reading: Reading, met: Met, first: int = 0) -> Tensor:
-    return _finished(_channels_first(_scaled(array, scale, where), where, reading), where, reading, met, first)
+    return _finished(
+        _channels_first(_scaled(array, scale, where), where, reading), where, reading, met, first
+    )
 
 
 def _scaled(array: np.ndarray, scale: Scale, where: str) -> np.ndarray:
@@ -165,14 +184,16 @@ def _channels_first(images: np.ndarray, where: str, reading: Reading, shape: tup
         if first == last:
             fits = "both layouts fit" if first else "neither layout has 1, 3 or 4 channels"
             raise DataError(
-                f"{where}: images of shape {shape or images.shape}: {fits}; expected one: --array-layout NHWC or --array-layout NCHW"
+                f"{where}: images of shape {shape or images.shape}: {fits}; expected one: --array-layout NHWC"
+                " or --array-layout NCHW"
             )
         layout = "NCHW" if first else "NHWC"
     return (tensor.permute(0, 3, 1, 2) if layout == "NHWC" else tensor).contiguous()
 
 
 def _finished(tensor: Tensor, where: str, reading: Reading, met: Met, first: int = 0) -> Tensor:
-    """Without transparency, and of the colour and size asked for; ``first`` is the number of the first image."""
+    """Without transparency, and of the colour and size asked for; ``first`` is the number
+    of the first image."""
     count, channels, height, width = tensor.shape
     met.sizes[height, width] += count
     if channels == 4:
@@ -181,7 +202,10 @@ def _finished(tensor: Tensor, where: str, reading: Reading, met: Met, first: int
     mode = {"grey": "L", "rgb": "RGB"}.get(reading.colour)
     if channels not in (1, 3) or (reading.sizing is None and mode in (None, "L" if channels == 1 else "RGB")):
         if reading.sizing is not None:
-            raise DataError(f"{where}: images have {channels} channels; --size is for grey and coloured ones: resize them first")
+            raise DataError(
+                f"{where}: images have {channels} channels; --size is for grey and coloured ones: resize them"
+                " first"
+            )
         return tensor
     made = [_one(image, mode, reading, met) for image in tensor]
     return torch.stack(made)
@@ -191,7 +215,9 @@ def _one(image: Tensor, mode: str | None, reading: Reading, met: Met) -> Tensor:
     array = image[0].numpy() if len(image) == 1 else np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     picture = Image.fromarray(array)
     array = np.array(fitted(picture.convert(mode) if mode else picture, reading, met))
-    return torch.from_numpy(array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return torch.from_numpy(
+        array[None] if array.ndim == 2 else np.ascontiguousarray(array.transpose(2, 0, 1))
+    )
 
 
 def _opaque(tensor: Tensor, where: str, reading: Reading, met: Met, first: int) -> Tensor:
@@ -202,7 +228,9 @@ def _opaque(tensor: Tensor, where: str, reading: Reading, met: Met, first: int) 
     for row in clear.nonzero().flatten().tolist():
         over = Image.fromarray(np.ascontiguousarray(tensor[row].permute(1, 2, 0).numpy()), "RGBA")
         under = Image.new("RGBA", over.size, (*reading.background, 255))
-        made[row] = torch.from_numpy(np.array(Image.alpha_composite(under, over).convert("RGB"))).permute(2, 0, 1)
+        made[row] = torch.from_numpy(np.array(Image.alpha_composite(under, over).convert("RGB"))).permute(
+            2, 0, 1
+        )
     return made
 
 
@@ -213,8 +241,8 @@ def _clear(tensor: Tensor, where: str, reading: Reading, met: Met, first: int) -
         if reading.background is None:
             row = first + int(clear.nonzero()[0])
             raise DataError(
-                f"{where}: image {row} has transparent pixels (a fourth channel below 255); expected none: --background white or another "
-                "colour"
+                f"{where}: image {row} has transparent pixels (a fourth channel below 255); expected none:"
+                " --background white or another colour"
             )
         met.done[f"have transparent pixels and were put on {reading.background}"] += int(clear.sum())
     return clear

@@ -1,4 +1,5 @@
-"""Arrays: ``.npz`` as Keras and as this project has it, and pairs of ``.npy``. Nothing in them is ever unpickled."""
+"""Arrays: ``.npz`` as Keras and as this project has it, and pairs of ``.npy``. Nothing in
+them is ever unpickled."""
 
 import zipfile
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ def array_names(path: Path) -> list[str]:
 
 def _unpacked(path: Path, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+        members = {
+            m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")
+        }
         chosen = {name: m for name, m in members.items() if name in wanted}
         refuse_too_much(sum(m.file_size for m in chosen.values()), f"{path}: its arrays")
         made = {}
@@ -75,17 +78,20 @@ def part_of_npz(path: Path) -> Arrays:
 
 
 def parts_of_keras(path: Path) -> tuple[Arrays, Arrays] | None:
-    """Train and test of one ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test`` (or ``train_images``, ``train_labels``, ...);
-    None if it has no such names."""
+    """Train and test of one ``.npz`` with ``x_train``, ``y_train``, ``x_test``, ``y_test`` (or
+    ``train_images``, ``train_labels``, ...); None if it has no such names."""
     names = array_names(path)
     for pattern in ("{0}_{1}", "{1}_{0}"):
         asked = [
             next((n for kind in kinds if (n := pattern.format(kind, part)) in names), None)
-            for part in ("train", "test") for kinds in (IMAGES, LABELS)
-        ]  # fmt: skip
+            for part in ("train", "test")
+            for kinds in (IMAGES, LABELS)
+        ]
         if all(asked):
             images, labels, test_images, test_labels = map(str, asked)
-            return _of_npz(path, f"{path}: train", images, labels), _of_npz(path, f"{path}: test", test_images, test_labels)
+            return _of_npz(path, f"{path}: train", images, labels), _of_npz(
+                path, f"{path}: test", test_images, test_labels
+            )
     return None
 
 
@@ -104,11 +110,13 @@ def _part(images: Stored, labels: np.ndarray, names: np.ndarray | None, where: s
         raise DataError(f"{where}: classes have shape {names.shape}; expected one name a class")
     classes = tuple(_text(name) for name in names) if names is not None else ()
     if images.dtype.kind not in "buif" or len(images.shape) not in (3, 4):
-        raise DataError(f"{where}: images are {images.dtype} {images.shape}, labels {labels.dtype}; expected {SHAPES}")
+        raise DataError(
+            f"{where}: images are {images.dtype} {images.shape}, labels {labels.dtype}; expected {SHAPES}"
+        )
     if len(images) != len(labels) or not len(labels):
         raise DataError(
-            f"{where}: images are {images.dtype} {images.shape}, labels {labels.dtype} of shape {labels.shape}; expected {SHAPES}: "
-            "a label for every image, and one image at least"
+            f"{where}: images are {images.dtype} {images.shape}, labels {labels.dtype} of shape"
+            f" {labels.shape}; expected {SHAPES}: a label for every image, and one image at least"
         )
     return Arrays(where, images, Targets(_targets(labels, where), classes))
 
@@ -125,12 +133,14 @@ def _targets(labels: np.ndarray, where: str) -> list[int] | list[str]:
         hot = labels != 0
         if not ((hot.sum(1) == 1).all() and (labels[hot] == 1).all()):
             raise DataError(
-                f"{where}: labels {labels.dtype} {labels.shape} are no one-hot rows (a single 1, else 0); expected one class an image"
+                f"{where}: labels {labels.dtype} {labels.shape} are no one-hot rows (a single 1, else 0);"
+                " expected one class an image"
             )
         labels = hot.argmax(1)
     if labels.ndim != 1 or labels.dtype.kind not in "buifUS":
         raise DataError(
-            f"{where}: labels {labels.dtype} of shape {labels.shape}; expected numbers or names [n], [n, 1], or one-hot [n, classes]"
+            f"{where}: labels {labels.dtype} of shape {labels.shape}; expected numbers or names [n], [n, 1],"
+            " or one-hot [n, classes]"
         )
     if labels.dtype.kind in "US":
         return [_text(value) for value in labels.tolist()]
@@ -147,5 +157,8 @@ def images_in_file(path: Path) -> Arrays:
             raise DataError(f"{path} holds {short(array_names(path))}; expected images")
         images = in_npz(path, names[0])
     if images.dtype.kind not in "buif" or len(images.shape) not in (3, 4):
-        raise DataError(f"{path}: images are {images.dtype} {images.shape}; expected uint8 [n, h, w], [n, h, w, c] or [n, c, h, w]")
+        raise DataError(
+            f"{path}: images are {images.dtype} {images.shape}; expected uint8 [n, h, w], [n, h, w, c] or [n,"
+            " c, h, w]"
+        )
     return Arrays(str(path), images, Targets(()))

@@ -18,7 +18,8 @@ class Draws:
     Attributes:
         mirrored: whether each image is mirrored, bool ``[n]``.
         shifts: how far it is moved down and right, in pixels, int64 ``[n, 2]``.
-        pieces: which piece is cut out of it: centre (down, right) and size (down, right), float ``[n, 4]`` in shares of the image.
+        pieces: which piece is cut out of it: centre (down, right) and size (down, right),
+            float ``[n, 4]`` in shares of the image.
     """
 
     mirrored: Tensor | None
@@ -27,8 +28,9 @@ class Draws:
 
     @staticmethod
     def make(count: int, mirror: bool, shift: int, crop: float, generator: torch.Generator) -> "Draws":
-        """Each image is mirrored with probability 1/2 and moved by up to ``shift`` pixels, evenly, and a piece of at least the share
-        ``crop`` of its area cut out of it; drawn on the CPU, where runs repeat."""
+        """Each image is mirrored with probability 1/2 and moved by up to ``shift`` pixels,
+        evenly, and a piece of at least the share ``crop`` of its area cut out of it; drawn
+        on the CPU, where runs repeat."""
         mirrored = torch.rand(count, generator=generator) < 0.5 if mirror else None
         shifts = torch.randint(-shift, shift + 1, (count, 2), generator=generator) if shift else None
         return Draws(mirrored, shifts, _pieces(count, crop, generator) if crop < 1 else None)
@@ -48,8 +50,8 @@ def augment(x: Tensor, drawn: Draws) -> Tensor:
 
 
 def _pieces(count: int, least: float, generator: torch.Generator) -> Tensor:
-    """Areas evenly from ``least`` to 1, sides from 3:4 to 4:3, evenly in the logarithm, as torchvision's RandomResizedCrop; a piece that
-    would be longer than the image is as long as it."""
+    """Areas evenly from ``least`` to 1, sides from 3:4 to 4:3, evenly in the logarithm, as torchvision's
+    RandomResizedCrop; a piece that would be longer than the image is as long as it."""
     area, ratio, down, right = torch.rand(4, count, generator=generator)
     area, ratio = least + (1 - least) * area, (STRETCHED ** (2 * ratio - 1)).sqrt()
     sizes = torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1).clamp(max=1)
@@ -57,7 +59,8 @@ def _pieces(count: int, least: float, generator: torch.Generator) -> Tensor:
 
 
 def cut(x: Tensor, pieces: Tensor) -> Tensor:
-    """Of each of the images ``[n, c, h, w]`` one piece, float ``[n, 4]`` as in :class:`Draws`, stretched over the whole, bilinear."""
+    """Of each of the images ``[n, c, h, w]`` one piece, float ``[n, 4]`` as in
+    :class:`Draws`, stretched over the whole, bilinear."""
     centre, size = 2 * pieces[:, :2] - 1, pieces[:, 2:]
     theta = torch.zeros(len(x), 2, 3, device=x.device, dtype=x.dtype)
     theta[:, 0, 0], theta[:, 1, 1] = size[:, 1], size[:, 0]
@@ -74,4 +77,6 @@ def moved(x: Tensor, shifts: Tensor) -> Tensor:
     rows = most - shifts[:, :1] + torch.arange(height, device=x.device)
     columns = most - shifts[:, 1:] + torch.arange(width, device=x.device)
     number = torch.arange(count, device=x.device).view(-1, 1, 1)
-    return padded[number, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)  # channels last in memory
+    return padded[number, :, rows.unsqueeze(2), columns.unsqueeze(1)].permute(
+        0, 3, 1, 2
+    )  # channels last in memory

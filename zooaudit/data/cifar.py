@@ -1,7 +1,8 @@
-"""CIFAR-10 in its authors' binary version; the Python version, which torchvision downloads, is pickles and is refused.
+"""CIFAR-10 in its authors' binary version; the Python version, which torchvision downloads,
+is pickles and is refused.
 
-A restricted unpickler would still run the file's own program over whatever it lets through; the binary version holds the same bytes
-and needs no trust.
+A restricted unpickler would still run the file's own program over whatever it lets through; the binary
+version holds the same bytes and needs no trust.
 """
 
 from pathlib import Path
@@ -41,18 +42,26 @@ def find_cifar(folder: Path) -> Path | None:
     for place in (folder, folder / PICKLED):
         if (place / "data_batch_1").is_file() or (place / "batches.meta").is_file():
             raise DataError(
-                f"{place} is CIFAR-10's Python version: pickles, which can run code and are never opened. Expected the binary version, "
-                f"{URL}, unpacked to {BINARY}; or convert it where you trust it: numpy.savez of train.npz and test.npz with "
-                "images=data.reshape(-1, 3, 32, 32) and labels"
+                f"{place} is CIFAR-10's Python version: pickles, which can run code and are never opened."
+                f" Expected the binary version, {URL}, unpacked to {BINARY}; or convert it where you trust"
+                " it: numpy.savez of train.npz and test.npz with images=data.reshape(-1, 3, 32, 32) and"
+                " labels"
             )
     return None
 
 
 def read_cifar(folder: Path) -> tuple[Arrays, Arrays]:
-    """Training and test images of a folder with the five training batches, the test batch and the names of the classes."""
+    """Training and test images of a folder with the five training batches, the test batch
+    and the names of the classes."""
     if missing := [name for name in FILES if not (folder / name).is_file()]:
-        raise DataError(f"{folder} lacks {', '.join(missing)}; expected all files of CIFAR-10's binary version: unpack it again")
-    refuse_too_much(2 * sum((folder / name).stat().st_size for name in FILES), f"{folder}: its images, twice while they are put together,")
+        raise DataError(
+            f"{folder} lacks {', '.join(missing)}; expected all files of CIFAR-10's binary version: unpack it"
+            " again"
+        )
+    refuse_too_much(
+        2 * sum((folder / name).stat().st_size for name in FILES),
+        f"{folder}: its images, twice while they are put together,",
+    )
     classes = tuple((folder / NAMES).read_text().split())
     parts = []
     for names in (TRAIN, TEST):
@@ -65,10 +74,16 @@ def read_cifar(folder: Path) -> tuple[Arrays, Arrays]:
 def _batch(path: Path, classes: int) -> tuple[Tensor, Tensor]:
     raw = np.fromfile(path, np.uint8)
     if raw.size == 0 or raw.size % RECORD:
-        raise DataError(f"{path} holds {raw.size:,} bytes; expected records of {RECORD:,}: it is cut short or not CIFAR-10, fetch it again")
+        raise DataError(
+            f"{path} holds {raw.size:,} bytes; expected records of {RECORD:,}: it is cut short or not"
+            " CIFAR-10, fetch it again"
+        )
     records = torch.from_numpy(raw.reshape(-1, RECORD))
     labels = records[:, 0].long()
     if int(labels.max()) >= classes:
         row = int((labels >= classes).nonzero()[0])
-        raise DataError(f"{path} record {row} has label {int(labels[row])}; expected 0 to {classes - 1} for the {classes} names in {NAMES}")
+        raise DataError(
+            f"{path} record {row} has label {int(labels[row])}; expected 0 to {classes - 1} for the {classes}"
+            f" names in {NAMES}"
+        )
     return records[:, 1:].reshape(-1, *IMAGE), labels

@@ -1,4 +1,5 @@
-"""Names and order of classes: the data's own, or as a file of the user's says; labels of every part become numbers by it."""
+"""Names and order of classes: the data's own, or as a file of the user's says; labels of
+every part become numbers by it."""
 
 import json
 import re
@@ -45,19 +46,27 @@ def plain_name(name: str) -> str:
 
 def natural_key(name: str) -> tuple[Any, ...]:
     """A sort key by which ``2`` comes before ``10``."""
-    return tuple((0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part) for part in re.split(r"([0-9]+)", name) if part)
+    return tuple(
+        (0, int(part), "") if part.isdigit() and part.isascii() else (1, 0, part)
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    )
 
 
-def numbered(train: Targets, test: Targets, where: str, reading: Reading, met: Met) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def numbered(
+    train: Targets, test: Targets, where: str, reading: Reading, met: Met
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Labels of train and test as int64 ``[n]`` each, and the classes.
 
     Raises:
-        DataError: train and test do not go together, a test image is of a class that no training image has, or the file of
-            ``--classes`` does not fit.
+        DataError: train and test do not go together, a test image is of a class that no training image has,
+            or the file of ``--classes`` does not fit.
     """
     if train.named != test.named:
         kinds = ["names" if t.named else "numbers" for t in (train, test)]
-        raise DataError(f"{where}: labels are {kinds[0]} in train and {kinds[1]} in test; expected the same in both")
+        raise DataError(
+            f"{where}: labels are {kinds[0]} in train and {kinds[1]} in test; expected the same in both"
+        )
     classes = _names(train, test, where, met) if train.named else _numbers(train, test, where)
     order = _order(classes, train.named, where, reading, met)
     labels = [_labels(t, classes, order) for t in (train, test)]
@@ -71,24 +80,37 @@ def _names(train: Targets, test: Targets, where: str, met: Met) -> tuple[str, ..
     classes = tuple(plain_name(name) for name in found)
     if len(set(classes)) < len(classes):
         twice = sorted(name for name in set(classes) if classes.count(name) > 1)
-        raise DataError(f"{where}: two classes have the name {short(twice)}, in two Unicode forms; expected each once: merge their folders")
+        raise DataError(
+            f"{where}: two classes have the name {short(twice)}, in two Unicode forms; expected each once:"
+            " merge their folders"
+        )
     if extra := sorted({plain_name(str(name)) for name in test.values} - set(classes)):
         raise DataError(
-            f"{where}: train has classes {short(classes)}, test has {short(extra)} besides; expected no class in test that train lacks"
+            f"{where}: train has classes {short(classes)}, test has {short(extra)} besides; expected no class"
+            " in test that train lacks"
         )
     if sorted(classes) != list(classes):
-        met.note("class names are sorted as they are spelt on disk; in the other Unicode form the order differs: --classes FILE settles it")
+        met.note(
+            "class names are sorted as they are spelt on disk; in the other Unicode form the order differs:"
+            " --classes FILE settles it"
+        )
     return classes
 
 
 def _numbers(train: Targets, test: Targets, where: str) -> tuple[str, ...]:
     if train.names and test.names and train.names != test.names:
-        raise DataError(f"{where}: train has classes {short(train.names)}, test has {short(test.names)}; expected the same")
+        raise DataError(
+            f"{where}: train has classes {short(train.names)}, test has {short(test.names)}; expected the"
+            " same"
+        )
     if names := train.names or test.names:
         return names
     count = max((int(value) for value in train.values), default=-1) + 1
     if count > MOST:
-        raise DataError(f"{where}: the largest label is {count - 1:,}; expected numbers of classes, 0, 1, ..., below {MOST:,}")
+        raise DataError(
+            f"{where}: the largest label is {count - 1:,}; expected numbers of classes, 0, 1, ..., below"
+            f" {MOST:,}"
+        )
     return tuple(map(str, range(max(count, 0))))
 
 
@@ -96,7 +118,10 @@ def _order(classes: tuple[str, ...], named: bool, where: str, reading: Reading, 
     natural = tuple(sorted(classes, key=natural_key))
     if reading.classes == "natural":
         if not named:
-            raise DataError(f"{where}: --classes natural is for classes that have names only; these are numbered by the data itself")
+            raise DataError(
+                f"{where}: --classes natural is for classes that have names only; these are numbered by the"
+                " data itself"
+            )
         met.ordered = "natural"
         return natural
     if path := reading.classes_file:
@@ -107,8 +132,9 @@ def _order(classes: tuple[str, ...], named: bool, where: str, reading: Reading, 
     met.ordered = "alphabetical"
     if natural != classes:
         met.note(
-            f"classes are numbered in alphabetical order, as torchvision does: {short(classes, 4)}; natural order differs: "
-            f"{short(natural, 4)}; if your victim's is that one, or another: --classes natural, or --classes FILE"
+            f"classes are numbered in alphabetical order, as torchvision does: {short(classes, 4)}; natural"
+            f" order differs: {short(natural, 4)}; if your victim's is that one, or another: --classes"
+            " natural, or --classes FILE"
         )
     return classes
 
@@ -119,7 +145,8 @@ def _by_file(path: Path, classes: tuple[str, ...], named: bool, where: str) -> t
     if nameless:  # the file says what the numbers are called
         if len(order) < len(classes):
             raise DataError(
-                f"{path} names {len(order)} classes; expected {len(classes)} at least, as {where} has labels up to {len(classes) - 1}"
+                f"{path} names {len(order)} classes; expected {len(classes)} at least, as {where} has labels"
+                f" up to {len(classes) - 1}"
             )
         return order
     if differ := same(order, classes, (str(path), where)):
@@ -147,7 +174,9 @@ def _compare(train: Tensor, test: Tensor, classes: tuple[str, ...], where: str, 
         return  # the data set itself says what is wrong
     if extra := held[1] - held[0]:
         names = short([classes[i] for i in sorted(extra)])
-        raise DataError(f"{where}: test has images of {names}, train has none; expected no class in test that train lacks")
+        raise DataError(
+            f"{where}: test has images of {names}, train has none; expected no class in test that train lacks"
+        )
     for part, has in zip(("train", "test"), held, strict=True):
         if absent := [classes[i] for i in range(count) if i not in has]:
             met.note(f"{part} has no image of {len(absent)} of {count} classes: {short(absent)}")
@@ -157,14 +186,15 @@ def _refuse_unstated(train: Tensor, test: Tensor, where: str) -> None:
     for part, labels in (("train", train), ("test", test)):
         if len(labels) and bool((labels == -1).all()):
             raise DataError(
-                f"{where}: every label of {part} is -1, which says that it was not published; expected labels: take another split, "
-                f"--{part}-split validation"
+                f"{where}: every label of {part} is -1, which says that it was not published; expected"
+                f" labels: take another split, --{part}-split validation"
             )
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
-    """Names of classes in order: one a line; a JSON list; or a JSON mapping of names to numbers (``class_indices``, ``class_to_idx``,
-    ``label2id``) or of numbers to names (``id2label``), also inside a model's ``config.json``.
+    """Names of classes in order: one a line; a JSON list; or a JSON mapping of names to
+    numbers (``class_indices``, ``class_to_idx``, ``label2id``) or of numbers to names
+    (``id2label``), also inside a model's ``config.json``.
 
     Raises:
         DataError: it is none of these, a name or number comes twice, or numbers are left out.
@@ -194,12 +224,21 @@ def _from_json(found: object, path: Path) -> list[str]:
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
         return found
     pairs: list[tuple[int, str]] = []
-    if isinstance(found, dict) and all(isinstance(v, int) and not isinstance(v, bool) for v in found.values()):
+    if isinstance(found, dict) and all(
+        isinstance(v, int) and not isinstance(v, bool) for v in found.values()
+    ):
         pairs = [(number, str(name)) for name, number in found.items()]
-    elif isinstance(found, dict) and all(isinstance(v, str) and k.isascii() and k.isdigit() for k, v in found.items()):
+    elif isinstance(found, dict) and all(
+        isinstance(v, str) and k.isascii() and k.isdigit() for k, v in found.items()
+    ):
         pairs = [(int(number), name) for number, name in found.items()]
     if not pairs:
-        raise DataError(f"{path}: expected a JSON list of names, or a mapping of names to numbers or of numbers to names")
+        raise DataError(
+            f"{path}: expected a JSON list of names, or a mapping of names to numbers or of numbers to names"
+        )
     if sorted(number for number, _ in pairs) != list(range(len(pairs))):
-        raise DataError(f"{path}: classes are numbered {short(sorted(n for n, _ in pairs))}; expected 0 to {len(pairs) - 1}, each once")
+        raise DataError(
+            f"{path}: classes are numbered {short(sorted(n for n, _ in pairs))}; expected 0 to"
+            f" {len(pairs) - 1}, each once"
+        )
     return [name for _, name in sorted(pairs)]

@@ -1,4 +1,5 @@
-"""Which column of a table holds the images and which the labels: told by name and type, or refused with the option that settles it."""
+"""Which column of a table holds the images and which the labels: told by name and type, or refused with the
+option that settles it."""
 
 import re
 from collections.abc import Sequence
@@ -10,10 +11,32 @@ from zooaudit.data.reading_notes import Met
 from zooaudit.errors import DataError
 
 IMAGE_NAMES = ("image", "img", "images", "picture", "photo")
-PATH_NAMES = ("path", "file_name", "filename", "file", "filepath", "file_path", "image_path", "img_path", "image_id", "id")
+PATH_NAMES = (
+    "path",
+    "file_name",
+    "filename",
+    "file",
+    "filepath",
+    "file_path",
+    "image_path",
+    "img_path",
+    "image_id",
+    "id",
+)
 NUMBERS = ("image_id", "id")
 """Names of paths only where there is no better one."""
-LABEL_NAMES = ("label", "labels", "fine_label", "class", "class_name", "class_label", "target", "category", "cls", "y")
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "fine_label",
+    "class",
+    "class_name",
+    "class_label",
+    "target",
+    "category",
+    "cls",
+    "y",
+)
 
 
 def image_column(asked: str, likely: Sequence[str], columns: Sequence[str], where: str, kinds: str) -> str:
@@ -34,7 +57,11 @@ def image_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
     first = [name for name in named if name in IMAGE_NAMES] or better or named or list(likely)
     if len(first) == 1:
         return first[0]
-    found = f"{short(first)} may all be images" if first else f"has columns {short(columns)}, and none of them holds {kinds}"
+    found = (
+        f"{short(first)} may all be images"
+        if first
+        else f"has columns {short(columns)}, and none of them holds {kinds}"
+    )
     raise DataError(f"{where}: {found}; expected one column of images: --image-column NAME")
 
 
@@ -48,15 +75,27 @@ def label_column(asked: str, likely: Sequence[str], columns: Sequence[str], wher
         return _asked(asked, columns, where, "--label-column")
     named = [name for name in LABEL_NAMES if name in columns]
     if {"label", "labels"} <= set(named):
-        raise DataError(f"{where}: label and labels may both be labels; expected one column of labels: --label-column NAME")
+        raise DataError(
+            f"{where}: label and labels may both be labels; expected one column of labels: --label-column"
+            " NAME"
+        )
     if named:
-        others = [n for n in columns if n in named[1:] or (n != named[0] and n.endswith(("_label", "_class")))]
+        others = [
+            n for n in columns if n in named[1:] or (n != named[0] and n.endswith(("_label", "_class")))
+        ]
         if others:
-            met.note(f"labels are those of the column {named[0]}; there is {short(others)}, too: --label-column settles it")
+            met.note(
+                f"labels are those of the column {named[0]}; there is {short(others)}, too: --label-column"
+                " settles it"
+            )
         return named[0]
     if len(likely) == 1:
         return likely[0]
-    found = f"{short(likely)} may all be labels" if likely else f"has columns {short(columns)}, and none of them holds labels"
+    found = (
+        f"{short(likely)} may all be labels"
+        if likely
+        else f"has columns {short(columns)}, and none of them holds labels"
+    )
     raise DataError(f"{where}: {found}; expected one column of labels: --label-column NAME")
 
 
@@ -83,5 +122,8 @@ def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
         DataError: a fraction among them.
     """
     if values.dtype.kind == "f" and not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise DataError(f"{where}: labels {values.dtype} are not whole numbers; expected the number of a class for every image")
+        raise DataError(
+            f"{where}: labels {values.dtype} are not whole numbers; expected the number of a class for every"
+            " image"
+        )
     return values.astype(np.int64)

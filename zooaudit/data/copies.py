@@ -1,7 +1,9 @@
-"""Files in the cache that one pass over a user's data makes, for reading by place: whole, or not there at all.
+"""Files in the cache that one pass over a user's data makes, for reading by place: whole,
+or not there at all.
 
-Parquet, compressed ``.npz`` and gzip can only be read from the front. What they hold is written out once, as it comes, and read by place
-from then on, also by later runs. A machine of a cluster whose cache lacks the file makes it for itself, and must get the same.
+Parquet, compressed ``.npz`` and gzip can only be read from the front. What they hold is written out once, as
+it comes, and read by place from then on, also by later runs. A machine of a cluster whose cache lacks the
+file makes it for itself, and must get the same.
 """
 
 import contextlib
@@ -47,8 +49,8 @@ class Sink:
         self.size += len(raw)
         if self.size > self._most:
             raise DataError(
-                f"{self._where} holds more than {self._most / 2**30:,.1f} GiB unpacked, as no images of a file of this size do; expected "
-                "less: give the images as files"
+                f"{self._where} holds more than {self._most / 2**30:,.1f} GiB unpacked, as no images of a"
+                " file of this size do; expected less: give the images as files"
             )
         if self.size >= self._checked:
             self._checked = self.size + CHECKED_EVERY
@@ -95,7 +97,10 @@ class Copy:
                 self._make()
             found = _end(self.path)
         if found is None or (self.sha and (self.size, self.sha) != found):
-            raise DataError(f"{self.where} holds other data here than where it was read first; expected the same on every machine")
+            raise DataError(
+                f"{self.where} holds other data here than where it was read first; expected the same on every"
+                " machine"
+            )
         return replace(self, size=found[0], sha=found[1])
 
     def read(self, start: int, size: int) -> bytes:
@@ -108,12 +113,17 @@ class Copy:
                 file = _opened(self.path, self.size, self.sha)
             raw = os.pread(file, size, start)
         if len(raw) != size:
-            raise DataError(f"{self.path} was cut short; expected what was made of {self.where}: delete it, it is made again")
+            raise DataError(
+                f"{self.path} was cut short; expected what was made of {self.where}: delete it, it is made"
+                " again"
+            )
         return raw
 
     def _make(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path.with_name(self.path.name + ".lock"), "w") as lock:  # whoever comes second waits, and finds it made
+        with open(
+            self.path.with_name(self.path.name + ".lock"), "w"
+        ) as lock:  # whoever comes second waits, and finds it made
             fcntl.flock(lock, fcntl.LOCK_EX)
             if _end(self.path) is not None:
                 return
@@ -133,8 +143,8 @@ class Copy:
             yield
         except OSError as error:
             raise DataError(
-                f"{self.path} cannot be written or read ({error.strerror}); expected a place for what {self.where} holds: set "
-                "ZOOAUDIT_CACHE to another folder, on a disk with room for it"
+                f"{self.path} cannot be written or read ({error.strerror}); expected a place for what"
+                f" {self.where} holds: set ZOOAUDIT_CACHE to another folder, on a disk with room for it"
             ) from error
 
 
@@ -146,7 +156,8 @@ def _opened(path: Path, size: int, sha: str) -> int:
 
 
 def _end(path: Path) -> tuple[int, str] | None:
-    """Size and SHA-256 that a whole file states of what it holds; None if there is none, or it is not whole."""
+    """Size and SHA-256 that a whole file states of what it holds; None if there is none, or
+    it is not whole."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END) - END.size
         file.seek(max(0, size))
@@ -177,6 +188,7 @@ def check_space(folder: Path, needed: int, where: str) -> None:
     free = shutil.disk_usage(place).free
     if needed + LEFT_FREE > free:
         raise DataError(
-            f"{where} is too large for memory, and what it holds is written to {folder}, which has {free / 1e9:.1f} GB left; expected room "
-            f"for {needed / 1e9:.1f} GB more: set ZOOAUDIT_CACHE to a folder on a larger disk"
+            f"{where} is too large for memory, and what it holds is written to {folder}, which has"
+            f" {free / 1e9:.1f} GB left; expected room for {needed / 1e9:.1f} GB more: set ZOOAUDIT_CACHE to"
+            " a folder on a larger disk"
         )

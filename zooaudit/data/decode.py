@@ -30,30 +30,39 @@ LARGEST = 256 * 2**20
 
 
 def decode_image(raw: bytes, where: str, reading: Reading = PLAIN, met: Met | None = None) -> Tensor:
-    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, turned as its EXIF orientation says; ``where`` names it in the error.
+    """Decode one PNG, JPEG, ... to uint8 ``[1 or 3, h, w]``, turned as its EXIF orientation
+    says; ``where`` names it in the error.
 
     Raises:
-        DataError: it cannot be read, or only by a guess: what its numbers mean, or what is behind its transparent pixels.
+        DataError: it cannot be read, or only by a guess: what its numbers mean, or what is
+            behind its transparent pixels.
     """
     met = Met() if met is None else met
     if len(raw) > LARGEST:
-        raise DataError(f"{where}: {len(raw) / 2**20:,.0f} MiB; expected an image of at most {LARGEST / 2**20:g} MiB")
+        raise DataError(
+            f"{where}: {len(raw) / 2**20:,.0f} MiB; expected an image of at most {LARGEST / 2**20:g} MiB"
+        )
     try:
         with Image.open(io.BytesIO(raw), formats=_formats()) as opened:
             array = _decoded(opened, where, reading, met)
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise DataError(f"{where}: not a readable image (none of {', '.join(FORMATS)}); remove or replace it") from error
+        raise DataError(
+            f"{where}: not a readable image (none of {', '.join(FORMATS)}); remove or replace it"
+        ) from error
     except Exception as error:  # decoders raise many kinds
-        raise DataError(f"{where}: not a readable image ({first_line(error)}); remove or replace it") from error
+        raise DataError(
+            f"{where}: not a readable image ({first_line(error)}); remove or replace it"
+        ) from error
     tensor = torch.from_numpy(array)
     return tensor.unsqueeze(0) if tensor.ndim == 2 else tensor.permute(2, 0, 1)
 
 
 @contextlib.contextmanager
 def strictly() -> Iterator[None]:
-    """Pillow as it comes, whatever a user's own code has set: no truncated images, no bombs; and without its warnings of odd tags."""
+    """Pillow as it comes, whatever a user's own code has set: no truncated images, no
+    bombs; and without its warnings of odd tags."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
     ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, MOST_PIXELS
     try:
@@ -100,17 +109,28 @@ def _upright(image: Image.Image, met: Met) -> Image.Image:
     except Exception:  # noqa: BLE001 -- broken EXIF raises many kinds, and says nothing of the pixels
         return image
     if image.format != "TIFF":  # Pillow itself turns these, for every loader
-        met.done["were turned as their EXIF says; a loader that leaves them (torchvision's ImageFolder) is met by --ignore-exif"] += 1
+        met.done[
+            "were turned as their EXIF says; a loader that leaves them (torchvision's ImageFolder) is met by"
+            " --ignore-exif"
+        ] += 1
     return turned
 
 
-def decode_all(encoded: Iterable[tuple[bytes, str]], count: int, where: str, reading: Reading = PLAIN, met: Met | None = None) -> Tensor:
-    """Decode ``count`` images, each with its name for errors, to uint8 ``[count, c, h, w]``; grey ones among coloured become coloured.
+def decode_all(
+    encoded: Iterable[tuple[bytes, str]],
+    count: int,
+    where: str,
+    reading: Reading = PLAIN,
+    met: Met | None = None,
+) -> Tensor:
+    """Decode ``count`` images, each with its name for errors, to uint8 ``[count, c, h, w]``; grey ones among
+    coloured become coloured.
 
     They are decoded into the one tensor, so that no more than one image is held beside it.
 
     Raises:
-        DataError: an image that cannot be read, none at all, several sizes, or more than this machine's memory.
+        DataError: an image that cannot be read, none at all, several sizes, or more than
+            this machine's memory.
     """
     met = Met() if met is None else met
     together = torch.empty(0)
@@ -132,11 +152,14 @@ def decode_all(encoded: Iterable[tuple[bytes, str]], count: int, where: str, rea
         raise DataError(f"{where} holds no images")
     if len(sizes) > 1:
         raise DataError(
-            f"{where}: images have sizes {short(sorted(sizes))}; expected one size: --size HEIGHTxWIDTH brings them to one "
-            "(as the victim's own loader does: see --fit, --shorter-side and --filter)"
+            f"{where}: images have sizes {short(sorted(sizes))}; expected one size: --size HEIGHTxWIDTH"
+            " brings them to one (as the victim's own loader does: see --fit, --shorter-side and --filter)"
         )
     if row + 1 != count:
-        raise DataError(f"{where}: {row + 1:,} images were read of {count:,}; expected all: read it again when nothing writes to it")
+        raise DataError(
+            f"{where}: {row + 1:,} images were read of {count:,}; expected all: read it again when nothing"
+            " writes to it"
+        )
     return together
 
 
@@ -148,4 +171,7 @@ def refuse_too_much(size: int, what: str) -> None:
     """
     free = psutil.virtual_memory().available
     if size > free:
-        raise DataError(f"{what} take {size / 2**30:,.1f} GiB, this machine has {free / 2**30:,.1f} GiB free; --size makes images smaller")
+        raise DataError(
+            f"{what} take {size / 2**30:,.1f} GiB, this machine has {free / 2**30:,.1f} GiB free; --size"
+            " makes images smaller"
+        )

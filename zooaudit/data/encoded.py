@@ -53,7 +53,9 @@ class Files:
             with open(path, "rb") as file:
                 return file.read(), path
         except OSError as error:
-            raise DataError(f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
+            raise DataError(
+                f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was"
+            ) from error
 
 
 def content_digest(encoded: Encoded) -> str:

@@ -19,9 +19,14 @@ Part = Undecoded | Arrays
 TRAIN_NAMES = ("train", "training")
 TEST_NAMES = ("test", "testing", "val", "valid", "validation", "eval", "dev")
 WORDS = {
-    "folders": "class folders", "parquet": "Parquet", "arrow": "Arrow files of save_to_disk", "npz": ".npz", "npy": ".npy",
-    "webdataset": "WebDataset tar files", "table": "a table of paths and labels",
-}  # fmt: skip
+    "folders": "class folders",
+    "parquet": "Parquet",
+    "arrow": "Arrow files of save_to_disk",
+    "npz": ".npz",
+    "npy": ".npy",
+    "webdataset": "WebDataset tar files",
+    "table": "a table of paths and labels",
+}
 DEEPEST = 4  # datasets--NAME/snapshots/REVISION/data
 MOST_FOLDERS = 200
 """Looked into for splits at each depth: more are classes."""
@@ -57,10 +62,18 @@ def find_root(folder: Path, reading: Reading) -> Path:
     for _ in range(DEEPEST + 1):
         found = [place for place in level if any(candidates(place, name, folder) for name in names)]
         if len(found) > 1:
-            raise DataError(f"{folder} holds {len(found)} data sets: {short(found)}; expected one: give its folder with --data")
+            raise DataError(
+                f"{folder} holds {len(found)} data sets: {short(found)}; expected one: give its folder with"
+                " --data"
+            )
         if found:
             return found[0]
-        below = [sub for place in level for sub in class_folders(place) if len(class_folders(place)) <= MOST_FOLDERS]
+        below = [
+            sub
+            for place in level
+            for sub in class_folders(place)
+            if len(class_folders(place)) <= MOST_FOLDERS
+        ]
         level = below[:MOST_FOLDERS]
     return folder
 
@@ -78,22 +91,27 @@ def find_split(folder: Path, root: Path, names: tuple[str, ...], reading: Readin
     if not by_name:
         listed = sorted(p.name for p in folder.iterdir())
         raise DataError(
-            f"{folder} holds {short(listed) or 'nothing'}; expected {names[0]}.npz, {names[0]}*.parquet, {names[0]}*.tar, {names[0]}.csv, "
-            f"{names[0]}/ with a folder per class, x_train and y_train in one .npz, IDX files, CIFAR-10's binary version, or "
-            "tiny-imagenet-200; a split of another name: --train-split, --test-split"
+            f"{folder} holds {short(listed) or 'nothing'}; expected {names[0]}.npz, {names[0]}*.parquet,"
+            f" {names[0]}*.tar, {names[0]}.csv, {names[0]}/ with a folder per class, x_train and y_train in"
+            " one .npz, IDX files, CIFAR-10's binary version, or tiny-imagenet-200; a split of another name:"
+            " --train-split, --test-split"
         )
     name = next(iter(by_name))
     found = [split for split in by_name[name] if not reading.kind or split.kind == reading.kind]
     if not found:
-        raise DataError(f"{folder}: {name} is {short(WORDS[s.kind] for s in by_name[name])}; --data-kind {reading.kind} is not there")
+        raise DataError(
+            f"{folder}: {name} is {short(WORDS[s.kind] for s in by_name[name])}; --data-kind {reading.kind}"
+            " is not there"
+        )
     if len(found) > 1:
         raise DataError(
-            f"{folder}: {name} is there as {' and as '.join(WORDS[s.kind] for s in found)}; expected one of them: "
-            f"--data-kind {' or --data-kind '.join(s.kind for s in found)}"
+            f"{folder}: {name} is there as {' and as '.join(WORDS[s.kind] for s in found)}; expected one of"
+            f" them: --data-kind {' or --data-kind '.join(s.kind for s in found)}"
         )
     if others := list(by_name)[1:]:
         met.note(
-            f"the split {name} is read, {short(others)} is not: --{'train' if names[0].startswith('train') else 'test'}-split settles it"
+            f"the split {name} is read, {short(others)} is not:"
+            f" --{'train' if names[0].startswith('train') else 'test'}-split settles it"
         )
     return found[0]
 
@@ -106,10 +124,25 @@ def candidates(folder: Path, name: str, root: Path) -> list[Split]:
     if len(folders) > 1:
         raise DataError(f"{folder} holds {short(p.name for p in folders)}; expected one of them")
     within = folders[0] if folders else None
-    inside = sorted((p for p in within.iterdir() if not of_the_system(p.name) and p.is_file()), key=lambda p: p.name) if within else []
+    inside = (
+        sorted(
+            (p for p in within.iterdir() if not of_the_system(p.name) and p.is_file()), key=lambda p: p.name
+        )
+        if within
+        else []
+    )
     found = [
         *(_arrays(files, name)),
-        *(_shards(files, inside, name, ".parquet", "parquet", lambda p, r, m: read_columns([open_parquet(f) for f in p], r, m, root))),
+        *(
+            _shards(
+                files,
+                inside,
+                name,
+                ".parquet",
+                "parquet",
+                lambda p, r, m: read_columns([open_parquet(f) for f in p], r, m, root),
+            )
+        ),
         *(_shards(files, inside, name, ".tar", "webdataset", read_tars)),
         *(_tables(files, inside, within, name, root)),
     ]
@@ -140,8 +173,13 @@ def _arrays(files: list[Path], name: str) -> list[Form]:
 
 
 def _shards(
-    files: list[Path], inside: list[Path], name: str, suffix: str, kind: str, read: Callable[[list[Path], Reading, Met], Part]
-) -> list[Form]:  # fmt: skip
+    files: list[Path],
+    inside: list[Path],
+    name: str,
+    suffix: str,
+    kind: str,
+    read: Callable[[list[Path], Reading, Met], Part],
+) -> list[Form]:
     begins = re.compile(rf"{re.escape(name)}(?![a-z]).*{re.escape(suffix)}", re.IGNORECASE)
     here = [p for p in files if begins.fullmatch(p.name)]
     chosen = here or [p for p in inside if p.suffix.lower() == suffix]
@@ -161,14 +199,20 @@ def _whole(paths: list[Path]) -> list[Path]:
         totals = {int(s[2]) for s in stated if s}
         numbers = sorted(int(s[1]) for s in stated if s)
         if None in stated or len(totals) > 1 or len(set(numbers)) < len(numbers):
-            raise DataError(f"{paths[0].parent} holds {short(p.name for p in paths)}; expected the files of one writing: remove the others")
+            raise DataError(
+                f"{paths[0].parent} holds {short(p.name for p in paths)}; expected the files of one writing:"
+                " remove the others"
+            )
         missing = sorted(set(range(totals.pop())) - set(numbers))
     else:
         ends = [re.search(r"(\d+)$", p.stem) for p in paths]
         numbers = sorted(int(e[1]) for e in ends if e) if all(ends) else []
         missing = sorted(set(range(numbers[0], numbers[-1] + 1)) - set(numbers)) if numbers else []
     if missing:
-        raise DataError(f"{paths[0].parent} holds {short(p.name for p in paths)}; number {short(missing)} is missing: fetch the rest")
+        raise DataError(
+            f"{paths[0].parent} holds {short(p.name for p in paths)}; number {short(missing)} is missing:"
+            " fetch the rest"
+        )
     return paths
 
 
@@ -181,7 +225,9 @@ def _tables(files: list[Path], inside: list[Path], within: Path | None, name: st
 
 def _in_folder(within: Path, inside: list[Path], root: Path, any_other: bool) -> list[Form]:
     if (within / "state.json").is_file():
-        return [("arrow", lambda r, m: read_columns([open_arrow(p) for p in saved_files(within)], r, m, root))]
+        return [
+            ("arrow", lambda r, m: read_columns([open_arrow(p) for p in saved_files(within)], r, m, root))
+        ]
     if any_other and not class_folders(within):
         return []
     lacking = within.name.lower() not in TRAIN_NAMES

@@ -12,19 +12,69 @@ from zooaudit.data.reading_notes import LOOKS_LIKE, OTHER, OUTSIDE, SYSTEM, Met
 from zooaudit.errors import DataError
 
 IMAGE_SUFFIXES = frozenset(
-    {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm",
-     ".avif", ".jp2"}
-)  # fmt: skip
+    {
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".avif",
+        ".jp2",
+    }
+)
 UNREAD_SUFFIXES = frozenset(
-    {".heic", ".heif", ".svg", ".psd", ".exr", ".hdr", ".dcm", ".raw", ".cr2", ".nef", ".arw", ".dng", ".ico", ".tga", ".pcx", ".eps",
-     ".jxl", ".xcf", ".npy", ".nii", ".mat"}
-)  # fmt: skip
+    {
+        ".heic",
+        ".heif",
+        ".svg",
+        ".psd",
+        ".exr",
+        ".hdr",
+        ".dcm",
+        ".raw",
+        ".cr2",
+        ".nef",
+        ".arw",
+        ".dng",
+        ".ico",
+        ".tga",
+        ".pcx",
+        ".eps",
+        ".jxl",
+        ".xcf",
+        ".npy",
+        ".nii",
+        ".mat",
+    }
+)
 """Endings of images that are not read."""
 MAGIC = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*", b"8BPS", b"\0\0\0\x0cjP  ")
 SYSTEM_NAMES = frozenset(
-    {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found",
-     "icon\r", "#recycle", "__pycache__"}
-)  # fmt: skip
+    {
+        "__macosx",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "@eadir",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "icon\r",
+        "#recycle",
+        "__pycache__",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +101,8 @@ def of_the_system(name: str) -> bool:
 
 
 def images_in(folder: Path, met: Met | None = None) -> list[Path]:
-    """The image files of a folder, at any depth and behind links, in order; what is hidden or the system's own is left alone."""
+    """The image files of a folder, at any depth and behind links, in order; what is hidden
+    or the system's own is left alone."""
     met = Met() if met is None else met
     found = []
     for path in _files(folder, set(), met):
@@ -73,7 +124,10 @@ def _files(folder: Path, above: set[str], met: Met) -> Iterator[Path]:
         elif entry.is_dir():
             yield from _files(Path(entry.path), above | {real}, met)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            raise DataError(f"{entry.path} is a link to {os.readlink(entry.path)}, which does not exist; remove it or mend it")
+            raise DataError(
+                f"{entry.path} is a link to {os.readlink(entry.path)}, which does not exist; remove it or"
+                " mend it"
+            )
         else:
             yield Path(entry.path)
 
@@ -82,7 +136,11 @@ def _looks_like_an_image(path: Path) -> bool:
     if path.suffix.lower() in UNREAD_SUFFIXES:
         return True
     start = guard(path, "data", lambda p: _start(p))
-    return start.startswith(MAGIC) or (start[:4] == b"RIFF" and start[8:12] == b"WEBP") or start[4:12] in (b"ftypheic", b"ftypavif")
+    return (
+        start.startswith(MAGIC)
+        or (start[:4] == b"RIFF" and start[8:12] == b"WEBP")
+        or start[4:12] in (b"ftypheic", b"ftypavif")
+    )
 
 
 def _start(path: Path) -> bytes:
@@ -94,12 +152,14 @@ def _start(path: Path) -> bytes:
 
 def class_folders(folder: Path) -> list[Path]:
     """The subfolders that stand for classes, in alphabetical order."""
-    return sorted((p for p in folder.iterdir() if p.is_dir() and not of_the_system(p.name)), key=lambda p: p.name)
+    return sorted(
+        (p for p in folder.iterdir() if p.is_dir() and not of_the_system(p.name)), key=lambda p: p.name
+    )
 
 
 def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecoded:
-    """One subfolder per class, images inside (at any depth). Hidden and system folders and files, such as ``.ipynb_checkpoints``,
-    ``__MACOSX`` and ``._0.png``, are left alone.
+    """One subfolder per class, images inside (at any depth). Hidden and system folders and files, such as
+    ``.ipynb_checkpoints``, ``__MACOSX`` and ``._0.png``, are left alone.
 
     Args:
         may_lack: a class without images is left out; without it, that is an error.
@@ -110,7 +170,8 @@ def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecod
     classes = class_folders(folder)
     if not classes:
         raise DataError(
-            f"{folder} has no subfolders; expected one per class with images inside, or another split: --train-split, --test-split"
+            f"{folder} has no subfolders; expected one per class with images inside, or another split:"
+            " --train-split, --test-split"
         )
     _refuse_one_above_all(folder, classes)
     for path in sorted(p for p in folder.iterdir() if not p.is_dir()):
@@ -124,7 +185,9 @@ def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecod
         if not found and not may_lack:
             others = met.skipped.get(LOOKS_LIKE, [])[unread:]
             more = f"; {others[0]} {LOOKS_LIKE}" if others else ""
-            raise DataError(f"{cls} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){more}; remove it or add images")
+            raise DataError(
+                f"{cls} holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}){more}; remove it or add images"
+            )
         files += found
         names += [cls.name] * len(found)
     return from_files(str(folder), files, Targets(names))
@@ -133,10 +196,17 @@ def read_class_folder(folder: Path, met: Met, may_lack: bool = False) -> Undecod
 def _refuse_one_above_all(folder: Path, classes: list[Path]) -> None:
     """One folder that holds nothing but folders is not a class: its folders are."""
     within = class_folders(classes[0])
-    if len(classes) > 1 or len(within) < 2 or any(p.suffix.lower() in IMAGE_SUFFIXES for p in classes[0].iterdir() if p.is_file()):
+    if (
+        len(classes) > 1
+        or len(within) < 2
+        or any(p.suffix.lower() in IMAGE_SUFFIXES for p in classes[0].iterdir() if p.is_file())
+    ):
         return
     names = short(p.name for p in within)
-    raise DataError(f"{folder} has one folder, {classes[0].name}, with {names} in it; expected one per class: move these into {folder}")
+    raise DataError(
+        f"{folder} has one folder, {classes[0].name}, with {names} in it; expected one per class: move these"
+        f" into {folder}"
+    )
 
 
 def from_files(where: str, paths: list[Path], targets: Targets) -> Undecoded:

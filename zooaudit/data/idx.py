@@ -20,7 +20,18 @@ from zooaudit.errors import DataError
 T = TypeVar("T")
 HEADER = 4
 """Bytes of the magic number; then come four for every axis."""
-FMNIST_CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+FMNIST_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
 
 
 def has_idx(folder: Path) -> bool:
@@ -39,8 +50,15 @@ def read_idx(folder: Path, part: str) -> Arrays:
     if not len(labels):
         raise DataError(f"{folder} holds no images in {part}")
     if len(images) != len(labels):
-        raise DataError(f"{folder}: {part} labels have shape {labels.shape}; expected int64 [{len(images)}], one per image")
-    return Arrays(str(folder), images, Targets(labels.astype(np.int64).tolist(), FMNIST_CLASSES if int(labels.max()) == 9 else ()))
+        raise DataError(
+            f"{folder}: {part} labels have shape {labels.shape}; expected int64 [{len(images)}], one per"
+            " image"
+        )
+    return Arrays(
+        str(folder),
+        images,
+        Targets(labels.astype(np.int64).tolist(), FMNIST_CLASSES if int(labels.max()) == 9 else ()),
+    )
 
 
 def _idx_path(folder: Path, stem: str) -> Path | None:
@@ -59,7 +77,9 @@ def _stored(path: Path, magic: int) -> Stored:
         _check_length(path, shape, path.stat().st_size - start)
         return Rows(str(path), shape, np.dtype(np.uint8), str(path), start, (str(path),), "")
 
-    return Stored(shape, np.dtype(np.uint8), lambda: _opened(path, lambda file: _read(file, path, magic)), rows)
+    return Stored(
+        shape, np.dtype(np.uint8), lambda: _opened(path, lambda file: _read(file, path, magic)), rows
+    )
 
 
 def _opened(path: Path, read: Callable[[BinaryIO], T]) -> T:
@@ -89,7 +109,10 @@ def _check_length(path: Path, shape: tuple[int, ...], found: int, whole: bool = 
     size = int(np.prod(shape, dtype=object))
     if found != size or not whole:
         more = "at least " if found > size else ""
-        raise DataError(f"{path} holds {more}{min(found, size + 1)} bytes; its header says {shape}: the file is cut short, fetch it again")
+        raise DataError(
+            f"{path} holds {more}{min(found, size + 1)} bytes; its header says {shape}: the file is cut"
+            " short, fetch it again"
+        )
 
 
 def _read(file: BinaryIO, path: Path, magic: int) -> np.ndarray:

@@ -20,7 +20,8 @@ class ImageSet:
     """Images and their labels.
 
     Attributes:
-        images: uint8 ``[n, channels, height, width]``, values 0 to 255; of data that does not fit in memory, what acts as such a tensor.
+        images: uint8 ``[n, channels, height, width]``, values 0 to 255; of data that does not fit in memory,
+            what acts as such a tensor.
         labels: int64 ``[n]``, each in ``[0, num_classes)``.
     """
 
@@ -30,13 +31,15 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             raise DataError(
-                f"images are {self.images.dtype} of shape {tuple(self.images.shape)}; expected uint8 [n, channels, height, width]"
+                f"images are {self.images.dtype} of shape {tuple(self.images.shape)}; expected uint8 [n,"
+                " channels, height, width]"
             )
         if len(self.images) == 0:
             raise DataError("no images: expected at least one")
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             raise DataError(
-                f"labels are {self.labels.dtype} of shape {tuple(self.labels.shape)}; expected int64 [{len(self.images)}], one per image"
+                f"labels are {self.labels.dtype} of shape {tuple(self.labels.shape)}; expected int64"
+                f" [{len(self.images)}], one per image"
             )
 
     def __len__(self) -> int:
@@ -72,7 +75,8 @@ class Dataset:
         shapes = {tuple(s.images.shape[1:]) for s in (self.train, self.test)}
         if len(shapes) != 1:
             raise DataError(
-                f"{self.name}: train and test images differ in shape {sorted(shapes)}; expected one shape: --size HxW, --colour rgb"
+                f"{self.name}: train and test images differ in shape {sorted(shapes)}; expected one shape:"
+                " --size HxW, --colour rgb"
             )
         for part, images in (("train", self.train), ("test", self.test)):
             low, high = int(images.labels.min()), int(images.labels.max())
@@ -98,13 +102,17 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files), labels, and how images were resized if
-        they were: another image, another digest."""
+        """16 hex digits of the SHA-256 over shapes, pixels (of images on disk: the encoded files), labels,
+        and how images were resized if they were: another image, another digest."""
         sha = hashlib.sha256()
         for part in (self.train, self.test):
             sha.update(str(tuple(part.images.shape)).encode())
             images = part.images
-            sha.update(images.cpu().contiguous().numpy().data if isinstance(images, Tensor) else images.digest.encode())
+            sha.update(
+                images.cpu().contiguous().numpy().data
+                if isinstance(images, Tensor)
+                else images.digest.encode()
+            )
             sha.update(part.labels.cpu().contiguous().numpy().data)
         if self.found and self.found.sizing:
             sha.update(self.found.sizing.encode())
@@ -112,8 +120,13 @@ class Dataset:
 
     @cached_property
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits; of images on disk, of a sample."""
-        images = self.train.images if isinstance(self.train.images, Tensor) else self.train.images[_sample(len(self.train))]
+        """Per-channel mean and standard deviation of the training images in [0, 1], rounded to 4 digits; of
+        images on disk, of a sample."""
+        images = (
+            self.train.images
+            if isinstance(self.train.images, Tensor)
+            else self.train.images[_sample(len(self.train))]
+        )
         flat = [images[:, c].flatten().cpu() for c in range(images.shape[1])]
         histograms = [torch.bincount(f, minlength=256).double() for f in flat]
         levels = torch.arange(256, dtype=torch.float64) / 255

@@ -25,7 +25,8 @@ from zooaudit.data.zips import Zipped
 from zooaudit.errors import DataError
 
 IN_MEMORY = 2 * 2**30
-"""Bytes of decoded images that are held in memory. Fixed, and no share of what this machine has: data has another digest on disk."""
+"""Bytes of decoded images that are held in memory. Fixed, and no share of what this machine has: data has
+another digest on disk."""
 SAMPLE = 100
 """Images of each split that are looked at."""
 KEPT = "decoded"
@@ -70,11 +71,15 @@ class _Left:
     keep: bool
 
 
-def left_on_disk(both: Sequence[Part], reading: Reading, met: Met, source: Source) -> list[ImagesOnDisk] | None:
-    """Train and test as images that are read when they are asked for; None if they fit in memory, or can only be had there.
+def left_on_disk(
+    both: Sequence[Part], reading: Reading, met: Met, source: Source
+) -> list[ImagesOnDisk] | None:
+    """Train and test as images that are read when they are asked for; None if they fit in
+    memory, or can only be had there.
 
     Raises:
-        DataError: the sample has several sizes, numbers may mean several things, or the disk cannot hold what is made of the data.
+        DataError: the sample has several sizes, numbers may mean several things, or the
+            disk cannot hold what is made of the data.
     """
     counts = [part.count if isinstance(part, Undecoded) else len(part.images) for part in both]
     if not all(counts):
@@ -88,11 +93,14 @@ def left_on_disk(both: Sequence[Part], reading: Reading, met: Met, source: Sourc
         return None
     files = iter(_files([part for part in both if isinstance(part, Undecoded)], reading, met, source))
     arrays = iter(_arrays([part for part in both if isinstance(part, Arrays)], reading, met, source.cache))
-    return _made([next(files) if isinstance(part, Undecoded) else next(arrays) for part in both], met, source.cache)
+    return _made(
+        [next(files) if isinstance(part, Undecoded) else next(arrays) for part in both], met, source.cache
+    )
 
 
 def _way_out(part: Part, source: Source) -> str:
-    """What would let the part's images stay on disk; "" if they can: of a zip, only files are there once this is over."""
+    """What would let the part's images stay on disk; "" if they can: of a zip, only files
+    are there once this is over."""
     if isinstance(part, Arrays) and part.images.rows is None:
         return "they could stay on disk as .npy in C order: numpy.save of numpy.ascontiguousarray"
     inside = not source.lasts and not (
@@ -117,8 +125,16 @@ def _files(parts: Sequence[Undecoded], reading: Reading, met: Met, source: Sourc
         return []
     encoded = [_by_number(part, source) for part in parts]
     shape = _shape(encoded, reading, met, parts[0].where)
-    return [_Left(each, lambda c: functools.partial(_as_all, reading=reading, channels=c), shape, repr(_of_pixels(reading)), True)
-            for each in encoded]  # fmt: skip
+    return [
+        _Left(
+            each,
+            lambda c: functools.partial(_as_all, reading=reading, channels=c),
+            shape,
+            repr(_of_pixels(reading)),
+            True,
+        )
+        for each in encoded
+    ]
 
 
 def _by_number(part: Undecoded, source: Source) -> Encoded:
@@ -139,18 +155,30 @@ def _arrays(parts: Sequence[Arrays], reading: Reading, met: Met, cache: Path) ->
         assert part.rows is not None
         array_pixels.look(part, scale, reading, met)
         shape = array_pixels.row_shape(part.shape, part.where, reading)
-        decode = functools.partial(array_pixels.one_image, kind=part.kind, shape=part.shape[1:], scale=scale, reading=reading)
-        plain = scale is None and reading.sizing is None and reading.colour == "auto" and 4 not in part.shape[1:]
+        decode = functools.partial(
+            array_pixels.one_image, kind=part.kind, shape=part.shape[1:], scale=scale, reading=reading
+        )
+        plain = (
+            scale is None and reading.sizing is None and reading.colour == "auto" and 4 not in part.shape[1:]
+        )
         how = f"{_of_pixels(reading)} {reading.layout} {part.kind} {part.shape[1:]} {scale}"
-        left.append(_Left(part.rows, lambda c, d=decode: functools.partial(d, channels=c), shape, how, not plain))  # type: ignore[misc]
+        with_channels = functools.partial(_with_channels, decode)
+        left.append(_Left(part.rows, with_channels, shape, how, not plain))
     return left
+
+
+def _with_channels(decode: Callable[..., Tensor], channels: int) -> Decode:
+    return functools.partial(decode, channels=channels)
 
 
 def _made(left: Sequence[_Left], met: Met, cache: Path) -> list[ImagesOnDisk]:
     """All with as many channels as the one that has most."""
     depths = {part.shape[0] for part in left}
     if depths == {1, 3}:
-        met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")
+        met.note(
+            "images of one split are all grey, of the other coloured: grey ones became coloured; --colour"
+            " grey makes all grey"
+        )
         left = [replace(part, shape=(3, *part.shape[1:])) for part in left]
     count = sum(len(part.encoded) for part in left)
     kept = [cache / KEPT / _name(part) if part.keep else None for part in left]
@@ -178,8 +206,8 @@ def _shape(splits: Sequence[Encoded], reading: Reading, met: Met, where: str) ->
     sizes = {shape[1:] for shape in shapes}
     if len(sizes) > 1:
         raise DataError(
-            f"{where}: images have sizes {short(sorted(sizes))}; expected one size: --size HEIGHTxWIDTH brings them to one "
-            "(as the victim's own loader does: see --fit, --shorter-side and --filter)"
+            f"{where}: images have sizes {short(sorted(sizes))}; expected one size: --size HEIGHTxWIDTH"
+            " brings them to one (as the victim's own loader does: see --fit, --shorter-side and --filter)"
         )
     height, width = sizes.pop()
     return max(shape[0] for shape in shapes), height, width
@@ -192,11 +220,14 @@ def _decoded(files: Encoded, index: int, reading: Reading, met: Met) -> Tensor:
 
 def _as_all(raw: bytes, where: str, reading: Reading, channels: int) -> Tensor:
     """One image with as many channels as all have."""
-    ImageFile.LOAD_TRUNCATED_IMAGES = False  # whatever a user's code has set; threads share it, so that nobody can put it back
+    ImageFile.LOAD_TRUNCATED_IMAGES = (
+        False  # whatever a user's code has set; threads share it, so that nobody can put it back
+    )
     image = decode_image(raw, where, reading)
     if len(image) > channels:
         raise DataError(
-            f"{where} is coloured, and the images that were looked at first are grey; expected all of one kind: --colour rgb, or grey"
+            f"{where} is coloured, and the images that were looked at first are grey; expected all of one"
+            " kind: --colour rgb, or grey"
         )
     return image.expand(channels, -1, -1) if len(image) < channels else image
 
@@ -204,9 +235,13 @@ def _as_all(raw: bytes, where: str, reading: Reading, channels: int) -> Tensor:
 def _of_pixels(reading: Reading) -> Reading:
     """What decides pixels."""
     return replace(
-        PLAIN, sizing=reading.sizing, background=reading.background, colour=reading.colour, value_range=reading.value_range,
+        PLAIN,
+        sizing=reading.sizing,
+        background=reading.background,
+        colour=reading.colour,
+        value_range=reading.value_range,
         ignore_exif=reading.ignore_exif,
-    )  # fmt: skip
+    )
 
 
 def _name(part: _Left) -> str:
@@ -223,6 +258,7 @@ def _check_space(cache: Path, needed: int, count: int) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise DataError(
-            f"{count:,} decoded images take {needed / 1e9:.1f} GB more in {cache}, which has {free / 1e9:.1f} GB left; expected that much: "
-            "set ZOOAUDIT_CACHE to a folder on a larger disk, or give a smaller --size"
+            f"{count:,} decoded images take {needed / 1e9:.1f} GB more in {cache}, which has {free / 1e9:.1f}"
+            " GB left; expected that much: set ZOOAUDIT_CACHE to a folder on a larger disk, or give a"
+            " smaller --size"
         )

@@ -1,5 +1,6 @@
-"""Parquet from strangers, read in a process of its own: of a file of a few bytes nobody can tell beforehand what it unpacks to. That
-process may take so much memory and time and no more; if it dies, the file is refused and another process takes its place.
+"""Parquet from strangers, read in a process of its own: of a file of a few bytes nobody can tell beforehand
+what it unpacks to. That process may take so much memory and time and no more; if it dies, the file is refused
+and another process takes its place.
 
 What comes back is an Arrow stream, whose size is known before it is read.
 """
@@ -44,8 +45,11 @@ class Reader:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def table(self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int | None = None) -> tuple[pa.Table, int]:
-        """A Parquet file's table and how many rows it has; where these are more than ``most_rows``, the table has none of them.
+    def table(
+        self, body: bytes, most_rows: int = ROWS_ANY, most_bytes: int | None = None
+    ) -> tuple[pa.Table, int]:
+        """A Parquet file's table and how many rows it has; where these are more than
+        ``most_rows``, the table has none of them.
 
         Args:
             body: the file.
@@ -74,17 +78,22 @@ class Reader:
         return pa.ipc.open_stream(pa.py_buffer(result)).read_all(), rows
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        """The process, whose libraries are loaded: that is not a file's fault, however long it takes on a busy machine."""
+        """The process, whose libraries are loaded: that is not a file's fault, however long
+        it takes on a busy machine."""
         if self._process is None or self._process.poll() is not None:
             root = str(Path(__file__).parents[2])
             path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-            # Arrow's usual pools keep what a large file took, which would then be missing where less is allowed
+            # Arrow's usual pools keep what a large file took, which would then be missing
+            # where less is allowed
             env = os.environ | {"PYTHONPATH": path, "ARROW_DEFAULT_MEMORY_POOL": "system"}
             # -P: the folder that the user is in may be a stranger's, with a pyarrow of its own
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env,
-            )  # fmt: skip
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=env,
+            )
             try:
                 self._exchanged(self._process, (), START_S)
             except (OSError, struct.error) as error:
@@ -93,8 +102,11 @@ class Reader:
         return self._process
 
     @staticmethod
-    def _exchanged(process: "subprocess.Popen[bytes]", asked: tuple[bytes, ...], seconds: float) -> tuple[int, int, bytes]:
-        """Send bytes, and wait so long for status, rows and answer; the process is killed if they do not come."""
+    def _exchanged(
+        process: "subprocess.Popen[bytes]", asked: tuple[bytes, ...], seconds: float
+    ) -> tuple[int, int, bytes]:
+        """Send bytes, and wait so long for status, rows and answer; the process is killed
+        if they do not come."""
         assert process.stdin and process.stdout
         clock = threading.Timer(seconds, process.kill)
         clock.daemon = True
@@ -154,8 +166,9 @@ def _streamed(table: pa.Table, out: Any) -> None:
 
 
 def _limited(memory: int, most: int) -> int:
-    """Limit this process's memory, within the limit that it was born with; returns how much it may ever be. macOS, where a process begins
-    with more than any limit, refuses: there the table's size and the time are what is limited."""
+    """Limit this process's memory, within the limit that it was born with; returns how much
+    it may ever be. macOS, where a process begins with more than any limit, refuses: there
+    the table's size and the time are what is limited."""
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     try:
@@ -170,7 +183,11 @@ def main() -> None:
     """Read files from standard input until it ends."""
     import pyarrow.parquet  # noqa: F401  before the limit
 
-    own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 2**31
+    own = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if sys.platform == "linux"
+        else 2**31
+    )
     most = _limited(own + MEMORY_BYTES, own + MOST_MEMORY_BYTES)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sink.write(HEADER.pack(OK, 0, 0))
@@ -178,11 +195,17 @@ def main() -> None:
     while asked := source.read(ASKED.size):
         size, most_rows, most_bytes, memory = ASKED.unpack(asked)
         _limited(own + min(memory, MOST_MEMORY_BYTES), most)
-        body = source.read(size)  # too large for the memory, it ends the process: what is left of it must not be read as the next question
+        body = source.read(
+            size
+            # too large for the memory, it ends the process: what is left of it must not be read
+            # as the next question
+        )
         try:
             rows, table = _unpacked(body, most_rows, most_bytes)
         except Exception as error:  # noqa: BLE001  whatever an attacker's file makes the library raise, MemoryError too
-            result = (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
+            result = (
+                (str(error).strip() or type(error).__name__).splitlines()[0][:300].encode(errors="replace")
+            )
             sink.write(HEADER.pack(NO_PARQUET, 0, len(result)) + result)
             sink.flush()
         else:

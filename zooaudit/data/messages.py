@@ -23,11 +23,17 @@ def guard(path: Path, kind: str, read: Callable[[Path], T]) -> T:
 def short(items: Iterable[object], limit: int = 6) -> str:
     """The first few of many things, for an error."""
     listed = list(items)
-    return ", ".join(map(str, listed[:limit])) + (f", ... ({len(listed)} in all)" if len(listed) > limit else "")
+    return ", ".join(map(str, listed[:limit])) + (
+        f", ... ({len(listed)} in all)" if len(listed) > limit else ""
+    )
 
 
 def same(one: Iterable[str], other: Iterable[str], names: tuple[str, str]) -> str:
     """How two sets of names differ, for an error: ``only A has x; only B has y``; "" if they do not."""
     first, second = set(one), set(other)
-    rows = [f"only {name} has {short(sorted(extra))}" for name, extra in zip(names, (first - second, second - first), strict=True) if extra]
+    rows = [
+        f"only {name} has {short(sorted(extra))}"
+        for name, extra in zip(names, (first - second, second - first), strict=True)
+        if extra
+    ]
     return "; ".join(rows)

@@ -1,7 +1,8 @@
 """Images that do not fit in memory: decoded when they are first asked for, and kept decoded in a file.
 
-Whoever trains asks for batches, in an order of his own; nothing waits until everything is decoded. From the second time on, an image is
-read from the file, which takes a fraction of the time. Several processes may share the file: all would write the same.
+Whoever trains asks for batches, in an order of his own; nothing waits until everything is decoded. From the
+second time on, an image is read from the file, which takes a fraction of the time. Several processes may
+share the file: all would write the same.
 """
 
 import functools
@@ -24,18 +25,21 @@ from zooaudit.errors import DataError
 AHEAD = 3
 """Batches that are read while one is used."""
 DECODERS = min(4, max(2, os.cpu_count() or 1))
-"""Threads that decode at once in a process. More than there are cores wait for one another: only Pillow's decoder lets others run."""
+"""Threads that decode at once in a process. More than there are cores wait for one another: only Pillow's
+decoder lets others run."""
 Decode = Callable[[bytes, str], Tensor]
 
 
 class ImagesOnDisk:
-    """Acts as a uint8 tensor ``[n, c, h, w]`` that can be indexed by tensors of numbers and by slices, and cannot be changed.
+    """Acts as a uint8 tensor ``[n, c, h, w]`` that can be indexed by tensors of numbers and
+    by slices, and cannot be changed.
 
     Args:
         encoded: the images.
         decode: gives uint8 ``[c, h, w]`` of one; picklable.
         shape: (c, h, w), which all have to have.
-        kept: where decoded images are kept: a file of this name, and one beside it; None where they are made again each time.
+        kept: where decoded images are kept: a file of this name, and one beside it; None
+            where they are made again each time.
         device: where batches are put.
         rows: which of the images these are, in order; all by default.
         how: what else than the files decides the pixels, for the digest.
@@ -46,9 +50,15 @@ class ImagesOnDisk:
     ndim = 4
 
     def __init__(
-        self, encoded: Encoded, decode: Decode, shape: tuple[int, int, int], kept: Path | None,
-        device: torch.device | str = "cpu", rows: Tensor | None = None, how: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        encoded: Encoded,
+        decode: Decode,
+        shape: tuple[int, int, int],
+        kept: Path | None,
+        device: torch.device | str = "cpu",
+        rows: Tensor | None = None,
+        how: str = "",
+    ) -> None:
         self._encoded, self._decode, self._kept, self._how = encoded, decode, kept, how
         self._rows = torch.arange(len(encoded)) if rows is None else rows
         self.device = torch.device(device)
@@ -67,7 +77,9 @@ class ImagesOnDisk:
     def digest(self) -> str:
         """Changes with the content of the encoded images, with their order, and with how they are decoded."""
         rows = hashlib.sha256(self._rows.numpy().tobytes()).hexdigest()
-        return hashlib.sha256(f"{content_digest(self._encoded)} {tuple(self.shape)} {rows} {self._how}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{content_digest(self._encoded)} {tuple(self.shape)} {rows} {self._how}".encode()
+        ).hexdigest()
 
     def to(self, device: torch.device | str) -> "ImagesOnDisk":
         """The same, batches of which are put there."""
@@ -82,16 +94,24 @@ class ImagesOnDisk:
         return (self[start : start + size] for start in range(0, len(self), size))
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        if not isinstance(index, Tensor | slice):  # never IndexError: a loop over this would end there without a word
-            raise TypeError(f"images on disk are indexed by int64 [k] or a slice, not by a {type(index).__name__}")
+        if not isinstance(
+            index, Tensor | slice
+        ):  # never IndexError: a loop over this would end there without a word
+            raise TypeError(
+                f"images on disk are indexed by int64 [k] or a slice, not by a {type(index).__name__}"
+            )
         rows = self._rows[index.cpu() if isinstance(index, Tensor) else index]
         if rows.ndim != 1:
-            raise TypeError(f"images on disk are indexed by int64 [k] or a slice, not by what gives {tuple(rows.shape)}")
+            raise TypeError(
+                f"images on disk are indexed by int64 [k] or a slice, not by what gives {tuple(rows.shape)}"
+            )
         out = np.empty((len(rows), *self.shape[1:]), dtype=np.uint8)
         if self._kept is None:
             _fill(out, rows.tolist(), self._decoded)
         else:
-            _Kept.of(self._kept, len(self._encoded), out[:1].nbytes or 1).fill(out, rows.numpy(), self._decoded)
+            _Kept.of(self._kept, len(self._encoded), out[:1].nbytes or 1).fill(
+                out, rows.numpy(), self._decoded
+            )
         return torch.from_numpy(out).to(self.device)
 
     def _decoded(self, index: int) -> np.ndarray:
@@ -99,7 +119,10 @@ class ImagesOnDisk:
         image = self._decode(raw, where)
         if image.shape != self.shape[1:]:
             found, expected = (" x ".join(map(str, s)) for s in (image.shape, self.shape[1:]))
-            raise DataError(f"{where} is {found} (channels, height, width), others are {expected}; expected one size: give --size")
+            raise DataError(
+                f"{where} is {found} (channels, height, width), others are {expected}; expected one size:"
+                " give --size"
+            )
         return image.numpy()
 
     def _with(self, rows: Tensor, device: torch.device) -> "ImagesOnDisk":
@@ -120,7 +143,8 @@ def _fill(out: np.ndarray, rows: Sequence[int], decoded: Callable[[int], np.ndar
 
 
 def _each(make: Callable[[int], None], todo: Sequence[int]) -> None:
-    """``make`` for each, in threads, which take a share each: to hand out single images costs a sixth of the time."""
+    """``make`` for each, in threads, which take a share each: to hand out single images
+    costs a sixth of the time."""
 
     def share(first: int) -> None:
         for i in todo[first::DECODERS]:
@@ -146,7 +170,8 @@ def in_memory(images: Images) -> Tensor:
 
 
 def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-    """``images[batch]`` for each batch of numbers; of images on disk, the next ones are read while one is used."""
+    """``images[batch]`` for each batch of numbers; of images on disk, the next ones are
+    read while one is used."""
     if isinstance(images, Tensor):
         yield from (images[batch] for batch in batches)
         return
@@ -160,7 +185,8 @@ def ahead(images: Images, batches: Sequence[Tensor]) -> Iterator[Tensor]:
 
 
 class _Kept:
-    """The file of decoded images, and a checksum of each beside it: 0 of those that are not there yet. One a process."""
+    """The file of decoded images, and a checksum of each beside it: 0 of those that are not
+    there yet. One a process."""
 
     def __init__(self, path: Path, count: int, size: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

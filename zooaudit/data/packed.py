@@ -1,6 +1,8 @@
-"""The encoded images of Parquet and Arrow files, written one after another to a file in the cache, so that any of them can be read alone.
+"""The encoded images of Parquet and Arrow files, written one after another to a file in the cache, so that
+any of them can be read alone.
 
-A batch for training is of random rows: from Parquet itself, each would cost a row group or the pages before it.
+A batch for training is of random rows: from Parquet itself, each would cost a row group or
+the pages before it.
 """
 
 import functools
@@ -24,7 +26,8 @@ ENTRY = np.dtype([("end", "<u8"), ("sum", "<u4")])
 
 @dataclass(frozen=True)
 class Packed:
-    """Images by number, of files that can only be read from the front; an :class:`~zooaudit.data.encoded.Encoded`.
+    """Images by number, of files that can only be read from the front; an
+    :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
         copy: the file in the cache.
@@ -47,7 +50,9 @@ class Packed:
         start, end = int(entries["end"][index - 1]) if index else 0, int(entries["end"][index])
         raw, where = self.copy.read(start, end - start), self._where(index)
         if zlib.crc32(raw) != entries["sum"][index]:
-            raise DataError(f"{where}: its copy in {self.copy.path} is damaged; delete that file, it is made again")
+            raise DataError(
+                f"{where}: its copy in {self.copy.path} is damaged; delete that file, it is made again"
+            )
         return raw, where
 
     def _where(self, index: int) -> str:
@@ -56,7 +61,9 @@ class Packed:
         return f"{self.paths[file]} row {index - ends[file] + self.counts[file]}"
 
 
-def packed(paths: Sequence[str], counts: Sequence[int], key: str, images: Callable[[], Images], cache: Path) -> Packed:
+def packed(
+    paths: Sequence[str], counts: Sequence[int], key: str, images: Callable[[], Images], cache: Path
+) -> Packed:
     """The images of these files by number; the first time, all are read once and written to ``cache``.
 
     Args:
@@ -80,7 +87,10 @@ def _write(images: Callable[[], Images], count: int, where: str, sink: Sink) -> 
         sink.write(raw)
         entries[row] = sink.size, zlib.crc32(raw)
     if row + 1 != count:
-        raise DataError(f"{where}: {row + 1:,} images were read of {count:,}; expected all: read it again when nothing writes to it")
+        raise DataError(
+            f"{where}: {row + 1:,} images were read of {count:,}; expected all: read it again when nothing"
+            " writes to it"
+        )
     sink.write(entries.tobytes())
 
 
@@ -88,7 +98,8 @@ def _no_more(images: Images, count: int, where: str) -> Iterator[tuple[bytes, st
     for row, image in enumerate(images):
         if row >= count:
             raise DataError(
-                f"{where} holds more than {count:,} images; expected as many as it says: read it again when nothing writes to it"
+                f"{where} holds more than {count:,} images; expected as many as it says: read it again when"
+                " nothing writes to it"
             )
         yield image
 

@@ -1,7 +1,9 @@
-"""Parquet and Arrow files as Hugging Face writes them: a column of encoded images (or paths to them), a column of labels.
+"""Parquet and Arrow files as Hugging Face writes them: a column of encoded images (or paths
+to them), a column of labels.
 
-Images are read a few rows at a time, whatever the row groups: memory holds the labels, one small batch of rows, and the page of the
-file that they are in (writers make them of a few MiB, or of 1,024 rows). By number they are read from a copy (``packed``).
+Images are read a few rows at a time, whatever the row groups: memory holds the labels, one small batch of
+rows, and the page of the file that they are in (writers make them of a few MiB, or of 1,024 rows). By number
+they are read from a copy (``packed``).
 """
 
 import json
@@ -32,7 +34,10 @@ BATCH_BYTES = 32 * 2**20
 MOST_ROWS = 4096
 READ_AHEAD = 2**20
 STREAM_END = b"\xff\xff\xff\xff\0\0\0\0"
-ALIKE = "expected one or the other, as the images are too large for memory: write them alike, or give a smaller --size"
+ALIKE = (
+    "expected one or the other, as the images are too large for memory: write them alike, or give a smaller"
+    " --size"
+)
 IMAGE_KINDS = "encoded images (struct<bytes, path>, or binary) or paths to them"
 
 
@@ -50,7 +55,9 @@ class Columns:
 def open_parquet(path: Path) -> Columns:
     """A Parquet file; only its footer is read yet."""
 
-    def opened() -> pq.ParquetFile:  # read, not mapped: what was read of a mapped file counts as this process's memory
+    def opened() -> (
+        pq.ParquetFile
+    ):  # read, not mapped: what was read of a mapped file counts as this process's memory
         return pq.ParquetFile(path, memory_map=False, buffer_size=READ_AHEAD, pre_buffer=False)
 
     file = guard(path, "Parquet", lambda _: opened())
@@ -65,8 +72,9 @@ def open_parquet(path: Path) -> Columns:
 
 
 def _largest(meta: pq.FileMetaData) -> int:
-    """What one value may at most take, a row group's size: a dictionary can hold a large one that all rows repeat. Columns by themselves
-    are not looked at: Arrow ends the whole process where a damaged footer contradicts itself about one."""
+    """What one value may at most take, a row group's size: a dictionary can hold a large one that all rows
+    repeat. Columns by themselves are not looked at: Arrow ends the whole process where a damaged footer
+    contradicts itself about one."""
     return max((meta.row_group(i).total_byte_size for i in range(meta.num_row_groups)), default=0)
 
 
@@ -89,7 +97,10 @@ def _check_end(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - len(STREAM_END)))
         if file.read() != STREAM_END:
-            raise DataError(f"{path} has no end: not a readable Arrow file, or one that is cut short; fetch or save it again")
+            raise DataError(
+                f"{path} has no end: not a readable Arrow file, or one that is cut short; fetch or save it"
+                " again"
+            )
 
 
 def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -> Undecoded:
@@ -106,14 +117,22 @@ def read_columns(files: list[Columns], reading: Reading, met: Met, root: Path) -
     label = _label_column(first, image, reading, met)
     for file in files[1:]:
         if not {image, label} <= set(file.schema.names):
-            raise DataError(f"{file.path} has columns {file.schema.names}; expected {image} and {label}, as {first.path} has them")
+            raise DataError(
+                f"{file.path} has columns {file.schema.names}; expected {image} and {label}, as {first.path}"
+                " has them"
+            )
         if _class_names(file.schema, label) != _class_names(first.schema, label):
-            raise DataError(f"{file.path} has other class names than {first.path}; expected the same in every file of a split")
+            raise DataError(
+                f"{file.path} has other class names than {first.path}; expected the same in every file of a"
+                " split"
+            )
     count = sum(file.rows for file in files)
     refuse_too_much(8 * count, f"{first.path}: {count:,} labels")
     targets = Targets(_all_labels(files, label), _class_names(first.schema, label))
     by_number = partial(_by_number, files, image, root, reading.outside)
-    return Undecoded(str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets, by_number)
+    return Undecoded(
+        str(first.path), lambda: encoded(files, image, root, reading.outside), count, targets, by_number
+    )
 
 
 def _all_labels(files: list[Columns], label: str) -> list[int] | list[str]:
@@ -124,7 +143,10 @@ def _all_labels(files: list[Columns], label: str) -> list[int] | list[str]:
         numbers += [value for value in found if isinstance(value, int)]
         texts += [value for value in found if isinstance(value, str)]
     if numbers and texts:
-        raise DataError(f"{files[0].path}: labels are names in some files and numbers in others; expected one or the other")
+        raise DataError(
+            f"{files[0].path}: labels are names in some files and numbers in others; expected one or the"
+            " other"
+        )
     return texts or numbers
 
 
@@ -149,9 +171,17 @@ def _cells(file: Columns, image: str) -> Iterator[tuple[bytes | str, str]]:
 def _by_number(files: list[Columns], image: str, root: Path, outside: bool, cache: Path) -> Encoded:
     """The images by number: the files that the rows name, or a copy of the images that are in the rows."""
     if isinstance(next((found for file in files for found, _ in _cells(file, image)), b""), str):
-        return Files([path for file in files for path in _paths(file, image, Places((file.path.parent, root), root, outside))])
+        return Files(
+            [
+                path
+                for file in files
+                for path in _paths(file, image, Places((file.path.parent, root), root, outside))
+            ]
+        )
     paths = [str(file.path) for file in files]
-    return packed(paths, [file.rows for file in files], image, partial(_within, paths, files[0].opened, image), cache)
+    return packed(
+        paths, [file.rows for file in files], image, partial(_within, paths, files[0].opened, image), cache
+    )
 
 
 def _paths(file: Columns, image: str, places: Places) -> Iterator[Path]:
@@ -215,7 +245,9 @@ def likely_image(file: Columns, asked: str) -> str:
         DataError: there is none, or more than one, or it holds something else.
     """
     kinds = {field.name: _value_type(field.type) for field in file.schema}
-    likely = [name for name, kind in kinds.items() if _is_bytes(kind)] or [name for name, kind in kinds.items() if _is_text(kind)]
+    likely = [name for name, kind in kinds.items() if _is_bytes(kind)] or [
+        name for name, kind in kinds.items() if _is_text(kind)
+    ]
     if likely and not _is_bytes(kinds[likely[0]]) and not asked:  # texts are paths only if they are called so
         likely = [name for name in likely if name in (*IMAGE_NAMES, *PATH_NAMES)]
     found = image_column(asked, likely, file.schema.names, str(file.path), IMAGE_KINDS)
@@ -242,12 +274,17 @@ def _labels(file: Columns, column: str, _: Path) -> list[int] | list[str]:
         return [str(value) for value in whole.to_pylist()]
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return [int(value) for value in whole_numbers(whole.to_numpy(), str(file.path))]
-    raise DataError(f"{file.path}: {column} is {kind}; expected whole numbers or names, one class for every image: --label-column NAME")
+    raise DataError(
+        f"{file.path}: {column} is {kind}; expected whole numbers or names, one class for every image:"
+        " --label-column NAME"
+    )
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
     try:
-        features: object = json.loads((schema.metadata or {}).get(b"huggingface") or b"{}")["info"]["features"]
+        features: object = json.loads((schema.metadata or {}).get(b"huggingface") or b"{}")["info"][
+            "features"
+        ]
     except (ValueError, KeyError, TypeError):  # metadata is a courtesy: without it classes go by number
         return {}
     return features if isinstance(features, dict) else {}
@@ -255,7 +292,11 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
 
 def _class_labels(schema: pa.Schema) -> list[str]:
     """Columns that the metadata calls labels."""
-    return [name for name, feature in _features(schema).items() if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"]
+    return [
+        name
+        for name, feature in _features(schema).items()
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+    ]
 
 
 def _class_names(schema: pa.Schema, label: str) -> tuple[str, ...]:
@@ -272,15 +313,20 @@ def saved_files(folder: Path) -> list[Path]:
     """
     state = guard(folder / "state.json", "JSON", lambda p: json.loads(p.read_text(encoding="utf-8")))
     if not isinstance(state, dict) or not isinstance(state.get("_data_files"), list):
-        raise DataError(f"{folder / 'state.json'} lists no _data_files; expected what datasets' save_to_disk writes")
+        raise DataError(
+            f"{folder / 'state.json'} lists no _data_files; expected what datasets' save_to_disk writes"
+        )
     if state.get("_indices_data_files") or state.get("_indices_files"):
         raise DataError(
-            f"{folder}: its rows were chosen or shuffled by a list of indices, which is not read; call flatten_indices() and save it again"
+            f"{folder}: its rows were chosen or shuffled by a list of indices, which is not read; call"
+            " flatten_indices() and save it again"
         )
     listed: list[Any] = state["_data_files"]
     names = [str(entry.get("filename")) for entry in listed if isinstance(entry, dict)]
     if bad := [name for name in names if Path(name).name != name or not (folder / name).is_file()]:
-        raise DataError(f"{folder} lacks {short(bad)}, which its state.json lists; expected all of them: save it again")
+        raise DataError(
+            f"{folder} lacks {short(bad)}, which its state.json lists; expected all of them: save it again"
+        )
     if not names:
         raise DataError(f"{folder}: state.json lists no files; expected one at least")
     return [folder / name for name in names]

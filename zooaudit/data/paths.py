@@ -31,16 +31,25 @@ class Places:
         if re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
             raise DataError(f"{where}: {text} is an address; expected a file: download it first")
         spelt = [text, text.replace("\\", "/")] if "\\" in text else [text]
-        found = list(dict.fromkeys(p for name in spelt for base in self.bases if (p := base / name).is_file()))
+        found = list(
+            dict.fromkeys(p for name in spelt for base in self.bases if (p := base / name).is_file())
+        )
         if not found:
-            raise DataError(f"{where}: there is no {text} in {short(dict.fromkeys(self.bases), 3)}; expected the path of an image")
+            raise DataError(
+                f"{where}: there is no {text} in {short(dict.fromkeys(self.bases), 3)}; expected the path of"
+                " an image"
+            )
         distinct = list(dict.fromkeys(path.resolve() for path in found))
         if len(distinct) > 1:
             raise DataError(
-                f"{where}: {text} is found as {short(found)}; expected one file of that name: write the path from the table's folder"
+                f"{where}: {text} is found as {short(found)}; expected one file of that name: write the path"
+                " from the table's folder"
             )
         if not self.outside and not _within(found[0], self.root):
-            raise DataError(f"{where}: {text} leads out of {self.root}; expected a path within it; --allow-outside reads it all the same")
+            raise DataError(
+                f"{where}: {text} leads out of {self.root}; expected a path within it; --allow-outside reads"
+                " it all the same"
+            )
         return found[0]
 
     def read(self, text: str, where: str) -> bytes:
@@ -49,7 +58,8 @@ class Places:
 
 
 def _within(path: Path, root: Path) -> bool:
-    """By the path itself, whose links may lead elsewhere as in a hub's cache, if ``..`` is not among its parts."""
+    """By the path itself, whose links may lead elsewhere as in a hub's cache, if ``..`` is
+    not among its parts."""
     here, top = path.absolute(), root.absolute()
     inside = here.is_relative_to(top) and ".." not in here.relative_to(top).parts
     return inside or path.resolve().is_relative_to(root.resolve())

@@ -13,7 +13,9 @@ BITS, PHOTOMETRIC, SAMPLE_FORMAT = 258, 262, 339
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
-def plain_pixels(image: Image.Image, opened: Image.Image, where: str, reading: Reading, met: Met) -> Image.Image:
+def plain_pixels(
+    image: Image.Image, opened: Image.Image, where: str, reading: Reading, met: Met
+) -> Image.Image:
     """``image`` in mode ``L`` or ``RGB``; ``opened`` is the file that it came from.
 
     Raises:
@@ -37,27 +39,42 @@ def _refuse_signed(opened: Image.Image, where: str) -> None:
     if isinstance(opened, TiffImagePlugin.TiffImageFile):
         kinds = opened.tag_v2.get(SAMPLE_FORMAT, ())
         if SIGNED in kinds and opened.mode == "L":
-            raise DataError(f"{where}: its pixels are signed 8-bit numbers, which common loaders take for unsigned; expected unsigned ones")
+            raise DataError(
+                f"{where}: its pixels are signed 8-bit numbers, which common loaders take for unsigned;"
+                " expected unsigned ones"
+            )
 
 
 def _deep(image: Image.Image, opened: Image.Image, where: str, reading: Reading, met: Met) -> Image.Image:
     """More than 8 bits a pixel, one channel."""
     numbers = np.asarray(image)
-    hidden = numbers == image.info["transparency"] if "transparency" in image.info else np.zeros(numbers.shape, bool)
+    hidden = (
+        numbers == image.info["transparency"]
+        if "transparency" in image.info
+        else np.zeros(numbers.shape, bool)
+    )
     if reading.value_range is not None:
         grey = to_bytes(numbers, *reading.value_range, where)
         met.ranged += 1
-    elif image.mode.startswith("I;16") or (image.mode == "I" and opened.format == "PPM"):  # Pillow scales PGM to 65,535
+    elif image.mode.startswith("I;16") or (
+        image.mode == "I" and opened.format == "PPM"
+    ):  # Pillow scales PGM to 65,535
         grey = _sixteen(numbers, opened, met)
     else:
         kind = "floating-point" if image.mode == "F" else "32-bit"
-        raise DataError(f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a channel; or {FLAG}")
+        raise DataError(
+            f"{where}: its pixels are {kind} numbers, whose range nobody can know; expected 8 or 16 bits a"
+            f" channel; or {FLAG}"
+        )
     if isinstance(opened, TiffImagePlugin.TiffImageFile) and opened.tag_v2.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         grey = 255 - grey
     if hidden.any():
         red, green, blue = _background(where, reading, met)
         if not red == green == blue:
-            raise DataError(f"{where}: a grey image of 16 bits with transparent pixels; expected a grey --background, such as white")
+            raise DataError(
+                f"{where}: a grey image of 16 bits with transparent pixels; expected a grey --background,"
+                " such as white"
+            )
         grey = np.where(hidden, np.uint8(red), grey)
     return Image.fromarray(grey)
 
@@ -73,7 +90,8 @@ def _sixteen(numbers: np.ndarray, opened: Image.Image, met: Met) -> np.ndarray:
 
 
 def refuse_dark_sixteen(met: Met, where: str) -> None:
-    """Refuse a data set of which no 16-bit image uses its upper bits: 12 bits in 16 would be read as nearly black.
+    """Refuse a data set of which no 16-bit image uses its upper bits: 12 bits in 16 would
+    be read as nearly black.
 
     Raises:
         DataError: so it is.
@@ -81,8 +99,8 @@ def refuse_dark_sixteen(met: Met, where: str) -> None:
     if 0 < met.highest < 2**14:
         bits = met.highest.bit_length()
         raise DataError(
-            f"{where}: the largest number in its 16-bit images is {met.highest:,}: {bits} bits in 16, or dark images; "
-            f"expected numbers up to 65,535; {FLAG}"
+            f"{where}: the largest number in its 16-bit images is {met.highest:,}: {bits} bits in 16, or dark"
+            f" images; expected numbers up to 65,535; {FLAG}"
         )
 
 
@@ -99,8 +117,8 @@ def _opaque(image: Image.Image, where: str, reading: Reading, met: Met) -> Image
 def _background(where: str, reading: Reading, met: Met) -> tuple[int, int, int]:
     if reading.background is None:
         raise DataError(
-            f"{where}: it has transparent pixels; expected none: put it on the background that the victim was trained with, "
-            "--background white or another colour"
+            f"{where}: it has transparent pixels; expected none: put it on the background that the victim was"
+            " trained with, --background white or another colour"
         )
     met.done[f"have transparent pixels and were put on {reading.background}"] += 1
     return reading.background

@@ -1,7 +1,8 @@
-"""Readers for images that users have: which kind a folder or file is, and its train and test as one :class:`Dataset`.
+"""Readers for images that users have: which kind a folder or file is, and its train and
+test as one :class:`Dataset`.
 
-A file that cannot be used raises :class:`~zooaudit.errors.DataError` naming the file, the row where there is one, what was found and what
-was expected, with the option that settles it.
+A file that cannot be used raises :class:`~zooaudit.errors.DataError` naming the file, the row where there is
+one, what was found and what was expected, with the option that settles it.
 """
 
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ from zooaudit.errors import DataError
 
 
 def read_dataset(place: Path, name: str, reading: Reading = PLAIN) -> Dataset:
-    """Read a user's data: a folder with train and test in one of the forms that docs/data.md lists; a zip of such; a Keras ``.npz``.
+    """Read a user's data: a folder with train and test in one of the forms that
+    docs/data.md lists; a zip of such; a Keras ``.npz``.
 
     Raises:
         DataError: it cannot be read, or might be read in more than one way.
@@ -54,9 +56,13 @@ def _read(folder: Path, place: Path, name: str, reading: Reading) -> Dataset:
             images = _images([train, test], reading, met, source)
     refuse_dark_sixteen(met, str(folder))
     if reading.value_range and not met.ranged:
-        raise DataError(f"{folder}: all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out")
+        raise DataError(
+            f"{folder}: all images are of 8 bits, from 0 to 255; --value-range is for others: leave it out"
+        )
     result = found(met, str(reading.sizing or ""))
-    return Dataset(name, ImageSet(images[0], labels[0]), ImageSet(images[1], labels[1]), labels[2], str(place), result)
+    return Dataset(
+        name, ImageSet(images[0], labels[0]), ImageSet(images[1], labels[1]), labels[2], str(place), result
+    )
 
 
 def _parts(folder: Path, reading: Reading, met: Met) -> Sequence[Part]:
@@ -81,24 +87,32 @@ def _published(folder: Path, reading: Reading, met: Met) -> Sequence[Part] | Non
         met.kind, both = "CIFAR-10's binary version", read_cifar(cifar)
     else:
         both = _keras(sorted(folder.glob("*.npz")), met)
-    if both and (other := next((s for n in split_names(reading.train_split, TRAIN_NAMES) for s in candidates(folder, n, folder)), None)):
+    if both and (
+        other := next(
+            (s for n in split_names(reading.train_split, TRAIN_NAMES) for s in candidates(folder, n, folder)),
+            None,
+        )
+    ):
         raise DataError(
-            f"{folder} holds {met.kind}, and {other.name} as {WORDS[other.kind]}, too; expected one of them: --data-kind {other.kind}, or "
-            "move that away"
+            f"{folder} holds {met.kind}, and {other.name} as {WORDS[other.kind]}, too; expected one of them:"
+            f" --data-kind {other.kind}, or move that away"
         )
     return both
 
 
 def _no_folder(place: Path) -> Sequence[Part]:
     raise DataError(
-        f"{place} is not a folder; expected one with train and test inside, a .zip of one, or an .npz with x_train, y_train, x_test, y_test"
+        f"{place} is not a folder; expected one with train and test inside, a .zip of one, or an .npz with"
+        " x_train, y_train, x_test, y_test"
     )
 
 
 def _keras(files: list[Path], met: Met) -> Sequence[Part] | None:
     pairs = {path: pair for path in files if (pair := parts_of_keras(path))}
     if len(pairs) > 1:
-        raise DataError(f"{short(pairs)} each hold x_train and x_test; expected one: give the file itself with --data")
+        raise DataError(
+            f"{short(pairs)} each hold x_train and x_test; expected one: give the file itself with --data"
+        )
     met.kind = "an .npz with x_train, y_train, x_test, y_test" if pairs else ""
     return next(iter(pairs.values()), None)
 
@@ -107,9 +121,19 @@ def _images(both: list[Part], reading: Reading, met: Met, source: Source) -> lis
     """Pixels of train and test, uint8 ``[n, c, h, w]``, grey or coloured alike."""
     arrays = [part for part in both if isinstance(part, Arrays)]
     ready = iter(to_tensors(arrays, reading, met, source.cache if source.lasts else None) if arrays else ())
-    made = [decode_all(part.items(), part.count, part.where, reading, met) if isinstance(part, Undecoded) else next(ready) for part in both]
+    made = [
+        (
+            decode_all(part.items(), part.count, part.where, reading, met)
+            if isinstance(part, Undecoded)
+            else next(ready)
+        )
+        for part in both
+    ]
     if {image.shape[1] for image in made} == {1, 3}:
-        met.note("images of one split are all grey, of the other coloured: grey ones became coloured; --colour grey makes all grey")
+        met.note(
+            "images of one split are all grey, of the other coloured: grey ones became coloured; --colour"
+            " grey makes all grey"
+        )
         made = [image if image.shape[1] == 3 else image.expand(-1, 3, -1, -1).contiguous() for image in made]
     return made
 

@@ -1,4 +1,5 @@
-"""How a user's images are to be read: what files alone do not say, each field with the option of the command line that settles it."""
+"""How a user's images are to be read: what files alone do not say, each field with the
+option of the command line that settles it."""
 
 import contextlib
 import re
@@ -24,12 +25,13 @@ class Sizing:
 
     Attributes:
         height, width: of every image afterwards.
-        fit: ``crop``: scaled, shape kept, until it covers the size, then its middle is cut out (torchvision's ``Resize`` and
-            ``CenterCrop``); ``squash``: scaled to the size, whatever its shape.
-        shorter: with ``crop``, what the shorter side of the size is scaled to before the cut: 256 for a size of 224 is usual. 0 for the
-            size itself.
+        fit: ``crop``: scaled, shape kept, until it covers the size, then its middle is cut out (torchvision's
+            ``Resize`` and ``CenterCrop``); ``squash``: scaled to the size, whatever its shape.
+        shorter: with ``crop``, what the shorter side of the size is scaled to before the cut: 256 for a size
+            of 224 is usual. 0 for the size itself.
         filter: one of ``FILTERS``.
-        antialias: as Pillow does and torchvision on Pillow images; without, as torchvision's tensors did, and OpenCV.
+        antialias: as Pillow does and torchvision on Pillow images; without, as
+            torchvision's tensors did, and OpenCV.
     """
 
     height: int
@@ -61,7 +63,8 @@ class Reading:
         classes: a file that gives names and order of the classes, or ``natural``; "" for the data's own.
         kind: one of ``KINDS`` where a folder holds several; "".
         train_split, test_split: names of the splits; "" for the usual ones.
-        image_column, label_column: of Parquet, Arrow, tables and WebDataset; "" for those that their names tell.
+        image_column, label_column: of Parquet, Arrow, tables and WebDataset; "" for those
+            that their names tell.
         outside: paths in tables may lead out of the data folder.
     """
 
@@ -82,7 +85,9 @@ class Reading:
     def __post_init__(self) -> None:
         if self.value_range and not self.value_range[0] < self.value_range[1]:
             low, high = self.value_range
-            raise ConfigError(f"--value-range {low:g} {high:g}: expected the number of black and a larger one of white")
+            raise ConfigError(
+                f"--value-range {low:g} {high:g}: expected the number of black and a larger one of white"
+            )
 
     @property
     def classes_file(self) -> Path | None:
@@ -101,11 +106,16 @@ def parse_size(text: str) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,5})(?:x(\d{1,5}))?", text.strip().lower())
     sides = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
     if not all(1 <= side <= LARGEST_SIDE for side in sides):
-        raise ConfigError(f"--size {text}: expected one side, 224, or height and width, 224x192, each from 1 to {LARGEST_SIDE}")
+        raise ConfigError(
+            f"--size {text}: expected one side, 224, or height and width, 224x192, each from 1 to"
+            f" {LARGEST_SIDE}"
+        )
     return sides
 
 
-def parse_sizing(size: str | None, fit: str, shorter: int | None, kind: str, antialias: bool) -> Sizing | None:
+def parse_sizing(
+    size: str | None, fit: str, shorter: int | None, kind: str, antialias: bool
+) -> Sizing | None:
     """What ``--size`` and the options that go with it ask for.
 
     Raises:
@@ -113,11 +123,17 @@ def parse_sizing(size: str | None, fit: str, shorter: int | None, kind: str, ant
     """
     if size is None:
         if fit != "crop" or shorter is not None or kind != "bilinear" or not antialias:
-            raise ConfigError("--fit, --shorter-side, --filter and --no-antialias say how to come to --size, but that is missing")
+            raise ConfigError(
+                "--fit, --shorter-side, --filter and --no-antialias say how to come to --size, but that is"
+                " missing"
+            )
         return None
     height, width = parse_size(size)
     if shorter is not None and (fit == "squash" or not min(height, width) <= shorter <= LARGEST_SIDE):
-        raise ConfigError(f"--shorter-side {shorter}: expected {min(height, width)} to {LARGEST_SIDE}, with --fit crop and --size {size}")
+        raise ConfigError(
+            f"--shorter-side {shorter}: expected {min(height, width)} to {LARGEST_SIDE}, with --fit crop and"
+            f" --size {size}"
+        )
     if not antialias and kind not in ("bilinear", "bicubic"):
         raise ConfigError(f"--no-antialias goes with --filter bilinear or bicubic, not {kind}")
     return Sizing(height, width, fit, shorter or 0, kind, antialias)

@@ -1,4 +1,5 @@
-"""What a reader met on its way: kinds, sizes, what was skipped, what was done to pixels. From it come the notes that users are told."""
+"""What a reader met on its way: kinds, sizes, what was skipped, what was done to pixels. From it come the
+notes that users are told."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -75,8 +76,16 @@ def found(met: Met, sizing: str) -> Found:
     total = sum(met.sizes.values())
     notes = [f"{count:,} of {total:,} images {what}" for what, count in sorted(met.done.items())]
     skipped = tuple((why, len(names), short(sorted(names), 3)) for why, names in sorted(met.skipped.items()))
-    notes += [f"files skipped: {count:,}, each {why}: {names}" for why, count, names in skipped if why in LOUD]
+    notes += [
+        f"files skipped: {count:,}, each {why}: {names}" for why, count, names in skipped if why in LOUD
+    ]
     return Found(
-        met.kind, tuple(met.sizes.most_common()), tuple(met.modes.most_common()), tuple(met.formats.most_common()),
-        skipped, met.ordered, (*met.notes, *notes), sizing if met.sized else "",
-    )  # fmt: skip
+        met.kind,
+        tuple(met.sizes.most_common()),
+        tuple(met.modes.most_common()),
+        tuple(met.formats.most_common()),
+        skipped,
+        met.ordered,
+        (*met.notes, *notes),
+        sizing if met.sized else "",
+    )

@@ -30,10 +30,15 @@ DOWNLOAD_TIMEOUT_S = 20.0
 APT_TIMEOUT_S = 180.0
 WAYS_OUT = {
     "fashion-mnist": "give a folder with its four IDX files: --data FOLDER",
-    "cifar10": f"give a folder with its binary version ({cifar.URL}, unpacked), Parquet in the Hugging Face image convention, or a folder "
-    "per class: --data FOLDER (torchvision's own download is pickles, which are never opened)",
-    "tiny-imagenet": f"give the tiny-imagenet-200 folder ({tiny_imagenet.URL}, unpacked) or Parquet in the Hugging Face image convention, "
-    "all of its classes or some: --data FOLDER",
+    "cifar10": (
+        f"give a folder with its binary version ({cifar.URL}, unpacked), Parquet in the Hugging Face image"
+        " convention, or a folder per class: --data FOLDER (torchvision's own download is pickles, which are"
+        " never opened)"
+    ),
+    "tiny-imagenet": (
+        f"give the tiny-imagenet-200 folder ({tiny_imagenet.URL}, unpacked) or Parquet in the Hugging Face"
+        " image convention, all of its classes or some: --data FOLDER"
+    ),
 }
 
 
@@ -42,13 +47,19 @@ class DatasetUnavailableError(DataError):
 
 
 def resolve(
-    name: str, folder: Path | None = None, cache: Path | None = None, say: Say = lambda _: None, reading: Reading = PLAIN
-) -> Dataset:  # fmt: skip
-    """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for it of downloads and Debian packages.
+    name: str,
+    folder: Path | None = None,
+    cache: Path | None = None,
+    say: Say = lambda _: None,
+    reading: Reading = PLAIN,
+) -> Dataset:
+    """Find dataset ``name``, trying in order: ``folder``, ``cache``, and what there is for
+    it of downloads and Debian packages.
 
     Args:
         name: one of ``DATASETS`` or ``SUBSETS``; any name will do for the user's own ``folder``.
-        folder: the user's data; if given nothing else is tried, so that an audit never runs on other data than asked for.
+        folder: the user's data; if given nothing else is tried, so that an audit never runs
+            on other data than asked for.
         say: told each thing tried and how it went, and what the reader of the user's folder has to say.
         reading: what the user says of his folder; of no use without one.
 
@@ -64,9 +75,14 @@ def resolve(
         say(f"data: reading {folder}")
         return _told(read_dataset(folder, name, reading), say)
     if reading != PLAIN:
-        raise ConfigError(f"options that say how images are read go with --data; {name} is read as it is published")
+        raise ConfigError(
+            f"options that say how images are read go with --data; {name} is read as it is published"
+        )
     if name not in DATASETS:
-        raise ConfigError(f"unknown dataset {name!r}; known: {', '.join((*DATASETS, *SUBSETS))}; or give your own with --data FOLDER")
+        raise ConfigError(
+            f"unknown dataset {name!r}; known: {', '.join((*DATASETS, *SUBSETS))}; or give your own with"
+            " --data FOLDER"
+        )
     if name == "digits":
         say("data: scikit-learn's digits (no download)")
         return load_digits()
@@ -88,7 +104,8 @@ def first_classes(dataset: Dataset, count: int, name: str) -> Dataset:
 
 
 def load_digits() -> Dataset:
-    """scikit-learn's 1,797 digits, 8 x 8, split once and for all into 1,347 for training and 450 for testing."""
+    """scikit-learn's 1,797 digits, 8 x 8, split once and for all into 1,347 for training
+    and 450 for testing."""
     from sklearn.datasets import load_digits as sklearn_digits
 
     bunch = sklearn_digits()
@@ -122,11 +139,14 @@ def _known(name: str, target: Path, say: Say) -> Dataset:
             continue
         say(f"data: {name} from {source}, {len(dataset.train):,} + {len(dataset.test):,} images in {target}")
         return dataset
-    raise DatasetUnavailableError(f"{name} is not to be had here (" + "; ".join(tried) + f"); {WAYS_OUT[name]}")
+    raise DatasetUnavailableError(
+        f"{name} is not to be had here (" + "; ".join(tried) + f"); {WAYS_OUT[name]}"
+    )
 
 
 def _fetch_into(target: Path, fetch: Callable[[Path], Path], name: str) -> None:
-    """Fetch into a temporary folder beside ``target`` and move it there whole: nothing partial is ever taken for complete."""
+    """Fetch into a temporary folder beside ``target`` and move it there whole: nothing
+    partial is ever taken for complete."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
         found = fetch(Path(scratch))
@@ -137,9 +157,13 @@ def _fetch_into(target: Path, fetch: Callable[[Path], Path], name: str) -> None:
 
 
 def _cifar_archive(scratch: Path) -> Path:
-    """The authors' binary archive, checked against the MD5 that they state; only the files that it should hold are taken out."""
+    """The authors' binary archive, checked against the MD5 that they state; only the files
+    that it should hold are taken out."""
     archive = scratch / "archive.tar.gz"
-    with urllib.request.urlopen(cifar.URL, timeout=DOWNLOAD_TIMEOUT_S) as response, archive.open("wb") as file:
+    with (
+        urllib.request.urlopen(cifar.URL, timeout=DOWNLOAD_TIMEOUT_S) as response,
+        archive.open("wb") as file,
+    ):
         shutil.copyfileobj(response, file)
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "md5").hexdigest()
@@ -169,7 +193,8 @@ def _torchvision(scratch: Path) -> Path:
 
 
 def _debian(scratch: Path) -> Path:
-    """``apt-get download`` and ``dpkg -x``: needs no root. Package lists are made afresh in ``scratch`` if the system has none."""
+    """``apt-get download`` and ``dpkg -x``: needs no root. Package lists are made afresh in
+    ``scratch`` if the system has none."""
     if not (shutil.which("apt-get") and shutil.which("dpkg")):
         raise DataError("no apt-get and dpkg on this machine")
     if _apt(scratch, "download", DEBIAN_PACKAGE).returncode != 0:
@@ -179,11 +204,26 @@ def _debian(scratch: Path) -> Path:
         _apt(scratch, *own, "update")
         last = _apt(scratch, *own, "download", DEBIAN_PACKAGE)
         if last.returncode != 0:
-            raise DataError(f"apt-get download {DEBIAN_PACKAGE}: {(last.stderr.strip() or 'failed').splitlines()[-1]}")
+            raise DataError(
+                f"apt-get download {DEBIAN_PACKAGE}: {(last.stderr.strip() or 'failed').splitlines()[-1]}"
+            )
     package = next(scratch.glob("*.deb"))
-    subprocess.run(["dpkg", "-x", package.name, "unpacked"], cwd=scratch, check=True, timeout=APT_TIMEOUT_S, capture_output=True)
+    subprocess.run(
+        ["dpkg", "-x", package.name, "unpacked"],
+        cwd=scratch,
+        check=True,
+        timeout=APT_TIMEOUT_S,
+        capture_output=True,
+    )
     return scratch / "unpacked" / "usr" / "share" / "datasets" / "fashion-mnist"
 
 
 def _apt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["apt-get", "-q", *arguments], cwd=folder, check=False, timeout=APT_TIMEOUT_S, capture_output=True, text=True)
+    return subprocess.run(
+        ["apt-get", "-q", *arguments],
+        cwd=folder,
+        check=False,
+        timeout=APT_TIMEOUT_S,
+        capture_output=True,
+        text=True,
+    )

@@ -1,4 +1,5 @@
-"""A sheet of example images, a row a class: how a user sees that pixels, labels and order are what he meant."""
+"""A sheet of example images, a row a class: how a user sees that pixels, labels and order
+are what he meant."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -12,7 +13,8 @@ NAME_WIDTH, GAP = 150, 4
 
 
 def sheet(dataset: Dataset) -> Image.Image:
-    """The first training images of each class, at most 24 classes and 10 images of each, with the names of the classes."""
+    """The first training images of each class, at most 24 classes and 10 images of each,
+    with the names of the classes."""
     count = min(dataset.num_classes, ROWS)
     _, height, width = dataset.image_shape
     tall, wide = _shown(height, width)
@@ -23,7 +25,9 @@ def sheet(dataset: Dataset) -> Image.Image:
         top = cls * (tall + GAP)
         draw.text((GAP, top + GAP), f"{cls} {dataset.classes[cls]}"[:24], fill="black")
         for column, row in enumerate((labels == cls).nonzero().flatten()[:COLUMNS].tolist()):
-            picture = _picture(dataset.train.images[row : row + 1][0]).resize((wide, tall), Image.Resampling.NEAREST)
+            picture = _picture(dataset.train.images[row : row + 1][0]).resize(
+                (wide, tall), Image.Resampling.NEAREST
+            )
             page.paste(picture, (NAME_WIDTH + column * (wide + GAP), top))
     return page
 

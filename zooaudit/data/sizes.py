@@ -8,15 +8,21 @@ from torch.nn.functional import interpolate
 from zooaudit.data.reading import Sizing
 
 FILTERS = {
-    "nearest": Image.Resampling.NEAREST, "box": Image.Resampling.BOX, "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC, "lanczos": Image.Resampling.LANCZOS,
-}  # fmt: skip
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 
 def sized(image: Image.Image, sizing: Sizing) -> Image.Image:
-    """An ``L`` or ``RGB`` image brought to the size, to the pixel what torchvision's ``Resize`` and ``CenterCrop`` give."""
+    """An ``L`` or ``RGB`` image brought to the size, to the pixel what torchvision's
+    ``Resize`` and ``CenterCrop`` give."""
     height, width = _target(image.height, image.width, sizing)
-    scaled = image if (image.height, image.width) == (height, width) else _scaled(image, height, width, sizing)
+    scaled = (
+        image if (image.height, image.width) == (height, width) else _scaled(image, height, width, sizing)
+    )
     top, left = round((height - sizing.height) / 2.0), round((width - sizing.width) / 2.0)
     if (height, width) == (sizing.height, sizing.width):
         return scaled
@@ -40,6 +46,8 @@ def _scaled(image: Image.Image, height: int, width: int, sizing: Sizing) -> Imag
         return image.resize((width, height), FILTERS[sizing.filter])
     array = torch.from_numpy(np.array(image))
     planes = (array[None] if array.ndim == 2 else array.permute(2, 0, 1)).float()
-    made = interpolate(planes[None], size=(height, width), mode=sizing.filter, antialias=False, align_corners=False)[0]
+    made = interpolate(
+        planes[None], size=(height, width), mode=sizing.filter, antialias=False, align_corners=False
+    )[0]
     pixels = made.round().clamp(0, 255).to(torch.uint8).numpy()
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -14,7 +14,9 @@ def random_part(size: int, fraction: float, seed: int) -> Tensor:
     """A random ``fraction`` of ``range(size)``: int64 ``[round(size * fraction)]``, shuffled, no repeats."""
     count = round(size * fraction)
     if not 1 <= count < size:
-        raise DataError(f"{fraction:g} of {size} training images is {count}; expected at least 1 and fewer than all")
+        raise DataError(
+            f"{fraction:g} of {size} training images is {count}; expected at least 1 and fewer than all"
+        )
     return _permutation(size, seed)[:count]
 
 
@@ -25,8 +27,9 @@ def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, se
     inside = min(max(round(share * count), count - len(outside)), len(taken))
     if abs(inside - share * count) > 1:  # half of an odd number of images is one more than the other half
         raise DataError(
-            f"an overlap of {share:g} asks for {share * count:.0f} of {len(taken)} images and {(1 - share) * count:.0f} of the other "
-            f"{len(outside)}; with data_fraction 0.5 every overlap from 0 to 1 is possible"
+            f"an overlap of {share:g} asks for {share * count:.0f} of {len(taken)} images and"
+            f" {(1 - share) * count:.0f} of the other {len(outside)}; with data_fraction 0.5 every overlap"
+            " from 0 to 1 is possible"
         )
     from_taken = taken.sort().values[_permutation(len(taken), derive(seed, "inside"))[:inside]]
     from_outside = outside[_permutation(len(outside), derive(seed, "outside"))[: count - inside]]
@@ -34,7 +37,8 @@ def overlapping_part(size: int, fraction: float, taken: Tensor, share: float, se
 
 
 def tuning_part(size: int) -> Tensor:
-    """The half of the test images that a thief tunes a stolen model on; the other half is what its accuracy is measured on."""
+    """The half of the test images that a thief tunes a stolen model on; the other half is
+    what its accuracy is measured on."""
     return random_part(size, 0.5, TUNING_SEED)
 
 
@@ -50,8 +54,8 @@ def seed_set(size: int, taken: Tensor, count: int, seed: int) -> Tensor:
     candidates = complement(size, taken)
     if count > len(candidates):
         raise DataError(
-            f"the attack's seed set asks for {count} images outside the victim's training set, which leaves {len(candidates)}; "
-            "lower seed_size or data_fraction"
+            f"the attack's seed set asks for {count} images outside the victim's training set, which leaves"
+            f" {len(candidates)}; lower seed_size or data_fraction"
         )
     return candidates[_permutation(len(candidates), seed)[:count]]
 
@@ -59,7 +63,10 @@ def seed_set(size: int, taken: Tensor, count: int, seed: int) -> Tensor:
 def own_set(held: Tensor, count: int, seed: int) -> Tensor:
     """``count`` of the indices ``held``: the victim's own training images, in a thief's hands."""
     if count > len(held):
-        raise DataError(f"the attack asks about {count} of the victim's training images, of which there are {len(held)}; lower seed_size")
+        raise DataError(
+            f"the attack asks about {count} of the victim's training images, of which there are {len(held)};"
+            " lower seed_size"
+        )
     return held[_permutation(len(held), seed)[:count]]
 
 

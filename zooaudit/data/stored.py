@@ -1,6 +1,8 @@
-"""Arrays in files before they are read: their shape and type, whole if they fit in memory, or a few images at a time.
+"""Arrays in files before they are read: their shape and type, whole if they fit in memory,
+or a few images at a time.
 
-A few at a time are read, not mapped: a mapped file that somebody shortens ends the process, and what was touched counts as memory.
+A few at a time are read, not mapped: a mapped file that somebody shortens ends the process, and what was
+touched counts as memory.
 """
 
 import functools
@@ -26,7 +28,8 @@ READ_ON = 2**20
 
 @dataclass(frozen=True)
 class Rows:
-    """Images of an array by number, as the bytes of their numbers: an :class:`~zooaudit.data.encoded.Encoded`.
+    """Images of an array by number, as the bytes of their numbers: an
+    :class:`~zooaudit.data.encoded.Encoded`.
 
     Attributes:
         where: names the array in errors.
@@ -60,11 +63,20 @@ class Rows:
         step = max(1, BLOCK // max(1, self.row_bytes))
         for first in range(0, len(self), step):
             last = min(len(self), first + step)
-            yield first, np.frombuffer(bytearray(self._bytes(first, last)), self.dtype).reshape(last - first, *self.shape[1:])
+            yield (
+                first,
+                np.frombuffer(bytearray(self._bytes(first, last)), self.dtype).reshape(
+                    last - first, *self.shape[1:]
+                ),
+            )
 
     def _bytes(self, first: int, last: int) -> bytes:
         start, size = self.start + first * self.row_bytes, (last - first) * self.row_bytes
-        return self.source.read(start, size) if isinstance(self.source, Copy) else _pread(self.source, start, size)
+        return (
+            self.source.read(start, size)
+            if isinstance(self.source, Copy)
+            else _pread(self.source, start, size)
+        )
 
 
 def _pread(path: str, start: int, size: int) -> bytes:
@@ -72,7 +84,9 @@ def _pread(path: str, start: int, size: int) -> bytes:
         with open(path, "rb", buffering=0) as file:
             raw = os.pread(file.fileno(), size, start)
     except OSError as error:
-        raise DataError(f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
+        raise DataError(
+            f"{path} cannot be read any more ({error.strerror}); expected the data to stay as it was"
+        ) from error
     if len(raw) != size:
         raise DataError(f"{path} is shorter than when it was read first; expected the data to stay as it was")
     return raw
@@ -117,21 +131,26 @@ class Header:
     def order(self) -> str:
         """Why it has to be read whole; "" if it has not."""
         return (
-            " (column by column, Fortran order: saved in C order, with numpy.ascontiguousarray, it could be left on disk)" * self.by_column
+            " (column by column, Fortran order: saved in C order, with numpy.ascontiguousarray, it could be"
+            " left on disk)" * self.by_column
         )
 
 
 def read_header(file: IO[bytes], size: int, where: str) -> Header:
-    """A header whose array is all that the file holds: one that claims more would have memory taken for it."""
+    """A header whose array is all that the file holds: one that claims more would have
+    memory taken for it."""
     version = npy.read_magic(file)
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, by_column, dtype = header(file)
     if dtype.hasobject:
-        raise ValueError(f"{where.rpartition(': ')[2]} holds Python objects, which would have to be unpickled: never done")
+        raise ValueError(
+            f"{where.rpartition(': ')[2]} holds Python objects, which would have to be unpickled: never done"
+        )
     stated = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if stated != size - file.tell():
         raise ValueError(
-            f"{where.rpartition(': ')[2]}: its header says {stated:,} bytes of {dtype} {shape}, there are {size - file.tell():,}"
+            f"{where.rpartition(': ')[2]}: its header says {stated:,} bytes of {dtype} {shape}, there are"
+            f" {size - file.tell():,}"
         )
     return Header(tuple(shape), dtype, by_column, file.tell())
 
@@ -157,7 +176,9 @@ def in_npy(path: Path) -> Stored:
     def rows(_: Path) -> Rows:
         return Rows(str(path), found.shape, found.dtype, str(path), found.start, (str(path),), "")
 
-    return Stored(found.shape, found.dtype, lambda: guard(path, ".npy", whole), None if found.by_column else rows)
+    return Stored(
+        found.shape, found.dtype, lambda: guard(path, ".npy", whole), None if found.by_column else rows
+    )
 
 
 def in_npz(path: Path, name: str) -> Stored:
@@ -181,7 +202,9 @@ def in_npz(path: Path, name: str) -> Stored:
         copy = copied(path, name, where, size, functools.partial(_unpack_member, path, member), cache)
         return Rows(where, found.shape, found.dtype, copy, found.start, (str(path),), name)
 
-    return Stored(found.shape, found.dtype, lambda: guard(path, ".npz", whole), None if found.by_column else rows)
+    return Stored(
+        found.shape, found.dtype, lambda: guard(path, ".npz", whole), None if found.by_column else rows
+    )
 
 
 def copied(path: Path, key: str, where: str, size: int, write: Callable[[Sink], None], cache: Path) -> Copy:

@@ -1,4 +1,5 @@
-"""Tables of paths and labels: CSV, TSV, JSON lines; and ``metadata`` tables inside a folder of images, as ``datasets`` has them."""
+"""Tables of paths and labels: CSV, TSV, JSON lines; and ``metadata`` tables inside a folder of images, as
+``datasets`` has them."""
 
 import csv
 import io
@@ -29,7 +30,8 @@ def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading
         root: the data folder; paths must lead to somewhere in it.
 
     Raises:
-        DataError: columns that do not fit, a row that is not whole, a path that leads nowhere or out, two classes for one file.
+        DataError: columns that do not fit, a row that is not whole, a path that leads
+            nowhere or out, two classes for one file.
     """
     rows = guard(path, "table", lambda p: list(_rows(p)))
     if not rows:
@@ -44,7 +46,10 @@ def read_table(path: Path, bases: tuple[Path, ...], root: Path, reading: Reading
         if not cls:
             raise DataError(f"{where}: {label} is empty; expected a class for every image")
         if files.setdefault(file, cls) != cls:
-            raise DataError(f"{where}: {cells[image]} has class {cls} here and {files[file]} before; expected one class an image")
+            raise DataError(
+                f"{where}: {cells[image]} has class {cls} here and {files[file]} before; expected one class"
+                " an image"
+            )
         twice += 1
     if twice > len(files):
         met.note(f"{path} names {twice - len(files)} images more than once; each is taken once")
@@ -56,7 +61,16 @@ def _columns(path: Path, columns: list[str], reading: Reading, met: Met) -> tupl
     likely = [name for name in plain if name in (*IMAGE_NAMES, *PATH_NAMES)]
     asked = [_number(option, columns) for option in (reading.image_column, reading.label_column)]
     image = (
-        asked[0] or plain[image_column("", likely, list(plain), f"{path}", "paths of images (a column named path, file_name, image, ...)")]
+        asked[0]
+        or plain[
+            image_column(
+                "",
+                likely,
+                list(plain),
+                f"{path}",
+                "paths of images (a column named path, file_name, image, ...)",
+            )
+        ]
     )
     others = [name for name in plain if plain[name] != image]
     label = asked[1] or plain[label_column("", others if len(others) == 1 else [], others, str(path), met)]
@@ -80,7 +94,13 @@ def _rows(path: Path) -> Iterator[Row]:
         yield from _json_rows(path, text)
         return
     lines = list(io.StringIO(text, newline=""))  # a line's end inside quotes is not an end of a row
-    mark = "\t" if path.suffix.lower() == ".tsv" else ";" if lines and ";" in lines[0] and "," not in lines[0] else ","
+    mark = (
+        "\t"
+        if path.suffix.lower() == ".tsv"
+        else ";"
+        if lines and ";" in lines[0] and "," not in lines[0]
+        else ","
+    )
     rows = list(_split(path, lines, mark))
     if not rows:
         return
@@ -88,9 +108,14 @@ def _rows(path: Path) -> Iterator[Row]:
     for number, cells in rows[0 if header is None else 1 :]:
         names = header or [str(i) for i in range(1, len(rows[0][1]) + 1)]
         if len(cells) != len(names):
-            raise DataError(f"{path} line {number} has {len(cells)} cells; expected {len(names)}: {short(names)}")
+            raise DataError(
+                f"{path} line {number} has {len(cells)} cells; expected {len(names)}: {short(names)}"
+            )
         named = dict(zip(names, cells, strict=True))
-        yield f"{path} line {number}", named if header else {"path": cells[0], "label": cells[1]} if len(cells) == 2 else named
+        yield (
+            f"{path} line {number}",
+            (named if header else {"path": cells[0], "label": cells[1]} if len(cells) == 2 else named),
+        )
 
 
 def _split(path: Path, lines: list[str], mark: str) -> Iterator[tuple[int, list[str]]]:
@@ -100,7 +125,9 @@ def _split(path: Path, lines: list[str], mark: str) -> Iterator[tuple[int, list[
             if cells:
                 yield reader.line_num, cells
     except csv.Error as error:
-        raise DataError(f"{path} line {reader.line_num}: {error}; expected cells parted by {mark!r}") from error
+        raise DataError(
+            f"{path} line {reader.line_num}: {error}; expected cells parted by {mark!r}"
+        ) from error
 
 
 def _header(path: Path, first: list[str]) -> list[str] | None:
@@ -124,10 +151,15 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
         except (ValueError, RecursionError) as error:
             raise DataError(f"{path} line {number}: not readable JSON; expected one object a line") from error
         if not isinstance(found, dict):
-            raise DataError(f"{path} line {number} is {type(found).__name__}; expected one object a line, with a path and a label")
+            raise DataError(
+                f"{path} line {number} is {type(found).__name__}; expected one object a line, with a path and"
+                " a label"
+            )
         names = names or list(found)
         if missing := [name for name in names if name not in found]:
-            raise DataError(f"{path} line {number} lacks {short(missing)}; expected the fields of the first line")
+            raise DataError(
+                f"{path} line {number} lacks {short(missing)}; expected the fields of the first line"
+            )
         yield f"{path} line {number}", {k: _text(v) for k, v in found.items()}
 
 

@@ -64,7 +64,10 @@ class Members:
             with member.path.open("rb") as file:
                 return _bytes(member, file), str(member)
         except OSError as error:
-            raise DataError(f"{member.path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
+            raise DataError(
+                f"{member.path} cannot be read any more ({error.strerror}); expected the data to stay as"
+                " it was"
+            ) from error
 
 
 Sample = dict[str, Member]
@@ -80,7 +83,9 @@ def read_tars(paths: list[Path], reading: Reading, met: Met) -> Undecoded:
     samples = _samples(paths, met)
     images = [_image(key, sample, reading) for key, sample in samples.items()]
     texts = [_label(key, sample, reading, met) for key, sample in samples.items()]
-    return Undecoded(str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)), Members(images))
+    return Undecoded(
+        str(paths[0]), lambda: _encoded(images), len(images), Targets(as_labels(texts)), Members(images)
+    )
 
 
 def images_of_tars(paths: list[Path], reading: Reading, met: Met) -> Iterator[tuple[bytes, str]]:
@@ -106,7 +111,9 @@ def _encoded(images: list[Member]) -> Iterator[tuple[bytes, str]]:
 
 def _bytes(member: Member, file: BinaryIO) -> bytes:
     if member.size > LARGEST:
-        raise DataError(f"{member}: {member.size / 2**20:,.0f} MiB; expected an image of at most {LARGEST // 2**20} MiB")
+        raise DataError(
+            f"{member}: {member.size / 2**20:,.0f} MiB; expected an image of at most {LARGEST // 2**20} MiB"
+        )
     file.seek(member.start)
     raw = file.read(member.size)
     if len(raw) != member.size:
@@ -121,14 +128,19 @@ def _samples(paths: list[Path], met: Met) -> dict[str, Sample]:
         for member in guard(path, "tar", _members):
             folder, _, base = member.name.rpartition("/")
             stem, dot, field = base.partition(".")
-            if any(of_the_system(part) for part in (folder + "/" + base).split("/") if part not in ("", ".")) or not stem:
+            if (
+                any(of_the_system(part) for part in (folder + "/" + base).split("/") if part not in ("", "."))
+                or not stem
+            ):
                 met.skip(SYSTEM, str(member))
             elif not dot:
                 met.skip(OTHER, str(member))
             else:
                 sample = samples.setdefault(f"{folder}/{stem}", {})
                 if field.lower() in sample:
-                    raise DataError(f"{member} comes twice: {sample[field.lower()]}, too; expected every key once")
+                    raise DataError(
+                        f"{member} comes twice: {sample[field.lower()]}, too; expected every key once"
+                    )
                 sample[field.lower()] = member
     if not samples:
         raise DataError(f"{paths[0]} holds no samples; expected key.jpg and key.cls (or key.json) for each")
@@ -145,7 +157,10 @@ def _members(path: Path) -> list[Member]:
             if member.isreg() and not member.issparse():
                 found.append(Member(path, member.name, member.offset_data, member.size))
             elif not member.isdir():
-                raise DataError(f"{path}: {member.name} is a link or no plain file; expected files and folders only: pack it again")
+                raise DataError(
+                    f"{path}: {member.name} is a link or no plain file; expected files and folders only: pack"
+                    " it again"
+                )
         end = archive.offset
     _check_end(path, end)
     return found
@@ -165,7 +180,10 @@ def _check_end(path: Path, end: int) -> None:
         file.seek(end)
         while block := file.read(2**20):
             if block.strip(b"\0"):
-                raise DataError(f"{path} goes on after its end, or is damaged there; expected one tar: fetch or write it again")
+                raise DataError(
+                    f"{path} goes on after its end, or is damaged there; expected one tar: fetch or write it"
+                    " again"
+                )
 
 
 def _image(key: str, sample: Sample, reading: Reading) -> Member:
@@ -177,27 +195,35 @@ def _image(key: str, sample: Sample, reading: Reading) -> Member:
     if len(likely) != 1:
         where = str(next(iter(sample.values())).path)
         raise DataError(
-            f"{where}: sample {key.lstrip('/')} has {short(sample)}, {len(likely) or 'none'} of them images; expected one image: "
-            "--image-column ENDING, for example jpg"
+            f"{where}: sample {key.lstrip('/')} has {short(sample)}, {len(likely) or 'none'} of them images;"
+            " expected one image: --image-column ENDING, for example jpg"
         )
     return sample[likely[0]]
 
 
 def _label(key: str, sample: Sample, reading: Reading, met: Met) -> str:
-    """The sample's class: ``cls``, or a field of ``json``, or what ``--label-column`` says: an ending, or ``json.FIELD``."""
+    """The sample's class: ``cls``, or a field of ``json``, or what ``--label-column`` says:
+    an ending, or ``json.FIELD``."""
     asked = reading.label_column.lower().lstrip(".")
     ending, _, field = asked.partition(".") if asked.startswith("json") else (asked, "", "")
     ending = ending or next((name for name in ("cls", "cls.txt", "label", "json") if name in sample), "")
     if ending not in sample:
         where = str(next(iter(sample.values())).path)
         expected = ending or "cls (or json)"
-        raise DataError(f"{where}: sample {key.lstrip('/')} has {short(sample)}; expected {expected} for its class: --label-column ENDING")
+        raise DataError(
+            f"{where}: sample {key.lstrip('/')} has {short(sample)}; expected {expected} for its class:"
+            " --label-column ENDING"
+        )
     member = sample[ending]
     if member.size > LARGEST_LABEL:
         raise DataError(f"{member}: {member.size:,} bytes; expected the class of one image")
     with member.path.open("rb") as file:
         text = guard(member.path, "UTF-8", lambda _: _bytes(member, file).decode("utf-8-sig"))
-    found = _from_json(text, member, reading.label_column.partition(".")[2] if field else "", met) if ending == "json" else text.strip()
+    found = (
+        _from_json(text, member, reading.label_column.partition(".")[2] if field else "", met)
+        if ending == "json"
+        else text.strip()
+    )
     if not found:
         raise DataError(f"{member} is empty; expected the class of one image")
     return found
@@ -207,12 +233,20 @@ def _from_json(text: str, member: Member, field: str, met: Met) -> str:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{member}: not readable JSON; expected an object with the class of one image") from error
+        raise DataError(
+            f"{member}: not readable JSON; expected an object with the class of one image"
+        ) from error
     if isinstance(found, dict):
         names = [field] if field else [name for name in LABEL_NAMES if name in found]
         if len(names) > 1:
-            met.note(f"labels are the field {names[0]} of each sample's json; there is {short(names[1:])}, too: --label-column json.FIELD")
+            met.note(
+                f"labels are the field {names[0]} of each sample's json; there is {short(names[1:])}, too:"
+                " --label-column json.FIELD"
+            )
         found = found.get(names[0]) if names else None
     if isinstance(found, bool) or not isinstance(found, (str, int)):
-        raise DataError(f"{member}: expected a field {short(LABEL_NAMES)} with a number or a name: --label-column json.FIELD")
+        raise DataError(
+            f"{member}: expected a field {short(LABEL_NAMES)} with a number or a name: --label-column"
+            " json.FIELD"
+        )
     return str(found).strip()

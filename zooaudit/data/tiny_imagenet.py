@@ -27,7 +27,8 @@ def find_tiny_imagenet(folder: Path) -> Path | None:
 
 
 def read_tiny_imagenet(folder: Path) -> tuple[Undecoded, Undecoded]:
-    """Training and validation images; a class is called by its id and its first word, for example ``n02124075 Egyptian cat``."""
+    """Training and validation images; a class is called by its id and its first word, for example
+    ``n02124075 Egyptian cat``."""
     ids = _text(folder / IDS).split()
     if not ids:
         raise DataError(f"{folder / IDS} is empty; expected one class id a line")
@@ -35,7 +36,9 @@ def read_tiny_imagenet(folder: Path) -> tuple[Undecoded, Undecoded]:
     classes = tuple(f"{id_} {words.get(id_, '').split(',')[0]}".strip() for id_ in ids)
     label = {id_: i for i, id_ in enumerate(ids)}
     train = [(path, label[id_]) for id_ in ids for path in _images(folder / "train" / id_ / "images")]
-    return _read(train, folder / "train", classes), _read(_validation(folder / "val", label), folder / "val", classes)
+    return _read(train, folder / "train", classes), _read(
+        _validation(folder / "val", label), folder / "val", classes
+    )
 
 
 def _images(folder: Path) -> list[Path]:
@@ -50,16 +53,24 @@ def _validation(folder: Path, label: dict[str, int]) -> list[tuple[Path, int]]:
     for number, line in enumerate(_text(folder / ANNOTATIONS).splitlines(), 1):
         name, id_ = [*line.split("\t"), ""][:2]
         if id_ not in label:
-            raise DataError(f"{folder / ANNOTATIONS} line {number}: class {id_!r} is not in {IDS}; expected one of {short(label)}")
+            raise DataError(
+                f"{folder / ANNOTATIONS} line {number}: class {id_!r} is not in {IDS}; expected one of"
+                f" {short(label)}"
+            )
         path = folder / "images" / name
         if not path.is_file():
-            raise DataError(f"{path}: not a readable JPEG file (there is none); expected what {ANNOTATIONS} lists: fetch it again")
+            raise DataError(
+                f"{path}: not a readable JPEG file (there is none); expected what {ANNOTATIONS} lists: fetch"
+                " it again"
+            )
         listed.append((path, label[id_]))
     return listed
 
 
 def _read(listed: list[tuple[Path, int]], folder: Path, classes: tuple[str, ...]) -> Undecoded:
-    return from_files(str(folder), [path for path, _ in listed], Targets([label for _, label in listed], classes))
+    return from_files(
+        str(folder), [path for path, _ in listed], Targets([label for _, label in listed], classes)
+    )
 
 
 def _text(path: Path) -> str:

@@ -1,7 +1,8 @@
 """Images without labels that a user has beside the data: of another task, or those that the victim was asked.
 
-A folder of image files (at any depth), a zip of one, Parquet files with a column of images, an ``.npz`` or ``.npy``, WebDataset tar files,
-or a data folder with ``train`` and ``test`` as :func:`~zooaudit.data.readers.read_dataset` takes it, of which the test images are taken.
+A folder of image files (at any depth), a zip of one, Parquet files with a column of images, an ``.npz`` or
+``.npy``, WebDataset tar files, or a data folder with ``train`` and ``test`` as
+:func:`~zooaudit.data.readers.read_dataset` takes it, of which the test images are taken.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,8 +35,11 @@ STEP = 64 * 2**20
 Say = Callable[[str], None]
 
 
-def read_foreign(path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None) -> Tensor:
-    """Images of another task, made to fit: uint8 ``[n, c, h, w]`` of ``shape``, resized (bilinear, antialiased), grey or coloured as it is.
+def read_foreign(
+    path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None
+) -> Tensor:
+    """Images of another task, made to fit: uint8 ``[n, c, h, w]`` of ``shape``, resized (bilinear,
+    antialiased), grey or coloured as it is.
 
     Raises:
         DataError: nothing that can be read, or too few.
@@ -44,7 +48,9 @@ def read_foreign(path: Path, shape: tuple[int, int, int], reading: Reading = PLA
     return torch.stack([_fitted(image, shape) for image in _read(path, "another task", sizes_left, say)])
 
 
-def read_log(path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None) -> Tensor:
+def read_log(
+    path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, say: Say = lambda _: None
+) -> Tensor:
     """Images that the victim was asked, as it was asked them: uint8 ``[n, c, h, w]``, each of ``shape``.
 
     Raises:
@@ -56,8 +62,9 @@ def read_log(path: Path, shape: tuple[int, int, int], reading: Reading = PLAIN, 
     strange = sorted({tuple(image.shape) for image in images} - {shape})
     if strange:
         raise DataError(
-            f"{path}: the query log holds images of {short(strange)} (channels, height, width); the victim takes {shape}: "
-            "give them as the victim was asked them, or bring them to one size and colour as the data: --size, --colour"
+            f"{path}: the query log holds images of {short(strange)} (channels, height, width); the victim"
+            f" takes {shape}: give them as the victim was asked them, or bring them to one size and colour as"
+            " the data: --size, --colour"
         )
     return torch.stack(images)
 
@@ -79,10 +86,13 @@ def _read(path: Path, what: str, reading: Reading, say: Say) -> list[Tensor]:
 
 
 def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
-    if not path.exists() or not (path.is_dir() or path.suffix.lower() in (".npz", ".npy", ".parquet", ".tar")):
+    if not path.exists() or not (
+        path.is_dir() or path.suffix.lower() in (".npz", ".npy", ".parquet", ".tar")
+    ):
         state = "is not a folder, .parquet or .npz" if path.exists() else "does not exist"
         raise DataError(
-            f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column image, .npz, .npy, .tar or .zip"
+            f"{path} {state}; expected images of {what}: a folder of image files, Parquet with a column"
+            " image, .npz, .npy, .tar or .zip"
         )
     if path.suffix.lower() in (".npz", ".npy") and path.is_file():
         return list(to_tensors([images_in_file(path)], reading, met)[0])
@@ -90,9 +100,17 @@ def _images(path: Path, what: str, reading: Reading, met: Met) -> list[Tensor]:
     for suffix, read in ((".parquet", _parquet), (".tar", images_of_tars)):
         files = [p for p in found_in if p.suffix.lower() == suffix]
         if files and not (path / "train").exists():
-            return _held((decode_image(raw, where, reading, met) for raw, where in read(files, reading, met)), path, what)
+            return _held(
+                (decode_image(raw, where, reading, met) for raw, where in read(files, reading, met)),
+                path,
+                what,
+            )
     if files := images_in(path, met):
-        return _held((decode_image(guard(p, "image", Path.read_bytes), str(p), reading, met) for p in files), path, what)
+        return _held(
+            (decode_image(guard(p, "image", Path.read_bytes), str(p), reading, met) for p in files),
+            path,
+            what,
+        )
     return list(in_memory(read_dataset(path, what, reading).test.images))
 
 
@@ -103,7 +121,10 @@ def _held(images: Iterator[Tensor], path: Path, what: str) -> list[Tensor]:
         held.append(image)
         size += image.numel()
         if size >= checked:
-            refuse_too_much(size + STEP, f"{path}: more than {len(held):,} images of {what} (fewer do, too), put together,")
+            refuse_too_much(
+                size + STEP,
+                f"{path}: more than {len(held):,} images of {what} (fewer do, too), put together,",
+            )
             checked = size + STEP
     return held
 
@@ -120,5 +141,7 @@ def _fitted(image: Tensor, shape: tuple[int, int, int]) -> Tensor:
     if len(unit) != channels:
         unit = unit.mean(0, keepdim=True) if channels == 1 else unit[:1].expand(channels, -1, -1)
     if tuple(unit.shape[1:]) != (height, width):
-        unit = interpolate(unit[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False)[0]
+        unit = interpolate(
+            unit[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False
+        )[0]
     return unit.round().clamp(0, 255).to(torch.uint8)

@@ -1,4 +1,5 @@
-"""What the numbers of arrays, and of images with more than 8 bits, stand for: scaled to 0 to 255 where that is certain, else refused."""
+"""What the numbers of arrays, and of images with more than 8 bits, stand for: scaled to 0 to 255 where that
+is certain, else refused."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,9 @@ def refuse_outside(ends: tuple[float, float], black: float, white: float, where:
     low, high = ends
     slack = (white - black) * 1e-4
     if not (np.isfinite([low, high]).all() and low >= black - slack and high <= white + slack):
-        raise DataError(f"{where}: its numbers lie in [{low:g}, {high:g}]; expected [{black:g}, {white:g}]; {FLAG}")
+        raise DataError(
+            f"{where}: its numbers lie in [{low:g}, {high:g}]; expected [{black:g}, {white:g}]; {FLAG}"
+        )
 
 
 def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) -> np.ndarray:
@@ -47,7 +50,8 @@ def all_to_bytes(numbers: np.ndarray, black: float, white: float, where: str) ->
 
 @dataclass(frozen=True)
 class Extent:
-    """The numbers of one array: their type, how many images of which shape, the lowest and the highest; None where there are none."""
+    """The numbers of one array: their type, how many images of which shape, the lowest and
+    the highest; None where there are none."""
 
     kind: np.dtype
     shape: tuple[int, ...]
@@ -79,10 +83,15 @@ def certain_range(arrays: Sequence[Extent], where: str) -> tuple[float, float]:
         return 0.0, 255.0
     low, high = (float(end) for end in (np.min(full, 0)[0], np.max(full, 0)[1]))
     if not np.isfinite([low, high]).all():
-        raise DataError(f"{where}: images hold numbers that are not finite; expected none: mend or leave out these images")
+        raise DataError(
+            f"{where}: images hold numbers that are not finite; expected none: mend or leave out these images"
+        )
     for black, white in _plausible(kind, low, high):
         return black, white
-    raise DataError(f"{where}: images are {kind} from {low:g} to {high:g}, which may stand for more than one range; {FLAG}")
+    raise DataError(
+        f"{where}: images are {kind} from {low:g} to {high:g}, which may stand for more than one range;"
+        f" {FLAG}"
+    )
 
 
 def _plausible(kind: np.dtype, low: float, high: float) -> list[tuple[float, float]]:

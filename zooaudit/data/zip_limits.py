@@ -40,7 +40,9 @@ def check_members(path: Path, members: Sequence[zipfile.ZipInfo], most_members: 
     if whole > most_bytes:
         raise ValueError(f"it unpacks to {whole:,} bytes; expected {most_bytes:,} at most")
     if whole > SMALL and whole > RATIO * packed:
-        raise ValueError(f"it unpacks from {packed:,} to {whole:,} bytes; expected {RATIO} times as much at most")
+        raise ValueError(
+            f"it unpacks from {packed:,} to {whole:,} bytes; expected {RATIO} times as much at most"
+        )
 
 
 def _listing_bytes(path: Path) -> int:

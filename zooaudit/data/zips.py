@@ -32,7 +32,8 @@ def unpacked(path: Path) -> Iterator[Path]:
     """A folder with what the zip holds, gone afterwards; errors about it name the zip.
 
     Raises:
-        DataError: it is damaged, encrypted, too large for the disk or a bomb, or holds links or names that lead elsewhere.
+        DataError: it is damaged, encrypted, too large for the disk or a bomb, or holds
+            links or names that lead elsewhere.
     """
     with tempfile.TemporaryDirectory(prefix="zooaudit-data-") as scratch:
         try:
@@ -52,30 +53,44 @@ def _unpack(path: Path, target: Path) -> None:
 
 def _check(path: Path, members: list[zipfile.ZipInfo], target: Path) -> None:
     if len(members) > MOST_FILES:
-        raise DataError(f"{path} holds {len(members):,} files; expected {MOST_FILES:,} at most: unpack it yourself")
+        raise DataError(
+            f"{path} holds {len(members):,} files; expected {MOST_FILES:,} at most: unpack it yourself"
+        )
     whole, packed = sum(m.file_size for m in members), max(path.stat().st_size, 1)
     free = shutil.disk_usage(target).free
     if whole > free * 0.9:
         raise DataError(
-            f"{path} holds {whole / 2**30:,.1f} GiB, {target.parent} has {free / 2**30:,.1f} GiB free: free some, or set TMPDIR"
+            f"{path} holds {whole / 2**30:,.1f} GiB, {target.parent} has {free / 2**30:,.1f} GiB free: free"
+            " some, or set TMPDIR"
         )
     if whole > LARGE and whole > RATIO * packed:
         raise DataError(
-            f"{path} holds {whole / 2**30:,.1f} GiB in {packed / 2**20:,.1f} MiB, as no images do; unpack it yourself if you trust it"
+            f"{path} holds {whole / 2**30:,.1f} GiB in {packed / 2**20:,.1f} MiB, as no images do; unpack it"
+            " yourself if you trust it"
         )
     names = [m.filename for m in members]
     if len(set(names)) < len(names):
-        raise DataError(f"{path} holds {short(sorted(n for n in set(names) if names.count(n) > 1), 3)} twice; expected every name once")
+        raise DataError(
+            f"{path} holds {short(sorted(n for n in set(names) if names.count(n) > 1), 3)} twice; expected"
+            " every name once"
+        )
     for member in members:
         parts = member.filename.replace("\\", "/").split("/")
         if member.filename.startswith(("/", "\\")) or ".." in parts or ":" in parts[0]:
-            raise DataError(f"{path}: {member.filename} leads out of it; expected names within: pack it again")
+            raise DataError(
+                f"{path}: {member.filename} leads out of it; expected names within: pack it again"
+            )
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise DataError(f"{path}: {member.filename} is a link; expected files: pack it with what it points to")
+            raise DataError(
+                f"{path}: {member.filename} is a link; expected files: pack it with what it points to"
+            )
         if member.flag_bits & 1:
             raise DataError(f"{path}: {member.filename} is encrypted; unpack it yourself")
         if not member.flag_bits & UTF8 and not member.orig_filename.isascii():
-            raise DataError(f"{path}: {member.filename} is a name in an unknown encoding; expected UTF-8: unpack it, and give the folder")
+            raise DataError(
+                f"{path}: {member.filename} is a name in an unknown encoding; expected UTF-8: unpack it, and"
+                " give the folder"
+            )
 
 
 class _Member(NamedTuple):
@@ -124,15 +139,24 @@ class Zipped:
         member = self._members[index]
         where = f"{self._path}/{member.name}"
         if member.size > LARGEST:
-            raise DataError(f"{where}: {member.size / 2**20:,.0f} MiB; expected an image of at most {LARGEST / 2**20:g} MiB")
+            raise DataError(
+                f"{where}: {member.size / 2**20:,.0f} MiB; expected an image of at most"
+                f" {LARGEST / 2**20:g} MiB"
+            )
         try:
             raw = _content(self._path, member)
         except OSError as error:
-            raise DataError(f"{self._path} cannot be read any more ({error.strerror}); expected the data to stay as it was") from error
+            raise DataError(
+                f"{self._path} cannot be read any more ({error.strerror}); expected the data to stay as"
+                " it was"
+            ) from error
         except (struct.error, zlib.error):
             raw = b""
         if len(raw) != member.size or zlib.crc32(raw) != member.sum:
-            raise DataError(f"{where}: it is damaged, or the zip changed since it was read first; expected the data to stay as it was")
+            raise DataError(
+                f"{where}: it is damaged, or the zip changed since it was read first; expected the data to"
+                " stay as it was"
+            )
         return raw, where
 
 
@@ -145,10 +169,12 @@ def _place(path: Path, members: dict[str, zipfile.ZipInfo], name: str) -> _Membe
     found = members[name]
     if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise DataError(
-            f"{path}: {name} is packed by method {found.compress_type}, and the images are too large for memory together; expected members "
-            "that are stored or deflated: unpack it, and give the folder"
+            f"{path}: {name} is packed by method {found.compress_type}, and the images are too large for"
+            " memory together; expected members that are stored or deflated: unpack it, and give the folder"
         )
-    return _Member(name, found.header_offset, found.compress_size, found.file_size, found.CRC, found.compress_type)
+    return _Member(
+        name, found.header_offset, found.compress_size, found.file_size, found.CRC, found.compress_type
+    )
 
 
 def _content(path: str, member: _Member) -> bytes:

@@ -1,5 +1,5 @@
-"""How good each model that a verdict is about or rests on is, on the same test images: whoever checks a pack sees at a glance whether
-references are as good as the suspect, and whether the victim is one of its twins."""
+"""How good each model that a verdict is about or rests on is, on the same test images: whoever checks a pack
+sees at a glance whether references are as good as the suspect, and whether the victim is one of its twins."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,8 @@ from zooaudit.verdict.twin_test import TwinTest
 
 
 def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) -> Finding:
-    """Told, and no ground for a verdict by itself: the rank among twins holds for a suspect and for references of any accuracy.
+    """Told, and no ground for a verdict by itself: the rank among twins holds for a suspect and for
+    references of any accuracy.
 
     Args:
         by_kits: the kit's test with the victim and fresh twins.
@@ -38,7 +39,9 @@ def accuracies(opened: Opened, by_kits: TwinTest, by_theirs: TwinTest | None) ->
         ("the checker's references", on(by_theirs.reference_answers) if by_theirs else []),
     ]
     return Finding(
-        "accuracies", None, f"on {len(rows)} test images: " + "; ".join(_shown(who, values) for who, values in entries if values)
+        "accuracies",
+        None,
+        f"on {len(rows)} test images: " + "; ".join(_shown(who, values) for who, values in entries if values),
     )
 
 

@@ -28,10 +28,16 @@ def recomputed(opened: Opened, committed: str = "") -> list[Finding]:
     meta = opened.evidence.meta
     found = [
         Finding("contents", True, "every file has the SHA-256 that its manifest states"),
-        Finding("answers", None, "they are the exporter's word: have the suspect asked again if that is in doubt"),
+        Finding(
+            "answers", None, "they are the exporter's word: have the suspect asked again if that is in doubt"
+        ),
         _settled(opened),
         Finding("commitment", None, f"give --commitment to compare it with {meta['commitment']}"),
-        Finding("method", True if meta["method"] == METHOD else None, f"verdict by method {meta['method']}, checked by {METHOD}"),
+        Finding(
+            "method",
+            True if meta["method"] == METHOD else None,
+            f"verdict by method {meta['method']}, checked by {METHOD}",
+        ),
     ]
     if committed:
         text = f"committed {committed}, asked by {meta['commitment']}"
@@ -47,16 +53,22 @@ def _settled(opened: Opened) -> Finding:
     differ = [k for k in SETTLED if here[k] != meta[k]]
     same = not differ and digest(here) == meta["commitment"]
     text = (
-        f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}, {meta['horizon']} questions at most, "
-        f"p by {meta['p_value']}"
+        f"kit {meta['kit']}, level {meta['level']:g}, answers read as {meta['access']}, {meta['horizon']}"
+        f" questions at most, p by {meta['p_value']}"
     )
-    return Finding("settings", same, text if same else f"{text}: the commitment {meta['commitment']} is to other settings")
+    return Finding(
+        "settings",
+        same,
+        text if same else f"{text}: the commitment {meta['commitment']} is to other settings",
+    )
 
 
 def _verdict_again(opened: Opened) -> Finding:
     meta, together = opened.evidence.meta, opened.together
     access = None if meta["access"] == SEEN else Access.named(meta["access"])
-    again = opened.kit.twin_test.judge(opened.answers, meta["level"], access, meta["p_value"], meta["horizon"])
+    again = opened.kit.twin_test.judge(
+        opened.answers, meta["level"], access, meta["p_value"], meta["horizon"]
+    )
     judged = as_one_of(opened, again.verdict)
     stated, found = meta["verdict"], wording.plain(judged)
     same = (
@@ -69,13 +81,25 @@ def _verdict_again(opened: Opened) -> Finding:
     text = f"{wording.headline(judged)}: {judged.reason}; {wording.frequency(judged)}"
     if len(together.p_values) > 1:
         text += f" (with {len(together.p_values) - 1} other suspects, whose p-values are the exporter's word)"
-    return Finding("verdict", same, text if same else f"the answers give {text}; the pack states {stated['decision']}: {stated['reason']}")
+    return Finding(
+        "verdict",
+        same,
+        (
+            text
+            if same
+            else f"the answers give {text}; the pack states {stated['decision']}: {stated['reason']}"
+        ),
+    )
 
 
 def as_one_of(opened: Opened, verdict: TwinVerdict) -> TwinVerdict:
-    """A verdict on the pack's suspect as one of those that were judged together, whose p-values are taken as the pack states them."""
+    """A verdict on the pack's suspect as one of those that were judged together, whose
+    p-values are taken as the pack states them."""
     together = opened.together
-    whole = [verdict if i == together.index else replace(verdict, p_value=p) for i, p in enumerate(together.p_values)]
+    whole = [
+        verdict if i == together.index else replace(verdict, p_value=p)
+        for i, p in enumerate(together.p_values)
+    ]
     return corrected(whole, together.correction)[together.index]
 
 
@@ -85,4 +109,6 @@ def _all_alike(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def _alike(one: float | None, other: float | None) -> bool:
     """Up to the last bits, which another processor may round otherwise."""
-    return one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-6))
+    return (
+        one is other if one is None or other is None else bool(np.isclose(one, other, rtol=1e-6, atol=1e-6))
+    )

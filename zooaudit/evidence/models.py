@@ -1,11 +1,19 @@
-"""Put somebody else's kit to the test on twins that the checker trains himself: does the victim still stand out among them?"""
+"""Put somebody else's kit to the test on twins that the checker trains himself: does the
+victim still stand out among them?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from zooaudit.auditing import steps
 from zooaudit.auditing.more_twins import committed_training, twin_specs
-from zooaudit.auditing.twin_step import answered, answered_behind, asked_more, natural_images, places, reference
+from zooaudit.auditing.twin_step import (
+    answered,
+    answered_behind,
+    asked_more,
+    natural_images,
+    places,
+    reference,
+)
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory
@@ -41,10 +49,12 @@ class Trial:
 
     Attributes:
         twins: fresh twins of the victim.
-        references: models of other procedures, None for as many as the kit's recipe has; 0 takes the kit's word for its own alone.
+        references: models of other procedures, None for as many as the kit's recipe has; 0
+            takes the kit's word for its own alone.
         start: the public checkpoint that his references begin with, as he allows it; None for none.
         checkpoints: those that the recipe's nets begin with, as he has them.
-        seed: nobody but he may know it beforehand: a victim could be made that stands out among just his twins.
+        seed: nobody but he may know it beforehand: a victim could be made that stands out
+            among just his twins.
     """
 
     twins: int = 19
@@ -60,17 +70,23 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Fresh:
-    """What the checker trained and asked: the kit's test with the victim and the fresh twins that learnt as its candidates; and the same
-    with the checker's references, None if he has none."""
+    """What the checker trained and asked: the kit's test with the victim and the fresh twins that learnt as
+    its candidates; and the same with the checker's references, None if he has none."""
 
     by_kits: TwinTest
     by_theirs: TwinTest | None
 
 
 def crosscheck(
-    opened: Opened, pack: Artifacts, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch, trial: Trial,
+    opened: Opened,
+    pack: Artifacts,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+    trial: Trial,
     training: OwnTraining | None = None,
-) -> list[Finding]:  # fmt: skip
+) -> list[Finding]:
     """Train fresh twins of the victim in the checker's own store and rank it among these.
 
     Args:
@@ -80,14 +96,21 @@ def crosscheck(
         training: the owner's procedure as the checker allows it; a pack never chooses which code runs here.
 
     Raises:
-        InputError: the data is not what the kit was made on, the seed is the owner's, or the twins cannot confirm anything.
+        InputError: the data is not what the kit was made on, the seed is the owner's, or
+            the twins cannot confirm anything.
     """
     kit = opened.kit
     if kit.facts.get("data") != dataset.digest:
-        raise InputError(f"the kit was made on data {kit.facts.get('data')}, this is {dataset.digest} ({dataset.name}); give the same data")
+        raise InputError(
+            f"the kit was made on data {kit.facts.get('data')}, this is {dataset.digest} ({dataset.name});"
+            " give the same data"
+        )
     recipe = recipe_from(kit.facts["recipe"])
     if trial.seed == recipe.seed:
-        raise InputError(f"seed {trial.seed} is the owner's own, so these would be the owner's models; choose another --seed")
+        raise InputError(
+            f"seed {trial.seed} is the owner's own, so these would be the owner's models; choose another"
+            " --seed"
+        )
     _check_enough(opened, trial)
     copy(pack, artifacts, [(MODEL, kit.victim)], lambda _: None)
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
@@ -98,7 +121,12 @@ def crosscheck(
     except DataError as error:  # made up, so nothing that is asked by them confirms anything
         return [*found, Finding("lessons", False, str(error))]
     if kit.twin_test.twins == 0:
-        return [*found, Finding("fresh twins", None, "the kit has no twins and accuses nobody; there is nothing to confirm")]
+        return [
+            *found,
+            Finding(
+                "fresh twins", None, "the kit has no twins and accuses nobody; there is nothing to confirm"
+            ),
+        ]
     found.append(_training(opened, training))
     specs = _specs(recipe, kit.victim, dataset, training, trial)
     fresh = _fresh(opened, specs, accuracy(victim.module, dataset.test), dataset, artifacts, farm, watch)
@@ -111,8 +139,8 @@ def _check_enough(opened: Opened, trial: Trial) -> None:
     needed = twins_for(meta["level"] / (count if opened.together.correction == "holm" else 1))
     if meta["p_value"] == "rank" and meta["verdict"]["decision"] == Decision.STOLEN and trial.twins < needed:
         raise InputError(
-            f"{trial.twins} twins allow no p under {smallest_p(trial.twins):.2g}; to confirm this pack, of {count} suspects at level "
-            f"{meta['level']:g}, take --twins {needed}"
+            f"{trial.twins} twins allow no p under {smallest_p(trial.twins):.2g}; to confirm this pack, of"
+            f" {count} suspects at level {meta['level']:g}, take --twins {needed}"
         )
 
 
@@ -128,61 +156,105 @@ def _training(opened: Opened, training: OwnTraining | None) -> Finding:
     return Finding("training", None, f"{text}; here {here}: see whether they train alike")
 
 
-def _specs(recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial) -> list[ModelSpec]:
+def _specs(
+    recipe: Recipe, victim: str, dataset: Dataset, training: OwnTraining | None, trial: Trial
+) -> list[ModelSpec]:
     """Fresh twins, and references."""
-    if lacking := [c for c in recipe.zoo.checkpoints if (c.net, c.weights) not in {(t.net, t.weights) for t in trial.checkpoints}]:
+    if lacking := [
+        c
+        for c in recipe.zoo.checkpoints
+        if (c.net, c.weights) not in {(t.net, t.weights) for t in trial.checkpoints}
+    ]:
         first = lacking[0]
         raise InputError(
-            f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256 {first.weights[:16]}; expected the same file of "
-            f"yours: --checkpoint {first.net}=FILE"
+            f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256"
+            f" {first.weights[:16]}; expected the same file of yours: --checkpoint {first.net}=FILE"
         )
-    zoo = replace(recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints)  # a pack never chooses what is run or read here
+    zoo = replace(
+        recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints
+    )  # a pack never chooses what is run or read here
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
     count = recipe.zoo.references if trial.references is None else trial.references
-    others = steps.plan_for(replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim)
+    others = steps.plan_for(
+        replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim
+    )
     return [*twins, *others.of(Role.REFERENCE)]
 
 
 def _fresh(
-    opened: Opened, specs: Sequence[ModelSpec], accuracy_of_victim: float, dataset: Dataset, artifacts: Artifacts, farm: Farm, watch: Watch
-) -> Fresh:  # fmt: skip
+    opened: Opened,
+    specs: Sequence[ModelSpec],
+    accuracy_of_victim: float,
+    dataset: Dataset,
+    artifacts: Artifacts,
+    farm: Farm,
+    watch: Watch,
+) -> Fresh:
     """Train what is missing and ask all of it the kit's questions."""
     victim = opened.kit.victim
     plan = Plan(victim, tuple(specs))
     if missing := steps.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
     records = steps.records(plan, artifacts)
-    twins, references = ([s for s in plan.of(role) if records[s.id].status is Status.LEARNT] for role in (Role.TWIN, Role.REFERENCE))
-    candidates = (Candidate(victim, accuracy_of_victim), *(Candidate(s.id, records[s.id].accuracy) for s in twins))
-    recipe, test, ids = recipe_from(opened.kit.facts["recipe"]), opened.kit.twin_test, [s.id for s in references]
+    twins, references = (
+        [s for s in plan.of(role) if records[s.id].status is Status.LEARNT]
+        for role in (Role.TWIN, Role.REFERENCE)
+    )
+    candidates = (
+        Candidate(victim, accuracy_of_victim),
+        *(Candidate(s.id, records[s.id].accuracy) for s in twins),
+    )
+    recipe, test, ids = (
+        recipe_from(opened.kit.facts["recipe"]),
+        opened.kit.twin_test,
+        [s.id for s in references],
+    )
     by_kits = _among(candidates, test, recipe, dataset, artifacts)
     if not references:
         return Fresh(by_kits, None)
     plain, behind = (asked(ids, test.images, dataset, artifacts) for asked in (answered, answered_behind))
     theirs = replace(
-        test, references=tuple(reference(s) for s in references), reference_answers=plain, reference_behind=behind,
-        lessons=answered(ids, in_memory(natural_images(dataset, recipe.seed, recipe.twin_test.pool).images), dataset, artifacts),
-    )  # fmt: skip
+        test,
+        references=tuple(reference(s) for s in references),
+        reference_answers=plain,
+        reference_behind=behind,
+        lessons=answered(
+            ids,
+            in_memory(natural_images(dataset, recipe.seed, recipe.twin_test.pool).images),
+            dataset,
+            artifacts,
+        ),
+    )
     return Fresh(by_kits, _among(candidates, theirs, recipe, dataset, artifacts))
 
 
-def _among(candidates: tuple[Candidate, ...], test: TwinTest, recipe: Recipe, dataset: Dataset, artifacts: Artifacts) -> TwinTest:
+def _among(
+    candidates: tuple[Candidate, ...], test: TwinTest, recipe: Recipe, dataset: Dataset, artifacts: Artifacts
+) -> TwinTest:
     """The test with other candidates."""
     asked = asked_more(test, [c.id for c in candidates], recipe.twin_test, recipe.seed, dataset, artifacts)
-    return replace(test, candidates=candidates, answers=asked.plain, behind=asked.behind, predicted=asked.predicted)
+    return replace(
+        test, candidates=candidates, answers=asked.plain, behind=asked.behind, predicted=asked.predicted
+    )
 
 
 def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
-    """The victim among the fresh twins, with the kit's references and with the checker's; and the kit's twins beside the fresh ones."""
+    """The victim among the fresh twins, with the kit's references and with the checker's; and the kit's twins
+    beside the fresh ones."""
     with_kits = fresh.by_kits
     learnt = with_kits.twins
     if learnt < 3:
-        why = f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the victim's twins"
+        why = (
+            f"only {learnt} of {trial.twins} fresh twins learnt: what is committed to does not train the"
+            " victim's twins"
+        )
         return [Finding("fresh twins", _unless_silent(opened, False), why)]
     refused, cautions = spoken(with_kits.exchangeability)
-    said = refused or "; ".join(cautions) or f"the victim looks like a draw of what trained {learnt} fresh twins"
+    said = (
+        refused or "; ".join(cautions) or f"the victim looks like a draw of what trained {learnt} fresh twins"
+    )
     found = [
         Finding("exchangeable", _unless_silent(opened, not refused), said),
         stated_twins(opened.kit.twin_test, with_kits.candidates, with_kits.answers),
@@ -195,17 +267,28 @@ def _confirmed(opened: Opened, fresh: Fresh, trial: Trial) -> list[Finding]:
 
 
 def _ranked(opened: Opened, test: TwinTest, name: str, whose: str) -> Finding:
-    """The pack's decision again, among fresh twins. What the suspect was asked before the owner stopped is all that there is."""
+    """The pack's decision again, among fresh twins. What the suspect was asked before the
+    owner stopped is all that there is."""
     meta = opened.evidence.meta
-    again: Examined = test.judge(opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers))
+    again: Examined = test.judge(
+        opened.answers, meta["level"], Access.named(meta["read_as"]), meta["p_value"], len(opened.answers)
+    )
     now, stated = as_one_of(opened, again.verdict), meta["verdict"]
-    text = f"among {test.twins} fresh twins, with {whose} {len(test.references)} references, {wording.headline(now)}: {now.reason}"
+    text = (
+        f"among {test.twins} fresh twins, with {whose} {len(test.references)} references,"
+        f" {wording.headline(now)}: {now.reason}"
+    )
     if stated["decision"] == now.decision:
         return Finding(name, True, text)
-    text += f"; the pack states {stated['decision']}, p {stated['p_value']}, among {opened.kit.twin_test.twins} twins of its own"
+    text += (
+        f"; the pack states {stated['decision']}, p {stated['p_value']}, among {opened.kit.twin_test.twins}"
+        " twins of its own"
+    )
     return Finding(name, False if stated["decision"] == Decision.STOLEN else None, text)
 
 
 def _unless_silent(opened: Opened, passed: bool) -> bool | None:
     """A kit that accuses nobody is not a frame."""
-    return None if opened.evidence.meta["verdict"]["decision"] == Decision.CANNOT_TELL and not passed else passed
+    return (
+        None if opened.evidence.meta["verdict"]["decision"] == Decision.CANNOT_TELL and not passed else passed
+    )

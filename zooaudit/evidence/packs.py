@@ -17,7 +17,14 @@ from torch import Tensor
 
 from zooaudit.choices import CORRECTIONS
 from zooaudit.data.zip_limits import check_listing, check_members
-from zooaudit.errors import DamagedArtifactError, FormatError, InputError, MissingArtifactError, RejectedError, StoreError
+from zooaudit.errors import (
+    DamagedArtifactError,
+    FormatError,
+    InputError,
+    MissingArtifactError,
+    RejectedError,
+    StoreError,
+)
 from zooaudit.evidence.records import ANSWERS, KIND, SETTLED, Together, schema
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import Kit, answers_digest, load_kit, read_kit
@@ -45,7 +52,8 @@ MOST_MEMBERS = 1000
 
 
 def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False) -> Path:
-    """Pack evidence and the kit that it rests on into one file, and the victim's weights if the checker is trusted with them.
+    """Pack evidence and the kit that it rests on into one file, and the victim's weights if
+    the checker is trusted with them.
 
     Args:
         id_: the evidence's, or the start of it if only one has that.
@@ -72,10 +80,12 @@ def export(artifacts: Artifacts, id_: str, out: Path, with_victim: bool = False)
 
 @contextmanager
 def opened(path: Path) -> Iterator[Artifacts]:
-    """A pack as a store of its own, for as long as it is looked at; everything in it has the SHA-256 that its manifests state.
+    """A pack as a store of its own, for as long as it is looked at; everything in it has
+    the SHA-256 that its manifests state.
 
     Raises:
-        InputError: no file, or no pack: names that leave the folder and contents beyond ``MOST_BYTES`` are not unpacked.
+        InputError: no file, or no pack: names that leave the folder and contents beyond
+            ``MOST_BYTES`` are not unpacked.
         RejectedError: a pack of which something is missing, or is not what it states.
     """
     if not path.is_file():
@@ -93,7 +103,9 @@ def _unpack(path: Path, folder: str) -> None:
         check_listing(path, MOST_MEMBERS)
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{path} is not a pack ({error}): it is truncated, or no ZIP: ask for it again") from error
+        raise InputError(
+            f"{path} is not a pack ({error}): it is truncated, or no ZIP: ask for it again"
+        ) from error
     except ValueError as error:
         raise _no_pack(path, error) from error
     with archive:
@@ -106,8 +118,18 @@ def _unpack(path: Path, folder: str) -> None:
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise RejectedError(f"one member is the folder of another: {CHANGED}") from error
         except OSError as error:
-            raise StoreError(f"{path} cannot be unpacked in {folder}: {error.strerror}; free some space, or set TMPDIR") from error
-        except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+            raise StoreError(
+                f"{path} cannot be unpacked in {folder}: {error.strerror}; free some space, or set TMPDIR"
+            ) from error
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            lzma.LZMAError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             raise RejectedError(f"a member cannot be unpacked ({error}): {CHANGED}") from error
 
 
@@ -128,7 +150,8 @@ def _check_marker(path: Path, folder: Path) -> None:
         raise RejectedError(f"{MARKER} cannot be read ({error}): {CHANGED}") from error
     if found != FORMAT:
         raise InputError(
-            f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format {FORMAT}: take that version"
+            f"the pack has format {str(found)[:80]}, of another version of zooaudit; expected format"
+            f" {FORMAT}: take that version"
         )
 
 
@@ -139,7 +162,9 @@ def _check_contents(pack: Artifacts) -> None:
             try:
                 artifact = pack.load(kind, id_)
             except DamagedArtifactError as error:
-                raise RejectedError(f"the manifest of {kind} {id_} is damaged ({error.__cause__ or error}): {CHANGED}") from error
+                raise RejectedError(
+                    f"the manifest of {kind} {id_} is damaged ({error.__cause__ or error}): {CHANGED}"
+                ) from error
             for name in artifact.files:
                 _check_file(artifact, name)
 
@@ -150,7 +175,9 @@ def _check_file(artifact: Artifact, name: str) -> None:
     except DamagedArtifactError as error:
         if isinstance(error.__cause__, MissingArtifactError):
             raise RejectedError(f"{name} is missing: {CHANGED}") from error
-        raise RejectedError(f"{name} is not what the manifest states (SHA-256 {artifact.files[name]['sha256']}): {CHANGED}") from error
+        raise RejectedError(
+            f"{name} is not what the manifest states (SHA-256 {artifact.files[name]['sha256']}): {CHANGED}"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +218,13 @@ class Opened:
         try:
             meta = evidence.meta
             if missing := sorted(
-                ({*SETTLED, "commitment", "suspect", "read_as", "queries", "columns", "together", "verdict"}) - meta.keys()
+                ({*SETTLED, "commitment", "suspect", "read_as", "queries", "columns", "together", "verdict"})
+                - meta.keys()
             ):
-                raise InputError(f"the pack's evidence does not say {', '.join(missing)}; expected one that this version exported")
+                raise InputError(
+                    f"the pack's evidence does not say {', '.join(missing)}; expected one that this version"
+                    " exported"
+                )
             kit_artifact = pack.load(KIT, meta["kit"])
             kit = read_kit(kit_artifact)
             _check_test(kit.twin_test)
@@ -208,33 +239,54 @@ class Opened:
         except DamagedArtifactError as error:
             raise RejectedError(f"{str(error).removesuffix(f'; {REPAIR}')}: {CHANGED}") from error
         except (KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
-            raise InputError(f"the pack's kit or evidence cannot be read ({error}); expected one that this version exported") from error
+            raise InputError(
+                f"the pack's kit or evidence cannot be read ({error}); expected one that this version"
+                " exported"
+            ) from error
         if len(table) != meta["queries"] or table.column("query").to_pylist() != list(range(len(table))):
-            raise RejectedError(f"its answers are not to queries 0 to {meta['queries'] - 1}, each once and in order: {CHANGED}")
+            raise RejectedError(
+                f"its answers are not to queries 0 to {meta['queries'] - 1}, each once and in order:"
+                f" {CHANGED}"
+            )
         rows = table.column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
         return Opened(evidence, kit_artifact, kit, answers, together)
 
 
 def _check_test(test: TwinTest) -> None:
-    """Raise TypeError unless a kit's twin test is one piece: answers of all candidates and references to all questions."""
+    """Raise TypeError unless a kit's twin test is one piece: answers of all candidates and
+    references to all questions."""
     asked, columns = len(test.images), test.answers.shape[-1]
     shapes = [(test.answers, len(test.candidates)), (test.reference_answers, len(test.references))]
-    whole = all(tuple(given.shape) == (count, asked, columns) for given, count in shapes) and len(test.candidates) > 0
-    rising = list(test.looks) == sorted(set(test.looks)) and test.looks[-1:] == (asked,) and 0 < test.control_questions <= test.looks[0]
+    whole = (
+        all(tuple(given.shape) == (count, asked, columns) for given, count in shapes)
+        and len(test.candidates) > 0
+    )
+    rising = (
+        list(test.looks) == sorted(set(test.looks))
+        and test.looks[-1:] == (asked,)
+        and 0 < test.control_questions <= test.looks[0]
+    )
     classes = test.num_classes
     whole &= isinstance(classes, int) and 2 <= classes <= MOST_COLUMNS and columns == min(classes, GROUPS)
     whole &= bool(((test.labels >= NO_CLASS) & (test.labels < classes)).all())
     named = len(test.labels) == len(test.families) == asked and set(test.families) <= set(FAMILIES)
     behind = [given for given in (test.behind, test.reference_behind) if given is not None]
-    whole &= len(behind) in (0, 2) and all(len(b) > 0 and b.shape[1:] == given.shape for b, (given, _) in zip(behind, shapes, strict=False))
+    whole &= len(behind) in (0, 2) and all(
+        len(b) > 0 and b.shape[1:] == given.shape for b, (given, _) in zip(behind, shapes, strict=False)
+    )
     foreseen = [given for given in (test.predicted, test.lessons) if given is not None]
     if test.predicted is not None and test.lessons is not None:
         whole &= test.predicted.shape == test.answers.shape
-        whole &= test.lessons.ndim == 3 and (len(test.lessons), test.lessons.shape[2]) == (len(test.references), columns)
+        whole &= test.lessons.ndim == 3 and (len(test.lessons), test.lessons.shape[2]) == (
+            len(test.references),
+            columns,
+        )
     whole &= len(foreseen) in (0, 2)
     answers = [*behind, *foreseen, *(given for given, _ in shapes)]
-    sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)  # false of NaN
+    sound = all(
+        bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers
+    )  # false of NaN
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)
     if not (whole and rising and named and sound and numbers):
         raise TypeError("a twin test whose questions, answers and candidates do not fit each other")
@@ -245,7 +297,9 @@ def _check_types(meta: dict[str, Any], together: Together) -> None:
     together.p_values[together.index]
     numbers = [meta["level"], *(p for p in together.p_values if p is not None)]
     whole = [meta["queries"], meta["horizon"], meta["columns"], together.index]
-    if not all(isinstance(n, int | float) for n in numbers) or not all(isinstance(n, int) and n >= 0 for n in whole):
+    if not all(isinstance(n, int | float) for n in numbers) or not all(
+        isinstance(n, int) and n >= 0 for n in whole
+    ):
         raise TypeError("a level, a p-value or a count that is not a number")
     if not 2 <= meta["columns"] <= MOST_COLUMNS:
         raise TypeError(f"{meta['columns']} columns of answers")
@@ -255,7 +309,10 @@ def _check_types(meta: dict[str, Any], together: Together) -> None:
     if meta["p_value"] not in ("rank", "normal") or together.correction not in CORRECTIONS:
         raise TypeError("a p-value or a correction of an unknown kind")
     verdict = meta["verdict"]
-    if not isinstance(verdict, dict) or not {"decision", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys():
+    if (
+        not isinstance(verdict, dict)
+        or not {"decision", "p_value", "rank", "settled", "statistics", "reason"} <= verdict.keys()
+    ):
         raise TypeError("a verdict that is none")
     stated = [*verdict["statistics"], *([] if verdict["p_value"] is None else [verdict["p_value"]])]
     if not all(isinstance(n, int | float) for n in stated):

@@ -1,4 +1,5 @@
-"""What of a kit can be made again from the victim and the data: its UAP, its questions, the victim's own answers."""
+"""What of a kit can be made again from the victim and the data: its UAP, its questions, the
+victim's own answers."""
 
 from collections.abc import Iterable
 
@@ -30,27 +31,41 @@ def uap_again(opened: Opened, recipe: Recipe, victim: steps.Victim, dataset: Dat
     made, stated = steps.crafted(recipe, victim, dataset).v.cpu(), opened.kit.v
     apart = float((made - stated).abs().max())
     alike = float(torch.nn.functional.cosine_similarity(made.flatten(), stated.flatten(), dim=0))
-    text = f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
+    text = (
+        f"made again from seed {recipe.seed}, it differs by {apart:.2g} at most (L-inf), cosine {alike:.3f}"
+    )
     if apart <= TOLERANCE:
         return Finding("UAP", True, text)
-    return Finding("UAP", False if alike < ANOTHER else None, text + ("" if alike < ANOTHER else "; another processor may explain it"))
+    return Finding(
+        "UAP",
+        False if alike < ANOTHER else None,
+        text + ("" if alike < ANOTHER else "; another processor may explain it"),
+    )
 
 
 def questions(opened: Opened, recipe: Recipe, dataset: Dataset) -> Finding:
-    """Whether the questions are what they are called: test images that nothing trains on, and textures made from the recipe's seed.
+    """Whether the questions are what they are called: test images that nothing trains on,
+    and textures made from the recipe's seed.
 
     Images of another task and a query log are the owner's own; fresh twins are asked them too.
     """
     test, config = opened.kit.twin_test, recipe.twin_test
     free = natural_images(dataset, recipe.seed, config.pool)
     known = _keys(free.images, free.labels.tolist())
-    natural, foreign, log = ([i for i, f in enumerate(test.families) if f == family] for family in (NATURAL, FOREIGN, LOG))
+    natural, foreign, log = (
+        [i for i, f in enumerate(test.families) if f == family] for family in (NATURAL, FOREIGN, LOG)
+    )
     strange = sum(key not in known for key in _listed(test.images[natural], test.labels[natural].tolist()))
-    text = f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images that nothing trains on"
+    text = (
+        f"{strange} of {len(natural)} images, with their labels, are not among the {len(free)} test images"
+        " that nothing trains on"
+    )
     if foreign:
         made = _keys(textures(config.pool // 2, dataset.image_shape, recipe.seed))
         other = sum(key not in made for key in _listed(test.images[foreign]))
-        text += f"; {len(foreign)} of another domain, " + (f"{other} of them the owner's own" if other else "textures of the recipe's seed")
+        text += f"; {len(foreign)} of another domain, " + (
+            f"{other} of them the owner's own" if other else "textures of the recipe's seed"
+        )
     if log:
         text += f"; {len(log)} of a query log, which is the owner's word"
     return Finding("questions", strange == 0, text)
@@ -64,10 +79,12 @@ def itself(opened: Opened, victim: steps.Victim, dataset: Dataset) -> Finding:
     apart = float((kept(given) - test.answers[0]).abs().max())
     reached, stated = accuracy(victim.module, dataset.test), test.candidates[0].accuracy
     text = (
-        f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is {reached:.3f} and the kit's {stated:.3f}; "
-        f"up to {ROUNDING:g} another processor may explain"
+        f"asked again, its answers differ from the kit's by {apart:.2g} at most, its accuracy is"
+        f" {reached:.3f} and the kit's {stated:.3f}; up to {ROUNDING:g} another processor may explain"
     )
-    same = test.candidates[0].id == opened.kit.victim and apart <= ROUNDING and abs(reached - stated) <= ROUNDING
+    same = (
+        test.candidates[0].id == opened.kit.victim and apart <= ROUNDING and abs(reached - stated) <= ROUNDING
+    )
     return Finding("victim", same, text)
 
 

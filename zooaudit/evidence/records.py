@@ -1,4 +1,5 @@
-"""A kit's commitment before anybody is asked, and the answers and verdict that are kept as evidence afterwards."""
+"""A kit's commitment before anybody is asked, and the answers and verdict that are kept as
+evidence afterwards."""
 
 import hashlib
 import json
@@ -32,9 +33,9 @@ SETTLED = ("kit", "kit_sha256", "level", "access", "horizon", "p_value", "method
 
 def commitment(
     kit: Artifact, level: float | None = None, access: str = SEEN, horizon: int | None = None, by: By = "rank"
-) -> dict[str, Any]:  # fmt: skip
-    """What an owner lets somebody timestamp before a suspect is asked: kit, level, how answers are read, how many questions at most, what
-    the p-value is, the method, and one digest of all.
+) -> dict[str, Any]:
+    """What an owner lets somebody timestamp before a suspect is asked: kit, level, how answers are read, how
+    many questions at most, what the p-value is, the method, and one digest of all.
 
     Raises:
         ConfigError: no such level, access or horizon.
@@ -42,7 +43,9 @@ def commitment(
     test = kit.meta["twin_test"]
     horizon = test["looks"][-1] if horizon is None else horizon
     if horizon not in test["looks"]:
-        raise ConfigError(f"{horizon} questions; expected one of the kit's looks, {', '.join(map(str, test['looks']))}")
+        raise ConfigError(
+            f"{horizon} questions; expected one of the kit's looks, {', '.join(map(str, test['looks']))}"
+        )
     level = test["level"] if level is None else level
     check_level(level)
     settled = {
@@ -67,7 +70,8 @@ def digest(settled: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Together:
-    """The suspects that were judged at once: how their p-values were corrected, all of them by themselves, and which this one is."""
+    """The suspects that were judged at once: how their p-values were corrected, all of them by themselves,
+    and which this one is."""
 
     correction: Correction
     p_values: tuple[float | None, ...]
@@ -75,10 +79,17 @@ class Together:
 
 
 def keep(
-    artifacts: Artifacts, kit: Artifact, suspect: str, found: Examined, access: str = SEEN, together: Together | None = None,
-    final: TwinVerdict | None = None, sha256: str = "", contract: Mapping[str, Any] | None = None,
+    artifacts: Artifacts,
+    kit: Artifact,
+    suspect: str,
+    found: Examined,
+    access: str = SEEN,
+    together: Together | None = None,
+    final: TwinVerdict | None = None,
+    sha256: str = "",
+    contract: Mapping[str, Any] | None = None,
     answered: Mapping[str, str | None] | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """Store a suspect's raw answers and the verdict on them; returns the evidence's id.
 
     Args:
@@ -86,8 +97,10 @@ def keep(
         together: the suspects that it was judged with; by default it was alone.
         final: the verdict as one of them.
         sha256: of the suspect's files, if there are any.
-        contract: how it was asked: what was ``said`` and what was ``seen``; nothing where neither is anything.
-        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None where that is not known.
+        contract: how it was asked: what was ``said`` and what was ``seen``; nothing where
+            neither is anything.
+        answered: when the ``first`` and the ``last`` answer of an API came, UTC, None where
+            that is not known.
     """
     alone = Together("none", (found.verdict.p_value,), 0)
     meta = commitment(kit, found.verdict.level, access, found.verdict.budget, found.verdict.by) | {
@@ -101,12 +114,16 @@ def keep(
     }
     meta |= {"contract": dict(contract)} if contract else {}
     meta |= {"answered": dict(answered)} if answered else {}
-    return artifacts.save_by_digest(KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))).id
+    return artifacts.save_by_digest(
+        KIND, {ANSWERS: table_to_bytes(_table(found.answers))}, json.loads(json.dumps(meta))
+    ).id
 
 
 def _table(answers: Tensor) -> pa.Table:
     flat = pa.FixedSizeListArray.from_arrays(pa.array(answers.float().flatten().numpy()), answers.shape[1])
-    return pa.Table.from_arrays([pa.array(np.arange(len(answers)), pa.int32()), flat], schema=schema(answers.shape[1]))
+    return pa.Table.from_arrays(
+        [pa.array(np.arange(len(answers)), pa.int32()), flat], schema=schema(answers.shape[1])
+    )
 
 
 def schema(columns: int) -> pa.Schema:

@@ -1,4 +1,5 @@
-"""Whether the twins that a kit states, whose weights nobody shows, are draws of the procedure that trained the checker's."""
+"""Whether the twins that a kit states, whose weights nobody shows, are draws of the
+procedure that trained the checker's."""
 
 from collections.abc import Sequence
 
@@ -20,8 +21,9 @@ FEWEST = 3
 def stated_twins(test: TwinTest, candidates: Sequence[Candidate], answers: Tensor) -> Finding:
     """Compare the kit's twins with fresh ones by rank sums, number by number.
 
-    Each number is of one twin and treats all twins alike, the kit's and the fresh: so if all are draws of one procedure, which of them are
-    the kit's is as good as drawn, and the rank sums have their usual distribution.
+    Each number is of one twin and treats all twins alike, the kit's and the fresh: so if
+    all are draws of one procedure, which of them are the kit's is as good as drawn, and the
+    rank sums have their usual distribution.
 
     Args:
         test: the kit's.
@@ -37,17 +39,22 @@ def stated_twins(test: TwinTest, candidates: Sequence[Candidate], answers: Tenso
     victim = answers[:1, rows].clamp(min=0).sqrt().flatten(1).double()
     numbers = {
         "accuracy": [c.accuracy for c in (*test.candidates[1:], *candidates[1:])],
-        "accuracy on the questions": (twins.argmax(-1) == groups(test.num_classes)[test.labels[rows]]).double().mean(-1).tolist(),
+        "accuracy on the questions": (
+            (twins.argmax(-1) == groups(test.num_classes)[test.labels[rows]]).double().mean(-1).tolist()
+        ),
         "confidence": twins.amax(-1).double().mean(-1).tolist(),
         "mean distance to all twins": mean_squared(roots, roots).mean(1).tolist(),
         "distance to the victim": mean_squared(roots, victim)[:, 0].tolist(),
     }
-    p = {k: float(stats.mannwhitneyu(v[:stated], v[stated:], alternative="two-sided").pvalue) for k, v in numbers.items()}
+    p = {
+        k: float(stats.mannwhitneyu(v[:stated], v[stated:], alternative="two-sided").pvalue)
+        for k, v in numbers.items()
+    }
     least = min(p, key=lambda k: p[k])
     overall = min(1.0, len(p) * p[least])
     own, others = (sum(v) / len(v) for v in (numbers[least][:stated], numbers[least][stated:]))
     text = (
-        f"the kit's {stated} and {fresh} fresh ones differ most in {least}, mean {own:.4g} and {others:.4g}: p {overall:.2g} over "
-        f"{len(p)} numbers, rejected at {REJECT:g}"
+        f"the kit's {stated} and {fresh} fresh ones differ most in {least}, mean {own:.4g} and {others:.4g}:"
+        f" p {overall:.2g} over {len(p)} numbers, rejected at {REJECT:g}"
     )
     return Finding(name, overall > REJECT, text)

@@ -1,4 +1,5 @@
-"""What all jobs share: begin inside Ray, with zooaudit's packages there, or say on one line what is missing."""
+"""What all jobs share: begin inside Ray, with zooaudit's packages there, or say on one line
+what is missing."""
 
 import os
 import sys
@@ -9,17 +10,21 @@ BAD_INPUT = 2
 
 
 def run(subcommand: str) -> None:
-    """Run a subcommand of ``zooaudit`` with this program's arguments and a log of events, and exit with its code."""
+    """Run a subcommand of ``zooaudit`` with this program's arguments and a log of events,
+    and exit with its code."""
     if not os.environ.get("RAY_ADDRESS"):
-        give_up(f"this is not a Ray job; start it with: ray job submit --address URL -- python -m zooaudit.jobs.{subcommand} ...")
+        give_up(
+            "this is not a Ray job; start it with: ray job submit --address URL -- python -m"
+            f" zooaudit.jobs.{subcommand} ..."
+        )
     try:
         import zooaudit.storage.s3
         import zooaudit.training.ray_farm  # noqa: F401  both are loaded late otherwise
         from zooaudit.cli.main import main
     except ImportError as error:
         give_up(
-            f"{error} for {sys.executable} on the cluster; install what jobs need on every node: pip install 'zooaudit[cluster]', "
-            "or in the repository pip install -c constraints.txt '.[cluster]'"
+            f"{error} for {sys.executable} on the cluster; install what jobs need on every node: pip install"
+            " 'zooaudit[cluster]', or in the repository pip install -c constraints.txt '.[cluster]'"
         )
     try:
         code = main([subcommand, "--log", "events", *sys.argv[1:]])
@@ -33,7 +38,11 @@ def run(subcommand: str) -> None:
         say(code, "an error that zooaudit did not foresee; see above")
     sys.stderr.flush()
     sys.stdout.flush()
-    os._exit(code)  # all is said and stored; what Ray and torch do at a usual exit takes longer than the 3 s that `ray job stop` grants
+    os._exit(
+        code
+        # all is said and stored; what Ray and torch do at a usual exit takes longer than the 3
+        # s that `ray job stop` grants
+    )
 
 
 def give_up(why: str) -> None:

@@ -37,11 +37,14 @@ REFERENCE_SCHEMA = pa.schema([("model", pa.string()), ("similarities", pa.list_(
 
 
 def asked_as(kit: Artifact) -> str:
-    """The kit id that ledgers of APIs and files of questions bear: the same whatever twins were added, since the questions are."""
+    """The kit id that ledgers of APIs and files of questions bear: the same whatever twins
+    were added, since the questions are."""
     facts = kit.meta.get("facts")
     result = facts.get(FIRST, kit.id) if isinstance(facts, dict) else kit.id
     if not isinstance(result, str) or not NAME.fullmatch(result):  # it becomes a part of a file's name
-        raise DamagedArtifactError(f"kit {kit.id} says that it is asked as {str(result)[:80]!r}; expected a kit's id")
+        raise DamagedArtifactError(
+            f"kit {kit.id} says that it is asked as {str(result)[:80]!r}; expected a kit's id"
+        )
     return result
 
 
@@ -54,7 +57,8 @@ class Kit:
         v: the UAP, float32 ``[c, h, w]``.
         points: datapoints by view, uint8 ``[views, N, c, h, w]``.
         victim_answers: float32 ``[views, N, 2, K]``.
-        references: of the paper's test: similarities float32 ``[models, views]`` of homologous models that did not train the encoder.
+        references: of the paper's test: similarities float32 ``[models, views]`` of homologous models that
+            did not train the encoder.
         verdict: of the paper's test.
         twin_test: what the verdict asks and rests on.
         facts: what the report states beside a verdict (fooling rate, look-alikes flagged, ...).
@@ -88,7 +92,8 @@ class Kit:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the answers; their numbers for kits that were made without."""
+        """Names of the classes, in the order of the answers; their numbers for kits that
+        were made without."""
         return tuple(self.facts.get("classes") or map(str, range(self.num_classes)))
 
     def questions(self, views: int | None = None) -> Tensor:
@@ -101,7 +106,8 @@ class Kit:
         views = most if views is None else views
         if not self.verdict.fingerprints <= views <= most:
             raise ConfigError(
-                f"{views} views; expected {self.verdict.fingerprints}, which the paper's test draws, to {most}, which the kit has"
+                f"{views} views; expected {self.verdict.fingerprints}, which the paper's test draws, to"
+                f" {most}, which the kit has"
             )
         points = self.points[:views]
         return queries(to_unit(points.flatten(0, 1)).view(views, n, *self.image_shape), self.v)
@@ -120,11 +126,13 @@ class Kit:
         return answers.view(views, -1, 2, answers.shape[-1])
 
     def similarities(self, answers: Tensor) -> np.ndarray:
-        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]``, to the kit's first views, to the victim's."""
+        """Similarities ``[views]`` of raw answers ``[views, N, 2, K]``, to the kit's first
+        views, to the victim's."""
         return self.similarities_of([answers])[0]
 
     def similarities_of(self, answers: Sequence[Tensor]) -> list[np.ndarray]:
-        """``similarities`` of several suspects, which go through the encoder together; to the bit what each has by itself."""
+        """``similarities`` of several suspects, which go through the encoder together; to
+        the bit what each has by itself."""
         if not answers:
             return []
         suspects, victim = torch.cat([fingerprints(a) for a in answers]), fingerprints(self.victim_answers)
@@ -132,7 +140,8 @@ class Kit:
         return np.split(found, np.cumsum([len(a) for a in answers])[:-1])
 
     def judge(self, name: str, scores: np.ndarray) -> Verdict:
-        """The verdict on one suspect's similarities; a suspect that is itself a reference is left out of them."""
+        """The verdict on one suspect's similarities; a suspect that is itself a reference
+        is left out of them."""
         others = np.array([i != name for i in self.reference_ids], dtype=bool)
         return decide(scores, self.references[others], self.verdict, derive(self.seed, "verdict", name))
 
@@ -145,7 +154,8 @@ class Kit:
 
         Args:
             name: the suspect's; the draws of the t-test depend on it.
-            answers: probabilities float32 ``[views, N, 2, K]``, to all views or to as many as the test draws at least.
+            answers: probabilities float32 ``[views, N, 2, K]``, to all views or to as many
+                as the test draws at least.
 
         Raises:
             AnswersError: they are not that.
@@ -157,7 +167,8 @@ class Kit:
 
     @property
     def trial(self) -> str:
-        """That nobody is to be accused by this kit, if a trial recipe made it; see :func:`zooaudit.recipes.named.trial`."""
+        """That nobody is to be accused by this kit, if a trial recipe made it; see
+        :func:`zooaudit.recipes.named.trial`."""
         return _made_by(self.facts)["trial"]
 
     @property
@@ -165,13 +176,14 @@ class Kit:
         """What has to be said beside each verdict: how often this kit accused innocent look-alikes."""
         accused, of = self.facts.get("accused", {}).get(str(Role.LOOK_ALIKE), [0, 0])
         return (
-            f"the paper's test accused {accused} of {of} innocent look-alikes (models extracted from somebody else's victim): "
-            "'piracy' alone is not evidence of theft from you"
+            f"the paper's test accused {accused} of {of} innocent look-alikes (models extracted from somebody"
+            " else's victim): 'piracy' alone is not evidence of theft from you"
         )
 
 
 def answers_digest(answers: Tensor) -> str:
-    """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32: which answers a verdict is about."""
+    """SHA-256 of raw answers ``[views, N, 2, K]`` as little-endian float32: which answers a
+    verdict is about."""
     return hashlib.sha256(answers.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).hexdigest()
 
 
@@ -182,7 +194,9 @@ def made_by(kit: Artifact) -> dict[str, str]:
 
 def _made_by(facts: Any) -> dict[str, str]:
     stated = facts.get("recipe") if isinstance(facts, dict) else None
-    name, dataset = (str(stated.get(key) or "") for key in ("name", "dataset")) if isinstance(stated, dict) else ("", "")
+    name, dataset = (
+        (str(stated.get(key) or "") for key in ("name", "dataset")) if isinstance(stated, dict) else ("", "")
+    )
     return {"recipe": name, "dataset": dataset, "trial": trial(name, dataset)}
 
 
@@ -191,7 +205,10 @@ def save_kit(artifacts: Artifacts, kit: Kit) -> Artifact:
     tensors = {"v": kit.v, "points": kit.points, "victim_answers": kit.victim_answers}
     tensors |= {f"encoder.{k}": t for k, t in kit.encoder.state_dict().items()}
     tensors |= tensors_of(kit.twin_test)
-    table = pa.table({"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]}, schema=REFERENCE_SCHEMA)
+    table = pa.table(
+        {"model": list(kit.reference_ids), "similarities": [row.tolist() for row in kit.references]},
+        schema=REFERENCE_SCHEMA,
+    )
     meta = {
         "victim": kit.victim,
         "encoder": asdict(kit.encoder_config),
@@ -229,7 +246,9 @@ def read_kit(artifact: Artifact) -> Kit:
     config = EncoderConfig(**settings)
     answers = tensors["victim_answers"]
     encoder = Encoder(answers[0].numel(), config)
-    encoder.load_state_dict({k.removeprefix("encoder."): t for k, t in tensors.items() if k.startswith("encoder.")})
+    encoder.load_state_dict(
+        {k.removeprefix("encoder."): t for k, t in tensors.items() if k.startswith("encoder.")}
+    )
     rows = artifact.table(REFERENCES, REFERENCE_SCHEMA)
     return Kit(
         victim=meta["victim"],

@@ -11,12 +11,15 @@ from zooaudit.seeds import derive
 
 
 def fit_autoencoder(fingerprints: Tensor, config: EncoderConfig, seed: int) -> Encoder:
-    """Fit by the squared error of fingerprints ``[n, 2NK]`` rebuilt from the embedding that similarity is measured on."""
+    """Fit by the squared error of fingerprints ``[n, 2NK]`` rebuilt from the embedding that
+    similarity is measured on."""
     generator = torch.Generator().manual_seed(derive(seed, "order"))
     dimension, (first, second) = fingerprints.shape[1], config.hidden
     with seeded(derive(seed, "init"), fingerprints.device):
         encoder = Encoder(dimension, config).to(fingerprints.device)
-        decoder = nn.Sequential(nn.Linear(second, first), nn.ReLU(), nn.Linear(first, dimension)).to(fingerprints.device)
+        decoder = nn.Sequential(nn.Linear(second, first), nn.ReLU(), nn.Linear(first, dimension)).to(
+            fingerprints.device
+        )
     optimiser = torch.optim.Adam([*encoder.body.parameters(), *decoder.parameters()], config.lr)
     size = min(config.batch_size, len(fingerprints))
     for _ in range(config.steps):

@@ -1,4 +1,5 @@
-"""Border points of a model, found by bisection in pixels or in its last layer (paper appendix A, figure 9)."""
+"""Border points of a model, found by bisection in pixels or in its last layer (paper
+appendix A, figure 9)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ def border_points(model: nn.Module, first: Tensor, second: Tensor) -> tuple[Tens
     """Points of the model's decision border on the lines between images of different labels.
 
     Args:
-        first, second: float ``[n, c, h, w]`` in [0, 1]; pairs that the model gives the same label have no known border between them.
+        first, second: float ``[n, c, h, w]`` in [0, 1]; pairs that the model gives the same label have no
+            known border between them.
 
     Returns:
-        The points, float ``[m, c, h, w]``, just on the side of ``first``; and bool ``[n]``, the pairs that have one.
+        The points, float ``[m, c, h, w]``, just on the side of ``first``; and bool ``[n]``,
+        the pairs that have one.
     """
     label = predict(model, first)
     apart = label != predict(model, second)
@@ -34,10 +37,11 @@ def border_points(model: nn.Module, first: Tensor, second: Tensor) -> tuple[Tens
 
 
 def last_layer_border(model: nn.Module, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Images that the model's last layer sees on the border between two others: bisected there, then searched for.
+    """Images that the model's last layer sees on the border between two others: bisected
+    there, then searched for.
 
-    *Ours*: bisection in the last layer gives a point of that layer, not an image. The image is found from the middle of the pair by Adam
-    on the squared distance of its representation, and kept within [0, 1].
+    *Ours*: bisection in the last layer gives a point of that layer, not an image. The image is found from the
+    middle of the pair by Adam on the squared distance of its representation, and kept within [0, 1].
 
     Args:
         first, second: as for ``border_points``.
@@ -62,8 +66,11 @@ def last_layer_border(model: nn.Module, first: Tensor, second: Tensor) -> tuple[
 
 
 @torch.no_grad()
-def _bisected(model: nn.Module, head: nn.Linear, seen: list[Tensor], first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """What the last layer is given on the border of each pair of different labels, float ``[m, d]``; and which pairs these are."""
+def _bisected(
+    model: nn.Module, head: nn.Linear, seen: list[Tensor], first: Tensor, second: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What the last layer is given on the border of each pair of different labels, float ``[m, d]``; and
+    which pairs these are."""
     ends = [_representation(model, seen, x) for x in (first, second)]
     labels = [head(z).argmax(1) for z in ends]
     apart = labels[0] != labels[1]
@@ -96,6 +103,7 @@ def _representation(model: nn.Module, seen: list[Tensor], images: Tensor) -> Ten
 
 
 def confidence_gap(probabilities: Tensor) -> Tensor:
-    """Likeliest less second likeliest class of each row ``[n, K]``: float ``[n]`` in [0, 1], small near a border."""
+    """Likeliest less second likeliest class of each row ``[n, K]``: float ``[n]`` in [0,
+    1], small near a border."""
     top = probabilities.topk(2, dim=1).values
     return top[:, 0] - top[:, 1]

@@ -21,11 +21,13 @@ MAX_ROUNDS = 10
 
 @torch.no_grad()
 def representation(model: nn.Module, images: Images) -> Tensor:
-    """The last-layer representation float32 ``[n, d]`` of uint8 images: the input of the model's last ``nn.Linear``,
-    or its outputs if it has none (an exported graph, say)."""
+    """The last-layer representation float32 ``[n, d]`` of uint8 images: the input of the model's last
+    ``nn.Linear``, or its outputs if it has none (an exported graph, say)."""
     linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
     seen: list[Tensor] = []
-    handle = linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear else None
+    handle = (
+        linear[-1].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])) if linear else None
+    )
     try:
         outputs = [model(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))]
     finally:
@@ -37,9 +39,9 @@ def representation(model: nn.Module, images: Images) -> Tensor:
 def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Tensor:
     """Choose the datapoints of every view.
 
-    View 0 has the member of each cluster that is nearest to its centre; the others draw from the rest of the cluster, without
-    replacement, so that views share no image. Only where ``small_clusters`` is ``repeat`` is a cluster that has been used up drawn from
-    anew.
+    View 0 has the member of each cluster that is nearest to its centre; the others draw from the rest of the
+    cluster, without replacement, so that views share no image. Only where ``small_clusters`` is ``repeat`` is
+    a cluster that has been used up drawn from anew.
 
     Args:
         features: float ``[n, d]``, one row a candidate image.
@@ -68,24 +70,34 @@ def choose_points(features: Tensor, config: FingerprintConfig, seed: int) -> Ten
         if sizes.min() >= config.views or config.small_clusters == "repeat":
             return torch.from_numpy(_views(rows, kept, found, config, np.random.default_rng(seed)))
         if config.small_clusters == "error":
-            raise DataError(_too_small(sizes, config) + "; lower N or views, or set small_clusters to recluster")
+            raise DataError(
+                _too_small(sizes, config) + "; lower N or views, or set small_clusters to recluster"
+            )
         remaining = kept[sizes[found.labels_] >= config.views]
         if len(remaining) < needed:
             break
         kept = remaining
-    raise DataError(_too_small(sizes, config) + f" after {round_ + 1} rounds of setting small ones aside; lower N or views")
+    raise DataError(
+        _too_small(sizes, config)
+        + f" after {round_ + 1} rounds of setting small ones aside; lower N or views"
+    )
 
 
 def _too_small(sizes: np.ndarray, config: FingerprintConfig) -> str:
     small = int((sizes < config.views).sum())
     return (
-        f"{small} of {config.points} clusters have fewer than {config.views} members (the smallest {sizes.min()}), one is needed per view"
+        f"{small} of {config.points} clusters have fewer than {config.views} members (the smallest"
+        f" {sizes.min()}), one is needed per view"
     )
 
 
 def _views(
-    rows: np.ndarray, kept: np.ndarray, found: "KMeans", config: FingerprintConfig, generator: np.random.Generator
-) -> np.ndarray:  # fmt: skip
+    rows: np.ndarray,
+    kept: np.ndarray,
+    found: "KMeans",
+    config: FingerprintConfig,
+    generator: np.random.Generator,
+) -> np.ndarray:
     chosen = np.empty((config.views, config.points), dtype=np.int64)
     for cluster in range(config.points):
         members = kept[found.labels_ == cluster]

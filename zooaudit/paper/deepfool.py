@@ -1,4 +1,5 @@
-"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016), batched: the smallest step over the nearest decision boundary.
+"""DeepFool (Moosavi-Dezfooli et al., CVPR 2016), batched: the smallest step over the
+nearest decision boundary.
 
 Used by the DeepFool UAP, and by itself for local adversarial perturbations (LAP, paper figure 7).
 """
@@ -12,7 +13,9 @@ OVERSHOOT = 0.02
 TINY = 1e-12
 
 
-def deepfool(model: nn.Module, images: Tensor, norm: Norm = "l2", max_steps: int = 50, classes: int = 10) -> Tensor:
+def deepfool(
+    model: nn.Module, images: Tensor, norm: Norm = "l2", max_steps: int = 50, classes: int = 10
+) -> Tensor:
     """Perturbations that take each image just over its nearest boundary.
 
     Args:
@@ -49,7 +52,8 @@ def _logits_and_jacobian(model: nn.Module, x: Tensor, order: Tensor) -> tuple[Te
 
 
 def _smallest_step(logits: Tensor, jacobian: Tensor, norm: Norm) -> Tensor:
-    """Step to the nearest linearised boundary: ``|f|/||w||_2^2 w`` for L2, ``|f|/||w||_1 sign(w)`` for L-inf."""
+    """Step to the nearest linearised boundary: ``|f|/||w||_2^2 w`` for L2,
+    ``|f|/||w||_1 sign(w)`` for L-inf."""
     gap = (logits[:, 1:] - logits[:, :1]).abs() + 1e-4
     slope = jacobian[:, 1:] - jacobian[:, :1]
     flat = slope.flatten(2)

@@ -7,8 +7,8 @@ from torch import Tensor
 def supervised_contrastive_loss(embeddings: Tensor, labels: Tensor, temperature: float) -> Tensor:
     """L_out of Khosla et al. (NeurIPS 2020), paper equation 7, averaged over the anchors.
 
-    ``-1/|P(i)| sum_{p in P(i)} log( exp(z_i.z_p / tau) / sum_{a != i} exp(z_i.z_a / tau) )`` for each anchor i,
-    P(i) all others of its label.
+    ``-1/|P(i)| sum_{p in P(i)} log( exp(z_i.z_p / tau) / sum_{a != i} exp(z_i.z_a / tau) )`` for each anchor
+    i, P(i) all others of its label.
 
     Args:
         embeddings: float ``[n, d]``, unit rows.

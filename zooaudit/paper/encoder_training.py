@@ -15,9 +15,11 @@ STOLEN, INDEPENDENT = 0, 1
 
 
 def fit_encoder(fingerprints: Tensor, labels: Tensor, config: EncoderConfig, seed: int) -> Encoder:
-    """Fit by the supervised contrastive loss; batches of ``config.batch_size`` fingerprints, all of them if there are fewer.
+    """Fit by the supervised contrastive loss; batches of ``config.batch_size``
+    fingerprints, all of them if there are fewer.
 
-    The same to the bit on any number of cores. ``autoencoder`` learns without labels instead (:mod:`zooaudit.paper.autoencoder`).
+    The same to the bit on any number of cores. ``autoencoder`` learns without labels instead
+    (:mod:`zooaudit.paper.autoencoder`).
 
     Args:
         fingerprints: float ``[n, 2NK]``, all views of all training models.

@@ -1,4 +1,5 @@
-"""Ask a black box the datapoints, clean and perturbed, and lay its answers out as fingerprints (paper equation 6)."""
+"""Ask a black box the datapoints, clean and perturbed, and lay its answers out as
+fingerprints (paper equation 6)."""
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ def queries(points: Tensor, v: Tensor) -> Tensor:
 
 
 def ask(suspect: BlackBox, asked: Tensor, device: torch.device | None = None) -> Tensor:
-    """Raw answers float32 ``[views, N, 2, K]`` to ``asked`` ``[views, N, 2, c, h, w]``, float in [0, 1] or uint8; costs views x N x 2
-    queries.
+    """Raw answers float32 ``[views, N, 2, K]`` to ``asked`` ``[views, N, 2, c, h, w]``, float in [0, 1] or
+    uint8; costs views x N x 2 queries.
 
     Args:
         device: where the suspect is asked, if not where the images are.
@@ -43,25 +44,40 @@ def _as_asked(images: Tensor) -> Tensor:
 
 
 def check_answers(answers: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse what no black box gives: answers must be float of this ``shape``, ``[views, N, 2, K]``, each row of K a distribution.
+    """Refuse what no black box gives: answers must be float of this ``shape``,
+    ``[views, N, 2, K]``, each row of K a distribution.
 
     Raises:
-        AnswersError: another shape, NaN, infinite or negative values, or rows whose sum is off 1 by ``SUM_TOLERANCE`` or more.
+        AnswersError: another shape, NaN, infinite or negative values, or rows whose sum is off 1 by
+            ``SUM_TOLERANCE`` or more.
     """
     if tuple(answers.shape) != shape:
-        raise AnswersError.of(f"shape {tuple(answers.shape)}", f"{shape}: views, datapoints, clean and perturbed, classes")
+        raise AnswersError.of(
+            f"shape {tuple(answers.shape)}", f"{shape}: views, datapoints, clean and perturbed, classes"
+        )
     rows = answers.flatten(0, -2)
-    if rows.numel() and rows.min() >= 0 and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all():  # false of NaN, and of infinity's sum
+    if (
+        rows.numel() and rows.min() >= 0 and ((rows.sum(1) - 1).abs() < SUM_TOLERANCE).all()
+    ):  # false of NaN, and of infinity's sum
         return
     for wrong, what, expected in (
         (~torch.isfinite(rows).all(1), "NaN or infinite values", "finite probabilities"),
-        ((rows < 0).any(1), "negative values", "probabilities in [0, 1]; logits have to go through a softmax first"),
-        ((rows.sum(1) - 1).abs() >= SUM_TOLERANCE, "probabilities that do not sum to 1", f"sums within {SUM_TOLERANCE:g} of 1"),
+        (
+            (rows < 0).any(1),
+            "negative values",
+            "probabilities in [0, 1]; logits have to go through a softmax first",
+        ),
+        (
+            (rows.sum(1) - 1).abs() >= SUM_TOLERANCE,
+            "probabilities that do not sum to 1",
+            f"sums within {SUM_TOLERANCE:g} of 1",
+        ),
     ):
         if count := int(wrong.sum()):
             raise AnswersError.of(f"{what} in {count:,} of {len(rows):,} rows", expected)
 
 
 def fingerprints(answers: Tensor) -> Tensor:
-    """Equation 6: ``[f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v)]``, one row a view: float ``[views, 2 N K]``."""
+    """Equation 6: ``[f(x_1), f(x_1 + v), ..., f(x_N), f(x_N + v)]``, one row a view: float
+    ``[views, 2 N K]``."""
     return answers.flatten(1)

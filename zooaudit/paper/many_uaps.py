@@ -1,4 +1,5 @@
-"""Many universal perturbations of one model in one forward pass: figure 2 takes as many as the input has dimensions."""
+"""Many universal perturbations of one model in one forward pass: figure 2 takes as many as
+the input has dimensions."""
 
 from collections.abc import Sequence
 
@@ -16,9 +17,11 @@ MOST_IMAGES, MOST_ON_CPU = 4096, 512
 
 
 def many_uaps(model: nn.Module, images: Tensor, config: UapConfig, seeds: Sequence[int]) -> Tensor:
-    """A UAP for each of ``seeds``, made of ``config.points`` images that the seed draws: float ``[len(seeds), c, h, w]``.
+    """A UAP for each of ``seeds``, made of ``config.points`` images that the seed draws: float
+    ``[len(seeds), c, h, w]``.
 
-    Each is what ``craft_uap`` makes with that seed, but for the last bits: how many are made at once decides how sums are split.
+    Each is what ``craft_uap`` makes with that seed, but for the last bits: how many are
+    made at once decides how sums are split.
 
     Args:
         model: gives logits, differentiable, in evaluation mode.
@@ -35,10 +38,14 @@ def many_uaps(model: nn.Module, images: Tensor, config: UapConfig, seeds: Sequen
 def _drawn(images: Tensor, config: UapConfig, seeds: Sequence[int]) -> tuple[list[torch.Generator], Tensor]:
     """A generator for each seed, and the rows ``[k, points]`` of the images that each draws."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    return generators, torch.stack([torch.randperm(len(images), generator=g)[: config.points] for g in generators])
+    return generators, torch.stack(
+        [torch.randperm(len(images), generator=g)[: config.points] for g in generators]
+    )
 
 
-def _by_gradient(model: nn.Module, images: Tensor, labels: Tensor, config: UapConfig, seeds: Sequence[int]) -> Tensor:
+def _by_gradient(
+    model: nn.Module, images: Tensor, labels: Tensor, config: UapConfig, seeds: Sequence[int]
+) -> Tensor:
     generators, rows = _drawn(images, config, seeds)
     size = min(config.batch_size, rows.shape[1])
     v = torch.zeros(len(seeds), *images.shape[1:], device=images.device).requires_grad_()
@@ -46,9 +53,13 @@ def _by_gradient(model: nn.Module, images: Tensor, labels: Tensor, config: UapCo
     optimiser = torch.optim.Adam([v], ADAM_STEP * radius)
     for step in range(config.max_steps):
         optimiser.param_groups[0]["lr"] = ADAM_STEP * radius * (1 - 0.9 * step / config.max_steps)
-        batch = torch.stack([r[torch.randint(len(r), (size,), generator=g)] for g, r in zip(generators, rows, strict=True)])
+        batch = torch.stack(
+            [r[torch.randint(len(r), (size,), generator=g)] for g, r in zip(generators, rows, strict=True)]
+        )
         logits = model((unit(images[batch]) + v.unsqueeze(1)).clamp(0, 1).flatten(0, 1))
-        entropy = F.cross_entropy(logits, labels[batch].flatten(), reduction="none").clamp(max=config.loss_cap)
+        entropy = F.cross_entropy(logits, labels[batch].flatten(), reduction="none").clamp(
+            max=config.loss_cap
+        )
         (v.grad,) = torch.autograd.grad(-entropy.sum() / size, v)
         optimiser.step()
         with torch.no_grad():
@@ -56,7 +67,9 @@ def _by_gradient(model: nn.Module, images: Tensor, labels: Tensor, config: UapCo
     return v.detach()
 
 
-def _by_deepfool(model: nn.Module, images: Tensor, labels: Tensor, config: UapConfig, seeds: Sequence[int]) -> Tensor:
+def _by_deepfool(
+    model: nn.Module, images: Tensor, labels: Tensor, config: UapConfig, seeds: Sequence[int]
+) -> Tensor:
     """Those that take no step in a whole pass over their images are done; the others go on."""
     generators, rows = _drawn(images, config, seeds)
     v = torch.zeros(len(seeds), *images.shape[1:], device=images.device)
@@ -79,7 +92,8 @@ def _by_deepfool(model: nn.Module, images: Tensor, labels: Tensor, config: UapCo
 
 
 def _deepfool_step(model: nn.Module, x: Tensor, labels: Tensor, v: Tensor, config: UapConfig) -> Tensor:
-    """The sum of the DeepFool steps of the points that each ``v`` ``[k, c, h, w]`` does not fool yet; ``x`` is ``[k, b, c, h, w]``."""
+    """The sum of the DeepFool steps of the points that each ``v`` ``[k, c, h, w]`` does not fool yet; ``x``
+    is ``[k, b, c, h, w]``."""
     shifted = (x + v.unsqueeze(1)).clamp(0, 1)
     unfooled = predict(model, shifted.flatten(0, 1)).view(labels.shape) == labels
     found = torch.zeros_like(shifted)

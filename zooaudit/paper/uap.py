@@ -1,4 +1,5 @@
-"""Universal adversarial perturbations: one v, inside a ball, that changes the label of most images (paper section 3.1, equation 3)."""
+"""Universal adversarial perturbations: one v, inside a ball, that changes the label of most images (paper
+section 3.1, equation 3)."""
 
 from dataclasses import dataclass
 
@@ -50,13 +51,21 @@ def craft_uap(model: nn.Module, images: Images, held_out: Images, config: UapCon
     craft = gradient_uap if config.method == "gradient" else deepfool_uap
     v, steps = craft(model, chosen, config, generator)
     return Uap(
-        v, config.epsilon, config.norm, config.method,
-        fooling_rate(model, held_out, v), fooling_rate(model, chosen, v), steps,
-    )  # fmt: skip
+        v,
+        config.epsilon,
+        config.norm,
+        config.method,
+        fooling_rate(model, held_out, v),
+        fooling_rate(model, chosen, v),
+        steps,
+    )
 
 
-def gradient_uap(model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator) -> tuple[Tensor, int]:
-    """Maximise the capped cross-entropy of f(x + v) against f(x)'s own label by Adam over minibatches, projecting after each step."""
+def gradient_uap(
+    model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """Maximise the capped cross-entropy of f(x + v) against f(x)'s own label by Adam over minibatches,
+    projecting after each step."""
     labels = predict(model, images)
     v = torch.zeros(images.shape[1:], device=images.device).requires_grad_()
     radius = config.epsilon if config.norm == "linf" else config.epsilon / v.numel() ** 0.5
@@ -73,12 +82,14 @@ def gradient_uap(model: nn.Module, images: Tensor, config: UapConfig, generator:
     return v.detach(), config.max_steps
 
 
-def deepfool_uap(model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator) -> tuple[Tensor, int]:
-    """Moosavi-Dezfooli et al., CVPR 2017, algorithm 1: add the DeepFool step of each point not fooled yet, and project.
+def deepfool_uap(
+    model: nn.Module, images: Tensor, config: UapConfig, generator: torch.Generator
+) -> tuple[Tensor, int]:
+    """Moosavi-Dezfooli et al., CVPR 2017, algorithm 1: add the DeepFool step of each point
+    not fooled yet, and project.
 
-    *Ours*: the points of a batch take their steps at the same v, and the steps are summed; with ``batch_size`` 1 this is the
-    published loop.
-    Capped at ``max_steps`` batches.
+    *Ours*: the points of a batch take their steps at the same v, and the steps are summed; with
+    ``batch_size`` 1 this is the published loop. Capped at ``max_steps`` batches.
     """
     labels = predict(model, images)
     v = torch.zeros(images.shape[1:], device=images.device)
@@ -91,7 +102,9 @@ def deepfool_uap(model: nn.Module, images: Tensor, config: UapConfig, generator:
             shifted = (unit(images[batch]) + v).clamp(0, 1)
             unfooled = predict(model, shifted) == labels[batch]
             if unfooled.any():
-                v = project(v + deepfool(model, shifted[unfooled], config.norm).sum(0), config.norm, config.epsilon)
+                v = project(
+                    v + deepfool(model, shifted[unfooled], config.norm).sum(0), config.norm, config.epsilon
+                )
                 steps += 1
         if steps == before:  # a whole pass with nothing left to fool
             break
@@ -106,7 +119,8 @@ def project(v: Tensor, norm: Norm, epsilon: float) -> Tensor:
 
 
 def fooling_rate(model: nn.Module, images: Images, v: Tensor) -> float:
-    """Share of images ``[n, c, h, w]``, uint8 or float in [0, 1], whose label changes when ``v`` is added and the sum clipped to [0, 1]."""
+    """Share of images ``[n, c, h, w]``, uint8 or float in [0, 1], whose label changes when ``v`` is added and
+    the sum clipped to [0, 1]."""
     changed = []
     for part in images.split(images_at_once(images.shape, EVALUATION_BATCH)):
         x = unit(part)
@@ -117,7 +131,9 @@ def fooling_rate(model: nn.Module, images: Images, v: Tensor) -> float:
 @torch.no_grad()
 def predict(model: nn.Module, images: Tensor) -> Tensor:
     """Labels int64 ``[n]`` of images ``[n, c, h, w]``, uint8 or float in [0, 1]."""
-    return torch.cat([model(unit(x)).argmax(1) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))])
+    return torch.cat(
+        [model(unit(x)).argmax(1) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))]
+    )
 
 
 def unit(images: Tensor) -> Tensor:
@@ -126,7 +142,10 @@ def unit(images: Tensor) -> Tensor:
 
 
 def local_perturbations(model: nn.Module, images: Tensor, norm: Norm, epsilon: float) -> Tensor:
-    """LAP (paper figure 7): each image's own DeepFool perturbation, scaled to norm ``epsilon``, the UAP's. Float ``[n, c, h, w]``."""
-    steps = torch.cat([deepfool(model, x, norm) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))])
+    """LAP (paper figure 7): each image's own DeepFool perturbation, scaled to norm ``epsilon``, the UAP's.
+    Float ``[n, c, h, w]``."""
+    steps = torch.cat(
+        [deepfool(model, x, norm) for x in images.split(images_at_once(images.shape, EVALUATION_BATCH))]
+    )
     length = steps.flatten(1).norm(p=float("inf") if norm == "linf" else 2, dim=1).clamp(min=1e-12)
     return steps * (epsilon / length).view(-1, 1, 1, 1)

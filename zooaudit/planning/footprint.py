@@ -1,4 +1,5 @@
-"""What an audit keeps and asks of its store: bytes by saving one of each kind to memory, requests by the steps that save and load.
+"""What an audit keeps and asks of its store: bytes by saving one of each kind to memory, requests by the
+steps that save and load.
 
 The tests count both on a real audit.
 """
@@ -56,7 +57,8 @@ class Requests:
 
 
 def on_s3(operations: Requests) -> Requests:
-    """Requests that operations cost on S3: content is read in bulk by pyarrow, which asks for its size first."""
+    """Requests that operations cost on S3: content is read in bulk by pyarrow, which asks
+    for its size first."""
     return replace(operations, head=operations.head + operations.get)
 
 
@@ -67,7 +69,8 @@ OPEN = Requests(get=1, head=1)
 
 
 def saved(files: int) -> Requests:
-    """``Artifacts.save``: is it there; files, manifest; is all still there. (The format marker is written once.)"""
+    """``Artifacts.save``: is it there; files, manifest; is all still there. (The format
+    marker is written once.)"""
     return Requests(put=files + 1, head=files + 1)
 
 
@@ -89,18 +92,20 @@ PARENT = Requests(head=1)
 ASKED = Requests(head=1) + loaded(1) + saved(1) + loaded(1)
 """Answers: looked for; the model read, the answers saved and read back."""
 CALLS = 4 + 2 * len(TREATMENTS)
-"""Of many models at once, for answers: references on the pools, candidates on those of the task and on what is asked, suspects; candidates
-and references behind each interface."""
+"""Of many models at once, for answers: references on the pools, candidates on those of the task and on what
+is asked, suspects; candidates and references behind each interface."""
 OWN_VICTIM = Requests(head=1) + saved(1) + loaded(0)
 """The user's own victim: looked for, saved, its record read."""
 FOUND = Requests(head=1) + saved(0) + Requests(put=2, list=4 + CALLS, delete=1)
 """The format marker, which a new store lacks; run; pulse; models and answers that are there."""
 ONCE = FOUND + loaded(0) * 2 + loaded(1) * 2 + KEPT * 2 + saved(2) + saved(4)
-"""Beside that: victim, how it is asked, its answers to the twin test's questions once more, as a suspect; UAP, datapoints; kit; report."""
+"""Beside that: victim, how it is asked, its answers to the twin test's questions once more, as a suspect;
+UAP, datapoints; kit; report."""
 
 
 def audit_requests(trained: int, extracted: int, parents: int, answered: int, encoders: int) -> Requests:
-    """Operations of a whole audit on an empty store, without retries, and without what each Ray worker adds (``PROBE + OPEN``).
+    """Operations of a whole audit on an empty store, without retries, and without what each
+    Ray worker adds (``PROBE + OPEN``).
 
     Args:
         trained, extracted: models; those that are made from another.
@@ -108,7 +113,9 @@ def audit_requests(trained: int, extracted: int, parents: int, answered: int, en
         answered: sets of questions that a model answers, of all models.
         encoders: that are fitted.
     """
-    return ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + PARENT * parents + ASKED * answered
+    return (
+        ONCE + KEPT * encoders + BUILT * trained + EXTRACTED * extracted + PARENT * parents + ASKED * answered
+    )
 
 
 def model_bytes(plan: Plan) -> dict[str, int]:
@@ -117,7 +124,10 @@ def model_bytes(plan: Plan) -> dict[str, int]:
     counts: Counter[tuple[str, ...]] = Counter()
     for spec in plan.specs:
         change = spec.extraction or spec.modification
-        key = (spec.architecture, change.attack if isinstance(change, ExtractConfig) else change.kind if change else "")
+        key = (
+            spec.architecture,
+            change.attack if isinstance(change, ExtractConfig) else change.kind if change else "",
+        )
         examples.setdefault(key, spec)
         counts[key] += 1
     counts.update(key for key, spec in examples.items() if spec.own_training)
@@ -127,7 +137,15 @@ def model_bytes(plan: Plan) -> dict[str, int]:
 @cache
 def _model_bytes(spec: ModelSpec) -> int:
     record = ModelRecord(
-        Status.LEARNT, 0.98765, 0.98765 if spec.parent else None, 12345, 12.345, 1, "bfloat16", "", *([0.98765] * 2 if spec.parent else [])
+        Status.LEARNT,
+        0.98765,
+        0.98765 if spec.parent else None,
+        12345,
+        12.345,
+        1,
+        "bfloat16",
+        "",
+        *([0.98765] * 2 if spec.parent else []),
     )
     around = _stored(lambda artifacts: save_built(artifacts, BuiltModel(spec, {}, record)))
     if spec.own_training is not None and not spec.own_training.factory:
@@ -138,7 +156,9 @@ def _model_bytes(spec: ModelSpec) -> int:
 
 
 @cache
-def _weights_bytes(architecture: str, shape: ModelShape, factory: str, start: Start | None, quantised: bool) -> int:
+def _weights_bytes(
+    architecture: str, shape: ModelShape, factory: str, start: Start | None, quantised: bool
+) -> int:
     with torch.random.fork_rng([]):
         if start:
             module = unlearnt(start, shape.num_classes)
@@ -174,7 +194,8 @@ class Asking:
 
     @property
     def short(self) -> int:
-        """Times that a model is asked the twin test's questions: all but references plain, candidates and references behind interfaces."""
+        """Times that a model is asked the twin test's questions: all but references plain, candidates and
+        references behind interfaces."""
         return self.models - 1 + self.candidates + (self.candidates + self.references) * len(TREATMENTS)
 
     @property
@@ -194,7 +215,9 @@ def asking(recipe: Recipe, plan: Plan, test: TwinTest, families: tuple[str, ...]
     judged = sum(s.group in (Group.ENCODER, Group.SUSPECT) for s in plan.specs)
     n, views = recipe.fingerprint.points, recipe.fingerprint.views
     pool, natural = len(families), families.count(NATURAL) if test.references else 0
-    return Asking(1 + judged, len(test.candidates), len(test.references), pool, natural, test.budget, 2 * n * views)
+    return Asking(
+        1 + judged, len(test.candidates), len(test.references), pool, natural, test.budget, 2 * n * views
+    )
 
 
 def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> dict[str, int]:
@@ -209,9 +232,19 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
     references = tuple(s.id for s in plan.of(Role.HOMOLOGOUS, Group.SUSPECT))
     drawn = np.random.default_rng(0).random((len(references), views), dtype=np.float32)
     kit = Kit(
-        plan.victim, torch.zeros(image), points, answers, encoder, recipe.encoder, references, drawn, recipe.verdict,
-        recipe.seed, test, {},
-    )  # fmt: skip
+        plan.victim,
+        torch.zeros(image),
+        points,
+        answers,
+        encoder,
+        recipe.encoder,
+        references,
+        drawn,
+        recipe.verdict,
+        recipe.seed,
+        test,
+        {},
+    )
     given = _answers_bytes(answers, plan.victim) * asked.models
     given += _answers_bytes(_drawn(1, asked.pool, 1, classes), plan.victim) * asked.references
     if asked.natural:
@@ -220,8 +253,12 @@ def audit_bytes(recipe: Recipe, plan: Plan, asked: Asking, test: TwinTest) -> di
     return {
         "answers": given,
         "uap": _tensors_stored("uap", {"v": torch.zeros(image)}),
-        "points": _tensors_stored("points", {"points": points, "indices": torch.zeros(views, n, dtype=torch.int64)}),
-        "encoder": sum(_tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None),
+        "points": _tensors_stored(
+            "points", {"points": points, "indices": torch.zeros(views, n, dtype=torch.int64)}
+        ),
+        "encoder": sum(
+            _tensors_stored("encoder", dict(e.state_dict())) for e in (encoder, beside) if e is not None
+        ),
         "kit": _stored(lambda a: save_kit(a, kit)),
     }
 
@@ -238,14 +275,16 @@ def _answers_bytes(answers: Tensor, model: str) -> int:
 
 
 def pools_of(recipe: Recipe, test_images: int) -> tuple[str, ...]:
-    """Of each image that the twin test's questions are chosen from, its family; without a query log or images of the user's own."""
+    """Of each image that the twin test's questions are chosen from, its family; without a
+    query log or images of the user's own."""
     config = recipe.twin_test
     natural = min(config.pool, test_images - round(test_images / 2))
     return (NATURAL,) * natural + (FOREIGN,) * (config.pool // 2 if config.foreign else 0)
 
 
 def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinTest:
-    """One of the right size, as if all models learnt, with questions chosen from images of these ``families``."""
+    """One of the right size, as if all models learnt, with questions chosen from images of
+    these ``families``."""
     image, classes = plan.specs[0].shape.image, plan.specs[0].shape.num_classes
     rows = len(families)
     of = Pools(torch.empty(rows, 0), torch.full((rows,), NO_CLASS), families)
@@ -258,11 +297,23 @@ def twin_test_of(recipe: Recipe, plan: Plan, families: tuple[str, ...]) -> TwinT
     own, others = (one.expand(len(models), *one.shape) for models in (candidates, references))
     lessons = torch.zeros(1, columns).expand(len(references), families.count(NATURAL), columns)
     return TwinTest(
-        torch.zeros(len(asked), *image, dtype=torch.uint8), of.labels[asked], tuple(families[i] for i in asked.tolist()), control, looks,
-        recipe.twin_test.level, candidates, own, references, others, procedure(twins[0]) if twins else "",
-        own.expand(len(TREATMENTS), *own.shape), others.expand(len(TREATMENTS), *others.shape),
-        own.clone() if references else None, lessons if references else None, classes,
-    )  # fmt: skip
+        torch.zeros(len(asked), *image, dtype=torch.uint8),
+        of.labels[asked],
+        tuple(families[i] for i in asked.tolist()),
+        control,
+        looks,
+        recipe.twin_test.level,
+        candidates,
+        own,
+        references,
+        others,
+        procedure(twins[0]) if twins else "",
+        own.expand(len(TREATMENTS), *own.shape),
+        others.expand(len(TREATMENTS), *others.shape),
+        own.clone() if references else None,
+        lessons if references else None,
+        classes,
+    )
 
 
 def _tensors_stored(kind: str, tensors: dict[str, Tensor]) -> int:

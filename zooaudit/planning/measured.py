@@ -1,4 +1,5 @@
-"""The seconds that models took where they were measured (measured.json), and the datasets that a plan knows without reading them.
+"""The seconds that models took where they were measured (measured.json), and the datasets
+that a plan knows without reading them.
 
 Seconds are scaled by the work of :mod:`zooaudit.zoo.schedule`.
 """
@@ -59,15 +60,19 @@ class Measured:
     report_bytes_per_model: float
 
     def rates(self, dataset: str) -> dict[str, float]:
-        """By kind, of one dataset; of a kind that was not measured on it, of the dataset that whole audits were measured on, or else
-        the slowest of that kind on any; but no faster than the slowest kind on this dataset."""
+        """By kind, of one dataset; of a kind that was not measured on it, of the dataset
+        that whole audits were measured on, or else the slowest of that kind on any; but no
+        faster than the slowest kind on this dataset."""
         every, own = list(self.seconds_per_1e12_work.values()), self.seconds_per_1e12_work.get(dataset, {})
         anywhere = {kind: max(rates.get(kind, 0.0) for rates in every) for kind in itertools.chain(*every)}
         slowest = max(own.values(), default=0.0)
-        return {k: max(rate, slowest) for k, rate in (anywhere | self.seconds_per_1e12_work[self.dataset]).items()} | own
+        return {
+            k: max(rate, slowest) for k, rate in (anywhere | self.seconds_per_1e12_work[self.dataset]).items()
+        } | own
 
     def seconds(self, spec: ModelSpec, domain: Domain) -> float:
-        """Core seconds of one model; of a kind that was not measured, at the slowest rate of those that were."""
+        """Core seconds of one model; of a kind that was not measured, at the slowest rate
+        of those that were."""
         rates = self.rates(domain.name)
         return relative_cost(spec, domain.train_size) * rates.get(kind(spec), max(rates.values())) / 1e12
 
@@ -79,7 +84,8 @@ def measured() -> Measured:
 
 
 def kind(spec: ModelSpec) -> str:
-    """What a model's seconds depend on beside its work: for example ``C cloudleak``, ``A trained`` or ``A fine-tune``."""
+    """What a model's seconds depend on beside its work: for example ``C cloudleak``,
+    ``A trained`` or ``A fine-tune``."""
     if spec.modification is not None:
         return f"{spec.architecture} {spec.modification.kind}"
     return f"{spec.architecture} {spec.extraction.attack if spec.extraction else 'trained'}"

@@ -1,6 +1,7 @@
 """From facts to a recipe: every number with the reason for it. Pure.
 
-The rules were read off the recipes that are tried (:mod:`zooaudit.recipes.named`): they give about these on the data of these.
+The rules were read off the recipes that are tried (:mod:`zooaudit.recipes.named`): they
+give about these on the data of these.
 """
 
 import math
@@ -17,7 +18,8 @@ Reasoned = dict[str, tuple[Any, str]]
 """By path: a value, as in a TOML file, and from what it was derived."""
 MOST_EPOCHS = 40
 TINY, SMALL_TASK = 144, 2000
-"""Pixels of an image that smaller nets do for, and training images for each model below which two architectures of suspects must do."""
+"""Pixels of an image that smaller nets do for, and training images for each model below which two
+architectures of suspects must do."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Task:
 
     @property
     def largest_batch(self) -> int:
-        """A tenth of a model's images, or half as many as there are classes if that is more, but no more than a third of its images."""
+        """A tenth of a model's images, or half as many as there are classes if that is more, but no more than
+        a third of its images."""
         images = 2 ** int(math.log2(max(16, min(128, self.half / 10))))
         classes = 2 ** math.ceil(math.log2(max(2, min(512, self.data.classes)) / 2))
         return min(max(images, classes), max(4, 2 ** int(math.log2(self.half / 3))))
@@ -82,7 +85,10 @@ def begun_with(start: Start) -> Reasoned:
     """What a recipe says of the public checkpoint that the victim was fine-tuned from."""
     return {
         "zoo.start.factory": (start.factory, "--start: what the victim was fine-tuned from"),
-        "zoo.start.weights": (start.weights, "the weights that it always gives; an audit that finds others there stops"),
+        "zoo.start.weights": (
+            start.weights,
+            "the weights that it always gives; an audit that finds others there stops",
+        ),
     }
 
 
@@ -115,11 +121,17 @@ def _nets(task: Task) -> Reasoned:
         why = f"{task.size}: the small nets A to E"
         few = task.half < SMALL_TASK
         suspects = ["B", "C"] if few else ["B", "C", "D", "E"]
-        why_suspects = f"{why}; {'two of them, for' if few else 'all of them, for'} {task.half:,} training images a model"
+        why_suspects = (
+            f"{why}; {'two of them, for' if few else 'all of them, for'} {task.half:,} training images a"
+            " model"
+        )
         found["zoo.victim_architecture"] = ("A", why)
         found["zoo.widths"] = ([8, 16] if task.tiny else [16, 32], task.size)
         hidden = 32 if task.tiny else 64 if few else 256
-        found["zoo.hidden"] = (max(hidden, 2 ** math.ceil(math.log2(task.data.classes))), f"{task.size}, {task.data.classes} classes")
+        found["zoo.hidden"] = (
+            max(hidden, 2 ** math.ceil(math.log2(task.data.classes))),
+            f"{task.size}, {task.data.classes} classes",
+        )
         why = why_suspects
     found["zoo.architectures"] = (suspects, why)
     found["zoo.encoder_architectures"] = (suspects, "the suspects' architectures, in turn")
@@ -136,11 +148,17 @@ def _training(task: Task) -> Reasoned:
         "zoo.batch_sizes": ([largest // 2, largest], f"{task.half:,} training images a model{crowded}"),
         "zoo.training.epochs": (
             epochs,
-            f"about {task.optimiser_steps:,} steps with batches of {mean:g} of {task.half:,} images; 2 to {MOST_EPOCHS}",
+            (
+                f"about {task.optimiser_steps:,} steps with batches of {mean:g} of {task.half:,} images; 2 to"
+                f" {MOST_EPOCHS}"
+            ),
         ),
     }
     if min(data.image[1:]) >= SMALLEST:
-        found["zoo.training.shift"] = (min(4, min(data.image[1:]) // 16), f"a sixteenth of {min(data.image[1:])} pixels, 4 at most")
+        found["zoo.training.shift"] = (
+            min(4, min(data.image[1:]) // 16),
+            f"a sixteenth of {min(data.image[1:])} pixels, 4 at most",
+        )
     return found
 
 
@@ -154,7 +172,10 @@ def _floors(task: Task) -> Reasoned:
     if floor < data.above_chance:
         floor, why = (
             data.above_chance,
-            f"two standard errors above chance, {data.chance:.3f} of {data.test:,} test images: {who} is hardly more",
+            (
+                f"two standard errors above chance, {data.chance:.3f} of {data.test:,} test images: {who} is"
+                " hardly more"
+            ),
         )
     whole = victim.accuracy if victim else max(reached, floor)
     whose = f"the victim's {whole:.3f}" if victim else who
@@ -162,16 +183,24 @@ def _floors(task: Task) -> Reasoned:
     recovery = min(0.9, math.floor(floor / whole * 100) / 100)
     return {
         "zoo.accuracy_floor": (floor, why),
-        "zoo.recovery_floor": (recovery, f"accuracy_floor over {whose}, so that extracted models meet it too; 0.9 at most"),
+        "zoo.recovery_floor": (
+            recovery,
+            f"accuracy_floor over {whose}, so that extracted models meet it too; 0.9 at most",
+        ),
     }
 
 
 def _attacks(task: Task) -> Reasoned:
     left = task.data.train - task.half
     seeds = max(10, min(5000, int(0.6 * left)))
-    final = min(MOST_EPOCHS, max(4, math.ceil(1.5 * task.optimiser_steps * 0.75 * task.largest_batch / (2 * seeds))))
+    final = min(
+        MOST_EPOCHS, max(4, math.ceil(1.5 * task.optimiser_steps * 0.75 * task.largest_batch / (2 * seeds)))
+    )
     of_seeds = f"three in five of the {left:,} training images that a stranger's model leaves, 5,000 at most"
-    of_final = f"about {1.5 * task.optimiser_steps:,.0f} steps on {2 * seeds:,} seeds and synthetic points; 4 to {MOST_EPOCHS}"
+    of_final = (
+        f"about {1.5 * task.optimiser_steps:,.0f} steps on {2 * seeds:,} seeds and synthetic points; 4 to"
+        f" {MOST_EPOCHS}"
+    )
     one: Reasoned = {
         "seed_size": (seeds, of_seeds),
         "rounds": (1, "one round, to save time"),
@@ -181,7 +210,11 @@ def _attacks(task: Task) -> Reasoned:
     if task.colour and min(task.data.image[1:]) >= SMALLEST:
         one["step_linf"] = (0.03, "colour images of 32 pixels and more, as in the recipes for CIFAR-10")
         one["epsilon_linf"] = (0.06, "colour images of 32 pixels and more, as in the recipes for CIFAR-10")
-    found = {f"zoo.{table}.{name}": value for table in ("extraction", "second_attack") for name, value in one.items()}
+    found = {
+        f"zoo.{table}.{name}": value
+        for table in ("extraction", "second_attack")
+        for name, value in one.items()
+    }
     found["zoo.second_attack.attack"] = ("jbda", "thieves of two kinds teach more than of one")
     return found
 
@@ -193,17 +226,24 @@ def _counts(task: Task) -> Reasoned:
         twins += "; there are none until --train or --train-command says what trained the victim"
     elif victim is not None and victim.twin_seconds is not None:
         twins += (
-            f"; one took {victim.twin_seconds:.1f} s here, so all take about {19 * victim.twin_seconds / 60:.1f} minutes one after another"
+            f"; one took {victim.twin_seconds:.1f} s here, so all take about"
+            f" {19 * victim.twin_seconds / 60:.1f} minutes one after another"
         )
     found: Reasoned = {
         "zoo.twins": (19, twins),
-        "zoo.references": (24, "as in fmnist-quick: half of them of other kinds, seven extracted from strangers"),
+        "zoo.references": (
+            24,
+            "as in fmnist-quick: half of them of other kinds, seven extracted from strangers",
+        ),
         "zoo.encoder_per_role": (4, "as in fmnist-quick"),
         "zoo.other_victims": (2, "as in fmnist-quick"),
         "zoo.look_alikes_per_victim": (2, "as in fmnist-quick"),
     }
     if few or task.large:
-        found["verdict.min_reference_models"] = (2, "four independent suspects: one may fail, and one is the suspect itself")
+        found["verdict.min_reference_models"] = (
+            2,
+            "four independent suspects: one may fail, and one is the suspect itself",
+        )
     return found
 
 
@@ -216,7 +256,10 @@ def _uap(task: Task) -> Reasoned:
     return {
         "uap.epsilon": (
             epsilon,
-            f"{'colour' if task.colour else 'grey'} {task.size}: as much as most labels change with in the recipes for such",
+            (
+                f"{'colour' if task.colour else 'grey'} {task.size}: as much as most labels change with in"
+                " the recipes for such"
+            ),
         ),
         "uap.points": (min(5000, task.held), f"{task.held:,} images that the victim has seen, 5,000 at most"),
     }

@@ -32,7 +32,8 @@ class DataFacts:
         image: (channels, height, width).
         fewest, most: training images of the smallest and of the largest class.
         chance: test accuracy of always naming the test set's most frequent class, in [0, 1].
-        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]: what any net should reach.
+        linear: test accuracy of a linear model of images shrunk to 8 x 8, in [0, 1]: what
+            any net should reach.
     """
 
     name: str
@@ -77,10 +78,13 @@ def look_at_data(dataset: Dataset) -> DataFacts:
     if dataset.num_classes < 2:
         raise DataError(f"{dataset.name} has {dataset.num_classes} class; expected at least 2")
     if len(dataset.train) < LEAST_TRAIN:
-        raise DataError(f"{dataset.name} has {len(dataset.train)} training images; expected at least {LEAST_TRAIN}")
+        raise DataError(
+            f"{dataset.name} has {len(dataset.train)} training images; expected at least {LEAST_TRAIN}"
+        )
     if len(dataset.test) < 2 * LEAST_POOL:
         raise DataError(
-            f"{dataset.name} has {len(dataset.test)} test images; expected at least {2 * LEAST_POOL}: questions are taken from a half"
+            f"{dataset.name} has {len(dataset.test)} test images; expected at least {2 * LEAST_POOL}:"
+            " questions are taken from a half"
         )
     counts = torch.bincount(dataset.train.labels.cpu(), minlength=dataset.num_classes)
     tested = torch.bincount(dataset.test.labels.cpu(), minlength=dataset.num_classes)
@@ -139,9 +143,9 @@ def look_at_victim(own: OwnModel, dataset: Dataset, data: DataFacts, trial: bool
     reached = accuracy(module, dataset.test)
     if reached <= data.above_chance:
         raise ModelError(
-            f"{own.path} reaches accuracy {reached:.3f} on the test images, where always naming the most frequent class gives "
-            f"{data.chance:.3f}; expected more: is it the right model for this data, are inputs in [0, 1] what it expects, and is the "
-            "order of classes the same?"
+            f"{own.path} reaches accuracy {reached:.3f} on the test images, where always naming the most"
+            f" frequent class gives {data.chance:.3f}; expected more: is it the right model for this data,"
+            " are inputs in [0, 1] what it expects, and is the order of classes the same?"
         )
     seconds, twin = _trial(own, dataset) if trial and own.training is not None else (None, None)
     return VictimFacts(own.path.name, parameters(module), reached, own.training is not None, seconds, twin)

@@ -1,6 +1,8 @@
-"""What an audit will take, before anything is run: models, hours, bytes, requests, queries. Pure, but for reading measured.json.
+"""What an audit will take, before anything is run: models, hours, bytes, requests, queries.
+Pure, but for reading measured.json.
 
-Hours rest on the seconds that models of each kind took in the audits named there, scaled by the work of :mod:`zooaudit.zoo.schedule`.
+Hours rest on the seconds that models of each kind took in the audits named there, scaled by the work of
+:mod:`zooaudit.zoo.schedule`.
 """
 
 import itertools
@@ -35,7 +37,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 @dataclass(frozen=True)
 class Devices:
-    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core of the measured machine."""
+    """What trains: ``count`` CPU cores or GPUs, each ``speedup`` times as fast as one core
+    of the measured machine."""
 
     count: int
     speedup: float = 1.0
@@ -46,7 +49,8 @@ class Devices:
             raise ConfigError(f"{self.count} {self.what}; expected at least 1")
         if not 0 < self.speedup < math.inf:
             raise ConfigError(
-                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one device replaces"
+                f"a speed-up of {self.speedup:g}; expected a positive number: how many measured CPU cores one"
+                " device replaces"
             )
 
 
@@ -56,7 +60,8 @@ class OwnVictim:
 
     Attributes:
         twin_seconds: that one twin takes on one of the devices; None if nobody knows.
-        factory: ``package.module:factory``, which builds the victim's module; "" if nobody knows, and how large it is neither.
+        factory: ``package.module:factory``, which builds the victim's module; "" if nobody
+            knows, and how large it is neither.
     """
 
     twin_seconds: float | None = None
@@ -78,7 +83,8 @@ class Estimate:
     core_hours: float
     """Training work: hours on one core of the measured machine."""
     critical_path_hours: float
-    """Longest chain on one device: a victim and the dearest model extracted from it. No number of devices goes below."""
+    """Longest chain on one device: a victim and the dearest model extracted from it. No
+    number of devices goes below."""
     training_hours: tuple[float, float]
     """At least, and at most: for any schedule that leaves no device idle while a model is ready."""
     driver_hours: float
@@ -124,7 +130,9 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
     test = twin_test_of(recipe, plan, families)
     asked = asking(recipe, plan, test, families)
     driver_s = known.fixed_s + known.after_zoo_us_per_query / 1e6 * asked.queries
-    report = round(known.report_bytes_per_model * max(len(plan.specs), known.models))  # at most: a part of it does not grow
+    report = round(
+        known.report_bytes_per_model * max(len(plan.specs), known.models)
+    )  # at most: a part of it does not grow
     stored = model_bytes(plan) | audit_bytes(recipe, plan, asked, test) | {"report": report}
     encoders = 1 if recipe.encoder.name == "paper" else 2  # the paper's is always fitted beside
     parents = [s.parent for s in plan.specs if s.parent is not None]
@@ -152,12 +160,20 @@ def estimate(recipe: Recipe, domain: Domain, devices: Devices, own: OwnVictim | 
 
 @lru_cache(maxsize=1)
 def planned(recipe: Recipe, domain: Domain, own: OwnVictim | None = None) -> Plan:
-    """The recipe's zoo. Names and seeds are not those of a real run: these follow from the data, which is not read."""
+    """The recipe's zoo. Names and seeds are not those of a real run: these follow from the
+    data, which is not read."""
     blank = (0.5,) * domain.image[0]
     shape = ModelShape(domain.image, domain.num_classes, blank, blank, recipe.zoo.widths, recipe.zoo.hidden)
     if own is None:
         return plan_zoo(recipe.zoo, "planned", shape, recipe.seed)
-    return plan_zoo(recipe.zoo, "planned", shape, recipe.seed, "victim-own-planned", OwnTraining(own.factory, "planned", "planned"))
+    return plan_zoo(
+        recipe.zoo,
+        "planned",
+        shape,
+        recipe.seed,
+        "victim-own-planned",
+        OwnTraining(own.factory, "planned", "planned"),
+    )
 
 
 def _seconds(plan: Plan, domain: Domain, devices: Devices, own: OwnVictim | None) -> list[float]:
@@ -173,14 +189,18 @@ def critical_path(specs: tuple[ModelSpec, ...], seconds: list[float]) -> float:
     for spec, cost in zip(specs, seconds, strict=True):
         if spec.parent:
             children[spec.parent] = max(children.get(spec.parent, 0.0), cost)
-    return max(cost + (children.get(spec.id, 0.0) if not spec.parent else 0.0) for spec, cost in zip(specs, seconds, strict=True))
+    return max(
+        cost + (children.get(spec.id, 0.0) if not spec.parent else 0.0)
+        for spec, cost in zip(specs, seconds, strict=True)
+    )
 
 
 def training_span(work: float, path: float, devices: int) -> tuple[float, float]:
-    """Least and most time for ``work`` with a critical ``path`` on equal devices, none idle while a model is ready.
+    """Least and most time for ``work`` with a critical ``path`` on equal devices, none idle
+    while a model is ready.
 
-    Least: neither the path nor an even share of the work can be beaten. Most: Graham's bound (1969) for list scheduling, which the
-    work queue is; longest-path-first usually comes close to the least.
+    Least: neither the path nor an even share of the work can be beaten. Most: Graham's bound (1969) for list
+    scheduling, which the work queue is; longest-path-first usually comes close to the least.
     """
     return max(path, work / devices), path + (work - path) / devices
 
@@ -198,7 +218,8 @@ def by_role(specs: Iterable[ModelSpec]) -> dict[str, dict[str, int]]:
 
 
 def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[Recipe, str]:
-    """The recipe with about ``models`` models, and what was changed: suspects a cell and look-alikes a victim, in proportion.
+    """The recipe with about ``models`` models, and what was changed: suspects a cell and
+    look-alikes a victim, in proportion.
 
     Raises:
         ConfigError: the recipe's smallest zoo is larger.
@@ -207,9 +228,14 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
     cells = 2 * len(zoo.architectures) * len(zoo.optimisers)
     strangers = zoo.other_victims if zoo.look_alikes_per_victim else 0
     victim = 0 if own else 1 + len(zoo.taken)
-    fixed = victim + len(zoo.thieves) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    fixed = (
+        victim + len(zoo.thieves) + zoo.twins + zoo.other_victims + zoo.references + 2 * zoo.encoder_per_role
+    )
     if models < fixed + cells + strangers:
-        raise ConfigError(f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has {fixed + cells + strangers}")
+        raise ConfigError(
+            f"recipe {recipe.name} cannot be scaled to {models} models; its smallest zoo has"
+            f" {fixed + cells + strangers}"
+        )
     factor = (models - fixed) / (cells * zoo.suspects_per_cell + strangers * zoo.look_alikes_per_victim)
 
     def near(value: int) -> list[int]:
@@ -219,12 +245,19 @@ def scaled(recipe: Recipe, models: int, own: OwnVictim | None = None) -> tuple[R
     def miss(choice: tuple[int, int]) -> int:
         return abs(fixed + cells * choice[0] + strangers * choice[1] - models)
 
-    suspects, look_alikes = min(itertools.product(near(zoo.suspects_per_cell), near(zoo.look_alikes_per_victim)), key=miss)
-    changed = replace(recipe, zoo=replace(zoo, suspects_per_cell=suspects, look_alikes_per_victim=look_alikes))
-    return changed, (
-        f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
-        f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; "
-        f"victims, what is made of their weights, twins, references and the encoder's models stay {fixed}"
+    suspects, look_alikes = min(
+        itertools.product(near(zoo.suspects_per_cell), near(zoo.look_alikes_per_victim)), key=miss
+    )
+    changed = replace(
+        recipe, zoo=replace(zoo, suspects_per_cell=suspects, look_alikes_per_victim=look_alikes)
+    )
+    return (
+        changed,
+        (
+            f"scaled to about {models:,} models: suspects_per_cell {zoo.suspects_per_cell} -> {suspects}, "
+            f"look_alikes_per_victim {zoo.look_alikes_per_victim} -> {look_alikes}; "
+            f"victims, what is made of their weights, twins, references and the encoder's models stay {fixed}"
+        ),
     )
 
 
@@ -233,8 +266,16 @@ def _accusing(twins: int, level: float) -> tuple[str, ...]:
     if why := too_few(twins, level):
         return (f"its kit can accuse nobody, every verdict is 'cannot tell': {why}",)
     most = suspects_at_once(twins, level)
-    text = f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of at most {most} "
-    return (f"{text}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take {twins_for(level / (most + 1))} twins",)
+    text = (
+        f"{twins} twins allow p-values down to {smallest_p(twins):.2g}, level {level:g}: it can accuse one of"
+        f" at most {most} "
+    )
+    return (
+        (
+            f"{text}{'suspect' if most == 1 else 'suspects'} at once (Holm); {most + 1} take"
+            f" {twins_for(level / (most + 1))} twins"
+        ),
+    )
 
 
 def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
@@ -242,7 +283,10 @@ def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
     if own is None or not twins:
         return ()
     if own.twin_seconds is None:
-        rows = [f"how long your own procedure takes for each of {twins} twins is not in these hours: time one, and give --twin-seconds"]
+        rows = [
+            f"how long your own procedure takes for each of {twins} twins is not in these hours: time one,"
+            " and give --twin-seconds"
+        ]
     else:
         rows = [f"{twins} twins by your own procedure take {own.twin_seconds:g} s each, as you said"]
     if not own.factory:
@@ -253,27 +297,44 @@ def _of_own(twins: int, own: OwnVictim | None) -> tuple[str, ...]:
 def _notes(plan: Plan, domain: Domain, devices: Devices) -> tuple[str, ...]:
     known = measured()
     notes = [
-        f"times are from {known.audits} audits by {known.recipe} on {known.hardware} (commit {known.commit}, {known.date[:10]}), by "
-        "architecture and attack, scaled by the work; a model that must be tried twice takes twice as long",
-        f"no more than {known.models} models and 2 cores were measured at once: what is larger is extrapolated",
+        (
+            f"times are from {known.audits} audits by {known.recipe} on {known.hardware} (commit"
+            f" {known.commit}, {known.date[:10]}), by architecture and attack, scaled by the work; a model"
+            " that must be tried twice takes twice as long"
+        ),
+        (
+            f"no more than {known.models} models and 2 cores were measured at once: what is larger is"
+            " extrapolated"
+        ),
     ]
     if devices.what != "CPU cores":
         notes.append(
-            f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there is no measurement on a GPU yet"
+            f"GPU hours are CPU core seconds divided by {devices.speedup:g}, the factor that you gave: there"
+            " is no measurement on a GPU yet"
         )
     own = known.seconds_per_1e12_work.get(domain.name, {})
     if source := known.zoos.get(domain.name):
         notes.append(
-            f"models on {domain.name} were measured in one zoo of {source['recipe']} ({source['models']} models, {source['hardware']}, "
-            f"commit {source['commit']}, {source['date'][:10]}), the time around them was not: it is that of {known.dataset}"
+            f"models on {domain.name} were measured in one zoo of {source['recipe']} ({source['models']}"
+            f" models, {source['hardware']}, commit {source['commit']}, {source['date'][:10]}), the time"
+            f" around them was not: it is that of {known.dataset}"
         )
     elif not own:
-        notes.append(f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much smaller images")
+        notes.append(
+            f"nothing was measured on {domain.name}: scaled by the work from other data, too low for much"
+            " smaller images"
+        )
     elif domain.name != known.dataset:
-        notes.append(f"models on {domain.name} were measured, the time around them was not: it is that of {known.dataset}")
+        notes.append(
+            f"models on {domain.name} were measured, the time around them was not: it is that of"
+            f" {known.dataset}"
+        )
     needed, there = {kind(s) for s in plan.specs if s.own_training is None}, known.rates(domain.name).keys()
     if own and (elsewhere := sorted((needed & there) - own.keys())):
-        notes.append(f"measured on other data only, so counted at the slower of that rate and this data's slowest: {', '.join(elsewhere)}")
+        notes.append(
+            "measured on other data only, so counted at the slower of that rate and this data's slowest:"
+            f" {', '.join(elsewhere)}"
+        )
     unknown = sorted(needed - there)
     if unknown:
         notes.append(f"not measured, so counted at the slowest measured rate: {', '.join(unknown)}")
@@ -284,4 +345,11 @@ def as_json(found: Estimate) -> dict[str, Any]:
     """Plain values for JSON."""
     plain = {k: v for k, v in vars(found).items() if k not in ("devices", "requests", "requests_per_model")}
     sizes = {"total_models": found.total_models, "hours": found.hours, "devices": vars(found.devices)}
-    return plain | sizes | {"requests": vars(found.requests), "requests_per_model": vars(found.requests_per_model)}
+    return (
+        plain
+        | sizes
+        | {
+            "requests": vars(found.requests),
+            "requests_per_model": vars(found.requests_per_model),
+        }
+    )

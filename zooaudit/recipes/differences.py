@@ -33,15 +33,23 @@ def _compared(before: Any, after: Any, owner: type, path: str) -> list[Differenc
             continue
         if one.table is not None and not one.many and a is not None and b is not None:
             found += _compared(a, b, one.table, f"{path}{name}.")
-        elif is_mapping(one.hint) and list(dict(b))[: len(a)] == list(dict(a)):  # entries were changed or added
+        elif is_mapping(one.hint) and list(dict(b))[: len(a)] == list(
+            dict(a)
+        ):  # entries were changed or added
             there = dict(a)
             changed = {n: v for n, v in b if there.get(n) != v}
             found += [
-                Difference(f"{path}{name}.{key(n)}", toml_value(there[n]) if n in there else "not there", toml_value(v))
+                Difference(
+                    f"{path}{name}.{key(n)}",
+                    toml_value(there[n]) if n in there else "not there",
+                    toml_value(v),
+                )
                 for n, v in changed.items()
             ]
         else:
-            found.append(Difference(f"{path}{name}", toml_value(a), toml_value(b)))  # of names a list, which replaces all
+            found.append(
+                Difference(f"{path}{name}", toml_value(a), toml_value(b))
+            )  # of names a list, which replaces all
     return found
 
 
@@ -53,4 +61,7 @@ def changed_name(before: Recipe, after: Recipe) -> str:
     text = f"{before.name} with {', '.join(listed[:MOST_NAMED])}"
     if len(listed) <= MOST_NAMED and len(text) <= 120 and text.isprintable():
         return text
-    return f"{before.name[:80]} with {len(listed)} {'field' if len(listed) == 1 else 'fields'} changed ({after.digest[:8]})"
+    return (
+        f"{before.name[:80]} with {len(listed)} {'field' if len(listed) == 1 else 'fields'} changed"
+        f" ({after.digest[:8]})"
+    )

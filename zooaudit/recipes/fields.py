@@ -1,4 +1,5 @@
-"""What fields a recipe has: path, type, meaning and default of each, out of the dataclasses of :mod:`zooaudit.config`."""
+"""What fields a recipe has: path, type, meaning and default of each, out of the dataclasses of
+:mod:`zooaudit.config`."""
 
 import ast
 import dataclasses
@@ -46,14 +47,23 @@ def fields_of(owner: type) -> dict[str, Field]:
     for one in dataclasses.fields(owner):
         has_factory = one.default_factory is not dataclasses.MISSING
         required = one.default is dataclasses.MISSING and not has_factory
-        default = None if required else one.default_factory() if one.default_factory is not dataclasses.MISSING else one.default
+        default = (
+            None
+            if required
+            else one.default_factory()
+            if one.default_factory is not dataclasses.MISSING
+            else one.default
+        )
         table, many = _table(hints[one.name])
-        found[one.name] = Field(one.name, hints[one.name], meanings.get(one.name, ""), default, required, table, many)
+        found[one.name] = Field(
+            one.name, hints[one.name], meanings.get(one.name, ""), default, required, table, many
+        )
     return found
 
 
 def walk(owner: type = Recipe, path: str = "") -> Iterator[tuple[str, Field]]:
-    """Every field that has a value of its own, by its path (``zoo.training.epochs``), those of nested tables in place of these."""
+    """Every field that has a value of its own, by its path (``zoo.training.epochs``), those
+    of nested tables in place of these."""
     for name, one in fields_of(owner).items():
         here = f"{path}{name}"
         if one.table is None or one.many:
@@ -63,7 +73,8 @@ def walk(owner: type = Recipe, path: str = "") -> Iterator[tuple[str, Field]]:
 
 
 def tables() -> dict[type, list[str]]:
-    """By dataclass, the tables of a recipe that it makes: ``{ZooConfig: ["zoo"], ...}``, ``[]`` after those in lists."""
+    """By dataclass, the tables of a recipe that it makes: ``{ZooConfig: ["zoo"], ...}``,
+    ``[]`` after those in lists."""
     found: dict[type, list[str]] = {}
 
     def look(owner: type, path: str) -> None:
@@ -108,7 +119,11 @@ def said(hint: Any) -> str:
     elif typing.get_origin(hint) is tuple and len({*arguments} - {...}) > 1:
         words = f"a list of {len(arguments)}: {', '.join(said(a) for a in arguments)}"
     elif typing.get_origin(hint) is tuple:
-        words = f"a list of {_plural(arguments[0])}" if arguments[-1] is ... else f"a list of {len(arguments)} {_plural(arguments[0])}"
+        words = (
+            f"a list of {_plural(arguments[0])}"
+            if arguments[-1] is ...
+            else f"a list of {len(arguments)} {_plural(arguments[0])}"
+        )
     else:
         words = "a table"
     return f'{words}, or "{NONE}"' if may_be_none else words
@@ -130,13 +145,25 @@ def _table(hint: Any) -> tuple[type | None, bool]:
 
 
 def _meanings(owner: type) -> dict[str, str]:
-    """The docstrings under the fields of a class: the interpreter forgets them, so they are read from the source."""
-    body = next((n.body for n in _module(owner.__module__).body if isinstance(n, ast.ClassDef) and n.name == owner.__name__), [])
+    """The docstrings under the fields of a class: the interpreter forgets them, so they are
+    read from the source."""
+    body = next(
+        (
+            n.body
+            for n in _module(owner.__module__).body
+            if isinstance(n, ast.ClassDef) and n.name == owner.__name__
+        ),
+        [],
+    )
     found = {}
     for field, text in itertools.pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
-        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant) and isinstance(text.value.value, str):
+        if (
+            isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
             found[field.target.id] = " ".join(text.value.value.split()).replace("``", "")
     return found
 

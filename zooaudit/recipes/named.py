@@ -104,7 +104,13 @@ CIFAR10_PAPER = Recipe(
         training=TrainConfig(epochs=40, mirror=True, shift=4),
         widths=(64,),
         extraction=ExtractConfig(
-            seed_size=25_000, rounds=2, round_epochs=10, final_epochs=20, step_linf=0.03, epsilon_linf=0.06, augment=True
+            seed_size=25_000,
+            rounds=2,
+            round_epochs=10,
+            final_epochs=20,
+            step_linf=0.03,
+            epsilon_linf=0.06,
+            augment=True,
         ),
         accuracy_floor=0.80,
         recovery_floor=0.80,
@@ -143,12 +149,18 @@ CIFAR10_SMALL = replace(
         training=TrainConfig(epochs=8, mirror=True, shift=2),
         epochs=(("resnet18", 12), ("vgg16", 16)),
         widths=(16,),
-        extraction=replace(CIFAR10_PAPER.zoo.extraction, seed_size=20_000, rounds=1, round_epochs=2, final_epochs=3),
+        extraction=replace(
+            CIFAR10_PAPER.zoo.extraction, seed_size=20_000, rounds=1, round_epochs=2, final_epochs=3
+        ),
         accuracy_floor=0.55,
         recovery_floor=0.70,
     ),
-    uap=UapConfig(epsilon=18 / 255),  # a ResNet18 of this width loses 50 % of its labels at 10 / 255, 79 % at 18
-    verdict=VerdictConfig(min_reference_models=2),  # of four homologous suspects one may fail, and one is the suspect itself
+    uap=UapConfig(
+        epsilon=18 / 255
+    ),  # a ResNet18 of this width loses 50 % of its labels at 10 / 255, 79 % at 18
+    verdict=VerdictConfig(
+        min_reference_models=2
+    ),  # of four homologous suspects one may fail, and one is the suspect itself
 )
 
 TINYIMAGENET_SMALL = replace(
@@ -164,10 +176,23 @@ TINYIMAGENET_SMALL = replace(
         accuracy_floor=0.20,
         recovery_floor=0.60,
     ),
-    uap=UapConfig(epsilon=14 / 255),  # a ResNet18 of this width, trained for 5 epochs, loses 79 % of its labels at 12 / 255, 88 % at 16
+    uap=UapConfig(
+        epsilon=14 / 255
+    ),  # a ResNet18 of this width, trained for 5 epochs, loses 79 % of its labels at 12 / 255, 88 % at 16
 )
 
-RECIPES = {r.name: r for r in (DIGITS, FMNIST_QUICK, FMNIST_PAPER, CIFAR10_SMALL, CIFAR10_PAPER, TINYIMAGENET_SMALL, TINYIMAGENET_PAPER)}
+RECIPES = {
+    r.name: r
+    for r in (
+        DIGITS,
+        FMNIST_QUICK,
+        FMNIST_PAPER,
+        CIFAR10_SMALL,
+        CIFAR10_PAPER,
+        TINYIMAGENET_SMALL,
+        TINYIMAGENET_PAPER,
+    )
+}
 
 
 TRIALS = frozenset({DIGITS.name})
@@ -175,7 +200,8 @@ TRIALS = frozenset({DIGITS.name})
 
 
 def trial(name: str, dataset: str) -> str:
-    """What has to be said beside whatever a kit says that a trial recipe made, changed or not, or a recipe for its data; "" of others."""
+    """What has to be said beside whatever a kit says that a trial recipe made, changed or not, or a recipe
+    for its data; "" of others."""
     if name.partition(" with ")[0] in TRIALS:
         return f"Made by the trial recipe {name}: accuse nobody by it."
     if dataset in {RECIPES[trial].dataset for trial in TRIALS}:
@@ -204,7 +230,9 @@ def _built(type_: type[Any], raw: Mapping[str, Any]) -> Any:
     try:
         return type_(**{name: _value(hints[name], value) for name, value in raw.items()})
     except (KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"this is no {type_.__name__}: {error}; it was made by another version of zooaudit") from error
+        raise ConfigError(
+            f"this is no {type_.__name__}: {error}; it was made by another version of zooaudit"
+        ) from error
 
 
 def _value(hint: Any, value: Any) -> Any:

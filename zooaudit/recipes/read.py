@@ -22,12 +22,15 @@ EXPECTED = "expected for example zoo.references=8"
 
 
 def recipe_of(named: str, settings: Sequence[str] = ()) -> Recipe:
-    """The recipe of that name, or of that file, changed by ``settings``: each ``table.field=value``, the value as in TOML.
+    """The recipe of that name, or of that file, changed by ``settings``: each
+    ``table.field=value``, the value as in TOML.
 
-    A changed recipe is called after what was changed, ``fmnist-quick with zoo.references=8``, unless ``name`` is set too.
+    A changed recipe is called after what was changed,
+    ``fmnist-quick with zoo.references=8``, unless ``name`` is set too.
 
     Raises:
-        ConfigError: there is none; or a file or a setting is wrong: says which, the field, what was found and what was expected.
+        ConfigError: there is none; or a file or a setting is wrong: says which, the field,
+            what was found and what was expected.
     """
     base = named_recipe(named)
     if not settings:
@@ -77,7 +80,8 @@ def _read(path: Path, behind: tuple[Path, ...]) -> Recipe:
     own = {"name": path.stem} | {k: v for k, v in table.items() if k != INHERIT}
     if base is None and "dataset" not in own:
         raise ConfigError(
-            f'{path}: it has neither {INHERIT} nor dataset; expected {INHERIT} = "NAME", to change a recipe, or dataset = "NAME"'
+            f'{path}: it has neither {INHERIT} nor dataset; expected {INHERIT} = "NAME", to change a recipe,'
+            ' or dataset = "NAME"'
         )
     made: Recipe = changed(base, Recipe, own, Place(str(path)))
     return _own_name(made, f"{path}: name")
@@ -88,7 +92,10 @@ def _own_name(made: Recipe, where: str) -> Recipe:
     known = RECIPES.get(made.name)
     if known is not None and (differ := differences(known, made)):
         listed = ", ".join(f"{d.path} ({d.before} there, {d.after} here)" for d in differ[:3])
-        raise ConfigError(f'{where} is "{made.name}", a recipe of zooaudit\'s own that differs in {listed}; expected another name')
+        raise ConfigError(
+            f'{where} is "{made.name}", a recipe of zooaudit\'s own that differs in {listed}; expected'
+            " another name"
+        )
     return made
 
 
@@ -97,7 +104,9 @@ def _inherited(path: Path, table: Mapping[str, Any], behind: tuple[Path, ...]) -
         return None
     named = table[INHERIT]
     if not isinstance(named, str):
-        raise ConfigError(f"{path}: {INHERIT} is {found(named)}; expected a recipe's name, or a file's, in quotes")
+        raise ConfigError(
+            f"{path}: {INHERIT} is {found(named)}; expected a recipe's name, or a file's, in quotes"
+        )
     if is_file(named):
         return _read(path.parent / named, behind)
     if named in RECIPES:
@@ -123,8 +132,12 @@ def _table(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
-        why = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise ConfigError(f"{path} {why}; expected a recipe's TOML file, or one of {', '.join(sorted(RECIPES))}") from error
+        why = (
+            "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        )
+        raise ConfigError(
+            f"{path} {why}; expected a recipe's TOML file, or one of {', '.join(sorted(RECIPES))}"
+        ) from error
     if len(raw) > MOST_BYTES:
         raise ConfigError(f"{path} is larger than {MOST_BYTES:,} bytes; expected a recipe's TOML file")
     try:
@@ -133,8 +146,13 @@ def _table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; expected TOML in UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    except (RecursionError, ValueError) as error:  # thousands of brackets; a date that there is not, an integer of thousands of digits
-        raise ConfigError(f"{path} is not TOML that can be read: {type(error).__name__}: {str(error).splitlines()[0]}") from error
+    except (
+        RecursionError,
+        ValueError,
+    ) as error:  # thousands of brackets; a date that there is not, an integer of thousands of digits
+        raise ConfigError(
+            f"{path} is not TOML that can be read: {type(error).__name__}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _merged(settings: Sequence[str]) -> dict[str, Any]:
@@ -159,7 +177,8 @@ def _setting(text: str) -> dict[str, Any]:
     if not WORD.fullmatch(value):
         quoted = toml_value(value)
         raise ConfigError(
-            f'--set {text}: the value is not TOML: {why}; {EXPECTED}, zoo.architectures=\'["B", "C"]\', or a string, {quoted}'
+            f'--set {text}: the value is not TOML: {why}; {EXPECTED}, zoo.architectures=\'["B", "C"]\', or a'
+            f" string, {quoted}"
         )
     try:
         return tomllib.loads(f'{name} = "{value}"')

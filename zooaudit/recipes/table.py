@@ -14,7 +14,9 @@ def fields_table() -> str:
 
 def _sections() -> Iterator[str]:
     for owner, paths in {Recipe: [""], **tables()}.items():
-        names = ", ".join(f"`[{p}]`" if "[]" not in p else f"`[[{p.removesuffix('[]')}]]`" for p in paths if p)
+        names = ", ".join(
+            f"`[{p}]`" if "[]" not in p else f"`[[{p.removesuffix('[]')}]]`" for p in paths if p
+        )
         yield f"### {names or 'At the top'}\n"
         yield "| field | takes | default | meaning |\n|---|---|---|---|"
         for name, one in fields_of(owner).items():

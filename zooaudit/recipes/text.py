@@ -11,7 +11,8 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def toml_value(value: Any, hint: Any = None) -> str:
-    """A recipe's value on one line; of a dataclass the fields that have no default, or another value than it."""
+    """A recipe's value on one line; of a dataclass the fields that have no default, or
+    another value than it."""
     if value is None:
         return f'"{NONE}"'
     if isinstance(value, bool):
@@ -20,7 +21,9 @@ def toml_value(value: Any, hint: Any = None) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if dataclasses.is_dataclass(value):
         known = fields_of(type(value))
-        data = {n: getattr(value, n) for n, f in known.items() if f.required or getattr(value, n) != f.default}
+        data = {
+            n: getattr(value, n) for n, f in known.items() if f.required or getattr(value, n) != f.default
+        }
         return _table({n: toml_value(v, known[n].hint) for n, v in data.items()})
     if isinstance(value, tuple):
         if value and is_mapping(hint):

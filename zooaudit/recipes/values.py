@@ -1,7 +1,9 @@
-"""From what TOML says to a recipe's values, strictly: nothing is converted that somebody may have meant otherwise.
+"""From what TOML says to a recipe's values, strictly: nothing is converted that somebody
+may have meant otherwise.
 
-An integer is taken for a number, for 1 and 1.0 are the same; a number is never taken for an integer, nor ``true`` for 1, nor a string for
-anything else. What a value may be beside its type, the dataclasses say themselves.
+An integer is taken for a number, for 1 and 1.0 are the same; a number is never taken for an
+integer, nor ``true`` for 1, nor a string for anything else. What a value may be beside its
+type, the dataclasses say themselves.
 """
 
 import dataclasses
@@ -21,8 +23,8 @@ from zooaudit.zoo.arch import EXPECTED, KNOWN, is_known
 from zooaudit.zoo.spec import STARTED
 
 NETS = ("victim_architecture", "architectures", "encoder_architectures", "epochs", "mirrored", "thieves")
-"""Fields of a zoo that name architectures. The planner looks at some; in a field that it does not look at, a name that no net has would
-change nothing, without a word."""
+"""Fields of a zoo that name architectures. The planner looks at some; in a field that it does not look at, a
+name that no net has would change nothing, without a word."""
 SHOWN = 60
 
 
@@ -52,7 +54,8 @@ def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place)
     """``base``, or a new ``owner`` if it is None, with the fields that a table of a file gives.
 
     Raises:
-        ConfigError: a field is unknown, lacking, of another type, or out of the range that the dataclass allows.
+        ConfigError: a field is unknown, lacking, of another type, or out of the range that
+            the dataclass allows.
     """
     known = fields_of(owner)
     values = {}
@@ -62,7 +65,9 @@ def changed(base: Any, owner: type[Any], table: Mapping[str, Any], place: Place)
         now = getattr(base, name) if base is not None else known[name].default
         values[name] = _value(known[name].hint, raw, now, place, name)
     if base is None and (lacking := [n for n, f in known.items() if f.required and n not in values]):
-        raise place.error(lacking[0], f" is missing; expected {said(known[lacking[0]].hint)}: {known[lacking[0]].meaning}")
+        raise place.error(
+            lacking[0], f" is missing; expected {said(known[lacking[0]].hint)}: {known[lacking[0]].meaning}"
+        )
     try:
         made = owner(**values) if base is None else dataclasses.replace(base, **values)
     except ConfigError as error:
@@ -102,7 +107,9 @@ def _value(hint: Any, raw: Any, now: Any, place: Place, name: str) -> Any:
         return _items(hint, raw, place, name)
     if typing.get_origin(hint) is typing.Literal:
         return _literal(hint, raw, place, name)
-    if isinstance(raw, bool) is not (hint is bool) or not isinstance(raw, (int, float) if hint is float else hint):
+    if isinstance(raw, bool) is not (hint is bool) or not isinstance(
+        raw, (int, float) if hint is float else hint
+    ):
         raise _mistyped(hint, raw, place, name)
     if hint is not float:
         return raw
@@ -118,11 +125,15 @@ def _items(hint: Any, raw: Any, place: Place, name: str) -> tuple[Any, ...]:
     if not isinstance(raw, list) or not (many or len(raw) == len(inner)):
         raise _mistyped(hint, raw, place, name)
     types_ = [inner[0]] * len(raw) if many else list(inner)
-    return tuple(_value(t, item, None, place, f"{name}[{i}]") for i, (t, item) in enumerate(zip(types_, raw, strict=True)))
+    return tuple(
+        _value(t, item, None, place, f"{name}[{i}]")
+        for i, (t, item) in enumerate(zip(types_, raw, strict=True))
+    )
 
 
 def _pairs(hint: Any, raw: Any, now: Any, place: Place, name: str) -> tuple[tuple[str, Any], ...]:
-    """A table of names, whose entries are put among those that are there; or a list of pairs, which takes the place of all."""
+    """A table of names, whose entries are put among those that are there; or a list of
+    pairs, which takes the place of all."""
     if isinstance(raw, list):
         return _items(hint, raw, place, name)
     if not isinstance(raw, Mapping):
@@ -137,7 +148,9 @@ def _literal(hint: Any, raw: Any, place: Place, name: str) -> Any:
     if isinstance(raw, str) and raw in choices:
         return raw
     near = nearest(raw, choices) if isinstance(raw, str) else ""
-    raise place.error(name, f" is {found(raw)}; expected {said(hint)}{f'; did you mean {near}?' if near else ''}")
+    raise place.error(
+        name, f" is {found(raw)}; expected {said(hint)}{f'; did you mean {near}?' if near else ''}"
+    )
 
 
 def _mistyped(hint: Any, raw: Any, place: Place, name: str) -> ConfigError:
@@ -152,13 +165,22 @@ def _toml_word(raw: Any) -> str:
 
 def found(raw: Any) -> str:
     """A value as it stands in a file, and what TOML calls it."""
-    kinds = {bool: "a truth value", int: "an integer", float: "a floating-point number", str: "a string", list: "a list"}
+    kinds = {
+        bool: "a truth value",
+        int: "an integer",
+        float: "a floating-point number",
+        str: "a string",
+        list: "a list",
+    }
     if isinstance(raw, Mapping):
         return "a table"
     if isinstance(raw, datetime.date | datetime.time):
         return f"{raw}, a date or time"
     shown = f'"{raw}"' if isinstance(raw, str) else _toml_word(raw)
-    return f"{shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'}, {kinds.get(type(raw), type(raw).__name__)}"
+    return (
+        f"{shown if len(shown) <= SHOWN else shown[:SHOWN] + '...'},"
+        f" {kinds.get(type(raw), type(raw).__name__)}"
+    )
 
 
 def _check_nets(values: Mapping[str, Any], place: Place) -> None:

@@ -10,8 +10,9 @@ from zooaudit.recipes.text import toml_value
 
 WIDTH = 110
 HEADER = (
-    "A recipe of zooaudit: zooaudit audit --recipe FILE. Lines that begin with # and a field's name have its default; remove the # to "
-    'change it. Instead of everything, a file may have inherit = "NAME" (or another file\'s name) and only what it changes.'
+    "A recipe of zooaudit: zooaudit audit --recipe FILE. Lines that begin with # and a field's name have its"
+    ' default; remove the # to change it. Instead of everything, a file may have inherit = "NAME" (or'
+    " another file's name) and only what it changes."
 )
 NO_NOTES: Mapping[str, str] = {}
 
@@ -20,7 +21,8 @@ def to_toml(recipe: Recipe, notes: Mapping[str, str] = NO_NOTES, header: str = H
     """The whole recipe; what has its default is commented out.
 
     Args:
-        notes: by path (``zoo.training.epochs``), from what a value was derived; such a value is never commented out.
+        notes: by path (``zoo.training.epochs``), from what a value was derived; such a
+            value is never commented out.
         header: what the file begins with.
     """
     lines = [*_comment(header), "", *_table(recipe, Recipe, None, "", notes)]
@@ -76,4 +78,9 @@ def _lines(value: Any, one: Field) -> str:
 
 
 def _comment(text: str) -> list[str]:
-    return [f"# {line}" for line in textwrap.wrap(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)]
+    return [
+        f"# {line}"
+        for line in textwrap.wrap(
+            " ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False
+        )
+    ]

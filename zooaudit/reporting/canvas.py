@@ -1,6 +1,7 @@
 """How figures look: one colour, marker and line a role, the same in every figure, and figures as data URIs.
 
-Colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and line differ too, so that nothing rests on colour.
+Colours are Okabe and Ito's, which colour-blind readers can tell apart; marker and line
+differ too, so that nothing rests on colour.
 """
 
 import base64
@@ -37,7 +38,8 @@ PNG_DPI = 200
 
 
 NOT_DRAWN = (
-    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 440 80"><rect width="440" height="80" fill="#f4f4f4"/>'
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 440 80"><rect width="440" height="80"'
+    ' fill="#f4f4f4"/>'
     '<text x="220" y="45" text-anchor="middle" font-family="sans-serif" font-size="14">'
     f"not drawn: {install('report')}</text></svg>"
 )
@@ -72,13 +74,16 @@ def can_draw() -> bool:
 
 
 def drawn(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg") -> str:
-    """As ``rendered``, as a data URI; without matplotlib a picture that says what draws it, for a page has more than figures."""
+    """As ``rendered``, as a data URI; without matplotlib a picture that says what draws it,
+    for a page has more than figures."""
     if not can_draw():
         return data_uri(NOT_DRAWN.encode(), "image/svg+xml")
     return data_uri(rendered(paint, width, height, form), "image/svg+xml" if form == "svg" else "image/png")
 
 
-def rendered(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg", panels: tuple[int, int] = (1, 1)) -> bytes:
+def rendered(
+    paint: Paint, width: float = 4.4, height: float = 3.3, form: str = "svg", panels: tuple[int, int] = (1, 1)
+) -> bytes:
     """Run ``paint`` on fresh axes and return the figure as a file's content.
 
     Args:
@@ -99,5 +104,6 @@ def rendered(paint: Paint, width: float = 4.4, height: float = 3.3, form: str = 
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Content as a ``data:`` URI: an image without a request, whose ids and text cannot leak into the page."""
+    """Content as a ``data:`` URI: an image without a request, whose ids and text cannot
+    leak into the page."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"

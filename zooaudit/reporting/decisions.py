@@ -1,4 +1,5 @@
-"""What a report says about the twin test's verdicts, as plain values. The verdicts' own words are :mod:`zooaudit.verdict.wording`'s."""
+"""What a report says about the twin test's verdicts, as plain values. The verdicts' own words are
+:mod:`zooaudit.verdict.wording`'s."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -84,7 +85,8 @@ class Picture:
 
 @dataclass(frozen=True)
 class Alone:
-    """How often the victim comes first of all candidates for suspects of a role, by one family of questions alone."""
+    """How often the victim comes first of all candidates for suspects of a role, by one
+    family of questions alone."""
 
     role: Role
     first: int
@@ -123,7 +125,8 @@ def shared_cautions(audit: Audit) -> tuple[str, ...]:
 
 
 def call_rows(audit: Audit) -> list[CallRow]:
-    """Every suspect: wrong decisions first, innocent accused ahead of stolen missed, then by the victim's rank."""
+    """Every suspect: wrong decisions first, innocent accused ahead of stolen missed, then
+    by the victim's rank."""
     scale, shared = _scale(audit), shared_cautions(audit)
     rows = [_row(s, scale, shared) for s in audit.suspects]
     outcomes, most = list(Outcome), len(audit.kit.twin_test.candidates) + 1
@@ -133,7 +136,14 @@ def call_rows(audit: Audit) -> list[CallRow]:
 def _row(suspect: Suspect, scale: Scale, shared: Sequence[str]) -> CallRow:
     spec, verdict = suspect.spec, suspect.examined.verdict
     own = tuple(c for c in verdict.cautions if c not in shared)
-    return CallRow(suspect, way(spec), outcome(suspect), LOOKS[spec.role].glyph, own, verdict_strip(verdict, scale, str(spec.role)))
+    return CallRow(
+        suspect,
+        way(spec),
+        outcome(suspect),
+        LOOKS[spec.role].glyph,
+        own,
+        verdict_strip(verdict, scale, str(spec.role)),
+    )
 
 
 def picture(audit: Audit) -> Picture:
@@ -157,7 +167,8 @@ def accuses_nobody(test: TwinTest) -> str:
 
 
 def checks(test: TwinTest) -> list[dict[str, Any]]:
-    """What was found out of a kit without any suspect, as :func:`zooaudit.verdict.wording.checked` has it, each with its ``strip``."""
+    """What was found out of a kit without any suspect, as :func:`zooaudit.verdict.wording.checked` has it,
+    each with its ``strip``."""
     if test.twins < 2:
         return []
     hub = test.hub()
@@ -188,7 +199,11 @@ def log_alone(audit: Audit) -> list[Alone]:
     alone = only(test, LOG)
     found = []
     for role in FAMILIES:
-        ranks = [_rank(test, alone, s.examined) for s in audit.suspects if s.spec.role is role and s.examined.verdict.rank is not None]
+        ranks = [
+            _rank(test, alone, s.examined)
+            for s in audit.suspects
+            if s.spec.role is role and s.examined.verdict.rank is not None
+        ]
         found += [Alone(role, ranks.count(1), len(ranks))] if ranks else []
     return found
 

@@ -1,4 +1,5 @@
-"""Why one suspect got its decision, as plain values: candidates in order, looks, the questions that weighed most, what is missing."""
+"""Why one suspect got its decision, as plain values: candidates in order, looks, the questions that weighed
+most, what is missing."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,7 +20,8 @@ from zooaudit.verdict.twin_test import TwinTest
 
 @dataclass(frozen=True)
 class Placed:
-    """A candidate and its statistic at the look that places the victim, in standard deviations of all candidates."""
+    """A candidate and its statistic at the look that places the victim, in standard
+    deviations of all candidates."""
 
     id: str
     statistic: float
@@ -46,13 +48,14 @@ class Said:
 
 @dataclass(frozen=True)
 class Question:
-    """One image and what it was answered: the two likeliest classes each, or groups of classes where these are too many to be compared one
-    by one; of the suspect's answer as far as its interface tells.
+    """One image and what it was answered: the two likeliest classes each, or groups of classes where these
+    are too many to be compared one by one; of the suspect's answer as far as its interface tells.
 
     Attributes:
         index: of the kit's questions, from 0, in the order in which they are asked.
         true_class: "" of an image that has none.
-        share: of what all questions weigh, whichever way they point; negative where it speaks against the victim.
+        share: of what all questions weigh, whichever way they point; negative where it
+            speaks against the victim.
         twins: of the mean of the twins' answers.
     """
 
@@ -71,9 +74,10 @@ class Explanation:
 
     Attributes:
         candidates: the largest statistic first; empty where nothing was ranked.
-        leads: whether the victim is ahead of the mean of its twins at the last look, by the family of questions that speaks most for it.
-        questions: those that weighed most, for the victim or against it, most first; empty where nothing was ranked or no question has a
-            weight.
+        leads: whether the victim is ahead of the mean of its twins at the last look, by the family of
+            questions that speaks most for it.
+        questions: those that weighed most, for the victim or against it, most first; empty where nothing was
+            ranked or no question has a weight.
         decided_by: the functions that made statistic and decision, as ``module:function``.
         abstained: what is not said, and why.
     """
@@ -88,12 +92,19 @@ class Explanation:
 
 
 def explained(
-    test: TwinTest, answers: Tensor, access: Access, verdict: TwinVerdict, classes: Sequence[str], questions: int = 10, together: int = 1
-) -> Explanation:  # fmt: skip
+    test: TwinTest,
+    answers: Tensor,
+    access: Access,
+    verdict: TwinVerdict,
+    classes: Sequence[str],
+    questions: int = 10,
+    together: int = 1,
+) -> Explanation:
     """Why ``verdict`` came of ``answers``.
 
     Args:
-        answers: the suspect's, float32 ``[n, K']``, to the first n questions of ``test``, which ends at a look if it was judged.
+        answers: the suspect's, float32 ``[n, K']``, to the first n questions of ``test``,
+            which ends at a look if it was judged.
         access: how they were read.
         classes: names of the kit's classes.
         questions: how many are shown at most.
@@ -103,11 +114,19 @@ def explained(
     ranked = verdict.rank is not None
     looks = _looks(test, answers, access, verdict.budget) if ranked else ()
     shares = test.weights(answers, access, len(answers)) if ranked and by_columns else np.empty(0)
-    shown = tuple(_question(test, answers, classes, int(i), shares[i]) for i in np.argsort(-np.abs(shares), kind="stable")[:questions])
+    shown = tuple(
+        _question(test, answers, classes, int(i), shares[i])
+        for i in np.argsort(-np.abs(shares), kind="stable")[:questions]
+    )
     return Explanation(
-        verdict, _placed(test, verdict) if ranked else (), looks, float(shares.sum()) > 0, shown, _decided_by(test, ranked, together),
+        verdict,
+        _placed(test, verdict) if ranked else (),
+        looks,
+        float(shares.sum()) > 0,
+        shown,
+        _decided_by(test, ranked, together),
         tuple(_abstained(test, answers, verdict, by_columns)),
-    )  # fmt: skip
+    )
 
 
 def plain(explanation: Explanation) -> dict[str, Any]:
@@ -116,7 +135,10 @@ def plain(explanation: Explanation) -> dict[str, Any]:
 
 
 def _placed(test: TwinTest, verdict: TwinVerdict) -> tuple[Placed, ...]:
-    rows = [Placed(c.id, t, i == 0) for i, (c, t) in enumerate(zip(test.candidates, verdict.statistics, strict=True))]
+    rows = [
+        Placed(c.id, t, i == 0)
+        for i, (c, t) in enumerate(zip(test.candidates, verdict.statistics, strict=True))
+    ]
     return tuple(sorted(rows, key=lambda r: -r.statistic))
 
 
@@ -126,15 +148,21 @@ def _looks(test: TwinTest, answers: Tensor, access: Access, horizon: int) -> tup
         if queries <= len(answers):
             statistics = test.statistics(answers[:queries], access, queries)
             best = 1 + int(statistics[1:].argmax())
-            found.append(Look(queries, float(statistics[0]), test.candidates[best].id, float(statistics[best])))
+            found.append(
+                Look(queries, float(statistics[0]), test.candidates[best].id, float(statistics[best]))
+            )
     return tuple(found)
 
 
 def _question(test: TwinTest, answers: Tensor, classes: Sequence[str], i: int, share: float) -> Question:
     label = int(test.labels[i])
     names = named_groups(classes)
-    victim, suspect, twins = (_said(row, names) for row in (test.answers[0, i], grouped(answers[i]), test.answers[1:, i].mean(0)))
-    return Question(i, test.families[i], "" if label == NO_CLASS else classes[label], float(share), victim, suspect, twins)
+    victim, suspect, twins = (
+        _said(row, names) for row in (test.answers[0, i], grouped(answers[i]), test.answers[1:, i].mean(0))
+    )
+    return Question(
+        i, test.families[i], "" if label == NO_CLASS else classes[label], float(share), victim, suspect, twins
+    )
 
 
 def _said(answer: Tensor, classes: Sequence[str]) -> tuple[Said, ...]:
@@ -158,11 +186,18 @@ def _abstained(test: TwinTest, answers: Tensor, verdict: TwinVerdict, by_columns
     if verdict.by == "rank":
         found.append(_beyond_rank(verdict))
     if verdict.queries < verdict.budget:
-        why = "no answer to them could change the decision" if verdict.settled else "they have not been asked yet"
+        why = (
+            "no answer to them could change the decision"
+            if verdict.settled
+            else "they have not been asked yet"
+        )
         found.append(f"the other {verdict.budget - verdict.queries} questions: {why}")
     if not by_columns:
         what = f"the suspect has {answers.shape[1]} classes, the victim {test.num_classes}"
-        found.append(f"weights of single questions: {what}, so the answers to each two questions are compared, not class by class")
+        found.append(
+            f"weights of single questions: {what}, so the answers to each two questions are compared, not"
+            " class by class"
+        )
     return found
 
 

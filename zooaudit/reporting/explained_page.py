@@ -18,7 +18,8 @@ from zooaudit.verdict.twin_test import TwinTest
 
 DIGEST_OF_CSV = """\
 import csv, hashlib, json, numpy as np
-print(hashlib.sha256(np.array([json.loads(r["probabilities"]) for r in csv.DictReader(open("answers.csv"))], "<f4").tobytes()).hexdigest())
+rows = [json.loads(r["probabilities"]) for r in csv.DictReader(open("answers.csv"))]
+print(hashlib.sha256(np.array(rows, "<f4").tobytes()).hexdigest())
 """
 """Python that computes ``answers_sha256`` from a file; docs/answers.md has it, too."""
 When = Sequence[tuple[str, datetime]]
@@ -31,7 +32,9 @@ def answered(times: Mapping[str, str | None]) -> When:
     return [(what, datetime.fromisoformat(time)) for what, time in known if time]
 
 
-def write_page(test: TwinTest, found: Explanation, stated: Mapping[str, str | None], out: Path, when: When = ()) -> Path:
+def write_page(
+    test: TwinTest, found: Explanation, stated: Mapping[str, str | None], out: Path, when: When = ()
+) -> Path:
     """Write ``render`` to ``out`` and return it.
 
     Raises:
@@ -42,7 +45,9 @@ def write_page(test: TwinTest, found: Explanation, stated: Mapping[str, str | No
         out.parent.mkdir(parents=True, exist_ok=True)
         put(out, content)
     except OSError as error:
-        raise StoreError(f"page {out} cannot be written: {error.strerror}; choose another, or free some space") from error
+        raise StoreError(
+            f"page {out} cannot be written: {error.strerror}; choose another, or free some space"
+        ) from error
     return out
 
 
@@ -50,32 +55,39 @@ def render(test: TwinTest, found: Explanation, stated: Mapping[str, str | None],
     """The page as HTML; names are escaped.
 
     Args:
-        stated: ``suspect``, ``evidence``, ``kit`` and ``victim``; where it is known, ``kit_sha256`` and ``answers_sha256``, the id of the
-            ``verdict`` where a service keeps it, and what has to be said of a ``trial`` recipe.
+        stated: ``suspect``, ``evidence``, ``kit`` and ``victim``; where it is known,
+            ``kit_sha256`` and ``answers_sha256``, the id of the ``verdict`` where a service
+            keeps it, and what has to be said of a ``trial`` recipe.
         when: what is known of when the verdict came about; that the page was made now comes last.
     """
     scale = Scale.over(found.verdict.statistics)
     checks = _checks(test)
-    return environment().get_template("explained.html.j2").render(
-        test=test,
-        found=found,
-        verdict=found.verdict,
-        stated=stated,
-        scale_of=scale,
-        strip=verdict_strip(found.verdict, scale, ITSELF),
-        standing=wording.standing(found.verdict) if found.candidates else "",
-        headline=wording.headline(found.verdict),
-        frequency=wording.frequency(found.verdict),
-        promise=wording.promise(found.verdict),
-        level=f"{found.verdict.level:g}".removeprefix("0"),
-        when=[(what, _utc(time)) for what, time in (*when, ("This page was made", datetime.now(UTC)))],
-        checks=checks,
-        cautions=[c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])],  # these are stated as checks
-        off=[row for row in checks if row["state"] in ("caution", "refused")],
-        digest_of_csv=DIGEST_OF_CSV,
-        version=__version__,
-        images={q.index: png(to_unit(test.images[q.index])) for q in found.questions},
-    )  # fmt: skip
+    return (
+        environment()
+        .get_template("explained.html.j2")
+        .render(
+            test=test,
+            found=found,
+            verdict=found.verdict,
+            stated=stated,
+            scale_of=scale,
+            strip=verdict_strip(found.verdict, scale, ITSELF),
+            standing=wording.standing(found.verdict) if found.candidates else "",
+            headline=wording.headline(found.verdict),
+            frequency=wording.frequency(found.verdict),
+            promise=wording.promise(found.verdict),
+            level=f"{found.verdict.level:g}".removeprefix("0"),
+            when=[(what, _utc(time)) for what, time in (*when, ("This page was made", datetime.now(UTC)))],
+            checks=checks,
+            cautions=[
+                c for c in found.verdict.cautions if not (checks and c in spoken(test.exchangeability)[1])
+            ],  # these are stated as checks
+            off=[row for row in checks if row["state"] in ("caution", "refused")],
+            digest_of_csv=DIGEST_OF_CSV,
+            version=__version__,
+            images={q.index: png(to_unit(test.images[q.index])) for q in found.questions},
+        )
+    )
 
 
 def _utc(time: datetime) -> str:

@@ -14,7 +14,18 @@ import torch
 from zooaudit.machine import cores
 from zooaudit.reporting.summary import RunFacts
 
-PACKAGES = ("zooaudit", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "ray", "matplotlib", "pyarrow", "safetensors")
+PACKAGES = (
+    "zooaudit",
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "ray",
+    "matplotlib",
+    "pyarrow",
+    "safetensors",
+)
 
 
 def gather_facts(seconds: float, peak_rss_bytes: int, argv: Sequence[str] | None = None) -> RunFacts:
@@ -46,12 +57,15 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of the checkout that this code runs from, with ``+changes`` if it was edited; empty elsewhere."""
+    """The commit of the checkout that this code runs from, with ``+changes`` if it was
+    edited; empty elsewhere."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
         try:
-            return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+            return subprocess.run(
+                ["git", *arguments], cwd=here, capture_output=True, text=True, check=False
+            ).stdout.strip()
         except OSError:
             return ""
 

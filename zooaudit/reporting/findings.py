@@ -1,4 +1,5 @@
-"""What a report says about an audit, as plain values: counts, rows, alternative texts. The template only arranges them."""
+"""What a report says about an audit, as plain values: counts, rows, alternative texts. The
+template only arranges them."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -71,10 +72,19 @@ class AccuracyRow:
 
 EPOCHS = "{:g} epochs"
 UNITS = {
-    "fine-tune": EPOCHS, "last-layer": EPOCHS, "new-head": EPOCHS, "retrain": EPOCHS, "distil": EPOCHS, "int8": "", "float16": "",
-    "prune": "{:.0%} of the weights", "prune-tune": "{:.0%} of the weights", "prune-channels": "{:.0%} of the channels",
-    "averaged": "{:.0%} of the weights", "transfer": EPOCHS,
-}  # fmt: skip
+    "fine-tune": EPOCHS,
+    "last-layer": EPOCHS,
+    "new-head": EPOCHS,
+    "retrain": EPOCHS,
+    "distil": EPOCHS,
+    "int8": "",
+    "float16": "",
+    "prune": "{:.0%} of the weights",
+    "prune-tune": "{:.0%} of the weights",
+    "prune-channels": "{:.0%} of the channels",
+    "averaged": "{:.0%} of the weights",
+    "transfer": EPOCHS,
+}
 """How a modification's strength is said; of the others, in iterations."""
 
 
@@ -87,7 +97,9 @@ def way(spec: ModelSpec) -> str:
     if spec.extraction is None:
         return "trained"
     images = f", {spec.extraction.images} images" if spec.extraction.images != "domain" else ""
-    return ", ".join([f"{spec.extraction.attack}, {spec.extraction.labels} labels{images}", *spec.extraction.resisted])
+    return ", ".join(
+        [f"{spec.extraction.attack}, {spec.extraction.labels} labels{images}", *spec.extraction.resisted]
+    )
 
 
 def family(audit: Judgement, role: Role) -> Family:
@@ -100,12 +112,17 @@ def family(audit: Judgement, role: Role) -> Family:
 
 
 def verdict_rows(audit: Audit) -> list[VerdictRow]:
-    """Every suspect: wrong verdicts first, innocent accused ahead of stolen missed, look-alikes ahead of homologous, then by similarity."""
+    """Every suspect: wrong verdicts first, innocent accused ahead of stolen missed, look-alikes ahead of
+    homologous, then by similarity."""
     rows = [VerdictRow(s, way(s.spec), outcome(s), LOOKS[s.spec.role].glyph) for s in audit.suspects]
     outcomes, roles = list(Outcome), list(FAMILIES)
     return sorted(
         rows,
-        key=lambda r: (outcomes.index(r.outcome), -roles.index(r.suspect.spec.role), -r.suspect.verdict.similarity),
+        key=lambda r: (
+            outcomes.index(r.outcome),
+            -roles.index(r.suspect.spec.role),
+            -r.suspect.verdict.similarity,
+        ),
     )
 
 
@@ -118,7 +135,8 @@ def outcome(suspect: Suspect) -> Outcome:
 
 
 def accuracy_rows(audit: Audit) -> list[AccuracyRow]:
-    """One row an architecture and role, over the models that learnt; the user's own victim has the architecture ``own``."""
+    """One row an architecture and role, over the models that learnt; the user's own victim
+    has the architecture ``own``."""
     zoo = audit.zoo
     groups: dict[tuple[str, Role], list[float]] = {}
     if all(s.id != zoo.plan.victim for s in zoo.plan.specs):
@@ -130,12 +148,15 @@ def accuracy_rows(audit: Audit) -> list[AccuracyRow]:
     roles = list(Role)
     return [
         AccuracyRow(*key, len(values), float(np.mean(values)), min(values), max(values), paper.get(key))
-        for key, values in sorted(groups.items(), key=lambda item: (item[0][0] != "own", item[0][0], roles.index(item[0][1])))
+        for key, values in sorted(
+            groups.items(), key=lambda item: (item[0][0] != "own", item[0][0], roles.index(item[0][1]))
+        )
     ]
 
 
 def settings(recipe: Any) -> list[tuple[str, list[tuple[str, Any]]]]:
-    """A recipe's fields by section: ``[("recipe", [("name", ...), ...]), ("zoo", ...), ("zoo.training", ...), ...]``."""
+    """A recipe's fields by section:
+    ``[("recipe", [("name", ...), ...]), ("zoo", ...), ("zoo.training", ...), ...]``."""
     return _sections("recipe", "", recipe)
 
 
@@ -155,7 +176,11 @@ def cdf_alt(audit: Audit, architecture: str) -> str:
     """Alternative text of a similarity CDF: each role's median."""
     parts = []
     for role in FAMILIES:
-        values = [s.similarities for s in audit.suspects if s.spec.role is role and s.spec.architecture == architecture]
+        values = [
+            s.similarities
+            for s in audit.suspects
+            if s.spec.role is role and s.spec.architecture == architecture
+        ]
         if values:
             parts.append(f"{role} median {np.median(np.concatenate(values)):.3f}")
     return f"Cumulative distribution of similarities, architecture {architecture}: {'; '.join(parts)}."
@@ -163,11 +188,19 @@ def cdf_alt(audit: Audit, architecture: str) -> str:
 
 def strip_alt(audit: Audit) -> str:
     """Alternative text of the strip plot: each role's range of model similarities."""
-    parts = [f"{role} {min(scores):.3f} to {max(scores):.3f}" for role in FAMILIES if (scores := audit.scores(role))]
+    parts = [
+        f"{role} {min(scores):.3f} to {max(scores):.3f}"
+        for role in FAMILIES
+        if (scores := audit.scores(role))
+    ]
     return f"Mean similarity of every suspect by family: {'; '.join(parts)}."
 
 
 def roc_alt(audit: Audit) -> str:
     """Alternative text of the ROC curves: their areas."""
     areas = [(role, audit.auc(role)) for role in (Role.HOMOLOGOUS, Role.LOOK_ALIKE)]
-    return "ROC curves of piracy models: " + "; ".join(f"AUC {a:.3f} against {r}" for r, a in areas if a is not None) + "."
+    return (
+        "ROC curves of piracy models: "
+        + "; ".join(f"AUC {a:.3f} against {r}" for r, a in areas if a is not None)
+        + "."
+    )

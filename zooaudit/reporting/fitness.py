@@ -1,4 +1,5 @@
-"""What an audit found, at which level, and what is off with its kit: the first thing that a report says. It clears no kit."""
+"""What an audit found, at which level, and what is off with its kit: the first thing that a
+report says. It clears no kit."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,9 @@ def _care(audit: Audit, innocents: tuple[int, int]) -> Iterator[str]:
     if wrong and stats.binomtest(wrong, of, level, "greater").pvalue < SURPRISING:
         yield f"it called {wrong} of {of} innocent models stolen, more than its level allows"
     if audit.itself.verdict.cautions:
-        yield f"checks of the victim raise {'a doubt' if len(audit.itself.verdict.cautions) == 1 else 'doubts'} (see the checks below)"
+        yield (
+            f"checks of the victim raise {'a doubt' if len(audit.itself.verdict.cautions) == 1 else 'doubts'}"
+            " (see the checks below)"
+        )
     if not of:
         yield "no innocent model was there to try it on"

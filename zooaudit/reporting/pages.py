@@ -12,14 +12,19 @@ from zooaudit.verdict.wording import headline
 def environment() -> Environment:
     """For this package's templates; what is put into them is escaped."""
     made = Environment(
-        loader=PackageLoader("zooaudit", "reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("zooaudit", "reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     made.filters |= FILTERS | {"headline": headline}
     return made
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write under a scratch name in the same folder, then rename: a reader sees the old file or the whole new one.
+    """Write under a scratch name in the same folder, then rename: a reader sees the old
+    file or the whole new one.
 
     Raises:
         OSError: it cannot be written.

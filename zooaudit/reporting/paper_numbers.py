@@ -39,4 +39,5 @@ PAPER_ACCURACY: dict[str, dict[tuple[str, Role], float]] = {
         ("densenet121", Role.PIRACY): 0.411,
     },
 }
-"""Mean test accuracy by dataset, then architecture and role. The paper says "normal" for homologous and "extracted" for piracy models."""
+"""Mean test accuracy by dataset, then architecture and role. The paper says "normal" for homologous and
+"extracted" for piracy models."""

@@ -33,12 +33,14 @@ class Example:
 
 
 def uap_picture(v: Tensor) -> str:
-    """The perturbation ``[c, h, w]`` with its largest value stretched to black and white (or full colour), zero mid-grey."""
+    """The perturbation ``[c, h, w]`` with its largest value stretched to black and white
+    (or full colour), zero mid-grey."""
     return png(0.5 + 0.5 * v / v.abs().max().clamp(min=1e-12))
 
 
 def examples(kit: Kit, classes: tuple[str, ...], most: int = 8) -> list[Example]:
-    """Datapoints whose label changes, each of another class: the first one of each class, views in order, so none is hand-picked."""
+    """Datapoints whose label changes, each of another class: the first one of each class,
+    views in order, so none is hand-picked."""
     answers = kit.victim_answers.flatten(0, 1)
     before, after = answers[:, 0].argmax(1), answers[:, 1].argmax(1)
     chosen: dict[int, int] = {}

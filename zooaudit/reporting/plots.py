@@ -25,7 +25,8 @@ def suspect_architectures(audit: Audit) -> list[str]:
 
 
 def similarity_cdf(audit: Audit, architecture: str) -> str:
-    """Paper figure 5: the share of fingerprints whose similarity is at most x, one line a role; all views of all its models."""
+    """Paper figure 5: the share of fingerprints whose similarity is at most x, one line a
+    role; all views of all its models."""
 
     def paint(axes: Any) -> None:
         for role in FAMILIES:
@@ -33,17 +34,22 @@ def similarity_cdf(audit: Audit, architecture: str) -> str:
             if suspects:
                 label = f"{role} ({len(suspects)})"
                 values = np.concatenate([s.similarities for s in suspects])
-                axes.ecdf(values, label=label, color=LOOKS[role].colour, linestyle=LOOKS[role].line, linewidth=2)
+                axes.ecdf(
+                    values, label=label, color=LOOKS[role].colour, linestyle=LOOKS[role].line, linewidth=2
+                )
         axes.set(xlabel=_similarity_label(audit), ylabel="share of fingerprints", ylim=(0, 1.02))
         _similarity_limits(axes, audit)
         axes.set_title(f"Architecture {architecture}", fontsize=10, loc="left", fontweight="bold", pad=24)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2, handlelength=2.2)
+        axes.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.2, handlelength=2.2
+        )
 
     return drawn(paint)
 
 
 def roc_curves(audit: Audit) -> str | None:
-    """ROC of piracy models against each innocent family, one score a model; None if there is no pair to compare."""
+    """ROC of piracy models against each innocent family, one score a model; None if there
+    is no pair to compare."""
     piracy = audit.scores(Role.PIRACY)
     pairs = [(role, audit.scores(role)) for role in (Role.HOMOLOGOUS, Role.LOOK_ALIKE)]
     pairs = [(role, scores) for role, scores in pairs if scores and piracy]
@@ -53,8 +59,21 @@ def roc_curves(audit: Audit) -> str | None:
         for role, scores in pairs:
             false, true = roc(piracy, scores)
             label = f"against {role} (AUC {audit.auc(role):.3f})"
-            axes.plot(false, true, label=label, color=LOOKS[role].colour, linestyle=LOOKS[role].line, linewidth=2.5, clip_on=False)
-        axes.set(xlabel="share of innocent models accused", ylabel="share of piracy models caught", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+            axes.plot(
+                false,
+                true,
+                label=label,
+                color=LOOKS[role].colour,
+                linestyle=LOOKS[role].line,
+                linewidth=2.5,
+                clip_on=False,
+            )
+        axes.set(
+            xlabel="share of innocent models accused",
+            ylabel="share of piracy models caught",
+            xlim=(-0.02, 1.02),
+            ylim=(-0.02, 1.02),
+        )
         axes.legend(loc="lower right")
 
     return drawn(paint, height=3.8) if pairs else None
@@ -68,18 +87,23 @@ def similarity_strip(audit: Audit) -> str:
         for row, role in enumerate(families):
             for offset, suspect in _spread(suspects_of(audit, role)):
                 _mark(axes, suspect, row + offset, whiskers=len(audit.suspects) <= MOST_WHISKERS)
-        axes.set_yticks(range(len(families)), [f"{role}\n(n = {len(audit.scores(role))})" for role in families])
+        axes.set_yticks(
+            range(len(families)), [f"{role}\n(n = {len(audit.scores(role))})" for role in families]
+        )
         axes.set(xlabel=_similarity_label(audit), ylim=(len(families) - 0.45, -0.55))
         _similarity_limits(axes, audit)
         for filled, label in ((True, "accused"), (False, "not accused")):
-            axes.plot([], [], "s", label=label, color="#555555", markerfacecolor="#555555" if filled else "white")
+            axes.plot(
+                [], [], "s", label=label, color="#555555", markerfacecolor="#555555" if filled else "white"
+            )
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
     return drawn(paint, height=3.8)
 
 
 def accuracy_scatter(audit: Audit) -> str:
-    """Similarity over test accuracy, one mark a suspect: does the score follow how good the model is, rather than whose it is?"""
+    """Similarity over test accuracy, one mark a suspect: does the score follow how good the
+    model is, rather than whose it is?"""
 
     def paint(axes: Any) -> None:
         for role in FAMILIES:
@@ -99,7 +123,8 @@ def accuracy_scatter(audit: Audit) -> str:
 
 
 def _spread(suspects: list[Suspect]) -> list[tuple[float, Suspect]]:
-    """Each suspect with an offset in [-0.3, 0.3], in order of similarity, so that marks do not hide each other."""
+    """Each suspect with an offset in [-0.3, 0.3], in order of similarity, so that marks do
+    not hide each other."""
     ordered = sorted(suspects, key=lambda s: s.verdict.similarity)
     offsets = np.linspace(0.3, -0.3, len(ordered)) if len(ordered) > 1 else np.zeros(1)
     return list(zip(offsets.tolist(), ordered, strict=True))
@@ -109,9 +134,23 @@ def _mark(axes: Any, suspect: Suspect, y: float, whiskers: bool) -> None:
     look = LOOKS[suspect.spec.role]
     accused = suspect.verdict.decision is PaperDecision.PIRACY
     if whiskers:
-        axes.plot([suspect.similarities.min(), suspect.similarities.max()], [y, y], color=look.colour, linewidth=0.8, alpha=0.5)
+        axes.plot(
+            [suspect.similarities.min(), suspect.similarities.max()],
+            [y, y],
+            color=look.colour,
+            linewidth=0.8,
+            alpha=0.5,
+        )
     fill = look.colour if accused else "white"
-    axes.plot(suspect.verdict.similarity, y, look.marker, color=look.colour, markerfacecolor=fill, markersize=6, clip_on=False)
+    axes.plot(
+        suspect.verdict.similarity,
+        y,
+        look.marker,
+        color=look.colour,
+        markerfacecolor=fill,
+        markersize=6,
+        clip_on=False,
+    )
 
 
 def _lowest(audit: Audit) -> float:

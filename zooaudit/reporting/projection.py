@@ -13,7 +13,8 @@ from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.zoo.spec import Role
 
 MOST_ROWS = 1000
-"""More fingerprints than this, and only the first views of each model are drawn: t-SNE takes seconds a thousand rows."""
+"""More fingerprints than this, and only the first views of each model are drawn: t-SNE
+takes seconds a thousand rows."""
 COMPONENTS = 50
 """Principal components that t-SNE sees of raw fingerprints, which have thousands of dimensions."""
 
@@ -40,7 +41,8 @@ def embedded_map(audit: Audit) -> str:
 
 
 def _models(audit: Audit) -> list[str]:
-    """The victim, then the suspects. Models that trained the encoder are left out: it separates those by construction."""
+    """The victim, then the suspects. Models that trained the encoder are left out: it
+    separates those by construction."""
     return [audit.zoo.plan.victim, *(s.spec.id for s in audit.suspects)]
 
 
@@ -55,8 +57,12 @@ def tsne(rows: np.ndarray) -> np.ndarray:
     # rows that are all alike have no principal axis to start from
     start = "pca" if rows.shape[1] > 1 and rows.std(0).max() > 0 else "random"
     perplexity = min(30.0, (len(rows) - 1) / 3)
-    with threadpool_limits(1):  # on a busy machine OpenMP's threads wait for each other a hundred times longer than they compute
-        placed: np.ndarray = TSNE(perplexity=perplexity, init=start, random_state=0, n_jobs=1).fit_transform(rows.astype(np.float64))
+    with threadpool_limits(
+        1
+    ):  # on a busy machine OpenMP's threads wait for each other a hundred times longer than they compute
+        placed: np.ndarray = TSNE(perplexity=perplexity, init=start, random_state=0, n_jobs=1).fit_transform(
+            rows.astype(np.float64)
+        )
     return placed
 
 
@@ -69,7 +75,15 @@ def _picture(audit: Audit, k: int, placed: np.ndarray, title: str) -> str:
             if len(chosen):
                 look = LOOKS[role]
                 size = 45 if role is Role.VICTIM else 14
-                axes.scatter(*chosen.T, s=size, marker=look.marker, color=look.colour, linewidths=0, alpha=0.75, label=str(role))
+                axes.scatter(
+                    *chosen.T,
+                    s=size,
+                    marker=look.marker,
+                    color=look.colour,
+                    linewidths=0,
+                    alpha=0.75,
+                    label=str(role),
+                )
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(True)
         axes.set_title(title, fontsize=10, loc="left", fontweight="bold")

@@ -21,10 +21,11 @@ REPORT = "report.html"
 
 
 def write_report(audit: Audit, run: str, facts: RunFacts, out: Path) -> Path:
-    """Write ``report.html``, ``audit.json``, ``models.parquet`` and ``scores.parquet`` into ``out``, and return the page's path.
+    """Write ``report.html``, ``audit.json``, ``models.parquet`` and ``scores.parquet`` into
+    ``out``, and return the page's path.
 
-    Everything is made before anything is written, each file appears under its name only when it is whole, and the page comes last:
-    where it is, the rest is too.
+    Everything is made before anything is written, each file appears under its name only when it is whole, and
+    the page comes last: where it is, the rest is too.
 
     Args:
         run: the run's name.
@@ -46,13 +47,19 @@ def write_report(audit: Audit, run: str, facts: RunFacts, out: Path) -> Path:
         for name, content in contents.items():
             put(out / name, content)
     except OSError as error:
-        raise StoreError(f"report folder {out} cannot be written: {error.strerror}; choose another, or free some space") from error
+        raise StoreError(
+            f"report folder {out} cannot be written: {error.strerror}; choose another, or free some space"
+        ) from error
     return page
 
 
 def render(audit: Audit, run: str, facts: RunFacts) -> str:
     """The page as HTML. Names of classes, files and machines are escaped."""
-    return environment().get_template("report.html.j2").render(run=run, facts=facts, **_values(audit), **_images(audit))
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(run=run, facts=facts, **_values(audit), **_images(audit))
+    )
 
 
 def _values(audit: Audit) -> dict[str, Any]:
@@ -88,7 +95,11 @@ def _values(audit: Audit) -> dict[str, Any]:
 
 def _calls(audit: Audit) -> dict[str, Any]:
     """The twin test: what it rests on, and its verdicts."""
-    families = zip(("piracy", "homologous", "look_alikes"), (decisions.called(audit, role) for role in FAMILIES), strict=True)
+    families = zip(
+        ("piracy", "homologous", "look_alikes"),
+        (decisions.called(audit, role) for role in FAMILIES),
+        strict=True,
+    )
     test, rows = audit.kit.twin_test, decisions.call_rows(audit)
     return dict(families) | {
         "rows": rows,
@@ -112,15 +123,27 @@ def _by_paper(judged: Judgement | None) -> dict[str, Any] | None:
     """What the paper's own encoder makes of the same answers."""
     if judged is None:
         return None
-    families = dict(zip(("piracy", "homologous", "look_alikes"), (findings.family(judged, role) for role in FAMILIES), strict=True))
-    return families | {"auc_homologous": judged.auc(Role.HOMOLOGOUS), "auc_look_alike": judged.auc(Role.LOOK_ALIKE)}
+    families = dict(
+        zip(
+            ("piracy", "homologous", "look_alikes"),
+            (findings.family(judged, role) for role in FAMILIES),
+            strict=True,
+        )
+    )
+    return families | {
+        "auc_homologous": judged.auc(Role.HOMOLOGOUS),
+        "auc_look_alike": judged.auc(Role.LOOK_ALIKE),
+    }
 
 
 def _images(audit: Audit) -> dict[str, Any]:
     """The page's pictures, as data URIs, with their alternative texts."""
     classes = audit.dataset.classes
     return {
-        "cdfs": [(plots.similarity_cdf(audit, a), findings.cdf_alt(audit, a)) for a in plots.suspect_architectures(audit)],
+        "cdfs": [
+            (plots.similarity_cdf(audit, a), findings.cdf_alt(audit, a))
+            for a in plots.suspect_architectures(audit)
+        ],
         "strip": (plots.similarity_strip(audit), findings.strip_alt(audit)),
         "roc": (plots.roc_curves(audit), findings.roc_alt(audit)),
         "scatter": plots.accuracy_scatter(audit),

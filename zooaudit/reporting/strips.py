@@ -1,5 +1,5 @@
-"""A victim among its twins as a picture: a line, a dot for each twin, a diamond for the victim. Here is where the marks go; the macro
-``dots`` draws them."""
+"""A victim among its twins as a picture: a line, a dot for each twin, a diamond for the victim. Here is where
+the marks go; the macro ``dots`` draws them."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -47,7 +47,8 @@ class Strip:
     """Marks on one line.
 
     Attributes:
-        victim, twins: places in per cent of the line; ``zero`` that of the number 0, None where it is not on it.
+        victim, twins: places in per cent of the line; ``zero`` that of the number 0, None
+            where it is not on it.
         look: names the colour: a role, or ``ITSELF``.
         filled: whether the diamond is.
         alt: what it shows, in words.
@@ -71,5 +72,8 @@ def verdict_strip(verdict: TwinVerdict, scale: Scale, look: str) -> Strip | None
     """What a verdict ranked; None where nothing was."""
     if verdict.rank is None:
         return None
-    text = f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1}; {wording.standing(verdict)}"
+    text = (
+        f"{wording.headline(verdict)}, rank {verdict.rank} of {verdict.twins + 1};"
+        f" {wording.standing(verdict)}"
+    )
     return strip(verdict.statistics, scale, look, verdict.decision is Decision.STOLEN, text)

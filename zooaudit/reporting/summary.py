@@ -1,4 +1,5 @@
-"""An audit as strict JSON: what ``zooaudit audit --json`` prints, and the longer ``audit.json`` beside the report."""
+"""An audit as strict JSON: what ``zooaudit audit --json`` prints, and the longer
+``audit.json`` beside the report."""
 
 import json
 import math
@@ -42,8 +43,8 @@ class RunFacts:
 def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
     """The JSON object of an audit.
 
-    ``models.trained`` counts the models this run built and ``models.reused`` those of the plan that the store held already;
-    ``models.failed`` counts models of either kind that did not learn.
+    ``models.trained`` counts the models this run built and ``models.reused`` those of the plan that the store
+    held already; ``models.failed`` counts models of either kind that did not learn.
 
     Args:
         run: the run's name.
@@ -55,14 +56,20 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
         "kit": audit.kit_id,
         "seconds": finite(round(facts.seconds, 3)),
         "peak_rss_bytes": facts.peak_rss_bytes,
-        "models": {"trained": zoo.trained, "reused": len(zoo.plan.specs) - zoo.trained, "failed": len(zoo.failed)},
+        "models": {
+            "trained": zoo.trained,
+            "reused": len(zoo.plan.specs) - zoo.trained,
+            "failed": len(zoo.failed),
+        },
         "victim": {"accuracy": finite(zoo.records[zoo.plan.victim].accuracy)},
         "uap": {"epsilon": uap.epsilon, "norm": uap.norm, "fooling_rate": finite(uap.fooling_rate)},
         "auc": _auc(audit),
         "level": audit.kit.twin_test.level,
         "twin_test": _twin_test(audit),
         "finding": {"fit": (found := finding(audit)).fit, "text": found.text},
-        "called_stolen": {str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)},
+        "called_stolen": {
+            str(r): list(audit.called_stolen(r)) for r in (Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE)
+        },
         "victim_itself": wording.facts(audit.itself.verdict),
         "verdicts": [_verdict(s) for s in audit.suspects],
         "report": report,
@@ -70,7 +77,10 @@ def summarise(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str,
 
 
 def _auc(judged: Judgement) -> dict[str, float | None]:
-    return {"homologous": finite(judged.auc(Role.HOMOLOGOUS)), "look_alike": finite(judged.auc(Role.LOOK_ALIKE))}
+    return {
+        "homologous": finite(judged.auc(Role.HOMOLOGOUS)),
+        "look_alike": finite(judged.auc(Role.LOOK_ALIKE)),
+    }
 
 
 def _called(judged: Judgement) -> dict[str, list[int]]:
@@ -114,20 +124,30 @@ def _twin_test(audit: Audit) -> dict[str, Any]:
 
 
 def detailed(audit: Audit, run: str, facts: RunFacts, report: str) -> dict[str, Any]:
-    """``summarise`` and, beside it, what else a reader of the numbers may want: every view's similarity, failures, settings, digests.
+    """``summarise`` and, beside it, what else a reader of the numbers may want: every view's similarity,
+    failures, settings, digests.
 
-    ``called`` counts calls by role and way, with 95 % intervals; ``checks`` is what was found out of the kit without any suspect;
-    ``log_alone`` how often the victim came first by the query log's images alone; ``paper`` what the paper's own encoder makes of the
-    same answers, null if ``encoder`` is that.
+    ``called`` counts calls by role and way, with 95 % intervals; ``checks`` is what was found out of the kit
+    without any suspect; ``log_alone`` how often the victim came first by the query log's images alone;
+    ``paper`` what the paper's own encoder makes of the same answers, null if ``encoder`` is that.
     """
     return summarise(audit, run, facts, report) | {
         "called": [asdict(c) for c in decisions.by_way(audit)],
-        "checks": [{k: v for k, v in row.items() if k != "strip"} for row in decisions.checks(audit.kit.twin_test)],
+        "checks": [
+            {k: v for k, v in row.items() if k != "strip"} for row in decisions.checks(audit.kit.twin_test)
+        ],
         "log_alone": [asdict(a) for a in decisions.log_alone(audit)],
         "encoder": audit.recipe.encoder.name,
-        "paper": None if audit.by_paper is None else {"auc": _auc(audit.by_paper), "called_piracy": _called(audit.by_paper)},
+        "paper": (
+            None
+            if audit.by_paper is None
+            else {"auc": _auc(audit.by_paper), "called_piracy": _called(audit.by_paper)}
+        ),
         "suspects": [_detail(audit, s) for s in audit.suspects],
-        "failed": [{"model": s.id, "role": str(s.role), "reason": audit.zoo.records[s.id].reason} for s in audit.zoo.failed],
+        "failed": [
+            {"model": s.id, "role": str(s.role), "reason": audit.zoo.records[s.id].reason}
+            for s in audit.zoo.failed
+        ],
         "digests": digests(audit),
         "recipe": asdict(audit.recipe),
         "versions": dict(facts.versions),
@@ -152,7 +172,12 @@ def _detail(audit: Audit, suspect: Suspect) -> dict[str, Any]:
 
 def digests(audit: Audit) -> dict[str, str]:
     """The names under which everything that the numbers rest on can be found again."""
-    return {"dataset": audit.dataset.digest, "recipe": audit.recipe.digest, "victim": audit.zoo.plan.victim, "kit": audit.kit_id}
+    return {
+        "dataset": audit.dataset.digest,
+        "recipe": audit.recipe.digest,
+        "victim": audit.zoo.plan.victim,
+        "kit": audit.kit_id,
+    }
 
 
 def finite(value: float | None) -> float | None:

@@ -31,13 +31,16 @@ MODELS_SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-SCORES_SCHEMA = pa.schema([("model", pa.string()), ("role", pa.string()), ("view", pa.int32()), ("similarity", pa.float32())])
+SCORES_SCHEMA = pa.schema(
+    [("model", pa.string()), ("role", pa.string()), ("view", pa.int32()), ("similarity", pa.float32())]
+)
 
 ModelRow = dict[str, str | int | float | None]
 
 
 def model_rows(audit: Audit) -> list[ModelRow]:
-    """One row a model, in plan order, failed ones included; the user's own victim comes first and has no architecture."""
+    """One row a model, in plan order, failed ones included; the user's own victim comes
+    first and has no architecture."""
     zoo = audit.zoo
     rows = [_row(s, zoo.records[s.id]) for s in zoo.plan.specs]
     if all(s.id != zoo.plan.victim for s in zoo.plan.specs):
@@ -82,7 +85,8 @@ def _outcome(record: ModelRecord) -> ModelRow:
 
 
 def models_table(audit: Audit) -> pa.Table:
-    """``models.parquet``: one row a model; ``queries`` are those of the extraction attack to the model's parent."""
+    """``models.parquet``: one row a model; ``queries`` are those of the extraction attack
+    to the model's parent."""
     return pa.Table.from_pylist(model_rows(audit), schema=MODELS_SCHEMA)
 
 

@@ -11,7 +11,9 @@ DASH = "\N{EN DASH}"
 
 def percent(value: float | None, digits: int = 1) -> str:
     """0.964 as ``96.4 %``."""
-    return DASH if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+    return (
+        DASH if value is None or not math.isfinite(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+    )
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -44,7 +46,9 @@ def setting(value: Any) -> str:
     if value is None or value == ():
         return DASH
     if isinstance(value, tuple):
-        return ", ".join(": ".join(map(str, v)) if isinstance(v, tuple) else shared_text(str(v)) for v in value)
+        return ", ".join(
+            ": ".join(map(str, v)) if isinstance(v, tuple) else shared_text(str(v)) for v in value
+        )
     return f"{value:g}" if isinstance(value, float) else shared_text(str(value))
 
 
@@ -54,5 +58,17 @@ def models(count: int) -> str:
 
 
 FILTERS: dict[str, Callable[..., str]] = {
-    f.__name__: f for f in (percent, number, p_value, duration, memory, setting, models, without_folders, shared_command, shared_text)
+    f.__name__: f
+    for f in (
+        percent,
+        number,
+        p_value,
+        duration,
+        memory,
+        setting,
+        models,
+        without_folders,
+        shared_command,
+        shared_text,
+    )
 }

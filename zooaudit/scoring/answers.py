@@ -22,10 +22,12 @@ Method = Literal["twins", "paper"]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method; checked for nothing yet.
+    """One suspect's answers, float32 ``[n, K]``, to the first n questions of a method;
+    checked for nothing yet.
 
-    ``level``, ``access``, ``by`` and ``horizon`` are those of :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``;
-    ``suspects``: how many were judged at once, each by itself.
+    ``level``, ``access``, ``by`` and ``horizon`` are those of
+    :meth:`~zooaudit.verdict.twin_test.TwinTest.judge`, for ``twins``; ``suspects``: how
+    many were judged at once, each by itself.
     """
 
     kit: Kit
@@ -67,9 +69,14 @@ def _tried(job: Job) -> Result:
 
 
 def twin_verdict(kit: Kit, examined: Examined) -> dict[str, Any]:
-    """A verdict of the twin test as callers get it: as it is rendered everywhere, and what else the answers show."""
+    """A verdict of the twin test as callers get it: as it is rendered everywhere, and what
+    else the answers show."""
     columns = kit.twin_test.other_order(examined.answers)
-    hint = f"the answers fit the images much better in another order of classes: {list(columns)}" if columns else ""
+    hint = (
+        f"the answers fit the images much better in another order of classes: {list(columns)}"
+        if columns
+        else ""
+    )
     return rendered(examined.verdict, hint)
 
 
@@ -83,7 +90,10 @@ def _by_paper(jobs: Sequence[Job]) -> list[Result]:
     kit, shaped = jobs[0].kit, [_shaped(job) for job in jobs]
     fit = [s for s in shaped if isinstance(s, Tensor)]
     scores = iter(kit.similarities_of(fit))
-    return [_judged(job, s, next(scores)) if isinstance(s, Tensor) else s for job, s in zip(jobs, shaped, strict=True)]
+    return [
+        _judged(job, s, next(scores)) if isinstance(s, Tensor) else s
+        for job, s in zip(jobs, shaped, strict=True)
+    ]
 
 
 def _shaped(job: Job) -> Tensor | ZooauditError:
@@ -101,7 +111,11 @@ def _judged(job: Job, answers: Tensor, scores: np.ndarray) -> Result:
         verdict = kit.judge(job.suspect, scores)
     except ZooauditError as error:
         return error
-    found = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), "similarities": scores.tolist()}
+    found = {
+        "encoder": kit.encoder_config.name,
+        "queries": answers.shape[:3].numel(),
+        "similarities": scores.tolist(),
+    }
     return {
         "answers_sha256": answers_digest(answers),
         "paper": found | asdict(verdict) | {"caution": kit.caution, "level": kit.verdict.level},

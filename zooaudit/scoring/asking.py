@@ -1,4 +1,5 @@
-"""The twin test on one suspect that is open: whether there is any use in asking it, its answers, the verdict."""
+"""The twin test on one suspect that is open: whether there is any use in asking it, its
+answers, the verdict."""
 
 from collections.abc import Callable
 
@@ -13,8 +14,8 @@ OnLook = Callable[[Examined], None]
 
 
 def worth_asking(kit: Kit, opened: OpenSuspect, name: str, settings: ScoreSettings) -> Noticed:
-    """Whether there is any use in asking a suspect, by the kit and by its answers to the control questions. Where nobody can be accused,
-    nothing is asked: it may cost money."""
+    """Whether there is any use in asking a suspect, by the kit and by its answers to the control questions.
+    Where nobody can be accused, nothing is asked: it may cost money."""
     if why := kit.twin_test.barred(settings.level, settings.p_value):
         return Noticed(why)
     if settings.others(kit):
@@ -22,13 +23,22 @@ def worth_asking(kit: Kit, opened: OpenSuspect, name: str, settings: ScoreSettin
     return noticed(kit.twin_test, opened, name, settings.ask_everything)
 
 
-def examined(kit: Kit, opened: OpenSuspect, settings: ScoreSettings, early: bool, on_look: OnLook) -> Examined:
-    """Ask a suspect, or read the answers that it gave, and judge it. ``early``: stop asking once the decision is settled."""
+def examined(
+    kit: Kit, opened: OpenSuspect, settings: ScoreSettings, early: bool, on_look: OnLook
+) -> Examined:
+    """Ask a suspect, or read the answers that it gave, and judge it. ``early``: stop asking
+    once the decision is settled."""
     test = kit.twin_test
     if opened.answers is None:
         return test.examine(
-            opened.black_box, settings.level, settings.read_as, settings.p_value, settings.queries, early, on_look,
-        )  # fmt: skip
+            opened.black_box,
+            settings.level,
+            settings.read_as,
+            settings.p_value,
+            settings.queries,
+            early,
+            on_look,
+        )
     answers = opened.answers[: settings.horizon(kit)]
     found = test.judge(answers, settings.level, settings.read_as, settings.p_value, settings.queries)
     on_look(found)
@@ -36,6 +46,13 @@ def examined(kit: Kit, opened: OpenSuspect, settings: ScoreSettings, early: bool
 
 
 def not_judged(kit: Kit, settings: ScoreSettings, why: str, queries: int) -> TwinVerdict:
-    """The verdict on a suspect with which something went wrong, or that there was no use in asking any further."""
+    """The verdict on a suspect with which something went wrong, or that there was no use in
+    asking any further."""
     level = kit.twin_test.level if settings.level is None else settings.level
-    return cannot_tell(why, kit.twin_test.twins, level, Asked(settings.access, queries, settings.horizon(kit)), settings.p_value)
+    return cannot_tell(
+        why,
+        kit.twin_test.twins,
+        level,
+        Asked(settings.access, queries, settings.horizon(kit)),
+        settings.p_value,
+    )

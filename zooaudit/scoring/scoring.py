@@ -1,4 +1,5 @@
-"""Suspects that are scored together: each is opened, asked and judged; one that cannot be asked does not keep the others from it."""
+"""Suspects that are scored together: each is opened, asked and judged; one that cannot be
+asked does not keep the others from it."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -42,7 +43,9 @@ class Scoring:
     say: Say = silent
 
     @staticmethod
-    def of(artifacts: Artifacts, artifact: Artifact, settings: ScoreSettings, opening: Opening, say: Say = silent) -> "Scoring":
+    def of(
+        artifacts: Artifacts, artifact: Artifact, settings: ScoreSettings, opening: Opening, say: Say = silent
+    ) -> "Scoring":
         """Read the kit, and refuse settings that do not fit it.
 
         Raises:
@@ -66,7 +69,9 @@ class Scoring:
         with ExitStack() as stack:
             self._each(cases, partial(self._open, stack=stack))
             if method != "paper":
-                self._each(cases, partial(self._examine, early=len(cases) == 1 and not self.settings.ask_everything))
+                self._each(
+                    cases, partial(self._examine, early=len(cases) == 1 and not self.settings.ask_everything)
+                )
                 self._together(cases)
             if method != "twins":
                 self._each(cases, self._by_paper)
@@ -87,15 +92,22 @@ class Scoring:
                 if len(cases) == 1:
                     raise case.trouble from error
                 text = case.facts["error"] = " ".join(str(case.trouble).split())
-                self.say(f"{case.shown}: {text}", "failed", suspect=case.shown, code=error.exit_code, reason=text)
+                self.say(
+                    f"{case.shown}: {text}", "failed", suspect=case.shown, code=error.exit_code, reason=text
+                )
 
     def _hinting(self, error: InputError | SuspectError) -> InputError | SuspectError:
         """The error, and how a suspect with other classes is asked."""
-        if not isinstance(error, ColumnsError) or self.settings.suspect_classes is not None or self.settings.method != "twins":
+        if (
+            not isinstance(error, ColumnsError)
+            or self.settings.suspect_classes is not None
+            or self.settings.method != "twins"
+        ):
             return error
         message = (
-            f"{error}; if the victim's classes are among its own, say where: --contract classes.columns=[...] or classes.names=[...]; "
-            f"if its classes are not the victim's, give --suspect-classes {error.columns}"
+            f"{error}; if the victim's classes are among its own, say where: --contract classes.columns=[...]"
+            " or classes.names=[...]; if its classes are not the victim's, give --suspect-classes"
+            f" {error.columns}"
         )
         return ColumnsError.counted(error.columns, message, error.found, error.expected)
 
@@ -103,13 +115,30 @@ class Scoring:
         """Find out how a suspect is asked."""
         kit, settings, opening, shown = self.kit, self.settings, self.opening, case.shown
         takes = settings.takes(kit)
-        self.say("", "started", suspect=shown, kit=case.kit, store=self.artifacts.url, method=settings.method, budget=takes)
+        self.say(
+            "",
+            "started",
+            suspect=shown,
+            kit=case.kit,
+            store=self.artifacts.url,
+            method=settings.method,
+            budget=takes,
+        )
         how = How(
-            asked_as(self.artifact), kit.image_shape, kit.named(settings.suspect_classes), settings.access != SEEN, opening.factory,
-            takes if settings.budget is None else settings.budget, opening.ledger, ANSWERS if case.named.answers else "",
-            settings.others(kit), opening.contract, local, lambda text: self.say(text, "suspect", suspect=shown, text=text),
+            asked_as(self.artifact),
+            kit.image_shape,
+            kit.named(settings.suspect_classes),
+            settings.access != SEEN,
+            opening.factory,
+            takes if settings.budget is None else settings.budget,
+            opening.ledger,
+            ANSWERS if case.named.answers else "",
+            settings.others(kit),
+            opening.contract,
+            local,
+            lambda text: self.say(text, "suspect", suspect=shown, text=text),
             opening.allowed,
-        )  # fmt: skip
+        )
         case.opened = stack.enter_context(case.named.open(how))
         if case.opened.loaded:
             for note in case.opened.loaded.notes:
@@ -123,7 +152,14 @@ class Scoring:
 
         def on_look(so_far: Examined) -> None:
             verdict = so_far.verdict
-            self.say("", "look", suspect=case.shown, queries=so_far.queries, decision=verdict.decision, p=verdict.p_value)
+            self.say(
+                "",
+                "look",
+                suspect=case.shown,
+                queries=so_far.queries,
+                decision=verdict.decision,
+                p=verdict.p_value,
+            )
 
         if opened.answers is None:
             found = worth_asking(self.kit, opened, case.shown, self.settings)
@@ -139,28 +175,50 @@ class Scoring:
         for case in cases:
             if case.verdict is None:
                 queries = case.opened.black_box.queries if case.opened and case.opened.answers is None else 0
-                case.verdict = not_judged(self.kit, self.settings, f"not judged: {case.facts['error']}", queries)
+                case.verdict = not_judged(
+                    self.kit, self.settings, f"not judged: {case.facts['error']}", queries
+                )
         alone = [case.verdict for case in cases if case.verdict]
-        for i, (case, verdict) in enumerate(zip(cases, corrected(alone, self.settings.correction), strict=True)):
+        for i, (case, verdict) in enumerate(
+            zip(cases, corrected(alone, self.settings.correction), strict=True)
+        ):
             case.verdict = verdict
             case.facts |= wording.facts(verdict) | {"evidence": None}
             if not case.examined or not case.opened:
                 continue
             together = Together(self.settings.correction, tuple(v.p_value for v in alone), i)
             case.facts["evidence"] = keep(
-                self.artifacts, self.artifact, case.shown, case.examined, self.settings.access, together, verdict,
-                case.opened.sha256, case.opened.how, case.opened.answered,
-            )  # fmt: skip
-            hint = order_hint(self.kit.twin_test, case.examined.answers, case.opened) if case.opened.in_order else ""
+                self.artifacts,
+                self.artifact,
+                case.shown,
+                case.examined,
+                self.settings.access,
+                together,
+                verdict,
+                case.opened.sha256,
+                case.opened.how,
+                case.opened.answered,
+            )
+            hint = (
+                order_hint(self.kit.twin_test, case.examined.answers, case.opened)
+                if case.opened.in_order
+                else ""
+            )
             if hint:
                 case.facts.setdefault("hint", hint)
 
     def _by_paper(self, case: Case) -> None:
         kit, opened = self.kit, _opened(case)
-        answers = ask(opened.black_box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
+        answers = (
+            ask(opened.black_box, kit.questions()) if opened.answers is None else kit.shaped(opened.answers)
+        )
         _, verdict = kit.score_answers(case.shown, answers)
         facts = {"encoder": kit.encoder_config.name, "queries": answers.shape[:3].numel(), **asdict(verdict)}
-        case.facts["paper"] = facts | {"answers_sha256": answers_digest(answers), "caution": kit.caution, "level": kit.verdict.level}
+        case.facts["paper"] = facts | {
+            "answers_sha256": answers_digest(answers),
+            "caution": kit.caution,
+            "level": kit.verdict.level,
+        }
 
 
 def check(suspects: Sequence[Named], settings: ScoreSettings) -> None:
@@ -170,11 +228,16 @@ def check(suspects: Sequence[Named], settings: ScoreSettings) -> None:
         ConfigError: none, one that is named twice, or answers to two methods.
     """
     if not suspects:
-        raise ConfigError("whom do you suspect? give --suspect (a file, an address, or a .toml that describes one), or --answers")
+        raise ConfigError(
+            "whom do you suspect? give --suspect (a file, an address, or a .toml that describes one), or"
+            " --answers"
+        )
     if min(len({s.name for s in suspects}), len({s.called or s.name for s in suspects})) < len(suspects):
         raise ConfigError("a suspect is named twice; each counts once")
     if settings.method == "both" and any(s.answers for s in suspects):
-        raise ConfigError("answers are to one method's questions: give --method twins (the default) or --method paper")
+        raise ConfigError(
+            "answers are to one method's questions: give --method twins (the default) or --method paper"
+        )
 
 
 def _opened(case: Case) -> OpenSuspect:

@@ -21,7 +21,8 @@ class ScoreSettings:
         method: ``twins``, the twin test; ``paper``, the paper's t-test; or ``both``.
         level: share of suspects made without the victim that may be called stolen; None for the kit's.
         access: what a suspect shows, an access level's name; ``seen``: what its first answers look like.
-        p_value: ``rank`` of the victim among its twins, or ``normal``: beyond 1 / (twins + 1), where the twins' statistics are normal.
+        p_value: ``rank`` of the victim among its twins, or ``normal``: beyond 1 / (twins + 1), where the
+            twins' statistics are normal.
         queries: questions of the twin test at most, one of the kit's looks; None for all.
         ask_everything: also when the decision is settled, or when the first answers make no sense.
         suspect_classes: how many classes the suspects have, where that is not the victim's number.
@@ -53,9 +54,14 @@ class ScoreSettings:
         if self.budget is not None and self.budget < 1:
             raise ConfigError(f"--budget is {self.budget}; expected a number of queries, 1 at least")
         if self.suspect_classes is not None and self.suspect_classes < 2:
-            raise ConfigError(f"--suspect-classes is {self.suspect_classes}; expected how many classes the suspect has, 2 at least")
+            raise ConfigError(
+                f"--suspect-classes is {self.suspect_classes}; expected how many classes the suspect has, 2"
+                " at least"
+            )
         if self.others(kit) and self.method != "twins":
-            raise ConfigError("the paper's test compares class by class; a suspect with other classes takes --method twins")
+            raise ConfigError(
+                "the paper's test compares class by class; a suspect with other classes takes --method twins"
+            )
         if self.level is not None:
             check_level(self.level)
         kit.twin_test.stops(self.queries)

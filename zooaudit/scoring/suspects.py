@@ -14,7 +14,8 @@ from zooaudit.verdict.examined import Examined
 
 
 class Say(Protocol):
-    """Hears what happens: a message for people, "" if there is none, and an event with its facts for a log."""
+    """Hears what happens: a message for people, "" if there is none, and an event with its
+    facts for a log."""
 
     def __call__(self, message: str, event: str = "note", **facts: object) -> None: ...
 
@@ -63,7 +64,8 @@ class Named:
 
 @dataclass(eq=False)
 class Case:
-    """One suspect: how it is asked, what its answers gave, what went wrong with it, and the facts that are reported."""
+    """One suspect: how it is asked, what its answers gave, what went wrong with it, and the
+    facts that are reported."""
 
     named: Named
     kit: str

@@ -1,5 +1,5 @@
-"""Who asked what: one JSON line a request, to the log and, where there is a folder for data, to files of each process, of which the oldest
-go: strangers must not fill the disk, nor push out what was there."""
+"""Who asked what: one JSON line a request, to the log and, where there is a folder for data, to files of each
+process, of which the oldest go: strangers must not fill the disk, nor push out what was there."""
 
 import json
 import logging
@@ -52,7 +52,10 @@ class Lines:
                 self._quiet_until = time.monotonic() + 60
 
     def _remove_oldest(self) -> None:
-        files = sorted(((f.stat().st_mtime_ns, f.stat().st_size, f) for f in self._folder.glob("access-*.jsonl")), reverse=True)
+        files = sorted(
+            ((f.stat().st_mtime_ns, f.stat().st_size, f) for f in self._folder.glob("access-*.jsonl")),
+            reverse=True,
+        )
         kept = 0
         for _, size, file in files:
             kept += size
@@ -64,11 +67,14 @@ class AccessLog:
     """ASGI middleware. Neither keys nor bodies are written.
 
     Args:
-        folder: of the files ``access-<process>.jsonl``, and ``access-<process>-<time>.jsonl`` of before; None for none.
+        folder: of the files ``access-<process>.jsonl``, and
+            ``access-<process>-<time>.jsonl`` of before; None for none.
         clock: in seconds.
     """
 
-    def __init__(self, app: ASGIApp, folder: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, app: ASGIApp, folder: Path | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._app, self._lines, self._clock = app, Lines(folder) if folder else None, clock
         self._minute, self._refused, self._left_out = clock(), 0, 0
 

@@ -1,4 +1,5 @@
-"""Which suspects the service may ask: only hosts that the operator named, at the address that they had when the audit began."""
+"""Which suspects the service may ask: only hosts that the operator named, at the address
+that they had when the audit began."""
 
 import ipaddress
 import re
@@ -21,30 +22,40 @@ LOOK_UP_S = 10.0
 
 
 def refuse_unless_named(url: str, named: Sequence[str]) -> None:
-    """Refuse a host that is not on the list, as ``host`` (any port), ``host:port``, or ``http(s)://host[:port]/path``: addresses there, and
-    below it.
+    """Refuse a host that is not on the list, as ``host`` (any port), ``host:port``, or
+    ``http(s)://host[:port]/path``: addresses there, and below it.
 
     Raises:
         ConfigError: it is not, there is no list, or the scheme is another.
     """
     parts = urlsplit(url)
     if parts.scheme not in PORTS:  # what looks up names by itself cannot be held to one address
-        raise ConfigError(f"this service asks suspects by http and https only, not by {parts.scheme}; ask this one from the command line")
+        raise ConfigError(
+            f"this service asks suspects by http and https only, not by {parts.scheme}; ask this one from the"
+            " command line"
+        )
     try:
         host, port = (parts.hostname or "").lower(), parts.port or PORTS[parts.scheme]
     except ValueError as error:
         raise ConfigError(f"the url has no port that can be: {error}") from error
     if not named:
-        raise ConfigError("this service asks no suspects; its operator can name hosts that it may ask (ZOOAUDIT_SERVE_SUSPECTS)")
+        raise ConfigError(
+            "this service asks no suspects; its operator can name hosts that it may ask"
+            " (ZOOAUDIT_SERVE_SUSPECTS)"
+        )
     shown = f"[{host}]" if ":" in host else host
     if any(_below(parts.scheme, f"{shown}:{port}", parts.path, one) for one in named if "://" in one):
         return
     if shown not in named and f"{shown}:{port}" not in named:
-        raise ConfigError(f"this service may not ask the host {shown}:{port}; its operator can name it (ZOOAUDIT_SERVE_SUSPECTS)")
+        raise ConfigError(
+            f"this service may not ask the host {shown}:{port}; its operator can name it"
+            " (ZOOAUDIT_SERVE_SUSPECTS)"
+        )
 
 
 def _below(scheme: str, host: str, path: str, named: str) -> bool:
-    """Whether an address is a named one, or below it. A path that a server may read as another one is below nothing."""
+    """Whether an address is a named one, or below it. A path that a server may read as
+    another one is below nothing."""
     other = urlsplit(named)
     name = f"[{other.hostname}]" if ":" in (other.hostname or "") else other.hostname
     if (scheme, host) != (other.scheme, f"{name}:{other.port or PORTS[other.scheme]}") or ODD.search(path):
@@ -54,7 +65,8 @@ def _below(scheme: str, host: str, path: str, named: str) -> bool:
 
 
 def meant_by(address: IPAddress) -> list[IPAddress]:
-    """An address, and those within it that a gateway or tunnel between here and there would go to: of IPv4 in IPv6."""
+    """An address, and those within it that a gateway or tunnel between here and there would
+    go to: of IPv4 in IPv6."""
     if not isinstance(address, ipaddress.IPv6Address):
         return [address]
     number, low = int(address), ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
@@ -65,7 +77,9 @@ def meant_by(address: IPAddress) -> list[IPAddress]:
         found += address.teredo
     isatap = (number >> 32) & 0xFFFFFFFF in (0x00005EFE, 0x02005EFE)
     compatible = number >> 32 == 0 and number > 0xFFFF  # ::a.b.c.d; not :: and ::1
-    if isatap or compatible or address in WELL_KNOWN or number >> 32 == 0xFFFF0000:  # ::ffff:0:a.b.c.d, RFC 2765
+    if (
+        isatap or compatible or address in WELL_KNOWN or number >> 32 == 0xFFFF0000
+    ):  # ::ffff:0:a.b.c.d, RFC 2765
         found.append(low)
     if address in LOCAL_USE:
         found += [low, *_in_prefixes(number)]
@@ -73,7 +87,8 @@ def meant_by(address: IPAddress) -> list[IPAddress]:
 
 
 def _in_prefixes(number: int) -> list[IPAddress]:
-    """IPv4 within 64:ff9b:1::/48 by the lengths of prefix that RFC 6052 knows there: /48, /56, /64, whose bits 64 to 71 are left out."""
+    """IPv4 within 64:ff9b:1::/48 by the lengths of prefix that RFC 6052 knows there: /48, /56, /64, whose
+    bits 64 to 71 are left out."""
     bits = f"{number:0128b}"
     plain = bits[:64] + bits[72:]
     return [ipaddress.IPv4Address(int(plain[length : length + 32], 2)) for length in (48, 56, 64)]
@@ -82,8 +97,9 @@ def _in_prefixes(number: int) -> list[IPAddress]:
 def resolved(url: str) -> str:
     """The address of a URL's host, looked up once.
 
-    A name must not lead to an address that is private, of this machine or link-local: whoever owns the name could aim it at what only this
-    machine reaches. An address that the operator wrote out himself may, unless it is link-local, where clouds keep their credentials.
+    A name must not lead to an address that is private, of this machine or link-local: whoever owns the name
+    could aim it at what only this machine reaches. An address that the operator wrote out himself may, unless
+    it is link-local, where clouds keep their credentials.
 
     Raises:
         SuspectError: the name is not known, or is not found out within ``LOOK_UP_S``.
@@ -96,16 +112,23 @@ def resolved(url: str) -> str:
     except ValueError:
         literal = None
     try:
-        found = [literal] if literal else [ipaddress.ip_address(a[4][0]) for a in looked_up(host, 0, Clock(LOOK_UP_S, TimeoutError))]
+        found = (
+            [literal]
+            if literal
+            else [ipaddress.ip_address(a[4][0]) for a in looked_up(host, 0, Clock(LOOK_UP_S, TimeoutError))]
+        )
     except TimeoutError as error:
         raise SuspectError(
-            f"the host {host} could not be looked up within {LOOK_UP_S:g} s; is the name server of this service there?"
+            f"the host {host} could not be looked up within {LOOK_UP_S:g} s; is the name server of this"
+            " service there?"
         ) from error
     except OSError as error:
         raise SuspectError(f"the host {host} is not known: {error}") from error
     for address in found:
         if any(_never(one) or (literal is None and not _public(one)) for one in meant_by(address)):
-            raise ConfigError(f"the host {host} leads to {address}, an address that is not public; expected a public one")
+            raise ConfigError(
+                f"the host {host} leads to {address}, an address that is not public; expected a public one"
+            )
     return str(found[0])
 
 
@@ -119,7 +142,8 @@ def _public(address: IPAddress) -> bool:
 
 
 class Pinned(httpx.HTTPTransport):
-    """Connects to one address for one host, whatever its name leads to by now; certificates are still checked against the name.
+    """Connects to one address for one host, whatever its name leads to by now; certificates
+    are still checked against the name.
 
     Args:
         host: the name.
@@ -127,7 +151,9 @@ class Pinned(httpx.HTTPTransport):
         named: as of ``refuse_unless_named``, of every request; None if that was seen to.
     """
 
-    def __init__(self, host: str, address: str, verify: Any, limits: httpx.Limits, named: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, host: str, address: str, verify: Any, limits: httpx.Limits, named: Sequence[str] | None = None
+    ) -> None:
         super().__init__(verify=verify, limits=limits, trust_env=False)
         self._host, self._address, self._named = host, address, named
 

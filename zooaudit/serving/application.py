@@ -1,9 +1,17 @@
-"""The application: its routes, what is logged of each request, and how errors look. It knows nothing of Ray."""
+"""The application: its routes, what is logged of each request, and how errors look. It
+knows nothing of Ray."""
 
 from fastapi import FastAPI
 
 from zooaudit import __version__
-from zooaudit.serving import audit_routes, console_routes, kit_routes, metric_routes, model_routes, verdict_routes
+from zooaudit.serving import (
+    audit_routes,
+    console_routes,
+    kit_routes,
+    metric_routes,
+    model_routes,
+    verdict_routes,
+)
 from zooaudit.serving.access_log import AccessLog
 from zooaudit.serving.description import describe
 from zooaudit.serving.problems import install
@@ -12,15 +20,21 @@ from zooaudit.serving.service import Audits, Metrics, Run, Service, one_by_one
 from zooaudit.serving.settings import Settings
 
 ROUTERS = (
-    console_routes.router, kit_routes.public, kit_routes.router, model_routes.router, audit_routes.router, verdict_routes.router,
+    console_routes.router,
+    kit_routes.public,
+    kit_routes.router,
+    model_routes.router,
+    audit_routes.router,
+    verdict_routes.router,
     metric_routes.router,
-)  # fmt: skip
+)
 
 
 def make_app(
     settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
-) -> FastAPI:  # fmt: skip
-    """The ASGI application. The pages that would load scripts from elsewhere are off; ``/openapi.json`` says what there is.
+) -> FastAPI:
+    """The ASGI application. The pages that would load scripts from elsewhere are off;
+    ``/openapi.json`` says what there is.
 
     Args:
         run: computes a score.
@@ -28,7 +42,11 @@ def make_app(
         metrics: gives what is counted; None where nobody counts.
     """
     app = FastAPI(
-        title="zooaudit", version=__version__, docs_url=None, redoc_url=None, generate_unique_id_function=lambda route: route.name
+        title="zooaudit",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.service = Service(settings, run, audits, metrics)
     for router in ROUTERS:

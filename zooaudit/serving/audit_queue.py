@@ -1,4 +1,5 @@
-"""The audits that wait: who comes next. No key keeps the others from being asked, however many audits it has."""
+"""The audits that wait: who comes next. No key keeps the others from being asked, however
+many audits it has."""
 
 import threading
 import time
@@ -16,8 +17,8 @@ class Waiting:
     Attributes:
         by: whose it is.
         at: not before this, of the monotonic clock.
-        suspected: whether the service ended while it was under way: such audits run one at a time, so that one that ends it again
-            does not count against the others.
+        suspected: whether the service ended while it was under way: such audits run one at a time, so that
+            one that ends it again does not count against the others.
     """
 
     id: str
@@ -48,7 +49,8 @@ class Line:
             self._changed.notify_all()
 
     def take(self) -> Waiting | None:
-        """The next one, of the key that has the fewest under way and was served longest ago; waits for one. None once it is closed."""
+        """The next one, of the key that has the fewest under way and was served longest ago; waits for one.
+        None once it is closed."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
@@ -64,10 +66,18 @@ class Line:
         of_key = Counter(r.by for r in self._running.values())
         one_suspected = any(r.suspected for r in self._running.values())
         free = [
-            w for w in self._waiting
-            if w.at <= now and w.id not in self._running and of_key[w.by] < self._most and not (w.suspected and one_suspected)
-        ]  # fmt: skip
-        return min(free, key=lambda w: (w.suspected and now - w.at < HELD_BACK_S, of_key[w.by], self._last.get(w.by, 0.0)), default=None)
+            w
+            for w in self._waiting
+            if w.at <= now
+            and w.id not in self._running
+            and of_key[w.by] < self._most
+            and not (w.suspected and one_suspected)
+        ]
+        return min(
+            free,
+            key=lambda w: (w.suspected and now - w.at < HELD_BACK_S, of_key[w.by], self._last.get(w.by, 0.0)),
+            default=None,
+        )
 
     def under_way(self) -> list[Waiting]:
         """Those that were taken and are not done."""

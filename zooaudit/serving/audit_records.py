@@ -1,5 +1,5 @@
-"""The book of audits that the service was given: what was asked for, how far it is, what came of it, what each key spent. A SQLite file, so
-that it outlives the service."""
+"""The book of audits that the service was given: what was asked for, how far it is, what came of it, what
+each key spent. A SQLite file, so that it outlives the service."""
 
 import json
 import sqlite3
@@ -22,15 +22,18 @@ FORMAT = 2
 TABLES = """
 PRAGMA secure_delete = ON; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS audits (
-    id TEXT PRIMARY KEY, made REAL NOT NULL, changed REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, asked TEXT NOT NULL,
+    id TEXT PRIMARY KEY, made REAL NOT NULL, changed REAL NOT NULL, by TEXT NOT NULL,
+    kit TEXT NOT NULL, asked TEXT NOT NULL,
     state TEXT NOT NULL, progress TEXT NOT NULL, result TEXT, error TEXT NOT NULL
 );
 CREATE TABLE IF NOT EXISTS spent (
-    by TEXT NOT NULL, host TEXT NOT NULL, hour INTEGER NOT NULL, queries INTEGER NOT NULL, seconds REAL NOT NULL,
+    by TEXT NOT NULL, host TEXT NOT NULL, hour INTEGER NOT NULL, queries INTEGER NOT NULL,
+    seconds REAL NOT NULL,
     PRIMARY KEY (by, host, hour)
 );
 CREATE TABLE IF NOT EXISTS once (
-    by TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, audit TEXT NOT NULL, made REAL NOT NULL, PRIMARY KEY (by, key)
+    by TEXT NOT NULL, key TEXT NOT NULL, body TEXT NOT NULL, audit TEXT NOT NULL, made REAL NOT NULL,
+    PRIMARY KEY (by, key)
 );
 """
 ADD_STARTS = "ALTER TABLE audits ADD COLUMN starts INTEGER NOT NULL DEFAULT 0"
@@ -75,14 +78,17 @@ class AuditRecords:
         """A new audit, queued; returns its id.
 
         Args:
-            once, body: the key by which its caller knows this request, and the digest of what was asked; see ``known``.
+            once, body: the key by which its caller knows this request, and the digest of
+                what was asked; see ``known``.
         """
         id_, now = uuid.uuid4().hex[:16], time.time()
         row = (id_, now, now, by, kit, json.dumps(asked), QUEUED, "{}", None, "", 0)
         with self._writing():
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                self._db.execute(f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+                self._db.execute(
+                    f"INSERT INTO audits ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row
+                )
                 self._db.execute("DELETE FROM once WHERE made < ?", (now - ONCE_S,))
                 if once:
                     self._db.execute("INSERT INTO once VALUES (?, ?, ?, ?, ?)", (by, once, body, id_, now))
@@ -94,31 +100,37 @@ class AuditRecords:
         return id_
 
     def known(self, by: str, once: str) -> tuple[str, str] | None:
-        """The audit that a caller's request of this key was entered as within ``ONCE_S``, and the digest of what was asked; or None."""
+        """The audit that a caller's request of this key was entered as within ``ONCE_S``, and the digest of
+        what was asked; or None."""
         with self._lock:
             found = self._db.execute(
-                "SELECT audit, body FROM once WHERE by = ? AND key = ? AND made >= ?", (by, once, time.time() - ONCE_S)
+                "SELECT audit, body FROM once WHERE by = ? AND key = ? AND made >= ?",
+                (by, once, time.time() - ONCE_S),
             ).fetchone()
         return (str(found[0]), str(found[1])) if found else None
 
     def note(self, id_: str, **changes: Any) -> None:
-        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has ended stays as it is."""
+        """Change an audit's ``state``, ``progress``, ``result`` or ``error``; what has
+        ended stays as it is."""
         ended = changes.get("state") not in (None, *OPEN)
         if ended:
             changes["asked"] = _without_secrets((self.get(id_) or {}).get("asked", {}))
         plain = {k: json.dumps(v) if k in JSONS else v for k, v in changes.items()} | {"changed": time.time()}
         names = ", ".join(f"{k} = ?" for k in plain)
         with self._writing():
-            self._db.execute(f"UPDATE audits SET {names} WHERE id = ? AND state IN (?, ?)", (*plain.values(), id_, *OPEN))
+            self._db.execute(
+                f"UPDATE audits SET {names} WHERE id = ? AND state IN (?, ?)", (*plain.values(), id_, *OPEN)
+            )
             if ended:
                 self._forget()
 
     def begin(self, id_: str) -> int:
-        """An audit starts to run. Returns how often it has since it last got on, this time with them; 0 if it has ended. Written before
-        anything is done: a start that ends the process counts."""
+        """An audit starts to run. Returns how often it has since it last got on, this time with them; 0 if it
+        has ended. Written before anything is done: a start that ends the process counts."""
         with self._writing():
             self._db.execute(
-                "UPDATE audits SET state = ?, starts = starts + 1, changed = ? WHERE id = ? AND state IN (?, ?)",
+                "UPDATE audits SET state = ?, starts = starts + 1, changed = ? WHERE id = ? AND state IN"
+                " (?, ?)",
                 (RUNNING, time.time(), id_, *OPEN),
             )
         found = self.get(id_)
@@ -135,18 +147,21 @@ class AuditRecords:
         self.note(id_, progress={k: v for k, v in progress.items() if v is not None})
 
     def wait(self, id_: str, why: str, for_: str = "") -> None:
-        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends. ``for_``: another one."""
+        """An audit is queued again, through no fault of its own; "" as its reason if the service itself ends.
+        ``for_``: another one."""
         progress = ((self.get(id_) or {}).get("progress") or {}) | ({"waiting": why} if why else {})
         progress |= {"waiting_for": for_} if for_ else {}
         progress.pop("trouble", None)
         with self._writing():
             self._db.execute(
-                "UPDATE audits SET state = ?, starts = max(starts - 1, 0), progress = ?, changed = ? WHERE id = ? AND state IN (?, ?)",
+                "UPDATE audits SET state = ?, starts = max(starts - 1, 0), progress = ?, changed = ? WHERE id"
+                " = ? AND state IN (?, ?)",
                 (QUEUED, json.dumps(progress), time.time(), id_, *OPEN),
             )
 
     def spend(self, by: str, host: str, queries: int, seconds: float) -> None:
-        """Count what a key's audits charged and how long they took; ``queries`` may be negative, of what was refused."""
+        """Count what a key's audits charged and how long they took; ``queries`` may be
+        negative, of what was refused."""
         hour = int(time.time() // HOUR_S)
         with self._writing():
             self._db.execute("DELETE FROM spent WHERE hour < ?", (hour - 2 * DAY,))
@@ -162,7 +177,9 @@ class AuditRecords:
         since = int(time.time() // HOUR_S) - DAY
         with self._lock:
             row = self._db.execute(
-                f"SELECT coalesce(sum(queries), 0), coalesce(sum(seconds), 0) FROM spent WHERE {column} = ? AND hour > ?", (value, since)
+                f"SELECT coalesce(sum(queries), 0), coalesce(sum(seconds), 0) FROM spent WHERE {column} = ?"
+                " AND hour > ?",
+                (value, since),
             ).fetchone()
         return int(row[0]), float(row[1])
 
@@ -173,19 +190,24 @@ class AuditRecords:
 
     def by(
         self, name: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
-    ) -> list[dict[str, Any]]:  # fmt: skip
-        """Audits of one caller or of all, at most so many: those that are open first, the newest first among them.
+    ) -> list[dict[str, Any]]:
+        """Audits of one caller or of all, at most so many: those that are open first, the
+        newest first among them.
 
         Args:
             state: of these only.
-            after: ``place`` of the last one that is known: those that follow. One that ends meanwhile may come again; none is left out.
+            after: ``place`` of the last one that is known: those that follow. One that ends meanwhile may
+                come again; none is left out.
         """
         where: list[tuple[str, tuple[Any, ...]]] = [("TRUE", ())]
         where += [("by = ?", (name,))] if name is not None else []
         where += [("state = ?", (state,))] if state else []
         where += [("(state IN (?, ?), made, id) < (?, ?, ?)", (*OPEN, *after))] if after is not None else []
         values = [value for _, of in where for value in of]
-        rest = f"WHERE {' AND '.join(one for one, _ in where)} ORDER BY state IN (?, ?) DESC, made DESC, id DESC LIMIT ?"
+        rest = (
+            f"WHERE {' AND '.join(one for one, _ in where)} ORDER BY state IN (?, ?) DESC, made DESC, id DESC"
+            " LIMIT ?"
+        )
         return self._rows(rest, *values, *OPEN, limit)
 
     @staticmethod
@@ -196,7 +218,9 @@ class AuditRecords:
     def before(self, by: str | None, made: float, id_: str, limit: int) -> list[dict[str, Any]]:
         """Audits that were asked for before one, of one caller or of all, the newest first."""
         mine, of = ("", ()) if by is None else ("AND by = ? ", (by,))
-        return self._rows(f"WHERE (made, id) < (?, ?) {mine}ORDER BY made DESC, id DESC LIMIT {limit}", made, id_, *of)
+        return self._rows(
+            f"WHERE (made, id) < (?, ?) {mine}ORDER BY made DESC, id DESC LIMIT {limit}", made, id_, *of
+        )
 
     def open(self, by: str = "") -> list[dict[str, Any]]:
         """Those that are queued or running, the oldest first; of one caller, or of all."""
@@ -209,8 +233,8 @@ class AuditRecords:
         return [{k: json.loads(v) if k in JSONS and v else v for k, v in one.items()} for one in found]
 
     def _forget(self) -> None:
-        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. (What is freed in the file itself is
-        overwritten: ``secure_delete``.)"""
+        """Suspects' keys that were taken out of the book are still in its write-ahead log: empty that. (What
+        is freed in the file itself is overwritten: ``secure_delete``.)"""
         self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     @contextmanager
@@ -227,7 +251,7 @@ class AuditRecords:
 
 
 def _without_secrets(asked: dict[str, Any]) -> dict[str, Any]:
-    """What an audit that has ended was asked for: headers, request, form and address may hold a suspect's key, which nobody needs any
-    more."""
+    """What an audit that has ended was asked for: headers, request, form and address may hold a suspect's
+    key, which nobody needs any more."""
     suspect = {k: v for k, v in asked.get("suspect", {}).items() if k in KEPT}
     return asked | {"suspect": suspect | {"url": without_keys(str(suspect.get("url", "")))}}

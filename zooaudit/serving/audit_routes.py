@@ -20,19 +20,28 @@ from zooaudit.suspects.addresses import without_keys
 
 router = APIRouter()
 Auditing = Annotated[Key, needs("audit")]
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox allow-scripts"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; sandbox"
+    " allow-scripts"
+)
 HELD = ("asked", "starts", "replayed")
 """Of an audit: not shown."""
 MOST_BYTES = 65536
 """Of what describes a suspect."""
 BODY: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AuditRequest"}}}}
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/AuditRequest"}}},
+    }
 }
 TAKEN: dict[int | str, dict[str, Any]] = {
     202: {
         "headers": {
             "Location": {"description": "where the audit is", "required": True, "schema": {"type": "string"}},
-            "Idempotency-Replayed": {"description": "true if this request was sent before", "schema": {"type": "string"}},
+            "Idempotency-Replayed": {
+                "description": "true if this request was sent before",
+                "schema": {"type": "string"},
+            },
         }
     },
     404: {},
@@ -45,29 +54,46 @@ PAGE = {"Content-Security-Policy": POLICY}
 Once = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key", min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$",
-        description="a name of your own for this request, a UUID say: sent again within 24 hours with the same body it starts nothing, "
-        "and is answered with the audit that came of it; with another body it is refused (409)",
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description=(
+            "a name of your own for this request, a UUID say: sent again within 24 hours with the same body"
+            " it starts nothing, and is answered with the audit that came of it; with another body it is"
+            " refused (409)"
+        ),
     ),
-]  # fmt: skip
+]
 
 
 @router.post("/audits", tags=["audits"], status_code=HTTPStatus.ACCEPTED, openapi_extra=BODY, responses=TAKEN)
 async def submit(
     request: Request, service: Shared, key: Auditing, response: Response, idempotency_key: Once = None
-) -> schemas.Audit:  # fmt: skip
+) -> schemas.Audit:
     """Have the service ask a suspect behind a prediction API."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != JSON:  # other types a page of anybody's could send in the name of who looks at it
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "an audit is asked for as JSON", kind[:100] or "no Content-Type", JSON)
-    body = await read_body(request, MOST_BYTES, service, key)  # here, so that nothing is read for whoever has no key
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "an audit is asked for as JSON",
+            kind[:100] or "no Content-Type",
+            JSON,
+        )
+    body = await read_body(
+        request, MOST_BYTES, service, key
+    )  # here, so that nothing is read for whoever has no key
     try:
         asked = schemas.AuditRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        status = HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
+        status = (
+            HTTPStatus.BAD_REQUEST if first["type"] == "json_invalid" else HTTPStatus.UNPROCESSABLE_ENTITY
+        )
         place = ".".join(map(str, first["loc"])) or "the body"
-        raise Refused(status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it") from error
+        raise Refused(
+            status, f"{place}: {first['msg']}"[:300], place[:100], "JSON as /openapi.json describes it"
+        ) from error
     _refuse_twice(body)
     found = await service.audits.submit(key.name, asked.model_dump(), idempotency_key or "")
     made = _shown(found)
@@ -79,10 +105,15 @@ async def submit(
 
 @router.get("/audits", tags=["audits"])
 async def audits(
-    service: Shared, key: Auditing, state: schemas.State | None = None, limit: Limit = MOST_LISTED, cursor: Cursor = None
-) -> schemas.Audits:  # fmt: skip
-    """The audits that this key asked for, or with the scope admin everybody's, in pages: those that have not ended first, the newest first
-    among them. One that ends between two pages may be on both; none is left out."""
+    service: Shared,
+    key: Auditing,
+    state: schemas.State | None = None,
+    limit: Limit = MOST_LISTED,
+    cursor: Cursor = None,
+) -> schemas.Audits:
+    """The audits that this key asked for, or with the scope admin everybody's, in pages:
+    those that have not ended first, the newest first among them. One that ends between two
+    pages may be on both; none is left out."""
     whose, after = None if "admin" in key.scopes else key.name, place_of(cursor, (int, float, str))
     found = await service.audits.all(whose, state or "", limit + 1, after)
     following = cursor_of(AuditRecords.place(found[limit - 1])) if len(found) > limit else None
@@ -110,7 +141,12 @@ def _refuse_twice(body: bytes) -> None:
     def once(pairs: list[tuple[str, Any]]) -> None:
         for name, times in Counter(name for name, _ in pairs).items():
             if times > 1:
-                raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the field {name[:80]} is given twice", f"{times} times", "once")
+                raise Refused(
+                    HTTPStatus.UNPROCESSABLE_ENTITY,
+                    f"the field {name[:80]} is given twice",
+                    f"{times} times",
+                    "once",
+                )
 
     json.loads(body, object_pairs_hook=once)
 
@@ -118,7 +154,9 @@ def _refuse_twice(body: bytes) -> None:
 def _own(found: dict[str, Any] | None, key: Key, id_: str) -> dict[str, Any]:
     """The audit, if this key may see it; whose it is otherwise is not told."""
     if found is None or (found["by"] != key.name and "admin" not in key.scopes):
-        raise Refused(HTTPStatus.NOT_FOUND, "there is no such audit", id_[:100], "an id that GET /audits lists")
+        raise Refused(
+            HTTPStatus.NOT_FOUND, "there is no such audit", id_[:100], "an id that GET /audits lists"
+        )
     return found
 
 

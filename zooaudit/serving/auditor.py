@@ -1,4 +1,5 @@
-"""Audits that run in the background: the service asks a suspect itself. Whatever is under way goes on after a restart."""
+"""Audits that run in the background: the service asks a suspect itself. Whatever is under
+way goes on after a restart."""
 
 import contextlib
 import logging
@@ -36,7 +37,16 @@ from zooaudit.scoring.asking import examined, not_judged, worth_asking
 from zooaudit.scoring.settings import ScoreSettings
 from zooaudit.serving.allowed_hosts import Pinned, refuse_unless_named, resolved
 from zooaudit.serving.audit_queue import Line, Waiting
-from zooaudit.serving.audit_records import CANCELLED, DONE, FAILED, HOUR_S, MOST_LISTED, OPEN, QUEUED, AuditRecords
+from zooaudit.serving.audit_records import (
+    CANCELLED,
+    DONE,
+    FAILED,
+    HOUR_S,
+    MOST_LISTED,
+    OPEN,
+    QUEUED,
+    AuditRecords,
+)
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import refuse_idle
 from zooaudit.serving.verdicts import Verdicts
@@ -64,28 +74,46 @@ AT_ONCE = 4
 OF_A_KEY = AT_ONCE - 1
 """Of one key."""
 STARTS = 3
-"""An audit that did not get on in so many starts, because the service ended each time, is not started again."""
+"""An audit that did not get on in so many starts, because the service ended each time, is
+not started again."""
 STORE_S, BUSY_S, AWAY_S, LONGEST_S = 5.0, 2.0, 3.0, 60.0
-"""How long a store is asked; after how long an audit is tried again whose suspect another one is asking, or, twice as long each time, whose
-store or disk is away; and for how long a store that did not answer is not asked for the sake of somebody who waits."""
+"""How long a store is asked; after how long an audit is tried again whose suspect another one is asking, or,
+twice as long each time, whose store or disk is away; and for how long a store that did not answer is not
+asked for the sake of somebody who waits."""
 ENDING_S = 3.0
 """For so long what is under way is waited for when the service ends: it is paid for."""
 NOT_OURS = ("ca", *(f.name for f in fields(Signing)))
-"""Settings that would reach into the service's own environment and files, or that lead to another host than the suspect's."""
-MOST = {"timeout_s": 120.0, "patience_s": 900.0, "largest_request": 32_000_000, "batch": 256, "concurrency": 16}
+"""Settings that would reach into the service's own environment and files, or that lead to
+another host than the suspect's."""
+MOST = {
+    "timeout_s": 120.0,
+    "patience_s": 900.0,
+    "largest_request": 32_000_000,
+    "batch": 256,
+    "concurrency": 16,
+}
 TOO_OFTEN = (
-    f"it was started {STARTS} times, and each time the service ended before another answer had come: it takes too much memory, say. "
-    "It is not started again; ask for it with a smaller batch, or with a simpler request and answers, or have a look at the service's log"
+    f"it was started {STARTS} times, and each time the service ended before another answer had come: it takes"
+    " too much memory, say. It is not started again; ask for it with a smaller batch, or with a simpler"
+    " request and answers, or have a look at the service's log"
 )
 FRAMING = (
-    "host", "content-length", "content-type", "content-encoding", "accept-encoding", "transfer-encoding", "connection", "te", "upgrade",
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
+    "transfer-encoding",
+    "connection",
+    "te",
+    "upgrade",
     "inference-header-content-length",
-)  # fmt: skip
+)
 
 
 class Later(Exception):
-    """An audit cannot go on now, through no fault of its own: why, in words for callers, after how many seconds it is tried again, and for
-    which other audit it waits; "" for none."""
+    """An audit cannot go on now, through no fault of its own: why, in words for callers, after how many
+    seconds it is tried again, and for which other audit it waits; "" for none."""
 
     def __init__(self, why: str, seconds: float, for_: str = "") -> None:
         super().__init__(why)
@@ -112,25 +140,30 @@ class Auditor:
         self._artifacts: Artifacts | None = None
         self._closing, self._closed_at = threading.Event(), 0.0
         self._away_until, self._entering = 0.0, threading.Lock()
-        self._threads = [threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)]
+        self._threads = [
+            threading.Thread(target=self._work, name=f"audit-{i}", daemon=True) for i in range(AT_ONCE)
+        ]
         for audit in self._records.open():
             self._start(audit["id"], audit["by"], suspected=audit["starts"] > 0)
         for thread in self._threads:
             thread.start()
 
     def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]:
-        """Take an audit on; of a request that was sent before, give the audit that came of it, with ``replayed``.
+        """Take an audit on; of a request that was sent before, give the audit that came of
+        it, with ``replayed``.
 
         Args:
-            asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe ``level``,
-                ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``, ``ask_everything``, ``fresh``.
+            asked: ``kit``, ``suspect`` (settings of :class:`~zooaudit.suspects.remote.Remote`), maybe
+                ``level``, ``access``, ``budget``, ``queries``, ``p_value``, ``suspect_classes``,
+                ``ask_everything``, ``fresh``.
             once: the key by which its caller knows this request.
 
         Raises:
             RepeatedError: the caller gave that key to another request.
             InputError: it cannot be done, and why.
             LimitError: its key has as much under way, or has spent as much, as it may.
-            StoreError: no such kit, or the store does not answer; ``NotWrittenError``: there is no room to write it down.
+            StoreError: no such kit, or the store does not answer; ``NotWrittenError``:
+                there is no room to write it down.
         """
         body = digest_of(asked)
         if before := self._sent_before(by, once, body):
@@ -157,14 +190,16 @@ class Auditor:
         id_, of = known
         if of != body:
             raise RepeatedError(
-                f"this Idempotency-Key belongs to the audit {id_}, asked for with another body; give each request a key of its own"
+                f"this Idempotency-Key belongs to the audit {id_}, asked for with another body; give each"
+                " request a key of its own"
             )
         return (self.get(id_) or {}) | {"replayed": True}
 
     def _refuse_if_many(self, by: str) -> None:
         if (open_ := len(self._records.open(by))) >= self._settings.open_audits:
             raise LimitError(
-                f"the key {by} has {open_} audits that have not ended; this service takes {self._settings.open_audits} at once"
+                f"the key {by} has {open_} audits that have not ended; this service takes"
+                f" {self._settings.open_audits} at once"
             )
 
     def get(self, id_: str) -> dict[str, Any] | None:
@@ -172,7 +207,9 @@ class Auditor:
         found = self._records.get(id_)
         return self._with_its_wait(found) if found else None
 
-    def all(self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None) -> list[dict[str, Any]]:
+    def all(
+        self, by: str | None, state: str = "", limit: int = MOST_LISTED, after: Sequence[Any] | None = None
+    ) -> list[dict[str, Any]]:
         """As :meth:`AuditRecords.by`: audits of one caller, or of all."""
         return [self._with_its_wait(audit) for audit in self._records.by(by, state, limit, after)]
 
@@ -183,7 +220,10 @@ class Auditor:
         running = self._line.under_way()
         own = sorted(w.id for w in running if w.by == audit["by"] and w.id != audit["id"])
         if len(own) >= OF_A_KEY:
-            text = f"{len(own)} other audits of this key are under way, as many as may be at once: {', '.join(own)}"
+            text = (
+                f"{len(own)} other audits of this key are under way, as many as may be at once:"
+                f" {', '.join(own)}"
+            )
         elif len(running) >= AT_ONCE:
             text = f"{len(running)} audits are under way, as many as this service runs at once"
         else:
@@ -202,7 +242,8 @@ class Auditor:
         return self.get(id_)
 
     def close(self) -> None:
-        """Wait for the answers that are under way, for ``ENDING_S`` at most. Audits go on at the next start."""
+        """Wait for the answers that are under way, for ``ENDING_S`` at most. Audits go on
+        at the next start."""
         self._closed_at = time.monotonic()
         self._closing.set()
         self._line.close()
@@ -229,8 +270,8 @@ class Auditor:
                 self._start(one.id, one.by, again.seconds, one.suspected)
 
     def _kit(self, id_: str) -> Artifact:
-        """Raises:
-        MissingArtifactError, DamagedArtifactError, StoreError: no such kit, or no store; at once if there was none a moment ago.
+        """Raises: MissingArtifactError, DamagedArtifactError, StoreError: no such kit, or no store; at once
+        if there was none a moment ago.
         """
         if time.monotonic() < self._away_until:
             raise StoreError("the store did not answer a moment ago")
@@ -259,7 +300,9 @@ class Auditor:
     def _understood(self, asked: dict[str, Any], kit: Kit) -> tuple[Remote, Access | None, int]:
         suspect = asked["suspect"]
         if taboo := sorted(set(suspect) & set(NOT_OURS)):
-            raise ConfigError(f"the suspect has {', '.join(taboo)}, which are for the command line; send its key in headers")
+            raise ConfigError(
+                f"the suspect has {', '.join(taboo)}, which are for the command line; send its key in headers"
+            )
         remote = remote_of(suspect, kit.named(asked.get("suspect_classes")))
         if taboo := sorted(h for h in remote.headers if h.lower() in FRAMING):
             raise ConfigError(f"the suspect's headers have {', '.join(taboo)}, which the service sets itself")
@@ -272,7 +315,11 @@ class Auditor:
             check_level(asked["level"])
         kit.twin_test.stops(asked.get("queries"))
         access = asked.get("access") or SEEN
-        return remote, None if access == SEEN else Access.named(access), asked.get("budget") or kit.twin_test.budget
+        return (
+            remote,
+            None if access == SEEN else Access.named(access),
+            asked.get("budget") or kit.twin_test.budget,
+        )
 
     def _within_limits(self, by: str, host: str, images: int) -> None:
         """Raises:
@@ -282,16 +329,18 @@ class Auditor:
         queries, seconds = self._records.spent(by=by)
         if queries + images > settings.queries_a_day:
             raise LimitError(
-                f"the audits of the key {by} charged {queries:,} queries in 24 hours, and {images:,} more are needed; this service lets a "
-                f"key charge {settings.queries_a_day:,}"
+                f"the audits of the key {by} charged {queries:,} queries in 24 hours, and {images:,} more are"
+                f" needed; this service lets a key charge {settings.queries_a_day:,}"
             )
         if seconds >= settings.hours_a_day * HOUR_S:
             raise LimitError(
-                f"the audits of the key {by} took {seconds / HOUR_S:.1f} h in 24; this service gives a key {settings.hours_a_day:g}"
+                f"the audits of the key {by} took {seconds / HOUR_S:.1f} h in 24; this service gives a key"
+                f" {settings.hours_a_day:g}"
             )
         if self._records.spent(host=host)[0] + images > settings.host_queries_a_day:
             raise LimitError(
-                f"this service asks {host} no more than {settings.host_queries_a_day:,} queries in 24 hours, over all its callers"
+                f"this service asks {host} no more than {settings.host_queries_a_day:,} queries in 24 hours,"
+                " over all its callers"
             )
 
     def _run(self, id_: str) -> Later | None:
@@ -320,7 +369,12 @@ class Auditor:
         except StoppedError:
             if not stopped.is_set() and not self._closing.is_set():
                 self._records.note(
-                    id_, state=FAILED, error=f"its key's audits took {self._settings.hours_a_day:g} h in 24; answers so far are kept"
+                    id_,
+                    state=FAILED,
+                    error=(
+                        f"its key's audits took {self._settings.hours_a_day:g} h in 24; answers so far are"
+                        " kept"
+                    ),
                 )
             again = Later("", 0.0)
         except Later as later:
@@ -329,15 +383,21 @@ class Auditor:
             self._records.note(id_, state=FAILED, error="the store has no such kit any more")
         except DamagedArtifactError as error:
             log.error("audit %s: %s", id_, error)
-            self._records.note(id_, state=FAILED, error="the kit is damaged in the store; the service's log says where")
+            self._records.note(
+                id_, state=FAILED, error="the kit is damaged in the store; the service's log says where"
+            )
         except FormatError as error:
             log.error("audit %s: %s", id_, error)
             self._records.note(
-                id_, state=FAILED, error="its kit or its ledger is of another version of zooaudit; the service's log says which"
+                id_,
+                state=FAILED,
+                error="its kit or its ledger is of another version of zooaudit; the service's log says which",
             )
         except (NotWrittenError, sqlite3.OperationalError, OSError) as error:
             log.warning("audit %s: %s", id_, error)
-            again = Later("the service's data cannot be written; it goes on when there is room again", self._longer(id_))
+            again = Later(
+                "the service's data cannot be written; it goes on when there is room again", self._longer(id_)
+            )
         except StoreError as error:  # its message names the store, which is for the operator only
             log.warning("audit %s: %s", id_, error)
             again = Later("the store does not answer; it goes on when it does", self._longer(id_))
@@ -345,7 +405,9 @@ class Auditor:
             self._records.note(id_, state=FAILED, error=str(error))
         except Exception:
             log.exception("audit %s", id_)
-            self._records.note(id_, state=FAILED, error="an error that the service did not foresee; its log says more")
+            self._records.note(
+                id_, state=FAILED, error="an error that the service did not foresee; its log says more"
+            )
         else:
             self._records.note(id_, state=DONE, result=result)
         return again
@@ -364,14 +426,21 @@ class Auditor:
 
         def on_look(found: Examined) -> None:
             so_far = plain(found.verdict)
-            progress = {name: so_far[name] for name in ("queries", "budget", "decision", "rank", "twins", "p_value", "settled")}
+            progress = {
+                name: so_far[name]
+                for name in ("queries", "budget", "decision", "rank", "twins", "p_value", "settled")
+            }
             self._records.note(id_, progress=progress | {"charged": ledger.spent})
 
         about = {"kit": asked_as(artifact), **remote.about}  # twins that came later ask nothing new
         spending = Spending(self, id_, audit["by"], host_of(remote.url))
 
         def abandoned() -> bool:
-            return stopped.is_set() or spending.time_is_up or (self._closing.is_set() and time.monotonic() > self._closed_at + ENDING_S)
+            return (
+                stopped.is_set()
+                or spending.time_is_up
+                or (self._closing.is_set() and time.monotonic() > self._closed_at + ENDING_S)
+            )
 
         def halted() -> bool:
             return self._closing.is_set() or abandoned()
@@ -382,23 +451,55 @@ class Auditor:
         ledger = self._ledger(id_, self._path(about, id_, audit), about, budget, spending)
         with ledger, client_of(remote, pinned) as client, spending:  # a ledger that is in use opens no client
             black_box = ApiBlackBox(
-                remote, ledger, HttpTransport(remote, client), access is not None, cancelled=halted, abandoned=abandoned,
+                remote,
+                ledger,
+                HttpTransport(remote, client),
+                access is not None,
+                cancelled=halted,
+                abandoned=abandoned,
                 troubled=lambda trouble: self._note_trouble(id_, trouble),
-            )  # fmt: skip
-            self._records.note(id_, progress={"queries": 0, "budget": settings.horizon(kit), "charged": ledger.spent})
+            )
+            self._records.note(
+                id_, progress={"queries": 0, "budget": settings.horizon(kit), "charged": ledger.spent}
+            )
             opened = OpenSuspect(black_box, ledger=ledger)
-            opened.in_order = list(remote.naming.columns) == list(range(kit.num_classes))  # a hint would be relative to what was given
+            opened.in_order = list(remote.naming.columns) == list(
+                range(kit.num_classes)
+            )  # a hint would be relative to what was given
             seen = worth_asking(kit, opened, remote.shown, settings)
-            found = None if seen.objection else examined(kit, opened, settings, not settings.ask_everything, on_look)
+            found = (
+                None
+                if seen.objection
+                else examined(kit, opened, settings, not settings.ask_everything, on_look)
+            )
             how = opened.how
-            facts = {"charged": ledger.spent, "lost": ledger.lost, "kit": artifact.id, "digest": artifact.digest}
+            facts = {
+                "charged": ledger.spent,
+                "lost": ledger.lost,
+                "kit": artifact.id,
+                "digest": artifact.digest,
+            }
         if found is None:
             verdict = not_judged(kit, settings, seen.objection, black_box.queries)
             return rendered(verdict, seen.hint) | facts | {"evidence": None}
-        kept = keep(self._there(), artifact, remote.shown, found, settings.access, contract=how, answered=between(black_box.came))
-        return rendered(found.verdict, seen.hint or order_hint(kit.twin_test, found.answers, opened)) | facts | {"evidence": kept}
+        kept = keep(
+            self._there(),
+            artifact,
+            remote.shown,
+            found,
+            settings.access,
+            contract=how,
+            answered=between(black_box.came),
+        )
+        return (
+            rendered(found.verdict, seen.hint or order_hint(kit.twin_test, found.answers, opened))
+            | facts
+            | {"evidence": kept}
+        )
 
-    def _ledger(self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending") -> Ledger:
+    def _ledger(
+        self, id_: str, path: Path, about: dict[str, Any], budget: int, spending: "Spending"
+    ) -> Ledger:
         """The ledger of a suspect, for one audit at a time.
 
         Raises:
@@ -406,7 +507,9 @@ class Auditor:
         """
         with self._opening:  # who finds it taken finds by whom
             try:
-                ledger = Ledger(path, about, budget, spending.queries, "the ledger of this suspect", spending.answered)
+                ledger = Ledger(
+                    path, about, budget, spending.queries, "the ledger of this suspect", spending.answered
+                )
             except BusyError as error:
                 other = self._asking.get(path, "")
                 which = f"the audit {other}" if other else "another audit"
@@ -417,16 +520,20 @@ class Auditor:
     def _note_trouble(self, id_: str, trouble: Trouble | None) -> None:
         """That a suspect does not answer just now, for whoever looks at its audit; None once it does."""
         with contextlib.suppress(NotWrittenError):  # the audit itself will come upon that
-            self._records.go_on(id_, trouble=None if trouble is None else {"text": trouble.sentence(), **asdict(trouble)})
+            self._records.go_on(
+                id_, trouble=None if trouble is None else {"text": trouble.sentence(), **asdict(trouble)}
+            )
 
     def _path(self, about: dict[str, Any], id_: str, audit: dict[str, Any]) -> Path:
-        """Of a ledger: a key's own, lest one caller learn, or choose, what another is told; of an audit that asks afresh, its own."""
+        """Of a ledger: a key's own, lest one caller learn, or choose, what another is told;
+        of an audit that asks afresh, its own."""
         own = f"-{id_}" if audit["asked"].get("fresh") else ""
         return self._data / "ledgers" / digest_of(audit["by"]) / f"{digest_of(about)}{own}.sqlite"
 
 
 class Spending:
-    """What one audit charges and how long it takes, counted for its key and its suspect's host as it happens."""
+    """What one audit charges and how long it takes, counted for its key and its suspect's
+    host as it happens."""
 
     def __init__(self, auditor: Auditor, id_: str, by: str, host: str) -> None:
         self._auditor, self._id, self._by, self._host = auditor, id_, by, host
@@ -468,6 +575,10 @@ def host_of(url: str) -> str:
 def settings_of(asked: dict[str, Any]) -> ScoreSettings:
     """How an audit's request has its suspect judged."""
     return ScoreSettings(
-        level=asked.get("level"), access=asked.get("access") or SEEN, p_value=asked.get("p_value") or "rank", queries=asked.get("queries"),
-        ask_everything=bool(asked.get("ask_everything")), suspect_classes=asked.get("suspect_classes"),
-    )  # fmt: skip
+        level=asked.get("level"),
+        access=asked.get("access") or SEEN,
+        p_value=asked.get("p_value") or "rank",
+        queries=asked.get("queries"),
+        ask_everything=bool(asked.get("ask_everything")),
+        suspect_classes=asked.get("suspect_classes"),
+    )

@@ -1,4 +1,5 @@
-"""Answers out of a request's body: by the one reader, :mod:`zooaudit.suspects.answers`, and the plainest of them faster.
+"""Answers out of a request's body: by the one reader, :mod:`zooaudit.suspects.answers`, and
+the plainest of them faster.
 
 Every format comes down to float32 ``[n, K]``: row i answers question i.
 """
@@ -26,9 +27,11 @@ ACCEPTED = tuple(BY_MEDIA)
 BYTES_A_NUMBER, BYTES_AROUND = 64, 65536
 """Of JSON: digits, brackets and indentation."""
 TABLE_BYTES_A_NUMBER = 32
-"""Of a Parquet file's table: eight are needed. A list that is too long is told as that, if it is not much too long."""
+"""Of a Parquet file's table: eight are needed. A list that is too long is told as that, if
+it is not much too long."""
 INLINE_BYTES = 2**19
-"""Bodies up to this size, and in a simple form, are read where requests are: 20 views, N=100, K=10 as JSON take 3 ms."""
+"""Bodies up to this size, and in a simple form, are read where requests are: 20 views,
+N=100, K=10 as JSON take 3 ms."""
 
 
 def most_bytes(rows: int, num_classes: int) -> int:
@@ -53,7 +56,8 @@ def read_rows(kind: str, body: bytes, classes: Sequence[str], most: int, kit: st
 
 
 def read_fast(kind: str, body: bytes, classes: Sequence[str], most: int, kit: str = "") -> Tensor | None:
-    """As ``read_rows``, if it takes a few milliseconds at most; None for what may take longer, or has something wrong with its form."""
+    """As ``read_rows``, if it takes a few milliseconds at most; None for what may take longer, or has
+    something wrong with its form."""
     if len(body) > INLINE_BYTES or kind not in (JSON, RAW, ARROW):
         return None
     if kind != JSON:
@@ -80,15 +84,18 @@ def read_carefully(kind: str, body: bytes, classes: Sequence[str], most: int, ki
     except AnswersError:
         raise
     except InputError as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, f"the body is no {form.name} that can be read", str(error), form.name) from error
+        raise Refused(
+            HTTPStatus.BAD_REQUEST, f"the body is no {form.name} that can be read", str(error), form.name
+        ) from error
     except NotStarted as error:
         raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "5"}) from error
     return result.rows(Naming(tuple(classes)), kit, most)[0]
 
 
 def read_json_fast(body: bytes, num_classes: int) -> Tensor | None:
-    """``{"answers": [[...], ...]}`` and nothing else, rows of one length, as ``[n, K]``; None for all that is not, which is then read
-    slowly: what is wrong with it is said there. The reader makes an object of each number; this does not."""
+    """``{"answers": [[...], ...]}`` and nothing else, rows of one length, as ``[n, K]``; None for all that is
+    not, which is then read slowly: what is wrong with it is said there. The reader makes an object of each
+    number; this does not."""
     if body.startswith(codecs.BOM_UTF8):  # simdjson skips it
         return None
     try:
@@ -103,7 +110,13 @@ def read_json_fast(body: bytes, num_classes: int) -> Tensor | None:
         if not all(isinstance(row, simdjson.Array) and len(row) == num_classes for row in rows):
             return None
         numbers = np.frombuffer(rows.as_buffer(of_type="d"), np.float64)
-    except (ValueError, TypeError, LookupError, RuntimeError, MemoryError):  # RuntimeError: too deep, too large a whole number, ...
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        MemoryError,
+    ):  # RuntimeError: too deep, too large a whole number, ...
         return None
     with np.errstate(over="ignore"):
         return torch.from_numpy(numbers.astype(np.float32).reshape(-1, num_classes))

@@ -1,5 +1,5 @@
-"""The console: one page for all of its addresses, and its files, from the package. They hold no data; what they show they ask for with the
-caller's key."""
+"""The console: one page for all of its addresses, and its files, from the package. They hold no data; what
+they show they ask for with the caller's key."""
 
 from http import HTTPStatus
 from importlib.resources import files
@@ -10,8 +10,8 @@ from fastapi.responses import RedirectResponse
 from zooaudit.serving.problems import Refused
 
 POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; form-action"
+    " 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -20,12 +20,18 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 KINDS = {".js": "text/javascript", ".css": "text/css"}
-FILES = sorted(f.name for f in (files("zooaudit.serving") / "console").iterdir() if f.name.endswith(tuple(KINDS)))
+FILES = sorted(
+    f.name for f in (files("zooaudit.serving") / "console").iterdir() if f.name.endswith(tuple(KINDS))
+)
 router = APIRouter(include_in_schema=False)
 
 
 def _file(name: str, kind: str) -> Response:
-    return Response((files("zooaudit.serving") / "console" / name).read_bytes(), media_type=f"{kind}; charset=utf-8", headers=HEADERS)
+    return Response(
+        (files("zooaudit.serving") / "console" / name).read_bytes(),
+        media_type=f"{kind}; charset=utf-8",
+        headers=HEADERS,
+    )
 
 
 @router.get("/")

@@ -1,4 +1,5 @@
-"""The service under Ray Serve: ``scoring``, which takes all requests and grows with them, and ``auditor``, one, which asks suspects.
+"""The service under Ray Serve: ``scoring``, which takes all requests and grows with them, and ``auditor``,
+one, which asks suspects.
 
     ZOOAUDIT_STORE=store ZOOAUDIT_SERVE_OPEN=1 serve run zooaudit.serving.deployments:application
 
@@ -31,20 +32,23 @@ from zooaudit.training.ray_metrics import RayCollector
 log = logging.getLogger(__name__)
 
 AT_ONCE, WAITING = 64, 64
-"""Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a replica takes fewer than there
-are, Serve's router asks it again and again at growing intervals, and cores idle: with 16, half of an empty handler's requests a second.
-Their bodies are in memory; the numbers in them only of a few at a time."""
+"""Requests that a replica takes, and that wait in each proxy before more are turned away with 503. Where a
+replica takes fewer than there are, Serve's router asks it again and again at growing intervals, and cores
+idle: with 16, half of an empty handler's requests a second. Their bodies are in memory; the numbers in them
+only of a few at a time."""
 METRICS_S = 10.0
 BATCH = 16
 """Scores that are computed together at most; none waits for others to come."""
 INLINE_NUMBERS = 2**20
-"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed where requests are read: a second thread
-would only fight for Python's lock, which costs a fifth of the scores a second. Others beside other requests: larger ones, and those that
-name an access level, whose first score makes what all of them are compared with."""
+"""Batches up to this size (16 of 20 views, N=100, K=10: 50 ms; the twin test: 60 ms) are computed where
+requests are read: a second thread would only fight for Python's lock, which costs a fifth of the scores a
+second. Others beside other requests: larger ones, and those that name an access level, whose first score
+makes what all of them are compared with."""
 
 
 class Handle:
-    """The auditor, wherever in the cluster it is. What it refuses comes back as its result, not wrapped into one of Ray's errors."""
+    """The auditor, wherever in the cluster it is. What it refuses comes back as its result,
+    not wrapped into one of Ray's errors."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -55,7 +59,11 @@ class Handle:
         except (RayError, RayServeException, TimeoutError) as error:
             log.warning("the auditor does not answer: %s", first_line(error))
             later = {"Retry-After": str(RETRY_AFTER_S)}
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "what runs audits does not answer; try again later", headers=later) from error
+            raise Refused(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "what runs audits does not answer; try again later",
+                headers=later,
+            ) from error
         if not done:
             raise found
         return found
@@ -66,7 +74,9 @@ class Handle:
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await self._ask("get", id_)
 
-    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+    async def all(
+        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+    ) -> list[dict[str, Any]]:
         return list(await self._ask("all", by, state, limit, after))
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
@@ -87,7 +97,9 @@ async def exported() -> bytes:
     except httpx.HTTPError as error:
         log.warning("Ray's metrics at %s: %s", url, first_line(error))
         later = {"Retry-After": str(RETRY_AFTER_S)}
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "what counts does not answer; try again later", headers=later) from error
+        raise Refused(
+            HTTPStatus.SERVICE_UNAVAILABLE, "what counts does not answer; try again later", headers=later
+        ) from error
 
 
 class AuditorReplica:
@@ -115,13 +127,17 @@ def application(arguments: dict[str, str]) -> Any:
     """The Serve application; its settings are read here, so that a wrong one stops the start.
 
     Args:
-        arguments: Serve hands over those of the command line or config; there are none, all settings are in the environment.
+        arguments: Serve hands over those of the command line or config; there are none, all
+            settings are in the environment.
 
     Raises:
         ConfigError, InputError: arguments, or as ``Settings.from_environment``.
     """
     if arguments:
-        raise ConfigError(f"the application was given {', '.join(arguments)}; expected no arguments: its settings are in the environment")
+        raise ConfigError(
+            f"the application was given {', '.join(arguments)}; expected no arguments: its settings are in"
+            " the environment"
+        )
     settings = Settings.from_environment()
 
     def build() -> FastAPI:
@@ -132,16 +148,22 @@ def application(arguments: dict[str, str]) -> Any:
 
         @serve.batch(max_batch_size=BATCH, batch_wait_timeout_s=0)  # type: ignore[untyped-decorator]
         async def together(jobs: list[Job]) -> list[Result]:
-            if sum(job.answers.numel() for job in jobs) <= INLINE_NUMBERS and not any(job.access for job in jobs):
+            if sum(job.answers.numel() for job in jobs) <= INLINE_NUMBERS and not any(
+                job.access for job in jobs
+            ):
                 return score_all(jobs)
             return await run_in_threadpool(score_all, jobs)
 
         audits = Handle(serve.get_deployment_handle("auditor")) if settings.data else None
         return make_app(settings, together, audits, exported)
 
-    scoring = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(serve.ingress(build)())
+    scoring = serve.deployment(name="scoring", max_ongoing_requests=AT_ONCE, max_queued_requests=WAITING)(
+        serve.ingress(build)()
+    )
     if settings.data is None:
         return scoring.bind()
     waits = {"num_cpus": 0.1}  # for suspects, mostly
-    auditor = serve.deployment(name="auditor", num_replicas=1, max_ongoing_requests=64, ray_actor_options=waits)(AuditorReplica)
+    auditor = serve.deployment(
+        name="auditor", num_replicas=1, max_ongoing_requests=64, ray_actor_options=waits
+    )(AuditorReplica)
     return scoring.bind(auditor.bind(settings))

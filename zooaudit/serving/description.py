@@ -1,5 +1,5 @@
-"""``/openapi.json``: what FastAPI makes of the routes, and what it cannot know of them: who may call each, how each refuses, and the bodies
-that are read by hand."""
+"""``/openapi.json``: what FastAPI makes of the routes, and what it cannot know of them: who may call each,
+how each refuses, and the bodies that are read by hand."""
 
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
@@ -26,8 +26,9 @@ TAGS = {
     "reports": "Pages of finished runs.",
 }
 ABOUT = (
-    "Was this suspect model stolen from mine? Answers to a kit's questions give a verdict, at a level that bounds how often a model that "
-    "was made without the victim is called stolen. What is not understood is refused: unknown parameters and fields are 422."
+    "Was this suspect model stolen from mine? Answers to a kit's questions give a verdict, at a level that"
+    " bounds how often a model that was made without the victim is called stolen. What is not understood is"
+    " refused: unknown parameters and fields are 422."
 )
 WHY: dict[int, str] = {
     400: "The body cannot be read",
@@ -41,10 +42,15 @@ WHY: dict[int, str] = {
     413: "The body is too large",
     415: "The body is of a type, or in a coding, that is not read",
     422: "A parameter or a field is unknown, missing or out of range",
-    429: "The key has no requests left, or has as much under way as it may; Retry-After says when to ask again",
+    429: (
+        "The key has no requests left, or has as much under way as it may; Retry-After says when to ask again"
+    ),
     500: "The kit is damaged in the store, or an error that the service did not foresee",
     502: "A suspect does not answer",
-    503: "The store, the service's data or its auditor cannot be used just now; Retry-After says when to ask again",
+    503: (
+        "The store, the service's data or its auditor cannot be used just now; Retry-After says when to ask"
+        " again"
+    ),
 }
 BY_HAND = (schemas.AuditRequest, schemas.Answers, schemas.Questions)
 HEADERS = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
@@ -64,16 +70,33 @@ def describe(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 def _described(app: FastAPI, routers: Sequence[APIRouter]) -> dict[str, Any]:
     tags = [{"name": name, "description": about} for name, about in TAGS.items()]
-    result = get_openapi(title=app.title, version=app.version, description=ABOUT, routes=app.routes, tags=tags)
+    result = get_openapi(
+        title=app.title, version=app.version, description=ABOUT, routes=app.routes, tags=tags
+    )
     parts = result.setdefault("components", {})
     _, read_by_hand = models_json_schema([(one, "validation") for one in BY_HAND], ref_template=REF)
     suspects = suspect_schema()
-    own = read_by_hand["$defs"] | suspects.pop("$defs") | {"Suspect": suspects, "Problem": schemas.Problem.model_json_schema()}
+    own = (
+        read_by_hand["$defs"]
+        | suspects.pop("$defs")
+        | {
+            "Suspect": suspects,
+            "Problem": schemas.Problem.model_json_schema(),
+        }
+    )
     own["AuditRequest"]["properties"]["suspect"] = {"$ref": REF.format(model="Suspect")}
-    parts["schemas"] = {k: v for k, v in parts.get("schemas", {}).items() if k not in ("HTTPValidationError", "ValidationError")} | own
+    parts["schemas"] = {
+        k: v
+        for k, v in parts.get("schemas", {}).items()
+        if k not in ("HTTPValidationError", "ValidationError")
+    } | own
     parts["securitySchemes"] = {
-        KEY: {"type": "http", "scheme": "bearer", "description": "A key that 'zooaudit key' made; each operation says which scope it needs"}
-    }  # fmt: skip
+        KEY: {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A key that 'zooaudit key' made; each operation says which scope it needs",
+        }
+    }
     parts["responses"] = {_name(status): _refusal(status) for status in WHY}
     for route in documented(routers):
         scopes = scopes_of(route.dependant)

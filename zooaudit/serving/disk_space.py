@@ -33,7 +33,8 @@ def refuse_if_full(folder: Path | None) -> None:
 
 
 class DiskSpace:
-    """For many callers: one at a time tries it out, the others hear what was found last. A disk that hangs takes one place, not all."""
+    """For many callers: one at a time tries it out, the others hear what was found last. A disk that hangs
+    takes one place, not all."""
 
     def __init__(self) -> None:
         self._asking, self._trouble = threading.Lock(), ""

@@ -66,9 +66,20 @@ class Case:
         verdict = result["twins"]
         rows = torch.from_numpy(np.frombuffer(content, "<f4").copy()).view(verdict["queries"], -1)
         return Case(
-            kit, result["kit"], result["digest"], result["suspect"], rows, verdict["level"], asked["access"] or SEEN, verdict["access"],
-            verdict["by"], asked["queries"], verdict=row["id"], suspects=asked.get("suspects", 1), made=row["made"],
-        )  # fmt: skip
+            kit,
+            result["kit"],
+            result["digest"],
+            result["suspect"],
+            rows,
+            verdict["level"],
+            asked["access"] or SEEN,
+            verdict["access"],
+            verdict["by"],
+            asked["queries"],
+            verdict=row["id"],
+            suspects=asked.get("suspects", 1),
+            made=row["made"],
+        )
 
     @staticmethod
     def of_audit(kit: Kit, artifacts: Artifacts, evidence: str) -> "Case":
@@ -78,13 +89,25 @@ class Case:
         rows = artifact.table(ANSWERS, schema(meta["columns"])).column("probabilities").combine_chunks()
         answers = torch.from_numpy(np.asarray(rows.flatten()).copy()).view(-1, meta["columns"])
         return Case(
-            kit, meta["kit"], meta["kit_sha256"], meta["suspect"], answers, meta["level"], meta["access"], meta["read_as"],
-            meta["p_value"], meta["horizon"], artifact.id, came=meta.get("answered", {}),
-        )  # fmt: skip
+            kit,
+            meta["kit"],
+            meta["kit_sha256"],
+            meta["suspect"],
+            answers,
+            meta["level"],
+            meta["access"],
+            meta["read_as"],
+            meta["p_value"],
+            meta["horizon"],
+            artifact.id,
+            came=meta.get("answered", {}),
+        )
 
     def examined(self) -> Examined:
         """Judged once more."""
-        found = self.kit.twin_test.judge(self.answers, self.level, Access.named(self.read_as), self.by, self.horizon)
+        found = self.kit.twin_test.judge(
+            self.answers, self.level, Access.named(self.read_as), self.by, self.horizon
+        )
         return replace(found, verdict=one_of(found.verdict, self.suspects))
 
     def explained(self, questions: int = 10) -> Explanation:
@@ -96,9 +119,13 @@ class Case:
     def identity(self) -> dict[str, str]:
         """What identifies it."""
         return {
-            "suspect": self.suspect, "kit": self.kit_id, "kit_sha256": self.digest, "victim": self.kit.victim, "evidence": self.evidence,
+            "suspect": self.suspect,
+            "kit": self.kit_id,
+            "kit_sha256": self.digest,
+            "victim": self.kit.victim,
+            "evidence": self.evidence,
             "answers_sha256": answers_digest(self.answers),
-        }  # fmt: skip
+        }
 
     def as_json(self) -> dict[str, Any]:
         """The explanation, with the images of its questions."""
@@ -114,7 +141,11 @@ class Case:
         from zooaudit.reporting.explained_page import answered, render
 
         given = [("Verdict given", datetime.fromtimestamp(self.made, UTC))] if self.made is not None else []
-        result = self.identity | {"suspect": last_part(self.suspect), "verdict": self.verdict, "trial": self.kit.trial}
+        result = self.identity | {
+            "suspect": last_part(self.suspect),
+            "verdict": self.verdict,
+            "trial": self.kit.trial,
+        }
         return render(self.kit.twin_test, self.explained(questions), result, [*answered(self.came), *given])
 
     def pack(self, artifacts: Artifacts) -> bytes:
@@ -126,7 +157,11 @@ class Case:
                 return out.read_bytes()
             store = open_store(str(Path(scratch) / "store"))
             copy(artifacts, store, [(KIT, self.kit_id)], lambda _: None)
-            packs.export(store, keep(store, store.load(KIT, self.kit_id), self.suspect, self.examined(), self.access), out)
+            packs.export(
+                store,
+                keep(store, store.load(KIT, self.kit_id), self.suspect, self.examined(), self.access),
+                out,
+            )
             return out.read_bytes()
 
 
@@ -135,4 +170,9 @@ def judged_by_twins(row: dict[str, Any]) -> None:
     Refused: 422, the verdict is the paper's test's.
     """
     if not row["score"].get("twins"):
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "verdicts of the paper's test are not explained", "method=paper", "method=twins")
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "verdicts of the paper's test are not explained",
+            "method=paper",
+            "method=twins",
+        )

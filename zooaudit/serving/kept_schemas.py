@@ -66,7 +66,8 @@ class Verdict(BaseModel):
 
 
 class Explanation(BaseModel):
-    """Why a verdict is what it is, as ``zooaudit explain --json`` says it; of each question its image, too."""
+    """Why a verdict is what it is, as ``zooaudit explain --json`` says it; of each question
+    its image, too."""
 
     suspect: str
     kit: str

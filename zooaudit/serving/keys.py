@@ -53,12 +53,17 @@ class Key:
 
     def __post_init__(self) -> None:
         if not self.name or not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ConfigError(f"the key {self.name!r} has no name, or no SHA-256 of 64 hex digits; 'zooaudit key' writes an entry")
+            raise ConfigError(
+                f"the key {self.name!r} has no name, or no SHA-256 of 64 hex digits; 'zooaudit key' writes an"
+                " entry"
+            )
         if not self.scopes or (unknown := set(self.scopes) - set(SCOPES)):
             found = sorted(unknown) if self.scopes else "none"
             raise ConfigError(f"key {self.name}: scopes are {found}; expected some of {', '.join(SCOPES)}")
         if not isinstance(self.per_minute, int) or self.per_minute < 0:
-            raise ConfigError(f"key {self.name}: per_minute is {self.per_minute!r}; expected a whole number, 0 for no limit")
+            raise ConfigError(
+                f"key {self.name}: per_minute is {self.per_minute!r}; expected a whole number, 0 for no limit"
+            )
 
     def expired(self, today: datetime.date) -> bool:
         """Whether it has come to its end."""
@@ -83,9 +88,13 @@ def read_keys(path: Path) -> tuple[Key, ...]:
     try:
         entries = tomllib.loads(path.read_text()).get("key", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read ({error}); expected [[key]] entries as 'zooaudit key' writes them") from error
+        raise ConfigError(
+            f"{path} cannot be read ({error}); expected [[key]] entries as 'zooaudit key' writes them"
+        ) from error
     if not isinstance(entries, list):
-        raise ConfigError(f"{path} has key = {entries!r:.80}; expected [[key]] entries as 'zooaudit key' writes them")
+        raise ConfigError(
+            f"{path} has key = {entries!r:.80}; expected [[key]] entries as 'zooaudit key' writes them"
+        )
     keys = tuple(_key(entry, path) for entry in entries)
     if len({k.name for k in keys}) < len(keys):
         raise ConfigError(f"{path} has two keys of one name; expected each once")
@@ -95,15 +104,28 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 def _key(entry: Any, path: Path) -> Key:
     if not isinstance(entry, dict) or entry.keys() - FIELDS or not {"name", "sha256"} <= entry.keys():
         found = ", ".join(sorted(entry)) if isinstance(entry, dict) else str(entry)
-        raise ConfigError(f"{path}: a key has {found[:200]}; expected name and sha256, and maybe scopes, per_minute, expires")
+        raise ConfigError(
+            f"{path}: a key has {found[:200]}; expected name and sha256, and maybe scopes, per_minute,"
+            " expires"
+        )
     expires = entry.get("expires")
     if expires is not None and not isinstance(expires, datetime.date):
-        raise ConfigError(f"{path}: key {entry['name']} expires {expires!r}; expected a date such as 2027-01-01")
+        raise ConfigError(
+            f"{path}: key {entry['name']} expires {expires!r}; expected a date such as 2027-01-01"
+        )
     day = expires.date() if isinstance(expires, datetime.datetime) else expires
     scopes = entry.get("scopes", SCOPES[:3])
     if not isinstance(scopes, list | tuple):
-        raise ConfigError(f"{path}: key {entry['name']}: scopes are {scopes!r}; expected a list of {', '.join(SCOPES)}")
-    return Key(str(entry["name"]), str(entry["sha256"]).lower(), tuple(map(str, scopes)), entry.get("per_minute", 0), day)
+        raise ConfigError(
+            f"{path}: key {entry['name']}: scopes are {scopes!r}; expected a list of {', '.join(SCOPES)}"
+        )
+    return Key(
+        str(entry["name"]),
+        str(entry["sha256"]).lower(),
+        tuple(map(str, scopes)),
+        entry.get("per_minute", 0),
+        day,
+    )
 
 
 class Keyring:
@@ -114,7 +136,12 @@ class Keyring:
         path: of a keys file.
     """
 
-    def __init__(self, digests: tuple[str, ...] = (), path: Path | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        digests: tuple[str, ...] = (),
+        path: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._fixed = tuple(Key(f"key-{d[:8]}", d) for d in digests)
         self._path, self._clock = path, clock
         self._lock = threading.Lock()
@@ -136,7 +163,8 @@ class Keyring:
         return found
 
     def checked(self) -> str:
-        """What is wrong with the keys file; "" if nothing is. The keys that were there before stay until it is mended."""
+        """What is wrong with the keys file; "" if nothing is. The keys that were there
+        before stay until it is mended."""
         self._current()
         return self.trouble
 
@@ -183,7 +211,9 @@ class Limiter:
             return 0.0
 
 
-def new_key(name: str, scopes: tuple[str, ...], per_minute: int, expires: datetime.date | None) -> tuple[str, str]:
+def new_key(
+    name: str, scopes: tuple[str, ...], per_minute: int, expires: datetime.date | None
+) -> tuple[str, str]:
     """A random key, and its entry for a keys file.
 
     Raises:
@@ -193,7 +223,12 @@ def new_key(name: str, scopes: tuple[str, ...], per_minute: int, expires: dateti
     made = Key(name, hashlib.sha256(key.encode()).hexdigest(), scopes, per_minute, expires)
     if not re.fullmatch(r"[\w.@ -]{1,80}", name):
         raise ConfigError(f"the name is {name!r}; expected up to 80 letters, digits, and . _ @ -")
-    lines = ["[[key]]", f'name = "{made.name}"', f'sha256 = "{made.sha256}"', f"scopes = {list(made.scopes)}".replace("'", '"')]
+    lines = [
+        "[[key]]",
+        f'name = "{made.name}"',
+        f'sha256 = "{made.sha256}"',
+        f"scopes = {list(made.scopes)}".replace("'", '"'),
+    ]
     lines += [f"per_minute = {made.per_minute}"] if made.per_minute else []
     lines += [f"expires = {made.expires}"] if made.expires else []
     return key, "\n".join(lines) + "\n"

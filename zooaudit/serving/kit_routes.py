@@ -17,7 +17,16 @@ from zooaudit.kits.kit import FIRST, Kit
 from zooaudit.paper.fingerprint import check_answers
 from zooaudit.scoring.answers import Job, Method
 from zooaudit.serving import schemas
-from zooaudit.serving.bodies import ACCEPTED, JSON, PARQUET, ZIP, most_bytes, parquet_bytes, read_fast, read_rows
+from zooaudit.serving.bodies import (
+    ACCEPTED,
+    JSON,
+    PARQUET,
+    ZIP,
+    most_bytes,
+    parquet_bytes,
+    read_fast,
+    read_rows,
+)
 from zooaudit.serving.keys import Key
 from zooaudit.serving.paging import MOST, Cursor, Limit, page_of
 from zooaudit.serving.problems import Refused
@@ -33,13 +42,17 @@ from zooaudit.verdict.ranking import smallest_p
 from zooaudit.verdict.wording import checked
 
 BINARY = {"schema": {"type": "string", "format": "binary"}}
-READ = {kind: {"schema": {"$ref": "#/components/schemas/Answers"}} if kind == JSON else BINARY for kind in ACCEPTED}
+READ = {
+    kind: {"schema": {"$ref": "#/components/schemas/Answers"}} if kind == JSON else BINARY
+    for kind in ACCEPTED
+}
 """Generated clients send bytes as the last type that takes them."""
 BODY: dict[str, Any] = {"requestBody": {"required": True, "content": READ}}
 QUESTIONS = {"schema": {"$ref": "#/components/schemas/Questions"}}
 FILES: dict[int | str, dict[str, Any]] = {200: {"content": {PARQUET: BINARY, JSON: QUESTIONS, ZIP: BINARY}}}
 JSON_BYTES, MOST_JSON = 12, 64 * 2**20
-"""Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory several times over."""
+"""Bytes of a pixel as JSON, more or less, and of all questions at most: they are in memory
+several times over."""
 OF_TWINS = ("level", "access", "queries", "p_value", "suspects")
 """Query parameters that only the twin test reads."""
 Scorer = Annotated[Key, needs("score")]
@@ -48,12 +61,29 @@ router = APIRouter()
 Format = Annotated[Literal["parquet", "json", "zip"], Query(alias="format")]
 Suspect = Annotated[str, Query(min_length=1, max_length=500, description="what you call the suspect")]
 Classes = Annotated[
-    int | None, Query(ge=2, le=100_000, description="of the suspect, where they are not the kit's: how alike its answers are is compared")
+    int | None,
+    Query(
+        ge=2,
+        le=100_000,
+        description="of the suspect, where they are not the kit's: how alike its answers are is compared",
+    ),
 ]
 Suspects = Annotated[
-    int, Query(ge=1, le=100_000, description="that are judged at once, each by itself: of several, each verdict has a caution that says so")
+    int,
+    Query(
+        ge=1,
+        le=100_000,
+        description=(
+            "that are judged at once, each by itself: of several, each verdict has a caution that says so"
+        ),
+    ),
 ]
-Horizon = Annotated[int | None, Query(description="questions at most, one of the kit's looks; to be fixed before the first answer is seen")]
+Horizon = Annotated[
+    int | None,
+    Query(
+        description="questions at most, one of the kit's looks; to be fixed before the first answer is seen"
+    ),
+]
 
 
 @public.get("/health", tags=["service"])
@@ -68,7 +98,9 @@ def ready(service: Shared) -> schemas.Status:
     service.kits.ready()
     service.disk_space.check(service.settings.data)
     if service.keyring.checked():  # what is wrong is in the log: callers need not know
-        raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more")
+        raise Refused(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the file of keys cannot be read; the service's log says more"
+        )
     return schemas.Status(status="ready")
 
 
@@ -107,15 +139,26 @@ def kit(id_: str, service: Shared) -> schemas.KitDetail:
     )
 
 
-@router.get("/kits/{id_}/queries", tags=["kits"], response_class=Response, responses=FILES, dependencies=[needs("read")])
+@router.get(
+    "/kits/{id_}/queries",
+    tags=["kits"],
+    response_class=Response,
+    responses=FILES,
+    dependencies=[needs("read")],
+)
 async def queries(
     id_: str, service: Shared, method: Method = "twins", format_: Format = "parquet"
-) -> Response:  # fmt: skip
-    """Every image that a suspect has to be asked, in order. Those of the twin test are test images that no model of the zoo was trained on,
-    images of another domain, and, where the kit was made with a query log, some that the victim was asked. Those of the paper's test show
-    the victim's training images, and are handed out only if the operator allows it."""
+) -> Response:
+    """Every image that a suspect has to be asked, in order. Those of the twin test are test images that no
+    model of the zoo was trained on, images of another domain, and, where the kit was made with a query log,
+    some that the victim was asked. Those of the paper's test show the victim's training images, and are
+    handed out only if the operator allows it."""
     if method == "paper" and not service.settings.training_images:
-        raise Refused(HTTPStatus.FORBIDDEN, "this service does not hand out training images", expected=f"a service with {QUERIES}=1")
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "this service does not hand out training images",
+            expected=f"a service with {QUERIES}=1",
+        )
     _, found = await service.kit(id_)
     return await service.sending(_questions, id_, found, method, format_)
 
@@ -123,12 +166,17 @@ async def queries(
 def _questions(id_: str, found: Kit, method: Method, format_: str) -> Response:
     asked_as = str(found.facts.get(FIRST, id_))
     if format_ == "json":
-        (shape, count) = (found.image_shape, found.points.shape[:2].numel() * 2 if method == "paper" else found.twin_test.budget)
+        shape, count = (
+            found.image_shape,
+            found.points.shape[:2].numel() * 2 if method == "paper" else found.twin_test.budget,
+        )
         if (size := count * math.prod(shape) * JSON_BYTES) > MOST_JSON:
             raise Refused(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "the questions are too large for JSON", f"about {size >> 20:,} MiB",
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                "the questions are too large for JSON",
+                f"about {size >> 20:,} MiB",
                 f"{MOST_JSON >> 20} MiB at most; format=parquet, or format=zip",
-            )  # fmt: skip
+            )
     images = found.questions().flatten(0, 2) if method == "paper" else found.twin_test.questions()
     if format_ == "json":
         return Response(questions_json(images), media_type=JSON)
@@ -142,13 +190,22 @@ def _questions(id_: str, found: Kit, method: Method, format_: str) -> Response:
 
 @router.post("/kits/{id_}/score", tags=["scores"], openapi_extra=BODY)
 async def score(
-    id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, method: Method = "twins",
-    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
-    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspect_classes: Classes = None,
+    id_: str,
+    request: Request,
+    service: Shared,
+    key: Scorer,
+    suspect: Suspect,
+    method: Method = "twins",
+    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None,
+    access: Annotated[str, Query(max_length=40)] = SEEN,
+    queries: Horizon = None,
+    by: Annotated[By, Query(alias="p_value")] = "rank",
+    suspect_classes: Classes = None,
     suspects: Suspects = 1,
-) -> schemas.Score:  # fmt: skip
-    """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first look at least, at most to ``queries``; ``paper``:
-    to whole views. The t-test's draws depend on the suspect's name, as in ``zooaudit score``."""
+) -> schemas.Score:
+    """Judge a suspect by its answers to a kit's first questions. ``twins``: to the first
+    look at least, at most to ``queries``; ``paper``: to whole views. The t-test's draws
+    depend on the suspect's name, as in ``zooaudit score``."""
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind not in ACCEPTED:
         raise Refused(
@@ -162,26 +219,56 @@ async def score(
         check_level(level)
     if method == "paper" and (idle := sorted(set(request.query_params) & set(OF_TWINS))):
         text = "the paper's test heeds nothing but the kit's own settings"
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, text, ", ".join(idle), "method=twins, or none of these")
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY, text, ", ".join(idle), "method=twins, or none of these"
+        )
     summary, found = await service.kit(id_)
     if method == "paper" and suspect in found.reference_ids:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the suspect has the name of one of the kit's references", suspect, "another name")
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "the suspect has the name of one of the kit's references",
+            suspect,
+            "another name",
+        )
     most = found.twin_test.stops(queries)[-1] if method == "twins" else found.victim_answers.shape[:3].numel()
     classes = found.named(suspect_classes)
     if method == "paper" and classes != found.classes:
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the paper's test", f"{len(classes)} classes", f"the kit's {found.num_classes}")
-    body = await read_body(request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key)
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "the paper's test",
+            f"{len(classes)} classes",
+            f"the kit's {found.num_classes}",
+        )
+    body = await read_body(
+        request, min(service.settings.body_bytes, most_bytes(most, len(classes))), service, key
+    )
     started = time.perf_counter()
     answers = await _parsed(service, kind, body, classes, most, str(found.facts.get(FIRST, id_)))
     if access_level is None:
         check_answers(answers, tuple(answers.shape))
-    judged = await scored(service, summary, Job(found, suspect, method, answers, level, access_level, by, queries, suspects), started)
-    asked = {"method": method, "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": suspect_classes}
+    judged = await scored(
+        service,
+        summary,
+        Job(found, suspect, method, answers, level, access_level, by, queries, suspects),
+        started,
+    )
+    asked = {
+        "method": method,
+        "level": level,
+        "access": access,
+        "queries": queries,
+        "p_value": by,
+        "suspect_classes": suspect_classes,
+    }
     asked |= {"suspects": suspects} if suspects > 1 else {}
-    return await kept(service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
+    return await kept(
+        service, key, asked, judged, answers.float().contiguous().numpy().astype("<f4").tobytes()
+    )
 
 
-async def _parsed(service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int, kit: str) -> Tensor:
+async def _parsed(
+    service: Service, kind: str, body: bytes, classes: tuple[str, ...], most: int, kit: str
+) -> Tensor:
     answers = read_fast(kind, body, classes, most, kit)
     return await service.reading(read_rows, kind, body, classes, most, kit) if answers is None else answers
 
@@ -193,4 +280,6 @@ async def scored(service: Service, summary: schemas.KitSummary, job: Job, starte
     seconds = time.perf_counter() - started
     record(SCORES, method=job.method, decision=str(result[job.method]["decision"]))
     record(SCORE_SECONDS, seconds, method=job.method)
-    return schemas.Score(kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=seconds, **result)
+    return schemas.Score(
+        kit=summary.id, digest=summary.digest, suspect=job.suspect, seconds=seconds, **result
+    )

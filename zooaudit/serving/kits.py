@@ -27,12 +27,13 @@ DEADLINE_S = 5.0
 
 
 class Kits:
-    """A store's kits, for many threads. The store is opened when it is first needed: a service starts without it, and says so.
+    """A store's kits, for many threads. The store is opened when it is first needed: a
+    service starts without it, and says so.
 
     Args:
         store: a folder or ``s3://bucket/prefix``.
-        most_bytes: of the kits held in memory, one at least; the least recently used goes first. Kits never change, so one that is held
-            needs no store.
+        most_bytes: of the kits held in memory, one at least; the least recently used goes first. Kits never
+            change, so one that is held needs no store.
     """
 
     def __init__(self, store: str, most_bytes: int) -> None:
@@ -67,7 +68,8 @@ class Kits:
         return summary, kit
 
     def _prepare(self, kit: Kit) -> None:
-        """Make what verdicts need here, not while requests wait; for labels too, unless one such kit fills the memory."""
+        """Make what verdicts need here, not while requests wait; for labels too, unless one
+        such kit fills the memory."""
         for access in (Access(), Access("label")):
             if kit.twin_test.kept_bytes <= self._most_bytes / 4:
                 kit.twin_test.prepare(access)
@@ -125,8 +127,8 @@ class Kits:
         return self._load(self.there(), run, REPORT).read("report.html").decode()
 
     def ready(self) -> None:
-        """Whether the store answers. One caller at a time asks it, the others hear what it last said: all together they take one place
-        of those that work on requests, however long a dead store takes.
+        """Whether the store answers. One caller at a time asks it, the others hear what it last said: all
+        together they take one place of those that work on requests, however long a dead store takes.
 
         Raises:
             StoreError: it did not answer.
@@ -158,7 +160,9 @@ class Kits:
 
     def _asked(self) -> Artifacts:
         if not self._opening.acquire(timeout=DEADLINE_S):
-            raise StoreError(f"store {self._store}: another request has been waiting for it for {DEADLINE_S:g} s")
+            raise StoreError(
+                f"store {self._store}: another request has been waiting for it for {DEADLINE_S:g} s"
+            )
         try:
             if self._artifacts is None:
                 self._artifacts = open_store(self._store, deadline_s=DEADLINE_S, writes=False)
@@ -179,9 +183,16 @@ def _summary(artifact: Artifact) -> KitSummary:
     meta = artifact.meta
     try:
         test, encoder = meta["twin_test"], meta["encoder"]["name"]
-        data = {"victim": meta["victim"], "encoder": encoder, "level": test["level"], "budget": test["looks"][-1]}
+        data = {
+            "victim": meta["victim"],
+            "encoder": encoder,
+            "level": test["level"],
+            "budget": test["looks"][-1],
+        }
         data |= {"twins": len(test["candidates"]) - 1, "accuses_nobody": test.get("accuses_nobody", "")}
         data |= made_by(artifact)
         return KitSummary(id=artifact.id, digest=artifact.digest, **data)
     except (LookupError, AttributeError, TypeError, ValidationError) as error:
-        raise DamagedArtifactError(f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})") from error
+        raise DamagedArtifactError(
+            f"kit {artifact.id}: its manifest lacks what kits of this version state ({error!r})"
+        ) from error

@@ -1,4 +1,5 @@
-"""The service on this machine: a Ray of its own, whose ports nobody else reaches, and the wait until it answers."""
+"""The service on this machine: a Ray of its own, whose ports nobody else reaches, and the
+wait until it answers."""
 
 import contextlib
 import io
@@ -23,13 +24,15 @@ Say = Callable[[str], None]
 def start_ray(host: str, port: int, debug: bool) -> str:
     """Start Ray, and Serve's proxy on an address; returns where Ray's metrics are.
 
-    All of Ray's own ports, whose metrics want no key, are on this machine's own address, whatever ``host`` is: only the service is for
-    others.
+    All of Ray's own ports, whose metrics want no key, are on this machine's own address, whatever ``host``
+    is: only the service is for others.
 
     Raises:
         FarmError: it does not start.
     """
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"  # Ray's one switch for it; read when ray is first imported
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = (
+        "0"  # Ray's one switch for it; read when ray is first imported
+    )
     import ray
     from ray import serve
 
@@ -44,8 +47,12 @@ def start_ray(host: str, port: int, debug: bool) -> str:
     try:
         with own_sigterm():
             ray.init(
-                "local", include_dashboard=False, num_cpus=max(2, cores()), logging_level=logging.ERROR, log_to_driver=debug
-            )  # fmt: skip
+                "local",
+                include_dashboard=False,
+                num_cpus=max(2, cores()),
+                logging_level=logging.ERROR,
+                log_to_driver=debug,
+            )
         serve.start(http_options={"host": host, "port": port, "request_timeout_s": 60})
         (node,) = ray.nodes()
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -54,7 +61,8 @@ def start_ray(host: str, port: int, debug: bool) -> str:
 
 
 def last_line(error: BaseException) -> str:
-    """Of what Ray says of an error in another process: its traceback ends with what it was. Without colours."""
+    """Of what Ray says of an error in another process: its traceback ends with what it was.
+    Without colours."""
     lines = [line.strip() for line in COLOURS.sub("", str(error)).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
@@ -76,7 +84,9 @@ def wait_until_ready(host: str, port: int, say: Say, seconds: float = READY_S) -
             say(f"not ready yet: {found}")
             told_at = now
         time.sleep(PAUSE_S)
-    raise FarmError(f"the service is not ready after {seconds:.0f} s: {found}; --debug shows what its processes say")
+    raise FarmError(
+        f"the service is not ready after {seconds:.0f} s: {found}; --debug shows what its processes say"
+    )
 
 
 def _trouble(url: str) -> str:
@@ -101,7 +111,8 @@ def bracketed(host: str) -> str:
 
 
 def shut_down(debug: bool) -> None:
-    """End what ``start_ray`` started. What Ray says of its own parts that it ends meanwhile is for ``debug`` only."""
+    """End what ``start_ray`` started. What Ray says of its own parts that it ends meanwhile
+    is for ``debug`` only."""
     import ray
     from ray import serve
 

@@ -21,5 +21,10 @@ router = APIRouter()
 async def metrics(service: Shared) -> Response:
     """What is counted on this machine, by Ray and by us, as Prometheus reads it."""
     if service.metrics is None:
-        raise Refused(HTTPStatus.NOT_FOUND, "nobody counts here", "a service without Ray", "one that 'zooaudit serve' or Ray Serve started")
+        raise Refused(
+            HTTPStatus.NOT_FOUND,
+            "nobody counts here",
+            "a service without Ray",
+            "one that 'zooaudit serve' or Ray Serve started",
+        )
     return Response(await service.metrics(), media_type=KIND)

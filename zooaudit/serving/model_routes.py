@@ -1,4 +1,5 @@
-"""The route for a suspect that is a file: asked here, in a process of its own, where the operator allows it."""
+"""The route for a suspect that is a file: asked here, in a process of its own, where the
+operator allows it."""
 
 import hashlib
 import tempfile
@@ -32,16 +33,30 @@ one_at_a_time = anyio.CapacityLimiter(1)
 
 @router.post("/kits/{id_}/model", tags=["scores"], openapi_extra=BODY)
 async def model(
-    id_: str, request: Request, service: Shared, key: Scorer, suspect: Suspect, kind: Literal["onnx", "safetensors"],
-    factory: Annotated[str, Query(max_length=200, description="of weights: timm:NAME or torchvision:NAME")] = "",
-    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None, access: Annotated[str, Query(max_length=40)] = SEEN,
-    queries: Horizon = None, by: Annotated[By, Query(alias="p_value")] = "rank", suspects: Suspects = 1,
-) -> schemas.Score:  # fmt: skip
-    """Judge a suspect that is a file, by the twin test: it is asked all questions in a process with limits on memory and time, and not
-    kept."""
+    id_: str,
+    request: Request,
+    service: Shared,
+    key: Scorer,
+    suspect: Suspect,
+    kind: Literal["onnx", "safetensors"],
+    factory: Annotated[
+        str, Query(max_length=200, description="of weights: timm:NAME or torchvision:NAME")
+    ] = "",
+    level: Annotated[float | None, Query(gt=0, lt=0.5)] = None,
+    access: Annotated[str, Query(max_length=40)] = SEEN,
+    queries: Horizon = None,
+    by: Annotated[By, Query(alias="p_value")] = "rank",
+    suspects: Suspects = 1,
+) -> schemas.Score:
+    """Judge a suspect that is a file, by the twin test: it is asked all questions in a process with limits on
+    memory and time, and not kept."""
     most = service.settings.model_bytes
     if not most:
-        raise Refused(HTTPStatus.FORBIDDEN, "this service runs no models of its callers", expected=f"a service with {MODELS_MIB}")
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "this service runs no models of its callers",
+            expected=f"a service with {MODELS_MIB}",
+        )
     access_level = None if access == SEEN else Access.named(access)
     if level is not None:
         check_level(level)
@@ -51,11 +66,25 @@ async def model(
     started = time.perf_counter()
     how = sandbox.Sandbox(kit.image_shape, kit.classes, factory, access_level is not None)
     answers = await anyio.to_thread.run_sync(_answers, body, kind, kit, asked, how, limiter=one_at_a_time)
-    judged = await scored(service, summary, Job(kit, suspect, "twins", answers, level, access_level, by, queries, suspects), started)
-    about = {"method": "twins", "level": level, "access": access, "queries": queries, "p_value": by, "suspect_classes": None}
+    judged = await scored(
+        service,
+        summary,
+        Job(kit, suspect, "twins", answers, level, access_level, by, queries, suspects),
+        started,
+    )
+    about = {
+        "method": "twins",
+        "level": level,
+        "access": access,
+        "queries": queries,
+        "p_value": by,
+        "suspect_classes": None,
+    }
     about |= {"suspects": suspects} if suspects > 1 else {}
     about |= {"model_sha256": hashlib.sha256(body).hexdigest(), "factory": factory}
-    return await kept(service, key, about, judged, answers.float().contiguous().numpy().astype("<f4").tobytes())
+    return await kept(
+        service, key, about, judged, answers.float().contiguous().numpy().astype("<f4").tobytes()
+    )
 
 
 def _answers(body: bytes, kind: str, kit: Kit, asked: int, how: sandbox.Sandbox) -> Tensor:

@@ -1,5 +1,6 @@
-"""A service that is open to all is open to this machine's people, not to every page that they look at: a page cannot be kept from sending
-requests to 127.0.0.1, nor from giving a name of its own that address (DNS rebinding)."""
+"""A service that is open to all is open to this machine's people, not to every page that
+they look at: a page cannot be kept from sending requests to 127.0.0.1, nor from giving a
+name of its own that address (DNS rebinding)."""
 
 import ipaddress
 from collections.abc import Sequence
@@ -28,13 +29,21 @@ def refuse_strangers(request: Request, named: Sequence[str]) -> None:
     if not _is_own(host, named):
         expected = f"localhost, 127.0.0.1, [::1], or a name in {HOSTS}"
         raise Refused(
-            HTTPStatus.FORBIDDEN, "this service is open to all, and answers under this machine's own names only", host[:100], expected
+            HTTPStatus.FORBIDDEN,
+            "this service is open to all, and answers under this machine's own names only",
+            host[:100],
+            expected,
         )
     origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "")
     foreign = origin is not None and _place(origin) != host.lower()
     if foreign or (site and site not in SAME and request.method not in ("GET", "HEAD")):
         found = f"Origin {origin}" if foreign else f"Sec-Fetch-Site {site}"
-        raise Refused(HTTPStatus.FORBIDDEN, "another site's page sent this", found[:200], "a page of this service, or no page")
+        raise Refused(
+            HTTPStatus.FORBIDDEN,
+            "another site's page sent this",
+            found[:200],
+            "a page of this service, or no page",
+        )
 
 
 def _place(origin: str) -> str:

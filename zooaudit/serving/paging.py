@@ -12,7 +12,9 @@ from zooaudit.serving.problems import Refused
 
 MOST = 1000
 Limit = Annotated[int, Query(ge=1, le=MOST, description="entries at most")]
-Cursor = Annotated[str | None, Query(max_length=500, description="as the page before said in next: what follows it")]
+Cursor = Annotated[
+    str | None, Query(max_length=500, description="as the page before said in next: what follows it")
+]
 Place = Sequence[int | float | str]
 """Of an entry among all, in their order."""
 
@@ -35,7 +37,12 @@ def place_of(cursor: str | None, kinds: Sequence[type]) -> list[Any] | None:
     except (ValueError, RecursionError):
         place = None
     if not isinstance(place, list) or [type(p) for p in place] != list(kinds):
-        raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, "the cursor is none of this list's", cursor[:80], "what next said, as it was")
+        raise Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "the cursor is none of this list's",
+            cursor[:80],
+            "what next said, as it was",
+        )
     return place
 
 

@@ -1,5 +1,5 @@
-"""What is looked at before the service starts: a port that is taken, a folder that cannot be written, a store that is not there are said at
-once. Imports nothing heavy until the store is opened."""
+"""What is looked at before the service starts: a port that is taken, a folder that cannot be written, a store
+that is not there are said at once. Imports nothing heavy until the store is opened."""
 
 import contextlib
 import errno
@@ -20,8 +20,9 @@ STORE_S = 10.0
 
 
 def own_port(host: str, port: int) -> socket.socket:
-    """A hold on a port, for as long as the socket is open: no other service that asks here gets it, though its own proxies may listen there
-    (Serve's set SO_REUSEPORT, by which two services would share one port, and callers get one or the other at random).
+    """A hold on a port, for as long as the socket is open: no other service that asks here gets it, though
+    its own proxies may listen there (Serve's set SO_REUSEPORT, by which two services would share one port,
+    and callers get one or the other at random).
 
     Raises:
         ConfigError: something has it already, or this machine does not have such an address.
@@ -29,23 +30,35 @@ def own_port(host: str, port: int) -> socket.socket:
     if not 1 <= port <= 65_535:
         raise ConfigError(f"--port is {port}; expected 1 to 65535")
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
     except OSError as error:
-        raise ConfigError(f"--host is {host!r} ({error.strerror}); expected an address of this machine, 127.0.0.1 say") from error
+        raise ConfigError(
+            f"--host is {host!r} ({error.strerror}); expected an address of this machine, 127.0.0.1 say"
+        ) from error
     try:
         with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of a service that has ended takes no port
+            trial.setsockopt(
+                socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+            )  # what is left of a service that has ended takes no port
             trial.bind(address)
             trial.listen(1)
     except PermissionError as error:
         raise ConfigError(f"port {port} is for root only; choose another --port, of 1024 or more") from error
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
-            raise ConfigError(f"--host is {host}, which is no address of this machine; expected one, 127.0.0.1 say") from error
-        raise ConfigError(f"port {port} on {host} is taken{_by(port)}; choose another --port, or end that") from error
+            raise ConfigError(
+                f"--host is {host}, which is no address of this machine; expected one, 127.0.0.1 say"
+            ) from error
+        raise ConfigError(
+            f"port {port} on {host} is taken{_by(port)}; choose another --port, or end that"
+        ) from error
     held = socket.socket(family, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    with contextlib.suppress(OSError):  # what another program left behind may still be closing; nothing listens
+    with contextlib.suppress(
+        OSError
+    ):  # what another program left behind may still be closing; nothing listens
         held.bind(address)
     return held
 
@@ -61,8 +74,8 @@ def _by(port: int) -> str:
 
 @contextlib.contextmanager
 def own_data(folder: Path) -> Iterator[None]:
-    """A folder for data that can be written, made if it is not there, and that no other service uses meanwhile: it would run the audits of
-    this one too.
+    """A folder for data that can be written, made if it is not there, and that no other service uses
+    meanwhile: it would run the audits of this one too.
 
     Raises:
         ConfigError: it cannot be written, or another service has it.
@@ -75,12 +88,17 @@ def own_data(folder: Path) -> Iterator[None]:
     except NotWrittenError as error:
         raise ConfigError(f"--data {error}; choose another folder, or make room") from error
     except OSError as error:
-        raise ConfigError(f"--data {folder} cannot be written ({error.strerror}); choose another folder") from error
+        raise ConfigError(
+            f"--data {folder} cannot be written ({error.strerror}); choose another folder"
+        ) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ConfigError(f"--data {folder} is used by another service, process {lock.read(20).strip()}; give each its own") from error
+            raise ConfigError(
+                f"--data {folder} is used by another service, process {lock.read(20).strip()}; give each"
+                " its own"
+            ) from error
         lock.truncate()
         lock.write(str(os.getpid()))
         lock.flush()
@@ -94,7 +112,10 @@ def refuse_missing(store: str) -> None:
         StoreError: there is none.
     """
     if "://" not in store and not Path(store).is_dir():
-        raise StoreError(f"there is no store at {store}; expected a folder that 'zooaudit audit' made, or s3://bucket/prefix")
+        raise StoreError(
+            f"there is no store at {store}; expected a folder that 'zooaudit audit' made, or"
+            " s3://bucket/prefix"
+        )
 
 
 def kits_in(store: str) -> list[str]:

@@ -41,9 +41,22 @@ class Refused(Exception):
         headers: of the answer.
     """
 
-    def __init__(self, status: HTTPStatus, detail: str, found: str = "", expected: str = "", headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        found: str = "",
+        expected: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.found, self.expected, self.headers = status, detail, found, expected, headers
+        self.status, self.detail, self.found, self.expected, self.headers = (
+            status,
+            detail,
+            found,
+            expected,
+            headers,
+        )
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
@@ -61,7 +74,16 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
             refused.found, refused.expected = request.method[:20], ", ".join(allowed)
         return _answer(refused)
 
-    for kind in (Refused, InputError, NotEnoughModelsError, SuspectError, StoreError, RequestValidationError, HTTPException, Exception):
+    for kind in (
+        Refused,
+        InputError,
+        NotEnoughModelsError,
+        SuspectError,
+        StoreError,
+        RequestValidationError,
+        HTTPException,
+        Exception,
+    ):
         app.add_exception_handler(kind, answer)
 
 
@@ -88,41 +110,68 @@ def _refusal(error: Exception) -> Refused:
     if isinstance(error, SuspectError):
         return Refused(HTTPStatus.BAD_GATEWAY, str(error))
     if isinstance(error, MissingArtifactError):
-        return Refused(HTTPStatus.NOT_FOUND, "there is no such kit, or report", expected="an id that GET /kits, or GET /reports, lists")
+        return Refused(
+            HTTPStatus.NOT_FOUND,
+            "there is no such kit, or report",
+            expected="an id that GET /kits, or GET /reports, lists",
+        )
     if isinstance(error, FormatError):
         log.error("%s", error)
         why = "the kit was made by another version of zooaudit; its owner has to make it again"
         return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, why)
     if isinstance(error, DamagedArtifactError):
         log.error("%s", error)
-        return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where")
+        return Refused(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "the kit is damaged in the store; the service's log says where"
+        )
     if isinstance(error, NotWrittenError):
         log.error("%s", error)
         later = {"Retry-After": str(RETRY_AFTER_S)}
-        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the service's data cannot be written just now; try again later", headers=later)
+        return Refused(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "the service's data cannot be written just now; try again later",
+            headers=later,
+        )
     if isinstance(error, StoreError):  # its message names the store, which is for the operator only
         log.warning("%s", error)
         later = {"Retry-After": str(RETRY_AFTER_S)}
-        return Refused(HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer; try again later", headers=later)
+        return Refused(
+            HTTPStatus.SERVICE_UNAVAILABLE, "the store does not answer; try again later", headers=later
+        )
     if isinstance(error, RequestValidationError):
         first = error.errors()[0]
         place = " ".join(map(str, first["loc"]))
-        return Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"{place}: {first['msg']}", repr(first.get("input"))[:200], first["msg"])
+        return Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"{place}: {first['msg']}",
+            repr(first.get("input"))[:200],
+            first["msg"],
+        )
     if isinstance(error, HTTPException):
         return Refused(HTTPStatus(error.status_code), str(error.detail), headers=dict(error.headers or {}))
     log.error("unforeseen", exc_info=error)
-    return Refused(HTTPStatus.INTERNAL_SERVER_ERROR, "an error that the service did not foresee; its log says more")
+    return Refused(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "an error that the service did not foresee; its log says more"
+    )
 
 
 def _answer(refused: Refused) -> JSONResponse:
     status = refused.status
-    body = Problem(title=status.phrase, status=status, detail=refused.detail, found=refused.found, expected=refused.expected)
+    body = Problem(
+        title=status.phrase,
+        status=status,
+        detail=refused.detail,
+        found=refused.found,
+        expected=refused.expected,
+    )
     return JSONResponse(body.model_dump(), status, refused.headers, MEDIA_TYPE)
 
 
 def not_authorised(detail: str) -> Refused:
     """The refusal of a missing, wrong or expired key."""
     return Refused(
-        HTTPStatus.UNAUTHORIZED, detail, expected="Authorization: Bearer KEY",
+        HTTPStatus.UNAUTHORIZED,
+        detail,
+        expected="Authorization: Bearer KEY",
         headers={"WWW-Authenticate": "Bearer"},
-    )  # fmt: skip
+    )

@@ -16,12 +16,15 @@ KEEP_S = 5.0
 
 
 async def kept(service: Service, key: Key, asked: dict[str, Any], score: Score, answers: bytes) -> Score:
-    """A score with the id under which it is kept. What cannot be kept is given all the same, and says so by having none."""
+    """A score with the id under which it is kept. What cannot be kept is given all the
+    same, and says so by having none."""
     if service.settings.data is None:
         return score
     try:
         async with asyncio.timeout(KEEP_S):
-            id_ = await service.keeper.keep((key.name, asked, score.model_dump(mode="json", exclude={"id"}), answers))
+            id_ = await service.keeper.keep(
+                (key.name, asked, score.model_dump(mode="json", exclude={"id"}), answers)
+            )
     except (Refused, ZooauditError, TimeoutError) as error:
         log.error("a verdict is not kept: %s", error or type(error).__name__)
         return score

@@ -1,5 +1,7 @@
-"""A replica's own port. Serve opens one for calls between deployments in each replica, on all addresses of the machine and without a token,
-and unpickles what comes: it belongs on the address by which Ray's nodes reach each other, which on one machine is that machine's own."""
+"""A replica's own port. Serve opens one for calls between deployments in each replica, on all addresses of
+the machine and without a token, and unpickles what comes: it belongs on the address by which Ray's nodes
+reach each other, which on one machine is that machine's own.
+"""
 
 import logging
 from typing import Any
@@ -16,7 +18,10 @@ def bind_to_node() -> None:
 
     add = getattr(replica, "add_port_to_grpc_server", None)
     if add is None:
-        log.warning("this version of Ray Serve opens its replicas' ports in another way; whether others reach them is not known")
+        log.warning(
+            "this version of Ray Serve opens its replicas' ports in another way; whether others reach them is"
+            " not known"
+        )
         return
 
     def add_own(server: Any, address: str) -> Any:

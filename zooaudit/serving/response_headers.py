@@ -1,12 +1,13 @@
-"""What every answer of the service has, whatever its route: HEAD, and headers that keep verdicts out of caches."""
+"""What every answer of the service has, whatever its route: HEAD, and headers that keep
+verdicts out of caches."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class Answering:
-    """ASGI middleware. HEAD is answered as GET without its body; nothing is kept by caches, nor taken for another type than it says, unless
-    the route says otherwise."""
+    """ASGI middleware. HEAD is answered as GET without its body; nothing is kept by caches, nor taken for
+    another type than it says, unless the route says otherwise."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

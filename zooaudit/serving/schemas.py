@@ -16,10 +16,12 @@ class Schema(BaseModel):
 
 
 class Answers(Schema):
-    """A suspect's answers to a method's first questions, in their order: a row of probabilities each, one a class, or a label each."""
+    """A suspect's answers to a method's first questions, in their order: a row of probabilities each, one a
+    class, or a label each."""
 
     model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
-    """Others are refused by who reads these; "forbid" would make an error of each one, of which there may be a million."""
+    """Others are refused by who reads these; "forbid" would make an error of each one, of
+    which there may be a million."""
 
     answers: Rows | None = None
     labels: Labels | None = None
@@ -67,7 +69,8 @@ class Kits(Page):
 
 
 class Question(Schema):
-    """An image that a suspect is asked: its number, and its pixels in [0, 1], channel by channel, row by row."""
+    """An image that a suspect is asked: its number, and its pixels in [0, 1], channel by
+    channel, row by row."""
 
     query: int
     image: list[float]
@@ -92,8 +95,8 @@ class KitDetail(KitSummary):
     looks: list[int]
     """After how many answers a verdict can be had; each may be the ``queries`` of a score or an audit."""
     families: dict[str, int]
-    """Questions by what they show: ``natural`` images of the victim's task, ``foreign`` ones of anything else, and ``log``: the
-    victim was asked these."""
+    """Questions by what they show: ``natural`` images of the victim's task, ``foreign`` ones of anything
+    else, and ``log``: the victim was asked these."""
     references: dict[str, int]
     """Models of other procedures than the victim's, by how they were made."""
     smallest_p: float
@@ -106,7 +109,8 @@ class KitDetail(KitSummary):
 
 
 class Checked(Schema):
-    """One check of what the verdict assumes: that the victim is a draw of the procedure that made its twins."""
+    """One check of what the verdict assumes: that the victim is a draw of the procedure
+    that made its twins."""
 
     check: str
     state: Literal["ok", "caution", "refused", "no references"]
@@ -127,21 +131,24 @@ class PaperTest(Schema):
 
 
 class Normal(Schema):
-    """A p-value beside the rank's, which rests on the twins' statistics being normal; ``normality`` is the p of a test that they are."""
+    """A p-value beside the rank's, which rests on the twins' statistics being normal; ``normality`` is the p
+    of a test that they are."""
 
     p_value: float | None
     normality: float | None
 
 
 class Beyond(Schema):
-    """Of a victim that many models resemble: how many references, of how many, have as much of it as the suspect has."""
+    """Of a victim that many models resemble: how many references, of how many, have as much
+    of it as the suspect has."""
 
     above: int
     references: int
 
 
 class TwinVerdict(Schema):
-    """The verdict by the twin test: where the victim stands among models that were trained as it was but for the seed."""
+    """The verdict by the twin test: where the victim stands among models that were trained
+    as it was but for the seed."""
 
     decision: Literal["stolen", "not shown", "cannot tell"]
     reason: str
@@ -155,9 +162,11 @@ class TwinVerdict(Schema):
     """The victim's among all candidates, from 1."""
     twins: int
     statistics: list[float | None]
-    """How much of each candidate is in the suspect, the victim first: in standard deviations of all of them from their mean."""
+    """How much of each candidate is in the suspect, the victim first: in standard
+    deviations of all of them from their mean."""
     statistics_after: int | None
-    """How many questions had been asked when they were taken: the victim's place was settled then, whatever was asked later."""
+    """How many questions had been asked when they were taken: the victim's place was
+    settled then, whatever was asked later."""
     beyond: Beyond | None
     normal: Normal | None
     access: str
@@ -212,7 +221,8 @@ class Score(Schema):
     seconds: float = Field(ge=0)
     """Spent on this request once its body was there: kit, parsing, verdict."""
     id: str = ""
-    """Under which the verdict is kept, at /verdicts; "" if this service keeps none, or there is no room for it."""
+    """Under which the verdict is kept, at /verdicts; "" if this service keeps none, or
+    there is no room for it."""
 
 
 class AuditRequest(Schema):
@@ -222,8 +232,8 @@ class AuditRequest(Schema):
 
     kit: str = Field(min_length=1, max_length=100)
     suspect: dict[str, Any]
-    """``url`` and, where the address does not say it all, how it is asked: protocol, layout, classes, columns, headers, rate, ...: as a
-    description for the command line."""
+    """``url`` and, where the address does not say it all, how it is asked: protocol, layout, classes,
+    columns, headers, rate, ...: as a description for the command line."""
     level: float | None = Field(default=None, gt=0, lt=0.5)
     access: str | None = Field(default=None, max_length=40)
     budget: int | None = Field(default=None, ge=1, le=1_000_000)
@@ -234,7 +244,8 @@ class AuditRequest(Schema):
     suspect_classes: int | None = Field(default=None, ge=2, le=100_000)
     """How many classes the suspect has, where they are not the kit's."""
     ask_everything: bool = False
-    """Ask all questions, even when the decision is settled, or when the first answers are no better than by chance."""
+    """Ask all questions, even when the decision is settled, or when the first answers are
+    no better than by chance."""
 
     fresh: bool = False
     """Ask everything anew: use no answers of the audits before, and leave them as they are."""

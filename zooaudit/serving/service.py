@@ -26,7 +26,8 @@ from zooaudit.serving.uploads import GRACE_S, LEAST, Uploads
 from zooaudit.serving.verdict_writer import VerdictWriter
 
 BODY_S = 30.0
-"""How long a caller may take to send a body: Serve's own limit is one that callers can switch off by a header."""
+"""How long a caller may take to send a body: Serve's own limit is one that callers can
+switch off by a header."""
 DOWNLOADS = 2
 READERS = 4
 """Bodies that are read at once, and kits that are loaded, other than those which take no time."""
@@ -38,7 +39,9 @@ class Audits(Protocol):
 
     async def submit(self, by: str, asked: dict[str, Any], once: str = "") -> dict[str, Any]: ...
     async def get(self, id_: str) -> dict[str, Any] | None: ...
-    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]: ...
+    async def all(
+        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+    ) -> list[dict[str, Any]]: ...
     async def cancel(self, id_: str) -> dict[str, Any] | None: ...
     async def kept(self, method: str, *args: Any) -> Any: ...
 
@@ -59,7 +62,9 @@ class InProcess:
     async def get(self, id_: str) -> dict[str, Any] | None:
         return await run_in_threadpool(self._auditor.get, id_)
 
-    async def all(self, by: str | None, state: str, limit: int, after: Sequence[Any] | None) -> list[dict[str, Any]]:
+    async def all(
+        self, by: str | None, state: str, limit: int, after: Sequence[Any] | None
+    ) -> list[dict[str, Any]]:
         return await run_in_threadpool(self._auditor.all, by, state, limit, after)
 
     async def cancel(self, id_: str) -> dict[str, Any] | None:
@@ -82,8 +87,12 @@ class Service:
     """
 
     def __init__(
-        self, settings: Settings, run: Run = one_by_one, audits: Audits | None = None, metrics: Metrics | None = None
-    ) -> None:  # fmt: skip
+        self,
+        settings: Settings,
+        run: Run = one_by_one,
+        audits: Audits | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.settings, self.run, self._audits, self.metrics = settings, run, audits, metrics
         self.kits = Kits(settings.store, settings.kits_bytes)
         self.keyring = Keyring(settings.keys, settings.keys_file)
@@ -98,7 +107,8 @@ class Service:
         return await anyio.to_thread.run_sync(read, *args, limiter=self._readers)
 
     async def sending(self, make: Callable[..., Response], *args: Any) -> Response:
-        """``make`` in a thread, beside another one or so: what is downloaded is in memory several times over."""
+        """``make`` in a thread, beside another one or so: what is downloaded is in memory
+        several times over."""
         return await anyio.to_thread.run_sync(make, *args, limiter=self._downloads)
 
     async def working(self, make: Callable[..., Any], *args: Any) -> Any:
@@ -115,7 +125,9 @@ class Service:
         """Who runs audits."""
         if self._audits is None:
             raise Refused(
-                HTTPStatus.FORBIDDEN, "this service asks no suspects", expected=f"a service with {DATA}, and hosts that it may ask"
+                HTTPStatus.FORBIDDEN,
+                "this service asks no suspects",
+                expected=f"a service with {DATA}, and hosts that it may ask",
             )
         return self._audits
 
@@ -142,7 +154,8 @@ def _who(request: Request, key: Key) -> str:
 
 
 async def shared(request: Request) -> Service:
-    """The service of an application. Not a plain function: FastAPI would call that in another thread, for each request."""
+    """The service of an application. Not a plain function: FastAPI would call that in
+    another thread, for each request."""
     service: Service = request.app.state.service
     return service
 
@@ -157,11 +170,22 @@ def needs(*scopes: str) -> Any:
         key = service.caller(request)
         if not set(scopes) & set(key.scopes):
             expected = f"scope {' or '.join(scopes)}"
-            raise Refused(HTTPStatus.FORBIDDEN, f"the key {key.name} may not do this", f"scopes {', '.join(key.scopes)}", expected)
+            raise Refused(
+                HTTPStatus.FORBIDDEN,
+                f"the key {key.name} may not do this",
+                f"scopes {', '.join(key.scopes)}",
+                expected,
+            )
         if wait := service.limiter.wait_s(key):
             later = {"Retry-After": str(int(wait) + 1)}
             limit = f"{key.per_minute} a minute"
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, f"the key {key.name} has no requests left", f"more than {limit}", limit, later)
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"the key {key.name} has no requests left",
+                f"more than {limit}",
+                limit,
+                later,
+            )
         await refuse_unread(request)
         return key
 
@@ -170,13 +194,24 @@ def needs(*scopes: str) -> Any:
 
 
 async def read_body(request: Request, limit: int, service: Service, key: Key) -> bytes:
-    """The whole body; what is larger than ``limit`` bytes is refused without being held, and so is what comes too slowly."""
+    """The whole body; what is larger than ``limit`` bytes is refused without being held,
+    and so is what comes too slowly."""
     coding = request.headers.get("Content-Encoding", "").strip().lower()
     if coding not in ("", "identity"):
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "compressed bodies are not read", coding[:40], "no Content-Encoding")
+        raise Refused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "compressed bodies are not read",
+            coding[:40],
+            "no Content-Encoding",
+        )
     stated = request.headers.get("Content-Length", "")
     parts, size = [], int(stated) if stated.isdecimal() else 0
-    too_large = Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large", f"more than {limit:,} bytes", f"{limit:,} at most")
+    too_large = Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "the body is too large",
+        f"more than {limit:,} bytes",
+        f"{limit:,} at most",
+    )
     if size > limit:
         raise too_large
     size = 0
@@ -193,9 +228,12 @@ async def read_body(request: Request, limit: int, service: Service, key: Key) ->
                     parts.append(part)
     except TimeoutError as error:
         raise Refused(
-            HTTPStatus.REQUEST_TIMEOUT, "the body comes too slowly", f"{size:,} bytes so far",
-            f"the first within {GRACE_S:g} s, then {LEAST:,} bytes a second, and all of them within {BODY_S:g} s",
-        ) from error  # fmt: skip
+            HTTPStatus.REQUEST_TIMEOUT,
+            "the body comes too slowly",
+            f"{size:,} bytes so far",
+            f"the first within {GRACE_S:g} s, then {LEAST:,} bytes a second, and all of them within"
+            f" {BODY_S:g} s",
+        ) from error
     except ClientDisconnect as error:
         raise Refused(HTTPStatus.BAD_REQUEST, "the caller has gone") from error
     return b"".join(parts)

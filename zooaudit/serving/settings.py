@@ -32,13 +32,17 @@ class Settings:
     Attributes:
         store: where the kits are; an absolute path, or a URL.
         keys: SHA-256 of keys that may all but administer, 64 lower-case hex digits each.
-        keys_file: TOML with keys that each have a name, scopes, a rate and an end; None for none. With neither, the service is open to all.
-        training_images: whether callers may fetch the queries of the paper's test, which show images of the victim's training set.
+        keys_file: TOML with keys that each have a name, scopes, a rate and an end; None for none. With
+            neither, the service is open to all.
+        training_images: whether callers may fetch the queries of the paper's test, which
+            show images of the victim's training set.
         body_bytes: the largest request.
         kits_bytes: kits held in memory; one is held whatever its size.
         model_bytes: the largest suspect that is a file and is run here; 0 where none are.
-        data: where audits, their ledgers and the log of who asked what are kept; None for a service that asks no suspects.
-        suspects: hosts, host:port, or addresses that theirs must begin with, that it may ask; none unless they are named.
+        data: where audits, their ledgers and the log of who asked what are kept; None for a
+            service that asks no suspects.
+        suspects: hosts, host:port, or addresses that theirs must begin with, that it may
+            ask; none unless they are named.
         hosts: names under which a service that is open to all is reached, beside those of this machine.
         open_audits: of one key that have not ended, at most.
         queries_a_day, hours_a_day: that the audits of one key charge and take in 24 hours at most.
@@ -72,18 +76,26 @@ class Settings:
         """
         store = os.environ.get(STORE, "")
         if not store or store == "memory:":
-            raise ConfigError(f"{STORE} is {store!r}; expected the place of the kits, a folder or s3://bucket/prefix")
+            raise ConfigError(
+                f"{STORE} is {store!r}; expected the place of the kits, a folder or s3://bucket/prefix"
+            )
         keys, keys_file = _keys(), os.environ.get(KEYS_FILE, "")
         is_open = os.environ.get(OPEN) == "1"
         if bool(keys or keys_file) == is_open:
             found = "both" if is_open else "neither"
             raise ConfigError(
-                f"{KEYS_FILE} (or {KEYS}) and {OPEN}=1: found {found}; expected one: the keys that are accepted, or a service open to all"
+                f"{KEYS_FILE} (or {KEYS}) and {OPEN}=1: found {found}; expected one: the keys that are"
+                " accepted, or a service open to all"
             )
         data = os.environ.get(DATA, "")
-        suspects = tuple(named_suspect(h.strip()) for h in os.environ.get(SUSPECTS, "").split(",") if h.strip())
+        suspects = tuple(
+            named_suspect(h.strip()) for h in os.environ.get(SUSPECTS, "").split(",") if h.strip()
+        )
         if suspects and not data:
-            raise ConfigError(f"{SUSPECTS} names hosts to ask, but {DATA} is not set; expected a folder for audits and their ledgers")
+            raise ConfigError(
+                f"{SUSPECTS} names hosts to ask, but {DATA} is not set; expected a folder for audits and"
+                " their ledgers"
+            )
         return cls(
             store=store if ":" in store else str(Path(store).absolute()),  # replicas run in another folder
             keys=keys,
@@ -96,9 +108,15 @@ class Settings:
             suspects=suspects,
             hosts=tuple(h.strip().lower() for h in os.environ.get(HOSTS, "").split(",") if h.strip()),
             open_audits=int(env_number(OPEN_AUDITS, 16.0, "audits of a key at once, a positive number")),
-            queries_a_day=int(env_number(QUERIES_A_DAY, 100_000.0, "queries of a key in 24 hours, a positive number")),
+            queries_a_day=int(
+                env_number(QUERIES_A_DAY, 100_000.0, "queries of a key in 24 hours, a positive number")
+            ),
             hours_a_day=env_number(HOURS, 24.0, "hours of a key's audits in 24, a positive number"),
-            host_queries_a_day=int(env_number(HOST_QUERIES_A_DAY, 200_000.0, "queries at one host in 24 hours, a positive number")),
+            host_queries_a_day=int(
+                env_number(
+                    HOST_QUERIES_A_DAY, 200_000.0, "queries at one host in 24 hours, a positive number"
+                )
+            ),
         )
 
 
@@ -112,7 +130,10 @@ def named_suspect(entry: str) -> str:
         return entry.lower()
     parts = urlsplit(entry)
     if not is_address(entry, ("http", "https")) or parts.query or parts.fragment:
-        raise ConfigError(f"{SUSPECTS} has {entry[:200]!r}; expected a host, host:port, or http(s)://host[:port]/path without a query")
+        raise ConfigError(
+            f"{SUSPECTS} has {entry[:200]!r}; expected a host, host:port, or http(s)://host[:port]/path"
+            " without a query"
+        )
     return parts._replace(netloc=parts.netloc.lower()).geturl()
 
 
@@ -120,5 +141,8 @@ def _keys() -> tuple[str, ...]:
     keys = tuple(k.strip().lower() for k in os.environ.get(KEYS, "").split(",") if k.strip())
     for number, key in enumerate(keys, 1):
         if not re.fullmatch("[0-9a-f]{64}", key):  # not shown: it may be a key
-            raise ConfigError(f"{KEYS}: entry {number} has {len(key)} characters; expected the 64 hex digits of a key's SHA-256")
+            raise ConfigError(
+                f"{KEYS}: entry {number} has {len(key)} characters; expected the 64 hex digits of a key's"
+                " SHA-256"
+            )
     return keys

@@ -1,5 +1,7 @@
-"""What a suspect for ``/audits`` may be described by, kind by kind, for OpenAPI, and which settings a kind has no use for. The settings
-themselves, and what they may be, are those of :class:`~zooaudit.suspects.remote.Remote`; one parser reads them here and in TOML files."""
+"""What a suspect for ``/audits`` may be described by, kind by kind, for OpenAPI, and which settings a kind
+has no use for. The settings themselves, and what they may be, are those of
+:class:`~zooaudit.suspects.remote.Remote`; one parser reads them here and in TOML files.
+"""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
@@ -55,7 +57,8 @@ class Pixels(Asked):
 
 
 class AddressSuspect(Pixels):
-    """Its address shows how it is asked: ``.../infer``, ``...:predict``, ``/predictions/...``, or a host of Hugging Face."""
+    """Its address shows how it is asked: ``.../infer``, ``...:predict``,
+    ``/predictions/...``, or a host of Hugging Face."""
 
 
 class V2Suspect(Pixels):
@@ -107,7 +110,8 @@ class FormSuspect(Asked):
 
 
 class TemplateSuspect(Pixels):
-    """Anything else that takes and gives JSON: ``request`` with a placeholder for the images (``$images``, ``$pngs``, ``$each``, ...)."""
+    """Anything else that takes and gives JSON: ``request`` with a placeholder for the images (``$images``,
+    ``$pngs``, ``$each``, ...)."""
 
     protocol: Literal["template"]
     request: Any
@@ -115,18 +119,23 @@ class TemplateSuspect(Pixels):
 
 
 KINDS: dict[str, type[Asked]] = {
-    "v2": V2Suspect, "tensorflow": TensorflowSuspect, "torchserve": TorchserveSuspect, "raw": RawSuspect, "form": FormSuspect,
+    "v2": V2Suspect,
+    "tensorflow": TensorflowSuspect,
+    "torchserve": TorchserveSuspect,
+    "raw": RawSuspect,
+    "form": FormSuspect,
     "template": TemplateSuspect,
-}  # fmt: skip
+}
 Described = Annotated[
-    V2Suspect | TensorflowSuspect | TorchserveSuspect | RawSuspect | FormSuspect | TemplateSuspect, Field(discriminator="protocol")
+    V2Suspect | TensorflowSuspect | TorchserveSuspect | RawSuspect | FormSuspect | TemplateSuspect,
+    Field(discriminator="protocol"),
 ]
 Suspect: TypeAdapter[Any] = TypeAdapter(AddressSuspect | Described)
 
 
 def schema() -> dict[str, Any]:
-    """Of a suspect, as JSON Schema; its definitions are under ``$defs``. Without defaults, which generated clients would send: what is said
-    of a suspect is held against what it tells of itself."""
+    """Of a suspect, as JSON Schema; its definitions are under ``$defs``. Without defaults, which generated
+    clients would send: what is said of a suspect is held against what it tells of itself."""
     found = Suspect.json_schema(ref_template="#/components/schemas/{model}")
     for kind in found["$defs"].values():
         for setting in kind["properties"].values():
@@ -141,5 +150,6 @@ def refuse_idle(remote: Remote, settings: Mapping[str, Any]) -> None:
     kind = remote.wire.protocol
     if idle := sorted(set(settings) - set(KINDS[kind].model_fields)):
         raise ConfigError(
-            f"{without_keys(remote.url)} is asked by the protocol {kind}, which has no use for {', '.join(idle)}; take it out"
+            f"{without_keys(remote.url)} is asked by the protocol {kind}, which has no use for"
+            f" {', '.join(idle)}; take it out"
         )

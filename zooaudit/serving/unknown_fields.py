@@ -1,4 +1,5 @@
-"""What a caller sends and no route would read is refused, not passed over: a misspelt level would give a verdict at another one."""
+"""What a caller sends and no route would read is refused, not passed over: a misspelt level would give a
+verdict at another one."""
 
 import difflib
 from collections import Counter
@@ -11,28 +12,37 @@ from fastapi.dependencies.models import Dependant
 from zooaudit.serving.problems import Refused
 
 PREFIXES = ("zooaudit", "idempotency")
-"""Headers whose names begin so, with or without ``X-``, are meant for this service, not for a proxy or for HTTP itself."""
+"""Headers whose names begin so, with or without ``X-``, are meant for this service, not for
+a proxy or for HTTP itself."""
 
 
 async def refuse_unread(request: Request) -> None:
     """Of a request to one of the routes.
 
     Raises:
-        Refused: 422, a query parameter is unknown or there twice, or a header that is meant for this service is unknown.
+        Refused: 422, a query parameter is unknown or there twice, or a header that is meant
+            for this service is unknown.
     """
     queries, headers = _read(request.scope["route"].dependant)
     for name, times in Counter(name for name, _ in request.query_params.multi_items()).items():
         if name not in queries:
             raise _unknown("query parameter", name, queries)
         if times > 1:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the query parameter {name} is given twice", f"{times} times", "once")
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"the query parameter {name} is given twice",
+                f"{times} times",
+                "once",
+            )
     for name, times in Counter(name.lower() for name in request.headers).items():
         if not _plain(name).startswith(PREFIXES):
             continue
         if name not in headers:
             raise _unknown("header", name, headers)
         if times > 1:
-            raise Refused(HTTPStatus.UNPROCESSABLE_ENTITY, f"the header {name} is given twice", f"{times} times", "once")
+            raise Refused(
+                HTTPStatus.UNPROCESSABLE_ENTITY, f"the header {name} is given twice", f"{times} times", "once"
+            )
 
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> Refused:

@@ -1,4 +1,5 @@
-"""Bodies that come slowly take a place of those that work on requests: they have a least rate, and a key has few of them at once."""
+"""Bodies that come slowly take a place of those that work on requests: they have a least
+rate, and a key has few of them at once."""
 
 import time
 from collections import Counter
@@ -48,7 +49,12 @@ class Uploads:
         """
         if self.slow[who] >= SLOW_AT_ONCE:
             found = f"{self.slow[who]} that take longer than {GRACE_S:g} s"
-            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "this key sends several slow bodies already", found, f"{SLOW_AT_ONCE} at once")
+            raise Refused(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                "this key sends several slow bodies already",
+                found,
+                f"{SLOW_AT_ONCE} at once",
+            )
         self.slow[who] += 1
         return True
 

@@ -1,4 +1,5 @@
-"""Routes about verdicts that were given: the list of scores and audits, one of them, why it is so, and what can be sent to others."""
+"""Routes about verdicts that were given: the list of scores and audits, one of them, why it is so, and what
+can be sent to others."""
 
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
@@ -22,7 +23,18 @@ router = APIRouter()
 Mine = Annotated[Key, needs("score", "audit", "admin")]
 Trusted = Annotated[Key, needs("evidence")]
 UNEXPLAINED: dict[int | str, dict[str, Any]] = {409: {}, 410: {}}
-DECISIONS = Literal["", "stolen", "not shown", "cannot tell", "queued", "running", "failed", "cancelled", "piracy", "inconclusive"]
+DECISIONS = Literal[
+    "",
+    "stolen",
+    "not shown",
+    "cannot tell",
+    "queued",
+    "running",
+    "failed",
+    "cancelled",
+    "piracy",
+    "inconclusive",
+]
 ZIPPED = UNEXPLAINED | {200: {"content": {"application/zip": {}}}}
 
 
@@ -31,24 +43,38 @@ def whose(service: Shared, key: Annotated[Key, needs(*SCOPES)]) -> Caller:
     """What the key of this request may do."""
     settings = service.settings
     return Caller(
-        name=key.name, scopes=list(key.scopes), per_minute=key.per_minute, expires=key.expires.isoformat() if key.expires else None,
-        open=service.keyring.open, keeps=settings.data is not None, model_bytes=settings.model_bytes,
+        name=key.name,
+        scopes=list(key.scopes),
+        per_minute=key.per_minute,
+        expires=key.expires.isoformat() if key.expires else None,
+        open=service.keyring.open,
+        keeps=settings.data is not None,
+        model_bytes=settings.model_bytes,
         suspects=list(settings.suspects) if "audit" in key.scopes else [],
-    )  # fmt: skip
+    )
 
 
 @router.get("/verdicts", tags=["verdicts"])
 async def verdicts(
-    service: Shared, key: Mine, kind: Literal["", "score", "audit"] = "", decision: DECISIONS = "",
-    text: Annotated[str, Query(max_length=200, description="part of the suspect's name or of the kit's id")] = "",
-    limit: Limit = 50, cursor: Cursor = None,
-) -> Listing:  # fmt: skip
+    service: Shared,
+    key: Mine,
+    kind: Literal["", "score", "audit"] = "",
+    decision: DECISIONS = "",
+    text: Annotated[
+        str, Query(max_length=200, description="part of the suspect's name or of the kit's id")
+    ] = "",
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Listing:
     """Scores and audits of this key, the newest first; with the scope admin, everybody's."""
     before = place_of(cursor, (float, str))
     wanted = Wanted(_whose(key), kind, decision, text, (before[0], before[1]) if before else None, limit + 1)
     rows = await service.audits.kept("listed", wanted)
     last = rows[limit - 1] if len(rows) > limit else None
-    return Listing(verdicts=[Listed(**r) for r in rows[:limit]], next=cursor_of((last["made"], last["id"])) if last else None)
+    return Listing(
+        verdicts=[Listed(**r) for r in rows[:limit]],
+        next=cursor_of((last["made"], last["id"])) if last else None,
+    )
 
 
 @router.get("/verdicts/{id_}", tags=["verdicts"])
@@ -56,21 +82,31 @@ async def verdict(id_: str, service: Shared, key: Mine) -> Verdict:
     """A score as it was given."""
     row = await _score(id_, service, key)
     kept = await service.audits.kept("answers", row["answers"]) is not None
-    return Verdict(id=row["id"], made=row["made"], by=row["by"], score=Score(**row["score"]), asked=row["asked"], answers_kept=kept)
+    return Verdict(
+        id=row["id"],
+        made=row["made"],
+        by=row["by"],
+        score=Score(**row["score"]),
+        asked=row["asked"],
+        answers_kept=kept,
+    )
 
 
 @router.get("/verdicts/{id_}/page", tags=["verdicts"], response_class=HTMLResponse, responses=UNEXPLAINED)
 async def page(id_: str, service: Shared, key: Mine) -> HTMLResponse:
-    """The verdict as one HTML file, for whoever must decide; of a score or of an audit. For keys with the scope evidence with the questions
-    that weighed most."""
+    """The verdict as one HTML file, for whoever must decide; of a score or of an audit. For keys with the
+    scope evidence with the questions that weighed most."""
     case = await _case(id_, service, key)
-    content = await service.sending(lambda: HTMLResponse(case.page(10 if "evidence" in key.scopes else 0), headers=PAGE))
+    content = await service.sending(
+        lambda: HTMLResponse(case.page(10 if "evidence" in key.scopes else 0), headers=PAGE)
+    )
     return _attached(content, f"verdict-{id_}.html")
 
 
 @router.get("/verdicts/{id_}/explanation", tags=["verdicts"], responses=UNEXPLAINED)
 async def explanation(id_: str, service: Shared, key: Trusted) -> Explanation:
-    """Why a score or an audit ended as it did: the victim among its twins, and the questions that weighed most."""
+    """Why a score or an audit ended as it did: the victim among its twins, and the
+    questions that weighed most."""
     case = await _case(id_, service, key)
     return Explanation(**(await service.working(case.as_json)))
 
@@ -79,7 +115,9 @@ async def explanation(id_: str, service: Shared, key: Trusted) -> Explanation:
 async def pack(id_: str, service: Shared, key: Trusted) -> Response:
     """Answers, kit and verdict in one file, which 'zooaudit evidence verify' checks."""
     case = await _case(id_, service, key)
-    content = await service.sending(lambda: Response(case.pack(service.kits.there()), media_type="application/zip"))
+    content = await service.sending(
+        lambda: Response(case.pack(service.kits.there()), media_type="application/zip")
+    )
     return _attached(content, f"evidence-{id_}.zip")
 
 
@@ -88,7 +126,9 @@ def _whose(key: Key) -> str | None:
 
 
 def _none(id_: str) -> Refused:
-    return Refused(HTTPStatus.NOT_FOUND, "there is no such verdict", id_[:100], "an id that GET /verdicts lists")
+    return Refused(
+        HTTPStatus.NOT_FOUND, "there is no such verdict", id_[:100], "an id that GET /verdicts lists"
+    )
 
 
 async def _score(id_: str, service: Service, key: Key) -> dict[str, Any]:
@@ -116,7 +156,9 @@ async def _case(id_: str, service: Service, key: Key) -> Case:
     evidence = (audit["result"] or {}).get("evidence")
     if audit["state"] != DONE or not evidence:
         found = audit["state"] if audit["state"] != DONE else "it was not judged"
-        raise Refused(HTTPStatus.CONFLICT, "this audit has no evidence", found, "one that ended with a verdict")
+        raise Refused(
+            HTTPStatus.CONFLICT, "this audit has no evidence", found, "one that ended with a verdict"
+        )
     _, kit = await service.kit(audit["kit"])
     return await service.working(lambda: Case.of_audit(kit, service.kits.there(), evidence))
 

@@ -20,8 +20,8 @@ class Waiting:
 
 
 class VerdictWriter:
-    """While one call is under way the next scores gather, and go together. A call costs more than what it does: so there are as few as the
-    other side is slow, and no score waits for others to come.
+    """While one call is under way the next scores gather, and go together. A call costs more than what it
+    does: so there are as few as the other side is slow, and no score waits for others to come.
 
     Args:
         send: ``Verdicts.keep_all``, wherever it is.

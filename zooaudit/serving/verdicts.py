@@ -1,5 +1,5 @@
-"""The scores that the service gave, kept as they were: nothing is ever changed or taken away, and each is its key's own. Answers are kept
-beside them as long as there is room, for explanations and evidence packs."""
+"""The scores that the service gave, kept as they were: nothing is ever changed or taken away, and each is its
+key's own. Answers are kept beside them as long as there is room, for explanations and evidence packs."""
 
 import json
 import logging
@@ -32,12 +32,15 @@ FORMAT = 2
 TABLES = """
 PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS scores (
-    id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL, decision TEXT NOT NULL,
+    id TEXT PRIMARY KEY, made REAL NOT NULL, by TEXT NOT NULL, kit TEXT NOT NULL, suspect TEXT NOT NULL,
+    decision TEXT NOT NULL,
     answers TEXT NOT NULL, asked TEXT NOT NULL, score TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS scores_by_time ON scores (made, id);
-CREATE TRIGGER IF NOT EXISTS scores_are_not_changed BEFORE UPDATE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
-CREATE TRIGGER IF NOT EXISTS scores_do_not_go BEFORE DELETE ON scores BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS scores_are_not_changed BEFORE UPDATE ON scores
+    BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
+CREATE TRIGGER IF NOT EXISTS scores_do_not_go BEFORE DELETE ON scores
+    BEGIN SELECT RAISE(ABORT, 'scores are append-only'); END;
 """
 
 
@@ -78,7 +81,11 @@ class Verdicts:
     """
 
     def __init__(self, folder: Path, records: AuditRecords, answers_bytes: int = ANSWERS_BYTES) -> None:
-        self._records, self._lock, self._answers = records, threading.Lock(), Answers(folder / "answers", answers_bytes)
+        self._records, self._lock, self._answers = (
+            records,
+            threading.Lock(),
+            Answers(folder / "answers", answers_bytes),
+        )
         path = folder / "verdicts.sqlite"
         try:
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -90,7 +97,8 @@ class Verdicts:
             raise StoreError(f"the kept verdicts {path} cannot be used: {error}") from error
 
     def keep(self, by: str, asked: dict[str, Any], score: dict[str, Any], answers: bytes) -> str:
-        """Keep a score; returns its id. The same answers of the same suspect, asked about in the same way, are one verdict.
+        """Keep a score; returns its id. The same answers of the same suspect, asked about
+        in the same way, are one verdict.
 
         Args:
             asked: how the answers were to be judged.
@@ -104,16 +112,32 @@ class Verdicts:
         id_ = digest_of(about)
         decision = score["twins"]["decision"] if score.get("twins") else score["paper"]["decision"]
         kept = score | {"suspect": suspect, "id": id_}
-        row = (id_, time.time(), by, score["kit"], suspect, decision, score["answers_sha256"], json.dumps(asked), json.dumps(kept))
+        row = (
+            id_,
+            time.time(),
+            by,
+            score["kit"],
+            suspect,
+            decision,
+            score["answers_sha256"],
+            json.dumps(asked),
+            json.dumps(kept),
+        )
         self._answers.put(score["answers_sha256"], answers)
         with self._lock:
             try:
-                self._db.execute(f"INSERT OR IGNORE INTO scores ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(row))})", row)
+                self._db.execute(
+                    f"INSERT OR IGNORE INTO scores ({', '.join(COLUMNS)}) VALUES"
+                    f" ({', '.join('?' * len(row))})",
+                    row,
+                )
             except sqlite3.OperationalError as error:
                 raise NotWrittenError(f"verdicts cannot be written: {error}") from error
         return id_
 
-    def keep_all(self, scores: list[tuple[str, dict[str, Any], dict[str, Any], bytes]]) -> list[str | NotWrittenError]:
+    def keep_all(
+        self, scores: list[tuple[str, dict[str, Any], dict[str, Any], bytes]]
+    ) -> list[str | NotWrittenError]:
         """``keep`` each, or say why it is not kept."""
         found: list[str | NotWrittenError] = []
         for score in scores:
@@ -148,9 +172,17 @@ class Verdicts:
             if value is not None:
                 clauses, values = [*clauses, f"{column} = ?"], [*values, value]
         if wanted.text:
-            clauses, values = [*clauses, "(instr(lower(suspect), ?) OR instr(kit, ?))"], [*values, *[wanted.text.lower()] * 2]
+            clauses, values = (
+                [*clauses, "(instr(lower(suspect), ?) OR instr(kit, ?))"],
+                [
+                    *values,
+                    *[wanted.text.lower()] * 2,
+                ],
+            )
         before = wanted.before or (float("inf"), "")
-        while rows := self._rows(f"WHERE {' AND '.join(clauses)} ORDER BY made DESC, id DESC LIMIT {PAGE}", *before, *values):
+        while rows := self._rows(
+            f"WHERE {' AND '.join(clauses)} ORDER BY made DESC, id DESC LIMIT {PAGE}", *before, *values
+        ):
             yield from rows
             before = (rows[-1]["made"], rows[-1]["id"])
 
@@ -175,20 +207,37 @@ def _of_score(row: dict[str, Any]) -> dict[str, Any]:
     judged = row["score"].get("twins") or {}
     found = {name: row[name] for name in ("id", "made", "by", "kit", "suspect", "decision")}
     method = "twins" if judged else "paper"
-    return found | {"kind": "score", "method": method, "state": "done", "level": judged.get("level"), "p_value": judged.get("p_value")}
+    return found | {
+        "kind": "score",
+        "method": method,
+        "state": "done",
+        "level": judged.get("level"),
+        "p_value": judged.get("p_value"),
+    }
 
 
 def _of_audit(row: dict[str, Any]) -> dict[str, Any]:
     """Without the suspect's settings, which may hold its key."""
     result, asked = row["result"] or {}, row["asked"]
     found = {name: row[name] for name in ("id", "made", "by", "kit", "state")}
-    found |= {"suspect": without_keys(str(asked["suspect"].get("url", ""))), "decision": result.get("decision", ""), "method": "twins"}
-    return found | {"kind": "audit", "level": result.get("level", asked.get("level")), "p_value": result.get("p_value")}
+    found |= {
+        "suspect": without_keys(str(asked["suspect"].get("url", ""))),
+        "decision": result.get("decision", ""),
+        "method": "twins",
+    }
+    return found | {
+        "kind": "audit",
+        "level": result.get("level", asked.get("level")),
+        "p_value": result.get("p_value"),
+    }
 
 
 def _fits(row: dict[str, Any], wanted: Wanted) -> bool:
     text = wanted.text.lower()
-    return (not text or text in row["suspect"].lower() or text in row["kit"]) and wanted.decision in ("", row["decision"] or row["state"])
+    return (not text or text in row["suspect"].lower() or text in row["kit"]) and wanted.decision in (
+        "",
+        row["decision"] or row["state"],
+    )
 
 
 class Answers:

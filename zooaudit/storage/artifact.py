@@ -56,7 +56,11 @@ class Artifact:
             raise FormatError(
                 f"{self.kind} {self.id} has format {self.said.format}, written by zooaudit {self.said.code}; "
                 f"this one ({__version__}) reads format {expected}",
-                "upgrade zooaudit" if newer else REMEDIES.get(self.kind, "run again what made it, in another store"),
+                (
+                    "upgrade zooaudit"
+                    if newer
+                    else REMEDIES.get(self.kind, "run again what made it, in another store")
+                ),
             )
         return self.said.meta
 
@@ -75,8 +79,9 @@ class Artifact:
         found = hashlib.sha256(content).hexdigest()
         if found != expected["sha256"]:
             raise DamagedArtifactError(
-                f"{self.kind} {self.id}: {name} ({key}) is {len(content):,} bytes with SHA-256 {found[:12]}...; "
-                f"expected {expected['bytes']:,} bytes, {expected['sha256'][:12]}...; {REPAIR}"
+                f"{self.kind} {self.id}: {name} ({key}) is {len(content):,} bytes with SHA-256"
+                f" {found[:12]}...; expected {expected['bytes']:,} bytes, {expected['sha256'][:12]}...;"
+                f" {REPAIR}"
             )
         return content
 
@@ -85,7 +90,9 @@ class Artifact:
         try:
             return safetensors.torch.load(self.read(name))
         except SafetensorError as error:
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not safetensors ({error})") from error
+            raise DamagedArtifactError(
+                f"{self.kind} {self.id}: {name} is not safetensors ({error})"
+            ) from error
 
     def table(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
         """A Parquet file's table, which must have ``schema``; only these ``columns`` of it, if given."""
@@ -94,7 +101,10 @@ class Artifact:
         try:
             file = pq.ParquetFile(pa.BufferReader(self.read(name)))
             if not file.schema_arrow.equals(schema):
-                raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected {schema.names}")
+                raise DamagedArtifactError(
+                    f"{self.kind} {self.id}: {name} has columns {file.schema_arrow.names}; expected"
+                    f" {schema.names}"
+                )
             return file.read(columns, use_threads=False)  # tables are small, and many are read at once
         except (pa.ArrowException, OSError) as error:
             raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet ({error})") from error
@@ -103,9 +113,13 @@ class Artifact:
         try:
             table, _ = reader.table(self.read(name))
         except DataError as error:
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} is not Parquet that can be read ({error})") from error
+            raise DamagedArtifactError(
+                f"{self.kind} {self.id}: {name} is not Parquet that can be read ({error})"
+            ) from error
         if not table.schema.equals(schema):
-            raise DamagedArtifactError(f"{self.kind} {self.id}: {name} has columns {table.schema.names}; expected {schema.names}")
+            raise DamagedArtifactError(
+                f"{self.kind} {self.id}: {name} has columns {table.schema.names}; expected {schema.names}"
+            )
         return table if columns is None else table.select(columns)
 
 

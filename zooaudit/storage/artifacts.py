@@ -2,9 +2,9 @@
 
 Layout (docs/artifacts.md)::
 
-    zooaudit.json                       {"format": 1}
-    objects/<aa>/<sha256>               content
-    manifests/<kind>/<id>.json          files with their digests and sizes, metadata, and a digest of the manifest itself
+    zooaudit.json                       {"format": 1} objects/<aa>/<sha256>
+    content manifests/<kind>/<id>.json          files with their digests and sizes,
+    metadata, and a digest of the manifest itself
 """
 
 import hashlib
@@ -42,7 +42,8 @@ class Artifacts:
         limited: see ``open_store``.
 
     Attributes:
-        used: kind and id of every artifact read or saved through this object: what a run needs, once it has finished.
+        used: kind and id of every artifact read or saved through this object: what a run
+            needs, once it has finished.
     """
 
     def __init__(self, store: Store, limited: bool = False) -> None:
@@ -54,11 +55,13 @@ class Artifacts:
             try:
                 found = json.loads(store.read(MARKER, MARKER_BYTES))["format"]
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise StoreError(f"{MARKER} in store {store.url} is damaged ({error}); expected format {FORMAT}") from error
+                raise StoreError(
+                    f"{MARKER} in store {store.url} is damaged ({error}); expected format {FORMAT}"
+                ) from error
             if found != FORMAT:
                 raise StoreError(
-                    f"store {store.url} has format {found}, written by another version of zooaudit; "
-                    f"this one ({__version__}) reads format {FORMAT}: upgrade zooaudit or choose another store"
+                    f"store {store.url} has format {found}, written by another version of zooaudit; this one"
+                    f" ({__version__}) reads format {FORMAT}: upgrade zooaudit or choose another store"
                 )
             self._marked = True
 
@@ -69,16 +72,23 @@ class Artifacts:
     @property
     def made(self) -> bool:
         """Whether anything was ever stored here."""
-        return self._marked or self._store.exists(MARKER) or next(iter(self._store.keys("manifests/")), None) is not None
+        return (
+            self._marked
+            or self._store.exists(MARKER)
+            or next(iter(self._store.keys("manifests/")), None) is not None
+        )
 
     def check_there(self) -> None:
         """One look whether the store answers and is one of ours.
 
         Raises:
-            StoreError: it does not answer, has gone (a folder that is no longer mounted), or was never written to.
+            StoreError: it does not answer, has gone (a folder that is no longer mounted),
+                or was never written to.
         """
         if not self._store.exists(MARKER):
-            raise StoreError(f"store {self.url} has no {MARKER}: it has gone, or nothing was ever stored there")
+            raise StoreError(
+                f"store {self.url} has no {MARKER}: it has gone, or nothing was ever stored there"
+            )
 
     def named(self, kind: str, start: str, hint: str) -> Artifact:
         """The only artifact of a kind whose id begins so.
@@ -94,15 +104,20 @@ class Artifacts:
         if len(found) != 1:
             listed = ", ".join(found or known) or f"none; {hint} makes one"
             count = f"{len(found)} have" if found else "none has"
-            raise UnknownNameError(f"{kind} {start!r} in {self.url}: {count} an id that starts so; there are: {listed}")
+            raise UnknownNameError(
+                f"{kind} {start!r} in {self.url}: {count} an id that starts so; there are: {listed}"
+            )
         return self.load(kind, found[0])
 
     def leases(self, job: Job) -> Leases:
         """A job's claims on this store."""
         return Leases(self._store, job)
 
-    def save(self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any], absent: bool = False) -> Artifact:
-        """Store an artifact, files first, manifest last; if it is there already, the one there wins and is returned.
+    def save(
+        self, kind: str, id_: str, files: Mapping[str, bytes], meta: Mapping[str, Any], absent: bool = False
+    ) -> Artifact:
+        """Store an artifact, files first, manifest last; if it is there already, the one
+        there wins and is returned.
 
         Args:
             absent: the caller has just looked for it: spares a request.
@@ -120,11 +135,23 @@ class Artifacts:
             sha = hashlib.sha256(content).hexdigest()
             self._store.create(object_key(sha), content)
             listed[name] = {"sha256": sha, "bytes": len(content)}
-        body = {"format": format_of(kind), "kind": kind, "id": id_, "code": __version__, "files": listed, "meta": dict(meta)}
+        body = {
+            "format": format_of(kind),
+            "kind": kind,
+            "id": id_,
+            "code": __version__,
+            "files": listed,
+            "meta": dict(meta),
+        }
         digest = digest_of_body(body)
         manifest = canonical_json(body | {"sha256": digest}).encode()
         ours = self._store.create(_manifest_key(kind, id_), manifest)
-        for name, content in files.items():  # content that lay there unnamed may have been collected before the manifest named it
+        for (
+            name,
+            content,
+        ) in (
+            files.items()
+        ):  # content that lay there unnamed may have been collected before the manifest named it
             if not self._store.exists(key := object_key(listed[name]["sha256"])):
                 self._store.create(key, content)
         if not ours:
@@ -139,12 +166,14 @@ class Artifacts:
             self._marked = True
 
     def save_by_digest(self, kind: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Artifact:
-        """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata: other content, another id."""
+        """As ``save``, under the first 16 hex digits of the SHA-256 of files and metadata:
+        other content, another id."""
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         return self.save(kind, digest_of_body({"files": digests, "meta": dict(meta)})[:16], files, meta)
 
     def adopt(self, artifact: Artifact) -> int:
-        """Take over another store's artifact to the bit, files first, manifest last; returns how many bytes were not there yet.
+        """Take over another store's artifact to the bit, files first, manifest last;
+        returns how many bytes were not there yet.
 
         Raises:
             StoreError: another one is here under its kind and id; it stays as it is.
@@ -156,7 +185,9 @@ class Artifacts:
         if self._store.create(_manifest_key(artifact.kind, artifact.id), artifact.manifest):
             written += len(artifact.manifest)
         self.refuse_another(artifact)
-        return written + self._adopt_files(artifact)  # again, as in ``save``: they may have been collected meanwhile
+        return written + self._adopt_files(
+            artifact
+        )  # again, as in ``save``: they may have been collected meanwhile
 
     def _adopt_files(self, artifact: Artifact) -> int:
         written = 0
@@ -173,8 +204,9 @@ class Artifacts:
         found = self.load(artifact.kind, artifact.id).digest
         if found != artifact.digest:
             raise StoreError(
-                f"{artifact.kind} {artifact.id} is in {self.url} already with other content (SHA-256 {found[:12]}..., to be copied: "
-                f"{artifact.digest[:12]}...); nothing was overwritten: copy to another store"
+                f"{artifact.kind} {artifact.id} is in {self.url} already with other content (SHA-256"
+                f" {found[:12]}..., to be copied: {artifact.digest[:12]}...); nothing was overwritten: copy"
+                " to another store"
             )
         return True
 
@@ -183,7 +215,8 @@ class Artifacts:
 
         Raises:
             MissingArtifactError: there is none.
-            DamagedArtifactError: it does not match its own digest, or names what no artifact has; see ``read_manifest``.
+            DamagedArtifactError: it does not match its own digest, or names what no
+                artifact has; see ``read_manifest``.
             InputError: kind or id is more than a plain name.
         """
         key = _manifest_key(kind, id_)
@@ -191,7 +224,9 @@ class Artifacts:
             raw = self._store.read(key, MOST_BYTES)
             found = read_manifest(raw, kind, id_)
         except ValueError as error:
-            raise DamagedArtifactError(f"{key} in {self.url} is not a sound manifest: {error}; {REPAIR}") from error
+            raise DamagedArtifactError(
+                f"{key} in {self.url} is not a sound manifest: {error}; {REPAIR}"
+            ) from error
         self.used.add((kind, id_))
         return Artifact(kind, id_, found, raw, self._store, self._limited)
 
@@ -201,21 +236,30 @@ class Artifacts:
 
     def ids(self, kind: str) -> list[str]:
         """Ids of all artifacts of a kind."""
-        return [found[2] for key in self._store.keys(f"manifests/{check_name(kind)}/") if (found := MANIFEST.fullmatch(key))]
+        return [
+            found[2]
+            for key in self._store.keys(f"manifests/{check_name(kind)}/")
+            if (found := MANIFEST.fullmatch(key))
+        ]
 
     def kinds(self) -> dict[str, int]:
         """How many artifacts there are of each kind."""
-        return dict(Counter(found[1] for key in self._store.keys("manifests/") if (found := MANIFEST.fullmatch(key))))
+        return dict(
+            Counter(found[1] for key in self._store.keys("manifests/") if (found := MANIFEST.fullmatch(key)))
+        )
 
     def check(self) -> Iterator[tuple[str, str, DamagedArtifactError]]:
-        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged artifact, "" and the key of what
-        lies among the manifests and cannot be one."""
+        """Read everything, from the store and not from a cache; yield kind, id and error of each damaged
+        artifact, "" and the key of what lies among the manifests and cannot be one."""
         for key in self._store.keys("manifests/"):
             if not MANIFEST.fullmatch(key):
                 yield (
                     "",
                     key,
-                    DamagedArtifactError(f"{key[:200]!r} in {self.url} is not a manifest's name; nobody reads it: remove it yourself"),
+                    DamagedArtifactError(
+                        f"{key[:200]!r} in {self.url} is not a manifest's name; nobody reads it: remove it"
+                        " yourself"
+                    ),
                 )
         bare = Artifacts(self._bare)
         for kind in self.kinds():
@@ -228,7 +272,8 @@ class Artifacts:
                     yield kind, id_, error
 
     def unnamed(self, grace_s: float = 0.0) -> list[str]:
-        """Keys of content that no manifest names, ``grace_s`` seconds old at least: left by an interrupted save, or by a removed artifact.
+        """Keys of content that no manifest names, ``grace_s`` seconds old at least: left by an interrupted
+        save, or by a removed artifact.
 
         Raises:
             DamagedArtifactError: a manifest cannot be read, so that nobody knows what it names.
@@ -236,11 +281,13 @@ class Artifacts:
         return unnamed(self._store, self._named(), grace_s)
 
     def collect(self, grace_s: float) -> list[str]:
-        """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed. See :mod:`zooaudit.storage.collecting`."""
+        """Remove unnamed content older than ``grace_s`` seconds; returns the keys removed. See
+        :mod:`zooaudit.storage.collecting`."""
         return collect(self._store, self._named, grace_s)
 
     def put_back(self) -> list[str]:
-        """Bring back content that is named, and that a ``collect`` which was stopped had put aside; returns its keys."""
+        """Bring back content that is named, and that a ``collect`` which was stopped had
+        put aside; returns its keys."""
         return put_back(self._store, self._named())
 
     def dead_leases(self, grace_s: float) -> list[str]:
@@ -248,7 +295,8 @@ class Artifacts:
         return dead_leases(self._store, grace_s)
 
     def drop_leases(self, keys: list[str]) -> None:
-        """Remove what ``dead_leases`` found. If one of those jobs lives after all, a model may be built twice; nothing else."""
+        """Remove what ``dead_leases`` found. If one of those jobs lives after all, a model
+        may be built twice; nothing else."""
         for key in keys:
             self._store.delete(key)
 
@@ -257,7 +305,8 @@ class Artifacts:
         return {object_key(entry["sha256"]) for a in artifacts for entry in a.files.values()}
 
     def remove(self, kind: str, id_: str) -> None:
-        """Remove an artifact's manifest, and those of its files that are damaged, so that it can be built again."""
+        """Remove an artifact's manifest, and those of its files that are damaged, so that
+        it can be built again."""
         key = _manifest_key(kind, id_)
         try:
             files = self.load(kind, id_).files
@@ -266,7 +315,10 @@ class Artifacts:
         self._store.delete(key)
         for entry in files.values():
             blob = object_key(entry["sha256"])
-            if self._store.exists(blob) and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]:
+            if (
+                self._store.exists(blob)
+                and hashlib.sha256(self._bare.read(blob)).hexdigest() != entry["sha256"]
+            ):
                 self._store.delete(blob)
 
 

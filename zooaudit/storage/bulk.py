@@ -1,7 +1,8 @@
-"""Reads from S3 by pyarrow's filesystem: a third of boto3's time on the processor, and Python's lock is free meanwhile.
+"""Reads from S3 by pyarrow's filesystem: a third of boto3's time on the processor, and
+Python's lock is free meanwhile.
 
-It goes where the boto3 client goes, with its credentials. It tries once; whatever goes wrong is left to boto3, which knows
-how long to try and how to say what is the matter.
+It goes where the boto3 client goes, with its credentials. It tries once; whatever goes wrong is left to
+boto3, which knows how long to try and how to say what is the matter.
 """
 
 import logging
@@ -22,7 +23,8 @@ from zooaudit.errors import first_line
 CONNECT_S = 5.0
 STALLED_S = 10.0
 REST_S = 60.0
-"""After a failure, so that a server that is down, or a network that only boto3 can cross, is not asked twice for everything."""
+"""After a failure, so that a server that is down, or a network that only boto3 can cross,
+is not asked twice for everything."""
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,8 @@ class BulkReader:
         self._certificates = session.get_config_variable("ca_bundle") or get_cert_path(True)
 
     def read(self, name: str, most: int | None = None) -> bytes | None:
-        """The whole object, or None: it is not there, larger than ``most`` bytes, or could not be read this way just now."""
+        """The whole object, or None: it is not there, larger than ``most`` bytes, or could
+        not be read this way just now."""
         if time.monotonic() < self._rests_until:
             return None
         try:
@@ -54,7 +57,9 @@ class BulkReader:
                 if most is not None and file.size() > most:
                     return None  # boto3 says so
                 content = bytes(file.read())
-                return content if len(content) == file.size() else None  # cut short: boto3 says so, and tries again
+                return (
+                    content if len(content) == file.size() else None
+                )  # cut short: boto3 says so, and tries again
         except FileNotFoundError:
             return None
         except (OSError, pa.ArrowException, BotoCoreError) as error:
@@ -65,7 +70,9 @@ class BulkReader:
         with self._lock:
             now = time.monotonic()
             if now >= self._rests_until:
-                log.warning("S3: a bulk read failed (%s); reading one by one for %d s", first_line(error), REST_S)
+                log.warning(
+                    "S3: a bulk read failed (%s); reading one by one for %d s", first_line(error), REST_S
+                )
             self._rests_until = now + REST_S
 
     def _connected(self) -> S3FileSystem:
@@ -89,8 +96,8 @@ class BulkReader:
 
 
 def place(client: Any, bucket: str) -> dict[str, Any]:
-    """Where the client finds the bucket, in pyarrow's words; whether the host's name begins with the bucket's is read off a URL
-    that the client makes, since its rules for that are long."""
+    """Where the client finds the bucket, in pyarrow's words; whether the host's name begins with the bucket's
+    is read off a URL that the client makes, since its rules for that are long."""
     endpoint = urlsplit(client.meta.endpoint_url)
     signed = urlsplit(client.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"}))
     virtual = signed.netloc.startswith(f"{bucket}.")

@@ -1,7 +1,9 @@
-"""A local copy of what was read from a store far away: content named by its SHA-256 never changes, so it is read once.
+"""A local copy of what was read from a store far away: content named by its SHA-256 never
+changes, so it is read once.
 
-Only ``objects/`` is kept, never a manifest: whether an artifact is there, and which content it names, the store alone says.
-Several processes share a folder: an entry appears under its name when it is whole, and is believed only if its SHA-256 is right.
+Only ``objects/`` is kept, never a manifest: whether an artifact is there, and which content it names, the
+store alone says. Several processes share a folder: an entry appears under its name when it is whole, and is
+believed only if its SHA-256 is right.
 """
 
 import contextlib
@@ -112,14 +114,18 @@ class CachedStore:
             except FileNotFoundError:
                 return None
             if _is_named_by(key, content):
-                with contextlib.suppress(OSError):  # removed by another process meanwhile, or not ours to touch: it is read all the same
+                with contextlib.suppress(
+                    OSError
+                ):  # removed by another process meanwhile, or not ours to touch: it is read all the same
                     os.utime(path)
                 return content
             path.unlink(missing_ok=True)
         return None
 
     def _keep(self, key: str, content: bytes) -> None:
-        if not (self._usable and KEY.fullmatch(key) and len(content) <= self._size and _is_named_by(key, content)):
+        if not (
+            self._usable and KEY.fullmatch(key) and len(content) <= self._size and _is_named_by(key, content)
+        ):
             return
         with self._said_once():
             path = self._path(key)
@@ -136,7 +142,8 @@ class CachedStore:
                 raise
 
     def _make_room(self, size: int) -> None:
-        """Remove the least recently used, what killed processes left half written among them, if the folder is over its size."""
+        """Remove the least recently used, what killed processes left half written among
+        them, if the folder is over its size."""
         self._added += size
         if self._added * LOOK_EVERY < self._size:
             return
@@ -172,7 +179,12 @@ class CachedStore:
             yield
         except OSError as error:
             if self._usable:
-                log.warning("the cache %s cannot be used (%s): reading without it; see %s", self._folder, first_line(error), FOLDER)
+                log.warning(
+                    "the cache %s cannot be used (%s): reading without it; see %s",
+                    self._folder,
+                    first_line(error),
+                    FOLDER,
+                )
             self._usable = False
 
 

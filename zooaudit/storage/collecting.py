@@ -1,7 +1,8 @@
-"""Remove content that no manifest names, beside running jobs: it is put aside first, and goes when nobody has come to name it.
+"""Remove content that no manifest names, beside running jobs: it is put aside first, and
+goes when nobody has come to name it.
 
-Content never passes through memory, and whatever goes wrong, each piece is still in the store: in its place, or under ``aside/``, from
-where the next ``collect`` or ``put_back`` takes it.
+Content never passes through memory, and whatever goes wrong, each piece is still in the store: in its place,
+or under ``aside/``, from where the next ``collect`` or ``put_back`` takes it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +30,8 @@ def collect(store: Store, named: Callable[[], set[str]], grace_s: float) -> list
         named: looks which keys are named now.
 
     Raises:
-        StoreError: the store cannot be used, or a manifest cannot be read; what was put aside is put back as far as the store allows.
+        StoreError: the store cannot be used, or a manifest cannot be read; what was put
+            aside is put back as far as the store allows.
     """
     known = named()
     put_back(store, known)
@@ -47,7 +49,9 @@ def _collected(store: Store, keys: list[str], named: Callable[[], set[str]]) -> 
             with suppress(MissingArtifactError):  # another collector was faster
                 store.move(key, ASIDE + key)
                 aside.append(key)
-        wanted = named()  # a save looks for its content after its manifest: what it did not find it has written again
+        wanted = (
+            named()
+        )  # a save looks for its content after its manifest: what it did not find it has written again
     except BaseException:
         with suppress(StoreError):
             for key in aside:

@@ -1,7 +1,8 @@
 """Copy a run, or everything, from one store to another: to the bit, in any order of starts and stops.
 
-What is there is skipped, so a copy that was killed goes on where it stopped. Content is checked against its SHA-256 as it is read,
-and an artifact's manifest is written after its content; reports come last of all, so that a run with a report is whole.
+What is there is skipped, so a copy that was killed goes on where it stopped. Content is checked against its
+SHA-256 as it is read, and an artifact's manifest is written after its content; reports come last of all, so
+that a run with a report is whole.
 """
 
 import threading
@@ -34,12 +35,16 @@ def everything(source: Artifacts) -> list[Named]:
     return [(kind, id_) for kind in source.kinds() for id_ in source.ids(kind)]
 
 
-def copy(source: Artifacts, target: Artifacts, which: Sequence[Named], watch: Callable[[Copied], None]) -> Copied:
+def copy(
+    source: Artifacts, target: Artifacts, which: Sequence[Named], watch: Callable[[Copied], None]
+) -> Copied:
     """Copy the artifacts ``which`` from one store to another.
 
     Raises:
-        StoreError: the target holds another artifact under one of the names; found out before anything is written.
-        MissingArtifactError, DamagedArtifactError: the source lacks one of them, or part of it; what was copied before stays.
+        StoreError: the target holds another artifact under one of the names; found out
+            before anything is written.
+        MissingArtifactError, DamagedArtifactError: the source lacks one of them, or part of
+            it; what was copied before stays.
     """
     artifacts = at_once(lambda name: source.load(*name), which)
     at_once(target.refuse_another, artifacts)
@@ -64,5 +69,7 @@ class _Tally:
     def add(self, written: int) -> None:
         with self._lock:
             before = self.state
-            self.state = Copied(before.done + 1, before.total, before.there + (written == 0), before.bytes + written)
+            self.state = Copied(
+                before.done + 1, before.total, before.there + (written == 0), before.bytes + written
+            )
             self._watch(self.state)

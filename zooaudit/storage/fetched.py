@@ -1,6 +1,8 @@
-"""A user's data from a bucket, as a local copy: each file whole, checked, and the very one that the bucket lists now.
+"""A user's data from a bucket, as a local copy: each file whole, checked, and the very one
+that the bucket lists now.
 
-The copy is kept in the user's cache folder. A second run fetches only what changed; what the bucket no longer has goes.
+The copy is kept in the user's cache folder. A second run fetches only what changed; what
+the bucket no longer has goes.
 """
 
 import hashlib
@@ -40,13 +42,20 @@ def fetched(url: str, say: Say = lambda _: None) -> Path:
     for path in _strangers(target, {entry.key for entry in entries}):
         path.unlink(missing_ok=True)
     if missing:
-        say(f"data: fetching {len(missing):,} of {len(entries):,} files, {sum(e.size for e in missing) / 1e6:,.1f} MB, from {url}")
+        say(
+            f"data: fetching {len(missing):,} of {len(entries):,} files,"
+            f" {sum(e.size for e in missing) / 1e6:,.1f} MB, from {url}"
+        )
     for start in range(0, len(missing), SAVED_EVERY):
         some = missing[start : start + SAVED_EVERY]
         shas = at_once(lambda entry: _fetch(store, entry, target), some)
         kept |= {entry.key: [entry.etag, entry.size, sha] for entry, sha in zip(some, shas, strict=True)}
         _save(target, kept)
-    return target / entries[0].key if len(entries) == 1 and url.rstrip("/").endswith("/" + entries[0].key) else target
+    return (
+        target / entries[0].key
+        if len(entries) == 1 and url.rstrip("/").endswith("/" + entries[0].key)
+        else target
+    )
 
 
 def _listed(url: str) -> tuple[S3Store, list[Listed]]:
@@ -63,26 +72,46 @@ def _listed(url: str) -> tuple[S3Store, list[Listed]]:
 
 
 def _folder(url: str) -> Path:
-    place = f"{os.environ.get('AWS_ENDPOINT_URL_S3') or os.environ.get('AWS_ENDPOINT_URL', '')} {url.rstrip('/')}"
-    return Path(os.environ.get(FOLDER) or default_cache()) / "data" / hashlib.sha256(place.encode()).hexdigest()[:32]
+    place = (
+        f"{os.environ.get('AWS_ENDPOINT_URL_S3') or os.environ.get('AWS_ENDPOINT_URL', '')} {url.rstrip('/')}"
+    )
+    return (
+        Path(os.environ.get(FOLDER) or default_cache())
+        / "data"
+        / hashlib.sha256(place.encode()).hexdigest()[:32]
+    )
 
 
 def _check(url: str, entries: list[Listed], target: Path) -> None:
     names = {entry.key for entry in entries}
     for entry in entries:
         parts = entry.key.split("/")
-        if any(part in ("", ".", "..") or "\0" in part or part.startswith(SCRATCH) or part == STATE for part in parts):
-            raise InputError(f"{url}: {entry.key!r} cannot be the name of a file here; expected plain names: rename it in the bucket")
+        if any(
+            part in ("", ".", "..") or "\0" in part or part.startswith(SCRATCH) or part == STATE
+            for part in parts
+        ):
+            raise InputError(
+                f"{url}: {entry.key!r} cannot be the name of a file here; expected plain names: rename it in"
+                " the bucket"
+            )
         if any("/".join(parts[:i]) in names for i in range(1, len(parts))):
-            raise InputError(f"{url}: {entry.key!r} lies in something that is a file itself; expected files and folders: rename one")
+            raise InputError(
+                f"{url}: {entry.key!r} lies in something that is a file itself; expected files and folders:"
+                " rename one"
+            )
     try:
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{target} cannot be made ({error.strerror}); set {FOLDER} to a folder that can be written") from error
+        raise StoreError(
+            f"{target} cannot be made ({error.strerror}); set {FOLDER} to a folder that can be written"
+        ) from error
     needed, free = sum(entry.size for entry in entries), shutil.disk_usage(target).free
     have = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     if needed - have > free:
-        raise StoreError(f"{url} holds {needed / 1e9:,.1f} GB, {target} has room for {(free + have) / 1e9:,.1f} GB: set {FOLDER}")
+        raise StoreError(
+            f"{url} holds {needed / 1e9:,.1f} GB, {target} has room for {(free + have) / 1e9:,.1f} GB: set"
+            f" {FOLDER}"
+        )
 
 
 def _kept(target: Path) -> dict[str, Any]:
@@ -96,7 +125,12 @@ def _kept(target: Path) -> dict[str, Any]:
 def _is_kept(target: Path, entry: Listed, stated: object) -> bool:
     """Whether the local file is what the bucket lists, byte for byte as it arrived."""
     path = target / entry.key
-    if not isinstance(stated, list) or stated[:2] != [entry.etag, entry.size] or not path.is_file() or path.stat().st_size != entry.size:
+    if (
+        not isinstance(stated, list)
+        or stated[:2] != [entry.etag, entry.size]
+        or not path.is_file()
+        or path.stat().st_size != entry.size
+    ):
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() == stated[2]
@@ -119,7 +153,9 @@ def _fetch(store: S3Store, entry: Listed, target: Path) -> str:
         finally:
             Path(scratch).unlink(missing_ok=True)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}); free some space, or set {FOLDER} to another folder") from error
+        raise StoreError(
+            f"{path} cannot be written ({error.strerror}); free some space, or set {FOLDER} to another folder"
+        ) from error
     return sha
 
 

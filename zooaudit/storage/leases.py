@@ -2,13 +2,15 @@
 
 A job writes a pulse every few seconds and a claim for each model that it builds::
 
-    pulses/<job>/<number>         the job's last pulse; the number goes up while the job lives
-    claims/<name>/<round>         {"job": ..., "lease_s": ...}; created once, so each round of a name has one holder
+    pulses/<job>/<number>         the job's last pulse; the number goes up while the job
+    lives claims/<name>/<round>         {"job": ..., "lease_s": ...}; created once, so each
+    round of a name has one holder
 
-A claim holds while its job's pulse goes on. Whoever finds a claim watches that pulse; if it stood still for ``lease_s`` seconds **of the
-watcher's own steady clock**, he may open the next round. No two clocks are compared, so skew and clock jumps change nothing, and time in
-which the store could not be asked does not count. A job that was only stalled may find its model built by another: models are created
-once, so what that costs is the second training, never a second or torn model.
+A claim holds while its job's pulse goes on. Whoever finds a claim watches that pulse; if it stood still for
+``lease_s`` seconds **of the watcher's own steady clock**, he may open the next round. No two clocks are
+compared, so skew and clock jumps change nothing, and time in which the store could not be asked does not
+count. A job that was only stalled may find its model built by another: models are created once, so what that
+costs is the second training, never a second or torn model.
 """
 
 import contextlib
@@ -32,7 +34,8 @@ BEAT_ENDS_S = 5.0
 """How long the end of a job waits for a pulse that is under way."""
 GONE = float("inf")
 LONGEST_STEP = 0.2
-"""Of a lease: the most that counts between two looks. A watcher that was asleep itself, or cut off from the store, has seen nothing."""
+"""Of a lease: the most that counts between two looks. A watcher that was asleep itself, or cut off from the
+store, has seen nothing."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,8 @@ class Leases:
         """Names that this object took in their first round: to give one up there is one key to delete."""
 
     def take(self, name: str) -> bool:
-        """Claim ``name``. True if it is this job's now (or was already), False while another living job holds it."""
+        """Claim ``name``. True if it is this job's now (or was already), False while
+        another living job holds it."""
         if self._create(name, 0):
             self._first.add(name)
             return True
@@ -111,7 +115,9 @@ class Leases:
         finally:
             stop.set()
             thread.join(BEAT_ENDS_S)
-            if self._heard and not thread.is_alive():  # a store that is away keeps a pulse that stands still: as good as none
+            if (
+                self._heard and not thread.is_alive()
+            ):  # a store that is away keeps a pulse that stands still: as good as none
                 with contextlib.suppress(StoreError):
                     self._clear()
 
@@ -119,7 +125,9 @@ class Leases:
         number = 0
         while not stop.wait(self.job.lease_s / BEATS_A_LEASE):
             self._heard = False
-            with contextlib.suppress(StoreError):  # the workers meet the same store and report it; the next pulse may come through
+            with contextlib.suppress(
+                StoreError
+            ):  # the workers meet the same store and report it; the next pulse may come through
                 self._store.create(_pulse_key(self.job.id, number + 1), b"")
                 self._store.delete(_pulse_key(self.job.id, number))
                 number += 1
@@ -142,7 +150,8 @@ class Leases:
         return Job(stated["job"], stated["lease_s"])
 
     def _dead(self, holder: Job) -> bool:
-        """Whether a job has shown no sign of life for the length of its lease, as far as this process has watched it."""
+        """Whether a job has shown no sign of life for the length of its lease, as far as
+        this process has watched it."""
         now = self._clock()
         seen = tuple(self._store.keys(f"{PULSES}/{holder.id}/"))
         before = self._watched.get(holder.id)
@@ -155,13 +164,18 @@ class Leases:
 
 
 def dead_leases(store: Store, grace_s: float) -> list[str]:
-    """Keys that killed jobs left: pulses older than ``grace_s`` seconds, and claims as old whose job has no younger pulse.
+    """Keys that killed jobs left: pulses older than ``grace_s`` seconds, and claims as old
+    whose job has no younger pulse.
 
     Safe beside running jobs: what goes while it is looked at is not dead.
     """
     ages = {k: _age_s(store, k) for k in store.keys(f"{PULSES}/")}
     living = {k.split("/")[1] for k, age in ages.items() if age < grace_s}
-    claims = [k for k in store.keys(f"{CLAIMS}/") if _age_s(store, k) >= grace_s and _job_of(store, k) not in {None, *living}]
+    claims = [
+        k
+        for k in store.keys(f"{CLAIMS}/")
+        if _age_s(store, k) >= grace_s and _job_of(store, k) not in {None, *living}
+    ]
     return [*claims, *sorted(k for k, age in ages.items() if grace_s <= age < GONE)]
 
 

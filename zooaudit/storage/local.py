@@ -15,8 +15,8 @@ SCRATCH = ".partial-"
 
 
 class LocalStore:
-    """The store port on a folder. A file appears under its name only when it is whole and on disk: it is written
-    under a scratch name, synced, and hard-linked to its own, which fails if that exists.
+    """The store port on a folder. A file appears under its name only when it is whole and on disk: it is
+    written under a scratch name, synced, and hard-linked to its own, which fails if that exists.
 
     Args:
         root: the folder.
@@ -30,7 +30,9 @@ class LocalStore:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreError(f"store {self._root} cannot be made: {error.strerror}; choose another folder with --store") from error
+            raise StoreError(
+                f"store {self._root} cannot be made: {error.strerror}; choose another folder with --store"
+            ) from error
 
     @property
     def url(self) -> str:
@@ -62,13 +64,16 @@ class LocalStore:
     def _unwritable(self, key: str, size: int, error: OSError) -> StoreError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return StoreError(
-                f"store {self._root}: no space left for {key} ({size:,} bytes); free some and run again, finished models are kept"
+                f"store {self._root}: no space left for {key} ({size:,} bytes); free some and run again,"
+                " finished models are kept"
             )
         return StoreError(f"store {self._root}: cannot write {key}: {error.strerror}")
 
     def read(self, key: str, most: int | None = None) -> bytes:
         try:
-            with open(os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe must not make us wait
+            with open(
+                os.open(self._root / key, os.O_RDONLY | os.O_NONBLOCK), "rb"
+            ) as file:  # a pipe must not make us wait
                 found = os.fstat(file.fileno())
                 if stat.S_ISDIR(found.st_mode):
                     raise IsADirectoryError
@@ -86,7 +91,11 @@ class LocalStore:
 
     def keys(self, prefix: str) -> Iterator[str]:
         folder = self._root / prefix.rpartition("/")[0]
-        found = (p.relative_to(self._root).as_posix() for p in folder.rglob("*") if p.is_file() and not p.name.startswith(SCRATCH))
+        found = (
+            p.relative_to(self._root).as_posix()
+            for p in folder.rglob("*")
+            if p.is_file() and not p.name.startswith(SCRATCH)
+        )
         return iter(sorted(k for k in found if k.startswith(prefix)))
 
     def age_s(self, key: str) -> float:

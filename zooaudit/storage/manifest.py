@@ -1,6 +1,8 @@
-"""Manifests: written by anybody who can write a store or a pack, so that nothing in one is used before it was looked at here.
+"""Manifests: written by anybody who can write a store or a pack, so that nothing in one is
+used before it was looked at here.
 
-Names in it become names of files, digests become keys, sizes become memory: a name is one plain word, a digest 64 lower-case hex digits.
+Names in it become names of files, digests become keys, sizes become memory: a name is one plain word, a
+digest 64 lower-case hex digits.
 """
 
 import hashlib
@@ -15,9 +17,12 @@ from zooaudit.errors import InputError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FORMATS = {"kit": 2, "evidence": 2}
-"""By kind of artifact: the format of its files and metadata; 1 for kinds that are not listed. Raise a number when artifacts written before
-can no longer be read as they are: they are then refused by it."""
-REMEDIES = {"kit": "make it again by 'zooaudit audit' with the same recipe and store, which trains nothing", "evidence": "score again"}
+"""By kind of artifact: the format of its files and metadata; 1 for kinds that are not listed. Raise a number
+when artifacts written before can no longer be read as they are: they are then refused by it."""
+REMEDIES = {
+    "kit": "make it again by 'zooaudit audit' with the same recipe and store, which trains nothing",
+    "evidence": "score again",
+}
 MOST_BYTES = 64 * 2**20
 """Of a manifest: the largest kits' have a few MiB."""
 MOST_FILES = 10_000
@@ -58,7 +63,9 @@ def read_manifest(raw: bytes, kind: str, id_: str) -> Manifest:
     if not is_sha256(stated) or _digest(data) != stated:
         raise ValueError("it does not match its own SHA-256")
     if (data.get("kind"), data.get("id")) != (kind, id_):
-        raise ValueError(f"it is of {_short(data.get('kind'))} {_short(data.get('id'))}; expected {kind} {id_}")
+        raise ValueError(
+            f"it is of {_short(data.get('kind'))} {_short(data.get('id'))}; expected {kind} {id_}"
+        )
     meta = data.get("meta")
     if not isinstance(meta, dict):
         raise ValueError(f"its meta is {_short(meta)}; expected an object")
@@ -75,10 +82,15 @@ def format_of(kind: str) -> int:
 
 def _files(found: Any) -> dict[str, dict[str, Any]]:
     if not isinstance(found, dict) or len(found) > MOST_FILES:
-        raise ValueError(f"its files are {_short(found)}; expected an object with {MOST_FILES:,} names at most")
+        raise ValueError(
+            f"its files are {_short(found)}; expected an object with {MOST_FILES:,} names at most"
+        )
     for name, entry in found.items():
         if not NAME.fullmatch(name):
-            raise ValueError(f"it names the file {_short(name)}; expected a plain name of letters, digits, '.', '_' and '-'")
+            raise ValueError(
+                f"it names the file {_short(name)}; expected a plain name of letters, digits, '.', '_'"
+                " and '-'"
+            )
         if not isinstance(entry, dict) or not is_sha256(entry.get("sha256")):
             raise ValueError(f"the SHA-256 of {name} is {_short(entry)}; expected 64 lower-case hex digits")
         size = entry.get("bytes")
@@ -100,7 +112,8 @@ def check_name(name: str) -> str:
     """
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not starting with a sign"
+            f"{name!r} cannot name a run or artifact; use letters, digits, '.', '_' and '-', at most 200, not"
+            " starting with a sign"
         )
     return name
 

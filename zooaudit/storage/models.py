@@ -34,7 +34,8 @@ TRAINING_LOG = "training.log"
 
 @dataclass(frozen=True)
 class OwnModel:
-    """The user's own victim: safetensors with the factory that builds the module, a .pt2 file, or a folder of transformers' or timm's."""
+    """The user's own victim: safetensors with the factory that builds the module, a .pt2 file, or a folder of
+    transformers' or timm's."""
 
     path: Path
     factory: str | None
@@ -57,7 +58,10 @@ class OwnModel:
             ModelError: it cannot be loaded, or has no gradients.
         """
         if self.path.suffix == ".onnx":
-            raise ModelError(f"{self.path} is an ONNX graph, which has no gradients to craft a UAP with; expected .safetensors or .pt2")
+            raise ModelError(
+                f"{self.path} is an ONNX graph, which has no gradients to craft a UAP with; expected"
+                " .safetensors or .pt2"
+            )
         loaded = load(self.path, self.factory, self.asked)
         if -1 in self.contract.classes.columns or self.contract.classes.missing:
             raise ModelError(f"{self.path} lacks some of the data's classes; a victim has all of them")
@@ -71,7 +75,8 @@ class OwnModel:
 
     @property
     def id(self) -> str:
-        """Derived from the content of its files and the factory's name; from its contract, where that says anything."""
+        """Derived from the content of its files and the factory's name; from its contract,
+        where that says anything."""
         if not self.path.exists():
             raise ModelError(f"{self.path} does not exist; expected a .safetensors or .pt2 file, or a folder")
         parts = files.files_of(self.path)
@@ -85,27 +90,44 @@ class OwnModel:
     def content(self) -> dict[str, bytes]:
         """Its files as they are kept: of sharded weights one."""
         if self.path.is_dir():
-            settings = {name: (self.path / name).read_bytes() for name in files.SETTINGS if (self.path / name).is_file()}
+            settings = {
+                name: (self.path / name).read_bytes()
+                for name in files.SETTINGS
+                if (self.path / name).is_file()
+            }
             return settings | {WEIGHTS: _one(files.weights_in(self.path)[0])}
-        return {EXPORTED: self.path.read_bytes()} if self.path.suffix == ".pt2" else {WEIGHTS: _one(self.path)}
+        return (
+            {EXPORTED: self.path.read_bytes()} if self.path.suffix == ".pt2" else {WEIGHTS: _one(self.path)}
+        )
 
     def about(self) -> dict[str, Any]:
         """What its contract adds to what is kept of it; nothing where it says nothing."""
         if self.contract == Contract() and not self.path.is_dir():
             return {}
-        return {"contract": self.contract.to_json(), "classes": list(self.classes), "seen": list(self.loaded().notes)}
+        return {
+            "contract": self.contract.to_json(),
+            "classes": list(self.classes),
+            "seen": list(self.loaded().notes),
+        }
 
 
 def _one(weights: Path) -> bytes:
-    return tensors_to_bytes(read_weights(weights)) if weights.name.endswith(files.INDEX) else weights.read_bytes()
+    return (
+        tensors_to_bytes(read_weights(weights))
+        if weights.name.endswith(files.INDEX)
+        else weights.read_bytes()
+    )
 
 
-def _asked(image_shape: tuple[int, int, int], classes: tuple[str, ...], num_classes: int, contract: Contract) -> Asked:
+def _asked(
+    image_shape: tuple[int, int, int], classes: tuple[str, ...], num_classes: int, contract: Contract
+) -> Asked:
     return Asked(image_shape, classes or tuple(map(str, range(num_classes))), contract)
 
 
 def save_built(artifacts: Artifacts, built: BuiltModel, absent: bool = False) -> None:
-    """Commit a finished model of the zoo; with the log of the owner's own training procedure, if that trained it.
+    """Commit a finished model of the zoo; with the log of the owner's own training
+    procedure, if that trained it.
 
     ``absent``: see :meth:`~zooaudit.storage.artifacts.Artifacts.save`.
     """
@@ -152,7 +174,10 @@ def module_of(artifact: Artifact) -> nn.Module:
         return _load_own(artifact)
     spec = ModelSpec.from_json(artifact.meta["spec"])
     if spec.version != ModelSpec.version:
-        raise ModelError(f"{id_} was built by version {spec.version} of the networks; this is version {ModelSpec.version}: audit again")
+        raise ModelError(
+            f"{id_} was built by version {spec.version} of the networks; this is version {ModelSpec.version}:"
+            " audit again"
+        )
     weights = artifact.tensors(WEIGHTS)
     module = skeleton(spec, weights)
     try:
@@ -164,16 +189,23 @@ def module_of(artifact: Artifact) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def behind(module: nn.Module, own: OwnTraining, image_shape: tuple[int, int, int], num_classes: int, name: str) -> nn.Module:
+def behind(
+    module: nn.Module, own: OwnTraining, image_shape: tuple[int, int, int], num_classes: int, name: str
+) -> nn.Module:
     """A twin of the owner's own procedure behind its victim's contract."""
     return fitted(Raw(module), _asked(image_shape, (), num_classes, contract_of(own.given)), name).module
 
 
 def skeleton(spec: ModelSpec, weights: dict[str, Tensor]) -> nn.Module:
-    """A module of the kind that ``spec`` names, for these weights; the owner's own code builds that of his own procedure."""
+    """A module of the kind that ``spec`` names, for these weights; the owner's own code
+    builds that of his own procedure."""
     if spec.own_training is not None:
         return call_factory(spec.own_training.factory, weights)
-    module = unlearnt(spec.start, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
+    module = (
+        unlearnt(spec.start, spec.shape.num_classes)
+        if spec.start
+        else build_architecture(spec.architecture, spec.shape)
+    )
     if spec.modification is not None and spec.modification.kind == "int8":
         return int8_skeleton(module)
     return module.to(memory_format=torch.channels_last)  # answers in a quarter of the time
@@ -191,5 +223,7 @@ def _load_own(artifact: Artifact) -> nn.Module:
         for setting in settings:
             (path.parent / setting).write_bytes(artifact.read(setting))
         contract = contract_of(meta.get("contract", {}), f"{KIND} {artifact.id}")
-        asked = _asked(tuple(meta["image_shape"]), tuple(meta.get("classes", ())), meta["num_classes"], contract)
+        asked = _asked(
+            tuple(meta["image_shape"]), tuple(meta.get("classes", ())), meta["num_classes"], contract
+        )
         return load(path.parent if settings else path, meta["factory"], asked).module

@@ -13,13 +13,17 @@ from zooaudit.storage.observed import ObservedStore
 from zooaudit.storage.retry import Backoff
 
 
-def open_store(url: str, cache: bool = True, deadline_s: float | None = None, writes: bool = True, limited: bool = False) -> "Artifacts":
+def open_store(
+    url: str, cache: bool = True, deadline_s: float | None = None, writes: bool = True, limited: bool = False
+) -> "Artifacts":
     """Open ``memory:``, ``s3://bucket/prefix`` or a local folder (made if it is not there).
 
     Args:
         cache: keep content that comes over a network in this machine's cache as well.
-        deadline_s: seconds for which a request over a network is tried again; None for ZOOAUDIT_S3_DEADLINE_S.
-        writes: False for who only reads: nothing is written to try the store out, and no right to write or delete is needed.
+        deadline_s: seconds for which a request over a network is tried again; None for
+            ZOOAUDIT_S3_DEADLINE_S.
+        writes: False for who only reads: nothing is written to try the store out, and no
+            right to write or delete is needed.
         limited: its tables are a stranger's, and read in a process that may take so much memory and no more.
 
     Raises:
@@ -35,12 +39,15 @@ def open_store(url: str, cache: bool = True, deadline_s: float | None = None, wr
         store = ObservedStore(S3Store(url, backoff=Backoff(deadline_s) if deadline_s else None, probe=writes))
         return Artifacts(cached(store) if cache else store, limited)
     if "://" in url:
-        raise StoreError(f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:")
+        raise StoreError(
+            f"store {url!r} is of no known kind; expected a local folder, s3://bucket/prefix or memory:"
+        )
     return Artifacts(ObservedStore(LocalStore(Path(url), make=writes)), limited)
 
 
 def existing_store(url: str, cache: bool = True, writes: bool = False) -> "Artifacts":
-    """Open a store that is there; a place that was mistyped is not taken for one that is empty, and is not made one.
+    """Open a store that is there; a place that was mistyped is not taken for one that is
+    empty, and is not made one.
 
     Args:
         cache, writes: see ``open_store``; here nothing is written unless said.
@@ -52,7 +59,8 @@ def existing_store(url: str, cache: bool = True, writes: bool = False) -> "Artif
     found = open_store(url, cache, writes=False)
     if not found.made:
         raise MissingArtifactError(
-            f"there is no store at {found.url}: it has no {MARKER}; say where it is, or make one by 'zooaudit audit'"
+            f"there is no store at {found.url}: it has no {MARKER}; say where it is, or make one by 'zooaudit"
+            " audit'"
         )
     if not writes:
         return found

@@ -1,4 +1,5 @@
-"""Where a model may lie beside this machine's disk: S3, the Hugging Face hub, an MLflow registry. Each is brought here first."""
+"""Where a model may lie beside this machine's disk: S3, the Hugging Face hub, an MLflow
+registry. Each is brought here first."""
 
 import atexit
 import contextlib
@@ -24,8 +25,8 @@ def local(place: str) -> Path:
     """The file or folder of that name on this machine's disk; what is elsewhere is fetched, once a process.
 
     Args:
-        place: a path, ``s3://bucket/key`` (a file, or a folder of files), ``hf://owner/name[@revision][/file]``, ``models:/...`` or
-            ``runs:/...`` of MLflow.
+        place: a path, ``s3://bucket/key`` (a file, or a folder of files),
+            ``hf://owner/name[@revision][/file]``, ``models:/...`` or ``runs:/...`` of MLflow.
 
     Raises:
         InputError: there is nothing of that name, or the package that fetches it is missing.
@@ -53,12 +54,22 @@ def _s3(place: str) -> Path:
 
     above, _, name = place.rstrip("/").rpartition("/")
     if above in ("s3:", "s3:/") or not name:
-        raise InputError(f"{place!r} is not a model in S3; expected s3://bucket/key of a file, or of a folder")
+        raise InputError(
+            f"{place!r} is not a model in S3; expected s3://bucket/key of a file, or of a folder"
+        )
     store, folder = S3Store(above, probe=False), _scratch()
-    stem = name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name  # their weights may lie beside them
-    keys = [k for k in store.keys(stem) if k == name or ((k.startswith(f"{name}/") or stem != name) and k.endswith(ENDINGS))]
+    stem = (
+        name.partition(".")[0] if name.endswith((".onnx", ".index.json")) else name
+    )  # their weights may lie beside them
+    keys = [
+        k
+        for k in store.keys(stem)
+        if k == name or ((k.startswith(f"{name}/") or stem != name) and k.endswith(ENDINGS))
+    ]
     if not any(k == name or k.startswith(f"{name}/") for k in keys):
-        raise InputError(f"{place} does not exist; expected s3://bucket/key of a file, or of a folder of safetensors")
+        raise InputError(
+            f"{place} does not exist; expected s3://bucket/key of a file, or of a folder of safetensors"
+        )
     for key in keys:
         path = folder / key
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -75,19 +86,31 @@ def _hub(place: str) -> Path:
     repo, _, revision = name.partition("@")
     try:
         with _quiet(hub):
-            folder = Path(hub.snapshot_download(repo, revision=revision or None, allow_patterns=[inner] if inner else list(WANTED)))
+            folder = Path(
+                hub.snapshot_download(
+                    repo, revision=revision or None, allow_patterns=[inner] if inner else list(WANTED)
+                )
+            )
     except Exception as error:  # the hub raises many kinds
-        raise StoreError(f"{place} cannot be fetched ({type(error).__name__}: {first_line(error)[:200]})") from error
+        raise StoreError(
+            f"{place} cannot be fetched ({type(error).__name__}: {first_line(error)[:200]})"
+        ) from error
     found = folder / inner if inner else folder
     if not found.exists():
-        raise InputError(f"{place} does not exist; {repo} has {', '.join(sorted(p.name for p in folder.iterdir())[:5]) or 'nothing'}")
+        raise InputError(
+            f"{place} does not exist; {repo} has"
+            f" {', '.join(sorted(p.name for p in folder.iterdir())[:5]) or 'nothing'}"
+        )
     return found
 
 
 def _owner_name(place: str) -> tuple[str, str]:
     words = place.removeprefix("hf://").removeprefix("models/").strip("/").split("/")
     if len(words) < 2 or not all(words[:2]) or ".." in words:
-        raise InputError(f"{place!r} is not a model of the hub; expected hf://owner/name, hf://owner/name@revision, or a file in it")
+        raise InputError(
+            f"{place!r} is not a model of the hub; expected hf://owner/name, hf://owner/name@revision, or a"
+            " file in it"
+        )
     return "/".join(words[:2]), "/".join(words[2:])
 
 
@@ -100,7 +123,9 @@ def _mlflow(place: str) -> Path:
     try:
         fetched = mlflow.artifacts.download_artifacts(artifact_uri=place, dst_path=str(_scratch()))
     except Exception as error:  # MLflow raises many kinds
-        raise StoreError(f"{place} cannot be fetched ({type(error).__name__}: {first_line(error)[:200]})") from error
+        raise StoreError(
+            f"{place} cannot be fetched ({type(error).__name__}: {first_line(error)[:200]})"
+        ) from error
     return flavour(Path(fetched), place)
 
 
@@ -109,12 +134,15 @@ def flavour(folder: Path, place: str) -> Path:
     if not folder.is_dir() or (folder / "config.json").is_file():
         return folder
     found = [p for p in sorted(folder.rglob("*")) if p.suffix in (".onnx", ".pt2") or p.name == "config.json"]
-    found = [p.parent if p.name == "config.json" else p for p in found] or sorted(folder.rglob("*.safetensors"))
+    found = [p.parent if p.name == "config.json" else p for p in found] or sorted(
+        folder.rglob("*.safetensors")
+    )
     if len(found) != 1:
         names = ", ".join(str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file())
         raise InputError(
-            f"{place} holds {names[:200] or 'nothing'}; expected one .onnx, .pt2 or .safetensors file, or a folder of transformers'; its "
-            "pytorch flavour is a pickle, which is never opened: log the model as ONNX, or by mlflow.transformers"
+            f"{place} holds {names[:200] or 'nothing'}; expected one .onnx, .pt2 or .safetensors file, or a"
+            " folder of transformers'; its pytorch flavour is a pickle, which is never opened: log the model"
+            " as ONNX, or by mlflow.transformers"
         )
     return found[0]
 

@@ -53,8 +53,8 @@ class Store(Protocol):
         ...
 
     def move(self, key: str, to: str) -> None:
-        """Give content another name, in place of what is there under that; no copy of it passes through memory, and its age begins anew.
-        At no moment is it under neither name.
+        """Give content another name, in place of what is there under that; no copy of it passes through
+        memory, and its age begins anew. At no moment is it under neither name.
 
         Raises:
             MissingArtifactError: there is no such key.

@@ -16,7 +16,8 @@ Result = TypeVar("Result")
 
 @dataclass
 class Backoff:
-    """Waits between 0 and ``first_s * 2**n`` seconds after failure number n, at most ``longest_s``, and gives up at the deadline.
+    """Waits between 0 and ``first_s * 2**n`` seconds after failure number n, at most
+    ``longest_s``, and gives up at the deadline.
 
     Attributes:
         deadline_s: seconds after which the last error is raised; no wait goes beyond it.
@@ -27,12 +28,15 @@ class Backoff:
     first_s: float = 0.1
     longest_s: float = 8.0
     retries: int = 0
-    clock: Callable[[], float] = field(default=time.monotonic, repr=False)  # not the wall clock, which may jump
+    clock: Callable[[], float] = field(
+        default=time.monotonic, repr=False
+    )  # not the wall clock, which may jump
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     dice: Callable[[], float] = field(default=random.random, repr=False)
 
     def call(self, attempt: Callable[[int], Result], again: Callable[[Exception], bool]) -> Result:
-        """``attempt(n)`` for n = 0, 1, ... until it returns; an error for which ``again`` is false is raised at once."""
+        """``attempt(n)`` for n = 0, 1, ... until it returns; an error for which ``again``
+        is false is raised at once."""
         end = self.clock() + self.deadline_s
         number = 0
         while True:

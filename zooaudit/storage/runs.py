@@ -18,10 +18,16 @@ REPORT_FILES = (NUMBERS, "models.parquet", "report.html", "scores.parquet")
 
 
 def begin_run(
-    artifacts: Artifacts, name: str, recipe: Recipe, data: str, own_victim: str | None, own_training: OwnTraining | None = None,
+    artifacts: Artifacts,
+    name: str,
+    recipe: Recipe,
+    data: str,
+    own_victim: str | None,
+    own_training: OwnTraining | None = None,
     sources: Mapping[str, str] | None = None,
-) -> str:  # fmt: skip
-    """Claim a run's name for one recipe, dataset, victim and what trained it; the same again is a resume, with mended training code too.
+) -> str:
+    """Claim a run's name for one recipe, dataset, victim and what trained it; the same again is a resume,
+    with mended training code too.
 
     Raises:
         ConfigError: the name stands for something else already; says what differs.
@@ -29,13 +35,16 @@ def begin_run(
     artifacts.used.clear()
     asked = {"recipe": dataclasses.asdict(recipe), "data": data, "own_victim": own_victim}
     if own_training is not None:
-        asked["own_training"] = {name: getattr(own_training, name) for name in ("function", "command", "factory")}
+        asked["own_training"] = {
+            name: getattr(own_training, name) for name in ("function", "command", "factory")
+        }
     if sources:
         asked["sources"] = dict(sources)
     found = artifacts.save(RUN, name, {}, asked).meta
     if differs := _differences(found, asked):
         raise ConfigError(
-            f"run {name} is in {artifacts.url} already with other settings ({', '.join(differs)}); choose another name with --run"
+            f"run {name} is in {artifacts.url} already with other settings ({', '.join(differs)}); choose"
+            " another name with --run"
         )
     return name
 
@@ -53,7 +62,8 @@ def _differences(found: Mapping[str, object], asked: Mapping[str, object], path:
 
 
 def save_report(artifacts: Artifacts, run: str, folder: Path) -> None:
-    """Keep a finished run's report files in the store, with the names of all artifacts that the run used; the first report stays.
+    """Keep a finished run's report files in the store, with the names of all artifacts that
+    the run used; the first report stays.
 
     Only the report's own files: whatever else lies in the folder that the user chose is not ours to copy.
     """
@@ -72,9 +82,14 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
         InputError: see ``check_report_folder``.
     """
     artifact = _report(artifacts, run)
-    check_report_folder(folder, *_whose(json.loads(artifact.read(NUMBERS)) if NUMBERS in artifact.files else {"run": run}))
+    check_report_folder(
+        folder, *_whose(json.loads(artifact.read(NUMBERS)) if NUMBERS in artifact.files else {"run": run})
+    )
     if others := sorted(artifact.files.keys() - set(REPORT_FILES)):
-        raise DamagedArtifactError(f"the report of run {run} in {artifacts.url} holds {others[0]}; expected only {', '.join(REPORT_FILES)}")
+        raise DamagedArtifactError(
+            f"the report of run {run} in {artifacts.url} holds {others[0]}; expected only"
+            f" {', '.join(REPORT_FILES)}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for name in artifact.files:
         (folder / name).write_bytes(artifact.read(name))
@@ -82,7 +97,8 @@ def load_report(artifacts: Artifacts, run: str, folder: Path) -> Path:
 
 
 def check_report_folder(folder: Path, run: str, store: str | None) -> None:
-    """Refuse a folder for a report that cannot be written, or that holds the report of another run, or of another store's.
+    """Refuse a folder for a report that cannot be written, or that holds the report of
+    another run, or of another store's.
 
     Raises:
         InputError: says which it is.
@@ -97,7 +113,10 @@ def check_report_folder(folder: Path, run: str, store: str | None) -> None:
         found = "", None
     if found != (run, store):
         whose = f"run {found[0]} in store {found[1] or 'unknown'}" if found[0] else "something else"
-        raise ConfigError(f"{folder} holds the report of {whose}, which would be lost; choose another folder with --out, or remove it")
+        raise ConfigError(
+            f"{folder} holds the report of {whose}, which would be lost; choose another folder with --out, or"
+            " remove it"
+        )
 
 
 def _whose(numbers: Mapping[str, Any]) -> tuple[str, str | None]:
@@ -115,7 +134,8 @@ def artifacts_of_run(artifacts: Artifacts, run: str) -> list[tuple[str, str]]:
     used: dict[str, list[str]] = _report(artifacts, run).meta.get("used", {})
     if not used:
         raise MissingArtifactError(
-            f"run {run} in {artifacts.url} does not say which artifacts it used; copy the whole store, without --run"
+            f"run {run} in {artifacts.url} does not say which artifacts it used; copy the whole store,"
+            " without --run"
         )
     return [(kind, id_) for kind, ids in used.items() for id_ in ids] + [(REPORT, run)]
 
@@ -123,6 +143,10 @@ def artifacts_of_run(artifacts: Artifacts, run: str) -> list[tuple[str, str]]:
 def _report(artifacts: Artifacts, run: str) -> Artifact:
     if not artifacts.has(REPORT, run):
         finished = ", ".join(artifacts.ids(REPORT)) or "none"
-        state = "has not finished: start it again with zooaudit audit" if artifacts.has(RUN, run) else "is unknown"
+        state = (
+            "has not finished: start it again with zooaudit audit"
+            if artifacts.has(RUN, run)
+            else "is unknown"
+        )
         raise UnknownNameError(f"run {run} {state}; finished runs in {artifacts.url}: {finished}")
     return artifacts.load(REPORT, run)

@@ -1,7 +1,7 @@
 """A store in an S3-compatible bucket.
 
-Every write says If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused before anything is written.
-Where settings and credentials come from: :mod:`zooaudit.storage.s3_client`.
+Every write says If-None-Match: *, so that of many writers one wins; a bucket that ignores this is refused
+before anything is written. Where settings and credentials come from: :mod:`zooaudit.storage.s3_client`.
 """
 
 import hashlib
@@ -53,17 +53,20 @@ class S3Store:
 
     Args:
         url: bucket and prefix.
-        client: a boto3 S3 client that alone does everything, for tests; made from the environment if not given.
+        client: a boto3 S3 client that alone does everything, for tests; made from the
+            environment if not given.
         backoff: how long to try; None for ZOOAUDIT_S3_DEADLINE_S, 120 seconds unless set.
-        probe: False for a place that is only read from: one listing shows that it is there; whether it can be written to is tried out when
-            something is written.
+        probe: False for a place that is only read from: one listing shows that it is there; whether it can be
+            written to is tried out when something is written.
 
     Raises:
         StoreError: it cannot be reached, lacks a permission, or does not honour conditional writes.
         InputError: the URL is not one, a setting is none, or credentials would cross a network in plain text.
     """
 
-    def __init__(self, url: str, client: Any = None, backoff: Backoff | None = None, probe: bool = True) -> None:
+    def __init__(
+        self, url: str, client: Any = None, backoff: Backoff | None = None, probe: bool = True
+    ) -> None:
         self._url = url.rstrip("/")
         found = URL.fullmatch(self._url)
         if not found:
@@ -79,7 +82,9 @@ class S3Store:
         if probe:
             self._try_out()
         else:
-            self._call("list", partial(self._list, {"Bucket": self._bucket, "Prefix": self._name(""), "MaxKeys": 1}))
+            self._call(
+                "list", partial(self._list, {"Bucket": self._bucket, "Prefix": self._name(""), "MaxKeys": 1})
+            )
         self._bulk = None if client else BulkReader(self._client, self._bucket)
 
     @property
@@ -100,13 +105,17 @@ class S3Store:
             except boto.ClientError as error:
                 if status(error) != 412:
                     raise
-                return number > 0 and self._writer(key) == token  # an attempt whose answer was lost may have been ours
+                return (
+                    number > 0 and self._writer(key) == token
+                )  # an attempt whose answer was lost may have been ours
             return True
 
         return self._call(f"write {key}", attempt)
 
     def read(self, key: str, most: int | None = None) -> bytes:
-        if self._bulk and key.startswith(IMMUTABLE):  # it asks for the size first: no way to read what may change in between
+        if self._bulk and key.startswith(
+            IMMUTABLE
+        ):  # it asks for the size first: no way to read what may change in between
             content = self._bulk.read(self._name(key), most)
             if content is not None:
                 return content
@@ -115,11 +124,15 @@ class S3Store:
     def _read_one(self, key: str, most: int | None = None) -> bytes:
         def attempt(number: int) -> bytes:
             answer = self._client.get_object(**self._at(key))
-            with closing(answer["Body"]) as body:  # not the body itself, which would hand out the stream beneath, unchecked
+            with closing(
+                answer["Body"]
+            ) as body:  # not the body itself, which would hand out the stream beneath, unchecked
                 check_size(self._url, key, answer["ContentLength"], most)
                 content: bytes = self._checked(key, body.read, number)
             if len(content) != answer["ContentLength"]:
-                raise boto.IncompleteReadError(actual_bytes=len(content), expected_bytes=answer["ContentLength"])
+                raise boto.IncompleteReadError(
+                    actual_bytes=len(content), expected_bytes=answer["ContentLength"]
+                )
             return content
 
         return self._call(f"read {key}", attempt)
@@ -132,8 +145,9 @@ class S3Store:
             if number == 0:  # damaged on the way: it may arrive whole the next time
                 raise boto.ResponseStreamingError(error=error) from error
             raise StoreError(
-                f"store {self._url}: {key} does not match the checksum that the store sent with it: it is damaged there, or the store's "
-                f"checksums are wrong; with {READ_CHECKSUMS}=when_required it is compared with our own SHA-256 alone"
+                f"store {self._url}: {key} does not match the checksum that the store sent with it: it is"
+                f" damaged there, or the store's checksums are wrong; with {READ_CHECKSUMS}=when_required it"
+                " is compared with our own SHA-256 alone"
             ) from error
 
     def exists(self, key: str) -> bool:
@@ -154,14 +168,17 @@ class S3Store:
         while True:
             page = self._call("list", partial(self._list, place))
             entries = (entry for entry in page.get("Contents", []) if not entry["Key"].endswith("/"))
-            found += [Listed(e["Key"][start:], int(e["Size"]), str(e.get("ETag", "")).strip('"')) for e in entries]
+            found += [
+                Listed(e["Key"][start:], int(e["Size"]), str(e.get("ETag", "")).strip('"')) for e in entries
+            ]
             if not page.get("IsTruncated"):
                 break
             place = place | {"ContinuationToken": page["NextContinuationToken"]}
         return found
 
     def download(self, entry: "Listed", target: Path) -> str:
-        """Write an object as it was listed to the file ``target``, which nobody else may read yet; its SHA-256.
+        """Write an object as it was listed to the file ``target``, which nobody else may
+        read yet; its SHA-256.
 
         Raises:
             StoreError: it cannot be read, or is not what was listed: of another size, MD5 or ETag.
@@ -186,13 +203,17 @@ class S3Store:
             and "SSECustomerAlgorithm" not in answer
         )  # any other is not an MD5
         if (tag, size) != (entry.etag, entry.size) or (plain and tag != md5.hexdigest()):
-            raise StoreError(f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again")
+            raise StoreError(
+                f"store {self._url}: {entry.key} changed while it was read, or arrived damaged; read it again"
+            )
         return sha.hexdigest()
 
     def move(self, key: str, to: str) -> None:
         source = {"Bucket": self._bucket, "Key": self._name(key)}
         where = {"Bucket": self._bucket, "Key": self._name(to)}
-        self._call(f"move {key}", lambda _: self._client.copy(CopySource=source, **where, ExtraArgs=dict(self._sse)))
+        self._call(
+            f"move {key}", lambda _: self._client.copy(CopySource=source, **where, ExtraArgs=dict(self._sse))
+        )
         self.delete(key)
 
     def age_s(self, key: str) -> float:
@@ -204,19 +225,29 @@ class S3Store:
         self._call(f"delete {key}", lambda _: self._client.delete_object(**self._at(key)))
 
     def _put(self, key: str, content: bytes, token: str) -> None:
-        self._client.put_object(**self._at(key), Body=content, IfNoneMatch="*", Metadata={WRITER: token}, **self._sse)
+        self._client.put_object(
+            **self._at(key), Body=content, IfNoneMatch="*", Metadata={WRITER: token}, **self._sse
+        )
 
     def _put_in_parts(self, key: str, content: bytes, token: str) -> None:
-        upload = self._client.create_multipart_upload(**self._at(key), Metadata={WRITER: token}, **self._sse)["UploadId"]
+        upload = self._client.create_multipart_upload(**self._at(key), Metadata={WRITER: token}, **self._sse)[
+            "UploadId"
+        ]
         try:
             parts = []
             for number, start in enumerate(range(0, len(content), PART_BYTES), 1):
                 body = content[start : start + PART_BYTES]
-                part = self._call(f"write part {number} of {key}", partial(self._upload_part, key, upload, number, body))
+                part = self._call(
+                    f"write part {number} of {key}", partial(self._upload_part, key, upload, number, body)
+                )
                 parts.append({"PartNumber": number, "ETag": part["ETag"]})
-            self._client.complete_multipart_upload(**self._at(key), UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*")
+            self._client.complete_multipart_upload(
+                **self._at(key), UploadId=upload, MultipartUpload={"Parts": parts}, IfNoneMatch="*"
+            )
         except Exception:
-            with suppress(boto.ClientError, boto.BotoCoreError):  # the bucket's lifecycle rule removes what is left
+            with suppress(
+                boto.ClientError, boto.BotoCoreError
+            ):  # the bucket's lifecycle rule removes what is left
                 self._client.abort_multipart_upload(**self._at(key), UploadId=upload)
             raise
 
@@ -231,8 +262,8 @@ class S3Store:
         return found
 
     def _try_out(self) -> None:
-        """Once, before anything is written: whether all that a run will need can be done here. A store that knows no checksums of writes is
-        written to without, unless the user said what holds."""
+        """Once, before anything is written: whether all that a run will need can be done here. A store that
+        knows no checksums of writes is written to without, unless the user said what holds."""
         with self._probing:
             if self._tried:
                 return
@@ -249,7 +280,9 @@ class S3Store:
             return
         except StoreError as error:
             cause = error.__cause__
-            other = isinstance(error, _Altered) or (isinstance(cause, boto.ClientError) and code_of(cause) in NO_CHECKSUMS)
+            other = isinstance(error, _Altered) or (
+                isinstance(cause, boto.ClientError) and code_of(cause) in NO_CHECKSUMS
+            )
             if not other or self._given or checksums_said():
                 raise
             first, before = error, self._client
@@ -259,7 +292,11 @@ class S3Store:
         except StoreError:  # it was not that
             self._checksums, self._client = None, before
             raise first from first.__cause__
-        log.warning("S3: %s refuses checksums of writes; writing without (%s=when_required says so from the start)", self._url, CHECKSUMS)
+        log.warning(
+            "S3: %s refuses checksums of writes; writing without (%s=when_required says so from the start)",
+            self._url,
+            CHECKSUMS,
+        )
 
     def _probe(self) -> None:
         """Write twice, read, list, delete: what a run will need, found out before it starts."""
@@ -269,12 +306,13 @@ class S3Store:
         try:
             if self._create(key, b"second"):
                 raise StoreError(
-                    f"store {self._url} ignores If-None-Match: * (a second write replaced the first): two jobs would overwrite "
-                    "each other's models; use a store that honours conditional writes"
+                    f"store {self._url} ignores If-None-Match: * (a second write replaced the first): two"
+                    " jobs would overwrite each other's models; use a store that honours conditional writes"
                 )
             if (found := self._read_one(key)) != TRIED:
                 raise _Altered(
-                    f"store {self._url} kept {found[:40]!r} of {TRIED!r}: it takes a write's checksum for content; see {CHECKSUMS}"
+                    f"store {self._url} kept {found[:40]!r} of {TRIED!r}: it takes a write's checksum for"
+                    f" content; see {CHECKSUMS}"
                 )
             self._check_encryption(key)
             list(self.keys(".probe/"))
@@ -289,8 +327,9 @@ class S3Store:
         text = str(found.get("ServerSideEncryption", ""))
         if text != self._sse["ServerSideEncryption"]:
             raise StoreError(
-                f"store {self._url} says that it encrypts by {text or 'nothing'}; expected {self._sse['ServerSideEncryption']}, as {SSE} "
-                "says: set that to what the store does, or use another store"
+                f"store {self._url} says that it encrypts by {text or 'nothing'}; expected"
+                f" {self._sse['ServerSideEncryption']}, as {SSE} says: set that to what the store does, or"
+                " use another store"
             )
 
     def _call(self, doing: str, attempt: Callable[[int], Result]) -> Result:
@@ -300,14 +339,23 @@ class S3Store:
             raise self._explained(doing, error) from error
         except boto.NoCredentialsError as error:
             raise StoreError(
-                f"store {self._url}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+                f"store {self._url}: no credentials found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY,"
+                " or AWS_PROFILE"
             ) from error
-        except (boto.UnauthorizedSSOTokenError, boto.SSOTokenLoadError, boto.TokenRetrievalError, boto.CredentialRetrievalError) as error:
-            raise StoreError(f"store {self._url}: cannot {doing}: no valid credentials ({first_line(error)}); renew them") from error
+        except (
+            boto.UnauthorizedSSOTokenError,
+            boto.SSOTokenLoadError,
+            boto.TokenRetrievalError,
+            boto.CredentialRetrievalError,
+        ) as error:
+            raise StoreError(
+                f"store {self._url}: cannot {doing}: no valid credentials ({first_line(error)}); renew them"
+            ) from error
         except boto.BotoCoreError as error:
             raise StoreError(
-                f"store {self._url}: cannot {doing} within {self.backoff.deadline_s:g} s: {first_line(error)}; "
-                "see AWS_ENDPOINT_URL_S3 and that the server runs; finished models are kept"
+                f"store {self._url}: cannot {doing} within {self.backoff.deadline_s:g} s:"
+                f" {first_line(error)}; see AWS_ENDPOINT_URL_S3 and that the server runs; finished models are"
+                " kept"
             ) from error
 
     def _tried_for_long(self, doing: str, attempt: Callable[[int], Result]) -> Result:
@@ -319,11 +367,13 @@ class S3Store:
             error = self._with_body(doing, bare)
             if code_of(error) not in EXPIRED or not self._renewed(client):
                 raise error from bare
-        return self.backoff.call(lambda number: attempt(number + 1), may_pass)  # a write may have been ours already
+        return self.backoff.call(
+            lambda number: attempt(number + 1), may_pass
+        )  # a write may have been ours already
 
     def _with_body(self, doing: str, error: boto.ClientError) -> boto.ClientError:
-        """What the store has to say. HEAD is answered without a body, where expired credentials look like any bad request: so it is asked
-        by GET."""
+        """What the store has to say. HEAD is answered without a body, where expired credentials look like any
+        bad request: so it is asked by GET."""
         if code_of(error) not in BARE or error.operation_name != "HeadObject":
             return error
         try:
@@ -335,8 +385,9 @@ class S3Store:
         return error
 
     def _renewed(self, used: Any) -> bool:
-        """Whether there are other credentials than those of the client that was used: from a file that was written anew, or a process or
-        role that gives some. What runs out by itself boto3 has renewed before."""
+        """Whether there are other credentials than those of the client that was used: from
+        a file that was written anew, or a process or role that gives some. What runs out by
+        itself boto3 has renewed before."""
         if self._given:
             return False
         with self._lock:

@@ -1,7 +1,8 @@
 """The boto3 client, and what the environment says of it: credentials, endpoint, checksums, encryption.
 
-Credentials come from boto3's default chain only (environment, shared files, instance role), endpoint, region and TLS from its
-environment variables and config file: nothing of it is ever in an argument, a log or the store.
+Credentials come from boto3's default chain only (environment, shared files, instance role),
+endpoint, region and TLS from its environment variables and config file: nothing of it is
+ever in an argument, a log or the store.
 """
 
 import os
@@ -32,9 +33,13 @@ def encryption() -> dict[str, str]:
     """
     way, key = os.environ.get(SSE, ""), os.environ.get(SSE_KEY, "")
     if way and way not in SSE_WAYS:
-        raise InputError(f"{SSE} is {way!r}; expected {', '.join(SSE_WAYS)}, or nothing for the bucket's own default")
+        raise InputError(
+            f"{SSE} is {way!r}; expected {', '.join(SSE_WAYS)}, or nothing for the bucket's own default"
+        )
     if key and not way.startswith("aws:kms"):
-        raise InputError(f"{SSE_KEY} is set, but {SSE} is {way!r}; expected aws:kms or aws:kms:dsse with a key")
+        raise InputError(
+            f"{SSE_KEY} is set, but {SSE} is {way!r}; expected aws:kms or aws:kms:dsse with a key"
+        )
     asked = {"ServerSideEncryption": way} if way else {}
     return asked | ({"SSEKMSKeyId": key} if key else {})
 
@@ -49,7 +54,8 @@ def make_client(checksums: str | None = None) -> Any:
     """A boto3 client from the environment; its own retries are off, ours have the deadline.
 
     Args:
-        checksums: ``when_required`` for writes without checksums where S3 itself does not need them; None for what the environment says.
+        checksums: ``when_required`` for writes without checksums where S3 itself does not need them; None for
+            what the environment says.
 
     Raises:
         InputError: a setting is out of range, or credentials would go over plain HTTP to another host.
@@ -68,14 +74,20 @@ def make_client(checksums: str | None = None) -> Any:
     )
     try:
         session = boto3.Session()
-        region = os.environ.get("AWS_REGION") or session.region_name or "us-east-1"  # boto3 knows only AWS_DEFAULT_REGION
+        region = (
+            os.environ.get("AWS_REGION") or session.region_name or "us-east-1"
+        )  # boto3 knows only AWS_DEFAULT_REGION
         client = session.client("s3", config=config, region_name=region)
     except (boto.BotoCoreError, ValueError) as error:
         raise StoreError(f"S3 settings cannot be used: {first_line(error)}") from error
     endpoint = urlsplit(client.meta.endpoint_url)
-    if endpoint.scheme == "http" and endpoint.hostname not in LOCAL_HOSTS and os.environ.get(ALLOW_HTTP) != "1":
+    if (
+        endpoint.scheme == "http"
+        and endpoint.hostname not in LOCAL_HOSTS
+        and os.environ.get(ALLOW_HTTP) != "1"
+    ):
         raise InputError(
-            f"{client.meta.endpoint_url} is plain HTTP on another host: models and signed requests could be read on the way; "
-            f"use https, or set {ALLOW_HTTP}=1 on a network that you trust"
+            f"{client.meta.endpoint_url} is plain HTTP on another host: models and signed requests could be"
+            f" read on the way; use https, or set {ALLOW_HTTP}=1 on a network that you trust"
         )
     return client

@@ -6,37 +6,78 @@ from zooaudit.errors import first_line
 from zooaudit.storage.s3_client import CHECKSUMS, SSE, SSE_KEY
 
 BUSY = {429, 500, 502, 503, 504}
-BUSY_CODES = {"SlowDown", "InternalError", "ServiceUnavailable", "RequestTimeout", "Throttling", "ThrottlingException", "TooManyRequests"}
+BUSY_CODES = {
+    "SlowDown",
+    "InternalError",
+    "ServiceUnavailable",
+    "RequestTimeout",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequests",
+}
 ABSENT = {"404", "NoSuchKey", "NotFound"}
-RESETS = (boto.ConnectionError, boto.HTTPClientError, boto.ReadTimeoutError, boto.IncompleteReadError, boto.ResponseStreamingError)
+RESETS = (
+    boto.ConnectionError,
+    boto.HTTPClientError,
+    boto.ReadTimeoutError,
+    boto.IncompleteReadError,
+    boto.ResponseStreamingError,
+)
 
 REMEDIES = {
     "NoSuchBucket": "there is no such bucket; make it, or mend the URL",
     "InvalidAccessKeyId": "the access key is not known there; see AWS_ACCESS_KEY_ID or the profile",
     "SignatureDoesNotMatch": "the secret key is wrong; see AWS_SECRET_ACCESS_KEY or the profile",
-    "AccessDenied": "these credentials may not do that; allow s3:GetObject, PutObject, DeleteObject and ListBucket on the prefix",
+    "AccessDenied": (
+        "these credentials may not do that; allow s3:GetObject, PutObject, DeleteObject and ListBucket on the"
+        " prefix"
+    ),
     "RequestTimeTooSkewed": "this machine's clock is wrong by many minutes; set it",
-    "Expired": "these credentials have expired, and where they came from there are no newer ones; renew them (aws sso login, or a new "
-    "AWS_SESSION_TOKEN), and run again: finished models are kept",
-    "NotImplemented": "the store does not know what it was asked for; it has to honour If-None-Match: * on writes, so that no job "
-    "overwrites another's models: use a store that does",
+    "Expired": (
+        "these credentials have expired, and where they came from there are no newer ones; renew them (aws"
+        " sso login, or a new AWS_SESSION_TOKEN), and run again: finished models are kept"
+    ),
+    "NotImplemented": (
+        "the store does not know what it was asked for; it has to honour If-None-Match: * on writes, so that"
+        " no job overwrites another's models: use a store that does"
+    ),
     "KMS.NotFoundException": f"there is no such key; see {SSE_KEY}",
     "KMS.DisabledException": f"the key is disabled; enable it, or see {SSE_KEY}",
-    "KMS": f"these credentials may not use the key; allow kms:GenerateDataKey and kms:Decrypt on it, or see {SSE} and {SSE_KEY}",
-    "Bare": "the store says no more; credentials that have expired, another region (AWS_REGION) or signature look like this",
+    "KMS": (
+        "these credentials may not use the key; allow kms:GenerateDataKey and kms:Decrypt on it, or see"
+        f" {SSE} and {SSE_KEY}"
+    ),
+    "Bare": (
+        "the store says no more; credentials that have expired, another region (AWS_REGION) or signature look"
+        " like this"
+    ),
 }
 EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "InvalidToken"}
 BARE = {"400", "403", "Bad Request", "Forbidden"}
 """Codes of an answer without a body, as HEAD has it: boto3 makes one of the status."""
 NO_CHECKSUMS = {
-    "NotImplemented", "InvalidArgument", "InvalidRequest", "MissingContentLength", "XAmzContentSHA256Mismatch", "InvalidDigest",
-    "BadDigest", "AuthorizationHeaderMalformed", "SignatureDoesNotMatch", "UnsupportedHeader", "MalformedTrailerError", "411", "501", "400",
-}  # fmt: skip
-"""What stores answer that know no checksums in headers and trailers of a write; some of it says other things, too."""
+    "NotImplemented",
+    "InvalidArgument",
+    "InvalidRequest",
+    "MissingContentLength",
+    "XAmzContentSHA256Mismatch",
+    "InvalidDigest",
+    "BadDigest",
+    "AuthorizationHeaderMalformed",
+    "SignatureDoesNotMatch",
+    "UnsupportedHeader",
+    "MalformedTrailerError",
+    "411",
+    "501",
+    "400",
+}
+"""What stores answer that know no checksums in headers and trailers of a write; some of it
+says other things, too."""
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether another attempt may succeed: busy servers, lost connections, a write that met another one (409)."""
+    """Whether another attempt may succeed: busy servers, lost connections, a write that met
+    another one (409)."""
     if isinstance(error, boto.ClientError):
         return status(error) in BUSY | {409} or error.response.get("Error", {}).get("Code") in BUSY_CODES
     return isinstance(error, RESETS)
@@ -59,7 +100,10 @@ def remedy(error: boto.ClientError) -> str:
     if code in ("AccessDenied", "403", "Forbidden") and "kms" in said.lower():
         return REMEDIES["KMS"]
     if any(word in said.lower() for word in ("checksum", "content-md5", "trailer")):
-        return f"{said}; see {CHECKSUMS}: when_required for a store that knows no checksums, when_supported for one that wants them"
+        return (
+            f"{said}; see {CHECKSUMS}: when_required for a store that knows no checksums, when_supported for"
+            " one that wants them"
+        )
     if code in BARE and code not in ("403", "Forbidden"):
         return REMEDIES["Bare"]
     return REMEDIES.get("AccessDenied" if code in ("403", "Forbidden") else code, said)

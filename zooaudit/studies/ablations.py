@@ -1,5 +1,6 @@
-"""What the answers that are there tell when less of them is used: figures 6a (N), 6b (top-k), 10 (views), 11 (no contrastive loss), and
-how many fingerprints a decision takes. None of these asks a suspect or trains a zoo model."""
+"""What the answers that are there tell when less of them is used: figures 6a (N), 6b
+(top-k), 10 (views), 11 (no contrastive loss), and how many fingerprints a decision takes.
+None of these asks a suspect or trains a zoo model."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,17 +56,22 @@ def datapoints(bench: Bench) -> Outcome:
 
     def finding(name: str) -> Finding:
         gaps = {n: _median(rows, name, n, "gap") for n in counts}
-        shown = ", ".join(f"N={n}: {gaps[n]:.3f}" for n in (counts[0], counts[len(counts) // 2], plateau, every))
+        shown = ", ".join(
+            f"N={n}: {gaps[n]:.3f}" for n in (counts[0], counts[len(counts) // 2], plateau, every)
+        )
         off = [n for n in counts if abs(gaps[n] - gaps[every]) > LEVEL * abs(gaps[every])]
         first = next(n for n in counts if n > max(off, default=0))
         return Finding(
-            f"The gap between piracy and homologous similarity is level from N = {plateau} on (encoder {name})",
+            f"The gap between piracy and homologous similarity is level from N = {plateau} on (encoder"
+            f" {name})",
             "figure 6a",
             "plateau at 70",
-            f"level from N={first} on; gap {shown}; AUC {spread([r['auc'] for r in rows if r['encoder'] == name])}",
+            f"level from N={first} on; gap {shown}; AUC"
+            f" {spread([r['auc'] for r in rows if r['encoder'] == name])}",
             _n(bench, rows, name),
             bench.holds(first <= plateau, name),
-            f"counted as level if within {LEVEL:.0%} of that at all datapoints; fewer are a random part of them, not clusters anew",
+            f"counted as level if within {LEVEL:.0%} of that at all datapoints; fewer are a random part of"
+            " them, not clusters anew",
         )
 
     return _outcome(bench, rows, finding, "datapoints", "datapoints N in a fingerprint")
@@ -104,7 +110,9 @@ def no_contrastive_loss(bench: Bench) -> Outcome:
         "figure 11 (app. C.1)",
         "worse",
         "; ".join(
-            f"{name}: gap {spread(_values(rows, name, 0, 'gap'))}, AUC {spread(_values(rows, name, 0, 'auc'))}" for name in _names(rows)
+            f"{name}: gap {spread(_values(rows, name, 0, 'gap'))}, AUC"
+            f" {spread(_values(rows, name, 0, 'auc'))}"
+            for name in _names(rows)
         ),
         _n(bench, rows, "paper"),
         bench.holds(
@@ -112,7 +120,8 @@ def no_contrastive_loss(bench: Bench) -> Outcome:
             and _median(rows, "autoencoder", 0, "auc") <= _median(rows, "paper", 0, "auc"),
             "paper",
         ),
-        "reconstruction of the fingerprint through the same layers; worse if the median gap is smaller and the median AUC no larger",
+        "reconstruction of the fingerprint through the same layers; worse if the median gap is smaller and"
+        " the median AUC no larger",
     )
 
     def paint(axes: Any, title: str) -> None:
@@ -126,7 +135,8 @@ def no_contrastive_loss(bench: Bench) -> Outcome:
 
 
 def fingerprints_needed(bench: Bench) -> Outcome:
-    """Section 5.2: how many fingerprints of a suspect a decision at the recipe's level takes, and whom it accuses."""
+    """Section 5.2: how many fingerprints of a suspect a decision at the recipe's level
+    takes, and whom it accuses."""
     config = bench.recipe.verdict
     rows: list[dict[str, Any]] = []
     for name, encoder in bench.encoders.items():
@@ -142,10 +152,13 @@ def fingerprints_needed(bench: Bench) -> Outcome:
     for name in bench.encoders:
         at = next(r for r in rows if r["encoder"] == name and r["x"] == most)
         n = ", ".join(f"{sum(s.role is r for s in bench.suspects)} {r}" for r in FAMILIES)
-        accused = "; ".join(f"{r} {at[str(r)]:.0%}" for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE) if at[str(r)] is not None)
+        accused = "; ".join(
+            f"{r} {at[str(r)]:.0%}" for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE) if at[str(r)] is not None
+        )
         findings += [
             Finding(
-                f"All piracy models are detected at level {config.level:g} with {most:g} fingerprints (encoder {name})",
+                f"All piracy models are detected at level {config.level:g} with {most:g} fingerprints"
+                f" (encoder {name})",
                 "section 5.2",
                 "100 %",
                 f"{at['piracy']:.1%}",
@@ -169,7 +182,14 @@ def fingerprints_needed(bench: Bench) -> Outcome:
         for role in FAMILIES:
             entries = [(r["x"], r[str(role)]) for r in mine if r[str(role)] is not None]
             look = LOOKS[role]
-            axes.plot([x for x, _ in entries], [y for _, y in entries], look.line, marker=look.marker, color=look.colour, label=str(role))
+            axes.plot(
+                [x for x, _ in entries],
+                [y for _, y in entries],
+                look.line,
+                marker=look.marker,
+                color=look.colour,
+                label=str(role),
+            )
         axes.set(xlabel="fingerprints of the suspect", ylabel="share called piracy", ylim=(-0.03, 1.03))
 
     return Outcome(rows, findings, {"detection.svg": panels(list(bench.encoders), paint)}, bench.excluded)
@@ -185,10 +205,18 @@ def views_alike(bench: Bench) -> Outcome:
         for role in (Role.PIRACY, Role.HOMOLOGOUS):
             specs = [s for s in cohort.suspects if s.role is role]
             with torch.no_grad():
-                z = torch.stack([F.normalize(network.embed(cohort.rows(variant, s.id)), dim=1, eps=1e-8) for s in specs])
+                z = torch.stack(
+                    [F.normalize(network.embed(cohort.rows(variant, s.id)), dim=1, eps=1e-8) for s in specs]
+                )
             same, other = _within_and_between(z)
             rows.append(
-                {"encoder": name, "role": str(role), "views_of_one_model": same, "models_of_one_label": other, "models": len(specs)}
+                {
+                    "encoder": name,
+                    "role": str(role),
+                    "views_of_one_model": same,
+                    "models_of_one_label": other,
+                    "models": len(specs),
+                }
             )
         mine = [r for r in rows if r["encoder"] == name]
         findings.append(
@@ -196,7 +224,10 @@ def views_alike(bench: Bench) -> Outcome:
                 f"Views of one model are more alike than models of one label (encoder {name})",
                 "figure 10 (app. B)",
                 "more alike",
-                "; ".join(f"{r['role']}: {r['views_of_one_model']:.3f} against {r['models_of_one_label']:.3f}" for r in mine),
+                "; ".join(
+                    f"{r['role']}: {r['views_of_one_model']:.3f} against {r['models_of_one_label']:.3f}"
+                    for r in mine
+                ),
                 f"{' + '.join(str(r['models']) for r in mine)} models",
                 Holds.of(
                     all(r["views_of_one_model"] > r["models_of_one_label"] for r in mine),
@@ -209,8 +240,21 @@ def views_alike(bench: Bench) -> Outcome:
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
         at = np.arange(len(mine))
-        axes.bar(at - 0.2, [r["views_of_one_model"] for r in mine], 0.38, label="views of one model", color="#0072b2")
-        axes.bar(at + 0.2, [r["models_of_one_label"] for r in mine], 0.38, label="models of one label", color="#e69f00", hatch="//")
+        axes.bar(
+            at - 0.2,
+            [r["views_of_one_model"] for r in mine],
+            0.38,
+            label="views of one model",
+            color="#0072b2",
+        )
+        axes.bar(
+            at + 0.2,
+            [r["models_of_one_label"] for r in mine],
+            0.38,
+            label="models of one label",
+            color="#e69f00",
+            hatch="//",
+        )
         axes.set_xticks(at, [r["role"] for r in mine])
         axes.set(ylabel="mean cosine", ylim=(0, 1.03))
 
@@ -218,7 +262,8 @@ def views_alike(bench: Bench) -> Outcome:
 
 
 def _within_and_between(z: torch.Tensor) -> tuple[float, float]:
-    """Mean cosine of different views of one model, and of different models; ``z`` unit rows ``[models, views, d]``."""
+    """Mean cosine of different views of one model, and of different models; ``z`` unit rows
+    ``[models, views, d]``."""
     models, views, _ = z.shape
     cosine = torch.einsum("avd,bwd->abvw", z, z)
     same = cosine[torch.arange(models), torch.arange(models)]
@@ -228,7 +273,9 @@ def _within_and_between(z: torch.Tensor) -> tuple[float, float]:
 
 
 def _each(
-    bench: Bench, variants: Callable[[EncoderConfig], dict[float, Variant]], encoders: Sequence[EncoderConfig] | None = None
+    bench: Bench,
+    variants: Callable[[EncoderConfig], dict[float, Variant]],
+    encoders: Sequence[EncoderConfig] | None = None,
 ) -> list[dict[str, Any]]:
     chosen = list(bench.encoders.values()) if encoders is None else encoders
     return [row for encoder in chosen for row in measured(bench, variants(encoder))]
@@ -252,11 +299,18 @@ def _n(bench: Bench, rows: list[dict[str, Any]], name: str) -> str:
     return f"{counts} models, {draws} encoders each"
 
 
-def _outcome(bench: Bench, rows: list[dict[str, Any]], finding: Callable[[str], Finding], name: str, xlabel: str) -> Outcome:
+def _outcome(
+    bench: Bench, rows: list[dict[str, Any]], finding: Callable[[str], Finding], name: str, xlabel: str
+) -> Outcome:
     def paint(axes: Any, what: str) -> None:
         for encoder in _names(rows):
             points = {x: _values(rows, encoder, x, what) for x in sorted({r["x"] for r in rows})}
             line(axes, points, encoder, COLOURS[encoder], MARKERS[encoder])
         axes.set(xlabel=xlabel, ylabel=WHAT[what], ylim=(-0.1, 1.03))
 
-    return Outcome(rows, [finding(e) for e in _names(rows)], {f"{name}.svg": panels(["gap", "auc"], paint)}, bench.excluded)
+    return Outcome(
+        rows,
+        [finding(e) for e in _names(rows)],
+        {f"{name}.svg": panels(["gap", "auc"], paint)},
+        bench.excluded,
+    )

@@ -50,7 +50,11 @@ def accuracies(bench: Bench) -> Outcome:
             f">= {RECOVERED.get(bench.papers_dataset, 0.95):g}",
             f"mean recovery rate by architecture {spread(recovered)}",
             _models(rows, Role.PIRACY),
-            Holds.of(min(recovered) >= RECOVERED.get(bench.papers_dataset, 0.95)) if _comparable(bench) else Holds.UNDECIDED,
+            (
+                Holds.of(min(recovered) >= RECOVERED.get(bench.papers_dataset, 0.95))
+                if _comparable(bench)
+                else Holds.UNDECIDED
+            ),
             f"of models that recover {bench.recipe.zoo.recovery_floor:g} at least, which {failed} did not",
         )
     )
@@ -64,7 +68,9 @@ def _models(rows: list[dict[str, Any]], role: Role) -> str:
 def _comparable(bench: Bench) -> bool:
     """Whether the nets are as wide, and the classes as many, as in the paper."""
     widths = bench.recipe.zoo.widths
-    return (bench.dataset.name, bench.dataset.num_classes) in FULL and (bench.dataset.name == "fashion-mnist" or widths[0] >= FULL_WIDTH)
+    return (bench.dataset.name, bench.dataset.num_classes) in FULL and (
+        bench.dataset.name == "fashion-mnist" or widths[0] >= FULL_WIDTH
+    )
 
 
 def _finding(bench: Bench, rows: list[dict[str, Any]], role: Role) -> Finding:
@@ -79,18 +85,30 @@ def _finding(bench: Bench, rows: list[dict[str, Any]], role: Role) -> Finding:
     holds = Holds.of(not short)
     if not against or not _comparable(bench):
         holds, note = Holds.UNDECIDED, "other data, narrower nets or fewer classes than the paper's"
-    return Finding(f"Test accuracy of {role} models", "table 4", paper, ours, _models(rows, role), holds, note)
+    return Finding(
+        f"Test accuracy of {role} models", "table 4", paper, ours, _models(rows, role), holds, note
+    )
 
 
 def _picture(rows: list[dict[str, Any]]) -> bytes:
     def paint(axes: Any) -> None:
         names = list(dict.fromkeys(r["architecture"] for r in rows))
-        for offset, role in ((-0.15, Role.VICTIM), (-0.05, Role.HOMOLOGOUS), (0.05, Role.PIRACY), (0.15, Role.LOOK_ALIKE)):
+        for offset, role in (
+            (-0.15, Role.VICTIM),
+            (-0.05, Role.HOMOLOGOUS),
+            (0.05, Role.PIRACY),
+            (0.15, Role.LOOK_ALIKE),
+        ):
             mine = [r for r in rows if r["role"] == str(role)]
             at = [names.index(r["architecture"]) + offset for r in mine]
             look = LOOKS[role]
             axes.errorbar(
-                at, [r["accuracy"] for r in mine], yerr=[r["std"] for r in mine], fmt=look.marker, color=look.colour, label=str(role)
+                at,
+                [r["accuracy"] for r in mine],
+                yerr=[r["std"] for r in mine],
+                fmt=look.marker,
+                color=look.colour,
+                label=str(role),
             )
             entries = [(x, r["paper"]) for x, r in zip(at, mine, strict=True) if r["paper"] is not None]
             axes.plot([x for x, _ in entries], [p for _, p in entries], "_", color=look.colour, markersize=14)

@@ -1,4 +1,5 @@
-"""The workbench of a study: a zoo, opened up. Whatever is made here is kept in the store, so that a study goes on where it stopped."""
+"""The workbench of a study: a zoo, opened up. Whatever is made here is kept in the store, so that a study
+goes on where it stopped."""
 
 import statistics
 from collections import Counter
@@ -33,11 +34,13 @@ class NoFarm:
     """A farm for studies that may not train: says what is missing."""
 
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
-        counts = Counter(f"{s.role} ({s.modification.kind})" if s.modification else str(s.role) for s in specs)
+        counts = Counter(
+            f"{s.role} ({s.modification.kind})" if s.modification else str(s.role) for s in specs
+        )
         kinds = ", ".join(f"{n} {kind}" for kind, n in counts.items())
         raise NotEnoughModelsError(
-            f"store {artifacts.url} lacks {len(specs)} models that this study needs: {kinds} (the first is {specs[0].id}); "
-            "add --build to train them"
+            f"store {artifacts.url} lacks {len(specs)} models that this study needs: {kinds} (the first is"
+            f" {specs[0].id}); add --build to train them"
         )
 
 
@@ -88,7 +91,8 @@ class Bench:
 
     @property
     def papers_dataset(self) -> str:
-        """Name of the data set whose figures in the paper ours stand beside: of a subset, that of the whole."""
+        """Name of the data set whose figures in the paper ours stand beside: of a subset,
+        that of the whole."""
         whole, _ = SUBSETS.get(self.dataset.name, (self.dataset.name, 0))
         return whole
 
@@ -102,15 +106,18 @@ class Bench:
         return [s for role in FAMILIES[:2] for s in self.zoo.learnt(role, Group.ENCODER)]
 
     def holds(self, ok: bool, encoder: str, *numbers: float) -> Holds:
-        """What becomes of a claim about how an encoder's separation changes: nothing, if it does not separate to begin with, or if any
-        of the ``numbers`` that the rule rests on is none."""
+        """What becomes of a claim about how an encoder's separation changes: nothing, if it does not separate
+        to begin with, or if any of the ``numbers`` that the rule rests on is none."""
         if self.separation(encoder) < SEPARATES:
             return Holds.UNDECIDED
         return Holds.of(ok, *numbers)
 
     def separation(self, encoder: str) -> float:
-        """AUC of piracy against homologous suspects by an encoder of that name: the median over ``DRAWS`` starts."""
-        found = [self.cohort.scores(Variant(self.encoders[encoder], draw=d)).auc(Role.HOMOLOGOUS) for d in DRAWS]
+        """AUC of piracy against homologous suspects by an encoder of that name: the median
+        over ``DRAWS`` starts."""
+        found = [
+            self.cohort.scores(Variant(self.encoders[encoder], draw=d)).auc(Role.HOMOLOGOUS) for d in DRAWS
+        ]
         return statistics.median(a for a in found if a is not None)
 
     def begin(self) -> None:
@@ -134,9 +141,18 @@ class Bench:
         for role, least in ((Role.PIRACY, 1), (Role.HOMOLOGOUS, 2)):
             learnt = sum(s.role is role for s in suspects)
             if learnt < least:
-                raise NotEnoughModelsError(f"{learnt} {role} suspects learnt, a study needs {least} at least; raise suspects_per_cell")
+                raise NotEnoughModelsError(
+                    f"{learnt} {role} suspects learnt, a study needs {least} at least; raise"
+                    " suspects_per_cell"
+                )
         ids = [self.zoo.plan.victim, *(s.id for s in (*training, *suspects))]
-        return Cohort(self.zoo.plan.victim, tuple(training), tuple(suspects), self.answers(ids, questions), self.recipe.seed)
+        return Cohort(
+            self.zoo.plan.victim,
+            tuple(training),
+            tuple(suspects),
+            self.answers(ids, questions),
+            self.recipe.seed,
+        )
 
     def answers(self, models: Sequence[str], questions: Tensor) -> dict[str, Tensor]:
         """Raw answers by id, counted unless the store holds them."""
@@ -144,7 +160,8 @@ class Bench:
         return steps.answers(models, questions, self.dataset, self.artifacts)
 
     def built(self, specs: Sequence[ModelSpec]) -> dict[ModelSpec, ModelRecord]:
-        """Models that only a study needs: built if the store lacks them; those that did not learn are left out, and noted."""
+        """Models that only a study needs: built if the store lacks them; those that did not
+        learn are left out, and noted."""
         plan = Plan(self.zoo.plan.victim, tuple(specs))
         missing = steps.missing_models(plan, self.artifacts)
         if missing:

@@ -1,4 +1,5 @@
-"""The victim's decision border: IPGuard, which the paper compares with (section 5.4), and confidence on border points (figure 9)."""
+"""The victim's decision border: IPGuard, which the paper compares with (section 5.4), and confidence on
+border points (figure 9)."""
 
 from typing import Any
 
@@ -31,7 +32,8 @@ PAPER_IPGUARD = {"fashion-mnist": 0.83, "cifar10": 0.75, "tiny-imagenet": 0.61}
 
 
 def ipguard(bench: Bench) -> Outcome:
-    """AUC of IPGuard's matching rate beside ours, on the same models, at each margin that public codes use."""
+    """AUC of IPGuard's matching rate beside ours, on the same models, at each margin that
+    public codes use."""
     rows: list[dict[str, Any]] = []
     victim = bench.zoo.plan.victim
     for margin in MARGINS:
@@ -51,13 +53,17 @@ def ipguard(bench: Bench) -> Outcome:
             | {f"score_{role}".replace("-", "_"): _mean(means, role) for role in FAMILIES}
         )
     theirs = {r["margin"]: r["auc_homologous"] for r in rows if r["method"] == "IPGuard"}
-    best, ours = max(theirs.values()), {r["method"]: r["auc_homologous"] for r in rows if r["method"] != "IPGuard"}
+    best, ours = (
+        max(theirs.values()),
+        {r["method"]: r["auc_homologous"] for r in rows if r["method"] != "IPGuard"},
+    )
     stated = PAPER_IPGUARD.get(bench.papers_dataset)
     finding = Finding(
         "UAP fingerprints tell piracy from homologous models better than IPGuard",
         "section 5.4",
         f"IPGuard {stated:g}" if stated else "IPGuard lower",
-        f"IPGuard {', '.join(f'k={k:g}: {v:.3f}' for k, v in theirs.items())}; {', '.join(f'{k}: {v:.3f}' for k, v in ours.items())}",
+        f"IPGuard {', '.join(f'k={k:g}: {v:.3f}' for k, v in theirs.items())};"
+        f" {', '.join(f'{k}: {v:.3f}' for k, v in ours.items())}",
         f"{len(bench.suspects)} suspects, {POINTS} points",
         Holds.of(ours["UAP, encoder paper"] > best),
         "IPGuard as its paper describes it, at its best margin; it asks fewer queries",
@@ -72,7 +78,9 @@ def _ipguard_questions(bench: Bench, margin: float) -> Tensor:
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         generator = torch.Generator().manual_seed(seed)
-        chosen = bench.victim.training_indices[torch.randperm(len(bench.victim.training_indices), generator=generator)[:POINTS]]
+        chosen = bench.victim.training_indices[
+            torch.randperm(len(bench.victim.training_indices), generator=generator)[:POINTS]
+        ]
         start = to_unit(images[chosen.to(images.device)])
         found = IpGuard(margin).points(bench.victim.module, start, derive(seed, "targets"))
         return {"questions": found.cpu().view(1, -1, 1, *found.shape[1:])}, {}
@@ -88,7 +96,10 @@ def _answers(bench: Bench, questions: Tensor) -> dict[str, Tensor]:
 
 
 def _auc(scores: dict[Any, float], role: Role) -> float | None:
-    return auc([v for s, v in scores.items() if s.role is Role.PIRACY], [v for s, v in scores.items() if s.role is role])
+    return auc(
+        [v for s, v in scores.items() if s.role is Role.PIRACY],
+        [v for s, v in scores.items() if s.role is role],
+    )
 
 
 def _mean(scores: dict[Any, float], role: Role) -> float | None:
@@ -112,16 +123,34 @@ def _ipguard_picture(rows: list[dict[str, Any]]) -> bytes:
 
 
 def border_confidence(bench: Bench) -> Outcome:
-    """Figure 9: confidence gaps of suspects on the victim's border points, found by bisection in its last layer, and in pixels."""
+    """Figure 9: confidence gaps of suspects on the victim's border points, found by
+    bisection in its last layer, and in pixels."""
     rows = [row for where in BORDERS for row in _gaps(bench, where)]
-    findings = [f for where in BORDERS for f in _border_findings(bench, where, [r for r in rows if r["bisected_in"] == where])]
+    findings = [
+        f
+        for where in BORDERS
+        for f in _border_findings(bench, where, [r for r in rows if r["bisected_in"] == where])
+    ]
 
     def paint(axes: Any, where: str) -> None:
         for role in FAMILIES:
-            values = [r["confidence_gap"] for r in rows if (r["bisected_in"], r["role"]) == (where, str(role))]
+            values = [
+                r["confidence_gap"] for r in rows if (r["bisected_in"], r["role"]) == (where, str(role))
+            ]
             if values:
-                axes.ecdf(values, label=f"{role} ({len(values)})", color=LOOKS[role].colour, linestyle=LOOKS[role].line, linewidth=2)
-        axes.set(xlabel="mean confidence gap on border points", ylabel="share of models", xlim=(0, 1), ylim=(0, 1.02))
+                axes.ecdf(
+                    values,
+                    label=f"{role} ({len(values)})",
+                    color=LOOKS[role].colour,
+                    linestyle=LOOKS[role].line,
+                    linewidth=2,
+                )
+        axes.set(
+            xlabel="mean confidence gap on border points",
+            ylabel="share of models",
+            xlim=(0, 1),
+            ylim=(0, 1.02),
+        )
 
     return Outcome(rows, findings, {"border.svg": panels(list(BORDERS), paint)}, bench.excluded)
 
@@ -133,11 +162,15 @@ def _gaps(bench: Bench, where: str) -> list[dict[str, Any]]:
     models += [(str(s.role), s.architecture, s.id) for s in bench.suspects]
     return [
         {
-            "bisected_in": where, "role": role, "architecture": architecture, "model": id_,
-            "confidence_gap": float(confidence_gap(answers[id_]).mean()), "points": len(answers[id_]),
+            "bisected_in": where,
+            "role": role,
+            "architecture": architecture,
+            "model": id_,
+            "confidence_gap": float(confidence_gap(answers[id_]).mean()),
+            "points": len(answers[id_]),
         }
         for role, architecture, id_ in models
-    ]  # fmt: skip
+    ]
 
 
 def _border_findings(bench: Bench, where: str, rows: list[dict[str, Any]]) -> list[Finding]:
@@ -148,10 +181,12 @@ def _border_findings(bench: Bench, where: str, rows: list[dict[str, Any]]) -> li
     area = auc(piracy, by[Role.HOMOLOGOUS])
     return [
         Finding(
-            f"Piracy models are sure of themselves on the victim's border points: they are far from their own border (bisected in {where})",
+            "Piracy models are sure of themselves on the victim's border points: they are far from their own"
+            f" border (bisected in {where})",
             "figure 9 (app. A)",
             "a large confidence gap",
-            f"mean gap: victim {rows[0]['confidence_gap']:.3f}, {shown}; least piracy model {min(piracy):.3f}",
+            f"mean gap: victim {rows[0]['confidence_gap']:.3f}, {shown}; least piracy model"
+            f" {min(piracy):.3f}",
             n,
             Holds.of(float(np.mean(piracy)) >= SURE),
             f"counted as large from a mean of {SURE:g}",
@@ -160,7 +195,8 @@ def _border_findings(bench: Bench, where: str, rows: list[dict[str, Any]]) -> li
             f"Piracy models are surer there than homologous ones (bisected in {where})",
             f"AUC {np.nan if area is None else area:.3f}",
             n,
-            "the paper does not compare them; .5 is a coin toss, under it piracy models are nearer to the victim's border",
+            "the paper does not compare them; .5 is a coin toss, under it piracy models are nearer to the"
+            " victim's border",
         ),
     ]
 
@@ -171,7 +207,9 @@ def _border_questions(bench: Bench, where: str) -> Tensor:
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         generator = torch.Generator().manual_seed(derive(bench.recipe.seed, "border"))
-        order = bench.victim.training_indices[torch.randperm(len(bench.victim.training_indices), generator=generator)[: 2 * PAIRS]]
+        order = bench.victim.training_indices[
+            torch.randperm(len(bench.victim.training_indices), generator=generator)[: 2 * PAIRS]
+        ]
         pairs = to_unit(images[order.to(images.device)])
         half = len(pairs) // 2
         found, _ = BORDERS[where](bench.victim.module, pairs[:half], pairs[half : 2 * half])

@@ -1,4 +1,5 @@
-"""Models and victims beside the audit's own: overlap of training data (figure 12), an encoder for another victim (figure 13)."""
+"""Models and victims beside the audit's own: overlap of training data (figure 12), an
+encoder for another victim (figure 13)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -52,8 +53,12 @@ def overlap(bench: Bench) -> Outcome:
     for name in bench.encoders:
         mine = [r for r in rows if r["encoder"] == name]
         slope, error = _slope([r["overlap"] for r in mine], [r["similarity"] for r in mine])
-        shown = ", ".join(f"{s:.0%}: {np.mean([r['similarity'] for r in mine if r['overlap'] == s]):.3f}" for s in SHARES)
-        gap = float(np.median([bench.cohort.scores(Variant(bench.encoders[name], draw=d)).gap for d in DRAWS]))
+        shown = ", ".join(
+            f"{s:.0%}: {np.mean([r['similarity'] for r in mine if r['overlap'] == s]):.3f}" for s in SHARES
+        )
+        gap = float(
+            np.median([bench.cohort.scores(Variant(bench.encoders[name], draw=d)).gap for d in DRAWS])
+        )
         caught = sum(r["similarity"] >= r["least_piracy"] for r in mine)
         findings.append(
             Finding(
@@ -63,8 +68,9 @@ def overlap(bench: Bench) -> Outcome:
                 f"{shown}; slope {slope:+.3f} ± {error:.3f}",
                 f"{len(mine)} models, {len(mine) // len(SHARES)} at each of {len(SHARES)} overlaps",
                 _no_effect(bench, name, slope, error, gap),
-                f"none if the slope's 95 % interval lies within a tenth of the gap to piracy models, {gap:.3f}; an effect if it lies "
-                f"outside; {caught} of these models score as high as some piracy model",
+                "none if the slope's 95 % interval lies within a tenth of the gap to piracy models,"
+                f" {gap:.3f}; an effect if it lies outside; {caught} of these models score as high as some"
+                " piracy model",
             )
         )
 
@@ -77,19 +83,28 @@ def overlap(bench: Bench) -> Outcome:
             COLOURS[name],
             MARKERS[name],
         )
-        axes.axhline(mine[0]["least_piracy"], color="#d55e00", linestyle=":", label="least similar piracy model")
-        axes.set(xlabel="share of training images that are the victim's", ylabel="similarity to the victim", ylim=(-0.02, 1.03))
+        axes.axhline(
+            mine[0]["least_piracy"], color="#d55e00", linestyle=":", label="least similar piracy model"
+        )
+        axes.set(
+            xlabel="share of training images that are the victim's",
+            ylabel="similarity to the victim",
+            ylim=(-0.02, 1.03),
+        )
 
     return Outcome(rows, findings, {"overlap.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 
 
 def _slope(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """Of the line through the points: slope and half of its 95 % interval; no numbers if the points allow none."""
+    """Of the line through the points: slope and half of its 95 % interval; no numbers if
+    the points allow none."""
     if len(set(x)) < 2 or len(x) < 3:
         return float("nan"), float("nan")
     slope, start = np.polyfit(x, y, 1)
     off = np.square(np.asarray(y) - start - slope * np.asarray(x)).sum() / (len(x) - 2)
-    error = np.sqrt(off / (len(x) * np.var(x)))  # scipy's linregress gives none where all y are equal, as those of innocents may be
+    error = np.sqrt(
+        off / (len(x) * np.var(x))
+    )  # scipy's linregress gives none where all y are equal, as those of innocents may be
     return float(slope), float(error * stats.t.ppf(0.975, len(x) - 2))
 
 
@@ -102,14 +117,15 @@ def _no_effect(bench: Bench, name: str, slope: float, error: float, gap: float) 
 
 
 def other_victims(bench: Bench) -> list[ModelSpec]:
-    """Other victims that look-alikes were extracted from: towards these, the look-alikes are piracy models."""
+    """Other victims that look-alikes were extracted from: towards these, the look-alikes
+    are piracy models."""
     parents = {s.parent for s in bench.zoo.learnt(Role.LOOK_ALIKE)}
     return [s for s in bench.zoo.learnt(Role.OTHER_VICTIM) if s.id in parents]
 
 
 def transfer(bench: Bench) -> Outcome:
-    """Figure 13: the encoder that was trained for this victim, used on fingerprints of other victims, with their UAPs on this victim's
-    datapoints."""
+    """Figure 13: the encoder that was trained for this victim, used on fingerprints of other victims, with
+    their UAPs on this victim's datapoints."""
     rows: list[dict[str, Any]] = []
     for other in other_victims(bench):
         cohort = _of_other_victim(bench, other)
@@ -119,9 +135,17 @@ def transfer(bench: Bench) -> Outcome:
             moved = Cohort(cohort.victim, (), cohort.suspects, cohort.answers, cohort.seed, {variant: own})
             for spec, views in moved.scores(variant).by_spec.items():
                 rows.append(
-                    {"encoder": name, "victim": other.id, "role": str(spec.role), "model": spec.id, "similarity": float(views.mean())}
+                    {
+                        "encoder": name,
+                        "victim": other.id,
+                        "role": str(spec.role),
+                        "model": spec.id,
+                        "similarity": float(views.mean()),
+                    }
                 )
-    findings = [_transfer_finding(bench, name, [r for r in rows if r["encoder"] == name]) for name in bench.encoders]
+    findings = [
+        _transfer_finding(bench, name, [r for r in rows if r["encoder"] == name]) for name in bench.encoders
+    ]
 
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
@@ -130,9 +154,21 @@ def transfer(bench: Bench) -> Outcome:
             part = [r for r in mine if r["role"] == str(role)]
             look = LOOKS[role]
             at = [victims.index(r["victim"]) + (0.12 if role is Role.PIRACY else -0.12) for r in part]
-            axes.plot(at, [r["similarity"] for r in part], look.marker, color=look.colour, alpha=0.6, markersize=4, label=str(role))
-        axes.set_xticks(range(len(victims)), [f"other victim {i + 1}" for i in range(len(victims))], fontsize=8)
-        axes.set(ylabel="similarity to that victim", ylim=(-0.02, 1.03), xlim=(-0.5, max(0.5, len(victims) - 0.5)))
+            axes.plot(
+                at,
+                [r["similarity"] for r in part],
+                look.marker,
+                color=look.colour,
+                alpha=0.6,
+                markersize=4,
+                label=str(role),
+            )
+        axes.set_xticks(
+            range(len(victims)), [f"other victim {i + 1}" for i in range(len(victims))], fontsize=8
+        )
+        axes.set(
+            ylabel="similarity to that victim", ylim=(-0.02, 1.03), xlim=(-0.5, max(0.5, len(victims) - 0.5))
+        )
 
     return Outcome(rows, findings, {"transfer.svg": panels(list(bench.encoders), paint)}, bench.excluded)
 
@@ -141,8 +177,12 @@ def _of_other_victim(bench: Bench, other: ModelSpec) -> Cohort:
     """Its piracy models (our look-alikes) and the homologous suspects, asked about it."""
     victim = steps.Victim.load(other.id, bench.artifacts, bench.dataset)
     uap = steps.uap(bench.recipe, victim, bench.dataset, bench.artifacts)
-    questions = steps.questions(uap, bench.points)  # the encoder's inputs stay what it learnt: answers about these very images
-    pirated = [replace(s, role=Role.PIRACY) for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id]
+    questions = steps.questions(
+        uap, bench.points
+    )  # the encoder's inputs stay what it learnt: answers about these very images
+    pirated = [
+        replace(s, role=Role.PIRACY) for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id
+    ]
     independent = [s for s in bench.suspects if s.role is Role.HOMOLOGOUS]
     stored = {s.id: s for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == other.id}
     answers = bench.answers([other.id, *stored, *(s.id for s in independent)], questions)
@@ -155,16 +195,23 @@ def _transfer_finding(bench: Bench, name: str, rows: list[dict[str, Any]]) -> Fi
     victims = list(dict.fromkeys(r["victim"] for r in rows))
     aucs = []
     for victim in victims:
-        scores = {role: [r["similarity"] for r in rows if r["victim"] == victim and r["role"] == str(role)] for role in Role}
+        scores = {
+            role: [r["similarity"] for r in rows if r["victim"] == victim and r["role"] == str(role)]
+            for role in Role
+        }
         aucs.append(auc(scores[Role.PIRACY], scores[Role.HOMOLOGOUS]))
     known = [a for a in aucs if a is not None]
-    means = {r: np.mean([x["similarity"] for x in rows if x["role"] == r]) if rows else np.nan for r in ("piracy", "homologous")}
+    means = {
+        r: np.mean([x["similarity"] for x in rows if x["role"] == r]) if rows else np.nan
+        for r in ("piracy", "homologous")
+    }
     n = f"{len(known)} other victims, {sum(r['role'] == 'piracy' for r in rows)} piracy models of them"
     return Finding(
         f"An encoder trained for one victim tells piracy from homologous models of another (encoder {name})",
         "figure 13 (app. E)",
         "it does",
-        f"AUC by victim {spread(known) if known else '-'}; similarity piracy {means['piracy']:.3f}, homologous {means['homologous']:.3f}",
+        f"AUC by victim {spread(known) if known else '-'}; similarity piracy {means['piracy']:.3f},"
+        f" homologous {means['homologous']:.3f}",
         n,
         bench.holds(float(np.median(known)) >= 0.95, name) if known else Holds.UNDECIDED,
         "counted as reproduced from a median AUC of .95",

@@ -1,4 +1,5 @@
-"""Raw answers of models whose truth is known, and what any way of fingerprinting them tells. Pure: asks nobody, trains no zoo model."""
+"""Raw answers of models whose truth is known, and what any way of fingerprinting them tells. Pure: asks
+nobody, trains no zoo model."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from zooaudit.zoo.spec import ModelSpec, Role
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to make fingerprints of raw answers and to train an encoder on them: what a sweep moves along for free."""
+    """One way to make fingerprints of raw answers and to train an encoder on them: what a
+    sweep moves along for free."""
 
     encoder: EncoderConfig
     points: int | None = None
@@ -40,7 +42,10 @@ class Variant:
         Raises:
             ConfigError: it asks for more views or datapoints than there are.
         """
-        for name, asked, there in (("views", self.views, answers.shape[0]), ("points", self.points, answers.shape[1])):
+        for name, asked, there in (
+            ("views", self.views, answers.shape[0]),
+            ("points", self.points, answers.shape[1]),
+        ):
             if asked is not None and not 1 <= asked <= there:
                 raise ConfigError(f"Variant.{name} is {asked}; the stored answers have 1 to {there}")
         part = answers[: self.views]
@@ -68,9 +73,14 @@ class Cohort:
     _encoders: dict[Variant, Encoder] = field(default_factory=dict, repr=False)
 
     def encoder(self, variant: Variant) -> Encoder:
-        """The variant's encoder, trained on the victim's and the encoder models' fingerprints; trained once."""
+        """The variant's encoder, trained on the victim's and the encoder models'
+        fingerprints; trained once."""
         if variant not in self._encoders:
-            models = [s for s in self.training if not variant.encoder.architectures or s.architecture in variant.encoder.architectures]
+            models = [
+                s
+                for s in self.training
+                if not variant.encoder.architectures or s.architecture in variant.encoder.architectures
+            ]
             _check_both(models)
             labels = [STOLEN, *(STOLEN if s.role is Role.PIRACY else INDEPENDENT for s in models)]
             rows = [self.rows(variant, id_) for id_ in (self.victim, *(s.id for s in models))]
@@ -92,14 +102,23 @@ class Cohort:
     def joined_by(self, suspects: Iterable[ModelSpec], answers: Mapping[str, Tensor]) -> "Cohort":
         """The same encoders, with more suspects."""
         more = tuple(suspects)
-        return Cohort(self.victim, self.training, (*self.suspects, *more), {**self.answers, **answers}, self.seed, self._encoders)
+        return Cohort(
+            self.victim,
+            self.training,
+            (*self.suspects, *more),
+            {**self.answers, **answers},
+            self.seed,
+            self._encoders,
+        )
 
 
 def _check_both(models: list[ModelSpec]) -> None:
     for role in (Role.PIRACY, Role.HOMOLOGOUS):
         learnt = sum(s.role is role for s in models)
         if learnt < 2:
-            raise NotEnoughModelsError(f"an encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role")
+            raise NotEnoughModelsError(
+                f"an encoder needs 2 {role} models at least, {learnt} learnt; raise encoder_per_role"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +133,9 @@ class Scores:
 
     def where(self, **fields: object) -> "Scores":
         """Those whose specs have these values: ``where(architecture="B", optimiser="sgd")``."""
-        return Scores({s: v for s, v in self.by_spec.items() if all(getattr(s, k) == f for k, f in fields.items())})
+        return Scores(
+            {s: v for s, v in self.by_spec.items() if all(getattr(s, k) == f for k, f in fields.items())}
+        )
 
     @property
     def means(self) -> np.ndarray:
@@ -135,17 +156,31 @@ class Scores:
         """Mean similarity of piracy models less that of homologous ones."""
         return float(self.of(Role.PIRACY).means.mean() - self.of(Role.HOMOLOGOUS).means.mean())
 
-    def p_values(self, config: VerdictConfig, seed: int, role: Role, of_cell: bool = False) -> dict[ModelSpec, float]:
-        """The paper's mean p (section 5.2) of each suspect of a role, against the homologous suspects but itself: all of them, or those of
-        its architecture and optimiser. NaN if there are too few of these for one draw."""
+    def p_values(
+        self, config: VerdictConfig, seed: int, role: Role, of_cell: bool = False
+    ) -> dict[ModelSpec, float]:
+        """The paper's mean p (section 5.2) of each suspect of a role, against the
+        homologous suspects but itself: all of them, or those of its architecture and
+        optimiser. NaN if there are too few of these for one draw."""
         homologous = self.of(Role.HOMOLOGOUS).by_spec
         if len(homologous) < 2:
-            raise NotEnoughModelsError(f"{len(homologous)} homologous suspects learnt; a p needs two at least, to compare one with another")
+            raise NotEnoughModelsError(
+                f"{len(homologous)} homologous suspects learnt; a p needs two at least, to compare one with"
+                " another"
+            )
         found = {}
         for spec, views in self.of(role).by_spec.items():
-            peers = [v for other, v in homologous.items() if other.id != spec.id and (not of_cell or _one_cell(other, spec))]
+            peers = [
+                v
+                for other, v in homologous.items()
+                if other.id != spec.id and (not of_cell or _one_cell(other, spec))
+            ]
             enough = sum(map(len, peers)) >= config.fingerprints
-            found[spec] = mean_p_value(views, np.stack(peers), config, derive(seed, "verdict", spec.id)) if enough else float("nan")
+            found[spec] = (
+                mean_p_value(views, np.stack(peers), config, derive(seed, "verdict", spec.id))
+                if enough
+                else float("nan")
+            )
         return found
 
 

@@ -7,16 +7,21 @@ Layout, for each data set a folder::
         natural_labels  integers [n]
         foreign         uint8 [f, ...]                    of another task
         attacker        uint8 [a, ...]                    of which thieves asked a victim some
-    DIR/<dataset>/trained/<victim>.npz             optional, for Dataset Inference: images that the victim named so, and its twins, learnt
-        images          uint8 [t, ...]                    of an owner's training set, drawn at random; a few hundred
-        labels          integers [t]
-    DIR/<dataset>/models/<id>/answers.npz          float32 [n, K], [f, K], [a, K]: probabilities, under the names of the pools
-    DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: victims', twins' and references' answers behind each of
-                                                   zooaudit.suspects.defences.TREATMENTS; of all of an owner's, or of none
-    DIR/<dataset>/models/<id>/about.json           the fields of ``About``; written last: a model without it is not finished
-    DIR/<dataset>/models/<id>/weights.safetensors  where there are any; read by a function of whoever trained it
+    DIR/<dataset>/trained/<victim>.npz             optional, for Dataset Inference: images that the victim
+    named so, and its twins, learnt
+        images          uint8 [t, ...]                    of an owner's training set, drawn at random; a few
+        hundred labels          integers [t]
+    DIR/<dataset>/models/<id>/answers.npz          float32 [n, K], [f, K], [a, K]: probabilities, under the
+    names of the pools DIR/<dataset>/models/<id>/behind.npz           float32 [I, n, K], ...: victims', twins'
+    and references' answers behind each of
+                                                   zooaudit.suspects.defences.TREATMENTS; of
+                                                   all of an owner's, or of none
+    DIR/<dataset>/models/<id>/about.json           the fields of ``About``; written last: a
+    model without it is not finished DIR/<dataset>/models/<id>/weights.safetensors  where
+    there are any; read by a function of whoever trained it
 
-A victim and its twins name their owner in ``victim``, as do the thieves and all innocents that share something with it.
+A victim and its twins name their owner in ``victim``, as do the thieves and all innocents
+that share something with it.
 """
 
 import hashlib
@@ -53,7 +58,8 @@ class About:
         labels: what a thief learnt from: ``soft``, ``hard`` or "".
         interface: through what it answers; "" if as it is.
         asked_attacker: rows of the attackers' pool that a thief asked the victim.
-        accuracy, agreement, recovery: on natural images; labels in common with the victim; accuracy as a share of the parent's.
+        accuracy, agreement, recovery: on natural images; labels in common with the victim;
+            accuracy as a share of the parent's.
     """
 
     id: str
@@ -110,12 +116,14 @@ class Collection:
         if id_ not in self._answers:
             path = self.folder / "models" / id_ / "answers.npz"
             self._answers[id_] = {
-                name: _probabilities(path, name, rows, len(self.pools[name])) for name, rows in _arrays(path, POOLS).items()
+                name: _probabilities(path, name, rows, len(self.pools[name]))
+                for name, rows in _arrays(path, POOLS).items()
             }
         return self._answers[id_]
 
     def answers_behind(self, id_: str) -> dict[str, Tensor] | None:
-        """A model's answers float32 ``[I, n, K]`` to each pool behind ``TREATMENTS``; None where they were not collected.
+        """A model's answers float32 ``[I, n, K]`` to each pool behind ``TREATMENTS``; None
+        where they were not collected.
 
         Raises:
             DataError: the file is damaged, or does not fit the pools or the treatments.
@@ -126,8 +134,13 @@ class Collection:
         found = {}
         for name, rows in _arrays(path, POOLS).items():
             if rows.ndim != 3 or len(rows) != len(TREATMENTS):
-                raise DataError(f"{path}: {name} has shape {list(rows.shape)}; expected [{len(TREATMENTS)}, images, classes]")
-            found[name] = torch.stack([_probabilities(path, name, one, len(self.pools[name])) for one in rows])
+                raise DataError(
+                    f"{path}: {name} has shape {list(rows.shape)}; expected [{len(TREATMENTS)}, images,"
+                    " classes]"
+                )
+            found[name] = torch.stack(
+                [_probabilities(path, name, one, len(self.pools[name])) for one in rows]
+            )
         return found
 
     def trained_path(self, owner: str) -> Path:
@@ -135,7 +148,8 @@ class Collection:
         return self.folder / "trained" / f"{owner}.npz"
 
     def trained(self, owner: str, classes: int) -> tuple[Tensor, Tensor] | None:
-        """Images of an owner's training set, uint8 ``[t, c, h, w]``, and their labels int64 ``[t]``; None where there are none.
+        """Images of an owner's training set, uint8 ``[t, c, h, w]``, and their labels int64
+        ``[t]``; None where there are none.
 
         Raises:
             DataError: the file is damaged, or does not fit the pools or the number of classes.
@@ -147,11 +161,17 @@ class Collection:
         images, labels = _images(path, "images", arrays["images"]), arrays["labels"]
         if images.shape[1:] != self.pools["natural"].shape[1:]:
             one, other = (list(x.shape[1:]) for x in (images, self.pools["natural"]))
-            raise DataError(f"{path}: images have shape {one}; expected {other}, as in {self.folder}/pools.npz")
+            raise DataError(
+                f"{path}: images have shape {one}; expected {other}, as in {self.folder}/pools.npz"
+            )
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-            raise DataError(f"{path}: labels is {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]")
+            raise DataError(
+                f"{path}: labels is {labels.dtype} {list(labels.shape)}; expected integers [{len(images)}]"
+            )
         if not 0 <= labels.min() <= labels.max() < classes:
-            raise DataError(f"{path}: labels reach from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}")
+            raise DataError(
+                f"{path}: labels reach from {labels.min()} to {labels.max()}; expected 0 to {classes - 1}"
+            )
         return images, torch.from_numpy(labels.astype(np.int64))
 
     def ancestors(self, id_: str) -> set[str]:
@@ -170,14 +190,21 @@ class Collection:
         return id_
 
     def digest(self, ids: list[str], trained: str = "") -> str:
-        """16 hex digits that change with the pools, with what some models are and answer, or with ``trained``'s training images."""
+        """16 hex digits that change with the pools, with what some models are and answer, or with
+        ``trained``'s training images."""
         sha = hashlib.sha256()
-        files = [self.folder / "models" / i / name for i in sorted(ids) for name in ("about.json", "answers.npz", "behind.npz")]
+        files = [
+            self.folder / "models" / i / name
+            for i in sorted(ids)
+            for name in ("about.json", "answers.npz", "behind.npz")
+        ]
         files = [f for f in files if f.name != "behind.npz" or f.is_file()]
         if trained and self.trained_path(trained).is_file():
             files.append(self.trained_path(trained))
         for path in (self.folder / "pools.npz", *files):
-            sha.update(str(path.relative_to(self.folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
+            sha.update(
+                str(path.relative_to(self.folder)).encode() + hashlib.sha256(path.read_bytes()).digest()
+            )
         return sha.hexdigest()[:16]
 
 
@@ -189,14 +216,21 @@ def read(folder: Path) -> list[Collection]:
     """
     if not folder.is_dir():
         raise DataError(
-            f"{folder} is not a folder; expected one with DATASET/pools.npz and DATASET/models/ (see zooaudit/studies/collected.py)"
+            f"{folder} is not a folder; expected one with DATASET/pools.npz and DATASET/models/ (see"
+            " zooaudit/studies/collected.py)"
         )
     pools = sorted(folder.glob("*/pools.npz"))
     if not pools:
-        raise DataError(f"{folder} has no DATASET/pools.npz; expected one for each data set, with models beside it in DATASET/models/")
+        raise DataError(
+            f"{folder} has no DATASET/pools.npz; expected one for each data set, with models beside it in"
+            " DATASET/models/"
+        )
     found = [collection for p in pools if (collection := _collection(p.parent)).models]
     if not found:
-        raise DataError(f"{folder} has no finished model; expected folders DATASET/models/ID with answers.npz and about.json")
+        raise DataError(
+            f"{folder} has no finished model; expected folders DATASET/models/ID with answers.npz and"
+            " about.json"
+        )
     return found
 
 
@@ -209,14 +243,20 @@ def _collection(folder: Path) -> Collection:
     if len(set(shapes.values())) > 1:
         raise DataError(f"{path} has images of several shapes: {shapes}; expected one")
     if labels.shape != (len(pools["natural"]),) or not np.issubdtype(labels.dtype, np.integer):
-        raise DataError(f"{path}: natural_labels is {labels.dtype} {list(labels.shape)}; expected integers [{len(pools['natural'])}]")
+        raise DataError(
+            f"{path}: natural_labels is {labels.dtype} {list(labels.shape)}; expected integers"
+            f" [{len(pools['natural'])}]"
+        )
     models = {p.parent.name: _about(p, folder.name) for p in sorted(folder.glob("models/[!.]*/about.json"))}
     limit = len(pools["attacker"])
     for about in models.values():
         rows = about.asked_attacker or (0,)
         if not 0 <= min(rows) <= max(rows) < limit:
             where = f"{folder}/models/{about.id}/about.json"
-            raise DataError(f"{where}: asked_attacker reaches from {min(rows)} to {max(rows)}; expected rows of the pool, 0 to {limit - 1}")
+            raise DataError(
+                f"{where}: asked_attacker reaches from {min(rows)} to {max(rows)}; expected rows of the pool,"
+                f" 0 to {limit - 1}"
+            )
     return Collection(folder, pools, torch.from_numpy(labels.astype(np.int64)), models)
 
 
@@ -235,15 +275,21 @@ def _arrays(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 def _images(path: Path, name: str, array: np.ndarray) -> Tensor:
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
-        raise DataError(f"{path}: {name} is {array.dtype} {list(array.shape)}; expected uint8 [n, h, w] or [n, c, h, w]")
+        raise DataError(
+            f"{path}: {name} is {array.dtype} {list(array.shape)}; expected uint8 [n, h, w] or [n, c, h, w]"
+        )
     return torch.from_numpy(array if array.ndim == 4 else array[:, None])
 
 
 def _probabilities(path: Path, name: str, array: np.ndarray, count: int) -> Tensor:
     if array.dtype != np.float32 or array.ndim != 2 or len(array) != count or array.shape[1] < 2:
-        raise DataError(f"{path}: {name} is {array.dtype} {list(array.shape)}; expected float32 [{count}, classes]")
+        raise DataError(
+            f"{path}: {name} is {array.dtype} {list(array.shape)}; expected float32 [{count}, classes]"
+        )
     if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1 + SUM_TOLERANCE:
-        raise DataError(f"{path}: {name} holds values that are not probabilities; expected finite numbers in [0, 1]")
+        raise DataError(
+            f"{path}: {name} holds values that are not probabilities; expected finite numbers in [0, 1]"
+        )
     return torch.from_numpy(array)
 
 
@@ -255,9 +301,16 @@ def _about(path: Path, dataset: str) -> About:
     if not isinstance(data, dict):
         raise DataError(f"{path} holds a {type(data).__name__}; expected a JSON object")
     about = About(**{f.name: _value(path, f.name, f.type, data) for f in fields(About)})
-    for name, expected in (("id", (path.parent.name,)), ("dataset", (dataset,)), ("role", ROLES), ("set", SETS)):
+    for name, expected in (
+        ("id", (path.parent.name,)),
+        ("dataset", (dataset,)),
+        ("role", ROLES),
+        ("set", SETS),
+    ):
         if getattr(about, name) not in expected:
-            raise DataError(f"{path}: {name} is {getattr(about, name)!r}; expected {' or '.join(map(repr, expected))}")
+            raise DataError(
+                f"{path}: {name} is {getattr(about, name)!r}; expected {' or '.join(map(repr, expected))}"
+            )
     if about.role in (VICTIM, TWIN, THIEF) and not about.victim:
         raise DataError(f"{path}: a {about.role} without a victim; expected whose it is")
     return about

@@ -1,4 +1,5 @@
-"""Other methods on one owner's models: what each candidate's questions are, and what suspects and references answer to them."""
+"""Other methods on one owner's models: what each candidate's questions are, and what
+suspects and references answer to them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from zooaudit.studies.owners import Owner
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 Load = Callable[[Path, str], nn.Module]
-"""Of the folder of a data set's models and an id, a module in evaluation mode that gives logits; FileNotFoundError where there is none."""
+"""Of the folder of a data set's models and an id, a module in evaluation mode that gives logits;
+FileNotFoundError where there is none."""
 BATCH = 500
 
 
@@ -34,11 +36,15 @@ class Contest:
         pool, labels = self.owner.collection.pools["natural"], self.owner.collection.labels
         found = (self.module(a) for a in self.owner.references if a.id in self.lent)
         strangers = tuple(m for m in found if m is not None)
-        return [Crafted(self._loaded(a), pool, labels, self.natural(a), strangers=strangers) for a in self.owner.candidates]
+        return [
+            Crafted(self._loaded(a), pool, labels, self.natural(a), strangers=strangers)
+            for a in self.owner.candidates
+        ]
 
     @cached_property
     def lent(self) -> set[str]:
-        """References that methods may learn from, about half; a reference is on the same side as what was made of it."""
+        """References that methods may learn from, about half; a reference is on the same
+        side as what was made of it."""
         origin = {a.id: self.owner.collection.origin(a.id) for a in self.owner.references}
         chosen = set(sorted(set(origin.values()))[::2])
         return {id_ for id_, first in origin.items() if first in chosen}
@@ -67,18 +73,27 @@ class Contest:
     def _loaded(self, model: About) -> nn.Module:
         found = self.module(model)
         if found is None:
-            raise ModelError(f"the candidate {model.id} has no weights; questions are made from every candidate")
+            raise ModelError(
+                f"the candidate {model.id} has no weights; questions are made from every candidate"
+            )
         return found
 
     def own(self, index: int) -> dict[str, Tensor]:
         """A candidate's answers to its own images."""
-        return {name: asked_all(self.crafted[index].module, images, self.classes) for name, images in self.made[index].items()}
+        return {
+            name: asked_all(self.crafted[index].module, images, self.classes)
+            for name, images in self.made[index].items()
+        }
 
     def answers_to_victims(self, model: About) -> dict[str, Tensor] | None:
         """A model's answers to the images that are made from the victim; None of one without weights."""
         if model.id not in self._to_victims:
             module = self.module(model)
-            answers = None if module is None else {n: asked_all(module, images, self.classes) for n, images in self.made[0].items()}
+            answers = (
+                None
+                if module is None
+                else {n: asked_all(module, images, self.classes) for n, images in self.made[0].items()}
+            )
             self._to_victims[model.id] = answers
         return self._to_victims[model.id]
 
@@ -87,19 +102,28 @@ class Contest:
         module = self.module(suspect)
         if module is None:
             return None
-        return [{name: asked_all(module, images, self.classes) for name, images in made.items()} for made in self.made]
+        return [
+            {name: asked_all(module, images, self.classes) for name, images in made.items()}
+            for made in self.made
+        ]
 
-    def score(self, method: Method, index: int, own: dict[str, Tensor], given: dict[str, Tensor], natural: Tensor) -> float:
+    def score(
+        self, method: Method, index: int, own: dict[str, Tensor], given: dict[str, Tensor], natural: Tensor
+    ) -> float:
         """Of one suspect, by what it answers, against one candidate."""
         crafted = self.crafted[index]
         asked = method.rows(crafted)
         mine, theirs = crafted.answers[asked], natural[asked]
         if method.made:
-            mine, theirs = (torch.cat([part, of[method.made][: method.count]]) for part, of in ((mine, own), (theirs, given)))
+            mine, theirs = (
+                torch.cat([part, of[method.made][: method.count]])
+                for part, of in ((mine, own), (theirs, given))
+            )
         return method.score(mine, theirs, crafted.labels[crafted.surest])
 
     def of_references(self, method: Method, own: dict[str, Tensor]) -> np.ndarray:
-        """The scores against the victim ``[n]`` of references that can be asked and took no part in making the questions.
+        """The scores against the victim ``[n]`` of references that can be asked and took no
+        part in making the questions.
 
         Args:
             own: the victim's answers to its own images.
@@ -130,9 +154,13 @@ def load_one(load: Load, folder: Path, id_: str) -> nn.Module | None:
     except FileNotFoundError:
         return None
     except Exception as error:  # the user's code may raise anything
-        raise ModelError(f"loading {id_} of {folder} failed: {type(error).__name__}: {first_line(error)}") from error
+        raise ModelError(
+            f"loading {id_} of {folder} failed: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if not isinstance(found, nn.Module):
-        raise ModelError(f"loading {id_} of {folder} gave a {type(found).__name__}; expected a torch.nn.Module")
+        raise ModelError(
+            f"loading {id_} of {folder} gave a {type(found).__name__}; expected a torch.nn.Module"
+        )
     return found.eval().requires_grad_(False)
 
 

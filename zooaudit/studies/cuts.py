@@ -1,4 +1,5 @@
-"""Other methods with fewer questions: which of the victim's questions a method asks of a suspect for a budget, and its score of them."""
+"""Other methods with fewer questions: which of the victim's questions a method asks of a suspect for a
+budget, and its score of them."""
 
 from dataclasses import dataclass
 
@@ -48,16 +49,22 @@ class Cut:
     def asked(self) -> int:
         return len(self.rows) + self.made
 
-    def score(self, crafted: Crafted, own: dict[str, Tensor], natural: Natural, given: dict[str, Tensor]) -> float:
+    def score(
+        self, crafted: Crafted, own: dict[str, Tensor], natural: Natural, given: dict[str, Tensor]
+    ) -> float:
         """Of a suspect against the victim.
 
         Args:
-            own, given: the victim's and the suspect's answers to the images made from the victim, by what they are.
+            own, given: the victim's and the suspect's answers to the images made from the
+                victim, by what they are.
             natural: the suspect's answers to natural images.
         """
         mine, theirs = crafted.answers[self.rows], natural.at(self.rows)
         if self.made:
-            mine, theirs = (torch.cat([part, of[self.method.made][: self.made]]) for part, of in ((mine, own), (theirs, given)))
+            mine, theirs = (
+                torch.cat([part, of[self.method.made][: self.made]])
+                for part, of in ((mine, own), (theirs, given))
+            )
         return self.method.score(mine, theirs, crafted.labels[crafted.surest][: self.made])
 
 

@@ -1,7 +1,9 @@
-"""What a thief may change on the way, under the twin test: how often he is still found, and what the change costs him.
+"""What a thief may change on the way, under the twin test: how often he is still found, and
+what the change costs him.
 
-Beside what ``zooaudit.suspects.defences`` does to questions and answers: a thief who lets another model, that nobody stole, answer what
-his own is least sure of. Those are the questions that tell most, and there another model is hardly worse.
+Beside what ``zooaudit.suspects.defences`` does to questions and answers: a thief who lets
+another model, that nobody stole, answer what his own is least sure of. Those are the
+questions that tell most, and there another model is hardly worse.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,7 +69,9 @@ class _Scene:
     def images(self) -> Given:
         """Questions and usual images, float in [0, 1]."""
         pools = self.owner.pools(self.trial.families)
-        return Given(to_unit(pools.images[self.trial.rows]), to_unit(self.owner.collection.pools["natural"][:USUAL]))
+        return Given(
+            to_unit(pools.images[self.trial.rows]), to_unit(self.owner.collection.pools["natural"][:USUAL])
+        )
 
     @cached_property
     def plain(self) -> dict[str, Given]:
@@ -77,14 +81,20 @@ class _Scene:
 
     @cached_property
     def other(self) -> Given:
-        """An independent model's answers: of those of nobody or of other owners, the most accurate that was trained on labels."""
+        """An independent model's answers: of those of nobody or of other owners, the most
+        accurate that was trained on labels."""
         ours = {a.id for a in self.owner.candidates}
         free = [
-            a for _, a in self.owner.innocents
-            if a.victim != self.owner.name and not (a.interface or a.attack or a.labels or ours & self.owner.collection.ancestors(a.id))
-        ]  # fmt: skip
+            a
+            for _, a in self.owner.innocents
+            if a.victim != self.owner.name
+            and not (a.interface or a.attack or a.labels or ours & self.owner.collection.ancestors(a.id))
+        ]
         if not free:
-            raise ModelError(f"{self.owner.name} has no independent innocent without an interface; expected one to answer for its thieves")
+            raise ModelError(
+                f"{self.owner.name} has no independent innocent without an interface; expected one to answer"
+                " for its thieves"
+            )
         best = max(free, key=lambda a: (a.accuracy, a.id))
         return Given(self.owner.answers([best], self.trial.families)[0, self.trial.rows], self._usual(best))
 
@@ -101,19 +111,31 @@ class _Scene:
             return
         given, test = torch.stack([t.questions for t in data.values()]), self.trial.test.at_once()
         for access in LADDER:
-            for (thief, one), compared in zip(data.items(), self.trial.compared_answers(given, access), strict=True):
+            for (thief, one), compared in zip(
+                data.items(), self.trial.compared_answers(given, access), strict=True
+            ):
                 verdict = decided(test, last(compared), LEVEL)
                 yield self._row(thief, one) | {
-                    "disguise": name, "access": access.name, "decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank,
-                }  # fmt: skip
+                    "disguise": name,
+                    "access": access.name,
+                    "decision": str(verdict.decision),
+                    "p": verdict.p_value,
+                    "rank": verdict.rank,
+                }
 
     def _row(self, thief: About, result: Given) -> Row:
         labels = self.owner.collection.labels[:USUAL]
-        before, after = (float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, result.usual))
+        before, after = (
+            float((x.argmax(1) == labels).float().mean()) for x in (self.plain[thief.id].usual, result.usual)
+        )
         return {
-            "owner": self.owner.name, "thief": thief.id, "family": thief.family, "taken": thief.took_weights,
-            "accuracy": after, "cost": before - after,
-        }  # fmt: skip
+            "owner": self.owner.name,
+            "thief": thief.id,
+            "family": thief.family,
+            "taken": thief.took_weights,
+            "accuracy": after,
+            "cost": before - after,
+        }
 
     def _behind(self, name: str, thief: About) -> Given | None:
         """None of a thief without weights, where questions are changed."""
@@ -133,12 +155,17 @@ class _Scene:
         if module is None:
             return None
         black_box = TorchBlackBox(module, self.plain[thief.id].usual.shape[1])
-        return Given(*(torch.cat([black_box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence)))
+        return Given(
+            *(torch.cat([black_box.ask(x) for x in images.split(BATCH)]) for images in self._changed(defence))
+        )
 
     def _changed(self, defence: Defence) -> tuple[Tensor, Tensor]:
         """Questions and usual images as this defence makes them, the same for every thief."""
         if defence.name not in self._made:
-            self._made[defence.name] = defence.questions(self.images.questions), defence.questions(self.images.usual)
+            self._made[defence.name] = (
+                defence.questions(self.images.questions),
+                defence.questions(self.images.usual),
+            )
         return self._made[defence.name]
 
 
@@ -176,7 +203,8 @@ def _findings(rows: Sequence[Row]) -> Iterator[Finding]:
         taken, learnt = ([r for r in part if r["taken"] is t] for t in (True, False))
         yield unclaimed(
             f"Thieves behind {name!r} are found at level {LEVEL:g} ({ASKED} questions, {access})",
-            f"weights taken {shown(*found(taken))}, answers learnt {shown(*found(learnt))}; accuracy lost {cost(part):.1f} points",
+            f"weights taken {shown(*found(taken))}, answers learnt {shown(*found(learnt))}; accuracy lost"
+            f" {cost(part):.1f} points",
             f"{len(part)} thieves of {len(by(part, 'owner'))} victims",
             "the kit's own questions; the thief knows them no better than any other",
         )

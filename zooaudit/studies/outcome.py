@@ -21,7 +21,8 @@ class Holds(StrEnum):
 
     @staticmethod
     def of(ok: bool, *numbers: float) -> "Holds":
-        """By a rule's result; undecided if any of the ``numbers`` that it rests on is none (a mean of no models, say)."""
+        """By a rule's result; undecided if any of the ``numbers`` that it rests on is none
+        (a mean of no models, say)."""
         if not all(math.isfinite(n) for n in numbers):
             return Holds.UNDECIDED
         return Holds.REPRODUCED if ok else Holds.NOT_REPRODUCED

@@ -1,4 +1,5 @@
-"""One owner of a collection: victim and twins, the references, who must not be accused and who should be; and whose models these are."""
+"""One owner of a collection: victim and twins, the references, who must not be accused and who should be; and
+whose models these are."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from zooaudit.verdict.examined import FOREIGN, LOG, NATURAL, NO_CLASS
 
 LEAST_TWINS = 2
 LEARNT = 0.7
-"""A reference's accuracy as a share of the references' median, under which it did not learn and is left out, as in an audit."""
+"""A reference's accuracy as a share of the references' median, under which it did not learn
+and is left out, as in an audit."""
 ANOTHERS, ANOTHERS_THIEVES = "another owner's", "stolen from another owner"
 
 
@@ -56,12 +58,16 @@ class Owner:
         return torch.stack(given) if given else self._answer(self.candidates[0], families)[None][:0]
 
     def answers_behind(self, models: Sequence[About], families: Sequence[str]) -> Tensor | None:
-        """As ``answers``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``; None where they were not collected."""
+        """As ``answers``, behind each of ``TREATMENTS``: float32 ``[I, models, n, K]``;
+        None where they were not collected."""
         given = [self.collection.answers_behind(a.id) for a in models]
         if not any(given):
             return None
         if lacking := [a.id for a, one in zip(models, given, strict=True) if one is None]:
-            raise DataError(f"{self.collection.folder}/models: {lacking[0]} has no behind.npz, others have; expected all or none")
+            raise DataError(
+                f"{self.collection.folder}/models: {lacking[0]} has no behind.npz, others have; expected all"
+                " or none"
+            )
         return torch.stack([self._joined(one, families, 1) for one in given if one is not None], dim=1)
 
     def _answer(self, model: About, families: Sequence[str]) -> Tensor:
@@ -69,12 +75,18 @@ class Owner:
 
     def _joined(self, given: Mapping[str, Tensor], families: Sequence[str], images: int) -> Tensor:
         """Answers to the images of some families, along the dimension of images."""
-        return torch.cat([given["attacker"].index_select(images, self.log) if f == LOG else given[f] for f in families], dim=images)
+        return torch.cat(
+            [given["attacker"].index_select(images, self.log) if f == LOG else given[f] for f in families],
+            dim=images,
+        )
 
     def source(self, innocent: About) -> str:
-        """Where an innocent comes from: another owner, or the model that it was made from in the first place. A model, its copies and the
-        services that it answers through resemble each other, so they lean to the same candidate together."""
-        return innocent.victim if innocent.victim not in ("", self.name) else self.collection.origin(innocent.id)
+        """Where an innocent comes from: another owner, or the model that it was made from in the first place.
+        A model, its copies and the services that it answers through resemble each other, so they lean to the
+        same candidate together."""
+        return (
+            innocent.victim if innocent.victim not in ("", self.name) else self.collection.origin(innocent.id)
+        )
 
     def excluded(self, model: About, candidate: About) -> bool:
         """Whether a model is not an innocent to judge ``candidate`` by: it was made from it."""
@@ -90,11 +102,15 @@ def owners(collections: Sequence[Collection], set_: str) -> tuple[list[Owner], d
     """
     found, left_out = [], {}
     for collection in collections:
-        for name in sorted({a.victim for a in collection.models.values() if a.role == VICTIM and a.set == set_}):
+        for name in sorted(
+            {a.victim for a in collection.models.values() if a.role == VICTIM and a.set == set_}
+        ):
             owner = _owner(collection, name, set_)
             twins = len(owner.candidates) - 1
             if twins < LEAST_TWINS or not owner.references:
-                left_out[name] = f"{twins} twins and {len(owner.references)} references; a study needs {LEAST_TWINS} and 1"
+                left_out[name] = (
+                    f"{twins} twins and {len(owner.references)} references; a study needs {LEAST_TWINS} and 1"
+                )
             else:
                 found.append(owner)
     if not found:
@@ -108,7 +124,10 @@ def _owner(collection: Collection, name: str, set_: str) -> Owner:
     mine = [a for a in models if a.victim == name and a.role in (VICTIM, TWIN)]
     victims = [a for a in mine if a.role == VICTIM]
     if len(victims) > 1:
-        raise DataError(f"{collection.folder}: {name} has {len(victims)} victims ({', '.join(a.id for a in victims)}); expected one")
+        raise DataError(
+            f"{collection.folder}: {name} has {len(victims)} victims ({', '.join(a.id for a in victims)});"
+            " expected one"
+        )
     candidates = (*victims, *(a for a in mine if a.role == TWIN))
     stated = [a for a in models if a.role == REFERENCE]
     references = tuple(a for a in stated if a.accuracy >= LEARNT * median(b.accuracy for b in stated))
@@ -116,11 +135,20 @@ def _owner(collection: Collection, name: str, set_: str) -> Owner:
     for one in references:
         if made := ids & collection.ancestors(one.id):
             raise DataError(
-                f"{collection.folder}: the reference {one.id} was made from {min(made)}, a candidate; expected one that was not"
+                f"{collection.folder}: the reference {one.id} was made from {min(made)}, a candidate;"
+                " expected one that was not"
             )
     thieves = tuple(a for a in models if a.role == THIEF and a.victim == name and a.set == set_)
     here = [a for a in models if a.set in (set_, "both")]
-    return Owner(name, collection, candidates, references, tuple(_innocents(here, name)), thieves, _log(collection, thieves))
+    return Owner(
+        name,
+        collection,
+        candidates,
+        references,
+        tuple(_innocents(here, name)),
+        thieves,
+        _log(collection, thieves),
+    )
 
 
 def _innocents(models: Sequence[About], name: str) -> Iterator[tuple[str, About]]:

@@ -24,7 +24,8 @@ METHOD = versions_of("studies", "uap")
 
 
 def local_questions(bench: Bench) -> Tensor:
-    """The audit's datapoints with, in place of the UAP, each one's own DeepFool perturbation (LAP) of the same norm."""
+    """The audit's datapoints with, in place of the UAP, each one's own DeepFool
+    perturbation (LAP) of the same norm."""
     images, config = bench.dataset.train.images, bench.recipe.uap
 
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -33,7 +34,15 @@ def local_questions(bench: Bench) -> Tensor:
         v = local_perturbations(bench.victim.module, x, config.norm, config.epsilon).cpu().view_as(clean)
         return {"questions": torch.stack([clean, (clean + v).clamp(0, 1)], dim=2)}, {}
 
-    inputs = [METHOD, bench.victim.id, bench.dataset.digest, config.norm, config.epsilon, vars(bench.recipe.fingerprint), bench.recipe.seed]
+    inputs = [
+        METHOD,
+        bench.victim.id,
+        bench.dataset.digest,
+        config.norm,
+        config.epsilon,
+        vars(bench.recipe.fingerprint),
+        bench.recipe.seed,
+    ]
     return kept_tensors(bench.artifacts, "lap", inputs, make)[0]["questions"]
 
 
@@ -60,16 +69,26 @@ def universal_or_local(bench: Bench) -> Outcome:
 
     findings = []
     for name in bench.encoders:
-        shown = [f"{kind} gap {spread(values(name, kind, 'gap'))}, AUC {spread(values(name, kind, 'auc'))}" for kind in ("UAP", "LAP")]
+        shown = [
+            f"{kind} gap {spread(values(name, kind, 'gap'))}, AUC {spread(values(name, kind, 'auc'))}"
+            for kind in ("UAP", "LAP")
+        ]
         worse = max(values(name, "LAP", "gap")) < min(values(name, "UAP", "gap"))
         findings.append(
             Finding(
-                f"Local perturbations of the same norm separate worse than the universal one (encoder {name})",
+                "Local perturbations of the same norm separate worse than the universal one (encoder"
+                f" {name})",
                 "figure 7",
                 "worse",
                 "; ".join(shown),
                 f"{len(bench.suspects)} suspects, {len(DRAWS)} encoders each",
-                bench.holds(bool(worse and np.median(values(name, "LAP", "auc")) <= np.median(values(name, "UAP", "auc"))), name),
+                bench.holds(
+                    bool(
+                        worse
+                        and np.median(values(name, "LAP", "auc")) <= np.median(values(name, "UAP", "auc"))
+                    ),
+                    name,
+                ),
                 "counted as worse if every encoder's gap is smaller and the median AUC no larger",
             )
         )
@@ -78,20 +97,34 @@ def universal_or_local(bench: Bench) -> Outcome:
         for x, kind in enumerate(("UAP", "LAP")):
             for offset, name in zip((-0.15, 0.0, 0.15), bench.encoders, strict=False):
                 found = values(name, kind, what)
-                axes.plot([x + offset] * len(found), found, MARKERS[name], color=COLOURS[name], label=name if not x else None)
+                axes.plot(
+                    [x + offset] * len(found),
+                    found,
+                    MARKERS[name],
+                    color=COLOURS[name],
+                    label=name if not x else None,
+                )
         axes.set_xticks([0, 1], ["UAP", "LAP"])
         axes.set(
-            ylim=(-0.1, 1.03), xlim=(-0.5, 1.5), ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what]
+            ylim=(-0.1, 1.03),
+            xlim=(-0.5, 1.5),
+            ylabel={"gap": "piracy less homologous similarity", "auc": "AUC against homologous"}[what],
         )
 
     return Outcome(rows, findings, {"uap-or-lap.svg": panels(["gap", "auc"], paint)}, bench.excluded)
 
 
 def maps(bench: Bench) -> Outcome:
-    """Figure 3: t-SNE of raw fingerprints, with the UAP and with LAP; and how often a fingerprint's neighbours are of its kind."""
+    """Figure 3: t-SNE of raw fingerprints, with the UAP and with LAP; and how often a fingerprint's
+    neighbours are of its kind."""
     cohorts = {"UAP": bench.cohort, "LAP": bench.asked(local_questions(bench))}
     rows: list[dict[str, Any]] = [
-        {"perturbation": kind, "neighbours_of_its_kind": _purity(cohort), "auc": _raw_auc(cohort), "neighbours": NEIGHBOURS}
+        {
+            "perturbation": kind,
+            "neighbours_of_its_kind": _purity(cohort),
+            "auc": _raw_auc(cohort),
+            "neighbours": NEIGHBOURS,
+        }
         for kind, cohort in cohorts.items()
     ]
     purity = {r["perturbation"]: r["neighbours_of_its_kind"] for r in rows}
@@ -100,11 +133,14 @@ def maps(bench: Bench) -> Outcome:
         "figure 3",
         "t-SNE maps",
         "; ".join(
-            f"{kind}: {value:.3f} of the {NEIGHBOURS} nearest models' fingerprints are of its type" for kind, value in purity.items()
+            f"{kind}: {value:.3f} of the {NEIGHBOURS} nearest models' fingerprints are of its type"
+            for kind, value in purity.items()
         ),
-        f"{sum(s.role is not Role.LOOK_ALIKE for s in bench.suspects)} models, {bench.recipe.fingerprint.views} views each",
+        f"{sum(s.role is not Role.LOOK_ALIKE for s in bench.suspects)} models,"
+        f" {bench.recipe.fingerprint.views} views each",
         Holds.of(purity["UAP"] >= 0.9 and purity["LAP"] < 0.8),
-        "in the raw space, other models only; .5 is chance. Counted as reproduced if the UAP's is at least .9 and LAP's under .8",
+        "in the raw space, other models only; .5 is chance. Counted as reproduced if the UAP's is at least .9"
+        " and LAP's under .8",
     )
     return Outcome(rows, [finding], {"fingerprint-maps.png": _maps_picture(cohorts)}, bench.excluded)
 
@@ -115,7 +151,8 @@ def _labelled(cohort: Cohort) -> tuple[list[ModelSpec], np.ndarray]:
 
 
 def _purity(cohort: Cohort) -> float:
-    """Share of each fingerprint's nearest ``NEIGHBOURS`` fingerprints of the same view, of other models, that are of its type."""
+    """Share of each fingerprint's nearest ``NEIGHBOURS`` fingerprints of the same view, of
+    other models, that are of its type."""
     specs, stolen = _labelled(cohort)
     flat = torch.stack([cohort.answers[s.id].flatten(1) for s in specs])
     shares = []
@@ -130,7 +167,12 @@ def _raw_auc(cohort: Cohort) -> float | None:
     """AUC of the raw fingerprints' mean cosine with the victim's, without any encoder."""
     specs, stolen = _labelled(cohort)
     victim = cohort.answers[cohort.victim].flatten(1)
-    scores = np.array([float(torch.nn.functional.cosine_similarity(cohort.answers[s.id].flatten(1), victim).mean()) for s in specs])
+    scores = np.array(
+        [
+            float(torch.nn.functional.cosine_similarity(cohort.answers[s.id].flatten(1), victim).mean())
+            for s in specs
+        ]
+    )
     return auc(scores[stolen].tolist(), scores[~stolen].tolist())
 
 
@@ -145,7 +187,15 @@ def _maps_picture(cohorts: dict[str, Cohort]) -> bytes:
             mine = placed[roles == role.value]
             look = LOOKS[role]
             size = 45 if role is Role.VICTIM else 14
-            axes.scatter(*mine.T, s=size, marker=look.marker, color=look.colour, linewidths=0, alpha=0.75, label=str(role))
+            axes.scatter(
+                *mine.T,
+                s=size,
+                marker=look.marker,
+                color=look.colour,
+                linewidths=0,
+                alpha=0.75,
+                label=str(role),
+            )
         axes.set(xticks=[], yticks=[])
 
     return panels(list(cohorts), paint, height=4.4, form="png")

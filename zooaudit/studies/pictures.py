@@ -23,11 +23,16 @@ def line(axes: Any, points: Points, label: str, colour: str, marker: str = "o", 
     xs = sorted(points)
     middle = [float(np.median(points[x])) for x in xs]
     axes.plot(xs, middle, style, marker=marker, color=colour, label=label, linewidth=1.8, markersize=4.5)
-    axes.fill_between(xs, [min(points[x]) for x in xs], [max(points[x]) for x in xs], color=colour, alpha=0.15, linewidth=0)
+    axes.fill_between(
+        xs, [min(points[x]) for x in xs], [max(points[x]) for x in xs], color=colour, alpha=0.15, linewidth=0
+    )
 
 
-def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: float = 3.3, form: str = "svg") -> bytes:
-    """A panel a title, up to three in a row, each painted by its title; above them, one legend of all labels."""
+def panels(
+    titles: Sequence[str], paint: Callable[[Any, str], None], height: float = 3.3, form: str = "svg"
+) -> bytes:
+    """A panel a title, up to three in a row, each painted by its title; above them, one
+    legend of all labels."""
     rows = -(-len(titles) // MOST_IN_A_ROW)
     columns = -(-len(titles) // rows)
 
@@ -44,6 +49,10 @@ def panels(titles: Sequence[str], paint: Callable[[Any, str], None], height: flo
         if labelled:
             widest = max(map(len, labelled)) * LETTER_WIDTH + HANDLE_WIDTH
             fitting = max(1, min(len(labelled), int(PANEL_WIDTH * columns / widest)))
-            every[0].figure.legend(labelled.values(), labelled.keys(), loc="outside upper center", ncols=fitting)
+            every[0].figure.legend(
+                labelled.values(), labelled.keys(), loc="outside upper center", ncols=fitting
+            )
 
-    return rendered(paint_all, width=PANEL_WIDTH * columns, height=rows * height, form=form, panels=(rows, columns))
+    return rendered(
+        paint_all, width=PANEL_WIDTH * columns, height=rows * height, form=form, panels=(rows, columns)
+    )

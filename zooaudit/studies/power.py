@@ -1,4 +1,5 @@
-"""How often the twin test finds what was stolen: by how, by what is told and asked, by how many references and twins there are."""
+"""How often the twin test finds what was stolen: by how, by what is told and asked, by how
+many references and twins there are."""
 
 from collections.abc import Iterator, Sequence
 from statistics import median
@@ -75,24 +76,43 @@ def _asking(name: str) -> Asking:
     return next(a for a in ASKINGS if a.name == name)
 
 
-def _judged(trial: Trial, curve: str, rule: str, accesses: Sequence[Access], level: float = LEVEL) -> Iterator[Row]:
+def _judged(
+    trial: Trial, curve: str, rule: str, accesses: Sequence[Access], level: float = LEVEL
+) -> Iterator[Row]:
     thieves = trial.owner.thieves
     test = trial.test.at_once() if rule == ONCE else trial.test
-    kit = {"owner": trial.owner.name, "questions": trial.asking.name, "budget": test.budget, "rule": rule, "curve": curve, "level": level}
+    kit = {
+        "owner": trial.owner.name,
+        "questions": trial.asking.name,
+        "budget": test.budget,
+        "rule": rule,
+        "curve": curve,
+        "level": level,
+    }
     kit |= {"references": len(trial.references), "twins": test.twins}
     for access in accesses:
         for thief, compared in zip(thieves, trial.compared(thieves, access), strict=True):
             verdict = decided(test, last(compared) if rule == ONCE else compared, level)
-            data = {"decision": str(verdict.decision), "p": verdict.p_value, "rank": verdict.rank, "queries": verdict.queries}
+            data = {
+                "decision": str(verdict.decision),
+                "p": verdict.p_value,
+                "rank": verdict.rank,
+                "queries": verdict.queries,
+            }
             lead = verdict.statistics[0] - max(verdict.statistics[1:]) if verdict.statistics else None
             yield kit | {"access": access.name} | _of(thief) | data | {"lead": lead}
 
 
 def _of(thief: About) -> Row:
     return {
-        "thief": thief.id, "family": thief.family, "taken": thief.took_weights, "labels": thief.labels, "asked": thief.queries,
-        "recovery": thief.recovery, "agreement": thief.agreement,
-    }  # fmt: skip
+        "thief": thief.id,
+        "family": thief.family,
+        "taken": thief.took_weights,
+        "labels": thief.labels,
+        "asked": thief.queries,
+        "recovery": thief.recovery,
+        "agreement": thief.agreement,
+    }
 
 
 def found(part: Sequence[Row]) -> tuple[int, int]:
@@ -114,9 +134,14 @@ def _findings(rows: Sequence[Row]) -> Iterator[Finding]:
                 mine = of(part, taken=taken)
                 queries = [r["queries"] for r in of(early, taken=taken) if r["decision"] == Decision.STOLEN]
                 stopping = (
-                    f"; stopping early {shown(*found(of(early, taken=taken)))}, median {median(queries):g} queries" if queries else ""
+                    f"; stopping early {shown(*found(of(early, taken=taken)))}, median {median(queries):g}"
+                    " queries"
+                    if queries
+                    else ""
                 )
-                recovered = spread([r["recovery"] for r in mine if r["recovery"] is not None] or [float("nan")], "{:.2f}")
+                recovered = spread(
+                    [r["recovery"] for r in mine if r["recovery"] is not None] or [float("nan")], "{:.2f}"
+                )
                 yield unclaimed(
                     f"Thieves {who} are found at level {LEVEL:g} ({asking.name} questions, {access})",
                     f"{found(mine)[0]} of {len(mine)}, {shown(*found(mine))}{stopping}",
@@ -144,4 +169,7 @@ def _picture(rows: Sequence[Row]) -> bytes:
             axes.minorticks_off()
         axes.set(xlabel=curve, ylabel="share found", ylim=(-0.02, 1.03))
 
-    return panels([f"{curve}, {access.name}" for curve in ("questions", "references") for access in CURVE_ACCESSES], paint)
+    return panels(
+        [f"{curve}, {access.name}" for curve in ("questions", "references") for access in CURVE_ACCESSES],
+        paint,
+    )

@@ -1,7 +1,8 @@
-"""QuRD's protocol on its own published models, from a download: pair by pair, each kept, so that a run goes on where it stopped.
+"""QuRD's protocol on its own published models, from a download: pair by pair, each kept, so
+that a run goes on where it stopped.
 
-The twin test is not among the methods: it ranks a victim among twins, models of the same training with other seeds, and the benchmarks
-publish none.
+The twin test is not among the methods: it ranks a victim among twins, models of the same training with other
+seeds, and the benchmarks publish none.
 """
 
 import io
@@ -43,7 +44,8 @@ NO_TWINS = unclaimed(
     "The twin test is not run on the published models",
     "-",
     "0 twins",
-    "it ranks a victim among its twins, models of the same training with other seeds; the benchmarks publish none",
+    "it ranks a victim among its twins, models of the same training with other seeds; the benchmarks publish"
+    " none",
 )
 Progress = Callable[[str], None]
 
@@ -53,7 +55,8 @@ class Questions:
     """What suspects are asked on behalf of one victim.
 
     Attributes:
-        made: images float ``[n, 3, h, w]`` that were made from the victim, by what they are; ``own``: its answers to them.
+        made: images float ``[n, 3, h, w]`` that were made from the victim, by what they
+            are; ``own``: its answers to them.
     """
 
     crafted: Crafted
@@ -94,7 +97,9 @@ class Run:
                 made = made or [self._questions(victim)]
                 self.progress(f"{self.benchmark.group}: {pair.suspect} ({number} of {len(pairs)})")
                 table = pa.Table.from_pylist(list(self._scored(made[0], pair)))
-                self.artifacts.save(SCORES, id_, {ROWS: table_to_bytes(table)}, {"victim": victim, "suspect": pair.suspect})
+                self.artifacts.save(
+                    SCORES, id_, {ROWS: table_to_bytes(table)}, {"victim": victim, "suspect": pair.suspect}
+                )
             yield from pq.read_table(io.BytesIO(self.artifacts.load(SCORES, id_).read(ROWS))).to_pylist()
 
     def _digest(self, name: str) -> str:
@@ -105,7 +110,15 @@ class Run:
     def _id(self, victim: str) -> str:
         """Changes with the victim's questions."""
         return digest_of(
-            [METHOD, self.benchmark.group, victim, self.images.digest, self._digest(victim), len(self.images.labels), *BUDGETS]
+            [
+                METHOD,
+                self.benchmark.group,
+                victim,
+                self.images.digest,
+                self._digest(victim),
+                len(self.images.labels),
+                *BUDGETS,
+            ]
         )
 
     def _questions(self, victim: str) -> Questions:
@@ -127,8 +140,9 @@ class Run:
         """Classes in another order would make every image one that the victim gets wrong."""
         if right < self.benchmark.least_right:
             raise DataError(
-                f"{victim} gets {right:.0%} of the test images of {self.benchmark.dataset} right; expected "
-                f"{self.benchmark.least_right:.0%} at least: are these its images, and the classes in its order? --classes FILE says it"
+                f"{victim} gets {right:.0%} of the test images of {self.benchmark.dataset} right; expected"
+                f" {self.benchmark.least_right:.0%} at least: are these its images, and the classes in its"
+                " order? --classes FILE says it"
             )
 
     def _scored(self, questions: Questions, pair: Pair) -> Iterator[Row]:
@@ -137,7 +151,14 @@ class Run:
         given = {name: self._asked(module, images) for name, images in questions.made.items()}
         for one, score in qurd.scored(questions.cuts, questions.crafted, questions.own, natural, given):
             yield qurd.pair(
-                self.benchmark.group, pair.victim, pair.suspect, pair.task, pair.stolen, score=score, tasks=pair.tasks, **qurd.named(one)
+                self.benchmark.group,
+                pair.victim,
+                pair.suspect,
+                pair.task,
+                pair.stolen,
+                score=score,
+                tasks=pair.tasks,
+                **qurd.named(one),
             )
 
     def _load(self, name: str) -> nn.Module:
@@ -146,11 +167,17 @@ class Run:
     def _asked(self, module: nn.Module, images: Tensor) -> Tensor:
         """Answers float32 ``[n, K]`` to images, uint8 or float."""
         black_box = TorchBlackBox(module, self.benchmark.classes)
-        return torch.cat([black_box.ask(to_unit(part) if part.dtype is torch.uint8 else part) for part in images.split(BATCH)])
+        return torch.cat(
+            [
+                black_box.ask(to_unit(part) if part.dtype is torch.uint8 else part)
+                for part in images.split(BATCH)
+            ]
+        )
 
 
 def comparable(benchmark: Benchmark, found: Found) -> dict[str, list[Pair]]:
-    """By victim that is there: its pairs whose suspects are, if stolen models and innocent ones are among them."""
+    """By victim that is there: its pairs whose suspects are, if stolen models and innocent
+    ones are among them."""
     pairs: dict[str, list[Pair]] = {}
     for pair in benchmark.pairs:
         if {stored(pair.victim), stored(pair.suspect)} <= found.folders.keys():
@@ -161,15 +188,23 @@ def comparable(benchmark: Benchmark, found: Found) -> dict[str, list[Pair]]:
 def left_out(benchmark: Benchmark, found: Found) -> dict[str, str]:
     """Models of a benchmark that are in no number, and why."""
     there = comparable(benchmark, found)
-    missing = {name: "not in the download" for name in map(stored, benchmark.models) if name not in found.folders}
+    missing = {
+        name: "not in the download" for name in map(stored, benchmark.models) if name not in found.folders
+    }
     alone = [v for v in benchmark.victims if v not in there and stored(v) in found.folders]
-    return missing | dict.fromkeys(alone, "a victim without stolen or without innocent models in the download")
+    return missing | dict.fromkeys(
+        alone, "a victim without stolen or without innocent models in the download"
+    )
 
 
 def run_published(
-    study: ModelsStudy, place: Path, artifacts: Artifacts, provenance: Mapping[str, Any], reading: Reading = PLAIN,
+    study: ModelsStudy,
+    place: Path,
+    artifacts: Artifacts,
+    provenance: Mapping[str, Any],
+    reading: Reading = PLAIN,
     progress: Progress = lambda _: None,
-) -> Result:  # fmt: skip
+) -> Result:
     """Run the protocol on the published models in a folder; what was asked once is only read the second time.
 
     Args:
@@ -188,8 +223,8 @@ def run_published(
     if not chosen:
         wanted = (at_hand or BENCHMARKS)[0].victims[0]
         raise NotEnoughModelsError(
-            f"{place} has {len(found.folders)} published models, and no victim with a stolen model and an innocent one; expected {wanted} "
-            "and some of both"
+            f"{place} has {len(found.folders)} published models, and no victim with a stolen model and an"
+            f" innocent one; expected {wanted} and some of both"
         )
     for name in {n for b in chosen for n in map(stored, b.models)} & found.folders.keys():
         checked(found.folders[name])  # before anything takes long
@@ -198,8 +233,15 @@ def run_published(
     rows = [row for run in runs for row in run.rows()]
     outcome = replace(qurd.outcome(rows, [NO_TWINS]), excluded=missing)
     facts = {
-        "study": study.name, "title": study.title, "source": study.source, "benchmarks": [b.group for b in chosen],
-        "owners": sorted({r["victim"] for r in rows}), "models": len({r["suspect"] for r in rows} | {r["victim"] for r in rows}),
-        "seconds": round(time.perf_counter() - started, 1), "queries": 0, "trained": 0, **provenance,
-    }  # fmt: skip
+        "study": study.name,
+        "title": study.title,
+        "source": study.source,
+        "benchmarks": [b.group for b in chosen],
+        "owners": sorted({r["victim"] for r in rows}),
+        "models": len({r["suspect"] for r in rows} | {r["victim"] for r in rows}),
+        "seconds": round(time.perf_counter() - started, 1),
+        "queries": 0,
+        "trained": 0,
+        **provenance,
+    }
     return result_of(study, files_of(study.name, outcome, facts), len(artifacts.ids(SCORES)) > before)

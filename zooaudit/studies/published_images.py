@@ -36,13 +36,15 @@ def read_images(place: Path, benchmark: Benchmark, reading: Reading = PLAIN) -> 
     """Of ``DIR/CIFAR10`` and the like.
 
     Raises:
-        DataError: they are not there, not readable, or of another size or number of classes than the benchmark's.
+        DataError: they are not there, not readable, or of another size or number of classes
+            than the benchmark's.
     """
     folder = place / benchmark.dataset
     if not folder.exists():
         raise DataError(
-            f"{folder} is not there; {benchmark.name}'s models are asked its images. Expected train and test in a form that 'zooaudit data "
-            f"--data {folder}' reads: CIFAR-10's binary version, Parquet, a folder per class (docs/data.md); or none of these models"
+            f"{folder} is not there; {benchmark.name}'s models are asked its images. Expected train and test"
+            f" in a form that 'zooaudit data --data {folder}' reads: CIFAR-10's binary version, Parquet, a"
+            " folder per class (docs/data.md); or none of these models"
         )
     if benchmark.side > SMALL and reading.sizing is None:
         reading = replace(reading, sizing=Sizing(benchmark.side, benchmark.side, "crop", SHORTER, FILTER))
@@ -50,7 +52,8 @@ def read_images(place: Path, benchmark: Benchmark, reading: Reading = PLAIN) -> 
     expected = (3, benchmark.side, benchmark.side)
     if data.image_shape != expected or data.num_classes != benchmark.classes:
         raise DataError(
-            f"{folder} has {data.num_classes} classes and images of shape {data.image_shape}; expected {benchmark.classes} and {expected}"
+            f"{folder} has {data.num_classes} classes and images of shape {data.image_shape}; expected"
+            f" {benchmark.classes} and {expected}"
         )
     order = torch.randperm(len(data.test), generator=torch.Generator().manual_seed(0))[:POOL]
     part = data.test.take(order)

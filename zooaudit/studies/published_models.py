@@ -1,10 +1,12 @@
-"""QuRD's published models out of somebody's download: which are there, and each as a module that takes images in [0, 1].
+"""QuRD's published models out of somebody's download: which are there, and each as a module
+that takes images in [0, 1].
 
-A model is a folder with ``config.json`` and ``model.safetensors``, as timm puts them on the hub, named as ``published_names`` has it::
+A model is a folder with ``config.json`` and ``model.safetensors``, as timm puts them on the hub, named as
+``published_names`` has it::
 
-    DIR/models/SACBenchmark-train.vgg13.CIFAR10.0/
-    DIR/SACBenchmark-train.vgg13.CIFAR10.0/
-    DIR/models--maurice-fp--SACBenchmark-train.vgg13.CIFAR10.0/snapshots/<commit>/      a hub's cache; in DIR/models, too
+    DIR/models/SACBenchmark-train.vgg13.CIFAR10.0/ DIR/SACBenchmark-train.vgg13.CIFAR10.0/
+    DIR/models--maurice-fp--SACBenchmark-train.vgg13.CIFAR10.0/snapshots/<commit>/      a
+    hub's cache; in DIR/models, too
 
 Nothing is ever unpickled.
 """
@@ -19,7 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from zooaudit.errors import DataError, ModelError
-from zooaudit.studies.published_names import BENCHMARKS, Benchmark, architecture, folder_name, known_folders, steps, stored
+from zooaudit.studies.published_names import (
+    BENCHMARKS,
+    Benchmark,
+    architecture,
+    folder_name,
+    known_folders,
+    steps,
+    stored,
+)
 from zooaudit.suspects.files import read_json, sha256, weights_in
 from zooaudit.suspects.named_nets import build_named
 from zooaudit.suspects.weights import put_weights, read_weights
@@ -29,16 +39,18 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 NETS = {"vgg_model": "vgg16_bn", "mbnetv2": "mobilenet_v2"}
 """torchvision's names of nets, where a benchmark has its own."""
 BLOCKS = (4, 3, 4, 6, 2)
-"""Of ModelReuse's MobileNetV2: how many of torchvision's ``features`` each of ``layer1`` to ``layer5`` holds."""
+"""Of ModelReuse's MobileNetV2: how many of torchvision's ``features`` each of ``layer1`` to
+``layer5`` holds."""
 ORIGINAL, MASK = "_orig", "_mask"
 """What torch's pruning keeps of a weight: the weight is their product."""
 LEVELS = 127
 """Of INT8 weights, and of inputs, whose last bit PyTorch leaves out on x86."""
 CONVERT = (
-    "pickles can run code and are never opened: where you trust one, "
-    "safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors') writes its weights; put each with its "
-    "config.json into DIR/models/SACBenchmark-..., as it is published at huggingface.co/maurice-fp"
-)  # fmt: skip
+    "pickles can run code and are never opened: where you trust one,"
+    " safetensors.torch.save_file(torch.load(path, weights_only=True), 'model.safetensors') writes its"
+    " weights; put each with its config.json into DIR/models/SACBenchmark-..., as it is published at"
+    " huggingface.co/maurice-fp"
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,10 @@ def find(place: Path) -> Found:
         DataError: there is none, or one is there twice; only pickles are there.
     """
     if not place.is_dir():
-        raise DataError(f"{place} is not a folder; expected one with models/SACBenchmark-.../{WEIGHTS} and images in CIFAR10/")
+        raise DataError(
+            f"{place} is not a folder; expected one with models/SACBenchmark-.../{WEIGHTS} and images in"
+            " CIFAR10/"
+        )
     folders: dict[str, Path] = {}
     strange, known = [], known_folders()
     for folder in _like_ours(place):
@@ -67,11 +82,16 @@ def find(place: Path) -> Found:
         if name is None:
             strange.append(folder.name)
         elif name in folders:
-            raise DataError(f"{name} is there twice, as {folders[name]} and {folder}; expected it once: leave one out")
+            raise DataError(
+                f"{name} is there twice, as {folders[name]} and {folder}; expected it once: leave one out"
+            )
         else:
             folders[name] = folder
     if not folders:
-        raise DataError(f"{place} holds no model of {' or '.join(sorted({b.name for b in BENCHMARKS}))}; {_instead(place, strange)}")
+        raise DataError(
+            f"{place} holds no model of {' or '.join(sorted({b.name for b in BENCHMARKS}))};"
+            f" {_instead(place, strange)}"
+        )
     return Found(folders, tuple(strange))
 
 
@@ -80,7 +100,9 @@ def _like_ours(place: Path) -> Iterator[Path]:
     starts = tuple({f"{b.name}-" for b in BENCHMARKS})
     for parent in (place, place / "models"):
         if parent.is_dir():
-            yield from (p for p in sorted(parent.iterdir()) if p.is_dir() and folder_name(p).startswith(starts))
+            yield from (
+                p for p in sorted(parent.iterdir()) if p.is_dir() and folder_name(p).startswith(starts)
+            )
 
 
 def _instead(place: Path, strange: list[str]) -> str:
@@ -89,11 +111,15 @@ def _instead(place: Path, strange: list[str]) -> str:
     if pickle is not None:
         return f"it holds {pickle.relative_to(place)}; {CONVERT}"
     other = f"it holds {strange[0]}, which is none of them; " if strange else ""
-    return f"{other}expected folders such as models/{next(iter(BENCHMARKS[0].by_folder))} with {CONFIG} and {WEIGHTS}"
+    return (
+        f"{other}expected folders such as models/{next(iter(BENCHMARKS[0].by_folder))} with {CONFIG} and"
+        f" {WEIGHTS}"
+    )
 
 
 def opened(folder: Path) -> Path:
-    """Where a model's files are: the folder itself, or the snapshot of a hub's cache that its branch main names.
+    """Where a model's files are: the folder itself, or the snapshot of a hub's cache that
+    its branch main names.
 
     Raises:
         ModelError: there is none, or several of which none is named.
@@ -105,7 +131,10 @@ def opened(folder: Path) -> Path:
     if main.is_file() and (named := folder / "snapshots" / main.read_text().strip()) in snapshots:
         return named
     if len(snapshots) != 1:
-        raise ModelError(f"{folder} holds {len(snapshots)} snapshots, of which refs/main names none; expected one: download it again")
+        raise ModelError(
+            f"{folder} holds {len(snapshots)} snapshots, of which refs/main names none; expected one:"
+            " download it again"
+        )
     return snapshots[0]
 
 
@@ -173,24 +202,36 @@ def _normalised(path: Path, benchmark: Benchmark, name: str) -> tuple[list[float
     if not isinstance(config, dict):
         raise ModelError(f"{path} has no pretrained_cfg; expected timm's, with mean and std")
     size, classes = [3, benchmark.side, benchmark.side], benchmark.classes
-    for where, key, expected in ((config, "input_size", size), (config, "num_classes", classes), (result, "num_classes", classes)):
+    for where, key, expected in (
+        (config, "input_size", size),
+        (config, "num_classes", classes),
+        (result, "num_classes", classes),
+    ):
         if where.get(key, expected) != expected:
             raise ModelError(f"{path}: {key} is {where[key]!r}; expected {expected} of {name}")
     own = architecture(name)
-    if (stated := result.get("architecture", config.get("architecture", own))) not in (own, NETS.get(own, own)):
+    if (stated := result.get("architecture", config.get("architecture", own))) not in (
+        own,
+        NETS.get(own, own),
+    ):
         raise ModelError(f"{path}: architecture is {stated!r}; expected {own!r} of {name}")
     return _three(path, config, "mean", 0.0), _three(path, config, "std", 1e-6)
 
 
 def _three(path: Path, config: Mapping[str, Any], key: str, least: float) -> list[float]:
     found = config.get(key)
-    if not isinstance(found, list) or len(found) != 3 or not all(type(v) in (int, float) and least <= v <= 1 for v in found):
+    if (
+        not isinstance(found, list)
+        or len(found) != 3
+        or not all(type(v) in (int, float) and least <= v <= 1 for v in found)
+    ):
         raise ModelError(f"{path}: {key} is {found!r}; expected three numbers from {least:g} to 1")
     return [float(v) for v in found]
 
 
 def _renamed(weights: dict[str, Tensor], name: str, path: Path) -> dict[str, Tensor]:
-    """Weights by torchvision's names: pruned ones with their masks on them, ModelReuse's MobileNetV2 in one row of features."""
+    """Weights by torchvision's names: pruned ones with their masks on them, ModelReuse's
+    MobileNetV2 in one row of features."""
     if any(s.kind == "fineprune" for s in steps(name)):
         weights = unmasked(weights, path)
     return in_one_row(weights) if architecture(name) == "mbnetv2" else weights
@@ -206,10 +247,16 @@ def unmasked(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     stems = sorted({n.removesuffix(ORIGINAL).removesuffix(MASK) for n in weights.keys() - found.keys()})
     for stem in stems:
         if lacking := [stem + end for end in (ORIGINAL, MASK) if stem + end not in weights]:
-            raise ModelError(f"{path} lacks {lacking[0]}; expected both {stem}{ORIGINAL} and {stem}{MASK} of a pruned weight")
+            raise ModelError(
+                f"{path} lacks {lacking[0]}; expected both {stem}{ORIGINAL} and {stem}{MASK} of a pruned"
+                " weight"
+            )
         whole, mask = weights[stem + ORIGINAL], weights[stem + MASK]
         if whole.shape != mask.shape:
-            raise ModelError(f"{path}: {stem}{MASK} is {tuple(mask.shape)}; expected {tuple(whole.shape)}, the shape of {stem}{ORIGINAL}")
+            raise ModelError(
+                f"{path}: {stem}{MASK} is {tuple(mask.shape)}; expected {tuple(whole.shape)}, the shape of"
+                f" {stem}{ORIGINAL}"
+            )
         if not ((mask == 0) | (mask == 1)).all():
             raise ModelError(f"{path}: {stem}{MASK} holds other values than 0 and 1; expected a mask")
         if stem in found:
@@ -231,7 +278,8 @@ def in_one_row(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Rounded(nn.Module):
-    """A linear layer as PyTorch's dynamic quantisation computes it, image by image: weights and inputs in INT8, with one scale each."""
+    """A linear layer as PyTorch's dynamic quantisation computes it, image by image: weights and inputs in
+    INT8, with one scale each."""
 
     def __init__(self, layer: nn.Linear) -> None:
         super().__init__()
@@ -246,7 +294,8 @@ class Rounded(nn.Module):
 
 
 def quantised(net: nn.Module, precision: str) -> nn.Module:
-    """The net with its linear layers in ``float16`` or ``qint8``: all that QuRD's dynamic quantisation changes.
+    """The net with its linear layers in ``float16`` or ``qint8``: all that QuRD's dynamic
+    quantisation changes.
 
     Raises:
         ModelError: another precision.

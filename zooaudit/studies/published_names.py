@@ -1,7 +1,9 @@
-"""QuRD's two benchmarks by the names of their models: who was made from whom, which pairs are compared, and what each is called on the hub.
+"""QuRD's two benchmarks by the names of their models: who was made from whom, which pairs are compared, and
+what each is called on the hub.
 
-A name tells how a model was made: ``train(vgg_model,CIFAR10,base)->finetune(3)``. SACBench is of Guan, Liang and He (NeurIPS
-2022), ModelReuse of ModelDiff (Li et al., ISSTA 2021), both as QuRD (Godinot et al., AAAI 2025) has them on the Hugging Face hub.
+A name tells how a model was made: ``train(vgg_model,CIFAR10,base)->finetune(3)``. SACBench is of Guan, Liang
+and He (NeurIPS 2022), ModelReuse of ModelDiff (Li et al., ISSTA 2021), both as QuRD (Godinot et al., AAAI
+2025) has them on the Hugging Face hub.
 """
 
 import re
@@ -36,7 +38,8 @@ def architecture(name: str) -> str:
 
 
 def hub_name(name: str) -> str:
-    """The part of a repository's name that follows the benchmark's; brackets, commas and arrows are not allowed there."""
+    """The part of a repository's name that follows the benchmark's; brackets, commas and
+    arrows are not allowed there."""
     for old, new in ((">", ""), (".", "_"), ("(", "."), (",", "."), (")", "")):
         name = name.replace(old, new)
     return name.strip("-.")
@@ -58,11 +61,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Attributes:
-    dataset: of the images, and the name of their folder.
-    side: of these, in pixels.
-    least_right: of them, the share that a victim gets right at least, if they and their classes are the benchmark's.
-    pairs: all that are compared.
+    """Attributes: dataset: of the images, and the name of their folder. side: of these, in pixels.
+    least_right: of them, the share that a victim gets right at least, if they and their classes are the
+    benchmark's. pairs: all that are compared.
     """
 
     name: str
@@ -134,19 +135,32 @@ VARIED = (
 
 
 def _reuse_pairs(dataset: str) -> Iterator[Pair]:
-    fine = [f"pretrain({net},imagenet-1k)->transfer({dataset},{share})" for net in REUSED for share in ("0.1", "0.5", "1.0")]
+    fine = [
+        f"pretrain({net},imagenet-1k)->transfer({dataset},{share})"
+        for net in REUSED
+        for share in ("0.1", "0.5", "1.0")
+    ]
     scratch = [f"train({net},{dataset})" for net in REUSED]
-    made = {v: [f"{v}->{how}" for how in VARIED if v in fine or not how.startswith("quantize")] for v in (*fine, *scratch)}
+    made = {
+        v: [f"{v}->{how}" for how in VARIED if v in fine or not how.startswith("quantize")]
+        for v in (*fine, *scratch)
+    }
     for victim in made:
         for suspect in made[victim]:
             yield Pair(victim, suspect, steps(suspect)[-1].kind, True)
         for other in (o for o in made if _unrelated(victim, o)):
             for suspect in (other, *made[other]):
-                yield Pair(victim, suspect, "trained from nothing" if other in scratch else "of another checkpoint", False)
+                yield Pair(
+                    victim,
+                    suspect,
+                    "trained from nothing" if other in scratch else "of another checkpoint",
+                    False,
+                )
 
 
 def _unrelated(victim: str, other: str) -> bool:
-    """ModelDiff's negatives: trained from nothing on the same data, or made from another public checkpoint."""
+    """ModelDiff's negatives: trained from nothing on the same data, or made from another
+    public checkpoint."""
     return steps(other)[0] != steps(victim)[0]
 
 
@@ -160,9 +174,13 @@ BENCHMARKS = (
 def known_folders() -> dict[str, str]:
     """Every published model, whether it is compared or not, by the name of its folder."""
     found = {folder: name for b in BENCHMARKS for folder, name in b.by_folder.items()}
-    return found | {f"ModelReuse-{hub_name(f'pretrain({net},imagenet-1k)')}": f"pretrain({net},imagenet-1k)" for net in REUSED}
+    return found | {
+        f"ModelReuse-{hub_name(f'pretrain({net},imagenet-1k)')}": f"pretrain({net},imagenet-1k)"
+        for net in REUSED
+    }
 
 
 def folder_name(place: Path) -> str:
-    """What a published model is called where it lies: its own folder, or one of a hub's cache, ``models--OWNER--NAME``."""
+    """What a published model is called where it lies: its own folder, or one of a hub's cache,
+    ``models--OWNER--NAME``."""
     return place.name.rpartition("--")[2] if place.name.startswith("models--") else place.name

@@ -1,12 +1,14 @@
-"""The protocol of QuRD (Godinot et al., AAAI 2025): pairs of a victim and a suspect, a score each, and how well a threshold tells them.
+"""The protocol of QuRD (Godinot et al., AAAI 2025): pairs of a victim and a suspect, a score each, and how
+well a threshold tells them.
 
-A pair of a victim and a thief of it is positive, by how the thief was made (the *task*); a pair of a victim and a model that was made
-without it is negative, and counts for every task. Here the pairs are of a folder of models that somebody else trained
-(``studies/collected.py``); of QuRD's own published models, see ``studies/published.py``. Other methods' scores are raw: a method asks the
-victim's questions only, and nothing is ranked. So is the twin test's statistic of the victim.
+A pair of a victim and a thief of it is positive, by how the thief was made (the *task*); a pair of a victim
+and a model that was made without it is negative, and counts for every task. Here the pairs are of a folder of
+models that somebody else trained (``studies/collected.py``); of QuRD's own published models, see
+``studies/published.py``. Other methods' scores are raw: a method asks the victim's questions only, and
+nothing is ranked. So is the twin test's statistic of the victim.
 
-What differs from QuRD: the pair of the victim with itself, a task of its own there, is left out, as it is found by every method; and
-scores are compared within a data set only.
+What differs from QuRD: the pair of the victim with itself, a task of its own there, is left out, as it is
+found by every method; and scores are compared within a data set only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,13 +32,24 @@ from zooaudit.verdict.examined import NATURAL
 
 ALL = "all"
 OURS, DEVIATIONS = "twin test", "twin test, in deviations from the twins"
-"""The victim's statistic as it is, and as it is ranked: in standard deviations of all candidates from their mean."""
+"""The victim's statistic as it is, and as it is ranked: in standard deviations of all
+candidates from their mean."""
 
 
 def pair(
-    group: str, victim: str, suspect: str, task: str, stolen: bool, method: str, access: str, budget: int, asked: int, score: float,
-    tasks: Sequence[str] = (), learnt: bool = True,
-) -> Row:  # fmt: skip
+    group: str,
+    victim: str,
+    suspect: str,
+    task: str,
+    stolen: bool,
+    method: str,
+    access: str,
+    budget: int,
+    asked: int,
+    score: float,
+    tasks: Sequence[str] = (),
+    learnt: bool = True,
+) -> Row:
     """One row: a pair, a method and a budget.
 
     Args:
@@ -47,9 +60,19 @@ def pair(
         learnt: False of a thief that is in no number.
     """
     return {
-        "group": group, "victim": victim, "suspect": suspect, "task": task, "stolen": stolen, "tasks": "|".join(tasks), "learnt": learnt,
-        "method": method, "access": access, "budget": budget, "asked": asked, "score": score,
-    }  # fmt: skip
+        "group": group,
+        "victim": victim,
+        "suspect": suspect,
+        "task": task,
+        "stolen": stolen,
+        "tasks": "|".join(tasks),
+        "learnt": learnt,
+        "method": method,
+        "access": access,
+        "budget": budget,
+        "asked": asked,
+        "score": score,
+    }
 
 
 def rows(owner: Owner, load: Load | None) -> list[Row]:
@@ -70,7 +93,15 @@ def _told(owner: Owner, family: str, suspect: About) -> dict[str, Any]:
 def _ours(owner: Owner, suspects: Sequence[tuple[str, About]]) -> Iterator[Row]:
     models, before = [a for _, a in suspects], 0
     for budget in BUDGETS:
-        trial = Trial.of(owner, Asking(f"{budget:,} natural", (budget,), (NATURAL,), max(1, min(Asking.control_questions, budget // 5))))
+        trial = Trial.of(
+            owner,
+            Asking(
+                f"{budget:,} natural",
+                (budget,),
+                (NATURAL,),
+                max(1, min(Asking.control_questions, budget // 5)),
+            ),
+        )
         if trial.test.budget <= before:
             break
         before = trial.test.budget
@@ -89,21 +120,30 @@ def _theirs(owner: Owner, load: Load, suspects: Sequence[tuple[str, About]]) -> 
     if module is None:
         raise ModelError(f"the victim {victim.id} has no weights; questions are made from it")
     natural = {a.id: collection.answers(a.id)["natural"] for a in (victim, *(s for _, s in suspects))}
-    crafted = Crafted(module, collection.pools["natural"], collection.labels, natural[victim.id], many=BUDGETS[-1])
+    crafted = Crafted(
+        module, collection.pools["natural"], collection.labels, natural[victim.id], many=BUDGETS[-1]
+    )
     made = crafted.made()
     own = {name: asked_all(module, images, classes) for name, images in made.items()}
     chosen = cuts(crafted, {name: len(images) for name, images in made.items()})
     for family, suspect in suspects:
         other = load_one(load, folder, suspect.id)
-        given = None if other is None else {n: asked_all(other, images, classes) for n, images in made.items()}
+        given = (
+            None if other is None else {n: asked_all(other, images, classes) for n, images in made.items()}
+        )
         for one, score in scored(chosen, crafted, own, Natural.to_all(natural[suspect.id]), given):
             yield pair(**_told(owner, family, suspect), **named(one), score=score)
 
 
 def scored(
-    chosen: Sequence[Cut], crafted: Crafted, own: dict[str, Any], natural: Natural, given: dict[str, Any] | None
-) -> Iterator[tuple[Cut, float]]:  # fmt: skip
-    """The score of a suspect by every method and budget; by those alone that ask natural images where it cannot be asked others."""
+    chosen: Sequence[Cut],
+    crafted: Crafted,
+    own: dict[str, Any],
+    natural: Natural,
+    given: dict[str, Any] | None,
+) -> Iterator[tuple[Cut, float]]:
+    """The score of a suspect by every method and budget; by those alone that ask natural images where it
+    cannot be asked others."""
     for one in chosen:
         if given is not None or not one.made:
             yield one, one.score(crafted, own, natural, given or {})
@@ -127,15 +167,25 @@ def outcome(found: Sequence[Row], says: Sequence[Finding] = ()) -> Outcome:
 
 
 def _metrics(found: Sequence[Row]) -> Iterator[Row]:
-    for (group, method, access, budget), part in by(found, lambda r: (r["group"], r["method"], r["access"], r["budget"])).items():
+    for (group, method, access, budget), part in by(
+        found, lambda r: (r["group"], r["method"], r["access"], r["budget"])
+    ).items():
         tasks = sorted({r["task"] for r in part if r["stolen"]})
         for task in (ALL, *tasks):
             mine = part if task == ALL else [r for r in part if counts_for(r, task)]
             if result := measured(as_scored(mine)):
                 data = {"group": group, "method": method, "access": access, "budget": budget, "task": task}
                 asked = [r["asked"] for r in mine]
-                data |= {"asked_least": min(asked), "asked_most": max(asked), "victims": len(by(mine, "victim"))}
-                yield data | _numbers(result) | {"innocent_models": len({r["suspect"] for r in mine if not r["stolen"]})}
+                data |= {
+                    "asked_least": min(asked),
+                    "asked_most": max(asked),
+                    "victims": len(by(mine, "victim")),
+                }
+                yield (
+                    data
+                    | _numbers(result)
+                    | {"innocent_models": len({r["suspect"] for r in mine if not r["stolen"]})}
+                )
 
 
 def counts_for(row: Row, task: str) -> bool:
@@ -151,18 +201,35 @@ def as_scored(part: Sequence[Row]) -> Scored:
 
 def _numbers(found: Measured) -> Row:
     shares = {"auc": found.auc} | {column(rate): found.tpr[rate] for rate in FPRS}
-    data = {name + end: getattr(s, of_) for name, s in shares.items() for end, of_ in (("", "value"), ("_low", "low"), ("_high", "high"))}
+    data = {
+        name + end: getattr(s, of_)
+        for name, s in shares.items()
+        for end, of_ in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
     return {"stolen": found.stolen, "innocent": found.innocent} | data
 
 
 def _findings(found: Sequence[Row], failed: Sequence[str]) -> Iterator[Finding]:
     for (group, method, access), part in by(found, lambda r: (r["group"], r["method"], r["access"])).items():
         every, most = of(part, task=ALL), max(r["budget"] for r in part)
-        counts = f"{max(r['stolen'] for r in every)} stolen, {{}} innocent pairs of {max(r['victims'] for r in every)} victims"
+        counts = (
+            f"{max(r['stolen'] for r in every)} stolen, {{}} innocent pairs of"
+            f" {max(r['victims'] for r in every)} victims"
+        )
         n = max(r["innocent"] for r in every)
-        note = "; ".join([told_of_rates(n), *([f"did not learn, and are in no number: {', '.join(failed)}"] if failed else [])])
+        note = "; ".join(
+            [
+                told_of_rates(n),
+                *([f"did not learn, and are in no number: {', '.join(failed)}"] if failed else []),
+            ]
+        )
         line = "; ".join(f"{r['asked_most']:,} questions: {_shown(r)}" for r in every)
-        yield unclaimed(f"{method} tells stolen models from innocent ones ({group}, {access})", line, counts.format(n), note)
+        yield unclaimed(
+            f"{method} tells stolen models from innocent ones ({group}, {access})",
+            line,
+            counts.format(n),
+            note,
+        )
         tasks = [r for r in of(part, budget=most) if r["task"] != ALL]
         if len(tasks) > 1:
             n = min(r["innocent"] for r in tasks)
@@ -173,7 +240,10 @@ def _findings(found: Sequence[Row], failed: Sequence[str]) -> Iterator[Finding]:
 
 def _shown(row: Row) -> str:
     """For example ``AUC .94 [.90, .97], found .71 [.60, .80] at 1 % FPR, .80 [.70, .88] at 5 %``."""
-    shares = {name: Share(row[name], row[f"{name}_low"], row[f"{name}_high"]) for name in ("auc", *map(column, FPRS))}
+    shares = {
+        name: Share(row[name], row[f"{name}_low"], row[f"{name}_high"])
+        for name in ("auc", *map(column, FPRS))
+    }
     first, *others = FPRS
     text = "".join(f", {shares[column(rate)]} at {rate * 100:g} %" for rate in others)
     return f"AUC {shares['auc']}, found {shares[column(first)]} at {first * 100:g} % FPR{text}"
@@ -190,8 +260,8 @@ def told_of_rates(innocent: int) -> str:
     if not none:
         return "intervals of 95 % by bootstrap over models"
     return (
-        f"intervals of 95 % by bootstrap over models; with {innocent} innocent pairs, fewer than {1 / min(FPRS):.0f}, the rate at "
-        f"{' and '.join(none)} FPR is the rate at no false positive at all"
+        f"intervals of 95 % by bootstrap over models; with {innocent} innocent pairs, fewer than"
+        f" {1 / min(FPRS):.0f}, the rate at {' and '.join(none)} FPR is the rate at no false positive at all"
     )
 
 
@@ -199,7 +269,9 @@ def _picture(found: Sequence[Row]) -> bytes:
     groups = list(by(found, "group"))
 
     def paint(axes: Any, title: str) -> None:
-        for (method, access), part in by(of(found, group=title, task=ALL), lambda r: (r["method"], r["access"])).items():
+        for (method, access), part in by(
+            of(found, group=title, task=ALL), lambda r: (r["method"], r["access"])
+        ).items():
             ours = method in (OURS, DEVIATIONS)
             style = {"linewidth": 2.0 if ours else 1.0, "linestyle": "-" if ours else "--"}
             axes.plot(

@@ -28,11 +28,13 @@ def leaning(shares: Sequence[np.ndarray], times: int = 2000) -> tuple[float, flo
     """Whether independent sources of suspects lean to the same candidate.
 
     Args:
-        shares: of each owner ``[sources, candidates]``: the share of a source's suspects that put a candidate first.
+        shares: of each owner ``[sources, candidates]``: the share of a source's suspects
+            that put a candidate first.
 
     Returns:
-        The largest mean over an owner's sources that any candidate has; and the chance of one so large if every source leaned to candidates
-        of its own, with its candidates drawn in random order ``times`` times.
+        The largest mean over an owner's sources that any candidate has; and the chance of
+        one so large if every source leaned to candidates of its own, with its candidates
+        drawn in random order ``times`` times.
     """
     dice = np.random.default_rng(0)
     found = max(float(one.mean(0).max()) for one in shares)
@@ -44,7 +46,8 @@ def luck(counts: Sequence[np.ndarray], count: int, times: int = 20_000) -> float
     """The chance of ``count`` or more in all, were each owner's victim any one of its candidates.
 
     Args:
-        counts: of each owner ``[candidates]``: how many innocents each candidate would have had called stolen.
+        counts: of each owner ``[candidates]``: how many innocents each candidate would have
+            had called stolen.
     """
     dice = np.random.default_rng(0)
     drawn = np.sum([dice.choice(one, times) for one in counts], axis=0)
@@ -52,8 +55,8 @@ def luck(counts: Sequence[np.ndarray], count: int, times: int = 20_000) -> float
 
 
 def worst(counts: Sequence[tuple[int, int]], level: float) -> tuple[int, float]:
-    """Which of several counts ``(k, n)`` is least likely where each is binomial at ``level``, and the chance that one of so many is as
-    unlikely."""
+    """Which of several counts ``(k, n)`` is least likely where each is binomial at ``level``, and the chance
+    that one of so many is as unlikely."""
     tails = [float(stats.binom.sf(k - 1, n, level)) for k, n in counts]
     where = int(np.argmin(tails))
     return where, 1 - (1 - tails[where]) ** len(tails)

@@ -75,8 +75,15 @@ class ModelsStudy:
 STUDIES = {
     s.name: s
     for s in (
-        Study("similarity", "Similarity and p by architecture and optimiser", "tables 2, 3", similarity.tables),
-        Study("encoders", "Two readings of the encoder, and what each learns from", "section 4.3", encoders.encoders),
+        Study(
+            "similarity", "Similarity and p by architecture and optimiser", "tables 2, 3", similarity.tables
+        ),
+        Study(
+            "encoders",
+            "Two readings of the encoder, and what each learns from",
+            "section 4.3",
+            encoders.encoders,
+        ),
         Study("accuracy", "Test accuracies", "table 4", accuracy.accuracies),
         Study("extractions", "Extracted in other ways", "table 4", extractions.extractions, builds=True),
         Study("auc", "Telling piracy models from innocent ones", "section 5.3", similarity.ranking),
@@ -95,7 +102,9 @@ STUDIES = {
         Study("overlap", "Overlap of training data", "figure 12", bystanders.overlap, builds=True),
         Study("transfer", "The encoder on another victim", "figure 13", bystanders.transfer),
         Study("ipguard", "IPGuard", "section 5.4", borders.ipguard),
-        Study("detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed),
+        Study(
+            "detection", "Fingerprints that a decision takes", "section 5.2", ablations.fingerprints_needed
+        ),
         Study("under-twins", "The paper's measures under the twin test", "ours", under_twins.under_twins),
     )
 }
@@ -104,11 +113,41 @@ STUDIES = {
 ON_MODELS = {
     s.name: s
     for s in (
-        ModelsStudy("validity", "Innocents that the twin test accuses", lambda owner, load: validity.rows(owner), validity.outcome),
-        ModelsStudy("power", "Thieves that the twin test finds", lambda owner, load: power.rows_of(owner), power.outcome),
-        ModelsStudy("disguises", "Thieves who change questions and answers on the way", disguises.rows, disguises.outcome, loads=True),
-        ModelsStudy("baselines", "Other methods under the twin test", rivals.rows, rivals.outcome, loads=True, trained=True),
-        ModelsStudy("qurd", "QuRD's protocol: raw scores of pairs", qurd.rows, qurd.outcome, loads=True, downloads=True),
+        ModelsStudy(
+            "validity",
+            "Innocents that the twin test accuses",
+            lambda owner, load: validity.rows(owner),
+            validity.outcome,
+        ),
+        ModelsStudy(
+            "power",
+            "Thieves that the twin test finds",
+            lambda owner, load: power.rows_of(owner),
+            power.outcome,
+        ),
+        ModelsStudy(
+            "disguises",
+            "Thieves who change questions and answers on the way",
+            disguises.rows,
+            disguises.outcome,
+            loads=True,
+        ),
+        ModelsStudy(
+            "baselines",
+            "Other methods under the twin test",
+            rivals.rows,
+            rivals.outcome,
+            loads=True,
+            trained=True,
+        ),
+        ModelsStudy(
+            "qurd",
+            "QuRD's protocol: raw scores of pairs",
+            qurd.rows,
+            qurd.outcome,
+            loads=True,
+            downloads=True,
+        ),
     )
 }
 

@@ -1,4 +1,5 @@
-"""Other methods' power under the same valid test: each scores a suspect against every candidate, and the victim's rank is the p-value."""
+"""Other methods' power under the same valid test: each scores a suspect against every candidate, and the
+victim's rank is the p-value."""
 
 from collections.abc import Iterator, Sequence
 
@@ -56,7 +57,9 @@ def _ours(owner: Owner, suspects: Sequence[About]) -> Iterator[Row]:
                 decision = test.decide(last(compared), aside=False).decision
                 data = {"method": f"twin test, {asking.name}", "access": access.name, "asked": test.budget}
                 data |= {"stolen": decision is Decision.STOLEN, "first": int(compared.looks[-1].argmax())}
-                yield _row(owner, suspect) | data | {"over_references": None, "own_rule": None}  # a table has the first row's columns
+                yield (
+                    _row(owner, suspect) | data | {"over_references": None, "own_rule": None}
+                )  # a table has the first row's columns
 
 
 def _row(owner: Owner, suspect: About) -> Row:
@@ -75,7 +78,9 @@ def _theirs(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
             if given is None and method.made:
                 continue
             natural = contest.natural(suspect)
-            scores = [contest.score(method, i, own[i], given[i] if given else {}, natural) for i in range(count)]
+            scores = [
+                contest.score(method, i, own[i], given[i] if given else {}, natural) for i in range(count)
+            ]
             judged = _judged(method, np.array(scores), contest.asked(method))
             yield _row(owner, suspect) | judged | _by_rules(method, scores[0], references[method.name])
 
@@ -87,29 +92,41 @@ def _by_rules(method: Method, score: float, references: np.ndarray) -> Row:
 
 
 def _knowing(contest: Contest, suspects: Sequence[About]) -> Iterator[Row]:
-    """Dataset Inference, which has no score to rank: its p-value decides. Nothing where no training images of the owner are at hand."""
+    """Dataset Inference, which has no score to rank: its p-value decides. Nothing where no training images of
+    the owner are at hand."""
     owner, victim = contest.owner, contest.crafted[0]
     learnt = owner.collection.trained(owner.name, contest.classes)
     if learnt is None:
         return
     if min(len(learnt[0]), len(victim.images)) < NEEDED:
         raise DataError(
-            f"{owner.collection.trained_path(owner.name)} has {len(learnt[0])} images and the pool natural {len(victim.images)}; "
-            f"expected {NEEDED} or more of each for Dataset Inference; without the first file it is left out"
+            f"{owner.collection.trained_path(owner.name)} has {len(learnt[0])} images and the pool natural"
+            f" {len(victim.images)}; expected {NEEDED} or more of each for Dataset Inference; without the"
+            " first file it is left out"
         )
-    arbiter = Arbiter.of(TorchBlackBox(victim.module, contest.classes).ask, learnt, (victim.images, victim.labels))
+    arbiter = Arbiter.of(
+        TorchBlackBox(victim.module, contest.classes).ask, learnt, (victim.images, victim.labels)
+    )
     for suspect in suspects:
         if (module := contest.module(suspect)) is not None:
             black_box = TorchBlackBox(module, contest.classes)
             stolen = arbiter.p_value(black_box.ask) < DATASET_LEVEL
-            data = {"method": INFERENCE, "access": "label", "asked": black_box.queries, "stolen": None, "first": None}
+            data = {
+                "method": INFERENCE,
+                "access": "label",
+                "asked": black_box.queries,
+                "stolen": None,
+                "first": None,
+            }
             yield _row(owner, suspect) | data | {"over_references": None, "own_rule": stolen}
 
 
 def _judged(method: Method, scores: np.ndarray, asked: int) -> Row:
     """By the same decision as every verdict: scores ``[C]``, the victim's first."""
     looks = standardised(scores)[None]
-    verdict = decide(Standing(ranked(looks, 1), looks[0], asked, None, None), LEVEL, Asked(method.access, asked, asked))
+    verdict = decide(
+        Standing(ranked(looks, 1), looks[0], asked, None, None), LEVEL, Asked(method.access, asked, asked)
+    )
     data = {"method": method.name, "access": method.access, "asked": asked}
     return data | {"stolen": verdict.decision is Decision.STOLEN, "first": _alone_first(scores)}
 
@@ -126,14 +143,20 @@ def outcome(found: Sequence[Row]) -> Outcome:
 
 
 def counts(part: Sequence[Row], rule: str = "stolen") -> tuple[int, int]:
-    """How many are called stolen, by the rank or by another ``rule`` (``over_references``, ``own_rule``), of how many that it judges."""
+    """How many are called stolen, by the rank or by another ``rule`` (``over_references``, ``own_rule``), of
+    how many that it judges."""
     judged = [r[rule] for r in part if r.get(rule) is not None]
     return sum(judged), len(judged)
 
 
 def worst_candidate(part: Sequence[Row]) -> tuple[int, int, float]:
-    """For which candidate as the victim most innocents put it first, of how many, and the chance of one so bad."""
-    pairs = [(sum(r["first"] == i for r in rows), len(rows)) for rows in by(part, "owner").values() for i in range(rows[0]["candidates"])]
+    """For which candidate as the victim most innocents put it first, of how many, and the
+    chance of one so bad."""
+    pairs = [
+        (sum(r["first"] == i for r in rows), len(rows))
+        for rows in by(part, "owner").values()
+        for i in range(rows[0]["candidates"])
+    ]
     where, p = worst(pairs, LEVEL)
     return (*pairs[where], p)
 
@@ -141,10 +164,18 @@ def worst_candidate(part: Sequence[Row]) -> tuple[int, int, float]:
 def kinds(part: Sequence[Row]) -> tuple[list[Row], list[Row], list[Row]]:
     """Thieves who took the weights, thieves who learnt from answers, innocents."""
     thieves = [r for r in part if r["thief"]]
-    return [r for r in thieves if r["taken"]], [r for r in thieves if not r["taken"]], [r for r in part if not r["thief"]]
+    return (
+        [r for r in thieves if r["taken"]],
+        [r for r in thieves if not r["taken"]],
+        [r for r in part if not r["thief"]],
+    )
 
 
-RULES = {"stolen": "", "over_references": "by a threshold on references", "own_rule": "by the paper's own rule"}
+RULES = {
+    "stolen": "",
+    "over_references": "by a threshold on references",
+    "own_rule": "by the paper's own rule",
+}
 
 
 def _findings(found: Sequence[Row]) -> Iterator[Finding]:
@@ -158,10 +189,12 @@ def _findings(found: Sequence[Row]) -> Iterator[Finding]:
         )
         whose = "of the suspect" if method == INFERENCE else "in all, every candidate's questions among them"
         yield unclaimed(
-            claim, "; ".join(entries),
-            f"{len(some[0]) + len(some[1])} thieves, {len(some[2])} innocents of {len(by(part, 'owner'))} victims",
+            claim,
+            "; ".join(entries),
+            f"{len(some[0]) + len(some[1])} thieves, {len(some[2])} innocents of {len(by(part, 'owner'))}"
+            " victims",
             f"asked {asked[0]:,}" + (f" to {asked[-1]:,}" if len(asked) > 1 else "") + f" images {whose}",
-        )  # fmt: skip
+        )
     yield from _left_out(found)
 
 
@@ -171,8 +204,12 @@ def _told(some: tuple[list[Row], list[Row], list[Row]], rule: str, words: str) -
 
 
 NEEDS = {
-    INFERENCE: "images that the victim learnt: DATASET/trained/VICTIM.npz (see zooaudit/studies/collected.py)",
-    "MetaFinger": f"weights of {LEAST} or more of the references that it may learn from, which are half of them",
+    INFERENCE: (
+        "images that the victim learnt: DATASET/trained/VICTIM.npz (see zooaudit/studies/collected.py)"
+    ),
+    "MetaFinger": (
+        f"weights of {LEAST} or more of the references that it may learn from, which are half of them"
+    ),
 }
 
 
@@ -182,4 +219,6 @@ def _left_out(found: Sequence[Row]) -> Iterator[Finding]:
     for method, need in NEEDS.items():
         if lacking := sorted(everybody - {r["owner"] for r in found if r["method"] == method}):
             n = f"{len(lacking)} of {len(everybody)} victims"
-            yield unclaimed(f"{method} was left out for some victims", ", ".join(lacking), n, f"it needs {need}")
+            yield unclaimed(
+                f"{method} was left out for some victims", ", ".join(lacking), n, f"it needs {need}"
+            )

@@ -1,4 +1,5 @@
-"""How well scores tell thieves from innocents: AUC, true positives at a bounded share of false ones, intervals by bootstrap over models."""
+"""How well scores tell thieves from innocents: AUC, true positives at a bounded share of false ones,
+intervals by bootstrap over models."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,10 @@ class Scored:
 
     def __post_init__(self) -> None:
         if bad := [m for m, s in zip(self.models, self.scores, strict=True) if not np.isfinite(s)]:
-            raise ModelError(f"the score of {bad[0]} is not a finite number, nor are {len(bad) - 1} others; expected one for every pair")
+            raise ModelError(
+                f"the score of {bad[0]} is not a finite number, nor are {len(bad) - 1} others; expected one"
+                " for every pair"
+            )
 
 
 @dataclass(frozen=True)
@@ -43,13 +47,15 @@ class Share:
 
     def __str__(self) -> str:
         """For example ``.94 [.81, 1.00]``."""
-        return "{} [{}, {}]".format(*(f"{x:.2f}".removeprefix("0") for x in (self.value, self.low, self.high)))
+        return "{} [{}, {}]".format(
+            *(f"{x:.2f}".removeprefix("0") for x in (self.value, self.low, self.high))
+        )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Attributes:
-    tpr: by rate of false positives, one of ``FPRS``: the largest share of stolen models that one threshold finds while at most that share
+    """Attributes: tpr: by rate of false positives, one of ``FPRS``: the largest share of stolen models that
+    one threshold finds while at most that share
         of innocent pairs is at or over it. Of n innocent pairs, a rate below 1 / n allows none.
     """
 
@@ -62,14 +68,17 @@ class Measured:
 def measured(of: Scored, draws: int = DRAWS, seed: int = 0) -> Measured | None:
     """How well a threshold on the scores would do; None without a stolen model or without an innocent one.
 
-    Intervals: stolen models and innocent ones are drawn anew, with replacement, ``draws`` times. Where no score is on the wrong side that
-    gives an interval of one point, and says nothing of the models that are not there.
+    Intervals: stolen models and innocent ones are drawn anew, with replacement, ``draws``
+    times. Where no score is on the wrong side that gives an interval of one point, and says
+    nothing of the models that are not there.
     """
     if of.stolen.all() or not of.stolen.any():
         return None
     order = np.argsort(-of.scores, kind="stable")
     scores, stolen = of.scores[order], of.stolen[order]
-    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # equal scores are over a threshold together
+    ends = np.flatnonzero(
+        np.append(scores[1:] != scores[:-1], True)
+    )  # equal scores are over a threshold together
     weights = _weights(np.array(of.models)[order], stolen, draws, seed)
     true, false = (_over(weights * side, ends) for side in (stolen, ~stolen))
     areas = ((false[:, 1:] - false[:, :-1]) * (true[:, 1:] + true[:, :-1]) / 2).sum(1)
@@ -78,13 +87,15 @@ def measured(of: Scored, draws: int = DRAWS, seed: int = 0) -> Measured | None:
 
 
 def _over(weights: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """The share of the weight ``[draws, n]`` that is over each threshold, from none to all: ``[draws, thresholds + 1]``."""
+    """The share of the weight ``[draws, n]`` that is over each threshold, from none to all:
+    ``[draws, thresholds + 1]``."""
     found = np.concatenate([np.zeros((len(weights), 1)), weights.cumsum(1)[:, ends]], axis=1)
     return found / found[:, -1:]
 
 
 def _weights(models: np.ndarray, stolen: np.ndarray, draws: int, seed: int) -> np.ndarray:
-    """How often each pair counts: once, in the first row; and as often as its suspect was drawn: float ``[1 + draws, n]``."""
+    """How often each pair counts: once, in the first row; and as often as its suspect was
+    drawn: float ``[1 + draws, n]``."""
     dice = np.random.default_rng(seed)
     weights = np.ones((1 + draws, len(models)))
     for side in (stolen, ~stolen):

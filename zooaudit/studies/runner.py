@@ -1,4 +1,5 @@
-"""Run a study once: its outcome is kept in the store, so that a second call, or another machine, only reads it."""
+"""Run a study once: its outcome is kept in the store, so that a second call, or another
+machine, only reads it."""
 
 import io
 import json
@@ -24,7 +25,8 @@ from zooaudit.studies.registry import ModelsStudy, Study
 
 KIND, OWNERS, ROWS = "study", "study-owner", "rows.parquet"
 METHOD = versions_of("studies", "baselines", "uap", "points", "encoder", "verdict")
-"""Another way to compute, another outcome: with a new version of one of these every study runs anew, on what the store holds."""
+"""Another way to compute, another outcome: with a new version of one of these every study
+runs anew, on what the store holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +48,9 @@ class Result:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The table's."""
-        found: list[dict[str, Any]] = pq.read_table(io.BytesIO(self.files[f"{self.study.name}.parquet"])).to_pylist()
+        found: list[dict[str, Any]] = pq.read_table(
+            io.BytesIO(self.files[f"{self.study.name}.parquet"])
+        ).to_pylist()
         return found
 
     def write(self, folder: Path) -> list[Path]:
@@ -68,7 +72,9 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
     """
     recipe, dataset = bench.recipe, bench.dataset
     plan = steps.plan(recipe, dataset, bench.artifacts, None)
-    id_ = f"{study.name}.{digest_of([METHOD, study.name, study.version, stated(recipe), dataset.digest, [s.id for s in plan.specs]])}"
+    specs = [s.id for s in plan.specs]
+    digest = digest_of([METHOD, study.name, study.version, stated(recipe), dataset.digest, specs])
+    id_ = f"{study.name}.{digest}"
     fresh = not bench.artifacts.has(KIND, id_)
     if fresh:
         started, queries, trained = time.perf_counter(), bench.queries, bench.trained
@@ -85,10 +91,15 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
             "seconds": round(time.perf_counter() - started, 1),
             "queries": bench.queries - queries,
             "trained": bench.trained - trained,
-            "encoders": {n: list(e.architectures or recipe.zoo.encoder_architectures) for n, e in bench.encoders.items()},
+            "encoders": {
+                n: list(e.architectures or recipe.zoo.encoder_architectures)
+                for n, e in bench.encoders.items()
+            },
             **provenance,
         }
-        bench.artifacts.save(KIND, id_, files_of(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name})
+        bench.artifacts.save(
+            KIND, id_, files_of(study.name, outcome, facts), {"study": study.name, "recipe": recipe.name}
+        )
     artifact = bench.artifacts.load(KIND, id_)
     if strange := [n for n in artifact.files if not n.endswith((".json", ".parquet", ".svg", ".png"))]:
         raise DamagedArtifactError(f"{KIND} {id_} holds {strange[0]}; expected tables, pictures and findings")
@@ -96,10 +107,16 @@ def run_study(study: Study, bench: Bench, provenance: Mapping[str, Any]) -> Resu
 
 
 def run_on_models(
-    study: ModelsStudy, owners: Sequence[Owner], left_out: Mapping[str, str], artifacts: Artifacts, provenance: Mapping[str, Any],
-    load: Load | None = None, progress: Callable[[str], None] = lambda _: None,
-) -> Result:  # fmt: skip
-    """Run a study on models that somebody else trained; each owner's rows are kept in the store, and only read the second time.
+    study: ModelsStudy,
+    owners: Sequence[Owner],
+    left_out: Mapping[str, str],
+    artifacts: Artifacts,
+    provenance: Mapping[str, Any],
+    load: Load | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Run a study on models that somebody else trained; each owner's rows are kept in the
+    store, and only read the second time.
 
     Args:
         left_out: owners that cannot be studied, and why.
@@ -114,14 +131,22 @@ def run_on_models(
         if not artifacts.has(OWNERS, id_):
             fresh = True
             table = pa.Table.from_pylist(study.rows(owner, load))
-            artifacts.save(OWNERS, id_, {ROWS: table_to_bytes(table)}, {"study": study.name, "owner": owner.name})
+            artifacts.save(
+                OWNERS, id_, {ROWS: table_to_bytes(table)}, {"study": study.name, "owner": owner.name}
+            )
         rows += pq.read_table(io.BytesIO(artifacts.load(OWNERS, id_).read(ROWS))).to_pylist()
     outcome = study.outcome(rows)
     facts = {
-        "study": study.name, "title": study.title, "source": study.source, "owners": [o.name for o in owners],
-        "models": len({i for o in owners for i in o.ids}), "seconds": round(time.perf_counter() - started, 1), "queries": 0, "trained": 0,
+        "study": study.name,
+        "title": study.title,
+        "source": study.source,
+        "owners": [o.name for o in owners],
+        "models": len({i for o in owners for i in o.ids}),
+        "seconds": round(time.perf_counter() - started, 1),
+        "queries": 0,
+        "trained": 0,
         **provenance,
-    }  # fmt: skip
+    }
     outcome = replace(outcome, excluded=dict(left_out))
     return result_of(study, files_of(study.name, outcome, facts), fresh)
 
@@ -142,5 +167,13 @@ def files_of(name: str, outcome: Outcome, facts: Mapping[str, Any]) -> dict[str,
         "excluded_models": dict(sorted(outcome.excluded.items())),
     }
     body = json.dumps(data, indent=2, allow_nan=False).encode() + b"\n"
-    more = {f"{name}-{table}.parquet": table_to_bytes(pa.Table.from_pylist(list(rows))) for table, rows in outcome.tables.items()}
-    return {f"{name}.json": body, f"{name}.parquet": table_to_bytes(outcome.table), **more, **outcome.pictures}
+    more = {
+        f"{name}-{table}.parquet": table_to_bytes(pa.Table.from_pylist(list(rows)))
+        for table, rows in outcome.tables.items()
+    }
+    return {
+        f"{name}.json": body,
+        f"{name}.parquet": table_to_bytes(outcome.table),
+        **more,
+        **outcome.pictures,
+    }

@@ -1,4 +1,5 @@
-"""Tables 2 and 3, figure 5 and the AUC of section 5: how similar piracy and homologous models are to the victim, cell by cell."""
+"""Tables 2 and 3, figure 5 and the AUC of section 5: how similar piracy and homologous
+models are to the victim, cell by cell."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,15 +28,23 @@ PAPER_AUC = {"fashion-mnist": 1.0, "cifar10": 1.0, "tiny-imagenet": 0.98}
 def tables(bench: Bench) -> Outcome:
     """Tables 2 and 3: mean, standard deviation and p of each architecture and optimiser, by each encoder."""
     rows = [row for name in bench.encoders for row in _cells(bench, name)]
-    findings = [f for name in bench.encoders for f in _table_findings(bench, name, [r for r in rows if r["encoder"] == name])]
-    return Outcome(rows, findings, {"similarity-tables.svg": _picture(rows, list(bench.encoders))}, bench.excluded)
+    findings = [
+        f
+        for name in bench.encoders
+        for f in _table_findings(bench, name, [r for r in rows if r["encoder"] == name])
+    ]
+    return Outcome(
+        rows, findings, {"similarity-tables.svg": _picture(rows, list(bench.encoders))}, bench.excluded
+    )
 
 
 def _cells(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
     scores = bench.cohort.scores(Variant(bench.encoders[name]))
     zoo = bench.recipe.zoo
     for role in FAMILIES:
-        p, of_cell = (scores.p_values(bench.recipe.verdict, bench.recipe.seed, role, alone) for alone in (False, True))
+        p, of_cell = (
+            scores.p_values(bench.recipe.verdict, bench.recipe.seed, role, alone) for alone in (False, True)
+        )
         for architecture in zoo.architectures:
             for optimiser in zoo.optimisers:
                 cell = scores.of(role).where(architecture=architecture, optimiser=optimiser)
@@ -61,18 +70,29 @@ def _cells(bench: Bench, name: str) -> Iterator[dict[str, Any]]:
 def _table_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list[Finding]:
     stolen, independent = ([r for r in rows if r["role"] == role] for role in ("piracy", "homologous"))
     cells = len(bench.recipe.zoo.architectures) * len(bench.recipe.zoo.optimisers)
-    n = f"{sum(r['models'] for r in stolen)} + {sum(r['models'] for r in independent)} models in {cells} cells"
+    n = (
+        f"{sum(r['models'] for r in stolen)} + {sum(r['models'] for r in independent)} models in {cells}"
+        " cells"
+    )
     of_both = {(r["architecture"], r["optimiser"]): r["similarity"] for r in independent}
-    gaps = {c: r["similarity"] - of_both[c] for r in stolen if (c := (r["architecture"], r["optimiser"])) in of_both}
-    complete = 0.0 if len(gaps) == cells else np.nan  # a cell without models leaves a claim about every cell open
+    gaps = {
+        c: r["similarity"] - of_both[c]
+        for r in stolen
+        if (c := (r["architecture"], r["optimiser"])) in of_both
+    }
+    complete = (
+        0.0 if len(gaps) == cells else np.nan
+    )  # a cell without models leaves a claim about every cell open
     worst = min(gaps, key=lambda c: gaps[c])
     found = [
         Finding(
-            f"Piracy models are far more similar to the victim than homologous ones, in every cell (encoder {name})",
+            "Piracy models are far more similar to the victim than homologous ones, in every cell (encoder"
+            f" {name})",
             "tables 2, 3",
             SHOWN.get(bench.papers_dataset, "far more similar"),
-            f"piracy {spread([r['similarity'] for r in stolen])}, homologous {spread([r['similarity'] for r in independent])}; "
-            f"least gap {gaps[worst]:.3f} ({', '.join(worst)})",
+            f"piracy {spread([r['similarity'] for r in stolen])}, homologous"
+            f" {spread([r['similarity'] for r in independent])}; least gap {gaps[worst]:.3f}"
+            f" ({', '.join(worst)})",
             n,
             Holds.of(gaps[worst] > 0.4, complete),
             "counted as reproduced if the gap is over .4 in every cell",
@@ -99,11 +119,16 @@ def _table_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) -> list
                 Holds.of(most <= high, complete),
             ),
         ]
-    return found + (_p_findings(name, stolen, independent, n) if bench.dataset.name == "fashion-mnist" else [])
+    return found + (
+        _p_findings(name, stolen, independent, n) if bench.dataset.name == "fashion-mnist" else []
+    )
 
 
-def _p_findings(name: str, stolen: list[dict[str, Any]], independent: list[dict[str, Any]], n: str) -> list[Finding]:
-    """Against the homologous models of the same cell, as the paper's tables are laid out; what all of them give stands beside it."""
+def _p_findings(
+    name: str, stolen: list[dict[str, Any]], independent: list[dict[str, Any]], n: str
+) -> list[Finding]:
+    """Against the homologous models of the same cell, as the paper's tables are laid out; what all of them
+    give stands beside it."""
     found = []
     for claim, stated, rows, holds in (
         ("p of every piracy cell is under 1e-15", "< 1e-15", stolen, lambda p: max(p) < 1e-15),
@@ -115,10 +140,12 @@ def _p_findings(name: str, stolen: list[dict[str, Any]], independent: list[dict[
                 f"{claim} (encoder {name})",
                 "tables 2, 3",
                 stated,
-                f"mean p {spread(of_cell, '{:.1e}')}; against homologous models of all cells {spread(of_all, '{:.1e}')}",
+                f"mean p {spread(of_cell, '{:.1e}')}; against homologous models of all cells"
+                f" {spread(of_all, '{:.1e}')}",
                 n,
                 Holds.of(holds(of_cell), *of_cell),
-                "against homologous models of the same cell; a t-test over views: docs/statistics.md says why such p are no error rates",
+                "against homologous models of the same cell; a t-test over views: docs/statistics.md says why"
+                " such p are no error rates",
             )
         )
     return found
@@ -127,7 +154,9 @@ def _p_findings(name: str, stolen: list[dict[str, Any]], independent: list[dict[
 def _picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
     def paint(axes: Any, name: str) -> None:
         mine = [r for r in rows if r["encoder"] == name]
-        cells = list(dict.fromkeys((r["architecture"], r["optimiser"]) for r in mine if r["role"] == "piracy"))
+        cells = list(
+            dict.fromkeys((r["architecture"], r["optimiser"]) for r in mine if r["role"] == "piracy")
+        )
         for role in FAMILIES:
             by_cell = {(r["architecture"], r["optimiser"]): r for r in mine if r["role"] == str(role)}
             at = [i for i, c in enumerate(cells) if c in by_cell]
@@ -150,13 +179,17 @@ def _picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
 
 
 def ranking(bench: Bench) -> Outcome:
-    """AUC of piracy models against homologous ones and look-alikes, over several starts of each encoder (section 5.3)."""
+    """AUC of piracy models against homologous ones and look-alikes, over several starts of
+    each encoder (section 5.3)."""
     rows: list[dict[str, Any]] = []
     for name, config in bench.encoders.items():
         for draw in DRAWS:
             scores = bench.cohort.scores(Variant(config, draw=draw))
             values = {str(r): scores.auc(r) for r in (Role.HOMOLOGOUS, Role.LOOK_ALIKE)}
-            rows.append({"encoder": name, "draw": draw, "gap": scores.gap} | {f"auc_{k}".replace("-", "_"): v for k, v in values.items()})
+            rows.append(
+                {"encoder": name, "draw": draw, "gap": scores.gap}
+                | {f"auc_{k}".replace("-", "_"): v for k, v in values.items()}
+            )
     findings = []
     stated = PAPER_AUC.get(bench.papers_dataset, 1.0)
     n = f"{len(DRAWS)} encoders; {_counts(bench)}"
@@ -178,7 +211,8 @@ def ranking(bench: Bench) -> Outcome:
         if others:
             findings.append(
                 unclaimed(
-                    f"Models extracted from somebody else's victim are told from piracy models (encoder {name})",
+                    "Models extracted from somebody else's victim are told from piracy models (encoder"
+                    f" {name})",
                     f"AUC {spread(others)}",
                     n,
                     ".5 is a coin toss, 1 would be an encoder that knows whose answers were copied",
@@ -194,7 +228,9 @@ def _counts(bench: Bench) -> str:
 
 def _auc_picture(rows: list[dict[str, Any]], encoders: list[str]) -> bytes:
     def paint(axes: Any, name: str) -> None:
-        for x, (family, role) in enumerate((("auc_homologous", Role.HOMOLOGOUS), ("auc_look_alike", Role.LOOK_ALIKE))):
+        for x, (family, role) in enumerate(
+            (("auc_homologous", Role.HOMOLOGOUS), ("auc_look_alike", Role.LOOK_ALIKE))
+        ):
             values = [r[family] for r in rows if r["encoder"] == name and r[family] is not None]
             axes.plot([x] * len(values), values, LOOKS[role].marker, color=LOOKS[role].colour, alpha=0.7)
         axes.set_xticks([0, 1], ["homologous", "look-alike"])
@@ -215,24 +251,36 @@ def distributions(bench: Bench) -> Outcome:
             for role, part in by_role.items():
                 quantiles = np.quantile(part.views, np.linspace(0, 1, 101)) if len(part.views) else []
                 rows += [
-                    {"encoder": name, "architecture": architecture, "role": str(role), "share": i / 100, "similarity": float(q)}
+                    {
+                        "encoder": name,
+                        "architecture": architecture,
+                        "role": str(role),
+                        "share": i / 100,
+                        "similarity": float(q),
+                    }
                     for i, q in enumerate(quantiles)
                 ]
             pair = by_role[Role.PIRACY].views, by_role[Role.HOMOLOGOUS].views
-            distances[architecture] = _largest_distance(*pair) if all(len(views) for views in pair) else np.nan
+            distances[architecture] = (
+                _largest_distance(*pair) if all(len(views) for views in pair) else np.nan
+            )
         worst = min(distances, key=lambda a: -1.0 if np.isnan(distances[a]) else distances[a])
         findings.append(
             Finding(
-                f"The distributions of piracy and homologous fingerprints lie apart in every architecture (encoder {name})",
+                "The distributions of piracy and homologous fingerprints lie apart in every architecture"
+                f" (encoder {name})",
                 "figure 5",
                 "apart",
                 f"largest distance of the CDFs {spread(list(distances.values()))}, least for {worst}",
-                f"{len(scores.of(Role.PIRACY).views):,} + {len(scores.of(Role.HOMOLOGOUS).views):,} fingerprints",
+                f"{len(scores.of(Role.PIRACY).views):,} + {len(scores.of(Role.HOMOLOGOUS).views):,}"
+                " fingerprints",
                 Holds.of(distances[worst] >= 0.9, *distances.values()),
                 "counted as reproduced if the distance is .9 or more in every architecture",
             )
         )
-    pictures = {f"cdf-{name}.svg": _cdf_picture(rows, name, bench.recipe.zoo.architectures) for name in bench.encoders}
+    pictures = {
+        f"cdf-{name}.svg": _cdf_picture(rows, name, bench.recipe.zoo.architectures) for name in bench.encoders
+    }
     return Outcome(rows, findings, pictures, bench.excluded)
 
 
@@ -246,11 +294,20 @@ def _largest_distance(a: np.ndarray, b: np.ndarray) -> float:
 def _cdf_picture(rows: list[dict[str, Any]], name: str, architectures: tuple[str, ...]) -> bytes:
     def paint(axes: Any, architecture: str) -> None:
         for role in FAMILIES:
-            part = [r for r in rows if (r["encoder"], r["architecture"], r["role"]) == (name, architecture, str(role))]
+            part = [
+                r
+                for r in rows
+                if (r["encoder"], r["architecture"], r["role"]) == (name, architecture, str(role))
+            ]
             if part:
                 look = LOOKS[role]
                 x, y = [r["similarity"] for r in part], [r["share"] for r in part]
                 axes.plot(x, y, label=str(role), color=look.colour, linestyle=look.line, linewidth=2)
-        axes.set(xlabel="similarity to the victim", ylabel="share of fingerprints", xlim=(-0.02, 1.02), ylim=(0, 1.02))
+        axes.set(
+            xlabel="similarity to the victim",
+            ylabel="share of fingerprints",
+            xlim=(-0.02, 1.02),
+            ylim=(0, 1.02),
+        )
 
     return panels(architectures, paint)

@@ -55,7 +55,10 @@ def recovery_rates(bench: Bench) -> Outcome:
     """Figure 6c: detection of piracy models by recovery rate, in intervals of equal width."""
     poor = bench.built(poor_models(bench))
     cohort = bench.with_suspects(list(poor))
-    rates = {s.id: r.recovery_rate for s, r in [*poor.items(), *((s, bench.zoo.records[s.id]) for s in bench.suspects)]}
+    rates = {
+        s.id: r.recovery_rate
+        for s, r in [*poor.items(), *((s, bench.zoo.records[s.id]) for s in bench.suspects)]
+    }
     config = bench.recipe.verdict
     rows: list[dict[str, Any]] = []
     for name, encoder in bench.encoders.items():
@@ -73,14 +76,21 @@ def recovery_rates(bench: Bench) -> Outcome:
                     "weak": spec.group is Group.STUDY,
                 }
             )
-    findings = [_recovery_finding(bench, name, [r for r in rows if r["encoder"] == name]) for name in bench.encoders]
-    return Outcome(rows, findings, {"recovery.svg": _recovery_picture(bench, rows, cohort.scores)}, bench.excluded)
+    findings = [
+        _recovery_finding(bench, name, [r for r in rows if r["encoder"] == name]) for name in bench.encoders
+    ]
+    return Outcome(
+        rows, findings, {"recovery.svg": _recovery_picture(bench, rows, cohort.scores)}, bench.excluded
+    )
 
 
 def _intervals(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """Rows by interval of the recovery rate, each row in one, ascending."""
     bounds = (0.0, *INTERVALS, np.inf)
-    names = [f"{low:.1f}-{high:.1f}" if high < np.inf else f"{low:.1f}+" for low, high in itertools.pairwise(bounds)]
+    names = [
+        f"{low:.1f}-{high:.1f}" if high < np.inf else f"{low:.1f}+"
+        for low, high in itertools.pairwise(bounds)
+    ]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for row in rows:
         found[names[int(np.searchsorted(INTERVALS, row["recovery_rate"], side="right"))]].append(row)
@@ -90,7 +100,9 @@ def _intervals(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]
 def _recovery_finding(bench: Bench, name: str, rows: list[dict[str, Any]]) -> Finding:
     by = {k: v for k, v in _intervals(rows).items() if v}
     shown = ", ".join(
-        f"{k}: {np.mean([r['detected'] for r in v]):.0%} (similarity {np.mean([r['similarity'] for r in v]):.2f})" for k, v in by.items()
+        f"{k}: {np.mean([r['detected'] for r in v]):.0%} (similarity"
+        f" {np.mean([r['similarity'] for r in v]):.2f})"
+        for k, v in by.items()
     )
     low = [r["detected"] for r in rows if r["recovery_rate"] < LOW]
     return Finding(
@@ -100,7 +112,8 @@ def _recovery_finding(bench: Bench, name: str, rows: list[dict[str, Any]]) -> Fi
         shown,
         ", ".join(f"{k}: {len(v)}" for k, v in by.items()) + " models",
         bench.holds(float(np.mean(low)) >= 0.9, name) if len(low) >= 5 else Holds.UNDECIDED,
-        f"share with p under the level; counted as reproduced if .9 of those that recover less than {LOW:g} are detected",
+        f"share with p under the level; counted as reproduced if .9 of those that recover less than {LOW:g}"
+        " are detected",
     )
 
 
@@ -113,7 +126,13 @@ def _recovery_picture(bench: Bench, rows: list[dict[str, Any]], scores_of: Any) 
             x, y = [r["recovery_rate"] for r in part], [r["similarity"] for r in part]
             axes.plot(x, y, "^", color="#d55e00", markerfacecolor=fill, label=label, alpha=0.7, markersize=5)
         homologous: Scores = scores_of(Variant(bench.encoders[name])).of(Role.HOMOLOGOUS)
-        axes.axhline(float(homologous.means.max()), color="#0072b2", linestyle="--", linewidth=1, label="highest homologous model")
+        axes.axhline(
+            float(homologous.means.max()),
+            color="#0072b2",
+            linestyle="--",
+            linewidth=1,
+            label="highest homologous model",
+        )
         axes.set(xlabel="recovery rate", ylabel="similarity to the victim", ylim=(-0.02, 1.03))
 
     return panels(list(bench.encoders), paint)
@@ -131,7 +150,11 @@ def _chains(bench: Bench) -> dict[str, list[ModelSpec]]:
         chain = [modified(base, ModifyConfig("fine-tune", e)) for e in EPOCHS]
         chain += [modified(base, ModifyConfig("prune", share)) for share in PRUNED]
         chain += [modified(base, ModifyConfig("prune-channels", share)) for share in PRUNED_CHANNELS]
-        found[base.id] = [*chain, modified(base, ModifyConfig("int8", 8)), *hardened(base, ITERATIONS, ADVERSARIAL)]
+        found[base.id] = [
+            *chain,
+            modified(base, ModifyConfig("int8", 8)),
+            *hardened(base, ITERATIONS, ADVERSARIAL),
+        ]
     return found
 
 
@@ -155,7 +178,9 @@ def modifications(bench: Bench) -> Outcome:
         for spec in chain
         if spec in built and spec.modification
     ]
-    measured += [(base, base, kind, 0.0, before[kind][base.id]) for kind in OF_PAPER for base in by_id.values()]
+    measured += [
+        (base, base, kind, 0.0, before[kind][base.id]) for kind in OF_PAPER for base in by_id.values()
+    ]
     rows: list[dict[str, Any]] = []
     for name, encoder in bench.encoders.items():
         scores = cohort.scores(Variant(encoder))
@@ -165,11 +190,25 @@ def modifications(bench: Bench) -> Outcome:
             data = {"encoder": name, "kind": kind, "strength": strength, "homologous": float(innocent.mean())}
             data |= {"base": base.id, "model": spec.id, "accuracy": reached}
             score = float(scores.by_spec[spec].mean())
-            found = {"kept": reached / before[kind][base.id], "similarity": score, "p": p[spec], "above_innocent": score > innocent.max()}
+            found = {
+                "kept": reached / before[kind][base.id],
+                "similarity": score,
+                "p": p[spec],
+                "above_innocent": score > innocent.max(),
+            }
             rows.append(data | found)
-    findings = [f for name in bench.encoders for f in _modification_findings(bench, name, [r for r in rows if r["encoder"] == name])]
+    findings = [
+        f
+        for name in bench.encoders
+        for f in _modification_findings(bench, name, [r for r in rows if r["encoder"] == name])
+    ]
     findings.append(_int8_finding([r for r in rows if r["encoder"] == next(iter(bench.encoders))]))
-    return Outcome(rows, findings, {"modifications.svg": _modification_picture(rows, list(bench.encoders))}, bench.excluded)
+    return Outcome(
+        rows,
+        findings,
+        {"modifications.svg": _modification_picture(rows, list(bench.encoders))},
+        bench.excluded,
+    )
 
 
 def _accuracies(bench: Bench, kind: Modification) -> dict[str, float]:
@@ -177,15 +216,20 @@ def _accuracies(bench: Bench, kind: Modification) -> dict[str, float]:
     if kind not in TUNED:
         return {base.id: bench.zoo.records[base.id].accuracy for base in bases(bench)}
     images = untuned(bench.dataset)
-    return {base.id: accuracy(load_module(bench.artifacts, base.id).to(images.images.device), images) for base in bases(bench)}
+    return {
+        base.id: accuracy(load_module(bench.artifacts, base.id).to(images.images.device), images)
+        for base in bases(bench)
+    }
 
 
 HIGH = 0.8
-"""Share of the unchanged models' similarity, beyond that of homologous models, that counts as staying high."""
+"""Share of the unchanged models' similarity, beyond that of homologous models, that counts
+as staying high."""
 
 
 def _at(rows: list[dict[str, Any]], kind: str, strength: float, what: str) -> float:
-    """Mean over the models of one kind and strength; of the unchanged ones, over those whose changed versions all learnt."""
+    """Mean over the models of one kind and strength; of the unchanged ones, over those
+    whose changed versions all learnt."""
     strongest = max((r["strength"] for r in rows if r["kind"] == kind), default=0.0)
     whole = {r["base"] for r in rows if r["kind"] == kind and r["strength"] == strongest}
     values = [r[what] for r in rows if r["kind"] == kind and r["strength"] == strength and r["base"] in whole]
@@ -201,7 +245,9 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
 
     def shown(kind: str, unit: str) -> str:
         strengths = sorted({r["strength"] for r in rows if r["kind"] == kind})
-        return ", ".join(f"{s:g}{unit}: {at(kind, s):.2f} (accuracy {at(kind, s, 'accuracy'):.3f})" for s in strengths)
+        return ", ".join(
+            f"{s:g}{unit}: {at(kind, s):.2f} (accuracy {at(kind, s, 'accuracy'):.3f})" for s in strengths
+        )
 
     n = f"{len({r['base'] for r in rows})} piracy models"
     found = []
@@ -220,7 +266,8 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
                 shown(kind, unit),
                 n,
                 bench.holds(after >= HIGH * unchanged, name, after, unchanged),
-                f"counted as high if {HIGH:g} of its distance from homologous models' {rows[0]['homologous']:.2f} is left"
+                f"counted as high if {HIGH:g} of its distance from homologous models'"
+                f" {rows[0]['homologous']:.2f} is left"
                 + (f"; pruned: {useful:g} of the weights" if kind == "prune" else ""),
             )
         )
@@ -229,12 +276,15 @@ def _modification_findings(bench: Bench, name: str, rows: list[dict[str, Any]]) 
     worse = at("adversarial", last, "accuracy") < at("adversarial", 0.0, "accuracy")
     found.append(
         Finding(
-            f"Adversarial training: similarity falls after 120 iterations and is lost at 270, with accuracy lower too (encoder {name})",
+            "Adversarial training: similarity falls after 120 iterations and is lost at 270, with accuracy"
+            f" lower too (encoder {name})",
             "figure 8",
             "lost at 270",
             shown("adversarial", ""),
             n,
-            bench.holds(stages[1] >= HIGH * stages[0] and stages[2] < LOST * stages[0] and worse, name, *stages),
+            bench.holds(
+                stages[1] >= HIGH * stages[0] and stages[2] < LOST * stages[0] and worse, name, *stages
+            ),
             f"128 DeepFool examples each, SGD at {ADVERSARIAL.lr:g}; "
             f"high until {middle:g} if {HIGH:g} of that distance is left, lost under {LOST:g}",
         )
@@ -248,7 +298,9 @@ LOST = 0.5
 def _int8_finding(rows: list[dict[str, Any]]) -> Finding:
     """INT8 models against their parents, on the same images."""
     before = {r["base"]: r["accuracy"] for r in rows if r["kind"] == "int8" and r["strength"] == 0}
-    costs = [before[r["base"]] - r["accuracy"] for r in rows if r["kind"] == "int8" and r["strength"] == 8] or [float("nan")]
+    costs = [
+        before[r["base"]] - r["accuracy"] for r in rows if r["kind"] == "int8" and r["strength"] == 8
+    ] or [float("nan")]
     return Finding(
         "INT8 models are within .01 of their parents' accuracy",
         "not in the paper",
@@ -264,11 +316,23 @@ def _modification_picture(rows: list[dict[str, Any]], encoders: list[str]) -> by
     def paint(axes: Any, kind: str) -> None:
         for name in encoders:
             mine = [r for r in rows if r["encoder"] == name and r["kind"] == kind]
-            points = {s: [r["similarity"] for r in mine if r["strength"] == s] for s in sorted({r["strength"] for r in mine})}
+            points = {
+                s: [r["similarity"] for r in mine if r["strength"] == s]
+                for s in sorted({r["strength"] for r in mine})
+            }
             line(axes, points, f"similarity ({name})", COLOURS[name], MARKERS[name])
-            axes.axhline(mine[0]["homologous"], color=COLOURS[name], linestyle=":", linewidth=1.2, label=f"homologous models ({name})")
+            axes.axhline(
+                mine[0]["homologous"],
+                color=COLOURS[name],
+                linestyle=":",
+                linewidth=1.2,
+                label=f"homologous models ({name})",
+            )
         mine = [r for r in rows if r["encoder"] == encoders[0] and r["kind"] == kind]
-        points = {s: [r["accuracy"] for r in mine if r["strength"] == s] for s in sorted({r["strength"] for r in mine})}
+        points = {
+            s: [r["accuracy"] for r in mine if r["strength"] == s]
+            for s in sorted({r["strength"] for r in mine})
+        }
         line(axes, points, "test accuracy", "#000000", "d", "--")
         xlabel = {"fine-tune": "epochs", "int8": "bits (0: unchanged)", "adversarial": "iterations"}
         axes.set(xlabel=xlabel.get(kind, "share set to zero"), ylim=(0, 1.03))

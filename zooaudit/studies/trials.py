@@ -1,5 +1,5 @@
-"""A twin test of one owner of a collection, and the verdicts that it gives on that owner's models: chosen, ranked and decided by the same
-functions as an audit's."""
+"""A twin test of one owner of a collection, and the verdicts that it gives on that owner's models: chosen,
+ranked and decided by the same functions as an audit's."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -87,21 +87,34 @@ class Trial:
     @cached_property
     def test(self) -> TwinTest:
         own, others = (self._asked(models) for models in (self.candidates, self.references))
-        task, lessons = (self.owner.answers(models, (NATURAL,)) for models in (self.candidates, self.references))
+        task, lessons = (
+            self.owner.answers(models, (NATURAL,)) for models in (self.candidates, self.references)
+        )
         classes = task.shape[-1]
         own = foreseen(own, kept(task), kept(lessons), self._chosen[0], classes)
         return assembled(
-            LEVEL, self.owner.pools(self.families), self._chosen, [Candidate(a.id, a.accuracy) for a in self.candidates], own,
-            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references], others, self.candidates[0].procedure, classes,
-        )  # fmt: skip
+            LEVEL,
+            self.owner.pools(self.families),
+            self._chosen,
+            [Candidate(a.id, a.accuracy) for a in self.candidates],
+            own,
+            [Reference(a.id, a.attack or "trained", a.parent) for a in self.references],
+            others,
+            self.candidates[0].procedure,
+            classes,
+        )
 
     def _asked(self, models: Sequence[About]) -> Asked:
         """What models answer to the chosen questions."""
         rows, behind = self.rows, self.owner.answers_behind(models, self.families)
-        return Asked(kept(self.owner.answers(models, self.families)[:, rows]), None if behind is None else kept(behind[:, :, rows]))
+        return Asked(
+            kept(self.owner.answers(models, self.families)[:, rows]),
+            None if behind is None else kept(behind[:, :, rows]),
+        )
 
     def compared(self, models: Sequence[About], access: Access) -> list[Compared]:
-        """What models come to that tell no more than ``access``; each is read as it looks, like any suspect."""
+        """What models come to that tell no more than ``access``; each is read as it looks,
+        like any suspect."""
         return self.compared_answers(self.owner.answers(models, self.families)[:, self.rows], access)
 
     def compared_answers(self, answers: Tensor, access: Access) -> list[Compared]:
@@ -112,11 +125,14 @@ class Trial:
         return [found[row] for row in range(len(answers))]
 
     def cosines(self, models: Sequence[About], access: Access) -> list[float]:
-        """The victim's statistic on natural images, before it is standardised, of models read as in ``compared``."""
+        """The victim's statistic on natural images, before it is standardised, of models
+        read as in ``compared``."""
         answers = self.owner.answers(models, self.families)[:, self.rows]
         found: dict[int, float] = {}
         for seen, rows, result in self._read(answers, access):
-            found |= dict(zip(rows, self.test.cosines(result, seen, self.test.looks[-1])[:, 0].tolist(), strict=True))
+            found |= dict(
+                zip(rows, self.test.cosines(result, seen, self.test.looks[-1])[:, 0].tolist(), strict=True)
+            )
         return [found[row] for row in range(len(models))]
 
     def _read(self, answers: Tensor, access: Access) -> list[tuple[Access, list[int], Tensor]]:
@@ -143,12 +159,16 @@ def decided(test: TwinTest, compared: Compared, level: float = LEVEL) -> TwinVer
 
 def _by_look(test: TwinTest, compared: Compared, level: float) -> Iterator[TwinVerdict]:
     for count, queries in enumerate(test.looks, 1):
-        yield test.decide(replace(compared, looks=compared.looks[:count], queries=queries), level, aside=False)
+        yield test.decide(
+            replace(compared, looks=compared.looks[:count], queries=queries), level, aside=False
+        )
 
 
 def draws(models: Sequence[About], count: int, times: int) -> list[list[About]]:
     """``count`` of the models at random, several times; once if that is all of them."""
     if count >= len(models) or count == 0:
         return [list(models)[:count]]
-    orders = (torch.randperm(len(models), generator=torch.Generator().manual_seed(i)).tolist() for i in range(times))
+    orders = (
+        torch.randperm(len(models), generator=torch.Generator().manual_seed(i)).tolist() for i in range(times)
+    )
     return [[models[i] for i in rows[:count]] for rows in orders]

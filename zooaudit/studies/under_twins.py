@@ -1,7 +1,9 @@
-"""The paper's measures where the test is valid: each ranks the victim among its twins (docs/statistics.md), at 1,000 questions.
+"""The paper's measures where the test is valid: each ranks the victim among its twins
+(docs/statistics.md), at 1,000 questions.
 
-A measure treats every candidate alike: its own UAP, datapoints and border points. The encoder is one that knows none of them: it was
-trained on another victim, its copies and homologous models, about that victim's questions.
+A measure treats every candidate alike: its own UAP, datapoints and border points. The
+encoder is one that knows none of them: it was trained on another victim, its copies and
+homologous models, about that victim's questions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +45,8 @@ METHOD = versions_of("studies", "uap", "points")
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What one candidate's questions are: float ``[views, N, 2, c, h, w]``, or ``[1, n, 1, c, h, w]`` for border points."""
+    """What one candidate's questions are: float ``[views, N, 2, c, h, w]``, or
+    ``[1, n, 1, c, h, w]`` for border points."""
 
     uap: Tensor
     local: Tensor
@@ -56,10 +59,13 @@ Measure = Callable[[Tensor, Tensor], float]
 
 
 def under_twins(bench: Bench) -> Outcome:
-    """For each measure: how often the victim is first among its twins, for stolen suspects and for innocent ones."""
+    """For each measure: how often the victim is first among its twins, for stolen suspects
+    and for innocent ones."""
     candidates = [bench.zoo.plan.victim, *(s.id for s in bench.zoo.learnt(Role.TWIN))]
     if len(candidates) < 2:
-        raise NotEnoughModelsError(f"recipe {bench.recipe.name} has no twins to rank the victim among; add --set zoo.twins=19")
+        raise NotEnoughModelsError(
+            f"recipe {bench.recipe.name} has no twins to rank the victim among; add --set zoo.twins=19"
+        )
     scores: dict[str, dict[str, list[float]]] = {}
     learnt, seen = trained_elsewhere(bench)
     chosen = [s for s in suspects(bench) if s.id not in seen]
@@ -69,20 +75,28 @@ def under_twins(bench: Bench) -> Outcome:
                 scores.setdefault(measure, {}).setdefault(id_, []).append(value)
     rows = [
         {
-            "measure": m, "role": str(s.role), "architecture": s.architecture, "model": s.id, "p": rank_p(scores[m][s.id]),
+            "measure": m,
+            "role": str(s.role),
+            "architecture": s.architecture,
+            "model": s.id,
+            "p": rank_p(scores[m][s.id]),
             "twins": len(candidates) - 1,
         }
-        for m in scores for s in chosen
-    ]  # fmt: skip
+        for m in scores
+        for s in chosen
+    ]
     return Outcome(rows, list(_findings(rows)), {"under-twins.svg": _picture(rows)}, bench.excluded)
 
 
 def rank_p(scores: Sequence[float]) -> float:
-    """The victim's place among all candidates, the victim first in ``scores``; those that tie count as before it."""
+    """The victim's place among all candidates, the victim first in ``scores``; those that
+    tie count as before it."""
     return sum(s >= scores[0] for s in scores) / len(scores)
 
 
-def _scores(bench: Bench, candidate: str, ids: Sequence[str], learnt: dict[str, Encoder]) -> Iterator[tuple[str, dict[str, float]]]:
+def _scores(
+    bench: Bench, candidate: str, ids: Sequence[str], learnt: dict[str, Encoder]
+) -> Iterator[tuple[str, dict[str, float]]]:
     """By measure: every suspect's score for one candidate."""
     asked = questions(bench, candidate)
     for kind in ("uap", "local"):
@@ -91,7 +105,10 @@ def _scores(bench: Bench, candidate: str, ids: Sequence[str], learnt: dict[str, 
         yield f"{word}, raw fingerprints", {i: raw(given[candidate], given[i]) for i in ids}
         if kind == "uap":
             for name, encoder in learnt.items():
-                yield f"{word}, encoder {name}", {i: embedded(encoder, given[candidate], given[i]) for i in ids}
+                yield (
+                    f"{word}, encoder {name}",
+                    {i: embedded(encoder, given[candidate], given[i]) for i in ids},
+                )
     for where in ("pixels", "last_layer"):
         given = bench.answers(ids, getattr(asked, where))
         name = f"border points of {'the last layer' if where == 'last_layer' else 'pixels'}"
@@ -108,16 +125,31 @@ def questions(bench: Bench, candidate: str) -> Asked:
     def make() -> tuple[dict[str, Tensor], dict[str, Any]]:
         images = dataset.train.images
         generator = torch.Generator().manual_seed(derive(recipe.seed, "border"))
-        order = of.training_indices[torch.randperm(len(of.training_indices), generator=generator)[: 2 * PAIRS]]
+        order = of.training_indices[
+            torch.randperm(len(of.training_indices), generator=generator)[: 2 * PAIRS]
+        ]
         pairs = to_unit(images[order.to(images.device)])
         half = len(pairs) // 2
         ends = pairs[:half], pairs[half : 2 * half]
         flat = to_unit(points.flatten(0, 1)).to(images.device)
         local = local_perturbations(of.module, flat, recipe.uap.norm, recipe.uap.epsilon)
-        made = {"local": local, "pixels": border_points(of.module, *ends)[0], "last_layer": last_layer_border(of.module, *ends)[0]}
+        made = {
+            "local": local,
+            "pixels": border_points(of.module, *ends)[0],
+            "last_layer": last_layer_border(of.module, *ends)[0],
+        }
         return {k: v.cpu() for k, v in made.items()}, {}
 
-    inputs = [METHOD, candidate, dataset.digest, VIEWS, PAIRS, vars(recipe.uap), vars(recipe.fingerprint), recipe.seed]
+    inputs = [
+        METHOD,
+        candidate,
+        dataset.digest,
+        VIEWS,
+        PAIRS,
+        vars(recipe.uap),
+        vars(recipe.fingerprint),
+        recipe.seed,
+    ]
     made = kept_tensors(bench.artifacts, "under-twins", inputs, make)[0]
     asked = steps.questions(uap, points)
     clean = asked[:, :, 0]
@@ -137,7 +169,8 @@ def embedded(encoder: Encoder, candidate: Tensor, suspect: Tensor) -> float:
 
 
 def trained_elsewhere(bench: Bench) -> tuple[dict[str, Encoder], set[str]]:
-    """Each encoder, trained on another victim's fingerprints: its copies stolen, homologous encoder models independent. None without one.
+    """Each encoder, trained on another victim's fingerprints: its copies stolen, homologous encoder models
+    independent. None without one.
 
     Returns:
         The encoders by name, and the ids of the models that they learnt from.
@@ -149,16 +182,26 @@ def trained_elsewhere(bench: Bench) -> tuple[dict[str, Encoder], set[str]]:
     stolen = [s for s in bench.zoo.learnt(Role.LOOK_ALIKE) if s.parent == victim]
     independent = bench.zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)[: len(stolen)]
     given = bench.answers([victim, *(s.id for s in (*stolen, *independent))], questions(bench, victim).uap)
-    made = {name: _fitted(config, victim, stolen, independent, given, bench.recipe.seed) for name, config in bench.encoders.items()}
+    made = {
+        name: _fitted(config, victim, stolen, independent, given, bench.recipe.seed)
+        for name, config in bench.encoders.items()
+    }
     return made, set(given)
 
 
 def _fitted(
-    config: EncoderConfig, victim: str, stolen: Sequence[ModelSpec], independent: Sequence[ModelSpec], given: dict[str, Tensor], seed: int
-) -> Encoder:  # fmt: skip
+    config: EncoderConfig,
+    victim: str,
+    stolen: Sequence[ModelSpec],
+    independent: Sequence[ModelSpec],
+    given: dict[str, Tensor],
+    seed: int,
+) -> Encoder:
     models = [victim, *(s.id for s in stolen), *(s.id for s in independent)]
     rows = [fingerprints(given[i]) for i in models]
-    labels = torch.tensor([STOLEN] * (1 + len(stolen)) + [INDEPENDENT] * len(independent)).repeat_interleave(len(rows[0]))
+    labels = torch.tensor([STOLEN] * (1 + len(stolen)) + [INDEPENDENT] * len(independent)).repeat_interleave(
+        len(rows[0])
+    )
     return fit_encoder(torch.cat(rows), labels, config, derive(seed, "encoder, elsewhere"))
 
 
@@ -183,10 +226,15 @@ def _picture(rows: Sequence[dict[str, Any]]) -> bytes:
     measures = list(dict.fromkeys(r["measure"] for r in rows))
 
     def paint(axes: Any, role: str) -> None:
-        share = [np.mean([r["p"] <= LEVEL for r in rows if (r["measure"], r["role"]) == (m, role)] or [np.nan]) for m in measures]
+        share = [
+            np.mean([r["p"] <= LEVEL for r in rows if (r["measure"], r["role"]) == (m, role)] or [np.nan])
+            for m in measures
+        ]
         axes.barh(range(len(measures)), share, color="#0072b2" if role != str(Role.PIRACY) else "#d55e00")
         axes.axvline(LEVEL, color="#000000", linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(measures)), measures if role == str(Role.PIRACY) else [""] * len(measures), fontsize=8)
+        axes.set_yticks(
+            range(len(measures)), measures if role == str(Role.PIRACY) else [""] * len(measures), fontsize=8
+        )
         axes.set(xlim=(0, 1), xlabel="share called stolen")
         axes.invert_yaxis()
 

@@ -1,8 +1,9 @@
 """How often the twin test accuses models that were made without the victim, by who made them and by victim.
 
-Every innocent is judged against the victim of each owner, and then against each of its twins as if that were the victim: candidates are
-alike, so this shows how far one candidate's rate may lie from the next one's. (Over all candidates of an owner the mean share of innocents
-that put one first is 1 in so many whatever the statistic: only the rates of single candidates and of true victims tell anything.)
+Every innocent is judged against the victim of each owner, and then against each of its twins as if that were
+the victim: candidates are alike, so this shows how far one candidate's rate may lie from the next one's.
+(Over all candidates of an owner the mean share of innocents that put one first is 1 in so many whatever the
+statistic: only the rates of single candidates and of true victims tell anything.)
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +32,8 @@ SHOWN = "1,000"
 
 
 def rows(owner: Owner) -> list[Row]:
-    """One row a candidate as the victim, a kind of questions, an access, a rule, and a family and a source of innocents."""
+    """One row a candidate as the victim, a kind of questions, an access, a rule, and a
+    family and a source of innocents."""
     return [row for asking in ASKINGS for row in _of_asking(owner, asking)]
 
 
@@ -47,12 +49,25 @@ def _of_asking(owner: Owner, asking: Asking) -> Iterator[Row]:
         order = [index, *(i for i in range(len(owner.candidates)) if i != index)]
         for rule, test in tests.items():
             turned = test.ordered(order)
-            kit = {"owner": owner.name, "victim": candidate.id, "true": index == 0, "questions": asking.name, "rule": rule}
+            kit = {
+                "owner": owner.name,
+                "victim": candidate.id,
+                "true": index == 0,
+                "questions": asking.name,
+                "rule": rule,
+            }
             kit |= _checked(turned)
             for access in ACCESSES:
                 hub = turned.hub(access)
-                result = kit | {"access": access.name, "hub": hub.is_one, "hub_p_first": hub.p_first, "hub_p_mean": hub.p_mean}
-                for (family, source), counts in _counted(owner, candidate, order, turned, found[access.name]).items():
+                result = kit | {
+                    "access": access.name,
+                    "hub": hub.is_one,
+                    "hub_p_first": hub.p_first,
+                    "hub_p_mean": hub.p_mean,
+                }
+                for (family, source), counts in _counted(
+                    owner, candidate, order, turned, found[access.name]
+                ).items():
                     yield result | {"family": family, "source": source} | counts
 
 
@@ -77,7 +92,7 @@ def _checked(test: TwinTest) -> Row:
 
 def _counted(
     owner: Owner, candidate: About, order: list[int], test: TwinTest, compared: Sequence[Compared]
-) -> dict[tuple[str, str], Row]:  # fmt: skip
+) -> dict[tuple[str, str], Row]:
     """What becomes of the innocents of each family and source, those made from the candidate left out."""
     found: dict[tuple[str, str], Row] = {}
     for (family, about), one in zip(owner.innocents, compared, strict=True):
@@ -87,7 +102,8 @@ def _counted(
         if len(test.looks) == 1:
             one = last(one)
         counts = found.setdefault(
-            (family, owner.source(about)), {"n": 0, "first": 0, "stolen": 0, "cannot_tell": 0, "ranks": [0] * len(order)}
+            (family, owner.source(about)),
+            {"n": 0, "first": 0, "stolen": 0, "cannot_tell": 0, "ranks": [0] * len(order)},
         )
         decision, rank = test.decide(one, aside=False).decision, ranked(one.looks, len(test.looks)).rank
         counts["n"] += 1
@@ -121,7 +137,8 @@ def by(found: Sequence[Row], key: str | Callable[[Row], Any]) -> dict[Any, list[
 
 
 def worst_of(found: Sequence[Row], what: str) -> tuple[str, tuple[int, int], float]:
-    """Of the victims in these rows: whose count is least likely at the level, the count, and the chance of one such among so many."""
+    """Of the victims in these rows: whose count is least likely at the level, the count, and the chance of
+    one such among so many."""
     groups = by(found, "victim")
     counts = [total(g, what) for g in groups.values()]
     where, p = worst(counts, LEVEL)
@@ -129,20 +146,26 @@ def worst_of(found: Sequence[Row], what: str) -> tuple[str, tuple[int, int], flo
 
 
 def leaning_of(found: Sequence[Row]) -> tuple[float, float]:
-    """Of the candidate that most independent sources of innocents put first: their share, each source counted once however many models are
-    of it; and the chance of one so large, see :func:`~zooaudit.studies.rates.leaning`."""
+    """Of the candidate that most independent sources of innocents put first: their share, each source counted
+    once however many models are of it; and the chance of one so large, see
+    :func:`~zooaudit.studies.rates.leaning`."""
     return leaning([_shares(part) for part in by(found, "owner").values()])
 
 
 def luck_of(found: Sequence[Row]) -> float:
-    """The chance that the true victims have as many innocents called stolen, or more, were each any one of its owner's candidates: alone
-    this tells of the level, since innocents are not independent of each other."""
-    counts = [np.array([total(g, "stolen")[0] for g in by(part, "victim").values()]) for part in by(found, "owner").values()]
+    """The chance that the true victims have as many innocents called stolen, or more, were
+    each any one of its owner's candidates: alone this tells of the level, since innocents
+    are not independent of each other."""
+    counts = [
+        np.array([total(g, "stolen")[0] for g in by(part, "victim").values()])
+        for part in by(found, "owner").values()
+    ]
     return luck(counts, total(of(found, true=True), "stolen")[0])
 
 
 def _shares(found: Sequence[Row]) -> np.ndarray:
-    """Of one owner's rows: the share of each source's innocents that put each candidate first, ``[sources, candidates]``."""
+    """Of one owner's rows: the share of each source's innocents that put each candidate first,
+    ``[sources, candidates]``."""
     cells = by(found, lambda r: (r["source"], r["victim"]))
     sources, victims = (sorted(by(found, key)) for key in ("source", "victim"))
     counts = [[total(cells.get((s, v), []), "first") for v in victims] for s in sources]
@@ -159,11 +182,15 @@ def _rates(found: Sequence[Row]) -> Iterator[Finding]:
             share, chance = leaning_of(part)
             of_worst = f"worst candidate as the victim {worst_k} of {worst_n} (p of one so bad {p:.2g})"
             yield unclaimed(
-                f"At level {LEVEL:g} innocents are called stolen at most that often ({SHOWN} questions, {access}, looked at {rule})",
-                f"{k} of {n}, {shown(k, n)} (p of so many, were each victim any of its candidates, {luck_of(part):.2g}); first {first}; "
-                f"{of_worst}; by source, one is first for {share:.2f} (p {chance:.2g})",
-                f"{n} judgements of {len(by(true, 'victim'))} victims, {len(by(part, 'victim'))} candidates in turn",
-                "intervals are Clopper and Pearson's, of 95 %, and take innocents for independent, which those of one source are not",
+                f"At level {LEVEL:g} innocents are called stolen at most that often ({SHOWN} questions,"
+                f" {access}, looked at {rule})",
+                f"{k} of {n}, {shown(k, n)} (p of so many, were each victim any of its candidates,"
+                f" {luck_of(part):.2g}); first {first}; {of_worst}; by source, one is first for {share:.2f}"
+                f" (p {chance:.2g})",
+                f"{n} judgements of {len(by(true, 'victim'))} victims, {len(by(part, 'victim'))} candidates"
+                " in turn",
+                "intervals are Clopper and Pearson's, of 95 %, and take innocents for independent, which"
+                " those of one source are not",
             )
 
 
@@ -175,11 +202,19 @@ def _kits(found: Sequence[Row]) -> Iterator[Finding]:
         for c, result in (("hub", "hubs"), ("refused", "refuse"), ("cautions", "caution"))
     )
     yield unclaimed(
-        "Kits that accuse less or nobody", counts, f"{len(kits)} candidates in turn as the victim", "no suspect is needed for that"
+        "Kits that accuse less or nobody",
+        counts,
+        f"{len(kits)} candidates in turn as the victim",
+        "no suspect is needed for that",
     )
     for kit in kits:
         if kit["true"]:
-            yield unclaimed(f"{kit['victim']} looks like a draw of its procedure", kit["off"] or "it does", "1 victim", kit["text"])
+            yield unclaimed(
+                f"{kit['victim']} looks like a draw of its procedure",
+                kit["off"] or "it does",
+                "1 victim",
+                kit["text"],
+            )
 
 
 def _picture(found: Sequence[Row]) -> bytes:
@@ -202,18 +237,30 @@ def _quantiles(axes: Any, found: Sequence[Row]) -> None:
     for name, part in [*by(found, "owner").items(), ("all owners", list(found))]:
         ranks = np.sum([r["ranks"] for r in part], axis=0)
         at = np.arange(1, len(ranks) + 1) / len(ranks)
-        bold = {"color": "#000000", "linewidth": 2.0, "label": name} if name == "all owners" else {"linewidth": 0.9, "alpha": 0.7}
+        bold = (
+            {"color": "#000000", "linewidth": 2.0, "label": name}
+            if name == "all owners"
+            else {"linewidth": 0.9, "alpha": 0.7}
+        )
         axes.step(at, ranks.cumsum() / ranks.sum(), where="post", **bold)
     axes.set(xlabel="p", ylabel="share of innocents with at most that", xlim=(0, 1), ylim=(0, 1))
 
 
 def _candidates(axes: Any, found: Sequence[Row]) -> None:
-    """Each candidate as the victim: its share of innocents that put it first, sorted; true victims are marked."""
+    """Each candidate as the victim: its share of innocents that put it first, sorted; true
+    victims are marked."""
     for number, part in enumerate(by(found, "owner").values()):
         groups = sorted(by(part, "victim").values(), key=lambda g: total(g, "first")[0])
         shares = [k / n for k, n in (total(g, "first") for g in groups)]
         axes.plot(range(len(shares)), shares, "-", linewidth=0.9, alpha=0.7)
         mine = next(i for i, g in enumerate(groups) if g[0]["true"])
-        axes.plot([mine], [shares[mine]], "*", color="#000000", markersize=8, label=None if number else "the true victim")
+        axes.plot(
+            [mine],
+            [shares[mine]],
+            "*",
+            color="#000000",
+            markersize=8,
+            label=None if number else "the true victim",
+        )
     axes.axhline(LEVEL, linestyle=":", color="#777777")
     axes.set(xlabel="candidates, sorted", ylabel="innocents that put it first", ylim=(0, None))

@@ -15,7 +15,8 @@ Kind = Literal["probabilities", "top", "rounded", "label"]
 
 @dataclass(frozen=True)
 class Access:
-    """One level of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``, and 0 of the others."""
+    """One level of the ladder. ``detail`` is the k of ``top``, the decimals of ``rounded``,
+    and 0 of the others."""
 
     kind: Kind = "probabilities"
     detail: int = 0
@@ -33,15 +34,22 @@ class Access:
             ConfigError: no access level has that name.
         """
         kind, _, detail = name.partition("-")
-        if (kind in ("top", "rounded")) != detail.isdecimal() or kind not in ("probabilities", "top", "rounded", "label"):
+        if (kind in ("top", "rounded")) != detail.isdecimal() or kind not in (
+            "probabilities",
+            "top",
+            "rounded",
+            "label",
+        ):
             raise ConfigError(f"access {name!r} is unknown; expected {ACCESS}")
         return Access(kind, int(detail or 0))  # type: ignore[arg-type]
 
     @staticmethod
     def seen(answers: Tensor) -> "Access":
-        """The access level that answers ``[n, K]`` look as if they came from: what an interface that is not described shows.
+        """The access level that answers ``[n, K]`` look as if they came from: what an
+        interface that is not described shows.
 
-        Labels, then the fewest decimals (up to 4) that all of them have, then the largest number of classes that any of them names.
+        Labels, then the fewest decimals (up to 4) that all of them have, then the largest
+        number of classes that any of them names.
         """
         label = Access("label")
         if torch.equal(label.reduced(answers), answers):
@@ -53,7 +61,8 @@ class Access:
         return Access("top", named) if named < answers.shape[1] else Access()
 
     def within(self, seen: "Access") -> bool:
-        """Whether an interface of which ``seen`` is what it looks like shows at least as much as this level claims."""
+        """Whether an interface of which ``seen`` is what it looks like shows at least as
+        much as this level claims."""
         if seen.kind == "probabilities" or self.kind == "label":
             return True
         return self.kind == seen.kind and self.detail <= seen.detail
@@ -63,7 +72,8 @@ class Access:
         return f"{self.kind}-{self.detail}" if self.kind in ("top", "rounded") else self.kind
 
     def reduced(self, answers: Tensor) -> Tensor:
-        """What a suspect that would answer ``answers``, probabilities float32 ``[..., K]``, tells here: the same shape.
+        """What a suspect that would answer ``answers``, probabilities float32 ``[..., K]``,
+        tells here: the same shape.
 
         A class that is not told is 0; a label is 1 for its class. Rounded answers need not sum to 1.
         """
@@ -86,5 +96,12 @@ def top_k(answers: Tensor, k: int) -> Tensor:
     return torch.zeros_like(answers).scatter_(-1, kept.indices, values)
 
 
-LADDER = (Access(), Access("top", 3), Access("top", 1), Access("rounded", 2), Access("rounded", 1), Access("label"))
+LADDER = (
+    Access(),
+    Access("top", 3),
+    Access("top", 1),
+    Access("rounded", 2),
+    Access("rounded", 1),
+    Access("label"),
+)
 """The access levels that a kit is calibrated for."""

@@ -26,7 +26,9 @@ def is_address(url: Any, schemes: tuple[str, ...] = (*HTTP, *GRPC)) -> bool:
     """Whether it is ``scheme://host/...`` in plain ASCII, without a password and with a port that can be."""
     try:
         parts = urlsplit(url)
-        named = parts.scheme in schemes and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        named = (
+            parts.scheme in schemes and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0
+        )
         return named and url.isascii() and url.isprintable() and " " not in url
     except (ValueError, TypeError, AttributeError):
         return False
@@ -38,7 +40,8 @@ def is_address_of_suspects(name: str) -> bool:
 
 
 def without_keys(text: str) -> str:
-    """An address as it may be told and kept: what is a key in it, by its name or its looks, is ``***``. Other texts stay as they are."""
+    """An address as it may be told and kept: what is a key in it, by its name or its looks, is ``***``. Other
+    texts stay as they are."""
     if "://" not in text:
         return text
     text = re.sub(r"(://)[^/?#@\s]*(?:@[^/?#@\s]*)*@", r"\1***@", text)
@@ -46,7 +49,8 @@ def without_keys(text: str) -> str:
 
 
 def keys_of(url: str) -> tuple[str, ...]:
-    """The keys in an address, as they are written in it and as they are meant: what ``without_keys`` leaves out."""
+    """The keys in an address, as they are written in it and as they are meant: what
+    ``without_keys`` leaves out."""
     found = [m[3] for m in SETTING.finditer(url) if _is_key(m[2], m[3])]
     return tuple(dict.fromkeys(form for one in found for form in (one, unquote(one), unquote_plus(one))))
 
@@ -70,4 +74,7 @@ def guard_plain(url: str, what: str) -> None:
     if parts.scheme in PLAIN and parts.hostname not in LOOPBACK and os.environ.get(ALLOW_HTTP) != "1":
         shown = without_keys(url)
         plain = "plain HTTP" if parts.scheme == "http" else "gRPC in plain text"
-        raise ConfigError(f"{shown} is {plain}, and {what} would be readable on the way; use {parts.scheme}s, or set {ALLOW_HTTP}=1")
+        raise ConfigError(
+            f"{shown} is {plain}, and {what} would be readable on the way; use {parts.scheme}s, or set"
+            f" {ALLOW_HTTP}=1"
+        )

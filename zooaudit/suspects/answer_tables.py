@@ -19,7 +19,8 @@ VERSION_5, RECORD_BATCH = 4, 3
 
 
 def answers_of(table: pa.Table) -> tuple[Tensor | list[Any], list[str]]:
-    """The answers of a table in the order of its queries, float32 ``[n, K']`` where they are lists of numbers; and the kits that it names.
+    """The answers of a table in the order of its queries, float32 ``[n, K']`` where they are lists of
+    numbers; and the kits that it names.
 
     Raises:
         AnswersError: other columns, or not each of the first queries once.
@@ -35,9 +36,15 @@ def answers_of(table: pa.Table) -> tuple[Tensor | list[Any], list[str]]:
     try:
         said = set(table.column(KIT).to_pylist()) if KIT in table.schema.names else set()
         answers = table.column(column).combine_chunks()
-        rows = _numbers(answers)[order] if _lists_of_numbers(answers.type) else [answers[i].as_py() for i in order]
+        rows = (
+            _numbers(answers)[order]
+            if _lists_of_numbers(answers.type)
+            else [answers[i].as_py() for i in order]
+        )
     except (pa.ArrowException, NotImplementedError, TypeError, OverflowError) as error:
-        raise InputError(f"the column {column} cannot be read ({str(error).splitlines()[0][:200]})") from error
+        raise InputError(
+            f"the column {column} cannot be read ({str(error).splitlines()[0][:200]})"
+        ) from error
     said.add((table.schema.metadata or {}).get(KIT.encode(), b"").decode(errors="replace"))
     return rows, [str(kit) for kit in said if kit]
 
@@ -50,7 +57,10 @@ def column_of(names: Sequence[str]) -> str:
     """
     column = next((c for c in ANSWERS if c in names), "")
     if not column or names.count(QUERY) != 1 or names.count(column) != 1 or names.count(KIT) > 1:
-        raise AnswersError.of(f"the columns {', '.join(map(str, names))[:300] or 'none'}", f"query and one of {', '.join(ANSWERS)}")
+        raise AnswersError.of(
+            f"the columns {', '.join(map(str, names))[:300] or 'none'}",
+            f"query and one of {', '.join(ANSWERS)}",
+        )
     return column
 
 
@@ -69,7 +79,9 @@ def in_order(numbers: Sequence[Any]) -> list[int]:
         places[number] = i
     missing = [i for i in range(len(places)) if i not in places]
     if missing:
-        raise AnswersError.of(f"{len(places)} rows but no query {missing[0]}", "the first queries without a gap: 0, 1, 2, ...")
+        raise AnswersError.of(
+            f"{len(places)} rows but no query {missing[0]}", "the first queries without a gap: 0, 1, 2, ..."
+        )
     return [places[i] for i in range(len(places))]
 
 
@@ -86,13 +98,16 @@ def _numbers(lists: pa.Array) -> Tensor:
     flat = lists.flatten()
     lengths = np.asarray(lists.value_lengths()) if len(lists) else np.zeros(0, int)
     if flat.null_count or (len(lengths) and (lengths != lengths[0]).any()):
-        raise AnswersError.of("lists of several lengths, or with gaps", "as many numbers in each, one a class")
+        raise AnswersError.of(
+            "lists of several lengths, or with gaps", "as many numbers in each, one a class"
+        )
     with np.errstate(over="ignore"):
         return torch.from_numpy(np.asarray(flat).astype(np.float32).reshape(len(lists), -1))
 
 
 def from_stream(body: bytes) -> pa.Table:
-    """The table of an Arrow stream. What it takes in memory is known before it is read: compressed buffers are refused.
+    """The table of an Arrow stream. What it takes in memory is known before it is read:
+    compressed buffers are refused.
 
     Raises:
         AnswersError: buffers, or messages, of another kind.
@@ -101,7 +116,9 @@ def from_stream(body: bytes) -> pa.Table:
     try:
         for message in pa.ipc.MessageReader.open_stream(pa.BufferReader(body)):
             if not is_plain(message.metadata.to_pybytes()):
-                raise AnswersError.of("compressed buffers, or an old format", "an Arrow stream of version 5 without compression")
+                raise AnswersError.of(
+                    "compressed buffers, or an old format", "an Arrow stream of version 5 without compression"
+                )
             if message.type not in ("schema", "record batch"):
                 raise AnswersError.of(f"a {message.type}", "plain columns")
         with pa.ipc.open_stream(pa.BufferReader(body)) as reader:
@@ -115,9 +132,11 @@ def from_stream(body: bytes) -> pa.Table:
 
 
 def is_plain(metadata: bytes) -> bool:
-    """Whether an Arrow message's buffers are as long as they say: of metadata version 5, where only a record batch's own field says that
-    its buffers are compressed (before, a custom field could), and without that. The flatbuffer is ``Message``: field 0 the version, 2 the
-    header; a ``RecordBatch``'s field 3 is ``compression``: https://arrow.apache.org/docs/format/Columnar.html."""
+    """Whether an Arrow message's buffers are as long as they say: of metadata version 5, where only a record
+    batch's own field says that its buffers are compressed (before, a custom field could), and without that.
+    The flatbuffer is ``Message``: field 0 the version, 2 the header; a ``RecordBatch``'s field 3 is
+    ``compression``: https://arrow.apache.org/docs/format/Columnar.html.
+    """
 
     def field_at(table: int, number: int) -> int:
         vtable = table - struct.unpack_from("<i", metadata, table)[0]

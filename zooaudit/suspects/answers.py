@@ -1,6 +1,8 @@
-"""Answers to a kit's questions, in every format in which they come back: the one reader, of the command line, the service and its console.
+"""Answers to a kit's questions, in every format in which they come back: the one reader, of the command line,
+the service and its console.
 
-What a format takes in memory is known before it is read, but for Parquet's, which is unpacked in a process of its own.
+What a format takes in memory is known before it is read, but for Parquet's, which is
+unpacked in a process of its own.
 """
 
 import csv
@@ -30,7 +32,8 @@ class AnswerRows:
     """Answers as they came, in the order of the questions.
 
     Attributes:
-        answers: numbers ``[n, K']``; or bare numbers of which nobody said how many a row are; or a list of what ``Naming`` knows.
+        answers: numbers ``[n, K']``; or bare numbers of which nobody said how many a row
+            are; or a list of what ``Naming`` knows.
         kits: whose questions they say they answer.
     """
 
@@ -39,14 +42,20 @@ class AnswerRows:
 
     @property
     def width(self) -> int | None:
-        """How many numbers the first answer is; None if it is something else than a list of numbers, or if that cannot be told."""
+        """How many numbers the first answer is; None if it is something else than a list of
+        numbers, or if that cannot be told."""
         if isinstance(self.answers, Tensor):
             return self.answers.shape[1] if self.answers.ndim == 2 and len(self.answers) else None
         first = next(iter(self.answers), None)
-        return len(first) if isinstance(first, list) and first and all(isinstance(n, int | float) for n in first) else None
+        return (
+            len(first)
+            if isinstance(first, list) and first and all(isinstance(n, int | float) for n in first)
+            else None
+        )
 
     def rows(self, naming: Naming, kit: str = "", most: int | None = None) -> tuple[Tensor, Form]:
-        """Float32 ``[n, K]`` in the kit's order of classes, and the form that the answers have. Numbers that are not finite are left in.
+        """Float32 ``[n, K]`` in the kit's order of classes, and the form that the answers have. Numbers that
+        are not finite are left in.
 
         Args:
             kit: whose questions they must be, where they say it.
@@ -56,16 +65,22 @@ class AnswerRows:
             AnswersError: no rows, or more; another kit's; or answers of no known form.
         """
         if others := sorted({k for k in self.kits if k != kit}) if kit else []:
-            raise AnswersError.of(f"answers to the questions of kit {', '.join(others)[:200]}", f"those of kit {kit}")
+            raise AnswersError.of(
+                f"answers to the questions of kit {', '.join(others)[:200]}", f"those of kit {kit}"
+            )
         wide = len(naming.classes)
         found = _by_rows(self.answers, wide) if isinstance(self.answers, Tensor) else self.answers
         if not len(found) or (most is not None and len(found) > most):
-            raise AnswersError.of(f"{len(found):,} rows", f"1 to {most:,}, one a question" if most else "one for each query")
+            raise AnswersError.of(
+                f"{len(found):,} rows", f"1 to {most:,}, one a question" if most else "one for each query"
+            )
         if not isinstance(found, Tensor):
             return naming.rows(found)
         if found.shape[1] != wide:
             said, expected = f"{found.shape[1]} numbers for image 0", f"{wide}, one for each class"
-            raise ColumnsError.counted(found.shape[1], f"the answers have {said}; expected {expected}", said, expected)
+            raise ColumnsError.counted(
+                found.shape[1], f"the answers have {said}; expected {expected}", said, expected
+            )
         same = list(naming.columns) == list(range(wide))
         return found if same else found[:, list(naming.columns)], "list"
 
@@ -75,7 +90,10 @@ def _by_rows(numbers: Tensor, wide: int) -> Tensor:
         return numbers
     if len(numbers) % wide:
         row = FLOAT32.itemsize * wide
-        raise AnswersError.of(f"{FLOAT32.itemsize * len(numbers):,} bytes", f"a multiple of {row}: little-endian float32, {wide} a row")
+        raise AnswersError.of(
+            f"{FLOAT32.itemsize * len(numbers):,} bytes",
+            f"a multiple of {row}: little-endian float32, {wide} a row",
+        )
     return numbers.view(-1, wide)
 
 
@@ -97,14 +115,30 @@ def _json(body: bytes) -> AnswerRows:
     found = json.loads(body, object_pairs_hook=_once)
     if isinstance(found, list) and all(isinstance(row, dict) for row in found):
         return _told(found, list(found[0]) if found else ())
-    given = {k: found[k] for k in ("answers", "labels") if found.get(k) is not None} if isinstance(found, dict) else None
+    given = (
+        {k: found[k] for k in ("answers", "labels") if found.get(k) is not None}
+        if isinstance(found, dict)
+        else None
+    )
     if given is None or not all(isinstance(v, list) for v in given.values()):
-        what = "a list" if isinstance(found, list) else f"a {type(found).__name__}" if given is None else "something else than lists"
-        raise AnswersError.of(what, '{"answers": [...]}, {"labels": [...]}, or [{"query": 0, "probabilities": [...]}, ...]')
+        what = (
+            "a list"
+            if isinstance(found, list)
+            else f"a {type(found).__name__}"
+            if given is None
+            else "something else than lists"
+        )
+        raise AnswersError.of(
+            what, '{"answers": [...]}, {"labels": [...]}, or [{"query": 0, "probabilities": [...]}, ...]'
+        )
     if len(given) != 1:
-        raise AnswersError.of("both answers and labels" if given else "neither answers nor labels", "one of them")
+        raise AnswersError.of(
+            "both answers and labels" if given else "neither answers nor labels", "one of them"
+        )
     if others := [ascii(name)[:40] for name in found if name not in ("answers", "labels")]:
-        raise AnswersError.of(f"other fields than answers or labels: {', '.join(others[:5])}", "one of them, and nothing else")
+        raise AnswersError.of(
+            f"other fields than answers or labels: {', '.join(others[:5])}", "one of them, and nothing else"
+        )
     return AnswerRows(next(iter(given.values())))
 
 
@@ -122,11 +156,15 @@ def _told(rows: list[dict[str, Any]], names: Sequence[str]) -> AnswerRows:
         raise AnswersError.of("no rows", "one for each query")
     column = column_of(names)
     order = in_order([row.get(QUERY) for row in rows])
-    return AnswerRows([rows[i].get(column) for i in order], [str(row[KIT]) for row in rows if row.get(KIT) not in (None, "")])
+    return AnswerRows(
+        [rows[i].get(column) for i in order],
+        [str(row[KIT]) for row in rows if row.get(KIT) not in (None, "")],
+    )
 
 
 def _npy(body: bytes) -> AnswerRows:
-    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. Its header is looked at before anything is made of it."""
+    """Numbers ``[n, K]``, or labels ``[n]``: whole numbers or names. Its header is looked
+    at before anything is made of it."""
     file = io.BytesIO(body)
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0)):
@@ -137,14 +175,24 @@ def _npy(body: bytes) -> AnswerRows:
     count = 1
     for side in shape:
         count *= int(side)
-    if dtype.kind not in "fiuU" or (dtype.kind == "f" and dtype.itemsize > 8) or len(shape) not in (1, 2) or not dtype.itemsize:
-        raise AnswersError.of(f"{dtype} {shape}", "float [questions, classes], or labels [questions]: whole numbers, or names")
+    if (
+        dtype.kind not in "fiuU"
+        or (dtype.kind == "f" and dtype.itemsize > 8)
+        or len(shape) not in (1, 2)
+        or not dtype.itemsize
+    ):
+        raise AnswersError.of(
+            f"{dtype} {shape}", "float [questions, classes], or labels [questions]: whole numbers, or names"
+        )
     if count * dtype.itemsize != len(rest):
         raise ValueError(f"{len(rest):,} bytes of {dtype} {shape}")
     array = np.frombuffer(rest, dtype).reshape(shape, order="F" if fortran else "C")
     if array.ndim == 1:
         if dtype.kind == "f":
-            raise AnswersError.of(f"{dtype} {shape}", "float [questions, classes], or labels [questions]: whole numbers, or names")
+            raise AnswersError.of(
+                f"{dtype} {shape}",
+                "float [questions, classes], or labels [questions]: whole numbers, or names",
+            )
         return AnswerRows(array.tolist())
     if dtype.kind == "U":
         raise AnswersError.of(f"{dtype} {shape}", "numbers, one a class in each row")
@@ -184,10 +232,34 @@ _ORDERED = '`{"answers": [[...], ...]}` or `{"labels": [...]}`'
 FORMATS = (
     Format("CSV", ".csv", "text/csv", "columns `query` and `probabilities`, a JSON list, or `label`", _csv),
     Format("JSON", ".json", "application/json", f"{_BY_QUERY}; or in the questions' order {_ORDERED}", _json),
-    Format("Parquet", ".parquet", "application/vnd.apache.parquet", "columns `query` and `probabilities`, lists, or `label`", None),
-    Format("Arrow", ".arrow", "application/vnd.apache.arrow.stream", "a stream without compression; columns as of Parquet", _arrow),
-    Format("NumPy", ".npy", "application/x-npy", "floats `[questions, classes]` or labels `[questions]`, in the questions' order", _npy),
-    Format("float32", ".f32", "application/octet-stream", "bare little-endian float32, row by row, in the questions' order", _raw),
+    Format(
+        "Parquet",
+        ".parquet",
+        "application/vnd.apache.parquet",
+        "columns `query` and `probabilities`, lists, or `label`",
+        None,
+    ),
+    Format(
+        "Arrow",
+        ".arrow",
+        "application/vnd.apache.arrow.stream",
+        "a stream without compression; columns as of Parquet",
+        _arrow,
+    ),
+    Format(
+        "NumPy",
+        ".npy",
+        "application/x-npy",
+        "floats `[questions, classes]` or labels `[questions]`, in the questions' order",
+        _npy,
+    ),
+    Format(
+        "float32",
+        ".f32",
+        "application/octet-stream",
+        "bare little-endian float32, row by row, in the questions' order",
+        _raw,
+    ),
 )
 """Every format of answers; docs/answers.md has this table."""
 BY_ENDING: Mapping[str, Format] = {f.ending: f for f in FORMATS}
@@ -209,12 +281,22 @@ def read(form: Format, body: bytes, most: int | None = None, most_bytes: int | N
     try:
         if form.read is not None:
             return form.read(body)
-        table, rows = limited_parquet.reader.table(body, limited_parquet.ROWS_ANY if most is None else most, most_bytes or MOST_TABLE_BYTES)
+        table, rows = limited_parquet.reader.table(
+            body, limited_parquet.ROWS_ANY if most is None else most, most_bytes or MOST_TABLE_BYTES
+        )
         if most is not None and rows > most:
             raise AnswersError.of(f"{rows:,} rows", f"1 to {most:,}, one a question")
         return AnswerRows(*answers_of(table))
     except AnswersError:
         raise
-    except (ValueError, RecursionError, pa.ArrowException, csv.Error, SyntaxError, MemoryError, OverflowError) as error:
+    except (
+        ValueError,
+        RecursionError,
+        pa.ArrowException,
+        csv.Error,
+        SyntaxError,
+        MemoryError,
+        OverflowError,
+    ) as error:
         data = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise InputError(f"no {form.name} that can be read ({data}); expected {form.holds}") from error

@@ -1,6 +1,8 @@
-"""A suspect behind a prediction API: asked in batches by several threads, as fast as it wants to be asked, every answer in a ledger.
+"""A suspect behind a prediction API: asked in batches by several threads, as fast as it wants to be asked,
+every answer in a ledger.
 
-Here is all that does not depend on what is spoken: batches, ledger, budget, pace, patience. A transport carries the questions.
+Here is all that does not depend on what is spoken: batches, ledger, budget, pace, patience.
+A transport carries the questions.
 """
 
 from collections import deque
@@ -24,23 +26,27 @@ from zooaudit.suspects.transport import Message, Refusal, Takes, Transport
 
 
 class ApiBlackBox:
-    """Args:
-    remote: where it is and how it is asked.
-    ledger: of this suspect; answers in it are not asked for again.
-    transport: carries the questions; closed by whoever made it.
-    described: whether its interface was described, so that its values are taken as they are.
-    rate_limit: by ``remote.rate`` unless given.
-    cancelled: looked at before every request; true ends the asking.
-    abandoned: whether, then, what is under way is not waited for either: by default it is not. It may be paid for.
-    say: is called with what is found out about the suspect and what is waited for, a line each.
-    troubled: is called with that the suspect does not answer just now, while it is asked on; None once it does.
+    """Args: remote: where it is and how it is asked. ledger: of this suspect; answers in it are not asked for
+    again. transport: carries the questions; closed by whoever made it. described: whether its interface was
+    described, so that its values are taken as they are. rate_limit: by ``remote.rate`` unless given.
+    cancelled: looked at before every request; true ends the asking. abandoned: whether, then, what is under
+    way is not waited for either: by default it is not. It may be paid for. say: is called with what is found
+    out about the suspect and what is waited for, a line each. troubled: is called with that the suspect does
+    not answer just now, while it is asked on; None once it does.
     """
 
     def __init__(
-        self, remote: Remote, ledger: Ledger, transport: Transport, described: bool = False, rate_limit: RateLimit | None = None,
-        cancelled: Halted = lambda: False, abandoned: Halted | None = None, say: Callable[[str], None] = silent,
+        self,
+        remote: Remote,
+        ledger: Ledger,
+        transport: Transport,
+        described: bool = False,
+        rate_limit: RateLimit | None = None,
+        cancelled: Halted = lambda: False,
+        abandoned: Halted | None = None,
+        say: Callable[[str], None] = silent,
         troubled: Troubled = untroubled,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._remote, self._ledger, self._transport, self._described = remote, ledger, transport, described
         self._cancelled, self._abandoned, self._say = cancelled, abandoned or cancelled, say
         self._rate_limit = rate_limit or RateLimit(remote.rate)
@@ -57,8 +63,8 @@ class ApiBlackBox:
 
     @property
     def came(self) -> tuple[float | None, float | None]:
-        """When the first and the last of all answers so far came, seconds since 1970, this time or in a run before; None if that of one of
-        them is not known, or if there are none."""
+        """When the first and the last of all answers so far came, seconds since 1970, this time or in a run
+        before; None if that of one of them is not known, or if there are none."""
         return (self._came[0], self._came[-1]) if self._came else (None, None)
 
     @property
@@ -67,7 +73,8 @@ class ApiBlackBox:
         return self._sizes.now
 
     def ask(self, images: Tensor) -> Tensor:
-        """Answer float images ``[n, c, h, w]`` in [0, 1] with probabilities float32 ``[n, K]`` in the kit's order of classes.
+        """Answer float images ``[n, c, h, w]`` in [0, 1] with probabilities float32
+        ``[n, K]`` in the kit's order of classes.
 
         Raises:
             SuspectError: it refuses, does not answer, or the budget is spent; what came is in the ledger.
@@ -91,18 +98,29 @@ class ApiBlackBox:
         if len(forms) > 1:
             raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms))}", "all of one form")
         reading: Reading = "guess" if forms == {"list"} and not self._described else "stated"
-        return to_probabilities(torch.stack([r for r, _ in rows]), len(rows), len(self._naming.classes), self._remote.shown, reading)
+        return to_probabilities(
+            torch.stack([r for r, _ in rows]),
+            len(rows),
+            len(self._naming.classes),
+            self._remote.shown,
+            reading,
+        )
 
     def _ask_all(self, asking: Asking) -> None:
-        """All that are left: the first batch by itself, lest a wrong setting be paid for several times, then several at once; trouble with
-        one stops those that have not been sent."""
+        """All that are left: the first batch by itself, lest a wrong setting be paid for several times, then
+        several at once; trouble with one stops those that have not been sent."""
         self._learn(tuple(asking.images.shape[1:]), asking.halted)
         before = len(asking.left)
         while len(asking.left) == before:
             self._ask_batch(asking)
         with ThreadPoolExecutor(self._remote.concurrency) as pool:
             try:
-                wait([pool.submit(self._work, asking) for _ in range(min(self._remote.concurrency, len(asking.left)))])
+                wait(
+                    [
+                        pool.submit(self._work, asking)
+                        for _ in range(min(self._remote.concurrency, len(asking.left)))
+                    ]
+                )
             except BaseException:
                 asking.stop.set()
                 asking.interrupted.set()
@@ -133,7 +151,9 @@ class ApiBlackBox:
                 self._pause(tries, result)
                 self._take_turn(0, halted)
         if result.columns:
-            self._naming.rows([[0.0] * result.columns])  # refuses another number of classes before anything is charged
+            self._naming.rows(
+                [[0.0] * result.columns]
+            )  # refuses another number of classes before anything is charged
         if result.exact:
             self._sizes = Sizes(result.exact, self._remote.largest_request)
         elif result.most:
@@ -141,11 +161,15 @@ class ApiBlackBox:
         if result.notes:
             self._say(f"{self._remote.shown} tells how it is asked: {'; '.join(result.notes)}")
         if self._ledger.saw(result.seen):
-            self._say(f"{self._remote.shown} tells of itself otherwise than when it was first asked; both are kept with its answers")
+            self._say(
+                f"{self._remote.shown} tells of itself otherwise than when it was first asked; both are kept"
+                " with its answers"
+            )
         self._takes = result
 
     def _ask_batch(self, asking: Asking) -> None:
-        """Take some of the questions that are left and get them answered, or put back those that are too many for a request."""
+        """Take some of the questions that are left and get them answered, or put back those
+        that are too many for a request."""
         batch = asking.take(self._sizes.now)
         if not batch:
             return None
@@ -163,8 +187,8 @@ class ApiBlackBox:
             self._pause(tries, refusal)
 
     def _packed(self, asking: Asking, batch: list[Item]) -> tuple[list[Item], int, Message]:
-        """A request that is not too long, with the questions in it and how many images it has: those of another length than the suspect
-        takes are filled up with the last one."""
+        """A request that is not too long, with the questions in it and how many images it has: those of
+        another length than the suspect takes are filled up with the last one."""
         exact = self._takes.exact if self._takes else 0
         if exact:
             places = [i for _, i in batch]
@@ -180,7 +204,10 @@ class ApiBlackBox:
                 asking.back(batch[fits:])
                 batch = batch[:fits]
                 if self._sizes.at_most(fits):
-                    self._say(f"{self._remote.shown} is asked {fits} images a request, for at most {self._remote.largest_request:,} bytes")
+                    self._say(
+                        f"{self._remote.shown} is asked {fits} images a request, for at most"
+                        f" {self._remote.largest_request:,} bytes"
+                    )
 
     def _send(self, batch: list[Item], asked: int, message: Message) -> Refusal | None:
         """One attempt, charged before it is made."""
@@ -193,23 +220,35 @@ class ApiBlackBox:
                 rows, form = self._naming.rows(outcome)
                 self._ledger.answered(number, [n for n, _ in batch], rows[: len(batch)], form)
                 return None
-        except (InputError, SuspectError) as error:  # it answered, though not what was asked; or it never will
-            self._ledger.not_answered(number, LOST if isinstance(error, AnswersError | StoppedError) else REFUSED)
+        except (
+            InputError,
+            SuspectError,
+        ) as error:  # it answered, though not what was asked; or it never will
+            self._ledger.not_answered(
+                number, LOST if isinstance(error, AnswersError | StoppedError) else REFUSED
+            )
             raise
         self._ledger.not_answered(number, outcome.outcome)
         return outcome
 
     def _smaller(self, asking: Asking, batch: list[Item], refusal: Refusal) -> None:
         if len(batch) == 1:
-            raise SuspectError(f"{self._remote.shown} {refusal.reason}; a request of one image is too much for it already")
+            raise SuspectError(
+                f"{self._remote.shown} {refusal.reason}; a request of one image is too much for it already"
+            )
         asking.back(batch)
         if self._sizes.at_most(min(refusal.most, len(batch) - 1)):
-            self._say(f"{self._remote.shown} {refusal.reason}; it is asked {self._sizes.now} images a request from here on")
+            self._say(
+                f"{self._remote.shown} {refusal.reason}; it is asked {self._sizes.now} images a request from"
+                " here on"
+            )
 
     def _pause(self, tries: Tries, refusal: Refusal) -> None:
         """Let everybody wait before the next attempt."""
         wait_s = tries.wait_after(refusal)
-        waited_s = self._rate_limit.back_off(min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s)
+        waited_s = self._rate_limit.back_off(
+            min(tries.failures, LOADING_DOUBLINGS) if refusal.loading else tries.failures, wait_s
+        )
         self._telling.failed(tries.trouble(refusal, waited_s), said=refusal.loading)
 
     def _take_turn(self, images: int, halted: Halted) -> None:

@@ -18,8 +18,8 @@ Item = tuple[str, int]
 """An image's name and its place."""
 
 LOADING_S, LOADING_DOUBLINGS = 10.0, 5
-"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told; without an estimate the waits
-double so often."""
+"""A model that loads is asked again after so long at most, whatever it estimated, and progress is told;
+without an estimate the waits double so often."""
 
 
 def silent(text: str) -> None:
@@ -43,7 +43,8 @@ class Asking:
         return self.stop.is_set() or self.cancelled()
 
     def abandoned(self) -> bool:
-        """Whether what is under way is not waited for either. Trouble with another request is no reason: this one is paid for."""
+        """Whether what is under way is not waited for either. Trouble with another request
+        is no reason: this one is paid for."""
         return self.interrupted.is_set() or self.let_go()
 
     def take(self, count: int) -> list[Item]:
@@ -85,15 +86,27 @@ class Tries:
         if refusal.loading:
             if elapsed >= remote.patience_s:
                 raise SuspectError(
-                    f"{remote.shown} {refusal.reason}: its model was still loading after {elapsed:.0f} s (patience_s = "
-                    f"{remote.patience_s:g}); answers so far are kept, the same command goes on from there"
+                    f"{remote.shown} {refusal.reason}: its model was still loading after {elapsed:.0f} s"
+                    f" (patience_s = {remote.patience_s:g}); answers so far are kept, the same command goes"
+                    " on from there"
                 )
             estimated = f", says for {wait_s:.0f} s" if wait_s else ""
-            self._say(f"{remote.shown}: its model is loading{estimated}; waited {elapsed:.0f} of {remote.patience_s:g} s so far")
+            self._say(
+                f"{remote.shown}: its model is loading{estimated}; waited {elapsed:.0f} of"
+                f" {remote.patience_s:g} s so far"
+            )
             return min(wait_s, LOADING_S, max(0.0, remote.patience_s - elapsed))
         if wait_s > remote.patience_s:
-            raise SuspectError(f"{remote.shown} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same command then")
+            raise SuspectError(
+                f"{remote.shown} {refusal.reason} and wants to be asked again in {wait_s:.0f} s; run the same"
+                " command then"
+            )
         if self.failures > remote.retries or elapsed + wait_s > remote.patience_s:
-            tried = f"{self.failures} times in {elapsed:.0f} s" + (f" ({refusal.said})" if refusal.said else "")
-            raise SuspectError(f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, the same command goes on from there")
+            tried = f"{self.failures} times in {elapsed:.0f} s" + (
+                f" ({refusal.said})" if refusal.said else ""
+            )
+            raise SuspectError(
+                f"{remote.shown} {refusal.reason}, {tried}; answers so far are kept, the same command goes on"
+                " from there"
+            )
         return wait_s

@@ -12,7 +12,8 @@ from zooaudit.suspects.transport import Refusal
 
 
 class Aws:
-    """AWS Signature Version 4, with credentials from the environment, files, roles or the machine, renewed as these say.
+    """AWS Signature Version 4, with credentials from the environment, files, roles or the
+    machine, renewed as these say.
 
     Raises:
         ConfigError: no credentials, or no region or service.
@@ -30,16 +31,29 @@ class Aws:
         shown, result = region_and_service(url), without_keys(url)
         try:
             session = Session(profile=signing.aws_profile or None)
-            self._region = signing.aws_region or shown[0] or session.get_config_variable("region") or os.environ.get("AWS_REGION", "")
+            self._region = (
+                signing.aws_region
+                or shown[0]
+                or session.get_config_variable("region")
+                or os.environ.get("AWS_REGION", "")
+            )
             self._credentials = session.get_credentials()
         except BotoCoreError as error:
-            raise ConfigError(f"AWS's credentials cannot be read ({type(error).__name__}); is aws_profile right?") from error
+            raise ConfigError(
+                f"AWS's credentials cannot be read ({type(error).__name__}); is aws_profile right?"
+            ) from error
         self._service = signing.aws_service or shown[1]
         for name, value in (("aws_region", self._region), ("aws_service", self._service)):
             if not value:
-                raise ConfigError(f'{result} does not show its {name.removeprefix("aws_")}; give {name}, as in "eu-west-1" or "sagemaker"')
+                raise ConfigError(
+                    f'{result} does not show its {name.removeprefix("aws_")}; give {name}, as in "eu-west-1"'
+                    ' or "sagemaker"'
+                )
         if self._credentials is None:
-            raise ConfigError("there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or aws_profile")
+            raise ConfigError(
+                "there are no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or"
+                " aws_profile"
+            )
         self._used: set[str] = set()
 
     @property
@@ -50,7 +64,9 @@ class Aws:
         try:
             frozen = self._credentials.get_frozen_credentials()
         except self._error as error:
-            raise SuspectError(f"AWS's credentials cannot be renewed ({type(error).__name__}); log in again") from error
+            raise SuspectError(
+                f"AWS's credentials cannot be renewed ({type(error).__name__}); log in again"
+            ) from error
         self._used |= {s for s in (frozen.secret_key, frozen.token) if s}
         given = {"Content-Type": kind} if kind else {}
         request = self._request(method=method, url=url, data=body, headers=given)

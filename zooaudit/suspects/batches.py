@@ -10,20 +10,30 @@ TOO_LARGE = tuple(
     for pattern in (
         r"batch[- ]size must be <= *(?P<most>\d+)",  # Triton
         r"larger than (?:the )?max(?:imum)?(?: input)? batch size *(?P<most>\d+)?",  # TensorFlow Serving
-        r"batch size.{0,40}?(?:>|exceeds?|greater than).{0,40}?max.{0,40}?(?:size|batch)\D{0,10}(?P<most>\d+)",  # Hugging Face
-        r"batch of size \d+ exceeds (?:the )?(?:configured )?max(?:imum)? batch size(?: of)? *(?P<most>\d+)",  # BentoML
+        (  # Hugging Face
+            r"batch size.{0,40}?(?:>|exceeds?|greater"
+            r" than).{0,40}?max.{0,40}?(?:size|batch)\D{0,10}(?P<most>\d+)"
+        ),
+        # BentoML
+        r"batch of size \d+ exceeds (?:the )?(?:configured )?max(?:imum)? batch size(?: of)? *(?P<most>\d+)",
         r"should have at most (?P<most>\d+) items",  # FastAPI, pydantic 2
         r"ensure this value has at most (?P<most>\d+) items",  # FastAPI, pydantic 1
-        r"(?:payload|request|body|message|entity|content|input|batch)(?: body| entity| length| size)?(?: is| was)? too (?:large|big|long)",
+        (
+            r"(?:payload|request|body|message|entity|content|input|batch)(?: body| entity| length| size)?(?:"
+            r" is| was)? too (?:large|big|long)"
+        ),
         r"RequestEntityTooLarge|PayloadTooLarge|TooLongFrame",
-        r"(?:message|request|payload|body|content)(?: length| size)? (?:size )?(?:exceed(?:s|ed)?|is larger than|larger than) ",
+        (
+            r"(?:message|request|payload|body|content)(?: length| size)? (?:size )?(?:exceed(?:s|ed)?|is"
+            r" larger than|larger than) "
+        ),
         r"failed to satisfy constraint: Member must have length less than or equal to \d+",  # SageMaker
         r"received message larger than max",  # gRPC
         r"index: 0 Got: \d+ Expected: (?P<most>\d+)",  # ONNX Runtime: a batch that is fixed
         r"too many (?:instances|inputs|images|items)",
         r"out of memory",
     )
-)  # fmt: skip
+)
 
 
 def most_of(status: int, text: str, count: int) -> int:
@@ -66,13 +76,14 @@ class Sizes:
         return news
 
     def guessed(self, count: int) -> int:
-        """How many of ``count`` images are packed to see how long their request is: all where it is known that they fit, else one."""
+        """How many of ``count`` images are packed to see how long their request is: all where it is known
+        that they fit, else one."""
         with self._lock:
             return count if self._each and count * self._each <= 2 * self._bytes else 1
 
     def within(self, sample: int, size: int, count: int) -> int:
-        """How many of ``count`` images go into a request that is not too long, if ``sample`` of them have one of ``size`` bytes; 1 at
-        least."""
+        """How many of ``count`` images go into a request that is not too long, if ``sample`` of them have one
+        of ``size`` bytes; 1 at least."""
         with self._lock:
             self._each = size / sample
         whole = sample == count

@@ -11,12 +11,14 @@ from zooaudit.errors import AnswersError, ColumnsError, ModelError, first_line
 
 SUM_TOLERANCE = 1e-3
 SCALED = 0.05
-"""Of their mean, the most that sums of rows that were probabilities once deviate by, after rounding. Of logits they deviate by far more."""
+"""Of their mean, the most that sums of rows that were probabilities once deviate by, after rounding. Of
+logits they deviate by far more."""
 Reading = Literal["any", "guess", "stated"]
 
 
 class BlackBox(Protocol):
-    """Something that answers images with class probabilities. An attacker and an auditor see no more of a model than this."""
+    """Something that answers images with class probabilities. An attacker and an auditor
+    see no more of a model than this."""
 
     @property
     def queries(self) -> int:
@@ -32,14 +34,18 @@ class TorchBlackBox:
     """A torch module that is asked as a black box.
 
     Args:
-        module: gives logits, or probabilities (rows that are not negative and sum to 1), ``[n, num_classes]``.
+        module: gives logits, or probabilities (rows that are not negative and sum to 1),
+            ``[n, num_classes]``.
         num_classes: K, checked on every answer.
         name: used in errors.
-        reading: ``any``: what is not a probability is taken for logits. ``guess``: but not what lies in [0, 1] and does not sum to 1, which
-            may be probabilities that were rounded or cut. ``stated``: outputs are what an interface tells, values in [0, 1] as they are.
+        reading: ``any``: what is not a probability is taken for logits. ``guess``: but not what lies in [0,
+            1] and does not sum to 1, which may be probabilities that were rounded or cut. ``stated``: outputs
+            are what an interface tells, values in [0, 1] as they are.
     """
 
-    def __init__(self, module: nn.Module, num_classes: int, name: str = "model", reading: Reading = "any") -> None:
+    def __init__(
+        self, module: nn.Module, num_classes: int, name: str = "model", reading: Reading = "any"
+    ) -> None:
         self._reading = reading
         self._module = module.eval()
         self._num_classes = num_classes
@@ -65,11 +71,18 @@ class FunctionBlackBox:
     """A function of images that is asked as a black box.
 
     Args:
-        function: takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, and gives logits or probabilities ``[n, K]``.
+        function: takes float32 images ``[n, c, h, w]`` in [0, 1] as a NumPy array, and gives logits or
+            probabilities ``[n, K]``.
         num_classes, name, reading: as of ``TorchBlackBox``.
     """
 
-    def __init__(self, function: Callable[[np.ndarray], Any], num_classes: int, name: str = "model", reading: Reading = "any") -> None:
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], Any],
+        num_classes: int,
+        name: str = "model",
+        reading: Reading = "any",
+    ) -> None:
         self._function, self._num_classes, self._name, self._reading = function, num_classes, name, reading
         self._queries = 0
 
@@ -81,13 +94,16 @@ class FunctionBlackBox:
         try:
             outputs = torch.as_tensor(np.asarray(self._function(images.cpu().numpy()), dtype=np.float32))
         except Exception as error:  # the user's function may raise anything
-            raise ModelError(f"{self._name} failed on float images {tuple(images.shape)}: {first_line(error)}") from error
+            raise ModelError(
+                f"{self._name} failed on float images {tuple(images.shape)}: {first_line(error)}"
+            ) from error
         self._queries += len(images)
         return to_probabilities(outputs, len(images), self._num_classes, self._name, self._reading)
 
 
 class Recorded:
-    """A model whose answers are known already, in the order in which it will be asked: what a suspect that was asked elsewhere told.
+    """A model whose answers are known already, in the order in which it will be asked: what a suspect that
+    was asked elsewhere told.
 
     Args:
         answers: float32 ``[n, K]``.
@@ -108,7 +124,9 @@ class Recorded:
         return self._answers[first : self._queries]
 
 
-def to_probabilities(outputs: object, count: int, num_classes: int, name: str, reading: Reading = "any") -> Tensor:
+def to_probabilities(
+    outputs: object, count: int, num_classes: int, name: str, reading: Reading = "any"
+) -> Tensor:
     """Check outputs and turn logits into probabilities, float32 ``[count, num_classes]``.
 
     Raises:
@@ -116,24 +134,38 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
         AnswersError: NaN or infinite values, or not what ``reading`` says.
     """
     if not isinstance(outputs, Tensor) or tuple(outputs.shape) != (count, num_classes):
-        found = f"a tensor of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        text = f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image, one column a class"
+        found = (
+            f"a tensor of shape {tuple(outputs.shape)}"
+            if isinstance(outputs, Tensor)
+            else f"a {type(outputs).__name__}"
+        )
+        text = (
+            f"{name} gave {found} for {count} images; expected ({count}, {num_classes}): one row an image,"
+            " one column a class"
+        )
         if isinstance(outputs, Tensor) and outputs.ndim == 2 and len(outputs) == count:
             raise ColumnsError.counted(outputs.shape[1], text)
         raise ModelError(text)
     scores = outputs.float()
     if not torch.isfinite(scores).all():
         bad = int((~torch.isfinite(scores)).any(1).sum())
-        raise AnswersError(f"{name} gave NaN or infinite values for {bad} of {count} images; expected finite logits or probabilities")
+        raise AnswersError(
+            f"{name} gave NaN or infinite values for {bad} of {count} images; expected finite logits or"
+            " probabilities"
+        )
     bounded = bool(((scores >= 0) & (scores <= 1 + SUM_TOLERANCE)).all())
     if reading == "stated":
         if not bounded:
-            raise AnswersError.of(f"values from {scores.min():.3g} to {scores.max():.3g}", f"what {name} is said to tell: values in [0, 1]")
+            raise AnswersError.of(
+                f"values from {scores.min():.3g} to {scores.max():.3g}",
+                f"what {name} is said to tell: values in [0, 1]",
+            )
         return scores
     already = bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < SUM_TOLERANCE).all())
     if reading == "guess" and bounded and not already:
         raise AnswersError.of(
-            f"values in [0, 1] that do not sum to 1 (from {scores.sum(1).min():.3g} to {scores.sum(1).max():.3g})",
+            f"values in [0, 1] that do not sum to 1 (from {scores.sum(1).min():.3g} to"
+            f" {scores.sum(1).max():.3g})",
             f"logits or whole probabilities of {name}; if it rounds or cuts them, say so by --access",
         )
     if reading == "guess" and not already and _scaled(scores):
@@ -144,6 +176,7 @@ def to_probabilities(outputs: object, count: int, num_classes: int, name: str, r
 
 
 def _scaled(scores: Tensor) -> bool:
-    """Whether rows look like percentages, or counts out of 255: not negative, and all of about one sum. Logits are not."""
+    """Whether rows look like percentages, or counts out of 255: not negative, and all of
+    about one sum. Logits are not."""
     sums = scores.sum(1)
     return len(scores) > 1 and bool((scores >= 0).all()) and float(sums.std()) <= SCALED * float(sums.mean())

@@ -52,13 +52,17 @@ def _zlib(coding: str) -> Unpacker:
         nonlocal of
         if of is None and part:
             wrapped = part[0] & 0x0F == 8 and (len(part) < 2 or int.from_bytes(part[:2], "big") % 31 == 0)
-            of = zlib.decompressobj(31 if coding.endswith("gzip") else 15 if wrapped else -15)  # some send deflate without zlib's header
+            of = zlib.decompressobj(
+                31 if coding.endswith("gzip") else 15 if wrapped else -15
+            )  # some send deflate without zlib's header
         try:
             while part:
                 yield of.decompress(part, PIECE)
                 part = of.unconsumed_tail
         except zlib.error as error:
-            raise AnswersError.of(f"a body that is not {coding} ({error})", f"{coding}, as its Content-Encoding says") from error
+            raise AnswersError.of(
+                f"a body that is not {coding} ({error})", f"{coding}, as its Content-Encoding says"
+            ) from error
 
     return unpack
 
@@ -67,7 +71,9 @@ def _brotli() -> Unpacker:
     try:
         import brotli
     except ImportError as error:
-        raise AnswersError.of("the Content-Encoding br", "identity, as it was told; or pip install brotli, which reads it") from error
+        raise AnswersError.of(
+            "the Content-Encoding br", "identity, as it was told; or pip install brotli, which reads it"
+        ) from error
     of = brotli.Decompressor()
 
     def unpack(part: bytes) -> Iterator[bytes]:
@@ -78,7 +84,8 @@ def _brotli() -> Unpacker:
                 piece = b"" if of.can_accept_more_data() else of.process(b"", output_buffer_limit=PIECE)
         except (brotli.error, TypeError) as error:
             raise AnswersError.of(
-                f"a body that is not brotli ({error})", "br, as its Content-Encoding says; or brotli 1.2 or later"
+                f"a body that is not brotli ({error})",
+                "br, as its Content-Encoding says; or brotli 1.2 or later",
             ) from error
 
     return unpack

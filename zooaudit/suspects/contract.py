@@ -1,5 +1,7 @@
-"""What a model is given and what it gives: how images become its input, which of its outputs are the answers, which columns are the
-kit's classes. Plain values, from TOML or from ``table.field=value`` words; what is not said is empty, and may be seen from the model."""
+"""What a model is given and what it gives: how images become its input, which of its outputs are the answers,
+which columns are the kit's classes. Plain values, from TOML or from ``table.field=value`` words; what is not
+said is empty, and may be seen from the model.
+"""
 
 import difflib
 from collections.abc import Sequence
@@ -27,14 +29,15 @@ class Input:
     """How images in [0, 1] become the model's input, in this order.
 
     Attributes:
-        channels: the model's: red first, blue first, or one of grey. Grey images are repeated for colours; colours become grey by
-            0.299, 0.587, 0.114, as Pillow's ``L``.
+        channels: the model's: red first, blue first, or one of grey. Grey images are repeated for colours;
+            colours become grey by 0.299, 0.587, 0.114, as Pillow's ``L``.
         size: height and width that the model is given; empty: as the images are.
-        resize: ``shorter``: the shorter side becomes ``resize_to``, then the middle of ``size`` is cut out. ``squash``: both sides become
-            ``resize_to``, then the same. ``crop``: only the cut. It need not be said where all of these give the same.
+        resize: ``shorter``: the shorter side becomes ``resize_to``, then the middle of ``size`` is cut out.
+            ``squash``: both sides become ``resize_to``, then the same. ``crop``: only the cut. It need not be
+            said where all of these give the same.
         resize_to: of the shorter side, or height and width; by default ``size``.
-        cut: where the middle begins if pixels left over are odd: ``round`` as torchvision and timm (the default), or ``floor`` as
-            transformers.
+        cut: where the middle begins if pixels left over are odd: ``round`` as torchvision and timm (the
+            default), or ``floor`` as transformers.
         filter: as Pillow names them; bilinear by default.
         antialias: whether the filter widens where an image shrinks, as Pillow's do (the default).
         range: what 0 and 1 become: (0, 1) by default, (0, 255) for uint8 without ``scale``.
@@ -68,21 +71,44 @@ class Input:
     def __post_init__(self) -> None:
         for name in ("size", "resize_to"):
             sides = getattr(self, name)
-            check(len(sides) <= 2 and all(0 < s <= LARGEST for s in sides), self, name, f"one or two whole numbers, 1 to {LARGEST}")
-        check(self.range == () or (len(self.range) == 2 and self.range[0] < self.range[1]), self, "range", "two numbers, the smaller first")
+            check(
+                len(sides) <= 2 and all(0 < s <= LARGEST for s in sides),
+                self,
+                name,
+                f"one or two whole numbers, 1 to {LARGEST}",
+            )
+        check(
+            self.range == () or (len(self.range) == 2 and self.range[0] < self.range[1]),
+            self,
+            "range",
+            "two numbers, the smaller first",
+        )
         for name in ("mean", "std"):
-            check(len(getattr(self, name)) in (0, 1, 3), self, name, "one number, or one for each of three channels")
+            check(
+                len(getattr(self, name)) in (0, 1, 3),
+                self,
+                name,
+                "one number, or one for each of three channels",
+            )
         check(all(abs(m) <= 1e6 for m in self.mean), self, "mean", "numbers in [-1e6, 1e6]")
         check(all(1e-6 <= s <= 1e6 for s in self.std), self, "std", "positive numbers, 1e-6 to 1e6")
         check(0 <= self.scale <= 1e6, self, "scale", "a positive number")
         check(-128 <= self.zero_point <= 255, self, "zero_point", "a whole number, -128 to 255")
         check(0 <= self.batch <= 4096, self, "batch", "a whole number, 1 to 4096; 0 for any")
         if not self.size and (self.resize or self.resize_to):
-            raise ConfigError(f"input.resize is {self.resize!r}, but input.size is missing: what is the model given?")
+            raise ConfigError(
+                f"input.resize is {self.resize!r}, but input.size is missing: what is the model given?"
+            )
         if self.dtype == "int8" and not self.scale:
-            raise ConfigError("input.dtype is int8, but input.scale and input.zero_point are missing: number = x / scale + zero_point")
+            raise ConfigError(
+                "input.dtype is int8, but input.scale and input.zero_point are missing: number = x / scale +"
+                " zero_point"
+            )
         if self.scale and self.dtype not in ("uint8", "int8"):
-            raise ConfigError(f"input.scale is {self.scale:g}, and input.dtype {self.dtype or 'not said'}; expected uint8 or int8 with it")
+            raise ConfigError(
+                f"input.scale is {self.scale:g}, and input.dtype {self.dtype or 'not said'}; expected uint8"
+                " or int8 with it"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +117,8 @@ class Output:
 
     Attributes:
         values: by default as they look: whole probabilities if rows sum to 1, else logits.
-        name, index: of the output, where there are several; by default the one of the right width, or ``logits``.
+        name, index: of the output, where there are several; by default the one of the right
+            width, or ``logits``.
     """
 
     values: Values = ""
@@ -101,7 +128,9 @@ class Output:
     def __post_init__(self) -> None:
         check(self.index is None or 0 <= self.index <= 1000, self, "index", "a whole number, from 0")
         if self.name and self.index is not None:
-            raise ConfigError(f"output.name is {self.name!r} and output.index {self.index}; expected one of the two")
+            raise ConfigError(
+                f"output.name is {self.name!r} and output.index {self.index}; expected one of the two"
+            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +140,8 @@ class Classes:
     Attributes:
         names: the model's name of each of its columns, in its order; the kit's classes are looked up in them.
         missing: classes of the kit's that are not in ``names``.
-        columns: or, without names: where the model has each of the kit's classes, in the kit's order; -1 for one that it does not have.
+        columns: or, without names: where the model has each of the kit's classes, in the kit's order; -1 for
+            one that it does not have.
     """
 
     names: tuple[str, ...] = ()
@@ -122,7 +152,12 @@ class Classes:
         if self.names and self.columns:
             raise ConfigError("classes.names and classes.columns are both given; expected one of them")
         there = [c for c in self.columns if c != MISSING]
-        check(all(c >= MISSING for c in self.columns), self, "columns", f"numbers of columns, from 0; {MISSING} for a missing class")
+        check(
+            all(c >= MISSING for c in self.columns),
+            self,
+            "columns",
+            f"numbers of columns, from 0; {MISSING} for a missing class",
+        )
         check(len(set(there)) == len(there), self, "columns", "each column once")
 
     def of(self, kit: Sequence[str]) -> tuple[int, ...]:
@@ -133,32 +168,46 @@ class Classes:
         """
         if self.columns:
             if len(self.columns) != len(kit):
-                raise ConfigError(f"classes.columns has {len(self.columns)} numbers; expected {len(kit)}, one for each class of the kit")
+                raise ConfigError(
+                    f"classes.columns has {len(self.columns)} numbers; expected {len(kit)}, one for each"
+                    " class of the kit"
+                )
             if sum(c != MISSING for c in self.columns) < 2:
-                raise ConfigError("classes.columns says that all but one of the kit's classes are missing; expected two at least")
+                raise ConfigError(
+                    "classes.columns says that all but one of the kit's classes are missing; expected two at"
+                    " least"
+                )
             return self.columns
         return self._by_name(kit) if self.names else ()
 
     def _by_name(self, kit: Sequence[str]) -> tuple[int, ...]:
         found = [self.place(name) for name in kit]
         if unknown := [name for name in self.missing if name not in kit]:
-            raise ConfigError(f"classes.missing names {unknown[0]!r}; expected some of the kit's classes, {_some(kit)}")
-        lost = [name for name, at in zip(kit, found, strict=True) if at == MISSING and name not in self.missing]
+            raise ConfigError(
+                f"classes.missing names {unknown[0]!r}; expected some of the kit's classes, {_some(kit)}"
+            )
+        lost = [
+            name for name, at in zip(kit, found, strict=True) if at == MISSING and name not in self.missing
+        ]
         if lost:
             near = difflib.get_close_matches(lost[0], self.names, 1, 0.5)
             hint = f" (is it {near[0]!r}?)" if near else ""
             raise ConfigError(
-                f"the model's classes {_some(self.names)} lack {len(lost)} of the kit's: {_some(lost)}{hint}; name them as the kit does in "
-                "classes.names, or say that they are missing: classes.missing = [...]"
+                f"the model's classes {_some(self.names)} lack {len(lost)} of the kit's: {_some(lost)}{hint};"
+                " name them as the kit does in classes.names, or say that they are missing: classes.missing"
+                " = [...]"
             )
         return tuple(MISSING if name in self.missing else at for name, at in zip(kit, found, strict=True))
 
     def place(self, name: str) -> int:
-        """The column of this name, ``MISSING`` if there is none; upper and lower case are the same where that is not ambiguous."""
+        """The column of this name, ``MISSING`` if there is none; upper and lower case are
+        the same where that is not ambiguous."""
         for key in (str.strip, lambda s: s.strip().casefold()):
             same = [i for i, n in enumerate(self.names) if key(n) == key(name)]
             if len(same) > 1:
-                raise ConfigError(f"classes.names has {name!r} {len(same)} times; expected each of the kit's classes once")
+                raise ConfigError(
+                    f"classes.names has {name!r} {len(same)} times; expected each of the kit's classes once"
+                )
             if same:
                 return same[0]
         return MISSING
@@ -166,36 +215,52 @@ class Classes:
 
 @dataclass(frozen=True)
 class Contract:
-    """All of it. Empty: images in [0, 1] as they are, float32 ``[n, c, h, w]``; logits or probabilities, one column a class."""
+    """All of it. Empty: images in [0, 1] as they are, float32 ``[n, c, h, w]``; logits or
+    probabilities, one column a class."""
 
     input: Input = field(default_factory=Input)
     output: Output = field(default_factory=Output)
     classes: Classes = field(default_factory=Classes)
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """What is said, and nothing of what is not: plain values, for ids, records and files, that ``contract_of`` reads."""
+        """What is said, and nothing of what is not: plain values, for ids, records and files, that
+        ``contract_of`` reads."""
         tables = {f.name: _said(getattr(self, f.name)) for f in fields(self)}
         return {name: table for name, table in tables.items() if table}
 
     def over(self, seen: "Contract") -> "Contract":
-        """What is said, and beside it what was seen. Fields that mean something together come from one of the two."""
+        """What is said, and beside it what was seen. Fields that mean something together
+        come from one of the two."""
         mine, other = self.input, seen.input
         if not mine.size:
             mine = replace(
-                mine, **{n: getattr(other, n) for n in ("size", "resize", "resize_to", "cut", "filter", "antialias")} | _said_of(mine)
+                mine,
+                **{
+                    n: getattr(other, n)
+                    for n in ("size", "resize", "resize_to", "cut", "filter", "antialias")
+                }
+                | _said_of(mine),
             )
         if not mine.mean and not mine.std and not mine.range:
             mine = replace(mine, range=other.range, mean=other.mean, std=other.std)
         if not mine.dtype:
-            mine = replace(mine, dtype=other.dtype, scale=mine.scale or other.scale, zero_point=mine.zero_point or other.zero_point)
+            mine = replace(
+                mine,
+                dtype=other.dtype,
+                scale=mine.scale or other.scale,
+                zero_point=mine.zero_point or other.zero_point,
+            )
         rest = {n: getattr(mine, n) or getattr(other, n) for n in ("channels", "layout", "batch", "name")}
         said = self.output.name or self.output.index is not None
-        output = replace(seen.output if not said else self.output, values=self.output.values or seen.output.values)
+        output = replace(
+            seen.output if not said else self.output, values=self.output.values or seen.output.values
+        )
         classes = self.classes if self.classes != Classes() else seen.classes
         return Contract(replace(mine, **rest), output, classes)
 
     def for_twins(self) -> "Contract":
-        """Of models that are built by other code from the same weights: without what belongs to the file alone."""
+        """Of models that are built by other code from the same weights: without what
+        belongs to the file alone."""
         return replace(self, input=replace(self.input, batch=0, name=""))
 
 

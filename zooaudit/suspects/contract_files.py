@@ -1,4 +1,5 @@
-"""Contracts as people write them: a TOML file, or ``table.field=value`` words; what is wrong is named, with the nearest right one."""
+"""Contracts as people write them: a TOML file, or ``table.field=value`` words; what is wrong is named, with
+the nearest right one."""
 
 import difflib
 import tomllib
@@ -8,7 +9,19 @@ from pathlib import Path
 from typing import Any, get_args
 
 from zooaudit.errors import ConfigError, InputError
-from zooaudit.suspects.contract import Channels, Classes, Contract, Cut, DType, Filter, Input, Layout, Output, Resize, Values
+from zooaudit.suspects.contract import (
+    Channels,
+    Classes,
+    Contract,
+    Cut,
+    DType,
+    Filter,
+    Input,
+    Layout,
+    Output,
+    Resize,
+    Values,
+)
 
 MOST_BYTES = 2**20
 """Of a contract's file: 1,001 names of classes take a tenth of it."""
@@ -23,23 +36,43 @@ std = [0.229, 0.224, 0.225]
 
 TABLES: dict[str, type] = {"input": Input, "output": Output, "classes": Classes}
 CHOICES: dict[tuple[str, str], Any] = {
-    ("input", "resize"): Resize, ("input", "cut"): Cut, ("input", "filter"): Filter, ("input", "layout"): Layout, ("input", "dtype"): DType,
-    ("input", "channels"): Channels, ("output", "values"): Values,
-}  # fmt: skip
+    ("input", "resize"): Resize,
+    ("input", "cut"): Cut,
+    ("input", "filter"): Filter,
+    ("input", "layout"): Layout,
+    ("input", "dtype"): DType,
+    ("input", "channels"): Channels,
+    ("output", "values"): Values,
+}
 LISTS: dict[tuple[str, str], tuple[type, ...]] = {
-    ("input", "size"): (int,), ("input", "resize_to"): (int,), ("input", "range"): (int, float), ("input", "mean"): (int, float),
-    ("input", "std"): (int, float), ("classes", "names"): (str,), ("classes", "missing"): (str,), ("classes", "columns"): (int,),
-}  # fmt: skip
+    ("input", "size"): (int,),
+    ("input", "resize_to"): (int,),
+    ("input", "range"): (int, float),
+    ("input", "mean"): (int, float),
+    ("input", "std"): (int, float),
+    ("classes", "names"): (str,),
+    ("classes", "missing"): (str,),
+    ("classes", "columns"): (int,),
+}
 PLAIN: dict[tuple[str, str], tuple[tuple[type, ...], str]] = {
-    ("input", "antialias"): ((bool,), "true or false"), ("input", "scale"): ((int, float), "a number"),
-    ("input", "zero_point"): ((int,), "a whole number"), ("input", "batch"): ((int,), "a whole number"),
-    ("input", "name"): ((str,), "a text"), ("output", "name"): ((str,), "a text"), ("output", "index"): ((int,), "a whole number"),
-}  # fmt: skip
-TOLD: dict[tuple[type, ...], str] = {(int,): "a list of whole numbers", (int, float): "a list of numbers", (str,): "a list of texts"}
+    ("input", "antialias"): ((bool,), "true or false"),
+    ("input", "scale"): ((int, float), "a number"),
+    ("input", "zero_point"): ((int,), "a whole number"),
+    ("input", "batch"): ((int,), "a whole number"),
+    ("input", "name"): ((str,), "a text"),
+    ("output", "name"): ((str,), "a text"),
+    ("output", "index"): ((int,), "a whole number"),
+}
+TOLD: dict[tuple[type, ...], str] = {
+    (int,): "a list of whole numbers",
+    (int, float): "a list of numbers",
+    (str,): "a list of texts",
+}
 
 
 def contract_of(tables: Mapping[str, Any], where: str = "the contract") -> Contract:
-    """A contract from plain tables: ``{"input": {...}, "output": {...}, "classes": {...}}``, each of which may be missing.
+    """A contract from plain tables:
+    ``{"input": {...}, "output": {...}, "classes": {...}}``, each of which may be missing.
 
     Raises:
         ConfigError: an unknown table or field, with the nearest right one, or a value that is none.
@@ -48,12 +81,16 @@ def contract_of(tables: Mapping[str, Any], where: str = "the contract") -> Contr
     for table, values in tables.items():
         _known(table, TABLES, f"{where} has a table")
         if not isinstance(values, Mapping):
-            raise ConfigError(f"{where}: {table} is {str(values)[:80]!r}; expected a table, such as\n{EXAMPLE}")
+            raise ConfigError(
+                f"{where}: {table} is {str(values)[:80]!r}; expected a table, such as\n{EXAMPLE}"
+            )
         names = [f.name for f in fields(TABLES[table])]
         for name in values:
             _known(name, names, f"{where}: [{table}] has a field")
         try:
-            made[table] = TABLES[table](**{name: _value(table, name, value) for name, value in values.items()})
+            made[table] = TABLES[table](
+                **{name: _value(table, name, value) for name, value in values.items()}
+            )
         except ConfigError as error:
             raise ConfigError(f"{where}: {error}") from error
     return Contract(**made)
@@ -96,7 +133,8 @@ def _is(value: Any, kinds: tuple[type, ...]) -> bool:
 
 
 def read_contract(words: Sequence[str]) -> Contract:
-    """A contract as the command line gives it: a TOML file, ``table.field=value`` words in TOML's syntax, or both; later ones win.
+    """A contract as the command line gives it: a TOML file, ``table.field=value`` words in
+    TOML's syntax, or both; later ones win.
 
     Raises:
         InputError: no such file, or no TOML; ConfigError: see ``contract_of``.
@@ -122,7 +160,9 @@ def _word(word: str) -> dict[str, Any]:
     try:
         return tomllib.loads(f"{name} = {_quoted(value.strip())}")  # a shell eats quotes
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{word!r} cannot be read ({error}); expected for example input.range=[-1,1]") from error
+        raise ConfigError(
+            f"{word!r} cannot be read ({error}); expected for example input.range=[-1,1]"
+        ) from error
 
 
 def _quoted(text: str) -> str:
@@ -132,7 +172,11 @@ def _quoted(text: str) -> str:
 def _file(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path} has {path.stat().st_size:,} bytes; expected a contract of {MOST_BYTES:,} at most")
+            raise InputError(
+                f"{path} has {path.stat().st_size:,} bytes; expected a contract of {MOST_BYTES:,} at most"
+            )
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InputError(f"contract {path} cannot be read ({error}); expected TOML such as\n{EXAMPLE}") from error
+        raise InputError(
+            f"contract {path} cannot be read ({error}); expected TOML such as\n{EXAMPLE}"
+        ) from error

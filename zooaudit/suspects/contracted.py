@@ -1,4 +1,5 @@
-"""A model behind its contract: asked with images in [0, 1] ``[n, c, h, w]``, it gives logits or probabilities of the kit's classes."""
+"""A model behind its contract: asked with images in [0, 1] ``[n, c, h, w]``, it gives
+logits or probabilities of the kit's classes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,9 +27,14 @@ class Contracted(nn.Module):
     """
 
     def __init__(
-        self, inner: nn.Module, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "model",
+        self,
+        inner: nn.Module,
+        prepare: Preprocess,
+        contract: Contract,
+        columns: Sequence[int] = (),
+        name: str = "model",
         reading: Reading = "any",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.inner, self.prepare, self.contract = inner, prepare, contract
         self.columns, self.name, self.reading = tuple(columns), name, reading
@@ -38,7 +44,11 @@ class Contracted(nn.Module):
         size = batch or max(1, NUMBERS_AT_ONCE // self.prepare.pixels)
         if len(images) <= size and not batch:
             return self._scores(images)
-        return torch.cat([self._scores(part, batch) for part in images.split(size)]) if len(images) else self._scores(images)
+        return (
+            torch.cat([self._scores(part, batch) for part in images.split(size)])
+            if len(images)
+            else self._scores(images)
+        )
 
     def _scores(self, images: Tensor, batch: int = 0) -> Tensor:
         """Of one batch; where it must be of one size, the last image fills it up."""
@@ -57,17 +67,25 @@ def bare(module: nn.Module) -> nn.Module:
 
 
 class ContractedBox:
-    """A black box behind a contract, for what is asked over a wire: the same preprocessing, the same choice of columns.
+    """A black box behind a contract, for what is asked over a wire: the same preprocessing,
+    the same choice of columns.
 
     Args:
         black_box: takes what ``prepare`` gives and answers with scores of all its classes.
-        geometry_only: channels and size are changed, and pixels stay in [0, 1]: what is sent as PNG has no other numbers.
+        geometry_only: channels and size are changed, and pixels stay in [0, 1]: what is
+            sent as PNG has no other numbers.
     """
 
     def __init__(
-        self, black_box: BlackBox, prepare: Preprocess, contract: Contract, columns: Sequence[int] = (), name: str = "suspect",
-        reading: Reading = "guess", geometry_only: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        black_box: BlackBox,
+        prepare: Preprocess,
+        contract: Contract,
+        columns: Sequence[int] = (),
+        name: str = "suspect",
+        reading: Reading = "guess",
+        geometry_only: bool = False,
+    ) -> None:
         self._black_box, self._prepare, self._contract = black_box, prepare, contract
         self._columns, self._name, self._reading = tuple(columns), name, reading
         self._form = prepare.geometry if geometry_only else prepare
@@ -79,14 +97,21 @@ class ContractedBox:
     def ask(self, images: Tensor) -> Tensor:
         """As :meth:`BlackBox.ask`."""
         result: Reading = self._reading
-        scores = valued(self._black_box.ask(self._form(images)), self._contract.output, self._name, result == "stated")
+        scores = valued(
+            self._black_box.ask(self._form(images)), self._contract.output, self._name, result == "stated"
+        )
         return chosen(scores, self._columns, self._name, result) if self._columns else scores
 
 
 def contracted_box(
-    black_box: BlackBox, contract: Contract, image_shape: tuple[int, int, int], classes: Sequence[str], name: str = "suspect",
-    reading: Reading = "guess", geometry_only: bool = False,
-) -> BlackBox:  # fmt: skip
+    black_box: BlackBox,
+    contract: Contract,
+    image_shape: tuple[int, int, int],
+    classes: Sequence[str],
+    name: str = "suspect",
+    reading: Reading = "guess",
+    geometry_only: bool = False,
+) -> BlackBox:
     """``black_box`` behind a contract; ``black_box`` itself where the contract says nothing.
 
     Raises:

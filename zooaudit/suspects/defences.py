@@ -1,4 +1,5 @@
-"""What a thief may do to questions and answers on the way, to be less recognisable; the model behind stays as it is."""
+"""What a thief may do to questions and answers on the way, to be less recognisable; the
+model behind stays as it is."""
 
 import io
 from collections.abc import Callable
@@ -28,9 +29,9 @@ def _as_they_are(answers: Tensor, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Defence:
-    """Attributes:
-    questions: what becomes of images float ``[n, c, h, w]`` in [0, 1] before the model sees them.
-    answers: what becomes of its probabilities ``[n, K]`` before they are told; the number seeds what is random, one a model.
+    """Attributes: questions: what becomes of images float ``[n, c, h, w]`` in [0, 1] before
+    the model sees them. answers: what becomes of its probabilities ``[n, K]`` before they
+    are told; the number seeds what is random, one a model.
     """
 
     name: str
@@ -49,7 +50,8 @@ def tempered(answers: Tensor, temperature: float) -> Tensor:
 
 
 def noisy(answers: Tensor, deviation: float, seed: int) -> Tensor:
-    """Normal noise on every probability, cut at 0 and normalised again; the same for the same answers and seed."""
+    """Normal noise on every probability, cut at 0 and normalised again; the same for the
+    same answers and seed."""
     generator = torch.Generator().manual_seed(derive(seed, "noise"))
     changed = (answers + deviation * torch.randn(answers.shape, generator=generator)).clamp(min=1e-6)
     return changed / changed.sum(-1, keepdim=True)
@@ -71,13 +73,20 @@ def grainy(images: Tensor, deviation: float) -> Tensor:
 def halved(images: Tensor) -> Tensor:
     """Down to half the size and up again, as a service does that has images of one size."""
     height, width = images.shape[-2:]
-    small = interpolate(images, size=(-(-height // 2), -(-width // 2)), mode="bilinear", antialias=True, align_corners=False)
+    small = interpolate(
+        images, size=(-(-height // 2), -(-width // 2)), mode="bilinear", antialias=True, align_corners=False
+    )
     return interpolate(small, size=(height, width), mode="bilinear", align_corners=False)
 
 
 def jpeg(images: Tensor, quality: int) -> Tensor:
     """Each image through JPEG; grey images stay grey."""
-    return torch.stack([_through_jpeg(image, quality) for image in (images * 255).round().to(torch.uint8)]).float() / 255
+    return (
+        torch.stack(
+            [_through_jpeg(image, quality) for image in (images * 255).round().to(torch.uint8)]
+        ).float()
+        / 255
+    )
 
 
 def _through_jpeg(image: Tensor, quality: int) -> Tensor:
@@ -103,5 +112,6 @@ DEFENCES = (
 )
 """In the order of the table; the first is not a defence."""
 TREATMENTS = tuple(d for d in DEFENCES if d.name in ("blur 0.7", "blur 1.2", "grain 0.1"))
-"""Behind these the models that teach a score are asked too, copies and innocent ones alike: what an interface does to images moves every
-model's answers, and an innocent one behind it must not look like a copy (docs/log.md)."""
+"""Behind these the models that teach a score are asked too, copies and innocent ones alike:
+what an interface does to images moves every model's answers, and an innocent one behind it
+must not look like a copy (docs/log.md)."""

@@ -1,4 +1,5 @@
-"""What a model's own description of its input (a graph's, a server's) says of the contract: shape, layout, type, batch. All is said."""
+"""What a model's own description of its input (a graph's, a server's) says of the contract: shape, layout,
+type, batch. All is said."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,9 @@ class Described:
     name: str = ""
 
 
-def seen_input(described: Described, image: tuple[int, int, int], said: Input, name: str) -> tuple[Input, tuple[str, ...]]:
+def seen_input(
+    described: Described, image: tuple[int, int, int], said: Input, name: str
+) -> tuple[Input, tuple[str, ...]]:
     """What is to be added to ``said``, and what to tell of it, a line each.
 
     Args:
@@ -38,15 +41,24 @@ def seen_input(described: Described, image: tuple[int, int, int], said: Input, n
     seen, notes = _typed(described, said, name)
     if described.shape is None:
         return seen, notes
-    whole = "[" + ", ".join("n" if d is None and i == 0 else "?" if d is None else str(d) for i, d in enumerate(described.shape)) + "]"
+    whole = (
+        "["
+        + ", ".join(
+            "n" if d is None and i == 0 else "?" if d is None else str(d)
+            for i, d in enumerate(described.shape)
+        )
+        + "]"
+    )
     if len(described.shape) not in (2, 4):
         raise ModelError(
-            f"{name} takes {whole}; expected images: [n, channels, height, width], [n, height, width, channels] or [n, pixels]"
+            f"{name} takes {whole}; expected images: [n, channels, height, width], [n, height, width,"
+            " channels] or [n, pixels]"
         )
     layout = said.layout or _layout(described.shape, whole, name)
     if (layout == "flat") != (len(described.shape) == 2):
         raise ModelError(
-            f"{name} takes {whole}, but input.layout is {said.layout}; expected {'flat' if len(described.shape) == 2 else 'nchw or nhwc'}"
+            f"{name} takes {whole}, but input.layout is {said.layout}; expected"
+            f" {'flat' if len(described.shape) == 2 else 'nchw or nhwc'}"
         )
     if layout != "nchw":
         notes += (f"takes {whole}: layout {layout}",)
@@ -54,12 +66,22 @@ def seen_input(described: Described, image: tuple[int, int, int], said: Input, n
     first = described.shape[0]
     if first is not None:
         if said.batch not in (0, first):
-            raise ModelError(f"{name} takes {first} images at once, but input.batch is {said.batch}; leave it out")
-        seen, notes = replace(seen, batch=first), (*notes, f"takes {first} image{'s' * (first > 1)} at once and is asked so")
+            raise ModelError(
+                f"{name} takes {first} images at once, but input.batch is {said.batch}; leave it out"
+            )
+        seen, notes = (
+            replace(seen, batch=first),
+            (
+                *notes,
+                f"takes {first} image{'s' * (first > 1)} at once and is asked so",
+            ),
+        )
     if layout == "flat":
         _check_pixels(described.shape[1], image, said, name)
         return seen, notes
-    channels, height, width = described.shape[1:] if layout == "nchw" else (described.shape[3], *described.shape[1:3])
+    channels, height, width = (
+        described.shape[1:] if layout == "nchw" else (described.shape[3], *described.shape[1:3])
+    )
     seen, more = _sized(seen, channels, height, width, image, said, name)
     return seen, (*notes, *more)
 
@@ -70,13 +92,16 @@ def _typed(result: Described, said: Input, name: str) -> tuple[Input, tuple[str,
             raise ModelError(f"{name} takes {result.dtype}, but input.dtype is {said.dtype}; leave it out")
         return Input(), ()
     if result.dtype not in ("float16", "float64", "uint8", "int8"):
-        raise ModelError(f"{name} takes {result.name}: {result.dtype}; expected images as float32, float16, float64, uint8 or int8")
+        raise ModelError(
+            f"{name} takes {result.name}: {result.dtype}; expected images as float32, float16, float64, uint8"
+            " or int8"
+        )
     if said.dtype not in ("", result.dtype):
         raise ModelError(f"{name} takes {result.dtype}, but input.dtype is {said.dtype}; leave it out")
     if result.dtype == "int8" and not said.scale:
         raise ModelError(
-            f"{name} takes int8, and nothing says what its numbers mean: number = x / scale + zero_point; say both, for example "
-            "--contract input.dtype=int8 input.scale=0.00392 input.zero_point=-128"
+            f"{name} takes int8, and nothing says what its numbers mean: number = x / scale + zero_point; say"
+            " both, for example --contract input.dtype=int8 input.scale=0.00392 input.zero_point=-128"
         )
     plain = result.dtype == "uint8" and not said.scale and not said.range
     note = f"takes {result.dtype}" + (": pixels from 0 to 255" if plain else "")
@@ -88,7 +113,10 @@ def _layout(shape: Sequence[int | None], whole: str, name: str) -> Layout:
         return "flat"
     first, last = shape[1] in COLOURS, shape[3] in COLOURS
     if first and last:
-        raise ModelError(f"{name} takes {whole}, which may have channels first or last; say which: --contract input.layout=nchw, or nhwc")
+        raise ModelError(
+            f"{name} takes {whole}, which may have channels first or last; say which: --contract"
+            " input.layout=nchw, or nhwc"
+        )
     return "nhwc" if last else "nchw"
 
 
@@ -98,27 +126,44 @@ def _check_pixels(pixels: int | None, image: tuple[int, int, int], said: Input, 
     given = (1 if said.channels == "grey" else 3 if said.channels else channels) * height * width
     if pixels not in (None, given):
         raise ModelError(
-            f"{name} takes {pixels} numbers an image, and these have {given}; say how they become so many: --contract input.size=..."
+            f"{name} takes {pixels} numbers an image, and these have {given}; say how they become so many:"
+            " --contract input.size=..."
         )
 
 
 def _sized(
-    seen: Input, channels: int | None, height: int | None, width: int | None, image: tuple[int, int, int], said: Input, name: str
-) -> tuple[Input, tuple[str, ...]]:  # fmt: skip
+    seen: Input,
+    channels: int | None,
+    height: int | None,
+    width: int | None,
+    image: tuple[int, int, int],
+    said: Input,
+    name: str,
+) -> tuple[Input, tuple[str, ...]]:
     """Channels and size that a graph's fixed shape demands."""
     notes: tuple[str, ...] = ()
     given = 1 if said.channels == "grey" else 3 if said.channels else image[0]
     if channels not in (None, given):
         if said.channels or channels not in COLOURS:
-            raise ModelError(f"{name} takes {channels} channels, and is given {given}; expected a model of images with 1 or 3")
+            raise ModelError(
+                f"{name} takes {channels} channels, and is given {given}; expected a model of images with 1"
+                " or 3"
+            )
         seen = replace(seen, channels="rgb" if channels == 3 else "grey")
         notes += (
-            "takes 3 channels: grey images are repeated" if channels == 3 else "takes 1 channel: colours become grey by .299, .587, .114",
+            (
+                "takes 3 channels: grey images are repeated"
+                if channels == 3
+                else "takes 1 channel: colours become grey by .299, .587, .114"
+            ),
         )
     if height is None or width is None:
         return seen, notes
     if said.size and (said.size[0], said.size[-1]) != (height, width):
-        raise ModelError(f"{name} takes images of {height} x {width}, but input.size is {said.size[0]} x {said.size[-1]}; leave it out")
+        raise ModelError(
+            f"{name} takes images of {height} x {width}, but input.size is {said.size[0]} x {said.size[-1]};"
+            " leave it out"
+        )
     if not said.size and (height, width) != image[1:]:
         seen = replace(seen, size=(height, width), resize=said.resize, resize_to=said.resize_to)
         how = f"by a {said.filter or 'bilinear'} filter"

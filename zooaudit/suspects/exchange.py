@@ -1,7 +1,9 @@
-"""One deadline about a whole exchange with a suspect: look-up, connection, handshake, question, headers, body. A time-out for each read, as
-clients have it, is outlasted by whoever sends a byte now and then; and no read ends because an audit was stopped.
+"""One deadline about a whole exchange with a suspect: look-up, connection, handshake, question, headers,
+body. A time-out for each read, as clients have it, is outlasted by whoever sends a byte now and then; and no
+read ends because an audit was stopped.
 
-Whoever asks says until when (``within``) and what stops it (``heeding``); the sockets of :class:`Clocked` heed both, whatever is between.
+Whoever asks says until when (``within``) and what stops it (``heeding``); the sockets of :class:`Clocked`
+heed both, whatever is between.
 """
 
 import os
@@ -72,7 +74,9 @@ class Clock:
 
     def part(self, places: int) -> "Clock":
         """Of one of so many that are tried one after the other: its share of the time that is left."""
-        share = Clock(max(0.0, self._end - time.monotonic()) / places if self._end != float("inf") else None, self._late)
+        share = Clock(
+            max(0.0, self._end - time.monotonic()) / places if self._end != float("inf") else None, self._late
+        )
         share._seconds = self._seconds
         return share
 
@@ -125,9 +129,13 @@ class Clocked(httpcore.NetworkBackend):
     """Connections whose every wait heeds the deadline."""
 
     def connect_tcp(
-        self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:  # fmt: skip
+    ) -> httpcore.NetworkStream:
         clock = Clock(timeout, httpcore.ConnectTimeout)
         trouble: Exception = OSError(f"{host} has no address")
         try:
@@ -135,7 +143,9 @@ class Clocked(httpcore.NetworkBackend):
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         for number, (family, kind, protocol, _, address) in enumerate(found):
-            own = clock.part(len(found) - number)  # one that is not answered (IPv6 that leads nowhere) leaves time for the others
+            own = clock.part(
+                len(found) - number
+            )  # one that is not answered (IPv6 that leads nowhere) leaves time for the others
             try:
                 return _connected(family, kind, protocol, address, local_address, socket_options or (), own)
             except (OSError, httpcore.ConnectTimeout) as error:
@@ -149,8 +159,14 @@ class Clocked(httpcore.NetworkBackend):
 
 
 def _connected(
-    family: int, kind: int, protocol: int, address: Any, local: str | None, options: Iterable[Any], clock: Clock
-) -> "Plain":  # fmt: skip
+    family: int,
+    kind: int,
+    protocol: int,
+    address: Any,
+    local: str | None,
+    options: Iterable[Any],
+    clock: Clock,
+) -> "Plain":
     own = socket.socket(family, kind, protocol)
     try:
         for option in (*options, (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)):
@@ -231,7 +247,9 @@ class Plain(httpcore.NetworkStream):
 class Encrypted(httpcore.NetworkStream):
     """A connection in TLS over any other, which may be encrypted itself (a proxy's)."""
 
-    def __init__(self, under: httpcore.NetworkStream, context: ssl.SSLContext, name: str | None, timeout: float | None) -> None:
+    def __init__(
+        self, under: httpcore.NetworkStream, context: ssl.SSLContext, name: str | None, timeout: float | None
+    ) -> None:
         self._under, self._in, self._out = under, ssl.MemoryBIO(), ssl.MemoryBIO()
         end = None if timeout is None else time.monotonic() + timeout
         try:
@@ -240,7 +258,11 @@ class Encrypted(httpcore.NetworkStream):
         except (httpcore.ReadTimeout, httpcore.WriteTimeout) as error:
             under.close()
             raise httpcore.ConnectTimeout("the handshake took too long") from error
-        except (OSError, ValueError, httpcore.NetworkError) as error:  # ValueError: no name that a host can have
+        except (
+            OSError,
+            ValueError,
+            httpcore.NetworkError,
+        ) as error:  # ValueError: no name that a host can have
             under.close()
             raise httpcore.ConnectError(str(error)) from error
         except BaseException:

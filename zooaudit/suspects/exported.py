@@ -1,10 +1,11 @@
 """Open a torch.export .pt2 archive without ever unpickling.
 
-``torch.export.load`` unpickles sample inputs, custom objects and some weights, evaluates sizes as Python and pastes names into source:
-any of these runs code of the file's author. Here the archive is first copied in memory, member by member, keeping the graph (JSON) and
-plain tensors only: sample inputs are left empty, compiled code and extra files dropped. An archive whose tensors need a pickle is refused,
-and so are one that unpacks to far more than it has, and a graph with any text that is not a name, a plain operator or a size. The tree of
-its outputs, which may name types to import, is not let in but made anew, of tuples and dicts.
+``torch.export.load`` unpickles sample inputs, custom objects and some weights, evaluates sizes as Python and
+pastes names into source: any of these runs code of the file's author. Here the archive is first copied in
+memory, member by member, keeping the graph (JSON) and plain tensors only: sample inputs are left empty,
+compiled code and extra files dropped. An archive whose tensors need a pickle is refused, and so are one that
+unpacks to far more than it has, and a graph with any text that is not a name, a plain operator or a size. The
+tree of its outputs, which may name types to import, is not let in but made anew, of tuples and dicts.
 """
 
 import io
@@ -30,16 +31,23 @@ SAMPLE_INPUTS = "data/sample_inputs/model.pt"
 GRAPH = "models/model.json"
 WORD = re.compile(r"[A-Za-z0-9_.+]*")
 LAYER = re.compile(r"[A-Za-z0-9_.+-]*")
-"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and pastes them nowhere else."""
+"""Names of layers and weights may have a hyphen: torch looks them up between quotes, and
+pastes them nowhere else."""
 SYMBOL = r"Symbol\('[A-Za-z0-9_]+'(?:, (?:positive|nonnegative|integer)=True)*\)"
 OPERATOR = (
     r"torch\.ops\.aten\.\w+\.\w+|torch\.sym_(?:max|min|not|int|float)"
-    r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)"  # no_grad and autocast blocks; their graph is looked at too
+    # no_grad and autocast blocks; their graph is looked at too
+    r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)"
     r"|_operator\.(?:getitem|add|sub|mul|floordiv|mod|neg|eq|ne|ge|le|gt|lt)"
 )
-TREE = r'(?:"type"|"context"|"children_spec"|"builtins\.(?:tuple|list|dict)"|"null"|"\[\]"|null|\d+|[\[\]{}:, ])*'
+TREE = (
+    r'(?:"type"|"context"|"children_spec"|"builtins\.(?:tuple|list|dict)"|"null"|"\[\]"|null|\d+'
+    r"|[\[\]{}:, ])*"
+)
 ALLOWED = {
-    "expr_str": re.compile(rf"(?:{SYMBOL}|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|\d+|[ ,()+*-])*"),
+    "expr_str": re.compile(
+        rf"(?:{SYMBOL}|Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|\d+|[ ,()+*-])*"
+    ),
     "target": re.compile(OPERATOR),
     "in_spec": re.compile(TREE),
     "guards_code": re.compile(""),
@@ -57,7 +65,8 @@ EXPECTED = {
 
 
 class ExportedModule(nn.Module):
-    """An exported graph that can be told ``eval()`` like any module; a graph was frozen in one mode, and itself refuses."""
+    """An exported graph that can be told ``eval()`` like any module; a graph was frozen in
+    one mode, and itself refuses."""
 
     def __init__(self, graph: nn.Module, described: Described = Described()) -> None:  # noqa: B008  frozen
         super().__init__()
@@ -83,7 +92,9 @@ def load_exported(path: Path) -> nn.Module:
         raise
     except Exception as error:  # torch.export raises many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"{path} is not a readable torch.export file ({reason}); write it with torch.export.save") from error
+        raise ModelError(
+            f"{path} is not a readable torch.export file ({reason}); write it with torch.export.save"
+        ) from error
 
 
 def _described(program: Any) -> Described:
@@ -104,7 +115,9 @@ def _without_pickles(path: Path) -> io.BytesIO:
         for info in source.infolist():
             member = info.filename
             if info.filename.endswith(".json") and info.file_size > MOST_JSON_BYTES:
-                raise ModelError(f"{path}: {member} has {info.file_size:,} bytes; expected {MOST_JSON_BYTES:,} at most")
+                raise ModelError(
+                    f"{path}: {member} has {info.file_size:,} bytes; expected {MOST_JSON_BYTES:,} at most"
+                )
             _, _, name = member.partition("/")
             if name == SAMPLE_INPUTS:
                 target.writestr(member, b"")
@@ -121,10 +134,14 @@ def _without_pickles(path: Path) -> io.BytesIO:
 
 
 def _without_code(path: Path, value: Any, within: str = "") -> Any:
-    """The graph without its free texts (stack traces), or ModelError if any other text in it is more than a name, an operator
-    or a size: torch pastes names into source, has sizes evaluated as Python, and looks operators up by name."""
+    """The graph without its free texts (stack traces), or ModelError if any other text in
+    it is more than a name, an operator or a size: torch pastes names into source, has sizes
+    evaluated as Python, and looks operators up by name.
+    """
     if isinstance(value, dict):
-        return {_word(path, k): {} if k == "metadata" else _without_code(path, v, k) for k, v in value.items()}
+        return {
+            _word(path, k): {} if k == "metadata" else _without_code(path, v, k) for k, v in value.items()
+        }
     if isinstance(value, list):
         return [_without_code(path, v, within) for v in value]
     return _word(path, value, within) if isinstance(value, str) else value
@@ -140,15 +157,19 @@ def _word(path: Path, text: str, within: str = "") -> str:
 
 def _unknown(path: Path, text: str, within: str) -> ModelError:
     """Of a text that nobody knows what torch would make of; most are harmless, and none of them is let in."""
-    expected = EXPECTED.get(within, "letters, digits, '_', '.' and '+'" + (", '-'" if ALLOWED.get(within) is LAYER else ""))
+    expected = EXPECTED.get(
+        within, "letters, digits, '_', '.' and '+'" + (", '-'" if ALLOWED.get(within) is LAYER else "")
+    )
     hint = "rename it" if within not in EXPECTED else "leave out what is not needed to answer"
     return ModelError(
-        f"{path}: {within or 'a name'} is {text[:80]!r}, which is not let in; expected {expected}: {hint}, and export it again"
+        f"{path}: {within or 'a name'} is {text[:80]!r}, which is not let in; expected {expected}: {hint},"
+        " and export it again"
     )
 
 
 def _tree_anew(path: Path, text: str) -> str:
-    """The tree of a program's outputs, of tuples and dicts alone, whatever types it names: torch would import these."""
+    """The tree of a program's outputs, of tuples and dicts alone, whatever types it names:
+    torch would import these."""
     try:
         protocol, tree = json.loads(text)
         return json.dumps([int(protocol), _branch(tree)])
@@ -166,7 +187,11 @@ def _branch(tree: dict[str, Any]) -> dict[str, Any]:
         names = json.loads(tree["context"])
     except (ValueError, TypeError):
         names = None
-    named = isinstance(names, list) and len(names) == len(children) and len(set(map(str, names))) == len(names) > 0
+    named = (
+        isinstance(names, list)
+        and len(names) == len(children)
+        and len(set(map(str, names))) == len(names) > 0
+    )
     if named and all(isinstance(n, str) and LAYER.fullmatch(n) for n in names):
         return {"type": "builtins.dict", "context": json.dumps(names), "children_spec": children}
     if tree["type"] == "builtins.dict":
@@ -176,12 +201,15 @@ def _branch(tree: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse_pickled(path: Path, name: str, content: bytes) -> None:
     if name.endswith(".pt"):
-        raise ModelError(f"{path} holds its tensors as a pickle ({name}); export it again with a current torch.export.save")
+        raise ModelError(
+            f"{path} holds its tensors as a pickle ({name}); export it again with a current torch.export.save"
+        )
     if not name.endswith(".json"):
         return
     for tensor, payload in json.loads(content)["config"].items():
         plain = payload["path_name"].rpartition("/")[2].startswith(("weight_", "tensor_"))
         if payload["use_pickle"] or not plain:
             raise ModelError(
-                f"{path} holds {tensor} as a pickle, which can run code; expected plain tensors only: export without custom objects"
+                f"{path} holds {tensor} as a pickle, which can run code; expected plain tensors only: export"
+                " without custom objects"
             )

@@ -1,4 +1,5 @@
-"""What builds a module that weights go into: ``package.module:callable``, ``timm:NAME``, ``torchvision:NAME`` or ``hf:FOLDER``."""
+"""What builds a module that weights go into: ``package.module:callable``, ``timm:NAME``,
+``torchvision:NAME`` or ``hf:FOLDER``."""
 
 import importlib
 import sys
@@ -13,8 +14,11 @@ from zooaudit.suspects.huggingface import PREFIX, empty
 from zooaudit.suspects.named_nets import build_named, is_named
 
 
-def call_factory(factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None) -> nn.Module:
-    """The module that a factory builds: a callable of the user's, a net of timm's or torchvision's, or the net of a folder.
+def call_factory(
+    factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None
+) -> nn.Module:
+    """The module that a factory builds: a callable of the user's, a net of timm's or
+    torchvision's, or the net of a folder.
 
     Args:
         weights: that will go into it: they decide how many classes a net by name has.

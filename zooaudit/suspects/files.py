@@ -35,7 +35,9 @@ def digest(files: Iterable[Path]) -> str:
     if len(found) == 1:
         return next(iter(found.values()))
     top = next(iter(found)).parent
-    return hashlib.sha256(canonical_json({str(f.relative_to(top)): sha for f, sha in found.items()}).encode()).hexdigest()
+    return hashlib.sha256(
+        canonical_json({str(f.relative_to(top)): sha for f, sha in found.items()}).encode()
+    ).hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -55,11 +57,16 @@ def weights_in(folder: Path) -> tuple[Path, ...]:
         return (inside(folder, single.name, folder),)
     if index.is_file():
         return (index, *shards(index))
-    pickles = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")]
+    pickles = [
+        p.name
+        for p in sorted(folder.iterdir())
+        if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+    ]
     text = f"{pickles[0]}, which is never opened: a pickle can run code" if pickles else "none"
     raise ModelError(
-        f"{folder} has no model.safetensors, and of other weights {text}; expected safetensors: where you trust it, load the model and "
-        "save it again by model.save_pretrained(folder, safe_serialization=True)"
+        f"{folder} has no model.safetensors, and of other weights {text}; expected safetensors: where you"
+        " trust it, load the model and save it again by model.save_pretrained(folder,"
+        " safe_serialization=True)"
     )
 
 
@@ -73,7 +80,9 @@ def placed(index: Path) -> Mapping[str, str]:
     result = read_json(index, MOST_INDEX_BYTES)
     placed = result.get("weight_map")
     if not isinstance(placed, dict) or not placed or not all(isinstance(v, str) for v in placed.values()):
-        raise ModelError(f"{index} has no weight_map; expected names of tensors with the file that holds each")
+        raise ModelError(
+            f"{index} has no weight_map; expected names of tensors with the file that holds each"
+        )
     return placed
 
 
@@ -103,8 +112,16 @@ def inside(folder: Path, name: str, whose: Path) -> Path:
     path = folder / name
     hub = folder.parent.name == "snapshots"  # a hub's cache: files are links into blobs beside the snapshots
     top = (folder.parent.parent if hub else folder).resolve()
-    if Path(name).is_absolute() or ".." in Path(name).parts or "\0" in name or not path.resolve().is_relative_to(top):
-        raise ModelError(f"{whose} names the file {name[:200]!r}, which lies outside its folder; put it beside {whose.name}")
+    if (
+        Path(name).is_absolute()
+        or ".." in Path(name).parts
+        or "\0" in name
+        or not path.resolve().is_relative_to(top)
+    ):
+        raise ModelError(
+            f"{whose} names the file {name[:200]!r}, which lies outside its folder; put it beside"
+            f" {whose.name}"
+        )
     if not path.is_file():
         raise ModelError(f"{whose} needs {path}, which is not there; put it beside {whose.name}")
     return path
@@ -145,6 +162,9 @@ def _tensors(model: Any) -> Iterator[Any]:
             if attribute.HasField("t"):
                 yield attribute.t
             yield from attribute.tensors
-            for sparse in (*([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []), *attribute.sparse_tensors):
+            for sparse in (
+                *([attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []),
+                *attribute.sparse_tensors,
+            ):
                 yield from (sparse.values, sparse.indices)
             graphs += [*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs]

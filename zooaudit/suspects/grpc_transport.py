@@ -16,7 +16,16 @@ from zooaudit.suspects.exchange import SLICE_S, refuse_if_halted
 from zooaudit.suspects.ledger import LOST
 from zooaudit.suspects.metadata import Fitted, fitted, model_of
 from zooaudit.suspects.oauth import Fetch
-from zooaudit.suspects.protobuf import CONFIG, INFER, METADATA, config_of, infer_request, metadata_of, metadata_request, outputs_of
+from zooaudit.suspects.protobuf import (
+    CONFIG,
+    INFER,
+    METADATA,
+    config_of,
+    infer_request,
+    metadata_of,
+    metadata_request,
+    outputs_of,
+)
 from zooaudit.suspects.remote import Remote
 from zooaudit.suspects.retry_after import is_loading, wait_of
 from zooaudit.suspects.signers import signer_of
@@ -40,8 +49,8 @@ class GrpcTransport:
     fetch: asks a token server.
 
     Raises:
-        ConfigError: grpcio is not installed, the address names no model, certificates or what signs requests are not there, or a secret
-            would be readable on the way.
+        ConfigError: grpcio is not installed, the address names no model, certificates or what signs requests
+            are not there, or a secret would be readable on the way.
     """
 
     def __init__(self, remote: Remote, fetch: Fetch) -> None:
@@ -49,7 +58,9 @@ class GrpcTransport:
         self._remote, parts = remote, urlsplit(remote.url)
         self._model, _, self._version = parts.path.strip("/").partition("/")
         if not self._model or "/" in self._version or parts.query:
-            raise ConfigError(f"url is {remote.shown}; expected grpc(s)://host:port/model, or .../model/version")
+            raise ConfigError(
+                f"url is {remote.shown}; expected grpc(s)://host:port/model, or .../model/version"
+            )
         self._signer = signer_of(remote.signing, remote.url, fetch)
         self._channel = self._opened(parts.netloc, parts.scheme == "grpcs")
         self._fitted: Fitted | None = None
@@ -59,13 +70,20 @@ class GrpcTransport:
 
     def _opened(self, address: str, encrypted: bool) -> Any:
         most = BYTES_A_RESPONSE + max(self._remote.batch, 1) * BYTES_AN_IMAGE
-        options = [("grpc.max_receive_message_length", most), ("grpc.max_send_message_length", -1), ("grpc.enable_retries", 0)]
+        options = [
+            ("grpc.max_receive_message_length", most),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.enable_retries", 0),
+        ]
         if not encrypted:
             return self._grpc.insecure_channel(address, options)
         try:
             trusted = Path(self._remote.ca).read_bytes() if self._remote.ca else None
         except OSError as error:
-            raise ConfigError(f"ca is {self._remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
+            raise ConfigError(
+                f"ca is {self._remote.ca!r}, which cannot be read ({error}); expected a PEM file of"
+                " certificates"
+            ) from error
         return self._grpc.secure_channel(address, self._grpc.ssl_channel_credentials(trusted), options)
 
     def learn(self, shape: tuple[int, int, int]) -> Takes | Refusal:
@@ -77,14 +95,24 @@ class GrpcTransport:
             return metadata
         if metadata:
             config = self._told(CONFIG, asked, config_of)  # Triton's alone
-        self._fitted = fitted(wire, remote.said, model_of(metadata, config), shape, len(remote.naming.columns))
+        self._fitted = fitted(
+            wire, remote.said, model_of(metadata, config), shape, len(remote.naming.columns)
+        )
         return self._fitted.takes
 
     def message(self, images: Tensor) -> Message:
         assert self._fitted is not None, "learn comes first"
         shape, values = self._fitted.shaped.input(images)
         wire = self._fitted.wire
-        body = infer_request(self._model, self._version, wire.input, self._fitted.shaped.datatype, shape, raw(values), wire.output)
+        body = infer_request(
+            self._model,
+            self._version,
+            wire.input,
+            self._fitted.shaped.datatype,
+            shape,
+            raw(values),
+            wire.output,
+        )
         return Message(PROTOBUF, body)
 
     def send(self, message: Message, count: int) -> list[Any] | Refusal:
@@ -101,7 +129,9 @@ class GrpcTransport:
             if isinstance(signed, Refusal):
                 return signed
             try:
-                call = self._channel.unary_unary(method).future(body, timeout=self._remote.timeout_s, metadata=self._metadata(signed))
+                call = self._channel.unary_unary(method).future(
+                    body, timeout=self._remote.timeout_s, metadata=self._metadata(signed)
+                )
                 return self._awaited(call)
             except self._grpc.RpcError as error:
                 if not (again and error.code().name == "UNAUTHENTICATED" and self._signer.renewed(signed)):
@@ -136,13 +166,18 @@ class GrpcTransport:
         """
         code, text = (
             error.code().name,
-            hidden(error.details() or "", [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)]),
+            hidden(
+                error.details() or "",
+                [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)],
+            ),
         )
         trailers = {k.lower(): v for k, v in error.trailing_metadata() or () if isinstance(v, str)}
         reason = f"answers {code}" + (f" ({text[:SAID]})" if text else "")
         if text.startswith(TOO_LONG):
             raise AnswersError.of("more bytes than are read", f"probabilities ({text[:SAID]})")
-        if code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "OUT_OF_RANGE") and (most := most_of(0, text, count)):
+        if code in ("INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL", "UNKNOWN", "OUT_OF_RANGE") and (
+            most := most_of(0, text, count)
+        ):
             return Refusal(reason, most=most)
         wait_s = wait_of(429, trailers, "")
         if code == "UNAVAILABLE" and any(u in text.lower() for u in UNREACHED):
@@ -157,11 +192,19 @@ class GrpcTransport:
         hint = f"; is the key in {key}?" if key and code in ("UNAUTHENTICATED", "PERMISSION_DENIED") else ""
         raise SuspectError(f"{self._remote.shown} {reason}{hint}")
 
-    def _told(self, method: str, asked: bytes, read: Callable[[bytes], dict[str, Any]]) -> dict[str, Any] | Refusal:
+    def _told(
+        self, method: str, asked: bytes, read: Callable[[bytes], dict[str, Any]]
+    ) -> dict[str, Any] | Refusal:
         """What it tells of itself; {} if it does not, which it need not."""
         try:
             found = self._called(method, asked, 1)
-            return found if isinstance(found, Refusal) and (found.outcome != LOST) else read(found) if isinstance(found, bytes) else {}
+            return (
+                found
+                if isinstance(found, Refusal) and (found.outcome != LOST)
+                else read(found)
+                if isinstance(found, bytes)
+                else {}
+            )
         except StoppedError:
             raise
         except (SuspectError, AnswersError):

@@ -62,7 +62,11 @@ class HttpTransport:
             if isinstance(metadata, Refusal):
                 return metadata
             config = self._told(f"{about}/config") if metadata.get("inputs") else {}
-            server = self._told(root) if metadata.get("inputs") and not wire.tensors and "/v2/models/" in about else {}
+            server = (
+                self._told(root)
+                if metadata.get("inputs") and not wire.tensors and "/v2/models/" in about
+                else {}
+            )
             model = model_of(metadata, config, server)
         self._fitted = fitted(wire, remote.said, model, shape, len(remote.naming.columns))
         return self._fitted.takes
@@ -85,7 +89,9 @@ class HttpTransport:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             return Refusal(f"cannot be reached ({first_line(error)})")
         except (httpx.LocalProtocolError, httpx.UnsupportedProtocol) as error:
-            raise ConfigError(f"{self._remote.shown} cannot be asked: {self._hidden(first_line(error))}") from error
+            raise ConfigError(
+                f"{self._remote.shown} cannot be asked: {self._hidden(first_line(error))}"
+            ) from error
         except httpx.HTTPError as error:
             return Refusal(f"did not answer ({first_line(error)})", LOST)
         return self._understood(response, content, count)
@@ -94,13 +100,19 @@ class HttpTransport:
         status, kind = response.status_code, response.headers.get("Content-Type", "")
         if 200 <= status < 300:
             if not content.strip():
-                later = "; it was taken for later, and asynchronous suspects are not asked" if status == 202 else ""
+                later = (
+                    "; it was taken for later, and asynchronous suspects are not asked"
+                    if status == 202
+                    else ""
+                )
                 raise AnswersError.of(f"nothing in them (status {status})", f"a body with answers{later}")
             return self._read(response.headers, content, kind, count)
         text = text_of(content[:READ], kind)
         if refusal := refusal_of(status, response.headers, self._hidden(text), count):
             return refusal
-        raise SuspectError(f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}")
+        raise SuspectError(
+            f"{self._remote.shown} answers {status}{self._hint(response)}: {self._hidden(text)[:SAID]}"
+        )
 
     def _read(self, headers: Mapping[str, str], content: bytes, kind: str, count: int) -> list[Any]:
         if self._fitted is None:
@@ -112,22 +124,31 @@ class HttpTransport:
         status, signing = response.status_code, self._remote.signing
         if 300 <= status < 400:
             target = without_keys(self._hidden(response.headers.get("Location", "nowhere")))[:200]
-            return f"; it points to {target}, which is not followed: if that is the suspect too, give it as url"
+            return (
+                f"; it points to {target}, which is not followed: if that is the suspect too, give it as url"
+            )
         if status not in (401, 403):
             return ""
         if signing.sign == "aws":
-            return "; are the AWS credentials this account's, in force, and allowed to invoke it, and are region and service right?"
+            return (
+                "; are the AWS credentials this account's, in force, and allowed to invoke it, and are region"
+                " and service right?"
+            )
         if signing.sign == "oauth":
             return "; may this client ask it, and are oauth_scope and oauth_audience right?"
         return f"; is the key in {signing.key_env}?" if signing.key_env else ""
 
     def _hidden(self, text: str) -> str:
-        return hidden(text, [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)])
+        return hidden(
+            text, [*self._signer.secrets, *self._remote.headers.values(), *keys_of(self._remote.url)]
+        )
 
     def _signed(self, method: str, url: str, message: Message) -> Headers | Refusal:
         return self._signer.headers(method, url, message.kind, message.body)
 
-    def _exchanged(self, method: str, url: str, most: int, signed: Headers, message: Message) -> tuple[httpx.Response, bytes]:
+    def _exchanged(
+        self, method: str, url: str, most: int, signed: Headers, message: Message
+    ) -> tuple[httpx.Response, bytes]:
         return exchanged(self._client, self._remote.timeout_s, method, url, most, signed, message)
 
     def _told(self, url: str) -> dict[str, Any] | Refusal:
@@ -145,18 +166,34 @@ class HttpTransport:
             return Refusal(f"does not tell of itself ({first_line(error)}; metadata = false asks without)")
         except InputError:
             return {}
-        if response.status_code in LATE and (refusal := refusal_of(response.status_code, response.headers, self._hidden(text), 1)):
+        if response.status_code in LATE and (
+            refusal := refusal_of(response.status_code, response.headers, self._hidden(text), 1)
+        ):
             return refusal
         return object_of(text) if response.status_code == 200 else {}
 
 
 def exchanged(
-    client: httpx.Client, timeout_s: float, method: str, url: str, most: int, signed: Headers, message: Message
+    client: httpx.Client,
+    timeout_s: float,
+    method: str,
+    url: str,
+    most: int,
+    signed: Headers,
+    message: Message,
 ) -> tuple[httpx.Response, bytes]:
-    """A response and its body in the clear: at most so many bytes, all of it within the time, from the look-up of the name on."""
-    headers = {"Accept-Encoding": "identity", **message.headers, **signed} | ({"Content-Type": message.kind} if message.kind else {})
-    with within(timeout_s), client.stream(method, url, content=message.body or None, headers=headers) as response:
-        return response, b"".join(unpacked(response.headers.get("Content-Encoding", ""), response.iter_raw(), most))
+    """A response and its body in the clear: at most so many bytes, all of it within the time, from the
+    look-up of the name on."""
+    headers = {"Accept-Encoding": "identity", **message.headers, **signed} | (
+        {"Content-Type": message.kind} if message.kind else {}
+    )
+    with (
+        within(timeout_s),
+        client.stream(method, url, content=message.body or None, headers=headers) as response,
+    ):
+        return response, b"".join(
+            unpacked(response.headers.get("Content-Encoding", ""), response.iter_raw(), most)
+        )
 
 
 TransportOf = Callable[[Any, httpx.Limits], httpx.BaseTransport]
@@ -164,8 +201,8 @@ TransportOf = Callable[[Any, httpx.Limits], httpx.BaseTransport]
 
 
 def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Client:
-    """A client with the suspect's certificates and time-outs. Redirects are not followed; proxies of the environment are used, unless
-    a transport is given.
+    """A client with the suspect's certificates and time-outs. Redirects are not followed; proxies of the
+    environment are used, unless a transport is given.
 
     Raises:
         ConfigError: no such certificates.
@@ -173,7 +210,9 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
     try:
         verify = _trusted(remote.ca)
     except OSError as error:
-        raise ConfigError(f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates") from error
+        raise ConfigError(
+            f"ca is {remote.ca!r}, which cannot be read ({error}); expected a PEM file of certificates"
+        ) from error
     limits = httpx.Limits(max_connections=remote.concurrency)
     own = transport(verify, limits) if transport else None
     if keys_of(remote.url):
@@ -188,7 +227,10 @@ def client_of(remote: Remote, transport: TransportOf | None = None) -> httpx.Cli
         trust_env=own is None,
         follow_redirects=False,
     )
-    for one in (client._transport, *client._mounts.values()):  # httpx has no setting for it; what no longer fits is an AttributeError
+    for one in (
+        client._transport,
+        *client._mounts.values(),
+    ):  # httpx has no setting for it; what no longer fits is an AttributeError
         if isinstance(one, httpx.HTTPTransport):
             assert isinstance(one._pool._network_backend, httpcore.NetworkBackend)
             one._pool._network_backend = Clocked()
@@ -205,15 +247,24 @@ def _trusted(ca: str) -> ssl.SSLContext:
 
 
 def fetch_of(remote: Remote) -> Fetch:
-    """Asks a token server: with a suspect's time-out and certificates, but with none of its headers, for it is no part of it."""
+    """Asks a token server: with a suspect's time-out and certificates, but with none of its
+    headers, for it is no part of it."""
 
     def fetch(url: str, headers: Headers, body: bytes) -> tuple[int, Mapping[str, str], str]:
         message = Message(headers["Content-Type"], body)
         try:
             with client_of(replace(remote, headers={})) as client:
-                response, content = exchanged(client, remote.timeout_s, "POST", url, BYTES_A_RESPONSE, headers, message)
+                response, content = exchanged(
+                    client, remote.timeout_s, "POST", url, BYTES_A_RESPONSE, headers, message
+                )
         except httpx.HTTPError as error:
-            raise SuspectError(f"the token server {without_keys(url)} does not answer ({first_line(error)})") from error
-        return response.status_code, response.headers, text_of(content, response.headers.get("Content-Type", ""))
+            raise SuspectError(
+                f"the token server {without_keys(url)} does not answer ({first_line(error)})"
+            ) from error
+        return (
+            response.status_code,
+            response.headers,
+            text_of(content, response.headers.get("Content-Type", "")),
+        )
 
     return fetch

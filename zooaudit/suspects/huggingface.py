@@ -1,7 +1,9 @@
-"""A folder as transformers writes it: an image classifier (``config.json``, safetensors) with its own preprocessing.
+"""A folder as transformers writes it: an image classifier (``config.json``, safetensors)
+with its own preprocessing.
 
-Local files only, no code of the folder's, no pickles. What ``preprocessor_config.json`` says becomes a contract, and is held against the
-processor itself on images by chance: one that does anything else is refused.
+Local files only, no code of the folder's, no pickles. What ``preprocessor_config.json``
+says becomes a contract, and is held against the processor itself on images by chance: one
+that does anything else is refused.
 """
 
 import contextlib
@@ -42,21 +44,36 @@ def read_folder(folder: Path, said: Input, image_shape: tuple[int, int, int]) ->
         if path.suffix == ".safetensors":
             refuse_pickle(path)
     if (folder / "adapter_config.json").is_file():
-        raise ModelError(f"{folder} holds an adapter; expected a whole model: merge it by model.merge_and_unload() and save that")
+        raise ModelError(
+            f"{folder} holds an adapter; expected a whole model: merge it by model.merge_and_unload() and"
+            " save that"
+        )
     transformers = library("transformers", str(folder))
     _check_named(read_json(folder / "config.json"), folder)
     with _quiet(transformers), torch.random.fork_rng([]):
         try:
             module, info = transformers.AutoModelForImageClassification.from_pretrained(
-                str(folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=torch.float32,
-                attn_implementation="eager", output_loading_info=True,
-            )  # fmt: skip
+                str(folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                attn_implementation="eager",
+                output_loading_info=True,
+            )
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder} is not an image classifier that transformers can load ({_reason(error)})") from error
+            raise ModelError(
+                f"{folder} is not an image classifier that transformers can load ({_reason(error)})"
+            ) from error
     _check_whole(module, info, folder)
     grey = getattr(module.config, "num_channels", 3) == 1
     seen, notes = _preprocessing(folder, said, image_shape, grey)
-    return Raw(module, seen, _labels(module.config), notes=(f"config.json: transformers' {type(module).__name__}", *notes))
+    return Raw(
+        module,
+        seen,
+        _labels(module.config),
+        notes=(f"config.json: transformers' {type(module).__name__}", *notes),
+    )
 
 
 def empty(folder: Path) -> nn.Module:
@@ -69,7 +86,9 @@ def empty(folder: Path) -> nn.Module:
     _check_named(read_json(folder / "config.json"), folder)
     with _quiet(transformers), torch.random.fork_rng([]):
         try:
-            config = transformers.AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            config = transformers.AutoConfig.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
             return cast(
                 nn.Module,
                 transformers.AutoModelForImageClassification.from_config(
@@ -77,14 +96,19 @@ def empty(folder: Path) -> nn.Module:
                 ),
             )
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder} is not an image classifier that transformers can build ({_reason(error)})") from error
+            raise ModelError(
+                f"{folder} is not an image classifier that transformers can build ({_reason(error)})"
+            ) from error
 
 
 def _check_named(data: Mapping[str, Any], folder: Path) -> None:
     """Refuse a net of timm's by an address: it would be downloaded."""
     name = data.get("architecture")
     if data.get("model_type") == "timm_wrapper" and not library("timm", str(folder)).is_model(str(name)):
-        raise ModelError(f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of timm.list_models()")
+        raise ModelError(
+            f"{folder / 'config.json'} has architecture {str(name)[:80]!r}; expected one of"
+            " timm.list_models()"
+        )
 
 
 def _reason(error: BaseException) -> str:
@@ -93,7 +117,8 @@ def _reason(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet(transformers: Any) -> Iterator[None]:
-    """Without warnings and bars, which say of missing weights what is an error here; and without the network, whatever a folder names."""
+    """Without warnings and bars, which say of missing weights what is an error here; and without the network,
+    whatever a folder names."""
     logging, hub = transformers.utils.logging, library("huggingface_hub.constants", "transformers")
     online, hub.HF_HUB_OFFLINE = hub.HF_HUB_OFFLINE, True
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -114,7 +139,10 @@ def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> No
     if missing or other:
         lacks = f"lack {missing[0]}" if missing else f"hold {other[0]} in another shape"
         more = f" and {len(missing) + len(other) - 1} more" if len(missing) + len(other) > 1 else ""
-        raise ModelError(f"{folder}: its weights {lacks}{more}; expected those of the whole {type(module).__name__}, its head included")
+        raise ModelError(
+            f"{folder}: its weights {lacks}{more}; expected those of the whole {type(module).__name__}, its"
+            " head included"
+        )
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"{folder}: {name} holds NaN or infinite values; expected finite weights")
@@ -123,10 +151,14 @@ def _check_whole(module: nn.Module, info: Mapping[str, Any], folder: Path) -> No
 def _labels(config: Any) -> tuple[str, ...]:
     result = getattr(config, "id2label", None) or {}
     names = tuple(str(result[key]) for key in sorted(result, key=int))
-    return () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names  # transformers' words for no names
+    return (
+        () if all(name == f"LABEL_{i}" for i, name in enumerate(names)) else names
+    )  # transformers' words for no names
 
 
-def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int], grey: bool) -> tuple[Contract, tuple[str, ...]]:
+def _preprocessing(
+    folder: Path, said: Input, image_shape: tuple[int, int, int], grey: bool
+) -> tuple[Contract, tuple[str, ...]]:
     """The contract that a folder's processor comes to; ``grey``: of a net that takes one channel."""
     channels = Contract(Input(channels="grey" if grey else ""))
     if said.size and (said.mean or said.range):
@@ -141,13 +173,23 @@ def _preprocessing(folder: Path, said: Input, image_shape: tuple[int, int, int],
     transformers = library("transformers", str(folder))
     with _quiet(transformers):
         try:
-            processor = transformers.AutoImageProcessor.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+            processor = transformers.AutoImageProcessor.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=False
+            )
         except Exception as error:  # transformers raises many kinds
-            raise ModelError(f"{folder / PREPROCESSOR} is not an image processor that transformers knows ({_reason(error)})") from error
+            raise ModelError(
+                f"{folder / PREPROCESSOR} is not an image processor that transformers knows"
+                f" ({_reason(error)})"
+            ) from error
     seen = _seen(processor, folder, grey)
     apart = _apart(processor, seen, (1 if grey else 3, *image_shape[1:]), folder)
-    note = f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by {apart:.2g} of the range at most"
-    more = ("takes 1 channel: colours become grey by .299, .587, .114",) if grey and image_shape[0] == 3 else ()
+    note = (
+        f"{PREPROCESSOR}: {type(processor).__name__}, whose pixels differ by rounding from ours, by"
+        f" {apart:.2g} of the range at most"
+    )
+    more = (
+        ("takes 1 channel: colours become grey by .299, .587, .114",) if grey and image_shape[0] == 3 else ()
+    )
     return Contract(seen), (note, *more)
 
 
@@ -157,7 +199,10 @@ def _seen(processor: Any, folder: Path, grey: bool) -> Input:
         return default if value is None else value
 
     fields: dict[str, Any] = _resizing(setting, folder)
-    low, high = 0.0, 255.0 * float(setting("rescale_factor", 1 / 255)) if setting("do_rescale", False) else 255.0
+    low, high = (
+        0.0,
+        (255.0 * float(setting("rescale_factor", 1 / 255)) if setting("do_rescale", False) else 255.0),
+    )
     if setting("rescale_offset", False) and setting("do_rescale", False):
         low, high = low - 1, high - 1
     if abs(low) > 1e-6 or abs(high - 1) > 1e-6:
@@ -169,22 +214,38 @@ def _seen(processor: Any, folder: Path, grey: bool) -> Input:
 
 
 def _resizing(result: Any, folder: Path) -> dict[str, Any]:
-    size, crop = _sides(result("size")), _sides(result("crop_size")) if result("do_center_crop", False) else None
+    size, crop = (
+        _sides(result("size")),
+        (_sides(result("crop_size")) if result("do_center_crop", False) else None),
+    )
     if not result("do_resize", False):
         return {"size": crop, "resize": "crop", "cut": "floor"} if crop else {}
     number = int(result("resample", 2))
     filter_ = RESAMPLE[number] if 0 <= number < len(RESAMPLE) else ""
     if size is None or not filter_:
         raise ModelError(
-            f"{folder / PREPROCESSOR} has size {result('size')}, resample {number}; say what it does: --contract input.size=..."
+            f"{folder / PREPROCESSOR} has size {result('size')}, resample {number}; say what it does:"
+            " --contract input.size=..."
         )
     if len(size) == 1 and result("crop_pct") is not None and result("do_center_crop") is None:  # ConvNeXt's
         side, share = size[0], float(result("crop_pct"))
         if side < 384:
-            return {"size": (side, side), "resize": "shorter", "resize_to": (int(side / share),), "filter": filter_, "cut": "floor"}
+            return {
+                "size": (side, side),
+                "resize": "shorter",
+                "resize_to": (int(side / share),),
+                "filter": filter_,
+                "cut": "floor",
+            }
         return {"size": (side, side), "resize": "squash", "filter": filter_}
     if len(size) == 1:
-        return {"size": crop or (size[0], size[0]), "resize": "shorter", "resize_to": size, "filter": filter_, "cut": "floor"}
+        return {
+            "size": crop or (size[0], size[0]),
+            "resize": "shorter",
+            "resize_to": size,
+            "filter": filter_,
+            "cut": "floor",
+        }
     return {"size": crop or size, "resize": "squash", "resize_to": size, "filter": filter_, "cut": "floor"}
 
 
@@ -192,7 +253,11 @@ def _sides(size: Any) -> tuple[int, ...] | None:
     """Height and width, or the shorter side alone."""
     if isinstance(size, int):
         return (size,)
-    data = dict(size) if isinstance(size, Mapping) else {k: v for k, v in vars(size or object).items() if not k.startswith("_")}
+    data = (
+        dict(size)
+        if isinstance(size, Mapping)
+        else {k: v for k, v in vars(size or object).items() if not k.startswith("_")}
+    )
     data = {k: v for k, v in data.items() if v is not None}
     if {"height", "width"} <= data.keys():
         return int(data["height"]), int(data["width"])
@@ -207,24 +272,36 @@ def _apart(processor: Any, seen: Input, image_shape: tuple[int, int, int], folde
     """
     channels, height, width = image_shape
     generator = torch.Generator().manual_seed(0)
-    coarse = torch.randint(0, 256, (2, channels, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator)
-    images = torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bilinear").round().to(torch.uint8)
+    coarse = torch.randint(
+        0, 256, (2, channels, max(height // 4, 1), max(width // 4, 1)), dtype=torch.uint8, generator=generator
+    )
+    images = (
+        torch.nn.functional.interpolate(coarse.float(), (height, width), mode="bilinear")
+        .round()
+        .to(torch.uint8)
+    )
     try:
-        theirs = processor(list(images), return_tensors="pt", input_data_format="channels_first")["pixel_values"]
+        theirs = processor(list(images), return_tensors="pt", input_data_format="channels_first")[
+            "pixel_values"
+        ]
         ours = Preprocess(seen, (channels, height, width))(images.float() / 255)
     except ConfigError:
         raise
     except Exception as error:  # transformers raises many kinds
-        raise ModelError(f"{folder / PREPROCESSOR} fails on images of {height} x {width} ({_reason(error)})") from error
+        raise ModelError(
+            f"{folder / PREPROCESSOR} fails on images of {height} x {width} ({_reason(error)})"
+        ) from error
     if theirs.shape != ours.shape:
         found = f"gives {tuple(theirs.shape)} where its settings, as we read them, give {tuple(ours.shape)}"
-        raise ModelError(f"{folder / PREPROCESSOR} {found}; say what it does: --contract input.size=... input.resize=...")
+        raise ModelError(
+            f"{folder / PREPROCESSOR} {found}; say what it does: --contract input.size=... input.resize=..."
+        )
     low, high = seen.range or (0.0, 1.0)
     unit = (high - low) / (torch.tensor(seen.std).view(-1, 1, 1) if seen.std else torch.ones(1))
     apart = float(((theirs - ours).abs() / unit).max())
     if apart > ROUNDED:
         raise ModelError(
-            f"{folder / PREPROCESSOR} gives pixels that differ by {apart:.2g} of their range from what its settings say, as we read them; "
-            "say what it does: --contract input.size=... input.mean=..."
+            f"{folder / PREPROCESSOR} gives pixels that differ by {apart:.2g} of their range from what its"
+            " settings say, as we read them; say what it does: --contract input.size=... input.mean=..."
         )
     return apart

@@ -1,5 +1,5 @@
-"""What a suspect was asked and what it answered, on disk as it happens: an audit that was cut off asks no image again that was answered,
-and never more than its budget."""
+"""What a suspect was asked and what it answered, on disk as it happens: an audit that was cut off asks no
+image again that was answered, and never more than its budget."""
 
 import contextlib
 import errno
@@ -28,11 +28,14 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS about (told TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS answers (image TEXT PRIMARY KEY, row BLOB NOT NULL, form TEXT NOT NULL, at REAL);
-CREATE TABLE IF NOT EXISTS requests (number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS requests (
+    number INTEGER PRIMARY KEY, images INTEGER NOT NULL, outcome TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS seen (told TEXT PRIMARY KEY);
 """
 SENT, ANSWERED, REFUSED, LOST = "sent", "answered", "refused", "lost"
-"""Outcomes of a request. What is sent or lost may have been answered, and paid for: it counts. What was refused does not."""
+"""Outcomes of a request. What is sent or lost may have been answered, and paid for: it
+counts. What was refused does not."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY)
@@ -55,15 +58,15 @@ def name_of(image: Tensor) -> str:
 
 
 class Ledger:
-    """One suspect's, in a SQLite file; for many threads, and one process at a time. What was written outlives the process, even by kill -9;
-    of a machine that loses its power the last moments may be missing.
+    """One suspect's, in a SQLite file; for many threads, and one process at a time. What was written outlives
+    the process, even by kill -9; of a machine that loses its power the last moments may be missing.
 
     Args:
         path: made if it is not there.
         about: whose answers these are (kit, address, settings). A ledger of others is refused.
         budget: images that may be charged at most, over all runs.
-        counted: is called with images before they are charged, and may raise to keep them from being sent; of those that were refused it is
-            told with a minus.
+        counted: is called with images before they are charged, and may raise to keep them from being sent; of
+            those that were refused it is told with a minus.
         got_on: is called with each request that was answered.
         called: in errors, by whom may not know where it is; "" for its path.
 
@@ -85,7 +88,9 @@ class Ledger:
         self.path, self.budget, self._counted = path, budget, counted
         self._got_on = got_on
         self._called = called or f"the ledger {path}"
-        self._else, self._more = ("", "") if called else ("; give another --ledger", "raise --budget to go on")
+        self._else, self._more = (
+            ("", "") if called else ("; give another --ledger", "raise --budget to go on")
+        )
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +112,9 @@ class Ledger:
                 self._db.execute(ADD_TIME)
             claim_format(opened, FORMAT, self._called)
             self._of(json.dumps(about, sort_keys=True))
-            self._db.execute("UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT))  # under way when a run ended
+            self._db.execute(
+                "UPDATE requests SET outcome = ? WHERE outcome = ?", (LOST, SENT)
+            )  # under way when a run ended
         except BaseException as error:
             if opened:
                 opened.close()
@@ -140,19 +147,26 @@ class Ledger:
             return self._spent()
 
     def _spent(self) -> int:
-        return int(self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome != ?", (REFUSED,)).fetchone()[0])
+        return int(
+            self._db.execute(
+                "SELECT coalesce(sum(images), 0) FROM requests WHERE outcome != ?", (REFUSED,)
+            ).fetchone()[0]
+        )
 
     @property
     def lost(self) -> int:
         """Images that were charged without an answer."""
         with self._lock:
             return int(
-                self._db.execute("SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)).fetchone()[0]
+                self._db.execute(
+                    "SELECT coalesce(sum(images), 0) FROM requests WHERE outcome IN (?, ?)", (SENT, LOST)
+                ).fetchone()[0]
             )
 
     def saw(self, notes: Sequence[str]) -> bool:
-        """Keep what the suspect told of itself before it was asked, a line each. Returns whether it told something else in a run before:
-        its answers then came about behind several readings, and ``seen`` has all of them."""
+        """Keep what the suspect told of itself before it was asked, a line each. Returns
+        whether it told something else in a run before: its answers then came about behind
+        several readings, and ``seen`` has all of them."""
         with self._lock, self._writing(), self._transaction():
             before = self._seen()
             self._db.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(line,) for line in notes])
@@ -172,14 +186,19 @@ class Ledger:
         found = {}
         with self._lock:
             for name in names:
-                if row := self._db.execute("SELECT row, form FROM answers WHERE image = ?", (name,)).fetchone():
+                if row := self._db.execute(
+                    "SELECT row, form FROM answers WHERE image = ?", (name,)
+                ).fetchone():
                     found[name] = torch.from_numpy(np.frombuffer(row[0], "<f4").astype(np.float32)), row[1]
         return found
 
     def came(self, names: Iterable[str]) -> list[float | None]:
         """When the answers to these came, seconds since 1970; None where that is not known."""
         with self._lock:
-            rows = (self._db.execute("SELECT at FROM answers WHERE image = ?", (name,)).fetchone() for name in names)
+            rows = (
+                self._db.execute("SELECT at FROM answers WHERE image = ?", (name,)).fetchone()
+                for name in names
+            )
             return [row[0] for row in rows if row]
 
     def charge(self, images: int) -> int:
@@ -194,11 +213,14 @@ class Ledger:
             if spent + images > self.budget:
                 (answered,) = self._db.execute("SELECT count(*) FROM answers").fetchone()
                 raise SuspectError(
-                    f"the budget is {self.budget} queries, {spent} are spent ({answered} answered, the others lost on the way) and "
-                    f"{images} more are needed; {self._more or 'ask for a larger budget to go on'}"
+                    f"the budget is {self.budget} queries, {spent} are spent ({answered} answered, the others"
+                    f" lost on the way) and {images} more are needed;"
+                    f" {self._more or 'ask for a larger budget to go on'}"
                 )
             self._counted(images)
-            number = self._db.execute("INSERT INTO requests (images, outcome) VALUES (?, ?)", (images, SENT)).lastrowid
+            number = self._db.execute(
+                "INSERT INTO requests (images, outcome) VALUES (?, ?)", (images, SENT)
+            ).lastrowid
             assert number is not None
             return number
 
@@ -207,7 +229,9 @@ class Ledger:
         now = time.time()
         packed = [(n, r.numpy().astype("<f4").tobytes(), form, now) for n, r in zip(names, rows, strict=True)]
         with self._lock, self._writing(), self._transaction():
-            self._db.executemany("INSERT OR REPLACE INTO answers (image, row, form, at) VALUES (?, ?, ?, ?)", packed)
+            self._db.executemany(
+                "INSERT OR REPLACE INTO answers (image, row, form, at) VALUES (?, ?, ?, ?)", packed
+            )
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (ANSWERED, number))
         self._got_on()
 
@@ -216,7 +240,9 @@ class Ledger:
         with self._lock, self._writing():
             self._db.execute("UPDATE requests SET outcome = ? WHERE number = ?", (outcome, number))
             if outcome == REFUSED:
-                (images,) = self._db.execute("SELECT images FROM requests WHERE number = ?", (number,)).fetchone()
+                (images,) = self._db.execute(
+                    "SELECT images FROM requests WHERE number = ?", (number,)
+                ).fetchone()
                 self._counted(-images)
 
     @contextlib.contextmanager
@@ -224,7 +250,9 @@ class Ledger:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise NotWrittenError(f"{self._called} cannot be written: {error}; answers so far are kept") from error
+            raise NotWrittenError(
+                f"{self._called} cannot be written: {error}; answers so far are kept"
+            ) from error
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:

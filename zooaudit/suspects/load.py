@@ -1,7 +1,9 @@
-"""Load a user's model, of whatever kind its files are, and put it behind its contract. Nothing is ever unpickled.
+"""Load a user's model, of whatever kind its files are, and put it behind its contract.
+Nothing is ever unpickled.
 
-Kinds: safetensors weights, sharded or not, with a factory (:mod:`zooaudit.suspects.factories`); a torch.export ``.pt2``; an ``.onnx``
-graph; a folder of transformers' or timm's. What the files say of preprocessing and classes is taken and told; what the user says wins.
+Kinds: safetensors weights, sharded or not, with a factory (:mod:`zooaudit.suspects.factories`); a
+torch.export ``.pt2``; an ``.onnx`` graph; a folder of transformers' or timm's. What the files say of
+preprocessing and classes is taken and told; what the user says wins.
 """
 
 from collections.abc import Callable
@@ -50,7 +52,8 @@ class Asked:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A model that gives logits or probabilities ``[n, K]`` of the kit's classes for images ``[n, c, h, w]`` in [0, 1].
+    """A model that gives logits or probabilities ``[n, K]`` of the kit's classes for images
+    ``[n, c, h, w]`` in [0, 1].
 
     Attributes:
         contract: what is done: what was said and what was seen.
@@ -65,8 +68,12 @@ class Loaded:
 
 
 def load_model(
-    path: Path, factory: str | None, image_shape: tuple[int, int, int], num_classes: int, contract: Contract = Contract()  # noqa: B008
-) -> nn.Module:  # fmt: skip
+    path: Path,
+    factory: str | None,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    contract: Contract = Contract(),  # noqa: B008
+) -> nn.Module:
     """As ``load``, of a model whose classes have no names: the module alone."""
     return load(path, factory, Asked(image_shape, tuple(map(str, range(num_classes))), contract)).module
 
@@ -79,7 +86,8 @@ def load(path: Path, factory: str | None, asked: Asked) -> Loaded:
         factory: of weights: what builds the module that they go into.
 
     Raises:
-        ModelError: what is wrong with the file, the factory, the weights or the output, and what was expected.
+        ModelError: what is wrong with the file, the factory, the weights or the output, and
+            what was expected.
         ConfigError: the contract does not fit the model, the images or the classes.
     """
     return fitted(read(path, factory, asked), asked, str(path))
@@ -97,14 +105,18 @@ def read(path: Path, factory: str | None, asked: Asked) -> Raw:
     refuse_pickle(path)
     if factory is None:
         raise ModelError(
-            f"{path} holds weights only; say how to build the model: --factory package.module:factory, timm:NAME, torchvision:NAME, or "
-            "hf:FOLDER with its config.json"
+            f"{path} holds weights only; say how to build the model: --factory package.module:factory,"
+            " timm:NAME, torchvision:NAME, or hf:FOLDER with its config.json"
         )
     weights = read_weights(path)
     module = call_factory(factory, weights)
     put_weights(module, weights, str(path))
     if is_named(factory) and factory.startswith("timm:"):
-        return Raw(module, timm_seen(module, said), notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",))
+        return Raw(
+            module,
+            timm_seen(module, said),
+            notes=(f"{factory}: preprocessing as timm's pretrained_cfg says",),
+        )
     return Raw(module)
 
 
@@ -124,7 +136,10 @@ READERS: dict[str, Callable[[Path, Asked], Raw]] = {
     ".onnx": _graph,
 }
 """Of whole models in one file, by its ending. A reader unpickles nothing and runs no code of the file's."""
-KINDS = f"a .safetensors, {' or '.join(READERS)} file, a .safetensors.index.json, or a folder of transformers' or timm's"
+KINDS = (
+    f"a .safetensors, {' or '.join(READERS)} file, a .safetensors.index.json, or a folder of transformers' or"
+    " timm's"
+)
 
 
 def _folder(path: Path, asked: Asked) -> Raw:
@@ -148,14 +163,23 @@ def fitted(raw: Raw, asked: Asked, name: str) -> Loaded:
     prepare = Preprocess(contract.input, asked.image_shape)
     output = replace(contract.output, **_settled(raw, prepare, contract, columns, asked, name))
     contract = replace(contract, output=output)
-    trivial = not prepare.changes and not columns and output == type(output)() and not isinstance(raw.module, OnnxModule)
-    module = raw.module if trivial else Contracted(raw.module, prepare, contract, columns, name, asked.reading)
+    trivial = (
+        not prepare.changes
+        and not columns
+        and output == type(output)()
+        and not isinstance(raw.module, OnnxModule)
+    )
+    module = (
+        raw.module if trivial else Contracted(raw.module, prepare, contract, columns, name, asked.reading)
+    )
     module.eval()
     try_out(module, asked.image_shape, len(asked.classes), name, asked.reading)
     return Loaded(module, contract, (*notes, *more, *labelled), raw)
 
 
-def _settled(raw: Raw, prepare: Preprocess, contract: Contract, columns: tuple[int, ...], asked: Asked, name: str) -> dict[str, Any]:
+def _settled(
+    raw: Raw, prepare: Preprocess, contract: Contract, columns: tuple[int, ...], asked: Asked, name: str
+) -> dict[str, Any]:
     """Which of several outputs is the answers: name or number."""
     count = prepare.input.batch or 2
     images = torch.rand(count, *asked.image_shape, generator=torch.Generator().manual_seed(0))
@@ -178,14 +202,24 @@ def _columns(raw: Raw, asked: Asked, name: str) -> tuple[tuple[int, ...], tuple[
     found = sum(p != MISSING for p in places)
     if found == len(kit):
         moved = places != list(range(len(kit)))
-        note = f"its classes are found by name, in another order or among {len(raw.labels)}" if moved or len(raw.labels) > len(kit) else ""
+        note = (
+            f"its classes are found by name, in another order or among {len(raw.labels)}"
+            if moved or len(raw.labels) > len(kit)
+            else ""
+        )
         return (tuple(places) if note else ()), ((note,) if note else ())
     if found == 0 and len(raw.labels) == len(kit):
-        return (), (f"its names of classes ({raw.labels[0]}, ...) are not the kit's ({kit[0]}, ...): taken to be in the kit's order",)
+        return (), (
+            (
+                f"its names of classes ({raw.labels[0]}, ...) are not the kit's ({kit[0]}, ...): taken to be"
+                " in the kit's order"
+            ),
+        )
     lost = [k for k, p in zip(kit, places, strict=True) if p == MISSING]
     raise ConfigError(
-        f"{name} has {len(raw.labels)} classes ({', '.join(raw.labels[:3])}, ...), and of the kit's {len(kit)} lacks {len(lost)} by name: "
-        f"{', '.join(lost[:3])}; say where it has each: --contract classes.columns=[...], or classes.missing=[...]"
+        f"{name} has {len(raw.labels)} classes ({', '.join(raw.labels[:3])}, ...), and of the kit's"
+        f" {len(kit)} lacks {len(lost)} by name: {', '.join(lost[:3])}; say where it has each: --contract"
+        " classes.columns=[...], or classes.missing=[...]"
     )
 
 
@@ -196,11 +230,21 @@ def _outputs(module: nn.Module, images: Any, count: int, image_shape: tuple[int,
     except (ModelError, ConfigError):
         raise
     except Exception as error:  # the user's code may raise anything
-        raise ModelError(f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)}; {BY_CONTRACT}") from error
+        raise ModelError(
+            f"{name} failed on {count} float images of shape {image_shape}: {first_line(error)};"
+            f" {BY_CONTRACT}"
+        ) from error
 
 
-def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: int, name: str, reading: Reading = "any") -> None:
-    """Ask a module for the labels of a few blank images; raise ModelError if it does not give probabilities or logits for each."""
+def try_out(
+    module: nn.Module,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    name: str,
+    reading: Reading = "any",
+) -> None:
+    """Ask a module for the labels of a few blank images; raise ModelError if it does not
+    give probabilities or logits for each."""
     for count in (2, 3):
         images = torch.full((count, *image_shape), 0.5)
         outputs: Tensor = _outputs(module, lambda given=images: given, count, image_shape, name)
@@ -208,14 +252,28 @@ def try_out(module: nn.Module, image_shape: tuple[int, int, int], num_classes: i
 
 
 def gradients(module: nn.Module, image_shape: tuple[int, int, int], name: str) -> None:
-    """Raise ModelError if a victim's answers have no gradients for its images, which its UAP is crafted by."""
+    """Raise ModelError if a victim's answers have no gradients for its images, which its
+    UAP is crafted by."""
     images = torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.enable_grad():
         outputs = module(images)
     if not outputs.requires_grad:
         raise ModelError(
-            f"{name} has no gradients to craft a UAP with: is all of it in a no_grad block, or its input rounded? Export it without"
+            f"{name} has no gradients to craft a UAP with: is all of it in a no_grad block, or its input"
+            " rounded? Export it without"
         )
 
 
-__all__ = ["BY_CONTRACT", "KINDS", "PREFIX", "Asked", "Loaded", "fitted", "gradients", "load", "load_model", "read", "try_out"]
+__all__ = [
+    "BY_CONTRACT",
+    "KINDS",
+    "PREFIX",
+    "Asked",
+    "Loaded",
+    "fitted",
+    "gradients",
+    "load",
+    "load_model",
+    "read",
+    "try_out",
+]

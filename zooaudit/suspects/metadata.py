@@ -47,7 +47,8 @@ class Model:
 
 
 def model_of(metadata: Any, config: Any = None, server: Any = None) -> Model:
-    """From JSON that may be anything: a model's metadata, its configuration (Triton), its server's metadata."""
+    """From JSON that may be anything: a model's metadata, its configuration (Triton), its
+    server's metadata."""
     metadata, config, server = (v if isinstance(v, dict) else {} for v in (metadata, config, server))
     most, extensions = config.get("max_batch_size"), server.get("extensions")
     return Model(
@@ -68,13 +69,20 @@ def _tensors(found: Any) -> tuple[TensorInfo, ...]:
 
 def _told(tensor: dict[str, Any]) -> TensorInfo:
     kind, shape = tensor.get("datatype"), tensor.get("shape")
-    whole = isinstance(shape, list) and 0 < len(shape) <= LONGEST and all(isinstance(s, int) and not isinstance(s, bool) for s in shape)
-    return TensorInfo(tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None)
+    whole = (
+        isinstance(shape, list)
+        and 0 < len(shape) <= LONGEST
+        and all(isinstance(s, int) and not isinstance(s, bool) for s in shape)
+    )
+    return TensorInfo(
+        tensor["name"], kind if isinstance(kind, str) else "", tuple(shape) if whole and shape else None
+    )
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a suspect is asked, by its description and by what it told; ``binary``: with tensors in the binary form, over HTTP."""
+    """How a suspect is asked, by its description and by what it told; ``binary``: with
+    tensors in the binary form, over HTTP."""
 
     wire: Wire
     shaped: Shaped
@@ -82,7 +90,9 @@ class Fitted:
     binary: bool
 
 
-def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int, int], columns: int) -> Fitted:
+def fitted(
+    wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int, int], columns: int
+) -> Fitted:
     """Bring together what was described and what the model told.
 
     Args:
@@ -99,19 +109,39 @@ def fitted(wire: Wire, said: frozenset[str], model: Model, image: tuple[int, int
     exact = batch if batch > 1 else 0
     most = 1 if not shaped.batched or batch == 1 else exact or (model.most or 0)
     whole = output.shape[1:] if output and output.shape and shaped.batched else ()
-    count = math.prod(whole) if whole and all(d > 0 for d in whole) and output and output.datatype in NUMBERS else 0
+    count = (
+        math.prod(whole)
+        if whole and all(d > 0 for d in whole) and output and output.datatype in NUMBERS
+        else 0
+    )
     notes = tuple(_notes(wire, shaped, model, chosen, output, most))
     named = replace(wire, input=chosen.name, output=output.name if output else wire.output)
     seen = _record(shaped, model, chosen, output) if model.inputs else ()
-    return Fitted(named, shaped, Takes(most, exact, count if count > 1 else 0, notes, seen), _binary(wire, model, shaped))
+    return Fitted(
+        named,
+        shaped,
+        Takes(most, exact, count if count > 1 else 0, notes, seen),
+        _binary(wire, model, shaped),
+    )
 
 
 def _record(shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None) -> tuple[str, ...]:
-    """What was told of the tensors that are used, and how pixels go: behind which reading answers came about."""
-    rows = [f"input {chosen}", f"output {output}" if output else "", f"max_batch_size {model.most}" if model.most is not None else ""]
-    pixels = f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout {shaped.layout}"
+    """What was told of the tensors that are used, and how pixels go: behind which reading
+    answers came about."""
+    rows = [
+        f"input {chosen}",
+        f"output {output}" if output else "",
+        f"max_batch_size {model.most}" if model.most is not None else "",
+    ]
+    pixels = (
+        f"pixels go as {shaped.datatype}, times {shaped.scale:g}, plus {shaped.offset:g}, layout"
+        f" {shaped.layout}"
+    )
     files = "images go as PNG files (BYTES)"
-    return ("metadata: " + _printable("; ".join(filter(None, rows))), files if shaped.datatype == "BYTES" else pixels)
+    return (
+        "metadata: " + _printable("; ".join(filter(None, rows))),
+        files if shaped.datatype == "BYTES" else pixels,
+    )
 
 
 def _printable(text: str) -> str:
@@ -127,12 +157,20 @@ def _input(wire: Wire, inputs: Sequence[TensorInfo], image: tuple[int, int, int]
         found = [t for t in inputs if t.name == wire.input]
         if not found:
             raise ConfigError(
-                f"input is {wire.input!r}, but the model has the inputs {there}; give one of them: input = {inputs[0].name!r}"
+                f"input is {wire.input!r}, but the model has the inputs {there}; give one of them: input ="
+                f" {inputs[0].name!r}"
             )
         return found[0]
-    fitting = inputs if len(inputs) == 1 else [t for t in inputs if t.shape is None or _fits(t.shape, image) or t.datatype == "BYTES"]
+    fitting = (
+        inputs
+        if len(inputs) == 1
+        else [t for t in inputs if t.shape is None or _fits(t.shape, image) or t.datatype == "BYTES"]
+    )
     if len(fitting) != 1:
-        raise ConfigError(f"the model has the inputs {there}; say which takes the images: input = {(fitting or inputs)[0].name!r}")
+        raise ConfigError(
+            f"the model has the inputs {there}; say which takes the images: input ="
+            f" {(fitting or inputs)[0].name!r}"
+        )
     return fitting[0]
 
 
@@ -143,11 +181,21 @@ def _output(wire: Wire, outputs: Sequence[TensorInfo], columns: int) -> TensorIn
     if wire.output:
         found = [t for t in outputs if t.name == wire.output]
         if not found:
-            raise ConfigError(f"output is {wire.output!r}, but the model has the outputs {there}; give one: output = {outputs[0].name!r}")
+            raise ConfigError(
+                f"output is {wire.output!r}, but the model has the outputs {there}; give one: output ="
+                f" {outputs[0].name!r}"
+            )
         return found[0]
-    fitting = outputs if len(outputs) == 1 else [t for t in outputs if t.shape and t.shape[-1] == columns and t.datatype in NUMBERS]
+    fitting = (
+        outputs
+        if len(outputs) == 1
+        else [t for t in outputs if t.shape and t.shape[-1] == columns and t.datatype in NUMBERS]
+    )
     if len(fitting) != 1:
-        raise ConfigError(f"the model has the outputs {there}; say which tells the classes: output = {(fitting or outputs)[0].name!r}")
+        raise ConfigError(
+            f"the model has the outputs {there}; say which tells the classes: output ="
+            f" {(fitting or outputs)[0].name!r}"
+        )
     return fitting[0]
 
 
@@ -165,7 +213,9 @@ def _fits(shape: tuple[int, ...], image: tuple[int, int, int]) -> bool:
     return any(_same(shape[1:], dims) or _same(shape, dims) for _, dims in _dims(image))
 
 
-def _shaped(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int], bare: bool) -> tuple[Shaped, int]:
+def _shaped(
+    wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int], bare: bool
+) -> tuple[Shaped, int]:
     """How images are shaped, and the batch if it is fixed (else -1)."""
     datatype = _datatype(wire, reduced)
     if datatype == "BYTES":
@@ -187,31 +237,51 @@ def _shaped(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[
 
 
 def _unfit(wire: Wire, said: frozenset[str], reduced: TensorInfo, image: tuple[int, int, int]) -> str:
-    found = f"the model's input {reduced} takes no images of {' x '.join(map(str, image))} (channels, height, width)"
-    other = [layout for layout, dims in _dims(image) if reduced.shape and (_same(reduced.shape[1:], dims) or _same(reduced.shape, dims))]
+    found = (
+        f"the model's input {reduced} takes no images of {' x '.join(map(str, image))} (channels, height,"
+        " width)"
+    )
+    other = [
+        layout
+        for layout, dims in _dims(image)
+        if reduced.shape and (_same(reduced.shape[1:], dims) or _same(reduced.shape, dims))
+    ]
     if "layout" in said and other:
         return f"{found} in the layout {wire.layout}; give layout = {other[0]!r}, or none"
-    return f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata = false if it tells a wrong one"
+    return (
+        f"{found} in any of the layouts {', '.join(LAYOUTS)}; resize them to its shape, or give metadata ="
+        " false if it tells a wrong one"
+    )
 
 
 def _datatype(wire: Wire, reduced: TensorInfo) -> str:
     if wire.datatype and reduced.datatype and wire.datatype != reduced.datatype:
         raise ConfigError(
-            f"datatype is {wire.datatype!r}, but the model's input is {reduced}; give datatype = {reduced.datatype!r}, or none"
+            f"datatype is {wire.datatype!r}, but the model's input is {reduced}; give datatype ="
+            f" {reduced.datatype!r}, or none"
         )
     datatype = wire.datatype or reduced.datatype or USUAL
     if datatype not in (*NUMBERS, "BYTES"):
-        raise ConfigError(f"the model's input {reduced} takes no images; say which does: input = ..., or give datatype = {USUAL!r}")
+        raise ConfigError(
+            f"the model's input {reduced} takes no images; say which does: input = ..., or give datatype ="
+            f" {USUAL!r}"
+        )
     return datatype
 
 
 def _scale(wire: Wire, said: frozenset[str], datatype: str) -> float:
     if not is_whole(datatype) or "scale" in said:
         if is_whole(datatype) and wire.scale <= 1:
-            raise ConfigError(f"scale is {wire.scale:g}, but the model takes {datatype}, of which pixels would be 0 or 1; give scale = 255")
+            raise ConfigError(
+                f"scale is {wire.scale:g}, but the model takes {datatype}, of which pixels would be 0 or 1;"
+                " give scale = 255"
+            )
         return wire.scale
     if datatype == "INT8":
-        raise ConfigError("the model takes INT8, and its metadata does not tell of which pixels; give scale and offset, as in 255 and -128")
+        raise ConfigError(
+            "the model takes INT8, and its metadata does not tell of which pixels; give scale and offset, as"
+            " in 255 and -128"
+        )
     return 255.0
 
 
@@ -219,12 +289,17 @@ def _binary(wire: Wire, model: Model, shaped: Shaped) -> bool:
     return wire.tensors == "binary" or (not wire.tensors and (model.binary or shaped.datatype in BINARY))
 
 
-def _notes(wire: Wire, shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None, most: int) -> list[str]:
+def _notes(
+    wire: Wire, shaped: Shaped, model: Model, chosen: TensorInfo, output: TensorInfo | None, most: int
+) -> list[str]:
     notes = []
     if shaped.datatype == "BYTES":
         notes.append("images go as PNG files (BYTES), over HTTP without the binary form as base64")
     elif shaped.datatype != USUAL:
-        notes.append(f"pixels go as {shaped.datatype}" + (f", times {shaped.scale:g}" if shaped.scale != wire.scale else ""))
+        notes.append(
+            f"pixels go as {shaped.datatype}"
+            + (f", times {shaped.scale:g}" if shaped.scale != wire.scale else "")
+        )
     if shaped.layout != wire.layout:
         notes.append(f"the layout is {shaped.layout}")
     if len(model.inputs) > 1 and not wire.input:

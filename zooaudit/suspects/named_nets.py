@@ -1,4 +1,5 @@
-"""Nets of timm and torchvision by their names, built without any download: ``timm:resnet18``, ``torchvision:resnet18``; and timm's folders.
+"""Nets of timm and torchvision by their names, built without any download: ``timm:resnet18``,
+``torchvision:resnet18``; and timm's folders.
 
 How many classes and channels a net has is found in the weights that go into it.
 """
@@ -39,7 +40,9 @@ def is_named(factory: str) -> bool:
     return factory.partition(":")[0] in LIBRARIES and "." not in factory.partition(":")[0]
 
 
-def build_named(factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None) -> nn.Module:
+def build_named(
+    factory: str, weights: Mapping[str, Tensor] | None = None, num_classes: int | None = None
+) -> nn.Module:
     """The net ``timm:NAME`` or ``torchvision:NAME``, with any weights.
 
     Args:
@@ -57,7 +60,8 @@ def build_named(factory: str, weights: Mapping[str, Tensor] | None = None, num_c
 
 
 def maker(factory: str) -> Make:
-    """What builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with the library's options.
+    """What builds the net ``timm:NAME`` or ``torchvision:NAME``, freshly initialised, with
+    the library's options.
 
     Raises:
         ModelError: no such package or net.
@@ -70,19 +74,27 @@ def _timm(name: str, factory: str) -> Make:
     timm = library("timm", factory)
     if not timm.is_model(name):
         near = timm.list_models(f"*{name[:8]}*")[:5]
-        raise ModelError(f"factory {factory}: timm has no net of that name; expected one of timm.list_models(), such as {', '.join(near)}")
+        raise ModelError(
+            f"factory {factory}: timm has no net of that name; expected one of timm.list_models(), such as"
+            f" {', '.join(near)}"
+        )
     return lambda **options: cast(nn.Module, timm.create_model(name, pretrained=False, **options))
 
 
 def _torchvision(name: str, factory: str) -> Make:
     models = library("torchvision", factory).models
     if name not in models.list_models(module=models):
-        raise ModelError(f"factory {factory}: torchvision has no classifier of that name; expected one of torchvision.models.list_models()")
+        raise ModelError(
+            f"factory {factory}: torchvision has no classifier of that name; expected one of"
+            " torchvision.models.list_models()"
+        )
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}  # else they warn
     return lambda **more: cast(nn.Module, models.get_model(name, weights=None, **options, **more))
 
 
-def _fitting(make: Make, weights: Mapping[str, Tensor] | None, num_classes: int | None, any_channels: bool) -> nn.Module:
+def _fitting(
+    make: Make, weights: Mapping[str, Tensor] | None, num_classes: int | None, any_channels: bool
+) -> nn.Module:
     """The net with as many classes, channels and auxiliary heads as the weights have."""
     with torch.random.fork_rng([]):
         if weights is None:
@@ -98,8 +110,19 @@ def _fitting(make: Make, weights: Mapping[str, Tensor] | None, num_classes: int 
         if any_channels:
             with torch.device("meta"):
                 grey = make(in_chans=1).state_dict()
-            first = next((n for n in one if grey[n].shape != one[n].shape and n in found and found[n].ndim == one[n].ndim), None)
-            options |= {"in_chans": int(found[first].shape[1])} if first is not None and found[first].ndim > 1 else {}
+            first = next(
+                (
+                    n
+                    for n in one
+                    if grey[n].shape != one[n].shape and n in found and found[n].ndim == one[n].ndim
+                ),
+                None,
+            )
+            options |= (
+                {"in_chans": int(found[first].shape[1])}
+                if first is not None and found[first].ndim > 1
+                else {}
+            )
         return make(**options)
 
 
@@ -107,7 +130,8 @@ def timm_seen(module: nn.Module, said: Input) -> Contract:
     """What timm's own evaluation transform does for a net, as its ``pretrained_cfg`` says.
 
     Raises:
-        ModelError: it pads, or draws its filter by chance; or it is of colours, the net of grey, and ``said`` has no mean.
+        ModelError: it pads, or draws its filter by chance; or it is of colours, the net of
+            grey, and ``said`` has no mean.
     """
     data = library("timm.data", "timm")
     result = data.resolve_model_data_config(module)
@@ -115,23 +139,28 @@ def timm_seen(module: nn.Module, said: Input) -> Contract:
     channels = next((t.shape[1] for t in module.state_dict().values() if t.ndim == 4), 3)
     if channels != len(result["mean"]) and not (said.mean or said.range):
         raise ModelError(
-            f"timm's pretrained_cfg has mean {result['mean']}, and the net takes {channels} channel; say how its images are normalised: "
-            "--contract 'input.mean=[0.5]' 'input.std=[0.5]'"
+            f"timm's pretrained_cfg has mean {result['mean']}, and the net takes {channels} channel; say how"
+            " its images are normalised: --contract 'input.mean=[0.5]' 'input.std=[0.5]'"
         )
     mode, filter_ = result.get("crop_mode", "center"), result["interpolation"]
     if mode not in ("center", "squash") or filter_ not in FILTERS:
         raise ModelError(
-            f"timm's transform has crop_mode {mode}, interpolation {filter_}; say what to do: --contract input.size=... input.resize=..."
+            f"timm's transform has crop_mode {mode}, interpolation {filter_}; say what to do: --contract"
+            " input.size=... input.resize=..."
         )
     to = tuple(math.floor(side / result["crop_pct"]) for side in (height, width))
     resize = "squash" if mode == "squash" or height != width else "shorter"
     return Contract(
         Input(
-            size=(height, width), resize=cast(Any, resize), resize_to=to if resize == "squash" else to[:1], filter=cast(Filter, filter_),
-            mean=tuple(map(float, result["mean"]))[:channels], std=tuple(map(float, result["std"]))[:channels],
+            size=(height, width),
+            resize=cast(Any, resize),
+            resize_to=to if resize == "squash" else to[:1],
+            filter=cast(Filter, filter_),
+            mean=tuple(map(float, result["mean"]))[:channels],
+            std=tuple(map(float, result["std"]))[:channels],
             channels="grey" if channels == 1 else "rgb",
         )
-    )  # fmt: skip
+    )
 
 
 def timm_folder(folder: Path, said: Input) -> Raw:
@@ -143,30 +172,54 @@ def timm_folder(folder: Path, said: Input) -> Raw:
     timm, result = library("timm", str(folder)), read_json(folder / "config.json")
     name = str(result["architecture"])
     if not timm.is_model(name):
-        raise ModelError(f"{folder / 'config.json'} has architecture {name[:80]!r}; expected one of timm.list_models()")
+        raise ModelError(
+            f"{folder / 'config.json'} has architecture {name[:80]!r}; expected one of timm.list_models()"
+        )
     config = {k: v for k, v in (result.get("pretrained_cfg") or {}).items() if k in KNOWN}
     for key in ("num_classes", "global_pool"):
         if result.get(key) is not None:
             config.setdefault(key, result[key])
     options = result.get("model_args") or {}
-    if not isinstance(options, dict) or not all(isinstance(v, int | float | str | bool | list | None) for v in options.values()):
-        raise ModelError(f"{folder / 'config.json'} has model_args {str(options)[:80]}; expected names with plain values")
+    if not isinstance(options, dict) or not all(
+        isinstance(v, int | float | str | bool | list | None) for v in options.values()
+    ):
+        raise ModelError(
+            f"{folder / 'config.json'} has model_args {str(options)[:80]}; expected names with plain values"
+        )
     path = weights_in(folder)[0]
     try:
         with torch.random.fork_rng([]):
             module = timm.create_model(
-                name, pretrained=False, pretrained_cfg_overlay=config, num_classes=config.get("num_classes", 1000), **options
+                name,
+                pretrained=False,
+                pretrained_cfg_overlay=config,
+                num_classes=config.get("num_classes", 1000),
+                **options,
             )
     except (RuntimeError, TypeError, ValueError, AssertionError, KeyError, AttributeError) as error:
-        raise ModelError(f"{folder}: timm cannot build {name} ({type(error).__name__}: {first_line(error)})") from error
+        raise ModelError(
+            f"{folder}: timm cannot build {name} ({type(error).__name__}: {first_line(error)})"
+        ) from error
     put_weights(module, read_weights(path), str(path))
     labels = result.get("label_names") or config.get("label_names") or ()
     labels = tuple(map(str, labels)) if isinstance(labels, list | tuple) else ()
-    return Raw(module, timm_seen(module, said), labels, notes=(f"config.json: timm's {name} and its preprocessing",))
+    return Raw(
+        module, timm_seen(module, said), labels, notes=(f"config.json: timm's {name} and its preprocessing",)
+    )
 
 
 KNOWN = (
-    "input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "num_classes", "pool_size", "first_conv",
-    "classifier", "label_names",
-)  # fmt: skip
+    "input_size",
+    "fixed_input_size",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "mean",
+    "std",
+    "num_classes",
+    "pool_size",
+    "first_conv",
+    "classifier",
+    "label_names",
+)
 """Of a pretrained_cfg: nothing that says where to download from."""

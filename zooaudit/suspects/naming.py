@@ -1,4 +1,5 @@
-"""Answers in a stranger's words, brought into the kit's order of classes: lists, names with scores, bare labels."""
+"""Answers in a stranger's words, brought into the kit's order of classes: lists, names with
+scores, bare labels."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,18 +34,26 @@ class Naming:
     def __post_init__(self) -> None:
         count = len(self.classes)
         if len(set(self.classes)) < count:
-            raise ConfigError(f"classes are {list(self.classes)}; expected {count} distinct names, one for each of the kit's classes")
+            raise ConfigError(
+                f"classes are {list(self.classes)}; expected {count} distinct names, one for each of the"
+                " kit's classes"
+            )
         if not self.columns:
             object.__setattr__(self, "columns", tuple(range(count)))
         if sorted(self.columns) != list(range(count)):
-            raise ConfigError(f"columns are {list(self.columns)}; expected 0 to {count - 1}, each once: where it has each class")
+            raise ConfigError(
+                f"columns are {list(self.columns)}; expected 0 to {count - 1}, each once: where it has each"
+                " class"
+            )
 
     def rows(self, answers: Sequence[Any]) -> tuple[Tensor, Form]:
-        """One row an answer, float32 ``[n, K]`` in the kit's order; and their form: whole lists of numbers, which may be logits, scores by
-        name, or bare labels. A class that is not named is 0, of a bare label its class is 1.
+        """One row an answer, float32 ``[n, K]`` in the kit's order; and their form: whole
+        lists of numbers, which may be logits, scores by name, or bare labels. A class that
+        is not named is 0, of a bare label its class is 1.
 
         Raises:
-            AnswersError: an answer of no known form, several forms, classes that are not the kit's, or numbers that are not finite.
+            AnswersError: an answer of no known form, several forms, classes that are not the kit's, or
+                numbers that are not finite.
         """
         try:
             rows = [self._row(a, i) for i, a in enumerate(answers)]
@@ -52,7 +61,9 @@ class Naming:
             raise AnswersError.of("a whole number that no float holds", "finite numbers") from error
         forms = {form for _, form in rows}
         if len(forms) != 1:
-            raise AnswersError.of(f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form")
+            raise AnswersError.of(
+                f"answers of the forms {', '.join(sorted(forms)) or 'none'}", "all of one form"
+            )
         found = torch.tensor([row for row, _ in rows], dtype=torch.float64)
         if not torch.isfinite(found.float()).all():
             bad = int((~torch.isfinite(found.float()).all(1)).sum())
@@ -67,8 +78,13 @@ class Naming:
 
     def _reordered(self, numbers: list[float], index: int) -> list[float]:
         if len(numbers) != len(self.classes):
-            found, expected = f"{len(numbers)} numbers for image {index}", f"{len(self.classes)}, one for each class"
-            raise ColumnsError.counted(len(numbers), f"the answers have {found}; expected {expected}", found, expected)
+            found, expected = (
+                f"{len(numbers)} numbers for image {index}",
+                f"{len(self.classes)}, one for each class",
+            )
+            raise ColumnsError.counted(
+                len(numbers), f"the answers have {found}; expected {expected}", found, expected
+            )
         return [float(numbers[c]) for c in self.columns]
 
     def _named(self, answer: Any, index: int) -> tuple[list[tuple[Any, float]], Form]:
@@ -78,12 +94,19 @@ class Naming:
         if isinstance(answer, Mapping) and self.label in answer:
             if len(answer) > 1 and self.score not in answer:
                 raise AnswersError.of(
-                    f"the keys {', '.join(map(str, answer))[:80]} for image {index}", f"{self.score!r}; or say its name: score = ..."
+                    f"the keys {', '.join(map(str, answer))[:80]} for image {index}",
+                    f"{self.score!r}; or say its name: score = ...",
                 )
-            return [(answer[self.label], answer.get(self.score, 1.0))], "scores" if self.score in answer else "label"
+            return [(answer[self.label], answer.get(self.score, 1.0))], (
+                "scores" if self.score in answer else "label"
+            )
         if isinstance(answer, Mapping) and answer and all(map(_is_number, answer.values())):
             return list(answer.items()), "scores"
-        if isinstance(answer, list) and answer and all(isinstance(a, Mapping) and {self.label, self.score} <= a.keys() for a in answer):
+        if (
+            isinstance(answer, list)
+            and answer
+            and all(isinstance(a, Mapping) and {self.label, self.score} <= a.keys() for a in answer)
+        ):
             return [(a[self.label], a[self.score]) for a in answer], "scores"
         objects = f"a list of objects with {self.label!r} and {self.score!r}"
         expected = f"{len(self.classes)} numbers, an object of names and scores, {objects}, or a label"
@@ -94,19 +117,29 @@ class Naming:
         for name, score in named:
             at = self._index(name)
             if at in seen or not _is_number(score):
-                raise AnswersError.of(f"{score!r} for class {name!r}, image {index}", "a number for each class, and each class once")
+                raise AnswersError.of(
+                    f"{score!r} for class {name!r}, image {index}",
+                    "a number for each class, and each class once",
+                )
             seen.add(at)
             row[at] = float(score)
         return row
 
     def _index(self, name: Any) -> int:
-        """A text is a name, or else a number; a number is the suspect's, so it is where its lists have the class."""
+        """A text is a name, or else a number; a number is the suspect's, so it is where its
+        lists have the class."""
         if isinstance(name, str) and name in self.classes:
             return self.classes.index(name)
-        number = int(name) if isinstance(name, str) and name.isascii() and name.isdecimal() and len(name) < 10 else name
+        number = (
+            int(name)
+            if isinstance(name, str) and name.isascii() and name.isdecimal() and len(name) < 10
+            else name
+        )
         if _is_number(number) and number in self.columns:
             return self.columns.index(int(number))
-        expected = f"one of {', '.join(self.classes)}; if the suspect names them otherwise, say how: classes = [...]"
+        expected = (
+            f"one of {', '.join(self.classes)}; if the suspect names them otherwise, say how: classes = [...]"
+        )
         raise AnswersError.of(f"the class {str(name)[:80]!r}", expected)
 
 

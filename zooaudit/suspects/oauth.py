@@ -16,18 +16,22 @@ from zooaudit.suspects.transport import Refusal
 EARLY_S, EARLY = 60.0, 0.1
 """A token is renewed so long before its end, or in the last tenth of its life if that is shorter."""
 Fetch = Callable[[str, Headers, bytes], tuple[int, Mapping[str, str], str]]
-"""POST: from address, headers and body to status, headers (names in lower case) and text. Raises SuspectError if it is not reached."""
+"""POST: from address, headers and body to status, headers (names in lower case) and text.
+Raises SuspectError if it is not reached."""
 
 
 class OAuth:
-    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first needed, before it ends, and once after a 401.
+    """Client credentials, RFC 6749 section 4.4: the token is fetched when it is first
+    needed, before it ends, and once after a 401.
 
     Args:
         fetch: asks the token server.
         clock: in seconds.
     """
 
-    def __init__(self, signing: Signing, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, signing: Signing, url: str, fetch: Fetch, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._signing, self._fetch, self._clock = signing, fetch, clock
         self._id = secret(signing.oauth_id_env, "oauth_id_env the client's id")
         self._secret = secret(signing.oauth_secret_env, "oauth_secret_env the client's secret")
@@ -57,7 +61,11 @@ class OAuth:
 
     def _fetched(self) -> Refusal | None:
         signing = self._signing
-        form = {"grant_type": "client_credentials", "scope": signing.oauth_scope, "audience": signing.oauth_audience}
+        form = {
+            "grant_type": "client_credentials",
+            "scope": signing.oauth_scope,
+            "audience": signing.oauth_audience,
+        }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
         if signing.oauth_body:
             form |= {"client_id": self._id, "client_secret": self._secret}
@@ -65,18 +73,31 @@ class OAuth:
             pair = f"{quote(self._id, safe='')}:{quote(self._secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         try:
-            status, result, text = self._fetch(signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode())
+            status, result, text = self._fetch(
+                signing.oauth_url, headers, urlencode({k: v for k, v in form.items() if v}).encode()
+            )
         except StoppedError:
             raise
         except SuspectError as error:
             return Refusal(f"is not asked: {error}")
         if status == 429 or status >= 500:
             return Refusal(
-                f"is not asked: the token server answers {status}", wait_s=seconds_of(result.get("retry-after", ""), time.time())
+                f"is not asked: the token server answers {status}",
+                wait_s=seconds_of(result.get("retry-after", ""), time.time()),
             )
         found = object_of(text)
-        token, kind, life = found.get("access_token"), found.get("token_type", "bearer"), found.get("expires_in")
-        if status != 200 or not isinstance(token, str) or not token.isprintable() or not token.isascii() or str(kind).lower() != "bearer":
+        token, kind, life = (
+            found.get("access_token"),
+            found.get("token_type", "bearer"),
+            found.get("expires_in"),
+        )
+        if (
+            status != 200
+            or not isinstance(token, str)
+            or not token.isprintable()
+            or not token.isascii()
+            or str(kind).lower() != "bearer"
+        ):
             raise SuspectError(f"{without_keys(signing.oauth_url)} gives no token{self._why(status, found)}")
         seconds = seconds_of(str(life), 0.0) if isinstance(life, int | float | str) else 0.0
         self._until = self._clock() + (seconds - min(EARLY_S, EARLY * seconds) if seconds else float("inf"))
@@ -90,4 +111,7 @@ class OAuth:
         result = found.get("error")
         named = f" ({result[:40]})" if isinstance(result, str) and result.isprintable() else ""
         variables = f"{self._signing.oauth_id_env} and {self._signing.oauth_secret_env}"
-        return f": it answers {status}{named}; are the client's id and secret in {variables}, and the scope right?"
+        return (
+            f": it answers {status}{named}; are the client's id and secret in {variables}, and the scope"
+            " right?"
+        )

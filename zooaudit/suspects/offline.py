@@ -21,7 +21,8 @@ from zooaudit.suspects.pictures import png
 
 QUESTIONS = (".parquet", ".json", ".zip")
 """Endings of files of questions."""
-README = """Ask your model each image and send back its answers, to each image, in a file of one of these formats:
+README = """Ask your model each image and send back its answers, to each image, in a file of one of these
+formats:
 
 {formats}
 
@@ -29,7 +30,8 @@ query           the number in the image's name
 probabilities   its {count} class probabilities, in this order: {classes}
 label           instead, if it tells only a label: its name, or its number from 0
 
-Where there is no query, answers stand in the order of the images' numbers. These are questions of audit kit {kit}.
+Where there is no query, answers stand in the order of the images' numbers. These are questions of audit
+kit {kit}.
 """
 
 
@@ -40,23 +42,31 @@ def note(kit: str, classes: tuple[str, ...]) -> str:
 
 
 def questions_table(images: Tensor, kit: str, classes: tuple[str, ...]) -> pa.Table:
-    """Float images ``[n, c, h, w]`` as rows ``query`` (0 to n - 1) and ``image`` (c x h x w float32 in [0, 1]); the schema's metadata has
-    ``image_shape``, ``kit`` and ``classes``."""
+    """Float images ``[n, c, h, w]`` as rows ``query`` (0 to n - 1) and ``image`` (c x h x w float32 in [0,
+    1]); the schema's metadata has ``image_shape``, ``kit`` and ``classes``."""
     shape = list(images.shape[1:])
-    flat = pa.FixedSizeListArray.from_arrays(pa.array(images.cpu().float().flatten().numpy()), int(np.prod(shape)))
+    flat = pa.FixedSizeListArray.from_arrays(
+        pa.array(images.cpu().float().flatten().numpy()), int(np.prod(shape))
+    )
     table = pa.table({"query": pa.array(np.arange(len(images)), pa.int32()), "image": flat})
-    return table.replace_schema_metadata({"image_shape": json.dumps(shape), KIT: kit, "classes": json.dumps(classes)})
+    return table.replace_schema_metadata(
+        {"image_shape": json.dumps(shape), KIT: kit, "classes": json.dumps(classes)}
+    )
 
 
 def questions_json(images: Tensor) -> bytes:
-    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1] with as many digits as float32 has."""
+    """Questions as ``{"queries": [{"query": 0, "image": [...]}, ...]}``, pixels in [0, 1]
+    with as many digits as float32 has."""
     numbers: list[Any] = [[float(f"{v:.9g}") for v in image] for image in images.flatten(1).tolist()]
     shape = list(images.shape[1:])
-    return json.dumps({"image_shape": shape, "queries": [{"query": i, "image": v} for i, v in enumerate(numbers)]}).encode()
+    return json.dumps(
+        {"image_shape": shape, "queries": [{"query": i, "image": v} for i, v in enumerate(numbers)]}
+    ).encode()
 
 
 def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ...]) -> None:
-    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with a note for whoever asks them.
+    """Write the questions as Parquet, as JSON, or as a zip of PNGs (8 bits a channel) with
+    a note for whoever asks them.
 
     Raises:
         InputError: another ending, there is a file of that name, or it cannot be written.
@@ -79,7 +89,8 @@ def write_questions(path: Path, images: Tensor, kit: str, classes: tuple[str, ..
 
 
 def read_answers(path: Path, naming: Naming, kit: str) -> tuple[Tensor, Form]:
-    """Answers in a file to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order of classes; and their form.
+    """Answers in a file to the questions 0 to n - 1, float32 ``[n, K]`` in the kit's order
+    of classes; and their form.
 
     Args:
         path: in one of :data:`~zooaudit.suspects.answers.FORMATS`, as its ending says.
@@ -106,7 +117,9 @@ def answers_in(path: Path) -> AnswerRows:
     except AnswersError:
         raise
     except (OSError, ValueError) as error:  # an InputError is one
-        raise InputError(f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {ENDINGS}") from error
+        raise InputError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}); expected answers as {ENDINGS}"
+        ) from error
 
 
 def _content(path: Path) -> bytes:

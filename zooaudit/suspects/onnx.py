@@ -1,4 +1,5 @@
-"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients: it can be a suspect, not a victim."""
+"""An ONNX graph as a module that can be asked, through onnxruntime. It has no gradients: it
+can be a suspect, not a victim."""
 
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from zooaudit.extras import needs
 from zooaudit.suspects.described_input import Described
 
 TYPES = {
-    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(uint8)": "uint8", "tensor(int8)": "int8",
-}  # fmt: skip
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+}
 
 
 class OnnxModule(nn.Module):
-    """A graph with one input; it gives its outputs by name. Operators of somebody's own are not loaded, since that would run his code.
+    """A graph with one input; it gives its outputs by name. Operators of somebody's own are
+    not loaded, since that would run his code.
 
     Args:
         path: of the ``.onnx`` file.
@@ -59,7 +65,8 @@ class OnnxModule(nn.Module):
         return None
 
     def _scores(self, rows: list[dict[Any, float]]) -> Tensor | None:
-        """A list of names and scores, as scikit-learn's converters give: in the order of the names, or of the numbers of classes."""
+        """A list of names and scores, as scikit-learn's converters give: in the order of
+        the names, or of the numbers of classes."""
         keys = set(rows[0])
         if any(set(row) != keys for row in rows):
             return None
@@ -67,7 +74,11 @@ class OnnxModule(nn.Module):
             order: list[Any] = sorted(keys)
         else:
             order = [name for name in self._columns if name in keys]
-        return torch.tensor([[float(row[key]) for key in order] for row in rows]) if len(order) == len(keys) else None
+        return (
+            torch.tensor([[float(row[key]) for key in order] for row in rows])
+            if len(order) == len(keys)
+            else None
+        )
 
 
 def _input(inputs: Any, name: str, path: Path) -> Any:
@@ -76,5 +87,8 @@ def _input(inputs: Any, name: str, path: Path) -> Any:
         raise ModelError(f"{path} takes {text}; expected an input named {name!r}, as input.name says")
     if len(inputs) != 1:
         why = "the others would have no value" if name else "nobody knows what the others want"
-        raise ModelError(f"{path} takes {text}; expected one input, images ({why}): export it with constants in place of the others")
+        raise ModelError(
+            f"{path} takes {text}; expected one input, images ({why}): export it with constants in place of"
+            " the others"
+        )
     return inputs[0]

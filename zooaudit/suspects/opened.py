@@ -1,4 +1,5 @@
-"""The one place where a suspect's name becomes something to ask: a file, an address, a description, or answers that came back."""
+"""The one place where a suspect's name becomes something to ask: a file, an address, a description, or
+answers that came back."""
 
 import datetime
 import tomllib
@@ -47,7 +48,8 @@ class How:
         others: whether the suspect's classes are not the kit's, so that their order says nothing.
         contract: how a file is asked, as far as that is said.
         local: brings a model that lies elsewhere to this machine's disk.
-        allowed: environment variables whose values a description in a file may have sent to its address; ``AWS`` for AWS's credentials.
+        allowed: environment variables whose values a description in a file may have sent to its address;
+            ``AWS`` for AWS's credentials.
     """
 
     kit: str
@@ -84,7 +86,13 @@ class OpenSuspect:
     said = Contract()
     api: ApiBlackBox | None = None
 
-    def __init__(self, black_box: BlackBox | None, answers: Tensor | None = None, sha256: str = "", ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        black_box: BlackBox | None,
+        answers: Tensor | None = None,
+        sha256: str = "",
+        ledger: Ledger | None = None,
+    ) -> None:
         self._black_box, self.answers, self.sha256, self._ledger = black_box, answers, sha256, ledger
         self._closing: list[Any] = [ledger] if ledger else []
 
@@ -99,7 +107,9 @@ class OpenSuspect:
         try:
             suspect = OpenSuspect._opened(name, how)
         except OSError as error:
-            raise InputError(f"{name} cannot be read ({first_line(error)}); expected a file that may be read") from error
+            raise InputError(
+                f"{name} cannot be read ({first_line(error)}); expected a file that may be read"
+            ) from error
         suspect.in_order = suspect.in_order and not how.others
         return suspect
 
@@ -120,7 +130,8 @@ class OpenSuspect:
 
     @staticmethod
     def described(settings: dict[str, Any], how: How) -> "OpenSuspect":
-        """To an API by the settings that a TOML file would have; its keys may be in them, as the caller has them already.
+        """To an API by the settings that a TOML file would have; its keys may be in them,
+        as the caller has them already.
 
         Raises:
             ConfigError: a setting that there is not, or a value that it cannot have.
@@ -139,7 +150,9 @@ class OpenSuspect:
         kind = TorchBlackBox if isinstance(model, nn.Module) else FunctionBlackBox
         name = getattr(model, "__name__", type(model).__name__)
         asked = kind(model, columns, name, "any" if how.contract != Contract() else reading)  # type: ignore[arg-type]
-        suspect = OpenSuspect(contracted_box(asked, how.contract, how.image_shape, how.classes, name, reading))
+        suspect = OpenSuspect(
+            contracted_box(asked, how.contract, how.image_shape, how.classes, name, reading)
+        )
         suspect.said = how.contract
         suspect.in_order = how.contract.classes == Classes() and not how.others
         return suspect
@@ -156,14 +169,15 @@ class OpenSuspect:
 
     @property
     def how(self) -> dict[str, Any]:
-        """How it was asked, or its answers read, for the record: what was said and what was seen, of an API what it told of itself; empty
-        where neither is anything."""
+        """How it was asked, or its answers read, for the record: what was said and what was seen, of an API
+        what it told of itself; empty where neither is anything."""
         seen = self.loaded.notes if self.loaded else self._ledger.seen if self._ledger else ()
         return {"said": self.said.to_json(), "seen": list(seen)} if seen or self.said != Contract() else {}
 
     @property
     def answered(self) -> dict[str, str | None]:
-        """When an API's first and last answer came, UTC, null where that is not known; empty of anything else."""
+        """When an API's first and last answer came, UTC, null where that is not known;
+        empty of anything else."""
         return between(self.api.came) if self.api else {}
 
     def facts(self) -> dict[str, Any]:
@@ -182,7 +196,10 @@ class OpenSuspect:
 
 def between(came: tuple[float | None, float | None]) -> dict[str, str | None]:
     """Times of a first and a last answer, for the record."""
-    rows = [t if t is None else datetime.datetime.fromtimestamp(t, datetime.UTC).isoformat(timespec="seconds") for t in came]
+    rows = [
+        t if t is None else datetime.datetime.fromtimestamp(t, datetime.UTC).isoformat(timespec="seconds")
+        for t in came
+    ]
     return {"first": rows[0], "last": rows[1]}
 
 
@@ -190,7 +207,10 @@ def _answers(path: Path, how: How) -> OpenSuspect:
     """To answers that came back, of the kit's classes or of those among which the contract finds them."""
     said = how.contract
     if said.input != Input():
-        raise ConfigError(f"{path} holds answers, and the contract's input says how to ask; give its output and classes alone")
+        raise ConfigError(
+            f"{path} holds answers, and the contract's input says how to ask; give its output and classes"
+            " alone"
+        )
     if how.others and said.classes != Classes():
         raise ConfigError(BOTH)
     columns, result = said.classes.of(how.classes), answers_in(path)
@@ -199,12 +219,17 @@ def _answers(path: Path, how: How) -> OpenSuspect:
     reading: Reading = "guess" if form == "list" and not how.described else "stated"
     rows = valued(rows, said.output, str(path), reading == "stated")
     rows = chosen(rows, columns, str(path), reading) if columns else rows
-    suspect = OpenSuspect(None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path))
+    suspect = OpenSuspect(
+        None, to_probabilities(rows, len(rows), len(how.classes), str(path), reading), files.sha256(path)
+    )
     suspect.said = said
     return suspect
 
 
-BOTH = "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are; give one"
+BOTH = (
+    "--suspect-classes says that the suspect's classes are not the kit's, and the contract says which are;"
+    " give one"
+)
 
 
 def _remote(remote: Remote, how: How) -> OpenSuspect:
@@ -214,11 +239,15 @@ def _remote(remote: Remote, how: How) -> OpenSuspect:
     path = how.ledger or LEDGERS / f"{how.kit}-{digest_of(about)}.sqlite"
     ledger = Ledger(path, about, how.budget)
     api = ApiBlackBox(remote, ledger, transport, described=how.described, say=how.say)
-    suspect = OpenSuspect(contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger)
+    suspect = OpenSuspect(
+        contracted_box(api, how.contract, how.image_shape, how.classes, remote.shown, reading), ledger=ledger
+    )
     suspect._closing.append(closing)
     suspect.api = api
     suspect.said = how.contract
-    suspect.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(range(len(how.classes)))
+    suspect.in_order = how.contract.classes == Classes() and list(remote.naming.columns) == list(
+        range(len(how.classes))
+    )
     return suspect
 
 
@@ -231,14 +260,28 @@ def _named(how: How) -> tuple[str, ...]:
     said, classes = how.contract, how.contract.classes
     if how.others and classes != Classes():
         raise ConfigError(BOTH)
-    own = {"layout": said.input.layout, "dtype": said.input.dtype, "batch": said.input.batch, "name": said.input.name}
+    own = {
+        "layout": said.input.layout,
+        "dtype": said.input.dtype,
+        "batch": said.input.batch,
+        "name": said.input.name,
+    }
     if given := next((name for name, value in own.items() if value), None):
         settings = "layout, scale, datatype, batch and input"
-        raise ConfigError(f"--contract input.{given} is of files; an API's description has its own settings for it: {settings}")
+        raise ConfigError(
+            f"--contract input.{given} is of files; an API's description has its own settings for it:"
+            f" {settings}"
+        )
     if said.output.name or said.output.index is not None:
-        raise ConfigError("--contract output.name and output.index are of files; an API's description has the settings output and answers")
+        raise ConfigError(
+            "--contract output.name and output.index are of files; an API's description has the settings"
+            " output and answers"
+        )
     if classes.columns:
-        raise ConfigError("--contract classes.columns is of files; of an API, name all of its classes, in its order: classes.names=[...]")
+        raise ConfigError(
+            "--contract classes.columns is of files; of an API, name all of its classes, in its order:"
+            " classes.names=[...]"
+        )
     return classes.names or how.classes
 
 
@@ -250,7 +293,10 @@ def _file(path: Path, how: How) -> OpenSuspect:
     classes = tuple(map(str, range(len(how.classes)))) if how.others else how.classes
     asked = Asked(how.image_shape, classes, how.contract, reading)
     loaded = load(path, how.factory, asked)
-    suspect = OpenSuspect(TorchBlackBox(loaded.module, len(classes), str(path), reading), sha256=files.digest(files.files_of(path)))
+    suspect = OpenSuspect(
+        TorchBlackBox(loaded.module, len(classes), str(path), reading),
+        sha256=files.digest(files.files_of(path)),
+    )
     suspect.asked = asked
     suspect.loaded, suspect.said, suspect.in_order = loaded, how.contract, how.contract.classes == Classes()
     return suspect
@@ -267,14 +313,21 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def _described(path: Path, settings: dict[str, Any], how: How) -> OpenSuspect:
-    """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and the contract's tables."""
+    """A file suspect with a contract and a factory of its own: ``file = "theirs.onnx"`` and
+    the contract's tables."""
     if unknown := [name for name in settings if name not in FIELDS]:
-        raise ConfigError(f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}")
+        raise ConfigError(
+            f"{path}: the setting {unknown[0][:80]!r} is unknown; expected some of {', '.join(FIELDS)}"
+        )
     for name in ("file", "factory"):
         if not isinstance(settings.get(name, ""), str):
             raise ConfigError(f"{path}: {name} is {str(settings[name])[:80]!r}; expected a text")
     tables = {name: value for name, value in settings.items() if name in ("input", "output", "classes")}
     name = settings["file"]
     place = how.local(name) if "://" in name or ":/" in name else path.parent / name
-    own = replace(how, factory=settings.get("factory", how.factory), contract=contract_of(tables, str(path)).over(how.contract))
+    own = replace(
+        how,
+        factory=settings.get("factory", how.factory),
+        contract=contract_of(tables, str(path)).over(how.contract),
+    )
     return _file(place, own)

@@ -1,5 +1,5 @@
-"""That a suspect does not answer just now: what is the matter, when it is tried again, when it is given up. Said while it lasts, not only
-at its end."""
+"""That a suspect does not answer just now: what is the matter, when it is tried again, when it is given up.
+Said while it lasts, not only at its end."""
 
 import threading
 import time
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 QUIET_S = 2.0
-"""A first failure is not worth a word unless the wait after it is this long; nor are more lines than one in so many seconds."""
+"""A first failure is not worth a word unless the wait after it is this long; nor are more
+lines than one in so many seconds."""
 SILENT_S = 5.0
 """A request that is out for so long is worth one."""
 LOOK_S = 0.5
@@ -37,7 +38,10 @@ class Trouble:
             return f"{self.reason}; it has until {end}"
         wait = max(0.0, self.next_try - time.time())
         limit = f"after {self.tries} tries, or at {end}" if self.tries else f"at {end}"
-        return f"{self.reason}, {self.times} time{'s' if self.times > 1 else ''} so far; next try in {wait:.0f} s, gives up {limit}"
+        return (
+            f"{self.reason}, {self.times} time{'s' if self.times > 1 else ''} so far; next try in {wait:.0f}"
+            f" s, gives up {limit}"
+        )
 
 
 Troubled = Callable[[Trouble | None], None]
@@ -96,7 +100,12 @@ class Telling:
                 for number, since in list(self._out.items()):
                     if time.time() - since > SILENT_S and number not in self._told_of:
                         self._told_of.add(number)
-                        self._tell(Trouble(f"has not answered for {SILENT_S:.0f} s", 0, None, since + self._timeout_s), False)
+                        self._tell(
+                            Trouble(
+                                f"has not answered for {SILENT_S:.0f} s", 0, None, since + self._timeout_s
+                            ),
+                            False,
+                        )
 
         watcher = threading.Thread(target=watch, name="suspect-watch", daemon=True)
         watcher.start()

@@ -1,4 +1,5 @@
-"""From whatever a model returns to rows of class scores: which output it is, what its numbers are, which columns are the kit's classes."""
+"""From whatever a model returns to rows of class scores: which output it is, what its numbers are, which
+columns are the kit's classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,13 @@ def named(outputs: Any) -> dict[str, Tensor]:
     fields = getattr(outputs, "_asdict", None)  # a named tuple, as of torchvision's GoogLeNet
     if fields is not None and isinstance(outputs, tuple):
         outputs = fields()
-    items = outputs.items() if isinstance(outputs, Mapping) else enumerate(outputs) if isinstance(outputs, list | tuple) else ()
+    items = (
+        outputs.items()
+        if isinstance(outputs, Mapping)
+        else enumerate(outputs)
+        if isinstance(outputs, list | tuple)
+        else ()
+    )
     return {str(name): value for name, value in items if isinstance(value, Tensor)}
 
 
@@ -33,7 +40,8 @@ def flat(tensor: Tensor) -> Tensor:
 
 
 def settle(outputs: Any, said: Output, count: int, columns: int | None, name: str) -> Output:
-    """Which output is the answers, said so that ``taken`` finds it; the same object if nothing has to be said.
+    """Which output is the answers, said so that ``taken`` finds it; the same object if
+    nothing has to be said.
 
     Args:
         outputs: to ``count`` images.
@@ -46,11 +54,18 @@ def settle(outputs: Any, said: Output, count: int, columns: int | None, name: st
         return said
     found = named(outputs)
     if not found:
-        raise ModelError(f"{name} gave a {type(outputs).__name__} for {count} images; expected ({count}, {columns or 'classes'}) scores")
+        raise ModelError(
+            f"{name} gave a {type(outputs).__name__} for {count} images; expected ({count},"
+            f" {columns or 'classes'}) scores"
+        )
     if said.name or said.index is not None:
         taken(outputs, said, name)
         return said
-    rows = {n: flat(t) for n, t in found.items() if t.is_floating_point() and flat(t).ndim == 2 and len(t) == count}
+    rows = {
+        n: flat(t)
+        for n, t in found.items()
+        if t.is_floating_point() and flat(t).ndim == 2 and len(t) == count
+    }
     fit = {n: t for n, t in rows.items() if columns is None or t.shape[1] == columns}
     if LOGITS in fit or (LOGITS in rows and not fit):
         return replace(said, name=LOGITS)
@@ -60,7 +75,9 @@ def settle(outputs: Any, said: Output, count: int, columns: int | None, name: st
             f"--contract output.name={next(iter(fit))}"
         )
     if not rows:
-        raise ModelError(f"{name} gives {_shapes(found)} for {count} images; expected float [images, classes]")
+        raise ModelError(
+            f"{name} gives {_shapes(found)} for {count} images; expected float [images, classes]"
+        )
     return replace(said, name=next(iter(fit or rows)))
 
 
@@ -72,7 +89,9 @@ def _alike(scores: Sequence[Tensor]) -> bool:
 
 
 def _shapes(found: Mapping[str, Tensor]) -> str:
-    return ", ".join(f"{n}: {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for n, t in list(found.items())[:8])
+    return ", ".join(
+        f"{n}: {str(t.dtype).removeprefix('torch.')} {tuple(t.shape)}" for n, t in list(found.items())[:8]
+    )
 
 
 def taken(outputs: Any, said: Output, name: str) -> Tensor:
@@ -84,15 +103,22 @@ def taken(outputs: Any, said: Output, name: str) -> Tensor:
     found = named(outputs)
     if said.index is not None:
         if said.index >= len(found):
-            raise ModelError(f"{name} gives {len(found)} outputs, {_shapes(found)}; output.index {said.index} is none of them")
+            raise ModelError(
+                f"{name} gives {len(found)} outputs, {_shapes(found)}; output.index {said.index} is none of"
+                " them"
+            )
         return flat(list(found.values())[said.index]).float()
     if said.name:
         if said.name not in found:
-            raise ModelError(f"{name} gives {_shapes(found)}; expected an output named {said.name!r}, as output.name says")
+            raise ModelError(
+                f"{name} gives {_shapes(found)}; expected an output named {said.name!r}, as output.name says"
+            )
         return flat(found[said.name]).float()
     if not isinstance(outputs, Tensor):
         found_ = _shapes(found) or type(outputs).__name__
-        raise ModelError(f"{name} gives {found_}; say which output is the answers: --contract output.name=...")
+        raise ModelError(
+            f"{name} gives {found_}; say which output is the answers: --contract output.name=..."
+        )
     return flat(outputs).float()
 
 
@@ -113,46 +139,60 @@ def valued(scores: Tensor, output: Output, name: str, stated: bool = False) -> T
     values = output.values
     if values in ("", "logits"):
         return scores
-    found = f"from {float(scores.min()):.3g} to {float(scores.max()):.3g}, rows that sum to {float(scores.sum(1).min()):.3g} to " + (
-        f"{float(scores.sum(1).max()):.3g}"
+    found = (
+        f"from {float(scores.min()):.3g} to {float(scores.max()):.3g}, rows that sum to"
+        f" {float(scores.sum(1).min()):.3g} to " + f"{float(scores.sum(1).max()):.3g}"
     )
     hint = "; if it rounds or cuts them, say so by --access"
     if values == "log-probabilities":
-        if not bool((scores <= SUM_TOLERANCE).all()) or not bool((scores.exp().sum(1) - 1).abs().max() < SUM_TOLERANCE):
+        if not bool((scores <= SUM_TOLERANCE).all()) or not bool(
+            (scores.exp().sum(1) - 1).abs().max() < SUM_TOLERANCE
+        ):
             raise AnswersError.of(f"values {found}", f"what output.values says of {name}: log-probabilities")
         return scores  # the softmax of log-probabilities is the probabilities
     shares = scores / 100 if values == "percentages" else scores
     bounded = bool(((shares >= 0) & (shares <= 1 + SUM_TOLERANCE)).all())
     if not bounded or not (stated or _whole(shares) or _nearly(shares, values)):
-        raise AnswersError.of(f"values {found}", f"what output.values says of {name}: {values}{'' if not bounded else hint}")
+        raise AnswersError.of(
+            f"values {found}", f"what output.values says of {name}: {values}{'' if not bounded else hint}"
+        )
     return shares if stated or _whole(shares) else shares / shares.sum(1, keepdim=True)
 
 
 def _nearly(shares: Tensor, values: str) -> bool:
     """Percentages are often rounded to a decimal: their rows sum to 1 but for that."""
-    return values == "percentages" and bool((shares.sum(1) - 1).abs().max() < 5e-4 * shares.shape[1] + SUM_TOLERANCE)
+    return values == "percentages" and bool(
+        (shares.sum(1) - 1).abs().max() < 5e-4 * shares.shape[1] + SUM_TOLERANCE
+    )
 
 
 def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading = "any") -> Tensor:
-    """Of scores ``[n, K']`` the columns of the kit's classes, ``[n, K]``: logits as they are, probabilities divided by what they sum to.
+    """Of scores ``[n, K']`` the columns of the kit's classes, ``[n, K]``: logits as they are, probabilities
+    divided by what they sum to.
 
-    So both ways the answers say how likely each of the kit's classes is, given that it is one of these: what models that know only these
-    say, and what they are compared by. Values that an interface tells (``stated``: rounded, the likeliest few, a label) are not divided:
-    they would look as if it told more than it does. What the kit has and the model has not is 0.
+    So both ways the answers say how likely each of the kit's classes is, given that it is one of these: what
+    models that know only these say, and what they are compared by. Values that an interface tells
+    (``stated``: rounded, the likeliest few, a label) are not divided: they would look as if it told more than
+    it does. What the kit has and the model has not is 0.
 
     Raises:
         ColumnsError: a column that there is not.
         AnswersError: see ``to_probabilities``.
     """
     if scores.ndim != 2 or max(columns) >= scores.shape[1]:
-        text = f"{name} gave a tensor of shape {tuple(scores.shape)}; expected column {max(columns)}, as the classes of the contract say"
+        text = (
+            f"{name} gave a tensor of shape {tuple(scores.shape)}; expected column {max(columns)}, as the"
+            " classes of the contract say"
+        )
         raise ColumnsError.counted(scores.shape[1] if scores.ndim == 2 else 0, text)
     wide, there = scores.shape[1], [c for c in columns if c != MISSING]
     places = torch.tensor(there, device=scores.device)
     if reading == "any" and not _whole(scores) and len(there) == len(columns):
         return scores.index_select(1, places)
     if reading != "stated" and not _whole(scores):
-        to_probabilities(scores, len(scores), wide, name, reading)  # of all its classes, it checks what they look like
+        to_probabilities(
+            scores, len(scores), wide, name, reading
+        )  # of all its classes, it checks what they look like
         some = scores.index_select(1, places).softmax(1)
     else:
         some = to_probabilities(scores, len(scores), wide, name, reading).index_select(1, places)
@@ -160,10 +200,17 @@ def chosen(scores: Tensor, columns: Sequence[int], name: str, reading: Reading =
     if len(there) == len(columns):
         return some
     rows = scores.new_zeros(len(scores), len(columns), dtype=some.dtype)
-    return rows.index_copy(1, torch.tensor([i for i, c in enumerate(columns) if c != MISSING], device=scores.device), some)
+    return rows.index_copy(
+        1, torch.tensor([i for i, c in enumerate(columns) if c != MISSING], device=scores.device), some
+    )
 
 
 def _shared(some: Tensor) -> Tensor:
-    """Rows divided by their sums. Where all of a row is 0, the model is sure that it is none of these classes: each is as likely."""
+    """Rows divided by their sums. Where all of a row is 0, the model is sure that it is none of these
+    classes: each is as likely."""
     sums = some.sum(1, keepdim=True)
-    return torch.where(sums > 0, some / sums.clamp(min=torch.finfo(some.dtype).tiny), torch.full_like(some, 1 / some.shape[1]))
+    return torch.where(
+        sums > 0,
+        some / sums.clamp(min=torch.finfo(some.dtype).tiny),
+        torch.full_like(some, 1 / some.shape[1]),
+    )

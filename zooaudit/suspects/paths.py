@@ -1,6 +1,8 @@
-"""JMESPath on what a stranger answered, by a path that may be a stranger's too: bounded in work and in what comes out of it.
+"""JMESPath on what a stranger answered, by a path that may be a stranger's too: bounded in
+work and in what comes out of it.
 
-``[@,@] | [@,@] | ...`` forty times is a kilobyte that names a thousand billion values; ``join`` and ``to_string`` make texts of them.
+``[@,@] | [@,@] | ...`` forty times is a kilobyte that names a thousand billion values; ``join`` and
+``to_string`` make texts of them.
 """
 
 from typing import Any
@@ -14,7 +16,8 @@ from zooaudit.errors import AnswersError, ConfigError
 LONGEST = 1_000
 """Characters of a path."""
 LARGER, MORE = 4, 100_000
-"""A result, or a step on the way to it, holds so many times the values and characters of the answer at most, and so many more."""
+"""A result, or a step on the way to it, holds so many times the values and characters of
+the answer at most, and so many more."""
 WORK = 4
 """All steps together may make so many times that."""
 
@@ -30,9 +33,13 @@ def check_path(path: str) -> None:
     try:
         jmespath.compile(path or "@")
     except RecursionError as error:
-        raise ConfigError(f"answers is {path[:40]!r}..., which is nested too deeply; expected a JMESPath") from error
+        raise ConfigError(
+            f"answers is {path[:40]!r}..., which is nested too deeply; expected a JMESPath"
+        ) from error
     except JMESPathError as error:
-        raise ConfigError(f"answers is {path!r}, which is not a JMESPath: {str(error).splitlines()[0]}") from error
+        raise ConfigError(
+            f"answers is {path!r}, which is not a JMESPath: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def found_by(path: str, data: Any) -> Any:
@@ -46,7 +53,8 @@ def found_by(path: str, data: Any) -> Any:
 
 
 class Bounded(TreeInterpreter):  # type: ignore[misc]
-    """Follows a path and weighs each step's result: values and characters in it, those that are there several times several times."""
+    """Follows a path and weighs each step's result: values and characters in it, those that
+    are there several times several times."""
 
     def __init__(self, result: Any) -> None:
         super().__init__()
@@ -72,7 +80,10 @@ class Bounded(TreeInterpreter):  # type: ignore[misc]
 
     def _bound(self, weight: int) -> None:
         if weight > self._most or self._left < 0:
-            raise AnswersError.of("far less in them than the setting answers makes of it", "a JMESPath that selects and repeats nothing")
+            raise AnswersError.of(
+                "far less in them than the setting answers makes of it",
+                "a JMESPath that selects and repeats nothing",
+            )
 
     def _weighed(self, value: Any) -> int:
         """Without recursion: what is new is walked through once, what is known is looked up."""
@@ -84,7 +95,11 @@ class Bounded(TreeInterpreter):  # type: ignore[misc]
         while pending:
             one = pending[-1]
             inner = list(one.values()) if isinstance(one, dict) else one
-            new = [i for i in inner if isinstance(i, list | dict) and id(i) not in self._weights] if id(one) not in self._weights else []
+            new = (
+                [i for i in inner if isinstance(i, list | dict) and id(i) not in self._weights]
+                if id(one) not in self._weights
+                else []
+            )
             if new:
                 pending.extend(new)
                 continue

@@ -1,4 +1,5 @@
-"""Images as suspects take them: files, or numbers of a type and a layout. Pure: tensors in, bytes and arrays out."""
+"""Images as suspects take them: files, or numbers of a type and a layout. Pure: tensors in,
+bytes and arrays out."""
 
 import io
 from typing import Literal
@@ -19,16 +20,40 @@ SLACK = 1e-3
 QUALITY = 95
 """Of JPEGs: colours are not subsampled, but what is sent is no longer quite what was asked."""
 DTYPES = {
-    "BOOL": "?", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
-    "INT64": "<i8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
-}  # fmt: skip
+    "BOOL": "?",
+    "UINT8": "u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
 """numpy's names of the Open Inference Protocol's types; BF16 and BYTES have none."""
-NUMBERS = ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "BF16", "FP32", "FP64")
+NUMBERS = (
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "BF16",
+    "FP32",
+    "FP64",
+)
 """Types that an image's numbers may have."""
 
 
 def png(image: Tensor) -> bytes:
-    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is not a multiple of 1 / 255 is rounded."""
+    """Float ``[c, h, w]`` in [0, 1] as a PNG of 8 bits a channel: what is not a multiple of
+    1 / 255 is rounded."""
     return _packed(image, "PNG")
 
 
@@ -48,7 +73,8 @@ def _packed(image: Tensor, kind: str, **options: int) -> bytes:
     if float(image.min()) < -SLACK or float(image.max()) > 1 + SLACK:
         span = f"from {float(image.min()):.3g} to {float(image.max()):.3g}"
         raise ConfigError(
-            f"images have numbers {span}, which no {kind} can hold; expected [0, 1]: leave mean, std and range to the suspect"
+            f"images have numbers {span}, which no {kind} can hold; expected [0, 1]: leave mean, std and"
+            " range to the suspect"
         )
     pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
     packed = io.BytesIO()
@@ -57,7 +83,8 @@ def _packed(image: Tensor, kind: str, **options: int) -> bytes:
 
 
 def numbers(images: Tensor, layout: Layout, scale: float = 1.0, offset: float = 0.0) -> np.ndarray:
-    """Float images ``[n, c, h, w]``, times ``scale``, plus ``offset``, as float32 ``[n, ...]`` in a layout."""
+    """Float images ``[n, c, h, w]``, times ``scale``, plus ``offset``, as float32
+    ``[n, ...]`` in a layout."""
     scaled = ((images * scale + offset) if offset else images * scale).cpu().numpy().astype(np.float32)
     if layout == "nhwc":
         return scaled.transpose(0, 2, 3, 1)
@@ -70,18 +97,27 @@ def is_whole(datatype: str) -> bool:
 
 
 def cast(values: np.ndarray, datatype: str) -> np.ndarray:
-    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are rounded. BF16 comes as uint16.
+    """Float32 numbers as a type of the Open Inference Protocol, little endian; integers are
+    rounded. BF16 comes as uint16.
 
     Raises:
         ConfigError: the values do not fit the type.
     """
     if datatype == "BF16":
-        return torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16).view(torch.int16).numpy().view("<u2")
+        return (
+            torch.from_numpy(np.ascontiguousarray(values))
+            .to(torch.bfloat16)
+            .view(torch.int16)
+            .numpy()
+            .view("<u2")
+        )
     kind = np.dtype(DTYPES[datatype])
     if is_whole(datatype):
         rounded, limits = np.rint(values), np.iinfo(kind)
         if values.size and not (limits.min <= rounded.min() and rounded.max() <= limits.max):
             found = f"pixels from {values.min():.4g} to {values.max():.4g}"
-            raise ConfigError(f"{found} do not fit {datatype} ({limits.min} to {limits.max}); give another scale or offset")
+            raise ConfigError(
+                f"{found} do not fit {datatype} ({limits.min} to {limits.max}); give another scale or offset"
+            )
         return rounded.astype(kind)
     return values.astype(kind)

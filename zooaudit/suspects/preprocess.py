@@ -1,7 +1,7 @@
 """Images in [0, 1] as a model wants them: a differentiable module made from the input part of a contract.
 
-Resizing is by the filters that Pillow has, in floating point: where a pipeline resizes 8-bit images, as Pillow does, it rounds twice, so
-that its pixels are up to 2 / 255 from these.
+Resizing is by the filters that Pillow has, in floating point: where a pipeline resizes 8-bit images, as
+Pillow does, it rounds twice, so that its pixels are up to 2 / 255 from these.
 """
 
 import math
@@ -15,7 +15,13 @@ from zooaudit.suspects.contract import Input
 
 GREY = (0.299, 0.587, 0.114)
 """ITU-R 601, as Pillow's ``L`` and torchvision's ``Grayscale``."""
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "float64": torch.float64, "uint8": torch.uint8, "int8": torch.int8}
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "float64": torch.float64,
+    "uint8": torch.uint8,
+    "int8": torch.int8,
+}
 BOUNDS = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
@@ -58,8 +64,13 @@ def kernel(size: int, out: int, filter_: str, antialias: bool) -> Tensor:
     widened = max(ratio, 1.0) if antialias else 1.0
     for i in range(out):
         centre = (i + 0.5) * ratio
-        first, last = max(0, int(centre - support * widened + 0.5)), min(size, int(centre + support * widened + 0.5))
-        line = torch.tensor([shape((j - centre + 0.5) / widened) for j in range(first, last)], dtype=torch.float64)
+        first, last = (
+            max(0, int(centre - support * widened + 0.5)),
+            min(size, int(centre + support * widened + 0.5)),
+        )
+        line = torch.tensor(
+            [shape((j - centre + 0.5) / widened) for j in range(first, last)], dtype=torch.float64
+        )
         weights[i, first:last] = line / line.sum()
     return weights.float()
 
@@ -83,13 +94,17 @@ class Preprocess(nn.Module):
         self.colours = input_.channels in ("rgb", "bgr") and channels == 1
         self.wanted = 1 if self.grey else 3 if self.colours else channels
         self._across(height, width)
-        low, high = input_.range or ((0.0, 255.0) if input_.dtype == "uint8" and not input_.scale else (0.0, 1.0))
+        low, high = input_.range or (
+            (0.0, 255.0) if input_.dtype == "uint8" and not input_.scale else (0.0, 1.0)
+        )
         self.low, self.high = float(low), float(high)
         for name in ("mean", "std"):
             values = getattr(input_, name)
             if len(values) not in (0, 1, self.wanted):
                 raise ConfigError(_many(name, len(values), self.wanted))
-            self.register_buffer(name, torch.tensor(values).view(-1, 1, 1) if values else None, persistent=False)
+            self.register_buffer(
+                name, torch.tensor(values).view(-1, 1, 1) if values else None, persistent=False
+            )
         self.mean: Tensor | None
         self.std: Tensor | None
 
@@ -106,20 +121,27 @@ class Preprocess(nn.Module):
             between = (to[0], to[-1])
         else:
             raise ConfigError(
-                f"images of {height} x {width} become {self.size[0]} x {self.size[1]} by squashing them or by cutting out the middle; say "
-                "which by --contract input.resize=squash or input.resize=shorter"
+                f"images of {height} x {width} become {self.size[0]} x {self.size[1]} by squashing them or by"
+                " cutting out the middle; say which by --contract input.resize=squash or"
+                " input.resize=shorter"
             )
         self.between = between
         if between[0] < self.size[0] or between[1] < self.size[1]:
             found = f"{between[0]} x {between[1]}"
-            raise ConfigError(f"input.size {self.size[0]} x {self.size[1]} cannot be cut out of {found}; make input.resize_to larger")
+            raise ConfigError(
+                f"input.size {self.size[0]} x {self.size[1]} cannot be cut out of {found}; make"
+                " input.resize_to larger"
+            )
         filter_, antialias = said.filter or "bilinear", said.antialias is not False
         for name, old, new in (("down", height, between[0]), ("along", width, between[1])):
-            self.register_buffer(name, kernel(old, new, filter_, antialias) if old != new else None, persistent=False)
+            self.register_buffer(
+                name, kernel(old, new, filter_, antialias) if old != new else None, persistent=False
+            )
         self.down: Tensor | None
         self.along: Tensor | None
         self.top, self.left = (
-            (b - s) // 2 if said.cut == "floor" else round((b - s) / 2.0) for b, s in zip(between, self.size, strict=True)
+            (b - s) // 2 if said.cut == "floor" else round((b - s) / 2.0)
+            for b, s in zip(between, self.size, strict=True)
         )
 
     @property
@@ -129,7 +151,14 @@ class Preprocess(nn.Module):
         plain = said.layout in ("", "nchw") and said.dtype in ("", "float32") and not said.batch
         same = (self.low, self.high) == (0.0, 1.0) and self.mean is None and self.std is None
         size = self.down is None and self.along is None and self.size == self.image_shape[1:]
-        return not (plain and same and size and not self.grey and not self.colours and not (said.channels == "bgr" and self.wanted == 3))
+        return not (
+            plain
+            and same
+            and size
+            and not self.grey
+            and not self.colours
+            and not (said.channels == "bgr" and self.wanted == 3)
+        )
 
     @property
     def pixels(self) -> int:
@@ -182,12 +211,17 @@ class Preprocess(nn.Module):
 
 def _many(name: str, count: int, channels: int) -> str:
     expected = "1" if channels == 1 else f"1, or one for each of the model's {channels} channels"
-    grey = "; these images are grey, say that it takes colours: input.channels=rgb" if channels == 1 and count == 3 else ""
+    grey = (
+        "; these images are grey, say that it takes colours: input.channels=rgb"
+        if channels == 1 and count == 3
+        else ""
+    )
     return f"input.{name} has {count} numbers; expected {expected}{grey}"
 
 
 def shorter(height: int, width: int, side: int) -> tuple[int, int]:
-    """Height and width when the shorter side becomes ``side``, rounded down as torchvision and transformers do."""
+    """Height and width when the shorter side becomes ``side``, rounded down as torchvision
+    and transformers do."""
     if height <= width:
         return side, int(side * width / height)
     return int(side * height / width), side

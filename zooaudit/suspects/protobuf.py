@@ -1,8 +1,10 @@
-"""The few messages of the Open Inference Protocol over gRPC that a client needs, as protobuf writes them. Pure.
+"""The few messages of the Open Inference Protocol over gRPC that a client needs, as
+protobuf writes them. Pure.
 
-Written by hand: a request, a response and a model's metadata are a dozen fields of a published, frozen format. Generated code would be ten
-times as long, ask for a version of protobuf's runtime that others in the environment may not have, and build a Python object for every
-number before a length could be checked. https://protobuf.dev/programming-guides/encoding
+Written by hand: a request, a response and a model's metadata are a dozen fields of a published, frozen
+format. Generated code would be ten times as long, ask for a version of protobuf's runtime that others in the
+environment may not have, and build a Python object for every number before a length could be checked.
+https://protobuf.dev/programming-guides/encoding
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,11 +45,19 @@ def metadata_request(model: str, version: str) -> bytes:
 
 def infer_request(
     model: str, version: str, name: str, datatype: str, shape: Sequence[int], values: bytes, output: str
-) -> bytes:  # fmt: skip
+) -> bytes:
     """ModelInferRequest of one input, whose values are raw."""
     tensor = _field(1, name) + _field(2, datatype) + _field(3, b"".join(map(varint, shape)))
     wanted = _field(6, _field(1, output)) if output else b""
-    return _field(1, model) + _field(2, version) + _field(5, tensor) + wanted + varint(7 << 3 | BYTES) + varint(len(values)) + values
+    return (
+        _field(1, model)
+        + _field(2, version)
+        + _field(5, tensor)
+        + wanted
+        + varint(7 << 3 | BYTES)
+        + varint(len(values))
+        + values
+    )
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int, Any]]:
@@ -110,7 +120,8 @@ def _told(message: bytes) -> dict[str, Any]:
 
 
 def config_of(message: bytes) -> dict[str, Any]:
-    """Of Triton's ModelConfigResponse what is needed: ``max_batch_size``, which protobuf leaves out where it is 0."""
+    """Of Triton's ModelConfigResponse what is needed: ``max_batch_size``, which protobuf
+    leaves out where it is 0."""
     config = next((v for n, k, v in fields(message) if n == 1 and k == BYTES), None)
     if config is None:
         return {}
@@ -132,7 +143,11 @@ def outputs_of(message: bytes) -> list[Output]:
             raws.append(value)
     if raws and len(raws) != len(tensors):
         raise AnswersError.of(f"{len(tensors)} outputs and {len(raws)} raw ones", "as many")
-    return [Output(o.name, o.datatype, o.shape, raw) for o, raw in zip(tensors, raws, strict=True)] if raws else tensors
+    return (
+        [Output(o.name, o.datatype, o.shape, raw) for o, raw in zip(tensors, raws, strict=True)]
+        if raws
+        else tensors
+    )
 
 
 def _output(message: bytes) -> Output:

@@ -1,4 +1,5 @@
-"""How fast a suspect is asked: so many images a second, and not before it said that it wants to be asked again."""
+"""How fast a suspect is asked: so many images a second, and not before it said that it
+wants to be asked again."""
 
 import random
 import threading
@@ -16,7 +17,8 @@ class RateLimit:
 
     Attributes:
         rate: images a second at most; 0 is no limit.
-        first_s, longest_s: waits after failures in a row: up to ``first_s`` times two to the power of their number.
+        first_s, longest_s: waits after failures in a row: up to ``first_s`` times two to
+            the power of their number.
     """
 
     rate: float = 0.0
@@ -34,14 +36,17 @@ class RateLimit:
         with self._lock:
             start = max(self.clock(), self._next)
             self._next = start + (images / self.rate if self.rate else 0.0)
-        while (wait := max(start, self._not_before) - self.clock()) > 0:  # others may hear meanwhile that all have to wait
+        while (
+            wait := max(start, self._not_before) - self.clock()
+        ) > 0:  # others may hear meanwhile that all have to wait
             if halted():
                 return False
             self.sleep(min(wait, SLICE_S))
         return not halted()
 
     def back_off(self, failures: int, asked_s: float = 0.0) -> float:
-        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a row. Returns for how long."""
+        """Let everybody wait: at least what the suspect asked for, and longer the more often it failed in a
+        row. Returns for how long."""
         wait = max(asked_s, self.dice() * min(self.longest_s, self.first_s * 2.0 ** min(failures, 30)))
         with self._lock:
             now = self.clock()

@@ -72,22 +72,43 @@ class Remote:
 
     def __post_init__(self) -> None:
         if not is_address(self.url):
-            raise ConfigError(f"url is {ascii(self.shown)[:200]}; expected {ADDRESS}, plain ASCII, without a password")
-        limits = (("batch", 1, 10_000), ("largest_request", 1_000, 2**31 - 1), ("concurrency", 1, 64), ("retries", 0, 1_000))
+            raise ConfigError(
+                f"url is {ascii(self.shown)[:200]}; expected {ADDRESS}, plain ASCII, without a password"
+            )
+        limits = (
+            ("batch", 1, 10_000),
+            ("largest_request", 1_000, 2**31 - 1),
+            ("concurrency", 1, 64),
+            ("retries", 0, 1_000),
+        )
         for name, least, most in limits:
             value = getattr(self, name)
-            check(isinstance(value, int) and least <= value <= most, self, name, f"a whole number, {least} to {most:,}")
+            check(
+                isinstance(value, int) and least <= value <= most,
+                self,
+                name,
+                f"a whole number, {least} to {most:,}",
+            )
         for name, longest in (("rate", 1e6), ("timeout_s", 3600.0), ("patience_s", 86_400.0)):
             value = getattr(self, name)
-            within = isinstance(value, int | float) and (LEAST <= value <= longest or (name == "rate" and value == 0))
+            within = isinstance(value, int | float) and (
+                LEAST <= value <= longest or (name == "rate" and value == 0)
+            )
             unit = "images a second, 0 for no limit," if name == "rate" else "seconds,"
             check(within, self, name, f"{unit} {LEAST} to {longest:,.0f}")
-        plain = all(isinstance(v, str) and (k + v).isascii() and (k + v).isprintable() and k for k, v in self.headers.items())
+        plain = all(
+            isinstance(v, str) and (k + v).isascii() and (k + v).isprintable() and k
+            for k, v in self.headers.items()
+        )
         if not plain:  # values are not shown: one may be a key
-            raise ConfigError(f"headers are {', '.join(map(str, self.headers))}; expected texts of printable ASCII")
+            raise ConfigError(
+                f"headers are {', '.join(map(str, self.headers))}; expected texts of printable ASCII"
+            )
         if self.is_grpc and (self.wire.protocol != "v2" or self.signing.sign == "aws"):
             wrong = f"protocol {self.wire.protocol}" if self.wire.protocol != "v2" else "sign aws"
-            raise ConfigError(f"{self.shown} is gRPC, which does not go with {wrong}; expected v2, signed by key or oauth")
+            raise ConfigError(
+                f"{self.shown} is gRPC, which does not go with {wrong}; expected v2, signed by key or oauth"
+            )
 
     @property
     def is_grpc(self) -> bool:
@@ -100,15 +121,31 @@ class Remote:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What its answers depend on: a ledger is of one suspect asked in one way. Headers may choose a model, or whose account it is; the
-        key of ``key_env`` may change meanwhile."""
+        """What its answers depend on: a ledger is of one suspect asked in one way. Headers may choose a
+        model, or whose account it is; the key of ``key_env`` may change meanwhile."""
         wire, naming = self.wire, self.naming
-        later = {f.name for f in fields(wire) if f.name in LATER and getattr(wire, f.name) == getattr(Wire(), f.name)}
+        later = {
+            f.name
+            for f in fields(wire)
+            if f.name in LATER and getattr(wire, f.name) == getattr(Wire(), f.name)
+        }
         asked = {f.name: getattr(wire, f.name) for f in fields(wire) if f.name not in later}
         asked |= {f.name: getattr(naming, f.name) for f in fields(naming)}
-        headers = hashlib.sha256(canonical_json(sorted(self.headers.items())).encode()).hexdigest() if self.headers else ""
-        data = {"url": self.shown, **asked, "classes": list(naming.classes), "columns": list(naming.columns), "headers": headers}
-        return data | ({"url_sha256": hashlib.sha256(self.url.encode()).hexdigest()} if self.shown != self.url else {})
+        headers = (
+            hashlib.sha256(canonical_json(sorted(self.headers.items())).encode()).hexdigest()
+            if self.headers
+            else ""
+        )
+        data = {
+            "url": self.shown,
+            **asked,
+            "classes": list(naming.classes),
+            "columns": list(naming.columns),
+            "headers": headers,
+        }
+        return data | (
+            {"url_sha256": hashlib.sha256(self.url.encode()).hexdigest()} if self.shown != self.url else {}
+        )
 
 
 def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
@@ -128,26 +165,37 @@ def read_remote(path: Path, classes: tuple[str, ...]) -> Remote:
 
 
 def remote_of(settings: Settings, classes: tuple[str, ...]) -> Remote:
-    """A suspect from plain settings, the fields of ``Remote``, ``Wire``, ``Signing`` and ``Naming`` together; the protocol is what the
-    address shows unless it is said."""
+    """A suspect from plain settings, the fields of ``Remote``, ``Wire``, ``Signing`` and ``Naming`` together;
+    the protocol is what the address shows unless it is said."""
     own = _split(settings)
     url = own[Remote].get("url", "")
     if not url:
         raise ConfigError("the suspect has no url; expected the address of its prediction route")
     if not is_address(url):
-        raise ConfigError(f"url is {ascii(without_keys(str(url)))[:200]}; expected {ADDRESS}, plain ASCII, without a password")
+        raise ConfigError(
+            f"url is {ascii(without_keys(str(url)))[:200]}; expected {ADDRESS}, plain ASCII, without a"
+            " password"
+        )
     wire = _usual(url, settings) | own[Wire]
     if wire.get("protocol") is None:
         raise ConfigError(
             f"{without_keys(url)} does not show its protocol (.../infer, ...:predict, /predictions/...); "
             f"say protocol = one of {', '.join(PROTOCOLS)}"
         )
-    naming = {"classes": classes} | {k: tuple(v) if isinstance(v, list) else v for k, v in own[Naming].items()}
+    naming = {"classes": classes} | {
+        k: tuple(v) if isinstance(v, list) else v for k, v in own[Naming].items()
+    }
     if len(naming["classes"]) != len(classes):
-        raise ConfigError(f"classes names {len(naming['classes'])}; the kit has {len(classes)}: {', '.join(classes)}")
+        raise ConfigError(
+            f"classes names {len(naming['classes'])}; the kit has {len(classes)}: {', '.join(classes)}"
+        )
     return Remote(
-        wire=Wire(**wire), naming=Naming(**naming), signing=Signing(**own[Signing]), said=frozenset(settings), **own[Remote]
-    )  # fmt: skip
+        wire=Wire(**wire),
+        naming=Naming(**naming),
+        signing=Signing(**own[Signing]),
+        said=frozenset(settings),
+        **own[Remote],
+    )
 
 
 def _usual(url: str, settings: Settings) -> dict[str, Any]:
@@ -157,15 +205,21 @@ def _usual(url: str, settings: Settings) -> dict[str, Any]:
     shown = (
         "v2"
         if parts.scheme in GRPC
-        else "tensorflow"
-        if path.endswith(":predict")
-        else "v2"
-        if path.endswith("/infer")
-        else "torchserve"
-        if "/predictions/" in path
-        else "raw"
-        if host.endswith(HUGGING_FACE)
-        else None
+        else (
+            "tensorflow"
+            if path.endswith(":predict")
+            else (
+                "v2"
+                if path.endswith("/infer")
+                else (
+                    "torchserve"
+                    if "/predictions/" in path
+                    else "raw"
+                    if host.endswith(HUGGING_FACE)
+                    else None
+                )
+            )
+        )
     )
     protocol = settings.get("protocol", shown)
     return {"protocol": protocol, "layout": "nhwc" if protocol == "tensorflow" else "nchw"}
@@ -179,7 +233,9 @@ def _split(settings: Settings) -> dict[type, dict[str, Any]]:
         if name not in kinds:
             near = difflib.get_close_matches(str(name)[:80], kinds, 1, NEAR)
             meant = f"did you mean {near[0]}? Expected" if near else "expected"
-            raise ConfigError(f"the setting {str(name)[:80]!r} is unknown; {meant} some of {', '.join(sorted(kinds))}")
+            raise ConfigError(
+                f"the setting {str(name)[:80]!r} is unknown; {meant} some of {', '.join(sorted(kinds))}"
+            )
         owner, kind = kinds[name]
         inner = value if isinstance(value, list) and kind.inner else ()
         if not _is(value, kind.outer) or not all(_is(v, kind.inner) for v in inner):

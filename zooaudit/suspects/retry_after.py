@@ -11,7 +11,8 @@ from typing import Any
 
 MILLISECONDS = ("retry-after-ms", "x-ms-retry-after-ms", "grpc-retry-pushback-ms")
 RESETS = re.compile(r"^(?:x-)?(?:[a-z]+-)?ratelimit(?:-[a-z]+)?-reset(?:-[a-z]+)?$")
-"""``x-ratelimit-reset``, ``ratelimit-reset``, ``x-ratelimit-reset-requests``, ``anthropic-ratelimit-requests-reset`` and the like."""
+"""``x-ratelimit-reset``, ``ratelimit-reset``, ``x-ratelimit-reset-requests``,
+``anthropic-ratelimit-requests-reset`` and the like."""
 SPAN = re.compile(r"^(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?$")
 LOOKED_AT = 4096
 """Characters of what a suspect says in which words are looked for."""
@@ -19,16 +20,25 @@ UNITS = (86_400.0, 3_600.0, 60.0, 1.0, 0.001)
 EPOCH_S, EPOCH_MS = 1e9, 1e12
 """A number beyond is a time since 1970 and no span: thirty years are no wait."""
 LOADING = re.compile(
-    r"\b(?:is|are|still|currently|being|not yet)\b.{0,20}\b(?:loading|loaded|starting|initiali[sz]ing|warming up|downloading)\b"
-    r"|not (?:yet )?(?:ready|loaded)|ModelNotReady|loading (?:the )?model|model loading|scaling up|cold start",
+    r"\b(?:is|are|still|currently|being|not yet)\b.{0,20}\b(?:loading|loaded|starting|initiali[sz]ing|warming"
+    r" up|downloading)\b"
+    r"|not (?:yet )?(?:ready|loaded)|ModelNotReady|loading (?:the )?model|model loading|scaling up|cold"
+    r" start",
     re.IGNORECASE,
 )
-IN_BODY = {"estimated_time": 1.0, "retry_after": 1.0, "retryAfter": 1.0, "retry_after_ms": 0.001, "retryDelay": 1.0}
+IN_BODY = {
+    "estimated_time": 1.0,
+    "retry_after": 1.0,
+    "retryAfter": 1.0,
+    "retry_after_ms": 0.001,
+    "retryDelay": 1.0,
+}
 """Keys of a JSON body that say it, and their unit in seconds."""
 
 
 def seconds_of(text: str, now: float) -> float:
-    """Seconds from ``now`` (since 1970): of a number, a number of seconds or a time since 1970; of a span (6m0s, 20ms); of a date.
+    """Seconds from ``now`` (since 1970): of a number, a number of seconds or a time since
+    1970; of a span (6m0s, 20ms); of a date.
 
     0 for what is past, or cannot be read.
     """
@@ -38,7 +48,9 @@ def seconds_of(text: str, now: float) -> float:
     except ValueError:
         number = math.nan
     if math.isfinite(number):
-        return max(0.0, number / 1000 - now if number > EPOCH_MS else number - now if number > EPOCH_S else number)
+        return max(
+            0.0, number / 1000 - now if number > EPOCH_MS else number - now if number > EPOCH_S else number
+        )
     if text and (span := SPAN.match(text)):
         return sum(float(part) * unit for part, unit in zip(span.groups(), UNITS, strict=True) if part)
     for read in (email.utils.parsedate_to_datetime, datetime.datetime.fromisoformat):
@@ -80,13 +92,19 @@ def seconds_now(headers: Mapping[str, str]) -> float:
 def is_loading(status: int, text: str) -> bool:
     """Whether a suspect says that its model is on the way."""
     result = object_of(text)
-    return status in (0, 429, 503) and (isinstance(result.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT])))
+    return status in (0, 429, 503) and (
+        isinstance(result.get("estimated_time"), int | float) or bool(LOADING.search(text[:LOOKED_AT]))
+    )
 
 
 def _reset(headers: Mapping[str, str], now: float) -> float:
     """The last end of the limits that are used up, or of all if none says how much of it is left."""
     ends = {name: seconds_of(value, now) for name, value in headers.items() if RESETS.match(name)}
-    used = [wait for name, wait in ends.items() if headers.get(name.replace("reset", "remaining"), "").strip() == "0"]
+    used = [
+        wait
+        for name, wait in ends.items()
+        if headers.get(name.replace("reset", "remaining"), "").strip() == "0"
+    ]
     return max(used or ends.values(), default=0.0)
 
 

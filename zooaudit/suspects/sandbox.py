@@ -1,5 +1,6 @@
-"""A stranger's model file, asked in a process of its own: it may take so much memory, time and disk and no more, sees nothing of our
-environment, and has no network where the system lets a process give it up. If it dies, the file is refused.
+"""A stranger's model file, asked in a process of its own: it may take so much memory, time and disk and no
+more, sees nothing of our environment, and has no network where the system lets a process give it up. If it
+dies, the file is refused.
 
 It runs as our user: what that user may read, a fault in onnxruntime's or torch's own code may read too.
 """
@@ -18,12 +19,15 @@ from typing import TYPE_CHECKING, Any
 from zooaudit.errors import ModelError
 
 if TYPE_CHECKING:
-    from torch import Tensor  # not when it runs: torch starts threads, and a process that has some cannot give up its network
+    from torch import (
+        Tensor,
+    )  # not when it runs: torch starts threads, and a process that has some cannot give up its network
 
 QUESTIONS, ASKED, ANSWERS, SAID = "questions.safetensors", "asked.json", "answers.safetensors", "said.json"
 KINDS = (".onnx", ".safetensors")
 NEW_USER, NEW_NET = 0x10000000, 0x40000000
-"""Of Linux's unshare: a network of its own, which leads nowhere, is for whoever is root in a user namespace of its own."""
+"""Of Linux's unshare: a network of its own, which leads nowhere, is for whoever is root in
+a user namespace of its own."""
 NO_NEW_PRIVILEGES = 38
 WRITTEN_BYTES = 256 * 2**20
 BATCH = 64
@@ -44,7 +48,8 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """How a file is asked: its ending is its kind; weights go into a net of timm's or torchvision's, by name, and no other code.
+    """How a file is asked: its ending is its kind; weights go into a net of timm's or
+    torchvision's, by name, and no other code.
 
     Attributes:
         described: whether the interface was described, so that its values are taken as they are.
@@ -57,7 +62,8 @@ class Sandbox:
 
 
 def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -> "Tensor":
-    """The answers of the model in ``path``, alone in its folder, to float images ``[n, c, h, w]``: float32 ``[n, K]``.
+    """The answers of the model in ``path``, alone in its folder, to float images
+    ``[n, c, h, w]``: float32 ``[n, K]``.
 
     Raises:
         ModelError: it cannot be loaded, asked, or takes too much.
@@ -69,22 +75,34 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
     if path.suffix not in KINDS:
         raise ModelError(f"{path.name} is not a model file that is taken; expected {' or '.join(KINDS)}")
     if path.suffix == ".safetensors" and not is_named(how.factory):
-        raise ModelError(f"weights go into a net by name, and this is {how.factory or 'none'!r}; expected timm:NAME or torchvision:NAME")
+        raise ModelError(
+            f"weights go into a net by name, and this is {how.factory or 'none'!r}; expected timm:NAME or"
+            " torchvision:NAME"
+        )
     folder = path.parent
     save_file({"images": images.contiguous()}, folder / QUESTIONS)
-    (folder / ASKED).write_text(json.dumps({"file": path.name, "memory": limits.memory_bytes, "seconds": limits.seconds, **asdict(how)}))
+    (folder / ASKED).write_text(
+        json.dumps(
+            {"file": path.name, "memory": limits.memory_bytes, "seconds": limits.seconds, **asdict(how)}
+        )
+    )
     _run(folder, limits)
     said = json.loads((folder / SAID).read_text()) if (folder / SAID).is_file() else {"error": ""}
     if "error" in said:
         text = said["error"].replace(f"{folder}/", "")
         most = f"{limits.memory_bytes >> 20} MiB or {limits.seconds:g} s"
         raise ModelError(
-            text or f"the process that asked {path.name} ended before it had answered; expected a model that takes no more than {most}"
+            text
+            or f"the process that asked {path.name} ended before it had answered; expected a model that"
+            f" takes no more than {most}"
         )
-    answers = load_file(folder / ANSWERS)["answers"].float()  # of a process that a stranger's file may have taken over
+    answers = load_file(folder / ANSWERS)[
+        "answers"
+    ].float()  # of a process that a stranger's file may have taken over
     if answers.shape != (len(images), len(how.classes)) or not answers.isfinite().all():
         raise ModelError(
-            f"{path.name} gave answers of shape {tuple(answers.shape)}; expected {(len(images), len(how.classes))}, all finite"
+            f"{path.name} gave answers of shape {tuple(answers.shape)}; expected"
+            f" {(len(images), len(how.classes))}, all finite"
         )
     return answers
 
@@ -92,11 +110,23 @@ def ask(path: Path, images: "Tensor", how: Sandbox, limits: Limits = Limits()) -
 def _run(folder: Path, limits: Limits) -> None:
     """The process, to its end or for as long as it may take."""
     root = str(Path(__file__).parents[2])
-    env = {"PATH": os.defpath, "PYTHONPATH": root, "TMPDIR": str(folder), "HOME": str(folder), "OMP_NUM_THREADS": "2", "LANG": "C.UTF-8"}
+    env = {
+        "PATH": os.defpath,
+        "PYTHONPATH": root,
+        "TMPDIR": str(folder),
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "2",
+        "LANG": "C.UTF-8",
+    }
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__], cwd=folder, env=env, start_new_session=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-P", "-m", __name__],
+        cwd=folder,
+        env=env,
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         process.wait(limits.seconds)
     except subprocess.TimeoutExpired:
@@ -108,7 +138,8 @@ def _run(folder: Path, limits: Limits) -> None:
 
 
 def _alone() -> None:
-    """Give up the network and any way to more rights; before a second thread is there. What the system does not allow is left."""
+    """Give up the network and any way to more rights; before a second thread is there. What
+    the system does not allow is left."""
     if sys.platform == "linux":
         libc = ctypes.CDLL(None)
         libc.unshare(NEW_USER | NEW_NET)
@@ -116,8 +147,16 @@ def _alone() -> None:
 
 
 def _limited(memory: int, seconds: float) -> None:
-    own = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
-    most = {resource.RLIMIT_CPU: int(2 * seconds) + 1, resource.RLIMIT_FSIZE: WRITTEN_BYTES, resource.RLIMIT_CORE: 0}
+    own = (
+        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        if sys.platform == "linux"
+        else 0
+    )
+    most = {
+        resource.RLIMIT_CPU: int(2 * seconds) + 1,
+        resource.RLIMIT_FSIZE: WRITTEN_BYTES,
+        resource.RLIMIT_CORE: 0,
+    }
     for which, limit in (most | ({resource.RLIMIT_AS: own + memory} if own else {})).items():
         _, hard = resource.getrlimit(which)
         least = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
@@ -140,7 +179,10 @@ def _asked(folder: Path, asked: dict[str, Any]) -> None:
     how = Asked(tuple(asked["image_shape"]), classes, reading="stated" if asked["described"] else "guess")
     loaded = load(folder / asked["file"], asked["factory"] or None, how)
     black_box = TorchBlackBox(loaded.module, len(classes), asked["file"], how.reading)
-    save_file({"answers": torch.cat([black_box.ask(part) for part in images.split(BATCH)]).contiguous()}, folder / ANSWERS)
+    save_file(
+        {"answers": torch.cat([black_box.ask(part) for part in images.split(BATCH)]).contiguous()},
+        folder / ANSWERS,
+    )
 
 
 def main() -> None:

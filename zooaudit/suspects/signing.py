@@ -1,6 +1,7 @@
 """How requests to a suspect are signed: an API key, OAuth2 client credentials, or AWS Signature Version 4.
 
-Secrets come from the environment (of AWS from where its tools look), go into requests, and into nothing else: no ledger, log or error.
+Secrets come from the environment (of AWS from where its tools look), go into requests, and
+into nothing else: no ledger, log or error.
 """
 
 import os
@@ -57,7 +58,10 @@ class Signing:
         check(self.sign in WAYS, self, "sign", f"one of {', '.join(WAYS)}")
         if self.sign == "oauth":
             if not is_address(self.oauth_url, ("http", "https")):
-                raise ConfigError(f"Signing.oauth_url is {without_keys(self.oauth_url)!r}; expected the token server's http(s)://host/path")
+                raise ConfigError(
+                    f"Signing.oauth_url is {without_keys(self.oauth_url)!r}; expected the token server's"
+                    " http(s)://host/path"
+                )
             for name in ("oauth_id_env", "oauth_secret_env"):
                 check(bool(getattr(self, name)), self, name, "the name of an environment variable")
         if self.sign != "key" and self.key_env:
@@ -69,13 +73,17 @@ AWS = "AWS"
 
 
 def asked_of_the_environment(signing: Signing) -> dict[str, str]:
-    """By field: the secrets of this machine that a description wants to have sent to its address: names of variables, or ``AWS``."""
-    named = {f: getattr(signing, f) for f in ("key_env", "oauth_id_env", "oauth_secret_env") if getattr(signing, f)}
+    """By field: the secrets of this machine that a description wants to have sent to its address: names of
+    variables, or ``AWS``."""
+    named = {
+        f: getattr(signing, f) for f in ("key_env", "oauth_id_env", "oauth_secret_env") if getattr(signing, f)
+    }
     return named | ({"sign": AWS} if signing.sign == "aws" else {})
 
 
 def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[str]) -> None:
-    """Refuse a description that names secrets which the user did not allow: whoever wrote the file gets to read what it names.
+    """Refuse a description that names secrets which the user did not allow: whoever wrote
+    the file gets to read what it names.
 
     Raises:
         ConfigError: it does; shows the flag that allows it.
@@ -83,9 +91,16 @@ def check_allowed(signing: Signing, url: str, where: str, allowed: Collection[st
     asked = asked_of_the_environment(signing)
     if lacking := [name for name in asked.values() if name not in allowed]:
         host = urlsplit(signing.oauth_url or url).hostname
-        what = "AWS's credentials to be used for" if lacking[0] == AWS else f"the value of {', '.join(lacking)} to be sent to"
+        what = (
+            "AWS's credentials to be used for"
+            if lacking[0] == AWS
+            else f"the value of {', '.join(lacking)} to be sent to"
+        )
         flags = " ".join(f"--allow-key-env {name}" for name in lacking)
-        raise ConfigError(f"{where} wants {what} {host}; where you trust it with that, and wrote or read it yourself, give {flags}")
+        raise ConfigError(
+            f"{where} wants {what} {host}; where you trust it with that, and wrote or read it yourself, give"
+            f" {flags}"
+        )
 
 
 class Signer(Protocol):
@@ -115,7 +130,9 @@ def secret(name: str, what: str) -> str:
     if not value:
         raise ConfigError(f"{field} is {name}, which is not set; export {what.partition(' ')[2]} in it")
     if not (value.isascii() and value.isprintable()):
-        raise ConfigError(f"the key in {name} has characters that no header can have; expected printable ASCII")
+        raise ConfigError(
+            f"the key in {name} has characters that no header can have; expected printable ASCII"
+        )
     return value
 
 

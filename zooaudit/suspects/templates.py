@@ -12,15 +12,17 @@ from zooaudit.errors import ConfigError
 from zooaudit.suspects.pictures import jpeg, png
 
 SINGLE, MANY = ("$image", "$png", "$jpeg"), ("$images", "$pngs", "$jpegs")
-"""Stand in a template for one image and for all of a request: numbers in the layout, or a file as base64. ``$png`` and ``$jpeg`` may have
-text before them, as in ``data:image/png;base64,$png``."""
+"""Stand in a template for one image and for all of a request: numbers in the layout, or a file as base64.
+``$png`` and ``$jpeg`` may have text before them, as in ``data:image/png;base64,$png``."""
 EACH = "$each"
-"""An object with this one key is a list: what stands under it once for each image of the request, where ``$image`` is that image."""
+"""An object with this one key is a list: what stands under it once for each image of the request, where
+``$image`` is that image."""
 LARGEST = 2**63
 FILES = {"$png": png, "$jpeg": jpeg}
 Numbers = Callable[[Tensor], Any]
 MOST_PLACES, MOST_VALUES, MOST_CHARACTERS, DEEPEST = 4, 10_000, 100_000, 32
-"""A template's placeholders, values, characters and levels: a request is at most so many times its images, and so much more."""
+"""A template's placeholders, values, characters and levels: a request is at most so many
+times its images, and so much more."""
 
 
 def check_template(template: Any) -> None:
@@ -38,7 +40,10 @@ def check_template(template: Any) -> None:
             raise ConfigError(f"the request template has more than {DEEPEST} levels; expected fewer")
         if isinstance(one, dict):
             if wrong := next((k for k in one if not isinstance(k, str)), None):
-                raise ConfigError(f"the request template is not JSON (the name {str(wrong)[:40]!r}); expected texts as names")
+                raise ConfigError(
+                    f"the request template is not JSON (the name {str(wrong)[:40]!r}); expected texts as"
+                    " names"
+                )
             characters += sum(map(len, one))
             pending += [(inner, level + 1) for inner in one.values()]
         elif isinstance(one, list):
@@ -50,12 +55,23 @@ def check_template(template: Any) -> None:
         elif isinstance(one, int) and abs(one) > LARGEST:
             raise ConfigError("the request template has a number of more than 64 bits; expected smaller ones")
         elif one is not None and not isinstance(one, int | float):
-            raise ConfigError(f"the request template is not JSON (a {type(one).__name__}); expected texts, numbers, lists and tables")
-        for what, found, most in (("places for images", places, MOST_PLACES), ("values", values, MOST_VALUES)):
+            raise ConfigError(
+                f"the request template is not JSON (a {type(one).__name__}); expected texts, numbers, lists"
+                " and tables"
+            )
+        for what, found, most in (
+            ("places for images", places, MOST_PLACES),
+            ("values", values, MOST_VALUES),
+        ):
             if found > most:
-                raise ConfigError(f"the request template has more than {most:,} {what}; expected {most:,} at most")
+                raise ConfigError(
+                    f"the request template has more than {most:,} {what}; expected {most:,} at most"
+                )
         if characters > MOST_CHARACTERS:
-            raise ConfigError(f"the request template has more than {MOST_CHARACTERS:,} characters; expected {MOST_CHARACTERS:,} at most")
+            raise ConfigError(
+                f"the request template has more than {MOST_CHARACTERS:,} characters; expected"
+                f" {MOST_CHARACTERS:,} at most"
+            )
 
 
 def placeholders(template: Any) -> set[str]:

@@ -1,4 +1,5 @@
-"""Tensors of the Open Inference Protocol (v2), over HTTP and gRPC alike: an input made of images, outputs read as answers. Pure."""
+"""Tensors of the Open Inference Protocol (v2), over HTTP and gRPC alike: an input made of images, outputs
+read as answers. Pure."""
 
 import struct
 from collections.abc import Sequence
@@ -78,9 +79,13 @@ def answers(outputs: Sequence[Output], name: str, count: int) -> list[Any]:
     found = [o for o in outputs if not name or o.name == name]
     there = ", ".join(f"{o.name[:40]!r} {list(o.shape)}" for o in outputs[:8]) or "none"
     if not found:
-        raise AnswersError.of(f"the outputs {there}", f"an output{f' named {name!r}' if name else ''} with its data")
+        raise AnswersError.of(
+            f"the outputs {there}", f"an output{f' named {name!r}' if name else ''} with its data"
+        )
     if len(found) > 1:
-        raise AnswersError.of(f"{len(found)} outputs, {there}", f"one, or say which: output = {found[0].name[:40]!r}")
+        raise AnswersError.of(
+            f"{len(found)} outputs, {there}", f"one, or say which: output = {found[0].name[:40]!r}"
+        )
     return _rows(found[0], count)
 
 
@@ -88,7 +93,9 @@ def _rows(output: Output, count: int) -> list[Any]:
     flat = values_of(output)
     shape = output.shape
     if shape and int(np.prod(shape, dtype=object)) != len(flat):
-        raise AnswersError.of(f"an output of shape {list(shape)} with {len(flat)} values", "as many as its shape says")
+        raise AnswersError.of(
+            f"an output of shape {list(shape)} with {len(flat)} values", "as many as its shape says"
+        )
     each = len(flat) // count if len(flat) % count == 0 else 0
     if each == 0:
         raise AnswersError.of(f"{len(flat)} values for {count} images", "as many for each image")
@@ -115,7 +122,10 @@ def _unpacked(output: Output) -> list[Any]:
         wide = np.frombuffer(packed, "<u2").astype("<u4") << 16
         return wide.view("<f4").tolist()
     if kind not in DTYPES or len(packed) % np.dtype(DTYPES[kind]).itemsize:
-        raise AnswersError.of(f"{len(packed)} bytes of {kind[:20]!r}", f"whole values of one of {', '.join((*DTYPES, 'BF16', 'BYTES'))}")
+        raise AnswersError.of(
+            f"{len(packed)} bytes of {kind[:20]!r}",
+            f"whole values of one of {', '.join((*DTYPES, 'BF16', 'BYTES'))}",
+        )
     return np.frombuffer(packed, DTYPES[kind]).tolist()
 
 

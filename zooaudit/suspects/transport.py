@@ -1,7 +1,7 @@
 """What carries questions to a suspect behind an API: one small protocol, whatever is spoken on the wire.
 
-A transport sends a batch and brings answers, or a refusal with its reason. It knows of no ledger, budget, pace or retry: those are
-:class:`~zooaudit.suspects.api.ApiBlackBox`'s, which wraps any transport.
+A transport sends a batch and brings answers, or a refusal with its reason. It knows of no ledger, budget,
+pace or retry: those are :class:`~zooaudit.suspects.api.ApiBlackBox`'s, which wraps any transport.
 """
 
 from collections.abc import Mapping

@@ -28,7 +28,9 @@ def infer_message(fitted: Fitted, images: Tensor) -> Message:
     wanted: dict[str, Any] = {"name": wire.output}
     if not fitted.binary:
         tensor["data"] = _plain(values)
-        return Message(JSON, json.dumps({"inputs": [tensor]} | ({"outputs": [wanted]} if wire.output else {})).encode())
+        return Message(
+            JSON, json.dumps({"inputs": [tensor]} | ({"outputs": [wanted]} if wire.output else {})).encode()
+        )
     packed = raw(values)
     tensor["parameters"] = {"binary_data_size": len(packed)}
     wanted["parameters"] = {"binary_data": True}
@@ -58,7 +60,9 @@ def read_outputs(body: bytes, length: str, kind: str) -> list[Output]:
     if length:
         at = int(length) if length.isascii() and length.isdecimal() and len(length) < 12 else -1
         if not 0 < at <= len(body):
-            raise AnswersError.of(f"the {HEADER_LENGTH} {length[:20]} for {len(body)} bytes", "the length of its JSON")
+            raise AnswersError.of(
+                f"the {HEADER_LENGTH} {length[:20]} for {len(body)} bytes", "the length of its JSON"
+            )
     result = json_of(text_of(body[:at], "" if length else kind))
     found = result.get("outputs") if isinstance(result, dict) else None
     if not isinstance(found, list) or not all(isinstance(o, dict) for o in found[:LONGEST]) or not found:
@@ -72,11 +76,23 @@ def read_outputs(body: bytes, length: str, kind: str) -> list[Output]:
 
 def _output(data: dict[str, Any], body: bytes, at: int) -> tuple[Output, int]:
     shape, parameters = data.get("shape"), data.get("parameters")
-    whole = isinstance(shape, list) and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in shape)
+    whole = isinstance(shape, list) and all(
+        isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in shape
+    )
     size = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
     values: Any = data.get("data")
     if size is not None:
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(body) - at:
-            raise AnswersError.of(f"{len(body) - at} bytes for a tensor of {str(size)[:20]}", "as many as binary_data_size says")
+            raise AnswersError.of(
+                f"{len(body) - at} bytes for a tensor of {str(size)[:20]}", "as many as binary_data_size says"
+            )
         values, at = body[at : at + size], at + size
-    return Output(str(data.get("name", "")), str(data.get("datatype", "")), tuple(shape) if whole and shape else (), values), at
+    return (
+        Output(
+            str(data.get("name", "")),
+            str(data.get("datatype", "")),
+            tuple(shape) if whole and shape else (),
+            values,
+        ),
+        at,
+    )

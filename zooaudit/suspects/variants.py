@@ -1,4 +1,5 @@
-"""Other contracts that a model may want, each one change from how it is asked; for saying which, never for taking it."""
+"""Other contracts that a model may want, each one change from how it is asked; for saying
+which, never for taking it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -39,13 +40,20 @@ def variants(loaded: Loaded, asked: Asked) -> Iterator[Variant]:
         input_ = replace(loaded.contract.input, **changes)
         try:
             other = fitted(
-                loaded.raw, replace(asked, contract=replace(loaded.contract, input=input_, classes=asked.contract.classes)), "it"
+                loaded.raw,
+                replace(
+                    asked, contract=replace(loaded.contract, input=input_, classes=asked.contract.classes)
+                ),
+                "it",
             )
         except InputError:  # it does not take that
             continue
         said = any(getattr(asked.contract.input, name) != getattr(Input(), name) for name in changes)
         yield Variant(
-            other.module, "--contract " + " ".join(f"'input.{n}={_toml(v)}'" for n, v in changes.items()), next(iter(changes)), said
+            other.module,
+            "--contract " + " ".join(f"'input.{n}={_toml(v)}'" for n, v in changes.items()),
+            next(iter(changes)),
+            said,
         )
 
 

@@ -1,4 +1,5 @@
-"""Weights out of safetensors files, and into a module: all of them, and nothing else. Nothing is ever unpickled."""
+"""Weights out of safetensors files, and into a module: all of them, and nothing else.
+Nothing is ever unpickled."""
 
 import struct
 import zipfile
@@ -18,21 +19,26 @@ MOST_MEMBERS = 50_000
 
 
 def refuse_pickle(path: Path) -> None:
-    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs its author's code."""
+    """Raise ModelError if the file is a pickle or a torch.save archive: opening one runs
+    its author's code."""
     with path.open("rb") as file:
         head = file.read(9)
     archived = zipfile.is_zipfile(path)
-    if archived or (head[:1] == b"\x80" and head[8:] != b"{"):  # safetensors: eight bytes of length, then a brace
+    if archived or (
+        head[:1] == b"\x80" and head[8:] != b"{"
+    ):  # safetensors: eight bytes of length, then a brace
         if archived and _scripted(path):
             raise ModelError(
-                f"{path} is TorchScript, which keeps a pickle beside its code; expected safetensors, .pt2 or .onnx. Where you trust it, "
-                "torch.onnx.export(torch.jit.load(path), images, 'model.onnx', dynamo=False) writes a graph, and "
-                "safetensors.torch.save_file(torch.jit.load(path).state_dict(), 'model.safetensors') its weights for --factory"
+                f"{path} is TorchScript, which keeps a pickle beside its code; expected safetensors, .pt2 or"
+                " .onnx. Where you trust it, torch.onnx.export(torch.jit.load(path), images, 'model.onnx',"
+                " dynamo=False) writes a graph, and"
+                " safetensors.torch.save_file(torch.jit.load(path).state_dict(), 'model.safetensors') its"
+                " weights for --factory"
             )
         kind = "a torch.save archive (a pickle inside a zip)" if archived else "a pickle"
         raise ModelError(
-            f"{path} is {kind}; expected safetensors. Pickles can run code and are never opened: "
-            "convert it where you trust it with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+            f"{path} is {kind}; expected safetensors. Pickles can run code and are never opened: convert it"
+            " where you trust it with safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
         )
 
 
@@ -46,7 +52,8 @@ def _scripted(path: Path) -> bool:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name; of an index (``model.safetensors.index.json``), those of all its files.
+    """The tensors of a safetensors file by name; of an index
+    (``model.safetensors.index.json``), those of all its files.
 
     Raises:
         ModelError: one of the files is not there or unreadable, or they do not hold what the index says.
@@ -64,7 +71,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             other = sorted(stated ^ tensors.keys())[0]
             where_ = "lacks" if other in stated else "holds"
             raise ModelError(
-                f"{shard} {where_} {other}, {path.name} says otherwise; expected the {len(stated)} tensors that the index names"
+                f"{shard} {where_} {other}, {path.name} says otherwise; expected the {len(stated)} tensors"
+                " that the index names"
             )
         found |= tensors
     return found
@@ -93,8 +101,9 @@ EXACT = (torch.float16, torch.bfloat16)
 
 
 def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights under the model's names: without what wrappers put before all of them, and with those that share memory with another,
-    of which safetensors keeps one only; half precision as float32, where the model has that."""
+    """The weights under the model's names: without what wrappers put before all of them,
+    and with those that share memory with another, of which safetensors keeps one only; half
+    precision as float32, where the model has that."""
     while weights and not weights.keys() & expected.keys():
         prefix = next((p for p in WRAPPERS if all(name.startswith(p) for name in weights)), None)
         if prefix is None:
@@ -112,17 +121,23 @@ def unwrapped(weights: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[s
 
 
 def put_weights(module: nn.Module, weights: dict[str, Tensor], where: str) -> None:
-    """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError with path, expected and found."""
+    """Load ``weights`` into ``module``, all of them and nothing else, or raise ModelError
+    with path, expected and found."""
     expected = module.state_dict()
     weights = unwrapped(weights, expected)
     if missing := sorted(expected.keys() - weights.keys()):
         raise ModelError(f"{where} lacks {_some(missing)}; expected the {len(expected)} tensors of the model")
     if extra := sorted(weights.keys() - expected.keys()):
-        raise ModelError(f"{where} holds {_some(extra)}, which the model does not have; expected {len(expected)} tensors")
+        raise ModelError(
+            f"{where} holds {_some(extra)}, which the model does not have; expected {len(expected)} tensors"
+        )
     for name, tensor in expected.items():
         found = weights[name]
         if found.shape != tensor.shape or found.dtype != tensor.dtype:
-            raise ModelError(f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype} {tuple(tensor.shape)}")
+            raise ModelError(
+                f"{where}: {name} is {found.dtype} {tuple(found.shape)}; expected {tensor.dtype}"
+                f" {tuple(tensor.shape)}"
+            )
         if found.is_floating_point() and not torch.isfinite(found).all():
             raise ModelError(f"{where}: {name} holds NaN or infinite values; expected finite weights")
     module.load_state_dict(weights)

@@ -1,8 +1,9 @@
-"""How images become the body of a request, and the body of a response answers: the prediction APIs that suspects speak.
+"""How images become the body of a request, and the body of a response answers: the
+prediction APIs that suspects speak.
 
-Pure: bytes in, bytes out. ``v2`` is the Open Inference Protocol (KServe, Triton, MLServer, OpenVINO), ``tensorflow`` TensorFlow Serving's
-REST API, ``torchserve`` TorchServe's, ``raw`` one image as the body, ``form`` a form with files, ``template`` anything else that takes and
-gives JSON.
+Pure: bytes in, bytes out. ``v2`` is the Open Inference Protocol (KServe, Triton, MLServer, OpenVINO),
+``tensorflow`` TensorFlow Serving's REST API, ``torchserve`` TorchServe's, ``raw`` one image as the body,
+``form`` a form with files, ``template`` anything else that takes and gives JSON.
 """
 
 import json
@@ -18,7 +19,19 @@ from torch import Tensor
 from zooaudit.config import check
 from zooaudit.errors import AnswersError, ConfigError
 from zooaudit.suspects.paths import check_path, found_by
-from zooaudit.suspects.pictures import JPEG, LAYOUTS, MEDIA, NPY, NUMBERS, PNG, Layout, jpeg, npy, numbers, png
+from zooaudit.suspects.pictures import (
+    JPEG,
+    LAYOUTS,
+    MEDIA,
+    NPY,
+    NUMBERS,
+    PNG,
+    Layout,
+    jpeg,
+    npy,
+    numbers,
+    png,
+)
 from zooaudit.suspects.templates import MANY, MOST_CHARACTERS, SINGLE, check_template, filled, placeholders
 from zooaudit.suspects.transport import Message
 
@@ -31,7 +44,8 @@ USUAL_ANSWERS = {"tensorflow": "predictions || outputs", "template": "prediction
 MOST_FIELDS = 64
 """Of a form."""
 LATER = ("datatype", "offset", "tensors", "metadata", "media", "form_file", "form", "form_many")
-"""Settings that came after ledgers were first written: a ledger is named after them only where they are used."""
+"""Settings that came after ledgers were first written: a ledger is named after them only
+where they are used."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +54,12 @@ class Wire:
 
     Attributes:
         layout: of an image's numbers: channels first, channels last, or one row.
-        scale, offset: pixels are multiplied by the one, then the other is added: 1 and 0 give values in [0, 1], 255 and 0 in [0, 255].
+        scale, offset: pixels are multiplied by the one, then the other is added: 1 and 0 give values in [0,
+            1], 255 and 0 in [0, 255].
         input, output: names of tensors (``v2``); an empty one is the only or first there is.
         datatype: of the input (``v2``); "" is what its metadata say, or FP32.
-        tensors: ``json`` or ``binary`` (``v2`` over HTTP); "" is binary where the server says that it takes it, or the type needs it.
+        tensors: ``json`` or ``binary`` (``v2`` over HTTP); "" is binary where the server says that it takes
+            it, or the type needs it.
         metadata: whether what a ``v2`` model tells of itself is heeded.
         request: JSON with placeholders (``template``).
         answers: JMESPath to the list of answers, one an image; of ``v2`` nothing.
@@ -75,31 +91,63 @@ class Wire:
     def __post_init__(self) -> None:
         check(self.protocol in PROTOCOLS, self, "protocol", f"one of {', '.join(PROTOCOLS)}")
         check(self.layout in LAYOUTS, self, "layout", f"one of {', '.join(LAYOUTS)}")
-        check(isinstance(self.scale, int | float) and math.isfinite(self.scale) and self.scale > 0, self, "scale", "a positive number")
+        check(
+            isinstance(self.scale, int | float) and math.isfinite(self.scale) and self.scale > 0,
+            self,
+            "scale",
+            "a positive number",
+        )
         check(isinstance(self.offset, int | float) and math.isfinite(self.offset), self, "offset", "a number")
-        check(self.datatype in ("", *NUMBERS, "BYTES"), self, "datatype", f"one of {', '.join(NUMBERS)}, BYTES")
+        check(
+            self.datatype in ("", *NUMBERS, "BYTES"), self, "datatype", f"one of {', '.join(NUMBERS)}, BYTES"
+        )
         check(self.tensors in ("", "json", "binary"), self, "tensors", "json or binary")
-        check(self.media in MEDIA and (self.media != NPY or self.protocol == "raw"), self, "media", f"{PNG}, {JPEG}, or for raw {NPY}")
+        check(
+            self.media in MEDIA and (self.media != NPY or self.protocol == "raw"),
+            self,
+            "media",
+            f"{PNG}, {JPEG}, or for raw {NPY}",
+        )
         check_template(self.request)
         if self.protocol == "template" and not placeholders(self.request):
-            raise ConfigError(f"the request template has no place for images; expected one of {', '.join((*MANY, *SINGLE))} in it")
+            raise ConfigError(
+                f"the request template has no place for images; expected one of {', '.join((*MANY, *SINGLE))}"
+                " in it"
+            )
         check_path(self.answers)
-        if len(self.form) > MOST_FIELDS or sum(len(n) + len(t) for n, t in self.form.items()) > MOST_CHARACTERS:
-            raise ConfigError(f"the form has {len(self.form)} fields; expected {MOST_FIELDS} and {MOST_CHARACTERS:,} characters at most")
-        if not all(n and (n + t).isprintable() and '"' not in n for n, t in ({self.form_file: ""} | dict(self.form)).items()):
-            raise ConfigError("the form has a name or a text that no form can have; expected names without quotes, and printable texts")
+        if (
+            len(self.form) > MOST_FIELDS
+            or sum(len(n) + len(t) for n, t in self.form.items()) > MOST_CHARACTERS
+        ):
+            raise ConfigError(
+                f"the form has {len(self.form)} fields; expected {MOST_FIELDS} and {MOST_CHARACTERS:,}"
+                " characters at most"
+            )
+        if not all(
+            n and (n + t).isprintable() and '"' not in n
+            for n, t in ({self.form_file: ""} | dict(self.form)).items()
+        ):
+            raise ConfigError(
+                "the form has a name or a text that no form can have; expected names without quotes, and"
+                " printable texts"
+            )
 
     @property
     def one_by_one(self) -> bool:
         """Whether a request holds a single image."""
         if self.protocol == "template":
             return bool(placeholders(self.request) & set(SINGLE))
-        return (self.protocol in FILES and self.media != NPY) or (self.protocol == "form" and not self.form_many)
+        return (self.protocol in FILES and self.media != NPY) or (
+            self.protocol == "form" and not self.form_many
+        )
 
     def message(self, images: Tensor) -> Message:
-        """A request for float images ``[n, c, h, w]`` in [0, 1]; not of ``v2``, whose tensors are in ``tensors.py``."""
+        """A request for float images ``[n, c, h, w]`` in [0, 1]; not of ``v2``, whose
+        tensors are in ``tensors.py``."""
         if self.protocol in FILES:
-            return Message(self.media, npy(self._numbers(images)) if self.media == NPY else self._file(images[0]))
+            return Message(
+                self.media, npy(self._numbers(images)) if self.media == NPY else self._file(images[0])
+            )
         if self.protocol == "form":
             return self._form([self._file(image) for image in images])
         template = {"instances": "$images"} if self.protocol == "tensorflow" else self.request
@@ -136,8 +184,12 @@ class Wire:
         except AnswersError:
             raise
         except (ValueError, TypeError, RecursionError, JMESPathError) as error:
-            raise AnswersError.of(f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
-        if self.one_by_one and not (isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict | str)):
+            raise AnswersError.of(
+                f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response"
+            ) from error
+        if self.one_by_one and not (
+            isinstance(found, list) and len(found) == 1 and isinstance(found[0], list | dict | str)
+        ):
             found = [found]
         if not isinstance(found, list) or len(found) != count:
             what = f"{len(found)} answers" if isinstance(found, list) else "no list of answers"
@@ -154,4 +206,6 @@ def json_of(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnswersError.of(f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response") from error
+        raise AnswersError.of(
+            f"{text[:80]!r}, which cannot be read ({str(error)[:80]})", "a JSON response"
+        ) from error

@@ -1,4 +1,5 @@
-"""One trial: which suspects, fingerprinted how, and how well piracy models stand out. Pure: asks nobody and trains no zoo model."""
+"""One trial: which suspects, fingerprinted how, and how well piracy models stand out. Pure:
+asks nobody and trains no zoo model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from zooaudit.sweep.space import AXES, Trial, Value
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 
 METRICS = ("auc", "auc_look_alike", "gap", "piracy", "homologous")
-"""What a sweep may be judged by: AUC against homologous models or look-alikes, the difference of mean similarities, and these."""
+"""What a sweep may be judged by: AUC against homologous models or look-alikes, the difference of mean
+similarities, and these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,8 @@ class Field:
         cohort: the audit's, joined by the models that only the sweep needs.
         encoders: by name, ``paper`` as the recipe has it for the paper's own, among others.
         encoder: used where a trial does not say.
-        stand_ins: by value of the axis that chooses suspects, those that stand in for the audit's own of their role.
+        stand_ins: by value of the axis that chooses suspects, those that stand in for the
+            audit's own of their role.
     """
 
     cohort: Cohort
@@ -50,11 +53,14 @@ class Field:
         )
 
     def _encoder(self, name: str) -> EncoderConfig:
-        """The recipe's encoder of that name; another one learns from what the paper's own learns from, as in the studies."""
+        """The recipe's encoder of that name; another one learns from what the paper's own
+        learns from, as in the studies."""
         return self.encoders.get(name) or replace(self.encoders["paper"], name=name)
 
 
-def chosen_suspects(trial: Trial, own: Sequence[ModelSpec], stand_ins: Mapping[Value, tuple[ModelSpec, ...]]) -> list[ModelSpec]:
+def chosen_suspects(
+    trial: Trial, own: Sequence[ModelSpec], stand_ins: Mapping[Value, tuple[ModelSpec, ...]]
+) -> list[ModelSpec]:
     """The audit's ``own`` suspects, but those of a role whose place others take in this trial."""
     chosen = [value for name, value in trial.items() if AXES[name].models]
     others = stand_ins[chosen[0]] if chosen else ()
@@ -75,7 +81,10 @@ def evaluate(field: Field, trial: Trial) -> dict[str, Any]:
     suspects = field.suspects(trial)
     stolen, innocent = (sum(s.role is role for s in suspects) for role in (Role.PIRACY, Role.HOMOLOGOUS))
     if not stolen or not innocent:
-        raise NotEnoughModelsError(f"trial {trial}: {stolen} piracy and {innocent} homologous models learnt; expected at least one of each")
+        raise NotEnoughModelsError(
+            f"trial {trial}: {stolen} piracy and {innocent} homologous models learnt; expected at least one"
+            " of each"
+        )
     scores = field.cohort.scores(field.variant(trial), suspects)
     return {
         "auc": scores.auc(Role.HOMOLOGOUS),

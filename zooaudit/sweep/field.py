@@ -22,7 +22,8 @@ class LineUp:
 
     Attributes:
         suspects: the audit's own.
-        stand_ins: by value of the axis that chooses suspects, the models that take the place of those of their role.
+        stand_ins: by value of the axis that chooses suspects, the models that take the
+            place of those of their role.
     """
 
     bench: Bench
@@ -36,7 +37,9 @@ class LineUp:
     def field(self) -> Field:
         """Everybody's answers, asked if the store does not hold them."""
         more = list(dict.fromkeys(s for specs in self.stand_ins.values() for s in specs))
-        return Field(self.bench.with_suspects(more), self.bench.encoders, self.bench.recipe.encoder, self.stand_ins)
+        return Field(
+            self.bench.with_suspects(more), self.bench.encoders, self.bench.recipe.encoder, self.stand_ins
+        )
 
 
 def line_up(space: Space, bench: Bench) -> LineUp:
@@ -46,7 +49,10 @@ def line_up(space: Space, bench: Bench) -> LineUp:
         ConfigError: more datapoints or views than the recipe has.
         NotEnoughModelsError: models are missing and the bench may not build them.
     """
-    for axis, there in (("points", bench.recipe.fingerprint.points), ("views", bench.recipe.fingerprint.views)):
+    for axis, there in (
+        ("points", bench.recipe.fingerprint.points),
+        ("views", bench.recipe.fingerprint.views),
+    ):
         if (asked := max((int(v) for v in space.axes.get(axis, ())), default=0)) > there:
             raise ConfigError(f"{axis}={asked}; recipe {bench.recipe.name} has answers to {there}")
     suspects = tuple(bench.suspects)
@@ -54,8 +60,14 @@ def line_up(space: Space, bench: Bench) -> LineUp:
     if choosing is None:
         return LineUp(bench, suspects, {})
     chains = {value: _chains(choosing, value, bench) for value in space.axes[choosing]}
-    learnt = bench.built(list(dict.fromkeys(s for found in chains.values() for chain in found for s in chain)))
-    return LineUp(bench, suspects, {value: tuple(c[-1] for c in found if c[-1] in learnt) for value, found in chains.items()})
+    learnt = bench.built(
+        list(dict.fromkeys(s for found in chains.values() for chain in found for s in chain))
+    )
+    return LineUp(
+        bench,
+        suspects,
+        {value: tuple(c[-1] for c in found if c[-1] in learnt) for value, found in chains.items()},
+    )
 
 
 def _chains(axis: str, value: Value, bench: Bench) -> list[Chain]:

@@ -28,7 +28,9 @@ def table(rows: Sequence[Row]) -> pa.Table:
     mixed = {n for n in names if len({type(r.trial[n]) for r in rows}) > 1}
     axes = {n: [str(r.trial[n]) if n in mixed else r.trial[n] for r in rows] for n in names}
     metrics = list(dict.fromkeys(m for r in rows for m in r.metrics))
-    return pa.table(axes | {m: [r.metrics.get(m) for r in rows] for m in metrics} | {"error": [r.error for r in rows]})
+    return pa.table(
+        axes | {m: [r.metrics.get(m) for r in rows] for m in metrics} | {"error": [r.error for r in rows]}
+    )
 
 
 def best(rows: Sequence[Row], metric: str) -> Row | None:
@@ -58,7 +60,15 @@ def picture(rows: Sequence[Row], metric: str) -> bytes:
             ordered = sorted(points, key=lambda r: place(r.trial[x_axis]))
             x, y = [place(r.trial[x_axis]) for r in ordered], [r.metrics[metric] for r in ordered]
             style = "-" if i < len(COLOURS) else "--"
-            axes.plot(x, y, style, marker=MARKERS[i % len(MARKERS)], color=COLOURS[i % len(COLOURS)], label=label or metric, linewidth=1.6)
+            axes.plot(
+                x,
+                y,
+                style,
+                marker=MARKERS[i % len(MARKERS)],
+                color=COLOURS[i % len(COLOURS)],
+                label=label or metric,
+                linewidth=1.6,
+            )
         if not numeric:
             axes.set_xticks(range(len(places)), [str(p) for p in places], rotation=30, ha="right")
         axes.set(xlabel=x_axis, ylabel=metric)

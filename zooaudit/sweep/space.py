@@ -1,4 +1,5 @@
-"""What a sweep varies: axes with values, parsed from ``points=10,30,100 top_k=1,all``; and the trials that follow. Pure."""
+"""What a sweep varies: axes with values, parsed from ``points=10,30,100 top_k=1,all``; and
+the trials that follow. Pure."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -74,9 +75,17 @@ AXES = {
     "temperature": Axis(_temperature, "tau, a number in (0, 10]"),
     "encoder": Axis(_encoder, f"one of {', '.join(ENCODERS)}"),
     "draw": Axis(_count(0), "which random start of the encoder, from 0 on"),
-    "modification": Axis(_modification, f"KIND:STRENGTH, of {', '.join(MODIFICATIONS)}; for example prune:0.4", models=True),
-    "seed_share": Axis(_share, "the attackers' seed set as a share of the recipe's: the less, the lower the recovery rate", models=True),
-    "overlap": Axis(_share, "the share of a homologous model's training images that are the victim's", models=True),
+    "modification": Axis(
+        _modification, f"KIND:STRENGTH, of {', '.join(MODIFICATIONS)}; for example prune:0.4", models=True
+    ),
+    "seed_share": Axis(
+        _share,
+        "the attackers' seed set as a share of the recipe's: the less, the lower the recovery rate",
+        models=True,
+    ),
+    "overlap": Axis(
+        _share, "the share of a homologous model's training images that are the victim's", models=True
+    ),
 }
 
 PRESETS = {
@@ -107,19 +116,25 @@ def parse_space(words: Sequence[str]) -> Space:
     """A space from presets and ``AXIS=VALUE,VALUE`` words; a later word replaces an axis of an earlier one.
 
     Raises:
-        ConfigError: an unknown axis or preset, a value out of range, a value twice, or two axes that each choose the suspects.
+        ConfigError: an unknown axis or preset, a value out of range, a value twice, or two
+            axes that each choose the suspects.
     """
     axes: dict[str, tuple[Value, ...]] = {}
     for word in itertools.chain.from_iterable(PRESETS.get(w, (w,)) for w in words):
         name, given, text = word.partition("=")
         if not given or name not in AXES:
-            raise ConfigError(f"{word!r} is neither an axis nor a preset; axes: {', '.join(AXES)}; presets: {', '.join(PRESETS)}")
+            raise ConfigError(
+                f"{word!r} is neither an axis nor a preset; axes: {', '.join(AXES)}; presets:"
+                f" {', '.join(PRESETS)}"
+            )
         axes[name] = _values(name, text)
     if not axes:
         raise ConfigError(f"nothing to sweep; give AXIS=VALUE,VALUE or a preset: {', '.join(PRESETS)}")
     choosing = [name for name in axes if AXES[name].models]
     if len(choosing) > 1:
-        raise ConfigError(f"{' and '.join(choosing)} each choose the suspects; expected one of them in a sweep")
+        raise ConfigError(
+            f"{' and '.join(choosing)} each choose the suspects; expected one of them in a sweep"
+        )
     return Space(axes)
 
 

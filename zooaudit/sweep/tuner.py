@@ -1,5 +1,6 @@
-"""Trials on Ray Tune: in parallel, each actor taking one trial after another. Every finished trial is in the store at once, so that a
-sweep which was killed goes on with those that are missing, on this cluster or another."""
+"""Trials on Ray Tune: in parallel, each actor taking one trial after another. Every
+finished trial is in the store at once, so that a sweep which was killed goes on with those
+that are missing, on this cluster or another."""
 
 import os
 import tempfile
@@ -48,20 +49,27 @@ class Swept:
 
 
 def trial_id(trial: Trial, line_up: LineUp) -> str:
-    """What a trial's result is kept under: changes with the trial, the method, the recipe, the data and every model in it."""
+    """What a trial's result is kept under: changes with the trial, the method, the recipe,
+    the data and every model in it."""
     bench = line_up.bench
     models = [s.id for s in (*bench.encoder_models, *line_up.of(trial))]
-    return digest_of([METHOD, trial, bench.recipe.digest, bench.dataset.digest, bench.zoo.plan.victim, models])
+    return digest_of(
+        [METHOD, trial, bench.recipe.digest, bench.dataset.digest, bench.zoo.plan.victim, models]
+    )
 
 
-def run_trials(trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_once: int | None = None) -> Swept:
-    """Every trial's result: those that the store holds are read, the others run. If all are there, no answers are read.
+def run_trials(
+    trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_once: int | None = None
+) -> Swept:
+    """Every trial's result: those that the store holds are read, the others run. If all are
+    there, no answers are read.
 
     Args:
         at_once: trials at a time; None for one a core.
 
     Raises:
-        ConfigError: ``at_once`` is under 1, or the store is in this process's memory, which actors cannot reach.
+        ConfigError: ``at_once`` is under 1, or the store is in this process's memory, which
+            actors cannot reach.
         FarmError: Ray does not start.
         StoreError: results cannot be kept.
     """
@@ -69,7 +77,9 @@ def run_trials(trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_
     if at_once is not None and at_once < 1:
         raise ConfigError(f"--at-once {at_once}; expected at least 1")
     if artifacts.url == "memory:":
-        raise ConfigError("Ray's actors cannot reach a store in this process's memory; use a folder or a bucket")
+        raise ConfigError(
+            "Ray's actors cannot reach a store in this process's memory; use a folder or a bucket"
+        )
     ids = [trial_id(t, line_up) for t in trials]
     there = set(artifacts.ids(KIND))
     missing = [(i, t) for i, t in zip(ids, trials, strict=True) if i not in there]
@@ -77,27 +87,45 @@ def run_trials(trials: Sequence[Trial], line_up: LineUp, progress: Progress, at_
     progress(Done(kept, len(trials)))
     failed: dict[str, str] = {}
     if missing:
-        failed = _run(missing, line_up.field(), artifacts, lambda done: progress(Done(kept + done, len(trials))), at_once)
+        failed = _run(
+            missing,
+            line_up.field(),
+            artifacts,
+            lambda done: progress(Done(kept + done, len(trials))),
+            at_once,
+        )
     rows = [
-        Row(trial, {}, failed[id_]) if id_ in failed else Row(trial, artifacts.load(KIND, id_).meta["metrics"])
+        (
+            Row(trial, {}, failed[id_])
+            if id_ in failed
+            else Row(trial, artifacts.load(KIND, id_).meta["metrics"])
+        )
         for id_, trial in zip(ids, trials, strict=True)
     ]
     return Swept(rows, len(missing))
 
 
 def _run(
-    missing: list[tuple[str, Trial]], field: Field, artifacts: Artifacts, done: Callable[[int], None], at_once: int | None
+    missing: list[tuple[str, Trial]],
+    field: Field,
+    artifacts: Artifacts,
+    done: Callable[[int], None],
+    at_once: int | None,
 ) -> dict[str, str]:
     """Run the trials; returns why some failed, by id."""
     held = sum(a.numel() * a.element_size() for a in field.cohort.answers.values())
     failed: dict[str, str] = {}
     with (
-        tempfile.TemporaryDirectory(prefix="zooaudit-sweep-", ignore_cleanup_errors=True) as scratch,  # an actor may still write there
+        tempfile.TemporaryDirectory(
+            prefix="zooaudit-sweep-", ignore_cleanup_errors=True
+        ) as scratch,  # an actor may still write there
         cluster(object_store_bytes=4 * held),
         _tune_settings(),
     ):
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(SweepTrial, field=field, store=artifacts.url), {"CPU": 1}),
+            tune.with_resources(
+                tune.with_parameters(SweepTrial, field=field, store=artifacts.url), {"CPU": 1}
+            ),
             param_space={"job": tune.grid_search([{"id": id_, "trial": trial} for id_, trial in missing])},
             tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=at_once),
             run_config=tune.RunConfig(
@@ -123,7 +151,8 @@ def _run(
 
 @contextmanager
 def _tune_settings() -> Iterator[None]:
-    """Tune neither takes over Ctrl-C nor moves actors out of the working directory; it writes no logs of its own."""
+    """Tune neither takes over Ctrl-C nor moves actors out of the working directory; it
+    writes no logs of its own."""
     wanted = {
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "RAY_CHDIR_TO_TRIAL_DIR": "0",

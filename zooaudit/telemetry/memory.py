@@ -10,7 +10,8 @@ SAMPLE_EVERY_S = 5.0
 
 
 class MemoryMeter:
-    """Samples the proportional set size summed over the process tree (resident size where the system has no such figure)."""
+    """Samples the proportional set size summed over the process tree (resident size where
+    the system has no such figure)."""
 
     def __init__(self) -> None:
         self.peak_bytes = 0
@@ -21,7 +22,9 @@ class MemoryMeter:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         self._sample()

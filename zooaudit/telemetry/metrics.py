@@ -1,4 +1,5 @@
-"""What is counted and timed while an audit runs. Whoever collects it is told to this module; nobody does unless Ray is there.
+"""What is counted and timed while an audit runs. Whoever collects it is told to this
+module; nobody does unless Ray is there.
 
 The metrics are declared here, once: names, tags and buckets are what a dashboard relies on.
 """
@@ -25,16 +26,21 @@ MODEL_SECONDS = Metric(
     (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0),
 )
 QUERIES = Metric(
-    "zooaudit_queries", "Images asked of models that can only be asked: by an attacker (extraction) or by the auditor.", ("asker",)
+    "zooaudit_queries",
+    "Images asked of models that can only be asked: by an attacker (extraction) or by the auditor.",
+    ("asker",),
 )
 STORE_SECONDS = Metric(
     "zooaudit_store_seconds",
-    "Seconds that one operation of the store took, its retries included: create, read, exists, list or delete.",
+    "Seconds that one operation of the store took, its retries included: create, read, exists, list or"
+    " delete.",
     ("operation",),
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0),
 )
 STORE_RETRIES = Metric("zooaudit_store_retries", "Requests to the store that were sent again.")
-SCORES = Metric("zooaudit_scores", "Verdicts that the service gave, by method and decision.", ("method", "decision"))
+SCORES = Metric(
+    "zooaudit_scores", "Verdicts that the service gave, by method and decision.", ("method", "decision")
+)
 SCORE_SECONDS = Metric(
     "zooaudit_score_seconds",
     "Seconds from a whole body to its verdict, waiting for other scores included, by method.",
@@ -42,10 +48,25 @@ SCORE_SECONDS = Metric(
     (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
 )
 KIT_SECONDS = Metric(
-    "zooaudit_kit_seconds", "Seconds that loading a kit which was not in memory took.", (), (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+    "zooaudit_kit_seconds",
+    "Seconds that loading a kit which was not in memory took.",
+    (),
+    (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
 )
-SERVICE_AUDITS = Metric("zooaudit_service_audits", "Audits of the service that came to an end, by state.", ("state",))
-METRICS = (MODELS, MODEL_SECONDS, QUERIES, STORE_SECONDS, STORE_RETRIES, SCORES, SCORE_SECONDS, KIT_SECONDS, SERVICE_AUDITS)
+SERVICE_AUDITS = Metric(
+    "zooaudit_service_audits", "Audits of the service that came to an end, by state.", ("state",)
+)
+METRICS = (
+    MODELS,
+    MODEL_SECONDS,
+    QUERIES,
+    STORE_SECONDS,
+    STORE_RETRIES,
+    SCORES,
+    SCORE_SECONDS,
+    KIT_SECONDS,
+    SERVICE_AUDITS,
+)
 
 
 class Collector(Protocol):

@@ -26,12 +26,15 @@ QUIET = {
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "15",
     "RAY_DEDUP_LOGS": "1",
 }
-"""Set unless the user has set them: no telemetry, training at normal priority, no warnings about defaults, and after a node is lost
-only 15 s of waiting (Ray: 60) for room that it alone had. RAY_AUTH_MODE is left alone:
-Ray turns token authentication on for a private cluster, and a value set after ``import ray`` is read by some of its parts only."""
+"""Set unless the user has set them: no telemetry, training at normal priority, no warnings about defaults,
+and after a node is lost only 15 s of waiting (Ray: 60) for room that it alone had. RAY_AUTH_MODE is left
+alone: Ray turns token authentication on for a private cluster, and a value set after ``import ray`` is read
+by some of its parts only."""
 
 NEEDED = ("zooaudit", "boto3", "numba", "numpy", "pyarrow", "safetensors", "torch")
-INSTALL = "install zooaudit's packages in the Python of every node: pip install -c constraints.txt '.[cluster]'"
+INSTALL = (
+    "install zooaudit's packages in the Python of every node: pip install -c constraints.txt '.[cluster]'"
+)
 CHECK_S = 60.0
 
 
@@ -39,8 +42,8 @@ CHECK_S = 60.0
 def cluster(object_store_bytes: int) -> Iterator[None]:
     """A connection to Ray for the length of the block, at least.
 
-    One that was open already is used and left open. One to the cluster that RAY_ADDRESS names stays until the process ends: its agent
-    also counts what is asked of suspects after the zoo is built.
+    One that was open already is used and left open. One to the cluster that RAY_ADDRESS names stays until the
+    process ends: its agent also counts what is asked of suspects after the zoo is built.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -48,18 +51,24 @@ def cluster(object_store_bytes: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    local = {} if os.environ.get("RAY_ADDRESS") else {
-        "include_dashboard": False,
-        "num_cpus": cores(),
-        "object_store_memory": max(object_store_bytes, 100 * 2**20),
-    }  # fmt: skip
+    local = (
+        {}
+        if os.environ.get("RAY_ADDRESS")
+        else {
+            "include_dashboard": False,
+            "num_cpus": cores(),
+            "object_store_memory": max(object_store_bytes, 100 * 2**20),
+        }
+    )
     if local:
         guard_token()
     try:
         with own_sigterm():
             ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **local)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise FarmError(f"Ray does not start: {str(error).splitlines()[0]}; see 'zooaudit doctor', or use --farm serial") from error
+        raise FarmError(
+            f"Ray does not start: {str(error).splitlines()[0]}; see 'zooaudit doctor', or use --farm serial"
+        ) from error
     try:
         if not local:
             check_nodes()
@@ -81,7 +90,8 @@ def own_sigterm() -> Iterator[None]:
 
 
 def check_nodes() -> None:
-    """Ask every node whether it has what training imports: without it, Ray Train would start its workers again for ever.
+    """Ask every node whether it has what training imports: without it, Ray Train would
+    start its workers again for ever.
 
     Raises:
         InputError: names the node and what it lacks.
@@ -94,11 +104,16 @@ def check_nodes() -> None:
     for answer in answered:
         try:
             missing = ray.get(answer)
-        except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError, ray.exceptions.WorkerCrashedError):
+        except (
+            ray.exceptions.TaskUnschedulableError,
+            ray.exceptions.NodeDiedError,
+            ray.exceptions.WorkerCrashedError,
+        ):
             continue  # it has gone meanwhile: the farm does without it
         except ray.exceptions.RayError as error:
             raise InputError(
-                f"node {asked[answer]} cannot run zooaudit: {first_line(getattr(error, 'cause', None) or error)}; {INSTALL}"
+                f"node {asked[answer]} cannot run zooaudit:"
+                f" {first_line(getattr(error, 'cause', None) or error)}; {INSTALL}"
             ) from error
         if missing:
             raise InputError(f"node {asked[answer]} lacks {', '.join(missing)}; {INSTALL}")

@@ -1,4 +1,5 @@
-"""The farm port: who builds the models. Here the port, the step that every farm repeats, and the in-process farm."""
+"""The farm port: who builds the models. Here the port, the step that every farm repeats,
+and the in-process farm."""
 
 import contextlib
 import time
@@ -20,7 +21,8 @@ from zooaudit.zoo.schedule import by_longest_path
 from zooaudit.zoo.spec import ModelSpec
 
 THREADS_PER_MODEL = 1
-"""Small models train best on one CPU thread each, many at a time; the same count on every farm keeps their numbers equal."""
+"""Small models train best on one CPU thread each, many at a time; the same count on every
+farm keeps their numbers equal."""
 BUSY_ELSEWHERE_S = 1.0
 """How long a worker waits when the model that it drew is being built by another job."""
 
@@ -34,7 +36,8 @@ class Farm(Protocol):
     """Builds models and commits each to the store as soon as it is finished."""
 
     def build(self, specs: list[ModelSpec], dataset: Dataset, artifacts: Artifacts, watch: Watch) -> int:
-        """Build every spec that the store does not hold; parents that are not among ``specs`` must be in the store.
+        """Build every spec that the store does not hold; parents that are not among
+        ``specs`` must be in the store.
 
         Returns how many it built: fewer than ``specs`` if another job on the same store built the rest.
 
@@ -56,19 +59,34 @@ class SerialFarm:
         leases = artifacts.leases(Job.new())
         with threads(THREADS_PER_MODEL), leases.pulsing():
             while task := queue.draw(0):
-                watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started, queue.claimed, queue.elsewhere))
+                watch(
+                    FarmStatus(
+                        done,
+                        len(specs),
+                        failed,
+                        time.perf_counter() - started,
+                        queue.claimed,
+                        queue.elsewhere,
+                    )
+                )
                 commit = build_and_commit(by_id[task.id], dataset, artifacts, leases)
                 if commit is None:
                     queue.postpone(0, task.id)
                     time.sleep(BUSY_ELSEWHERE_S)
                     continue
                 queue.finish(0, task.id)
-                done, failed, built = done + 1, failed + (commit.record.status is Status.FAILED), built + commit.ours
+                done, failed, built = (
+                    done + 1,
+                    failed + (commit.record.status is Status.FAILED),
+                    built + commit.ours,
+                )
         watch(FarmStatus(done, len(specs), failed, time.perf_counter() - started))
         return built
 
 
-def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int) -> tuple[list[Task], set[str]]:
+def ordered_tasks(
+    specs: list[ModelSpec], artifacts: Artifacts, train_size: int
+) -> tuple[list[Task], set[str]]:
     """A work queue's beginning: tasks, longest path first, and the parents that are in the store already.
 
     Raises:
@@ -78,7 +96,10 @@ def ordered_tasks(specs: list[ModelSpec], artifacts: Artifacts, train_size: int)
     planned = {s.id for s in specs}
     for spec in specs:
         if spec.parent and spec.parent not in ready | planned:
-            raise FarmError(f"{spec.id} is made from {spec.parent}, which is neither planned nor in the store; plan it too")
+            raise FarmError(
+                f"{spec.id} is made from {spec.parent}, which is neither planned nor in the store; plan"
+                " it too"
+            )
     return [Task(s.id, s.parent) for s in by_longest_path(tuple(specs), train_size)], ready
 
 
@@ -91,23 +112,29 @@ class Commit:
     """This job built it; it was not there before."""
 
 
-def build_and_commit(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases, builder: Build = build) -> Commit | None:
+def build_and_commit(
+    spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, leases: Leases, builder: Build = build
+) -> Commit | None:
     """Build one model unless the store holds it, and commit it; None while another job is building it.
 
     A model whose parent did not learn is marked failed without training.
     """
     if not leases.take(spec.id):
         return None
-    ours = not artifacts.has(KIND, spec.id)  # looked for under the claim: another job may have committed it a moment ago
+    ours = not artifacts.has(
+        KIND, spec.id
+    )  # looked for under the claim: another job may have committed it a moment ago
     record = _build(spec, dataset, artifacts, builder) if ours else load_record(artifacts, spec.id)
     leases.release(spec.id)
     return Commit(record, ours)
 
 
 def leading(specs: Sequence[ModelSpec], ranks: Ranks) -> Build:
-    """How rank 0 builds: it tells the others, who :func:`follow`, which of ``specs`` comes next, and they train it together.
+    """How rank 0 builds: it tells the others, who :func:`follow`, which of ``specs`` comes
+    next, and they train it together.
 
-    The store and its claims are rank 0's business alone. Whatever it decides, the others just wait for the next number.
+    The store and its claims are rank 0's business alone. Whatever it decides, the others
+    just wait for the next number.
     """
     numbers = {s.id: n for n, s in enumerate(specs)}
 
@@ -122,14 +149,18 @@ def given_up(deaths: int) -> Build:
     """How a model is built whose training ended so many workers: not at all."""
 
     def failed(spec: ModelSpec, dataset: Dataset, parent: Parent | None) -> BuiltModel:
-        reason = f"its training ended {deaths} worker processes, the last while it was trained alone: out of memory, or a fault in its code"
+        reason = (
+            f"its training ended {deaths} worker processes, the last while it was trained alone: out of"
+            " memory, or a fault in its code"
+        )
         return BuiltModel(spec, {}, ModelRecord(Status.FAILED, 0.0, None, 0, 0.0, deaths, "none", reason))
 
     return failed
 
 
 def follow(specs: Sequence[ModelSpec], dataset: Dataset, ranks: Ranks) -> None:
-    """What the other ranks do: train what rank 0 names, until it says :func:`dismiss`. ``specs`` in the same order on every rank."""
+    """What the other ranks do: train what rank 0 names, until it says :func:`dismiss`.
+    ``specs`` in the same order on every rank."""
     while (number := int(ranks.agreed(OVER))) != OVER:
         with contextlib.suppress(ZooauditError):  # rank 0 meets the same one, and reports it
             build(specs[number], dataset, None, ranks)
@@ -146,7 +177,9 @@ def _build(spec: ModelSpec, dataset: Dataset, artifacts: Artifacts, builder: Bui
         stored = artifacts.load(KIND, spec.parent)
         record = record_of(stored)
         if record.status is Status.FAILED:
-            orphan = ModelRecord(Status.FAILED, 0.0, 0.0, 0, 0.0, 0, "none", f"its parent {spec.parent} did not learn")
+            orphan = ModelRecord(
+                Status.FAILED, 0.0, 0.0, 0, 0.0, 0, "none", f"its parent {spec.parent} did not learn"
+            )
             save_built(artifacts, BuiltModel(spec, {}, orphan), absent=True)
             metrics.record(metrics.MODELS, status=orphan.status)
             return orphan

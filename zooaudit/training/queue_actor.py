@@ -8,14 +8,15 @@ from zooaudit.telemetry.events import event_line
 from zooaudit.training.work_queue import FarmStatus, Task, WorkQueue
 
 RESTARTS = 10
-"""How often in a row the group may be restarted without a model having been finished in between: of 256 workers' models it takes eight to
-single out the one that kills them."""
+"""How often in a row the group may be restarted without a model having been finished in between: of 256
+workers' models it takes eight to single out the one that kills them."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What a worker gets when it asks for work: the id of a model, or None for now, or the end; and how many workers the model has ended
-    (see :meth:`WorkQueue.deadly`): it is not trained again, but marked as failed."""
+    """What a worker gets when it asks for work: the id of a model, or None for now, or the
+    end; and how many workers the model has ended (see :meth:`WorkQueue.deadly`): it is not
+    trained again, but marked as failed."""
 
     id: str | None
     over: bool
@@ -23,13 +24,20 @@ class Draw:
 
 
 class QueueActor:
-    """Hands out models to workers; sends them home when for ``patience`` draws running there was nothing but what other jobs are building,
-    so that they do not keep the cluster from those very jobs. Restarted anywhere it begins anew, and workers skip what the store holds."""
+    """Hands out models to workers; sends them home when for ``patience`` draws running there was nothing but
+    what other jobs are building, so that they do not keep the cluster from those very jobs. Restarted
+    anywhere it begins anew, and workers skip what the store holds.
+    """
 
     def __init__(self, tasks: list[Task], ready: Iterable[str], patience: int) -> None:
         self._patience, self._waited = patience, 0
         self._queue = WorkQueue(tasks, ready)
-        self._total, self._finished, self._failed, self._built = len(tasks), set[str](), set[str](), set[str]()
+        self._total, self._finished, self._failed, self._built = (
+            len(tasks),
+            set[str](),
+            set[str](),
+            set[str](),
+        )
         self._error: tuple[str, str] | None = None
         self._started = time.perf_counter()
         self._groups, self._workers = 0, 0
@@ -40,11 +48,16 @@ class QueueActor:
         _note("joined", worker=worker, workers=workers, machine=machine)
         if lost:
             self._groups = 0
-        if worker == 0:  # one of these is in each group; one that has grown, or lost a machine, was not ended by a model
+        if (
+            worker == 0
+        ):  # one of these is in each group; one that has grown, or lost a machine, was not ended by a model
             self._groups = self._groups + 1 if workers == self._workers else 1
             self._workers = workers
         if self._groups > 1 + RESTARTS:
-            died = f"workers died {RESTARTS + 1} times in a row, and no model was finished in between; Ray's logs of the workers say more"
+            died = (
+                f"workers died {RESTARTS + 1} times in a row, and no model was finished in between; Ray's"
+                " logs of the workers say more"
+            )
             self.abort("FarmError", f"{died}. Finished models are kept: run again to go on")
         return self._error is None
 
@@ -56,7 +69,9 @@ class QueueActor:
         task = self._queue.draw(worker)
         if task:
             _note("drawn", worker=worker, model=task.id)
-        return Draw(task.id, over=False, deaths=self._queue.deadly(task.id)) if task else Draw(None, over=False)
+        return (
+            Draw(task.id, over=False, deaths=self._queue.deadly(task.id)) if task else Draw(None, over=False)
+        )
 
     def postpone(self, worker: int, id_: str) -> None:
         """See :meth:`WorkQueue.postpone`."""
@@ -79,7 +94,8 @@ class QueueActor:
         return len(self._built)
 
     def rested(self) -> bool:
-        """Whether anything is left to do after the workers have gone; they may come and wait for other jobs again."""
+        """Whether anything is left to do after the workers have gone; they may come and
+        wait for other jobs again."""
         self._waited, self._groups = 0, 0
         return not (self._error or self._queue.empty)
 
@@ -94,7 +110,14 @@ class QueueActor:
     def status(self) -> FarmStatus:
         """How far the farm is."""
         elapsed = time.perf_counter() - self._started
-        return FarmStatus(len(self._finished), self._total, len(self._failed), elapsed, self._queue.claimed, self._queue.elsewhere)
+        return FarmStatus(
+            len(self._finished),
+            self._total,
+            len(self._failed),
+            elapsed,
+            self._queue.claimed,
+            self._queue.elsewhere,
+        )
 
 
 def _note(event: str, **facts: object) -> None:

@@ -15,11 +15,18 @@ def _packed(dataset: Dataset) -> dict[str, Any]:
     parts = {"train": dataset.train.to("cpu"), "test": dataset.test.to("cpu")}
     arrays = {f"{name}_labels": part.labels.numpy() for name, part in parts.items()}
     arrays |= {f"{name}_images": _array(part.images) for name, part in parts.items()}
-    return arrays | {"name": dataset.name, "classes": dataset.classes, "source": dataset.source, "found": dataset.found}
+    return arrays | {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "source": dataset.source,
+        "found": dataset.found,
+    }
 
 
 def _unpacked(packed: dict[str, Any]) -> Dataset:
-    train, test = (ImageSet(_shared(packed[f"{p}_images"]), _shared(packed[f"{p}_labels"])) for p in ("train", "test"))
+    train, test = (
+        ImageSet(_shared(packed[f"{p}_images"]), _shared(packed[f"{p}_labels"])) for p in ("train", "test")
+    )
     return Dataset(packed["name"], train, test, packed["classes"], packed["source"], packed["found"])
 
 

@@ -1,4 +1,5 @@
-"""Our metrics through Ray: its agent on each node exports them for Prometheus, with ``ray_`` before each name."""
+"""Our metrics through Ray: its agent on each node exports them for Prometheus, with
+``ray_`` before each name."""
 
 from functools import cache
 

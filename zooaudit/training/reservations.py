@@ -1,14 +1,20 @@
 """What a farm's run has reserved of the cluster, given back when the run is cut short.
 
-Ray Train (2.60) does so only when a run ends by itself. Otherwise the reservation lapses after three minutes, and the next run waits
-for that. So each run is noted in Ray's key-value store beside the name of its queue, an actor that dies with its driver.
+Ray Train (2.60) does so only when a run ends by itself. Otherwise the reservation lapses after three minutes,
+and the next run waits for that. So each run is noted in Ray's key-value store beside the name of its queue,
+an actor that dies with its driver.
 """
 
 import contextlib
 from collections.abc import Iterator
 
 import ray
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list, _internal_kv_put
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_get,
+    _internal_kv_list,
+    _internal_kv_put,
+)
 
 NAMESPACE = "zooaudit"
 RUN = "run/"
@@ -18,7 +24,8 @@ CANCEL_S = 1.0
 
 @contextlib.contextmanager
 def held(run_id: str, queue_name: str) -> Iterator[None]:
-    """For the length of the block, what run ``run_id`` of Ray Train reserves is its own, as long as the queue ``queue_name`` lives."""
+    """For the length of the block, what run ``run_id`` of Ray Train reserves is its own, as
+    long as the queue ``queue_name`` lives."""
     _internal_kv_put(RUN + run_id, queue_name, namespace=NAMESPACE)
     try:
         yield
@@ -48,6 +55,8 @@ def _give_back(run_id: str) -> None:
     except ValueError:
         cancelled = True  # nothing has been reserved by anybody
     else:
-        cancelled = bool(ray.wait([coordinator.cancel_request.remote(f"train-{run_id}")], timeout=CANCEL_S)[0])
+        cancelled = bool(
+            ray.wait([coordinator.cancel_request.remote(f"train-{run_id}")], timeout=CANCEL_S)[0]
+        )
     if cancelled:
         _internal_kv_del(RUN + run_id, namespace=NAMESPACE)  # else the next run will find it

@@ -1,4 +1,5 @@
-"""A model whose training hangs ends its worker, so that the farm goes on: the queue then treats it like one that crashed it."""
+"""A model whose training hangs ends its worker, so that the farm goes on: the queue then
+treats it like one that crashed it."""
 
 import os
 import threading
@@ -13,8 +14,9 @@ from zooaudit.zoo.spec import ModelSpec
 
 STALL, STALL_S = "ZOOAUDIT_STALL_SECONDS", 1800.0
 TIMES, MOST = 3.0, 4.0
-"""A model may do nothing that is heard of for so many times as long as all of it is expected to take, since some do much between two
-batches; but for no longer than so many times what every model may, for the expectation can be far off."""
+"""A model may do nothing that is heard of for so many times as long as all of it is expected to take, since
+some do much between two batches; but for no longer than so many times what every model may, for the
+expectation can be far off."""
 LOOK_S = 1.0
 EXIT_CODE = 75
 
@@ -45,7 +47,8 @@ class Clock:
         self._seconds += time.monotonic() - begun
 
     def patience_s(self, spec: ModelSpec) -> float:
-        """Seconds without a sign after which a model is taken to hang. An owner's own procedure gives none, and has a limit of its own."""
+        """Seconds without a sign after which a model is taken to hang. An owner's own procedure gives none,
+        and has a limit of its own."""
         expected = relative_cost(spec, self._train_size) * self._seconds / self._cost if self._cost else 0.0
         own = 2 * spec.own_training.timeout_s if spec.own_training else 0.0
         return min(max(self._floor, TIMES * expected), MOST * self._floor) + own
@@ -54,5 +57,8 @@ class Clock:
         patience = self.patience_s(spec)
         while not over.wait(min(LOOK_S, patience / 10)):
             if heartbeat.silent_s() > patience:
-                print(event_line("stalled", model=spec.id, silent_s=heartbeat.silent_s(), patience_s=patience), flush=True)
+                print(
+                    event_line("stalled", model=spec.id, silent_s=heartbeat.silent_s(), patience_s=patience),
+                    flush=True,
+                )
                 os._exit(EXIT_CODE)

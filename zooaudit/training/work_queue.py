@@ -1,11 +1,13 @@
-"""Who builds which model next, and how far it all is. Imports nothing heavy, so that the process that holds it stays small."""
+"""Who builds which model next, and how far it all is. Imports nothing heavy, so that the
+process that holds it stays small."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 DEATHS = 2
-"""A model that was being trained, at last by itself, when so many workers died is taken to have ended them."""
+"""A model that was being trained, at last by itself, when so many workers died is taken to
+have ended them."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class FarmStatus:
 
 @dataclass(frozen=True)
 class Claim:
-    """A task in a worker's hands: how many workers there were when it was drawn, whether it shall be the only one that is trained, and
-    which machines had been lost until then."""
+    """A task in a worker's hands: how many workers there were when it was drawn, whether it shall be the only
+    one that is trained, and which machines had been lost until then."""
 
     task: Task
     workers: int
@@ -43,8 +45,9 @@ class Claim:
 class WorkQueue:
     """Tasks to do and who has claimed which. Not for several threads at once.
 
-    Ray ends all workers when one dies, so that nobody knows which of the models in their hands was to blame. Those are suspected: they are
-    drawn after all others, and in ever smaller company (half of the workers, a quarter, one), until what kills workers does so alone.
+    Ray ends all workers when one dies, so that nobody knows which of the models in their hands was to blame.
+    Those are suspected: they are drawn after all others, and in ever smaller company (half of the workers, a
+    quarter, one), until what kills workers does so alone.
 
     Args:
         ordered: tasks in the order in which they should be drawn.
@@ -63,10 +66,12 @@ class WorkQueue:
         self._died_alone: set[str] = set()
 
     def join(self, worker: int, workers: int, machine: str = "", alive: Collection[str] = ("",)) -> bool:
-        """Worker number ``worker`` of ``workers`` starts or restarts: what its dead predecessor had claimed is to be done again.
+        """Worker number ``worker`` of ``workers`` starts or restarts: what its dead
+        predecessor had claimed is to be done again.
 
-        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a larger one has grown, and one
-        of the same size may have a new machine for a lost one: no model is to blame for that, and what was in hand is done first.
+        So are the claims of numbers that no longer are. A group that comes back smaller has lost a machine, a
+        larger one has grown, and one of the same size may have a new machine for a lost one: no model is to
+        blame for that, and what was in hand is done first.
 
         Args:
             machine: where the worker runs, by Ray's id of the node.
@@ -109,12 +114,14 @@ class WorkQueue:
         return max(1, self._workers >> deaths) if deaths else max(self._workers, len(self._claims) + 1)
 
     def deadly(self, id_: str) -> int:
-        """How many workers died while they trained a model, if it is taken to have been the reason; 0 if not."""
+        """How many workers died while they trained a model, if it is taken to have been the
+        reason; 0 if not."""
         deaths = self._deaths[id_]
         return deaths if deaths >= DEATHS and id_ in self._died_alone else 0
 
     def postpone(self, worker: int, id_: str) -> None:
-        """Worker ``worker`` found model ``id_`` being built by another job: it comes up again after all others."""
+        """Worker ``worker`` found model ``id_`` being built by another job: it comes up
+        again after all others."""
         claim = self._claims.get(worker)
         if claim is not None and claim.task.id == id_:
             del self._claims[worker]
@@ -122,8 +129,11 @@ class WorkQueue:
             self._postponed.add(id_)
 
     def finish(self, worker: int, id_: str) -> None:
-        """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not know that it had drawn)."""
-        if worker in self._claims and self._claims[worker].task.id == id_:  # a worker thought dead may be late: its heir's claim stays
+        """Worker ``worker`` has committed model ``id_`` (which a queue made anew may not
+        know that it had drawn)."""
+        if (
+            worker in self._claims and self._claims[worker].task.id == id_
+        ):  # a worker thought dead may be late: its heir's claim stays
             del self._claims[worker]
         self._pending.pop(id_, None)
         self._postponed.discard(id_)

@@ -1,4 +1,5 @@
-"""Whether a suspect is asked as it wants to be: how many of the control questions, images of the victim's task, it gets right."""
+"""Whether a suspect is asked as it wants to be: how many of the control questions, images
+of the victim's task, it gets right."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
-"""The decision on one suspect: stolen, not shown, or cannot tell and why. The one place that compares a p-value with a level."""
+"""The decision on one suspect: stolen, not shown, or cannot tell and why. The one place
+that compares a p-value with a level."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,10 +32,12 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Beyond:
-    """How a suspect stands to the references, where the victim is one that resembles many models that nobody made from it.
+    """How a suspect stands to the references, where the victim is one that resembles many
+    models that nobody made from it.
 
     Attributes:
-        above: references, each left out of what is taken off, that have as much of the victim as the suspect has.
+        above: references, each left out of what is taken off, that have as much of the
+            victim as the suspect has.
         references: how many there are.
     """
 
@@ -55,8 +58,8 @@ class TwinVerdict:
         smallest_p: the strongest claim that so many twins allow.
         by: what p_value is: the victim's rank among its twins, or a tail of a normal distribution.
         rank: the victim's among all candidates, from 1; None if nothing can be told.
-        statistics: of each candidate, the victim first, standardised, all at one look: that which places the victim, or for a p-value
-            by the normal distribution the last. Empty if nothing can be told.
+        statistics: of each candidate, the victim first, standardised, all at one look: that which places the
+            victim, or for a p-value by the normal distribution the last. Empty if nothing can be told.
         statistics_after: how many questions had been asked at that look.
         beyond: None unless the victim resembles many innocent models; then p_value is the larger of the two.
         normal: the claim that rests on the twins' normality, beside the rank; None where it cannot be made.
@@ -98,7 +101,8 @@ class Standing:
 
     ranking: Ranking
     last: np.ndarray
-    """Statistics ``[C]`` at the last look: what a normal claim is made from, since the look that places the victim is chosen by it."""
+    """Statistics ``[C]`` at the last look: what a normal claim is made from, since the look that places the
+    victim is chosen by it."""
     placed_after: int
     """Questions asked at the look that places the victim."""
     beyond: Beyond | None
@@ -108,7 +112,10 @@ class Standing:
 def check_level(level: float) -> None:
     """Refuse a level at which nobody, or everybody, would be accused."""
     if not 0 < level < 0.5:
-        raise ConfigError(f"level {level!r}; expected a number in (0, 0.5): the share of innocent models that may be accused")
+        raise ConfigError(
+            f"level {level!r}; expected a number in (0, 0.5): the share of innocent models that may be"
+            " accused"
+        )
 
 
 def check_kind(by: str) -> None:
@@ -122,40 +129,65 @@ def check_kind(by: str) -> None:
 
 
 def too_few(twins: int, level: float, by: By = "rank") -> str:
-    """Why nobody can be accused at ``level`` with so many twins, whatever a suspect answers; empty if somebody can."""
+    """Why nobody can be accused at ``level`` with so many twins, whatever a suspect
+    answers; empty if somebody can."""
     if twins == 0:
         return (
-            "the kit has no twins, models trained exactly as the victim was but for the seed, to compare it with; "
-            "audit again with --train or --train-command"
+            "the kit has no twins, models trained exactly as the victim was but for the seed, to compare it"
+            " with; audit again with --train or --train-command"
         )
     if by == "rank" and smallest_p(twins) > level:
         return (
-            f"{twins} twins allow no p under {smallest_p(twins):.2g}; level {level:g} needs {twins_for(level)}: "
-            f"add some by 'zooaudit kit add-twins', take level {smallest_p(twins):.2g}, or go by a normal distribution (--p-value normal), "
-            "which rests on the twins' statistics being normal"
+            f"{twins} twins allow no p under {smallest_p(twins):.2g}; level {level:g} needs"
+            f" {twins_for(level)}: add some by 'zooaudit kit add-twins', take level {smallest_p(twins):.2g},"
+            " or go by a normal distribution (--p-value normal), which rests on the twins' statistics being"
+            " normal"
         )
     return ""
 
 
 def abstain_reason(checks: Tensor) -> str:
-    """Why a suspect's answers ``[q, K]`` to different images of the victim's task cannot be judged; empty if they can."""
+    """Why a suspect's answers ``[q, K]`` to different images of the victim's task cannot be
+    judged; empty if they can."""
     if checks.shape[-1] < 2 or not len(checks):
         return ""
     shares = np.bincount(checks.argmax(1).numpy(), minlength=checks.shape[1]) / len(checks)
     if shares.max() >= ONE_LABEL:
-        return f"degenerate answers: class {int(shares.argmax())} on {shares.max():.0%} of {len(checks)} different images"
+        return (
+            f"degenerate answers: class {int(shares.argmax())} on {shares.max():.0%} of {len(checks)}"
+            " different images"
+        )
     return ""
 
 
-def cannot_tell(reason: str, twins: int, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()) -> TwinVerdict:
+def cannot_tell(
+    reason: str, twins: int, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()
+) -> TwinVerdict:
     """The verdict where nothing can be told; more questions would not change that."""
     return TwinVerdict(
-        Decision.CANNOT_TELL, reason, None, smallest_p(twins), level, by, None, twins, (), None, None, None,
-        asked.access, asked.queries, asked.budget, True, tuple(cautions),
-    )  # fmt: skip
+        Decision.CANNOT_TELL,
+        reason,
+        None,
+        smallest_p(twins),
+        level,
+        by,
+        None,
+        twins,
+        (),
+        None,
+        None,
+        None,
+        asked.access,
+        asked.queries,
+        asked.budget,
+        True,
+        tuple(cautions),
+    )
 
 
-def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()) -> TwinVerdict:
+def decide(
+    standing: Standing, level: float, asked: Asked, by: By = "rank", cautions: Sequence[str] = ()
+) -> TwinVerdict:
     """The decision on a suspect whose answers can be judged, among enough twins.
 
     Raises:
@@ -166,38 +198,67 @@ def decide(standing: Standing, level: float, asked: Asked, by: By = "rank", caut
     ranking, beyond, normal = standing.ranking, standing.beyond, standing.normal
     twins = ranking.candidates - 1
     if by == "normal" and (normal is None or normal.normality < NOT_NORMAL):
-        text = "there are too few" if normal is None else f"a test of their normality gives p {normal.normality:.2g}, under {NOT_NORMAL:g}"
-        why = f"a p-value by the normal distribution was asked for, but of the twins' statistics {text}; go by rank"
+        text = (
+            "there are too few"
+            if normal is None
+            else f"a test of their normality gives p {normal.normality:.2g}, under {NOT_NORMAL:g}"
+        )
+        why = (
+            f"a p-value by the normal distribution was asked for, but of the twins' statistics {text}; go by"
+            " rank"
+        )
         return cannot_tell(why, twins, level, asked, by, cautions)
     own = ranking.p_value if by == "rank" or normal is None else normal.p_value
     if beyond and own <= level and smallest_p(beyond.references) > level:
         why = (
-            f"the victim resembles many models, so a suspect must also have more of it than references have; {beyond.references} of them "
-            f"allow no p under {smallest_p(beyond.references):.2g}, level {level:g} needs {twins_for(level)}"
+            "the victim resembles many models, so a suspect must also have more of it than references have;"
+            f" {beyond.references} of them allow no p under {smallest_p(beyond.references):.2g}, level"
+            f" {level:g} needs {twins_for(level)}"
         )
         return cannot_tell(why, twins, level, asked, by, cautions)
     p = max(own, beyond.p_value) if beyond else own
     settled = ranking.settled if by == "rank" else asked.queries == asked.budget
     decision = Decision.STOLEN if p <= level and settled else Decision.NOT_SHOWN
     reason = _reason(ranking, own, by, beyond, level, p, settled)
-    shown, after = (ranking.statistics, standing.placed_after) if by == "rank" else (standing.last, asked.queries)
+    shown, after = (
+        (ranking.statistics, standing.placed_after) if by == "rank" else (standing.last, asked.queries)
+    )
     return TwinVerdict(
-        decision, reason, p, smallest_p(twins), level, by, ranking.rank, twins, tuple(float(t) for t in shown), after, beyond, normal,
-        asked.access, asked.queries, asked.budget, settled, tuple(cautions),
-    )  # fmt: skip
+        decision,
+        reason,
+        p,
+        smallest_p(twins),
+        level,
+        by,
+        ranking.rank,
+        twins,
+        tuple(float(t) for t in shown),
+        after,
+        beyond,
+        normal,
+        asked.access,
+        asked.queries,
+        asked.budget,
+        settled,
+        tuple(cautions),
+    )
 
 
-def _reason(ranking: Ranking, own: float, by: By, beyond: Beyond | None, level: float, p: float, settled: bool) -> str:
+def _reason(
+    ranking: Ranking, own: float, by: By, beyond: Beyond | None, level: float, p: float, settled: bool
+) -> str:
     twins = ranking.candidates - 1
     place = (
-        f"the victim than of any of its {twins} twins" if ranking.rank == 1 else f"{ranking.rank - 1} of {twins} twins than of the victim"
+        f"the victim than of any of its {twins} twins"
+        if ranking.rank == 1
+        else f"{ranking.rank - 1} of {twins} twins than of the victim"
     )
     text = f"p {p:.2g} {'<=' if p <= level else '>'} {level:g}: the suspect has more of {place}"
     if by == "normal":
         text += f"; by the normal distribution p {own:.2g}"
     if beyond:
         text += (
-            f"; the victim resembles many models, so the suspect must also have more of it than they have: "
+            "; the victim resembles many models, so the suspect must also have more of it than they have: "
             f"{beyond.above} of {beyond.references} references have as much, p {beyond.p_value:.2g}"
         )
     return text if settled else f"{text}; not settled yet"

@@ -6,7 +6,8 @@ import numpy as np
 
 
 def auc(positives: Sequence[float], negatives: Sequence[float]) -> float | None:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties half. None if a side is empty."""
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties
+    half. None if a side is empty."""
     if not len(positives) or not len(negatives):
         return None
     p, n = np.asarray(positives)[:, None], np.asarray(negatives)[None, :]

@@ -1,4 +1,5 @@
-"""What the twin test is about: candidates, references, families of questions; and what became of a suspect."""
+"""What the twin test is about: candidates, references, families of questions; and what
+became of a suspect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,11 +26,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reference:
-    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak (hard)``, or what
-    kind of net it is: ``mlp``.
+    """A model that somebody else's procedure made, and how: for example ``trained``, ``cloudleak (hard)``, or
+    what kind of net it is: ``mlp``.
 
     Attributes:
-        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left out with all of its source.
+        source: id of the model that it was extracted from; "" if from none. Tried as a suspect, it is left
+            out with all of its source.
     """
 
     id: str

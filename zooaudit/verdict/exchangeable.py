@@ -1,9 +1,10 @@
 """Whether the victim looks like a draw of the procedure that made its twins: found out without any suspect.
 
-A verdict's p-value rests on one assumption, that victim and twins are exchangeable. It fails where the twins are one model (the training
-code ignores its seed), start from the victim's weights, or where the victim is not a draw of the procedure: the best of many, trained on
-other data, or distilled from somebody else's model to frame him. Each check takes one number of every candidate and asks how far the
-victim's lies from the twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
+A verdict's p-value rests on one assumption, that victim and twins are exchangeable. It fails where the twins
+are one model (the training code ignores its seed), start from the victim's weights, or where the victim is
+not a draw of the procedure: the best of many, trained on other data, or distilled from somebody else's model
+to frame him. Each check takes one number of every candidate and asks how far the victim's lies from the
+twins': its rank, and a two-sided p of Student's distribution with m - 1 degrees of freedom.
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,10 @@ class Check:
         """The check in a line."""
         if np.isnan(self.victim):
             return f"{self.name}: {self.meaning}"
-        place = f"victim {self.victim:.4g}, twins {self.low:.4g} to {self.high:.4g}, rank {self.rank} of {self.of}, p {self.p_value:.2g}"
+        place = (
+            f"victim {self.victim:.4g}, twins {self.low:.4g} to {self.high:.4g}, rank {self.rank} of"
+            f" {self.of}, p {self.p_value:.2g}"
+        )
         return f"{self.name}: {place}" + (f"; {self.meaning}" if self.cautioned else "")
 
 
@@ -73,38 +77,66 @@ def examined(answers: Tensor, accuracies: Sequence[float], references: Tensor) -
     others = ~np.eye(len(roots), dtype=bool)
     checks = [
         *_same(answers),
-        _compared("accuracy", np.asarray(accuracies, dtype=float), "was the victim picked as the best of many, or trained in another way?"),
-        _compared("mean confidence", np.asarray(answers.amax(-1).double().mean(-1)), "was the victim trained otherwise, or longer?"),
         _compared(
-            "mean distance to the other candidates", np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
-            "nearer: do the twins start from the victim's weights? farther: was the victim trained on other data, or from another model?",
+            "accuracy",
+            np.asarray(accuracies, dtype=float),
+            "was the victim picked as the best of many, or trained in another way?",
         ),
         _compared(
-            "distance to the nearest candidate", np.array([row[keep].min() for row, keep in zip(apart, others, strict=True)]),
+            "mean confidence",
+            np.asarray(answers.amax(-1).double().mean(-1)),
+            "was the victim trained otherwise, or longer?",
+        ),
+        _compared(
+            "mean distance to the other candidates",
+            np.array([row[keep].mean() for row, keep in zip(apart, others, strict=True)]),
+            "nearer: do the twins start from the victim's weights? farther: was the victim trained on other"
+            " data, or from another model?",
+        ),
+        _compared(
+            "distance to the nearest candidate",
+            np.array([row[keep].min() for row, keep in zip(apart, others, strict=True)]),
             "do some twins start from the victim's weights?",
         ),
-    ]  # fmt: skip
+    ]
     if len(references):
         beside = mean_squared(roots, references.clamp(min=0).sqrt().flatten(1).double()).mean(1)
-        checks.append(_compared("mean distance to the references", beside, "was the victim distilled from somebody else's model?"))
+        checks.append(
+            _compared(
+                "mean distance to the references",
+                beside,
+                "was the victim distilled from somebody else's model?",
+            )
+        )
     return tuple(checks)
 
 
 def spoken(checks: Sequence[Check]) -> tuple[str, tuple[str, ...]]:
     """Why a kit accuses nobody ("" if it may), and what it has to say beside every verdict."""
     wrong = [c.line for c in checks if c.refused]
-    refused = f"victim and twins are not exchangeable: {'; '.join(wrong)}; an accusation would rest on that" if wrong else ""
+    refused = (
+        f"victim and twins are not exchangeable: {'; '.join(wrong)}; an accusation would rest on that"
+        if wrong
+        else ""
+    )
     return refused, tuple(c.line for c in checks if c.cautioned and not c.refused)
 
 
 def _same(answers: Tensor) -> list[Check]:
     """Pairs of candidates that are one model."""
     rows = answers.flatten(1)
-    pairs = [(i, j) for j in range(len(rows)) for i in range(j) if float((rows[i] - rows[j]).abs().max()) <= SAME]
+    pairs = [
+        (i, j) for j in range(len(rows)) for i in range(j) if float((rows[i] - rows[j]).abs().max()) <= SAME
+    ]
     if not pairs:
         return []
-    who = ", ".join(f"twin {j} is the victim" if i == 0 else f"twins {i} and {j} are one" for i, j in pairs[:3])
-    text = f"{len(pairs)} pairs of candidates give the same answers ({who}): the training code ignores its seed, or copies a model"
+    who = ", ".join(
+        f"twin {j} is the victim" if i == 0 else f"twins {i} and {j} are one" for i, j in pairs[:3]
+    )
+    text = (
+        f"{len(pairs)} pairs of candidates give the same answers ({who}): the training code ignores its seed,"
+        " or copies a model"
+    )
     return [Check("same model", float("nan"), float("nan"), float("nan"), 0, len(rows), 0.0, text)]
 
 
@@ -115,8 +147,20 @@ def _compared(name: str, values: np.ndarray, text: str) -> Check:
     spread = float(twins.std(ddof=1)) if len(twins) > 1 else 0.0
     p = 1.0
     if spread > 0:
-        p = 2 * float(stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1))
-    return Check(name, victim, float(twins.min()), float(twins.max()), rank, len(values), p, text, tuple(values.tolist()))
+        p = 2 * float(
+            stats.t.sf(abs(victim - twins.mean()) / (spread * np.sqrt(1 + 1 / len(twins))), len(twins) - 1)
+        )
+    return Check(
+        name,
+        victim,
+        float(twins.min()),
+        float(twins.max()),
+        rank,
+        len(values),
+        p,
+        text,
+        tuple(values.tolist()),
+    )
 
 
 def mean_squared(one: Tensor, other: Tensor) -> np.ndarray:

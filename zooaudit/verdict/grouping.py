@@ -1,7 +1,8 @@
 """Many classes in fewer groups: what a twin test keeps, and compares, of answers over a thousand classes.
 
-The rank holds for any statistic that treats all candidates alike (docs/statistics.md), so also for one that sees sums of probabilities.
-Groups are drawn, the same for everybody: classes that are often confused then fall into different groups.
+The rank holds for any statistic that treats all candidates alike (docs/statistics.md), so also for one that
+sees sums of probabilities. Groups are drawn, the same for everybody: classes that are often confused then
+fall into different groups.
 """
 
 import functools
@@ -16,7 +17,8 @@ MOST = 128
 
 @functools.cache
 def groups(classes: int) -> Tensor:
-    """The group of each class, int64 ``[classes]``, 0 to ``MOST`` - 1; up to ``MOST`` classes each is a group of its own."""
+    """The group of each class, int64 ``[classes]``, 0 to ``MOST`` - 1; up to ``MOST``
+    classes each is a group of its own."""
     if classes <= MOST:
         return torch.arange(classes)
     return torch.randperm(classes, generator=torch.Generator().manual_seed(classes)) % MOST
@@ -38,11 +40,14 @@ def named_groups(classes: Sequence[str]) -> tuple[str, ...]:
     members: list[list[str]] = [[] for _ in range(MOST)]
     for name, group in zip(classes, groups(len(classes)).tolist(), strict=True):
         members[group].append(name)
-    return tuple(f"{those[0]} or {len(those) - 1} others" if len(those) > 1 else those[0] for those in members)
+    return tuple(
+        f"{those[0]} or {len(those) - 1} others" if len(those) > 1 else those[0] for those in members
+    )
 
 
 def rounded(answers: Tensor, classes: int) -> Tensor:
-    """Answers of models of so many classes, in groups if these are too many: then rounded to half precision, in which kits keep them."""
+    """Answers of models of so many classes, in groups if these are too many: then rounded to half precision,
+    in which kits keep them."""
     return answers.half().float() if classes > MOST else answers
 
 

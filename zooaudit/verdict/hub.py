@@ -1,7 +1,8 @@
 """Whether the victim is a hub: a model that many innocent models resemble more than its twins.
 
-A rank among twins keeps its level on average over victims. One victim may still come first for more innocent suspects than the level says,
-since they all resemble it. References are innocent, so each of them, left out of the references, is tried as a suspect.
+A rank among twins keeps its level on average over victims. One victim may still come first for more innocent
+suspects than the level says, since they all resemble it. References are innocent, so each of them, left out
+of the references, is tried as a suspect.
 """
 
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from scipy import stats
 from zooaudit.verdict.decision import Beyond
 
 TOO_OFTEN = 0.025
-"""Chance of being first for so many references, or of a mean so far off the twins', under which the victim is held to be a hub: of victims
-that are none, one in twenty is."""
+"""Chance of being first for so many references, or of a mean so far off the twins', under which the victim is
+held to be a hub: of victims that are none, one in twenty is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +26,8 @@ class Hub:
         statistics: float ``[R]``, each reference's standardised statistic for the victim.
         p_first: chance that so many references, or more, put one of the candidates first.
         p_mean: one-sided p of the victim's mean statistic among the twins'.
-        means: float ``[C]``, each candidate's mean statistic over the references, the victim first; empty without references.
+        means: float ``[C]``, each candidate's mean statistic over the references, the
+            victim first; empty without references.
     """
 
     first: int

@@ -1,8 +1,10 @@
-"""What of a candidate's answers other models' answers let one predict: the part that whoever learns from it can learn.
+"""What of a candidate's answers other models' answers let one predict: the part that
+whoever learns from it can learn.
 
-A model that was extracted from a candidate does not take over all that sets this candidate apart, only what a learner can pick up from its
-answers. So each candidate's answers to the questions are predicted from the references' answers to them, by a linear model that was fitted
-to other images, and the statistic looks for that part beside the candidate's own answers. It is a closed form: no model is trained.
+A model that was extracted from a candidate does not take over all that sets this candidate apart, only what a
+learner can pick up from its answers. So each candidate's answers to the questions are predicted from the
+references' answers to them, by a linear model that was fitted to other images, and the statistic looks for
+that part beside the candidate's own answers. It is a closed form: no model is trained.
 """
 
 import torch
@@ -19,9 +21,9 @@ LEAST = 1e-4
 def predicted(candidates: Tensor, references: Tensor, questions: Tensor) -> Tensor:
     """Of each candidate, the answers that the references' answers predict.
 
-    A ridge regression of the square roots of a candidate's answers on the logarithms of all references' answers. Every image is predicted
-    by the fit to all others (leave-one-out, in closed form), so that a prediction has not seen what it predicts. All candidates are treated
-    alike, and each without the others.
+    A ridge regression of the square roots of a candidate's answers on the logarithms of all references'
+    answers. Every image is predicted by the fit to all others (leave-one-out, in closed form), so that a
+    prediction has not seen what it predicts. All candidates are treated alike, and each without the others.
 
     Args:
         candidates: float ``[C, n, K]``, answers to n images.
@@ -51,5 +53,9 @@ def _weights(inputs: Tensor, wanted: Tensor) -> Tensor:
     count, width = inputs.shape
     level = RIDGE * float(inputs.square().sum()) / width
     if width <= count:
-        return wanted @ torch.linalg.solve(inputs.T @ inputs + level * torch.eye(width, dtype=inputs.dtype), inputs.T)
-    return wanted @ inputs.T @ torch.linalg.inv(inputs @ inputs.T + level * torch.eye(count, dtype=inputs.dtype))
+        return wanted @ torch.linalg.solve(
+            inputs.T @ inputs + level * torch.eye(width, dtype=inputs.dtype), inputs.T
+        )
+    return (
+        wanted @ inputs.T @ torch.linalg.inv(inputs @ inputs.T + level * torch.eye(count, dtype=inputs.dtype))
+    )

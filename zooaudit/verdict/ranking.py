@@ -1,13 +1,16 @@
-"""Where the victim stands among all candidates, and the p-value that follows: the rank of one exchangeable candidate among m + 1.
+"""Where the victim stands among all candidates, and the p-value that follows: the rank of
+one exchangeable candidate among m + 1.
 
-If a suspect was made without the victim, then victim and twins are exchangeable given the suspect: any statistic that treats them alike
-puts the victim first with chance 1 / (m + 1), whoever trained the suspect (a conditional randomisation test: Candes et al., JRSS B 80,
+If a suspect was made without the victim, then victim and twins are exchangeable given the
+suspect: any statistic that treats them alike puts the victim first with chance 1 / (m + 1),
+whoever trained the suspect (a conditional randomisation test: Candes et al., JRSS B 80,
 2018). Nothing smaller than 1 / (m + 1) can be claimed from m twins.
 
-**Stopping early.** The statistic is looked at after a few numbers of questions. A candidate *stands out* at the first look at which its
-standardised statistic is at least ``STANDS_OUT``. Candidates are ordered by when they stand out, sooner first, then by how far; those that
-never do come last, by the statistic at the last look. That order treats candidates alike, so its rank is as valid as any other; and once
-the victim stands out its place is settled, whatever comes later, so that asking may stop there.
+**Stopping early.** The statistic is looked at after a few numbers of questions. A candidate *stands out* at
+the first look at which its standardised statistic is at least ``STANDS_OUT``. Candidates are ordered by when
+they stand out, sooner first, then by how far; those that never do come last, by the statistic at the last
+look. That order treats candidates alike, so its rank is as valid as any other; and once the victim stands out
+its place is settled, whatever comes later, so that asking may stop there.
 """
 
 from collections.abc import Sequence
@@ -25,7 +28,8 @@ class Ranking:
     """All candidates in order, the victim at index 0.
 
     Attributes:
-        statistics: float ``[C]``, standardised, at ``look``: who stood out at an earlier one may be ahead of the victim with less.
+        statistics: float ``[C]``, standardised, at ``look``: who stood out at an earlier
+            one may be ahead of the victim with less.
         look: index of the look that places the victim: at which it stands out, or else the last.
         rank: of the victim, from 1; ties count against it being first.
         settled: whether no later look can change it.
@@ -91,7 +95,8 @@ class NormalClaim:
 
     Attributes:
         p_value: of Student's distribution with m - 1 degrees of freedom.
-        normality: p of Shapiro and Wilk's test that the twins' statistics are normal; small speaks against it.
+        normality: p of Shapiro and Wilk's test that the twins' statistics are normal; small
+            speaks against it.
     """
 
     p_value: float
@@ -99,7 +104,8 @@ class NormalClaim:
 
 
 def normal_claim(statistics: Sequence[float] | np.ndarray) -> NormalClaim | None:
-    """From one look's statistics ``[C]``, the victim first; None of fewer than three twins, or of twins that are all alike."""
+    """From one look's statistics ``[C]``, the victim first; None of fewer than three twins,
+    or of twins that are all alike."""
     rows = np.asarray(statistics, dtype=float)
     twins = rows[1:]
     if len(twins) < 3 or np.ptp(twins) == 0:
@@ -109,7 +115,8 @@ def normal_claim(statistics: Sequence[float] | np.ndarray) -> NormalClaim | None
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """Adjusted p-values of many suspects at once: rejecting those at most ``level`` accuses any innocent with chance at most ``level``.
+    """Adjusted p-values of many suspects at once: rejecting those at most ``level`` accuses any innocent with
+    chance at most ``level``.
 
     Holm, Scandinavian Journal of Statistics 6 (1979); valid however the suspects depend on each other.
     """
@@ -123,6 +130,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
     """Adjusted p-values: of those at most ``level``, a share of at most ``level`` is innocent on average.
 
-    Benjamini and Hochberg (1995); it allows suspects that depend on each other positively, as those do that share victim and twins.
+    Benjamini and Hochberg (1995); it allows suspects that depend on each other positively,
+    as those do that share victim and twins.
     """
     return np.asarray(stats.false_discovery_control(p_values)) if len(p_values) else np.empty(0)

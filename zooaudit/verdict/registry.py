@@ -1,4 +1,5 @@
-"""The statistics that a twin test may rank candidates by. Each treats all candidates alike: only then is the victim's rank a p-value."""
+"""The statistics that a twin test may rank candidates by. Each treats all candidates alike: only then is the
+victim's rank a p-value."""
 
 from zooaudit.verdict.statistic import Comparison
 

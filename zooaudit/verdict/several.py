@@ -12,8 +12,9 @@ from zooaudit.verdict.ranking import benjamini_hochberg, holm, twins_for
 def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") -> list[TwinVerdict]:
     """The same verdicts with p-values and decisions that hold for all of them together.
 
-    ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini and Hochberg: of those
-    called stolen, a share of at most the level is innocent on average. Who cannot be judged counts as asked, with p 1.
+    ``holm``: the chance that any innocent suspect is called stolen is at most the level. ``bh``, of Benjamini
+    and Hochberg: of those called stolen, a share of at most the level is innocent on average. Who cannot be
+    judged counts as asked, with p 1.
 
     Raises:
         ConfigError: no such correction, or suspects judged at different levels.
@@ -30,14 +31,21 @@ def corrected(verdicts: Sequence[TwinVerdict], correction: Correction = "holm") 
 
 
 def one_of(verdict: TwinVerdict, suspects: int) -> TwinVerdict:
-    """A verdict on one of so many suspects, each judged by itself: with that as a caution, where there are several."""
+    """A verdict on one of so many suspects, each judged by itself: with that as a caution,
+    where there are several."""
     if suspects < 2 or verdict.p_value is None:
         return verdict
-    said = f"judged by itself, as one of {suspects:,} suspects: were all innocent, up to {suspects * verdict.level:.2g} of them would be"
+    said = (
+        f"judged by itself, as one of {suspects:,} suspects: were all innocent, up to"
+        f" {suspects * verdict.level:.2g} of them would be"
+    )
     said += " called stolen on average"
     if verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level:
         needed = twins_for(verdict.level / suspects)
-        said += f"; corrected for their number (Holm), {verdict.twins} twins can call none of them stolen: that takes {needed:,}"
+        said += (
+            f"; corrected for their number (Holm), {verdict.twins} twins can call none of them stolen: that"
+            f" takes {needed:,}"
+        )
     return replace(verdict, cautions=(*verdict.cautions, said))
 
 
@@ -46,10 +54,25 @@ def _with(verdict: TwinVerdict, p: float, suspects: int, correction: Correction)
         return verdict
     text = f"p {verdict.p_value:.2g} by itself, {p:.2g} as one of {suspects} suspects ({correction})"
     if p <= verdict.level:
-        return replace(verdict, decision=Decision.STOLEN, p_value=p, reason=f"{text}, <= {verdict.level:g}; {verdict.reason}")
-    beyond_reach = correction == "holm" and verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level
+        return replace(
+            verdict,
+            decision=Decision.STOLEN,
+            p_value=p,
+            reason=f"{text}, <= {verdict.level:g}; {verdict.reason}",
+        )
+    beyond_reach = (
+        correction == "holm" and verdict.by == "rank" and verdict.smallest_p * suspects > verdict.level
+    )
     if beyond_reach and verdict.decision is Decision.STOLEN:
         needed = twins_for(verdict.level / suspects)
-        why = f"{text}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g}, {needed} could"
+        why = (
+            f"{text}: {verdict.twins} twins can single out none of {suspects} at level {verdict.level:g},"
+            f" {needed} could"
+        )
         return replace(verdict, decision=Decision.CANNOT_TELL, p_value=p, reason=why)
-    return replace(verdict, decision=Decision.NOT_SHOWN, p_value=p, reason=f"{text}, > {verdict.level:g}; {verdict.reason}")
+    return replace(
+        verdict,
+        decision=Decision.NOT_SHOWN,
+        p_value=p,
+        reason=f"{text}, > {verdict.level:g}; {verdict.reason}",
+    )

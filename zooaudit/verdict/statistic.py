@@ -1,15 +1,19 @@
-"""How much of each candidate is in a suspect's answers: one number a candidate, computed alike for the victim and for every twin.
+"""How much of each candidate is in a suspect's answers: one number a candidate, computed
+alike for the victim and for every twin.
 
-Most of what a suspect answers is what every model of the task answers. So the candidates' mean M is taken off the suspect and off each
-candidate, and what is left is compared. Of that rest, much is common to all models that the candidates' owner did not train. The *rows*
-B show what it is: references, models of other people's procedures, less M, as they are, behind interfaces that blur what they are asked,
-and with sharper and softer answers; and the candidates' mean behind the same, less M. Features in which the rows are large count for less,
-and so do directions in which they lie, by the metric ``(I + B'B / lambda)^-1``. The number is the cosine of ``suspect - M`` and
-``candidate - M`` in that metric. Where it is known what a learner can pick up of each candidate (verdict/predicted.py), ``candidate - M``
-and the same of its predicted answers, each of length 1, are added up.
+Most of what a suspect answers is what every model of the task answers. So the candidates' mean M is taken off
+the suspect and off each candidate, and what is left is compared. Of that rest, much is common to all models
+that the candidates' owner did not train. The *rows* B show what it is: references, models of other people's
+procedures, less M, as they are, behind interfaces that blur what they are asked, and with sharper and softer
+answers; and the candidates' mean behind the same, less M. Features in which the rows are large count for
+less, and so do directions in which they lie, by the metric ``(I + B'B / lambda)^-1``. The number is the
+cosine of ``suspect - M`` and ``candidate - M`` in that metric. Where it is known what a learner can pick up
+of each candidate (verdict/predicted.py), ``candidate - M`` and the same of its predicted answers, each of
+length 1, are added up.
 
-Everything here is symmetric: exchange two candidates, and their numbers are exchanged and no other changes. So the rank of one candidate
-among all is a valid p-value whatever the references are; they buy power, not validity (docs/statistics.md).
+Everything here is symmetric: exchange two candidates, and their numbers are exchanged and no other changes.
+So the rank of one candidate among all is a valid p-value whatever the references are; they buy power, not
+validity (docs/statistics.md).
 """
 
 from dataclasses import dataclass
@@ -25,9 +29,11 @@ from zooaudit.verdict.grouping import MOST, grouped
 RIDGE = 0.1
 """lambda, as a share of the rows' mean squared singular value."""
 EVEN = 0.3
-"""A feature is divided by the root of its mean square in the rows, plus so much of the mean over all features."""
+"""A feature is divided by the root of its mean square in the rows, plus so much of the mean
+over all features."""
 TEMPERATURES = (0.5, 2.0)
-"""Sharper and softer answers: what a model's calibration does to them says nothing about where it came from."""
+"""Sharper and softer answers: what a model's calibration does to them says nothing about
+where it came from."""
 SHARED = ""
 """Group of rows that belong to no reference."""
 MOST_PAIRS = 400
@@ -35,11 +41,13 @@ MOST_PAIRS = 400
 
 
 def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.ndarray:
-    """What is compared of answers ``[..., q, K]``: float64 ``[..., D]``, float32 of ``grouping.MOST`` classes and more.
+    """What is compared of answers ``[..., q, K]``: float64 ``[..., D]``, float32 of
+    ``grouping.MOST`` classes and more.
 
-    Of more than ``grouping.MOST`` classes, sums over groups are compared.
-    By columns: the square roots of what is told, so that Euclidean distance is Hellinger's. Else, where classes differ in number or
-    meaning: how alike the answers to each pair of questions are (their Bhattacharyya coefficients, centred), which needs no common classes.
+    Of more than ``grouping.MOST`` classes, sums over groups are compared. By columns: the
+    square roots of what is told, so that Euclidean distance is Hellinger's. Else, where
+    classes differ in number or meaning: how alike the answers to each pair of questions are
+    (their Bhattacharyya coefficients, centred), which needs no common classes.
     """
     roots = grouped(access.reduced(answers).clamp(min=0)).sqrt()
     roots = roots if roots.shape[-1] >= MOST else roots.double()
@@ -47,7 +55,12 @@ def features(answers: Tensor, access: Access, by_columns: bool = True) -> np.nda
         return roots.flatten(-2).numpy()
     some = roots[..., :MOST_PAIRS, :]
     alike = some @ some.transpose(-1, -2)
-    centred = alike - alike.mean(-1, keepdim=True) - alike.mean(-2, keepdim=True) + alike.mean((-1, -2), keepdim=True)
+    centred = (
+        alike
+        - alike.mean(-1, keepdim=True)
+        - alike.mean(-2, keepdim=True)
+        + alike.mean((-1, -2), keepdim=True)
+    )
     above = torch.triu_indices(alike.shape[-2], alike.shape[-1], offset=1)
     return centred[..., above[0], above[1]].numpy()
 
@@ -66,7 +79,8 @@ class Comparison:
         rows: float64 ``[N, D]``; N may be 0. The first R are the references as they are.
         references: R.
         groups: of each row, the source that it stands or falls with; ``SHARED`` of none.
-        predicted: float64 ``[C, D]``, features of the candidates' predicted answers; None where there are none.
+        predicted: float64 ``[C, D]``, features of the candidates' predicted answers; None
+            where there are none.
     """
 
     candidates: np.ndarray
@@ -78,7 +92,11 @@ class Comparison:
     @property
     def nbytes(self) -> int:
         """Of memory, with all that was derived so far."""
-        parts = [part for value in list(vars(self).values()) for part in (value if isinstance(value, tuple) else (value,))]
+        parts = [
+            part
+            for value in list(vars(self).values())
+            for part in (value if isinstance(value, tuple) else (value,))
+        ]
         return sum(part.nbytes for part in parts if isinstance(part, np.ndarray))
 
     @cached_property
@@ -122,7 +140,8 @@ class Comparison:
         return np.divide(metric, lengths[:, None], out=np.zeros_like(metric), where=lengths[:, None] > 0)
 
     def of(self, suspects: np.ndarray) -> np.ndarray:
-        """The statistic of suspects' features ``[..., D]`` for each candidate: float64 ``[..., C]``, each in [-1, 1]."""
+        """The statistic of suspects' features ``[..., D]`` for each candidate: float64
+        ``[..., C]``, each in [-1, 1]."""
         rest = (suspects - self.mean) * self.scale
         length = self._length(rest)[..., None]
         products = rest @ self.weights.T
@@ -134,7 +153,8 @@ class Comparison:
         return np.asarray(self.weights * rest / (float(self._length(rest)) or 1.0))
 
     def left_out(self) -> np.ndarray:
-        """The statistic of each reference, as a suspect, with all rows of its group left out: float64 ``[R, C]``."""
+        """The statistic of each reference, as a suspect, with all rows of its group left
+        out: float64 ``[R, C]``."""
         products, count, groups = self._products, len(self.candidates), np.array(self.groups)
         found = np.zeros((self.references, count))
         for r in range(self.references):
@@ -165,7 +185,8 @@ def _of_length_1(rows: np.ndarray) -> np.ndarray:
 
 
 def _inverse(among: np.ndarray) -> np.ndarray:
-    """Of ``lambda I + B B'``, from B B' (Woodbury's identity: the metric is ``I - B' (lambda I + B B')^-1 B``)."""
+    """Of ``lambda I + B B'``, from B B' (Woodbury's identity: the metric is
+    ``I - B' (lambda I + B B')^-1 B``)."""
     level = RIDGE * float(np.trace(among)) / len(among)
     return np.asarray(np.linalg.inv(among + max(level, 1e-12) * np.eye(len(among))))
 

@@ -10,13 +10,27 @@ from zooaudit.verdict.grouping import MOST
 from zooaudit.verdict.registry import COSINE, STATISTICS
 from zooaudit.verdict.twin_test import TwinTest
 
-ANSWERS = ("test.candidates", "test.references", "test.behind", "test.reference_behind", "test.predicted", "test.lessons")
+ANSWERS = (
+    "test.candidates",
+    "test.references",
+    "test.behind",
+    "test.reference_behind",
+    "test.predicted",
+    "test.lessons",
+)
 """In half precision where classes were grouped: they were rounded to it when they were asked."""
 
 
 def tensors_of(test: TwinTest) -> dict[str, Tensor]:
     """By the names that a kit's file has; what the test does not have is left out."""
-    of = (test.answers, test.reference_answers, test.behind, test.reference_behind, test.predicted, test.lessons)
+    of = (
+        test.answers,
+        test.reference_answers,
+        test.behind,
+        test.reference_behind,
+        test.predicted,
+        test.lessons,
+    )
     narrow = test.num_classes > MOST
     answers = {name: t.half() if narrow else t for name, t in zip(ANSWERS, of, strict=True) if t is not None}
     return {"test.images": test.images, "test.labels": test.labels} | answers
@@ -50,9 +64,21 @@ def read(tensors: dict[str, Tensor], meta: dict[str, Any]) -> TwinTest:
     if statistic not in STATISTICS:
         raise KeyError(f"statistic {statistic}")
     return TwinTest(
-        tensors["test.images"], tensors["test.labels"], tuple(meta["families"]), meta["control_questions"],
-        tuple(meta["looks"]), meta["level"],
-        tuple(Candidate(**c) for c in meta["candidates"]), own, tuple(Reference(**r) for r in meta["references"]), others,
-        meta["procedure"], behind, others_behind, predicted, lessons, meta.get("classes", 0),
+        tensors["test.images"],
+        tensors["test.labels"],
+        tuple(meta["families"]),
+        meta["control_questions"],
+        tuple(meta["looks"]),
+        meta["level"],
+        tuple(Candidate(**c) for c in meta["candidates"]),
+        own,
+        tuple(Reference(**r) for r in meta["references"]),
+        others,
+        meta["procedure"],
+        behind,
+        others_behind,
+        predicted,
+        lessons,
+        meta.get("classes", 0),
         statistic,
-    )  # fmt: skip
+    )

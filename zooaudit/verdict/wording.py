@@ -1,4 +1,5 @@
-"""A verdict in words and as JSON: the one place that renders it. Command line, HTTP, report, evidence and console show what this gives."""
+"""A verdict in words and as JSON: the one place that renders it. Command line, HTTP, report, evidence and
+console show what this gives."""
 
 import math
 from dataclasses import asdict
@@ -19,7 +20,12 @@ SMALL = 1000
 def plain(verdict: TwinVerdict) -> dict[str, Any]:
     """A verdict as strict JSON holds it: no NaN, tuples as lists."""
     return _finite(
-        asdict(verdict) | {"decision": str(verdict.decision), "statistics": list(verdict.statistics), "cautions": list(verdict.cautions)}
+        asdict(verdict)
+        | {
+            "decision": str(verdict.decision),
+            "statistics": list(verdict.statistics),
+            "cautions": list(verdict.cautions),
+        }
     )
 
 
@@ -67,7 +73,9 @@ def lines(verdict: TwinVerdict) -> list[str]:
     found = [f"{headline(verdict)}: {verdict.reason}", f"  level {verdict.level:g}: {frequency(verdict)}"]
     if verdict.rank is not None:
         found.append(f"  {standing(verdict)}")
-    asked = f"asked {verdict.queries} of at most {verdict.budget} questions; answers are read as {verdict.access}"
+    asked = (
+        f"asked {verdict.queries} of at most {verdict.budget} questions; answers are read as {verdict.access}"
+    )
     found.append(f"  {asked}")
     found += [f"  caution: {caution}" for caution in verdict.cautions]
     return found
@@ -77,15 +85,18 @@ def standing(verdict: TwinVerdict) -> str:
     """How far the victim is from its twins, and what a normal distribution would make of it."""
     victim, twins = verdict.statistics[0], verdict.statistics[1:]
     said = (
-        f"after {verdict.statistics_after} questions the statistic of the victim is {victim:.2f}, of its twins {min(twins):.2f} to "
-        f"{max(twins):.2f}, in standard deviations of all {len(twins) + 1}"
+        f"after {verdict.statistics_after} questions the statistic of the victim is {victim:.2f}, of its"
+        f" twins {min(twins):.2f} to {max(twins):.2f}, in standard deviations of all {len(twins) + 1}"
     )
     if verdict.rank is not None and (sooner := verdict.rank - 1 - sum(twin >= victim for twin in twins)):
         said += f"; {sooner} of the twins stood out sooner"
     if verdict.normal:
         normal = verdict.normal
         said += f"; after all {verdict.queries}," if verdict.queries != verdict.statistics_after else ";"
-        said += f" by a normal distribution of the twins' p {normal.p_value:.2g} (a test of normality: p {normal.normality:.2g})"
+        said += (
+            f" by a normal distribution of the twins' p {normal.p_value:.2g} (a test of normality: p"
+            f" {normal.normality:.2g})"
+        )
     return said
 
 
@@ -93,15 +104,21 @@ def promise(verdict: TwinVerdict) -> str:
     """What the level means, in a sentence."""
     also = " and the twins' statistics are normal" if verdict.by == "normal" else ""
     return (
-        f"At level {verdict.level:g}, a model made without the victim is called {Decision.STOLEN} in at most {cases(verdict.level)} cases, "
-        f"whoever made it, if the victim is a draw of the procedure that trained its twins{also}."
+        f"At level {verdict.level:g}, a model made without the victim is called {Decision.STOLEN} in at most"
+        f" {cases(verdict.level)} cases, whoever made it, if the victim is a draw of the procedure that"
+        f" trained its twins{also}."
     )
 
 
 def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
     """What was found out of a kit without any suspect, for tables: name, state and a line each."""
     rows = [
-        {"check": c.name, "state": "refused" if c.refused else "caution" if c.cautioned else "ok", "p_value": c.p_value, "text": c.line}
+        {
+            "check": c.name,
+            "state": "refused" if c.refused else "caution" if c.cautioned else "ok",
+            "p_value": c.p_value,
+            "text": c.line,
+        }
         for c in checks
     ]
     said = (
@@ -109,7 +126,17 @@ def checked(checks: tuple[Check, ...], hub: Hub) -> list[dict[str, Any]]:
         f"its mean over all of them has p {hub.p_mean:.2g}"
     )
     state = "caution" if hub.is_one else "ok" if len(hub.statistics) else "no references"
-    return _finite([*rows, {"check": "resembles many models", "state": state, "p_value": min(hub.p_first, hub.p_mean), "text": said}])
+    return _finite(
+        [
+            *rows,
+            {
+                "check": "resembles many models",
+                "state": state,
+                "p_value": min(hub.p_first, hub.p_mean),
+                "text": said,
+            },
+        ]
+    )
 
 
 def _finite(value: Any) -> Any:

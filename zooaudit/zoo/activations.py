@@ -1,7 +1,8 @@
 """ELU, PReLU and dropout that are fast on a CPU; the first two are equal to PyTorch's own to rounding.
 
-PyTorch's CPU kernels for these (``expm1`` in ELU, the slope's gradient in PReLU, one random number at a time in dropout) take much
-of a small network's training time. On other devices, and while a model is being exported, PyTorch's own are used.
+PyTorch's CPU kernels for these (``expm1`` in ELU, the slope's gradient in PReLU, one random number at a time
+in dropout) take much of a small network's training time. On other devices, and while a model is being
+exported, PyTorch's own are used.
 """
 
 from typing import Any
@@ -19,7 +20,9 @@ def _own_kernels(x: Tensor) -> bool:
 class _FastElu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        y = torch.maximum(x, x.clamp(max=0).exp_().sub_(1))  # below 0, exp(x) - 1 >= x; above, it is clamped to 0
+        y = torch.maximum(
+            x, x.clamp(max=0).exp_().sub_(1)
+        )  # below 0, exp(x) - 1 >= x; above, it is clamped to 0
         ctx.save_for_backward(y)
         return y
 
@@ -66,7 +69,11 @@ class _FastDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, p: float) -> Tensor:
         lanes = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
-        keep = torch.ge(lanes[: x.numel()].view(x.shape), round(p * 2**16) - 2**15, out=torch.empty(x.shape, dtype=torch.int16)).neg_()
+        keep = torch.ge(
+            lanes[: x.numel()].view(x.shape),
+            round(p * 2**16) - 2**15,
+            out=torch.empty(x.shape, dtype=torch.int16),
+        ).neg_()
         ctx.save_for_backward(keep)
         ctx.scale = 1 / (1 - p)
         return (x.view(torch.int16) & keep).view(torch.bfloat16).mul_(ctx.scale)

@@ -1,10 +1,11 @@
-"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py, and
-what references beside these are in reference_nets.py. ``timm:NAME`` and ``torchvision:NAME`` are these libraries' own, published_nets.py.
+"""The architectures by name: the FMNIST ones, A to E (paper table 1), here; torchvision's in vision_nets.py,
+and what references beside these are in reference_nets.py. ``timm:NAME`` and ``torchvision:NAME`` are these
+libraries' own, published_nets.py.
 
-The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one hidden layer,
-inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first convolution and after the second (A, B, C, E)
-or third (D), and pooling before the activation: for increasing activations that is the same function (a PReLU slope below zero
-aside) at a quarter of the work.
+The table fixes the activation, dropout, kernel size and number of convolutions. *Ours*: the channels, one
+hidden layer, inputs normalised inside the model, He initialisation, 2 x 2 max-pooling after the first
+convolution and after the second (A, B, C, E) or third (D), and pooling before the activation: for increasing
+activations that is the same function (a PReLU slope below zero aside) at a quarter of the work.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ ARCHITECTURES = {
 
 
 def channels_after(convolution: int, arch: Architecture, shape: ModelShape) -> int:
-    """Output channels of convolution number ``convolution``: the widths in equal shares, (16, 32) over four is 16, 16, 32, 32."""
+    """Output channels of convolution number ``convolution``: the widths in equal shares,
+    (16, 32) over four is 16, 16, 32, 32."""
     return shape.widths[convolution * len(shape.widths) // arch.convolutions]
 
 
@@ -69,7 +71,8 @@ class ConvNet(nn.Module):
             channels = out
         if min(height, width) < 1:
             raise ConfigError(
-                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for two poolings; expected at least 4 x 4"
+                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for two poolings;"
+                " expected at least 4 x 4"
             )
         self.convolutions = nn.Sequential(*layers)
         self.hidden = nn.Sequential(
@@ -84,14 +87,18 @@ class ConvNet(nn.Module):
     def _initialise(self) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="linear" if module is self.head else "relu")
+                nn.init.kaiming_normal_(
+                    module.weight, nonlinearity="linear" if module is self.head else "relu"
+                )
                 assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Images float ``[n, c, h, w]`` in [0, 1] to logits ``[n, num_classes]``."""
         z = self.convolutions((x - self.mean) / self.std)
-        return self.head(self.hidden(z.permute(0, 2, 3, 1).flatten(1)))  # channels last, as they lie in memory
+        return self.head(
+            self.hidden(z.permute(0, 2, 3, 1).flatten(1))
+        )  # channels last, as they lie in memory
 
 
 KNOWN = (*ARCHITECTURES, *VISION_NETS, *REFERENCE_NETS)
@@ -110,7 +117,8 @@ def build_architecture(name: str, shape: ModelShape) -> nn.Module:
     """A freshly initialised model of architecture ``name``; draws from torch's global generator.
 
     Raises:
-        ConfigError: the name is unknown, the images are too small, or a torchvision net cannot be had in this width.
+        ConfigError: the name is unknown, the images are too small, or a torchvision net
+            cannot be had in this width.
         ModelError: a library is not installed, or has no such net.
     """
     if is_named(name):

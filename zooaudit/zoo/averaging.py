@@ -1,7 +1,8 @@
 """Stolen weights averaged with those of another model that began with the same public checkpoint.
 
-Models that were fine-tuned from one checkpoint lie in one basin, so that weights between theirs still work (model soups, Wortsman et al.,
-ICML 2022). BatchNorm's statistics are not weights: they are measured afresh on the thief's images.
+Models that were fine-tuned from one checkpoint lie in one basin, so that weights between
+theirs still work (model soups, Wortsman et al., ICML 2022). BatchNorm's statistics are not
+weights: they are measured afresh on the thief's images.
 """
 
 import torch
@@ -26,7 +27,8 @@ def averaged(model: nn.Module, other: nn.Module, share: float, images: ImageSet)
     if shapes[0] != shapes[1]:
         odd = sorted(n for n in shapes[0].keys() | shapes[1].keys() if shapes[0].get(n) != shapes[1].get(n))
         raise ModelError(
-            f"weights cannot be averaged: {odd[0]} is {shapes[0].get(odd[0])} in one model and {shapes[1].get(odd[0])} in other"
+            f"weights cannot be averaged: {odd[0]} is {shapes[0].get(odd[0])} in one model and"
+            f" {shapes[1].get(odd[0])} in other"
         )
     model.load_state_dict({name: _between(ours[name], theirs[name], share) for name in ours})
     _measure_again(model, images)

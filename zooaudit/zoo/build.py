@@ -88,14 +88,17 @@ class BuiltModel:
 
 
 def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks = ALONE) -> BuiltModel:
-    """Train the model that ``spec`` names, deterministically; a second attempt with a derived seed if it did not learn.
+    """Train the model that ``spec`` names, deterministically; a second attempt with a
+    derived seed if it did not learn.
 
-    What the owner's own procedure trains has no second attempt: what its code does with a seed is all that we may know of it.
+    What the owner's own procedure trains has no second attempt: what its code does with a
+    seed is all that we may know of it.
 
     Args:
         dataset: on the device to train on.
         parent: required if ``spec.parent`` is set.
-        ranks: who else builds this model, of a spec without a parent, at the same time; all get the same weights.
+        ranks: who else builds this model, of a spec without a parent, at the same time; all
+            get the same weights.
     """
     if spec.own_training is not None:
         return _build_own(spec, spec.own_training, dataset)
@@ -105,7 +108,9 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
         seed = spec.seed if attempt == 1 else derive(spec.seed, "attempt", attempt)
         model, asked, reason = _attempt(spec, seed, dataset, parent, ranks)
         queries += asked
-        reached = ranks.agreed(accuracy(model, held_out(spec, dataset)))  # on another kind of machine it may differ, and with it what comes
+        reached = ranks.agreed(
+            accuracy(model, held_out(spec, dataset))
+        )  # on another kind of machine it may differ, and with it what comes
         recovery = reached / parent.accuracy if parent and spec.extraction else None
         reason = reason or _shortfall(spec, reached, recovery)
         if not reason:
@@ -127,7 +132,8 @@ def build(spec: ModelSpec, dataset: Dataset, parent: Parent | None, ranks: Ranks
 
 
 def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
-    """Indices of the random part of the training images that a trained (not extracted) model sees; all, for an own procedure."""
+    """Indices of the random part of the training images that a trained (not extracted)
+    model sees; all, for an own procedure."""
     if spec.own_training is not None:
         return torch.arange(len(train))
     seed = derive(spec.seed, "split")
@@ -138,8 +144,8 @@ def training_half(spec: ModelSpec, train: ImageSet) -> Tensor:
 
 
 def held_out(spec: ModelSpec, dataset: Dataset) -> ImageSet:
-    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this model was tuned, and
-    without classes that it does not know."""
+    """What a model's accuracy is measured on: the test images, without the half that a thief tunes on if this
+    model was tuned, and without classes that it does not know."""
     kind = spec.modification.kind if spec.modification is not None else ""
     if kind == "transfer":
         return of_kept(untuned(dataset), dataset.num_classes)
@@ -165,7 +171,9 @@ def _build_own(spec: ModelSpec, own: OwnTraining, dataset: Dataset) -> BuiltMode
     return BuiltModel(spec, weights, record, trained.log)
 
 
-def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks) -> tuple[nn.Module, int, str]:
+def _attempt(
+    spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None, ranks: Ranks
+) -> tuple[nn.Module, int, str]:
     device = dataset.train.images.device
     if spec.modification is not None:
         assert parent is not None, f"{spec.id} needs its parent"
@@ -176,7 +184,11 @@ def _attempt(spec: ModelSpec, seed: int, dataset: Dataset, parent: Parent | None
         except DivergedError as error:
             return parent.module, 0, str(error)
     with seeded(derive(seed, "init"), device):
-        model = begun(spec.start, spec.shape.num_classes) if spec.start else build_architecture(spec.architecture, spec.shape)
+        model = (
+            begun(spec.start, spec.shape.num_classes)
+            if spec.start
+            else build_architecture(spec.architecture, spec.shape)
+        )
         model.to(device)
     victim = None
     try:
@@ -216,12 +228,27 @@ def _thiefs_images(spec: ModelSpec, attack: ExtractConfig, dataset: Dataset) -> 
     return dataset.train.images[seed_set(size, held, count, seed)]
 
 
-def _fit(model: nn.Module, spec: ModelSpec, images: Images, targets: Tensor, epochs: int, seed: int, ranks: Ranks = ALONE) -> None:
+def _fit(
+    model: nn.Module,
+    spec: ModelSpec,
+    images: Images,
+    targets: Tensor,
+    epochs: int,
+    seed: int,
+    ranks: Ranks = ALONE,
+) -> None:
     assert spec.optimiser != OWN, f"{spec.id} is trained by its owner's procedure"
     fit(
-        model, images, targets,
-        optimiser=spec.optimiser, batch_size=spec.batch_size, training=spec.training, epochs=epochs, seed=seed, ranks=ranks,
-    )  # fmt: skip
+        model,
+        images,
+        targets,
+        optimiser=spec.optimiser,
+        batch_size=spec.batch_size,
+        training=spec.training,
+        epochs=epochs,
+        seed=seed,
+        ranks=ranks,
+    )
 
 
 def _shortfall(spec: ModelSpec, reached: float, recovery: float | None) -> str:

@@ -2,9 +2,10 @@
 
     python -m zooaudit.zoo.call_training FUNCTION SEED THREADS DATA OUT
 
-DATA is a safetensors file of ``images`` and ``labels``, or "-" for a function that reads its own. A process of its own keeps the function
-apart from ours: what it sets in torch ends with it, it can be ended at a time limit, and a crash of it is not a worker's.
-Whatever it raises is printed in full, and its first line with its type goes into ``OUT.reason``.
+DATA is a safetensors file of ``images`` and ``labels``, or "-" for a function that reads its own. A process
+of its own keeps the function apart from ours: what it sets in torch ends with it, it can be ended at a time
+limit, and a crash of it is not a worker's. Whatever it raises is printed in full, and its first line with its
+type goes into ``OUT.reason``.
 """
 
 import random
@@ -50,7 +51,10 @@ def weights_of(made: object) -> dict[str, Tensor]:
         raise TypeError(f"it returned a {type(made).__name__}; expected a torch.nn.Module")
     state = made.state_dict()
     if other := sorted(name for name, value in state.items() if not isinstance(value, Tensor)):
-        raise TypeError(f"its model's state holds {other[0]}, which is a {type(state[other[0]]).__name__}; expected tensors only")
+        raise TypeError(
+            f"its model's state holds {other[0]}, which is a {type(state[other[0]]).__name__}; expected"
+            " tensors only"
+        )
     return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
 
 

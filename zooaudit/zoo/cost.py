@@ -57,7 +57,8 @@ def counted(name: str, shape: ModelShape) -> Counted:
 
 
 def largest_batch(name: str, shape: ModelShape, gib: float) -> int:
-    """Images of which one training step fits into so much memory: what all layers give is kept for the gradients.
+    """Images of which one training step fits into so much memory: what all layers give is
+    kept for the gradients.
 
     Raises:
         ConfigError: two images do not fit.
@@ -68,6 +69,7 @@ def largest_batch(name: str, shape: ModelShape, gib: float) -> int:
     if most < 2:
         needed = FLOAT * (COPIES * found.weights + 2 * found.values) / 2**30
         raise ConfigError(
-            f"a step of {name} takes {needed:.1f} GiB with two images, and ZooConfig.step_gib is {gib:g}; expected more, or another net"
+            f"a step of {name} takes {needed:.1f} GiB with two images, and ZooConfig.step_gib is {gib:g};"
+            " expected more, or another net"
         )
     return most

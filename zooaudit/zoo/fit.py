@@ -28,17 +28,26 @@ class DivergedError(ArithmeticError):
 
 
 def fit(
-    model: nn.Module, images: Images, targets: Tensor, *,
-    optimiser: Optimiser, batch_size: int, training: TrainConfig, epochs: int, seed: int, ranks: Ranks = ALONE,
-) -> None:  # fmt: skip
+    model: nn.Module,
+    images: Images,
+    targets: Tensor,
+    *,
+    optimiser: Optimiser,
+    batch_size: int,
+    training: TrainConfig,
+    epochs: int,
+    seed: int,
+    ranks: Ranks = ALONE,
+) -> None:
     """Train ``model`` in place by cross-entropy, with warm-up, then decay to zero.
 
     Args:
         images: uint8 ``[n, c, h, w]`` on the model's device.
         targets: int64 labels ``[n]``, or float probabilities ``[n, K]`` (soft labels of an extraction).
         seed: order of the batches, augmentation and dropout.
-        ranks: who else trains this model, with the same arguments, from the same weights. The steps are those of one process to
-            rounding; only dropout's masks are others, drawn by each rank for its share, and BatchNorm's statistics, of its share.
+        ranks: who else trains this model, with the same arguments, from the same weights. The steps are those
+            of one process to rounding; only dropout's masks are others, drawn by each rank for its share, and
+            BatchNorm's statistics, of its share.
 
     Raises:
         ConfigError: more ranks than a batch has images.
@@ -46,7 +55,10 @@ def fit(
     """
     batch_size = min(batch_size, len(images))
     if ranks.count > batch_size:
-        raise ConfigError(f"{ranks.count} workers cannot share batches of {batch_size} images; expected {batch_size} workers at most")
+        raise ConfigError(
+            f"{ranks.count} workers cannot share batches of {batch_size} images; expected {batch_size}"
+            " workers at most"
+        )
     per_epoch = len(images) // batch_size
     generator = torch.Generator().manual_seed(derive(seed, "order"))
     model.to(memory_format=torch.channels_last)
@@ -65,7 +77,9 @@ def fit(
                 x = augment(x, drawn.share(ranks.share))
                 with autocast(training.precision, images.device):
                     logits = joined(x)
-                weight = len(mine) * ranks.count / len(batch)  # an image counts the same in a share that is one larger
+                weight = (
+                    len(mine) * ranks.count / len(batch)
+                )  # an image counts the same in a share that is one larger
                 loss = F.cross_entropy(logits.float(), targets[mine]) * weight
                 stepper.zero_grad()
                 loss.backward()
@@ -89,15 +103,21 @@ def make_optimiser(
     optimiser: torch.optim.Optimizer
     if name == "sgd":
         optimiser = torch.optim.SGD(
-            parameters, training.lr_sgd * scale, training.momentum,
-            weight_decay=training.weight_decay_sgd, nesterov=True, fused=True,
-        )  # fmt: skip
+            parameters,
+            training.lr_sgd * scale,
+            training.momentum,
+            weight_decay=training.weight_decay_sgd,
+            nesterov=True,
+            fused=True,
+        )
     elif name == "adam":
         optimiser = torch.optim.Adam(parameters, training.lr_adam * scale, fused=True)
     else:
         optimiser = torch.optim.RMSprop(parameters, training.lr_rmsprop * scale, foreach=True)
     decay = DECAYS[training.schedule]
-    factor = functools.partial(_warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps, decay=decay)
+    factor = functools.partial(
+        _warm_up_then_decay, warm=max(1.0, steps * training.warmup_fraction), steps=steps, decay=decay
+    )
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
 
 
@@ -119,7 +139,8 @@ def _warm_up_then_decay(step: int, warm: float, steps: int, decay: Callable[[flo
 
 @torch.no_grad()
 def agreement(model: nn.Module, other: nn.Module, images: ImageSet) -> tuple[float, float | None]:
-    """Share of the images to which both give one label, in [0, 1]; and of those that ``other`` gets wrong, None if it gets all right."""
+    """Share of the images to which both give one label, in [0, 1]; and of those that ``other`` gets wrong,
+    None if it gets all right."""
     model.eval()
     other.eval()
     same = wrong = same_wrong = 0

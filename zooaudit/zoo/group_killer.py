@@ -1,9 +1,11 @@
-"""A program: ends a process group when whoever started this is gone, however he went. Standard library only, so that it starts at once.
+"""A program: ends a process group when whoever started this is gone, however he went. Standard library only,
+so that it starts at once.
 
     python -I -S leash.py GROUP FOLDER
 
-Whoever started it holds the other end of its standard input: one byte through it lets the group go; its end, which comes also when the
-holder was killed, ends the group and removes the folder. It leaves its parent at once, since Ray kills the children of a dying worker.
+Whoever started it holds the other end of its standard input: one byte through it lets the group go; its end,
+which comes also when the holder was killed, ends the group and removes the folder. It leaves its parent at
+once, since Ray kills the children of a dying worker.
 """
 
 import contextlib

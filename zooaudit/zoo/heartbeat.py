@@ -1,4 +1,5 @@
-"""When training last got on, told from inside: whoever watches a worker can tell a long model from one that hangs."""
+"""When training last got on, told from inside: whoever watches a worker can tell a long
+model from one that hangs."""
 
 import time
 

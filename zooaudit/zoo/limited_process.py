@@ -1,4 +1,5 @@
-"""Run somebody else's program within limits of time and disk, and leave nothing of it behind: no process, whatever becomes of us."""
+"""Run somebody else's program within limits of time and disk, and leave nothing of it behind: no process,
+whatever becomes of us."""
 
 import contextlib
 import os
@@ -37,14 +38,19 @@ class Limits:
         if time.monotonic() - started > self.seconds:
             return f"it took longer than {self.seconds:g} s and was ended; --train-timeout allows more"
         if (taken := folder_bytes(folder)) > self.folder_bytes:
-            return f"it was ended when it had written {taken / GB:.1f} GB; expected at most {self.folder_bytes / GB:g} GB"
+            return (
+                f"it was ended when it had written {taken / GB:.1f} GB; expected at most"
+                f" {self.folder_bytes / GB:g} GB"
+            )
         if (free := shutil.disk_usage(folder).free) < self.free_bytes:
             wanted = f"expected at least {self.free_bytes / GB:g} GB"
             return f"it was ended when {free / GB:.1f} GB were left on the disk of {folder.parent}; {wanted}"
         return ""
 
 
-def run(command: Sequence[str], folder: Path, log: Path, limits: Limits, env: Mapping[str, str] | None = None) -> tuple[int | None, str]:
+def run(
+    command: Sequence[str], folder: Path, log: Path, limits: Limits, env: Mapping[str, str] | None = None
+) -> tuple[int | None, str]:
     """Run ``command`` to its end, or to a limit; then end every process of its group.
 
     Args:
@@ -90,7 +96,13 @@ def folder_bytes(folder: Path) -> int:
 def _leashed(process: "subprocess.Popen[bytes]", folder: Path) -> Iterator[None]:
     """At the end of the block, or of this process, nothing of the program's group is left."""
     watcher = [sys.executable, "-I", "-S", group_killer.__file__, str(process.pid), str(folder)]
-    leashed = subprocess.Popen(watcher, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    leashed = subprocess.Popen(
+        watcher,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     try:
         leashed.wait()
         yield
@@ -113,5 +125,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _signal(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says the latter of a group of zombies
+    with contextlib.suppress(
+        ProcessLookupError, PermissionError
+    ):  # macOS says the latter of a group of zombies
         os.killpg(group, number)

@@ -1,12 +1,16 @@
-"""What a thief does to a model whose weights he has so that it is no longer recognised (paper section 6, figure 8).
+"""What a thief does to a model whose weights he has so that it is no longer recognised
+(paper section 6, figure 8).
 
-Beside the paper's: fine-tuning the last layer or all, after a new last layer or without (FTLL, RTLL, RTAL of Adi et al., USENIX Security
-2018); fine-pruning; float16; distillation of the weights into a new model; removal, after RemovalNet (Yao et al., 2022): what the last
-layer sees is driven away from the victim's, at the same accuracy. *Ours* drives it away by its cosine, image by image. Weights averaged
-with those of an independent model from the same public checkpoint; transfer to other classes (as the pairs of Li et al., ModelDiff, 2021).
+Beside the paper's: fine-tuning the last layer or all, after a new last layer or without (FTLL, RTLL, RTAL of
+Adi et al., USENIX Security 2018); fine-pruning; float16; distillation of the weights into a new model;
+removal, after RemovalNet (Yao et al., 2022): what the last layer sees is driven away from the victim's, at
+the same accuracy. *Ours* drives it away by its cosine, image by image. Weights averaged with those of an
+independent model from the same public checkpoint; transfer to other classes (as the pairs of Li et al.,
+ModelDiff, 2021).
 
-None of these asks the victim. Fine-tuning, adversarial training and the calibration of INT8 use test images, as in the paper: an
-attacker's own. *Ours*: they see one half of them, and accuracy after fine-tuning and adversarial training is measured on the other.
+None of these asks the victim. Fine-tuning, adversarial training and the calibration of INT8 use test images,
+as in the paper: an attacker's own. *Ours*: they see one half of them, and accuracy after fine-tuning and
+adversarial training is measured on the other.
 """
 
 import copy
@@ -31,8 +35,18 @@ from zooaudit.zoo.int8 import to_int8
 from zooaudit.zoo.transferred import for_kept, of_kept
 
 TUNED = (
-    "fine-tune", "adversarial", "uap", "last-layer", "new-head", "retrain", "prune-tune", "distil", "removal", "averaged", "transfer",
-)  # fmt: skip
+    "fine-tune",
+    "adversarial",
+    "uap",
+    "last-layer",
+    "new-head",
+    "retrain",
+    "prune-tune",
+    "distil",
+    "removal",
+    "averaged",
+    "transfer",
+)
 """Kinds that learn from the tuning images' labels."""
 CALIBRATION_IMAGES = 512
 DEEPFOOL_STEPS = 10
@@ -50,7 +64,11 @@ OWN_EPOCHS = 10
 
 
 def modify(
-    model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int, checkpoint: Callable[[], nn.Module] | None = None
+    model: nn.Module,
+    config: ModifyConfig,
+    tuning: ImageSet,
+    seed: int,
+    checkpoint: Callable[[], nn.Module] | None = None,
 ) -> nn.Module:
     """A modified copy of ``model``, in evaluation mode; the model itself stays as it is.
 
@@ -84,7 +102,8 @@ def _layers(model: nn.Module) -> list[nn.Module]:
 
 
 def _prune_weights(model: nn.Module, share: float) -> None:
-    """Unstructured: the smallest ``share`` of all convolution and linear weights, over the whole model, become zero."""
+    """Unstructured: the smallest ``share`` of all convolution and linear weights, over the
+    whole model, become zero."""
     layers = [(m, "weight") for m in _layers(model)]
     pruning.global_unstructured(layers, pruning.L1Unstructured, amount=share)
     for module, name in layers:
@@ -92,7 +111,8 @@ def _prune_weights(model: nn.Module, share: float) -> None:
 
 
 def _prune_channels(model: nn.Module, share: float) -> None:
-    """Structured: in each convolution, the ``share`` of output channels with the smallest L2 norm become zero."""
+    """Structured: in each convolution, the ``share`` of output channels with the smallest
+    L2 norm become zero."""
     for module in _layers(model):
         if isinstance(module, nn.Conv2d) and round(share * module.out_channels):
             pruning.ln_structured(module, "weight", amount=round(share * module.out_channels), n=2, dim=0)
@@ -103,7 +123,9 @@ def _fine_tune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generat
     _tune(model, int(config.strength - config.start), config, tuning, generator)
 
 
-def _tune(model: nn.Module, epochs: int, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+def _tune(
+    model: nn.Module, epochs: int, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> None:
     """All weights that learn, on the images' labels."""
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], config.lr)
     model.train()
@@ -111,10 +133,14 @@ def _tune(model: nn.Module, epochs: int, config: ModifyConfig, tuning: ImageSet,
         _step(model, optimiser, to_unit(tuning.images[batch]), tuning.labels[batch])
 
 
-def _passes(epochs: int, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> Iterator[Tensor]:
+def _passes(
+    epochs: int, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> Iterator[Tensor]:
     size = min(config.batch_size, len(tuning))
     for _ in range(epochs):
-        order = torch.randperm(len(tuning), generator=generator)[: len(tuning) // size * size].to(tuning.images.device)
+        order = torch.randperm(len(tuning), generator=generator)[: len(tuning) // size * size].to(
+            tuning.images.device
+        )
         yield from order.split(size)
 
 
@@ -123,13 +149,17 @@ def last_layer(model: nn.Module) -> nn.Linear:
     return [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
 
 
-def _tune_last_layer(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+def _tune_last_layer(
+    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> None:
     model.requires_grad_(False)
     last_layer(model).requires_grad_(True)
     _tune(model, int(config.strength), config, tuning, generator)
 
 
-def _train_new_head(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
+def _train_new_head(
+    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> None:
     last_layer(model).reset_parameters()
     _tune_last_layer(model, config, tuning, generator)
 
@@ -144,8 +174,15 @@ def _fine_prune(model: nn.Module, config: ModifyConfig, tuning: ImageSet, genera
     _tune(model, AFTER_PRUNING, config, tuning, generator)
 
 
-def _averaged(model: nn.Module, config: ModifyConfig, tuning: ImageSet, seed: int, checkpoint: Callable[[], nn.Module] | None) -> nn.Module:
-    """Averaged with what the thief fine-tunes from the same checkpoint: its last layer is another, drawn anew."""
+def _averaged(
+    model: nn.Module,
+    config: ModifyConfig,
+    tuning: ImageSet,
+    seed: int,
+    checkpoint: Callable[[], nn.Module] | None,
+) -> nn.Module:
+    """Averaged with what the thief fine-tunes from the same checkpoint: its last layer is
+    another, drawn anew."""
     assert checkpoint is not None, "only what began with a checkpoint is averaged"
     with seeded(seed, tuning.images.device):
         other = checkpoint().to(tuning.images.device).requires_grad_(True)
@@ -160,7 +197,8 @@ def _transfer(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generato
 
 
 def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """A model of the same architecture that begins with nothing learns the stolen one's probabilities; Adam, for so few images."""
+    """A model of the same architecture that begins with nothing learns the stolen one's
+    probabilities; Adam, for so few images."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     begin_anew(model)
     optimiser = torch.optim.Adam(model.parameters(), config.lr / 10)
@@ -171,7 +209,8 @@ def _distil(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator:
 
 
 def _remove(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """Each iteration: a step that keeps the labels and turns what the last layer sees away from what the stolen model's sees."""
+    """Each iteration: a step that keeps the labels and turns what the last layer sees away
+    from what the stolen model's sees."""
     teacher = copy.deepcopy(model).eval().requires_grad_(False)
     optimiser = torch.optim.SGD(model.parameters(), config.lr, momentum=0.9)
     model.train()
@@ -193,11 +232,14 @@ def _with_features(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
         hook.remove()
 
 
-def _train_adversarially(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """Each iteration: DeepFool examples of a batch of images that had no turn yet are added to the set, with their true labels; then a
-    step on these, and one on as many drawn from the set.
+def _train_adversarially(
+    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> None:
+    """Each iteration: DeepFool examples of a batch of images that had no turn yet are added to the set, with
+    their true labels; then a step on these, and one on as many drawn from the set.
 
-    *Ours*: how much is learnt of the set in an iteration. A model that goes on from another's stage begins the set anew.
+    *Ours*: how much is learnt of the set in an iteration. A model that goes on from
+    another's stage begins the set anew.
     """
     optimiser = torch.optim.SGD(model.parameters(), config.lr)
     crafted: list[Tensor] = []
@@ -211,11 +253,16 @@ def _train_adversarially(model: nn.Module, config: ModifyConfig, tuning: ImageSe
         labels += y
         _step(model, optimiser, new, y)
         rows = torch.randint(len(crafted), (len(batch),), generator=generator).tolist()
-        _step(model, optimiser, torch.stack([crafted[i] for i in rows]), torch.stack([labels[i] for i in rows]))
+        _step(
+            model, optimiser, torch.stack([crafted[i] for i in rows]), torch.stack([labels[i] for i in rows])
+        )
 
 
-def _train_on_uaps(model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator) -> None:
-    """Each iteration: one step on a batch, half of it with a UAP of the model itself added, which is crafted anew now and then.
+def _train_on_uaps(
+    model: nn.Module, config: ModifyConfig, tuning: ImageSet, generator: torch.Generator
+) -> None:
+    """Each iteration: one step on a batch, half of it with a UAP of the model itself added,
+    which is crafted anew now and then.
 
     *Ours*: a thief does not know the victim's UAP, but those of a copy are near it.
     """
@@ -232,13 +279,22 @@ def _train_on_uaps(model: nn.Module, config: ModifyConfig, tuning: ImageSet, gen
 
 
 PRUNERS: dict[str, Callable[[nn.Module, float], None]] = {
-    "prune": _prune_weights, "prune-tune": _prune_weights, "prune-channels": _prune_channels,
-}  # fmt: skip
+    "prune": _prune_weights,
+    "prune-tune": _prune_weights,
+    "prune-channels": _prune_channels,
+}
 TUNERS: dict[str, Tuner] = {
-    "fine-tune": _fine_tune, "adversarial": _train_adversarially, "uap": _train_on_uaps, "last-layer": _tune_last_layer,
-    "new-head": _train_new_head, "retrain": _retrain, "prune-tune": _fine_prune, "distil": _distil, "removal": _remove,
+    "fine-tune": _fine_tune,
+    "adversarial": _train_adversarially,
+    "uap": _train_on_uaps,
+    "last-layer": _tune_last_layer,
+    "new-head": _train_new_head,
+    "retrain": _retrain,
+    "prune-tune": _fine_prune,
+    "distil": _distil,
+    "removal": _remove,
     "transfer": _transfer,
-}  # fmt: skip
+}
 
 
 def _batches(count: int, config: ModifyConfig, generator: torch.Generator) -> Iterator[Tensor]:

@@ -1,9 +1,10 @@
 """Run the owner's own training procedure (:mod:`zooaudit.zoo.procedure`), once a twin.
 
-A function runs in a process of its own (:mod:`zooaudit.zoo.call_training`), a command as it is; both within limits of time and disk, and
-both write a safetensors file whose tensors must be those of the module that the victim's factory builds.
-Seeds are integers in [0, 2**31). A function finds the global generators of torch, numpy and random seeded with its seed too, so that what
-it forgets to seed is repeatable; code that ignores its seed gives twins that are all the same, which is noticed elsewhere.
+A function runs in a process of its own (:mod:`zooaudit.zoo.call_training`), a command as it is; both within
+limits of time and disk, and both write a safetensors file whose tensors must be those of the module that the
+victim's factory builds. Seeds are integers in [0, 2**31). A function finds the global generators of torch,
+numpy and random seeded with its seed too, so that what it forgets to seed is repeatable; code that ignores
+its seed gives twins that are all the same, which is noticed elsewhere.
 """
 
 import os
@@ -34,7 +35,8 @@ LOG_BYTES = 2**20
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What became of one run: a module on the CPU in evaluation mode, or one line that says why there is none; and what it printed."""
+    """What became of one run: a module on the CPU in evaluation mode, or one line that says why there is
+    none; and what it printed."""
 
     module: nn.Module | None
     log: bytes
@@ -52,17 +54,25 @@ def train(own: OwnTraining, seed: int, dataset: Dataset) -> Trained:
         folder = Path(name)
         out, log = folder / "twin.safetensors", folder / "training.log"
         try:
-            command = _call(own.function, seed, dataset.train, out) if own.function else _filled(own.command, seed, out)
+            command = (
+                _call(own.function, seed, dataset.train, out)
+                if own.function
+                else _filled(own.command, seed, out)
+            )
         except ConfigError as error:  # on this machine, though not on the one where it was checked
             return Trained(None, b"", first_line(error))
-        code, reason = run(command, folder, log, Limits(own.timeout_s), _environment() if own.function else None)
+        code, reason = run(
+            command, folder, log, Limits(own.timeout_s), _environment() if own.function else None
+        )
         result = _last(log)
         if code != 0:
             return Trained(None, result, reason or _why(code or 0, out, result))
         try:
             return Trained(_read(own, out, dataset), result)
         except (ModelError, ConfigError) as error:
-            return Trained(None, result, first_line(error).replace(str(out), OUT if own.command else "its model"))
+            return Trained(
+                None, result, first_line(error).replace(str(out), OUT if own.command else "its model")
+            )
 
 
 def _filled(command: str, seed: int, out: Path) -> list[str]:
@@ -74,11 +84,24 @@ def _call(function: str, seed: int, images: ImageSet, out: Path) -> list[str]:
     if takes_data(imported(function), function):
         if not isinstance(images.images, Tensor):
             raise ConfigError(
-                f"{function} takes images and labels, but these do not fit in memory; expected function(seed), or --train-command"
+                f"{function} takes images and labels, but these do not fit in memory; expected"
+                " function(seed), or --train-command"
             )
         data = str(out.with_name("data.safetensors"))
-        save_file({"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}, data)
-    return [sys.executable, "-P", "-m", "zooaudit.zoo.call_training", function, str(seed), str(torch.get_num_threads()), data, str(out)]
+        save_file(
+            {"images": images.images.cpu().contiguous(), "labels": images.labels.cpu().contiguous()}, data
+        )
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "zooaudit.zoo.call_training",
+        function,
+        str(seed),
+        str(torch.get_num_threads()),
+        data,
+        str(out),
+    ]
 
 
 def _environment() -> dict[str, str]:
@@ -87,10 +110,14 @@ def _environment() -> dict[str, str]:
 
 
 def _why(code: int, out: Path, log: bytes) -> str:
-    """One line on a run that failed: what a function raised, or the exit code and the last line of the log."""
+    """One line on a run that failed: what a function raised, or the exit code and the last
+    line of the log."""
     if (result := out.with_suffix(".reason")).is_file():
         return result.read_text(encoding="utf-8").strip()
-    last = next((line.strip() for line in reversed(log.decode(errors="replace").splitlines()) if line.strip()), "it printed nothing")
+    last = next(
+        (line.strip() for line in reversed(log.decode(errors="replace").splitlines()) if line.strip()),
+        "it printed nothing",
+    )
     signals = {s.value: s.name for s in signal.Signals}
     ended = f"ended by {signals.get(-code, f'signal {-code}')}" if code < 0 else f"exit code {code}"
     return f"{ended}: {last[:300]}"
@@ -100,7 +127,8 @@ def _read(own: OwnTraining, out: Path, dataset: Dataset) -> nn.Module:
     """The module that the run's weights belong to, behind the victim's contract.
 
     Raises:
-        ModelError: there is no such file, it is not safetensors, or not of the factory's module; or this does not answer the images.
+        ModelError: there is no such file, it is not safetensors, or not of the factory's
+            module; or this does not answer the images.
     """
     if not out.is_file():
         raise ModelError(f"{out} is not there, though it ended without an error; expected safetensors")
@@ -111,7 +139,9 @@ def _read(own: OwnTraining, out: Path, dataset: Dataset) -> nn.Module:
     with torch.random.fork_rng([]):
         module = call_factory(own.factory, weights)
     put_weights(module, weights, str(out))
-    return fitted(Raw(module), Asked(dataset.image_shape, dataset.classes, contract_of(own.given)), str(out)).module
+    return fitted(
+        Raw(module), Asked(dataset.image_shape, dataset.classes, contract_of(own.given)), str(out)
+    ).module
 
 
 def _last(log: Path) -> bytes:

@@ -1,4 +1,5 @@
-"""One spec of the zoo at a time, each with a seed of its own that follows from the recipe's and from what the model is."""
+"""One spec of the zoo at a time, each with a seed of its own that follows from the recipe's
+and from what the model is."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -18,18 +19,22 @@ from zooaudit.zoo.variants import modified
 from zooaudit.zoo.vision_nets import VISION_NETS, check_net
 
 OTHERS, EXTRACTED = 0.5, 0.3
-"""Of the references, the share that are nets of other kinds than the zoo's, and the share that are extracted from strangers."""
+"""Of the references, the share that are nets of other kinds than the zoo's, and the share
+that are extracted from strangers."""
 BEGUN = 0.25
-"""Of the references, the share that begin with the public checkpoint that the victim began with, if there is one."""
+"""Of the references, the share that begin with the public checkpoint that the victim began
+with, if there is one."""
 MORE_BEGUN = 10_000
-"""From this index on, other seeds than those of the references above, where the zoo's own architectures begin with that checkpoint, too."""
+"""From this index on, other seeds than those of the references above, where the zoo's own architectures begin
+with that checkpoint, too."""
 OTHERS_OPTIMISERS: tuple[Optimiser, ...] = ("adam", "rmsprop", "sgd")
 OWN_SEEDS = 2**31
 """An own procedure's seeds are below this: numpy, torch, JAX and most command lines take them."""
 
 
 def shares(references: int) -> tuple[int, int, int]:
-    """Of so many references: how many are nets of the zoo's architectures, how many extracted from these, how many nets of other kinds."""
+    """Of so many references: how many are nets of the zoo's architectures, how many extracted from these, how
+    many nets of other kinds."""
     others, extracted = round(references * OTHERS), int(references * EXTRACTED)
     return references - others - extracted, extracted, others
 
@@ -51,8 +56,9 @@ class Planner:
         named = set(self.zoo.nets)
         if STARTED in named and self.zoo.start is None:
             raise ConfigError(
-                f"the recipe has the architecture {STARTED!r}, which begins with the public checkpoint of zoo.start, and zoo.start is "
-                "none; expected one: --start, or [zoo.start] with factory and weights"
+                f"the recipe has the architecture {STARTED!r}, which begins with the public checkpoint of"
+                " zoo.start, and zoo.start is none; expected one: --start, or [zoo.start] with factory and"
+                " weights"
             )
         if unknown := sorted(n for n in named - {STARTED} if not is_known(n)):
             raise ConfigError(f"unknown architecture {unknown[0]!r}; known: {EXPECTED}")
@@ -62,7 +68,8 @@ class Planner:
             check_published(name, self.shape)
 
     def trained(self, role: Role, group: Group, architecture: str, optimiser: int, index: int) -> ModelSpec:
-        """A model trained on a random half of the data, or fine-tuned on it if its architecture begins with a checkpoint."""
+        """A model trained on a random half of the data, or fine-tuned on it if its
+        architecture begins with a checkpoint."""
         name = self.zoo.optimisers[optimiser % len(self.zoo.optimisers)]
         seed = derive(self.seed, role, group, architecture, name, index)
         start = self.zoo.start if architecture == STARTED else self.zoo.checkpoint_of(architecture)
@@ -83,22 +90,36 @@ class Planner:
         )
 
     def _fitting(self, architecture: str, drawn: int) -> int:
-        """The batch size that was drawn, halved until a step fits: the same on every machine, as ids must be."""
-        most = largest_batch(architecture, self.shape, self.zoo.step_gib) if architecture != STARTED else drawn
+        """The batch size that was drawn, halved until a step fits: the same on every
+        machine, as ids must be."""
+        most = (
+            largest_batch(architecture, self.shape, self.zoo.step_gib) if architecture != STARTED else drawn
+        )
         while drawn > most:
             drawn //= 2
         return drawn
 
     def extracted(
-        self, role: Role, group: Group, architecture: str, optimiser: int, index: int,
-        parent: str, parent_seed: int | None, attack: ExtractConfig,
-    ) -> ModelSpec:  # fmt: skip
+        self,
+        role: Role,
+        group: Group,
+        architecture: str,
+        optimiser: int,
+        index: int,
+        parent: str,
+        parent_seed: int | None,
+        attack: ExtractConfig,
+    ) -> ModelSpec:
         """As ``trained``, by an attack on ``parent``."""
         spec = self.trained(role, group, architecture, optimiser, index)
         return dataclasses.replace(
             spec,
             seed=derive(spec.seed, parent),
-            training=spec.training if attack.augment else dataclasses.replace(spec.training, mirror=False, shift=0, crop=1.0),
+            training=(
+                spec.training
+                if attack.augment
+                else dataclasses.replace(spec.training, mirror=False, shift=0, crop=1.0)
+            ),
             extraction=attack,
             parent=parent,
             parent_split_seed=parent_seed,
@@ -112,7 +133,9 @@ class Planner:
 
     def twins(self, victim: ModelSpec) -> list[ModelSpec]:
         """Models like ``victim`` in all but the seed: trained on the very images that it was trained on."""
-        same = dataclasses.replace(victim, role=Role.TWIN, group=Group.VERDICT, overlap=Overlap(1.0, victim.seed))
+        same = dataclasses.replace(
+            victim, role=Role.TWIN, group=Group.VERDICT, overlap=Overlap(1.0, victim.seed)
+        )
         return [dataclasses.replace(same, seed=seed) for seed in self._twin_seeds()]
 
     def own_twins(self, own: OwnTraining) -> list[ModelSpec]:
@@ -134,14 +157,19 @@ class Planner:
         return [dataclasses.replace(same, seed=seed % OWN_SEEDS) for seed in self._twin_seeds()]
 
     def references(self) -> list[ModelSpec]:
-        """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets of the zoo's architectures,
-        models that are extracted from these, nets of other kinds, and models that begin with the victim's own
-        start. A few kinds teach more than many models of one (docs/log.md)."""
+        """Models of other procedures than the victim's, strangers to it all of them, and no suspect's: nets
+        of the zoo's architectures, models that are extracted from these, nets of other kinds, and models that
+        begin with the victim's own start. A few kinds teach more than many models of one (docs/log.md)."""
         begun = round(self.zoo.references * BEGUN) if self.zoo.start else 0
         convolutional, extracted, others = shares(self.zoo.references - begun)
         trained = [self._trained_reference(i) for i in range(convolutional)]
         copies = [self._extracted_reference(i, trained[i % len(trained)]) for i in range(extracted)]
-        return [*trained, *copies, *map(self._other_reference, range(others)), *map(self._begun_reference, range(begun))]
+        return [
+            *trained,
+            *copies,
+            *map(self._other_reference, range(others)),
+            *map(self._begun_reference, range(begun)),
+        ]
 
     def taken(self, victim: ModelSpec) -> list[ModelSpec]:
         """Suspects that are made of the victim's own weights."""
@@ -149,7 +177,8 @@ class Planner:
         return [dataclasses.replace(spec, role=Role.PIRACY, group=Group.SUSPECT) for spec in made]
 
     def _trained_reference(self, i: int) -> ModelSpec:
-        """Over every architecture and optimiser in turn, the victim's architecture among them, but not together with its optimiser."""
+        """Over every architecture and optimiser in turn, the victim's architecture among them, but not
+        together with its optimiser."""
         architectures = tuple(dict.fromkeys((*self.zoo.architectures, self.zoo.victim_architecture)))
         optimisers = len(self.zoo.optimisers)
         cells = [
@@ -163,7 +192,8 @@ class Planner:
         return self.trained(Role.REFERENCE, Group.VERDICT, architecture, optimiser, turn)
 
     def _other_reference(self, i: int) -> ModelSpec:
-        """Over the kinds in turn; each kind learns by another optimiser the next time. Some cannot learn hard tasks well."""
+        """Over the kinds in turn; each kind learns by another optimiser the next time. Some
+        cannot learn hard tasks well."""
         kinds = tuple(REFERENCE_NETS)
         name, turn = kinds[i % len(kinds)], i // len(kinds)
         optimiser = OTHERS_OPTIMISERS[turn % len(OTHERS_OPTIMISERS)]
@@ -178,9 +208,16 @@ class Planner:
         """By both attacks in turn, if there are two, and by soft labels and hard ones."""
         zoo = self.zoo
         attacks = [zoo.extraction, *([zoo.second_attack] if zoo.second_attack else [])]
-        ways = [dataclasses.replace(attack, labels=labels) for labels in ("soft", "hard") for attack in attacks]
-        architecture, way = zoo.architectures[i % len(zoo.architectures)], ways[(i + i // len(zoo.architectures)) % len(ways)]
-        return self.extracted(Role.REFERENCE, Group.VERDICT, architecture, i, i, stranger.id, stranger.seed, way)
+        ways = [
+            dataclasses.replace(attack, labels=labels) for labels in ("soft", "hard") for attack in attacks
+        ]
+        architecture, way = (
+            zoo.architectures[i % len(zoo.architectures)],
+            ways[(i + i // len(zoo.architectures)) % len(ways)],
+        )
+        return self.extracted(
+            Role.REFERENCE, Group.VERDICT, architecture, i, i, stranger.id, stranger.seed, way
+        )
 
     def _twin_seeds(self) -> list[int]:
         return [derive(self.seed, "twin", i) for i in range(self.zoo.twins)]

@@ -1,7 +1,8 @@
 """2 x 2 max-pooling that is fast on a CPU, equal to PyTorch's own to the bit.
 
-PyTorch's CPU kernel keeps 64-bit indices and scatters through them one by one; in training that takes a third of a small network's
-time. On other devices, in evaluation, and while a model is being exported, PyTorch's own is used.
+PyTorch's CPU kernel keeps 64-bit indices and scatters through them one by one; in training
+that takes a third of a small network's time. On other devices, in evaluation, and while a
+model is being exported, PyTorch's own is used.
 """
 
 import functools
@@ -21,8 +22,8 @@ _INTEGERS = {torch.bfloat16: torch.int16, torch.float32: torch.int32}
 
 
 class MaxPool2x2(nn.Module):
-    """Maxima over 2 x 2 windows: ``[n, c, h, w]`` to ``[n, c, h // 2, w // 2]``; NaN wins, the first of equals takes the gradient
-    (where PyTorch takes 0.0 and -0.0 for equal, -0.0 is the lesser here)."""
+    """Maxima over 2 x 2 windows: ``[n, c, h, w]`` to ``[n, c, h // 2, w // 2]``; NaN wins, the first of
+    equals takes the gradient (where PyTorch takes 0.0 and -0.0 for equal, -0.0 is the lesser here)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return _MaxPool.apply(x) if _own_kernel(x) else F.max_pool2d(x, 2)
@@ -64,13 +65,13 @@ def _channels_last(x: Tensor) -> np.ndarray[Any, Any]:
 
 @functools.cache
 def _kernels(dtype: torch.dtype) -> tuple[Kernel, Kernel]:
-    """Forward and backward on the bits of ``dtype``, compiled at their first call. Every step is cast back: Numba widens to 64 bits."""
+    """Forward and backward on the bits of ``dtype``, compiled at their first call. Every step is cast back:
+    Numba widens to 64 bits."""
     import numba  # imported here: it takes a second, which only training needs to pay
 
-    if dtype == torch.bfloat16:
-        integer, sign, magnitude, infinity = np.int16, np.int16(15), np.int16(0x7FFF), np.int16(0x7F80)
-    else:
-        integer, sign, magnitude, infinity = np.int32, np.int32(31), np.int32(0x7FFFFFFF), np.int32(0x7F800000)  # type: ignore[assignment]
+    half = dtype == torch.bfloat16
+    integer: type[np.signedinteger[Any]] = np.int16 if half else np.int32
+    sign, magnitude, infinity = map(integer, (15, 0x7FFF, 0x7F80) if half else (31, 0x7FFFFFFF, 0x7F800000))
 
     @numba.njit(nogil=True, inline="always")
     def swapped(bits):  # type: ignore[no-untyped-def]
@@ -91,7 +92,11 @@ def _kernels(dtype: torch.dtype) -> tuple[Kernel, Kernel]:
                         a, b = ordered(x[i, 2 * r, 2 * s, k]), ordered(x[i, 2 * r, 2 * s + 1, k])
                         c, d = ordered(x[i, 2 * r + 1, 2 * s, k]), ordered(x[i, 2 * r + 1, 2 * s + 1, k])
                         top = max(max(a, b), max(c, d))
-                        place[i, r, s, k] = integer(0) if a == top else (integer(1) if b == top else integer(2) if c == top else integer(3))
+                        place[i, r, s, k] = (
+                            integer(0)
+                            if a == top
+                            else (integer(1) if b == top else integer(2) if c == top else integer(3))
+                        )
                         largest[i, r, s, k] = swapped(top)
 
     @numba.njit(nogil=True)

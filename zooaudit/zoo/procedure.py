@@ -1,8 +1,9 @@
 """The owner's own training procedure, read and checked before anything is trained. Nothing here trains.
 
-Either ``package.module:function``, called as ``function(images: uint8 [n, c, h, w], labels: int64 [n], seed: int) -> nn.Module`` or as
-``function(seed: int) -> nn.Module`` where it reads its own data, told apart by its signature; or a command, ``python train.py --seed {seed}
---out {out}``, that writes a safetensors file.
+Either ``package.module:function``, called as
+``function(images: uint8 [n, c, h, w], labels: int64 [n], seed: int) -> nn.Module`` or as
+``function(seed: int) -> nn.Module`` where it reads its own data, told apart by its signature; or a command,
+``python train.py --seed {seed} --out {out}``, that writes a safetensors file.
 """
 
 import hashlib
@@ -43,13 +44,17 @@ def by_command(command: str, factory: str, timeout_s: float = OwnTraining.timeou
     for placeholder, what in ((SEED, "the twin's seed"), (OUT, "the file for its weights")):
         if not any(placeholder in word for word in words[1:]):
             raise ConfigError(
-                f"the training command {command!r} lacks {placeholder}, which stands for {what}; expected both {SEED} and {OUT}"
+                f"the training command {command!r} lacks {placeholder}, which stands for {what}; expected"
+                f" both {SEED} and {OUT}"
             )
     if shutil.which(words[0]) is None:
         raise ConfigError(
-            f"the training command's program {words[0]!r} is not there, or may not be run; expected one on the PATH, or a path"
+            f"the training command's program {words[0]!r} is not there, or may not be run; expected one on"
+            " the PATH, or a path"
         )
-    named = [Path(part) for word in words for part in dict.fromkeys((word, word.rpartition("=")[2]))]  # --config=file names one too
+    named = [
+        Path(part) for word in words for part in dict.fromkeys((word, word.rpartition("=")[2]))
+    ]  # --config=file names one too
     return OwnTraining(factory, _digest(named), command=command, timeout_s=timeout_s)
 
 
@@ -60,7 +65,9 @@ def split(command: str) -> list[str]:
     except ValueError as error:
         raise ConfigError(f"the training command {command!r} cannot be split into words ({error})") from error
     if not words:
-        raise ConfigError(f"the training command is empty; expected for example: python train.py --seed {SEED} --out {OUT}")
+        raise ConfigError(
+            f"the training command is empty; expected for example: python train.py --seed {SEED} --out {OUT}"
+        )
     return words
 
 
@@ -80,7 +87,9 @@ def imported(function: str) -> Callable[..., Any]:
         for part in attribute.split("."):
             target = getattr(target, part)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ConfigError(f"training function {function} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
+        raise ConfigError(
+            f"training function {function} cannot be imported: {type(error).__name__}: {first_line(error)}"
+        ) from error
     if not callable(target):
         raise ConfigError(f"training function {function} is a {type(target).__name__}; expected {FORMS}")
     return target
@@ -100,7 +109,11 @@ def takes_data(target: Callable[..., Any], name: str) -> bool:
         raise ConfigError(f"training function {name} does not say what it takes; expected {FORMS}") from error
     parameters = signature.parameters.values()
     required = [
-        p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty and p.name != "seed"
+        p
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        and p.default is p.empty
+        and p.name != "seed"
     ]
     given: tuple[None, ...] = (None,) * len(required)
     try:
@@ -109,7 +122,9 @@ def takes_data(target: Callable[..., Any], name: str) -> bool:
         signature.bind(*given, seed=0)
     except TypeError:
         found = ", ".join(str(p.replace(annotation=p.empty)) for p in parameters)
-        raise ConfigError(f"training function {name} takes ({found}); expected {FORMS}, with a parameter called seed") from None
+        raise ConfigError(
+            f"training function {name} takes ({found}); expected {FORMS}, with a parameter called seed"
+        ) from None
     return bool(required)
 
 

@@ -1,7 +1,8 @@
 """Nets of timm and torchvision as published, by name: ``timm:NAME``, ``torchvision:NAME``.
 
-Stem, pooling, widths and initialisation are the library's. *Ours*: the last layer is for the data's classes, inputs are normalised inside
-the model, grey images are given as colour, and nets with auxiliary heads have none.
+Stem, pooling, widths and initialisation are the library's. *Ours*: the last layer is for
+the data's classes, inputs are normalised inside the model, grey images are given as colour,
+and nets with auxiliary heads have none.
 """
 
 from functools import cache
@@ -20,7 +21,8 @@ COLOURS = 3
 
 
 class PublishedNet(nn.Module):
-    """One of the nets, freshly initialised from torch's global generator, behind the normalisation of its inputs.
+    """One of the nets, freshly initialised from torch's global generator, behind the
+    normalisation of its inputs.
 
     Args:
         name: ``timm:NAME`` or ``torchvision:NAME``.
@@ -51,7 +53,9 @@ def pretrained(name: str, num_classes: int) -> PublishedNet:
     Raises:
         ModelError: the package is not installed, has no such net, or cannot build it.
     """
-    maker(name)  # for its error: asked for the weights of a net that there is not, the libraries raise their own
+    maker(
+        name
+    )  # for its error: asked for the weights of a net that there is not, the libraries raise their own
     kind, _, short = name.partition(":")
     if kind == "timm":
         result = library("timm", name).get_pretrained_cfg(short)
@@ -82,8 +86,8 @@ def check_published(name: str, shape: ModelShape) -> None:
         raise ConfigError(f"architecture {name!r}: {error}") from error
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{name} takes no images of {height} x {width} pixels ({first_line(error)}); expected another size, as in --size 224, or "
-            "another net"
+            f"{name} takes no images of {height} x {width} pixels ({first_line(error)}); expected another"
+            " size, as in --size 224, or another net"
         ) from error
     if not isinstance(found, Tensor) or found.shape != (2, shape.num_classes):
         raise ConfigError(f"{name} does not answer with a value a class; expected a classifier")

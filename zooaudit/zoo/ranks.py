@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Ranks:
     """This process's place among those that train one model together. Alone, nothing here changes anything.
 
-    With a ``count`` above 1, torch.distributed's default group connects them (gloo, or NCCL if each has a GPU of its own), and all of
-    them make the same calls in the same order: one that does not leaves the others waiting.
+    With a ``count`` above 1, torch.distributed's default group connects them (gloo, or NCCL
+    if each has a GPU of its own), and all of them make the same calls in the same order:
+    one that does not leaves the others waiting.
     """
 
     rank: int = 0
@@ -27,13 +28,15 @@ class Ranks:
         return model if self.count == 1 else nn.parallel.DistributedDataParallel(model)
 
     def settle(self, model: nn.Module) -> None:
-        """Rank 0's buffers on every rank: BatchNorm's running statistics, which each rank takes from its own share."""
+        """Rank 0's buffers on every rank: BatchNorm's running statistics, which each rank
+        takes from its own share."""
         if self.count > 1:
             for buffer in model.buffers():
                 dist.broadcast(buffer, src=0)
 
     def mean(self, value: Tensor) -> Tensor:
-        """The mean over the ranks of a number (float ``[]``, on the device that the group works on), the same on each."""
+        """The mean over the ranks of a number (float ``[]``, on the device that the group
+        works on), the same on each."""
         if self.count > 1:
             dist.all_reduce(value)
         return value / self.count
@@ -42,7 +45,9 @@ class Ranks:
         """What rank 0 gave, on every rank."""
         if self.count == 1:
             return value
-        result = torch.tensor(value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu")
+        result = torch.tensor(
+            value, dtype=torch.float64, device="cuda" if dist.get_backend() == "nccl" else "cpu"
+        )
         dist.broadcast(result, src=0)
         return result.item()
 

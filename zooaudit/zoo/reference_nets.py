@@ -1,8 +1,10 @@
-"""Networks for references that are unlike the convolutional nets A to E, and small: some of a kind that few would deploy.
+"""Networks for references that are unlike the convolutional nets A to E, and small: some of
+a kind that few would deploy.
 
-References teach the verdict what models have in common that their victim's owner did not train (verdict/statistic.py). Convolutional nets
-of one training loop teach too little of it: strangers who use a fully connected net, attention, or a forest lean away from the candidates
-together, in directions that no such net shows (docs/log.md).
+References teach the verdict what models have in common that their victim's owner did not
+train (verdict/statistic.py). Convolutional nets of one training loop teach too little of
+it: strangers who use a fully connected net, attention, or a forest lean away from the
+candidates together, in directions that no such net shows (docs/log.md).
 """
 
 import math
@@ -45,7 +47,8 @@ def _numbers(shape: ModelShape) -> int:
 
 
 class Kernel(nn.Module):
-    """Random cosines of the pixels (Rahimi and Recht 2007): with a linear layer on them, nearly a Gaussian kernel machine."""
+    """Random cosines of the pixels (Rahimi and Recht 2007): with a linear layer on them,
+    nearly a Gaussian kernel machine."""
 
     directions: Tensor
     phases: Tensor
@@ -60,8 +63,8 @@ class Kernel(nn.Module):
 
 
 class Ferns(nn.Module):
-    """Random ferns (Ozuysal and others 2010): each compares a few pixels with thresholds and looks its scores up in a table. As forests
-    do, it sees no more of a pixel than on which side of a threshold it lies."""
+    """Random ferns (Ozuysal and others 2010): each compares a few pixels with thresholds and looks its scores
+    up in a table. As forests do, it sees no more of a pixel than on which side of a threshold it lies."""
 
     pixels: Tensor
     thresholds: Tensor
@@ -119,7 +122,9 @@ class Residual(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.layers(x)
@@ -151,8 +156,18 @@ def _lenet(shape: ModelShape) -> nn.Module:
 
 
 def _residual(shape: ModelShape) -> nn.Module:
-    stem = (nn.Conv2d(shape.image[0], WIDTH, 3, 2, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU(), Residual(WIDTH))
-    down = (nn.Conv2d(WIDTH, WIDTH, 3, 2, padding=1, bias=False), nn.BatchNorm2d(WIDTH), nn.ReLU(), Residual(WIDTH))
+    stem = (
+        nn.Conv2d(shape.image[0], WIDTH, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(WIDTH),
+        nn.ReLU(),
+        Residual(WIDTH),
+    )
+    down = (
+        nn.Conv2d(WIDTH, WIDTH, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(WIDTH),
+        nn.ReLU(),
+        Residual(WIDTH),
+    )
     return nn.Sequential(*stem, *down, Mean(), nn.Linear(WIDTH, shape.num_classes))
 
 
@@ -161,12 +176,20 @@ def _transformer(shape: ModelShape) -> nn.Module:
     patch = max(2, min(height, width) // SIDE)
     tokens = Tokens((height // patch) * (width // patch))
     blocks = (Block(), Block(), nn.LayerNorm(TOKEN), Mean())
-    return nn.Sequential(nn.Conv2d(channels, TOKEN, patch, patch), tokens, *blocks, nn.Linear(TOKEN, shape.num_classes))
+    return nn.Sequential(
+        nn.Conv2d(channels, TOKEN, patch, patch), tokens, *blocks, nn.Linear(TOKEN, shape.num_classes)
+    )
 
 
 REFERENCE_NETS: dict[str, Callable[[ModelShape], nn.Module]] = {
-    "mlp": _mlp, "ferns": _ferns, "kernel": _kernel, "lenet": _lenet, "transformer": _transformer, "residual": _residual, "linear": _linear,
-}  # fmt: skip
+    "mlp": _mlp,
+    "ferns": _ferns,
+    "kernel": _kernel,
+    "lenet": _lenet,
+    "transformer": _transformer,
+    "residual": _residual,
+    "linear": _linear,
+}
 """By name, in the order in which references are of them; each is given normalised images."""
 SMALLEST = 4
 """Pixels a side; two poolings leave nothing of fewer."""
@@ -182,7 +205,8 @@ class ReferenceNet(nn.Module):
         super().__init__()
         if min(shape.image[1:]) < SMALLEST:
             raise ConfigError(
-                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for {name}; expected at least {SMALLEST} x {SMALLEST}"
+                f"images of {shape.image[1]} x {shape.image[2]} pixels are too small for {name}; expected at"
+                f" least {SMALLEST} x {SMALLEST}"
             )
         self.register_buffer("mean", torch.tensor(shape.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(shape.std).view(1, -1, 1, 1))

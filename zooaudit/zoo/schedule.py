@@ -12,13 +12,16 @@ DEEPFOOL_PASSES = 30.0
 """Passes that crafting one adversarial example takes: a few linearisations in ten classes."""
 EPOCHS_OF_ALL = ("fine-tune", "last-layer", "new-head", "retrain", "distil", "transfer")
 INVENTED = {"dfme": 1.5, "disguide": 10.0}
-"""Passes that one question of a data-free attack takes: the victim's, and most of a step of the substitute; or many steps of two."""
+"""Passes that one question of a data-free attack takes: the victim's, and most of a step of
+the substitute; or many steps of two."""
 TUNING_IMAGES = 5000.0
 """About as many as a thief tunes on, or a model is measured on."""
 OWN_WORK = 30 * 2e7
-"""Of an own procedure, for each image that it is given: we do not know it, so thirty epochs of a net twice as dear as any of A to E."""
+"""Of an own procedure, for each image that it is given: we do not know it, so thirty epochs of a net twice as
+dear as any of A to E."""
 START_WORK = 2e8
-"""Multiplications of one image in what begins with a public checkpoint: we do not know it, so a small net for photographs."""
+"""Multiplications of one image in what begins with a public checkpoint: we do not know it,
+so a small net for photographs."""
 
 
 def relative_cost(spec: ModelSpec, train_size: int) -> float:
@@ -67,7 +70,9 @@ def _work_per_image(spec: ModelSpec) -> float:
     work = 0.0
     for i in range(arch.convolutions):
         out = channels_after(i, arch, shape)
-        work += height * width * out * (channels * arch.kernel**2 + 64)  # 64: activation and pooling, in multiplications
+        work += (
+            height * width * out * (channels * arch.kernel**2 + 64)
+        )  # 64: activation and pooling, in multiplications
         channels = out
         if i in arch.pool_after:
             height, width = height // 2, width // 2
@@ -75,10 +80,11 @@ def _work_per_image(spec: ModelSpec) -> float:
 
 
 def by_longest_path(specs: tuple[ModelSpec, ...], train_size: int) -> list[ModelSpec]:
-    """Order for workers to draw in: by the work of a model and of the dearest chain of models made from it, most first.
+    """Order for workers to draw in: by the work of a model and of the dearest chain of
+    models made from it, most first.
 
-    Victims, which others wait for, come before their children, and the long models before the short, so that no worker is
-    left alone with a long one at the end.
+    Victims, which others wait for, come before their children, and the long models before the short, so that
+    no worker is left alone with a long one at the end.
     """
     cost = {s.id: relative_cost(s, train_size) for s in specs}
     children: dict[str, list[str]] = {}

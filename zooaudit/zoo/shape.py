@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What a model takes and gives: image ``[channels, height, width]`` in [0, 1], ``num_classes`` logits; its width and normalisation."""
+    """What a model takes and gives: image ``[channels, height, width]`` in [0, 1], ``num_classes`` logits;
+    its width and normalisation."""
 
     image: tuple[int, int, int]
     num_classes: int

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
 
-from zooaudit.config import LATER, ExtractConfig, ModifyConfig, Optimiser, Overlap, OwnTraining, Start, TrainConfig, digest_of, stated
+from zooaudit.config import (
+    LATER,
+    ExtractConfig,
+    ModifyConfig,
+    Optimiser,
+    Overlap,
+    OwnTraining,
+    Start,
+    TrainConfig,
+    digest_of,
+    stated,
+)
 from zooaudit.zoo.shape import ModelShape
 
 
@@ -79,14 +90,15 @@ class ModelSpec:
     version: int = 2
     """Of the networks' and the training's code: raised when the same fields would give another model."""
     own_training: OwnTraining | None = dataclasses.field(default=None, metadata=LATER)
-    """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and ``data_fraction`` say nothing."""
+    """Of a twin that the owner's own procedure trains; then ``training``, ``batch_size`` and
+    ``data_fraction`` say nothing."""
     start: Start | None = dataclasses.field(default=None, metadata=LATER)
     """Of a model that begins with a public checkpoint."""
 
     @functools.cached_property
     def id(self) -> str:
-        """For example ``piracy-C-sgd-0f3a...``; derived from every field that decides weights, once: a plan of thousands is asked for it
-        again and again."""
+        """For example ``piracy-C-sgd-0f3a...``; derived from every field that decides weights, once: a plan
+        of thousands is asked for it again and again."""
         plain = self.to_json()
         if self.start is not None:
             plain["start"]["factory"] = self.start.net  # wherever its file lies
@@ -97,19 +109,22 @@ class ModelSpec:
 
     @property
     def source(self) -> str:
-        """The source that it shares with those it stands or falls with: a model itself, for what was distilled from it or made of it, and
-        the victim of all that was extracted from one victim."""
+        """The source that it shares with those it stands or falls with: a model itself, for what was
+        distilled from it or made of it, and the victim of all that was extracted from one victim."""
         made_of_another = self.modification is not None or self.extraction is not None
         return self.parent if made_of_another and self.parent is not None else self.id
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; of fields that came after version 2 those that say something: models from before keep their ids."""
+        """Plain values; of fields that came after version 2 those that say something:
+        models from before keep their ids."""
         plain: dict[str, Any] = stated(self)
         return plain
 
     @staticmethod
     def from_json(raw: dict[str, Any]) -> "ModelSpec":
-        shape: dict[str, Any] = {k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()}
+        shape: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list | tuple) else v for k, v in raw["shape"].items()
+        }
         nested = {
             "extraction": ExtractConfig,
             "modification": ModifyConfig,

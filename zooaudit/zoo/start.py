@@ -1,7 +1,9 @@
-"""Public checkpoints: the one that a victim was fine-tuned from, which references begin with, too; those that nets of the zoo begin with.
+"""Public checkpoints: the one that a victim was fine-tuned from, which references begin with, too; those that
+nets of the zoo begin with.
 
-Everything that was fine-tuned from one checkpoint has much in common, whoever did it. References that were are how the verdict learns what.
-A checkpoint is what the owner's code builds, or a file of weights for a net of timm or torchvision.
+Everything that was fine-tuned from one checkpoint has much in common, whoever did it.
+References that were are how the verdict learns what. A checkpoint is what the owner's code
+builds, or a file of weights for a net of timm or torchvision.
 """
 
 import hashlib
@@ -29,14 +31,17 @@ def begun(start: Start, num_classes: int) -> nn.Module:
     """The checkpoint with a new last layer for so many classes, which draws from torch's global generator.
 
     Raises:
-        ModelError: the owner's code fails, or gives no module; the file is not there, has other content than it had, or does not fit.
+        ModelError: the owner's code fails, or gives no module; the file is not there, has
+            other content than it had, or does not fit.
     """
     return _loaded(start, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
 
 
 def unlearnt(start: Start, num_classes: int) -> nn.Module:
     """A module of the same kind, for weights that are at hand already: no file is read."""
-    return pretrained(start.net, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
+    return (
+        pretrained(start.net, num_classes) if is_named(start.factory) else _called(start.factory, num_classes)
+    )
 
 
 def _called(factory: str, num_classes: int) -> nn.Module:
@@ -44,7 +49,9 @@ def _called(factory: str, num_classes: int) -> nn.Module:
     try:
         module = made(num_classes)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise ModelError(f"start {factory} failed when it was called with {num_classes}: {type(error).__name__}: {error}") from error
+        raise ModelError(
+            f"start {factory} failed when it was called with {num_classes}: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(module, nn.Module):
         raise ModelError(f"start {factory} returned a {type(module).__name__}; expected a torch.nn.Module")
     return module.requires_grad_(True)
@@ -53,7 +60,10 @@ def _called(factory: str, num_classes: int) -> nn.Module:
 def _loaded(start: Start, num_classes: int) -> nn.Module:
     path = _file(start.factory)
     if (found := _sha256(path)) != start.weights:
-        raise ModelError(f"checkpoint {path} has SHA-256 {found[:16]}; expected {start.weights[:16]}, as when the audit began")
+        raise ModelError(
+            f"checkpoint {path} has SHA-256 {found[:16]}; expected {start.weights[:16]}, as when the audit"
+            " began"
+        )
     model = pretrained(start.net, num_classes)
     expected, head = model.net.state_dict(), head_of(start.net)
     weights = unwrapped(read_weights(path), expected)
@@ -67,7 +77,8 @@ def _file(factory: str) -> Path:
     path = Path(name)
     if not name or not path.is_file():
         raise ModelError(
-            f"checkpoint {factory}: there is no file {name or 'named'}; expected {net}=FILE.safetensors, on every node that trains"
+            f"checkpoint {factory}: there is no file {name or 'named'}; expected {net}=FILE.safetensors, on"
+            " every node that trains"
         )
     refuse_pickle(path)
     return path
@@ -85,7 +96,9 @@ def checkpoint_of(said: str, image_shape: tuple[int, int, int], num_classes: int
         ModelError: it is none, cannot be loaded, or takes no images of this shape.
     """
     if not is_named(said):
-        raise ModelError(f"checkpoint {said!r} is not of a library's net; expected timm:NAME=FILE or torchvision:NAME=FILE")
+        raise ModelError(
+            f"checkpoint {said!r} is not of a library's net; expected timm:NAME=FILE or torchvision:NAME=FILE"
+        )
     start = Start(said, _sha256(_file(said)))
     if image_shape[0] not in (1, COLOURS):
         raise ModelError(f"{start.net} takes images of 3 channels, or grey ones; these have {image_shape[0]}")
@@ -96,11 +109,13 @@ def checkpoint_of(said: str, image_shape: tuple[int, int, int], num_classes: int
 
 
 def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) -> Start:
-    """A start, tried out: called twice with different seeds, to see which of its weights are the checkpoint's and which are new.
+    """A start, tried out: called twice with different seeds, to see which of its weights
+    are the checkpoint's and which are new.
 
     Args:
-        factory: ``package.module:callable``, called with the number of classes. The module takes float images in [0, 1] of the data's
-            own size: normalising and resizing are its own affair. Or as for :func:`checkpoint_of`.
+        factory: ``package.module:callable``, called with the number of classes. The module
+            takes float images in [0, 1] of the data's own size: normalising and resizing
+            are its own affair. Or as for :func:`checkpoint_of`.
 
     Raises:
         ModelError: it fails, answers something else, or all of its weights are new each time.
@@ -113,12 +128,22 @@ def start_of(factory: str, image_shape: tuple[int, int, int], num_classes: int) 
             torch.manual_seed(seed)
             module = _called(factory, num_classes)
             weights.append(module.state_dict())
-    same = [name for name, tensor in weights[0].items() if tensor.numel() and torch.equal(tensor, weights[1][name])]
+    same = [
+        name
+        for name, tensor in weights[0].items()
+        if tensor.numel() and torch.equal(tensor, weights[1][name])
+    ]
     learnt = [name for name in same if weights[0][name].ndim > 1]
     if not learnt:
-        raise ModelError(f"start {factory} gives other weights each time; expected a public checkpoint's, but for the last layer")
+        raise ModelError(
+            f"start {factory} gives other weights each time; expected a public checkpoint's, but for the last"
+            " layer"
+        )
     if len(same) == len(weights[0]):
-        raise ModelError(f"start {factory} gives the same last layer each time; expected a new one, drawn from torch's global generator")
+        raise ModelError(
+            f"start {factory} gives the same last layer each time; expected a new one, drawn from torch's"
+            " global generator"
+        )
     try_out(module.eval(), image_shape, num_classes, f"start {factory}")
     return Start(factory, _digest({name: weights[0][name] for name in same}))
 

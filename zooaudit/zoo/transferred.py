@@ -1,7 +1,7 @@
 """A stolen model for other classes: it keeps the first half, and has never heard of the others.
 
-It still has a column for each class, and of those that it does not know the probability is always 0: so a suspect answers behind a
-contract that says which classes are missing.
+It still has a column for each class, and of those that it does not know the probability is always 0: so a
+suspect answers behind a contract that says which classes are missing.
 """
 
 import torch
@@ -33,7 +33,9 @@ def for_kept(head: nn.Linear) -> None:
         ModelError: it has no bias, or too few classes.
     """
     if head.bias is None or head.out_features < FEWEST:
-        raise ModelError(f"transfer needs a last layer with a bias and {FEWEST} classes or more; the model has {head}")
+        raise ModelError(
+            f"transfer needs a last layer with a bias and {FEWEST} classes or more; the model has {head}"
+        )
     head.reset_parameters()
     with torch.no_grad():
         head.weight[kept(head.out_features) :] = 0

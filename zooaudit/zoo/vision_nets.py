@@ -1,10 +1,14 @@
-"""The paper's CIFAR-10 and TinyImageNet architectures (section 6): torchvision's own, narrowed, and fitted to small images.
+"""The paper's CIFAR-10 and TinyImageNet architectures (section 6): torchvision's own,
+narrowed, and fitted to small images.
 
 *Ours*, all customary for such images:
 
-- a 3 x 3 first convolution; stride 1 below 64 pixels and 2 from there on, so that what follows works on 32 pixels;
-- no pooling right after it in ResNet; DenseNet keeps its one and GoogLeNet one of two, without it DenseNet takes three times as long;
-- VGG16 with batch normalisation (the plain one does not train reliably) and one linear layer behind global pooling instead of three;
+- a 3 x 3 first convolution; stride 1 below 64 pixels and 2 from there on, so that what
+  follows works on 32 pixels;
+- no pooling right after it in ResNet; DenseNet keeps its one and GoogLeNet one of two, without it DenseNet
+  takes three times as long;
+- VGG16 with batch normalisation (the plain one does not train reliably) and one linear layer behind global
+  pooling instead of three;
 - GoogLeNet without auxiliary heads;
 - every channel count but those of images and classes times width / 64; the number of layers stays;
 - inputs normalised inside the model, He initialisation.
@@ -71,17 +75,18 @@ WIDTH_STEPS = {"resnet18": 1, "resnet34": 1, "vgg16": 1, "googlenet": 8, "densen
 
 
 def check_net(name: str, shape: ModelShape) -> None:
-    """Raise ConfigError if the images are too small for the net, or if it cannot be had in this width; builds nothing."""
+    """Raise ConfigError if the images are too small for the net, or if it cannot be had in
+    this width; builds nothing."""
     _, height, width = shape.image
     if min(height, width) < SMALLEST:
         raise ConfigError(
-            f"images of {height} x {width} pixels are too small for {name}; expected at least {SMALLEST} x {SMALLEST}: "
-            "resize them, or take one of the architectures A to E"
+            f"images of {height} x {width} pixels are too small for {name}; expected at least {SMALLEST} x"
+            f" {SMALLEST}: resize them, or take one of the architectures A to E"
         )
     if shape.widths[0] % WIDTH_STEPS[name]:
         raise ConfigError(
-            f"width {shape.widths[0]} gives {name} fractions of channels; expected a multiple of {WIDTH_STEPS[name]} "
-            f"({FULL_WIDTH} is the published net)"
+            f"width {shape.widths[0]} gives {name} fractions of channels; expected a multiple of"
+            f" {WIDTH_STEPS[name]} ({FULL_WIDTH} is the published net)"
         )
 
 
@@ -119,7 +124,8 @@ class VisionNet(nn.Module):
 
 
 def _narrow(net: nn.Module, stem: nn.Conv2d, width: int) -> None:
-    """Replace each layer with weights by one of ``width`` / 64 of the channels; images keep theirs, and so do the classes."""
+    """Replace each layer with weights by one of ``width`` / 64 of the channels; images keep
+    theirs, and so do the classes."""
 
     def channels(count: int) -> int:
         assert count * width % FULL_WIDTH == 0, f"{count} channels x {width} / {FULL_WIDTH}"
@@ -129,8 +135,12 @@ def _narrow(net: nn.Module, stem: nn.Conv2d, width: int) -> None:
         narrow: nn.Module
         if isinstance(layer, nn.Conv2d):
             taken = layer.in_channels if layer is stem else channels(layer.in_channels)
-            kernel, stride, padding = cast("Any", (layer.kernel_size, layer.stride, layer.padding))  # torch types them as any tuples
-            narrow = nn.Conv2d(taken, channels(layer.out_channels), kernel, stride, padding, bias=layer.bias is not None)
+            kernel, stride, padding = cast(
+                "Any", (layer.kernel_size, layer.stride, layer.padding)
+            )  # torch types them as any tuples
+            narrow = nn.Conv2d(
+                taken, channels(layer.out_channels), kernel, stride, padding, bias=layer.bias is not None
+            )
         elif isinstance(layer, nn.BatchNorm2d):
             narrow = nn.BatchNorm2d(channels(layer.num_features), layer.eps, layer.momentum)
         elif isinstance(layer, nn.Linear):

@@ -12,18 +12,34 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     _add_recipe(add)
     add_farm(parser)
-    add("--run", metavar="NAME", help="name of the run (default: the recipe's); the same name and settings again resume or repeat it")
+    add(
+        "--run",
+        metavar="NAME",
+        help="name of the run (default: the recipe's); the same name and settings again resume or repeat it",
+    )
     add("--out", metavar="DIR", help="where the report goes (default: ./reports/RUN)")
-    add("--fallback", metavar="RECIPE", choices=sorted(RECIPES), help="recipe to run if the data is not to be had")
     add(
-        "--query-log", metavar="FILE",
-        help="images that your victim was asked, if you keep them: a folder of image files, Parquet with a column image, or .npz. Thieves "
-        "who learnt from its answers are found best on what they asked",
-    )  # fmt: skip
+        "--fallback",
+        metavar="RECIPE",
+        choices=sorted(RECIPES),
+        help="recipe to run if the data is not to be had",
+    )
     add(
-        "--foreign", metavar="DIR",
-        help="images of another task, for thieves who asked with such: as --query-log, of any size (default: textures made from the seed)",
-    )  # fmt: skip
+        "--query-log",
+        metavar="FILE",
+        help=(
+            "images that your victim was asked, if you keep them: a folder of image files, Parquet with a"
+            " column image, or .npz. Thieves who learnt from its answers are found best on what they asked"
+        ),
+    )
+    add(
+        "--foreign",
+        metavar="DIR",
+        help=(
+            "images of another task, for thieves who asked with such: as --query-log, of any size (default:"
+            " textures made from the seed)"
+        ),
+    )
 
 
 def add_stage(parser: argparse.ArgumentParser) -> None:
@@ -45,24 +61,55 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     add(
         "action",
         choices=("ls", "show", "check", "gc", "copy"),
-        help="ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content that nothing names; "
-        "gc: say what of the latter, and of killed jobs' claims, is old enough to go, and with --delete remove it; "
-        "copy: a run, or everything, into another store; "
-        "the same command again goes on with a copy that was cut off",
+        help=(
+            "ls: kinds, or ids of a KIND; show: one artifact; check: read everything, find damage and content"
+            " that nothing names; gc: say what of the latter, and of killed jobs' claims, is old enough to"
+            " go, and with --delete remove it; copy: a run, or everything, into another store; the same"
+            " command again goes on with a copy that was cut off"
+        ),
     )
-    add("kind", nargs="?", help="model, uap, points, answers, encoder, kit, study, trial, run, report, ...: see ls")
+    add(
+        "kind",
+        nargs="?",
+        help="model, uap, points, answers, encoder, kit, study, trial, run, report, ...: see ls",
+    )
     add("id", nargs="?", help="the artifact's id")
-    add("--repair", action="store_true", help="with check: remove damaged artifacts, so that the next run rebuilds them")
+    add(
+        "--repair",
+        action="store_true",
+        help="with check: remove damaged artifacts, so that the next run rebuilds them",
+    )
     add("--delete", action="store_true", help="with gc: remove it (without: only say so)")
-    add("--grace-hours", type=float, default=24.0, metavar="H", help="with gc: spare what is younger (default: %(default)s)")
-    add("--to", metavar="PLACE", help="with copy: the store to copy into, a folder or s3://bucket/prefix; nothing in it is overwritten")
-    add("--run", metavar="NAME", help="with copy: only what this finished run used, and its report (default: the whole store)")
+    add(
+        "--grace-hours",
+        type=float,
+        default=24.0,
+        metavar="H",
+        help="with gc: spare what is younger (default: %(default)s)",
+    )
+    add(
+        "--to",
+        metavar="PLACE",
+        help=(
+            "with copy: the store to copy into, a folder or s3://bucket/prefix; nothing in it is overwritten"
+        ),
+    )
+    add(
+        "--run",
+        metavar="NAME",
+        help="with copy: only what this finished run used, and its report (default: the whole store)",
+    )
 
 
 def add_farm(parser: argparse.ArgumentParser) -> None:
     """``--farm`` and what goes with it."""
     add = parser.add_argument
-    add("--farm", choices=("ray", "serial"), default="ray", help="who trains the zoo (default: %(default)s); the numbers are the same")
+    add(
+        "--farm",
+        choices=("ray", "serial"),
+        default="ray",
+        help="who trains the zoo (default: %(default)s); the numbers are the same",
+    )
     add("--workers", type=int, metavar="N", help="Ray workers (default: one a core, or one a GPU share)")
     add(
         "--gpus-per-worker",
@@ -76,9 +123,12 @@ def add_farm(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="for a victim too large to train on one device in time: before all else, up to N Ray workers train each victim together, "
-        "a share of every batch each; gradients are averaged by gloo between CPU threads, or with --gpus-per-worker by NCCL between "
-        "whole GPUs; the same model but for rounding (default: 1)",
+        help=(
+            "for a victim too large to train on one device in time: before all else, up to N Ray workers"
+            " train each victim together, a share of every batch each; gradients are averaged by gloo between"
+            " CPU threads, or with --gpus-per-worker by NCCL between whole GPUs; the same model but for"
+            " rounding (default: 1)"
+        ),
     )
 
 

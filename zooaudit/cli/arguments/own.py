@@ -8,14 +8,21 @@ from zooaudit.data.reading import COLOURS, FILTERS, FITS, KINDS, LAYOUTS
 from zooaudit.recipes.named import RECIPES
 
 DATA = (
-    "your own data instead of the recipe's: a folder with train and test as class folders, Parquet, .npz, WebDataset, CSV of paths, ..., a "
-    ".zip of one, a Keras .npz, or s3://bucket/prefix; 'zooaudit data --data PLACE' shows what is read of it, docs/data.md what can be"
+    "your own data instead of the recipe's: a folder with train and test as class folders, Parquet, .npz,"
+    " WebDataset, CSV of paths, ..., a .zip of one, a Keras .npz, or s3://bucket/prefix; 'zooaudit data"
+    " --data PLACE' shows what is read of it, docs/data.md what can be"
 )
-FACTORIES = "a callable without arguments, timm:NAME, torchvision:NAME, or hf:FOLDER with a config.json of transformers'"
-NAMED_CHECKPOINT = "timm:NAME=FILE or torchvision:NAME=FILE, a library's net and its published weights as safetensors"
+FACTORIES = (
+    "a callable without arguments, timm:NAME, torchvision:NAME, or hf:FOLDER with a config.json of"
+    " transformers'"
+)
+NAMED_CHECKPOINT = (
+    "timm:NAME=FILE or torchvision:NAME=FILE, a library's net and its published weights as safetensors"
+)
 SETTING = (
-    'change one field of the recipe, for example zoo.suspects_per_cell=5, zoo.epochs.A=6 or \'zoo.architectures=["B", "C"]\'; the value '
-    "as in TOML, words without quotes; repeatable. 'zooaudit recipe show NAME' lists the fields"
+    "change one field of the recipe, for example zoo.suspects_per_cell=5, zoo.epochs.A=6 or"
+    ' \'zoo.architectures=["B", "C"]\'; the value as in TOML, words without quotes; repeatable. \'zooaudit'
+    " recipe show NAME' lists the fields"
 )
 
 
@@ -25,7 +32,10 @@ def add_recipe(add: Callable[..., argparse.Action], default: str, what: str = ""
         "--recipe",
         default=default,
         metavar="NAME|FILE",
-        help=f"{what}one of {', '.join(sorted(RECIPES))}, or a TOML file of your own: see docs/recipes.md (default: %(default)s)",
+        help=(
+            f"{what}one of {', '.join(sorted(RECIPES))}, or a TOML file of your own: see docs/recipes.md"
+            " (default: %(default)s)"
+        ),
     )
     add("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings", help=SETTING)
 
@@ -37,11 +47,30 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         about: help of ``--data``.
     """
     add("--data", metavar="PLACE", help=about)
-    add("--classes", default="", metavar="FILE", help="with --data: names and order of the classes, one a line, a JSON list or a mapping "
-        "(class_indices, id2label); or 'natural', 2 before 10 (default: alphabetical order, as torchvision)")  # fmt: skip
-    add("--size", metavar="HxW", help="with --data: bring all images to this size, 224 or 224x192 (default: they must have one)")
-    add("--fit", choices=FITS, default="crop", help="with --size: scale the shorter side and cut out the middle, as torchvision does, or "
-        "squash (default: %(default)s)")  # fmt: skip
+    add(
+        "--classes",
+        default="",
+        metavar="FILE",
+        help=(
+            "with --data: names and order of the classes, one a line, a JSON list or a mapping"
+            " (class_indices, id2label); or 'natural', 2 before 10 (default: alphabetical order, as"
+            " torchvision)"
+        ),
+    )
+    add(
+        "--size",
+        metavar="HxW",
+        help="with --data: bring all images to this size, 224 or 224x192 (default: they must have one)",
+    )
+    add(
+        "--fit",
+        choices=FITS,
+        default="crop",
+        help=(
+            "with --size: scale the shorter side and cut out the middle, as torchvision does, or "
+            "squash (default: %(default)s)"
+        ),
+    )
     add(
         "--shorter-side",
         type=int,
@@ -49,23 +78,73 @@ def add_data(add: Callable[..., argparse.Action], about: str = DATA) -> None:
         help="with --fit crop: scale the shorter side to this before the cut, 256 for 224",
     )
     add("--filter", choices=FILTERS, default="bilinear", help="with --size (default: %(default)s)")
-    add("--no-antialias", action="store_true", help="with --size: as torchvision on tensors without antialias, and OpenCV")
-    add("--background", metavar="COLOUR", help="with --data: what transparent pixels are put on: white, black, #ff8800 (default: refused)")
-    add("--colour", choices=COLOURS, default="auto", help="with --data: make all images grey, or coloured (default: coloured if one is)")
-    add("--value-range", nargs=2, type=float, metavar=("BLACK", "WHITE"), help="with --data: the numbers of black and white in arrays and "
-        "images of more than 8 bits, where their type does not say: 0 1, 0 255, -1 1, 0 4095")  # fmt: skip
-    add("--array-layout", choices=LAYOUTS, default="", help="with --data: which axis of arrays the channels are, where both could be")
+    add(
+        "--no-antialias",
+        action="store_true",
+        help="with --size: as torchvision on tensors without antialias, and OpenCV",
+    )
+    add(
+        "--background",
+        metavar="COLOUR",
+        help="with --data: what transparent pixels are put on: white, black, #ff8800 (default: refused)",
+    )
+    add(
+        "--colour",
+        choices=COLOURS,
+        default="auto",
+        help="with --data: make all images grey, or coloured (default: coloured if one is)",
+    )
+    add(
+        "--value-range",
+        nargs=2,
+        type=float,
+        metavar=("BLACK", "WHITE"),
+        help=(
+            "with --data: the numbers of black and white in arrays and "
+            "images of more than 8 bits, where their type does not say: 0 1, 0 255, -1 1, 0 4095"
+        ),
+    )
+    add(
+        "--array-layout",
+        choices=LAYOUTS,
+        default="",
+        help="with --data: which axis of arrays the channels are, where both could be",
+    )
     add(
         "--ignore-exif",
         action="store_true",
         help="with --data: leave photographs as the file has them, as torchvision's ImageFolder",
     )
-    add("--data-kind", choices=KINDS, default="", help="with --data: which to read where a folder holds a split in several forms")
+    add(
+        "--data-kind",
+        choices=KINDS,
+        default="",
+        help="with --data: which to read where a folder holds a split in several forms",
+    )
     for part in ("train", "test"):
-        add(f"--{part}-split", default="", metavar="NAME", help=f"with --data: the split's name (default: {part}, or what is usual)")
-    add("--image-column", default="", metavar="NAME", help="with --data: column, or ending in WebDataset, of the images")
-    add("--label-column", default="", metavar="NAME", help="with --data: column, or ending in WebDataset, of the labels")
-    add("--allow-outside", action="store_true", help="with --data: paths in tables may lead out of the data folder")
+        add(
+            f"--{part}-split",
+            default="",
+            metavar="NAME",
+            help=f"with --data: the split's name (default: {part}, or what is usual)",
+        )
+    add(
+        "--image-column",
+        default="",
+        metavar="NAME",
+        help="with --data: column, or ending in WebDataset, of the images",
+    )
+    add(
+        "--label-column",
+        default="",
+        metavar="NAME",
+        help="with --data: column, or ending in WebDataset, of the labels",
+    )
+    add(
+        "--allow-outside",
+        action="store_true",
+        help="with --data: paths in tables may lead out of the data folder",
+    )
 
 
 def add_victim(add: Callable[..., argparse.Action]) -> None:
@@ -80,8 +159,11 @@ def add_model(add: Callable[..., argparse.Action]) -> None:
     add(
         "--victim",
         metavar="FILE",
-        help="your own victim: .safetensors weights or their .safetensors.index.json (with --factory), a torch.export .pt2, a folder of "
-        "transformers' or timm's; also s3://bucket/key, hf://owner/name, models:/ and runs:/ of MLflow",
+        help=(
+            "your own victim: .safetensors weights or their .safetensors.index.json (with --factory), a"
+            " torch.export .pt2, a folder of transformers' or timm's; also s3://bucket/key, hf://owner/name,"
+            " models:/ and runs:/ of MLflow"
+        ),
     )
     add("--factory", metavar="MODULE:NAME", help=f"what builds the victim's module: {FACTORIES}")
     add_contract(add, "the victim and its twins are")
@@ -93,8 +175,11 @@ def add_contract(add: Callable[..., argparse.Action], whose: str) -> None:
         "--contract",
         metavar="FILE or FIELD=VALUE",
         nargs="+",
-        help=f"how {whose} asked, where the model does not show it: a TOML file with tables input, output and classes, or fields of it "
-        "such as input.size=[224,224] input.mean=[0.485,0.456,0.406] output.name=logits (docs/models.md lists them)",
+        help=(
+            f"how {whose} asked, where the model does not show it: a TOML file with tables input, output and"
+            " classes, or fields of it such as input.size=[224,224] input.mean=[0.485,0.456,0.406]"
+            " output.name=logits (docs/models.md lists them)"
+        ),
     )
 
 
@@ -103,31 +188,42 @@ def add_training(add: Callable[..., argparse.Action], twins: bool = True) -> Non
     add(
         "--train",
         metavar="MODULE:NAME",
-        help="the function that trained your victim, for its twins: models that differ from it by nothing but the seed, among which it is "
-        "ranked. Called as function(images, labels, seed) with the training images of --data, uint8 [n, c, h, w], and int64 [n]; or as "
-        "function(seed), if that is all it requires, to read its own data. Returns a module with the weights of --factory's. Without "
-        "--train or --train-command your own victim has no twins, and nobody can be accused",
+        help=(
+            "the function that trained your victim, for its twins: models that differ from it by nothing but"
+            " the seed, among which it is ranked. Called as function(images, labels, seed) with the training"
+            " images of --data, uint8 [n, c, h, w], and int64 [n]; or as function(seed), if that is all it"
+            " requires, to read its own data. Returns a module with the weights of --factory's. Without"
+            " --train or --train-command your own victim has no twins, and nobody can be accused"
+        ),
     )
     add(
         "--train-command",
         metavar="COMMAND",
-        help="the same as a program in any language or environment, for example 'python train.py --seed {seed} --out {out}': it trains "
-        "with that seed, an integer below 2**31, and writes safetensors weights that fit --factory's module to that file. Run without a "
-        "shell; what it prints is kept with the twin",
+        help=(
+            "the same as a program in any language or environment, for example 'python train.py --seed {seed}"
+            " --out {out}': it trains with that seed, an integer below 2**31, and writes safetensors weights"
+            " that fit --factory's module to that file. Run without a shell; what it prints is kept with the"
+            " twin"
+        ),
     )
     if twins:
         add(
             "--twins",
             type=int,
             metavar="N",
-            help="how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N + 1)",
+            help=(
+                "how many twins to train (default: the recipe's, 19): N of them give p-values from 1 / (N"
+                " + 1)"
+            ),
         )
     add(
         "--train-timeout",
         type=float,
         metavar="SECONDS",
-        help=f"longest that --train or --train-command may take for one twin (default: {OwnTraining.timeout_s}); twins that failed are "
-        "tried again when the same command is run again",
+        help=(
+            "longest that --train or --train-command may take for one twin (default:"
+            f" {OwnTraining.timeout_s}); twins that failed are tried again when the same command is run again"
+        ),
     )
 
 
@@ -142,10 +238,13 @@ def add_start(add: Callable[..., argparse.Action]) -> None:
     add(
         "--start",
         metavar="CHECKPOINT",
-        help=f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is given the number of classes "
-        "and returns the public checkpoint as a module with a new last layer, for images in [0, 1] of the data's size (--contract does not "
-        "hold for it: resizing and normalising are its own affair). A quarter of the references are then fine-tuned from it, so that what "
-        "all its descendants have in common is known, and not taken for yours",
+        help=(
+            f"what your victim was fine-tuned from: {NAMED_CHECKPOINT}; or MODULE:NAME, a callable that is"
+            " given the number of classes and returns the public checkpoint as a module with a new last"
+            " layer, for images in [0, 1] of the data's size (--contract does not hold for it: resizing and"
+            " normalising are its own affair). A quarter of the references are then fine-tuned from it, so"
+            " that what all its descendants have in common is known, and not taken for yours"
+        ),
     )
 
 
@@ -156,6 +255,9 @@ def add_checkpoint(add: Callable[..., argparse.Action]) -> None:
         action="append",
         default=[],
         metavar="NET=FILE",
-        help=f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The recipe must have the net, as in "
-        "--set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable, once a net",
+        help=(
+            f"what the zoo's own models of one architecture are fine-tuned from: {NAMED_CHECKPOINT}. The"
+            " recipe must have the net, as in --set 'zoo.architectures=[\"timm:resnet18\"]'; repeatable,"
+            " once a net"
+        ),
     )

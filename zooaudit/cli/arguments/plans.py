@@ -5,9 +5,10 @@ import argparse
 from zooaudit.cli.arguments.own import DATA, SETTING, add_data, add_model, add_recipe, add_start, add_training
 
 PLAN = "zooaudit plan --recipe fmnist-paper --models 1000 --cpus 64"
-RECIPE_COMMAND = """zooaudit recipe show fmnist-quick > mine.toml
+RECIPE_COMMAND = r"""zooaudit recipe show fmnist-quick > mine.toml
   zooaudit recipe check mine.toml --data ./my-images
-  zooaudit recipe new --data ./my-images --victim mine.safetensors --factory nets:make --train training:train --out mine.toml"""
+  zooaudit recipe new --data ./my-images --victim mine.safetensors --factory nets:make \
+    --train training:train --out mine.toml"""
 LOOK = "zooaudit data --data ./mine --size 64 --out ./look"
 STUDY = "zooaudit study similarity top-k --recipe fmnist-paper --store ./store --build"
 SWEEP = "zooaudit sweep points=10,30,50,70,100 top_k=0,1,3,all --recipe fmnist-paper --store ./store"
@@ -20,22 +21,50 @@ def add_plan(parser: argparse.ArgumentParser) -> None:
     """The options of ``zooaudit plan``."""
     add = parser.add_argument
     add_recipe(add, "fmnist-quick")
-    add("--models", type=int, metavar="N", help="scale the recipe to about N models, with more suspects and look-alikes")
+    add(
+        "--models",
+        type=int,
+        metavar="N",
+        help="scale the recipe to about N models, with more suspects and look-alikes",
+    )
     add_data(add, f"{DATA}; the plan follows its size and image shape")
     add("--twins", type=int, metavar="N", help="how many twins the victim has (default: the recipe's, 19)")
     add(
         "--own-victim",
         action="store_true",
-        help="for a victim of your own, which is not trained, with twins by --train or --train-command of 'zooaudit audit'",
+        help=(
+            "for a victim of your own, which is not trained, with twins by --train or --train-command of"
+            " 'zooaudit audit'"
+        ),
     )
-    add("--twin-seconds", type=float, metavar="S", help="with --own-victim: that your procedure takes for one twin, on one of the devices")
-    add("--factory", metavar="MODULE:NAME", help="with --own-victim: callable that builds its module, for its size")
+    add(
+        "--twin-seconds",
+        type=float,
+        metavar="S",
+        help="with --own-victim: that your procedure takes for one twin, on one of the devices",
+    )
+    add(
+        "--factory",
+        metavar="MODULE:NAME",
+        help="with --own-victim: callable that builds its module, for its size",
+    )
     add_start(add)
     devices = parser.add_mutually_exclusive_group()
-    devices.add_argument("--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)")
+    devices.add_argument(
+        "--cpus", type=int, metavar="N", help="CPU cores that train, one model each (default: 1)"
+    )
     devices.add_argument("--gpus", type=int, metavar="N", help="GPUs that train; needs --gpu-speedup")
-    add("--gpu-speedup", type=float, metavar="F", help="how many CPU cores one GPU replaces; not measured by us, so there is no default")
-    add("--sizing", action="store_true", help=f"a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead")
+    add(
+        "--gpu-speedup",
+        type=float,
+        metavar="F",
+        help="how many CPU cores one GPU replaces; not measured by us, so there is no default",
+    )
+    add(
+        "--sizing",
+        action="store_true",
+        help=f"a Markdown table for {SIZES[0]}, {SIZES[1]:,} and {SIZES[2]:,} models instead",
+    )
 
 
 def add_recipe_command(parser: argparse.ArgumentParser) -> None:
@@ -44,21 +73,45 @@ def add_recipe_command(parser: argparse.ArgumentParser) -> None:
     add(
         "action",
         choices=ACTIONS,
-        help="list: the recipes that come with zooaudit; show: one of them, or a file, as a complete TOML file with what each field means; "
-        "check: read a file (inherit and all), say what it changes, what it would train and how long that takes; "
-        "new: look at your data and victim, and make a recipe that fits them",
+        help=(
+            "list: the recipes that come with zooaudit; show: one of them, or a file, as a complete TOML file"
+            " with what each field means; check: read a file (inherit and all), say what it changes, what it"
+            " would train and how long that takes; new: look at your data and victim, and make a recipe that"
+            " fits them"
+        ),
     )
     add("name", nargs="?", metavar="NAME|FILE", help="show, check: a recipe's name, or a TOML file")
     add("--toml", action="store_true", help="show: as TOML, which is the default; --json for JSON")
-    add("--set", action="append", default=[], metavar="FIELD=VALUE", dest="settings", help=f"show, check: {SETTING}")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        dest="settings",
+        help=f"show, check: {SETTING}",
+    )
     add_data(add, "check, new: " + DATA.replace(" instead of the recipe's", ""))
-    add("--dataset", metavar="NAME", help="new: what the data is called (default: the folder's name), or without --data a known one")
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="new: what the data is called (default: the folder's name), or without --data a known one",
+    )
     add_model(add)
     add_training(add, twins=False)
     add_start(add)
-    add("--try", action="store_true", dest="trial", help="new: train one twin, to see how long it takes and how good it is")
+    add(
+        "--try",
+        action="store_true",
+        dest="trial",
+        help="new: train one twin, to see how long it takes and how good it is",
+    )
     add("--out", metavar="FILE", help="new: the TOML file to write (default: standard output)")
-    add("--cpus", type=int, metavar="N", help="check, new: CPU cores that train, for the rough time (default: 1)")
+    add(
+        "--cpus",
+        type=int,
+        metavar="N",
+        help="check, new: CPU cores that train, for the rough time (default: 1)",
+    )
     parser.set_defaults(twins=None)
 
 
@@ -67,37 +120,67 @@ def add_look(parser: argparse.ArgumentParser) -> None:
     add(
         "--dataset",
         metavar="NAME",
-        help=f"{DEFAULT}, digits, ..., or any name for your own --data (default: {DEFAULT}, or the name of --data)",
+        help=(
+            f"{DEFAULT}, digits, ..., or any name for your own --data (default: {DEFAULT}, or the name of"
+            " --data)"
+        ),
     )
     add_data(add, DATA.replace(" instead of the recipe's", "").partition("; 'zooaudit data")[0])
-    add("--out", metavar="DIR", help="write examples.png there: the first images of each class, as they were read")
+    add(
+        "--out",
+        metavar="DIR",
+        help="write examples.png there: the first images of each class, as they were read",
+    )
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
     """What the study subcommand takes."""
-    parser.add_argument("names", nargs="*", metavar="NAME", help="studies to run, or 'all' of the paper; without a name they are listed")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="studies to run, or 'all' of the paper; without a name they are listed",
+    )
     _add_zoo(parser)
     add = parser.add_argument
-    add("--out", metavar="DIR", help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)")
+    add(
+        "--out",
+        metavar="DIR",
+        help="where tables, pictures and findings go (default: ./studies/RECIPE, or ./studies/SET)",
+    )
     add(
         "--models",
         metavar="DIR",
-        help="validity, power, disguises, baselines, qurd: models that somebody else trained, and their answers; --set dev (the "
-        "default) or --set report says which victims",
+        help=(
+            "validity, power, disguises, baselines, qurd: models that somebody else trained, and their"
+            " answers; --set dev (the default) or --set report says which victims"
+        ),
     )
     add(
         "--load",
         metavar="MODULE:FUNCTION",
-        help="disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch module",
+        help=(
+            "disguises, baselines, qurd: function(folder, id) that gives a model of --models as a torch"
+            " module"
+        ),
     )
 
 
 def add_sweep(parser: argparse.ArgumentParser) -> None:
     """What the sweep subcommand takes."""
     add = parser.add_argument
-    add("space", nargs="*", metavar="AXIS=V,V", help="what to vary, or a preset; without any, axes and presets are listed")
+    add(
+        "space",
+        nargs="*",
+        metavar="AXIS=V,V",
+        help="what to vary, or a preset; without any, axes and presets are listed",
+    )
     _add_zoo(parser)
-    add("--metric", default="auc", help="what the sweep is judged by; without a space they are listed (default: %(default)s)")
+    add(
+        "--metric",
+        default="auc",
+        help="what the sweep is judged by; without a space they are listed (default: %(default)s)",
+    )
     add("--at-once", type=int, metavar="N", help="trials at a time (default: one a core)")
     add("--out", metavar="DIR", help="where table and picture go (default: ./sweeps/RECIPE)")
 
@@ -107,8 +190,23 @@ def _add_zoo(parser: argparse.ArgumentParser) -> None:
     add_recipe(add, "fmnist-paper", "whose zoo: ")
     add("--seed", type=int, help="run the recipe with another seed")
     add_data(add)
-    add("--build", action="store_true", help="train what the store lacks; without it, what lacks models says which")
-    add("--farm", choices=("ray", "serial"), default="ray", help="with --build: who trains (default: %(default)s)")
+    add(
+        "--build",
+        action="store_true",
+        help="train what the store lacks; without it, what lacks models says which",
+    )
+    add(
+        "--farm",
+        choices=("ray", "serial"),
+        default="ray",
+        help="with --build: who trains (default: %(default)s)",
+    )
     add("--workers", type=int, metavar="N", help="with --build: Ray workers (default: one a core)")
-    add("--gpus-per-worker", type=float, default=0.0, metavar="SHARE", help="with --build: GPU share of a worker (default: 0)")
+    add(
+        "--gpus-per-worker",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="with --build: GPU share of a worker (default: 0)",
+    )
     parser.set_defaults(fallback=None, victim_workers=1)

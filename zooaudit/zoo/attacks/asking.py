@@ -23,8 +23,10 @@ class Thief:
 
     Attributes:
         victim: counts what it is asked, and tells what its defence leaves of its answers.
-        images: uint8 ``[n, c, h, w]``, without labels: what he may ask about. Of an attack that makes its own, one, for the shape.
-        retrain: trains the substitute on images and the victim's answers, deterministically for each round's number.
+        images: uint8 ``[n, c, h, w]``, without labels: what he may ask about. Of an attack
+            that makes its own, one, for the shape.
+        retrain: trains the substitute on images and the victim's answers, deterministically
+            for each round's number.
         precision: as in TrainConfig, of the substitute's gradients.
         seed: of whatever he draws.
     """
@@ -42,8 +44,8 @@ class Thief:
 
 
 def ask_labels(victim: BlackBox, images: Tensor, labels: Labels) -> Tensor:
-    """The victim's answers to uint8 images: probabilities ``[n, K]`` (of ``top-k`` and ``rounded-d`` what is told, made to sum to 1), or
-    its top labels ``[n]`` if ``hard``."""
+    """The victim's answers to uint8 images: probabilities ``[n, K]`` (of ``top-k`` and ``rounded-d`` what is
+    told, made to sum to 1), or its top labels ``[n]`` if ``hard``."""
     answers = torch.cat([victim.ask(to_unit(x)) for x in images.split(images_at_once(images.shape, BATCH))])
     if labels == "hard":
         return answers.argmax(1)

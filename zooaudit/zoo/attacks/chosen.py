@@ -1,8 +1,9 @@
 """Attacks that choose their questions among images that they have.
 
-Distillation asks about all of them. Knockoff Nets (Orekondy et al., CVPR 2019) ask about images of another domain, at random or by a
-policy that learns which kinds of images are worth it; with labels alone that is Copycat (Correia-Silva et al., IJCNN 2018). ActiveThief
-(Pal et al., AAAI 2020) asks a few, trains, and asks about those that the substitute knows least.
+Distillation asks about all of them. Knockoff Nets (Orekondy et al., CVPR 2019) ask about images of another
+domain, at random or by a policy that learns which kinds of images are worth it; with labels alone that is
+Copycat (Correia-Silva et al., IJCNN 2018). ActiveThief (Pal et al., AAAI 2020) asks a few, trains, and asks
+about those that the substitute knows least.
 """
 
 import torch
@@ -34,11 +35,16 @@ def distilling(substitute: nn.Module, thief: Thief) -> None:
 def knocking_off(substitute: nn.Module, thief: Thief) -> None:
     """Ask at random; with rounds, ask in each what the policy draws.
 
-    The policy is a gradient bandit over kinds of images (section 4.1.2 of the paper). *Ours*: the kinds are clusters, for the images have
-    no labels, and the policy learns once a round, from the mean of the paper's three rewards over the round's answers of each kind.
+    The policy is a gradient bandit over kinds of images (section 4.1.2 of the paper). *Ours*: the kinds are
+    clusters, for the images have no labels, and the policy learns once a round, from the mean of the paper's
+    three rewards over the round's answers of each kind.
     """
     config, generator = thief.config, torch.Generator().manual_seed(derive(thief.seed, "knockoff"))
-    kinds = _kinds(thief.images, derive(thief.seed, "kinds")) if config.rounds else torch.zeros(len(thief.images), dtype=torch.int64)
+    kinds = (
+        _kinds(thief.images, derive(thief.seed, "kinds"))
+        if config.rounds
+        else torch.zeros(len(thief.images), dtype=torch.int64)
+    )
     wanted, left = torch.zeros(int(kinds.max()) + 1), torch.ones(len(thief.images), dtype=torch.bool)
     new = chosen = _drawn(wanted, kinds, left, config.seed_size, generator)
     result = targets = thief.ask(thief.images[new])
@@ -71,21 +77,26 @@ def _kinds(images: Tensor, seed: int) -> Tensor:
     from sklearn.cluster import KMeans  # takes a second, which few commands need
 
     means = F.adaptive_avg_pool2d(images.float(), SIDE).flatten(1).cpu().numpy()
-    return torch.from_numpy(KMeans(min(KINDS, len(images)), n_init=1, random_state=seed % 2**32).fit(means).labels_).long()
+    return torch.from_numpy(
+        KMeans(min(KINDS, len(images)), n_init=1, random_state=seed % 2**32).fit(means).labels_
+    ).long()
 
 
 def _drawn(wanted: Tensor, kinds: Tensor, left: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Indices of images that were not asked about: a kind by the policy's preferences, then an image of that kind."""
+    """Indices of images that were not asked about: a kind by the policy's preferences, then
+    an image of that kind."""
     weights = wanted.softmax(0)[kinds] / torch.bincount(kinds, minlength=len(wanted))[kinds]
     return torch.multinomial(weights * left, min(count, int(left.sum())), generator=generator)
 
 
 def _rewards(substitute: nn.Module, images: Tensor, reduced: Tensor) -> Tensor:
-    """float ``[n]``: how sure the victim is (margin), how different its answers are from the mean, and how wrong the substitute is; each
-    brought to [0, 1] over the round."""
+    """float ``[n]``: how sure the victim is (margin), how different its answers are from the mean, and how
+    wrong the substitute is; each brought to [0, 1] over the round."""
     substitute.eval()
     with torch.no_grad():
-        logits = torch.cat([substitute(to_unit(x)).float() for x in images.split(images_at_once(images.shape, BATCH))])
+        logits = torch.cat(
+            [substitute(to_unit(x)).float() for x in images.split(images_at_once(images.shape, BATCH))]
+        )
     answers = F.one_hot(reduced, logits.shape[1]).float() if reduced.ndim == 1 else reduced
     top = answers.topk(2, 1).values
     margin = top[:, 0] - top[:, 1]
@@ -120,14 +131,21 @@ def _least_known(substitute: nn.Module, thief: Thief, chosen: Tensor, rest: Tens
 def _answers(substitute: nn.Module, images: Tensor, precision: str) -> Tensor:
     substitute.eval()
     with autocast(precision, images.device):
-        return torch.cat([substitute(to_unit(x)).float().softmax(1) for x in images.split(images_at_once(images.shape, BATCH))])
+        return torch.cat(
+            [
+                substitute(to_unit(x)).float().softmax(1)
+                for x in images.split(images_at_once(images.shape, BATCH))
+            ]
+        )
 
 
 def _nearest_to_the_boundary(substitute: nn.Module, images: Tensor) -> Tensor:
     """float ``[n]``: how far DeepFool moves each image until the substitute's label changes."""
     substitute.eval()
     parts = [to_unit(x) for x in images.split(images_at_once(images.shape, BATCH))]
-    return torch.cat([deepfool(substitute, x, "l2", DEEPFOOL_STEPS).flatten(1).norm(dim=1) for x in parts]).cpu()
+    return torch.cat(
+        [deepfool(substitute, x, "l2", DEEPFOOL_STEPS).flatten(1).norm(dim=1) for x in parts]
+    ).cpu()
 
 
 def _centres(held: Tensor, others: Tensor, count: int) -> Tensor:

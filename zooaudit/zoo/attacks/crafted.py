@@ -1,8 +1,9 @@
 """Attacks that make new questions out of those they have.
 
-CloudLeak (Yu et al., NDSS 2020): adversarial active learning. The attacker picks the points it is least sure of,
-moves them onto the substitute's decision boundary, has the victim label them, and trains again. JBDA (Papernot et al., ASIA CCS 2017):
-every point held is moved a step along the sign of the substitute's gradient for the label that the victim gave it.
+CloudLeak (Yu et al., NDSS 2020): adversarial active learning. The attacker picks the points it is least sure
+of, moves them onto the substitute's decision boundary, has the victim label them, and trains again. JBDA
+(Papernot et al., ASIA CCS 2017): every point held is moved a step along the sign of the substitute's gradient
+for the label that the victim gave it.
 """
 
 import math
@@ -20,7 +21,8 @@ BOUNDARY_STEPS = 3
 
 
 def crafting(substitute: nn.Module, thief: Thief) -> None:
-    """Rounds of points that are crafted from those that are held: CloudLeak adds as many as there are seeds each time, JBDA doubles."""
+    """Rounds of points that are crafted from those that are held: CloudLeak adds as many as there are seeds
+    each time, JBDA doubles."""
     config = thief.config
     seeds, precision = thief.images, thief.precision
     images, targets = seeds, thief.ask(seeds)
@@ -28,7 +30,9 @@ def crafting(substitute: nn.Module, thief: Thief) -> None:
         thief.retrain(images, targets, config.round_epochs, round_)
         if config.attack == "cloudleak":
             chosen = least_certain(substitute, images, len(seeds), precision)
-            crafted = move_to_boundary(substitute, images[chosen], config.step_linf, config.epsilon_linf, precision)
+            crafted = move_to_boundary(
+                substitute, images[chosen], config.step_linf, config.epsilon_linf, precision
+            )
         else:
             crafted = jacobian_step(substitute, images, targets, config.step_linf, precision)
         images = torch.cat([images, crafted])
@@ -41,18 +45,28 @@ def least_certain(substitute: nn.Module, images: Tensor, count: int, precision: 
     """Indices int64 ``[count]`` of the images with the smallest margin between the two likeliest classes."""
     substitute.eval()
     with autocast(precision, images.device):
-        margins = [_margin(substitute(to_unit(x)).float().softmax(1)) for x in images.split(images_at_once(images.shape, BATCH))]
+        margins = [
+            _margin(substitute(to_unit(x)).float().softmax(1))
+            for x in images.split(images_at_once(images.shape, BATCH))
+        ]
     return torch.cat(margins).topk(min(count, len(images)), largest=False).indices
 
 
-def move_to_boundary(substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float, precision: str = "auto") -> Tensor:
-    """Newton steps on the margin of the two likeliest classes, each pixel moved by at most ``epsilon_linf``; uint8 again."""
+def move_to_boundary(
+    substitute: nn.Module, images: Tensor, step_linf: float, epsilon_linf: float, precision: str = "auto"
+) -> Tensor:
+    """Newton steps on the margin of the two likeliest classes, each pixel moved by at most
+    ``epsilon_linf``; uint8 again."""
     substitute.eval()
     size = images_at_once(images.shape, BATCH)
-    return torch.cat([_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(size)])
+    return torch.cat(
+        [_to_boundary(substitute, to_unit(x), step_linf, epsilon_linf, precision) for x in images.split(size)]
+    )
 
 
-def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float, precision: str) -> Tensor:
+def _to_boundary(
+    substitute: nn.Module, start: Tensor, step_linf: float, epsilon_linf: float, precision: str
+) -> Tensor:
     x = start
     for _ in range(BOUNDARY_STEPS):
         x = x.detach().requires_grad_()
@@ -67,7 +81,9 @@ def _to_boundary(substitute: nn.Module, start: Tensor, step_linf: float, epsilon
     return _to_pixels(start + ((x - start) * 255).round().clamp(-most, most) / 255)
 
 
-def jacobian_step(substitute: nn.Module, images: Tensor, targets: Tensor, step_linf: float, precision: str = "auto") -> Tensor:
+def jacobian_step(
+    substitute: nn.Module, images: Tensor, targets: Tensor, step_linf: float, precision: str = "auto"
+) -> Tensor:
     """``x + step * sign(dF_y(x)/dx)``, F_y the substitute's score of the victim's label y; uint8 again."""
     substitute.eval()
     labels = targets if targets.ndim == 1 else targets.argmax(1)

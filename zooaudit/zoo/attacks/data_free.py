@@ -1,8 +1,8 @@
 """Data-free model extraction, DFME (Truong et al., CVPR 2021): no image of any kind, and many questions.
 
-A generator makes images on which the substitute disagrees with the victim, the substitute learns the victim's answers to them. The
-victim's gradients are estimated from a second question beside each (forward differences, section 3.3), and its logits from its
-probabilities (section 3.4).
+A generator makes images on which the substitute disagrees with the victim, the substitute learns the victim's
+answers to them. The victim's gradients are estimated from a second question beside each (forward differences,
+section 3.3), and its logits from its probabilities (section 3.4).
 """
 
 import torch
@@ -25,7 +25,8 @@ FEWEST = 1e-7
 
 
 class Generator(nn.Module):
-    """Noise ``[n, LATENT]`` to images ``[n, c, h, w]`` in [-1, 1]: a linear layer, then two doublings, as in the paper, narrower."""
+    """Noise ``[n, LATENT]`` to images ``[n, c, h, w]`` in [-1, 1]: a linear layer, then two
+    doublings, as in the paper, narrower."""
 
     def __init__(self, shape: tuple[int, int, int], width: int = 32) -> None:
         super().__init__()
@@ -33,11 +34,18 @@ class Generator(nn.Module):
         self.start = (width, -(-height // 4), -(-width_ // 4))
         self.first = nn.Linear(LATENT, width * self.start[1] * self.start[2])
         self.layers = nn.Sequential(
-            nn.BatchNorm2d(width), nn.Upsample(scale_factor=2),
-            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.LeakyReLU(0.2), nn.Upsample(size=(height, width_)),
-            nn.Conv2d(width, width // 2, 3, padding=1), nn.BatchNorm2d(width // 2), nn.LeakyReLU(0.2),
-            nn.Conv2d(width // 2, channels, 3, padding=1), nn.BatchNorm2d(channels, affine=False),
-        )  # fmt: skip
+            nn.BatchNorm2d(width),
+            nn.Upsample(scale_factor=2),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.LeakyReLU(0.2),
+            nn.Upsample(size=(height, width_)),
+            nn.Conv2d(width, width // 2, 3, padding=1),
+            nn.BatchNorm2d(width // 2),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(width // 2, channels, 3, padding=1),
+            nn.BatchNorm2d(channels, affine=False),
+        )
 
     def forward(self, z: Tensor) -> Tensor:
         return self.layers(self.first(z).view(-1, *self.start)).tanh()
@@ -49,7 +57,10 @@ def inventing(substitute: nn.Module, thief: Thief) -> None:
     Raises:
         DivergedError: the substitute's loss became NaN or infinite.
     """
-    shape, size = tuple(thief.images.shape[1:]), min(SIZE, max(2, thief.config.queries // (STUDENT_STEPS + 2)))
+    shape, size = (
+        tuple(thief.images.shape[1:]),
+        min(SIZE, max(2, thief.config.queries // (STUDENT_STEPS + 2))),
+    )
     device = thief.images.device
     with torch.random.fork_rng([]):
         torch.manual_seed(derive(thief.seed, "generator"))
@@ -69,7 +80,12 @@ def inventing(substitute: nn.Module, thief: Thief) -> None:
 
 
 def _invent(
-    generator: nn.Module, substitute: nn.Module, thief: Thief, optimiser: torch.optim.Optimizer, noise: torch.Generator, size: int
+    generator: nn.Module,
+    substitute: nn.Module,
+    thief: Thief,
+    optimiser: torch.optim.Optimizer,
+    noise: torch.Generator,
+    size: int,
 ) -> None:
     """One step of the generator towards disagreement, along an estimate of its gradient."""
     generator.train()
@@ -80,7 +96,9 @@ def _invent(
     direction = torch.randn(x.shape, generator=noise).to(device)
     direction /= direction.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     with torch.no_grad():
-        here, there = (_disagreement(substitute, thief, at) for at in (x, (x + DIFFERENCE * direction).clamp(-1, 1)))
+        here, there = (
+            _disagreement(substitute, thief, at) for at in (x, (x + DIFFERENCE * direction).clamp(-1, 1))
+        )
     slope = (there - here) / DIFFERENCE * x[0].numel()
     estimate = slope.view(-1, 1, 1, 1) * direction / size
     optimiser.zero_grad()
@@ -91,7 +109,12 @@ def _invent(
 
 
 def _learn(
-    generator: nn.Module, substitute: nn.Module, thief: Thief, optimiser: torch.optim.Optimizer, noise: torch.Generator, size: int
+    generator: nn.Module,
+    substitute: nn.Module,
+    thief: Thief,
+    optimiser: torch.optim.Optimizer,
+    noise: torch.Generator,
+    size: int,
 ) -> None:
     """One step of the substitute towards the victim's answers."""
     generator.train()
@@ -123,6 +146,7 @@ def _disagreement(substitute: nn.Module, thief: Thief, x: Tensor) -> Tensor:
 
 
 def apart(logits: Tensor, shown: Tensor) -> Tensor:
-    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim shown, these about their means."""
+    """L1 distance ``[n]`` of logits from those behind the probabilities that the victim
+    shown, these about their means."""
     behind = shown.clamp(min=FEWEST).log()
     return (logits - (behind - behind.mean(1, keepdim=True))).abs().sum(1)

@@ -1,16 +1,19 @@
-"""A victim that defends itself while it is asked: it changes its answers, so that who learns from them learns worse.
+"""A victim that defends itself while it is asked: it changes its answers, so that who
+learns from them learns worse.
 
-Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD, maximising angular deviation
-(Orekondy et al., ICLR 2020): within a budget, the answer is shown whose gradient, in a surrogate of the thief's model, has the largest
-angle with the gradient of the true answer; MAD-argmax keeps the most probable class.
+Reverse sigmoid (Lee et al., 2018): answers are made less sure by a function that cannot be undone. MAD,
+maximising angular deviation (Orekondy et al., ICLR 2020): within a budget, the answer is shown whose
+gradient, in a surrogate of the thief's model, has the largest angle with the gradient of the true answer;
+MAD-argmax keeps the most probable class.
 
-*Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients those of the last layer are
-looked at. They are (surrogate's answer - shown answer) times what the layer sees, so that the angle is that of the first factors alone: no
-Jacobian is needed. The paper searches among the corners of all answers that are allowed; with MAD-argmax we look at those corners only
-in which the most probable class is alone, or shares with one other.
+*Ours*: the surrogate is a small net that has learnt nothing, the same for every victim, and of its gradients
+those of the last layer are looked at. They are (surrogate's answer - shown answer) times what the layer sees,
+so that the angle is that of the first factors alone: no Jacobian is needed. The paper searches among the
+corners of all answers that are allowed; with MAD-argmax we look at those corners only in which the most
+probable class is alone, or shares with one other.
 
-The auditor's side needs none of this: the owner's kit holds the answers of the victim without its defence, and a thief's model is
-compared with these, though what it learnt from was something else.
+The auditor's side needs none of this: the owner's kit holds the answers of the victim without its defence,
+and a thief's model is compared with these, though what it learnt from was something else.
 """
 
 import torch
@@ -33,7 +36,8 @@ NUMBERS_AT_ONCE = 4_000_000
 
 
 class Defended:
-    """A black box that changes its answers before it tells them; the queries are those of the victim behind it."""
+    """A black box that changes its answers before it tells them; the queries are those of
+    the victim behind it."""
 
     def __init__(self, victim: BlackBox, config: ExtractConfig) -> None:
         self._victim, self._config = victim, config
@@ -59,7 +63,8 @@ def defended(victim: BlackBox, config: ExtractConfig) -> BlackBox:
 def reverse_sigmoid(answers: Tensor, beta: float = BETA, gamma: float = GAMMA) -> Tensor:
     """``y - beta * (sigmoid(gamma * logit(y)) - 1/2)``, made to sum to 1 again.
 
-    Of probabilities ``[n, K]``. The most probable class usually stays so; where the victim is unsure it may not, as in the paper.
+    Of probabilities ``[n, K]``. The most probable class usually stays so; where the victim
+    is unsure it may not, as in the paper.
     """
     logits = answers.clamp(CERTAIN, 1 - CERTAIN).logit()
     changed = (answers - beta * ((gamma * logits).sigmoid() - 0.5)).clamp(min=0)
@@ -81,7 +86,8 @@ def mad(answers: Tensor, surrogate: Tensor, budget: float, keep_label: bool = Fa
 
 
 def deviation(surrogate: Tensor, true: Tensor, shown: Tensor) -> Tensor:
-    """Angle in radians between the gradients that two answers give the surrogate's last layer, over the last dimension."""
+    """Angle in radians between the gradients that two answers give the surrogate's last
+    layer, over the last dimension."""
     return F.cosine_similarity(surrogate - true, surrogate - shown, dim=-1).clamp(-1, 1).acos()
 
 
@@ -89,7 +95,10 @@ def beginner(images: Tensor, classes: int) -> Tensor:
     """The surrogate's probabilities ``[n, classes]`` of float images ``[n, c, h, w]`` in [0, 1]."""
     seen = F.adaptive_avg_pool2d(images, SIDE).flatten(1) - 0.5
     generator = torch.Generator().manual_seed(derive(0, "surrogate"))
-    first, last = (_layer(inputs, outputs, generator).to(images) for inputs, outputs in ((seen.shape[1], HIDDEN), (HIDDEN, classes)))
+    first, last = (
+        _layer(inputs, outputs, generator).to(images)
+        for inputs, outputs in ((seen.shape[1], HIDDEN), (HIDDEN, classes))
+    )
     return ((seen @ first).relu() @ last).softmax(1)
 
 

@@ -1,10 +1,12 @@
-"""Data-free model extraction guided by disagreement, DisGUIDE (Rosenthal et al., AAAI 2023): no image of any kind, and labels are enough.
+"""Data-free model extraction guided by disagreement, DisGUIDE (Rosenthal et al., AAAI 2023): no image of any
+kind, and labels are enough.
 
-Two substitutes learn. A generator makes images on which they disagree, and which they give many labels altogether: what it needs are
-gradients of the substitutes, which the thief has, so that no question is spent on the victim's gradients, as DFME spends them. All
-answers are kept and learnt from again.
+Two substitutes learn. A generator makes images on which they disagree, and which they give many labels
+altogether: what it needs are gradients of the substitutes, which the thief has, so that no question is spent
+on the victim's gradients, as DFME spends them. All answers are kept and learnt from again.
 
-*Ours*: images have whole pixel values, as those that a service is sent; one step of the generator for each batch of questions.
+*Ours*: images have whole pixel values, as those that a service is sent; one step of the
+generator for each batch of questions.
 """
 
 import copy
@@ -54,12 +56,15 @@ class Replay:
 
     def drawn(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """``count`` of them, some perhaps twice."""
-        places = torch.randint(min(self.put_in, len(self.images)), (count,), generator=generator).to(self.images.device)
+        places = torch.randint(min(self.put_in, len(self.images)), (count,), generator=generator).to(
+            self.images.device
+        )
         return self.images[places], self.targets[places]
 
 
 def disagreeing(substitute: nn.Module, thief: Thief) -> None:
-    """Spend ``config.queries`` on images that a generator makes for two substitutes; what they learn stays in the first.
+    """Spend ``config.queries`` on images that a generator makes for two substitutes; what
+    they learn stays in the first.
 
     Raises:
         DivergedError: a substitute's loss became NaN or infinite.
@@ -76,7 +81,9 @@ def disagreeing(substitute: nn.Module, thief: Thief) -> None:
     falls = [torch.optim.lr_scheduler.CosineAnnealingLR(o, rounds) for o in (inventor, *learners)]
     replay = None
     for _ in range(rounds):
-        images = _invented(generator, pair, inventor, torch.randn(size, LATENT, generator=noise).to(thief.images.device))
+        images = _invented(
+            generator, pair, inventor, torch.randn(size, LATENT, generator=noise).to(thief.images.device)
+        )
         targets = thief.ask(images)
         replay = replay or Replay.like(images, targets, queries)
         replay.put(images, targets)
@@ -88,7 +95,9 @@ def disagreeing(substitute: nn.Module, thief: Thief) -> None:
     substitute.eval()
 
 
-def _invented(generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser: torch.optim.Optimizer, noise: Tensor) -> Tensor:
+def _invented(
+    generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser: torch.optim.Optimizer, noise: Tensor
+) -> Tensor:
     """Images uint8 of the generator, which takes one step on the way."""
     generator.train()
     made = (generator(noise) + 1) / 2
@@ -103,17 +112,22 @@ def _invented(generator: nn.Module, pair: tuple[nn.Module, nn.Module], optimiser
 
 
 def disagreement(first: Tensor, second: Tensor) -> Tensor:
-    """Standard deviation of the two substitutes' probabilities ``[n, K]`` about their mean, summed over classes: in [0, 1]."""
+    """Standard deviation of the two substitutes' probabilities ``[n, K]`` about their mean,
+    summed over classes: in [0, 1]."""
     return (first - second).abs().sum(1).mean() / 2
 
 
 def diversity(answers: Tensor) -> Tensor:
-    """Entropy of the mean of probabilities ``[n, K]``, as a share of the largest there is: 1 if all classes are equally frequent."""
+    """Entropy of the mean of probabilities ``[n, K]``, as a share of the largest there is:
+    1 if all classes are equally frequent."""
     mean = answers.mean(0)
     return -(mean * mean.clamp(min=1e-9).log()).sum() / math.log(len(mean))
 
 
-def _learn(model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, reduced: Tensor, exact: bool) -> None:
-    """One step towards what the victim told: its logits if it told its probabilities exactly, else by cross-entropy."""
+def _learn(
+    model: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, reduced: Tensor, exact: bool
+) -> None:
+    """One step towards what the victim told: its logits if it told its probabilities
+    exactly, else by cross-entropy."""
     logits = model.train()(to_unit(images)).float()
     stepped(model, optimiser, apart(logits, reduced).mean() if exact else F.cross_entropy(logits, reduced))

@@ -1,4 +1,5 @@
-"""Model extraction: a substitute trained on the answers of a victim that can only be asked. Each attack is one function."""
+"""Model extraction: a substitute trained on the answers of a victim that can only be asked.
+Each attack is one function."""
 
 from collections.abc import Callable
 
@@ -27,13 +28,20 @@ ATTACKS: dict[Attack, Callable[[nn.Module, Thief], None]] = {
 
 
 def extract(
-    substitute: nn.Module, victim: BlackBox, images: Tensor, config: ExtractConfig, retrain: Retrain, precision: str = "auto", seed: int = 0
+    substitute: nn.Module,
+    victim: BlackBox,
+    images: Tensor,
+    config: ExtractConfig,
+    retrain: Retrain,
+    precision: str = "auto",
+    seed: int = 0,
 ) -> None:
     """Train ``substitute`` in place on the victim's answers.
 
     Args:
         images: uint8 ``[n, c, h, w]``, the attacker's unlabelled images: ``config.images_needed`` of them.
-        victim: counts the queries spent: ``config.most_queries`` at most. What it tells is its answer after ``config.defence``.
+        victim: counts the queries spent: ``config.most_queries`` at most. What it tells is
+            its answer after ``config.defence``.
         retrain: ``(images, targets, epochs, round)`` trains the substitute.
         precision: as in TrainConfig, of the substitute's gradients.
         seed: of what the attack draws.
@@ -42,4 +50,6 @@ def extract(
         DivergedError: the substitute's loss became NaN or infinite.
     """
     with seeded(derive(seed, "attack"), images.device):  # dropout, where an attack trains by itself
-        ATTACKS[config.attack](substitute, Thief(defended(victim, config), images, config, retrain, precision, seed))
+        ATTACKS[config.attack](
+            substitute, Thief(defended(victim, config), images, config, retrain, precision, seed)
+        )
