@@ -1,9 +1,10 @@
 """Data that does not fit in memory: 100,000 JPEGs of 224 x 224 pixels, against a torch
 DataLoader with as many processes.
 
-    python benchmarks/large_data_make.py --tiny-imagenet DIR --out large python benchmarks/large_data.py
-    --data large [--batches 150] python benchmarks/large_data.py --data large --kit      # an audit with a
-    small net, on Ray: a quarter of an hour on 2 cores
+    python benchmarks/large_data_make.py --tiny-imagenet DIR --out large
+    python benchmarks/large_data.py --data large [--batches 150]
+    # an audit with a small net, on Ray: a quarter of an hour on 2 cores
+    python benchmarks/large_data.py --data large --kit
 
 Measured, each in a process of its own: seconds from the start to the first batch, with all that is done
 before (finding the files, a sample, the digest of all of them); images a second in the first pass, which

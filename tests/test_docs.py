@@ -103,7 +103,9 @@ def test_job_commands_parse() -> None:
         for p in (*PAGES, *(ROOT / "zooaudit" / "jobs").glob("*.py"))
         if not name_of(p).startswith(HISTORY)
     )
-    jobs = re.findall(r"python (?:jobs/|-m zooaudit\.jobs\.)([a-z]+)(?:\.py)? ([a-z-].*)", pages)
+    jobs = re.findall(
+        r"python (?:jobs/|-m zooaudit\.jobs\.)([a-z]+)(?:\.py)? ([a-z-].*)", pages.replace("\\\n", "")
+    )
     assert {name for name, _ in jobs} == {"audit", "zoo", "score", "sweep"}
     for name, options in jobs:
         PARSER.parse_args([name, "--log", "events", *shlex.split(options.split("`")[0], comments=True)])

@@ -1,7 +1,7 @@
-"""A whole audit as a Ray job.
+r"""A whole audit as a Ray job.
 
-    ray job submit --address http://HEAD:8265 -- python -m zooaudit.jobs.audit --recipe
-    fmnist-quick --store s3://bucket/prefix
+    ray job submit --address http://HEAD:8265 -- \
+        python -m zooaudit.jobs.audit --recipe fmnist-quick --store s3://bucket/prefix
 
 Takes the options of ``zooaudit audit`` (try --help); a recipe file (--recipe mine.toml) travels in the
 working directory (--working-dir .). The report goes into the store; fetch it from anywhere with

@@ -1,7 +1,7 @@
-"""A sweep as a Ray job: one zoo, fingerprinted in many ways, trials in parallel on Ray Tune.
+r"""A sweep as a Ray job: one zoo, fingerprinted in many ways, trials in parallel on Ray Tune.
 
-    ray job submit --address http://HEAD:8265 -- python -m zooaudit.jobs.sweep answers --recipe fmnist-paper
-    --store s3://bucket/prefix
+    ray job submit --address http://HEAD:8265 -- \
+        python -m zooaudit.jobs.sweep answers --recipe fmnist-paper --store s3://bucket/prefix
 
 Takes the arguments of ``zooaudit sweep`` (try --help): a preset, or axes such as points=10,50,100
 top_k=0,1,all; a recipe file (--recipe mine.toml) travels in the working directory (--working-dir .). Finished

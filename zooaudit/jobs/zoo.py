@@ -1,7 +1,7 @@
-"""The zoo alone as a Ray job: trains what the store does not hold yet.
+r"""The zoo alone as a Ray job: trains what the store does not hold yet.
 
-    ray job submit --address http://HEAD:8265 -- python -m zooaudit.jobs.zoo --recipe
-    fmnist-paper --store s3://bucket/prefix
+    ray job submit --address http://HEAD:8265 -- \
+        python -m zooaudit.jobs.zoo --recipe fmnist-paper --store s3://bucket/prefix
 
 Takes the options of ``zooaudit zoo`` (try --help); a recipe file (--recipe mine.toml) travels in the working
 directory (--working-dir .). An audit of the same recipe on the same store then trains nothing.
