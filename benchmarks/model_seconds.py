@@ -1,8 +1,9 @@
 """What `zooaudit plan` reckons with: seconds that a model of each kind takes, and the time around the zoo.
 
     python benchmarks/audit.py --recipe fmnist-quick --seeds 1 2 3 --keep FOLDER
-    python benchmarks/model_seconds.py FOLDER python benchmarks/model_seconds.py --zoo cifar10-small STORE --data
-    FOLDER      # adds the models of another recipe's zoo
+    python benchmarks/model_seconds.py FOLDER
+    # adds the models of another recipe's zoo
+    python benchmarks/model_seconds.py --zoo cifar10-small STORE --data FOLDER
 
 Writes benchmarks/results/model_seconds.json, and what the command needs of it into zooaudit/measured.json.
 Both workers of these audits were busy all the time, with one thread each, so a model's seconds are core
