@@ -19,7 +19,7 @@ from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import save_kit
 from zooaudit.serving.application import ROUTERS, make_app
 from zooaudit.serving.audit_records import AuditRecords
-from zooaudit.serving.auditor import MOST, NOT_OURS
+from zooaudit.serving.audit_requests import MOST, NOT_OURS
 from zooaudit.serving.settings import Settings
 from zooaudit.serving.suspects import KINDS, AddressSuspect, refuse_idle
 from zooaudit.storage.opening import open_store

@@ -29,11 +29,10 @@ from tests.strangers import Stranger, serving
 from tests.test_kit import make_kit
 from zooaudit.errors import LimitError, NotWrittenError, StoreError
 from zooaudit.kits.kit import save_kit
-from zooaudit.serving import auditor as auditing
-from zooaudit.serving import disk_space, kit_routes, service, uploads
+from zooaudit.serving import audit_run, disk_space, kit_routes, kit_source, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
 from zooaudit.serving.application import make_app
-from zooaudit.serving.audit_queue import Line, Waiting
+from zooaudit.serving.audit_queue import AuditQueue, Waiting
 from zooaudit.serving.audit_records import OPEN, AuditRecords
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.disk_space import refuse_if_full
@@ -124,7 +123,7 @@ def test_many_audits_that_are_sent_at_once_are_no_more_than_may_be(
     stranger.slow_s = 5.0
     together, refused = threading.Barrier(8), []
     with auditor(replace(settings, open_audits=2)) as made:
-        monkeypatch.setattr(made, "_within_limits", lambda *_: together.wait())
+        monkeypatch.setattr(made._limits, "check", lambda *_: together.wait())
 
         def one(number: int) -> None:
             try:
@@ -162,7 +161,7 @@ def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
 
 
 def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
-    line = Line(most_of_one=3)
+    line = AuditQueue(most_of_one=3)
     for number in range(5):
         line.put(Waiting(f"a{number}", "a"))
     line.put(Waiting("b0", "b"))
@@ -171,7 +170,7 @@ def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
     assert taken == ["a0", "b0", "a1", "a2", "c0"], "the fifth place waits for another key's"
     line.close()
     assert line.take() is None
-    line = Line(3)
+    line = AuditQueue(3)
     for name in "xyz":
         line.put(Waiting(name, name, time.monotonic(), suspected=name != "z"))
     taken = [found.id for _ in range(2) if (found := line.take())]
@@ -267,7 +266,7 @@ def test_no_error_names_a_path_or_another_audit(
 def test_two_audits_of_one_suspect_wait_for_each_other(
     store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "BUSY_S", 0.1)
+    monkeypatch.setattr(audit_run, "BUSY_S", 0.1)
     stranger.slow_s = 0.05
     with auditor(settings) as made:
         ids = [made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"] for _ in range(2)]
@@ -281,14 +280,14 @@ def test_two_audits_of_one_suspect_wait_for_each_other(
 
 DYING = """
 import os, pathlib, sys, time
-import zooaudit.serving.auditor as auditing
+from zooaudit.serving import audit_run, auditor as auditing
 from zooaudit.serving.settings import Settings
 from zooaudit.suspects.api import ApiBlackBox
 
 store, data, *ids = sys.argv[1:]
 ask = ApiBlackBox.ask
 ApiBlackBox.ask = lambda self, images: os._exit(9) if "/a/" in str(self._ledger.path) else ask(self, images)
-auditing.digest_of = lambda value: value if isinstance(value, str) else "ledger"
+audit_run.digest_of = lambda value: value if isinstance(value, str) else "ledger"
 
 def served():
     made = auditing.Auditor(Settings(store, data=pathlib.Path(data), suspects=("127.0.0.1",)))
@@ -313,7 +312,7 @@ def test_a_poison_audit_is_started_three_times_and_then_failed(
     """Whatever ends the process (here a kill as the request is made), the audit is not
     started for ever, nor billed each time."""
     made = Auditor(settings)
-    made._line.close()  # it is only entered
+    made._queue.close()  # it is only entered
     id_ = made.submit("a", asked(store[1], stranger.url))["id"]
     innocent = made.submit("b", asked(store[1], stranger.url))["id"]
     made.close()
@@ -405,7 +404,7 @@ def test_nothing_of_a_suspects_keys_is_left_in_any_file(
 def test_a_store_that_is_away_makes_audits_wait(
     store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "AWAY_S", 0.1)
+    monkeypatch.setattr(kit_source, "AWAY_S", 0.1)
     place = Path(store[0])
     stranger.slow_s = 0.1
     with auditor(settings) as made:
