@@ -18,6 +18,7 @@ from zooaudit.errors import AnswersError, ConfigError, DataError
 from zooaudit.suspects.access import LADDER, Access
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict import wording
+from zooaudit.verdict.class_order import other_order
 from zooaudit.verdict.decision import Decision
 from zooaudit.verdict.examined import FOREIGN, NATURAL, NO_CLASS, Candidate, Examined
 from zooaudit.verdict.exchangeable import SAME, examined, spoken
@@ -412,8 +413,10 @@ def test_a_recording_that_ends_too_early_says_so(test_: TwinTest) -> None:
 
 def test_another_order_of_classes_is_found(test_: TwinTest) -> None:
     moved = answers_of(test_, peer(0))[:, [2, 0, 3, 1]]
-    assert [int(c) for c in test_.other_order(moved)] == [1, 3, 0, 2]
-    assert test_.other_order(answers_of(test_, peer(0))) == () == test_.other_order(torch.rand(QUESTIONS, 5))
+    assert [int(c) for c in other_order(test_, moved)] == [1, 3, 0, 2]
+    assert (
+        other_order(test_, answers_of(test_, peer(0))) == () == other_order(test_, torch.rand(QUESTIONS, 5))
+    )
 
 
 # which questions are asked
