@@ -21,7 +21,7 @@ from typing import Any
 
 from measure import RESULTS, context, spread
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.compute import threads
 from zooaudit.data.resolve import resolve
 from zooaudit.planning.measured import DOMAINS, kind
@@ -99,7 +99,7 @@ def with_zoo(name: str, store: str, data: Path | None) -> dict[str, Any]:
             f"--zoo {name}: {recipe.dataset} is measured from FOLDER; expected a recipe on other data"
         )
     domain = DOMAINS[recipe.dataset]
-    planned = {s.id for s in steps.plan(recipe, resolve(recipe.dataset, data), artifacts, None).specs}
+    planned = {s.id for s in zoo_plan.plan(recipe, resolve(recipe.dataset, data), artifacts, None).specs}
     there = [i for i in artifacts.ids("model") if i in planned]
     if len(there) < len(planned):
         raise SystemExit(
@@ -145,7 +145,7 @@ def digits_kinds() -> dict[str, Any]:
     load does not change much."""
     recipe, dataset, artifacts = get_recipe("digits"), resolve("digits"), open_store("memory:")
     seconds, work = defaultdict(list), defaultdict(float)
-    specs, leases = steps.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
+    specs, leases = zoo_plan.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
     with threads(1):
         warm = open_store("memory:")
         build_and_commit(

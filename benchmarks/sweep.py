@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from measure import save, spread
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.data.resolve import resolve
 from zooaudit.recipes.named import get_recipe
 from zooaudit.storage.opening import open_store
@@ -120,7 +120,7 @@ def ask_anew(recipe_name: str, store: Path, points: int) -> dict[str, float]:
     """One trial without stored answers: its seconds, and how many queries it cost."""
     bench = open_bench(recipe_name, store)
     questions = bench.questions[:, :points].contiguous()
-    assert steps.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), (
+    assert answering.unanswered([bench.zoo.plan.victim], questions, bench.artifacts), (
         "these answers are there already"
     )
     started = time.perf_counter()

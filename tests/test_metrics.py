@@ -20,7 +20,7 @@ import torch
 from tests.collecting import Notebook, Tags, key
 from tests.farms import quiet, with_zoo
 from tests.makers import ATTACK
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.auditing.pipeline import Zoo, build_zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
@@ -69,7 +69,7 @@ def ask_one_and_retry(zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> int:
     """What a driver does after the zoo: ask a model; and a store that had to be asked three
     times. Returns the queries."""
     asked = torch.rand(2, 5, 2, *dataset.image_shape)
-    steps.answers([zoo.plan.victim], asked, dataset, artifacts)
+    answering.answers([zoo.plan.victim], asked, dataset, artifacts)
     Backoff(60, sleep=lambda _: None).call(fails_twice, lambda _: True)
     return 20
 

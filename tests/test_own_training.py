@@ -23,7 +23,7 @@ from tests import owners
 from tests.farms import quiet
 from tests.owners import FACTORY, by_script, called, make
 from tests.zoos import TINY
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.cli import chosen_recipe, own_victim
 from zooaudit.cli.main import main, make_parser
 from zooaudit.config import OwnTraining
@@ -445,14 +445,14 @@ def test_twins_are_kept_with_their_log_and_loaded_through_the_factory(
     digits: Dataset, tmp_path: Path
 ) -> None:
     store, plan = open_store(str(tmp_path / "store")), own_plan(digits, by_script(tmp_path, "good"), 2)
-    assert SerialFarm().build(steps.missing_models(plan, store), digits, store, quiet) == 2
+    assert SerialFarm().build(zoo_plan.missing_models(plan, store), digits, store, quiet) == 2
     for spec in plan.specs:
         module = load_module(store, spec.id)
         assert load_record(store, spec.id).status is Status.LEARNT
         assert module(torch.zeros(3, 1, 8, 8)).shape == (3, 10) and not module.training
         assert store.load(KIND, spec.id).read(TRAINING_LOG).decode() == f"seed {spec.seed}\n"
         assert steps.Victim.load(spec.id, store, digits).training_indices.tolist() == list(range(1347))
-    assert steps.missing_models(plan, store) == []
+    assert zoo_plan.missing_models(plan, store) == []
 
 
 def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(
@@ -470,16 +470,16 @@ def test_failed_twins_stop_nobody_and_are_tried_again_when_the_run_is(
     store, plan = open_store("memory:"), own_plan(digits, own, 6)
     odd = {s.id for s in plan.specs if s.seed % 2}
     assert 0 < len(odd) < 6
-    assert SerialFarm().build(steps.missing_models(plan, store), digits, store, quiet) == 6
+    assert SerialFarm().build(zoo_plan.missing_models(plan, store), digits, store, quiet) == 6
     records = {s.id: load_record(store, s.id) for s in plan.specs}
     assert {i for i, r in records.items() if r.status is Status.FAILED} == odd
     assert {records[i].reason for i in odd} == {"exit code 1: not yet"}
     (tmp_path / "mended").touch()
-    again = steps.missing_models(plan, store)
+    again = zoo_plan.missing_models(plan, store)
     assert {s.id for s in again} == odd
     assert SerialFarm().build(again, digits, store, quiet) == len(odd)
     assert {load_record(store, s.id).status for s in plan.specs} == {Status.LEARNT}
-    assert steps.missing_models(plan, store) == []
+    assert zoo_plan.missing_models(plan, store) == []
 
 
 @pytest.mark.ray
@@ -623,7 +623,7 @@ def test_options_become_a_procedure(weights: Path, digits: Dataset) -> None:
     )
     recipe = chosen_recipe.with_twins(TINY, args)
     assert (recipe.zoo.twins, recipe.zoo.references) == (4, TINY.zoo.references)
-    plan = steps.plan(recipe, digits, open_store("memory:"), own)
+    plan = zoo_plan.plan(recipe, digits, open_store("memory:"), own)
     assert [s.own_training for s in plan.of(Role.TWIN, Group.VERDICT)] == [own.training] * 4
 
 

@@ -14,7 +14,7 @@ from tests.farms import Interrupted, Untouched, quiet, with_zoo
 from tests.finished import Finished
 from tests.makers import trained_spec
 from tests.zoos import TINY
-from zooaudit.auditing import steps
+from zooaudit.auditing import answering
 from zooaudit.auditing.pipeline import Audit, craft_uap, embeddings, run_audit
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import FarmError, ZooauditError
@@ -272,10 +272,10 @@ def test_questions_are_the_same_as_bytes_and_as_floats(built: BuiltModel, digits
     before are found all the same."""
     artifacts, images = open_store("memory:"), digits.test.images[:150]
     save_built(artifacts, built)
-    (as_floats,) = steps.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
+    (as_floats,) = answering.clean_answers([built.spec.id], to_unit(images), digits, artifacts).values()
     kept = artifacts.ids("answers")
     assert len(kept) == 1
-    assert not steps.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
+    assert not answering.unanswered([built.spec.id], images.view(1, 150, 1, *images.shape[1:]), artifacts)
     artifacts.remove("answers", kept[0])
-    (as_bytes,) = steps.clean_answers([built.spec.id], images, digits, artifacts).values()
+    (as_bytes,) = answering.clean_answers([built.spec.id], images, digits, artifacts).values()
     assert torch.equal(as_floats, as_bytes) and artifacts.ids("answers") == kept

@@ -19,7 +19,7 @@ import torch
 from tests.farms import quiet, with_zoo
 from tests.makers import trained_spec
 from tests.runs import TIMEOUT_S, processes, wait_for
-from zooaudit.auditing.steps import plan
+from zooaudit.auditing.zoo_plan import plan
 from zooaudit.cli.main import main
 from zooaudit.config import Start, TrainConfig
 from zooaudit.data.images import Dataset

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests import owners
-from zooaudit.auditing import steps
+from zooaudit.auditing import zoo_plan
 from zooaudit.cli.main import main, make_parser
 from zooaudit.cli.own_start import with_start
 from zooaudit.config import Recipe, Start
@@ -81,7 +81,7 @@ def test_any_task_has_a_recipe_that_can_be_planned(
     assume(own is None or own.accuracy > data.above_chance)  # or it is refused
     reasoned = derived(data, own)
     recipe = made("mine", reasoned)
-    steps.check_sizes(recipe, train, own is not None)
+    zoo_plan.check_sizes(recipe, train, own is not None)
     assert len(planned(recipe, Domain("shirts", train, test, image, classes)).specs) > 50
     said = set(reasons(reasoned))
     for change in differences(Recipe("mine", "shirts"), recipe):
@@ -200,7 +200,7 @@ def test_a_made_recipe_trains_models_that_learn(
     recipe, dataset = read_recipe(file), resolve("bars", data)
     assert recipe.dataset == "bars" and recipe.zoo.accuracy_floor > 1 / classes
     plan, artifacts = (
-        some_of_each_kind(steps.plan(recipe, dataset, open_store("memory:"), None)),
+        some_of_each_kind(zoo_plan.plan(recipe, dataset, open_store("memory:"), None)),
         open_store("memory:"),
     )
     SerialFarm().build(list(plan.specs), dataset, artifacts, lambda _: None)

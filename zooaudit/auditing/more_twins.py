@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.twin_step import asked_more
 from zooaudit.config import OwnTraining, Recipe
 from zooaudit.data.images import Dataset
@@ -60,8 +60,8 @@ def twin_specs(
                 f"nothing says how the kit's victim {victim} was trained, so that it can have no twins; audit"
                 " again with --train or --train-command"
             )
-        return steps.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
-    plan = steps.plan_for(recipe, dataset, None)
+        return zoo_plan.plan_for(recipe, dataset, victim, training).of(Role.TWIN)
+    plan = zoo_plan.plan_for(recipe, dataset, None)
     if plan.victim != victim:
         raise InputError(
             f"the kit's recipe trains {plan.victim}, but the kit's victim is {victim}; its twins cannot be"
@@ -96,7 +96,7 @@ def add_twins(
     there = {c.id for c in found.twin_test.candidates}
     new = [s for s in twin_specs(recipe, found.victim, dataset, training) if s.id not in there]
     plan = Plan(found.victim, tuple(new))
-    if missing := steps.missing_models(plan, artifacts):
+    if missing := zoo_plan.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
     records = {s.id: load_record(artifacts, s.id) for s in new}
     learnt = [Candidate(s.id, records[s.id].accuracy) for s in new if records[s.id].status is Status.LEARNT]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.auditing import steps, twin_step
+from zooaudit.auditing import answering, steps, twin_step, zoo_plan
 from zooaudit.auditing.twin_step import NO_SOURCES, Sources
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.config import check as known
@@ -132,7 +132,7 @@ def check(recipe: Recipe, dataset: Dataset, artifacts: Artifacts, own: OwnModel 
     """
     config = recipe.twin_test
     known(config.statistic in STATISTICS, config, "statistic", f"one of {', '.join(STATISTICS)}")
-    steps.plan(recipe, dataset, artifacts, own)
+    zoo_plan.plan(recipe, dataset, artifacts, own)
 
 
 def build_zoo(
@@ -144,10 +144,10 @@ def build_zoo(
     own: OwnModel | None = None,
 ) -> Zoo:
     """Plan the zoo and have the farm build what the store does not hold."""
-    plan = steps.plan(recipe, dataset, artifacts, own)
-    missing = steps.missing_models(plan, artifacts)
+    plan = zoo_plan.plan(recipe, dataset, artifacts, own)
+    missing = zoo_plan.missing_models(plan, artifacts)
     built = farm.build(missing, dataset, artifacts, watch) if missing else 0
-    zoo = Zoo(plan, steps.records(plan, artifacts), built)
+    zoo = Zoo(plan, zoo_plan.records(plan, artifacts), built)
     if zoo.records[plan.victim].status is Status.FAILED:
         raise NotEnoughModelsError(
             f"the victim {plan.victim} did not learn: {zoo.records[plan.victim].reason}"
@@ -164,8 +164,8 @@ def craft_uap(
     own: OwnModel | None = None,
 ) -> Uap:
     """The victim's UAP alone: trains no more than the victim."""
-    plan = steps.plan(recipe, dataset, artifacts, own)
-    missing = [s for s in steps.missing_models(plan, artifacts) if s.id == plan.victim]
+    plan = zoo_plan.plan(recipe, dataset, artifacts, own)
+    missing = [s for s in zoo_plan.missing_models(plan, artifacts) if s.id == plan.victim]
     if missing:
         farm.build(missing, dataset, artifacts, watch)
     return steps.uap(recipe, steps.Victim.load(plan.victim, artifacts, dataset), dataset, artifacts)
@@ -205,7 +205,7 @@ def run_audit(
     encoder_models = [*zoo.learnt(Role.PIRACY, Group.ENCODER), *zoo.learnt(Role.HOMOLOGOUS, Group.ENCODER)]
     suspects = [s for role in Role for s in zoo.learnt(role, Group.SUSPECT)]
     asked = [zoo.plan.victim, *(s.id for s in encoder_models), *(s.id for s in suspects)]
-    answers = steps.answers(
+    answers = answering.answers(
         asked,
         steps.questions(uap, points),
         dataset,
@@ -216,7 +216,7 @@ def run_audit(
     test = twin_test(
         recipe, zoo, dataset, artifacts, sources, phases.begin("answers of twins and references")
     )
-    clean = steps.clean_answers(
+    clean = answering.clean_answers(
         asked, test.questions(), dataset, artifacts, count=phases.begin("answers of suspects")
     )
     phases.begin("encoder and verdicts")

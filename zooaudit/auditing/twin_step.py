@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import clean_answers, tensor_digest
+from zooaudit.auditing.answering import clean_answers
+from zooaudit.auditing.kept import tensor_digest
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.on_disk import in_memory

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.auditing.steps import check_sizes
+from zooaudit.auditing.zoo_plan import check_sizes
 from zooaudit.cli import own_data, own_start, own_victim
 from zooaudit.cli import plan as planning
 from zooaudit.cli.arguments.own import add_model, add_training

@@ -4,7 +4,7 @@ victim still stand out among them?"""
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from zooaudit.auditing import steps
+from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.more_twins import committed_training, twin_specs
 from zooaudit.auditing.twin_step import (
     answered,
@@ -177,7 +177,7 @@ def _specs(
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]
     count = recipe.zoo.references if trial.references is None else trial.references
-    others = steps.plan_for(
+    others = zoo_plan.plan_for(
         replace(recipe, zoo=replace(zoo, references=count), seed=trial.seed), dataset, victim
     )
     return [*twins, *others.of(Role.REFERENCE)]
@@ -195,9 +195,9 @@ def _fresh(
     """Train what is missing and ask all of it the kit's questions."""
     victim = opened.kit.victim
     plan = Plan(victim, tuple(specs))
-    if missing := steps.missing_models(plan, artifacts):
+    if missing := zoo_plan.missing_models(plan, artifacts):
         farm.build(missing, dataset, artifacts, watch)
-    records = steps.records(plan, artifacts)
+    records = zoo_plan.records(plan, artifacts)
     twins, references = (
         [s for s in plan.of(role) if records[s.id].status is Status.LEARNT]
         for role in (Role.TWIN, Role.REFERENCE)

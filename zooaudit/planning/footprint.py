@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.steps import ANSWERS, TENSORS, answers_schema, answers_table
+from zooaudit.auditing.answering import ANSWERS, answers_schema, answers_table
+from zooaudit.auditing.kept import TENSORS
 from zooaudit.auditing.twin_step import Pools, order, procedure, reference
 from zooaudit.config import ExtractConfig, Recipe, Start, digest_of
 from zooaudit.kits.kit import Kit, save_kit
