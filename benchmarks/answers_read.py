@@ -36,8 +36,9 @@ from zooaudit.auditing import answering, steps
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.storage import cache
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.at_once import AT_ONCE, at_once
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.opening import open_store
 
 sys.path.insert(0, str(Path(__file__).parent.parent))

@@ -148,9 +148,8 @@ def digits_kinds() -> dict[str, Any]:
     specs, leases = zoo_plan.plan(recipe, dataset, artifacts, None).specs, artifacts.leases(Job.new())
     with threads(1):
         warm = open_store("memory:")
-        build_and_commit(
-            specs[0], dataset, warm, warm.leases(Job.new())
-        )  # compiles what every later model uses
+        # Compiles what every later model uses.
+        build_and_commit(specs[0], dataset, warm, warm.leases(Job.new()))
         for spec in specs:
             begun = time.process_time()
             build_and_commit(spec, dataset, artifacts, leases)

@@ -81,9 +81,8 @@ def main() -> None:
 @contextmanager
 def copy_of(store: Path, without: str) -> Iterator[Path]:
     """A copy of the store that lacks artifacts of one kind."""
-    with tempfile.TemporaryDirectory(
-        prefix=".zooaudit-benchmark-", dir=store.absolute().parent
-    ) as scratch:  # links need one file system
+    # Links need one file system.
+    with tempfile.TemporaryDirectory(prefix=".zooaudit-benchmark-", dir=store.absolute().parent) as scratch:
         copy = Path(scratch) / "store"
         shutil.copytree(
             store,

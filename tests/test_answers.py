@@ -14,7 +14,8 @@ from zooaudit.auditing import answering, steps
 from zooaudit.data.images import Dataset
 from zooaudit.errors import AnswersError, DamagedArtifactError
 from zooaudit.paper.fingerprint import ask, check_answers, fingerprints, queries
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.suspects.blackbox import SUM_TOLERANCE, TorchBlackBox
 
 

@@ -24,7 +24,8 @@ from hypothesis import strategies as st
 from tests.asking import CLASSES, MODEL, K, asking, questions, truth
 from tests.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
-from zooaudit.suspects.metadata import fitted, model_of
+from zooaudit.suspects.metadata import fitted
+from zooaudit.suspects.metadata_reply import model_of
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.pictures import cast
 from zooaudit.suspects.protobuf import config_of, fields, metadata_of, outputs_of, varint

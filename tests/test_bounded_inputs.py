@@ -27,8 +27,9 @@ from zooaudit.evidence.packs import opened
 from zooaudit.suspects import answers, offline
 from zooaudit.suspects import exported as exporting
 from zooaudit.suspects.exported import load_exported
+from zooaudit.suspects.how import How
 from zooaudit.suspects.naming import Naming
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 from zooaudit.suspects.weights import refuse_pickle
 
 CLASSES = ("a", "b", "c")

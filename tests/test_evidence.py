@@ -25,7 +25,7 @@ from zooaudit.evidence.records import ANSWERS, Together, commitment, keep
 from zooaudit.kits.kit import KIND as KIT
 from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from
-from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
+from zooaudit.storage.encoding import table_to_bytes, tensors_to_bytes
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import Recorded, TorchBlackBox
 from zooaudit.verdict.decision import Decision

@@ -24,8 +24,9 @@ from zooaudit.auditing import answering
 from zooaudit.auditing.pipeline import Zoo, build_zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import DOMAINS
-from zooaudit.planning.sizing import Devices, estimate
+from zooaudit.planning.sizing import estimate
 from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store

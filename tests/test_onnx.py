@@ -15,8 +15,9 @@ from zooaudit.errors import ColumnsError, ConfigError, ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
 from zooaudit.suspects.contract_files import contract_of
+from zooaudit.suspects.how import How
 from zooaudit.suspects.load import Asked, Loaded, load, load_model
-from zooaudit.suspects.opened import How, OpenSuspect
+from zooaudit.suspects.opened import OpenSuspect
 
 SHAPE = (1, 4, 4)
 W_ = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)

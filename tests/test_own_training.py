@@ -31,7 +31,7 @@ from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
 from zooaudit.errors import ConfigError
 from zooaudit.recipes.named import RECIPES
-from zooaudit.storage.artifacts import tensors_to_bytes
+from zooaudit.storage.encoding import tensors_to_bytes
 from zooaudit.storage.models import KIND, TRAINING_LOG, OwnModel, load_module, load_record
 from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm

@@ -44,11 +44,12 @@ from zooaudit.data.reading import Reading, Sizing
 from zooaudit.errors import DataError, ModelError, NotEnoughModelsError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store
-from zooaudit.studies import cuts, published, published_models, published_names, qurd
+from zooaudit.studies import cuts, published, published_models, published_names, published_weights, qurd
 from zooaudit.studies.published import run_published
 from zooaudit.studies.published_images import read_images
-from zooaudit.studies.published_models import checked, find, in_one_row, load, opened, quantised, unmasked
+from zooaudit.studies.published_models import checked, find, load, opened
 from zooaudit.studies.published_names import BENCHMARKS, Benchmark, Pair, architecture, hub_name, stored
+from zooaudit.studies.published_weights import in_one_row, quantised, unmasked
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result
 from zooaudit.studies.validity import of
@@ -500,7 +501,7 @@ def test_every_net_of_the_benchmarks_is_torchvisions() -> None:
     assert own == {"vgg_model", "vgg16_bn", "vgg13", "resnet18", "densenet121", "mobilenet_v2", "mbnetv2"}
     with torch.device("meta"):
         for one in own:
-            maker(f"torchvision:{published_models.NETS.get(one, one)}")(num_classes=10)
+            maker(f"torchvision:{published_weights.NETS.get(one, one)}")(num_classes=10)
 
 
 # ModelReuse
@@ -567,7 +568,7 @@ def test_blocks_end_where_theirs_do() -> None:
         if stride == 2:
             ends.append(count)
     expected = [b - a for a, b in zip([0, *ends], [*ends, 19], strict=True)]
-    assert list(published_models.BLOCKS) == expected
+    assert list(published_weights.BLOCKS) == expected
 
 
 def test_a_quantised_net_is_made_of_the_one_that_it_was_quantised_from(tmp_path: Path) -> None:

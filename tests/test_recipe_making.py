@@ -23,10 +23,11 @@ from zooaudit.config import Recipe, Start
 from zooaudit.data.images import Dataset, ImageSet
 from zooaudit.data.resolve import resolve
 from zooaudit.errors import ConfigError, DataError, ModelError
+from zooaudit.planning.given import Devices
 from zooaudit.planning.measured import Domain
 from zooaudit.planning.new_recipe import derived, made, reasons
 from zooaudit.planning.own_task import DataFacts, VictimFacts, linear_accuracy, look_at_data, look_at_victim
-from zooaudit.planning.sizing import Devices, estimate, planned
+from zooaudit.planning.sizing import estimate, planned
 from zooaudit.recipes.differences import differences
 from zooaudit.recipes.named import CIFAR10_SMALL, DIGITS, FMNIST_QUICK
 from zooaudit.recipes.read import read_recipe

@@ -34,12 +34,12 @@ from zooaudit.planning.footprint import (
     loaded,
     model_bytes,
     on_s3,
-    pools_of,
     saved,
-    twin_test_of,
 )
+from zooaudit.planning.given import Devices, OwnVictim
 from zooaudit.planning.measured import DOMAINS, Domain, Measured
-from zooaudit.planning.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
+from zooaudit.planning.sizing import as_json, estimate, planned, scaled, training_span
+from zooaudit.planning.twin_footprint import pools_of, twin_test_of
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.storage import s3
 from zooaudit.storage.models import load_record

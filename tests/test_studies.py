@@ -25,21 +25,21 @@ from zooaudit.seeds import derive
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.opening import open_store
 from zooaudit.studies import (
+    distributions,
     encoders,
     extractions,
     runner,
-    similarity,
     strengths,
     subspaces,
     thieves,
     under_twins,
 )
-from zooaudit.studies.ablations import _within_and_between
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.cohort import Cohort, Scores, Variant
 from zooaudit.studies.outcome import Finding, Holds, findings_from, spread
 from zooaudit.studies.registry import ON_MODELS, STUDIES, get_study
 from zooaudit.studies.runner import Result, run_study
+from zooaudit.studies.views import within_and_between
 from zooaudit.training.farm import Farm, SerialFarm
 from zooaudit.verdict.distances import auc
 from zooaudit.zoo.spec import Role
@@ -286,7 +286,7 @@ def test_within_and_between_are_means_of_cosines(seed: int) -> None:
                         between.append(float(z[a, v] @ z[b, w]))
                     elif v != w:
                         within.append(float(z[a, v] @ z[a, w]))
-    assert _within_and_between(z) == (
+    assert within_and_between(z) == (
         pytest.approx(np.mean(within), abs=1e-5),
         pytest.approx(np.mean(between), abs=1e-5),
     )
@@ -297,7 +297,7 @@ def test_within_and_between_are_means_of_cosines(seed: int) -> None:
 )
 def test_the_largest_distance_is_that_of_two_distribution_functions(a: list[float], b: list[float]) -> None:
     expected = max(abs(np.mean([x <= t for x in a]) - np.mean([x <= t for x in b])) for t in [*a, *b])
-    assert similarity._largest_distance(np.array(a), np.array(b)) == pytest.approx(expected)
+    assert distributions._largest_distance(np.array(a), np.array(b)) == pytest.approx(expected)
 
 
 def test_an_autoencoder_learns_to_rebuild() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.makers import CHECKS, LOOKS, QUESTIONS, Affine, make_twin_test, near, peer
-from zooaudit.auditing.twin_step import Pools, natural_images, order
+from zooaudit.auditing.twin_questions import Pools, natural_images, order
 from zooaudit.config import TwinTestConfig
 from zooaudit.data.images import Dataset, to_unit
 from zooaudit.errors import AnswersError, ConfigError, DataError

@@ -19,7 +19,7 @@ from tests.strangers import Stranger, serving
 from zooaudit.errors import StoppedError, SuspectError
 from zooaudit.suspects import exchange
 from zooaudit.suspects.api import ApiBlackBox
-from zooaudit.suspects.exchange import heeding, within
+from zooaudit.suspects.deadlines import heeding, within
 from zooaudit.suspects.http_transport import client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.opening import opened

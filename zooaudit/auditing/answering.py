@@ -11,8 +11,9 @@ from zooaudit.auditing.kept import digest_of_floats, tensor_digest
 from zooaudit.compute import threads
 from zooaudit.data.images import Dataset
 from zooaudit.paper.fingerprint import ask
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.at_once import at_once
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.storage.models import load_module
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.telemetry.metrics import QUERIES, record
@@ -69,9 +70,8 @@ def unanswered(models: Sequence[str], asked: Tensor, artifacts: Artifacts) -> li
     """Those of ``models`` whose answers the store does not hold."""
     there = set(artifacts.ids("answers"))
     missing = {model: id_ for model, id_ in answers_ids(models, asked).items() if id_ not in there}
-    return [
-        model for model, id_ in missing.items() if not artifacts.has("answers", id_)
-    ]  # a listing may lag; to ask again would cost queries
+    # A listing may lag; to ask again would cost queries.
+    return [model for model, id_ in missing.items() if not artifacts.has("answers", id_)]
 
 
 def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
@@ -83,9 +83,8 @@ def answers_ids(models: Sequence[str], asked: Tensor) -> dict[str, str]:
 def _ask(model: str, id_: str, asked: Tensor, dataset: Dataset, artifacts: Artifacts) -> None:
     device = dataset.train.images.device
     black_box = TorchBlackBox(load_module(artifacts, model).to(device), dataset.num_classes, model)
-    with threads(
-        1
-    ):  # how a sum is split decides its last bits, and a stored answer must not depend on who asked
+    # How a sum is split decides its last bits, and a stored answer must not depend on who asked.
+    with threads(1):
         given = ask(black_box, asked, device).cpu()
     record(QUERIES, black_box.queries, asker="auditor")
     table = answers_table(given, answers_schema(dataset.num_classes))

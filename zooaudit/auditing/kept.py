@@ -9,7 +9,8 @@ from torch import Tensor
 from zooaudit.config import digest_of
 from zooaudit.data.images import to_unit
 from zooaudit.methods import METHODS
-from zooaudit.storage.artifacts import Artifacts, tensors_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import tensors_to_bytes
 
 TENSORS = "tensors.safetensors"
 DIGESTED = 64

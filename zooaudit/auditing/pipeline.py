@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zooaudit.auditing import answering, steps, twin_step, zoo_plan
-from zooaudit.auditing.twin_step import NO_SOURCES, Sources
+from zooaudit.auditing.twin_questions import NO_SOURCES, Sources
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.config import check as known
 from zooaudit.data.images import Dataset

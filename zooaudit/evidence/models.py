@@ -6,14 +6,8 @@ from dataclasses import dataclass, replace
 
 from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.more_twins import committed_training, twin_specs
-from zooaudit.auditing.twin_step import (
-    answered,
-    answered_behind,
-    asked_more,
-    natural_images,
-    places,
-    reference,
-)
+from zooaudit.auditing.twin_questions import natural_images
+from zooaudit.auditing.twin_step import answered, answered_behind, asked_more, places, reference
 from zooaudit.config import OwnTraining, Recipe, Start
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import in_memory
@@ -170,9 +164,8 @@ def _specs(
             f"models of the kit's recipe begin with a checkpoint of {first.net}, SHA-256"
             f" {first.weights[:16]}; expected the same file of yours: --checkpoint {first.net}=FILE"
         )
-    zoo = replace(
-        recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints
-    )  # a pack never chooses what is run or read here
+    # A pack never chooses what is run or read here.
+    zoo = replace(recipe.zoo, twins=1, start=trial.start, checkpoints=trial.checkpoints)
     (pattern,) = twin_specs(replace(recipe, zoo=zoo), victim, dataset, training)
     seeds = [derive(trial.seed, "fresh twin", i) for i in range(trial.twins)]
     twins = [replace(pattern, seed=s % OWN_SEEDS if pattern.own_training else s) for s in seeds]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 
 from zooaudit.auditing import steps
-from zooaudit.auditing.twin_step import natural_images
+from zooaudit.auditing.twin_questions import natural_images
 from zooaudit.config import Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.on_disk import Images

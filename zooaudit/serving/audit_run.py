@@ -24,7 +24,7 @@ from zooaudit.serving.kit_source import KitSource
 from zooaudit.serving.spending import Limits, Spending
 from zooaudit.storage.artifact import Artifact
 from zooaudit.suspects.api import ApiBlackBox
-from zooaudit.suspects.exchange import heeding
+from zooaudit.suspects.deadlines import heeding
 from zooaudit.suspects.http_transport import HttpTransport, client_of
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.suspects.opened import OpenSuspect, between

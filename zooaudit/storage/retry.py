@@ -28,9 +28,8 @@ class Backoff:
     first_s: float = 0.1
     longest_s: float = 8.0
     retries: int = 0
-    clock: Callable[[], float] = field(
-        default=time.monotonic, repr=False
-    )  # not the wall clock, which may jump
+    # Not the wall clock, which may jump.
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
     sleep: Callable[[float], None] = field(default=time.sleep, repr=False)
     dice: Callable[[], float] = field(default=random.random, repr=False)
 

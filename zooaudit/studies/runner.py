@@ -16,7 +16,8 @@ from zooaudit.auditing import zoo_plan
 from zooaudit.config import digest_of, stated
 from zooaudit.errors import DamagedArtifactError
 from zooaudit.methods import versions_of
-from zooaudit.storage.artifacts import Artifacts, table_to_bytes
+from zooaudit.storage.artifacts import Artifacts
+from zooaudit.storage.encoding import table_to_bytes
 from zooaudit.studies.bench import Bench
 from zooaudit.studies.contest import Load
 from zooaudit.studies.outcome import Finding, Outcome, findings_from

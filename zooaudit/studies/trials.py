@@ -8,9 +8,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from zooaudit.auditing.twin_step import Asked, assembled, foreseen, informativeness, order
+from zooaudit.auditing.twin_questions import informativeness, order
+from zooaudit.auditing.twin_step import Asked, assembled, foreseen
 from zooaudit.config import TwinTestConfig
-from zooaudit.studies.collected import About
+from zooaudit.studies.collected_about import About
 from zooaudit.studies.owners import Owner
 from zooaudit.suspects.access import Access
 from zooaudit.verdict.decision import TwinVerdict

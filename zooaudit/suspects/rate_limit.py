@@ -36,9 +36,8 @@ class RateLimit:
         with self._lock:
             start = max(self.clock(), self._next)
             self._next = start + (images / self.rate if self.rate else 0.0)
-        while (
-            wait := max(start, self._not_before) - self.clock()
-        ) > 0:  # others may hear meanwhile that all have to wait
+        # Others may hear meanwhile that all have to wait.
+        while (wait := max(start, self._not_before) - self.clock()) > 0:
             if halted():
                 return False
             self.sleep(min(wait, SLICE_S))
