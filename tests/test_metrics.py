@@ -21,7 +21,9 @@ from tests.collecting import Notebook, Tags, key
 from tests.farms import quiet, with_zoo
 from tests.makers import ATTACK
 from zooaudit.auditing import answering
-from zooaudit.auditing.pipeline import Zoo, build_zoo
+from zooaudit.auditing.context import Context
+from zooaudit.auditing.pipeline import build_zoo
+from zooaudit.auditing.results import Zoo
 from zooaudit.config import Recipe, TrainConfig
 from zooaudit.data.images import Dataset
 from zooaudit.planning.given import Devices
@@ -77,7 +79,7 @@ def ask_one_and_retry(zoo: Zoo, dataset: Dataset, artifacts: Artifacts) -> int:
 
 def test_what_a_farm_and_an_audit_record(notebook: Notebook, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    zoo = build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     before_asking = dict(notebook.amount)
     for (name, tags), amount in expected(zoo).items():
         measured = notebook.times if name in (MODEL_SECONDS.name, STORE_SECONDS.name) else notebook.amount
@@ -92,9 +94,9 @@ def test_what_a_farm_and_an_audit_record(notebook: Notebook, digits: Dataset) ->
 
 def test_a_model_that_the_store_holds_is_not_counted_again(notebook: Notebook, digits: Dataset) -> None:
     artifacts = open_store("memory:")
-    zoo = build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     before = sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name)
-    build_zoo(small_recipe(), digits, artifacts, SerialFarm(), quiet)
+    build_zoo(Context(small_recipe(), digits, artifacts, SerialFarm(), quiet))
     assert (
         sum(v for (n, _), v in notebook.amount.items() if n == MODELS.name) == before == len(zoo.plan.specs)
     )
@@ -165,7 +167,7 @@ def test_ray_exports_them_for_prometheus(exporting_ray: str, digits: Dataset, tm
 
     artifacts = open_store(str(tmp_path / "store"))
     artifacts.save("note", "first", {}, {})  # or each worker that is the first to save would mark the store
-    zoo = build_zoo(small_recipe(), digits, artifacts, RayFarm(), quiet)
+    zoo = build_zoo(Context(small_recipe(), digits, artifacts, RayFarm(), quiet))
     wanted = expected(zoo)
     wanted[key(QUERIES, asker="auditor")] = ask_one_and_retry(zoo, digits, artifacts)
     wanted[key(STORE_RETRIES)] = 2

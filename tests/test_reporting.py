@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from tests.reports import FACTS, Page, accuse_everyone, no_constant, with_twins, with_verdicts, without, words
-from zooaudit.auditing.pipeline import Audit
+from zooaudit.auditing.results import Audit
 from zooaudit.config import EncoderConfig
 from zooaudit.errors import StoreError
 from zooaudit.reporting import findings, pictures, projection

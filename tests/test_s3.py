@@ -18,7 +18,7 @@ import pytest
 
 from cluster.seaweed import Seaweed, make_bucket
 from zooaudit.errors import DamagedArtifactError, InputError, MissingArtifactError, StoreError
-from zooaudit.storage import s3, s3_requests
+from zooaudit.storage import s3_requests
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.retry import Backoff
 from zooaudit.storage.s3 import S3Store

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import zoos
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.pipeline import run_audit
 from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig, VerdictConfig
@@ -157,7 +158,7 @@ def test_a_study_that_lacks_models_says_which(
 def test_the_audits_own_encoder_is_draw_0(done: tuple[Bench, dict[str, Result]], digits: Dataset) -> None:
     """A study's similarities are the audit's, to the bit."""
     working = done[0]
-    audit = run_audit(TINY, digits, working.artifacts, SerialFarm(), lambda _: None)
+    audit = run_audit(Context(TINY, digits, working.artifacts, SerialFarm(), lambda _: None))
     assert audit.zoo.trained == 0
     scores = working.cohort.scores(Variant(TINY.encoder)).by_spec
     assert {s.id for s in scores} == {s.spec.id for s in audit.suspects}

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel
 
+from zooaudit.backoff import doubled_s
 from zooaudit.client_replies import MOST_QUERY_BYTES, arrow_body, may_pass, refusal, retry_after, whole
 from zooaudit.data.limited_parquet import reader
 from zooaudit.errors import ServiceError, first_line
@@ -268,7 +269,7 @@ class Client:
                     raise refused
                 wait, trouble, status = retry_after(reply), str(refused), reply.status_code
             failures += 1
-            wait = max(wait, random.random() * min(5.0, 0.1 * 2.0 ** min(failures, 30)))
+            wait = max(wait, random.random() * doubled_s(failures, 0.1, 5.0))
             if time.monotonic() + wait > end:
                 raise ServiceError(f"{trouble}, {failures} times", status)
             time.sleep(wait)

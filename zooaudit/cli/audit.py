@@ -10,7 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.auditing import pipeline
+from zooaudit.auditing import pipeline, results
+from zooaudit.auditing.context import Context
 from zooaudit.auditing.twin_questions import Sources
 from zooaudit.cli import doctor as doctors
 from zooaudit.cli.audit_text import print_audit
@@ -54,8 +55,9 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
         folder = _folder(args, parent, name)
         check_report_folder(folder, name, artifacts.url)
         sources = _sources(args, dataset)
-        # first: a run that is refused must not keep the name from the next try.
-        pipeline.check(recipe, dataset, artifacts, own)
+        # First: a run that is refused must not keep the name from the next try.
+        context = Context(recipe, dataset, artifacts, farm, tell.watch, own, sources)
+        pipeline.check(context)
         run = begin_run(
             artifacts,
             name,
@@ -73,7 +75,7 @@ def audit(args: argparse.Namespace, out: TextIO) -> int:
             seed=recipe.seed,
             data=dataset.name,
         )
-        done = pipeline.run_audit(recipe, dataset, artifacts, farm, tell.watch, own, sources, tell.step)
+        done = pipeline.run_audit(context, tell.step)
         tell(
             (
                 "report: drawing"
@@ -136,7 +138,7 @@ def zoo(args: argparse.Namespace, out: TextIO) -> int:
     artifacts = open_store(args.store)
     tell("", "started", recipe=recipe.name, store=artifacts.url, seed=recipe.seed, data=dataset.name)
     built = pipeline.build_zoo(
-        recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell)
+        Context(recipe, dataset, artifacts, chosen_farm(args), tell.watch, own_victim(args, dataset, tell))
     )
     _tell_failed(built, tell)
     tell(
@@ -168,12 +170,14 @@ def uap(args: argparse.Namespace, out: TextIO) -> int:
     tell = voice(args)
     recipe, dataset = recipe_and_data(args, tell)
     made = pipeline.craft_uap(
-        recipe,
-        dataset,
-        open_store(args.store),
-        chosen_farm(args),
-        tell.watch,
-        own_victim(args, dataset, tell),
+        Context(
+            recipe,
+            dataset,
+            open_store(args.store),
+            chosen_farm(args),
+            tell.watch,
+            own_victim(args, dataset, tell),
+        )
     )
     facts = {k: v for k, v in vars(made).items() if k != "v"}
     print(json.dumps(facts) if args.json else "\n".join(f"{k:<14} {v}" for k, v in facts.items()), file=out)
@@ -233,13 +237,13 @@ def chosen_farm(args: argparse.Namespace) -> Farm:
     return RayFarm(args.workers, args.gpus_per_worker, args.victim_workers)
 
 
-def _tell_failed(built: pipeline.Zoo, tell: Voice) -> None:
+def _tell_failed(built: results.Zoo, tell: Voice) -> None:
     for spec in built.failed:
         tell("", "model_failed", model=spec.id, reason=built.records[spec.id].reason)
 
 
 def _tell_audit(
-    done: pipeline.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
+    done: results.Audit, summary: dict[str, Any], phases: Mapping[str, float], store: str, tell: Voice
 ) -> None:
     """The last events of an audit: what failed, each phase, how many suspects were called
     piracy, and where the report is."""

@@ -4,15 +4,13 @@ import json
 from pathlib import Path
 from typing import Any, TextIO
 
-from zooaudit.auditing import pipeline
+from zooaudit.auditing import results
 from zooaudit.cli.terminal import duration
 from zooaudit.verdict import wording
 from zooaudit.zoo.spec import Role
 
 
-def print_audit(
-    done: pipeline.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO
-) -> None:
+def print_audit(done: results.Audit, page: Path, summary: dict[str, Any], as_json: bool, out: TextIO) -> None:
     if as_json:
         print(json.dumps(summary, allow_nan=False), file=out)
         return

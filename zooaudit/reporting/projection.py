@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
-from zooaudit.auditing.pipeline import Audit, embeddings
+from zooaudit.auditing.results import Audit, embeddings
 from zooaudit.paper.fingerprint import fingerprints
 from zooaudit.reporting.canvas import FAMILIES, LOOKS, drawn
 from zooaudit.zoo.spec import Role

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from zooaudit.auditing.pipeline import Audit, Judgement
+from zooaudit.auditing.results import Audit, Judgement
 from zooaudit.errors import StoreError
 from zooaudit.reporting import decisions, findings, pictures, plots, projection
 from zooaudit.reporting.canvas import FAMILIES, LOOKS

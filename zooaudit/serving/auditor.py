@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from zooaudit.backoff import doubled_s
 from zooaudit.config import digest_of
 from zooaudit.errors import (
     DamagedArtifactError,
@@ -290,4 +291,4 @@ class Auditor:
     def _longer(self, id_: str) -> float:
         """Seconds until an audit is tried again: longer each time."""
         self._waits[id_] = self._waits.get(id_, -1) + 1
-        return min(LONGEST_S, self._settings.retry_s * 2.0 ** min(self._waits[id_], 10))
+        return doubled_s(self._waits[id_], self._settings.retry_s, LONGEST_S)

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from torch import Tensor
 
-from zooaudit.auditing import answering, pipeline, steps, zoo_plan
+from zooaudit.auditing import answering, pipeline, results, steps, zoo_plan
+from zooaudit.auditing.context import Context
 from zooaudit.config import EncoderConfig, Recipe
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import SUBSETS
@@ -65,9 +66,9 @@ class Bench:
     excluded: dict[str, str] = field(default_factory=dict)
 
     @cached_property
-    def zoo(self) -> pipeline.Zoo:
+    def zoo(self) -> results.Zoo:
         """The audit's zoo."""
-        zoo = pipeline.build_zoo(self.recipe, self.dataset, self.artifacts, self.farm, self.watch)
+        zoo = pipeline.build_zoo(Context(self.recipe, self.dataset, self.artifacts, self.farm, self.watch))
         self.trained += zoo.trained
         return zoo
 
