@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from zooaudit.auditing import steps, zoo_plan
 from zooaudit.auditing.twin_step import asked_more
@@ -135,15 +136,16 @@ def _grown(
 ) -> TwinTest:
     """The test with more twins after the others."""
     new = asked_more(test, [c.id for c in more], recipe.twin_test, recipe.seed, dataset, artifacts)
-    behind = (
-        None if test.behind is None or new.behind is None else torch.cat([test.behind, new.behind], dim=1)
-    )
-    predicted = (
-        None
-        if test.predicted is None or new.predicted is None
-        else torch.cat([test.predicted, new.predicted])
-    )
-    answers = torch.cat([test.answers, new.plain])
+
+    def joined(old: Tensor | None, added: Tensor | None, dim: int = 0) -> Tensor | None:
+        return None if old is None or added is None else torch.cat([old, added], dim=dim)
+
     return replace(
-        test, candidates=(*test.candidates, *more), answers=answers, behind=behind, predicted=predicted
+        test,
+        candidates=(*test.candidates, *more),
+        answers=torch.cat([test.answers, new.plain]),
+        behind=joined(test.behind, new.behind, dim=1),
+        predicted=joined(test.predicted, new.predicted),
+        defended=joined(test.defended, new.defended),
+        defended_predicted=joined(test.defended_predicted, new.defended_predicted),
     )

@@ -28,6 +28,7 @@ from zooaudit.verdict.examined import NATURAL, Candidate, Reference
 from zooaudit.verdict.grouping import MOST, kept, rounded
 from zooaudit.verdict.predicted import predicted
 from zooaudit.verdict.twin_test import TwinTest
+from zooaudit.zoo.attacks.defended import shown
 from zooaudit.zoo.reference_nets import REFERENCE_NETS
 from zooaudit.zoo.spec import ModelSpec
 
@@ -53,14 +54,17 @@ def make(
     own = Asked(
         answered(ids, images, dataset, artifacts, tally.part(few)),
         answered_behind(ids, images, dataset, artifacts, tally),
+        defended=answered_defended(ids, images, dataset, artifacts, config),
     )
     if references:
+        pool, count = of.images[:natural], tally.part(few)
         own = foreseen(
             own,
-            answered(ids, of.images[:natural], dataset, artifacts, tally.part(few)),
+            answered(ids, pool, dataset, artifacts, count),
             others[:, :natural],
             chosen[0],
             dataset.num_classes,
+            answered_defended(ids, pool, dataset, artifacts, config),
         )
     other = Asked(
         others[:, chosen[0]], answered_behind([s.id for s in references], images, dataset, artifacts, tally)
@@ -75,16 +79,26 @@ def make(
 @dataclass(frozen=True, eq=False)
 class Asked:
     """What models answer to the questions: float32 ``[models, Q, K]``; ``[I, models, Q, K]`` behind I
-    interfaces, or None; and of candidates what is predicted of their answers, as
-    :class:`~zooaudit.verdict.twin_test.TwinTest` has it, or None.
+    interfaces, or None; and of candidates what is predicted of their answers, what their defence shows
+    instead of these, and what is predicted of that, as :class:`~zooaudit.verdict.twin_test.TwinTest` has
+    them, or None.
     """
 
     plain: Tensor
     behind: Tensor | None = None
     predicted: Tensor | None = None
+    defended: Tensor | None = None
+    defended_predicted: Tensor | None = None
 
 
-def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: int) -> Asked:
+def foreseen(
+    asked: Asked,
+    own: Tensor,
+    lessons: Tensor,
+    rows: Tensor,
+    classes: int,
+    defended: Tensor | None = None,
+) -> Asked:
     """The candidates' answers with what is predicted of them.
 
     Args:
@@ -92,13 +106,21 @@ def foreseen(asked: Asked, own: Tensor, lessons: Tensor, rows: Tensor, classes: 
             the images of the task that questions were chosen from.
         rows: int64 ``[Q]``, which image each question is; of another family from n on.
         classes: the models', before they were grouped.
+        defended: as ``own``, what the candidates' defence shows instead; None without one.
     """
     if not len(lessons):
         return asked
     natural = rows < lessons.shape[1]
-    found = asked.plain.clone()
-    found[:, natural] = rounded(predicted(own, lessons, rows[natural]), classes)
-    return replace(asked, predicted=found)
+
+    def filled(plain: Tensor, pool: Tensor) -> Tensor:
+        found = plain.clone()
+        found[:, natural] = rounded(predicted(pool, lessons, rows[natural]), classes)
+        return found
+
+    asked = replace(asked, predicted=filled(asked.plain, own))
+    if asked.defended is None or defended is None:
+        return asked
+    return replace(asked, defended_predicted=filled(asked.defended, defended))
 
 
 def places(test: TwinTest, config: TwinTestConfig, seed: int, dataset: Dataset) -> Tensor:
@@ -139,14 +161,25 @@ def asked_more(
         DataError: the questions are not from this dataset.
     """
     images, lessons = test.images, test.lessons
-    asked = Asked(answered(ids, images, dataset, artifacts), answered_behind(ids, images, dataset, artifacts))
+    asked = Asked(
+        answered(ids, images, dataset, artifacts),
+        answered_behind(ids, images, dataset, artifacts),
+        defended=answered_defended(ids, images, dataset, artifacts, config),
+    )
     if lessons is None:
         return asked
     rows, pool = (
         places(test, config, seed, dataset),
         in_memory(natural_images(dataset, seed, config.pool).images),
     )
-    return foreseen(asked, answered(ids, pool, dataset, artifacts), lessons, rows, dataset.num_classes)
+    return foreseen(
+        asked,
+        answered(ids, pool, dataset, artifacts),
+        lessons,
+        rows,
+        dataset.num_classes,
+        answered_defended(ids, pool, dataset, artifacts, config),
+    )
 
 
 def assembled(
@@ -179,6 +212,8 @@ def assembled(
         others.behind,
         own.predicted,
         classes=classes,
+        defended=own.defended,
+        defended_predicted=own.defended_predicted,
     )
 
 
@@ -193,6 +228,23 @@ def answered(
         if ids
         else torch.empty(0, len(images), min(dataset.num_classes, MOST))
     )
+
+
+def answered_defended(
+    ids: Sequence[str], images: Tensor, dataset: Dataset, artifacts: Artifacts, config: TwinTestConfig
+) -> Tensor | None:
+    """As ``answered``, what the defence that ``config`` names shows instead; None without one. It is worked
+    out of the answers, so no model is asked again."""
+    if config.defence == "none":
+        return None
+    unit = to_unit(images)
+
+    def changed(rows: Tensor) -> Tensor:
+        flat = shown(unit, rows.flatten(0, 2), config.defence, config.defence_budget)
+        return kept(flat.view_as(rows))
+
+    given = clean_answers(ids, images, dataset, artifacts, changed)
+    return torch.stack([given[id_] for id_ in ids])
 
 
 def answered_behind(

@@ -109,7 +109,7 @@ def crosscheck(
     copy(pack, artifacts, [(MODEL, kit.victim)], lambda _: None)
     victim = steps.Victim.load(kit.victim, artifacts, dataset)
     found = [parts.uap_again(opened, recipe, victim, dataset), parts.questions(opened, recipe, dataset)]
-    found.append(parts.itself(opened, victim, dataset))
+    found.append(parts.itself(opened, recipe, victim, dataset))
     try:
         places(kit.twin_test, recipe.twin_test, recipe.seed, dataset)
     except DataError as error:  # made up, so nothing that is asked by them confirms anything
@@ -229,7 +229,13 @@ def _among(
     """The test with other candidates."""
     asked = asked_more(test, [c.id for c in candidates], recipe.twin_test, recipe.seed, dataset, artifacts)
     return replace(
-        test, candidates=candidates, answers=asked.plain, behind=asked.behind, predicted=asked.predicted
+        test,
+        candidates=candidates,
+        answers=asked.plain,
+        behind=asked.behind,
+        predicted=asked.predicted,
+        defended=asked.defended,
+        defended_predicted=asked.defended_predicted,
     )
 
 

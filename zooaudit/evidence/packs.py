@@ -237,7 +237,10 @@ def _check_test(test: TwinTest) -> None:
             columns,
         )
     whole &= len(foreseen) in (0, 2)
-    answers = [*behind, *foreseen, *(given for given, _ in shapes)]
+    hidden = [given for given in (test.defended, test.defended_predicted) if given is not None]
+    whole &= all(given.shape == test.answers.shape for given in hidden)
+    whole &= test.defended is not None or not hidden
+    answers = [*behind, *foreseen, *hidden, *(given for given, _ in shapes)]
     # False of NaN
     sound = all(bool(((given >= 0) & (given <= 1 + SUM_TOLERANCE)).all()) for given in answers)
     numbers = all(isinstance(c.accuracy, int | float) for c in test.candidates)

@@ -15,6 +15,7 @@ from zooaudit.studies import (
     encoders,
     extractions,
     modifications,
+    own_defence,
     perturbations,
     power,
     qurd,
@@ -129,6 +130,12 @@ ON_MODELS = {
             "Thieves that the twin test finds",
             lambda owner, load: power.rows_of(owner),
             power.outcome,
+        ),
+        ModelsStudy(
+            "own-defence",
+            "Thieves who asked a victim that defends itself",
+            lambda owner, load: own_defence.rows(owner),
+            own_defence.outcome,
         ),
         ModelsStudy(
             "disguises",

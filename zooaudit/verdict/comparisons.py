@@ -3,7 +3,7 @@ the next suspect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from torch import Tensor
@@ -36,7 +36,7 @@ name any, each takes memory."""
 class TwinComparisons(TwinData):
     """Makes the comparisons of a test when they are first needed."""
 
-    _compared: dict[tuple[Access, bool], dict[tuple[int, str], Comparison]] = field(
+    _compared: dict[tuple[Access, bool], dict[tuple[int, str, bool], Comparison]] = field(
         default_factory=dict, init=False, repr=False
     )
     _hubs: dict[tuple[Access, bool, int], Hub] = field(default_factory=dict, init=False, repr=False)
@@ -72,23 +72,22 @@ class TwinComparisons(TwinData):
         """Each reference as a suspect, standardised: ``[R, C]``; made once."""
         key = (access, by_columns, queries)
         if key not in self._left_out:
-            self._left_out.setdefault(
-                key, self._combined(self._families(queries), [c.left_out() for c in self._comparisons(*key)])
-            )
+            found = [(family, c.left_out()) for family, c in self._comparisons(*key)]
+            self._left_out.setdefault(key, self._combined(found))
         return self._left_out[key]
 
     def ordered(self, order: Sequence[int]) -> Self:
         """The same test with its candidates in another order: the one at ``order[0]`` is the victim."""
         rows = list(order)
+        each = {
+            name: None if of is None else of[rows]
+            for name in ("answers", "predicted", "defended", "defended_predicted")
+            for of in (getattr(self, name),)
+        }
         behind = None if self.behind is None else self.behind[:, rows]
-        predicted = None if self.predicted is None else self.predicted[rows]
-        found = replace(
-            self,
-            candidates=tuple(self.candidates[i] for i in rows),
-            answers=self.answers[rows],
-            behind=behind,
-            predicted=predicted,
-        )
+        candidates = tuple(self.candidates[i] for i in rows)
+        changed: dict[str, Any] = {"candidates": candidates, "behind": behind} | each
+        found = replace(self, **changed)
         found._left_out.update({key: of[:, rows] for key, of in self._left_out.items()})
         return found
 
@@ -107,13 +106,10 @@ class TwinComparisons(TwinData):
         """Of the first so many answers ``[..., n, K']``, standardised: ``[..., C]``, the victim first."""
         by_columns = answers.shape[-1] == self.num_classes
         found = []
-        for family, comparison in zip(
-            self._families(queries), self._comparisons(access, by_columns, queries), strict=True
-        ):
-            found.append(
-                comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
-            )
-        return self._combined(self._families(queries), found)
+        for family, comparison in self._comparisons(access, by_columns, queries):
+            given = features(answers[..., self._rows(family, queries), :], access, by_columns)
+            found.append((family, comparison.of(given)))
+        return self._combined(found)
 
     def cosines(self, answers: Tensor, access: Access, queries: int, family: str = NATURAL) -> np.ndarray:
         """The statistic of one family's questions among the first so many answers ``[..., n, K]``, before it
@@ -129,7 +125,7 @@ class TwinComparisons(TwinData):
                 f" {', '.join(at) or 'more questions'}"
             )
         by_columns = answers.shape[-1] == self.num_classes
-        comparison = self._comparisons(access, by_columns, queries)[at.index(family)]
+        comparison = dict(reversed(self._comparisons(access, by_columns, queries)))[family]
         return comparison.of(features(answers[..., self._rows(family, queries), :], access, by_columns))
 
     def weights(self, answers: Tensor, access: Access, queries: int) -> np.ndarray:
@@ -138,9 +134,7 @@ class TwinComparisons(TwinData):
         all of them weigh, whichever way they point. Of the family that speaks most for the
         victim, as that is what is ranked; the others weigh nothing."""
         found: list[np.ndarray] = []
-        for family, comparison in zip(
-            self._families(queries), self._comparisons(access, True, queries), strict=True
-        ):
+        for family, comparison in self._comparisons(access, True, queries):
             rows = self._rows(family, queries)
             parts = (
                 comparison.parts(features(answers[rows], access))
@@ -154,30 +148,36 @@ class TwinComparisons(TwinData):
         total = np.abs(most).sum()
         return most / total if total else most
 
-    def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[Comparison]:
-        """One for each family of questions; made once."""
+    def _comparisons(self, access: Access, by_columns: bool, queries: int) -> list[tuple[str, Comparison]]:
+        """One for each family of questions, and with a defence another one; made once."""
         kept = self._kept(access, by_columns)
         found = []
-        for family in self._families(queries):
-            if (queries, family) not in kept:
-                kept.setdefault(
-                    (queries, family), self._comparison(self._rows(family, queries), access, by_columns)
-                )
-            found.append(kept[queries, family])
+        for defended in (False, True) if self.defended is not None else (False,):
+            for family in self._families(queries):
+                key = (queries, family, defended)
+                if key not in kept:
+                    rows = self._rows(family, queries)
+                    kept.setdefault(key, self._comparison(rows, access, by_columns, defended))
+                found.append((family, kept[key]))
         return found
 
-    def _comparison(self, questions: list[int], access: Access, by_columns: bool) -> Comparison:
-        """Candidates by all that they answer, since their owner sees it; whatever a suspect may be like as
-        its interface tells it."""
+    def _comparison(
+        self, questions: list[int], access: Access, by_columns: bool, defended: bool
+    ) -> Comparison:
+        """Candidates by all that they answer, or show behind their defence, since their owner sees it;
+        whatever a suspect may be like as its interface tells it."""
 
         def combined(answers: Tensor) -> np.ndarray:
             return features(answers, access, by_columns)
 
-        own, others = self.answers[:, questions], self.reference_answers[:, questions]
+        answers, foreseen = self.answers, self.predicted
+        if defended and self.defended is not None:
+            answers, foreseen = self.defended, self.defended_predicted
+        own, others = answers[:, questions], self.reference_answers[:, questions]
         ways = (
             [] if access.kind == "label" else [(tempered(own, t), tempered(others, t)) for t in TEMPERATURES]
         )
-        if self.behind is not None and self.reference_behind is not None:
+        if not defended and self.behind is not None and self.reference_behind is not None:
             ways += zip(self.behind[:, :, questions], self.reference_behind[:, :, questions], strict=True)
         rows = [combined(others), *(combined(changed) for _, changed in ways)]
         shared = [
@@ -185,9 +185,7 @@ class TwinComparisons(TwinData):
             for changed, _ in ([] if access == Access() else [(own, own)]) + ways
         ]
         groups = [r.source or r.id for r in self.references] * len(rows) + [SHARED] * len(shared)
-        predicted = (
-            None if self.predicted is None else features(self.predicted[:, questions], Access(), by_columns)
-        )
+        predicted = None if foreseen is None else features(foreseen[:, questions], Access(), by_columns)
         made = STATISTICS[self.statistic]
         return made(
             features(own, Access(), by_columns),
@@ -197,7 +195,7 @@ class TwinComparisons(TwinData):
             predicted,
         )
 
-    def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str], Comparison]:
+    def _kept(self, access: Access, by_columns: bool) -> dict[tuple[int, str, bool], Comparison]:
         """The comparisons of one reading; those of the reading that was not used for longest are forgotten.
         Each step on the dict is one that threads cannot come between."""
         kept = self._compared.pop((access, by_columns), {})
@@ -206,8 +204,8 @@ class TwinComparisons(TwinData):
             self._compared.pop(oldest, None)
         return kept
 
-    def _combined(self, families: Sequence[str], statistics: Sequence[np.ndarray]) -> np.ndarray:
+    def _combined(self, of_families: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
         """Statistics ``[..., C]`` of several families of questions in one: of each candidate the largest,
         standardised before and after."""
-        found = [standardised(s) - BEHINDHAND[f] for f, s in zip(families, statistics, strict=True)]
+        found = [standardised(statistics) - BEHINDHAND[family] for family, statistics in of_families]
         return standardised(np.max(found, axis=0)).round(DIGITS)

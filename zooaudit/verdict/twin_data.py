@@ -47,6 +47,8 @@ class TwinData:
             the victim's task, and the candidates' own answers to all others; None where nothing is predicted.
         lessons: float32 ``[R, n, K]``, the references' answers to all images of the task that questions were
             chosen from, in their order: so that twins' answers can be predicted that come later.
+        defended, defended_predicted: as ``answers`` and ``predicted``, of what a defence shows instead of the
+            candidates' answers; None where the victim has none.
         classes: how many a suspect's answers have to have to be compared class by class; 0 where it is K.
         statistic: what candidates are ranked by, one of ``STATISTICS``.
     """
@@ -68,6 +70,8 @@ class TwinData:
     lessons: Tensor | None = None
     classes: int = 0
     statistic: str = COSINE
+    defended: Tensor | None = None
+    defended_predicted: Tensor | None = None
 
     @property
     def budget(self) -> int:

@@ -195,4 +195,6 @@ def only(test: TwinTest, family: str) -> TwinTest:
         behind=None if test.behind is None else test.behind[:, :, rows],
         reference_behind=None if test.reference_behind is None else test.reference_behind[:, :, rows],
         predicted=None if test.predicted is None else test.predicted[:, rows],
+        defended=None if test.defended is None else test.defended[:, rows],
+        defended_predicted=None if test.defended_predicted is None else test.defended_predicted[:, rows],
     )
