@@ -80,7 +80,7 @@ def thieves_table() -> str:
 
 
 GROUPS = {
-    "weights, copied or changed a little": (
+    "weights: copied, tuned, pruned, averaged, re-trained, distilled": (
         "float16",
         "INT8",
         "last layer tuned",
@@ -90,26 +90,27 @@ GROUPS = {
         "pruned",
         "pruned and fine-tuned",
         "fine-pruned",
+        "retrained",
+        "distilled from the weights",
+        "has seen the questions",
     ),
-    "weights, re-trained or distilled into another net": ("retrained", "distilled from the weights"),
-    "weights, trained on the questions of an audit": ("has seen the questions",),
-    "weights, likeness optimised away (RemovalNet)": ("removal, short", "removal, long"),
-    "weights, moved to half of the classes": ("transferred to half of the classes",),
-    "distillation with images of the task": (
+    "weights: likeness trained away (RemovalNet)": ("removal, short", "removal, long"),
+    "weights: moved to half of the classes": ("transferred to half of the classes",),
+    "distillation, ActiveThief, CloudLeak, JBDA": (
         "distilled",
         "distilled-one-decimal",
         "distilled-top-3",
-    ),
-    "distillation with the victim's own training images": (
         "distilled-own-images",
         "distilled-own-images-hard",
+        "active-deepfool",
+        "active-k-centre",
+        "active-uncertainty",
+        "cloudleak",
+        "jbda",
     ),
-    "ActiveThief": ("active-deepfool", "active-k-centre", "active-uncertainty"),
-    "CloudLeak, JBDA": ("cloudleak", "jbda"),
-    "Knockoff Nets, images of another domain": ("knockoff", "knockoff-adaptive"),
-    "Copycat, images of another domain, labels": ("copycat",),
-    "DFME, no data": ("data-free",),
-    "DisGUIDE, no data": ("data-free, disagreement",),
+    "another domain's images: Knockoff Nets": ("knockoff", "knockoff-adaptive"),
+    "another domain's images, labels: Copycat": ("copycat",),
+    "no data: DFME, DisGUIDE": ("data-free", "data-free, disagreement"),
     "a thief of the thief": ("second generation",),
     "few questions": ("weak extraction",),
 }
