@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.cases import case_store, scored  # noqa: F401  fixtures
-from tests.collecting import notebook  # noqa: F401  fixture
-from tests.finished import finished, own_store  # noqa: F401  fixtures
-from tests.left_out import LeftOut, add_option
-from tests.makers import FAST, trained_spec
-from tests.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
+from tests.support.cases import case_store, scored  # noqa: F401  fixtures
+from tests.support.collecting import notebook  # noqa: F401  fixture
+from tests.support.finished import finished, own_store  # noqa: F401  fixtures
+from tests.support.left_out import LeftOut, add_option
+from tests.support.makers import FAST, trained_spec
+from tests.support.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits

@@ -1,0 +1,461 @@
+"""The console in a real browser: a kit, answers judged one by one and many at once, what a
+verdict says, is refused, is sent on."""
+
+# ruff: noqa: F811
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from tests.integration.test_boxed import export_onnx
+from tests.support.console import (  # noqa: F401  fixtures
+    Desk,
+    Wire,
+    browser,
+    desk,
+    judge,
+    page,
+    stranger,
+    to,
+    too_few_twins,
+)
+from tests.unit.test_bodies import as_parquet, table
+from tests.unit.test_service import COPY, INNOCENT, K
+from zooaudit.cli.main import main
+from zooaudit.kits.kit import save_kit
+from zooaudit.storage.opening import open_store
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.decision import TwinVerdict
+from zooaudit.verdict.ranking import twins_for
+from zooaudit.verdict.wording import checked, promise
+
+pytestmark = pytest.mark.browser
+COLOUR = "(node) => getComputedStyle(node).color"
+
+
+@pytest.mark.parametrize(("model", "decision"), [(COPY, "stolen"), (INNOCENT, "not shown")])
+def test_an_answers_file_gives_the_verdict_and_the_suspects_place(
+    model: torch.nn.Module, decision: str, page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    judge(page, desk, desk.answers(tmp_path, model), suspect="<b>theirs</b>")
+    page.wait_for_selector(".verdict .decision")
+    assert page.text_content(".verdict .decision") == decision
+    ink = page.evaluate("getComputedStyle(document.body).color")
+    assert (page.locator(".verdict .decision").evaluate(COLOUR) == ink) == (decision == "not shown"), (
+        "not shown is not a clearance: it has no colour"
+    )
+    assert page.text_content("#result-title") == "Verdict on <b>theirs</b>", "shown as text, never as markup"
+    shown = page.text_content("#result") or ""
+    expected = desk.kit.twin_test.judge(TorchBlackBox(model, K).ask(desk.kit.twin_test.questions()))
+    assert expected.verdict.reason in shown and desk.id in shown
+    assert f"{expected.verdict.rank} of 20" in shown and promise(expected.verdict) == page.text_content(
+        ".promise"
+    )
+    expect(page.locator("#result-title")).to_be_focused()  # a screen reader is taken to the verdict
+    shown_as_a_picture(expected.verdict, page)
+
+
+def shown_as_a_picture(verdict: TwinVerdict, page: Page) -> None:
+    """Each twin a ring, the victim a diamond, each where its statistic is; and all of it in words."""
+    victim, *twins = verdict.statistics
+    label = page.get_attribute(".verdict svg", "aria-label") or ""
+    assert (
+        f"the victim {victim:.2f}, rank {verdict.rank} of 20; its 19 twins from {min(twins):.2f} to"
+        f" {max(twins):.2f}" in label
+    )
+    places = (
+        "(marks) => marks.map((m) => { const box = m.getBoundingClientRect(); return [box.x + box.width / 2,"
+        " box.y + box.height / 2]; })"
+    )
+    rings = page.locator(".verdict svg circle.twin").evaluate_all(places)
+    (diamond,) = page.locator(".verdict svg path.victim").evaluate_all(places)
+    assert np.allclose(
+        np.argsort(np.argsort([*(x for x, _ in rings), diamond[0]])),
+        np.argsort(np.argsort([*sorted(twins), victim])),
+    )
+    apart = [np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate([*rings, diamond]) for b in rings[:i]]
+    assert min(apart) > 9, "none hides another"
+    page.click(".verdict figure summary")
+    rows = page.locator(".verdict figure tbody tr").all_text_contents()
+    assert len(rows) == 20 and f"victim{round(victim, 3):g}" in rows
+
+
+def test_a_refused_file_leaves_no_verdict_of_another_and_is_said_beside_the_button(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    page.set_viewport_size({"width": 1000, "height": 500})
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="theirs")
+    page.wait_for_selector(".verdict .decision")
+    (tmp_path / "a.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
+    page.set_input_files("#file", tmp_path / "a.json")
+    assert page.locator(".verdict").count() == 0, "another file is chosen: what was said is of the one before"
+    page.click("#score-form button")
+    error = page.wait_for_selector("#score-error")
+    assert (
+        error and "negative values" in (error.text_content() or "") and error.get_attribute("role") == "alert"
+    )
+    assert page.locator(".verdict").count() == 0 and page.locator("#result").count() == 0
+    expect(page.locator("#score-error")).to_be_focused()
+    button, output = page.locator("#score-form button").bounding_box(), error.bounding_box()
+    assert button and output and 0 <= output["y"] - button["y"] < 60, "beside the button that caused it"
+    assert output["y"] + output["height"] <= 501, "within the window"
+    page.fill("#score-form input[name=suspect]", "other")
+    assert page.locator("#score-error").count() == 0, "what is changed has not been refused"
+
+
+def test_a_file_with_no_known_ending_is_not_sent(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("?")
+    judge(page, desk, tmp_path / "a.txt")
+    expect(page.locator("#score-error")).to_contain_text("a.txt: no known ending; expected .parquet")
+
+
+@pytest.mark.parametrize(
+    ("level", "says", "weak"),
+    [("", "1 of 20 cases", False), ("0.2", "1 of 5 cases", True), ("0.06", "3 of 50 cases", True)],
+)
+def test_a_level_is_a_frequency_and_a_weak_one_looks_weak(
+    level: str, says: str, weak: bool, page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    judge(page, desk, desk.answers(tmp_path, COPY), level=level, suspect=f"at {level}")
+    expect(page.locator(".verdict .decision")).to_contain_text("stolen")
+    assert f"a model made without yours is called stolen in at most {says}" in (
+        page.text_content(".verdict .frequency") or ""
+    )
+    assert ("weak" in (page.text_content(".verdict .decision") or "")) == weak
+    red = page.locator(".verdict .decision").evaluate(COLOUR) == "rgb(163, 38, 15)"
+    assert red != weak, "not the red of what holds at .05"
+    to(page, desk, f"/verdicts?text={'at ' + level}", "tbody tr")
+    assert ("weak" in (page.text_content("tbody tr") or "")) == weak and says.removesuffix(" cases") in (
+        page.text_content("tbody tr") or ""
+    )
+
+
+def test_what_is_off_with_a_kit_is_said(page: Page, desk: Desk) -> None:
+    to(page, desk, f"/kits/{desk.id}", "#kit")
+    assert page.locator("#nobody").count() == 0
+    page.click("#kit details summary")
+    result = page.locator("#checked tbody tr").all_text_contents()
+    rows = checked(desk.kit.twin_test.exchangeability, desk.kit.twin_test.hub())
+    assert len(result) == len(rows) and all(
+        row["check"] in line and row["text"].split(": ")[-1] in line
+        for row, line in zip(rows, result, strict=True)
+    )
+    alone = too_few_twins(desk)
+    try:
+        to(page, desk, "", f"#kit-{alone}")
+        assert "nobody" in (page.text_content(f"#kit-{alone}") or "")
+        page.click(f"#kit-{alone} a")
+        expect(page.locator("#nobody")).to_contain_text(
+            "This kit accuses nobody: 9 twins allow no p under 0.1"
+        )
+    finally:
+        open_store(str(desk.folder / "store")).remove("kit", alone)
+
+
+def test_nobody_is_to_be_accused_by_a_trial_recipes_kit(page: Page, desk: Desk) -> None:
+    store = open_store(str(desk.folder / "store"))
+    trial = save_kit(
+        store, replace(desk.kit, facts=desk.kit.facts | {"recipe": {"name": "digits", "dataset": "digits"}})
+    ).id
+    try:
+        to(page, desk, "", f"#kit-{trial}")
+        row = page.text_content(f"#kit-{trial}") or ""
+        assert (
+            "digits" in row
+            and "nobody" in row
+            and "digits" not in (page.text_content(f"#kit-{desk.id}") or "")
+        )
+        for path in ("", "/judge", "/audit"):
+            to(page, desk, f"/kits/{trial}{path}", "#nobody")
+            expect(page.locator("#nobody")).to_have_text(
+                "Made by the trial recipe digits: accuse nobody by it."
+            )
+    finally:
+        store.remove("kit", trial)
+
+
+def test_fewer_questions_and_the_normal_distribution_are_asked_for(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    test = desk.kit.twin_test
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    assert page.locator("#score-form select[name=queries] option").all_text_contents() == [
+        "all",
+        *map(str, test.looks[:-1]),
+    ]
+    given = TorchBlackBox(INNOCENT, K).ask(test.questions()[: test.looks[0]])
+    (tmp_path / "answers.parquet").write_bytes(as_parquet(table(given)))
+    page.select_option("#score-form select[name=queries]", str(test.looks[0]))
+    page.select_option("#score-form select[name=p_value]", "normal")
+    page.set_input_files("#file", tmp_path / "answers.parquet")
+    page.click("#score-form button")
+    page.wait_for_selector(".verdict .decision")
+    shown = page.text_content("#result") or ""
+    assert "by the normal distribution" in shown and f"{test.looks[0]} of at most {test.looks[0]}" in shown
+
+
+def test_questions_are_downloaded(page: Page, desk: Desk, tmp_path: Path) -> None:
+    to(page, desk, f"/kits/{desk.id}", "#downloads")
+    with page.expect_download() as download:
+        page.click("#downloads button:has-text('Parquet')")
+    download.value.save_as(tmp_path / "q.parquet")
+    assert len(pq.read_table(tmp_path / "q.parquet")) == desk.kit.twin_test.budget
+
+
+def test_many_files_give_a_table_and_those_that_are_refused_spoil_no_other(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.txt").write_text("?")
+    (tmp_path / "broken.json").write_text('{"answers": [[-1, 2, 0, 0]]}')
+    files = [
+        tmp_path / "notes.txt",
+        desk.answers(tmp_path, COPY, "taken"),
+        tmp_path / "broken.json",
+        desk.answers(tmp_path, INNOCENT, "own"),
+    ]
+    judge(page, desk, files)
+    expect(page.locator("#score-error")).to_have_text("2 of 4 files were refused; the table says why")
+    expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 2 files were refused")
+    rows = page.locator("#result tbody tr")
+    result = rows.all_text_contents()
+    assert [
+        line.startswith(name) for line, name in zip(result, ("notes", "taken", "broken", "own"), strict=True)
+    ] == [True] * 4
+    assert "refused: notes.txt: no known ending; expected .parquet" in result[0] and "stolen" in result[1]
+    assert "refused" in result[2] and "negative values" in result[2] and "not shown" in result[3]
+    rows.nth(3).locator("a").click()
+    expect(page.locator("h1")).to_have_text("Verdict on own")
+    page.go_back()
+    expect(page.locator("#score-form")).to_be_visible()
+
+
+def test_what_many_suspects_mean_is_said_above_their_table(page: Page, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "broken.json").write_text("{}")
+    files = [
+        tmp_path / "broken.json",
+        desk.answers(tmp_path, COPY, "taken"),
+        desk.answers(tmp_path, INNOCENT, "own"),
+    ]
+    judge(page, desk, files)
+    innocent = "2 suspects, each judged by itself. Of 2 innocent ones up to {} are called stolen on average;"
+    none = (
+        "Corrected for their number, this kit can call none of them stolen: that takes {} twins; it has 19."
+    )
+    expect(page.locator("#many")).to_contain_text(innocent.format("0.1"))
+    expect(page.locator("#many")).to_contain_text("zooaudit score --answers A B corrects for their number.")
+    expect(page.locator("#many")).to_contain_text(none.format(twins_for(0.05 / 2)))
+    expect(page.locator("#result-title")).to_have_text("Verdicts on 2 suspects; 1 file was refused")
+    amber = page.locator("#many").evaluate(COLOUR)
+    assert (
+        amber
+        == page.locator("#many").evaluate("(n) => getComputedStyle(n).borderTopColor")
+        == "rgb(122, 82, 0)"
+    )
+    notice, table_ = page.locator("#many").bounding_box(), page.locator("#result table").bounding_box()
+    assert notice and table_ and notice["y"] + notice["height"] <= table_["y"]
+    judge(page, desk, files, level="0.2")  # that of the form, though the first file was refused
+    expect(page.locator("#many")).to_contain_text(innocent.format("0.4"))
+    assert "none of them" not in (page.text_content("#many") or ""), "19 twins are enough for two at .2"
+    judge(page, desk, files[:2])
+    expect(page.locator("#result-title")).to_have_text("Verdict on 1 suspect; 1 file was refused")
+    assert page.locator("#many").count() == 0
+
+
+def test_as_many_twins_are_asked_for_as_the_correction_takes(page: Page) -> None:
+    cases = [(n, level) for n in range(1, 60) for level in (0.001, 0.01, 0.025, 0.03, 0.05, 0.1, 0.2, 0.3)]
+    js = (
+        "async (cases) => { const { twinsFor } = await import('/console/files/words.js'); return"
+        " cases.map(([n, l]) => twinsFor(n, l)); }"
+    )
+    assert page.evaluate(js, cases) == [twins_for(level / n) for n, level in cases]
+
+
+def test_files_of_one_stem_are_told_apart(page: Page, desk: Desk, tmp_path: Path) -> None:
+    parquet = desk.answers(tmp_path, COPY, "same")
+    answers = TorchBlackBox(INNOCENT, K).ask(desk.kit.twin_test.questions()).tolist()
+    (tmp_path / "same.json").write_text(json.dumps({"answers": answers}))
+    judge(page, desk, [parquet, tmp_path / "same.json"])
+    expect(page.locator("#result tbody td:first-child")).to_have_text(["same.parquet", "same.json"])
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "not shown"])
+
+
+def test_files_are_dropped(page: Page, desk: Desk) -> None:
+    answers = TorchBlackBox(COPY, K).ask(desk.kit.twin_test.questions()).tolist()
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    dropped = page.evaluate_handle(
+        "(text) => { const d = new DataTransfer(); for (const n of ['a.json', 'b.json']) d.items.add(new"
+        " File([text], n)); return d; }",
+        json.dumps({"answers": answers}),
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#drop")).to_contain_text("2 files: a.json, b.json")
+    page.click("#score-form button")
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "stolen"])
+
+
+def test_a_blip_while_answers_are_sent_is_said_and_sent_again(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    wire.cut = True
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="blip")
+    expect(page.locator("#under-way")).to_contain_text(
+        re.compile(r"^The service cannot be reached\. Next try in [12] s\.")
+    )
+    wire.cut = False
+    page.wait_for_selector(".verdict .decision")
+    assert wire.seen >= 2 and page.locator("#under-way").count() == 0
+
+
+def test_what_is_judged_while_the_service_is_away_can_be_cancelled(
+    page: Page, desk: Desk, tmp_path: Path
+) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    files = [desk.answers(tmp_path, COPY, "first"), desk.answers(tmp_path, INNOCENT, "second")]
+    judge(page, desk, files[0])
+    page.wait_for_selector(".verdict .decision")
+    wire.cut = True
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#under-way")).to_contain_text("The service cannot be reached. Next try in")
+    page.click("text=Cancel")
+    expect(page.locator("#result-title")).to_have_text("first: cancelled")
+    expect(page.locator("#result-title")).to_be_focused()
+    asked = wire.seen
+    expect(page.locator("#score-form > fieldset > button")).to_have_text("Judge")
+    page.wait_for_timeout(2500)
+    assert wire.seen == asked, "nothing is sent any more"
+    wire.cut, wire.stopped = False, True
+    page.set_input_files("#file", files)
+    page.click("#score-form > fieldset > button")
+    waits = re.compile(r"^0 of 2 files judged\. The service has not answered for \d+ s\.")
+    expect(page.locator("#under-way")).to_contain_text(waits, timeout=20_000)
+    page.click("text=Cancel")
+    expect(page.locator("#result-title")).to_have_text("No verdict; 2 files were cancelled")
+    wire.stopped = False
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#result tbody .decision")).to_have_text(["stolen", "not shown"])
+
+
+def test_other_files_end_what_is_judged(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    wire.stopped = True
+    judge(page, desk, desk.answers(tmp_path, COPY, "first"))
+    page.wait_for_selector("#under-way")
+    wire.stopped = False
+    page.set_input_files("#file", desk.answers(tmp_path, INNOCENT, "second"))
+    expect(page.locator("#under-way")).to_have_count(0)
+    page.click("#score-form > fieldset > button")
+    expect(page.locator("#result-title")).to_have_text("Verdict on second")
+
+
+def test_a_page_whose_service_says_nothing_for_a_minute_says_so(page: Page, desk: Desk) -> None:
+    wire = Wire(page, r"/verdicts\?")
+    wire.stopped = True
+    page.clock.install()
+    to(page, desk, "/verdicts")
+    expect(page.locator("main")).to_contain_text("Loading")
+    page.wait_for_timeout(300)
+    page.clock.fast_forward(61_000)
+    expect(page.locator(".stale")).to_contain_text("The service does not answer. Next try in 1 s.")
+    wire.stopped = False
+    page.clock.fast_forward(2_000)
+    expect(page.locator(".stale")).to_have_count(0)
+
+
+def test_judge_is_pressed_twice_and_judges_once(page: Page, desk: Desk, tmp_path: Path) -> None:
+    wire = Wire(page, r"/score\?", "POST")
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    page.set_input_files("#file", desk.answers(tmp_path, COPY))
+    page.dblclick("#score-form button")
+    page.wait_for_selector(".verdict .decision")
+    assert wire.seen == 1
+
+
+def test_a_verdict_is_sent_as_a_page_and_as_a_pack_that_is_verified(
+    page: Page, desk: Desk, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="sent", level="0.2")
+    page.click("text=This verdict's own page")
+    expect(page.locator("h1")).to_have_text("Verdict on sent")
+    shown = page.text_content("main") or ""
+    for name, button in {"verdict.html": "print or send", "case.zip": "Evidence pack"}.items():
+        with page.expect_download() as download:
+            page.click(f"main button:has-text('{button}')")
+        download.value.save_as(tmp_path / name)
+    html = (tmp_path / "verdict.html").read_text()
+    digests = [line for line in shown.split() if len(line) == 64]
+    for digest in page.locator("dd").all_text_contents():
+        assert len(digest) != 64 or digest in html
+    assert "sent: stolen" in html and "<svg" in html, digests
+    assert main(["evidence", "verify", str(tmp_path / "case.zip"), "--store", str(tmp_path / "mine")]) == 0
+    assert "nothing speaks against it" in capsys.readouterr().out
+
+
+def test_a_verdict_is_explained_by_the_victim_among_its_twins(page: Page, desk: Desk, tmp_path: Path) -> None:
+    judge(page, desk, desk.answers(tmp_path, COPY), suspect="why")
+    page.click("text=Why this verdict?")
+    page.wait_for_selector("img.asked")
+    assert "/console/verdicts/" in page.url and page.url.endswith("/why")
+    assert page.locator("svg circle.twin").count() == 19 and page.locator("svg path.victim").count() == 1
+    assert (
+        page.locator("img.asked").count() == 10
+        and page.locator("img.asked").first.evaluate("(i) => i.naturalWidth") > 0
+    )
+    assert "rank among 20" in (page.text_content("main") or "")
+    page.click("figure summary")
+    candidates = dict(
+        page.locator("figure tbody tr").evaluate_all(
+            "(rows) => rows.map((r) => [r.cells[0].textContent, r.cells[2].textContent])"
+        )
+    )
+    names = ["victim", *(f"twin {i}" for i in range(1, 20))]
+    assert candidates == dict(zip(names, [c.id for c in desk.kit.twin_test.candidates], strict=True))
+    looks = page.locator("[aria-label=Looks] tbody td:last-child").all_text_contents()
+    assert len(looks) == len(desk.kit.twin_test.looks) and {*looks} <= {*names[1:]}, "one name for each"
+    for button, name in {"print or send": "verdict-", "Evidence pack": "evidence-"}.items():
+        with page.expect_download() as download:
+            page.click(f"main button:has-text('{button}')")
+        assert download.value.suggested_filename.startswith(name)
+    page.reload()
+    page.wait_for_selector("img.asked")
+    page.click("text=Back to the verdict")
+    expect(page.locator("h1")).to_have_text("Verdict on why")
+
+
+def test_the_page_may_load_and_do_nothing_from_elsewhere(page: Page, desk: Desk) -> None:
+    asked: list[str] = []
+    page.on("request", lambda r: asked.append(r.url))
+    to(page, desk, "", f"#kit-{desk.id}")
+    assert asked and all(url.startswith(desk.address) for url in asked)
+    reply = page.request.get(f"{desk.address}/console")
+    policy = reply.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    loaded = [url for url in asked if "/console/files/" in url]
+    assert len(loaded) == 15
+    for url in loaded:
+        reply = page.request.get(url)
+        text = reply.text().replace("http://www.w3.org/", "").replace("https://models.example", "")
+        assert (
+            reply.headers["x-content-type-options"] == "nosniff"
+            and "http://" not in text
+            and "https://" not in text
+        )
+        assert url.endswith(("preact.js", "htm.js")) or "innerHTML" not in text
+
+
+def test_a_model_file_is_judged_where_it_may_be(page: Page, desk: Desk, tmp_path: Path) -> None:
+    judge(page, desk, export_onnx(COPY, tmp_path / "theirs.onnx"))
+    expect(page.locator(".verdict .decision")).to_have_text("stolen", timeout=60_000)
+    page.click("text=This verdict's own page")
+    expect(page.locator("dl")).to_contain_text("Model, SHA-256")
+    to(page, desk, f"/kits/{desk.id}/judge", "#score-form")
+    (tmp_path / "w.safetensors").write_bytes(b"?")
+    page.set_input_files("#file", tmp_path / "w.safetensors")
+    page.fill("input[name=factory]", "os:getcwd")
+    page.click("#score-form button")
+    expect(page.locator("#score-error")).to_contain_text("expected timm:NAME or torchvision:NAME")
