@@ -1,4 +1,4 @@
-"""What the report says of the twin test, on suspects of peers (tests.support.makers), whose truth is known."""
+"""What the report says of the twin test, on suspects whose truth is known."""
 
 import json
 from dataclasses import asdict, replace
