@@ -11,12 +11,8 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.support.cases import case_store, scored  # noqa: F401  fixtures
-from tests.support.collecting import notebook  # noqa: F401  fixture
-from tests.support.finished import finished, own_store  # noqa: F401  fixtures
 from tests.support.left_out import LeftOut, add_option
 from tests.support.makers import FAST, trained_spec
-from tests.support.reports import audit, folder, html, page, placed_once, undrawn  # noqa: F401  fixtures
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
 from zooaudit.data.resolve import load_digits
@@ -28,6 +24,12 @@ from zooaudit.storage.opening import open_store
 from zooaudit.training.token import guard_token
 from zooaudit.zoo.arch import build_architecture
 from zooaudit.zoo.build import BuiltModel, build
+
+pytest_plugins = [
+    f"tests.support.{name}"
+    for name in ("collecting", "finished", "cases", "reports", "disks", "service", "auditors", "console")
+]
+"""Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""
 
 settings.register_profile(
     "zooaudit",

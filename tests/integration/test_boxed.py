@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 
 from tests.support.makers import near
+from tests.support.onnx_files import export_onnx
 from zooaudit.errors import ModelError
 from zooaudit.suspects import sandbox
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -21,20 +22,6 @@ from zooaudit.suspects.sandbox import Limits, Sandbox
 
 HOW = Sandbox((1, 4, 4), ("a", "b", "c", "d"))
 IMAGES = torch.rand(70, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-
-
-def export_onnx(module: torch.nn.Module, path: Path) -> Path:
-    """A net of the tests as an ONNX graph."""
-    torch.onnx.export(
-        module,
-        (torch.zeros(1, 1, 4, 4),),
-        str(path),
-        input_names=["x"],
-        output_names=["y"],
-        dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
-        dynamo=False,
-    )
-    return path
 
 
 def hungry(path: Path, numbers: int) -> Path:

@@ -4,8 +4,6 @@ pixels, light and dark, by keyboard alone.
 ZOOAUDIT_SHOTS=DIR keeps a picture of each page.
 """
 
-# ruff: noqa: F811
-
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,19 +12,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.console import (  # noqa: F401  fixtures
-    Desk,
-    browser,
-    desk,
-    judge,
-    sign_in,
-    stranger,
-    to,
-    violations,
-)
+from tests.support.console import Desk, judge, sign_in, to, violations
 from tests.support.places import SUPPORT
+from tests.support.service import COPY, INNOCENT
 from tests.support.strangers import Stranger
-from tests.unit.test_service import COPY, INNOCENT
 
 pytestmark = pytest.mark.browser
 

@@ -1,8 +1,6 @@
 """Every page of the console has an address that outlives reload and Back; one key for all tabs; what a key
 may not do; pages with nothing on them; lists that are live."""
 
-# ruff: noqa: F811
-
 import json
 import urllib.request
 from collections.abc import Iterator
@@ -13,20 +11,10 @@ import pytest
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.console import (  # noqa: F401  fixtures
-    Desk,
-    Wire,
-    browser,
-    desk,
-    judge,
-    page,
-    sign_in,
-    stranger,
-    to,
-    violations,
-)
+from tests.support.console import Desk, Wire, judge, sign_in, to, violations
+from tests.support.kits import K
+from tests.support.service import COPY
 from tests.support.serving import listening
-from tests.unit.test_service import COPY, K
 from zooaudit.serving.application import make_app
 from zooaudit.serving.auditor import Auditor
 from zooaudit.serving.service import InProcess

@@ -1,8 +1,6 @@
 """Audits in the console: started once however often it is clicked, watched over a bad
 network, stopped, waited for."""
 
-# ruff: noqa: F811
-
 import json
 import re
 import time
@@ -11,9 +9,9 @@ import urllib.request
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.console import Desk, Wire, browser, desk, page, stranger, to  # noqa: F401  fixtures
+from tests.support.console import Desk, Wire, to
+from tests.support.service import COPY, INNOCENT
 from tests.support.strangers import Stranger
-from tests.unit.test_service import COPY, INNOCENT
 
 pytestmark = pytest.mark.browser
 SO_FAR = re.compile(

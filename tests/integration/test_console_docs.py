@@ -1,8 +1,6 @@
 """docs/console.md, step by step in the browser: what it prints in bold is on the screen. ZOOAUDIT_PICTURES=1
 takes its pictures anew."""
 
-# ruff: noqa: F811
-
 import os
 import re
 from pathlib import Path
@@ -10,10 +8,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.console import Desk, browser, desk, judge, sign_in, stranger, to  # noqa: F401  fixtures
+from tests.support.console import Desk, judge, sign_in, to
 from tests.support.places import ROOT
+from tests.support.service import COPY, INNOCENT
 from tests.support.strangers import Stranger
-from tests.unit.test_service import COPY, INNOCENT
 
 pytestmark = pytest.mark.browser
 TEXT = (ROOT / "docs" / "console.md").read_text()

@@ -1,8 +1,6 @@
 """The console in a real browser: a kit, answers judged one by one and many at once, what a
 verdict says, is refused, is sent on."""
 
-# ruff: noqa: F811
-
 import json
 import re
 from dataclasses import replace
@@ -14,20 +12,11 @@ import pytest
 import torch
 from playwright.sync_api import Page, expect
 
-from tests.integration.test_boxed import export_onnx
-from tests.support.console import (  # noqa: F401  fixtures
-    Desk,
-    Wire,
-    browser,
-    desk,
-    judge,
-    page,
-    stranger,
-    to,
-    too_few_twins,
-)
-from tests.unit.test_bodies import as_parquet, table
-from tests.unit.test_service import COPY, INNOCENT, K
+from tests.support.bodies import as_parquet, table
+from tests.support.console import Desk, Wire, judge, to, too_few_twins
+from tests.support.kits import K
+from tests.support.onnx_files import export_onnx
+from tests.support.service import COPY, INNOCENT
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import save_kit
 from zooaudit.storage.opening import open_store

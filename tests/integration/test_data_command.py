@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from cluster.seaweed import Seaweed
+from tests.support.data_archives import zipped
+from tests.support.data_folders import tree
+from tests.support.data_readers import class_folders
 from tests.support.makers import pixels, png
-from tests.unit.test_cli import one_line
-from tests.unit.test_data_archives import zipped
-from tests.unit.test_data_folders import tree
-from tests.unit.test_data_readers import class_folders
+from tests.support.terminal import one_line
 from zooaudit.cli.main import main, make_parser
 from zooaudit.cli.own_data import options_of, reading_of
 from zooaudit.data.readers import read_dataset

@@ -13,7 +13,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.unit.test_service import Place, place, stranger, without_models  # noqa: F401  fixtures
+from tests.support.service import Place, without_models
 from zooaudit.serving.application import ROUTERS
 from zooaudit.serving.description import documented
 
@@ -26,7 +26,7 @@ seen: Counter[tuple[str, int]] = Counter()
 
 
 @pytest.fixture(scope="module")
-def api(place: Place) -> OpenApiSchema:  # noqa: F811
+def api(place: Place) -> OpenApiSchema:
     without_models(place)
     return schemathesis.openapi.from_asgi("/openapi.json", place.client.app)
 
@@ -37,7 +37,7 @@ def test_no_request_does_more_than_be_refused(
     number: int,
     mode: GenerationMode,
     api: OpenApiSchema,
-    place: Place,  # noqa: F811
+    place: Place,
 ) -> None:
     operation = [found.ok() for found in api.get_all_operations()][number]
     try:
@@ -66,7 +66,7 @@ def test_no_request_does_more_than_be_refused(
         return
 
 
-def _asked(case: schemathesis.Case, place: Place) -> None:  # noqa: F811
+def _asked(case: schemathesis.Case, place: Place) -> None:
     started = time.monotonic()
     reply = case.call(headers={"Authorization": f"Bearer {place.keys['all']}"})
     seen[case.operation.label, reply.status_code] += 1

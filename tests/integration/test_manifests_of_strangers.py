@@ -2,18 +2,16 @@
 sizes, and what Parquet holds."""
 
 import hashlib
-import io
 import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.parquet_bombs import bomb
 from zooaudit.cli.main import main
 from zooaudit.config import canonical_json
 from zooaudit.data import limited_parquet
@@ -181,22 +179,6 @@ def test_a_kit_cannot_say_where_its_ledger_lies(artifacts: Artifacts) -> None:
 
 
 # Parquet
-
-
-def bomb(values: int, times: int = 1) -> bytes:
-    """So many rows of so many values, in few bytes."""
-    one = pa.table(
-        {
-            "p": pa.ListArray.from_arrays(
-                pa.array([0, values], pa.int32()), pa.array(np.zeros(values, np.float32))
-            )
-        }
-    )
-    sink = io.BytesIO()
-    with pq.ParquetWriter(sink, one.schema, compression="zstd") as writer:
-        for _ in range(times):
-            writer.write_table(one)
-    return sink.getvalue()
 
 
 SCHEMA = pa.schema([("p", pa.list_(pa.float32()))])

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from cluster.seaweed import free_ports
-from tests.integration.test_kit import make_kit
+from tests.support.kits import make_kit
 from tests.support.makers import Affine, near, peer
+from tests.support.onnx_files import graph
 from tests.support.places import ROOT
-from tests.unit.test_onnx import graph
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import save_kit
 from zooaudit.storage.opening import open_store

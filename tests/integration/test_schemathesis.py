@@ -13,9 +13,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from tests.unit.test_service import Place, without_models
-from tests.unit.test_service import place as place  # fixture
-from tests.unit.test_service import stranger as stranger  # fixture
+from tests.support.service import Place, without_models
 from zooaudit.serving.application import ROUTERS
 from zooaudit.serving.description import documented
 

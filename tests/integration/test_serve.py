@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,10 +19,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from cluster.seaweed import Seaweed, free_ports
-from tests.integration.test_kit import K, make_kit
+from tests.support.kits import K, make_kit
 from tests.support.makers import Affine, near, peer
 from tests.support.places import ROOT
-from tests.support.serving import Client, Reply, Served
+from tests.support.serving import Client, Reply, Served, as_numbers, assert_problem, sys_path
 from tests.support.strangers import Stranger, serving
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import Kit, save_kit
@@ -81,13 +80,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         served.stop()
 
 
-def sys_path() -> list[str]:
-    """Where this zooaudit is, for processes that start elsewhere."""
-    import zooaudit
-
-    return [str(Path(zooaudit.__file__).parent.parent)]
-
-
 def answers_of(kit: Kit, model: Affine, method: str = "twins") -> Tensor:
     """Rows ``[n, K]``, in the order of the questions."""
     asked = kit.twin_test.questions() if method == "twins" else kit.questions().flatten(0, 2)
@@ -96,10 +88,6 @@ def answers_of(kit: Kit, model: Affine, method: str = "twins") -> Tensor:
 
 def as_json(answers: Tensor) -> bytes:
     return json.dumps({"answers": answers.tolist()}).encode()
-
-
-def as_numbers(answers: Tensor) -> bytes:
-    return answers.numpy().astype("<f4").tobytes()
 
 
 @pytest.mark.parametrize("suspect", SUSPECTS)
@@ -177,18 +165,6 @@ def test_whoever_has_only_the_service_can_ask_and_be_judged(
     reply = place.score("theirs", (tmp_path / "answers.f32").read_bytes(), RAW)
     assert reply.status == 200, reply.content
     assert reply.json()["twins"]["decision"] == "stolen"
-
-
-def assert_problem(reply: Reply, status: int, *says: str) -> dict[str, Any]:
-    assert (reply.status, reply.headers["Content-Type"]) == (
-        status,
-        "application/problem+json",
-    ), reply.content
-    body: dict[str, Any] = reply.json()
-    assert body.keys() == {"type", "title", "status", "detail", "found", "expected"}
-    assert body["status"] == status
-    assert all(word in json.dumps(body, ensure_ascii=False) for word in says), body
-    return body
 
 
 def test_a_body_that_does_not_say_its_length_is_cut_off(place: Place) -> None:

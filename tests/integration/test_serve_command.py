@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from cluster.seaweed import free_ports
-from tests.integration.test_kit import K, make_kit
+from tests.support.kits import K, make_kit
 from tests.support.makers import near
 from tests.support.places import ROOT
 from tests.support.scripted import Asked, Reply, scripted

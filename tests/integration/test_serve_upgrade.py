@@ -14,7 +14,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.integration.test_kit import K, make_kit
+from tests.support.kits import K, make_kit
 from tests.support.makers import near
 from tests.support.places import ROOT
 from tests.support.serving import SERVE, Client, Served

@@ -18,10 +18,9 @@ import psutil
 import pytest
 
 from cluster.seaweed import Seaweed
-from tests.integration.test_kit import K, make_kit
-from tests.integration.test_serve import as_numbers, assert_problem, sys_path
+from tests.support.kits import K, make_kit
 from tests.support.makers import near, peer
-from tests.support.serving import Client, Reply, Served
+from tests.support.serving import Client, Reply, Served, as_numbers, assert_problem, sys_path
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.bodies import RAW
 from zooaudit.serving.settings import DATA, OPEN, STORE

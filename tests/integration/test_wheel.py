@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.installing import Installed, built, installed
 from tests.support.places import ROOT
-from tests.unit.test_cluster_machines import PROJECT
+from tests.support.requirements import PROJECT
 from zooaudit import __version__
 from zooaudit.extras import EXTRAS
 

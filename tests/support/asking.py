@@ -67,3 +67,6 @@ def asking(
             said,
         )
     closing.close()
+
+
+THEIRS = ("boots", "bags", "coats", "dresses")

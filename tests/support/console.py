@@ -13,13 +13,13 @@ import torch
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.integration.test_kit import make_kit
+from tests.support.bodies import as_parquet, table
+from tests.support.kits import K, make_kit
 from tests.support.left_out import chromium
 from tests.support.makers import make_twin_test
+from tests.support.service import CLASSES
 from tests.support.serving import listening
-from tests.support.strangers import Stranger, serving
-from tests.unit.test_bodies import as_parquet, table
-from tests.unit.test_service import CLASSES, COPY, K
+from tests.support.strangers import Stranger
 from zooaudit.choices import SCOPES
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.application import make_app
@@ -50,12 +50,6 @@ class Desk:
         path = folder / f"{name}.parquet"
         path.write_bytes(as_parquet(table(TorchBlackBox(model, K).ask(self.kit.twin_test.questions()))))
         return path
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    with serving(Stranger(COPY, CLASSES)) as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

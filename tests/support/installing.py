@@ -14,7 +14,7 @@ from pathlib import Path
 from uv import find_uv_bin
 
 from tests.support.places import ROOT
-from tests.unit.test_cluster_machines import PROJECT, installed_by
+from tests.support.requirements import PROJECT, installed_by
 
 BUILT_FROM = ("pyproject.toml", "README.md", "LICENSE")
 

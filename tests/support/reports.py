@@ -103,7 +103,7 @@ def undrawn(placed_once: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def folder(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def report_folder(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A written report."""
     out = tmp_path_factory.mktemp("reports") / "made" / "on-demand"
     assert write_report(audit, "a-run", FACTS, out) == out / "report.html"
@@ -111,13 +111,13 @@ def folder(audit: Audit, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def html(folder: Path) -> str:
-    return (folder / "report.html").read_text()
+def report_html(report_folder: Path) -> str:
+    return (report_folder / "report.html").read_text()
 
 
 @pytest.fixture(scope="session")
-def page(html: str) -> Page:
-    return Page(html)
+def report_page(report_html: str) -> Page:
+    return Page(report_html)
 
 
 def words(text: str) -> str:

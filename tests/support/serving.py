@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 import uvicorn
 import yaml
+from torch import Tensor
 
 from cluster.seaweed import free_ports
 from tests.support.manifests import CLUSTER
@@ -149,3 +150,26 @@ def listening(app: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+def sys_path() -> list[str]:
+    """Where this zooaudit is, for processes that start elsewhere."""
+    import zooaudit
+
+    return [str(Path(zooaudit.__file__).parent.parent)]
+
+
+def as_numbers(answers: Tensor) -> bytes:
+    return answers.numpy().astype("<f4").tobytes()
+
+
+def assert_problem(reply: Reply, status: int, *says: str) -> dict[str, Any]:
+    assert (reply.status, reply.headers["Content-Type"]) == (
+        status,
+        "application/problem+json",
+    ), reply.content
+    body: dict[str, Any] = reply.json()
+    assert body.keys() == {"type", "title", "status", "detail", "found", "expected"}
+    assert body["status"] == status
+    assert all(word in json.dumps(body, ensure_ascii=False) for word in says), body
+    return body

@@ -7,6 +7,7 @@ from zooaudit.config import (
     EncoderConfig,
     ExtractConfig,
     FingerprintConfig,
+    OwnTraining,
     Recipe,
     TrainConfig,
     UapConfig,
@@ -17,6 +18,9 @@ from zooaudit.recipes.named import DIGITS
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.studies.bench import Bench, NoFarm
 from zooaudit.training.farm import Farm
+from zooaudit.zoo.planner import Planner
+from zooaudit.zoo.shape import ModelShape
+from zooaudit.zoo.spec import ModelSpec
 
 TINY = replace(
     DIGITS,
@@ -52,3 +56,10 @@ TINY = replace(
 def bench(dataset: Dataset, artifacts: Artifacts, farm: Farm | None = None, recipe: Recipe = TINY) -> Bench:
     """A bench on the tiny zoo, or another; without a farm it may not build."""
     return Bench(recipe, dataset, artifacts, farm or NoFarm(), lambda _: None)
+
+
+def twins(own: OwnTraining, dataset: Dataset, count: int = 1, floor: float = 0.0) -> list[ModelSpec]:
+    zoo = replace(TINY.zoo, twins=count, references=0, accuracy_floor=floor)
+    mean, std = dataset.channel_stats
+    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, zoo.widths, zoo.hidden)
+    return Planner(zoo, dataset.digest, shape, 0).own_twins(own)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.asking import CLASSES, MODEL, THEIRS
 from tests.support.makers import make_twin_test
 from tests.support.strangers import Stranger, serving
-from tests.unit.test_http_suspect import CLASSES, MODEL, THEIRS
 from zooaudit.errors import ConfigError
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of

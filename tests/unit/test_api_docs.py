@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_boxed import export_onnx
+from tests.support.bodies import as_arrow, as_parquet, table
+from tests.support.kits import K
+from tests.support.onnx_files import export_onnx
 from tests.support.places import ROOT
+from tests.support.service import CLASSES, COPY, Place, as_json
 from tests.support.serving import listening
 from tests.support.strangers import Stranger
-from tests.unit.test_bodies import as_arrow, as_parquet, table
-from tests.unit.test_service import CLASSES, COPY, K, Place, as_json, place, stranger  # noqa: F401  fixtures
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
@@ -21,12 +22,12 @@ LINES = re.findall(r"`(curl [^`]+)`", (ROOT / "docs" / "api.md").read_text())
 
 
 @pytest.fixture(scope="module")
-def address(place: Place) -> Iterator[str]:  # noqa: F811
+def address(place: Place) -> Iterator[str]:
     with listening(place.client.app) as url:
         yield url
 
 
-def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, tmp_path: Path) -> None:  # noqa: F811
+def test_every_line_is_answered(address: str, place: Place, stranger: Stranger, tmp_path: Path) -> None:
     test = place.kit.twin_test
     answers = TorchBlackBox(COPY, K).ask(test.questions())
     views = TorchBlackBox(COPY, K).ask(place.kit.questions().flatten(0, 2))

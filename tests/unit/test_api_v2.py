@@ -3,7 +3,6 @@ before the first question."""
 
 import contextlib
 import dataclasses
-import datetime
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -15,13 +14,10 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import strategies as st
 
 from tests.support.asking import CLASSES, MODEL, K, asking, questions, truth
+from tests.support.certificates import certificates
 from tests.support.tritons import Triton, over_grpc, over_http
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectError
 from zooaudit.suspects.metadata import fitted, model_of
@@ -309,27 +305,6 @@ def test_a_grpc_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.M
 def test_grpc_addresses_say_what_is_right(url: str, more: dict[str, Any], says: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=says), asking(tmp_path, {"url": url, **more}):
         pass
-
-
-def certificates(folder: Path) -> tuple[bytes, bytes]:
-    """Key and certificate of localhost, signed by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    today = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-    )
-    made = made.not_valid_before(today - datetime.timedelta(1)).not_valid_after(today + datetime.timedelta(1))
-    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
-    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-    signed = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    (folder / "ca.pem").write_bytes(signed)
-    plain = serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain), signed
 
 
 def test_keys_go_over_an_encrypted_channel_that_is_trusted(

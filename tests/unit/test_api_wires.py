@@ -25,8 +25,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.integration.test_kit import make_kit
 from tests.support.asking import CLASSES, MODEL, K, asking, questions, truth
+from tests.support.kits import make_kit
 from tests.support.makers import near
 from tests.support.places import ROOT
 from tests.support.scripted import Asked

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cluster.seaweed import free_ports
-from tests.integration.test_kit import make_kit
+from tests.support.kits import make_kit
 from tests.support.places import ROOT
 from tests.support.scripted import Asked, Reply, scripted
 from zooaudit.cli.main import main

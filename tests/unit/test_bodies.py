@@ -1,19 +1,17 @@
 """Answers in bodies: every format comes down to the same rows, and no bytes do more than be refused."""
 
-import io
 import json
 from http import HTTPStatus
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.support.bodies import GOOD, MOST, K, as_arrow, as_parquet, bomb, table
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
 from zooaudit.errors import AnswersError
@@ -31,27 +29,6 @@ from zooaudit.serving.problems import Refused
 from zooaudit.suspects.offline import questions_json
 
 CLASSES = ("ankle boot", "bag", "coat", "dress")
-K, MOST = 4, 60
-GOOD = torch.rand(MOST, K, generator=torch.Generator().manual_seed(1)).softmax(-1)
-
-
-def table(rows: Tensor = GOOD, query: Any = None, fixed: bool = True) -> pa.Table:
-    query = list(range(len(rows))) if query is None else query
-    kind = pa.list_(pa.float32(), rows.shape[1]) if fixed else pa.list_(pa.float64())
-    return pa.table({"query": pa.array(query, pa.int64()), "probabilities": pa.array(rows.tolist(), kind)})
-
-
-def as_arrow(made: pa.Table, **options: Any) -> bytes:
-    sink = io.BytesIO()
-    with pa.ipc.new_stream(sink, made.schema, options=pa.ipc.IpcWriteOptions(**options)) as writer:
-        writer.write_table(made)
-    return sink.getvalue()
-
-
-def as_parquet(made: pa.Table, **options: Any) -> bytes:
-    sink = io.BytesIO()
-    pq.write_table(made, sink, **options)
-    return sink.getvalue()
 
 
 def as_json(**fields: Any) -> bytes:
@@ -252,15 +229,6 @@ def test_another_layout_says_what_was_found_and_expected(name: str) -> None:
     with pytest.raises(AnswersError) as caught:
         read(kind, body)
     assert found in caught.value.found and expected in caught.value.expected
-
-
-def bomb(rows: int) -> bytes:
-    """Few bytes, one row whose list has so many values."""
-    values = pa.array(np.zeros(rows, np.float32))
-    lists = pa.ListArray.from_arrays(pa.array([0, rows], pa.int32()), values)
-    return as_parquet(
-        pa.table({"query": pa.array([0], pa.int64()), "probabilities": lists}), compression="zstd"
-    )
 
 
 @pytest.mark.long

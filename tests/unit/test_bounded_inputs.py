@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.integration.test_manifests_of_strangers import bomb
+from tests.support.parquet_bombs import bomb
 from zooaudit import client as clients
 from zooaudit.cli.main import main
 from zooaudit.client import Client

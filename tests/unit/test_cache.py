@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from cluster.seaweed import Seaweed
-from tests.integration.test_storage_faults import small_disk  # noqa: F401  a fixture
 from zooaudit.errors import InputError, MissingArtifactError
 from zooaudit.storage import cache
 from zooaudit.storage.artifacts import Artifacts
@@ -260,7 +259,7 @@ def test_a_cache_that_cannot_be_made_is_said_once(
 @pytest.mark.chaos
 def test_a_full_disk_under_the_cache_leaves_nothing_partial(
     behind: Counting,
-    small_disk: Path,  # noqa: F811
+    small_disk: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     large = os.urandom(400_000)

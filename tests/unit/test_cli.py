@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.support.finished import MODELS, Finished
+from tests.support.terminal import Capture, one_line, snapshot
 from tests.support.zoos import TINY
 from zooaudit.cli.main import main
 from zooaudit.cli.subcommands import SUBCOMMANDS, found
@@ -18,26 +19,11 @@ from zooaudit.recipes.named import DIGITS, RECIPES
 from zooaudit.storage.opening import open_store
 from zooaudit.zoo.build import BuiltModel
 
-Capture = pytest.CaptureFixture[str]
-
 
 def audit(store: Path, out: Path, *more: str) -> int:
     return main(
         ["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(out), *more]
     )
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-
-
-def one_line(capsys: Capture) -> str:
-    """The error that was printed: a single line with our name in front, and nothing on standard output."""
-    out, err = capsys.readouterr()
-    errors = [line for line in err.splitlines() if line.startswith("zooaudit: ")]
-    assert len(errors) == 1 and "Traceback" not in err, err
-    assert out == ""
-    return errors[0]
 
 
 BEFORE = ("run", "kit", "seconds", "peak_rss_bytes", "models", "victim", "uap", "auc")

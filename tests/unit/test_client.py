@@ -10,20 +10,21 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from tests.support.kits import K
+from tests.support.service import CLASSES, COPY, Place
 from tests.support.strangers import Stranger
-from tests.unit.test_service import CLASSES, COPY, K, Place, place, stranger  # noqa: F401  fixtures
 from zooaudit.client import Client
 from zooaudit.errors import InputError, ServiceError
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 
 @pytest.fixture
-def client(place: Place) -> Iterator[Client]:  # noqa: F811
+def client(place: Place) -> Iterator[Client]:
     with Client("http://testserver", place.keys["all"], transport=Through(place.client)) as made:
         yield made
 
 
-def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:  # noqa: F811
+def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:
     (kit,) = client.kits()
     assert client.kit(kit.id).classes == list(CLASSES)
     asked = client.queries(kit.id)
@@ -35,7 +36,7 @@ def test_a_suspect_is_asked_and_judged(client: Client, place: Place) -> None:  #
     assert strict is not None and strict.decision == "cannot tell"
 
 
-def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stranger: Stranger) -> None:  # noqa: F811
+def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stranger: Stranger) -> None:
     seen: list[str] = []
     made = client.audit(place.id, {"url": stranger.url + "/v2/models/m/infer"}, budget=150)
     done = client.wait(made.id, every_s=0.05, on_progress=lambda a: seen.append(a.state))
@@ -43,7 +44,7 @@ def test_an_audit_is_asked_for_and_waited_for(client: Client, place: Place, stra
     assert made.id in [a.id for a in client.audits()] and client.cancel(made.id).state == "done"
 
 
-def test_refusals_say_what_was_found_and_expected(client: Client, place: Place) -> None:  # noqa: F811
+def test_refusals_say_what_was_found_and_expected(client: Client, place: Place) -> None:
     with pytest.raises(
         ServiceError, match="negative values in 1 of 1 rows; expected probabilities"
     ) as caught:
@@ -146,8 +147,8 @@ def test_an_error_of_the_application_is_not_asked_for_again() -> None:
 def test_an_audit_that_may_have_been_taken_is_asked_for_again_by_the_same_key(
     trouble: Callable[[], httpx.Response],
     client: Client,
-    place: Place,  # noqa: F811
-    stranger: Stranger,  # noqa: F811
+    place: Place,
+    stranger: Stranger,
 ) -> None:
     """The service takes it, and its answer is lost on the way: one audit all the same."""
     through, keys = Through(place.client), []

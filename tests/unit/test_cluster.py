@@ -30,6 +30,7 @@ from tests.support.manifests import (
     pods,
 )
 from tests.support.places import ROOT
+from tests.support.policies import policies, rules
 from zooaudit import __version__
 from zooaudit.cli.main import make_parser
 from zooaudit.serving import settings
@@ -210,21 +211,6 @@ def test_only_the_head_may_talk_to_kubernetes() -> None:
         mounted = accounts[pod.spec["serviceAccountName"]].get("automountServiceAccountToken", True)
         assert mounted == (pod.group == "headgroup")
         assert pod.spec.get("automountServiceAccountToken", True) == mounted
-
-
-def policies(labels: dict[str, str]) -> list[dict[str, Any]]:
-    """The network policies that select a pod with these labels."""
-    return [
-        p["spec"]
-        for p in of_kind("NetworkPolicy")
-        if p["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
-    ]
-
-
-def rules(labels: dict[str, str], direction: str, peer: str) -> list[tuple[dict[str, Any], set[int]]]:
-    """Peers and ports that are let through; no ports means all of them."""
-    allowed = [rule for p in policies(labels) for rule in p.get(direction, [])]
-    return [(one, {port["port"] for port in rule.get("ports", [])}) for rule in allowed for one in rule[peer]]
 
 
 @PODS

@@ -2,32 +2,25 @@
 accepted by Ray's own validator."""
 
 import fnmatch
-import importlib.metadata
 import os
 import re
 import shlex
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from packaging.utils import canonicalize_name
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.support.manifests import CLUSTER, GUIDE, PINNED, environment, lineage, pods, stages
 from tests.support.places import ROOT
+from tests.support.requirements import PROJECT, TARGETS, TORCHS_OWN, installed_by
 from zooaudit.cli.main import make_parser
 from zooaudit.training.cluster import QUIET
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-TARGETS = pytest.mark.parametrize("target", ["cpu", "cuda"])
-TORCHS_OWN = ("nvidia-", "cuda-", "triton")
-"""Platform parts of torch, which follow its own pins."""
 LAUNCHERS = pytest.mark.parametrize("name", ["ray-up.yaml", "ray-up-aws.yaml"])
 
 
@@ -67,25 +60,6 @@ def test_every_package_is_pinned_and_all_but_torch_without_cuda_by_hash(target: 
     own = "pip install --no-deps --no-build-isolation ."
     assert installs == [hashed, *([torchs] if target == "cpu" else []), own]
     assert environment(target)["PIP_NO_CACHE_DIR"] == "1"
-
-
-def installed_by(wanted: list[str]) -> dict[str, Requirement]:
-    """Every package that pip would install for these requirements, by what the packages
-    installed here say."""
-    found: dict[str, Requirement] = {}
-    open_ = [Requirement(text) for text in wanted]
-    while open_:
-        requirement = open_.pop()
-        name = canonicalize_name(requirement.name)
-        asked = found.get(name, Requirement(name)).extras | requirement.extras
-        if name in found and asked == found[name].extras:
-            continue
-        found[name] = requirement
-        for text in importlib.metadata.requires(requirement.name) or []:
-            needed = Requirement(text)
-            if not needed.marker or any(needed.marker.evaluate({"extra": extra}) for extra in {"", *asked}):
-                open_.append(needed)
-    return found
 
 
 def test_every_package_of_the_image_is_in_the_tested_set() -> None:

@@ -23,7 +23,7 @@ from tests.support.manifests import (
     of_kind,
     pods,
 )
-from tests.unit.test_cluster import rules
+from tests.support.policies import rules
 from zooaudit.serving import deployments as app
 from zooaudit.serving import settings
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor, nn
 
+from tests.support.hub import blobs
 from tests.support.makers import Affine
-from tests.unit.test_huggingface import blobs
 from zooaudit.config import OwnTraining
 from zooaudit.errors import AnswersError, ColumnsError, ConfigError, InputError
 from zooaudit.suspects.access import Access

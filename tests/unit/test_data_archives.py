@@ -1,6 +1,5 @@
 """WebDataset tar files and zips of data folders: whole or refused, whatever they were made by."""
 
-import io
 import json
 import stat
 import tarfile
@@ -10,41 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.data_archives import IMAGES, LABELS, PNGS, Members, samples, shards, tar, zipped
+from tests.support.data_folders import refused, told
+from tests.support.data_readers import class_folders, npz_files
 from tests.support.makers import pixels, png
-from tests.unit.test_data_folders import refused, told
-from tests.unit.test_data_readers import class_folders, npz_files
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
-
-IMAGES = pixels(12, seed=8)
-PNGS = [png(image) for image in IMAGES]
-LABELS = [i % 3 for i in range(12)]
-Members = list[tuple[str, bytes]]
-
-
-def tar(path: Path, members: Members) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-def samples(rows: range, label: str = "cls") -> Members:
-    found = []
-    for i in rows:
-        text = json.dumps({"label": LABELS[i], "width": 8}) if label == "json" else f"{LABELS[i]}\n"
-        found += [(f"shard/{i:04}.png", PNGS[i]), (f"shard/{i:04}.{label}", text.encode())]
-    return found
-
-
-def shards(folder: Path, label: str = "cls") -> Path:
-    tar(folder / "train-000000.tar", samples(range(7), label))
-    tar(folder / "train-000001.tar", samples(range(7, 12), label))
-    tar(folder / "test-000000.tar", samples(range(12), label))
-    return folder
 
 
 def check(folder: Path, reading: Reading | None = None) -> str:
@@ -165,13 +135,6 @@ def test_links_and_compressed_tars_are_refused(tmp_path: Path) -> None:
     with tarfile.open(folder / "train-000000.tar", "w:gz") as archive:
         archive.add(__file__, "x.py")
     refused(folder, "is compressed; expected a plain tar: gunzip it")
-
-
-def zipped(source: Path, target: Path, top: str = "") -> Path:
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(source.rglob("*")):
-            archive.write(path, top + path.relative_to(source).as_posix())
-    return target
 
 
 def test_a_zip_is_read_as_its_folder_and_leaves_nothing(

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.data_folders import refused, told
 from tests.support.makers import pixels, write_idx
-from tests.unit.test_data_folders import refused, told
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
 

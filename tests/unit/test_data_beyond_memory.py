@@ -21,10 +21,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.data_archives import shards, tar
+from tests.support.data_folders import class_folder
+from tests.support.data_parquet import saved, written
 from tests.support.makers import pixels, png, write_idx
-from tests.unit.test_data_archives import shards, tar
-from tests.unit.test_data_large import class_folder
-from tests.unit.test_data_parquet import saved, written
 from zooaudit.cli.main import main
 from zooaudit.data import array_pixels, copies, large
 from zooaudit.data.images import Dataset

@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.data_archives import tar, zipped
+from tests.support.data_parquet import saved
+from tests.support.data_readers import class_folders
+from tests.support.data_tables import rows, table
 from tests.support.makers import idx_bytes, pixels, png, write_idx, write_parquet
-from tests.unit.test_data_archives import tar, zipped
-from tests.unit.test_data_parquet import saved
-from tests.unit.test_data_readers import class_folders
-from tests.unit.test_data_tables import rows, table
 from zooaudit.data.decode import decode_image
 from zooaudit.data.images import ImageSet
 from zooaudit.data.readers import read_dataset

@@ -12,28 +12,15 @@ import torch
 from PIL import Image, ImageFile
 from torchvision.datasets import ImageFolder
 
-from tests.support.makers import pixels, png
-from tests.unit.test_data_readers import PARTS, class_folders
+from tests.support.data_folders import refused, told, tree
+from tests.support.data_readers import PARTS, class_folders
+from tests.support.makers import pixels
 from zooaudit.data.classes import read_classes
 from zooaudit.data.images import Dataset
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
-from zooaudit.errors import DataError
 
 NAMES = [str(i) for i in range(12)]
-
-
-def tree(folder: Path, names: list[str], test_names: list[str] | None = None) -> Path:
-    """Two images a class and part; their first pixel says which class."""
-    for part, classes in (("train", names), ("test", names if test_names is None else test_names)):
-        for name in classes:
-            place = folder / part / name
-            place.mkdir(parents=True)
-            for i in range(2):
-                image = pixels(1, seed=i)[0]
-                image[0, 0, 0] = names.index(name) if name in names else 255
-                (place / f"{i}.png").write_bytes(png(image))
-    return folder
 
 
 def marks(data: Dataset) -> list[tuple[int, int]]:
@@ -41,18 +28,6 @@ def marks(data: Dataset) -> list[tuple[int, int]]:
     return sorted(
         {(int(y), int(x[0, 0, 0])) for x, y in zip(data.train.images, data.train.labels, strict=True)}
     )
-
-
-def refused(folder: Path, *expected: str, reading: Reading | None = None) -> None:
-    with pytest.raises(DataError) as caught:
-        read_dataset(folder, "mine", reading or Reading())
-    for text in expected:
-        assert text in str(caught.value), str(caught.value)
-
-
-def told(data: Dataset) -> str:
-    assert data.found
-    return " | ".join(data.found.notes)
 
 
 def test_numeric_names_are_in_torchvisions_order_and_it_is_said(tmp_path: Path) -> None:

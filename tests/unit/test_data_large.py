@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.data_folders import class_folder
 from tests.support.makers import png
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
@@ -17,21 +18,6 @@ from zooaudit.data.reading import PLAIN, Reading, Sizing
 from zooaudit.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("small_memory")
-
-
-def class_folder(
-    place: Path, sizes: tuple[tuple[int, int], ...] = ((8, 8),), channels: tuple[int, ...] = (3,)
-) -> Path:
-    dice = np.random.default_rng(0)
-    for part, count in (("train", 12), ("test", 6)):
-        for label in range(3):
-            (place / part / f"c{label}").mkdir(parents=True)
-            for i in range(count):
-                size, depth = sizes[i % len(sizes)], channels[i % len(channels)]
-                (place / part / f"c{label}" / f"{i:02}.png").write_bytes(
-                    png(dice.integers(0, 256, (depth, *size), dtype=np.uint8))
-                )
-    return place
 
 
 def both(place: Path, monkeypatch: pytest.MonkeyPatch, reading: Reading = PLAIN) -> tuple[Dataset, Dataset]:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.data_readers import class_folders
 from tests.support.makers import pixels
-from tests.unit.test_data_readers import class_folders
 from zooaudit.data.decode import decode_image
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.unlabelled import read_log

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from tests.support.data_folders import encoded, folders_of
 from tests.support.makers import pixels
 from zooaudit.data.decode import decode_image
 from zooaudit.data.readers import read_dataset
@@ -20,12 +21,6 @@ from zooaudit.errors import DataError
 COLOURS = pixels(1, channels=3, size=6)[0].transpose(1, 2, 0)
 GREY = COLOURS[..., 0]
 WHITE, RED = Reading(background=(255, 255, 255)), Reading(background=(255, 0, 0))
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def shown(raw: bytes, reading: Reading = PLAIN, met: Met | None = None) -> np.ndarray:
@@ -234,15 +229,6 @@ def test_numbers_that_are_none_are_refused() -> None:
     refused(
         encoded(Image.fromarray(numbers), "TIFF"), r"its numbers lie in \[nan", Reading(value_range=(0, 1))
     )
-
-
-def folders_of(folder: Path, images: list[bytes], suffix: str) -> Path:
-    for part in ("train", "test"):
-        for i, raw in enumerate(images):
-            place = folder / part / "ab"[i % 2]
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{i}{suffix}").write_bytes(raw)
-    return folder
 
 
 def test_a_set_whose_16_bits_hold_12_is_refused_until_told(tmp_path: Path) -> None:

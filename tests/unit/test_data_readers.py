@@ -12,25 +12,22 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.data_readers import (
+    PARTS,
+    TEST,
+    TEST_LABELS,
+    TRAIN,
+    TRAIN_LABELS,
+    Parts,
+    class_folders,
+    npz_files,
+)
 from tests.support.makers import pixels, png, write_idx, write_parquet
 from zooaudit.data.images import Dataset, ImageSet, to_unit
 from zooaudit.data.readers import read_dataset
 from zooaudit.errors import DataError
 
-TRAIN, TEST = pixels(12, seed=1), pixels(6, seed=2)
-TRAIN_LABELS, TEST_LABELS = np.arange(12) % 3, np.arange(6) % 3
 HF = json.dumps({"info": {"features": {"label": {"names": ["ant", "bee", "cat"]}}}})
-Parts = list[tuple[str, np.ndarray, np.ndarray]]
-PARTS: Parts = [("train", TRAIN, TRAIN_LABELS), ("test", TEST, TEST_LABELS)]
-
-
-def class_folders(folder: Path, parts: Parts = PARTS) -> Path:
-    for part, images, labels in parts:
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-            path = folder / part / ["ant", "bee", "cat"][label] / f"{i:03}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(png(image))
-    return folder
 
 
 def parquet_files(folder: Path, parts: Parts = PARTS) -> Path:
@@ -45,17 +42,6 @@ def parquet_shards(folder: Path, parts: Parts = PARTS) -> Path:
             write_parquet(
                 folder / part / f"{i:05}.parquet", [png(images[j]) for j in rows], labels[rows].tolist(), HF
             )
-    return folder
-
-
-def npz_files(folder: Path, parts: Parts = PARTS) -> Path:
-    for part, images, labels in parts:
-        np.savez(
-            folder / f"{part}.npz",
-            images=images[:, 0],
-            labels=labels,
-            classes=np.array(["ant", "bee", "cat"]),
-        )
     return folder
 
 

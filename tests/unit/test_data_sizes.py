@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from tests.support.data_folders import encoded, folders_of
 from tests.support.makers import pixels
-from tests.unit.test_data_pixels import encoded, folders_of
 from zooaudit.data.decode import decode_image
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading, Sizing, parse_colour, parse_sizing

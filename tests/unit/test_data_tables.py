@@ -1,7 +1,6 @@
 """Tables of path and label: CSV, TSV, JSON lines, with a header or without; every row is whole, every path
 leads to one file within."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -9,34 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.makers import pixels, png
-from tests.unit.test_data_folders import refused, told
+from tests.support.data_folders import refused, told
+from tests.support.data_tables import IMAGES, NAMES, pictures, rows, table
+from tests.support.makers import png
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
 
-IMAGES = pixels(6, seed=12)
-NAMES = ["cat", "ant", "bee", "cat", "ant", "bee"]
 CLASSES = ("ant", "bee", "cat")
-
-
-def pictures(folder: Path) -> Path:
-    (folder / "img").mkdir(parents=True, exist_ok=True)
-    for i, image in enumerate(IMAGES):
-        (folder / "img" / f"{i}.png").write_bytes(png(image))
-    return folder
-
-
-def table(folder: Path, rows: list[list[str]], suffix: str = ".csv", mark: str = ",") -> Path:
-    """The same rows as train and test, beside the pictures."""
-    pictures(folder)
-    for part in ("train", "test"):
-        with (folder / f"{part}{suffix}").open("w", newline="", encoding="utf-8-sig") as file:
-            csv.writer(file, delimiter=mark).writerows(rows)
-    return folder
-
-
-def rows(*header: str, label: list[str] = NAMES) -> list[list[str]]:
-    return [list(header), *([f"img/{i}.png", name] for i, name in enumerate(label))]
 
 
 def check(folder: Path, reading: Reading | None = None, classes: tuple[str, ...] = CLASSES) -> str:

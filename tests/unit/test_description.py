@@ -10,11 +10,9 @@ import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
 
-from tests.integration.test_kit import make_kit
+from tests.support.kits import make_kit
+from tests.support.service import Place, ended, problem, submitted
 from tests.support.strangers import Stranger
-from tests.unit.test_service import Place, ended, problem, submitted
-from tests.unit.test_service import place as place  # fixture
-from tests.unit.test_service import stranger as stranger  # fixture
 from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import save_kit
 from zooaudit.serving.application import ROUTERS, make_app

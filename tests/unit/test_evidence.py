@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from tests.integration.test_kit import make_kit
 from tests.support.cases import Capture, copied, exported, kit_of, suspect, verified
+from tests.support.kits import make_kit
 from tests.support.makers import make_twin_test, near
 from zooaudit.cli import evidence as evidence_commands
 from zooaudit.cli.main import main, make_parser

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.kits import K
 from tests.support.places import ROOT
+from tests.support.service import COPY, Place
 from tests.support.serving import listening
 from tests.support.strangers import Stranger
-from tests.unit.test_service import COPY, K, Place
-from tests.unit.test_service import place as place  # fixture
-from tests.unit.test_service import stranger as stranger  # fixture
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 NAME = "generated_zooaudit"

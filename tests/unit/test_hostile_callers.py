@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,13 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from tests.integration.test_kit import make_kit
+from tests.support.auditors import asked, auditor, ended, until
 from tests.support.collecting import Notebook
 from tests.support.collecting import key as counted
-from tests.support.makers import near
 from tests.support.places import ROOT
 from tests.support.serving import listening
-from tests.support.strangers import Stranger, serving
+from tests.support.strangers import Stranger
 from zooaudit.errors import LimitError, NotWrittenError, StoreError
-from zooaudit.kits.kit import save_kit
 from zooaudit.serving import auditor as auditing
 from zooaudit.serving import disk_space, kit_routes, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
@@ -44,67 +42,21 @@ from zooaudit.storage.opening import open_store
 from zooaudit.suspects.ledger import Ledger
 from zooaudit.telemetry.metrics import SERVICE_AUDITS
 
-CLASSES = ("ankle boot", "bag", "coat", "dress")
-MODEL = near(seed=0, copy=70)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    place = str(tmp_path_factory.mktemp("kits") / "store")
-    return place, save_kit(open_store(place), make_kit(facts={"classes": list(CLASSES)})).id
-
-
-@pytest.fixture
-def stranger() -> Iterator[Stranger]:
-    with serving(Stranger(MODEL, CLASSES)) as served:
-        yield served
-
-
-@pytest.fixture
-def settings(store: tuple[str, str], tmp_path: Path) -> Settings:
-    return Settings(store[0], data=tmp_path / "data", suspects=("127.0.0.1",), retry_s=0.2)
-
-
-@contextmanager
-def auditor(settings: Settings) -> Iterator[Auditor]:
-    made = Auditor(settings)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def until(seen: Callable[[], Any], seconds: float = 30.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := seen()):
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
-    return found
-
-
-def ended(made: Auditor, id_: str) -> dict[str, Any]:
-    found: dict[str, Any] = until(lambda: (a := made.get(id_) or {}) and a["state"] not in OPEN and a)
-    return found
-
-
-def asked(kit: str, url: str, route: str = "/v2/models/m/infer", **more: Any) -> dict[str, Any]:
-    own = {k: more.pop(k) for k in ("fresh", "ask_everything", "budget") if k in more}
-    return {"kit": kit, "suspect": {"url": url + route, "batch": 8, **more}, **own}
-
 
 def test_a_key_has_so_many_open_audits_and_the_others_come_first(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
-    stranger.slow_s = 0.2
-    with auditor(replace(settings, open_audits=6)) as made:
+    own_stranger.slow_s = 0.2
+    with auditor(replace(auditor_settings, open_audits=6)) as made:
         many = [
-            made.submit("greedy", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(6)
+            made.submit("greedy", asked(kit_store[1], own_stranger.url, scale=1 + i * 1e-6))["id"]
+            for i in range(6)
         ]
         with pytest.raises(
             LimitError, match="has 6 audits that have not ended; this service takes 6 at once"
         ):
-            made.submit("greedy", asked(store[1], stranger.url))
-        small = made.submit("modest", asked(store[1], stranger.url))["id"]
+            made.submit("greedy", asked(kit_store[1], own_stranger.url))
+        small = made.submit("modest", asked(kit_store[1], own_stranger.url))["id"]
         ended(made, small)
         states = [(made.get(i) or {})["state"] for i in many]
         assert states.count("done") <= 3, (
@@ -114,21 +66,24 @@ def test_a_key_has_so_many_open_audits_and_the_others_come_first(
         assert listed == sorted(listed, reverse=True) and not listed[-1], (
             "those that have not ended are listed first"
         )
-        stranger.slow_s = 0.0
+        own_stranger.slow_s = 0.0
         assert {ended(made, i)["state"] for i in many} == {"done"}
 
 
 def test_many_audits_that_are_sent_at_once_are_no_more_than_may_be(
-    store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str],
+    auditor_settings: Settings,
+    own_stranger: Stranger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stranger.slow_s = 5.0
+    own_stranger.slow_s = 5.0
     together, refused = threading.Barrier(8), []
-    with auditor(replace(settings, open_audits=2)) as made:
+    with auditor(replace(auditor_settings, open_audits=2)) as made:
         monkeypatch.setattr(made, "_within_limits", lambda *_: together.wait())
 
         def one(number: int) -> None:
             try:
-                made.submit("greedy", asked(store[1], stranger.url, scale=1 + number * 1e-6))
+                made.submit("greedy", asked(kit_store[1], own_stranger.url, scale=1 + number * 1e-6))
             except LimitError as error:
                 refused.append(str(error))
 
@@ -142,11 +97,18 @@ def test_many_audits_that_are_sent_at_once_are_no_more_than_may_be(
 
 @pytest.mark.parametrize("under_way", [True, False])
 def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
-    under_way: bool, store: tuple[str, str], settings: Settings, stranger: Stranger, notebook: Notebook
+    under_way: bool,
+    kit_store: tuple[str, str],
+    auditor_settings: Settings,
+    own_stranger: Stranger,
+    notebook: Notebook,
 ) -> None:
-    stranger.slow_s = 0.2
-    with auditor(settings) as made:
-        ids = [made.submit("a", asked(store[1], stranger.url, scale=1 + i * 1e-6))["id"] for i in range(4)]
+    own_stranger.slow_s = 0.2
+    with auditor(auditor_settings) as made:
+        ids = [
+            made.submit("a", asked(kit_store[1], own_stranger.url, scale=1 + i * 1e-6))["id"]
+            for i in range(4)
+        ]
         until(
             lambda: (
                 (made.get(ids[0]) or {})["state"] == "running"
@@ -155,7 +117,7 @@ def test_an_audit_that_was_cancelled_is_counted_and_forgotten(
         )
         one = ids[0] if under_way else ids[3]
         made.cancel(one)
-        stranger.slow_s = 0.0
+        own_stranger.slow_s = 0.0
         until(lambda: one not in made._stopped)
         until(lambda: notebook.times[counted(SERVICE_AUDITS, state="cancelled")])
     assert notebook.times[counted(SERVICE_AUDITS, state="cancelled")] == 1
@@ -181,60 +143,81 @@ def test_the_line_is_fair_and_lets_suspected_ones_run_one_at_a_time() -> None:
 
 
 def test_a_key_and_a_host_have_so_many_queries_a_day(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
-    with auditor(replace(settings, queries_a_day=70, host_queries_a_day=100)) as made:
-        first = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
+    with auditor(replace(auditor_settings, queries_a_day=70, host_queries_a_day=100)) as made:
+        first = ended(
+            made, made.submit("a", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"]
+        )
         assert (
             first["state"] == "failed"
             and "lets a key charge 70" in first["error"]
-            and 60 < stranger.computed <= 70
+            and 60 < own_stranger.computed <= 70
         )
-        second = ended(made, made.submit("b", asked(store[1], stranger.url, ask_everything=True))["id"])
+        second = ended(
+            made, made.submit("b", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"]
+        )
         assert (
             second["state"] == "failed"
             and "no more than 100 queries in 24 hours, over all its callers" in second["error"]
         )
-        assert 90 < stranger.computed <= 100 and stranger.url not in second["error"]
-    with auditor(replace(settings, queries_a_day=70, host_queries_a_day=1000)) as made:  # it is remembered
-        result = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
+        assert 90 < own_stranger.computed <= 100 and own_stranger.url not in second["error"]
+    with auditor(
+        replace(auditor_settings, queries_a_day=70, host_queries_a_day=1000)
+    ) as made:  # it is remembered
+        result = ended(
+            made, made.submit("a", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"]
+        )
         assert (
             result["state"] == "failed"
             and "lets a key charge 70" in result["error"]
-            and stranger.computed <= 100
+            and own_stranger.computed <= 100
         )
 
 
 def test_what_was_refused_counts_against_nobody(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
-    stranger.flaky = 0.4
-    with auditor(replace(settings, queries_a_day=130)) as made:
-        done = ended(made, made.submit("a", asked(store[1], stranger.url, ask_everything=True))["id"])
+    own_stranger.flaky = 0.4
+    with auditor(replace(auditor_settings, queries_a_day=130)) as made:
+        done = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url, ask_everything=True))["id"])
         assert done["state"] == "done", done
-        assert made._records.spent(by="a")[0] == stranger.computed == made._records.spent(host="127.0.0.1")[0]
-
-
-def test_a_key_has_so_much_time_a_day(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
-    stranger.slow_s = 0.3
-    with auditor(replace(settings, hours_a_day=1.0 / 3600)) as made:
-        result = ended(
-            made, made.submit("a", asked(store[1], stranger.url, concurrency=1, ask_everything=True))["id"]
+        assert (
+            made._records.spent(by="a")[0]
+            == own_stranger.computed
+            == made._records.spent(host="127.0.0.1")[0]
         )
-        assert result["state"] == "failed" and "audits took" in result["error"] and stranger.computed < 100
+
+
+def test_a_key_has_so_much_time_a_day(
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
+) -> None:
+    own_stranger.slow_s = 0.3
+    with auditor(replace(auditor_settings, hours_a_day=1.0 / 3600)) as made:
+        result = ended(
+            made,
+            made.submit("a", asked(kit_store[1], own_stranger.url, concurrency=1, ask_everything=True))["id"],
+        )
+        assert (
+            result["state"] == "failed" and "audits took" in result["error"] and own_stranger.computed < 100
+        )
         with pytest.raises(LimitError, match="took"):
-            made.submit("a", asked(store[1], stranger.url))
+            made.submit("a", asked(kit_store[1], own_stranger.url))
 
 
-def test_a_ledger_is_a_keys_own(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
-    with auditor(settings) as made:
-        one, other = (ended(made, made.submit(by, asked(store[1], stranger.url))["id"]) for by in ("a", "b"))
+def test_a_ledger_is_a_keys_own(
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
+) -> None:
+    with auditor(auditor_settings) as made:
+        one, other = (
+            ended(made, made.submit(by, asked(kit_store[1], own_stranger.url))["id"]) for by in ("a", "b")
+        )
         assert one["result"]["charged"] == other["result"]["charged"] > 0
-        assert stranger.computed == 2 * one["result"]["charged"], "nobody is told what another was told"
-        again = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
-        assert again["state"] == "done" and stranger.computed == 2 * one["result"]["charged"]
+        assert own_stranger.computed == 2 * one["result"]["charged"], "nobody is told what another was told"
+        again = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url))["id"])
+        assert again["state"] == "done" and own_stranger.computed == 2 * one["result"]["charged"]
         kept = [
-            open_store(store[0]).load("evidence", a["result"]["evidence"]).meta["answered"]
+            open_store(kit_store[0]).load("evidence", a["result"]["evidence"]).meta["answered"]
             for a in (one, again)
         ]
         assert kept[0] == kept[1] and kept[0]["first"] <= kept[0]["last"]
@@ -242,41 +225,46 @@ def test_a_ledger_is_a_keys_own(store: tuple[str, str], settings: Settings, stra
 
 
 def test_fresh_answers_are_asked_for_again(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
-    with auditor(settings) as made:
-        charged = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])["result"]["charged"]
-        fresh = ended(made, made.submit("a", asked(store[1], stranger.url, fresh=True))["id"])
-        assert fresh["result"]["charged"] == charged and stranger.computed == 2 * charged
+    with auditor(auditor_settings) as made:
+        charged = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url))["id"])["result"][
+            "charged"
+        ]
+        fresh = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url, fresh=True))["id"])
+        assert fresh["result"]["charged"] == charged and own_stranger.computed == 2 * charged
 
 
 def test_no_error_names_a_path_or_another_audit(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
-    with auditor(settings) as made:
-        ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
-        (ledger,) = (settings.data or Path()).glob("ledgers/*/*.sqlite")
+    with auditor(auditor_settings) as made:
+        ended(made, made.submit("a", asked(kit_store[1], own_stranger.url))["id"])
+        (ledger,) = (auditor_settings.data or Path()).glob("ledgers/*/*.sqlite")
         ledger.write_bytes(b"no database, though long enough to be taken for one" * 100)
         for side in ("-wal", "-shm"):
             ledger.with_name(ledger.name + side).unlink(missing_ok=True)
-        result = ended(made, made.submit("a", asked(store[1], stranger.url))["id"])
+        result = ended(made, made.submit("a", asked(kit_store[1], own_stranger.url))["id"])
         assert result["state"] == "failed" and "the ledger of this suspect is not a ledger" in result["error"]
         assert "/" not in result["error"] and "--ledger" not in result["error"]
 
 
 def test_two_audits_of_one_suspect_wait_for_each_other(
-    store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str],
+    auditor_settings: Settings,
+    own_stranger: Stranger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auditing, "BUSY_S", 0.1)
-    stranger.slow_s = 0.05
-    with auditor(settings) as made:
-        ids = [made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"] for _ in range(2)]
+    own_stranger.slow_s = 0.05
+    with auditor(auditor_settings) as made:
+        ids = [made.submit("a", asked(kit_store[1], own_stranger.url, concurrency=1))["id"] for _ in range(2)]
         waiting = until(
             lambda: next((a for i in ids if (a := made.get(i) or {})["progress"].get("waiting")), None)
         )
         assert waiting["progress"]["waiting"].startswith("waiting for the audit ")
         found = [ended(made, i) for i in ids]
-    assert {f["state"] for f in found} == {"done"} and stranger.computed == found[0]["result"]["charged"]
+    assert {f["state"] for f in found} == {"done"} and own_stranger.computed == found[0]["result"]["charged"]
 
 
 DYING = """
@@ -308,24 +296,24 @@ for _ in range(4):
 
 @pytest.mark.processes
 def test_a_poison_audit_is_started_three_times_and_then_failed(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
     """Whatever ends the process (here a kill as the request is made), the audit is not
     started for ever, nor billed each time."""
-    made = Auditor(settings)
+    made = Auditor(auditor_settings)
     made._line.close()  # it is only entered
-    id_ = made.submit("a", asked(store[1], stranger.url))["id"]
-    innocent = made.submit("b", asked(store[1], stranger.url))["id"]
+    id_ = made.submit("a", asked(kit_store[1], own_stranger.url))["id"]
+    innocent = made.submit("b", asked(kit_store[1], own_stranger.url))["id"]
     made.close()
     run = subprocess.run(
-        [sys.executable, "-c", DYING, store[0], str(settings.data), id_, innocent],
+        [sys.executable, "-c", DYING, kit_store[0], str(auditor_settings.data), id_, innocent],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         timeout=240,
         capture_output=True,
         text=True,
     )
     assert run.stdout.split() == ["9", "9", "9", "0"], run.stderr
-    records = AuditRecords((settings.data or Path()) / "audits.sqlite")
+    records = AuditRecords((auditor_settings.data or Path()) / "audits.sqlite")
     result = records.get(id_) or {}
     assert (
         result["state"] == "failed" and "started 3 times, and each time the service ended" in result["error"]
@@ -379,38 +367,41 @@ def test_a_ledger_of_before_is_read_and_does_not_know_when(tmp_path: Path) -> No
 
 
 def test_nothing_of_a_suspects_keys_is_left_in_any_file(
-    store: tuple[str, str], settings: Settings, stranger: Stranger
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
 ) -> None:
     secrets = ("hush-header", "hush-address", "hush-request")
-    with auditor(settings) as made:
+    with auditor(auditor_settings) as made:
         suspect = {
             "headers": {"X-Secret": secrets[0]},
             "request": {"instances": "$images", "key": secrets[2]},
         }
         suspect |= {"protocol": "template", "layout": "nhwc"}
         id_ = made.submit(
-            "a", asked(store[1], stranger.url, f"/v1/models/m:predict?token={secrets[1]}", **suspect)
+            "a", asked(kit_store[1], own_stranger.url, f"/v1/models/m:predict?token={secrets[1]}", **suspect)
         )["id"]
         assert ended(made, id_)["state"] == "done"
-        files = {p.name: p.read_bytes() for p in (settings.data or Path()).rglob("*") if p.is_file()}
+        files = {p.name: p.read_bytes() for p in (auditor_settings.data or Path()).rglob("*") if p.is_file()}
         assert "audits.sqlite" in files and "audits.sqlite-wal" in files, "while it runs, too"
         for secret in secrets:
             found = [name for name, content in files.items() if secret.encode() in content]
             assert found == [] or secret == secrets[2], "a ledger says which request its answers are to"
             assert not any(name.startswith("audits") for name in found)
-        evidence = open_store(store[0]).load("evidence", (made.get(id_) or {})["result"]["evidence"]).meta
+        evidence = open_store(kit_store[0]).load("evidence", (made.get(id_) or {})["result"]["evidence"]).meta
         assert evidence["suspect"].endswith(":predict?token=***") and "hush" not in json.dumps(evidence)
 
 
 def test_a_store_that_is_away_makes_audits_wait(
-    store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str],
+    auditor_settings: Settings,
+    own_stranger: Stranger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(auditing, "AWAY_S", 0.1)
-    place = Path(store[0])
-    stranger.slow_s = 0.1
-    with auditor(settings) as made:
-        id_ = made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"]
-        until(lambda: stranger.computed > 0)
+    place = Path(kit_store[0])
+    own_stranger.slow_s = 0.1
+    with auditor(auditor_settings) as made:
+        id_ = made.submit("a", asked(kit_store[1], own_stranger.url, concurrency=1))["id"]
+        until(lambda: own_stranger.computed > 0)
         place.rename(place.with_name("away"))
         try:
             until(lambda: (made.get(id_) or {})["progress"].get("waiting"))
@@ -420,9 +411,9 @@ def test_a_store_that_is_away_makes_audits_wait(
             )
             assert str(place.parent) not in json.dumps(result["progress"]) and result["error"] == ""
             with pytest.raises(StoreError):
-                made.submit("a", asked(store[1], stranger.url))
-            with auditor_client(made, settings) as client:
-                reply = client.post("/audits", json=asked(store[1], stranger.url))
+                made.submit("a", asked(kit_store[1], own_stranger.url))
+            with auditor_client(made, auditor_settings) as client:
+                reply = client.post("/audits", json=asked(kit_store[1], own_stranger.url))
                 assert reply.status_code == 503 and int(reply.headers["Retry-After"]) > 0
                 assert (
                     reply.headers["Content-Type"] == "application/problem+json"
@@ -432,7 +423,7 @@ def test_a_store_that_is_away_makes_audits_wait(
         finally:
             place.with_name("away").rename(place)
         done = ended(made, id_)
-        assert done["state"] == "done" and stranger.computed == done["result"]["charged"], (
+        assert done["state"] == "done" and own_stranger.computed == done["result"]["charged"], (
             "nothing was paid twice"
         )
 
@@ -457,16 +448,21 @@ def test_a_store_that_did_not_answer_is_not_asked_for_each_caller(tmp_path: Path
 
 
 def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
-    store: tuple[str, str], settings: Settings, stranger: Stranger, monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str],
+    auditor_settings: Settings,
+    own_stranger: Stranger,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """SQLite's own limit on a file stands for a full disk: the same error, SQLITE_FULL."""
-    data = settings.data or Path()
-    with auditor(settings) as made, auditor_client(made, settings) as client:
+    data = auditor_settings.data or Path()
+    with auditor(auditor_settings) as made, auditor_client(made, auditor_settings) as client:
         pages = int(made._records._db.execute("PRAGMA page_count").fetchone()[0])
         made._records._db.execute(f"PRAGMA max_page_count = {pages}")
         statuses = set()
         for _ in range(40):
-            reply = client.post("/audits", json=asked(store[1], "http://127.0.0.1:9") | {"access": "label"})
+            reply = client.post(
+                "/audits", json=asked(kit_store[1], "http://127.0.0.1:9") | {"access": "label"}
+            )
             statuses.add(reply.status_code)
             if reply.status_code == 503:
                 break
@@ -483,7 +479,7 @@ def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
     charge, full = Ledger.charge, [True]
 
     def no_room(self: Ledger, images: int) -> int:
-        if full[0] and stranger.computed:
+        if full[0] and own_stranger.computed:
             self._db.execute("PRAGMA max_page_count = 1")
             with self._writing():
                 self._db.execute("CREATE TABLE more AS SELECT randomblob(100000) AS x")
@@ -491,19 +487,19 @@ def test_a_full_disk_is_said_and_audits_go_on_when_there_is_room(
         return charge(self, images)
 
     monkeypatch.setattr(Ledger, "charge", no_room)
-    with auditor(replace(settings, data=data / "second")) as made:
-        id_ = made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"]
+    with auditor(replace(auditor_settings, data=data / "second")) as made:
+        id_ = made.submit("a", asked(kit_store[1], own_stranger.url, concurrency=1))["id"]
         assert "when there is room again" in until(lambda: (made.get(id_) or {})["progress"].get("waiting"))
         full[0] = False
         done = ended(made, id_)
-        assert done["state"] == "done" and stranger.computed == done["result"]["charged"]
+        assert done["state"] == "done" and own_stranger.computed == done["result"]["charged"]
 
 
-def test_ready_tells_whether_data_can_be_written(store: tuple[str, str], tmp_path: Path) -> None:
+def test_ready_tells_whether_data_can_be_written(kit_store: tuple[str, str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NotWrittenError):
         refuse_if_full(tmp_path / "file" / "data")
-    good = Settings(store[0], data=tmp_path / "data")
+    good = Settings(kit_store[0], data=tmp_path / "data")
     app = make_app(good)
     with TestClient(app, base_url="http://localhost") as client:
         assert client.get("/ready").status_code == 200
@@ -538,10 +534,10 @@ def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(
 
 
 def test_another_sites_page_can_do_nothing_to_an_open_service(
-    store: tuple[str, str], settings: Settings
+    kit_store: tuple[str, str], auditor_settings: Settings
 ) -> None:
-    with auditor(settings) as made, auditor_client(made, settings) as client:
-        body = json.dumps(asked(store[1], "http://127.0.0.1:9"))
+    with auditor(auditor_settings) as made, auditor_client(made, auditor_settings) as client:
+        body = json.dumps(asked(kit_store[1], "http://127.0.0.1:9"))
         for kind in (
             "text/plain",
             "application/x-www-form-urlencoded",
@@ -590,17 +586,17 @@ def test_another_sites_page_can_do_nothing_to_an_open_service(
         )
         assert made.all(None) == []
     with TestClient(
-        make_app(replace(settings, hosts=("audits.example",))), base_url="http://audits.example"
+        make_app(replace(auditor_settings, hosts=("audits.example",))), base_url="http://audits.example"
     ) as client:
         assert client.get("/kits").status_code == 200
 
 
 def test_with_keys_any_name_will_do_but_only_json(
-    store: tuple[str, str], settings: Settings, tmp_path: Path
+    kit_store: tuple[str, str], auditor_settings: Settings, tmp_path: Path
 ) -> None:
     key, entry = new_key("a", ("read", "audit"), 0, None)
     (tmp_path / "keys.toml").write_text(entry)
-    own = replace(settings, keys_file=tmp_path / "keys.toml")
+    own = replace(auditor_settings, keys_file=tmp_path / "keys.toml")
     with (
         auditor(own) as made,
         TestClient(make_app(own, audits=InProcess(made)), base_url="http://any.example") as client,
@@ -614,10 +610,10 @@ def test_with_keys_any_name_will_do_but_only_json(
 
 
 def test_questions_as_json_are_refused_where_they_are_very_large(
-    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with TestClient(make_app(Settings(store[0])), base_url="http://localhost") as client:
-        path = f"/kits/{store[1]}/queries?format="
+    with TestClient(make_app(Settings(kit_store[0])), base_url="http://localhost") as client:
+        path = f"/kits/{kit_store[1]}/queries?format="
         assert (whole := client.get(path + "json")).status_code == 200
         assert len(whole.content) < 2 * 120 * 16 * kit_routes.JSON_BYTES, "the estimate is not low"
         monkeypatch.setattr(kit_routes, "MOST_JSON", 1000)
@@ -634,17 +630,17 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_slow_bodies_are_refused_and_a_key_has_few(
-    store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    kit_store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with listening(make_app(Settings(store[0]))) as url:
+    with listening(make_app(Settings(kit_store[0]))) as url:
         port = int(url.rpartition(":")[2])
 
         def dripping(piece: bytes, pause_s: float, pieces: int) -> tuple[int, float]:
             begun = time.monotonic()
             with socket.create_connection(("127.0.0.1", port)) as own:
                 head = (
-                    f"POST /kits/{store[1]}/score?suspect=s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length:"
-                    " 60000\r\n"
+                    f"POST /kits/{kit_store[1]}/score?suspect=s HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+                    "Content-Length: 60000\r\n"
                 )
                 own.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n")
                 own.settimeout(pause_s)
@@ -707,10 +703,12 @@ def test_refusals_do_not_fill_the_access_log(tmp_path: Path) -> None:
     assert not any("hush" in str(line) for line in lines) and "api_key=***" in lines[0]["query"]
 
 
-def test_the_client_can_ask_afresh(store: tuple[str, str], settings: Settings, stranger: Stranger) -> None:
+def test_the_client_can_ask_afresh(
+    kit_store: tuple[str, str], auditor_settings: Settings, own_stranger: Stranger
+) -> None:
     from zooaudit.client import Client
 
-    with auditor(settings) as made, auditor_client(made, settings) as http:
+    with auditor(auditor_settings) as made, auditor_client(made, auditor_settings) as http:
 
         class Through(httpx.BaseTransport):
             def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -722,6 +720,6 @@ def test_the_client_can_ask_afresh(store: tuple[str, str], settings: Settings, s
                 )
 
         with Client("http://localhost", transport=Through()) as client:
-            audit = client.audit(store[1], {"url": stranger.url + "/v2/models/m/infer"}, fresh=True)
+            audit = client.audit(kit_store[1], {"url": own_stranger.url + "/v2/models/m/infer"}, fresh=True)
             assert client.wait(audit.id, every_s=0.05).state == "done"
             assert "starts" not in http.get(f"/audits/{audit.id}").json()

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import torch
 
-from tests.support.makers import make_twin_test, near
+from tests.support.asking import CLASSES, MODEL, THEIRS, K
+from tests.support.makers import make_twin_test
 from tests.support.strangers import Stranger, serving
 from zooaudit.errors import AnswersError, ConfigError, InputError, SuspectError
 from zooaudit.suspects.api import ApiBlackBox
@@ -24,10 +25,6 @@ from zooaudit.suspects.opening import opened
 from zooaudit.suspects.rate_limit import RateLimit
 from zooaudit.suspects.remote import Remote, read_remote, remote_of
 
-K = 4
-CLASSES = ("ankle boot", "bag", "coat", "dress")
-THEIRS = ("boots", "bags", "coats", "dresses")
-MODEL = near(seed=1, copy=1)
 ROUTES: dict[str, dict[str, Any]] = {
     "/v2/models/m/infer": {},
     "/v1/models/m:predict": {},

@@ -16,19 +16,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from tests.integration.test_boxed import export_onnx
+from tests.support.kits import K
+from tests.support.onnx_files import export_onnx
+from tests.support.service import COPY, INNOCENT, SCOPES, Place, ended, problem
 from tests.support.strangers import Stranger
-from tests.unit.test_service import (  # noqa: F401  fixtures
-    COPY,
-    INNOCENT,
-    SCOPES,
-    K,
-    Place,
-    ended,
-    place,
-    problem,
-    stranger,
-)
 from zooaudit.cli.main import main
 from zooaudit.errors import NotWrittenError
 from zooaudit.serving.audit_records import AuditRecords
@@ -38,7 +29,7 @@ from zooaudit.suspects.blackbox import TorchBlackBox
 
 
 @pytest.fixture(scope="module", autouse=True)
-def keys(place: Place) -> None:  # noqa: F811
+def keys(place: Place) -> None:
     """Two keys more: one may explain, one may only score."""
     for name, scopes in {"full": SCOPES, "mine": ("score", "evidence"), "theirs": ("score",)}.items():
         place.keys[name], entry = new_key(name, scopes, 0, None)
@@ -47,11 +38,11 @@ def keys(place: Place) -> None:  # noqa: F811
     place.client.app.state.service.keyring._read_at = -1e9  # type: ignore[attr-defined]  now, not in two seconds
 
 
-def answers(place: Place, model: Any = COPY) -> Tensor:  # noqa: F811
+def answers(place: Place, model: Any = COPY) -> Tensor:
     return TorchBlackBox(model, K).ask(place.kit.twin_test.questions())
 
 
-def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **query: Any) -> dict[str, Any]:  # noqa: F811
+def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **query: Any) -> dict[str, Any]:
     body = json.dumps({"answers": answers(place, model).tolist()}).encode()
     reply = place.post(body, "application/json", key, suspect=suspect, **query)
     assert reply.status_code == 200, reply.content
@@ -60,7 +51,7 @@ def score(place: Place, suspect: str, key: str = "mine", model: Any = COPY, **qu
 
 
 def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_sent(
-    place: Place,  # noqa: F811
+    place: Place,
 ) -> None:
     result = score(place, "once", level=0.2)
     found = place.ask(f"/verdicts/{result['id']}", "mine").json()
@@ -74,7 +65,7 @@ def test_a_score_is_there_again_as_it_was_given_and_is_one_however_often_it_is_s
     assert score(place, "once", key="theirs", level=0.2)["id"] != result["id"]
 
 
-def test_it_is_its_keys_own(place: Place) -> None:  # noqa: F811
+def test_it_is_its_keys_own(place: Place) -> None:
     result = score(place, "own")
     for path in ("", "/page"):
         problem(place.ask(f"/verdicts/{result['id']}{path}", "theirs"), 404, "no such verdict")
@@ -86,8 +77,8 @@ def test_it_is_its_keys_own(place: Place) -> None:  # noqa: F811
 
 
 def test_scores_and_audits_are_listed_together_filtered_and_by_pages(
-    place: Place,  # noqa: F811
-    stranger: Stranger,  # noqa: F811
+    place: Place,
+    stranger: Stranger,
 ) -> None:
     for i in range(5):
         score(place, f"listed-{i}", "full", INNOCENT if i % 2 else COPY)
@@ -118,7 +109,7 @@ def test_scores_and_audits_are_listed_together_filtered_and_by_pages(
 
 
 def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted_only(
-    place: Place,  # noqa: F811
+    place: Place,
 ) -> None:
     result = score(place, "<b>sent</b>", "full", level=0.2)
     mine, theirs = (score(place, "sent", key)["id"] for key in ("mine", "theirs"))
@@ -144,7 +135,7 @@ def test_a_page_to_send_names_kit_and_answers_and_shows_questions_to_the_trusted
     assert "<img" not in bare and result["answers_sha256"] in bare and "stolen" in bare
 
 
-def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Place) -> None:  # noqa: F811
+def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Place) -> None:
     result = score(place, "explained")
     found = place.ask(f"/verdicts/{result['id']}/explanation", "mine").json()
     assert [c["victim"] for c in found["candidates"]] == [True] + [False] * 19 and len(
@@ -161,8 +152,8 @@ def test_an_explanation_is_for_keys_that_may_have_the_victims_answers(place: Pla
 @pytest.mark.parametrize("kind", ["score", "audit"])
 def test_a_pack_is_verified_by_whoever_gets_it(
     kind: str,
-    place: Place,  # noqa: F811
-    stranger: Stranger,  # noqa: F811
+    place: Place,
+    stranger: Stranger,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -187,7 +178,7 @@ def test_a_pack_is_verified_by_whoever_gets_it(
 
 
 def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
-    place: Place,  # noqa: F811
+    place: Place,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -212,7 +203,7 @@ def test_a_verdict_on_one_of_several_says_so_wherever_it_goes(
     assert place.post(body, "application/json", "full", suspect="none", suspects=0).status_code == 422
 
 
-def test_what_a_key_may_do_is_told(place: Place) -> None:  # noqa: F811
+def test_what_a_key_may_do_is_told(place: Place) -> None:
     data = place.ask("/key", "theirs").json()
     assert (data["name"], data["scopes"], data["open"], data["keeps"], data["suspects"]) == (
         "theirs",
@@ -240,7 +231,7 @@ def test_kept_scores_are_never_changed_and_answers_go_oldest_first(tmp_path: Pat
     records.close()
 
 
-def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_no_room_for_answers_takes_no_verdict_away(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: Any) -> None:
         raise NotWrittenError("no room")
 
@@ -263,7 +254,7 @@ def test_a_replica_starts_without_what_only_explanations_need() -> None:
 
 
 def test_a_model_file_is_judged_and_kept_where_that_is_allowed(
-    place: Place,  # noqa: F811
+    place: Place,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_kit import make_kit
 from tests.support.asking import CLASSES, asking, questions
+from tests.support.kits import make_kit
 from tests.support.makers import near
 from tests.support.scripted import Asked, Reply, scripted
 from tests.support.strangers import Stranger, serving

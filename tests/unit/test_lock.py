@@ -17,7 +17,7 @@ from uv import find_uv_bin
 
 from tests.support.manifests import PINNED, stages
 from tests.support.places import ROOT
-from tests.unit.test_cluster_machines import PROJECT, TARGETS, TORCHS_OWN
+from tests.support.requirements import PROJECT, TARGETS, TORCHS_OWN
 
 
 def lock() -> dict[str, dict[str, Any]]:

@@ -4,9 +4,7 @@ from pathlib import Path
 
 from fastapi.testclient import TestClient
 
-from tests.unit.test_service import Place, all_counts, problem
-from tests.unit.test_service import place as place  # fixture
-from tests.unit.test_service import stranger as stranger  # fixture
+from tests.support.service import Place, all_counts, problem
 from zooaudit.serving.application import make_app
 from zooaudit.serving.settings import Settings
 

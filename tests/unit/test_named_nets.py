@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from tests.unit.test_huggingface import asked, blobs
+from tests.support.hub import asked, blobs
 from zooaudit.errors import InputError, ModelError
 from zooaudit.suspects.factories import call_factory
 from zooaudit.suspects.load import load

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.finished import Finished
-from tests.unit.test_cli import one_line, snapshot
+from tests.support.terminal import one_line, snapshot
 from zooaudit.auditing import pipeline
 from zooaudit.cli.main import main
 from zooaudit.storage.opening import open_store

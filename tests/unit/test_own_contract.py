@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from tests.support.hub import CLASSES, PROCESSORS, blobs, vit
 from tests.support.makers import Affine
 from tests.support.own_nets import Odd, train
 from tests.support.owners import called
-from tests.unit.test_huggingface import CLASSES, PROCESSORS, blobs, vit
-from tests.unit.test_weight_files import exported
+from tests.support.weights import exported
 from zooaudit.auditing.steps import settled
 from zooaudit.auditing.victim_check import remedy
 from zooaudit.cli.main import make_parser

@@ -23,7 +23,7 @@ from tests.support import owners
 from tests.support.farms import quiet
 from tests.support.owners import FACTORY, by_script, called, make
 from tests.support.places import ROOT
-from tests.support.zoos import TINY
+from tests.support.zoos import TINY, twins
 from zooaudit.auditing import steps
 from zooaudit.cli import chosen_recipe, own_victim
 from zooaudit.cli.main import main, make_parser
@@ -41,17 +41,8 @@ from zooaudit.zoo.build import BuiltModel, Status, build
 from zooaudit.zoo.limited_process import Limits, folder_bytes, run
 from zooaudit.zoo.own_training import LOG_BYTES, train
 from zooaudit.zoo.plan import Plan
-from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.procedure import by_command, by_function, imported, takes_data
-from zooaudit.zoo.shape import ModelShape
-from zooaudit.zoo.spec import Group, ModelSpec, Role
-
-
-def twins(own: OwnTraining, dataset: Dataset, count: int = 1, floor: float = 0.0) -> list[ModelSpec]:
-    zoo = replace(TINY.zoo, twins=count, references=0, accuracy_floor=floor)
-    mean, std = dataset.channel_stats
-    shape = ModelShape(dataset.image_shape, dataset.num_classes, mean, std, zoo.widths, zoo.hidden)
-    return Planner(zoo, dataset.digest, shape, 0).own_twins(own)
+from zooaudit.zoo.spec import Group, Role
 
 
 def built(own: OwnTraining, dataset: Dataset, floor: float = 0.0) -> BuiltModel:
@@ -414,7 +405,7 @@ import sys
 from pathlib import Path
 from tests.support.farms import quiet
 from tests.support.owners import by_script
-from tests.unit.test_own_training import twins
+from tests.support.zoos import twins
 from zooaudit.data.resolve import load_digits
 from zooaudit.training.ray_farm import RayFarm
 from zooaudit.storage.artifacts import open_store

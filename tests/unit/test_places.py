@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from cluster.seaweed import Seaweed
+from tests.support.hub import CLASSES, PROCESSORS, asked, blobs, vit
 from tests.support.makers import Affine
-from tests.unit.test_huggingface import CLASSES, PROCESSORS, asked, blobs, vit
-from tests.unit.test_weight_files import sharded
+from tests.support.weights import sharded
 from zooaudit.errors import InputError, StoreError
 from zooaudit.storage.places import flavour, local
 from zooaudit.suspects.load import load, load_model

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import zooaudit as za
-from tests.integration.test_boxed import export_onnx
-from tests.integration.test_kit import make_kit
+from tests.support.kits import make_kit
 from tests.support.makers import near, peer
+from tests.support.onnx_files import export_onnx
 from zooaudit.errors import ConfigError, InputError, MissingArtifactError, ModelError
 from zooaudit.evidence.packs import export
 from zooaudit.kits.kit import save_kit

@@ -453,7 +453,7 @@ def test_an_audit_by_a_made_recipe_finds_the_thieves(tmp_path: Path, capsys: Cap
 def test_the_start_is_written_as_the_audit_records_it(
     digits: Dataset, tmp_path: Path, capsys: Capture
 ) -> None:
-    file, factory = tmp_path / "mine.toml", "tests.unit.test_start:checkpoint"
+    file, factory = tmp_path / "mine.toml", "tests.support.starts:checkpoint"
     assert main([*new(file), "--start", factory, "--json"]) == 0
     plan = json.loads(capsys.readouterr().out)["plan"]
     recipe, start = read_recipe(file), start_of(factory, digits.image_shape, 10)
@@ -477,7 +477,7 @@ def test_the_start_is_written_as_the_audit_records_it(
 
 
 def test_a_recipe_whose_checkpoint_is_another_now_is_refused(digits: Dataset) -> None:
-    stated = Start("tests.unit.test_start:checkpoint", "ab" * 32)
+    stated = Start("tests.support.starts:checkpoint", "ab" * 32)
     recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, start=stated))
     for options, says in (
         (
@@ -490,7 +490,7 @@ def test_a_recipe_whose_checkpoint_is_another_now_is_refused(digits: Dataset) ->
         (["--start", stated.factory], "gives other weights"),
         (
             ["--start", "my:other"],
-            "--start is my:other, but the recipe's zoo.start.factory is tests.unit.test_start:checkpoint",
+            "--start is my:other, but the recipe's zoo.start.factory is tests.support.starts:checkpoint",
         ),
     ):
         with pytest.raises(ConfigError, match=says):

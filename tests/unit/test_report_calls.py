@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.integration.test_kit import make_kit
+from tests.support.kits import make_kit
 from tests.support.makers import ATTACK, CHECKS, QUESTIONS, make_twin_test, near, peer, trained_spec
 from zooaudit.config import ModifyConfig
 from zooaudit.data.images import Dataset

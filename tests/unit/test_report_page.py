@@ -40,8 +40,8 @@ pytestmark = pytest.mark.usefixtures("placed_once")
 # -------------------------------------------------------------------------------------------
 
 
-def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) -> None:
-    header, *rows = page.verdicts
+def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, report_page: Page) -> None:
+    header, *rows = report_page.verdicts
     assert header[1:4] == ["Suspect", "Truth", "Decision"]
     assert len(rows) == len(audit.suspects)
     for suspect in audit.suspects:
@@ -56,8 +56,8 @@ def test_every_suspect_has_its_verdict_in_the_table(audit: Audit, page: Page) ->
         assert f"{(verdict.reference_above + 1) / (verdict.reference_models + 1):.2f}" in row[6]
 
 
-def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> None:
-    header, *rows = page.tables["calls"]
+def test_every_suspect_has_its_call_in_the_table(audit: Audit, report_page: Page) -> None:
+    header, *rows = report_page.tables["calls"]
     assert header[1:7] == ["Suspect", "Truth", "Decision", "Victim's rank", "p", "Queries"]
     assert len(rows) == len(audit.suspects)
     for suspect in audit.suspects:
@@ -70,13 +70,15 @@ def test_every_suspect_has_its_call_in_the_table(audit: Audit, page: Page) -> No
         assert row[7].startswith(verdict.reason)
 
 
-def test_it_begins_with_what_was_found_the_level_and_whether_the_kit_is_fit(audit: Audit, page: Page) -> None:
-    found, text = finding(audit), words(page.text)
+def test_it_begins_with_what_was_found_the_level_and_whether_the_kit_is_fit(
+    audit: Audit, report_page: Page
+) -> None:
+    found, text = finding(audit), words(report_page.text)
     assert (
         "nothing off. Made by the trial recipe digits: accuse nobody by it." in found.text
         and "fit for use" not in text
     )
-    assert not page.all("strong")[0].get("class"), "no clearance in green"
+    assert not report_page.all("strong")[0].get("class"), "no clearance in green"
     assert (
         text.index(found.text) < text.index("Recipe digits")
         and summarise(audit, "r", FACTS, "p")["finding"]["text"] == found.text
@@ -116,10 +118,10 @@ def test_no_folder_of_this_machine_is_in_a_report(audit: Audit) -> None:
     assert re.search(r"10 classes; data\b", text)
 
 
-def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undrawn: None) -> None:
+def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, report_page: Page, undrawn: None) -> None:
     assert (
-        "a model made without yours is called stolen in at most 1 of 20 cases." in words(page.text)
-        and "weak" not in page.text
+        "a model made without yours is called stolen in at most 1 of 20 cases." in words(report_page.text)
+        and "weak" not in report_page.text
     )
     lax = with_twin_test(audit, replace(audit.kit.twin_test, level=0.2))
     found = Page(render(lax, "run", FACTS))
@@ -131,8 +133,8 @@ def test_at_a_lax_level_calls_are_marked_as_weak(audit: Audit, page: Page, undra
         assert row[3] == ("stolen (weak evidence)" if call is Decision.STOLEN else call)
 
 
-def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, page: Page) -> None:
-    test, text = audit.kit.twin_test, words(page.text)
+def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit, report_page: Page) -> None:
+    test, text = audit.kit.twin_test, words(report_page.text)
     assert text.index("The twin test", text.index("Glossary")) < text.index(
         "The paper's test", text.index("Glossary")
     )
@@ -143,7 +145,7 @@ def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit
     )
     assert f"looked at after {', '.join(map(str, test.looks))} of them" in text
     assert test.procedure in text and "This kit accuses nobody" not in text
-    checks = page.tables["checks-table"][1:]
+    checks = report_page.tables["checks-table"][1:]
     assert [row[0] for row in checks] == [
         row["check"] for row in wording.checked(test.exchangeability, test.hub())
     ]
@@ -151,8 +153,10 @@ def test_the_first_section_says_what_was_asked_promised_and_checked(audit: Audit
         assert row[4] == check.line.removeprefix(f"{check.name}: ")
 
 
-def test_the_victim_is_drawn_among_its_twins_for_itself_and_every_suspect(audit: Audit, page: Page) -> None:
-    rows = [a["aria-label"] or "" for a in page.all("svg") if a.get("role") == "img"]
+def test_the_victim_is_drawn_among_its_twins_for_itself_and_every_suspect(
+    audit: Audit, report_page: Page
+) -> None:
+    rows = [a["aria-label"] or "" for a in report_page.all("svg") if a.get("role") == "img"]
     ranked = [s for s in audit.suspects if s.examined.verdict.rank is not None]
     assert ranked
     for suspect in ranked:
@@ -188,19 +192,19 @@ def test_a_kit_that_misses_the_victim_itself_says_so_first(audit: Audit) -> None
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_what_came_of_the_query_log_alone_is_said(audit: Audit, html: str) -> None:
-    assert "query log alone" not in html
+def test_what_came_of_the_query_log_alone_is_said(audit: Audit, report_html: str) -> None:
+    assert "query log alone" not in report_html
     test = audit.kit.twin_test
     logged = replace(test, families=tuple("log" if f == "foreign" else f for f in test.families))
     text = words(Page(render(with_twin_test(audit, logged), "r", FACTS)).text)
     assert "The query log aloneBy its images only, the victim comes first of all candidates for" in text
 
 
-def test_the_glossary_has_the_terms_of_the_test_and_none_that_are_gone(page: Page) -> None:
-    terms = page.text[page.text.rindex("Glossary") :].splitlines()
+def test_the_glossary_has_the_terms_of_the_test_and_none_that_are_gone(report_page: Page) -> None:
+    terms = report_page.text[report_page.text.rindex("Glossary") :].splitlines()
     for term in ("Twin", "Candidate", "Reference", "Exchangeable", "Statistic", "Rank"):
         assert any(line.startswith(term) for line in terms), term
-    assert not re.search(r"calibrat|\bprobe\b|discriminant", page.text, re.IGNORECASE)
+    assert not re.search(r"calibrat|\bprobe\b|discriminant", report_page.text, re.IGNORECASE)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -317,8 +321,8 @@ def test_mean_accuracies_leave_failed_models_out(audit: Audit) -> None:
     assert row.mean == pytest.approx(sum(audit.zoo.records[s.id].accuracy for s in specs) / len(specs))
 
 
-def test_settings_and_digests_are_all_there(audit: Audit, page: Page) -> None:
-    text = words(page.text)
+def test_settings_and_digests_are_all_there(audit: Audit, report_page: Page) -> None:
+    text = words(report_page.text)
     for expected in (
         audit.dataset.digest,
         audit.recipe.digest,
@@ -337,26 +341,28 @@ def test_settings_and_digests_are_all_there(audit: Audit, page: Page) -> None:
 # --------------------------------------------------------------------------------------------------------
 
 
-def test_page_asks_the_network_for_nothing(html: str, page: Page) -> None:
-    assert not re.search(r"https?:|url\(|@import|\bsrcset\b", html)
-    assert all((a["src"] or "").startswith("data:image/") for a in page.all("img"))
-    assert all((a["href"] or "").startswith("#") for a in page.all("a"))
-    assert not page.all("link")
-    assert all("src" not in a for a in page.all("script"))
+def test_page_asks_the_network_for_nothing(report_html: str, report_page: Page) -> None:
+    assert not re.search(r"https?:|url\(|@import|\bsrcset\b", report_html)
+    assert all((a["src"] or "").startswith("data:image/") for a in report_page.all("img"))
+    assert all((a["href"] or "").startswith("#") for a in report_page.all("a"))
+    assert not report_page.all("link")
+    assert all("src" not in a for a in report_page.all("script"))
     (policy,) = [
-        a["content"] or "" for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
+        a["content"] or ""
+        for a in report_page.all("meta")
+        if a.get("http-equiv") == "Content-Security-Policy"
     ]
     assert policy.startswith("default-src 'none'")
 
 
-def test_page_is_accessible(page: Page) -> None:
-    ids = [a["id"] for _, a in page.tags if "id" in a]
+def test_page_is_accessible(report_page: Page) -> None:
+    ids = [a["id"] for _, a in report_page.tags if "id" in a]
     assert len(ids) == len(set(ids))
-    assert all((a["href"] or "")[1:] in ids for a in page.all("a"))
-    assert all(a["aria-labelledby"] in ids for _, a in page.tags if "aria-labelledby" in a)
-    assert len(page.all("img")) > 8
-    assert all(a.get("alt") for a in page.all("img"))
-    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in page.all("th"))
+    assert all((a["href"] or "")[1:] in ids for a in report_page.all("a"))
+    assert all(a["aria-labelledby"] in ids for _, a in report_page.tags if "aria-labelledby" in a)
+    assert len(report_page.all("img")) > 8
+    assert all(a.get("alt") for a in report_page.all("img"))
+    assert all(a.get("scope") in ("col", "row", "rowgroup") for a in report_page.all("th"))
 
 
 def test_hostile_names_are_text(audit: Audit) -> None:
@@ -371,6 +377,6 @@ def test_hostile_names_are_text(audit: Audit) -> None:
     assert any(HOSTILE in (a["alt"] or "") for a in shown.all("img"))
 
 
-def test_page_is_the_same_each_time(audit: Audit, html: str) -> None:
+def test_page_is_the_same_each_time(audit: Audit, report_html: str) -> None:
     PLACED.clear()
-    assert render(audit, "a-run", FACTS) == html
+    assert render(audit, "a-run", FACTS) == report_html

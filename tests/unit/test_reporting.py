@@ -41,14 +41,14 @@ pytestmark = pytest.mark.usefixtures("placed_once")
 # ----------------------------------------------------------------------------------------------------
 
 
-def test_four_whole_files_and_nothing_else(folder: Path) -> None:
-    assert sorted(p.name for p in folder.iterdir()) == [
+def test_four_whole_files_and_nothing_else(report_folder: Path) -> None:
+    assert sorted(p.name for p in report_folder.iterdir()) == [
         "audit.json",
         "models.parquet",
         "report.html",
         "scores.parquet",
     ]
-    assert (folder / "report.html").stat().st_size < 3_000_000
+    assert (report_folder / "report.html").stat().st_size < 3_000_000
 
 
 def test_failed_write_keeps_the_old_report_and_leaves_nothing_partial(
@@ -137,8 +137,8 @@ def test_verdicts_are_told_as_everywhere(audit: Audit) -> None:
     json.loads(to_json(few), parse_constant=no_constant)
 
 
-def test_counts_in_the_json_are_those_of_the_calls(folder: Path, audit: Audit) -> None:
-    data = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
+def test_counts_in_the_json_are_those_of_the_calls(report_folder: Path, audit: Audit) -> None:
+    data = json.loads((report_folder / "audit.json").read_text(), parse_constant=no_constant)
     for role, (stolen, of) in data["called_stolen"].items():
         rows = [c for c in data["called"] if c["role"] == role]
         assert (sum(c["stolen"] for c in rows), sum(c["total"] for c in rows)) == (stolen, of)
@@ -148,11 +148,11 @@ def test_counts_in_the_json_are_those_of_the_calls(folder: Path, audit: Audit) -
     assert data["log_alone"] == []
 
 
-def test_json_is_strict_and_matches_the_tables(audit: Audit, folder: Path) -> None:
-    data = json.loads((folder / "audit.json").read_text(), parse_constant=no_constant)
-    scores = pq.read_table(folder / "scores.parquet").to_pylist()
-    models = {r["id"]: r for r in pq.read_table(folder / "models.parquet").to_pylist()}
-    assert data["report"] == str(folder / "report.html")
+def test_json_is_strict_and_matches_the_tables(audit: Audit, report_folder: Path) -> None:
+    data = json.loads((report_folder / "audit.json").read_text(), parse_constant=no_constant)
+    scores = pq.read_table(report_folder / "scores.parquet").to_pylist()
+    models = {r["id"]: r for r in pq.read_table(report_folder / "models.parquet").to_pylist()}
+    assert data["report"] == str(report_folder / "report.html")
     assert len(scores) == len(audit.suspects) * audit.recipe.fingerprint.views
 
     views = {s.spec.id: [r["similarity"] for r in scores if r["model"] == s.spec.id] for s in audit.suspects}
@@ -168,8 +168,8 @@ def test_json_is_strict_and_matches_the_tables(audit: Audit, folder: Path) -> No
         assert data["auc"][key] == pytest.approx(oracle)
 
 
-def test_models_table_has_every_model_with_its_history(audit: Audit, folder: Path) -> None:
-    rows = {r["id"]: r for r in pq.read_table(folder / "models.parquet").to_pylist()}
+def test_models_table_has_every_model_with_its_history(audit: Audit, report_folder: Path) -> None:
+    rows = {r["id"]: r for r in pq.read_table(report_folder / "models.parquet").to_pylist()}
     assert list(rows) == [s.id for s in audit.zoo.plan.specs]
     for spec in audit.zoo.plan.specs:
         row, record = rows[spec.id], audit.zoo.records[spec.id]
@@ -277,7 +277,7 @@ def test_numbers_in_words(said: str, expected: str) -> None:
     assert said == expected
 
 
-def test_the_papers_own_encoder_is_reported_beside(audit: Audit, html: str) -> None:
+def test_the_papers_own_encoder_is_reported_beside(audit: Audit, report_html: str) -> None:
     assert audit.recipe.encoder.name == "hellinger" and audit.by_paper is not None
     found = detailed(audit, "a-run", FACTS, "x/report.html")
     assert found["encoder"] == "hellinger"
@@ -294,5 +294,5 @@ def test_the_papers_own_encoder_is_reported_beside(audit: Audit, html: str) -> N
     }
     alone = detailed(replace(audit, by_paper=None), "a-run", FACTS, "x/report.html")
     assert alone["paper"] is None
-    assert "own encoder" in html
+    assert "own encoder" in report_html
     assert "own encoder" not in render(replace(audit, by_paper=None), "a-run", FACTS)

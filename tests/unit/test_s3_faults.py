@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.certificates import certificates
 from tests.support.s3_faults import Asked, Bucket, serving
-from tests.unit.test_api_v2 import certificates
 from zooaudit.cli.main import main
 from zooaudit.errors import DamagedArtifactError, InputError, StoreError
 from zooaudit.storage.opening import open_store

@@ -1,17 +1,15 @@
 """The service without Ray, in this process: every route, every refusal, audits of suspects behind an API."""
 
-import datetime
 import io
 import json
 import math
 import sqlite3
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -19,70 +17,42 @@ import torch
 from fastapi.testclient import TestClient
 from torch import Tensor
 
-from tests.integration.test_kit import K, make_kit
-from tests.support.answer_bodies import WRITERS
-from tests.support.collecting import Notebook, notebook  # noqa: F401  fixture
+from tests.support.bodies import as_arrow, as_parquet, bomb, table
+from tests.support.collecting import Notebook
 from tests.support.collecting import key as counted
-from tests.support.makers import Affine, make_twin_test, near, peer
+from tests.support.kits import K
+from tests.support.makers import Affine, make_twin_test
+from tests.support.service import (
+    CLASSES,
+    COPY,
+    GOOD,
+    INNOCENT,
+    SCOPES,
+    Place,
+    as_json,
+    ended,
+    problem,
+    submitted,
+)
 from tests.support.strangers import Stranger, serving
-from tests.unit.test_bodies import ARROW, JSON, PARQUET, RAW, as_arrow, as_parquet, bomb, table
 from zooaudit.cli.main import main
 from zooaudit.errors import AnswersError
-from zooaudit.kits.kit import FIRST, Kit, answers_digest, save_kit
+from zooaudit.kits.kit import FIRST, answers_digest, save_kit
 from zooaudit.paper.fingerprint import ask
 from zooaudit.scoring.answers import Job, score_all
 from zooaudit.serving import keys
 from zooaudit.serving.application import make_app
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.auditor import Auditor
-from zooaudit.serving.bodies import ACCEPTED
+from zooaudit.serving.bodies import ACCEPTED, ARROW, JSON, PARQUET, RAW
 from zooaudit.serving.keys import new_key
-from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.access import top_k
-from zooaudit.suspects.answers import BY_ENDING
 from zooaudit.suspects.blackbox import TorchBlackBox, to_probabilities
 from zooaudit.telemetry.metrics import SCORE_SECONDS, SCORES, SERVICE_AUDITS
 from zooaudit.verdict.wording import checked, plain
 from zooaudit.verdict.wording import facts as in_words
-
-CLASSES = ("ankle boot", "bag", "coat", "dress")
-SCOPES = ("read", "score", "audit", "admin", "evidence")
-COPY, INNOCENT = near(seed=0, copy=70), peer(70)
-
-
-@dataclass
-class Place:
-    """A service and what it serves; ``ask`` with the key of a scope, or with another."""
-
-    client: TestClient
-    kit: Kit
-    id: str
-    keys: dict[str, str]
-    folder: Path
-
-    def ask(
-        self,
-        path: str,
-        key: str = "read",
-        body: bytes | None = None,
-        kind: str = JSON,
-        method: str = "",
-        **headers: str,
-    ) -> httpx.Response:
-        sent = {"Content-Type": kind} if body is not None else {}
-        sent |= {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
-        return self.client.request(
-            method or ("GET" if body is None else "POST"), path, content=body, headers=sent | headers
-        )
-
-    def score(self, answers: Tensor, kind: str = RAW, **query: Any) -> httpx.Response:
-        return self.post(body_of(answers, kind), kind, **query)
-
-    def post(self, body: bytes, kind: str, key: str = "score", **query: Any) -> httpx.Response:
-        asked = "&".join(f"{k}={v}" for k, v in ({"suspect": "s"} | query).items())
-        return self.ask(f"/kits/{self.id}/score?{asked}", key, body, kind)
 
 
 class Finer(torch.nn.Module):
@@ -91,73 +61,6 @@ class Finer(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits = COPY(x)
         return torch.cat([logits[:, :1] + math.log(0.75), logits[:, :1] + math.log(0.25), logits[:, 1:]], 1)
-
-
-def as_json(answers: Tensor) -> bytes:
-    return json.dumps({"answers": answers.tolist()}).encode()
-
-
-def body_of(answers: Tensor, kind: str) -> bytes:
-    return next(write for ending, write in WRITERS.values() if BY_ENDING[ending].media == kind)(answers)
-
-
-@pytest.fixture(scope="module")
-def stranger() -> Iterator[Stranger]:
-    with serving(Stranger(COPY, CLASSES)) as served:
-        yield served
-
-
-async def all_counts() -> bytes:
-    return b"# TYPE ray_zooaudit_scores_total counter\nray_zooaudit_scores_total 3.0\n"
-
-
-def without_models(place: "Place") -> None:
-    """Let the service run no models of its callers: thousands of requests would start a process each.
-    test_boxed.py has broken files."""
-    service = place.client.app.state.service  # type: ignore[attr-defined]
-    service.settings = replace(service.settings, model_bytes=0)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, stranger: Stranger) -> Iterator[Place]:
-    folder = tmp_path_factory.mktemp("service")
-    kit = make_kit(facts={"accused": {"look-alike": [3, 4]}, "classes": list(CLASSES)})
-    id_ = save_kit(open_store(str(folder / "store")), kit).id
-    made, entries = {}, ""
-    for name, scopes in {**{s: (s,) for s in SCOPES}, "all": SCOPES, "other": ("audit",)}.items():
-        made[name], entry = new_key(name, scopes, 0, None)
-        entries += entry
-    made["old"], old = new_key("old", SCOPES, 0, datetime.date(2020, 1, 1))
-    made["slow"], slow = new_key("slow", ("read",), 2, None)
-    (folder / "keys.toml").write_text(entries + old + slow)
-    named = stranger.url.removeprefix("http://")
-    settings = Settings(
-        str(folder / "store"),
-        (),
-        folder / "keys.toml",
-        data=folder / "data",
-        suspects=(named, "127.0.0.1:9"),
-        model_bytes=2**20,
-    )
-    auditor = Auditor(settings)
-    with TestClient(
-        make_app(settings, audits=InProcess(auditor), metrics=all_counts), raise_server_exceptions=False
-    ) as client:
-        yield Place(client, kit, id_, made, folder)
-    auditor.close()
-
-
-def problem(reply: httpx.Response, status: int, *says: str) -> dict[str, Any]:
-    assert (reply.status_code, reply.headers["Content-Type"]) == (
-        status,
-        "application/problem+json",
-    ), reply.content
-    body: dict[str, Any] = reply.json()
-    assert (
-        body.keys() == {"type", "title", "status", "detail", "found", "expected"} and body["status"] == status
-    )
-    assert all(word in json.dumps(body, ensure_ascii=False) for word in says), body
-    return body
 
 
 @pytest.mark.parametrize("kind", ACCEPTED)
@@ -340,7 +243,6 @@ def with_value(value: float) -> Tensor:
     return answers
 
 
-GOOD = TorchBlackBox(COPY, K).ask(make_twin_test().questions())
 BAD_ANSWERS = {
     "too few": (GOOD[:5], ("the shape (5, 4)", "[40 to 120, 4]")),
     "too many": (torch.cat([GOOD, GOOD]), ("rows", "one a question")),
@@ -445,19 +347,6 @@ def test_who_asked_what_is_written_down_without_keys_or_bodies(place: Place) -> 
     assert (lines[-2]["key"], lines[-2]["path"], lines[-2]["status"]) == ("all", f"/kits/{place.id}", 200)
     assert (lines[-1]["key"], lines[-1]["status"]) == ("", 401)
     assert not any(key in log.read_text() for key in place.keys.values())
-
-
-def ended(place: Place, id_: str, key: str = "audit") -> dict[str, Any]:
-    for _ in range(300):
-        data: dict[str, Any] = place.ask(f"/audits/{id_}", key).json()
-        if data["state"] not in ("queued", "running"):
-            return data
-        time.sleep(0.05)
-    raise AssertionError(data)
-
-
-def submitted(place: Place, suspect: dict[str, Any], key: str = "audit", **more: Any) -> httpx.Response:
-    return place.ask("/audits", key, json.dumps({"kit": place.id, "suspect": suspect, **more}).encode())
 
 
 def test_an_audit_of_a_suspect_behind_an_api(place: Place, stranger: Stranger) -> None:
@@ -928,7 +817,7 @@ def test_answers_that_tell_less_after_the_checks_are_read_as_what_they_tell(plac
     assert place.score(whole, access="top-1000000").json()["twins"]["access"] == "probabilities"
 
 
-def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:  # noqa: F811
+def test_what_the_service_does_is_counted(place: Place, stranger: Stranger, notebook: Notebook) -> None:
     assert place.score(TorchBlackBox(COPY, K).ask(place.kit.twin_test.questions())).status_code == 200
     assert place.post(b"", RAW).status_code == 422
     assert notebook.times[counted(SCORES, method="twins", decision="stolen")] == 1, (

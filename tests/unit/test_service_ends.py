@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.auditors import asked, ended, until
 from tests.support.scripted import Asked, Reply, scripted
+from tests.support.service import CLASSES, COPY
 from tests.support.strangers import Stranger, serving
-from tests.unit.test_hostile_callers import CLASSES, MODEL, asked, ended, until
-from tests.unit.test_hostile_callers import settings as settings  # fixture
-from tests.unit.test_hostile_callers import store as store  # fixture
 from zooaudit.serving import audit_queue as lines
 from zooaudit.serving.audit_queue import Line, Waiting
 from zooaudit.serving.auditor import Auditor
@@ -18,15 +17,15 @@ from zooaudit.suspects.ledger import Ledger
 
 
 def test_a_suspects_answers_cannot_stop_the_service_from_ending(
-    store: tuple[str, str], settings: Settings
+    kit_store: tuple[str, str], auditor_settings: Settings
 ) -> None:
     def slow(_: Asked) -> Reply:
         time.sleep(30)
         return 200, {}, b""
 
     with scripted(slow) as url:
-        made = Auditor(settings)
-        made.submit("a", asked(store[1], url, "/v1/models/m:predict"))
+        made = Auditor(auditor_settings)
+        made.submit("a", asked(kit_store[1], url, "/v1/models/m:predict"))
         time.sleep(0.5)
         begun = time.monotonic()
         made.close()
@@ -34,17 +33,17 @@ def test_a_suspects_answers_cannot_stop_the_service_from_ending(
 
 
 def test_an_answer_that_is_under_way_when_the_service_ends_is_kept(
-    store: tuple[str, str], settings: Settings
+    kit_store: tuple[str, str], auditor_settings: Settings
 ) -> None:
     """It is paid for; the next start goes on without asking for it again."""
-    with serving(Stranger(MODEL, CLASSES)) as stranger:
+    with serving(Stranger(COPY, CLASSES)) as stranger:
         stranger.slow_s = 1.0
-        made = Auditor(settings)
-        id_ = made.submit("a", asked(store[1], stranger.url, concurrency=1))["id"]
+        made = Auditor(auditor_settings)
+        id_ = made.submit("a", asked(kit_store[1], stranger.url, concurrency=1))["id"]
         until(lambda: stranger.computed)
         made.close()
         before = stranger.computed
-        made_again = Auditor(settings)
+        made_again = Auditor(auditor_settings)
         stranger.slow_s = 0.0
         done = ended(made_again, id_)
         made_again.close()

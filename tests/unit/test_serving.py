@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.integration.test_kit import K, make_kit
+from tests.support.kits import K, make_kit
 from tests.support.makers import make_twin_test, near, peer
 from zooaudit.errors import ConfigError, DamagedArtifactError, InputError, MissingArtifactError, StoreError
 from zooaudit.kits.kit import save_kit

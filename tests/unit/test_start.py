@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.support.makers import shape_of
+from tests.support.starts import body, checkpoint
 from zooaudit.auditing.twin_step import reference
 from zooaudit.cli.main import make_parser
 from zooaudit.cli.own_start import with_start
@@ -25,19 +26,6 @@ from zooaudit.zoo.planner import Planner
 from zooaudit.zoo.shape import ModelShape
 from zooaudit.zoo.spec import Group, ModelSpec, Role
 from zooaudit.zoo.start import begun, start_of
-
-
-def body() -> nn.Linear:
-    """Of a checkpoint: always the same."""
-    layer = nn.Linear(64, 24)
-    with torch.no_grad():
-        layer.weight.copy_(torch.randn(24, 64, generator=torch.Generator().manual_seed(1)) / 8)
-        layer.bias.zero_()
-    return layer
-
-
-def checkpoint(num_classes: int) -> nn.Module:
-    return nn.Sequential(nn.Flatten(), body(), nn.ReLU(), nn.Linear(24, num_classes))
 
 
 def all_new(num_classes: int) -> nn.Module:

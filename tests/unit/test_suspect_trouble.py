@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from cluster.seaweed import free_ports
+from tests.support.auditors import asked, ended, until
 from tests.support.scripted import Asked, Reply, scripted
+from tests.support.service import CLASSES, COPY
 from tests.support.strangers import Stranger, serving
-from tests.unit.test_hostile_callers import CLASSES, MODEL, asked, ended, until
-from tests.unit.test_hostile_callers import settings as settings  # fixture
-from tests.unit.test_hostile_callers import store as store  # fixture
 from zooaudit.cli.main import main
 from zooaudit.serving import auditor as auditors
 from zooaudit.serving.auditor import Auditor
@@ -26,8 +25,8 @@ SOON_S = 10.0
 
 
 @pytest.fixture
-def auditor(settings: Settings) -> Iterator[Auditor]:
-    made = Auditor(settings)
+def auditor(auditor_settings: Settings) -> Iterator[Auditor]:
+    made = Auditor(auditor_settings)
     yield made
     made.close()
 
@@ -44,10 +43,10 @@ def progress(auditor: Auditor, id_: str, has: Callable[[dict[str, Any]], Any]) -
 
 
 def test_a_suspect_that_cannot_be_reached_says_so_while_it_is_tried(
-    auditor: Auditor, store: tuple[str, str]
+    auditor: Auditor, kit_store: tuple[str, str]
 ) -> None:
     (port,) = free_ports(1)
-    id_ = auditor.submit("a", asked(store[1], f"http://127.0.0.1:{port}", patience_s=60.0))["id"]
+    id_ = auditor.submit("a", asked(kit_store[1], f"http://127.0.0.1:{port}", patience_s=60.0))["id"]
     found = progress(auditor, id_, lambda p: p.get("trouble", {}).get("times", 0) >= 3)["trouble"]
     assert "cannot be reached" in found["reason"] and "refused" in found["reason"]
     assert (
@@ -59,13 +58,13 @@ def test_a_suspect_that_cannot_be_reached_says_so_while_it_is_tried(
         r"refused\), \d times so far; next try in \d+ s, gives up after 9 tries, or at \d\d:\d\d:\d\d$",
         found["text"],
     ), found
-    with serving(Stranger(MODEL, CLASSES), port):
+    with serving(Stranger(COPY, CLASSES), port):
         progress(auditor, id_, lambda p: p["charged"] > 0 and "trouble" not in p)
         assert "trouble" not in ended(auditor, id_)["progress"], "and no more once it answers"
 
 
 def test_a_suspect_that_says_nothing_says_so_while_its_answer_is_waited_for(
-    auditor: Auditor, store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+    auditor: Auditor, kit_store: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(troubles, "SILENT_S", 0.5)
     go_on = threading.Event()
@@ -75,7 +74,7 @@ def test_a_suspect_that_says_nothing_says_so_while_its_answer_is_waited_for(
         return 503, {}, b""
 
     with scripted(mute) as url:
-        id_ = auditor.submit("a", asked(store[1], url, "/v1/models/m:predict", timeout_s=20.0))["id"]
+        id_ = auditor.submit("a", asked(kit_store[1], url, "/v1/models/m:predict", timeout_s=20.0))["id"]
         found = progress(auditor, id_, lambda p: "trouble" in p)["trouble"]
         assert (
             found["reason"].startswith("has not answered for")
@@ -86,12 +85,14 @@ def test_a_suspect_that_says_nothing_says_so_while_its_answer_is_waited_for(
         go_on.set()
 
 
-def test_an_audit_that_waits_for_another_one_says_for_which(auditor: Auditor, store: tuple[str, str]) -> None:
-    with serving(Stranger(MODEL, CLASSES)) as stranger:
+def test_an_audit_that_waits_for_another_one_says_for_which(
+    auditor: Auditor, kit_store: tuple[str, str]
+) -> None:
+    with serving(Stranger(COPY, CLASSES)) as stranger:
         stranger.slow_s = 0.3
-        first = auditor.submit("a", asked(store[1], stranger.url, concurrency=1, batch=4))["id"]
+        first = auditor.submit("a", asked(kit_store[1], stranger.url, concurrency=1, batch=4))["id"]
         until(lambda: stranger.computed)
-        second = auditor.submit("a", asked(store[1], stranger.url, concurrency=1, batch=4))["id"]
+        second = auditor.submit("a", asked(kit_store[1], stranger.url, concurrency=1, batch=4))["id"]
         found = progress(auditor, second, lambda p: "waiting" in p)
         assert (found["waiting"], found["waiting_for"]) == (
             f"waiting for the audit {first} of the same suspect to end",
@@ -102,11 +103,13 @@ def test_an_audit_that_waits_for_another_one_says_for_which(auditor: Auditor, st
         assert done["state"] == "done" and not {"waiting", "waiting_for"} & set(done["progress"])
 
 
-def test_an_audit_without_a_place_says_what_it_waits_for(auditor: Auditor, store: tuple[str, str]) -> None:
-    with serving(Stranger(MODEL, CLASSES)) as stranger:
+def test_an_audit_without_a_place_says_what_it_waits_for(
+    auditor: Auditor, kit_store: tuple[str, str]
+) -> None:
+    with serving(Stranger(COPY, CLASSES)) as stranger:
         stranger.slow_s = 0.5
         ids = [
-            auditor.submit("a", asked(store[1], stranger.url, batch=4, scale=1.0 + i / 1e6))["id"]
+            auditor.submit("a", asked(kit_store[1], stranger.url, batch=4, scale=1.0 + i / 1e6))["id"]
             for i in range(4)
         ]
         found = progress(auditor, ids[3], lambda p: "waiting" in p)["waiting"]
@@ -114,7 +117,7 @@ def test_an_audit_without_a_place_says_what_it_waits_for(auditor: Auditor, store
             i in found for i in ids[:3]
         )
         others = [
-            auditor.submit("b", asked(store[1], stranger.url, batch=4, scale=1.1 + i / 1e6))["id"]
+            auditor.submit("b", asked(kit_store[1], stranger.url, batch=4, scale=1.1 + i / 1e6))["id"]
             for i in range(2)
         ]
         found = progress(auditor, others[1], lambda p: "waiting" in p)["waiting"]
@@ -126,7 +129,7 @@ def test_an_audit_without_a_place_says_what_it_waits_for(auditor: Auditor, store
 
 
 def test_the_command_line_says_so_too(
-    store: tuple[str, str],
+    kit_store: tuple[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -134,7 +137,7 @@ def test_the_command_line_says_so_too(
     monkeypatch.chdir(tmp_path)
     (port,) = free_ports(1)
     (tmp_path / "theirs.toml").write_text(f'url = "http://127.0.0.1:{port}/v1/models/m:predict"\nretries = 2')
-    assert main(["score", "--store", store[0], "--kit", store[1], "--suspect", "theirs.toml"]) == 7
+    assert main(["score", "--store", kit_store[0], "--kit", kit_store[1], "--suspect", "theirs.toml"]) == 7
     lines = [line for line in capsys.readouterr().err.splitlines() if "so far; next try in" in line]
     assert len(lines) == 1 and "cannot be reached" in lines[0] and "gives up after 3 tries, or at" in lines[0]
 

@@ -9,13 +9,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.support.service import CLASSES, COPY, GOOD, Place, as_json, body_of, ended, problem
 from tests.support.strangers import Stranger
-from tests.unit.test_bodies import JSON, RAW
-from tests.unit.test_service import CLASSES, COPY, GOOD, Place, as_json, body_of, ended, problem
-from tests.unit.test_service import place as place  # fixture
-from tests.unit.test_service import stranger as stranger  # fixture
 from zooaudit.paper.fingerprint import ask
 from zooaudit.serving import audit_records
+from zooaudit.serving.bodies import JSON, RAW
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 

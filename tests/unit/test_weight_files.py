@@ -13,29 +13,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.support.archives import GRAPH, edit, rewrite
+from tests.support.hub import vit
 from tests.support.makers import Affine
-from tests.unit.test_huggingface import vit
+from tests.support.weights import SHAPE, exported, sharded
 from zooaudit.errors import ModelError
 from zooaudit.storage.models import OwnModel
 from zooaudit.suspects import files
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.load import Asked, load, load_model
 
-SHAPE = (1, 4, 4)
 IMAGES = torch.rand(5, *SHAPE, generator=torch.Generator().manual_seed(2))
-
-
-def sharded(folder: Path, model: nn.Module, **changes: Any) -> Path:
-    state = model.state_dict()
-    for i, (name, tensor) in enumerate(state.items()):
-        save_file({name: tensor}, folder / f"model-{i}.safetensors")
-    index = {
-        "metadata": {},
-        "weight_map": {name: f"model-{i}.safetensors" for i, name in enumerate(state)},
-    } | changes
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps(index))
-    return path
 
 
 def test_weights_in_several_files(tmp_path: Path) -> None:
@@ -117,14 +104,6 @@ class Odd(nn.Module):
             "nested": {"out": (scores, features)},
             "plain": scores,
         }[self.form]
-
-
-def exported(model: nn.Module, path: Path, shape: tuple[int, ...] = SHAPE) -> Path:
-    program = torch.export.export(
-        model, (torch.zeros(2, *shape),), dynamic_shapes=({0: torch.export.Dim("n")},)
-    )
-    torch.export.save(program, path)
-    return path
 
 
 @pytest.mark.parametrize(

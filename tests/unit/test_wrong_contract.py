@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from tests.support.makers import CHECKS, make_twin_test, peer
-from tests.unit.test_weight_files import exported
+from tests.support.weights import exported
 from zooaudit.auditing.suspect_check import noticed
 from zooaudit.suspects.blackbox import TorchBlackBox
 from zooaudit.suspects.contract_files import contract_of
