@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from cluster.seaweed import Seaweed, make_bucket
-from tests.support.left_out import LeftOut, add_option
+from tests.support.left_out import KINDS, LeftOut, add_option
 from tests.support.makers import FAST, trained_spec
 from zooaudit.data import large
 from zooaudit.data.images import Dataset
@@ -27,9 +27,24 @@ from zooaudit.zoo.build import BuiltModel, build
 
 pytest_plugins = [
     f"tests.support.{name}"
-    for name in ("collecting", "finished", "cases", "reports", "disks", "service", "auditors", "console")
+    for name in (
+        "collecting",
+        "finished",
+        "cases",
+        "reports",
+        "service",
+        "auditors",
+        "console",
+        "caches",
+        "disks",
+        "owner_recipes",
+        "sweeps",
+    )
 ]
 """Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""
+
+OUTSIDE = set(KINDS) - {"long", "shells"}
+"""Markers of tests that start more than their own process."""
 
 settings.register_profile(
     "zooaudit",
@@ -48,6 +63,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(LeftOut())
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever runs a folder starts what it says, and no more."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        marks = {mark.name for mark in item.iter_markers()}
+        if (folder == "unit" and marks & OUTSIDE) or (folder != "chaos" and "chaos" in marks):
+            raise pytest.UsageError(
+                f"{item.nodeid} is marked {', '.join(sorted(marks))}; CONTRIBUTING.md says to which folder it belongs"
+            )
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,17 +1,13 @@
 """Copies between stores: whole, resumed, checked, and never over anything."""
 
 import hashlib
-import json
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.copies import Capture, contents, filled
 from tests.support.farms import Untouched, quiet
 from tests.support.finished import MODELS, Finished
 from tests.support.zoos import TINY
@@ -28,20 +24,6 @@ from zooaudit.storage.memory import MemoryStore
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.runs import artifacts_of_run, begin_run, save_report
 from zooaudit.training.farm import SerialFarm
-
-Capture = pytest.CaptureFixture[str]
-
-
-def filled(artifacts: Artifacts, count: int = 5) -> Artifacts:
-    """``count`` artifacts of two files each, one of them shared by all, and a report."""
-    for i in range(count):
-        artifacts.save("thing", f"n{i}", {"own.bin": i.to_bytes(2) * 500, "shared.bin": b"shared"}, {"n": i})
-    artifacts.save("report", "done", {"report.html": b"<p>"}, {})
-    return artifacts
-
-
-def contents(artifacts: Artifacts) -> dict[str, bytes]:
-    return {k: artifacts._store.read(k) for k in artifacts._store.keys("")}
 
 
 @pytest.fixture
@@ -143,41 +125,6 @@ def test_content_comes_first_then_the_manifest_and_reports_last(source: Artifact
         manifest = written.index(f"manifests/thing/n{i}.json")
         sha = source.load("thing", f"n{i}").files["own.bin"]["sha256"]
         assert written.index(f"objects/{sha[:2]}/{sha}") < manifest
-
-
-SLOW = """
-import sys, time
-from zooaudit.cli.main import main
-from zooaudit.storage import local
-real = local.LocalStore.create
-def slow(self, key, content):
-    time.sleep(0.02)
-    return real(self, key, content)
-local.LocalStore.create = slow
-main(["store", "copy", "--store", sys.argv[1], "--to", sys.argv[2]])
-"""
-
-
-@pytest.mark.chaos
-def test_a_killed_copy_goes_on(tmp_path: Path, capsys: Capture) -> None:
-    source, target = filled(open_store(str(tmp_path / "source")), 300), tmp_path / "target"
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    running = subprocess.Popen(
-        [sys.executable, "-c", SLOW, source.url, str(target)], env=environment, stderr=subprocess.DEVNULL
-    )
-    end = time.monotonic() + 60
-    while len(list(target.glob("manifests/thing/*.json"))) < 20 and time.monotonic() < end:
-        time.sleep(0.01)
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    cut_off = open_store(str(target))
-    kept = len(cut_off.ids("thing"))
-    assert 20 <= kept < 300 and not cut_off.has("report", "done")
-    assert list(cut_off.check()) == [], "what has a manifest is whole"
-    assert main(["store", "copy", "--store", source.url, "--to", str(target), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["there"] >= kept and found["done"] == found["total"] == 301
-    assert contents(cut_off) == contents(source)
 
 
 # A run

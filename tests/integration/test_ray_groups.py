@@ -1,14 +1,7 @@
 """Ray farms whose workers share a victim, or a GPU: who gets a place, and that the models
 are those of the in-process farm."""
 
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -16,14 +9,11 @@ import pytest
 import ray
 import torch
 
-from tests.support.farms import quiet, with_zoo
+from tests.support.farms import quiet
 from tests.support.makers import trained_spec
-from tests.support.runs import TIMEOUT_S, processes, wait_for
-from zooaudit.auditing.steps import plan
+from tests.support.shared_victims import family
 from zooaudit.cli.main import main
-from zooaudit.config import Start, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.data.resolve import load_digits
 from zooaudit.errors import InputError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.models import KIND, load_module, load_record
@@ -32,16 +22,7 @@ from zooaudit.training.cluster import QUIET
 from zooaudit.training.farm import SerialFarm
 from zooaudit.training.ray_farm import RayFarm, granted
 from zooaudit.training.work_queue import FarmStatus
-from zooaudit.zoo.build import Status
-from zooaudit.zoo.spec import STARTED, ModelSpec, Role
-
-
-def family(dataset: Dataset, artifacts: Artifacts, epochs: int = 8) -> list[ModelSpec]:
-    """Of the zoo of ``digits`` in float32, one of each role: both victims, a child of each,
-    the others beside."""
-    training = TrainConfig(epochs=epochs, precision="float32")
-    specs = plan(with_zoo(training=training), dataset, artifacts, None).specs
-    return [next(s for s in specs if s.role is role) for role in Role]
+from zooaudit.zoo.spec import ModelSpec, Role
 
 
 def assert_same_but_for_rounding(specs: list[ModelSpec], one: Artifacts, two: Artifacts) -> None:
@@ -75,64 +56,6 @@ def test_victims_shared_by_two_workers(digits: Dataset, tmp_path: Path) -> None:
     ), "the watch lost count"
     assert [s.seconds for s in seen] == sorted(s.seconds for s in seen)
     assert RayFarm(victim_workers=2).build(specs, digits, two, quiet) == 0
-
-
-RUN = "from tests.integration.test_ray_groups import share; import sys; share(sys.argv[1])"
-
-
-def share(store: str) -> None:
-    """What the run that is to be disturbed does."""
-    artifacts, digits = open_store(store), load_digits()
-    RayFarm(victim_workers=2).build(family(digits, artifacts, epochs=150)[:1], digits, artifacts, quiet)
-
-
-@pytest.mark.chaos
-@pytest.mark.ray
-@pytest.mark.long
-def test_a_worker_killed_while_it_shares_a_victim(digits: Dataset, tmp_path: Path) -> None:
-    """The other one does not wait for it for ever: they begin the victim anew."""
-    environment = {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}
-    run = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(tmp_path / "two")], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    wait_for(lambda: len(processes(run, "RayTrainWorker")) == 2, run)
-    workers = processes(run, "RayTrainWorker")
-    wait_for(lambda: any((tmp_path / "two" / "claims").glob("*/*")), run)
-    time.sleep(2)  # if a worker dies while its group is starting, Ray Train gives up, and the farm with it
-    os.kill(workers[1].pid, signal.SIGKILL)
-    assert not (tmp_path / "two" / "manifests" / "model").exists(), (
-        "the victim was finished before a worker could be killed"
-    )
-    _, err = run.communicate(timeout=TIMEOUT_S)
-    assert run.returncode == 0, err
-    one = open_store(str(tmp_path / "one"))
-    specs = family(digits, one, epochs=150)[:1]
-    SerialFarm().build(specs, digits, one, quiet)
-    two = open_store(str(tmp_path / "two"))
-    accuracies = [load_record(artifacts, specs[0].id).accuracy for artifacts in (one, two)]
-    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
-
-
-@pytest.mark.chaos
-@pytest.mark.ray
-@pytest.mark.long
-def test_a_model_that_kills_its_worker_and_one_that_hangs_are_failed_and_the_others_built(
-    digits: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZOOAUDIT_STALL_SECONDS", "20")
-    good = [trained_spec(digits, seed=seed) for seed in range(3)]
-    bad = [
-        replace(good[0], architecture=STARTED, start=Start(f"tests.support.poison:{name}", "0" * 64))
-        for name in ("ends_the_process", "hangs")
-    ]
-    artifacts = open_store(str(tmp_path))
-    assert RayFarm(workers=2).build([*bad, *good], digits, artifacts, quiet) == len(good) + len(bad)
-    assert {load_record(artifacts, s.id).status for s in good} == {Status.LEARNT}
-    for spec in bad:
-        record = load_record(artifacts, spec.id)
-        assert record.status is Status.FAILED and re.match(
-            r"its training ended \d worker processes, the last while it was", record.reason
-        )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,22 +13,19 @@ from pathlib import Path
 
 import pytest
 import torch
-import uvicorn
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cluster.seaweed import Seaweed, free_ports
+from cluster.seaweed import free_ports
 from tests.support.kits import K, make_kit
 from tests.support.makers import Affine, near, peer
 from tests.support.places import ROOT
-from tests.support.serving import Client, Reply, Served, as_numbers, assert_problem, sys_path
+from tests.support.serving import Client, Reply, Served, as_numbers, assert_problem, once_back, sys_path
 from tests.support.strangers import Stranger, serving
 from zooaudit.cli.main import main
 from zooaudit.kits.kit import Kit, save_kit
-from zooaudit.serving import kits
-from zooaudit.serving.application import make_app
 from zooaudit.serving.bodies import JSON, PARQUET, RAW
-from zooaudit.serving.settings import BODY_MIB, DATA, KEYS, QUERIES, STORE, Settings
+from zooaudit.serving.settings import BODY_MIB, DATA, KEYS, QUERIES, STORE
 from zooaudit.serving.settings import SUSPECTS as SUSPECTS_ALLOWED
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
@@ -233,14 +229,6 @@ def test_a_score_is_kept_by_the_auditors_replica(place: Place) -> None:
     ]
 
 
-def once_back(client: Client, path: str) -> Reply:
-    """The first answer that is not a 503: a store that did not answer is not asked again by each caller."""
-    end = time.monotonic() + 30
-    while (reply := client.ask(path)).status == 503 and time.monotonic() < end:
-        time.sleep(0.2)
-    return reply
-
-
 def test_a_store_that_goes_away_is_a_503_until_it_is_back(place: Place) -> None:
     assert place.client.ask(f"/kits/{place.id}").status == 200
     away = place.store.with_name("away")
@@ -258,41 +246,6 @@ def test_a_store_that_goes_away_is_a_503_until_it_is_back(place: Place) -> None:
     finally:
         away.rename(place.store)
     assert once_back(place.client, "/ready").json() == {"status": "ready"}
-
-
-@pytest.mark.s3
-@pytest.mark.chaos
-def test_a_bucket_that_is_down_is_a_503_until_it_is_back(
-    own_server: Seaweed, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The same application without Ray; it starts though the store does not answer."""
-    monkeypatch.setattr(kits, "DEADLINE_S", 1.0)
-    id_ = save_kit(open_store("s3://zoo/x"), make_kit()).id
-    own_server.kill()
-    (port,) = free_ports(1)
-    server = uvicorn.Server(
-        uvicorn.Config(make_app(Settings("s3://zoo/x", ())), host="127.0.0.1", port=port, log_config=None)
-    )
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        client = Client(f"http://127.0.0.1:{port}")
-        while not server.started:
-            time.sleep(0.05)
-        assert client.ask("/health").status == 200
-        for _ in range(2):
-            reply = client.ask("/ready")
-            assert_problem(reply, 503, "the store does not answer")
-            assert "zoo/x" not in reply.content.decode()
-        own_server.start()
-        assert once_back(client, f"/kits/{id_}").json()["id"] == id_
-        own_server.kill()
-        assert_problem(client.ask("/kits"), 503)
-        assert client.ask(f"/kits/{id_}").status == 200
-        assert_problem(client.ask(f"/kits/{id_}/queries?method=paper"), 403, QUERIES)
-    finally:
-        server.should_exit = True
-        thread.join(30)
 
 
 def test_without_keys_it_does_not_start(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """``zooaudit serve`` and ``zooaudit key`` as a user runs them, and a service whose replica
 is killed under load."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,91 +8,25 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
 
-from cluster.seaweed import free_ports
-from tests.support.kits import K, make_kit
+from tests.support.kits import K
 from tests.support.makers import near
 from tests.support.places import ROOT
 from tests.support.scripted import Asked, Reply, scripted
+from tests.support.serve_commands import Started, started, starting
 from zooaudit.cli.main import main
 from zooaudit.client import Client
 from zooaudit.errors import ServiceError
-from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.keys import read_keys
-from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
-CLASSES = ("ankle boot", "bag", "coat", "dress")
 ENDS_S = 10.0
-
-
-@dataclass
-class Started:
-    """A service that was started from the command line."""
-
-    process: subprocess.Popen[str]
-    url: str
-    key: str
-    folder: Path
-    kit: Kit
-    id: str
-
-
-@contextlib.contextmanager
-def starting(folder: Path, *options: str) -> Iterator[Started]:
-    """A service that may not be ready yet."""
-    kit = make_kit(facts={"classes": list(CLASSES)})
-    id_ = save_kit(open_store(str(folder / "store")), kit).id
-    (port,) = free_ports(1)
-    environment = {
-        k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "ZOOAUDIT_SERVE", "AWS_"))
-    } | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "zooaudit", "serve", "--store", "store", "--port", str(port), *options]
-    log = (folder / "log").open("w")
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=log,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield Started(process, f"http://127.0.0.1:{port}", "", folder, kit, id_)
-    finally:
-        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(30)
-        for one in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        process.kill()
-        log.close()
-
-
-@contextlib.contextmanager
-def started(folder: Path, *options: str) -> Iterator[Started]:
-    with starting(folder, *options) as service:
-        assert service.process.stdout
-        line = service.process.stdout.readline()
-        said = (folder / "log").read_text()
-        assert line == f"ready: {service.url}\n", said
-        key = re.search(r"it is in no file: ([0-9a-f]{64})", said)
-        service.key = key.group(1) if key else ""
-        yield service
 
 
 def nobody_else_reaches_ray(service: Started) -> None:
@@ -290,44 +223,6 @@ def test_keys_are_made_for_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert main(["key", *options, "--keys", path]) == 2
         assert says in capsys.readouterr().err
     assert len(read_keys(Path(path))) == 1
-
-
-@pytest.mark.serve
-@pytest.mark.chaos
-@pytest.mark.long
-def test_a_replica_killed_under_load_costs_only_what_it_was_doing(tmp_path: Path) -> None:
-    with started(tmp_path, "--open") as service:
-        answers = TorchBlackBox(near(0, 70), K).ask(service.kit.twin_test.questions()).numpy()
-        stop, failed, done = threading.Event(), [], []
-
-        def ask() -> None:
-            with Client(service.url) as client:
-                while not stop.is_set():
-                    try:
-                        found: Any = client.score(service.id, answers, suspect="s").twins
-                        done.append(found.decision)
-                    except ServiceError as error:
-                        failed.append(str(error))
-
-        with ThreadPoolExecutor(8) as pool:
-            for _ in range(8):
-                pool.submit(ask)
-            while len(done) < 50:
-                time.sleep(0.1)
-            replicas = [
-                p
-                for p in psutil.Process(service.process.pid).children(recursive=True)
-                if "scoring" in " ".join(p.cmdline())
-            ]
-            assert replicas, "there is a replica to kill"
-            for replica in replicas:
-                replica.kill()
-            before = len(done)
-            while len(done) < before + 100:
-                assert service.process.poll() is None
-                time.sleep(0.1)
-            stop.set()
-        assert failed == [] and set(done) == {"stolen"}, "the client tries again, and gets there"
 
 
 @pytest.mark.serve

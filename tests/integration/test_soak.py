@@ -6,57 +6,25 @@ benchmarks/serving_steady.py has one of ten minutes.
 """
 
 import os
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster.seaweed import Seaweed
 from tests.support.kits import K, make_kit
+from tests.support.load import CLIENTS, running, scoring
 from tests.support.makers import near, peer
-from tests.support.serving import Client, Reply, Served, as_numbers, assert_problem, sys_path
+from tests.support.serving import Reply, Served, as_numbers
 from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.serving.bodies import RAW
-from zooaudit.serving.settings import DATA, OPEN, STORE
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
 
 SOAK_S = float(os.environ.get("ZOOAUDIT_SOAK_S", "45"))
-CLIENTS = 4
-
-
-@contextmanager
-def running(folder: Path, store: str) -> Iterator[tuple[Served, Client]]:
-    """The service under Ray Serve, open to all."""
-    served = Served(
-        {
-            STORE: store,
-            OPEN: "1",
-            DATA: str(folder / "data"),
-            "PYTHONPATH": os.pathsep.join(sys_path()),
-            **s3_settings(),
-        }
-    )
-    try:
-        yield served, Client(served.wait().address)
-    finally:
-        served.stop()
-
-
-def s3_settings() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k.startswith(("AWS_", "ZOOAUDIT_S3", "ZOOAUDIT_STORE_"))}
-
-
-def scoring(client: Client, id_: str) -> Callable[[], Reply]:
-    """One request: a copy's answers to a kit's questions."""
-    body = as_numbers(TorchBlackBox(near(0, 70), K).ask(make_kit().twin_test.questions()))
-    return lambda: client.ask(f"/kits/{id_}/score?suspect=s", body, Content_Type=RAW)
 
 
 def private_mib(served: Served) -> float:
@@ -105,44 +73,6 @@ def paced(ask: Callable[[], Reply], rate: float, seconds: float) -> list[int]:
         begun = time.monotonic()
         list(pool.map(one, [begun] * CLIENTS))
     return statuses
-
-
-@pytest.mark.serve
-@pytest.mark.s3
-@pytest.mark.chaos
-@pytest.mark.long
-def test_a_store_that_is_down_under_load_costs_only_cold_kits(own_server: Seaweed, tmp_path: Path) -> None:
-    place = "s3://zoo/kits"
-    artifacts, kit = open_store(place), make_kit()
-    warm, cold = save_kit(artifacts, kit).id, save_kit(artifacts, replace(kit, seed=10)).id
-    with running(tmp_path, place) as (_, client):
-        ask_warm, ask_cold = scoring(client, warm), scoring(client, cold)
-        assert ask_warm().status == 200
-        stop, statuses = threading.Event(), []
-
-        def load() -> None:
-            while not stop.is_set():
-                statuses.append(ask_warm().status)
-
-        with ThreadPoolExecutor(CLIENTS) as pool:
-            clients = [pool.submit(load) for _ in range(CLIENTS)]
-            try:
-                own_server.kill()
-                before = len(statuses)
-                reply = ask_cold()
-                assert_problem(reply, 503, "the store does not answer")
-                assert int(reply.headers["Retry-After"]) > 0
-                assert len(statuses) > before + 20, "warm kits are scored meanwhile"
-                own_server.start()
-                end = time.monotonic() + 60
-                while (reply := ask_cold()).status != 200:
-                    assert reply.status == 503 and time.monotonic() < end, reply.content
-                    time.sleep(0.5)
-            finally:
-                stop.set()
-        for client_of_warm in clients:
-            client_of_warm.result()
-        assert set(statuses) == {200}, "a kit in memory needs no store"
 
 
 @pytest.mark.serve

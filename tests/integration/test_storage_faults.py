@@ -1,7 +1,6 @@
 """Stores that are damaged, full or in the way: named, repaired, and never half written."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
@@ -10,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.disks import FILES
 from zooaudit.errors import DamagedArtifactError, MissingArtifactError, StoreError
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.local import LocalStore
 from zooaudit.storage.opening import open_store
 from zooaudit.storage.port import Store
 
-FILES = {"a.bin": b"alpha" * 100, "b.bin": b"beta"}
 REPAIR = "zooaudit store check --repair"
 
 
@@ -201,25 +200,6 @@ def test_a_file_where_a_folder_is_needed_is_a_store_error(blocked: str, tmp_path
         artifacts.save("thing", "one", {"a.bin": b"alpha beta gamma 40"}, {}).read("a.bin")
         == b"alpha beta gamma 40"
     )
-
-
-@pytest.mark.chaos
-def test_a_full_disk_leaves_nothing_partial_and_what_was_there_intact(small_disk: Path) -> None:
-    artifacts = open_store(str(small_disk / "store"))
-    artifacts.save("thing", "one", FILES, {"n": 1})
-    before = sorted(p.relative_to(small_disk) for p in small_disk.rglob("*") if p.is_file())
-    with pytest.raises(StoreError) as caught:
-        artifacts.save("thing", "large", {"l.bin": os.urandom(400_000)}, {})
-    assert str(small_disk / "store") in str(caught.value)
-    assert os.path.ismount(small_disk) == ("no space left for objects/" in str(caught.value)), str(
-        caught.value
-    )
-    assert os.path.ismount(small_disk) == ("(400,000 bytes)" in str(caught.value)), str(caught.value)
-    assert sorted(p.relative_to(small_disk) for p in small_disk.rglob("*") if p.is_file()) == before
-    assert artifacts.ids("thing") == ["one"]
-    assert list(artifacts.check()) == []
-    assert artifacts.load("thing", "one").read("a.bin") == FILES["a.bin"]
-    assert artifacts.save("thing", "small", {"s.bin": b"fits"}, {}).read("s.bin") == b"fits"
 
 
 # Content that nothing names

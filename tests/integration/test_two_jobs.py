@@ -1,7 +1,5 @@
 """Two jobs at once on one recipe and store: each model is built once, and both end with the same."""
 
-import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +9,7 @@ import pytest
 
 from tests.support.finished import MODELS, Finished
 from tests.support.makers import trained_spec
-from tests.support.runs import TIMEOUT_S, objects, processes, result, start, wait_for
+from tests.support.runs import TIMEOUT_S, leases_left, objects, processes, result, start, wait_for
 from zooaudit.auditing import steps
 from zooaudit.data.images import Dataset
 from zooaudit.recipes.named import DIGITS
@@ -21,10 +19,6 @@ from zooaudit.training.ray_farm import RayFarm
 from zooaudit.training.work_queue import FarmStatus
 
 pytestmark = [pytest.mark.ray, pytest.mark.long]
-
-
-def leases_left(url: str) -> list[str]:
-    return open_store(url).dead_leases(0.0)
 
 
 @pytest.mark.s3
@@ -51,34 +45,6 @@ def test_two_jobs_build_each_model_once(
     assert list(open_store(bucket).check()) == [] and leases_left(bucket) == []
     assert finished.told["verdicts"] == one["verdicts"]
     assert objects(bucket) == objects(finished.store)
-
-
-@pytest.mark.chaos
-def test_a_killed_jobs_models_are_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The survivor waits out the dead job's lease, and then builds what that had claimed."""
-    monkeypatch.setenv("ZOOAUDIT_LEASE_SECONDS", "4")
-    store = tmp_path / "store"
-    doomed = start(store, "ray", tmp_path / "doomed")
-    wait_for(lambda: len(processes(doomed, "RayTrainWorker")) > 0, doomed)
-    children = processes(doomed)
-    wait_for(lambda: len(list(store.glob("claims/*/*"))) > 0, doomed)
-    for process in children:  # the workers first: they would go on for a while without their driver
-        if process.is_running():
-            process.suspend()
-    os.kill(doomed.pid, signal.SIGKILL)
-    for process in children:
-        process.kill()
-    doomed.communicate()
-    psutil.wait_procs(children, timeout=30)
-    held = len(list(store.glob("claims/*/*")))
-    before = len(list(store.glob("manifests/model/*")))
-    assert held >= 1 and before < MODELS, "it had finished"
-    survivor = result(start(store, "serial", tmp_path / "survivor"))
-    assert survivor["models"] == {"trained": MODELS - before, "reused": before, "failed": 0}
-    assert list(open_store(str(store)).check()) == []
-    assert leases_left(str(store)) == [k for k in leases_left(str(store)) if k.startswith("pulses/")], (
-        "claims were left"
-    )
 
 
 def test_a_farm_waits_for_another_jobs_model_without_its_workers(digits: Dataset, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tests.support.finished import Finished
+from tests.support.strangers import Stranger, serving
 from zooaudit.cli.main import main
-from zooaudit.kits.kit import find_kit
+from zooaudit.kits.kit import Kit, find_kit, load_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.models import WEIGHTS, load_module
 from zooaudit.storage.opening import open_store
@@ -108,3 +110,17 @@ def verified(
     code = main(["evidence", "verify", str(pack), "--json", "--farm", "serial", *options])
     data = json.loads(capsys.readouterr().out)
     return code, {f["check"]: f["passed"] for f in data["findings"]}, data
+
+
+@pytest.fixture
+def case_kit(case_store: Path) -> Kit:
+    return load_kit(open_store(str(case_store)), kit_of(case_store).id)
+
+
+@pytest.fixture
+def case_thief(case_store: Path, case_kit: Kit) -> Iterator[Stranger]:
+    """A stolen model behind HTTP."""
+    with serving(
+        Stranger(copied(case_store), case_kit.classes, inputs=[-1, *case_kit.image_shape])
+    ) as served:
+        yield served

@@ -33,3 +33,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     else:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+FILES = {"a.bin": b"alpha" * 100, "b.bin": b"beta"}

@@ -71,3 +71,7 @@ def processes(run: "subprocess.Popen[str] | psutil.Process", name: str = "") -> 
         if name in title:
             found.append(process)
     return found
+
+
+def leases_left(url: str) -> list[str]:
+    return open_store(url).dead_leases(0.0)

@@ -173,3 +173,11 @@ def assert_problem(reply: Reply, status: int, *says: str) -> dict[str, Any]:
     assert body["status"] == status
     assert all(word in json.dumps(body, ensure_ascii=False) for word in says), body
     return body
+
+
+def once_back(client: Client, path: str) -> Reply:
+    """The first answer that is not a 503: a store that did not answer is not asked again by each caller."""
+    end = time.monotonic() + 30
+    while (reply := client.ask(path)).status == 503 and time.monotonic() < end:
+        time.sleep(0.2)
+    return reply

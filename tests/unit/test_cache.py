@@ -1,59 +1,24 @@
 """The read cache: content comes from it when it is whole, from the store when it is not,
 and it never fails a run."""
 
-import hashlib
 import logging
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from cluster.seaweed import Seaweed
+from tests.support.caches import CONTENT, Counting, entries, key_of
 from zooaudit.errors import InputError, MissingArtifactError
 from zooaudit.storage import cache
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.cache import CachedStore, cached
 from zooaudit.storage.memory import MemoryStore
-from zooaudit.storage.opening import open_store
-
-CONTENT = b"read once, kept " * 100
-
-
-class Counting(MemoryStore):
-    """A store that counts what is read from it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.reads: list[str] = []
-
-    def read(self, key: str, most: int | None = None) -> bytes:
-        self.reads.append(key)
-        return super().read(key, most)
-
-
-def key_of(content: bytes) -> str:
-    sha = hashlib.sha256(content).hexdigest()
-    return f"objects/{sha[:2]}/{sha}"
-
-
-@pytest.fixture
-def behind() -> Counting:
-    store = Counting()
-    store.create(key_of(CONTENT), CONTENT)
-    store.create("manifests/thing/one.json", b"{}")
-    return store
 
 
 @pytest.fixture
 def store(behind: Counting, tmp_path: Path) -> CachedStore:
     return CachedStore(behind, tmp_path, 2**20)
-
-
-def entries(folder: Path) -> list[Path]:
-    return [p for p in folder.rglob("*") if p.is_file()]
 
 
 def test_content_is_fetched_once_by_all_processes_together(
@@ -206,37 +171,6 @@ def test_many_threads_share_one_entry(store: CachedStore) -> None:
     assert found == [CONTENT] * 160
 
 
-SHARER = """
-import hashlib, sys
-from pathlib import Path
-from zooaudit.storage.cache import CachedStore
-from zooaudit.storage.local import LocalStore
-store = CachedStore(LocalStore(Path(sys.argv[1])), Path(sys.argv[2]), 400_000)
-keys = [k for k in store.keys("objects/")]
-for turn in range(6):
-    for key in keys[turn % 3 :] + keys[: turn % 3]:
-        assert hashlib.sha256(store.read(key)).hexdigest() == key.rpartition("/")[2], key
-"""
-
-
-@pytest.mark.processes
-def test_processes_that_push_each_others_entries_out_read_right(tmp_path: Path) -> None:
-    """Ten objects of 100 kB, room for four, three processes."""
-    store = open_store(str(tmp_path / "store"))._store
-    for i in range(10):
-        content = bytes([i]) * 100_000
-        store.create(key_of(content), content)
-    command = [sys.executable, "-c", SHARER, str(tmp_path / "store"), str(tmp_path / "cache")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    running = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) for _ in range(3)
-    ]
-    assert [(p.communicate(timeout=120)[1], p.returncode) for p in running] == [("", 0)] * 3
-    left = entries(tmp_path / "cache")
-    assert sum(p.stat().st_size for p in left) <= 400_000 + 3 * 100_000
-    assert all(hashlib.sha256(p.read_bytes()).hexdigest() == p.name for p in left)
-
-
 # A cache that cannot be used
 
 
@@ -254,25 +188,6 @@ def test_a_cache_that_cannot_be_made_is_said_once(
     for text in (str(tmp_path / "file"), "Not a directory", "ZOOAUDIT_STORE_CACHE"):
         assert text in said.getMessage()
     assert len(behind.reads) == 3
-
-
-@pytest.mark.chaos
-def test_a_full_disk_under_the_cache_leaves_nothing_partial(
-    behind: Counting,
-    small_disk: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    large = os.urandom(400_000)
-    behind.create(key_of(large), large)
-    store = CachedStore(behind, small_disk, 2**30)
-    assert store.read(key_of(CONTENT)) == CONTENT
-    for _ in range(2):
-        assert store.read(key_of(large)) == large
-    assert [p.name for p in entries(small_disk)] == [key_of(CONTENT).rpartition("/")[2]]
-    assert len(caplog.records) == 1
-    behind.reads.clear()
-    assert store.read(key_of(CONTENT)) == CONTENT
-    assert behind.reads == [], "what it held can still be read"
 
 
 # Settings
@@ -302,13 +217,3 @@ def test_a_size_that_is_none_is_refused(size: str, monkeypatch: pytest.MonkeyPat
         InputError, match=rf"ZOOAUDIT_STORE_CACHE_GIB is '{size}'; expected GiB, or 0 for no cache"
     ):
         cached(MemoryStore())
-
-
-@pytest.mark.s3
-def test_content_of_s3_is_read_without_the_server_once_it_is_here(bucket: str, seaweed: Seaweed) -> None:
-    open_store(bucket, cache=False).save("thing", "one", {"a.bin": b"far away"}, {})
-    artifact = open_store(bucket).load("thing", "one")
-    assert artifact.read("a.bin") == b"far away"
-    open_store(bucket, cache=False)._store.delete(key_of(b"far away"))
-    assert artifact.read("a.bin") == b"far away"
-    assert [(kind, id_) for kind, id_, _ in open_store(bucket).check()] == [("thing", "one")]

@@ -362,17 +362,6 @@ def test_doctor_names_what_it_finds(tmp_path: Path, capsys: Capture) -> None:
     assert not (tmp_path / "not").exists()
 
 
-@pytest.mark.processes
-def test_a_reader_that_has_seen_enough_is_no_error() -> None:
-    """``zooaudit recipe show ... | head -1``."""
-    command = [sys.executable, "-m", "zooaudit", "recipe", "show", "fmnist-paper"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == b""
-    assert process.returncode == 141
-
-
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], [], ["adit"], ["audit", "--help"]])
 def test_only_what_is_needed_is_imported(arguments: list[str]) -> None:
     """Counted in modules, not in seconds. Help of one subcommand needs its options alone."""

@@ -23,7 +23,7 @@ from zooaudit.evidence.checks import recomputed
 from zooaudit.evidence.packs import Opened, export, opened
 from zooaudit.evidence.records import ANSWERS, Together, commitment, keep
 from zooaudit.kits.kit import KIND as KIT
-from zooaudit.kits.kit import TENSORS, Kit, load_kit, save_kit
+from zooaudit.kits.kit import TENSORS, Kit, save_kit
 from zooaudit.recipes.named import RECIPES, recipe_from
 from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
 from zooaudit.storage.opening import open_store
@@ -35,14 +35,9 @@ from zooaudit.verdict.several import corrected
 
 
 @pytest.fixture
-def kit(case_store: Path) -> Kit:
-    return load_kit(open_store(str(case_store)), kit_of(case_store).id)
-
-
-@pytest.fixture
-def found(case_store: Path, kit: Kit) -> Examined:
+def found(case_store: Path, case_kit: Kit) -> Examined:
     """A stolen model, examined."""
-    return kit.twin_test.examine(TorchBlackBox(copied(case_store), kit.num_classes))
+    return case_kit.twin_test.examine(TorchBlackBox(copied(case_store), case_kit.num_classes))
 
 
 def test_a_stolen_model_is_called_so_and_the_evidence_is_kept(
@@ -108,11 +103,11 @@ def test_a_pack_says_what_was_not_checked(
 
 @pytest.mark.parametrize("changed", [{"level": 0.3}, {"horizon": 50}, {"by": "normal"}])
 def test_settings_that_do_not_give_the_commitment_are_rejected(
-    changed: dict[str, Any], case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+    changed: dict[str, Any], case_store: Path, case_kit: Kit, tmp_path: Path, capsys: Capture
 ) -> None:
     """An owner committed to one level, scored at another, and wrote the committed digest beside it."""
     artifacts, artifact = open_store(str(case_store)), kit_of(case_store)
-    found = kit.twin_test.examine(TorchBlackBox(copied(case_store), kit.num_classes), **changed)
+    found = case_kit.twin_test.examine(TorchBlackBox(copied(case_store), case_kit.num_classes), **changed)
     kept = artifacts.load("evidence", keep(artifacts, artifact, "s", found))
     committed = commitment(artifact)["commitment"]
     forged = artifacts.save_by_digest(
@@ -250,10 +245,10 @@ def test_another_commitment_is_rejected(
 
 
 def test_an_invented_verdict_does_not_follow_from_the_answers(
-    case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, tmp_path: Path, capsys: Capture
 ) -> None:
     """Whoever can write a manifest can make its digests right; the answers still say something else."""
-    artifacts, test = open_store(str(case_store)), kit.twin_test
+    artifacts, test = open_store(str(case_store)), case_kit.twin_test
     found = next(
         e for e in (test.judge(a) for a in test.reference_answers) if e.verdict.decision is Decision.NOT_SHOWN
     )
@@ -266,10 +261,10 @@ def test_an_invented_verdict_does_not_follow_from_the_answers(
     )
 
 
-def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, kit: Kit) -> None:
+def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, case_kit: Kit) -> None:
     """Before the last look only a victim that stands out is called; an exporter cannot stop at a look at
     which it merely leads."""
-    test = kit.twin_test
+    test = case_kit.twin_test
     cut = [test.judge(answers[: test.looks[0]]).verdict for answers in test.answers[1:]]
     assert not any(v.settled for v in cut if v.rank != 1 or v.statistics[0] < STANDS_OUT)
     assert all(v.decision is Decision.NOT_SHOWN for v in cut if not v.settled) and not all(

@@ -20,7 +20,7 @@ from zooaudit.evidence import models
 from zooaudit.evidence.models import Trial
 from zooaudit.evidence.records import commitment, keep
 from zooaudit.evidence.stated import stated_twins
-from zooaudit.kits.kit import Kit, load_kit, save_kit
+from zooaudit.kits.kit import Kit, save_kit
 from zooaudit.recipes.named import recipe_from
 from zooaudit.storage.models import WEIGHTS
 from zooaudit.storage.opening import open_store
@@ -35,11 +35,6 @@ from zooaudit.zoo.spec import ModelSpec
 def checker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checker's store: models that one check trained serve the next."""
     return tmp_path_factory.mktemp("checker") / "store"
-
-
-@pytest.fixture
-def kit(case_store: Path) -> Kit:
-    return load_kit(open_store(str(case_store)), kit_of(case_store).id)
 
 
 def with_models(
@@ -123,28 +118,28 @@ def test_too_few_fresh_twins_or_the_owners_seed_confirm_nothing(
 
 
 def test_a_kit_whose_questions_are_made_up_is_found(
-    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
-    labels = kit.twin_test.labels.clone()
+    labels = case_kit.twin_test.labels.clone()
     labels[0] = (labels[0] + 1) % 10
-    made = replace(kit, twin_test=replace(kit.twin_test, labels=labels))
+    made = replace(case_kit, twin_test=replace(case_kit.twin_test, labels=labels))
     code, checks, _ = with_models(
-        capsys, packed(case_store, tmp_path, made, "labels", thief(case_store, kit)), checker
+        capsys, packed(case_store, tmp_path, made, "labels", thief(case_store, case_kit)), checker
     )
     assert code == 6 and checks["questions"] is False
 
 
 @pytest.mark.parametrize("what", ["images", "lessons"])
 def test_a_kit_whose_questions_or_lessons_are_not_of_its_data_is_rejected(
-    what: str, case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    what: str, case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """A frame is an answer of the check, not an error of it."""
-    test = kit.twin_test
+    test = case_kit.twin_test
     assert test.lessons is not None
     changed = {"images": test.images.flip(-1)} if what == "images" else {"lessons": test.lessons[:, :-1]}
-    made = replace(kit, twin_test=replace(test, **changed))
+    made = replace(case_kit, twin_test=replace(test, **changed))
     code, checks, output = with_models(
-        capsys, packed(case_store, tmp_path, made, what, thief(case_store, kit)), checker
+        capsys, packed(case_store, tmp_path, made, what, thief(case_store, case_kit)), checker
     )
     assert code == 6 and checks["lessons"] is False and checks["questions"] is (what == "lessons"), output
 
@@ -182,12 +177,12 @@ def invented_twins(kit: Kit) -> Kit:
 
 
 def test_invented_twins_are_found(
-    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """The pack by itself is consistent; only models of the checker's own show that no
     training gives such twins."""
-    made = invented_twins(kit)
-    answers = thief(case_store, kit)
+    made = invented_twins(case_kit)
+    answers = thief(case_store, case_kit)
     call = made.twin_test.examine(Recorded(answers)).verdict.decision
     pack = packed(case_store, tmp_path, made, "invented", answers, call)
     assert verified(capsys, pack)[0] == 0
@@ -196,25 +191,25 @@ def test_invented_twins_are_found(
 
 
 def test_an_innocent_whose_answers_were_made_the_victims_is_found(
-    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """The owner writes the suspect's answers into his kit as the victim's."""
-    target = kit.twin_test.reference_answers[0]
-    test = among(kit.twin_test, kit.twin_test.references[1:])
+    target = case_kit.twin_test.reference_answers[0]
+    test = among(case_kit.twin_test, case_kit.twin_test.references[1:])
     answers = test.answers.clone()
     mixed = 0.6 * answers[0] + 0.4 * target
     answers[0] = mixed / mixed.sum(-1, keepdim=True)
-    made = replace(kit, twin_test=replace(test, answers=answers))
+    made = replace(case_kit, twin_test=replace(test, answers=answers))
     code, checks, output = with_models(capsys, packed(case_store, tmp_path, made, "swapped", target), checker)
     assert code == 6 and checks["victim"] is False, output
 
 
 def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
-    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """Twins' answers moved a little away from an innocent's, so that the victim seems to be near it."""
-    test = among(kit.twin_test, ())
-    target = next(a for a in kit.twin_test.reference_answers if test.judge(a).verdict.rank not in (1, 2))
+    test = among(case_kit.twin_test, ())
+    target = next(a for a in case_kit.twin_test.reference_answers if test.judge(a).verdict.rank not in (1, 2))
     step = (target.sqrt() - test.answers[1:].sqrt().mean(0))[None]
 
     def moved(by: float) -> TwinTest:
@@ -226,7 +221,7 @@ def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
         for t in map(moved, (0.05, 0.1, 0.15, 0.2, 0.3, 0.4))
         if t.judge(target).verdict.decision is Decision.STOLEN
     )
-    made = replace(kit, twin_test=next(accusing))
+    made = replace(case_kit, twin_test=next(accusing))
     pack = packed(case_store, tmp_path, made, "moved", target)
     assert verified(capsys, pack)[0] == 0, "the pack by itself is consistent"
     code, checks, output = with_models(capsys, pack, checker)
@@ -238,14 +233,14 @@ def test_a_stolen_that_fresh_twins_do_not_confirm_is_rejected(
 
 
 def test_a_packs_code_runs_only_if_it_is_allowed(
-    case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, tmp_path: Path, capsys: Capture
 ) -> None:
     artifacts = open_store(str(case_store))
-    own = artifacts.load("model", kit.victim)
+    own = artifacts.load("model", case_kit.victim)
     meta = {"factory": "os:abort", "image_shape": [1, 8, 8], "num_classes": 10, "record": own.meta["record"]}
     artifacts.save("model", "victim-own-evil", {WEIGHTS: own.read(WEIGHTS)}, meta)
     pack = packed(
-        case_store, tmp_path, replace(kit, victim="victim-own-evil"), "evil", thief(case_store, kit)
+        case_store, tmp_path, replace(case_kit, victim="victim-own-evil"), "evil", thief(case_store, case_kit)
     )
     assert (
         main(
@@ -266,14 +261,14 @@ def test_a_packs_code_runs_only_if_it_is_allowed(
 
 
 def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
-    case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, tmp_path: Path, capsys: Capture
 ) -> None:
     artifacts = open_store(str(case_store))
-    own = artifacts.load("model", kit.victim)
+    own = artifacts.load("model", case_kit.victim)
     evil = OwnTraining("os:abort", "c0de", function="os:abort")
     verify = ["evidence", "verify", "--with-models", "--farm", "serial", "--store", str(tmp_path / "mine")]
-    trained = replace(kit, facts=kit.facts | {"training": settled(evil)})
-    pack = packed(case_store, tmp_path, trained, "training", thief(case_store, kit))
+    trained = replace(case_kit, facts=case_kit.facts | {"training": settled(evil)})
+    pack = packed(case_store, tmp_path, trained, "training", thief(case_store, case_kit))
     assert main([*verify, str(pack)]) == 2
     assert (
         "were trained by 'os:abort', code that would run here; look at it, then allow it by --train"
@@ -285,21 +280,25 @@ def test_a_packs_training_and_factory_of_twins_run_only_if_they_are_allowed(
     artifacts.save(
         "model", "victim-A-evil", {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec, "record": own.meta["record"]}
     )
-    pack = packed(case_store, tmp_path, replace(kit, victim="victim-A-evil"), "spec", thief(case_store, kit))
+    pack = packed(
+        case_store, tmp_path, replace(case_kit, victim="victim-A-evil"), "spec", thief(case_store, case_kit)
+    )
     assert main([*verify, str(pack)]) == 2
     assert "expected the victim of one of our recipes" in capsys.readouterr().err
 
 
-def test_a_packs_start_never_runs(case_store: Path, kit: Kit, tmp_path: Path, capsys: Capture) -> None:
+def test_a_packs_start_never_runs(case_store: Path, case_kit: Kit, tmp_path: Path, capsys: Capture) -> None:
     """Neither as the victim's, though the id fits, nor as the references' of the checker."""
     artifacts = open_store(str(case_store))
-    own = artifacts.load("model", kit.victim)
+    own = artifacts.load("model", case_kit.victim)
     evil = Start("os:abort", "c0de")
     spec = replace(ModelSpec.from_json(own.meta["spec"]), start=evil)
     artifacts.save(
         "model", spec.id, {WEIGHTS: own.read(WEIGHTS)}, {"spec": spec.to_json(), "record": own.meta["record"]}
     )
-    pack = packed(case_store, tmp_path, replace(kit, victim=spec.id), "start", thief(case_store, kit))
+    pack = packed(
+        case_store, tmp_path, replace(case_kit, victim=spec.id), "start", thief(case_store, case_kit)
+    )
     verify = [
         "evidence",
         "verify",
@@ -312,16 +311,16 @@ def test_a_packs_start_never_runs(case_store: Path, kit: Kit, tmp_path: Path, ca
     ]
     assert main(verify) == 2
     assert "expected the victim of one of our recipes" in capsys.readouterr().err
-    recipe = recipe_from(kit.facts["recipe"])
+    recipe = recipe_from(case_kit.facts["recipe"])
     recipe = replace(recipe, zoo=replace(recipe.zoo, start=evil))
-    specs = models._specs(recipe, kit.victim, load_digits(), None, Trial(twins=3, references=8, seed=5))
+    specs = models._specs(recipe, case_kit.victim, load_digits(), None, Trial(twins=3, references=8, seed=5))
     assert specs and not any(s.start for s in specs)
 
 
-def test_a_packs_checkpoint_is_the_checkers_own_file(kit: Kit) -> None:
+def test_a_packs_checkpoint_is_the_checkers_own_file(case_kit: Kit) -> None:
     """Which file is read is not for the pack to say; its content must be what the kit's models began with."""
     net, theirs = "timm:test_resnet", Start("timm:test_resnet=/etc/theirs", "ab" * 32)
-    recipe, digits = recipe_from(kit.facts["recipe"]), load_digits()
+    recipe, digits = recipe_from(case_kit.facts["recipe"]), load_digits()
     zoo = replace(recipe.zoo, victim_architecture=net, architectures=("B",), checkpoints=(theirs,))
     for given in ((), (replace(theirs, weights="cd" * 32),)):
         with pytest.raises(
@@ -329,18 +328,22 @@ def test_a_packs_checkpoint_is_the_checkers_own_file(kit: Kit) -> None:
             match=f"begin with a checkpoint of {net}, SHA-256 abababababababab; .*--checkpoint {net}=FILE",
         ):
             models._specs(
-                replace(recipe, zoo=zoo), kit.victim, digits, None, Trial(twins=3, seed=5, checkpoints=given)
+                replace(recipe, zoo=zoo),
+                case_kit.victim,
+                digits,
+                None,
+                Trial(twins=3, seed=5, checkpoints=given),
             )
 
 
 def test_a_kit_that_can_tell_of_nobody_is_no_frame(
-    case_store: Path, kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
+    case_store: Path, case_kit: Kit, checker: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     """Without twins its verdict is always that it cannot tell, and the check says no more."""
-    test = kit.twin_test
+    test = case_kit.twin_test
     behind = None if test.behind is None else test.behind[:, :1]
     bare = replace(
-        kit,
+        case_kit,
         twin_test=replace(
             test,
             candidates=test.candidates[:1],
@@ -350,7 +353,7 @@ def test_a_kit_that_can_tell_of_nobody_is_no_frame(
             lessons=None,
         ),
     )
-    pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, kit), Decision.CANNOT_TELL)
+    pack = packed(case_store, tmp_path, bare, "silent", thief(case_store, case_kit), Decision.CANNOT_TELL)
     code, checks, output = with_models(capsys, pack, checker)
     assert code == 0 and checks["fresh twins"] is None and "accuses nobody" in output["fresh twins"]
 
@@ -361,8 +364,8 @@ def drawn(generator: torch.Generator, count: int, apart: float, test: TwinTest) 
     return (logits + apart * torch.randn(count, *logits.shape, generator=generator)).softmax(-1)
 
 
-def test_stated_twins_are_rejected_where_they_differ_and_seldom_else(kit: Kit) -> None:
-    test, generator = kit.twin_test, torch.Generator().manual_seed(3)
+def test_stated_twins_are_rejected_where_they_differ_and_seldom_else(case_kit: Kit) -> None:
+    test, generator = case_kit.twin_test, torch.Generator().manual_seed(3)
     rejected = 0
     for _ in range(60):
         answers = torch.cat([test.answers[:1], drawn(generator, 38, 0.5, test)])

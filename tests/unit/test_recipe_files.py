@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import os
 import runpy
-import subprocess
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.places import ROOT
+from tests.support.recipe_files import written
 from tests.support.zoos import TINY
 from zooaudit.auditing import steps
 from zooaudit.cli.chosen_recipe import chosen_recipe
@@ -33,12 +32,6 @@ from zooaudit.storage.models import OwnModel
 from zooaudit.storage.opening import open_store
 
 Capture = pytest.CaptureFixture[str]
-
-
-def written(folder: Path, text: str, name: str = "mine.toml") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def ids(recipe: Recipe) -> list[str]:
@@ -810,33 +803,6 @@ def test_a_recipe_with_a_higher_floor_refuses_a_victim_that_another_took(
     with pytest.raises(ModelError, match=r"under the recipe's floor 0\.999"):
         steps.plan(strict, digits, artifacts, own)
     assert steps.plan(TINY, digits, artifacts, own).victim == own.id
-
-
-@pytest.mark.processes
-def test_a_job_reads_a_recipe_file_from_its_working_directory(tmp_path: Path) -> None:
-    written(tmp_path, to_toml(replace(TINY, name="base")), "base.toml")
-    written(tmp_path, 'inherit = "base.toml"\n[zoo]\nsuspects_per_cell = 1\n')
-    command = [
-        sys.executable,
-        str(ROOT / "jobs" / "zoo.py"),
-        "--recipe",
-        "mine.toml",
-        "--set",
-        "zoo.other_victims=0",
-        "--farm",
-        "serial",
-    ]
-    environment = os.environ | {"RAY_ADDRESS": "none", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*command, "--store", "store", "--json"],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["trained"] == 1 + 4 + 2
-    assert 'recipe="mine with zoo.other_victims=0"' in done.stderr
 
 
 # the fields

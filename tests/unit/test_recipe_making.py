@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.support import owners
+from tests.support.owner_recipes import OWN, Capture, new, victim
 from zooaudit.auditing import steps
 from zooaudit.cli.main import main, make_parser
 from zooaudit.cli.own_start import with_start
@@ -37,8 +38,6 @@ from zooaudit.training.farm import SerialFarm
 from zooaudit.zoo.plan import Plan
 from zooaudit.zoo.start import start_of
 
-Capture = pytest.CaptureFixture[str]
-
 
 def facts(
     train: int = 60_000,
@@ -49,10 +48,6 @@ def facts(
 ) -> DataFacts:
     each = train // classes
     return DataFacts("shirts", train, test, image, classes, each, each, 1 / classes, linear)
-
-
-def victim(accuracy: float = 0.9, has_training: bool = True) -> VictimFacts:
-    return VictimFacts("mine.safetensors", 100_000, accuracy, has_training)
 
 
 def recipe_for(data: DataFacts, own: VictimFacts | None = None) -> Recipe:
@@ -237,17 +232,12 @@ def test_too_little_data_is_refused(
         look_at_data(Dataset("few", *parts, tuple("0123456789"[:classes]), "here"))
 
 
-@pytest.fixture
-def weights(digits: Dataset, tmp_path: Path) -> Path:
-    """An owner's linear model of the digits, which ``tests.support.owners:train`` trained."""
-    path = tmp_path / "mine.safetensors"
-    save_file(owners.train(digits.train.images, digits.train.labels, 1).state_dict(), path)
-    return path
-
-
-def test_the_victim_is_looked_at(weights: Path, digits: Dataset) -> None:
+def test_the_victim_is_looked_at(own_weights: Path, digits: Dataset) -> None:
     found = look_at_victim(
-        OwnModel(weights, owners.FACTORY, digits.image_shape, 10), digits, look_at_data(digits), trial=True
+        OwnModel(own_weights, owners.FACTORY, digits.image_shape, 10),
+        digits,
+        look_at_data(digits),
+        trial=True,
     )
     assert found.parameters == 650 and 0.85 < found.accuracy < 0.95
     assert (found.has_training, found.twin_seconds, found.twin_accuracy) == (False, None, None)
@@ -267,7 +257,7 @@ def test_a_victim_no_better_than_chance_is_refused(digits: Dataset, tmp_path: Pa
 
 
 def test_an_audit_that_is_refused_leaves_its_name_for_the_next_try(
-    weights: Path, tmp_path: Path, capsys: Capture
+    own_weights: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     store = str(tmp_path / "store")
     audit = [
@@ -283,81 +273,35 @@ def test_an_audit_that_is_refused_leaves_its_name_for_the_next_try(
         "--run",
         "mine",
     ]
-    assert main([*audit, "--set", "zoo.accuracy_floor=0.999", "--victim", str(weights), *OWN]) == 2
+    assert main([*audit, "--set", "zoo.accuracy_floor=0.999", "--victim", str(own_weights), *OWN]) == 2
     assert "'zooaudit recipe new' makes a recipe with floors that fit" in capsys.readouterr().err
     assert list(open_store(store).ids("run")) == []
 
 
 # the command
 
-OWN = ("--factory", owners.FACTORY, "--train", "tests.support.owners:train")
 
-
-def new(file: Path, *more: str) -> list[str]:
-    return ["recipe", "new", "--dataset", "digits", "--out", str(file), *more]
-
-
-@pytest.mark.processes
-def test_a_twin_is_tried_where_asked(weights: Path, tmp_path: Path, capsys: Capture) -> None:
-    file = tmp_path / "mine.toml"
-    assert main([*new(file, "--victim", str(weights), *OWN), "--try", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["victim"]["twin_seconds"] > 0 and found["victim"]["twin_accuracy"] == pytest.approx(
-        found["victim"]["accuracy"], abs=0.05
-    )
-    text = file.read_text()
-    assert "650 parameters" in text and re.search(r"one took \d+\.\d s here, so all take\s(# )?about", text)
-    assert "is it really what trained the victim" not in text.replace("\n# ", " ")
-    assert (
-        main(
-            [
-                *new(tmp_path / "b.toml", "--victim", str(weights), "--factory", owners.FACTORY),
-                "--train",
-                "tests.support.owners:forgetful",
-                "--try",
-            ]
-        )
-        == 0
-    )
-    assert "is it really what trained the victim" in capsys.readouterr().out
-    assert (
-        main(
-            [
-                *new(tmp_path / "c.toml", "--victim", str(weights), "--factory", owners.FACTORY),
-                "--train",
-                "tests.support.owners:fails",
-                "--try",
-            ]
-        )
-        == 2
-    )
-    assert (
-        "--try: the training procedure gave no twin: ValueError: the learning rate is odd"
-        in capsys.readouterr().err
-    )
-
-
-def test_the_next_command_has_all_that_was_said(weights: Path, tmp_path: Path, capsys: Capture) -> None:
+def test_the_next_command_has_all_that_was_said(own_weights: Path, tmp_path: Path, capsys: Capture) -> None:
     said = [*OWN, "--contract", "input.mean=[0]", "input.range=[0, 1]", "--train-timeout", "90.0"]
-    assert main(new(tmp_path / "mine.toml", "--victim", str(weights), *said)) == 0
+    assert main(new(tmp_path / "mine.toml", "--victim", str(own_weights), *said)) == 0
     result = shlex.split(capsys.readouterr().out.rpartition("next: zooaudit ")[2])
     args = make_parser().parse_args(result)
     assert (
         args.contract == ["input.mean=[0]", "input.range=[0, 1]"]
         and args.train_timeout == 90
-        and args.victim == str(weights)
+        and args.victim == str(own_weights)
     )
 
 
 def test_what_is_made_is_the_file_and_says_where_each_number_comes_from(
-    weights: Path, tmp_path: Path, capsys: Capture
+    own_weights: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     file = tmp_path / "mine.toml"
-    assert main(new(file, "--victim", str(weights), *OWN)) == 0
+    assert main(new(file, "--victim", str(own_weights), *OWN)) == 0
     output = capsys.readouterr().out
     assert (
-        f"next: zooaudit audit --recipe {file} --store ./store --victim {weights} --factory {owners.FACTORY}"
-        " --train tests.support.owners:train" in output
+        f"next: zooaudit audit --recipe {file} --store ./store --victim {own_weights}"
+        f" --factory {owners.FACTORY} --train tests.support.owners:train" in output
     )
     text, recipe = file.read_text(), read_recipe(file)
     active = re.findall(r"\n# From: .+(?:\n# .+)*\n(\w+) = ", text)

@@ -2,13 +2,7 @@
 finished audit's kit."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +13,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.support.cases import FACTORY, Capture, copied, kit_of, stolen, suspect
-from tests.support.strangers import Stranger, read_png, serving
+from tests.support.strangers import Stranger, read_png
 from zooaudit.cli.main import main
-from zooaudit.kits.kit import Kit, load_kit
+from zooaudit.kits.kit import Kit
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.blackbox import TorchBlackBox
-
-
-@pytest.fixture
-def kit(case_store: Path) -> Kit:
-    return load_kit(open_store(str(case_store)), kit_of(case_store).id)
-
-
-@pytest.fixture
-def thief(case_store: Path, kit: Kit) -> Iterator[Stranger]:
-    """A stolen model behind HTTP."""
-    with serving(Stranger(copied(case_store), kit.classes, inputs=[-1, *kit.image_shape])) as served:
-        yield served
 
 
 def scored(capsys: Capture, store: Path, *options: str) -> tuple[int, dict[str, Any], str]:
@@ -46,21 +28,21 @@ def scored(capsys: Capture, store: Path, *options: str) -> tuple[int, dict[str, 
 
 
 def test_a_stolen_model_behind_an_api(
-    case_store: Path, thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    case_store: Path, case_thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    url = thief.url + "/v2/models/m/infer"
+    url = case_thief.url + "/v2/models/m/infer"
     code, output, _ = scored(capsys, case_store, "--suspect", url)
     assert (
         code == 0
         and output["decision"] == "stolen"
-        and output["charged"] == output["queries"] == thief.computed
+        and output["charged"] == output["queries"] == case_thief.computed
         and output["lost"] == 0
     )
     assert Path(output["ledger"]).is_file() and Path(output["ledger"]).parent == Path("ledgers")
-    before = thief.computed
+    before = case_thief.computed
     code, again, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and again["p_value"] == output["p_value"] and thief.computed == before, (
+    assert code == 0 and again["p_value"] == output["p_value"] and case_thief.computed == before, (
         "a second audit pays nothing"
     )
     assert main(["score", "--store", str(case_store), "--kit", kit_of(case_store).id, "--suspect", url]) == 0
@@ -72,46 +54,48 @@ def test_a_stolen_model_behind_an_api(
 
 def test_a_suspect_that_lies_about_its_order_of_classes(
     case_store: Path,
-    kit: Kit,
-    thief: Stranger,
+    case_kit: Kit,
+    case_thief: Stranger,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    thief.order = tuple(reversed(range(kit.num_classes)))
-    code, output, _ = scored(capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer")
+    case_thief.order = tuple(reversed(range(case_kit.num_classes)))
+    code, output, _ = scored(capsys, case_store, "--suspect", case_thief.url + "/v2/models/m/infer")
     assert (
         code == 0
         and output["decision"] == "cannot tell"
-        and output["charged"] == kit.twin_test.control_questions
+        and output["charged"] == case_kit.twin_test.control_questions
     ), "noticed before it costs"
-    assert output["hint"].endswith(f"columns = {list(thief.order)}") and output["hint"] in output["reason"]
+    assert (
+        output["hint"].endswith(f"columns = {list(case_thief.order)}") and output["hint"] in output["reason"]
+    )
     code, output, _ = scored(
-        capsys, case_store, "--suspect", thief.url + "/v2/models/m/infer", "--ask-everything"
+        capsys, case_store, "--suspect", case_thief.url + "/v2/models/m/infer", "--ask-everything"
     )
     assert (
         code == 0
         and output["decision"] == "not shown"
-        and output["queries"] == output["charged"] == kit.twin_test.budget
+        and output["queries"] == output["charged"] == case_kit.twin_test.budget
     )
     (tmp_path / "theirs.toml").write_text(
-        f'url = "{thief.url}/v2/models/m/infer"\ncolumns = {list(thief.order)}\n'
+        f'url = "{case_thief.url}/v2/models/m/infer"\ncolumns = {list(case_thief.order)}\n'
     )
     code, output, _ = scored(capsys, case_store, "--suspect", "theirs.toml")
     assert code == 0 and output["decision"] == "stolen" and "hint" not in output
 
 
 def test_a_budget_too_small_is_said_and_nothing_is_lost(
-    case_store: Path, thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    case_store: Path, case_thief: Stranger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    url = thief.url + "/v2/models/m/infer"
+    url = case_thief.url + "/v2/models/m/infer"
     code, output, err = scored(capsys, case_store, "--suspect", url, "--budget", "30")
-    assert code == 7 and not output and "the budget is 30 queries" in err and thief.computed <= 30
-    paid = set(thief.answered)
+    assert code == 7 and not output and "the budget is 30 queries" in err and case_thief.computed <= 30
+    paid = set(case_thief.answered)
     code, output, _ = scored(capsys, case_store, "--suspect", url)
-    assert code == 0 and output["decision"] == "stolen" and all(thief.answered[i] == 1 for i in paid)
+    assert code == 0 and output["decision"] == "stolen" and all(case_thief.answered[i] == 1 for i in paid)
 
 
 def asked_of(path: Path, kit: Kit) -> torch.Tensor:
@@ -127,8 +111,8 @@ def asked_of(path: Path, kit: Kit) -> torch.Tensor:
 def test_answers_that_came_back_give_the_same_verdict(
     format_: str,
     case_store: Path,
-    kit: Kit,
-    thief: Stranger,
+    case_kit: Kit,
+    case_thief: Stranger,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
@@ -139,8 +123,8 @@ def test_answers_that_came_back_give_the_same_verdict(
         main(["kit", "queries", "--store", str(case_store), "--kit", id_, "--out", str(questions), "--json"])
         == 0
     )
-    assert json.loads(capsys.readouterr().out)["queries"] == kit.twin_test.budget and questions.is_file()
-    answers = TorchBlackBox(thief.model, kit.num_classes).ask(asked_of(questions, kit))
+    assert json.loads(capsys.readouterr().out)["queries"] == case_kit.twin_test.budget and questions.is_file()
+    answers = TorchBlackBox(case_thief.model, case_kit.num_classes).ask(asked_of(questions, case_kit))
     pq.write_table(
         pa.table(
             {"query": range(len(answers)), "probabilities": answers.tolist(), "kit": [id_] * len(answers)}
@@ -148,34 +132,34 @@ def test_answers_that_came_back_give_the_same_verdict(
         "a.parquet",
     )
     code, output, _ = scored(capsys, case_store, "--answers", "a.parquet")
-    expected = kit.twin_test.examine(TorchBlackBox(thief.model, kit.num_classes), early=False)
+    expected = case_kit.twin_test.examine(TorchBlackBox(case_thief.model, case_kit.num_classes), early=False)
     assert (
         code == 0
         and output["p_value"] == expected.verdict.p_value
         and output["decision"] == "stolen"
-        and output["queries"] == kit.twin_test.budget
+        and output["queries"] == case_kit.twin_test.budget
     )
 
 
 def test_answers_to_some_views_of_the_papers_test(
     case_store: Path,
-    kit: Kit,
-    thief: Stranger,
+    case_kit: Kit,
+    case_thief: Stranger,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    views, id_ = kit.verdict.fingerprints, kit_of(case_store).id
+    views, id_ = case_kit.verdict.fingerprints, kit_of(case_store).id
     options = ["kit", "queries", "--store", str(case_store), "--kit", id_, "--views", str(views)]
     assert main([*options, "--out", "q.parquet"]) == 0
     table = pq.read_table("q.parquet")
-    images = torch.tensor(table["image"].to_pylist()).view(-1, *kit.image_shape)
-    assert torch.equal(images, kit.questions(views).flatten(0, 2))
-    answers = TorchBlackBox(thief.model, kit.num_classes).ask(images)
+    images = torch.tensor(table["image"].to_pylist()).view(-1, *case_kit.image_shape)
+    assert torch.equal(images, case_kit.questions(views).flatten(0, 2))
+    answers = TorchBlackBox(case_thief.model, case_kit.num_classes).ask(images)
     pq.write_table(pa.table({"query": range(len(answers)), "probabilities": answers.tolist()}), "a.parquet")
     code, output, _ = scored(capsys, case_store, "--answers", "a.parquet", "--method", "paper")
-    expected = kit.score_answers("a.parquet", kit.shaped(answers))[1]
+    expected = case_kit.score_answers("a.parquet", case_kit.shaped(answers))[1]
     assert (
         code == 0
         and output["paper"]["p_value"] == expected.p_value
@@ -233,14 +217,14 @@ def test_a_level_that_the_twins_do_not_allow_is_no_accusation(
 
 
 def test_a_horizon_is_kept_to(
-    case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    case_store: Path, case_kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     options = [*suspect(case_store, tmp_path, "homologous"), "--queries", "50", "--ask-everything"]
     code, output, _ = scored(capsys, case_store, *options)
     assert code == 0 and output["queries"] == output["budget"] == 50
     assert open_store(str(case_store)).load("evidence", output["evidence"]).meta["horizon"] == 50
-    answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
+    answers = TorchBlackBox(copied(case_store), case_kit.num_classes).ask(case_kit.twin_test.questions())
     pq.write_table(
         pa.table({"query": range(len(answers)), "probabilities": answers.tolist()}), tmp_path / "a.parquet"
     )
@@ -250,8 +234,8 @@ def test_a_horizon_is_kept_to(
 
 def test_one_broken_suspect_ends_no_batch(
     case_store: Path,
-    kit: Kit,
-    thief: Stranger,
+    case_kit: Kit,
+    case_thief: Stranger,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: Capture,
@@ -267,7 +251,7 @@ def test_one_broken_suspect_ends_no_batch(
     (tmp_path / "a.csv").write_text("query,probabilities\n0,[0.5]\n")
     gone = "http://127.0.0.1:9/v2/models/m/infer"
     (tmp_path / "gone.toml").write_text(f'url = "{gone}"\nretries = 0\n')
-    api = thief.url + "/v2/models/m/infer"
+    api = case_thief.url + "/v2/models/m/infer"
     code, output, err = scored(
         capsys,
         case_store,
@@ -300,7 +284,7 @@ def test_one_broken_suspect_ends_no_batch(
         assert calls[name]["p_value"] is None and calls[name]["evidence"] is None
     for name in (good, api):
         assert calls[name]["decision"] == "stolen" and calls[name]["evidence"]
-    assert calls[api]["charged"] == kit.twin_test.budget and calls["gone.toml"]["charged"] == 0
+    assert calls[api]["charged"] == case_kit.twin_test.budget and calls["gone.toml"]["charged"] == 0
     kept = open_store(str(case_store)).load("evidence", calls[good]["evidence"]).meta["together"]
     assert kept["p_values"] == [None, 0.05, None, None, 0.05, None] and kept["index"] == 1
 
@@ -326,10 +310,10 @@ def test_a_broken_suspect_counts_as_asked_and_an_api_that_failed_is_code_7(
 
 
 def test_a_suspect_with_other_classes(
-    case_store: Path, kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    case_store: Path, case_kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    answers = TorchBlackBox(copied(case_store), kit.num_classes).ask(kit.twin_test.questions())
+    answers = TorchBlackBox(copied(case_store), case_kit.num_classes).ask(case_kit.twin_test.questions())
     finer = torch.cat([answers[:, :9], answers[:, 9:] * 0.7, answers[:, 9:] * 0.3], 1)
     pq.write_table(pa.table({"query": range(len(finer)), "probabilities": finer.tolist()}), "finer.parquet")
     code, output, err = scored(capsys, case_store, "--answers", "finer.parquet")
@@ -359,48 +343,3 @@ def test_a_suspect_with_other_classes(
         code == 0 and open_store(str(case_store)).load("evidence", output["evidence"]).meta["columns"] == 12
     )
     # Which decision is no matter: at level .05 one untrained net in twenty is called stolen.
-
-
-@pytest.mark.processes
-def test_an_audit_killed_in_the_middle_pays_nothing_twice(
-    case_store: Path, kit: Kit, thief: Stranger, tmp_path: Path
-) -> None:
-    thief.slow_s, thief.flaky = 0.15, 0.2
-    (tmp_path / "theirs.toml").write_text(
-        f'url = "{thief.url}/v2/models/m/infer"\nbatch = 5\nconcurrency = 1\n'
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "zooaudit",
-        "score",
-        "--store",
-        str(case_store),
-        "--kit",
-        kit_of(case_store).id,
-        "--suspect",
-        "theirs.toml",
-    ]
-    first = subprocess.Popen(
-        command, cwd=tmp_path, start_new_session=True, env={**os.environ, "PYTHONPATH": os.getcwd()}
-    )
-    while thief.computed < 40:
-        assert first.poll() is None
-        time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    time.sleep(0.5)  # what was under way is answered to nobody
-    done = subprocess.run(
-        [*command, "--json", "--budget", "200"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": os.getcwd()},
-    )
-    data = json.loads(done.stdout)
-    assert data["decision"] == "stolen" and data["charged"] == data["queries"] + data["lost"]
-    assert data["lost"] <= 5 and thief.computed <= data["charged"], (
-        "at most the one request that was under way"
-    )
-    assert sum(count > 1 for count in thief.answered.values()) <= data["lost"]

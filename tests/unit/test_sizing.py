@@ -27,22 +27,17 @@ from zooaudit.errors import ConfigError
 from zooaudit.kits.kit import load_kit
 from zooaudit.planning import sizing
 from zooaudit.planning.footprint import (
-    OPEN,
     PROBE,
-    Requests,
     asking,
     audit_requests,
-    loaded,
     model_bytes,
     on_s3,
     pools_of,
-    saved,
     twin_test_of,
 )
 from zooaudit.planning.measured import DOMAINS, Domain, Measured
 from zooaudit.planning.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
-from zooaudit.storage import s3
 from zooaudit.storage.models import load_record
 from zooaudit.storage.opening import open_store
 from zooaudit.telemetry.metrics import QUERIES, STORE_SECONDS
@@ -286,35 +281,6 @@ def test_a_real_audit_makes_these_requests_and_keeps_these_bytes(finished: Finis
             assert size / 4 < stored[kind] < size, "an upper limit"
         else:
             assert stored[kind] == pytest.approx(size, rel=0.1, abs=500), kind
-
-
-@pytest.mark.s3
-def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: Counter[str] = Counter()
-    make = s3.make_client
-
-    def counting() -> Any:
-        client = make()
-        client.meta.events.register("before-send.s3", note)
-        return client
-
-    def note(request: Any, **_: Any) -> None:
-        listing = request.method == "GET" and "list-type=2" in request.url
-        sent["list" if listing else request.method.lower()] += 1
-
-    monkeypatch.setattr(s3, "make_client", counting)
-    monkeypatch.setattr(
-        s3, "BulkReader", lambda *_: None
-    )  # its requests pass by boto3, where they are counted
-    monkeypatch.setenv("ZOOAUDIT_STORE_CACHE_GIB", "0")
-    artifacts = open_store(bucket)
-    artifact = artifacts.save("thing", "one", {"a": b"1", "b": b"2"}, {})
-    artifact.read("a")
-    assert artifacts.load("thing", "one").read("b") == b"2"
-    assert sent == vars(PROBE + Requests(put=1, head=1) + saved(2) + Requests(get=1) + loaded(1))
-    sent.clear()
-    open_store(bucket)
-    assert sent == {k: v for k, v in vars(PROBE + OPEN).items() if v}
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

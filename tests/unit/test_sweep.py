@@ -1,20 +1,11 @@
 """Sweeps: spaces as they are typed, trials that ask nobody, Ray Tune for real, killed and resumed."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
-from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.places import ROOT
 from tests.support.zoos import TINY, bench
 from zooaudit.cli.main import main
 from zooaudit.config import EncoderConfig
@@ -112,14 +103,6 @@ def test_a_trial_says_how_fingerprints_are_made() -> None:
 # on a real zoo
 
 
-@pytest.fixture(scope="module")
-def place(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A store with the tiny zoo and everybody's answers."""
-    url = str(tmp_path_factory.mktemp("sweeps") / "store")
-    assert bench(digits, open_store(url), SerialFarm()).cohort.answers
-    return url
-
-
 class Counted:
     """Adds up what is asked and trained."""
 
@@ -130,11 +113,11 @@ class Counted:
         self.totals[metric.name] = self.totals.get(metric.name, 0) + value
 
 
-def test_a_sweep_over_answers_asks_and_trains_nothing(digits: Dataset, place: str) -> None:
+def test_a_sweep_over_answers_asks_and_trains_nothing(digits: Dataset, sweep_store: str) -> None:
     counted = Counted()
     before = metrics.collect_with(counted)
     try:
-        working = bench(digits, open_store(place))  # without a farm: it could not train if it wanted to
+        working = bench(digits, open_store(sweep_store))  # without a farm: it could not train if it wanted to
         space = parse_space(["points=4,8", "top_k=0,3,all", "views=2,4", "temperature=0.1,0.2"])
         field = line_up(space, working).field()
         rows = [evaluate(field, t) for t in space.trials()]
@@ -147,10 +130,10 @@ def test_a_sweep_over_answers_asks_and_trains_nothing(digits: Dataset, place: st
 
 
 def test_an_axis_of_models_puts_them_in_the_place_of_their_role(
-    digits: Dataset, place: str, monkeypatch: pytest.MonkeyPatch
+    digits: Dataset, sweep_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thieves, "PER_SHARE", 2)
-    working = bench(digits, open_store(place), SerialFarm())
+    working = bench(digits, open_store(sweep_store), SerialFarm())
     space = parse_space(["modification=int8:8,adversarial:31"])
     field = line_up(space, working).field()
     for trial in space.trials():
@@ -169,13 +152,13 @@ def test_an_axis_of_models_puts_them_in_the_place_of_their_role(
     assert [s.group for s in weak if s.role is Role.PIRACY] == [Group.STUDY] * 2
 
 
-def test_models_that_are_missing_are_named_before_anything_runs(digits: Dataset, place: str) -> None:
+def test_models_that_are_missing_are_named_before_anything_runs(digits: Dataset, sweep_store: str) -> None:
     with pytest.raises(NotEnoughModelsError, match=r"lacks 1 models .*1 piracy \(prune\).* --build"):
-        line_up(parse_space(["modification=prune:0.77"]), bench(digits, open_store(place)))
+        line_up(parse_space(["modification=prune:0.77"]), bench(digits, open_store(sweep_store)))
 
 
-def test_a_trial_without_models_says_so(digits: Dataset, place: str) -> None:
-    field = line_up(parse_space(["points=4"]), bench(digits, open_store(place))).field()
+def test_a_trial_without_models_says_so(digits: Dataset, sweep_store: str) -> None:
+    field = line_up(parse_space(["points=4"]), bench(digits, open_store(sweep_store))).field()
     innocent = tuple(s for s in field.cohort.suspects if not s.role.stolen)
     nobody = replace(field, cohort=replace(field.cohort, suspects=innocent))
     with pytest.raises(NotEnoughModelsError, match="0 piracy and 3 homologous"):
@@ -238,111 +221,17 @@ def test_bad_input_is_one_line(words: list[str], capsys: pytest.CaptureFixture[s
     assert "expected" in capsys.readouterr().err
 
 
-SWEEP = """
-import sys
-from tests.support.zoos import TINY
-from zooaudit.recipes import named
-named.RECIPES["tiny"] = TINY
-from zooaudit.cli.main import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def command(place: str, out: Path, *words: str) -> list[str]:
-    return [
-        sys.executable,
-        "-c",
-        SWEEP,
-        "sweep",
-        *words,
-        "--recipe",
-        "tiny",
-        "--store",
-        place,
-        "--out",
-        str(out),
-        "--json",
-    ]
-
-
-@pytest.mark.ray
-@pytest.mark.long
-def test_a_killed_sweep_goes_on_where_it_was(place: str, tmp_path: Path) -> None:
-    """Trials run on Ray Tune; after kill -9 of the driver only those are run that have no result."""
-    words = ["points=2,3,4,5,6,7,8", "top_k=0,1,3,all"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen(
-        command(place, tmp_path, *words),
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    artifacts = open_store(place)
-    deadline = time.monotonic() + 120
-    while len(artifacts.ids("trial")) < 3:
-        assert time.monotonic() < deadline and first.poll() is None, "no trial was finished"
-        time.sleep(0.05)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    kept = {i: artifacts.load("trial", i).digest for i in artifacts.ids("trial")}
-    assert 3 <= len(kept) < 28
-    again = subprocess.run(
-        command(place, tmp_path, *words),
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    data = json.loads(again.stdout)
-    assert (data["trials"], data["refused"], data["queries"], data["trained"]) == (28, 0, 0, 0)
-    there = 28 - data["ran"]  # the killed driver's workers may have finished one or two more since
-    assert len(kept) <= there < 28 and f"sweep {there}/28 trials" in again.stderr, (
-        "what was done was done again"
-    )
-    assert {i: artifacts.load("trial", i).digest for i in kept} == kept
-    rows = pq.read_table(next(tmp_path.glob("points-top_k-*.parquet"))).to_pylist()
-    assert len(rows) == 28 and all(r["auc"] is not None for r in rows)
-    assert next(tmp_path.glob("points-top_k-*.svg")).stat().st_size > 3000
-    once_more = subprocess.run(
-        command(place, tmp_path, *words),
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    last = json.loads(once_more.stdout)
-    assert last["ran"] == 0 and last["rows"] == data["rows"]
-
-
-@pytest.mark.ray
-def test_tunes_numbers_are_the_plain_functions(digits: Dataset, place: str, tmp_path: Path) -> None:
-    ran = subprocess.run(
-        command(place, tmp_path, "points=3,5", "encoder=paper"),
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    field = line_up(parse_space(["points=3"]), bench(digits, open_store(place))).field()
-    for row in json.loads(ran.stdout)["rows"]:
-        assert row["metrics"] == evaluate(field, row["trial"]) and not row["error"]
-
-
-def test_more_than_the_recipe_has_is_refused_before_anything_runs(digits: Dataset, place: str) -> None:
+def test_more_than_the_recipe_has_is_refused_before_anything_runs(digits: Dataset, sweep_store: str) -> None:
     for words, says in (
         (["points=3,99"], "points=99; recipe tiny has answers to 8"),
         (["views=5"], "views=5; recipe tiny has answers to 4"),
     ):
         with pytest.raises(ConfigError, match=says):
-            line_up(parse_space(words), bench(digits, open_store(place)))
+            line_up(parse_space(words), bench(digits, open_store(sweep_store)))
 
 
-def test_no_trials_at_once_and_a_store_in_memory_are_refused(digits: Dataset, place: str) -> None:
-    chosen = line_up(parse_space(["points=4"]), bench(digits, open_store(place)))
+def test_no_trials_at_once_and_a_store_in_memory_are_refused(digits: Dataset, sweep_store: str) -> None:
+    chosen = line_up(parse_space(["points=4"]), bench(digits, open_store(sweep_store)))
     with pytest.raises(ConfigError, match="--at-once 0; expected at least 1"):
         run_trials([{"points": 4}], chosen, lambda _: None, 0)
     with pytest.raises(ConfigError, match="cannot reach a store in this process's memory"):
@@ -351,13 +240,13 @@ def test_no_trials_at_once_and_a_store_in_memory_are_refused(digits: Dataset, pl
         )
 
 
-def test_a_trials_id_changes_with_everything_that_it_rests_on(digits: Dataset, place: str) -> None:
-    chosen = line_up(parse_space(["points=4,5"]), bench(digits, open_store(place)))
+def test_a_trials_id_changes_with_everything_that_it_rests_on(digits: Dataset, sweep_store: str) -> None:
+    chosen = line_up(parse_space(["points=4,5"]), bench(digits, open_store(sweep_store)))
     fewer = replace(chosen, suspects=chosen.suspects[1:])
     other = replace(
         chosen,
         bench=replace(
-            bench(digits, open_store(place)), recipe=replace(TINY, encoder=EncoderConfig(steps=21))
+            bench(digits, open_store(sweep_store)), recipe=replace(TINY, encoder=EncoderConfig(steps=21))
         ),
     )
     assert (
