@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = {mark.name for mark in item.iter_markers()}
         if (folder == "unit" and marks & OUTSIDE) or (folder != "chaos" and "chaos" in marks):
             raise pytest.UsageError(
-                f"{item.nodeid} is marked {', '.join(sorted(marks))}; CONTRIBUTING.md says to which folder it belongs"
+                f"{item.nodeid} is marked {', '.join(sorted(marks))}: CONTRIBUTING.md says where it lies"
             )
 
 
