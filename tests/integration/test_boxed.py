@@ -130,9 +130,9 @@ def test_its_process_sees_nothing_of_ours(tmp_path: Path, monkeypatch: pytest.Mo
     def noting(command: list[str], **more: object) -> "subprocess.Popen[bytes]":
         seen.update(more["env"])  # type: ignore[call-overload]
         assert command[:2] == [sys.executable, "-P"]
-        return start(command, **more)  # type: ignore[call-overload, no-any-return]
+        return start(command, **more)  # type: ignore[call-overload]
 
-    monkeypatch.setattr(sandbox.subprocess, "Popen", noting)
+    monkeypatch.setattr(subprocess, "Popen", noting)
     sandbox.ask(export_onnx(near(0, 70), tmp_path / "m.onnx"), IMAGES, HOW)
     assert (
         seen.keys() == {"PATH", "PYTHONPATH", "TMPDIR", "HOME", "OMP_NUM_THREADS", "LANG"}

@@ -105,7 +105,7 @@ def test_agreement_is_of_labels_and_of_the_parents_errors(
 def test_queries_are_counted(
     attack: str, rounds: int, queries: int, digits: Dataset, built: BuiltModel, parent: Parent
 ) -> None:
-    extraction = replace(ATTACK, attack=attack, rounds=rounds)  # type: ignore[arg-type]
+    extraction = replace(ATTACK, attack=attack, rounds=rounds)
     assert (
         build(extracted_spec(digits, built.spec, extraction=extraction), digits, parent).record.queries
         == queries

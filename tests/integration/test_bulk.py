@@ -99,7 +99,7 @@ def test_a_failure_is_said_once_and_boto3_reads_for_a_while(
     )
     monkeypatch.setattr(reader, "_connected", real)
     rested = time.monotonic() + bulk.REST_S + 1
-    monkeypatch.setattr(bulk.time, "monotonic", lambda: rested)
+    monkeypatch.setattr(time, "monotonic", lambda: rested)
     assert store.read(KEY) == b"content"
     assert by_boto3 == [KEY] * 3, "it never came back"
 

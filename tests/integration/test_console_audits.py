@@ -114,11 +114,11 @@ def test_a_cancel_that_does_not_arrive_is_said_beside_it_and_the_page_shows_what
 
 
 def test_a_double_click_starts_one_audit(page: Page, stranger: Stranger, desk: Desk) -> None:
-    wire, before = Wire(page, "/audits$", "POST"), len(told(desk, "/audits")["audits"])  # type: ignore[arg-type]
+    wire, before = Wire(page, "/audits$", "POST"), len(told(desk, "/audits")["audits"])
     fill(page, desk, f"{stranger.url}/v2/models/m/infer", scale=1.3)
     page.dblclick("#audit-form button")
     page.wait_for_selector(".verdict .decision")
-    assert wire.seen == 1 and len(told(desk, "/audits")["audits"]) == before + 1  # type: ignore[arg-type]
+    assert wire.seen == 1 and len(told(desk, "/audits")["audits"]) == before + 1
     assert re.fullmatch("[0-9a-f]{32}", wire.headers[0]["idempotency-key"])
 
 

@@ -5,6 +5,7 @@ import json
 import time
 from collections import Counter
 from itertools import count
+from typing import Any
 
 import pytest
 import schemathesis
@@ -55,7 +56,7 @@ def test_no_request_does_more_than_be_refused(
         suppress_health_check=list(HealthCheck),
     )
     @given(case=cases)
-    def each(case: schemathesis.Case) -> None:
+    def each(case: schemathesis.Case[Any]) -> None:
         if "id_" in case.path_parameters and next(flip) % 2:
             case.path_parameters["id_"] = place.id  # else most would end at a kit that is not there
         _asked(case, place)
@@ -66,7 +67,7 @@ def test_no_request_does_more_than_be_refused(
         return
 
 
-def _asked(case: schemathesis.Case, place: Place) -> None:
+def _asked(case: schemathesis.Case[Any], place: Place) -> None:
     started = time.monotonic()
     reply = case.call(headers={"Authorization": f"Bearer {place.keys['all']}"})
     seen[case.operation.label, reply.status_code] += 1

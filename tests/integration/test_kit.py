@@ -1,6 +1,7 @@
 """The audit kit: what it holds comes back whole, and judges as before."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,24 +68,22 @@ def test_a_stored_kit_judges_to_the_bit_as_before(kit: Kit, artifacts: Artifacts
 def test_the_id_is_the_digest_of_all_it_holds(kit: Kit, artifacts: Artifacts) -> None:
     one = save_kit(artifacts, kit).id
     assert save_kit(artifacts, make_kit()).id == one
-    others = [
-        save_kit(artifacts, replace(kit, **change)).id
-        for change in (
-            {"seed": 10},
-            {"v": kit.v + 0.01},
-            {"points": 255 - kit.points},
-            {"victim": "other"},
-            {"facts": {}},
-            {"references": kit.references + 0.01},
-            {"reference_ids": ("h1", "h2", "h4")},
-            {"verdict": VerdictConfig(fingerprints=5)},
-            {"twin_test": make_twin_test(level=0.1)},
-            {"twin_test": make_twin_test(references=15)},
-            {"twin_test": make_twin_test(twins=18)},
-            {"twin_test": make_twin_test(control_questions=19)},
-            {"twin_test": make_twin_test(looks=(40, 120))},
-        )
-    ]
+    changes: tuple[dict[str, Any], ...] = (
+        {"seed": 10},
+        {"v": kit.v + 0.01},
+        {"points": 255 - kit.points},
+        {"victim": "other"},
+        {"facts": {}},
+        {"references": kit.references + 0.01},
+        {"reference_ids": ("h1", "h2", "h4")},
+        {"verdict": VerdictConfig(fingerprints=5)},
+        {"twin_test": make_twin_test(level=0.1)},
+        {"twin_test": make_twin_test(references=15)},
+        {"twin_test": make_twin_test(twins=18)},
+        {"twin_test": make_twin_test(control_questions=19)},
+        {"twin_test": make_twin_test(looks=(40, 120))},
+    )
+    others = [save_kit(artifacts, replace(kit, **change)).id for change in changes]
     assert len({one, *others}) == len(others) + 1
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from tests.support.farms import quiet
 from tests.support.makers import FAST, narrowest, shape_of, trained_spec
@@ -186,7 +187,7 @@ def enter(rank: int, count: int, folder: str, jobs: list[Callable[[Ranks, Datase
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which two processes left what they made."""
     folder = tmp_path_factory.mktemp("pair")
-    torch.multiprocessing.spawn(enter, (2, str(folder), [fits, commits]), nprocs=2)
+    spawn(enter, (2, str(folder), [fits, commits]), nprocs=2)
     return folder
 
 

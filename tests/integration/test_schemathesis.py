@@ -2,6 +2,7 @@
 description says. The long run tries more."""
 
 from itertools import count
+from typing import Any
 
 import pytest
 import schemathesis
@@ -67,7 +68,7 @@ def test_answers_are_what_the_description_says(
         suppress_health_check=quiet,
     )
     @given(case=operation.as_strategy(generation_mode=mode))
-    def each(case: schemathesis.Case) -> None:
+    def each(case: schemathesis.Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE and "id_" in case.path_parameters and next(flip) % 2:
             case.path_parameters["id_"] = place.id  # else most would end at a kit that is not there
         case.call_and_validate(headers={"Authorization": f"Bearer {place.keys['all']}"}, checks=HEEDED)

@@ -166,7 +166,7 @@ def test_whoever_has_only_the_service_can_ask_and_be_judged(
 def test_a_body_that_does_not_say_its_length_is_cut_off(place: Place) -> None:
     parts = (b" " * 65536 for _ in range(6))  # urllib sends it in chunks
     request = f"/kits/{place.id}/score?suspect=s"
-    assert_problem(place.client.ask(request, parts, Content_Type=JSON), 413, "too large")  # type: ignore[arg-type]
+    assert_problem(place.client.ask(request, parts, Content_Type=JSON), 413, "too large")
 
 
 def test_only_keys_open_it_and_only_health_is_open(place: Place) -> None:

@@ -8,15 +8,15 @@ import pytest
 from zooaudit.planning.footprint import OPEN, PROBE, Requests, loaded, saved
 from zooaudit.storage import s3
 from zooaudit.storage.opening import open_store
+from zooaudit.storage.s3_client import make_client
 
 
 @pytest.mark.s3
 def test_on_s3_each_operation_is_one_request(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: Counter[str] = Counter()
-    make = s3.make_client
 
     def counting() -> Any:
-        client = make()
+        client = make_client()
         client.meta.events.register("before-send.s3", note)
         return client
 

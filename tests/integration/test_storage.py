@@ -321,7 +321,7 @@ def test_a_kit_of_another_format_is_refused_in_a_line_and_copied_all_the_same(
 def test_a_manifest_whose_format_is_no_number_is_no_manifest(tmp_path: Path) -> None:
     artifacts = open_store(str(tmp_path))
     artifacts.save("kit", "k", {}, {})
-    rewritten(tmp_path, "kit", "k", "new")  # type: ignore[arg-type]
+    rewritten(tmp_path, "kit", "k", "new")
     with pytest.raises(DamagedArtifactError, match="its format is 'new'; expected a whole number"):
         artifacts.load("kit", "k")
 

@@ -48,7 +48,7 @@ def flipped(content: bytes) -> bytes:
 )
 def test_a_damaged_file_is_named_and_never_handed_out(damage: object, kept: Artifacts) -> None:
     key = key_of(kept, "a.bin")
-    replace(kept, key, damage(FILES["a.bin"]))  # type: ignore[operator]
+    replace(kept, key, damage(FILES["a.bin"]))
     with pytest.raises(DamagedArtifactError) as caught:
         kept.load("thing", "one").read("a.bin")
     for text in ("thing one", "a.bin", key, REPAIR):
@@ -272,7 +272,7 @@ def test_content_that_is_named_while_it_is_collected_is_put_back(littered: Artif
     def another_job_saves() -> None:
         littered.save("thing", "three", {"c.bin": content}, {})
 
-    collector = Artifacts(Meddling(store, before_move=another_job_saves))  # type: ignore[arg-type]
+    collector = Artifacts(Meddling(store, before_move=another_job_saves))
     assert key not in collector.collect(0.0)
     assert littered.load("thing", "three").read("c.bin") == content
 
@@ -282,5 +282,5 @@ def test_content_that_is_collected_while_it_is_named_is_written_again(littered: 
     store, sha = littered._store, hashlib.sha256(content).hexdigest()
     key = f"objects/{sha[:2]}/{sha}"
     store.create(key, content)
-    saver = Artifacts(Meddling(store, after_manifest=lambda: store.delete(key)))  # type: ignore[arg-type]
+    saver = Artifacts(Meddling(store, after_manifest=lambda: store.delete(key)))
     assert saver.save("thing", "three", {"c.bin": content}, {}).read("c.bin") == content

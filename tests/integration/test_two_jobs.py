@@ -34,7 +34,7 @@ def test_two_jobs_build_each_model_once(
         assert all(gate.take(id_) for id_ in ids)
         runs = [start(bucket, "ray", tmp_path / name) for name in ("one", "two")]
         for run in runs:
-            wait_for(lambda run=run: len(processes(run, "RayTrainWorker")) > 0, run)  # type: ignore[misc]
+            wait_for(lambda run=run: len(processes(run, "RayTrainWorker")) > 0, run)
         for id_ in ids:
             gate.release(id_)
             time.sleep(1)

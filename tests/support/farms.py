@@ -31,4 +31,4 @@ class Untouched:
 
 
 def with_zoo(recipe: Recipe = DIGITS, **changes: object) -> Recipe:
-    return replace(recipe, zoo=replace(recipe.zoo, **changes))  # type: ignore[arg-type]
+    return replace(recipe, zoo=replace(recipe.zoo, **changes))

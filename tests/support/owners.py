@@ -51,7 +51,7 @@ def forgetful(*, seed: int) -> nn.Module:
     """It ignores its seed, but draws from every global generator."""
     model = make()
     with torch.no_grad():
-        model[1].bias.copy_(torch.rand(10) + random.random() + float(np.random.rand()))  # type: ignore[index]
+        model[1].bias.copy_(torch.rand(10) + random.random() + float(np.random.rand()))
     return model
 
 
@@ -74,7 +74,7 @@ def another_shape(seed: int) -> nn.Module:
 def not_finite(seed: int) -> nn.Module:
     model = make()
     with torch.no_grad():
-        model[1].bias[3] = float("nan")  # type: ignore[index]
+        model[1].bias[3] = float("nan")
     return model
 
 

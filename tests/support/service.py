@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -54,9 +54,10 @@ class Place:
     ) -> httpx.Response:
         sent = {"Content-Type": kind} if body is not None else {}
         sent |= {"Authorization": f"Bearer {self.keys.get(key, key)}"} if key else {}
-        return self.client.request(
+        reply: Any = self.client.request(
             method or ("GET" if body is None else "POST"), path, content=body, headers=sent | headers
         )
+        return cast(httpx.Response, reply)  # or the like, of whichever HTTPX Starlette finds
 
     def score(self, answers: Tensor, kind: str = RAW, **query: Any) -> httpx.Response:
         return self.post(body_of(answers, kind), kind, **query)

@@ -371,7 +371,7 @@ def test_whatever_is_sent_is_read_or_refused(packed: bytes, told: list[Any], len
             lambda at=at: answers(
                 read_outputs(body if at else body[: len(body) - len(packed)], at, ""), "", count
             )
-        )  # type: ignore[misc]
+        )
     model_of({"inputs": told, "outputs": told}, {"max_batch_size": length}, {"extensions": told})
 
 

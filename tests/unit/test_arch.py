@@ -21,7 +21,9 @@ FMNIST = ModelShape((1, 28, 28), 10, (0.286,), (0.353,), (16, 32), 128)
 
 def make(name: str, shape: ModelShape, seed: int = 0) -> ConvNet:
     with seeded(seed, CPU):
-        return build_architecture(name, shape).eval()
+        model = build_architecture(name, shape)
+    assert isinstance(model, ConvNet)
+    return model.eval()
 
 
 @pytest.mark.parametrize(

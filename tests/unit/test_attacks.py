@@ -72,7 +72,7 @@ def test_what_is_asked_is_counted_and_never_twice(
     substitute: nn.Module,
     digits: Dataset,
 ) -> None:
-    made = ExtractConfig(seed_size=40, labels=labels, **config)  # type: ignore[arg-type]
+    made = ExtractConfig(seed_size=40, labels=labels, **config)
     images = digits.train.images[: made.images_needed]
     box, rounds = attacked(learnt, images, substitute, seed_size=40, labels=labels, **config)
     assert box.queries == made.most_queries == labelled[-1]
@@ -166,8 +166,8 @@ def test_a_thief_learns_no_more_than_is_told(labels: Any, learnt: nn.Module, dig
 
 def test_answers_that_are_rounded_to_nothing_are_no_nan() -> None:
     flat = nn.Sequential(nn.Flatten(), nn.Linear(64, 30))
-    nn.init.zeros_(flat[1].weight)  # type: ignore[arg-type]
-    nn.init.zeros_(flat[1].bias)  # type: ignore[arg-type]
+    nn.init.zeros_(flat[1].weight)
+    nn.init.zeros_(flat[1].bias)
     result = ask_labels(TorchBlackBox(flat, 30), torch.zeros(3, 1, 8, 8, dtype=torch.uint8), "rounded-1")
     torch.testing.assert_close(result, torch.full((3, 30), 1 / 30))
 
@@ -264,7 +264,7 @@ def test_whose_images_they_are(
                 digits,
                 spec,
                 extraction=ExtractConfig("distill", seed_size=100, final_epochs=1, images=source),
-            ),  # type: ignore[arg-type]
+            ),
             digits,
             parent,
         )

@@ -1,6 +1,7 @@
 """Answers in bodies: every format comes down to the same rows, and no bytes do more than be refused."""
 
 import json
+import sys
 from http import HTTPStatus
 from typing import Any
 
@@ -281,7 +282,7 @@ def test_questions_in_json_are_exact() -> None:
 
 
 def test_a_reader_that_does_not_start_is_no_fault_of_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limited_parquet.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     monkeypatch.setattr(limited_parquet, "reader", Reader())
     with pytest.raises(Refused, match="does not start") as caught:
         read_rows(PARQUET, b"", CLASSES, 10)

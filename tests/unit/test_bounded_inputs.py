@@ -157,7 +157,7 @@ def test_a_file_that_was_given_up_is_not_taken_for_the_next(monkeypatch: pytest.
     read = process.stdout.read
 
     def interrupted(_: int) -> bytes:
-        process.stdout.read = read  # type: ignore[method-assign, union-attr]
+        process.stdout.read = read  # type: ignore[method-assign]
         raise KeyboardInterrupt
 
     process.stdout.read = interrupted  # type: ignore[method-assign, assignment]

@@ -203,7 +203,7 @@ def learnt(folder: Path, **arrays: object) -> Path:
     path = folder / "squares" / "trained" / f"{VICTIM}.npz"
     path.parent.mkdir(exist_ok=True)
     images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 1, 4, 4)
-    np.savez(path, **({"images": images, "labels": np.array([0, 3, 1])} | arrays))  # type: ignore[arg-type]
+    np.savez(path, **({"images": images, "labels": np.array([0, 3, 1])} | arrays))
     return path
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from zooaudit.cli import terminal
 from zooaudit.cli.main import main
 from zooaudit.cli.terminal import Asides, EventLog, ProgressBar, phase_line, progress_line
 from zooaudit.telemetry.events import event_line
@@ -47,15 +46,13 @@ def test_an_event_is_one_line_whatever_it_says() -> None:
 
 def test_a_log_gets_news_signs_of_life_and_the_end_once(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
     stream = io.StringIO()
     log = EventLog(stream)
-    for second in range(
-        200
-    ):  # a model every second until 10, then nothing, the second of them failed, the last after a while
+    for second in range(200):  # a model every second until 10, then nothing; the last after a while
         now[0] = float(second)
-        done = 12 if second > 190 else min(second, 11)
-        log.watch(FarmStatus(done, 12, int(done > 1), float(second), ("m",)))
+        built = 12 if second > 190 else min(second, 11)
+        log.watch(FarmStatus(built, 12, int(built > 1), float(second), ("m",)))  # the second of them failed
     done = re.findall(r"event=models done=(\d+) total=12 failed=(\d)", stream.getvalue())
     assert done == [("0", "0"), ("2", "1"), ("7", "1"), ("11", "1"), ("11", "1"), ("11", "1"), ("12", "1")]
     assert stream.getvalue().splitlines()[-1].endswith("per_minute=3.8 left_s=0")

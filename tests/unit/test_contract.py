@@ -227,7 +227,7 @@ WHOLE = LOGITS.softmax(1)
 def test_a_subset_says_how_likely_each_class_is_given_that_it_is_one_of_them(scores: Tensor) -> None:
     expected = WHOLE[:, [4, 0]] / WHOLE[:, [4, 0]].sum(1, keepdim=True)
     for reading in ("any", "guess"):
-        found = chosen(scores, [4, 0], "m", reading)  # type: ignore[arg-type]
+        found = chosen(scores, [4, 0], "m", reading)
         torch.testing.assert_close(
             found if scores is WHOLE or reading == "guess" else found.softmax(1), expected
         )
@@ -264,7 +264,7 @@ def test_what_values_are_said_to_be_they_are() -> None:
         ("log-probabilities", WHOLE.log()),
         ("logits", LOGITS),
     ):
-        found = valued(scores, Output(values), "m")  # type: ignore[arg-type]
+        found = valued(scores, Output(values), "m")
         torch.testing.assert_close(
             found if values in ("percentages", "probabilities") else found.softmax(1), WHOLE
         )
@@ -275,7 +275,7 @@ def test_what_values_are_said_to_be_they_are() -> None:
         ("probabilities", torch.round(WHOLE + 0.04, decimals=1), "--access"),
     ):
         with pytest.raises(AnswersError, match=words):
-            valued(scores, Output(values), "m")  # type: ignore[arg-type]
+            valued(scores, Output(values), "m")
     rounded = torch.round(WHOLE * 100, decimals=1)
     torch.testing.assert_close(
         valued(rounded, Output("percentages"), "m").sum(1), torch.ones(2), atol=2e-3, rtol=0

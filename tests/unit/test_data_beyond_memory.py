@@ -489,7 +489,7 @@ def test_damage_in_a_copy_is_seen(tmp_path: Path) -> None:
 def test_a_disk_without_room_is_noticed(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = make(tmp_path / "data")
     usage = type(shutil.disk_usage("."))(100, 50, 2**28)
-    monkeypatch.setattr(copies.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
         DataError, match=r"is too large for memory, .* has 0\.3 GB left; expected room for .* ZOOAUDIT_CACHE"
     ):

@@ -128,7 +128,7 @@ def test_empty_parquet(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_npz_says_what_is_in_it(arrays: dict[str, np.ndarray], expected: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "train.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(tmp_path / "train.npz", **arrays)
     refused(tmp_path / "train.npz", expected)
 
 

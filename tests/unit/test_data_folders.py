@@ -305,7 +305,7 @@ def test_a_folder_between_the_split_and_its_classes_is_no_class(tmp_path: Path) 
 def test_published_files_beside_a_split_are_refused_until_told_which(tmp_path: Path) -> None:
     folder = class_folders(tmp_path)
     arrays = {"x_train": pixels(3), "y_train": [0, 1, 2], "x_test": pixels(3), "y_test": [0, 1, 2]}
-    np.savez(folder / "mnist.npz", **arrays)  # type: ignore[arg-type]
+    np.savez(folder / "mnist.npz", **arrays)
     refused(folder, "holds an .npz with x_train", "and train as class folders, too", "--data-kind folders")
     assert len(read_dataset(folder, "mine", Reading(kind="folders")).train) == 12
     assert len(read_dataset(folder / "mnist.npz", "mine").train) == 3

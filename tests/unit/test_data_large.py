@@ -92,7 +92,7 @@ def test_a_colour_that_nobody_looked_at_is_no_grey(tmp_path: Path, monkeypatch: 
 
 def test_a_full_disk_is_noticed_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type(shutil.disk_usage("."))(100, 50, 50)
-    monkeypatch.setattr(large.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(
         DataError,
         match=r"54 decoded images take 0\.0 GB more in .*cache, which has 0\.0 GB left; .* ZOOAUDIT_CACHE",

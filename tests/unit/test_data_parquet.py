@@ -15,6 +15,7 @@ from tests.support.data_folders import refused, told
 from tests.support.data_parquet import IMAGES, LABELS, PNGS, ROWS, saved, written
 from tests.support.makers import IMAGE_TYPE, png, write_parquet
 from zooaudit.data import parquet, readers
+from zooaudit.data.decode import decode_all
 from zooaudit.data.readers import read_dataset
 from zooaudit.data.reading import Reading
 
@@ -192,7 +193,6 @@ def test_one_row_group_of_everything_is_read_a_few_rows_at_a_time(
         pq.write_table(rows, tmp_path / f"{part}.parquet", use_dictionary=repeated, write_batch_size=8)
     pool = pa.default_memory_pool()
     before, most = pool.bytes_allocated(), 0
-    decode_all = readers.decode_all
 
     def watched(encoded: Any, *rest: Any) -> Any:
         def each() -> Any:

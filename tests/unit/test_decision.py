@@ -41,7 +41,7 @@ def verdict(own: float = 2.0, twins: int = 19, level: float = 0.05) -> TwinVerdi
 def test_a_misspelt_kind_of_p_value_is_refused() -> None:
     """Taken for ``normal``, it would pass by the test of normality."""
     with pytest.raises(ConfigError, match="p-value 'Normal'; expected one of rank, normal"):
-        decide(standing(2.0, 19), 0.05, ALL, "Normal")  # type: ignore[arg-type]
+        decide(standing(2.0, 19), 0.05, ALL, "Normal")
 
 
 def test_stolen_is_first_of_enough() -> None:
@@ -163,7 +163,7 @@ def test_who_cannot_be_judged_counts_as_asked() -> None:
 
 def test_corrections_refuse_what_they_do_not_know() -> None:
     with pytest.raises(ConfigError, match="bonferroni"):
-        corrected([verdict()], "bonferroni")  # type: ignore[arg-type]
+        corrected([verdict()], "bonferroni")
     with pytest.raises(ConfigError, match="different levels"):
         corrected([verdict(), replace(verdict(), level=0.01)])
 

@@ -18,7 +18,7 @@ def test_affine_models_have_a_closed_form(norm: str) -> None:
     """The distance to the nearest of the hyperplanes, in the norm asked for, and 2 % beyond it."""
     model = Affine(inputs=16, classes=5)
     images = torch.rand(30, 1, 4, 4, generator=torch.Generator().manual_seed(1))
-    steps = deepfool(model, images, norm, classes=5)  # type: ignore[arg-type]
+    steps = deepfool(model, images, norm, classes=5)
     with torch.no_grad():
         logits = model(images)
     for image in range(30):
@@ -41,7 +41,7 @@ def test_a_network_agrees_with_the_textbook_image_by_image(
     norm: str, learnt: nn.Module, digits: Dataset
 ) -> None:
     images = to_unit(digits.test.images[:16])
-    steps = deepfool(learnt, images, norm)  # type: ignore[arg-type]
+    steps = deepfool(learnt, images, norm)
     expected = torch.stack([textbook.deepfool(learnt, image, norm) for image in images])
     torch.testing.assert_close(steps, expected, atol=1e-4, rtol=1e-3)
 
@@ -51,7 +51,7 @@ def test_every_image_crosses_its_boundary_and_only_just(
     norm: str, learnt: nn.Module, digits: Dataset
 ) -> None:
     images = to_unit(digits.test.images[:100])
-    steps = deepfool(learnt, images, norm)  # type: ignore[arg-type]
+    steps = deepfool(learnt, images, norm)
     labels = predict(learnt, images)
     assert (predict(learnt, images + steps) != labels).all()
     assert (predict(learnt, images + 0.9 * steps) == labels).float().mean() > 0.9
@@ -101,9 +101,9 @@ def test_local_perturbations_have_the_uaps_norm(
     norm: str, epsilon: float, learnt: nn.Module, digits: Dataset
 ) -> None:
     images = to_unit(digits.test.images[:40])
-    local = local_perturbations(learnt, images, norm, epsilon)  # type: ignore[arg-type]
+    local = local_perturbations(learnt, images, norm, epsilon)
     assert local.shape == images.shape
     length = local.flatten(1).norm(p=2 if norm == "l2" else float("inf"), dim=1)
     torch.testing.assert_close(length, torch.full((40,), epsilon), atol=1e-5, rtol=0)
-    direction = nn.functional.cosine_similarity(local.flatten(1), deepfool(learnt, images, norm).flatten(1))  # type: ignore[arg-type]
+    direction = nn.functional.cosine_similarity(local.flatten(1), deepfool(learnt, images, norm).flatten(1))
     torch.testing.assert_close(direction, torch.ones(40), atol=1e-5, rtol=0)

@@ -176,7 +176,7 @@ def test_a_thief_of_a_victim_that_poisons_its_answers_learns_less(
 ) -> None:
     rates = {}
     for defence in ("none", "mad"):
-        attack = ExtractConfig("distill", seed_size=500, final_epochs=15, defence=defence)  # type: ignore[arg-type]
+        attack = ExtractConfig("distill", seed_size=500, final_epochs=15, defence=defence)
         record = build(
             extracted_spec(digits, built.spec, extraction=attack, optimiser="adam"),
             digits,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from pydantic import BaseModel
 
 from tests.support.kits import make_kit
 from tests.support.service import Place, ended, problem, submitted
@@ -111,7 +112,8 @@ def test_suspects_are_described_by_the_settings_that_there_are() -> None:
     own = set(SETTINGS) - {"wire", "naming", "signing", "said", *NOT_OURS}
     assert {name for kind in KINDS.values() for name in kind.model_fields} == own
     assert set(AddressSuspect.model_fields) < own and "protocol" not in AddressSuspect.model_fields
-    for kind in (AddressSuspect, *KINDS.values()):
+    described: list[type[BaseModel]] = [AddressSuspect, *KINDS.values()]
+    for kind in described:
         for name, field in kind.model_fields.items():
             if not field.is_required() and name not in ("classes", "columns", "form", "headers"):
                 assert field.default == SETTINGS[name].default, (kind, name)

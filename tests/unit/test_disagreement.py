@@ -54,7 +54,7 @@ class Listening(TorchBlackBox):
 
 def stolen(queries: int, labels: str = "soft", seed: int = 0, **config: Any) -> tuple[Linear, Listening]:
     thief, box = ignorant(), Listening(Linear(seed=1), 4)
-    made = ExtractConfig("disguide", labels, queries=queries, **config)  # type: ignore[arg-type]
+    made = ExtractConfig("disguide", labels, queries=queries, **config)
     extract(thief, box, BLANK, made, lambda *_: None, "float32", seed)
     return thief, box
 
@@ -158,7 +158,7 @@ def test_both_begin_with_other_weights_and_learn_the_same(monkeypatch: pytest.Mo
     learn = attack._learn
 
     def watched(model: nn.Module, optimiser: Any, images: Tensor, told: Tensor, exact: bool) -> None:
-        first_weights.setdefault(id(model), model.linear.weight.detach().clone())  # type: ignore[union-attr, operator]
+        first_weights.setdefault(id(model), model.linear.weight.detach().clone())
         seen.setdefault(id(model), []).append(images)
         learn(model, optimiser, images, told, exact)
 

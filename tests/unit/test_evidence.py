@@ -274,7 +274,7 @@ def test_answers_cut_where_it_suits_accuse_nobody(case_store: Path, case_kit: Ki
 
 def test_an_export_of_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="--evidence is missing"):
-        evidence_commands.evidence(make_parser().parse_args(["evidence", "export", "x.zip"]), None)  # type: ignore[arg-type]
+        evidence_commands.evidence(make_parser().parse_args(["evidence", "export", "x.zip"]), None)
 
 
 def test_several_suspects_are_judged_together(

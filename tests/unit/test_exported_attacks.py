@@ -31,7 +31,7 @@ def test_sample_inputs_are_never_unpickled(exported: Path, learnt: nn.Module, tm
     saved = tmp_path / "saved.pt"
     torch.save(Bomb(tmp_path / "marker"), saved)
     for content in (bomb, saved.read_bytes()):
-        module = load(rewrite(exported, tmp_path / "bad.pt2", {SAMPLES: lambda _, c=content: c}))  # type: ignore[misc]
+        module = load(rewrite(exported, tmp_path / "bad.pt2", {SAMPLES: lambda _, c=content: c}))
         x = torch.rand(3, *SHAPE)
         torch.testing.assert_close(module(x), learnt(x), atol=1e-5, rtol=1e-5)
     assert not (tmp_path / "marker").exists(), "the sample inputs were unpickled"

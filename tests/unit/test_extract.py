@@ -205,7 +205,7 @@ def test_an_extracted_model_agrees_with_its_victim(name: str, learnt: nn.Module,
             seed=round_,
         )
 
-    config = ExtractConfig(attack=name, seed_size=200, rounds=2, round_epochs=3, final_epochs=8)  # type: ignore[arg-type]
+    config = ExtractConfig(attack=name, seed_size=200, rounds=2, round_epochs=3, final_epochs=8)
     extract(substitute, TorchBlackBox(learnt, 10), digits.train.images[:200], config, retrain)
     assert accuracy(substitute, digits.test) > 0.7 * accuracy(learnt, digits.test)
 

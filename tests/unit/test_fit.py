@@ -85,8 +85,7 @@ def test_dropout_draws_from_the_seed_alone(digits: Dataset) -> None:
     """Full-batch training sees every image in each step, so only dropout's draws are left to differ."""
     few = {"count": 40, "batch_size": 40, "epochs": 3}
     with_dropout, without = [
-        [train(digits, arch=arch, seed=s, **few).head.weight for s in (0, 1)]  # type: ignore[arg-type]
-        for arch in ("E", "C")
+        [train(digits, arch=arch, seed=s, **few).head.weight for s in (0, 1)] for arch in ("E", "C")
     ]
     assert (with_dropout[0] - with_dropout[1]).abs().max() > 1e-4
     assert (without[0] - without[1]).abs().max() < 1e-5

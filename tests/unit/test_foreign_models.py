@@ -112,9 +112,9 @@ def test_more_thieves_are_of_known_models_and_so_are_their_innocent_likes(datase
     assert {kinds[kind] for kind in slow if kind in kinds} == {plan_attacks.SLOW_COPIES[dataset] * victims}
     for job in made:
         if job.maker == "attacked":
-            assert ExtractConfig(job.attack, job.labels, **job.options["config"]).most_queries <= 500_000  # type: ignore[arg-type]
+            assert ExtractConfig(job.attack, job.labels, **job.options["config"]).most_queries <= 500_000
         elif job.maker == "changed":
-            assert ModifyConfig(job.attack, job.options["strength"], **job.options["how"])  # type: ignore[arg-type]
+            assert ModifyConfig(job.attack, job.options["strength"], **job.options["how"])
 
 
 def prepared(out: Path) -> Path:

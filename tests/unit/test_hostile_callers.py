@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import socket
 import sqlite3
 import threading
@@ -460,7 +461,7 @@ def test_a_disk_that_hangs_holds_one_of_those_who_ask_whether_all_is_well(
         there.set()
         goes_on.wait(30)
 
-    monkeypatch.setattr(disk_space.os, "fsync", hangs)
+    monkeypatch.setattr(os, "fsync", hangs)
     first = threading.Thread(target=made.check, args=(tmp_path,))
     first.start()
     assert there.wait(10)
@@ -626,7 +627,7 @@ def test_the_access_log_is_rotated_and_capped(tmp_path: Path) -> None:
 
 def test_refusals_do_not_fill_the_access_log(tmp_path: Path) -> None:
     now = [0.0]
-    log = AccessLog(lambda *_: None, tmp_path, clock=lambda: now[0])  # type: ignore[arg-type,return-value]
+    log = AccessLog(lambda *_: None, tmp_path, clock=lambda: now[0])
     scope = {"method": "GET", "path": "/kits", "query_string": b"suspect=http%3A%2F%2Fa%2F%3Fapi_key%3Dhush"}
     for _ in range(REFUSALS_A_MINUTE + 50):
         log._write(scope, 401, 0.0)

@@ -46,7 +46,7 @@ def test_probabilities_are_those_of_its_own_pipeline(
     )
     with torch.no_grad():
         theirs = model(given["pixel_values"]).logits.softmax(1)
-    pixels, span = loaded.module.prepare(images), given["pixel_values"].std() * 4  # type: ignore[operator,union-attr]
+    pixels, span = loaded.module.prepare(images), given["pixel_values"].std() * 4
     assert float((pixels - given["pixel_values"]).abs().max()) < 0.016 * float(span), (
         "rounding to 8 bits, no more"
     )
@@ -61,7 +61,7 @@ def test_a_resnet_of_grey_images_and_its_gradients(tmp_path: Path) -> None:
     loaded = load(tmp_path, None, asked((1, 28, 28)))
     images = blobs(3, 28, 28, 1).requires_grad_()
     out = loaded.module(images)
-    colours = loaded.module.prepare(images)  # type: ignore[operator,union-attr]
+    colours = loaded.module.prepare(images)
     assert colours.shape == (3, 3, 32, 32)
     torch.testing.assert_close(out, model(colours).logits)
     (gradient,) = torch.autograd.grad(out.square().sum(), images)
@@ -107,7 +107,7 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     PROCESSORS["squashed"]().save_pretrained(tmp_path)
     loaded = load(tmp_path, None, asked((3, 24, 24)))
     images = blobs(4, 24, 24)
-    theirs = model(loaded.module.prepare(images)).logits[:, [2, 3, 0]]  # type: ignore[operator,union-attr]
+    theirs = model(loaded.module.prepare(images)).logits[:, [2, 3, 0]]
     torch.testing.assert_close(loaded.module(images), theirs)
     assert any("by name" in note for note in loaded.notes)
     with pytest.raises(
@@ -118,7 +118,7 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
     some = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"missing": ["emu"]}))
     torch.testing.assert_close(
         some.module(images)[:, :2], model(some.module.prepare(images)).logits[:, [2, 3]].softmax(1)
-    )  # type: ignore[operator,union-attr]
+    )
     assert (some.module(images)[:, 2] == 0).all()
     result = load(tmp_path, None, asked((3, 24, 24), ("cat", "dog", "emu"), classes={"columns": [2, 3, 0]}))
     torch.testing.assert_close(result.module(images), theirs)
@@ -127,9 +127,9 @@ def test_classes_are_found_by_name(tmp_path: Path) -> None:
 def test_names_that_say_nothing_leave_the_order(tmp_path: Path) -> None:
     vit(tmp_path, labels=("LABEL_0", "LABEL_1", "LABEL_2"))
     PROCESSORS["squashed"]().save_pretrained(tmp_path)
-    assert load(tmp_path, None, asked((3, 24, 24))).module.columns == ()  # type: ignore[comparison-overlap]
+    assert load(tmp_path, None, asked((3, 24, 24))).module.columns == ()
     other = load(tmp_path, None, asked((3, 24, 24), ("0", "1", "2")))
-    assert other.module.columns == ()  # type: ignore[comparison-overlap]
+    assert other.module.columns == ()
 
 
 def test_sharded_and_half_precision_weights(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_sharded_and_half_precision_weights(tmp_path: Path) -> None:
     assert len(shards) > 1 and not (tmp_path / "model.safetensors").exists()
     before = files.digest(files.files_of(tmp_path))
     loaded, images = load(tmp_path, None, asked((3, 24, 24))), blobs(2, 24, 24)
-    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)  # type: ignore[operator,union-attr]
+    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)
     raw = bytearray(shards[-1].read_bytes())
     raw[-1] ^= 1
     shards[-1].write_bytes(raw)

@@ -35,7 +35,7 @@ def keys(place: Place) -> None:
         place.keys[name], entry = new_key(name, scopes, 0, None)
         with (place.folder / "keys.toml").open("a") as file:
             file.write(entry)
-    place.client.app.state.service.keyring._read_at = -1e9  # type: ignore[attr-defined]  now, not in two seconds
+    place.client.app.state.service.keyring._read_at = -1e9  # type: ignore[attr-defined]  # now, not in two seconds
 
 
 def answers(place: Place, model: Any = COPY) -> Tensor:

@@ -177,7 +177,7 @@ def test_modify_raises_when_the_loss_is_no_number(digits: Dataset) -> None:
 )
 def test_strengths_out_of_range_are_named(kind: str, strength: float, start: float) -> None:
     with pytest.raises(ConfigError, match="ModifyConfig"):
-        ModifyConfig(kind, strength, start)  # type: ignore[arg-type]
+        ModifyConfig(kind, strength, start)
 
 
 # INT8
@@ -321,7 +321,7 @@ def test_which_layers_learn_and_which_begin_anew(
 def test_fine_pruning_brings_weights_back(learnt: nn.Module, digits: Dataset) -> None:
     pruned, tuned = (
         modify(learnt, ModifyConfig(kind, 0.6), digits.test, 0) for kind in ("prune", "prune-tune")
-    )  # type: ignore[arg-type]
+    )
     assert float((weights(pruned) == 0).float().mean()) == pytest.approx(0.6, abs=0.01)
     assert float((weights(tuned) == 0).float().mean()) < 0.5
     assert accuracy(tuned, digits.train) > accuracy(pruned, digits.train)
@@ -360,4 +360,4 @@ def test_what_is_done_or_not_has_one_strength() -> None:
         ("prune-tune", 1),
     ):
         with pytest.raises(ConfigError, match=f"strength is {float(strength)}; expected"):
-            ModifyConfig(kind, strength)  # type: ignore[arg-type]
+            ModifyConfig(kind, strength)

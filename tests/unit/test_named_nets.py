@@ -11,6 +11,8 @@ import torch
 import torchvision
 from PIL import Image
 from safetensors.torch import save_file
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from tests.support.hub import asked, blobs
@@ -72,10 +74,10 @@ def test_a_folder_gives_the_probabilities_of_timms_own_transform(
     saved(model, tmp_path / "model.safetensors")
     loaded = load(tmp_path, None, asked((3, *shape)))
     model.pretrained_cfg |= {k: tuple(v) if isinstance(v, list) else v for k, v in cfg.items()}
-    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    transform = create_transform(**resolve_model_data_config(model), is_training=False)
     images = blobs(4, *shape)
     given = torch.stack([transform(p) for p in pictures(images)])
-    prepared = loaded.module.prepare(images)  # type: ignore[operator,union-attr]
+    prepared = loaded.module.prepare(images)
     assert float(((prepared - given).abs() * torch.tensor(cfg["std"]).view(3, 1, 1)).max()) < 2 / 255, (
         "rounding to 8 bits, no more"
     )
@@ -125,7 +127,7 @@ def test_torchvision_by_name(tmp_path: Path) -> None:
     preset = torchvision.transforms._presets.ImageClassification(crop_size=64, resize_size=72)
     images = blobs(3, 100, 80)
     theirs = torch.stack([preset(p) for p in pictures(images)])
-    prepared = loaded.module.prepare(images)  # type: ignore[operator,union-attr]
+    prepared = loaded.module.prepare(images)
     assert float(((prepared - theirs).abs() * 0.225).max()) < 1.1 / 255
     with torch.no_grad():
         torch.testing.assert_close(

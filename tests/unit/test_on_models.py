@@ -414,7 +414,7 @@ def test_loading_that_fails_is_told_on_one_line(folder: Path) -> None:
     with pytest.raises(ModelError, match=r"loading candidate-00 of .* failed: RuntimeError: no$"):
         load_one(fails, folder, "candidate-00")
     with pytest.raises(ModelError, match="gave a str"):
-        load_one(lambda folder, id_: "model", folder, "candidate-00")  # type: ignore[arg-type, return-value]
+        load_one(lambda folder, id_: "model", folder, "candidate-00")  # type: ignore[return-value]
 
 
 def test_questions_are_made_from_the_candidate(owner: Owner) -> None:

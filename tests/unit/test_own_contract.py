@@ -30,9 +30,8 @@ from zooaudit.storage.models import KIND, OwnModel, load_module, save_own
 from zooaudit.storage.opening import open_store
 from zooaudit.suspects.contract_files import contract_of
 from zooaudit.suspects.contracted import Contracted
-from zooaudit.zoo import own_training
+from zooaudit.zoo import own_training, planner
 from zooaudit.zoo.build import ModelRecord, Status
-from zooaudit.zoo.planner import OwnTraining as Planned
 
 RECORD = ModelRecord(Status.LEARNT, 0.9, None, 0, 0.0, 0, "own")
 FACTORY = "tests.support.own_nets:Odd"
@@ -97,7 +96,7 @@ def test_a_folder_is_a_victim(store: Artifacts, tmp_path: Path) -> None:
     }
     images, module = blobs(4, 32, 32).requires_grad_(), load_module(store, own.id)
     out = module(images)
-    torch.testing.assert_close(out, model(module.prepare(images)).logits[:, [1, 2, 0]])  # type: ignore[operator,union-attr]
+    torch.testing.assert_close(out, model(module.prepare(images)).logits[:, [1, 2, 0]])
     assert torch.autograd.grad(out.sum(), images)[0].abs().sum() > 0
     assert any("preprocessor_config.json" in note for note in store.load(KIND, own.id).meta["seen"])
 
@@ -163,7 +162,7 @@ def test_twins_are_asked_as_their_victim_is(tmp_path: Path) -> None:
 def test_a_procedure_without_a_contract_is_known_as_before() -> None:
     plain = called("train")
     assert "contract" not in settled(plain) and settled(replace(plain, contract="{}"))["contract"] == "{}"
-    assert Planned is OwnTraining
+    assert vars(planner)["OwnTraining"] is OwnTraining
     with pytest.raises(ConfigError, match="which is not JSON"):
         _ = replace(plain, contract="{").given
 

@@ -4,6 +4,7 @@ becomes of twins that fail."""
 import json
 import re
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ from zooaudit.storage.artifacts import tensors_to_bytes
 from zooaudit.storage.models import KIND, TRAINING_LOG, OwnModel, load_module, load_record
 from zooaudit.storage.opening import open_store
 from zooaudit.training.farm import SerialFarm
-from zooaudit.zoo import call_training, own_training
+from zooaudit.zoo import call_training
 from zooaudit.zoo.build import Status
 from zooaudit.zoo.limited_process import Limits, folder_bytes, run
 from zooaudit.zoo.own_training import LOG_BYTES, train
@@ -298,7 +299,7 @@ def test_nothing_is_left_in_the_scratch_folder(
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    monkeypatch.setattr(own_training.tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     assert train(by_script(tmp_path, "good"), 3, digits).reason == ""
     assert train(by_script(tmp_path, "fails"), 3, digits).reason != ""
     assert list(scratch.iterdir()) == []

@@ -39,7 +39,7 @@ def test_models_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     PROCESSORS["squashed"]().save_pretrained(tmp_path / "f")
     cached(tmp_path / "home", "birds/vit", tmp_path / "f")
     loaded, images = load(local("hf://birds/vit"), None, asked((3, 24, 24))), blobs(2, 24, 24)
-    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)  # type: ignore[operator,union-attr]
+    torch.testing.assert_close(loaded.module(images), model(loaded.module.prepare(images)).logits)
     assert local("hf://birds/vit@main/model.safetensors").name == "model.safetensors"
     with pytest.raises(StoreError, match=r"hf://birds/none cannot be fetched"):
         local("hf://birds/none")
@@ -124,7 +124,7 @@ def test_models_in_an_mlflow_registry(
         found = local(place)
         assert found.name == "model.onnx"
         loaded = load(found, None, asked((3, 4, 4)))
-        torch.testing.assert_close(loaded.module(images), net(images))  # type: ignore[operator]
+        torch.testing.assert_close(loaded.module(images), net(images))
     assert capfd.readouterr().err == ""
     with pytest.raises(
         StoreError, match=r"models:/shirts/2 cannot be fetched \(MlflowException: .*version.* not found"

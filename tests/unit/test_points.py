@@ -157,10 +157,10 @@ def test_representation_is_the_input_of_the_last_layer(learnt: nn.Module, digits
     found = representation(learnt, images)
     assert found.shape == (600, 16)
     with torch.no_grad():
-        logits = learnt.head(found)  # type: ignore[operator]
+        logits = learnt.head(found)
         torch.testing.assert_close(logits, learnt(to_unit(images)), atol=1e-5, rtol=1e-5)
     assert not learnt._forward_hooks
-    assert not learnt.head._forward_pre_hooks  # type: ignore[union-attr]
+    assert not learnt.head._forward_pre_hooks
 
 
 def test_a_model_without_a_linear_layer_is_represented_by_its_outputs(digits: Dataset) -> None:

@@ -80,7 +80,7 @@ def planner(data: Dataset, **changes: object) -> Planner:
         data.digest,
         dataclasses.replace(shape_of(data), widths=(8,), hidden=8),
         0,
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize("name", [SMALL, MOBILE, "torchvision:googlenet", "timm:test_vit"])
@@ -195,7 +195,7 @@ def test_a_file_of_another_net_is_refused(
     changed: object, says: str, weights: Path, tmp_path: Path, coloured: Dataset
 ) -> None:
     tensors = timm.create_model("test_resnet", num_classes=7).state_dict()
-    save_file(changed(tensors), path := tmp_path / "other.safetensors")  # type: ignore[operator]
+    save_file(changed(tensors), path := tmp_path / "other.safetensors")
     with pytest.raises(ModelError, match=rf"{re.escape(str(path))}.*{says}"):
         checkpoint_of(f"{SMALL}={path}", coloured.image_shape, 4)
 
@@ -303,7 +303,7 @@ def test_what_came_later_changes_no_digest_until_it_says_something() -> None:
     assert not {"start", "checkpoints", "step_gib"} & stated(plain)["zoo"].keys()
     assert not {"schedule", "crop"} & stated(plain)["zoo"]["training"].keys()
     for zoo in ({"step_gib": 4.0}, {"training": dataclasses.replace(plain.zoo.training, schedule="cosine")}):
-        assert dataclasses.replace(plain, zoo=dataclasses.replace(plain.zoo, **zoo)).digest != plain.digest  # type: ignore[arg-type]
+        assert dataclasses.replace(plain, zoo=dataclasses.replace(plain.zoo, **zoo)).digest != plain.digest
 
 
 def test_the_cosine_falls_as_it_should() -> None:

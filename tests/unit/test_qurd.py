@@ -177,7 +177,7 @@ def test_fewer_questions_are_the_first_of_many(owner: Owner) -> None:
     spy = replace(
         next(m for m in METHODS if m.name == "DeepJudge RobD"),
         score=lambda mine, theirs, classes: labels.append(classes) or float(len(mine)),
-    )  # type: ignore[func-returns-value]
+    )
     own = {"adversarial": torch.eye(4)[torch.zeros(30, dtype=torch.int64)]}
     natural = Natural.to_all(one.answers)
     assert spy.made == "adversarial"

@@ -224,12 +224,12 @@ def test_a_linear_model_finds_what_there_is_to_find(digits: Dataset) -> None:
 def test_too_little_data_is_refused(
     train: int, test: int, classes: int, message: str, digits: Dataset
 ) -> None:
-    parts = []
+    parts: list[ImageSet] = []
     for part, count in ((digits.train, train), (digits.test, test)):
         labels = part.labels[:count] if classes > 1 else part.labels[:count] * 0
         parts.append(ImageSet(part.images[:count], labels))
     with pytest.raises(DataError, match=message):
-        look_at_data(Dataset("few", *parts, tuple("0123456789"[:classes]), "here"))
+        look_at_data(Dataset("few", parts[0], parts[1], tuple("0123456789"[:classes]), "here"))
 
 
 def test_the_victim_is_looked_at(own_weights: Path, digits: Dataset) -> None:

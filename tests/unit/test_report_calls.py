@@ -110,7 +110,7 @@ def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None
     rows = decisions.call_rows(audited(specs, make_twin_test(), models))
     assert [r.outcome for r in rows[:2]] == [Outcome.ACCUSED, Outcome.MISSED]
     assert rows[0].suspect.spec is specs[3] and rows[1].suspect.spec is specs[2]
-    spared = [r.suspect.examined.verdict.rank for r in rows if r.outcome is Outcome.SPARED]
+    spared = [r.suspect.examined.verdict.rank or 0 for r in rows if r.outcome is Outcome.SPARED]
     assert spared == sorted(spared) and len(spared) == 2
 
 
@@ -324,10 +324,13 @@ UNFIT = {
         "it accuses nobody (19 twins allow",
     ),
     "is blind": (
-        lambda a: vars(a).update(itself=a.suspects[-1].examined),
+        lambda a: a.__dict__.update(itself=a.suspects[-1].examined),
         "it does not recognise the victim itself",
     ),
-    "finds none": (lambda a: vars(a).update(suspects=a.suspects[2:]), "it found none of the stolen models"),
+    "finds none": (
+        lambda a: a.__dict__.update(suspects=a.suspects[2:]),
+        "it found none of the stolen models",
+    ),
 }
 
 

@@ -22,7 +22,7 @@ class World:
 def backoff(world: World, dice: float = 1.0, **changes: float) -> Backoff:
     return Backoff(
         **({"deadline_s": 60.0} | changes), clock=lambda: world.now, sleep=world.sleep, dice=lambda: dice
-    )  # type: ignore[arg-type]
+    )
 
 
 def fails(times: int, world: World | None = None, cost: float = 0.0):  # type: ignore[no-untyped-def]

@@ -174,7 +174,7 @@ def test_more_fingerprints_than_views_says_how_to_mend_it() -> None:
 
 def test_configs_are_frozen() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        DIGITS.uap.epsilon = 5.0  # type: ignore[misc]
+        DIGITS.uap.epsilon = 5.0
 
 
 def test_epochs_of_a_named_architecture_differ_from_the_rest() -> None:

@@ -55,7 +55,7 @@ def test_audits_that_are_suspected_get_their_turn_in_the_end(monkeypatch: pytest
     monkeypatch.setattr(lines, "HELD_BACK_S", 0.3)
     line = Line(most_of_one=3)
     line.put(Waiting("suspected", "a", at=time.monotonic(), suspected=True))
-    taken = []
+    taken: list[str] = []
     end = time.monotonic() + 5
     while "suspected" not in taken and time.monotonic() < end:
         line.put(Waiting(f"b{len(taken)}", "b", at=time.monotonic()))  # others never cease to come

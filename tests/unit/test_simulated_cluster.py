@@ -25,7 +25,7 @@ def benchmarks() -> Iterator[None]:
 
 @pytest.fixture
 def simulated(benchmarks: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    import simulated_cluster  # type: ignore[import-not-found]
+    import simulated_cluster
 
     monkeypatch.setattr(queue_actor, "_note", lambda *_, **__: None)
     return simulated_cluster
@@ -52,7 +52,7 @@ def test_every_model_is_built_whatever_machines_are_lost(simulated: Any, seed: i
 
 
 def test_the_clock_runs_one_thread_at_a_time_in_the_order_of_their_sleep(benchmarks: None) -> None:
-    from virtual_time import Clock, Server  # type: ignore[import-not-found]
+    from virtual_time import Clock, Server
 
     clock, output = Clock(), []
     server = Server(clock)

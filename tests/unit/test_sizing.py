@@ -19,8 +19,8 @@ from torch import nn
 from tests.support.collecting import key
 from tests.support.finished import Finished
 from tests.support.places import ROOT
+from zooaudit.cli.arguments.plans import SIZES
 from zooaudit.cli.main import main
-from zooaudit.cli.plan import SIZES
 from zooaudit.config import ExtractConfig, ModifyConfig, Recipe, TwinTestConfig, ZooConfig
 from zooaudit.data.images import Dataset
 from zooaudit.errors import ConfigError
@@ -35,7 +35,7 @@ from zooaudit.planning.footprint import (
     pools_of,
     twin_test_of,
 )
-from zooaudit.planning.measured import DOMAINS, Domain, Measured
+from zooaudit.planning.measured import DOMAINS, Domain, Measured, measured
 from zooaudit.planning.sizing import Devices, OwnVictim, as_json, estimate, planned, scaled, training_span
 from zooaudit.recipes.named import DIGITS, FMNIST_QUICK, RECIPES, get_recipe
 from zooaudit.storage.models import load_record
@@ -167,7 +167,7 @@ def test_the_measurements_are_those_of_the_committed_results(monkeypatch: pytest
     assert json.loads((ROOT / "zooaudit" / "planning" / "measured.json").read_text()) == script[
         "for_the_product"
     ](committed)
-    assert Measured(**script["for_the_product"](committed)) == sizing.measured()
+    assert Measured(**script["for_the_product"](committed)) == measured()
 
 
 BEFORE_TWINS = replace(
@@ -345,7 +345,7 @@ def test_the_sizing_table_is_filled_in_wherever_it_is_asked_for() -> None:
 
 def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates made up: ResNet34 measured on CIFAR-10 only, everything else of the recipe nowhere."""
-    recipe, known = RECIPES["cifar10-small"], sizing.measured()
+    recipe, known = RECIPES["cifar10-small"], measured()
     source = {
         "recipe": "cifar10-small",
         "models": 16,
@@ -368,7 +368,7 @@ def test_zoos_of_other_recipes_are_reckoned_with_and_named(monkeypatch: pytest.M
 
 
 def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> None:
-    known = sizing.measured()
+    known = measured()
     rates, own = known.rates("digits"), known.seconds_per_1e12_work["digits"]
     assert "D trained" not in own and rates["D trained"] == max(own.values())
     assert all(rates[k] == v for k, v in own.items())

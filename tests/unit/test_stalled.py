@@ -1,5 +1,6 @@
 """A training that hangs, told from one that is long."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ import pytest
 from tests.support.makers import trained_spec
 from zooaudit.config import OwnTraining, TrainConfig
 from zooaudit.data.images import Dataset
-from zooaudit.training import stalled
 from zooaudit.training.stalled import EXIT_CODE, MOST, STALL, Clock
 from zooaudit.zoo.heartbeat import beat
 
@@ -25,7 +25,7 @@ def ended(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         codes.append(code)
         hold.wait(20)
 
-    monkeypatch.setattr(stalled.os, "_exit", end)
+    monkeypatch.setattr(os, "_exit", end)
     monkeypatch.setenv(STALL, "0.3")
     yield codes
     hold.set()

@@ -166,7 +166,7 @@ def plan(digits: Dataset, **zoo: object) -> Plan:
             }
             | zoo
         )
-    )  # type: ignore[arg-type]
+    )
     return plan_zoo(made, digits.digest, shape_of(digits), 0)
 
 

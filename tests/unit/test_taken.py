@@ -108,14 +108,14 @@ def test_averaging_is_exact_and_measures_batch_norm_again(digits: Dataset) -> No
     first, second = checkpoint(10), checkpoint(10)
     with torch.no_grad():
         for model in (first, second):
-            model[0][0].weight.add_(torch.randn(8, 1, 3, 3))  # type: ignore[index, union-attr, operator]
+            model[0][0].weight.add_(torch.randn(8, 1, 3, 3))
     images = digits.test.take(torch.arange(250))
     found = averaged(copy.deepcopy(first), second, 0.3, images)
     for name, theirs in found.named_parameters():
         torch.testing.assert_close(theirs, 0.3 * first.get_parameter(name) + 0.7 * second.get_parameter(name))
-    norm = found[0][1]  # type: ignore[index]
+    norm = found[0][1]
     with torch.no_grad():
-        seen = found[0][0](to_unit(images.images))  # type: ignore[index, operator]
+        seen = found[0][0](to_unit(images.images))
     torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)))
     torch.testing.assert_close(norm.running_var, seen.transpose(0, 1).flatten(1).var(1))
     assert not found.training and not norm.training and norm.momentum == 0.1
@@ -148,7 +148,7 @@ def test_strengths_out_of_range_are_named(kind: str, strength: float) -> None:
         ConfigError,
         match=f"strength is {float(strength)}; expected {'the victim' if kind == 'averaged' else 'a whole'}",
     ):
-        ModifyConfig(kind, strength)  # type: ignore[arg-type]
+        ModifyConfig(kind, strength)
 
 
 def test_a_transferred_model_answers_the_first_half_of_the_classes(
@@ -175,7 +175,7 @@ def test_all_layers_learn_and_the_last_begins_anew(learnt: nn.Module, digits: Da
     found = modify(learnt, ModifyConfig("transfer", 1), digits.test, 0)
     (ours, body), (theirs, before) = (
         (last_layer(m).weight, m.convolutions[0].weight) for m in (found, learnt)
-    )  # type: ignore[index, union-attr]
+    )
     assert not torch.equal(body, before) and bool((ours[5:] == 0).all())
     assert float(torch.cosine_similarity(ours[:5].flatten(), theirs[:5].flatten(), dim=0)) < 0.5
     other = ImageSet(digits.test.images, torch.where(digits.test.labels < 5, digits.test.labels, 9))

@@ -327,7 +327,7 @@ def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_ex
 )
 def test_answers_that_nobody_gives_are_refused(test_: TwinTest, spoil: object) -> None:
     with pytest.raises(AnswersError, match="expected"):
-        test_.judge(spoil(answers_of(test_, peer(1))))  # type: ignore[operator]
+        test_.judge(spoil(answers_of(test_, peer(1))))
 
 
 def test_who_gives_one_label_to_everything_is_not_judged(test_: TwinTest) -> None:
@@ -454,4 +454,4 @@ def test_natural_questions_are_in_random_order_and_there_must_be_some(digits: Da
 )
 def test_config_is_checked(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError):
-        TwinTestConfig(**bad)  # type: ignore[arg-type]
+        TwinTestConfig(**bad)

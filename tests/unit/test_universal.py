@@ -93,7 +93,7 @@ def test_deepfool_uap_one_by_one_is_algorithm_1(
     norm: str, epsilon: float, learnt: nn.Module, digits: Dataset
 ) -> None:
     images = to_unit(digits.train.images[:12])
-    config = UapConfig(method="deepfool", norm=norm, epsilon=epsilon, batch_size=1, max_steps=18)  # type: ignore[arg-type]
+    config = UapConfig(method="deepfool", norm=norm, epsilon=epsilon, batch_size=1, max_steps=18)
     v, steps = deepfool_uap(learnt, images, config, torch.Generator().manual_seed(5))
     orders = torch.Generator().manual_seed(5)
     passes = [torch.randperm(12, generator=orders) for _ in range(30)]
@@ -131,7 +131,7 @@ VECTORS = st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=12)
 @given(values=VECTORS, epsilon=st.floats(0.01, 4))
 def test_projection_is_the_nearest_point_of_the_ball(norm: str, values: list[float], epsilon: float) -> None:
     v = torch.tensor(values).view(1, 1, -1)
-    projected = project(v, norm, epsilon)  # type: ignore[arg-type]
+    projected = project(v, norm, epsilon)
     torch.testing.assert_close(projected, textbook.project(v, norm, epsilon), atol=1e-5, rtol=1e-5)
     assert length(projected, norm) <= epsilon * (1 + 1e-5)
     if length(v, norm) <= epsilon:

@@ -3,6 +3,7 @@ a verdict at another level."""
 
 import json
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -12,7 +13,6 @@ import torch
 from tests.support.service import CLASSES, COPY, GOOD, Place, as_json, body_of, ended, problem
 from tests.support.strangers import Stranger
 from zooaudit.paper.fingerprint import ask
-from zooaudit.serving import audit_records
 from zooaudit.serving.bodies import JSON, RAW
 from zooaudit.suspects.blackbox import TorchBlackBox
 
@@ -168,10 +168,10 @@ def test_the_key_is_of_one_caller_and_of_one_body(place: Place, stranger: Strang
 
 def test_the_key_holds_for_a_day(place: Place, stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
     first = asking(place, stranger, once="old").json()["id"]
-    now = audit_records.time.time()
-    monkeypatch.setattr(audit_records.time, "time", lambda: now + 24 * 3600 - 60)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 24 * 3600 - 60)
     assert asking(place, stranger, once="old").json()["id"] == first
-    monkeypatch.setattr(audit_records.time, "time", lambda: now + 24 * 3600 + 60)
+    monkeypatch.setattr(time, "time", lambda: now + 24 * 3600 + 60)
     assert asking(place, stranger, once="old").json()["id"] != first
     monkeypatch.undo()
     for id_ in ids(place):

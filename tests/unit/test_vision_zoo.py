@@ -43,7 +43,7 @@ def colours() -> Dataset:
 
 
 def spec_of(name: str, colours: Dataset, precision: str = "bfloat16", width: int = 0) -> ModelSpec:
-    training = dataclasses.replace(FAST, epochs=1, precision=precision, mirror=True, shift=2)  # type: ignore[arg-type]
+    training = dataclasses.replace(FAST, epochs=1, precision=precision, mirror=True, shift=2)
     shape = narrowest(name, num_classes=CLASSES, width=width)
     return trained_spec(colours, architecture=name, shape=shape, batch_size=16, training=training)
 
@@ -125,7 +125,7 @@ def test_an_exported_net_gives_the_same_logits(tmp_path: Path) -> None:
 def test_a_net_is_modified_without_training(kind: str, name: str, colours: Dataset) -> None:
     with seeded(0, torch.device("cpu")):
         model = build_architecture(name, narrowest(name, num_classes=CLASSES)).eval()
-    changed = modify(model, ModifyConfig(kind, 8 if kind == "int8" else 0.3), colours.test, 0)  # type: ignore[arg-type]
+    changed = modify(model, ModifyConfig(kind, 8 if kind == "int8" else 0.3), colours.test, 0)
     with torch.no_grad():
         assert torch.isfinite(changed(to_unit(colours.test.images[:4]))).all()
     convolutions = [m for m in changed.modules() if isinstance(m, nn.Conv2d)]
@@ -140,7 +140,7 @@ def test_a_net_is_modified_without_training(kind: str, name: str, colours: Datas
 @pytest.mark.parametrize("kind", ["fine-tune", "adversarial", "int8"])
 def test_a_modified_net_still_knows_its_classes(kind: str, learnt: BuiltModel, colours: Dataset) -> None:
     strength = {"fine-tune": 2.0, "adversarial": 2.0, "int8": 8.0}[kind]
-    changed = modify(module_of(learnt), ModifyConfig(kind, strength, batch_size=12), colours.test, 0)  # type: ignore[arg-type]
+    changed = modify(module_of(learnt), ModifyConfig(kind, strength, batch_size=12), colours.test, 0)
     assert accuracy(changed, colours.test) > 0.7
     assert not changed.training
 

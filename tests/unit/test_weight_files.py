@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from transformers.utils.generic import ModelOutput
 
 from tests.support.archives import GRAPH, edit, rewrite
 from tests.support.hub import vit
@@ -61,7 +61,7 @@ def test_an_index_that_lies_is_refused(changes: dict[str, Any], words: str, tmp_
 @pytest.mark.filterwarnings("ignore:.torch.jit.trace")
 def test_torchscript_is_refused_with_the_way_out(tmp_path: Path) -> None:
     path = tmp_path / "m.pt"
-    torch.jit.trace(Affine(), torch.zeros(1, *SHAPE)).save(path)  # type: ignore[no-untyped-call]
+    torch.jit.trace(Affine(), torch.zeros(1, *SHAPE)).save(path)
     with pytest.raises(ModelError, match=r"is TorchScript, .*torch\.onnx\.export\(torch\.jit\.load\(path\)"):
         load_model(path, "tests.support.makers:Affine", SHAPE, 4)
 
@@ -123,7 +123,7 @@ def test_a_dict_of_a_library_becomes_a_plain_one(tmp_path: Path) -> None:
     torch.testing.assert_close(
         load_model(path, None, (3, 24, 24), 3)(images), model(images).logits, atol=1e-4, rtol=1e-4
     )
-    assert isinstance(model(images), transformers.utils.ModelOutput)
+    assert isinstance(model(images), ModelOutput)
 
 
 def test_what_is_not_let_in_is_named_without_suspicion(tmp_path: Path) -> None:

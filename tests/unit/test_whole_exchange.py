@@ -17,7 +17,6 @@ from tests.support.asking import CLASSES, questions, truth
 from tests.support.scripted import Asked, Reply, looked_up_for_ever, scripted, spoken
 from tests.support.strangers import Stranger, serving
 from zooaudit.errors import StoppedError, SuspectError
-from zooaudit.suspects import exchange
 from zooaudit.suspects.api import ApiBlackBox
 from zooaudit.suspects.exchange import heeding, within
 from zooaudit.suspects.http_transport import client_of
@@ -161,7 +160,7 @@ def test_a_name_that_leads_to_many_addresses_has_one_deadline(monkeypatch: pytes
         one.setblocking(False)
         one.connect_ex(deaf.getsockname())
     many = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", deaf.getsockname())] * 50
-    monkeypatch.setattr(exchange.socket, "getaddrinfo", lambda *_, **__: many)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: many)
     remote = remote_of({"url": "http://a/v1/models/m:predict"}, CLASSES)
     with client_of(remote) as client:
         begun = time.monotonic()
@@ -178,7 +177,7 @@ def test_a_name_that_leads_to_many_addresses_has_one_deadline(monkeypatch: pytes
 
 def test_a_name_that_is_looked_up_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(exchange.socket, "getaddrinfo", looked_up_for_ever)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up_for_ever)
     remote = remote_of({"url": "http://a/v1/models/m:predict"}, CLASSES)
     with client_of(remote) as client:
         begun = time.monotonic()
