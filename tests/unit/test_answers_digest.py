@@ -1,7 +1,6 @@
 """``answers_sha256``: whoever has a file of answers can compute it, by what the page of a
 verdict and docs/answers.md say."""
 
-import ast
 import csv
 import json
 import re
@@ -26,10 +25,8 @@ DOC = (ROOT / "docs" / "answers.md").read_text()
 EXAMPLES = [block.replace("\n\n", "\n") for block in re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)]
 
 
-def test_there_is_one_of_two_lines_for_either_format() -> None:
-    """An import and a call; the page may break lines where the console does not."""
-    assert [len(ast.parse(e).body) for e in EXAMPLES] == [2, 2]
-    assert ast.dump(ast.parse(EXAMPLES[0])) == ast.dump(ast.parse(DIGEST_OF_CSV))
+def test_there_is_one_of_three_lines_for_either_format() -> None:
+    assert [len(e.splitlines()) for e in EXAMPLES] == [3, 3] and EXAMPLES[0] == DIGEST_OF_CSV
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
