@@ -23,7 +23,7 @@ from zooaudit.errors import AnswersError, ColumnsError, ConfigError, SuspectErro
 from zooaudit.suspects.metadata import fitted, model_of
 from zooaudit.suspects.opening import opened
 from zooaudit.suspects.pictures import cast
-from zooaudit.suspects.protobuf import config_of, fields, metadata_of, outputs_of, varint
+from zooaudit.suspects.protobuf import config_of, metadata_of, outputs_of, varint
 from zooaudit.suspects.remote import remote_of
 from zooaudit.suspects.tensors import Output, answers
 from zooaudit.suspects.v2 import read_outputs
@@ -326,11 +326,12 @@ def test_keys_go_over_an_encrypted_channel_that_is_trusted(
     "broken",
     [b"\x2a\xff\xff\xff\xff\x0f", b"\x2a", b"\x0b", b"\xff" * 12, b"\x2a\x03\x1a\x01\xff", b"\x2d\x00"],
 )
-def test_bytes_that_are_no_protobuf_are_an_error_of_one_line(broken: bytes) -> None:
+@pytest.mark.parametrize("read", [outputs_of, metadata_of])
+def test_bytes_that_are_no_protobuf_are_an_error_of_one_line(
+    read: Callable[[bytes], object], broken: bytes
+) -> None:
     with pytest.raises(AnswersError, match="not protobuf"):
-        outputs_of(broken)
-        metadata_of(broken)
-        list(fields(broken))
+        read(broken)
 
 
 def read_or_refused(read: Callable[[], object]) -> None:

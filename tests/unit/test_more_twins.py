@@ -136,8 +136,8 @@ def test_what_can_have_no_more_twins(own_store: Path, digits: Dataset) -> None:
     recipe = recipe_from(kit.facts["recipe"])
     planned = twin_specs(replace(recipe, zoo=replace(recipe.zoo, twins=20)), "victim-own-1", digits, fails)
     known = (kit.twin_test.candidates[0], *(Candidate(s.id, 0.9) for s in planned[:19]))
+    test = replace(kit.twin_test, candidates=known)
     with pytest.raises(
         NotEnoughModelsError, match=r"none of 1 new twins learnt \(ValueError: the learning rate is odd\)"
     ):
-        test = replace(kit.twin_test, candidates=known)
         more(replace(changed, facts=kit.facts | {"training": settled(fails)}, twin_test=test), fails)

@@ -9,6 +9,7 @@ from tests.support.auditors import asked, ended, until
 from tests.support.scripted import Asked, Reply, scripted
 from tests.support.service import CLASSES, COPY
 from tests.support.strangers import Stranger, serving
+from zooaudit.errors import InputError
 from zooaudit.serving import audit_queue as lines
 from zooaudit.serving.audit_queue import Line, Waiting
 from zooaudit.serving.auditor import Auditor
@@ -68,9 +69,9 @@ def test_audits_that_are_suspected_get_their_turn_in_the_end(monkeypatch: pytest
 
 
 def test_a_ledger_that_cannot_be_used_leaves_nothing_open(tmp_path: Path) -> None:
-    for number in range(3):
-        with pytest.raises(Exception, match="is of"):
-            Ledger(tmp_path / "a.sqlite", {"of": number}, 10).close()
+    Ledger(tmp_path / "a.sqlite", {"of": 0}, 10).close()
+    for _ in range(3):
+        with pytest.raises(InputError, match="is of"):
             Ledger(tmp_path / "a.sqlite", {"of": "another"}, 10)
     open_files = [p.resolve() for p in Path("/proc/self/fd").iterdir() if p.exists()]
     assert not [p for p in open_files if tmp_path in p.parents], open_files
