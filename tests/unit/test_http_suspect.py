@@ -39,7 +39,7 @@ ROUTES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def images() -> torch.Tensor:
+def asked_images() -> torch.Tensor:
     return make_twin_test().questions()[:60]
 
 
@@ -77,81 +77,87 @@ def asking(tmp_path: Path) -> Iterator[Asking]:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_every_protocol_gives_what_the_model_gives(
-    route: str, images: torch.Tensor, stranger: Stranger, asking: Asking
+    route: str, asked_images: torch.Tensor, stranger: Stranger, asking: Asking
 ) -> None:
     box = asking(stranger.url + route, **ROUTES[route])
-    expected = TorchBlackBox(MODEL, K).ask(images)
-    assert torch.allclose(box.ask(images), expected, atol=1e-6) and box.queries == len(images)
+    expected = TorchBlackBox(MODEL, K).ask(asked_images)
+    assert torch.allclose(box.ask(asked_images), expected, atol=1e-6) and box.queries == len(asked_images)
     assert set(stranger.answered.values()) == {1} and stranger.most_at_once <= 4
 
 
 def test_several_requests_are_under_way_at_once(
-    images: torch.Tensor, stranger: Stranger, asking: Asking
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
 ) -> None:
     stranger.slow_s = 0.1
-    asking(stranger.url + "/v2/models/m/infer", concurrency=3).ask(images)
+    asking(stranger.url + "/v2/models/m/infer", concurrency=3).ask(asked_images)
     assert stranger.most_at_once == 3
 
 
-def test_a_label_is_a_label(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_a_label_is_a_label(asked_images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
     box = asking(stranger.url + "/label", **ROUTES["/classify"] | {"answers": "results"})
-    expected = TorchBlackBox(MODEL, K).ask(images)
-    assert torch.equal(box.ask(images), torch.nn.functional.one_hot(expected.argmax(1), K).float())
+    expected = TorchBlackBox(MODEL, K).ask(asked_images)
+    assert torch.equal(box.ask(asked_images), torch.nn.functional.one_hot(expected.argmax(1), K).float())
 
 
-def test_only_the_likeliest_classes(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_only_the_likeliest_classes(asked_images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
     stranger.top = 2
-    answers = asking(stranger.url + "/predictions/m", classes=list(THEIRS)).ask(images)
+    answers = asking(stranger.url + "/predictions/m", classes=list(THEIRS)).ask(asked_images)
     assert bool(((answers > 0).sum(1) == 2).all())
 
 
-def test_columns_in_another_order(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_columns_in_another_order(asked_images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
     stranger.order = (2, 0, 3, 1)  # its column 0 is the kit's class 2
-    expected = TorchBlackBox(MODEL, K).ask(images)
+    expected = TorchBlackBox(MODEL, K).ask(asked_images)
     right = asking(stranger.url + "/v2/models/m/infer", columns=[1, 3, 0, 2])
-    assert torch.allclose(right.ask(images), expected, atol=1e-6)
+    assert torch.allclose(right.ask(asked_images), expected, atol=1e-6)
 
 
 def test_flaky_slow_and_limited_is_answered_and_charged_once(
-    images: torch.Tensor, stranger: Stranger, asking: Asking
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
 ) -> None:
     stranger.flaky, stranger.slow_s, stranger.limit = 0.2, 0.01, 40
-    box = asking(stranger.url + "/v2/models/m/infer", budget=len(images), batch=4)
-    assert torch.allclose(box.ask(images), TorchBlackBox(MODEL, K).ask(images), atol=1e-6)
-    assert sum(stranger.answered.values()) == stranger.computed == len(images)
+    box = asking(stranger.url + "/v2/models/m/infer", budget=len(asked_images), batch=4)
+    assert torch.allclose(box.ask(asked_images), TorchBlackBox(MODEL, K).ask(asked_images), atol=1e-6)
+    assert sum(stranger.answered.values()) == stranger.computed == len(asked_images)
 
 
 def test_what_is_lost_on_the_way_counts_and_the_budget_holds(
-    images: torch.Tensor, stranger: Stranger, asking: Asking
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
 ) -> None:
     stranger.lost = 0.5
-    box = asking(stranger.url + "/v2/models/m/infer", budget=len(images), batch=4)
+    box = asking(stranger.url + "/v2/models/m/infer", budget=len(asked_images), batch=4)
     with pytest.raises(SuspectError, match=r"the budget is 60 queries, \d+ are spent .* raise --budget"):
-        box.ask(images)
-    assert stranger.computed <= len(images)
+        box.ask(asked_images)
+    assert stranger.computed <= len(asked_images)
     stranger.lost, before = 0.0, dict(stranger.answered)
     again = asking(stranger.url + "/v2/models/m/infer", budget=200, batch=4)
-    assert torch.allclose(again.ask(images), TorchBlackBox(MODEL, K).ask(images), atol=1e-6)
+    assert torch.allclose(again.ask(asked_images), TorchBlackBox(MODEL, K).ask(asked_images), atol=1e-6)
     assert all(stranger.answered[i] == 1 for i in before), "what was answered is not asked again"
 
 
-def test_an_audit_that_was_cut_off_goes_on(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_an_audit_that_was_cut_off_goes_on(
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     url = stranger.url + "/v2/models/m/infer"
-    asking(url).ask(images[:30])
+    asking(url).ask(asked_images[:30])
     box = asking(url)
-    assert torch.allclose(box.ask(images), TorchBlackBox(MODEL, K).ask(images), atol=1e-6)
-    assert set(stranger.answered.values()) == {1} and stranger.computed == len(images)
+    assert torch.allclose(box.ask(asked_images), TorchBlackBox(MODEL, K).ask(asked_images), atol=1e-6)
+    assert set(stranger.answered.values()) == {1} and stranger.computed == len(asked_images)
 
 
-def test_a_cancelled_audit_asks_no_more(images: torch.Tensor, stranger: Stranger, tmp_path: Path) -> None:
+def test_a_cancelled_audit_asks_no_more(
+    asked_images: torch.Tensor, stranger: Stranger, tmp_path: Path
+) -> None:
     stranger.slow_s = 0.05
     remote = remote_of({"url": stranger.url + "/v2/models/m/infer", "batch": 2, "concurrency": 1}, CLASSES)
     stop = threading.Event()
     with Ledger(tmp_path / "l.sqlite", remote.about, 1000) as ledger, client_of(remote) as client:
         threading.Thread(target=lambda: stop.set() if _until(lambda: stranger.computed > 4) else None).start()
         with pytest.raises(SuspectError, match="was stopped"):
-            ApiBlackBox(remote, ledger, HttpTransport(remote, client), cancelled=stop.is_set).ask(images)
-        assert 0 < ledger.spent < len(images)
+            ApiBlackBox(remote, ledger, HttpTransport(remote, client), cancelled=stop.is_set).ask(
+                asked_images
+            )
+        assert 0 < ledger.spent < len(asked_images)
 
 
 def _until(seen: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -161,37 +167,43 @@ def _until(seen: Callable[[], bool], seconds: float = 20.0) -> bool:
     return True
 
 
-def test_a_suspect_that_stays_away_is_left(images: torch.Tensor, stranger: Stranger, asking: Asking) -> None:
+def test_a_suspect_that_stays_away_is_left(
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
+) -> None:
     stranger.flaky = 1.0
     with pytest.raises(SuspectError, match=r"answers 503, 3 times in .* the same command goes on"):
-        asking(stranger.url + "/v2/models/m/infer", retries=2).ask(images)
+        asking(stranger.url + "/v2/models/m/infer", retries=2).ask(asked_images)
     stranger.limit = 0.5
     with pytest.raises(SuspectError, match="wants to be asked again in 1 s"):
-        asking(stranger.url + "/v2/models/m/infer", patience_s=0.5).ask(images)
+        asking(stranger.url + "/v2/models/m/infer", patience_s=0.5).ask(asked_images)
     with pytest.raises(SuspectError, match="cannot be reached"):
-        asking("http://127.0.0.1:9/v2/models/m/infer", retries=1, ledger="other.sqlite").ask(images)
+        asking("http://127.0.0.1:9/v2/models/m/infer", retries=1, ledger="other.sqlite").ask(asked_images)
 
 
 def test_what_it_will_never_answer_is_said_at_once(
-    images: torch.Tensor, stranger: Stranger, asking: Asking, monkeypatch: pytest.MonkeyPatch
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = asking(stranger.url + "/v2/models/other/infer")
     with pytest.raises(SuspectError, match="answers 404"):
-        wrong.ask(images)
+        wrong.ask(asked_images)
     assert wrong._ledger.spent == 0, "nobody answered"
     with pytest.raises(
         AnswersError, match=r"the class '[a-z]+'; expected one of ankle boot.*classes = \[\.\.\.\]"
     ):
-        asking(stranger.url + "/predictions/m", ledger="names.sqlite").ask(images)
+        asking(stranger.url + "/predictions/m", ledger="names.sqlite").ask(asked_images)
     assert stranger.computed == 1, "a wrong setting is paid for once"
     stranger.key = "k1"
     monkeypatch.setenv("SUSPECT_KEY", "wrong")
     with pytest.raises(SuspectError, match="answers 401; is the key in SUSPECT_KEY"):
-        asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(images)
+        asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(
+            asked_images
+        )
     monkeypatch.setenv("SUSPECT_KEY", "k1")
     assert len(
-        asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(images)
-    ) == len(images)
+        asking(stranger.url + "/v2/models/m/infer", key_env="SUSPECT_KEY", ledger="key.sqlite").ask(
+            asked_images
+        )
+    ) == len(asked_images)
 
 
 def test_a_key_does_not_go_over_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,34 +379,34 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_reply_that_is_none_is_an_error_of_one_line_and_charged(
-    name: str, images: torch.Tensor, tmp_path: Path
+    name: str, asked_images: torch.Tensor, tmp_path: Path
 ) -> None:
     ledger, box = hostile(tmp_path, replies(HOSTILE[name]), batch=1)
     with ledger, pytest.raises(AnswersError):
-        box.ask(images[:1])
+        box.ask(asked_images[:1])
     with Ledger(tmp_path / "l.sqlite", box._remote.about, 1000) as again:
-        assert again.lost == 1 and again.known([name_of(images[0])]) == {}
+        assert again.lost == 1 and again.known([name_of(asked_images[0])]) == {}
 
 
-def test_a_compressed_reply_is_not_unpacked(images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_compressed_reply_is_not_unpacked(asked_images: torch.Tensor, tmp_path: Path) -> None:
     bomb = gzip.compress(gzip.compress(b"0" * 100_000_000))
     ledger, box = hostile(tmp_path, replies(bomb, **{"Content-Encoding": "gzip, gzip"}))
     with ledger, pytest.raises(AnswersError, match="the Content-Encoding gzip, gzip"):
-        box.ask(images[:4])
+        box.ask(asked_images[:4])
 
 
-def test_what_never_left_is_not_charged(images: torch.Tensor, tmp_path: Path) -> None:
+def test_what_never_left_is_not_charged(asked_images: torch.Tensor, tmp_path: Path) -> None:
     for number, trouble in enumerate(
         (httpx.ConnectTimeout("late"), httpx.PoolTimeout("full"), httpx.ConnectError("refused"))
     ):
         (folder := tmp_path / str(number)).mkdir()
         ledger, box = hostile(folder, replies(trouble))
         with ledger, pytest.raises(SuspectError, match="cannot be reached"):
-            box.ask(images[:4])
+            box.ask(asked_images[:4])
         assert Ledger(folder / "l.sqlite", box._remote.about, 1000).spent == 0
 
 
-def test_retry_after_that_is_no_date_is_no_trouble(images: torch.Tensor, tmp_path: Path) -> None:
+def test_retry_after_that_is_no_date_is_no_trouble(asked_images: torch.Tensor, tmp_path: Path) -> None:
     def busy() -> httpx.Response:
         return httpx.Response(
             503,
@@ -404,7 +416,7 @@ def test_retry_after_that_is_no_date_is_no_trouble(images: torch.Tensor, tmp_pat
 
     ledger, box = hostile(tmp_path, replies(busy))
     with ledger, pytest.raises(SuspectError, match="answers 503, 2 times"):
-        box.ask(images[:4])
+        box.ask(asked_images[:4])
 
 
 def test_two_suspects_at_one_address_have_two_ledgers() -> None:
@@ -425,17 +437,17 @@ def test_two_suspects_at_one_address_have_two_ledgers() -> None:
 
 
 def test_trouble_with_one_request_stops_the_others(
-    images: torch.Tensor, stranger: Stranger, asking: Asking
+    asked_images: torch.Tensor, stranger: Stranger, asking: Asking
 ) -> None:
     """Sixty images one by one: the third answer cannot be read, and no more than those
     under way are asked after it."""
     stranger.garbled_after = 2
     with pytest.raises(AnswersError):
-        asking(stranger.url + "/v2/models/m/infer", batch=1, concurrency=2).ask(images)
+        asking(stranger.url + "/v2/models/m/infer", batch=1, concurrency=2).ask(asked_images)
     assert stranger.computed <= 6
 
 
-def test_a_long_wait_ends_when_the_audit_is_stopped(images: torch.Tensor, tmp_path: Path) -> None:
+def test_a_long_wait_ends_when_the_audit_is_stopped(asked_images: torch.Tensor, tmp_path: Path) -> None:
     def busy() -> httpx.Response:
         return httpx.Response(503, stream=httpx.ByteStream(b""), headers={"Retry-After": "60"})
 
@@ -452,7 +464,7 @@ def test_a_long_wait_ends_when_the_audit_is_stopped(images: torch.Tensor, tmp_pa
             ledger,
             HttpTransport(remote, httpx.Client(transport=replies(busy))),
             cancelled=stop.is_set,
-        ).ask(images[:2])
+        ).ask(asked_images[:2])
     assert time.monotonic() - started < 5
 
 

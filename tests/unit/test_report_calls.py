@@ -29,7 +29,7 @@ LOGGED = (NATURAL,) * CHECKS + (LOG, NATURAL) * ((QUESTIONS - CHECKS) // 2)
 
 
 @pytest.fixture(scope="module")
-def specs(digits: Dataset) -> list[ModelSpec]:
+def peer_specs(digits: Dataset) -> list[ModelSpec]:
     """Three thieves, of which the last is innocent in truth; two innocents, and a look-alike."""
     trained = trained_spec(digits)
     tuned = replace(trained, role=Role.PIRACY, modification=ModifyConfig("fine-tune", 1), seed=1)
@@ -58,8 +58,8 @@ def audited(specs: list[ModelSpec], test: TwinTest, models: list[torch.nn.Module
     )
 
 
-def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_calls_are_counted_by_role_and_by_way(peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     thieves = decisions.called(audit, Role.PIRACY)
     assert (thieves.total, thieves.stolen, thieves.cannot_tell) == (3, 2, 0)
     assert thieves.queries == 40
@@ -86,19 +86,19 @@ def test_calls_are_counted_by_role_and_by_way(specs: list[ModelSpec]) -> None:
     ],
 )
 def test_a_modification_is_said_with_its_strength(
-    kind: Any, strength: float, expected: str, specs: list[ModelSpec]
+    kind: Any, strength: float, expected: str, peer_specs: list[ModelSpec]
 ) -> None:
-    assert way(replace(specs[0], modification=ModifyConfig(kind, strength))) == expected
+    assert way(replace(peer_specs[0], modification=ModifyConfig(kind, strength))) == expected
 
 
-def test_nobody_is_known_nothing_of(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_nobody_is_known_nothing_of(peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     audit.suspects = audit.suspects[:3]
     nobody = decisions.called(audit, Role.LOOK_ALIKE)
     assert (nobody.total, nobody.low, nobody.high) == (0, 0.0, 1.0)
 
 
-def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None:
+def test_wrong_calls_come_first_and_then_by_rank(peer_specs: list[ModelSpec]) -> None:
     models = [
         near(0, 1),
         near(0, 2),
@@ -107,15 +107,15 @@ def test_wrong_calls_come_first_and_then_by_rank(specs: list[ModelSpec]) -> None
         peer(2001),
         peer(2002),
     ]  # the first innocent is a thief's
-    rows = decisions.call_rows(audited(specs, make_twin_test(), models))
+    rows = decisions.call_rows(audited(peer_specs, make_twin_test(), models))
     assert [r.outcome for r in rows[:2]] == [Outcome.ACCUSED, Outcome.MISSED]
-    assert rows[0].suspect.spec is specs[3] and rows[1].suspect.spec is specs[2]
+    assert rows[0].suspect.spec is peer_specs[3] and rows[1].suspect.spec is peer_specs[2]
     spared = [r.suspect.examined.verdict.rank or 0 for r in rows if r.outcome is Outcome.SPARED]
     assert spared == sorted(spared) and len(spared) == 2
 
 
-def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     found = decisions.picture(audit)
     assert found.itself is not None and found.itself.filled
     assert list(found.families) == [Role.PIRACY, Role.HOMOLOGOUS, Role.LOOK_ALIKE]
@@ -137,16 +137,20 @@ def test_the_picture_has_every_twin_and_fills_who_is_called_stolen(specs: list[M
     assert min(everywhere) >= 4 and max(everywhere) <= 96
 
 
-def test_suspects_are_drawn_though_nothing_can_be_told_of_the_victim_itself(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_suspects_are_drawn_though_nothing_can_be_told_of_the_victim_itself(
+    peer_specs: list[ModelSpec],
+) -> None:
+    audit = audited(peer_specs, make_twin_test())
     audit.itself = replace(audit.itself, verdict=make_twin_test(twins=0).judge(audit.itself.answers).verdict)
     found = decisions.picture(audit)
     assert found.itself is None and found.anything
 
 
-def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_suspects_than_fit_are_counted(
+    peer_specs: list[ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(decisions, "MOST_STRIPS", 2)
-    found = decisions.picture(audited(specs, make_twin_test()))
+    found = decisions.picture(audited(peer_specs, make_twin_test()))
     assert (len(found.families[Role.PIRACY]), found.hidden[Role.PIRACY], found.hidden[Role.HOMOLOGOUS]) == (
         2,
         1,
@@ -163,10 +167,12 @@ def test_more_suspects_than_fit_are_counted(specs: list[ModelSpec], monkeypatch:
         (make_twin_test(), ""),
     ],
 )
-def test_a_kit_that_accuses_nobody_says_why(test: TwinTest, expected: str, specs: list[ModelSpec]) -> None:
+def test_a_kit_that_accuses_nobody_says_why(
+    test: TwinTest, expected: str, peer_specs: list[ModelSpec]
+) -> None:
     why = decisions.accuses_nobody(test)
     assert why.startswith(expected) and bool(why) == bool(expected)
-    audit = audited(specs, test)
+    audit = audited(peer_specs, test)
     judged = [s.examined.verdict for s in audit.suspects]
     assert all(v.decision is Decision.CANNOT_TELL and v.reason == why for v in judged) == bool(expected)
     picture = decisions.picture(audit)
@@ -203,8 +209,8 @@ def test_without_twins_nothing_is_checked() -> None:
     assert decisions.checks(make_twin_test(twins=0)) == []
 
 
-def test_cautions_of_every_verdict_are_said_once(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_cautions_of_every_verdict_are_said_once(peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     for i, s in enumerate([*audit.suspects, audit]):
         name = "itself" if s is audit else "examined"
         found = getattr(s, name)
@@ -238,12 +244,12 @@ def test_a_family_alone_keeps_its_questions_in_order() -> None:
         only(test, FOREIGN)
 
 
-def test_what_the_query_log_tells_alone_needs_the_log(specs: list[ModelSpec]) -> None:
-    assert decisions.log_alone(audited(specs, make_twin_test())) == []
+def test_what_the_query_log_tells_alone_needs_the_log(peer_specs: list[ModelSpec]) -> None:
+    assert decisions.log_alone(audited(peer_specs, make_twin_test())) == []
 
 
-def test_what_the_query_log_tells_alone(specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test(families=LOGGED))
+def test_what_the_query_log_tells_alone(peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test(families=LOGGED))
     found = {a.role: (a.first, a.total) for a in decisions.log_alone(audit)}
     assert found[Role.PIRACY][1] == 3 and found[Role.PIRACY][0] >= 2
     assert found[Role.HOMOLOGOUS] == (0, 2)
@@ -279,8 +285,8 @@ def test_numbers_that_are_all_alike_lie_in_the_middle() -> None:
     assert (drawn.victim, drawn.twins, drawn.zero) == (50, (50,), None)
 
 
-def test_a_kit_that_finds_thieves_and_spares_innocents_is_not_cleared(specs: list[ModelSpec]) -> None:
-    found = finding(audited(specs, make_twin_test()))
+def test_a_kit_that_finds_thieves_and_spares_innocents_is_not_cleared(peer_specs: list[ModelSpec]) -> None:
+    found = finding(audited(peer_specs, make_twin_test()))
     assert found.found == "The twin test called 2 of 3 stolen models stolen, and 0 of 3 innocent ones."
     assert (
         found.level
@@ -305,8 +311,8 @@ MADE_BY = {
 
 
 @pytest.mark.parametrize("name", MADE_BY)
-def test_nobody_is_to_be_accused_by_what_a_trial_recipe_made(name: str, specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_nobody_is_to_be_accused_by_what_a_trial_recipe_made(name: str, peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     audit.recipe, said = MADE_BY[name]
     found = finding(audit)
     assert found.trial == said and found.text.endswith(said) and found.fit == "nothing off"
@@ -335,8 +341,8 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_a_kit_that_cannot_do_its_work_is_not_fit(name: str, specs: list[ModelSpec]) -> None:
-    audit = audited(specs, make_twin_test())
+def test_a_kit_that_cannot_do_its_work_is_not_fit(name: str, peer_specs: list[ModelSpec]) -> None:
+    audit = audited(peer_specs, make_twin_test())
     change, why = UNFIT[name]
     change(audit)
     found = finding(audit)
@@ -344,21 +350,21 @@ def test_a_kit_that_cannot_do_its_work_is_not_fit(name: str, specs: list[ModelSp
     assert f"This kit is not fit for use: {why}" in found.text
 
 
-def test_a_weak_level_false_accusations_and_doubts_ask_for_care(specs: list[ModelSpec]) -> None:
+def test_a_weak_level_false_accusations_and_doubts_ask_for_care(peer_specs: list[ModelSpec]) -> None:
     test = make_twin_test()
-    lax = finding(audited(specs, replace(test, level=0.2)))
+    lax = finding(audited(peer_specs, replace(test, level=0.2)))
     assert lax.fit == "with care" and lax.why == ("“stolen” is weak evidence at a level of 1 of 5",)
     wrong = finding(
-        audited(specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)])
+        audited(peer_specs, test, [near(0, 1), near(0, 2), peer(2000), near(0, 3), near(0, 4), peer(2003)])
     )
     assert wrong.fit == "with care" and wrong.why == (
         "it called 2 of 3 innocent models stolen, more than its level allows",
     )
-    doubtful = audited(specs, test)
+    doubtful = audited(peer_specs, test)
     doubtful.itself = replace(
         doubtful.itself, verdict=replace(doubtful.itself.verdict, cautions=("accuracy: high",))
     )
     assert finding(doubtful).why == ("checks of the victim raise a doubt (see the checks below)",)
-    alone = audited(specs, test)
+    alone = audited(peer_specs, test)
     alone.suspects = alone.suspects[:3]
     assert finding(alone).why == ("no innocent model was there to try it on",)

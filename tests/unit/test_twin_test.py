@@ -27,7 +27,7 @@ from zooaudit.verdict.twin_test import TwinTest
 
 
 @pytest.fixture(scope="module")
-def test_() -> TwinTest:
+def peers_test() -> TwinTest:
     return make_twin_test()
 
 
@@ -39,51 +39,51 @@ def answers_of(test: TwinTest, model: torch.nn.Module) -> Tensor:
     return box(model).ask(test.questions())
 
 
-def test_a_copy_is_called_stolen_before_the_budget(test_: TwinTest) -> None:
+def test_a_copy_is_called_stolen_before_the_budget(peers_test: TwinTest) -> None:
     suspect = box(near(0, 77))
-    found = test_.examine(suspect)
+    found = peers_test.examine(suspect)
     assert (
         found.verdict.decision is Decision.STOLEN
         and found.verdict.p_value == found.verdict.smallest_p == 0.05
     )
-    assert found.queries == suspect.queries == found.verdict.queries == LOOKS[0] < test_.budget
-    whole = test_.examine(box(near(0, 77)), early=False)
-    assert whole.queries == test_.budget and (whole.verdict.decision, whole.verdict.rank) == (
+    assert found.queries == suspect.queries == found.verdict.queries == LOOKS[0] < peers_test.budget
+    whole = peers_test.examine(box(near(0, 77)), early=False)
+    assert whole.queries == peers_test.budget and (whole.verdict.decision, whole.verdict.rank) == (
         found.verdict.decision,
         found.verdict.rank,
     )
 
 
 def test_few_innocents_are_accused_and_all_that_stood_out_for_no_one_are_asked_everything(
-    test_: TwinTest,
+    peers_test: TwinTest,
 ) -> None:
-    found = [test_.examine(box(peer(2000 + i))) for i in range(40)]
+    found = [peers_test.examine(box(peer(2000 + i))) for i in range(40)]
     assert sum(e.verdict.decision is Decision.STOLEN for e in found) <= 6, (
         "expected 2; 7 come about with chance .003"
     )
-    assert all(e.queries == test_.budget for e in found if e.verdict.decision is Decision.NOT_SHOWN)
+    assert all(e.queries == peers_test.budget for e in found if e.verdict.decision is Decision.NOT_SHOWN)
 
 
-def test_a_copy_is_found_at_every_access_level(test_: TwinTest) -> None:
+def test_a_copy_is_found_at_every_access_level(peers_test: TwinTest) -> None:
     for access in LADDER:
-        reduced = access.reduced(answers_of(test_, near(0, 78, 0.05)))
-        assert test_.examine(Recorded(reduced), access=access).verdict.decision is Decision.STOLEN, (
+        reduced = access.reduced(answers_of(peers_test, near(0, 78, 0.05)))
+        assert peers_test.examine(Recorded(reduced), access=access).verdict.decision is Decision.STOLEN, (
             access.name
         )
 
 
-def test_judging_answers_is_asking_to_the_bit(test_: TwinTest) -> None:
+def test_judging_answers_is_asking_to_the_bit(peers_test: TwinTest) -> None:
     seen: list[Examined] = []
-    found = test_.examine(box(near(2001, 0)), on_look=seen.append)
-    assert test_.judge(found.answers).verdict == found.verdict == seen[-1].verdict
+    found = peers_test.examine(box(near(2001, 0)), on_look=seen.append)
+    assert peers_test.judge(found.answers).verdict == found.verdict == seen[-1].verdict
     assert [e.queries for e in seen] == list(LOOKS)
 
 
-def test_the_horizon_is_one_of_the_looks(test_: TwinTest) -> None:
-    found = test_.examine(box(peer(2002)), horizon=LOOKS[1])
+def test_the_horizon_is_one_of_the_looks(peers_test: TwinTest) -> None:
+    found = peers_test.examine(box(peer(2002)), horizon=LOOKS[1])
     assert found.queries == LOOKS[1] and found.verdict.budget == LOOKS[1] and found.verdict.settled
     with pytest.raises(ConfigError, match="50 questions; expected one of 40, 80, 120"):
-        test_.examine(box(peer(2002)), horizon=50)
+        peers_test.examine(box(peer(2002)), horizon=50)
 
 
 # the statistic, by hand and by its symmetry
@@ -206,19 +206,21 @@ class Finer(torch.nn.Module):
         return torch.cat([p[:, :3], p[:, 3:] * 0.6, p[:, 3:] * 0.4], 1)
 
 
-def test_a_suspect_with_other_classes_is_compared_by_geometry(test_: TwinTest) -> None:
+def test_a_suspect_with_other_classes_is_compared_by_geometry(peers_test: TwinTest) -> None:
     assert (
-        test_.judge(TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(test_.questions())).verdict.decision
+        peers_test.judge(
+            TorchBlackBox(Finer(near(0, 1, 0.05)), 5).ask(peers_test.questions())
+        ).verdict.decision
         is Decision.STOLEN
     )
     assert (
-        test_.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(test_.questions())).verdict.decision
+        peers_test.judge(TorchBlackBox(Finer(peer(2003)), 5).ask(peers_test.questions())).verdict.decision
         is Decision.NOT_SHOWN
     )
 
 
-def test_what_questions_weigh_adds_up_to_the_lead(test_: TwinTest) -> None:
-    weighed = test_.weights(answers_of(test_, near(0, 3)), Access(), test_.budget)
+def test_what_questions_weigh_adds_up_to_the_lead(peers_test: TwinTest) -> None:
+    weighed = peers_test.weights(answers_of(peers_test, near(0, 3)), Access(), peers_test.budget)
     assert weighed.shape == (QUESTIONS,) and np.abs(weighed).sum() == pytest.approx(1) and weighed.sum() > 0.9
     np.testing.assert_allclose(
         standardised(np.array([[1.0, 2, 3], [5, 5, 5]])), [[-(1.5**0.5), 0, 1.5**0.5], [0, 0, 0]]
@@ -232,9 +234,11 @@ def checked(test: TwinTest) -> tuple[str, tuple[str, ...]]:
     return spoken(test.exchangeability)
 
 
-def test_an_honest_kit_is_not_refused(test_: TwinTest) -> None:
-    assert checked(test_)[0] == ""
-    assert all(row["state"] != "refused" for row in wording.checked(test_.exchangeability, test_.hub()))
+def test_an_honest_kit_is_not_refused(peers_test: TwinTest) -> None:
+    assert checked(peers_test)[0] == ""
+    assert all(
+        row["state"] != "refused" for row in wording.checked(peers_test.exchangeability, peers_test.hub())
+    )
 
 
 def with_answers(test: TwinTest, models: dict[int, Affine]) -> TwinTest:
@@ -250,42 +254,42 @@ def with_answers(test: TwinTest, models: dict[int, Affine]) -> TwinTest:
 @pytest.mark.parametrize(
     ("one", "other", "says"), [(3, 5, "twins 3 and 5 are one"), (0, 4, "twin 4 is the victim")]
 )
-def test_twins_that_are_one_model_are_found(test_: TwinTest, one: int, other: int, says: str) -> None:
-    answers = test_.answers.clone()
+def test_twins_that_are_one_model_are_found(peers_test: TwinTest, one: int, other: int, says: str) -> None:
+    answers = peers_test.answers.clone()
     answers[other] = answers[one] + SAME / 2
-    refused, _ = checked(replace(test_, answers=answers))
+    refused, _ = checked(replace(peers_test, answers=answers))
     assert says in refused and "ignores its seed" in refused
-    found = replace(test_, answers=answers).examine(box(near(0, 1)))
+    found = replace(peers_test, answers=answers).examine(box(near(0, 1)))
     assert found.verdict.decision is Decision.CANNOT_TELL and "not exchangeable" in found.verdict.reason
 
 
-def test_twins_that_start_from_the_victims_weights_are_found(test_: TwinTest) -> None:
+def test_twins_that_start_from_the_victims_weights_are_found(peers_test: TwinTest) -> None:
     generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(19, *test_.answers[0].shape, generator=generator) * 0.3
-    near_it = torch.cat([test_.answers[:1], (test_.answers[:1].log() + noise).softmax(-1)])
-    refused, _ = checked(replace(test_, answers=near_it))
+    noise = torch.randn(19, *peers_test.answers[0].shape, generator=generator) * 0.3
+    near_it = torch.cat([peers_test.answers[:1], (peers_test.answers[:1].log() + noise).softmax(-1)])
+    refused, _ = checked(replace(peers_test, answers=near_it))
     assert "mean distance to the other candidates" in refused and "start from the victim's weights" in refused
 
 
-def test_a_victim_trained_on_other_data_is_found(test_: TwinTest) -> None:
-    refused, _ = checked(with_answers(test_, {0: peer(0, 2.5)}))
+def test_a_victim_trained_on_other_data_is_found(peers_test: TwinTest) -> None:
+    refused, _ = checked(with_answers(peers_test, {0: peer(0, 2.5)}))
     assert "was the victim trained on other data" in refused
 
 
-def test_a_victim_distilled_from_somebody_elses_model_is_found(test_: TwinTest) -> None:
+def test_a_victim_distilled_from_somebody_elses_model_is_found(peers_test: TwinTest) -> None:
     """A frame: an innocent's model, softened, is called the victim."""
     refused, cautions = checked(
-        with_answers(test_, {0: near(2005, 1, 0.05), **{i: peer(5000 + i, 0.25) for i in range(1, 20)}})
+        with_answers(peers_test, {0: near(2005, 1, 0.05), **{i: peer(5000 + i, 0.25) for i in range(1, 20)}})
     )
     assert refused, cautions
 
 
-def test_two_candidates_are_too_few_to_check(test_: TwinTest) -> None:
+def test_two_candidates_are_too_few_to_check(peers_test: TwinTest) -> None:
     assert make_twin_test(twins=1).exchangeability == ()
-    assert examined(test_.answers[:3], [0.9, 0.9, 0.9], test_.reference_answers[:0])
+    assert examined(peers_test.answers[:3], [0.9, 0.9, 0.9], peers_test.reference_answers[:0])
 
 
-def test_a_hub_is_found_and_must_be_exceeded(test_: TwinTest) -> None:
+def test_a_hub_is_found_and_must_be_exceeded(peers_test: TwinTest) -> None:
     quiet = np.random.default_rng(0).normal(size=(16, 20))
     assert not hub_of(quiet).is_one
     loud = quiet.copy()
@@ -294,17 +298,17 @@ def test_a_hub_is_found_and_must_be_exceeded(test_: TwinTest) -> None:
     assert hub.is_one and hub.first > 8
     assert (hub.beyond(3.0).above, hub.beyond(5.0).above) == (8, 0) and hub.beyond(5.0).p_value == 1 / 17
     assert not hub_of(np.empty((0, 20))).is_one
-    row = wording.checked(test_.exchangeability, hub)[-1]
+    row = wording.checked(peers_test.exchangeability, hub)[-1]
     assert row["check"] == "resembles many models" and row["state"] == "caution"
 
 
 def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_exceeds_them(
-    test_: TwinTest,
+    peers_test: TwinTest,
 ) -> None:
-    references = torch.stack([answers_of(test_, near(0, 100 + i, 0.6)) for i in range(16)])
-    hubbed = replace(test_, reference_answers=references)
+    references = torch.stack([answers_of(peers_test, near(0, 100 + i, 0.6)) for i in range(16)])
+    hubbed = replace(peers_test, reference_answers=references)
     assert hubbed.hub().is_one
-    found = hubbed.judge(answers_of(test_, peer(2006)))
+    found = hubbed.judge(answers_of(peers_test, peer(2006)))
     assert found.verdict.decision is not Decision.STOLEN
     if found.verdict.rank is not None:
         assert found.verdict.beyond is not None and found.verdict.beyond.references == 16
@@ -325,21 +329,21 @@ def test_a_victim_that_references_were_made_of_is_a_hub_and_accuses_only_what_ex
     ],
     ids=["one class", "too few", "too many", "NaN", "negative", "too large"],
 )
-def test_answers_that_nobody_gives_are_refused(test_: TwinTest, spoil: object) -> None:
+def test_answers_that_nobody_gives_are_refused(peers_test: TwinTest, spoil: object) -> None:
     with pytest.raises(AnswersError, match="expected"):
-        test_.judge(spoil(answers_of(test_, peer(1))))
+        peers_test.judge(spoil(answers_of(peers_test, peer(1))))
 
 
-def test_who_gives_one_label_to_everything_is_not_judged(test_: TwinTest) -> None:
+def test_who_gives_one_label_to_everything_is_not_judged(peers_test: TwinTest) -> None:
     always = torch.zeros(QUESTIONS, 4)
     always[:, 2] = 1
-    found = test_.examine(Recorded(always))
+    found = peers_test.examine(Recorded(always))
     assert found.verdict.decision is Decision.CANNOT_TELL and "degenerate" in found.verdict.reason
     assert found.queries == LOOKS[0], "no more is asked of it"
 
 
-def test_too_strong_a_claim_is_refused(test_: TwinTest) -> None:
-    found = test_.examine(box(near(0, 81)), level=0.01)
+def test_too_strong_a_claim_is_refused(peers_test: TwinTest) -> None:
+    found = peers_test.examine(box(near(0, 81)), level=0.01)
     assert (
         found.verdict.decision is Decision.CANNOT_TELL
         and "19 twins allow no p under 0.05" in found.verdict.reason
@@ -348,18 +352,18 @@ def test_too_strong_a_claim_is_refused(test_: TwinTest) -> None:
     assert nobody.verdict.decision is Decision.CANNOT_TELL and "no twins" in nobody.verdict.reason
 
 
-def test_answers_are_not_read_as_more_than_they_tell(test_: TwinTest) -> None:
+def test_answers_are_not_read_as_more_than_they_tell(peers_test: TwinTest) -> None:
     """Labels read as probabilities: what an innocent model does not tell would be taken for
     what it answers."""
-    labels = Access.named("label").reduced(answers_of(test_, peer(2001)))
+    labels = Access.named("label").reduced(answers_of(peers_test, peer(2001)))
     with pytest.raises(
         AnswersError, match="looks like label; expected probabilities, as they are to be read"
     ):
-        test_.examine(Recorded(labels), access=Access())
-    assert test_.examine(Recorded(labels)).access.name == "label"
-    whole = answers_of(test_, peer(2001))
-    by_label = test_.examine(Recorded(whole), access=Access.named("label")).verdict
-    assert by_label == test_.examine(Recorded(labels), access=Access.named("label")).verdict
+        peers_test.examine(Recorded(labels), access=Access())
+    assert peers_test.examine(Recorded(labels)).access.name == "label"
+    whole = answers_of(peers_test, peer(2001))
+    by_label = peers_test.examine(Recorded(whole), access=Access.named("label")).verdict
+    assert by_label == peers_test.examine(Recorded(labels), access=Access.named("label")).verdict
 
 
 @pytest.mark.parametrize(
@@ -379,7 +383,7 @@ def test_access_levels_within_others(claimed: str, seen: str, allowed: bool) -> 
     assert Access.named(claimed).within(Access.named(seen)) is allowed
 
 
-def test_a_suspect_that_rounds_is_read_as_it_tells(test_: TwinTest) -> None:
+def test_a_suspect_that_rounds_is_read_as_it_tells(peers_test: TwinTest) -> None:
     class Rounded(torch.nn.Module):
         def __init__(self, model: torch.nn.Module, access: Access) -> None:
             super().__init__()
@@ -390,13 +394,13 @@ def test_a_suspect_that_rounds_is_read_as_it_tells(test_: TwinTest) -> None:
 
     for access in LADDER:
         suspect = Rounded(near(0, 78, 0.05), access)
-        found = test_.examine(TorchBlackBox(suspect, 4, reading="stated"), access=access)
+        found = peers_test.examine(TorchBlackBox(suspect, 4, reading="stated"), access=access)
         assert found.verdict.decision is Decision.STOLEN, access.name
         if access.name in ("top-1", "rounded-1"):
             with pytest.raises(AnswersError, match="by --access"):
-                test_.examine(TorchBlackBox(suspect, 4, reading="guess"))
+                peers_test.examine(TorchBlackBox(suspect, 4, reading="guess"))
     with pytest.raises(AnswersError, match="is said to tell"):
-        TorchBlackBox(near(0, 78), 4, reading="stated").ask(test_.questions())
+        TorchBlackBox(near(0, 78), 4, reading="stated").ask(peers_test.questions())
 
 
 def test_access_is_seen_from_answers() -> None:
@@ -405,15 +409,19 @@ def test_access_is_seen_from_answers() -> None:
         assert Access.seen(Access.named(name).reduced(answers)).name == name
 
 
-def test_a_recording_that_ends_too_early_says_so(test_: TwinTest) -> None:
+def test_a_recording_that_ends_too_early_says_so(peers_test: TwinTest) -> None:
     with pytest.raises(AnswersError, match="30 rows"):
-        test_.examine(Recorded(answers_of(test_, peer(1))[:30]))
+        peers_test.examine(Recorded(answers_of(peers_test, peer(1))[:30]))
 
 
-def test_another_order_of_classes_is_found(test_: TwinTest) -> None:
-    moved = answers_of(test_, peer(0))[:, [2, 0, 3, 1]]
-    assert [int(c) for c in test_.other_order(moved)] == [1, 3, 0, 2]
-    assert test_.other_order(answers_of(test_, peer(0))) == () == test_.other_order(torch.rand(QUESTIONS, 5))
+def test_another_order_of_classes_is_found(peers_test: TwinTest) -> None:
+    moved = answers_of(peers_test, peer(0))[:, [2, 0, 3, 1]]
+    assert [int(c) for c in peers_test.other_order(moved)] == [1, 3, 0, 2]
+    assert (
+        peers_test.other_order(answers_of(peers_test, peer(0)))
+        == ()
+        == peers_test.other_order(torch.rand(QUESTIONS, 5))
+    )
 
 
 # which questions are asked
