@@ -39,6 +39,9 @@ pytest_plugins = [
         "disks",
         "owner_recipes",
         "sweeps",
+        "calls",
+        "twin_tests",
+        "http_suspects",
     )
 ]
 """Modules with fixtures; each before those that import it, so that pytest explains its assertions too."""

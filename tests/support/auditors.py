@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
 from tests.support.kits import make_kit
 from tests.support.service import CLASSES, COPY
 from tests.support.strangers import Stranger, serving
 from zooaudit.kits.kit import save_kit
+from zooaudit.serving.application import make_app
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.auditor import Auditor
+from zooaudit.serving.service import InProcess
 from zooaudit.serving.settings import Settings
 from zooaudit.storage.opening import open_store
 
@@ -60,3 +63,10 @@ def ended(made: Auditor, id_: str) -> dict[str, Any]:
 def asked(kit: str, url: str, route: str = "/v2/models/m/infer", **more: Any) -> dict[str, Any]:
     own = {k: more.pop(k) for k in ("fresh", "ask_everything", "budget") if k in more}
     return {"kit": kit, "suspect": {"url": url + route, "batch": 8, **more}, **own}
+
+
+@contextmanager
+def auditor_client(made: Auditor, settings: Settings, **more: Any) -> Iterator[TestClient]:
+    app = make_app(settings, audits=InProcess(made))
+    with TestClient(app, base_url="http://localhost", raise_server_exceptions=False, **more) as client:
+        yield client

@@ -169,3 +169,6 @@ class Wire:
             route.abort("connectionfailed")
         elif not self.stopped:  # else nobody answers, and nothing fails
             route.continue_()
+
+
+COLOUR = "(node) => getComputedStyle(node).color"

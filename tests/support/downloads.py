@@ -127,3 +127,10 @@ def download(folder: Path) -> Path:
         put(folder / "models", name, net(seed).state_dict())
     images(folder / "CIFAR10" / "cifar-10-batches-bin", victim)
     return folder
+
+
+class Said(list[str]):
+    """Collects what ``resolve`` says."""
+
+    def __call__(self, line: str) -> None:
+        self.append(line)

@@ -84,6 +84,10 @@ class Affine(nn.Module):
         return self.linear(x.flatten(1))
 
 
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([m.weight.flatten() for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)])
+
+
 def peer(seed: int, own: float = 0.6) -> Affine:
     """A model of one task, which all peers share, with something of its own."""
     model, quirk = Affine(seed=999), Affine(seed=seed)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from zooaudit.cli.main import main
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -18,3 +20,9 @@ def one_line(capsys: Capture) -> str:
     assert len(errors) == 1 and "Traceback" not in err, err
     assert out == ""
     return errors[0]
+
+
+def audit(store: Path, out: Path, *more: str) -> int:
+    return main(
+        ["audit", "--recipe", "digits", "--farm", "serial", "--store", str(store), "--out", str(out), *more]
+    )

@@ -71,13 +71,13 @@ ELSEWHERE = {
     "zooaudit report --store s3:": "tests/integration/test_s3.py",
     "zooaudit store copy --store s3:": "tests/integration/test_copy.py",
     "zooaudit audit --recipe mine.toml --store ./store": (
-        "a whole zoo: tests/unit/test_recipe_making.py audits by such a recipe"
+        "a whole zoo: tests/unit/test_recipe_command.py audits by such a recipe"
     ),
     "zooaudit audit --recipe fmnist-quick --set": (
         "minutes of training on Fashion-MNIST: tests/unit/test_recipe_files.py reads such settings"
     ),
     "zooaudit audit --recipe mine.toml --set zoo.references=24": (
-        "a whole zoo: tests/unit/test_recipe_making.py audits by such a recipe"
+        "a whole zoo: tests/unit/test_recipe_command.py audits by such a recipe"
     ),
     "zooaudit audit --recipe mine.toml --store store --data ./my-images --size 256": (
         "20 ResNet18: tests/unit/test_named_nets.py"
