@@ -1,14 +1,28 @@
 """CIFAR and Tiny ImageNet: downloaded, checked, kept, or given."""
 
+import hashlib
+import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.downloads import Said
-from tests.support.makers import pixels
+from tests.support.makers import cifar_files, pixels
 from zooaudit.data import cifar
 from zooaudit.data.resolve import DatasetUnavailableError, first_classes, resolve
+
+
+@pytest.fixture
+def authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The archive that CIFAR-10's authors offer, at an address of this machine."""
+    content = packed(tmp_path / "authors")
+    archive = tmp_path / "cifar-10-binary.tar.gz"
+    archive.write_bytes(content)
+    monkeypatch.setattr(cifar, "URL", archive.as_uri())
+    monkeypatch.setattr(cifar, "MD5", hashlib.md5(content).hexdigest())
+    return content
 
 
 @pytest.mark.usefixtures("authors")
@@ -91,3 +105,15 @@ def test_a_subset_is_the_first_classes(given: str, tmp_path: Path) -> None:
     whole = resolve("tiny-imagenet", folder)
     assert (len(whole.train), whole.num_classes) == (120, 60)
     assert first_classes(whole, 60, "whole").digest == whole.digest
+
+
+def packed(folder: Path, names: list[str] | None = None) -> bytes:
+    """CIFAR-10's binary archive, or one with only some of its files."""
+    cifar_files(folder / cifar.BINARY)
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path in sorted((folder / cifar.BINARY).iterdir()):
+            if names is None or path.name in names:
+                archive.add(path, f"{cifar.BINARY}/{path.name}")
+        archive.add(__file__, "../outside.py")
+    return buffer.getvalue()

@@ -9,9 +9,7 @@ import functools
 import gzip
 import hashlib
 import http.server
-import io
 import subprocess
-import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,8 +20,7 @@ import torch
 from torchvision.datasets import FashionMNIST
 
 from tests.support.downloads import Said
-from tests.support.makers import cifar_files, pixels, write_idx
-from zooaudit.data import cifar
+from tests.support.makers import pixels, write_idx
 from zooaudit.data.images import Dataset
 from zooaudit.data.places import default_cache
 from zooaudit.data.resolve import DEBIAN_PACKAGE, DatasetUnavailableError, load_digits, resolve
@@ -235,26 +232,3 @@ def test_nothing_anywhere_lists_what_was_tried(debian: Path, tmp_path: Path) -> 
     ):
         assert text in str(caught.value), str(caught.value)
     assert list((tmp_path / "cache").iterdir()) == []
-
-
-def packed(folder: Path, names: list[str] | None = None) -> bytes:
-    """CIFAR-10's binary archive, or one with only some of its files."""
-    cifar_files(folder / cifar.BINARY)
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for path in sorted((folder / cifar.BINARY).iterdir()):
-            if names is None or path.name in names:
-                archive.add(path, f"{cifar.BINARY}/{path.name}")
-        archive.add(__file__, "../outside.py")
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
-    """The archive that CIFAR-10's authors offer, at an address of this machine."""
-    content = packed(tmp_path / "authors")
-    archive = tmp_path / "cifar-10-binary.tar.gz"
-    archive.write_bytes(content)
-    monkeypatch.setattr(cifar, "URL", archive.as_uri())
-    monkeypatch.setattr(cifar, "MD5", hashlib.md5(content).hexdigest())
-    return content

@@ -11,7 +11,6 @@ from tests.support.collecting import Notebook
 from tests.support.collecting import key as counted
 from tests.support.strangers import Stranger
 from zooaudit.errors import LimitError
-from zooaudit.serving import service, uploads
 from zooaudit.serving.audit_queue import Line, Waiting
 from zooaudit.serving.audit_records import OPEN
 from zooaudit.serving.settings import Settings
@@ -178,9 +177,3 @@ def test_a_key_has_so_much_time_a_day(
         )
         with pytest.raises(LimitError, match="took"):
             made.submit("a", asked(kit_store[1], own_stranger.url))
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (uploads, service):
-        monkeypatch.setattr(module, "GRACE_S", 0.5)

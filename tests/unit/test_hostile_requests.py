@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from tests.support.auditors import asked, auditor, auditor_client
 from tests.support.serving import listening
 from tests.support.strangers import Stranger
-from zooaudit.serving import kit_routes, uploads
+from zooaudit.serving import kit_routes, service, uploads
 from zooaudit.serving.access_log import REFUSALS_A_MINUTE, AccessLog, Lines
 from zooaudit.serving.application import make_app
 from zooaudit.serving.keys import new_key
@@ -109,6 +109,12 @@ def test_questions_as_json_are_refused_where_they_are_very_large(
         refused = client.get(path + "json")
         assert refused.status_code == 422 and "format=parquet" in refused.text
         assert client.get(path + "parquet").status_code == 200
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (uploads, service):
+        monkeypatch.setattr(module, "GRACE_S", 0.5)
 
 
 @pytest.mark.usefixtures("quick")

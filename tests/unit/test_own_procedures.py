@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,15 @@ RAISED = {
     "silent": "RuntimeError",
     "a_dict": "TypeError: it returned a OrderedDict; expected a torch.nn.Module",
 }
+
+
+@pytest.fixture
+def globals_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """``call_training`` is meant for a process of its own."""
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_rng_state(state)
 
 
 @pytest.mark.parametrize("name", RAISED)

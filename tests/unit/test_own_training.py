@@ -5,7 +5,6 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,16 +19,6 @@ from zooaudit.zoo.build import Status
 from zooaudit.zoo.limited_process import Limits, folder_bytes, run
 from zooaudit.zoo.own_training import LOG_BYTES, train
 from zooaudit.zoo.procedure import imported
-
-
-@pytest.fixture
-def globals_kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """``call_training`` is meant for a process of its own."""
-    threads, state = torch.get_num_threads(), torch.get_rng_state()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_rng_state(state)
-
 
 # twins
 
