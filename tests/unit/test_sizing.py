@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
 
 from tests.support.collecting import key
 from tests.support.finished import Finished
@@ -305,8 +304,3 @@ def test_what_was_not_measured_on_tiny_images_is_no_faster_than_what_was() -> No
     rates, own = known.rates("digits"), known.seconds_per_1e12_work["digits"]
     assert "D trained" not in own and rates["D trained"] == max(own.values())
     assert all(rates[k] == v for k, v in own.items())
-
-
-def own_net() -> nn.Module:
-    """Some 400 kB of weights."""
-    return nn.Linear(10_000, 10)

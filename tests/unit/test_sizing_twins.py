@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 from tests.support.finished import Finished
 from zooaudit.cli.main import main
@@ -122,7 +123,7 @@ def test_twins_by_ones_own_procedure_take_what_one_says() -> None:
 def test_an_own_victim_and_its_twins_are_as_large_as_the_factory_makes_them() -> None:
     unknown, known = (
         estimate(DIGITS, DOMAINS["digits"], Devices(1), OwnVictim(1.0, f))
-        for f in ("", "tests.unit.test_sizing:own_net")
+        for f in ("", "tests.unit.test_sizing_twins:own_net")
     )
     more = known.storage_bytes["model"] - unknown.storage_bytes["model"]
     assert more == pytest.approx((1 + DIGITS.zoo.twins) * 400_040, rel=0.01)
@@ -161,3 +162,8 @@ def test_the_command_plans_for_an_own_victim(capsys: pytest.CaptureFixture[str])
     assert found["models"]["twin"] == {"own": 39} and "victim" not in found["models"]
     recipe = replace(DIGITS, zoo=replace(DIGITS.zoo, twins=39))
     assert found["core_hours"] == estimate(recipe, DOMAINS["digits"], Devices(1), OwnVictim(30.0)).core_hours
+
+
+def own_net() -> nn.Module:
+    """Some 400 kB of weights."""
+    return nn.Linear(10_000, 10)
