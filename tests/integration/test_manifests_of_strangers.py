@@ -1,39 +1,25 @@
 """What a stranger's manifest names is looked at before anything is read or written by it: names, digests,
 sizes, and what Parquet holds."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.support.forged import CONTENT, SHA, manifest
 from tests.support.parquet_bombs import bomb
 from zooaudit.cli.main import main
-from zooaudit.config import canonical_json
 from zooaudit.data import limited_parquet
 from zooaudit.data.limited_parquet import Reader
-from zooaudit.errors import DamagedArtifactError, DataError, InputError, ZooauditError
+from zooaudit.errors import DamagedArtifactError, DataError, InputError
 from zooaudit.kits.kit import asked_as
 from zooaudit.storage.artifacts import Artifacts
 from zooaudit.storage.local import LocalStore
-from zooaudit.storage.manifest import read_manifest
 from zooaudit.storage.opening import open_store
 
-CONTENT = b"theirs"
-SHA = hashlib.sha256(CONTENT).hexdigest()
 SOUND = {"sha256": SHA, "bytes": len(CONTENT)}
-
-
-def manifest(kind: str = "report", id_: str = "r", **changes: Any) -> bytes:
-    """With a right digest of itself, as anybody can write one."""
-    body = {"format": 1, "kind": kind, "id": id_, "code": "0", "files": {}, "meta": {}} | changes
-    return canonical_json(
-        body | {"sha256": hashlib.sha256(canonical_json(body).encode()).hexdigest()}
-    ).encode()
 
 
 def forged(root: Path, kind: str = "report", id_: str = "r", **changes: Any) -> Artifacts:
@@ -215,96 +201,3 @@ def test_a_larger_table_is_read_where_it_is_allowed(monkeypatch: pytest.MonkeyPa
     assert rows == len(table) == 10 and len(table.column("p")[9]) == 2_000_000
     table, rows = one.table(body, most_rows=9)
     assert rows == 10 and len(table) == 0 and table.schema.names == ["p"]
-
-
-# Any bytes
-
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=8)
-    | st.sampled_from([SHA, "report", "r"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["files", "meta", "kind", "id", "sha256", "bytes", "x"]), inner)
-    ),
-    max_leaves=8,
-)
-
-
-@given(raw=st.binary(max_size=60) | JSON.map(lambda v: repr(v).encode()), files=JSON, meta=JSON, bytes_=JSON)
-def test_any_manifest_is_sound_or_refused(raw: bytes, files: Any, meta: Any, bytes_: Any) -> None:
-    whole: list[bytes] = [raw]
-    for body in (
-        {"files": files, "meta": meta},
-        {"files": {"a": {"sha256": SHA, "bytes": bytes_}}},
-        {"kind": files},
-        {"meta": meta},
-    ):
-        try:
-            whole.append(manifest(**body))
-        except ValueError:  # NaN, which no manifest has
-            continue
-    for one in whole:
-        try:
-            found = read_manifest(one, "report", "r")
-        except ValueError:
-            continue
-        assert isinstance(found.meta, dict) and all(
-            len(f["sha256"]) == 64 and f["bytes"] >= 0 for f in found.files.values()
-        )
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b"9" * 10_000,
-        b"\xff\xfe",
-        b'"\\ud800"',
-        b'{"sha256":"\\ud800"}',
-        b"NaN",
-    ],
-)
-def test_no_json_is_deeper_or_larger_than_an_error(raw: bytes) -> None:
-    with pytest.raises(ValueError, match=r"JSON|SHA-256|holds a"):
-        read_manifest(raw, "report", "r")
-
-
-@given(
-    damage=st.binary(min_size=1, max_size=12),
-    place=st.integers(0, 10**6),
-    name=st.sampled_from(["manifest", "t.safetensors", "t.parquet"]),
-)
-def test_any_bytes_in_a_store_are_an_artifact_or_our_error(damage: bytes, place: int, name: str) -> None:
-    """The loader on damaged content whose digests a stranger made right."""
-    import torch
-
-    from zooaudit.storage.artifacts import table_to_bytes, tensors_to_bytes
-
-    good = {
-        "t.safetensors": tensors_to_bytes({"v": torch.rand(3)}),
-        "t.parquet": table_to_bytes(pa.table({"n": [1, 2]})),
-    }
-    store = open_store("memory:")
-    if name == "manifest":
-        store.save("thing", "one", good, {"n": 1})
-        raw = store.load("thing", "one").manifest
-        at = place % len(raw)
-        store._store.delete("manifests/thing/one.json")
-        store._store.create("manifests/thing/one.json", raw[:at] + damage + raw[at + len(damage) :])
-    else:
-        content = good[name]
-        at = place % len(content)
-        store.save(
-            "thing", "one", good | {name: content[:at] + damage + content[at + len(damage) :]}, {"n": 1}
-        )
-    try:
-        found = store.load("thing", "one")
-        found.tensors("t.safetensors")
-        found.table("t.parquet", pa.schema([("n", pa.int64())]))
-    except ZooauditError:
-        pass

@@ -18,6 +18,8 @@ from zooaudit.kits.kit import Kit, find_kit, load_kit
 from zooaudit.storage.artifact import Artifact
 from zooaudit.storage.models import WEIGHTS, load_module
 from zooaudit.storage.opening import open_store
+from zooaudit.suspects.blackbox import TorchBlackBox
+from zooaudit.verdict.examined import Examined
 
 Capture = pytest.CaptureFixture[str]
 FACTORY = """
@@ -124,3 +126,16 @@ def case_thief(case_store: Path, case_kit: Kit) -> Iterator[Stranger]:
         Stranger(copied(case_store), case_kit.classes, inputs=[-1, *case_kit.image_shape])
     ) as served:
         yield served
+
+
+def score_of(capsys: Capture, store: Path, *options: str) -> tuple[int, dict[str, Any], str]:
+    capsys.readouterr()
+    code = main(["score", "--store", str(store), "--kit", kit_of(store).id, "--json", *options])
+    out, err = capsys.readouterr()
+    return code, json.loads(out) if out else {}, err
+
+
+@pytest.fixture
+def kept_evidence(case_store: Path, case_kit: Kit) -> Examined:
+    """A stolen model, examined."""
+    return case_kit.twin_test.examine(TorchBlackBox(copied(case_store), case_kit.num_classes))

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tests.support.manifests import of_kind
+import pytest
+
+from tests.support.manifests import of_kind, pods
 
 
 def policies(labels: dict[str, str]) -> list[dict[str, Any]]:
@@ -18,3 +20,6 @@ def rules(labels: dict[str, str], direction: str, peer: str) -> list[tuple[dict[
     """Peers and ports that are let through; no ports means all of them."""
     allowed = [rule for p in policies(labels) for rule in p.get(direction, [])]
     return [(one, {port["port"] for port in rule.get("ports", [])}) for rule in allowed for one in rule[peer]]
+
+
+PODS = pytest.mark.parametrize("pod", pods(), ids=str)

@@ -1,8 +1,6 @@
 """ONNX graphs as suspects."""
 
-import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -11,15 +9,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.support.makers import Affine
-from tests.support.onnx_files import SHAPE, graph
+from tests.support.onnx_files import IMAGES, SHAPE, W_, answers, graph, rows, seen, stranger
 from zooaudit.errors import ColumnsError, ConfigError, ModelError
 from zooaudit.storage.models import OwnModel
-from zooaudit.suspects import files
-from zooaudit.suspects.contract_files import contract_of
-from zooaudit.suspects.load import Asked, Loaded, load, load_model
-from zooaudit.suspects.opened import How, OpenSuspect
-
-W_ = np.random.default_rng(0).normal(size=(16, 4)).astype(np.float32)
+from zooaudit.suspects.load import Asked, load, load_model
 
 
 @pytest.mark.parametrize("label", [False, True])
@@ -52,53 +45,6 @@ def test_what_is_no_suspect_is_refused(tmp_path: Path) -> None:
         OwnModel(tmp_path / "m.onnx", None, SHAPE, 4).load()
 
 
-def rows(
-    weights: np.ndarray, inputs: str = "x0", softmax: bool = True, out: str = "p"
-) -> list[onnx.NodeProto]:
-    nodes = [
-        helper.make_node("Flatten", [inputs], ["flat"]),
-        helper.make_node("MatMul", ["flat", "W"], ["logit" if softmax else out]),
-    ]
-    return nodes + ([helper.make_node("Softmax", ["logit"], [out], axis=1)] if softmax else [])
-
-
-def stranger(
-    path: Path,
-    shape: list[int | str],
-    kind: int = TensorProto.FLOAT,
-    before: list[onnx.NodeProto] | None = None,
-    nodes: list[onnx.NodeProto] | None = None,
-    outputs: dict[str, list[int | str]] | None = None,
-    more: dict[str, list[int | str]] | None = None,
-    weights: np.ndarray = W_,
-    constants: dict[str, np.ndarray] | None = None,
-) -> Path:
-    """A graph as another team exported it: one matrix, softmax, and whatever comes before."""
-    inside = before or [helper.make_node("Identity", ["x"], ["x0"])]
-    given = [helper.make_tensor_value_info("x", kind, shape)]
-    given += [helper.make_tensor_value_info(name, TensorProto.FLOAT, of) for name, of in (more or {}).items()]
-    entries = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, of)
-        for name, of in (outputs or {"p": ["N", weights.shape[1]]}).items()
-    ]
-    held = [
-        numpy_helper.from_array(value, name) for name, value in ({"W": weights} | (constants or {})).items()
-    ]
-    made = helper.make_graph([*inside, *(nodes or rows(weights))], "g", given, entries, held)
-    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    return path
-
-
-def answers(images: torch.Tensor, weights: np.ndarray = W_) -> torch.Tensor:
-    """What such a graph gives for images ``[n, 1, 4, 4]``."""
-    return (images.flatten(1) @ torch.from_numpy(weights)).softmax(1)
-
-
-def seen(path: Path, shape: tuple[int, int, int] = SHAPE, **tables: Any) -> Loaded:
-    return load(path, None, Asked(shape, ("0", "1", "2", "3"), contract_of(tables)))
-
-
-IMAGES = (torch.rand(7, *SHAPE, generator=torch.Generator().manual_seed(1)) * 255).round() / 255
 CAST = [helper.make_node("Cast", ["x"], ["x0"], to=TensorProto.FLOAT)]
 
 
@@ -278,68 +224,3 @@ def test_several_inputs_are_refused_by_name(tmp_path: Path) -> None:
         seen(path)
     with pytest.raises(ModelError, match=r"expected an input named 'pixels', as input.name says"):
         seen(path, input={"name": "pixels"})
-
-
-def outside(path: Path, location: str = "m.onnx.data") -> Path:
-    onnx.save(onnx.load(path), path, save_as_external_data=True, location=location, size_threshold=0)
-    return path
-
-
-def test_every_file_that_decides_answers_is_in_the_digest(tmp_path: Path) -> None:
-    path = outside(stranger(tmp_path / "m.onnx", ["N", *SHAPE]))
-    torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES))
-    before = files.digest(files.files_of(path))
-    how = How("k", SHAPE, tuple("abcd"))
-    assert OpenSuspect.to(str(path), how).sha256 == before != files.sha256(path)
-    data = tmp_path / "m.onnx.data"
-    data.write_bytes((-np.frombuffer(data.read_bytes(), np.float32)).tobytes())
-    assert files.digest(files.files_of(path)) != before, "the weights were negated"
-    torch.testing.assert_close(seen(path).module(IMAGES), answers(IMAGES, -W_))
-    alone = stranger(tmp_path / "alone.onnx", ["N", *SHAPE])
-    assert OpenSuspect.to(str(alone), how).sha256 == hashlib.sha256(alone.read_bytes()).hexdigest(), (
-        "as before"
-    )
-
-
-@pytest.mark.parametrize("place", ["initializer", "attribute", "function", "branch", "training"])
-def test_weights_elsewhere_are_found_wherever_the_graph_holds_them(place: str, tmp_path: Path) -> None:
-    tensor = TensorProto(name="W", data_type=1, dims=[1], data_location=TensorProto.EXTERNAL)
-    tensor.external_data.add(key="location", value="w.bin")
-    (tmp_path / "w.bin").write_bytes(b"1234")
-    constant = helper.make_node("Constant", [], ["y"])
-    constant.attribute.append(onnx.AttributeProto(name="value", type=onnx.AttributeProto.TENSOR, t=tensor))
-    graph_ = helper.make_graph(
-        [constant] if place == "attribute" else [], "g", [], [], [tensor] if place == "initializer" else []
-    )
-    if place == "branch":
-        inner = helper.make_graph([constant], "then", [], [])
-        graph_.node.append(helper.make_node("If", ["c"], ["z"], then_branch=inner, else_branch=inner))
-    model = helper.make_model(graph_)
-    if place == "function":
-        model.functions.append(
-            helper.make_function("d", "f", [], ["y"], [constant], [helper.make_opsetid("", 17)])
-        )
-    if place == "training":
-        model.training_info.add().algorithm.CopyFrom(helper.make_graph([constant], "a", [], []))
-    path = tmp_path / "m.onnx"
-    path.write_bytes(model.SerializeToString())
-    assert files.files_of(path) == (path, tmp_path / "w.bin")
-
-
-@pytest.mark.parametrize("location", ["../w.bin", "/etc/hostname", "sub/../../w.bin", "link.bin"])
-def test_weights_outside_the_folder_are_refused(location: str, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (tmp_path / "w.bin").write_bytes(b"0" * 4000)
-    (folder / "link.bin").symlink_to(tmp_path / "w.bin")
-    path = outside(stranger(folder / "m.onnx", ["N", *SHAPE]))
-    model = onnx.load(path, load_external_data=False)
-    model.graph.initializer[0].external_data[0].value = location
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"lies outside its folder; put it beside m.onnx"):
-        seen(path)
-    (folder / "m.onnx.data").unlink()
-    model.graph.initializer[0].external_data[0].value = "m.onnx.data"
-    path.write_bytes(model.SerializeToString())
-    with pytest.raises(ModelError, match=r"m.onnx needs .*m.onnx.data, which is not there"):
-        seen(path)

@@ -16,8 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-from torchvision.models import mobilenet_v2, resnet18
+from torch import Tensor
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
 from tests.support.downloads import (
@@ -32,9 +31,9 @@ from tests.support.downloads import (
     download,
     masked,
     net,
-    put,
 )
 from tests.support.makers import png
+from tests.support.published_files import REUSE
 from zooaudit.baselines import methods
 from zooaudit.baselines.adversarial import pgd
 from zooaudit.baselines.intersection import Iris
@@ -47,8 +46,8 @@ from zooaudit.storage.opening import open_store
 from zooaudit.studies import cuts, published, published_models, published_names, qurd
 from zooaudit.studies.published import run_published
 from zooaudit.studies.published_images import read_images
-from zooaudit.studies.published_models import checked, find, in_one_row, load, opened, quantised, unmasked
-from zooaudit.studies.published_names import BENCHMARKS, Benchmark, Pair, architecture, hub_name, stored
+from zooaudit.studies.published_models import checked, find, load, opened
+from zooaudit.studies.published_names import hub_name
 from zooaudit.studies.registry import ON_MODELS
 from zooaudit.studies.runner import Result
 from zooaudit.studies.validity import of
@@ -439,159 +438,3 @@ def test_a_missing_configuration_is_an_error(place: Path) -> None:
     (place / "models" / FOLDER / "config.json").unlink()
     with pytest.raises(ModelError, match=r"config.json cannot be read"):
         load(TINY, VICTIM, find(place).folders)
-
-
-# names
-
-
-def test_every_name_comes_back_from_what_the_hub_calls_it() -> None:
-    for benchmark in BENCHMARKS:
-        assert len(benchmark.by_folder) == len({stored(m) for m in benchmark.models})
-        for folder, name in benchmark.by_folder.items():
-            assert folder == f"{benchmark.name}-{hub_name(name)}" and not set(folder) & set("(),>"), folder
-    assert hub_name("train(vgg_model,CIFAR10,base)->finetune(3)") == "train.vgg_model.CIFAR10.base-finetune.3"
-    reuse = "pretrain(mbnetv2,imagenet-1k)->transfer(Flower102,0.1)->distill()"
-    assert hub_name(reuse) == "pretrain.mbnetv2.imagenet-1k-transfer.Flower102.0_1-distill"
-
-
-def test_the_benchmarks_hold_the_pairs_of_their_papers() -> None:
-    sac, flowers, dogs = BENCHMARKS
-    assert [len(b.models) for b in BENCHMARKS] == [131, 68, 68] and [len(b.victims) for b in BENCHMARKS] == [
-        1,
-        8,
-        8,
-    ]
-    assert sum(p.stolen for p in sac.pairs) == 100 and sum(not p.stolen for p in sac.pairs) == 30
-    assert {p.task for p in sac.pairs if p.stolen} == {*published_names.NOT_TRANSFER, "transfer"}
-    assert [sum(p.stolen is s for p in flowers.pairs) for s in (True, False)] == [60, 368] and len(
-        dogs.pairs
-    ) == 428
-    scratch = "train(resnet18,Flower102)"
-    mine = [p for p in flowers.pairs if p.victim == scratch]
-    assert {p.task for p in mine if p.stolen} == {
-        "prune",
-        "steal",
-        "distill",
-    }, "no quantised models of those trained from nothing"
-    same = "pretrain(resnet18,imagenet-1k)->transfer(Flower102,0.5)"
-    assert not any(
-        p.suspect.startswith("pretrain(resnet18") for p in flowers.pairs if p.victim == same and not p.stolen
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("train(vgg_model,CIFAR10,base)", "vgg_model"),
-        ("train(vgg_model,CIFAR10,base)->fineprune(1)", "vgg_model"),
-        ("train(vgg_model,CIFAR10,base)->adv_label_extraction(densenet121,12)", "densenet121"),
-        ("pretrain(resnet18,imagenet-1k)->transfer(SDog120,1.0)->steal(mbnetv2)", "mbnetv2"),
-        ("pretrain(mbnetv2,imagenet-1k)->transfer(SDog120,1.0)->quantize(qint8)", "mbnetv2"),
-    ],
-)
-def test_a_name_tells_the_net(name: str, expected: str) -> None:
-    assert architecture(name) == expected
-
-
-def test_every_net_of_the_benchmarks_is_torchvisions() -> None:
-    from zooaudit.suspects.named_nets import maker
-
-    own = {architecture(m) for b in BENCHMARKS for m in b.models}
-    assert own == {"vgg_model", "vgg16_bn", "vgg13", "resnet18", "densenet121", "mobilenet_v2", "mbnetv2"}
-    with torch.device("meta"):
-        for one in own:
-            maker(f"torchvision:{published_models.NETS.get(one, one)}")(num_classes=10)
-
-
-# ModelReuse
-
-
-class Parted(nn.Module):
-    """ModelDiff's MobileNetV2 by the names of its weights: torchvision's blocks in five layers, a new one
-    where the image is halved."""
-
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        whole = mobilenet_v2(num_classes=classes)
-        parts: list[list[nn.Module]] = [[]]
-        halvings = 0
-        for block in whole.features:
-            halves = any(isinstance(m, nn.Conv2d) and m.stride == (2, 2) for m in block.modules())
-            halvings += halves
-            parts[-1].append(block)
-        rows = [parts[0][i:j] for i, j in ((0, 4), (4, 7), (7, 11), (11, 17), (17, 19))]
-        self.layer1, self.layer2, self.layer3, self.layer4, self.layer5 = (
-            nn.Sequential(*row) for row in rows
-        )
-        self.classifier = whole.classifier
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.layer5(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
-        return self.classifier(x.mean((2, 3)))
-
-
-REUSED = "train(mbnetv2,Flower102)"
-NEW = f"{REUSED}->steal(resnet18)"
-REUSE = Benchmark("ModelReuse", "Flower102", 102, 224, 0.2, (Pair(REUSED, NEW, "steal", True),))
-IMAGENET: dict[str, Any] = {
-    "input_size": [3, 224, 224],
-    "num_classes": 102,
-    "mean": [0.485, 0.456, 0.406],
-    "std": [0.229, 0.224, 0.225],
-}
-
-
-def normalised(x: Tensor) -> Tensor:
-    mean, std = (torch.tensor(IMAGENET[k]).view(1, 3, 1, 1) for k in ("mean", "std"))
-    return (x - mean) / std
-
-
-def test_a_net_in_five_layers_is_loaded_as_torchvisions(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    nets = {REUSED: Parted(102).eval(), NEW: resnet18(num_classes=102).eval()}
-    folders = {n: put(tmp_path, n, made.state_dict(), "ModelReuse", **IMAGENET) for n, made in nets.items()}
-    x = torch.rand(2, 3, 224, 224)
-    with torch.no_grad():
-        for name, made in nets.items():
-            assert torch.allclose(load(REUSE, name, folders)(x), made(normalised(x)), atol=1e-5), name
-    names = in_one_row(nets[REUSED].state_dict())
-    assert names.keys() == mobilenet_v2(num_classes=102).state_dict().keys()
-
-
-def test_blocks_end_where_theirs_do() -> None:
-    """A layer of ModelDiff's ends after all blocks of a width whose first one halves the image."""
-    ends, width = [], [(16, 1, 1), (24, 2, 2), (32, 3, 2), (64, 4, 2), (96, 3, 1), (160, 3, 2), (320, 1, 1)]
-    count = 1
-    for _, blocks, stride in width:
-        count += blocks
-        if stride == 2:
-            ends.append(count)
-    expected = [b - a for a, b in zip([0, *ends], [*ends, 19], strict=True)]
-    assert list(published_models.BLOCKS) == expected
-
-
-def test_a_quantised_net_is_made_of_the_one_that_it_was_quantised_from(tmp_path: Path) -> None:
-    source = "pretrain(resnet18,imagenet-1k)->transfer(Flower102,0.1)"
-    torch.manual_seed(0)
-    made = resnet18(num_classes=102).eval()
-    folders = {source: put(tmp_path, source, made.state_dict(), "ModelReuse", **IMAGENET)}
-    x = torch.rand(4, 3, 64, 64)
-    with torch.no_grad():
-        whole = load(REUSE, source, folders)(x)
-        half, eight = (load(REUSE, f"{source}->quantize({p})", folders)(x) for p in ("float16", "qint8"))
-        features = nn.Sequential(*list(made.children())[:-1])(normalised(x)).flatten(1)
-        by_hand = features @ made.fc.weight.half().float().T + made.fc.bias
-    assert torch.allclose(half, by_hand, atol=1e-5) and not torch.equal(half, whole)
-    assert 0 < float((eight - whole).abs().max()) < 0.05 * float(whole.abs().max())
-    with pytest.raises(ModelError, match=r"quantize\(int4\); expected float16 or qint8"):
-        quantised(made, "int4")
-
-
-def test_weights_without_masks_are_left_alone(tmp_path: Path) -> None:
-    weights = {
-        "a.weight": torch.ones(2),
-        "b.weight_orig": torch.full((2,), 3.0),
-        "b.weight_mask": torch.tensor([0, 1], dtype=torch.bool),
-    }
-    found = unmasked(weights, tmp_path)
-    assert found.keys() == {"a.weight", "b.weight"} and found["b.weight"].tolist() == [0, 3]
