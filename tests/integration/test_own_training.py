@@ -91,7 +91,7 @@ from tests.support.owners import by_script
 from tests.support.zoos import twins
 from zooaudit.data.resolve import load_digits
 from zooaudit.training.ray_farm import RayFarm
-from zooaudit.storage.artifacts import open_store
+from zooaudit.storage.opening import open_store
 folder, digits = Path(sys.argv[1]), load_digits()
 specs = twins(by_script(folder, "hangs", str(folder / "pids")), digits)
 RayFarm(workers=1).build(specs, digits, open_store(str(folder / "store")), quiet)

@@ -22,6 +22,8 @@ from zooaudit.data.reading import PLAIN, Reading
 
 COUNT = 12
 GREY, COLOURED = pixels(COUNT, size=9, seed=4), pixels(COUNT, channels=3, size=9, seed=5)
+for _images in (GREY, COLOURED):
+    _images.flat[:2] = (0, 255)  # a range that is filled
 NHWC = np.ascontiguousarray(COLOURED.transpose(0, 2, 3, 1))
 CLEAR = np.concatenate(
     [
@@ -34,6 +36,7 @@ CLEAR = np.concatenate(
     3,
 )
 LATE = COLOURED // 4 / np.float32(255)
+LATE[5, 0, 3, 3] = 1  # only one image in the middle tells what white is
 LABELS = np.arange(COUNT) % 3
 PNGS = [png(image) for image in COLOURED]
 Make = Callable[[Path], Path]

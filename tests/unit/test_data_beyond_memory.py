@@ -18,9 +18,7 @@ from tests.support.data_beyond_memory import (
     CLEAR,
     COLOURED,
     COUNT,
-    GREY,
     LABELS,
-    LATE,
     NHWC,
     PNGS,
     Make,
@@ -48,10 +46,6 @@ from zooaudit.data.unlabelled import read_foreign
 from zooaudit.errors import DataError
 
 pytestmark = pytest.mark.usefixtures("small_memory")
-
-for _images in (GREY, COLOURED):
-    _images.flat[:2] = (0, 255)  # a range that is filled
-LATE[5, 0, 3, 3] = 1  # only one image in the middle tells what white is
 
 
 def snapshot(folder: Path) -> Path:
